@@ -1,0 +1,383 @@
+//! Events of the Security log; fields and types as Windows 10 logs them.
+
+use evtx_writer::{Event, FileTime, Guid, Payload, Sid, Value};
+
+use crate::world::{Account, Host, KRBTGT, Logon, NOBODY, Process, data};
+
+const PROVIDER: Guid = Guid::from_u128(0x54849625_5478_4994_a5ba_3e3b0328c30d);
+const AUDIT_SUCCESS: u64 = 0x8020000000000000;
+/// The kernel, which reports processes and connections.
+const KERNEL: (u32, u32) = (4, 6244);
+const NO_GUID: Guid = Guid::from_u128(0);
+/// "Yes" and "No" as message numbers.
+const YES: &str = "%%1842";
+const NO: &str = "%%1843";
+
+fn event(
+    (process_id, thread_id): (u32, u32),
+    time: FileTime,
+    id: u16,
+    version: u8,
+    task: u16,
+    payload: Payload,
+) -> Event {
+    Event {
+        provider: "Microsoft-Windows-Security-Auditing".into(),
+        provider_guid: Some(PROVIDER),
+        event_id: id,
+        version,
+        task,
+        keywords: AUDIT_SUCCESS,
+        time,
+        process_id,
+        thread_id,
+        channel: "Security".into(),
+        payload,
+        ..Event::default()
+    }
+}
+
+fn lsass(host: &Host) -> (u32, u32) {
+    (host.lsass, host.lsass + 4104)
+}
+
+fn hex(pid: u32) -> Value {
+    Value::HexInt64(pid.into())
+}
+
+/// How a logon came about.
+pub struct Source {
+    pub kind: u32,
+    package: &'static str,
+    logon_process: &'static str,
+    lm_package: &'static str,
+    key_length: u32,
+    workstation: &'static str,
+    ip: &'static str,
+    port: String,
+    elevated: bool,
+}
+
+impl Source {
+    /// Over the network with Kerberos, by a service that does not tell the peer's address: so
+    /// does HTTP.sys, and with it WinRM.
+    pub fn kerberos() -> Self {
+        Self {
+            kind: 3,
+            package: "Kerberos",
+            logon_process: "Kerberos",
+            lm_package: "-",
+            key_length: 0,
+            workstation: "-",
+            ip: "-",
+            port: "-".into(),
+            elevated: true,
+        }
+    }
+
+    /// Likewise with NTLM, which names the client.
+    pub fn ntlm(workstation: &'static str) -> Self {
+        Self {
+            package: "NTLM",
+            logon_process: "NtLmSsp ",
+            lm_package: "NTLM V2",
+            key_length: 128,
+            workstation,
+            elevated: false,
+            ..Self::kerberos()
+        }
+    }
+
+    /// Over the network by a service that does tell the address, such as SMB's.
+    pub fn kerberos_from(ip: &'static str, port: u16) -> Self {
+        Self { ip, port: port.to_string(), elevated: false, ..Self::kerberos() }
+    }
+
+    /// On the machine itself: 2 at the keyboard, 5 a service, 7 unlocked.
+    pub fn local(host: &Host, kind: u32) -> Self {
+        Self {
+            kind,
+            package: "Negotiate",
+            logon_process: if kind == 5 { "Advapi  " } else { "User32 " },
+            workstation: if kind == 5 { "-" } else { host.name },
+            ..Self::kerberos()
+        }
+    }
+}
+
+/// 4624. `guid` is the ticket's, which 4769 names too.
+pub fn logon(host: &Host, time: FileTime, logon: Logon, source: Source, guid: Guid) -> Event {
+    let subject = if source.kind == 3 { NOBODY.logon(0) } else { host.system() };
+    // With Kerberos the domain is the realm.
+    let domain = if source.package == "Kerberos" { "CORP.EXAMPLE" } else { logon.account.domain };
+    let (process, image) = match source.kind {
+        3 => (0, "-"),
+        5 => (668, r"C:\Windows\System32\services.exe"),
+        _ => (1204, r"C:\Windows\System32\svchost.exe"),
+    };
+    let payload = data([
+        ("SubjectUserSid", subject.account.sid.into()),
+        ("SubjectUserName", subject.account.name.into()),
+        ("SubjectDomainName", subject.account.domain.into()),
+        ("SubjectLogonId", Value::HexInt64(subject.id)),
+        ("TargetUserSid", logon.account.sid.into()),
+        ("TargetUserName", logon.account.name.into()),
+        ("TargetDomainName", domain.into()),
+        ("TargetLogonId", Value::HexInt64(logon.id)),
+        ("LogonType", source.kind.into()),
+        ("LogonProcessName", source.logon_process.into()),
+        ("AuthenticationPackageName", source.package.into()),
+        ("WorkstationName", source.workstation.into()),
+        ("LogonGuid", guid.into()),
+        ("TransmittedServices", "-".into()),
+        ("LmPackageName", source.lm_package.into()),
+        ("KeyLength", source.key_length.into()),
+        ("ProcessId", hex(process)),
+        ("ProcessName", image.into()),
+        ("IpAddress", source.ip.into()),
+        ("IpPort", source.port.into()),
+        ("ImpersonationLevel", "%%1833".into()),
+        ("RestrictedAdminMode", "-".into()),
+        ("TargetOutboundUserName", "-".into()),
+        ("TargetOutboundDomainName", "-".into()),
+        ("VirtualAccount", NO.into()),
+        ("TargetLinkedLogonId", Value::HexInt64(0)),
+        ("ElevatedToken", if source.elevated { YES } else { NO }.into()),
+    ]);
+    event(lsass(host), time, 4624, 2, 12544, payload)
+}
+
+/// 4624 that no ticket stands behind.
+pub fn plain_logon(host: &Host, time: FileTime, session: Logon, source: Source) -> Event {
+    logon(host, time, session, source, NO_GUID)
+}
+
+/// 4634.
+pub fn logoff(host: &Host, time: FileTime, logon: Logon, kind: u32) -> Event {
+    let payload = data([
+        ("TargetUserSid", logon.account.sid.into()),
+        ("TargetUserName", logon.account.name.into()),
+        ("TargetDomainName", logon.account.domain.into()),
+        ("TargetLogonId", Value::HexInt64(logon.id)),
+        ("LogonType", kind.into()),
+    ]);
+    event(lsass(host), time, 4634, 0, 12545, payload)
+}
+
+/// 4672.
+pub fn privileges(host: &Host, time: FileTime, logon: Logon) -> Event {
+    let list = [
+        "SeSecurityPrivilege",
+        "SeBackupPrivilege",
+        "SeRestorePrivilege",
+        "SeTakeOwnershipPrivilege",
+        "SeDebugPrivilege",
+        "SeSystemEnvironmentPrivilege",
+        "SeLoadDriverPrivilege",
+        "SeImpersonatePrivilege",
+        "SeDelegateSessionUserImpersonatePrivilege",
+    ];
+    let payload = data([
+        ("SubjectUserSid", logon.account.sid.into()),
+        ("SubjectUserName", logon.account.name.into()),
+        ("SubjectDomainName", logon.account.domain.into()),
+        ("SubjectLogonId", Value::HexInt64(logon.id)),
+        ("PrivilegeList", list.join("\r\n\t\t\t").into()),
+    ]);
+    event(lsass(host), time, 4672, 0, 12548, payload)
+}
+
+/// 4648: `by` uses its own account's credentials towards the web service of `server`.
+pub fn explicit_credentials(
+    host: &Host,
+    time: FileTime,
+    by: Logon,
+    server: &str,
+    process: &Process,
+    guid: Guid,
+) -> Event {
+    let payload = data([
+        ("SubjectUserSid", by.account.sid.into()),
+        ("SubjectUserName", by.account.name.into()),
+        ("SubjectDomainName", by.account.domain.into()),
+        ("SubjectLogonId", Value::HexInt64(by.id)),
+        ("LogonGuid", NO_GUID.into()),
+        ("TargetUserName", by.account.name.into()),
+        ("TargetDomainName", "CORP.EXAMPLE".into()),
+        ("TargetLogonGuid", guid.into()),
+        ("TargetServerName", server.into()),
+        ("TargetInfo", format!("HTTP/{server}").into()),
+        ("ProcessId", hex(process.id)),
+        ("ProcessName", process.image.into()),
+        ("IpAddress", "-".into()),
+        ("IpPort", "-".into()),
+    ]);
+    event(lsass(host), time, 4648, 0, 12544, payload)
+}
+
+/// 4688. `target` is the session the process is started for, if not that of `by`.
+pub fn process_created(
+    time: FileTime,
+    by: Logon,
+    target: Option<Logon>,
+    new: &Process,
+    parent: &Process,
+) -> Event {
+    let high = target.unwrap_or(by).account.name == "adm.lee";
+    let system = target.is_none() && by.id == 0x3e7;
+    let label = if system {
+        16384
+    } else if high {
+        12288
+    } else {
+        8192
+    };
+    let target = target.unwrap_or(NOBODY.logon(0));
+    let payload = data([
+        ("SubjectUserSid", by.account.sid.into()),
+        ("SubjectUserName", by.account.name.into()),
+        ("SubjectDomainName", by.account.domain.into()),
+        ("SubjectLogonId", Value::HexInt64(by.id)),
+        ("NewProcessId", hex(new.id)),
+        ("NewProcessName", new.image.into()),
+        ("TokenElevationType", "%%1936".into()),
+        ("ProcessId", hex(parent.id)),
+        ("CommandLine", new.command.as_str().into()),
+        // Windows leaves the SID out here even when it knows the name.
+        ("TargetUserSid", NOBODY.sid.into()),
+        ("TargetUserName", target.account.name.into()),
+        ("TargetDomainName", target.account.domain.into()),
+        ("TargetLogonId", Value::HexInt64(target.id)),
+        ("ParentProcessName", parent.image.into()),
+        ("MandatoryLabel", Sid::new(16, [label]).into()),
+    ]);
+    event(KERNEL, time, 4688, 2, 13312, payload)
+}
+
+/// 4689.
+pub fn process_exited(time: FileTime, logon: Logon, process: &Process) -> Event {
+    let payload = data([
+        ("SubjectUserSid", logon.account.sid.into()),
+        ("SubjectUserName", logon.account.name.into()),
+        ("SubjectDomainName", logon.account.domain.into()),
+        ("SubjectLogonId", Value::HexInt64(logon.id)),
+        ("Status", Value::HexInt32(0)),
+        ("ProcessId", hex(process.id)),
+        ("ProcessName", process.image.into()),
+    ]);
+    event(KERNEL, time, 4689, 0, 13313, payload)
+}
+
+/// 4768, on a domain controller.
+pub fn ticket_granting(
+    dc: &Host,
+    time: FileTime,
+    account: Account,
+    from: &Host,
+    port: u16,
+) -> Event {
+    let payload = data([
+        ("TargetUserName", account.name.into()),
+        ("TargetDomainName", "corp.example".into()),
+        ("TargetSid", account.sid.into()),
+        ("ServiceName", KRBTGT.name.into()),
+        ("ServiceSid", KRBTGT.sid.into()),
+        ("TicketOptions", Value::HexInt32(0x40810010)),
+        ("Status", Value::HexInt32(0)),
+        ("TicketEncryptionType", Value::HexInt32(0x12)),
+        ("PreAuthType", "2".into()),
+        ("IpAddress", mapped(from)),
+        ("IpPort", port.to_string().into()),
+        ("CertIssuerName", "".into()),
+        ("CertSerialNumber", "".into()),
+        ("CertThumbprint", "".into()),
+    ]);
+    event(lsass(dc), time, 4768, 0, 14339, payload)
+}
+
+/// 4769, on a domain controller: `account` at `from` asks for a ticket to `service`.
+pub fn service_ticket(
+    dc: &Host,
+    time: FileTime,
+    account: Account,
+    service: &Host,
+    (from, port): (&Host, u16),
+    guid: Guid,
+) -> Event {
+    let payload = data([
+        ("TargetUserName", format!("{}@CORP.EXAMPLE", account.name).into()),
+        ("TargetDomainName", "CORP.EXAMPLE".into()),
+        ("ServiceName", service.account.name.into()),
+        ("ServiceSid", service.account.sid.into()),
+        ("TicketOptions", Value::HexInt32(0x40810000)),
+        ("TicketEncryptionType", Value::HexInt32(0x12)),
+        ("IpAddress", mapped(from)),
+        ("IpPort", port.to_string().into()),
+        ("Status", Value::HexInt32(0)),
+        ("LogonGuid", guid.into()),
+        ("TransmittedServices", "-".into()),
+    ]);
+    event(lsass(dc), time, 4769, 0, 14337, payload)
+}
+
+fn mapped(host: &Host) -> Value {
+    format!("::ffff:{}", host.ip).into()
+}
+
+/// 4776, on a domain controller: NTLM credentials found right.
+pub fn ntlm_validated(dc: &Host, time: FileTime, account: Account, workstation: &str) -> Event {
+    let payload = data([
+        ("PackageName", "MICROSOFT_AUTHENTICATION_PACKAGE_V1_0".into()),
+        ("TargetUserName", account.name.into()),
+        ("Workstation", workstation.into()),
+        ("Status", Value::HexInt32(0)),
+    ]);
+    event(lsass(dc), time, 4776, 0, 14336, payload)
+}
+
+/// 5156 at the client's end, by `process`.
+pub fn connection_out(
+    time: FileTime,
+    process: &Process,
+    (from, port): (&Host, u16),
+    (to, to_port): (&Host, u16),
+) -> Event {
+    let path = process.image.to_lowercase().replacen("c:", r"\device\harddiskvolume2", 1);
+    connection(time, (process.id, &path), "%%14593", (from, port), (to, to_port))
+}
+
+/// 5156 at the end of a service in the kernel, such as HTTP.sys.
+pub fn connection_in(
+    time: FileTime,
+    (from, port): (&Host, u16),
+    (to, to_port): (&Host, u16),
+) -> Event {
+    connection(time, (4, "System"), "%%14592", (from, port), (to, to_port))
+}
+
+fn connection(
+    time: FileTime,
+    (process, application): (u32, &str),
+    direction: &str,
+    (from, port): (&Host, u16),
+    (to, to_port): (&Host, u16),
+) -> Event {
+    let (layer, layer_id) =
+        if direction == "%%14593" { ("%%14611", 48u64) } else { ("%%14610", 44) };
+    let payload = data([
+        ("ProcessID", u64::from(process).into()),
+        ("Application", application.into()),
+        ("Direction", direction.into()),
+        ("SourceAddress", from.ip.into()),
+        ("SourcePort", port.to_string().into()),
+        ("DestAddress", to.ip.into()),
+        ("DestPort", to_port.to_string().into()),
+        ("Protocol", 6u32.into()),
+        ("FilterRTID", 69420u64.into()),
+        ("LayerName", layer.into()),
+        ("LayerRTID", layer_id.into()),
+        ("RemoteUserID", NOBODY.sid.into()),
+        ("RemoteMachineID", NOBODY.sid.into()),
+    ]);
+    event(KERNEL, time, 5156, 1, 12810, payload)
+}

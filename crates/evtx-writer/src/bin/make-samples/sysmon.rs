@@ -1,0 +1,100 @@
+//! Events of Sysmon, which runs on WS01 alone.
+
+use evtx_writer::{Event, FileTime, Guid, Payload, Value};
+
+use crate::world::{Host, Logon, Process, SYSTEM, data};
+
+fn event(time: FileTime, id: u16, payload: Payload) -> Event {
+    Event {
+        provider: "Microsoft-Windows-Sysmon".into(),
+        provider_guid: Some(Guid::from_u128(0x5770385f_c22a_43e0_bf4c_06f5698ffbd9)),
+        event_id: id,
+        version: 5,
+        level: 4,
+        task: id,
+        keywords: 0x8000000000000000,
+        time,
+        process_id: 3124,
+        thread_id: 4420,
+        channel: "Microsoft-Windows-Sysmon/Operational".into(),
+        user_sid: Some(SYSTEM.sid),
+        payload,
+        ..Event::default()
+    }
+}
+
+fn process_guid(process: &Process) -> Guid {
+    Guid::from_u128(0x1c5ae207_9a41_69b5_0000_000000001500 | u128::from(process.id) << 48)
+}
+
+fn logon_guid(logon: Logon) -> Guid {
+    Guid::from_u128(0x1c5ae207_8f02_69b5_0000_000000000000 | u128::from(logon.id))
+}
+
+/// 1: process created. `utc` is `time` as Sysmon spells it.
+pub fn process_created(
+    time: FileTime,
+    utc: &str,
+    logon: Logon,
+    new: &Process,
+    parent: &Process,
+    hashes: &str,
+) -> Event {
+    let payload = data([
+        ("RuleName", "-".into()),
+        ("UtcTime", utc.into()),
+        ("ProcessGuid", process_guid(new).into()),
+        ("ProcessId", new.id.into()),
+        ("Image", new.image.into()),
+        ("FileVersion", "10.0.19041.546 (WinBuild.160101.0800)".into()),
+        ("Description", "-".into()),
+        ("Product", "Microsoft® Windows® Operating System".into()),
+        ("Company", "Microsoft Corporation".into()),
+        ("OriginalFileName", "-".into()),
+        ("CommandLine", new.command.as_str().into()),
+        ("CurrentDirectory", r"C:\Windows\system32\".into()),
+        ("User", logon.account.full_name().into()),
+        ("LogonGuid", logon_guid(logon).into()),
+        ("LogonId", Value::HexInt64(logon.id)),
+        ("TerminalSessionId", 1u32.into()),
+        ("IntegrityLevel", if logon.account.name == "adm.lee" { "High" } else { "Medium" }.into()),
+        ("Hashes", hashes.into()),
+        ("ParentProcessGuid", process_guid(parent).into()),
+        ("ParentProcessId", parent.id.into()),
+        ("ParentImage", parent.image.into()),
+        ("ParentCommandLine", parent.command.as_str().into()),
+    ]);
+    event(time, 1, payload)
+}
+
+/// 3: connection made by `process` of `logon`.
+pub fn connection(
+    time: FileTime,
+    utc: &str,
+    logon: Logon,
+    process: &Process,
+    (from, port): (&Host, u16),
+    (to, to_port): (&Host, u16),
+) -> Event {
+    let payload = data([
+        ("RuleName", "-".into()),
+        ("UtcTime", utc.into()),
+        ("ProcessGuid", process_guid(process).into()),
+        ("ProcessId", process.id.into()),
+        ("Image", process.image.into()),
+        ("User", logon.account.full_name().into()),
+        ("Protocol", "tcp".into()),
+        ("Initiated", true.into()),
+        ("SourceIsIpv6", false.into()),
+        ("SourceIp", from.ip.into()),
+        ("SourceHostname", "-".into()),
+        ("SourcePort", port.into()),
+        ("SourcePortName", "-".into()),
+        ("DestinationIsIpv6", false.into()),
+        ("DestinationIp", to.ip.into()),
+        ("DestinationHostname", "-".into()),
+        ("DestinationPort", to_port.into()),
+        ("DestinationPortName", "-".into()),
+    ]);
+    event(time, 3, payload)
+}

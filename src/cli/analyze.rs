@@ -1,0 +1,110 @@
+//! `psr-forensics analyze`.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use chrono::{DateTime, Utc};
+use tracing::{debug, warn};
+
+use super::Ending;
+use super::progress::Bar;
+use super::summary;
+use crate::analysis::{Options, analyze};
+use crate::detect::{Pack, RuleSet};
+use crate::input::discover;
+use crate::model::parse_utc;
+use crate::report::{self, Output, RunInfo};
+
+/// Where results go when no folder is named.
+const DEFAULT_OUTPUT: &str = "psr-forensics-results";
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Logs: files, folders (searched to the bottom) or globs. What a file is, its content says
+    #[arg(required = true, value_name = "PATH")]
+    inputs: Vec<PathBuf>,
+    /// Folder for the results
+    #[arg(short, long, value_name = "DIR", default_value = DEFAULT_OUTPUT)]
+    output: PathBuf,
+    /// Replace the results in a folder that holds something
+    #[arg(short, long)]
+    force: bool,
+    /// Load the Sigma rules of this folder or file, too (repeatable)
+    #[arg(short, long = "pack", value_name = "DIR|FILE")]
+    packs: Vec<PathBuf>,
+    /// Leave the built-in rules away
+    #[arg(long)]
+    no_default_pack: bool,
+    /// Leave out events before this UTC time: 2026-03-14 or 2026-03-14T21:00:05
+    #[arg(long, value_name = "TIME", value_parser = parse_utc)]
+    from: Option<DateTime<Utc>>,
+    /// Leave out events at or after this UTC time
+    #[arg(long, value_name = "TIME", value_parser = parse_utc)]
+    to: Option<DateTime<Utc>>,
+    /// Threads to use; 0 for one a core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+    /// Say nothing but errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more: rules not loaded, damage found; twice for what each stage does
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+pub(super) fn run(args: Args) -> Result<Ending> {
+    log_to_stderr(&args);
+    let info = RunInfo { arguments: std::env::args().skip(1).collect(), started: Utc::now() };
+    let inputs = discover(&args.inputs)?;
+    let rules = load_rules(&args)?;
+    debug!(inputs = inputs.len(), rules = rules.rules.len(), "read the command line");
+    let output = Output::open(&args.output, args.force)?;
+    let folder = output.folder().to_owned();
+
+    let options = Options { from: args.from, to: args.to, threads: args.threads };
+    let bar = Bar::new(args.quiet);
+    let analysis = analyze(inputs, &options, rules, &bar);
+    bar.finish();
+    let analysis = analysis?;
+    for report in &analysis.inputs {
+        for fault in &report.faults {
+            let path = report.input.path.display();
+            warn!(%path, chunk = fault.chunk, offset = fault.offset, record = fault.record, "{}", fault.reason);
+        }
+    }
+    report::write(&analysis, &info, output)?;
+    if !args.quiet {
+        // A reader that closed the pipe has seen enough.
+        let _ = summary::print(&analysis, &folder, &mut io::stdout().lock());
+    }
+    Ok(if analysis.is_partial() { Ending::Partial } else { Ending::Whole })
+}
+
+fn load_rules(args: &Args) -> Result<RuleSet> {
+    let mut packs = Vec::new();
+    if !args.no_default_pack {
+        packs.push(Pack::default_pack());
+    }
+    for path in &args.packs {
+        packs.push(Pack::read(path)?);
+    }
+    let rules = RuleSet::load(packs)?;
+    for refused in &rules.refused {
+        warn!(file = refused.file, "rule not loaded: {}", refused.reason);
+    }
+    Ok(rules)
+}
+
+fn log_to_stderr(args: &Args) {
+    use tracing::level_filters::LevelFilter;
+    let level = match (args.quiet, args.verbose) {
+        (true, _) | (false, 0) => LevelFilter::ERROR,
+        (false, 1) => LevelFilter::WARN,
+        (false, _) => LevelFilter::DEBUG,
+    };
+    let format = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    // A second call in one process, as tests make, keeps the first one's subscriber.
+    let _ = format.with_writer(io::stderr).without_time().try_init();
+    let _ = io::stderr().flush();
+}

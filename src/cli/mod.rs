@@ -1,0 +1,71 @@
+//! The command line: arguments, progress, the closing summary, exit codes.
+
+mod analyze;
+mod progress;
+mod summary;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Error;
+
+/// Rebuilds PowerShell Remoting sessions from Windows event logs: who, from where, to where, how
+/// authenticated, what was run, and which records prove it.
+#[derive(Parser)]
+#[command(name = "psr-forensics", version, after_help = EXIT_CODES)]
+struct Args {
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Read logs, rebuild sessions, match rules, write timelines.
+    Analyze(analyze::Args),
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  nothing could be read, or the output could not be written
+  2  wrong usage: an unknown option, a path that does not exist, an output folder in use
+  3  a pack that cannot be read or loads no rule
+  4  done, but something could not be read in full or a rule was not loaded: see run.json";
+
+/// How a run ended, for the exit code.
+enum Ending {
+    Whole,
+    Partial,
+}
+
+/// Runs the program on the process's arguments.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version come this way, too. A closed pipe is no error of ours.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let ending = match args.command {
+        Verb::Analyze(args) => analyze::run(args),
+    };
+    match ending {
+        Ok(Ending::Whole) => ExitCode::SUCCESS,
+        Ok(Ending::Partial) => ExitCode::from(4),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "psr-forensics: {error:#}");
+            ExitCode::from(code(&error))
+        }
+    }
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<Error>() {
+        Some(Error::MissingInput(_) | Error::BadGlob { .. } | Error::OutputExists(_)) => 2,
+        Some(Error::Pack { .. }) => 3,
+        _ => 1,
+    }
+}

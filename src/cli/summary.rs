@@ -1,0 +1,129 @@
+//! The closing summary: what a tired person needs to know before opening a file.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::analysis::{Analysis, InputReport};
+use crate::detect::session_id;
+use crate::error::FaultKind;
+use crate::input::InputKind;
+use crate::model::{Account, Level, Session};
+use crate::report::TABLES;
+
+/// Most sessions, rules and faults it names.
+const MOST: usize = 10;
+
+pub(super) fn print(analysis: &Analysis, folder: &Path, out: &mut impl Write) -> io::Result<()> {
+    inputs(analysis, out)?;
+    sessions(analysis, out)?;
+    detections(analysis, out)?;
+    let names = TABLES.iter().map(|table| table.file).chain(["run.json"]);
+    let names: Vec<&str> = names.collect();
+    writeln!(out, "\nResults in {}: {}", plain(&folder.display().to_string()), names.join(", "))
+}
+
+/// Log text for a terminal: no escape sequence gets through.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn inputs(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
+    let is_log = |report: &&InputReport| report.input.kind != InputKind::Unknown;
+    let read: Vec<_> = analysis.inputs.iter().filter(is_log).collect();
+    let bytes: u64 = read.iter().map(|report| report.input.size).sum();
+    let skipped = analysis.inputs.len() - read.len();
+    writeln!(
+        out,
+        "Inputs      {} logs read ({}), {} files skipped; {} records, {} of them relevant",
+        read.len(),
+        indicatif::HumanBytes(bytes),
+        skipped,
+        analysis.records(),
+        analysis.case.events.len(),
+    )?;
+    let faults = |kind| {
+        let faults = analysis
+            .inputs
+            .iter()
+            .flat_map(|report| report.faults.iter().map(move |fault| (&report.input.path, fault)));
+        faults.filter(move |(_, fault)| fault.kind == kind).collect::<Vec<_>>()
+    };
+    for (kind, what) in [(FaultKind::Lost, "LOST"), (FaultKind::Suspect, "Suspect")] {
+        let faults = faults(kind);
+        for (path, fault) in faults.iter().take(MOST) {
+            let at = fault.offset.map_or(String::new(), |offset| format!(" at byte {offset}"));
+            let path = plain(&path.display().to_string());
+            writeln!(out, "  {what:<9} {path}{at}: {}", plain(&fault.reason))?;
+        }
+        if faults.len() > MOST {
+            writeln!(out, "  {what:<9} and {} more, see run.json", faults.len() - MOST)?;
+        }
+    }
+    if !analysis.rules.refused.is_empty() {
+        let refused = &analysis.rules.refused;
+        writeln!(out, "  Rules     {} not loaded, see run.json or -v", refused.len())?;
+        for refused in refused.iter().take(3) {
+            writeln!(out, "            {}: {}", plain(&refused.file), plain(&refused.reason))?;
+        }
+    }
+    Ok(())
+}
+
+fn sessions(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
+    let sessions = &analysis.case.sessions;
+    writeln!(
+        out,
+        "\nSessions    {}, failed attempts {}",
+        sessions.len(),
+        analysis.case.attempts.len()
+    )?;
+    for (index, session) in sessions.iter().enumerate().take(MOST) {
+        writeln!(out, "  {} {}", session_id(index), plain(&line(session)))?;
+    }
+    if sessions.len() > MOST {
+        writeln!(out, "  and {} more, see sessions.csv", sessions.len() - MOST)?;
+    }
+    Ok(())
+}
+
+fn line(session: &Session) -> String {
+    let source = session.source_host.as_deref().or(session.source_ip.as_deref());
+    format!(
+        "{} UTC  {} -> {}  {}  {} by {}  ({} s, confidence {})",
+        session.start.format("%Y-%m-%d %H:%M:%S"),
+        source.unwrap_or("source unknown"),
+        session.target_host,
+        session.user.as_ref().map_or("user unknown".to_owned(), Account::to_string),
+        session.kind.as_str(),
+        session.auth.as_str(),
+        (session.end - session.start).num_seconds(),
+        session.confidence.as_str(),
+    )
+}
+
+fn detections(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
+    let mut by_rule: BTreeMap<usize, usize> = BTreeMap::new();
+    for detection in &analysis.detections {
+        *by_rule.entry(detection.rule).or_default() += 1;
+    }
+    let rule = |index: usize| &analysis.rules.rules[index];
+    let by_level = Level::DESCENDING.iter().map(|&level| {
+        let count: usize =
+            by_rule.iter().filter(|(index, _)| rule(**index).level == level).map(|(_, n)| n).sum();
+        format!("{count} {level}")
+    });
+    let by_level: Vec<String> = by_level.collect();
+    writeln!(out, "\nDetections  {} ({})", analysis.detections.len(), by_level.join(", "))?;
+    let mut top: Vec<(usize, usize)> = by_rule.into_iter().collect();
+    top.sort_by_key(|&(index, count)| {
+        (std::cmp::Reverse(rule(index).level), std::cmp::Reverse(count), index)
+    });
+    for &(index, count) in top.iter().take(MOST) {
+        writeln!(out, "  {:<13} {count:>6}  {}", rule(index).level, plain(&rule(index).title))?;
+    }
+    if top.len() > MOST {
+        writeln!(out, "  and {} more rules, see detections.csv", top.len() - MOST)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,447 @@
+//! A record from the JSON that the evtx crate renders, read in one pass.
+//!
+//! System comes first in every record Windows writes, so the data of an unwanted record is not
+//! even looked at. Values are kept as text: what rules compare and people read.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::{Interner, Wanted};
+use crate::model::{Channel, Fields, Record, RecordRef, parse_utc};
+
+/// What the record's header says, before its content is read.
+#[derive(Clone, Copy)]
+pub(super) struct Header {
+    pub source: RecordRef,
+    pub time: DateTime<Utc>,
+}
+
+/// Reads one rendered record; `None` when nobody wants it.
+pub(super) fn read(
+    text: &[u8],
+    header: Header,
+    wanted: &dyn Wanted,
+    names: &mut Interner,
+) -> Result<Option<Record>, String> {
+    let mut reader = EventReader { system: System::default(), skip: false, wanted, names };
+    let mut data = Fields::default();
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let read = Document { reader: &mut reader, data: &mut data }.deserialize(&mut json);
+    if reader.skip {
+        return Ok(None);
+    }
+    read.map_err(|error| format!("its content does not follow the event schema: {error}"))?;
+    let System { provider, channel, computer, time, event_id, .. } = &reader.system;
+    let known_channel = Channel::of(channel, provider);
+    let event_id = event_id.ok_or("it has no System/EventID")?;
+    if !wanted.wants(known_channel, channel, event_id) {
+        return Ok(None);
+    }
+    let guid = |text: &str| text.trim_matches(['{', '}']).to_lowercase();
+    let system = &reader.system;
+    Ok(Some(Record {
+        source: header.source,
+        time: parse_utc(time).unwrap_or(header.time),
+        provider: reader.names.get(provider),
+        channel: reader.names.get(channel),
+        known_channel,
+        computer: reader.names.get(computer),
+        event_id,
+        level: system.level,
+        record_id: system.record_id.unwrap_or(header.source.number),
+        user_sid: system.user_sid.as_deref().map(|sid| reader.names.get(sid)),
+        activity_id: system.activity_id.as_deref().map(|id| reader.names.get(&guid(id))),
+        process_id: system.process_id,
+        thread_id: system.thread_id,
+        data,
+    }))
+}
+
+#[derive(Default)]
+struct System {
+    provider: String,
+    channel: String,
+    computer: String,
+    time: String,
+    event_id: Option<u32>,
+    level: u8,
+    record_id: Option<u64>,
+    user_sid: Option<String>,
+    activity_id: Option<String>,
+    process_id: Option<u32>,
+    thread_id: Option<u32>,
+}
+
+impl System {
+    fn set(&mut self, element: &str, node: &Element<'_>) {
+        let text = node.text.as_deref();
+        let attribute = |name: &str| {
+            let found = node.attributes.iter().find(|(known, _)| known == name);
+            found.map(|(_, value)| value.to_string())
+        };
+        match element {
+            "Provider" => self.provider = attribute("Name").unwrap_or_default(),
+            "EventID" => self.event_id = text.and_then(|id| id.parse().ok()),
+            "Level" => self.level = text.and_then(|level| level.parse().ok()).unwrap_or(0),
+            "EventRecordID" => self.record_id = text.and_then(|id| id.parse().ok()),
+            "TimeCreated" => self.time = attribute("SystemTime").unwrap_or_default(),
+            "Channel" => self.channel = text.unwrap_or_default().to_owned(),
+            "Computer" => self.computer = text.unwrap_or_default().to_owned(),
+            "Correlation" => self.activity_id = attribute("ActivityID"),
+            "Security" => self.user_sid = attribute("UserID"),
+            "Execution" => {
+                self.process_id = attribute("ProcessID").and_then(|id| id.parse().ok());
+                self.thread_id = attribute("ThreadID").and_then(|id| id.parse().ok());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// An element of System: its text and attributes, whatever JSON type they have.
+#[derive(Default)]
+struct Element<'de> {
+    text: Option<Cow<'de, str>>,
+    attributes: Vec<(Cow<'de, str>, Cow<'de, str>)>,
+}
+
+struct EventReader<'w> {
+    system: System,
+    skip: bool,
+    wanted: &'w dyn Wanted,
+    names: &'w mut Interner,
+}
+
+/// `{"Event": {...}}`
+struct Document<'r, 'w> {
+    reader: &'r mut EventReader<'w>,
+    data: &'r mut Fields,
+}
+
+impl<'de> DeserializeSeed<'de> for Document<'_, '_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Document<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with an Event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key_seed(Text)? {
+            if key == "Event" {
+                map.next_value_seed(EventSeed { reader: self.reader, data: self.data })?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct EventSeed<'r, 'w> {
+    reader: &'r mut EventReader<'w>,
+    data: &'r mut Fields,
+}
+
+impl<'de> DeserializeSeed<'de> for EventSeed<'_, '_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for EventSeed<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key_seed(Text)? {
+            match &*key {
+                "System" => {
+                    map.next_value_seed(SystemSeed(&mut self.reader.system))?;
+                    let System { channel, provider, event_id, .. } = &self.reader.system;
+                    let known = Channel::of(channel, provider);
+                    if event_id.is_some_and(|id| !self.reader.wanted.wants(known, channel, id)) {
+                        self.reader.skip = true;
+                        return Err(de::Error::custom("not wanted"));
+                    }
+                }
+                "#attributes" | "RenderingInfo" => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+                name => {
+                    let names = &mut *self.reader.names;
+                    map.next_value_seed(Data { name, names, fields: self.data })?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+struct SystemSeed<'r>(&'r mut System);
+
+impl<'de> DeserializeSeed<'de> for SystemSeed<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for SystemSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("System")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key_seed(Text)? {
+            let mut node = Element::default();
+            map.next_value_seed(ElementSeed(&mut node))?;
+            self.0.set(&key, &node);
+        }
+        Ok(())
+    }
+}
+
+struct ElementSeed<'r, 'de>(&'r mut Element<'de>);
+
+impl<'de> DeserializeSeed<'de> for ElementSeed<'_, 'de> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+/// The scalar cases of a visitor, each handed to `$take` as text.
+macro_rules! scalars_as_text {
+    ($self:ident, $text:ident => $take:expr) => {
+        fn visit_borrowed_str<E: de::Error>($self, text: &'de str) -> Result<Self::Value, E> {
+            let $text = Cow::Borrowed(text);
+            $take
+        }
+        fn visit_str<E: de::Error>($self, text: &str) -> Result<Self::Value, E> {
+            let $text: Cow<'de, str> = Cow::Owned(text.to_owned());
+            $take
+        }
+        fn visit_u64<E: de::Error>($self, number: u64) -> Result<Self::Value, E> {
+            let $text: Cow<'de, str> = Cow::Owned(number.to_string());
+            $take
+        }
+        fn visit_i64<E: de::Error>($self, number: i64) -> Result<Self::Value, E> {
+            let $text: Cow<'de, str> = Cow::Owned(number.to_string());
+            $take
+        }
+        fn visit_f64<E: de::Error>($self, number: f64) -> Result<Self::Value, E> {
+            let $text: Cow<'de, str> = Cow::Owned(number.to_string());
+            $take
+        }
+        fn visit_bool<E: de::Error>($self, value: bool) -> Result<Self::Value, E> {
+            let $text: Cow<'de, str> = Cow::Borrowed(if value { "true" } else { "false" });
+            $take
+        }
+        fn visit_unit<E: de::Error>($self) -> Result<Self::Value, E> {
+            let $text: Cow<'de, str> = Cow::Borrowed("");
+            $take
+        }
+    };
+}
+
+impl<'de> Visitor<'de> for ElementSeed<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an element")
+    }
+
+    scalars_as_text!(self, text => {
+        self.0.text = Some(text);
+        Ok(())
+    });
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(ElementSeed(self.0))?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key_seed(Text)? {
+            match &*key {
+                "#text" => map.next_value_seed(ElementSeed(self.0))?,
+                "#attributes" => map.next_value_seed(Attributes(&mut self.0.attributes))?,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Attributes<'r, 'de>(&'r mut Vec<(Cow<'de, str>, Cow<'de, str>)>);
+
+impl<'de> DeserializeSeed<'de> for Attributes<'_, 'de> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Attributes<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("attributes")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key_seed(Text)? {
+            let value = map.next_value_seed(Text)?;
+            self.0.push((key, value));
+        }
+        Ok(())
+    }
+}
+
+/// Any scalar as text, borrowed from the JSON where nothing is escaped.
+struct Text;
+
+impl<'de> DeserializeSeed<'de> for Text {
+    type Value = Cow<'de, str>;
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Text {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text")
+    }
+
+    scalars_as_text!(self, text => Ok(text));
+}
+
+/// A part of the record's data, flattened to its leaves: each under the name of its element, or
+/// of its attribute `Name`, which the renderer has put in the place of the element's.
+struct Data<'r> {
+    name: &'r str,
+    names: &'r mut Interner,
+    fields: &'r mut Fields,
+}
+
+impl<'de> DeserializeSeed<'de> for Data<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Data<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("event data")
+    }
+
+    scalars_as_text!(self, text => {
+        // An empty EventData element is no field.
+        if !(text.is_empty() && matches!(self.name, "EventData" | "UserData")) {
+            self.fields.push(self.names.get(self.name), text.into_owned());
+        }
+        Ok(())
+    });
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Data { name, names, fields } = self;
+        while seq.next_element_seed(Data { name, names, fields })?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Data { name, names, fields } = self;
+        while let Some(key) = map.next_key_seed(Text)? {
+            match &*key {
+                "#attributes" => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+                "#text" => map.next_value_seed(Data { name, names, fields })?,
+                name => map.next_value_seed(Data { name, names, fields })?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Only(u32);
+    impl Wanted for Only {
+        fn wants(&self, _: Channel, _: &str, event_id: u32) -> bool {
+            event_id == self.0
+        }
+    }
+
+    fn parse(text: &str, id: u32) -> Result<Option<Record>, String> {
+        let source = RecordRef { input: 0, offset: 4608, number: 1 };
+        let header = Header { source, time: DateTime::UNIX_EPOCH };
+        read(text.as_bytes(), header, &Only(id), &mut Interner::default())
+    }
+
+    #[test]
+    fn system_and_data_are_read() {
+        let text = r##"{"Event":{"#attributes":{"xmlns":"x"},"System":{
+            "Provider":{"#attributes":{"Name":"PowerShell"}},
+            "EventID":{"#attributes":{"Qualifiers":0},"#text":800},"Level":4,
+            "TimeCreated":{"#attributes":{"SystemTime":"2020-08-26T05:09:33.3497103Z"}},
+            "EventRecordID":789,"Correlation":{"#attributes":{"ActivityID":"{AB-CD}"}},
+            "Execution":{"#attributes":{"ProcessID":12,"ThreadID":34}},
+            "Channel":"Windows PowerShell","Computer":"PC1",
+            "Security":{"#attributes":{"UserID":"S-1-5-20"}}},
+            "EventData":{"Data":{"#text":["a","b"]},"Count":7,"Flag":true,"None":null}}}"##;
+        let record = parse(text, 800).unwrap().unwrap();
+        assert_eq!(record.known_channel, Channel::PowerShellClassic);
+        assert_eq!((record.record_id, record.process_id), (789, Some(12)));
+        assert_eq!(record.activity_id.as_deref(), Some("ab-cd"));
+        assert_eq!(record.user_sid.as_deref(), Some("S-1-5-20"));
+        assert_eq!(record.time, parse_utc("2020-08-26T05:09:33.3497103Z").unwrap());
+        let data: Vec<_> = record.data.iter().collect();
+        let expected =
+            [("Data", "a"), ("Data", "b"), ("Count", "7"), ("Flag", "true"), ("None", "")];
+        assert_eq!(data, expected);
+    }
+
+    #[test]
+    fn user_data_flattens_to_its_leaves() {
+        let text = r##"{"Event":{"System":{"EventID":1102},"UserData":{"LogFileCleared":{
+            "#attributes":{"xmlns":"x"},"SubjectUserName":"admin01"}}}}"##;
+        let record = parse(text, 1102).unwrap().unwrap();
+        assert_eq!(record.data.iter().collect::<Vec<_>>(), [("SubjectUserName", "admin01")]);
+        // Without EventRecordID and TimeCreated, the record's header speaks.
+        assert_eq!((record.record_id, record.time), (1, DateTime::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn unwanted_records_are_skipped_wherever_system_stands() {
+        assert_eq!(parse(r#"{"Event":{"System":{"EventID":1},"EventData":{}}}"#, 2), Ok(None));
+        assert_eq!(parse(r#"{"Event":{"EventData":{"a":1},"System":{"EventID":1}}}"#, 2), Ok(None));
+        assert!(parse(r#"{"Event":{"EventData":{"a":1}}}"#, 2).is_err());
+        assert!(parse(r#"{"Event":{"System":{"EventID":2},"EventData":{"#, 2).is_err());
+    }
+}

@@ -1,0 +1,34 @@
+//! Bytes to [`Record`]s. A chunk is this stage's whole world, and only it knows the evtx crate.
+
+mod evtx;
+mod json;
+
+pub use evtx::{CHUNK_SIZE, ChunkTally, Decoder, chunk_count};
+
+use std::collections::HashSet;
+
+use crate::model::{Channel, Str};
+
+/// Says which records some later stage has a use for; the others are only counted.
+pub trait Wanted: Sync {
+    /// Whether a record of this channel and event id is wanted.
+    fn wants(&self, channel: Channel, channel_name: &str, event_id: u32) -> bool;
+}
+
+/// Keeps one copy of each name that records repeat.
+#[derive(Default)]
+struct Interner(HashSet<Str>);
+
+impl Interner {
+    fn get(&mut self, text: &str) -> Str {
+        if let Some(known) = self.0.get(text) {
+            return known.clone();
+        }
+        let new: Str = text.into();
+        // Hostile logs may name each field differently: past this, names are not worth sharing.
+        if self.0.len() < 4096 {
+            self.0.insert(new.clone());
+        }
+        new
+    }
+}

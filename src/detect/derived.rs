@@ -1,0 +1,256 @@
+//! Rules over what reconstruction derives: sessions, commands, script blocks, child processes and
+//! failed attempts, as events of their own with the fields that `detections/README.md` documents.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Datelike, Timelike, Utc};
+use rayon::prelude::*;
+
+use super::rules::{Hit, RuleSet};
+use super::view::FieldMap;
+use crate::model::{
+    Account, Attempt, Command, Detection, Event, EventKind, RecordRef, ScriptBlock, Session, Str,
+    Subject,
+};
+use crate::reconstruct::Case;
+
+/// All detections of a case: those that fired on records, and those on what was derived, by time,
+/// host, rule and evidence.
+pub fn detect(rules: &RuleSet, case: &Case, hits: BTreeMap<RecordRef, Vec<Hit>>) -> Vec<Detection> {
+    let mut detections = on_records(case, hits);
+    detections.extend(on_derived(rules, case));
+    detections.sort_by(|a, b| {
+        let key = |d: &Detection| (d.time, d.host.clone(), d.rule, d.subject, d.evidence.clone());
+        key(a).cmp(&key(b))
+    });
+    detections
+}
+
+fn on_records(case: &Case, mut hits: BTreeMap<RecordRef, Vec<Hit>>) -> Vec<Detection> {
+    let mut detections = Vec::new();
+    for (index, event) in case.events.iter().enumerate() {
+        for hit in hits.remove(&event.source).unwrap_or_default() {
+            detections.push(Detection {
+                rule: hit.rule,
+                subject: Subject::Record,
+                time: event.time,
+                host: event.computer.clone(),
+                user: event.user(),
+                session: case.session_of[index],
+                matched: hit.matched,
+                evidence: vec![event.source],
+            });
+        }
+    }
+    detections
+}
+
+/// A derived event and what a detection on it says.
+struct Derived {
+    subject: Subject,
+    fields: FieldMap,
+    time: DateTime<Utc>,
+    host: Str,
+    user: String,
+    session: Option<usize>,
+    evidence: Vec<RecordRef>,
+}
+
+fn on_derived(rules: &RuleSet, case: &Case) -> Vec<Detection> {
+    let counts = Counts::of(case);
+    let sessions = (0..case.sessions.len()).into_par_iter().map(|i| session(case, &counts, i));
+    let commands = case.commands.par_iter().map(|command| ran(case, command));
+    let scripts = case.scripts.par_iter().map(|block| script(case, block));
+    let attempts = case.attempts.par_iter().map(|tried| attempt(case, tried));
+    let fired = sessions.chain(commands).chain(scripts).chain(attempts).flat_map_iter(|derived| {
+        let hits = rules.on_derived(derived.subject, &derived.fields);
+        hits.into_iter().map(move |hit| Detection {
+            rule: hit.rule,
+            subject: derived.subject,
+            time: derived.time,
+            host: derived.host.clone(),
+            user: derived.user.clone(),
+            session: derived.session,
+            matched: hit.matched,
+            evidence: derived.evidence.clone(),
+        })
+    });
+    fired.collect()
+}
+
+/// How much each session ran.
+pub(crate) struct Counts {
+    /// Commands, child processes not counted.
+    pub commands: Vec<usize>,
+    /// Script blocks.
+    pub scripts: Vec<usize>,
+    /// Child processes, at any depth.
+    pub children: Vec<usize>,
+}
+
+impl Counts {
+    pub fn of(case: &Case) -> Counts {
+        let none = vec![0; case.sessions.len()];
+        let mut counts = Counts { commands: none.clone(), scripts: none.clone(), children: none };
+        for command in &case.commands {
+            let is_process = matches!(case.events[command.event].kind, EventKind::ProcessStart(_));
+            let kind = if is_process { &mut counts.children } else { &mut counts.commands };
+            kind[command.session] += 1;
+        }
+        for session in case.scripts.iter().filter_map(|script| script.session) {
+            counts.scripts[session] += 1;
+        }
+        counts
+    }
+}
+
+/// A session's id as outputs write it: `S0001`, by start.
+pub(crate) fn session_id(index: usize) -> String {
+    format!("S{:04}", index + 1)
+}
+
+fn name(account: Option<&Account>) -> String {
+    account.map(Account::to_string).unwrap_or_default()
+}
+
+/// The fields that say whose session it is.
+fn ends(fields: FieldMap, index: usize, session: &Session) -> FieldMap {
+    fields
+        .text("SessionId", session_id(index))
+        .text("Kind", session.kind.as_str())
+        .known("SourceHost", session.source_host.as_deref())
+        .known("SourceIp", session.source_ip.as_deref())
+        .text("TargetHost", &*session.target_host)
+        .text("User", name(session.user.as_ref()))
+}
+
+fn session(case: &Case, counts: &Counts, index: usize) -> Derived {
+    let session = &case.sessions[index];
+    let consequences = session.consequences();
+    let count = |counts: &[usize]| counts[index] as i64;
+    let weekday = match session.start.weekday() {
+        chrono::Weekday::Mon => "monday",
+        chrono::Weekday::Tue => "tuesday",
+        chrono::Weekday::Wed => "wednesday",
+        chrono::Weekday::Thu => "thursday",
+        chrono::Weekday::Fri => "friday",
+        chrono::Weekday::Sat => "saturday",
+        chrono::Weekday::Sun => "sunday",
+    };
+    let fields = ends(FieldMap::default(), index, session)
+        .known("UserSid", session.user_sid.as_deref())
+        .text("Auth", session.auth.as_str())
+        .text("Transport", session.transport.as_str())
+        .text("Configuration", &*session.configuration)
+        .list("EvidenceSides", session.sides.names())
+        .text("Confidence", session.confidence.as_str())
+        .number("CommandCount", count(&counts.commands))
+        .number("ScriptBlockCount", count(&counts.scripts))
+        .number("ChildProcessCount", count(&counts.children))
+        .number("DurationSeconds", (session.end - session.start).num_seconds())
+        .text("EndKind", session.end_kind.as_str())
+        .number("StartHour", session.start.hour().into())
+        .text("StartWeekday", weekday)
+        .truth("LocalAccount", session.local_account())
+        .text("EngineVersion", &*session.engine_version)
+        .text("MessageEncryption", consequences.encryption)
+        .text("CredentialExposed", consequences.credential_exposed);
+    Derived {
+        subject: Subject::Session,
+        fields,
+        time: session.start,
+        host: session.target_host.clone(),
+        user: name(session.user.as_ref()),
+        session: Some(index),
+        evidence: session.records(&case.events).collect(),
+    }
+}
+
+fn ran(case: &Case, command: &Command) -> Derived {
+    let session = &case.sessions[command.session];
+    let event = &case.events[command.event];
+    let fields = ends(FieldMap::default(), command.session, session)
+        .known("DecodedText", command.decoded.as_deref());
+    let (subject, fields) = match &event.kind {
+        EventKind::ProcessStart(start) => {
+            let fields = fields
+                .text("Image", &*start.image)
+                .text("CommandLine", &*command.text)
+                .text("ParentImage", &*start.parent_image)
+                .number("Depth", command.depth.into());
+            (Subject::ChildProcess, fields)
+        }
+        kind => {
+            let application = match kind {
+                EventKind::Command(invocation) => Some(&invocation.context.host_application),
+                EventKind::Pipeline(pipeline) => Some(&pipeline.context.host_application),
+                _ => None,
+            };
+            let fields = fields
+                .text("Text", &*command.text)
+                .number("SourceEvent", event.event_id.into())
+                .known("HostApplication", application.map(String::as_str));
+            (Subject::Command, fields)
+        }
+    };
+    Derived {
+        subject,
+        fields,
+        time: command.time,
+        host: event.computer.clone(),
+        user: name(session.user.as_ref()),
+        session: Some(command.session),
+        evidence: vec![event.source],
+    }
+}
+
+fn script(case: &Case, script: &ScriptBlock) -> Derived {
+    let first: &Event = &case.events[script.events[0]];
+    let session = script.session.map(|index| &case.sessions[index]);
+    let user = match session {
+        Some(session) => name(session.user.as_ref()),
+        None => first.user(),
+    };
+    let fields = FieldMap::default()
+        .text("ScriptBlockText", &*script.text)
+        .known("DecodedText", script.decoded.as_deref())
+        .text("ScriptBlockId", &*script.id)
+        .text("Path", &*script.path)
+        .number("Parts", script.parts.into())
+        .number("PartsTotal", script.total.into())
+        .truth("Complete", script.complete())
+        .text("Computer", &*first.computer)
+        .text("User", &*user)
+        .known("SessionId", script.session.map(session_id))
+        .truth("Remote", script.session.is_some());
+    Derived {
+        subject: Subject::ScriptBlock,
+        fields,
+        time: first.time,
+        host: first.computer.clone(),
+        user,
+        session: script.session,
+        evidence: script.events.iter().map(|&event| case.events[event].source).collect(),
+    }
+}
+
+fn attempt(case: &Case, attempt: &Attempt) -> Derived {
+    let sid = || attempt.user_sid.clone().unwrap_or_default();
+    let user = attempt.user.as_ref().map_or_else(sid, Account::to_string);
+    let fields = FieldMap::default()
+        .text("SourceHost", &*attempt.source_host)
+        .text("TargetHost", &*attempt.target_host)
+        .text("User", &*user)
+        .text("Reason", attempt.reason.as_str())
+        .known("ErrorCode", attempt.error_code.map(|code| code.to_string()))
+        .list("EvidenceSides", attempt.sides.names());
+    Derived {
+        subject: Subject::Attempt,
+        fields,
+        time: attempt.time,
+        host: attempt.source_host.clone(),
+        user,
+        session: None,
+        evidence: attempt.events.iter().map(|&event| case.events[event].source).collect(),
+    }
+}

@@ -1,0 +1,221 @@
+//! Sigma's `logsource` to the events it means.
+//!
+//! Names: SigmaHQ's taxonomy appendix and the `service` definitions its Windows rules carry.
+
+use rsigma_parser::LogSource;
+
+use crate::model::{Channel, Subject};
+
+/// What a logsource selects.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Scope {
+    /// Log records.
+    Records {
+        /// Channels by name, each with its event ids; none means all.
+        selectors: Vec<Selector>,
+        /// Whether the fields of 4688 go by the names of Sysmon's event 1.
+        process_creation: bool,
+    },
+    /// Events made by reconstruction.
+    Derived(Subject),
+}
+
+/// A channel, and which of its event ids.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Selector {
+    pub channel: ChannelName,
+    pub event_ids: Option<&'static [u32]>,
+}
+
+/// A channel this program knows, or any other by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum ChannelName {
+    Known(Channel),
+    Named(&'static str),
+}
+
+/// The categories of derived events, as rules name them.
+pub(super) const DERIVED: [(&str, Subject); 5] = [
+    ("remoting_session", Subject::Session),
+    ("remoting_command", Subject::Command),
+    ("script_block", Subject::ScriptBlock),
+    ("remoting_child_process", Subject::ChildProcess),
+    ("remoting_attempt", Subject::Attempt),
+];
+
+/// What a rule's logsource selects, or why this program has nothing for it.
+pub(super) fn scope(source: &LogSource) -> Result<Scope, String> {
+    if let Some(product) = source.product.as_deref().filter(|product| *product != "windows") {
+        return Err(format!("logsource product '{product}' is not windows"));
+    }
+    if let Some(category) = source.category.as_deref() {
+        if let Some((_, subject)) = DERIVED.iter().find(|(name, _)| *name == category) {
+            return Ok(Scope::Derived(*subject));
+        }
+        let selectors = by_category(category)
+            .ok_or_else(|| format!("no Windows log holds logsource category '{category}'"))?;
+        return Ok(Scope::Records { selectors, process_creation: category == "process_creation" });
+    }
+    let Some(service) = source.service.as_deref() else {
+        return Err("its logsource names neither a category nor a service".to_owned());
+    };
+    let channels =
+        by_service(service).ok_or_else(|| format!("logsource service '{service}' is not known"))?;
+    let selectors = channels.iter().map(|name| select(name, None)).collect();
+    Ok(Scope::Records { selectors, process_creation: false })
+}
+
+fn select(name: &'static str, event_ids: Option<&'static [u32]>) -> Selector {
+    let channel = match Channel::of(name, "") {
+        Channel::Other => ChannelName::Named(name),
+        known => ChannelName::Known(known),
+    };
+    Selector { channel, event_ids }
+}
+
+const SYSMON: &str = "Microsoft-Windows-Sysmon/Operational";
+const POWERSHELL: [&str; 2] =
+    ["Microsoft-Windows-PowerShell/Operational", "PowerShellCore/Operational"];
+const CLASSIC: &str = "Windows PowerShell";
+
+fn by_category(category: &str) -> Option<Vec<Selector>> {
+    let sysmon = |ids| vec![select(SYSMON, Some(ids))];
+    let powershell = |ids| POWERSHELL.iter().map(|name| select(name, Some(ids))).collect();
+    let classic = |ids| vec![select(CLASSIC, Some(ids))];
+    Some(match category {
+        "process_creation" => vec![select(SYSMON, Some(&[1])), select("Security", Some(&[4688]))],
+        "file_change" => sysmon(&[2]),
+        "network_connection" => sysmon(&[3]),
+        "sysmon_status" => sysmon(&[4, 16]),
+        "process_termination" => sysmon(&[5]),
+        "driver_load" => sysmon(&[6]),
+        "image_load" => sysmon(&[7]),
+        "create_remote_thread" => sysmon(&[8]),
+        "raw_access_thread" => sysmon(&[9]),
+        "process_access" => sysmon(&[10]),
+        "file_event" => sysmon(&[11]),
+        "registry_add" | "registry_delete" => sysmon(&[12]),
+        "registry_set" => sysmon(&[13]),
+        "registry_rename" => sysmon(&[14]),
+        "registry_event" => sysmon(&[12, 13, 14]),
+        "create_stream_hash" => sysmon(&[15]),
+        "pipe_created" => sysmon(&[17, 18]),
+        "wmi_event" => sysmon(&[19, 20, 21]),
+        "dns_query" => sysmon(&[22]),
+        "file_delete" => sysmon(&[23, 26]),
+        "clipboard_capture" => sysmon(&[24]),
+        "process_tampering" => sysmon(&[25]),
+        "file_block_executable" => sysmon(&[27]),
+        "file_block_shredding" => sysmon(&[28]),
+        "file_executable_detected" => sysmon(&[29]),
+        "sysmon_error" => sysmon(&[255]),
+        "ps_module" => powershell(&[4103]),
+        "ps_script" => powershell(&[4104]),
+        "ps_classic_start" => classic(&[400]),
+        "ps_classic_provider_start" => classic(&[600]),
+        "ps_classic_script" => classic(&[800]),
+        _ => return None,
+    })
+}
+
+fn by_service(service: &str) -> Option<&'static [&'static str]> {
+    Some(match service {
+        "winrm" => &["Microsoft-Windows-WinRM/Operational", "Microsoft-Windows-WinRM/Analytic"],
+        "powershell" => &POWERSHELL,
+        "powershell-classic" => &[CLASSIC],
+        "security" => &["Security"],
+        "system" => &["System"],
+        "application" => &["Application"],
+        "sysmon" => &[SYSMON],
+        "wmi" => &["Microsoft-Windows-WMI-Activity/Operational"],
+        "taskscheduler" => &["Microsoft-Windows-TaskScheduler/Operational"],
+        "windefend" => &["Microsoft-Windows-Windows Defender/Operational"],
+        "openssh" => &["OpenSSH/Operational"],
+        "applocker" => &[
+            "Microsoft-Windows-AppLocker/MSI and Script",
+            "Microsoft-Windows-AppLocker/EXE and DLL",
+            "Microsoft-Windows-AppLocker/Packaged app-Deployment",
+            "Microsoft-Windows-AppLocker/Packaged app-Execution",
+        ],
+        "ntlm" => &["Microsoft-Windows-NTLM/Operational"],
+        "dns-client" => &["Microsoft-Windows-DNS Client Events/Operational"],
+        "dns-server" => &["DNS Server"],
+        "dns-server-analytic" => &["Microsoft-Windows-DNS-Server/Analytical"],
+        "dhcp" => &["Microsoft-Windows-DHCP-Server/Operational"],
+        "driver-framework" => &["Microsoft-Windows-DriverFrameworks-UserMode/Operational"],
+        "msexchange-management" => &["MSExchange Management"],
+        "printservice-admin" => &["Microsoft-Windows-PrintService/Admin"],
+        "printservice-operational" => &["Microsoft-Windows-PrintService/Operational"],
+        "terminalservices-localsessionmanager" => {
+            &["Microsoft-Windows-TerminalServices-LocalSessionManager/Operational"]
+        }
+        "smbclient-security" => &["Microsoft-Windows-SmbClient/Security"],
+        "smbclient-connectivity" => &["Microsoft-Windows-SmbClient/Connectivity"],
+        "smbserver-connectivity" => &["Microsoft-Windows-SMBServer/Connectivity"],
+        "codeintegrity-operational" => &["Microsoft-Windows-CodeIntegrity/Operational"],
+        "firewall-as" => &["Microsoft-Windows-Windows Firewall With Advanced Security/Firewall"],
+        "bits-client" => &["Microsoft-Windows-Bits-Client/Operational"],
+        "security-mitigations" => &[
+            "Microsoft-Windows-Security-Mitigations/Kernel Mode",
+            "Microsoft-Windows-Security-Mitigations/User Mode",
+        ],
+        "diagnosis-scripted" => &["Microsoft-Windows-Diagnosis-Scripted/Operational"],
+        "shell-core" => &["Microsoft-Windows-Shell-Core/Operational"],
+        "ldap_debug" | "ldap" => &["Microsoft-Windows-LDAP-Client/Debug"],
+        "vhdmp" => &["Microsoft-Windows-VHDMP/Operational"],
+        "appxdeployment-server" => &["Microsoft-Windows-AppXDeploymentServer/Operational"],
+        "appxpackaging-om" => &["Microsoft-Windows-AppxPackaging/Operational"],
+        "appmodel-runtime" => &["Microsoft-Windows-AppModel-Runtime/Admin"],
+        "lsa-server" => &["Microsoft-Windows-LSA/Operational"],
+        "certificateservicesclient-lifecycle-system" => {
+            &["Microsoft-Windows-CertificateServicesClient-Lifecycle-System/Operational"]
+        }
+        "capi2" => &["Microsoft-Windows-CAPI2/Operational"],
+        "hyper-v-worker" => &["Microsoft-Windows-Hyper-V-Worker"],
+        "kernel-event-tracing" => &["Microsoft-Windows-Kernel-EventTracing"],
+        "kernel-shimengine" => &["Microsoft-Windows-Kernel-ShimEngine/Operational"],
+        "iis-configuration" => &["Microsoft-IIS-Configuration/Operational"],
+        "microsoft-servicebus-client" => &["Microsoft-ServiceBus-Client"],
+        "sense" => &["Microsoft-Windows-SENSE/Operational"],
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(product: &str, category: Option<&str>, service: Option<&str>) -> LogSource {
+        LogSource {
+            product: Some(product.into()),
+            category: category.map(Into::into),
+            service: service.map(Into::into),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn logsources_select_channels_and_ids() {
+        let scripts = scope(&source("windows", Some("ps_script"), None)).unwrap();
+        let ids: &[u32] = &[4104];
+        let on = |channel| Selector { channel: ChannelName::Known(channel), event_ids: Some(ids) };
+        let selectors = vec![on(Channel::PowerShell), on(Channel::PowerShellCore)];
+        assert_eq!(scripts, Scope::Records { selectors, process_creation: false });
+        let session = scope(&source("windows", Some("remoting_session"), None));
+        assert_eq!(session, Ok(Scope::Derived(Subject::Session)));
+    }
+
+    #[test]
+    fn what_is_not_held_is_named() {
+        let refused = [
+            source("linux", None, Some("sshd")),
+            source("windows", Some("file_access"), None),
+            source("windows", None, Some("no-such")),
+            source("windows", None, None),
+        ];
+        let reasons: Vec<_> = refused.iter().map(|source| scope(source).unwrap_err()).collect();
+        for (reason, word) in reasons.iter().zip(["linux", "file_access", "no-such", "neither"]) {
+            assert!(reason.contains(word), "{reason}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Rules over events and over what reconstruction derives from them. Only this stage knows rsigma.
+
+mod derived;
+mod logsource;
+mod pack;
+mod rules;
+mod view;
+
+#[cfg(test)]
+mod cases;
+
+pub use derived::detect;
+pub(crate) use derived::{Counts, session_id};
+pub use pack::{Pack, Refused};
+pub use rules::{Hit, RuleSet};

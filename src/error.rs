@@ -1,0 +1,103 @@
+//! What can go wrong: an [`Error`] ends the run, a [`Fault`] is a row in its ledger.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+/// A failure that ends the run, with the remedy in its text.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An input path does not exist or matches nothing.
+    #[error("{}: no such file or folder", .0.display())]
+    MissingInput(PathBuf),
+    /// A glob that does not parse.
+    #[error("'{pattern}' is no valid glob: {reason}")]
+    BadGlob {
+        /// What was given.
+        pattern: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// None of the inputs could be read as a log.
+    #[error("no event log to read: {0}")]
+    NothingToRead(String),
+    /// A pack that cannot be read or loads no rule.
+    #[error("pack {}: {reason}", path.display())]
+    Pack {
+        /// The pack.
+        path: PathBuf,
+        /// What is wrong and what helps.
+        reason: String,
+    },
+    /// The output folder exists already.
+    #[error(
+        "{} exists already: name another folder with --output, or replace its files with --force",
+        .0.display()
+    )]
+    OutputExists(PathBuf),
+    /// Writing failed.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The worker threads could not be started.
+    #[error("cannot start the worker threads: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+}
+
+impl Error {
+    /// A function for `map_err`: this path could not be written.
+    pub(crate) fn write<E: Into<std::io::Error>>(path: &Path) -> impl FnOnce(E) -> Error + '_ {
+        move |source| Error::Write { path: path.to_owned(), source: source.into() }
+    }
+}
+
+/// How much a fault costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// Something was not read: a file, a chunk, a record.
+    Lost,
+    /// Read in full, but its checksum or header is wrong: to be trusted less.
+    Suspect,
+    /// Not a log, and nothing said it was: left alone.
+    NotALog,
+}
+
+/// Something wrong with an input, located; the run went on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Fault {
+    /// What it costs.
+    pub kind: FaultKind,
+    /// The chunk's number in its file, from 0.
+    pub chunk: Option<u64>,
+    /// The offset in the file, in bytes.
+    pub offset: Option<u64>,
+    /// The number in the record's header.
+    pub record: Option<u64>,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl Fault {
+    /// A fault of a whole file.
+    pub fn file(kind: FaultKind, reason: impl Into<String>) -> Fault {
+        Fault { kind, chunk: None, offset: None, record: None, reason: reason.into() }
+    }
+}
+
+/// An error and its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

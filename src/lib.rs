@@ -1,0 +1,40 @@
+//! Rebuilds PowerShell Remoting sessions from Windows event logs, with the records that prove them.
+//!
+//! The stages are the modules, and the arrows run one way: `input` finds logs, `decode` makes
+//! [`Record`]s of their bytes, `normalise` typed [`Event`]s of records, `reconstruct` [`Session`]s
+//! of events, `detect` matches rules on both, `report` writes what was found. [`analyze`] runs them.
+//!
+//! ```no_run
+//! use psr_forensics::{NoProgress, Options, Pack, RuleSet, analyze, discover};
+//!
+//! # fn main() -> Result<(), psr_forensics::Error> {
+//! let rules = RuleSet::load(vec![Pack::default_pack()])?;
+//! let inputs = discover(&["logs".into()])?;
+//! let analysis = analyze(inputs, &Options::default(), rules, &NoProgress)?;
+//! for session in &analysis.case.sessions {
+//!     let user = session.user.as_ref().map(ToString::to_string);
+//!     assert!(session.start <= session.end, "{user:?} on {}", session.target_host);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod analysis;
+pub mod cli;
+mod decode;
+mod detect;
+mod error;
+mod input;
+mod model;
+mod normalise;
+mod reconstruct;
+mod report;
+mod timeline;
+
+pub use analysis::{Analysis, InputReport, NoProgress, Options, Progress, analyze};
+pub use detect::{Pack, Refused, RuleSet};
+pub use error::{Error, Fault, FaultKind};
+pub use input::{Input, InputKind, discover};
+pub use model::*;
+pub use reconstruct::Case;
+pub use report::{Column, Output, RunInfo, TABLES, Table, write};

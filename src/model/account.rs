@@ -1,0 +1,76 @@
+//! Accounts, which logs spell `DOMAIN\user`, `user@REALM`, `user` or `HOST$`.
+
+use std::fmt;
+
+/// An account as logged, with what can be compared across spellings.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Account {
+    /// The domain or realm as logged; empty when none was.
+    pub domain: String,
+    /// The account's name as logged.
+    pub name: String,
+}
+
+impl Account {
+    /// Splits any of the three spellings. An empty text or `-` is no account.
+    pub fn parse(text: &str) -> Option<Account> {
+        let text = text.trim();
+        let (domain, name) = match (text.split_once('\\'), text.split_once('@')) {
+            (Some((domain, name)), _) => (domain, name),
+            (None, Some((name, realm))) => (realm, name),
+            (None, None) => ("", text),
+        };
+        Account::new(domain, name)
+    }
+
+    /// An account of two fields. An empty name or `-` is no account.
+    pub fn new(domain: &str, name: &str) -> Option<Account> {
+        let clean = |text: &str| match text.trim() {
+            "-" => String::new(),
+            text => text.to_owned(),
+        };
+        let (domain, name) = (clean(domain), clean(name));
+        (!name.is_empty()).then_some(Account { domain, name })
+    }
+
+    /// Whether two spellings can mean one account: the names are equal, and so are the domains
+    /// where both are given, a NetBIOS name being equal to the first label of its realm.
+    pub fn same_as(&self, other: &Account) -> bool {
+        let label = |domain: &str| domain.split('.').next().unwrap_or("").to_lowercase();
+        self.name.to_lowercase() == other.name.to_lowercase()
+            && (self.domain.is_empty()
+                || other.domain.is_empty()
+                || label(&self.domain) == label(&other.domain))
+    }
+
+    /// Whether it is a machine's account (`HOST$`).
+    pub fn is_machine(&self) -> bool {
+        self.name.ends_with('$')
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.domain.as_str() {
+            "" => f.write_str(&self.name),
+            domain => write!(f, "{domain}\\{}", self.name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_account_are_equal() {
+        let spelled = |text| Account::parse(text).unwrap();
+        let down_level = spelled(r"CORP\Adm.Lee");
+        assert!(down_level.same_as(&spelled("adm.lee@CORP.EXAMPLE")));
+        assert!(down_level.same_as(&spelled("adm.lee")));
+        assert!(!down_level.same_as(&spelled(r"SRV02\adm.lee")));
+        assert!(!down_level.same_as(&spelled(r"CORP\adm.le")));
+        assert_eq!(Account::parse(" - "), None);
+        assert!(spelled(r"CORP\WS01$").is_machine());
+    }
+}

@@ -1,0 +1,123 @@
+//! Detections: which rule fired, on what, and which records prove it.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{RecordRef, Str};
+
+/// A rule's level, as Sigma names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Worth knowing, no suspicion.
+    Informational,
+    /// Notable in numbers or context.
+    Low,
+    /// To be looked at.
+    Medium,
+    /// To be looked at now.
+    High,
+    /// An attack as a rule.
+    Critical,
+}
+
+impl Level {
+    /// All levels, most severe first.
+    pub const DESCENDING: [Level; 5] =
+        [Level::Critical, Level::High, Level::Medium, Level::Low, Level::Informational];
+
+    /// The word that outputs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::Informational => "informational",
+            Level::Low => "low",
+            Level::Medium => "medium",
+            Level::High => "high",
+            Level::Critical => "critical",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What outputs say of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleMeta {
+    /// The rule's id, or its file's name where it has none.
+    pub id: String,
+    /// The rule's title.
+    pub title: String,
+    /// The rule's level; `informational` where it gives none.
+    pub level: Level,
+    /// The rule's tags, ATT&CK's among them.
+    pub tags: Vec<String>,
+    /// The pack it came with.
+    pub pack: String,
+}
+
+/// A field that a rule matched, and its value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MatchedField {
+    /// The field, as the rule names it.
+    pub field: String,
+    /// The event's value.
+    pub value: String,
+}
+
+/// What a rule fired on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// A log record.
+    Record,
+    /// A rebuilt session.
+    Session,
+    /// A command of a session.
+    Command,
+    /// A script block, put together from its parts.
+    ScriptBlock,
+    /// A process that a session started.
+    ChildProcess,
+    /// A failed attempt.
+    Attempt,
+}
+
+impl Subject {
+    /// The word that outputs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Subject::Record => "record",
+            Subject::Session => "session",
+            Subject::Command => "command",
+            Subject::ScriptBlock => "script_block",
+            Subject::ChildProcess => "child_process",
+            Subject::Attempt => "attempt",
+        }
+    }
+}
+
+/// A rule fired.
+#[derive(Debug, Clone)]
+pub struct Detection {
+    /// Index of the rule in the run's rules.
+    pub rule: usize,
+    /// What it fired on.
+    pub subject: Subject,
+    /// When that was, UTC.
+    pub time: DateTime<Utc>,
+    /// The host it concerns.
+    pub host: Str,
+    /// The account it concerns, as logged.
+    pub user: String,
+    /// Index of the session it belongs to.
+    pub session: Option<usize>,
+    /// What matched.
+    pub matched: Vec<MatchedField>,
+    /// The records that prove it.
+    pub evidence: Vec<RecordRef>,
+}

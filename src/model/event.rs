@@ -1,0 +1,481 @@
+//! Events: what a record means, in the field's own words.
+
+use chrono::{DateTime, Utc};
+
+use super::{Account, Record, RecordRef, Str};
+
+/// A record that some stage has a use for, typed.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Where its record lies.
+    pub source: RecordRef,
+    /// When it was logged, UTC.
+    pub time: DateTime<Utc>,
+    /// The logging host (System/Computer), lower case: hosts are compared by it.
+    pub host: Str,
+    /// System/Computer as logged.
+    pub computer: Str,
+    /// System/Channel as logged.
+    pub channel: Str,
+    /// System/Provider Name.
+    pub provider: Str,
+    /// System/EventID.
+    pub event_id: u32,
+    /// System/EventRecordID.
+    pub record_id: u64,
+    /// System/Security UserID.
+    pub user_sid: Option<Str>,
+    /// System/Correlation ActivityID, lower case without braces.
+    pub activity_id: Option<Str>,
+    /// System/Execution ProcessID.
+    pub process_id: Option<u32>,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+impl Event {
+    /// The event of a record, its kind already told.
+    pub fn new(record: &Record, kind: EventKind) -> Event {
+        Event {
+            source: record.source,
+            time: record.time,
+            host: record.computer.to_lowercase().into(),
+            computer: record.computer.clone(),
+            channel: record.channel.clone(),
+            provider: record.provider.clone(),
+            event_id: record.event_id,
+            record_id: record.record_id,
+            user_sid: record.user_sid.clone(),
+            activity_id: record.activity_id.clone(),
+            process_id: record.process_id,
+            kind,
+        }
+    }
+}
+
+impl Event {
+    /// The account it concerns, as logged; the record's SID where no account is named.
+    pub fn user(&self) -> String {
+        let account = match &self.kind {
+            EventKind::ShellCreated(shell) => shell.account.as_ref(),
+            EventKind::Authenticated(caller) => caller.account.as_ref(),
+            EventKind::Logon(logon) | EventKind::LogonFailed(logon) => logon.account.as_ref(),
+            EventKind::Logoff(logoff) | EventKind::SpecialPrivileges(logoff) => {
+                logoff.account.as_ref()
+            }
+            EventKind::ExplicitCredentials(used) => used.account.as_ref(),
+            EventKind::ProcessStart(start) => start.account.as_ref(),
+            EventKind::KerberosTicket(ticket) => ticket.account.as_ref(),
+            EventKind::NtlmValidation(check) => check.account.as_ref(),
+            EventKind::LogCleared(cleared) => cleared.account.as_ref(),
+            _ => None,
+        };
+        let engine = match &self.kind {
+            EventKind::Command(command) | EventKind::CommandError(command) => {
+                Some(&command.context.user)
+            }
+            EventKind::Engine(engine) => Some(&engine.context.user),
+            EventKind::Pipeline(pipeline) => Some(&pipeline.context.user),
+            _ => None,
+        };
+        let engine = engine.filter(|user| !user.is_empty()).cloned();
+        let sid = || self.user_sid.as_deref().unwrap_or_default().to_owned();
+        account.map(Account::to_string).or(engine).unwrap_or_else(sid)
+    }
+}
+
+/// What an event says.
+#[derive(Debug, Clone)]
+pub enum EventKind {
+    /// WinRM 6: a client creates a session.
+    ClientSession(ClientSession),
+    /// WinRM 8, 10, 11, 13, 15, 16, 31, 33, 132, 145: a client's step.
+    ClientStep(String),
+    /// WinRM 142, 161, 162, 164: a client's operation or authentication failed.
+    ClientFailure(ClientFailure),
+    /// WinRM 91: a shell was created on this host.
+    ShellCreated(ShellCreated),
+    /// WinRM 81, 82, 134 and 788, 789, 1050: the service handles a request.
+    ServerOperation(ServerOperation),
+    /// WinRM 169 and 1295: a caller was authenticated.
+    Authenticated(Authenticated),
+    /// WinRM 192: a caller was not authorised (error code).
+    AuthorizationFailed(Option<u32>),
+    /// WinRM 193, 208 to 212, 224, 785, 786, 787, 1293, 1843: the service's own life.
+    WinRmService(String),
+    /// Classic 400, 403, 600: an engine or provider changes state.
+    Engine(Box<Engine>),
+    /// Classic 800: pipeline details.
+    Pipeline(Box<PipelineDetails>),
+    /// PowerShell 4103: a command was invoked.
+    Command(Box<CommandInvocation>),
+    /// PowerShell 4100: a command failed.
+    CommandError(Box<CommandInvocation>),
+    /// PowerShell 4104: a part of a script block's text.
+    ScriptBlockPart(Box<ScriptBlockPart>),
+    /// PowerShell 4105, 4106: a script block starts or stops in a runspace.
+    ScriptBlockRun(ScriptBlockRun),
+    /// PowerShell 8193 to 8198, 12039: the client's runspace pool.
+    ClientRunspace(String),
+    /// PowerShell 53504: an engine in this process listens on its named pipe.
+    EngineListening(Option<u32>),
+    /// PowerShell 32784, 32850, 32867, 32868, 40961, 40962, 7937: other engine events.
+    PowerShell(String),
+    /// Security 4624.
+    Logon(Box<Logon>),
+    /// Security 4625.
+    LogonFailed(Box<Logon>),
+    /// Security 4634, 4647: a logon id ends.
+    Logoff(Logoff),
+    /// Security 4648.
+    ExplicitCredentials(Box<ExplicitCredentials>),
+    /// Security 4672: the logon id holds special privileges.
+    SpecialPrivileges(Logoff),
+    /// Security 4688, Sysmon 1.
+    ProcessStart(Box<ProcessStart>),
+    /// Security 4689, Sysmon 5.
+    ProcessExit(ProcessExit),
+    /// Security 4768, 4769, 4771 on a domain controller.
+    KerberosTicket(Box<KerberosTicket>),
+    /// Security 4776 on the host that checked the password.
+    NtlmValidation(NtlmValidation),
+    /// Security 5156, Sysmon 3.
+    Connection(Box<Connection>),
+    /// Security 1102, System 104.
+    LogCleared(LogCleared),
+    /// Anything else that the timeline shows: what it is and what it says.
+    Other(OtherEvent),
+}
+
+/// WinRM 6.
+#[derive(Debug, Clone)]
+pub struct ClientSession {
+    /// The connection string: `HOST/wsman?PSVersion=5.1.x`.
+    pub connection: String,
+    /// The target's name or address in it, without scheme and port.
+    pub target: String,
+    /// Whether the connection string says HTTPS.
+    pub https: bool,
+}
+
+/// WinRM 142, 161, 162, 164.
+#[derive(Debug, Clone)]
+pub struct ClientFailure {
+    /// operationName, when given.
+    pub operation: Option<String>,
+    /// errorCode, when given.
+    pub error_code: Option<u32>,
+    /// The message or target it carries.
+    pub text: String,
+}
+
+/// What a shell is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ShellKind {
+    /// PowerShell Remoting.
+    PowerShell,
+    /// `winrs`, a command shell.
+    Winrs,
+    /// A resource this program has no name for.
+    Other,
+}
+
+impl ShellKind {
+    /// The word that outputs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ShellKind::PowerShell => "powershell",
+            ShellKind::Winrs => "winrs",
+            ShellKind::Other => "other",
+        }
+    }
+}
+
+/// WinRM 91.
+#[derive(Debug, Clone)]
+pub struct ShellCreated {
+    /// The resource URI without the caller that newer builds append.
+    pub resource_uri: String,
+    /// What the URI asks for.
+    pub kind: ShellKind,
+    /// The session configuration, `Microsoft.PowerShell` as a rule; empty for `winrs`.
+    pub configuration: String,
+    /// The caller, where the build appends it.
+    pub account: Option<Account>,
+    /// The caller's address, where the build appends it.
+    pub client_ip: Option<String>,
+    /// The shell's id, where the build logs it.
+    pub shell_id: Option<String>,
+}
+
+/// WinRM 81, 82, 134 and their Analytic twins.
+#[derive(Debug, Clone)]
+pub struct ServerOperation {
+    /// The operation: CreateShell ... DeleteShell.
+    pub operation: String,
+    /// The resource URI, when given.
+    pub resource_uri: Option<String>,
+}
+
+/// WinRM 169 and 1295.
+#[derive(Debug, Clone)]
+pub struct Authenticated {
+    /// The caller.
+    pub account: Option<Account>,
+    /// How: `Kerberos`, `NTLM`, `Basic` ...
+    pub mechanism: String,
+}
+
+/// The context that the classic log and 4103's ContextInfo give of an engine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EngineContext {
+    /// HostName: `ServerRemoteHost` means inside a remoting session.
+    pub host_name: String,
+    /// HostId.
+    pub host_id: String,
+    /// HostApplication, the engine's command line.
+    pub host_application: String,
+    /// EngineVersion.
+    pub engine_version: String,
+    /// RunspaceId.
+    pub runspace_id: String,
+    /// PipelineId.
+    pub pipeline_id: String,
+    /// CommandLine of the pipeline (classic log).
+    pub command_line: String,
+    /// CommandName.
+    pub command_name: String,
+    /// User.
+    pub user: String,
+    /// Connected User: who connected, where User is a virtual account.
+    pub connected_user: String,
+}
+
+impl EngineContext {
+    /// Whether the engine serves a remoting session.
+    pub fn is_remote(&self) -> bool {
+        self.host_name == "ServerRemoteHost"
+    }
+}
+
+/// What happened to an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineState {
+    /// 400
+    Available,
+    /// 403
+    Stopped,
+    /// 600
+    ProviderStarted,
+}
+
+/// Classic 400, 403, 600.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    /// What happened.
+    pub state: EngineState,
+    /// The provider, for 600.
+    pub provider_name: String,
+    /// The engine.
+    pub context: EngineContext,
+}
+
+/// Classic 800.
+#[derive(Debug, Clone)]
+pub struct PipelineDetails {
+    /// The engine.
+    pub context: EngineContext,
+    /// The CommandInvocation and ParameterBinding lines.
+    pub details: String,
+}
+
+/// PowerShell 4103 and 4100.
+#[derive(Debug, Clone)]
+pub struct CommandInvocation {
+    /// The engine.
+    pub context: EngineContext,
+    /// The invoked command with its parameters, as one could have typed it; 4100's message.
+    pub text: String,
+}
+
+/// PowerShell 4104.
+#[derive(Debug, Clone)]
+pub struct ScriptBlockPart {
+    /// ScriptBlockId, which all parts share.
+    pub id: String,
+    /// MessageNumber, from 1.
+    pub number: u32,
+    /// MessageTotal.
+    pub total: u32,
+    /// This part's text.
+    pub text: String,
+    /// The script's path, when it has one.
+    pub path: String,
+    /// Level Warning: the engine itself found the text suspicious.
+    pub warning: bool,
+}
+
+/// PowerShell 4105, 4106.
+#[derive(Debug, Clone)]
+pub struct ScriptBlockRun {
+    /// ScriptBlockId.
+    pub id: String,
+    /// RunspaceId.
+    pub runspace_id: String,
+    /// 4105 starts, 4106 stops.
+    pub started: bool,
+}
+
+/// Security 4624, 4625.
+#[derive(Debug, Clone)]
+pub struct Logon {
+    /// The account that logged on.
+    pub account: Option<Account>,
+    /// Its SID.
+    pub sid: String,
+    /// TargetLogonId; 0 for a failed logon.
+    pub logon_id: u64,
+    /// LogonType: 2 interactive, 3 network, 10 remote interactive ...
+    pub logon_type: u32,
+    /// AuthenticationPackageName.
+    pub package: String,
+    /// LogonProcessName.
+    pub process: String,
+    /// WorkstationName.
+    pub workstation: Option<String>,
+    /// IpAddress.
+    pub ip: Option<String>,
+    /// The failure's sub status or status, for 4625.
+    pub status: String,
+}
+
+/// Security 4634, 4647, 4672.
+#[derive(Debug, Clone)]
+pub struct Logoff {
+    /// The logon id.
+    pub logon_id: u64,
+    /// Its account.
+    pub account: Option<Account>,
+}
+
+/// Security 4648.
+#[derive(Debug, Clone)]
+pub struct ExplicitCredentials {
+    /// Who used credentials.
+    pub subject: Option<Account>,
+    /// Whose credentials.
+    pub account: Option<Account>,
+    /// TargetServerName.
+    pub target: String,
+    /// TargetInfo: `HTTP/host` for WinRM.
+    pub target_info: String,
+    /// The using process.
+    pub process_id: u32,
+    /// Its image.
+    pub process_name: String,
+}
+
+/// Security 4688, Sysmon 1.
+#[derive(Debug, Clone)]
+pub struct ProcessStart {
+    /// The new process.
+    pub process_id: u32,
+    /// Its image.
+    pub image: String,
+    /// Its command line, where auditing logs it.
+    pub command_line: String,
+    /// The parent process.
+    pub parent_process_id: u32,
+    /// The parent's image.
+    pub parent_image: String,
+    /// The logon the process runs in: Target* where set, else Subject*.
+    pub logon_id: u64,
+    /// The account it runs as.
+    pub account: Option<Account>,
+    /// The account's SID, where logged.
+    pub sid: Option<String>,
+}
+
+impl ProcessStart {
+    /// The image's file name, lower case.
+    pub fn image_name(&self) -> String {
+        file_name(&self.image)
+    }
+}
+
+/// A Windows path's last part, lower case.
+pub fn file_name(path: &str) -> String {
+    path.rsplit(['\\', '/']).next().unwrap_or("").to_lowercase()
+}
+
+/// Security 4689, Sysmon 5.
+#[derive(Debug, Clone)]
+pub struct ProcessExit {
+    /// The process.
+    pub process_id: u32,
+    /// Its image.
+    pub image: String,
+}
+
+/// Security 4768, 4769, 4771.
+#[derive(Debug, Clone)]
+pub struct KerberosTicket {
+    /// Who asked.
+    pub account: Option<Account>,
+    /// For what service; `krbtgt` for a TGT.
+    pub service: String,
+    /// From where, without the `::ffff:` of a mapped address.
+    pub ip: Option<String>,
+    /// Status, `0x0` for success.
+    pub status: String,
+}
+
+/// Security 4776.
+#[derive(Debug, Clone)]
+pub struct NtlmValidation {
+    /// Who.
+    pub account: Option<Account>,
+    /// The workstation the client named.
+    pub workstation: Option<String>,
+    /// Status, `0x0` for success.
+    pub status: String,
+}
+
+/// Security 5156, Sysmon 3.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// The process.
+    pub process_id: u32,
+    /// Its image.
+    pub image: String,
+    /// Whether this host opened the connection.
+    pub outbound: bool,
+    /// The opener's address.
+    pub source_ip: String,
+    /// The opener's name, where logged.
+    pub source_host: String,
+    /// The listener's address.
+    pub destination_ip: String,
+    /// The listener's name, where logged.
+    pub destination_host: String,
+    /// The listener's port.
+    pub destination_port: u32,
+}
+
+/// Security 1102, System 104.
+#[derive(Debug, Clone)]
+pub struct LogCleared {
+    /// The cleared log.
+    pub log: String,
+    /// Who cleared it.
+    pub account: Option<Account>,
+}
+
+/// An event with no part in reconstruction.
+#[derive(Debug, Clone)]
+pub struct OtherEvent {
+    /// What it is, in a word or two.
+    pub name: &'static str,
+    /// What it says.
+    pub summary: String,
+}

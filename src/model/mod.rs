@@ -1,0 +1,18 @@
+//! The vocabulary of the field: what every stage speaks, and nothing about how it is made.
+
+mod account;
+mod detection;
+mod event;
+mod record;
+mod session;
+mod time;
+
+pub use account::Account;
+pub use detection::{Detection, Level, MatchedField, RuleMeta, Subject};
+pub use event::*;
+pub use record::{Channel, Fields, Record, RecordRef};
+pub use session::*;
+pub use time::{csv_time, parse_utc};
+
+/// A shared string: names of hosts, channels and fields repeat millions of times.
+pub type Str = std::sync::Arc<str>;

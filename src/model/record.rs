@@ -1,0 +1,186 @@
+//! One log record as decoded: its place in the evidence, its System fields, its data.
+
+use chrono::{DateTime, Utc};
+
+use super::Str;
+
+/// Where a record lies in the evidence: enough to find its bytes again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordRef {
+    /// Index of the input in the run's list.
+    pub input: u32,
+    /// Offset of the record's header from the start of the file, in bytes.
+    pub offset: u64,
+    /// The number in the record's own header. Exported logs renumber it from 1, while
+    /// System/EventRecordID keeps the number people quote.
+    pub number: u64,
+}
+
+/// The channels this program knows by name, whatever way a log spells or omits them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Channel {
+    /// Microsoft-Windows-WinRM/Operational
+    WinRm,
+    /// Microsoft-Windows-WinRM/Analytic
+    WinRmAnalytic,
+    /// Microsoft-Windows-PowerShell/Operational
+    PowerShell,
+    /// Microsoft-Windows-PowerShell/Analytic
+    PowerShellAnalytic,
+    /// PowerShellCore/Operational (PowerShell 7)
+    PowerShellCore,
+    /// Windows PowerShell, the classic log
+    PowerShellClassic,
+    /// Security
+    Security,
+    /// System
+    System,
+    /// Microsoft-Windows-Sysmon/Operational
+    Sysmon,
+    /// Microsoft-Windows-WMI-Activity/Operational
+    WmiActivity,
+    /// Microsoft-Windows-TaskScheduler/Operational
+    TaskScheduler,
+    /// Microsoft-Windows-AppLocker/*
+    AppLocker,
+    /// Microsoft-Windows-Windows Defender/Operational
+    Defender,
+    /// OpenSSH/Operational
+    OpenSsh,
+    /// Any other channel.
+    Other,
+}
+
+impl Channel {
+    /// Tells a channel from a record's Channel and, where that is missing, its Provider.
+    pub fn of(channel: &str, provider: &str) -> Channel {
+        const NAMES: [(&str, Channel); 13] = [
+            ("Microsoft-Windows-WinRM/Operational", Channel::WinRm),
+            ("Microsoft-Windows-WinRM/Analytic", Channel::WinRmAnalytic),
+            ("Microsoft-Windows-PowerShell/Operational", Channel::PowerShell),
+            ("Microsoft-Windows-PowerShell/Analytic", Channel::PowerShellAnalytic),
+            ("PowerShellCore/Operational", Channel::PowerShellCore),
+            ("Windows PowerShell", Channel::PowerShellClassic),
+            ("Security", Channel::Security),
+            ("System", Channel::System),
+            ("Microsoft-Windows-Sysmon/Operational", Channel::Sysmon),
+            ("Microsoft-Windows-WMI-Activity/Operational", Channel::WmiActivity),
+            ("Microsoft-Windows-TaskScheduler/Operational", Channel::TaskScheduler),
+            ("Microsoft-Windows-Windows Defender/Operational", Channel::Defender),
+            ("OpenSSH/Operational", Channel::OpenSsh),
+        ];
+        const PROVIDERS: [(&str, Channel); 9] = [
+            ("Microsoft-Windows-WinRM", Channel::WinRm),
+            ("Microsoft-Windows-PowerShell", Channel::PowerShell),
+            ("PowerShellCore", Channel::PowerShellCore),
+            ("PowerShell", Channel::PowerShellClassic),
+            ("Microsoft-Windows-Security-Auditing", Channel::Security),
+            ("Service Control Manager", Channel::System),
+            ("Microsoft-Windows-Sysmon", Channel::Sysmon),
+            ("Microsoft-Windows-WMI-Activity", Channel::WmiActivity),
+            ("Microsoft-Windows-TaskScheduler", Channel::TaskScheduler),
+        ];
+        let find = |table: &[(&str, Channel)], name: &str| {
+            let known = table.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+            known.map(|&(_, channel)| channel)
+        };
+        if channel.starts_with("Microsoft-Windows-AppLocker/") {
+            Channel::AppLocker
+        } else if channel.is_empty() {
+            find(&PROVIDERS, provider).unwrap_or(Channel::Other)
+        } else {
+            find(&NAMES, channel).unwrap_or(Channel::Other)
+        }
+    }
+}
+
+/// The data of a record (EventData, UserData or ProcessingErrorData) as text, in log order.
+///
+/// Names repeat where the log repeats them: the classic log's unnamed strings are all `Data`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fields(Vec<(Str, String)>);
+
+impl Fields {
+    /// Appends a field.
+    pub fn push(&mut self, name: Str, value: String) {
+        self.0.push((name, value));
+    }
+
+    /// The first value of that name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let field = self.0.iter().find(|(known, _)| **known == *name);
+        field.map(|(_, value)| value.as_str())
+    }
+
+    /// The first value of that name, unless it is empty or the `-` Windows writes for "none".
+    pub fn known(&self, name: &str) -> Option<&str> {
+        self.get(name).map(str::trim).filter(|value| !value.is_empty() && *value != "-")
+    }
+
+    /// All fields in log order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, value.as_str()))
+    }
+
+    /// The values of all fields of that name.
+    pub fn all<'f>(&'f self, name: &str) -> impl Iterator<Item = &'f str> {
+        self.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value)
+    }
+}
+
+/// A decoded log record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Where it lies in the evidence.
+    pub source: RecordRef,
+    /// System/TimeCreated, or the record header's time where that is missing; UTC, 100 ns.
+    pub time: DateTime<Utc>,
+    /// System/Provider Name.
+    pub provider: Str,
+    /// System/Channel as logged; empty when the record has none.
+    pub channel: Str,
+    /// The channel as this program knows it.
+    pub known_channel: Channel,
+    /// System/Computer as logged.
+    pub computer: Str,
+    /// System/EventID.
+    pub event_id: u32,
+    /// System/Level (1 critical to 5 verbose, 0 always).
+    pub level: u8,
+    /// System/EventRecordID, which Event Viewer shows; the header's number where it is missing.
+    pub record_id: u64,
+    /// System/Security UserID, a SID.
+    pub user_sid: Option<Str>,
+    /// System/Correlation ActivityID, lower case without braces.
+    pub activity_id: Option<Str>,
+    /// System/Execution ProcessID.
+    pub process_id: Option<u32>,
+    /// System/Execution ThreadID.
+    pub thread_id: Option<u32>,
+    /// The record's data.
+    pub data: Fields,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_are_told_by_name_then_provider() {
+        assert_eq!(Channel::of("security", ""), Channel::Security);
+        assert_eq!(Channel::of("", "Microsoft-Windows-WinRM"), Channel::WinRm);
+        assert_eq!(
+            Channel::of("Microsoft-Windows-AppLocker/MSI and Script", ""),
+            Channel::AppLocker
+        );
+        assert_eq!(Channel::of("Application", "PowerShell"), Channel::Other);
+    }
+
+    #[test]
+    fn a_dash_is_no_value() {
+        let mut fields = Fields::default();
+        fields.push("IpAddress".into(), "-".into());
+        assert_eq!(fields.get("IpAddress"), Some("-"));
+        assert_eq!(fields.known("IpAddress"), None);
+    }
+}

@@ -1,0 +1,421 @@
+//! Remoting sessions and what belongs to them, each with the records it rests on.
+
+use chrono::{DateTime, Utc};
+
+use super::{Account, RecordRef, ShellKind, Str};
+
+/// How a session's end is known, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EndKind {
+    /// 403 with `ServerRemoteHost`.
+    EngineStopped,
+    /// The host process exited (4689, Sysmon 5).
+    ProcessExited,
+    /// The session's logon ended (4634).
+    Logoff,
+    /// The client closed it (WinRM 8, 33, 16).
+    ClientClosed,
+    /// Nothing says so: the last event seen.
+    LastEvent,
+}
+
+impl EndKind {
+    /// The word that outputs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EndKind::EngineStopped => "engine_stopped",
+            EndKind::ProcessExited => "process_exited",
+            EndKind::Logoff => "logoff",
+            EndKind::ClientClosed => "client_closed",
+            EndKind::LastEvent => "last_event",
+        }
+    }
+}
+
+/// How a caller proved who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Auth {
+    /// Kerberos.
+    Kerberos,
+    /// NTLM, negotiated.
+    Ntlm,
+    /// Basic: the password itself.
+    Basic,
+    /// CredSSP: the credentials are delegated.
+    CredSsp,
+    /// A client certificate.
+    Certificate,
+    /// No record says.
+    Unknown,
+}
+
+impl Auth {
+    /// Reads the name that WinRM 169 or a logon's package gives. `Negotiate` says nothing.
+    pub fn parse(name: &str) -> Auth {
+        match name.trim().to_lowercase().as_str() {
+            "kerberos" => Auth::Kerberos,
+            "ntlm" => Auth::Ntlm,
+            "basic" => Auth::Basic,
+            "credssp" => Auth::CredSsp,
+            "certificate" | "clientcertificate" => Auth::Certificate,
+            _ => Auth::Unknown,
+        }
+    }
+
+    /// The word that outputs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Auth::Kerberos => "kerberos",
+            Auth::Ntlm => "ntlm",
+            Auth::Basic => "basic",
+            Auth::CredSsp => "credssp",
+            Auth::Certificate => "certificate",
+            Auth::Unknown => "unknown",
+        }
+    }
+}
+
+/// What the WinRM messages travelled over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// HTTP, port 5985 as a rule.
+    Http,
+    /// HTTPS, port 5986 as a rule.
+    Https,
+    /// No record says.
+    Unknown,
+}
+
+impl Transport {
+    /// The word that outputs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Transport::Http => "http",
+            Transport::Https => "https",
+            Transport::Unknown => "unknown",
+        }
+    }
+}
+
+/// How far a session's links can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Confidence {
+    /// One side alone, or a weak trace of it.
+    Low,
+    /// Sides joined by time and names, or one side by keys.
+    Medium,
+    /// Sides joined, the server's records tied by keys.
+    High,
+}
+
+impl Confidence {
+    /// The word that outputs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Confidence::Low => "low",
+            Confidence::Medium => "medium",
+            Confidence::High => "high",
+        }
+    }
+}
+
+/// Which logs a session was seen in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sides {
+    /// The client's.
+    pub client: bool,
+    /// The target's.
+    pub server: bool,
+    /// A domain controller's.
+    pub dc: bool,
+}
+
+impl Sides {
+    /// The words that outputs use, in a fixed order.
+    pub fn names(self) -> Vec<&'static str> {
+        [(self.client, "client"), (self.server, "server"), (self.dc, "dc")]
+            .into_iter()
+            .filter_map(|(seen, name)| seen.then_some(name))
+            .collect()
+    }
+}
+
+/// Why a record belongs to a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Link {
+    /// By a key: process id within its lifetime, RunspaceId, logon id, ActivityID.
+    Key,
+    /// By time and names only.
+    Time,
+}
+
+/// A record a session rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evidence {
+    /// Index of its event in the case's events.
+    pub event: usize,
+    /// Why it belongs.
+    pub link: Link,
+}
+
+/// A PowerShell Remoting or winrs session.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// First sign of it on the target, or on the client where only that was seen; UTC.
+    pub start: DateTime<Utc>,
+    /// End, UTC, as `end_kind` knows it.
+    pub end: DateTime<Utc>,
+    /// How the end is known.
+    pub end_kind: EndKind,
+    /// The client's name, when some record gives it.
+    pub source_host: Option<Str>,
+    /// The client's address, when some record gives it.
+    pub source_ip: Option<String>,
+    /// What the source rests on.
+    pub source_basis: &'static str,
+    /// The target: the logging host's name, or the name the client used.
+    pub target_host: Str,
+    /// The account, as logged.
+    pub user: Option<Account>,
+    /// Its SID.
+    pub user_sid: Option<String>,
+    /// How it was authenticated.
+    pub auth: Auth,
+    /// What it travelled over.
+    pub transport: Transport,
+    /// What it was for.
+    pub kind: ShellKind,
+    /// The session configuration; empty when not known.
+    pub configuration: String,
+    /// EngineVersion of its PowerShell engine; empty when not known.
+    pub engine_version: String,
+    /// Logon ids on the target, the host process's own first.
+    pub logon_ids: Vec<u64>,
+    /// The host process (wsmprovhost, winrshost) on the target.
+    pub process_id: Option<u32>,
+    /// RunspaceIds on the target.
+    pub runspace_ids: Vec<String>,
+    /// Which sides were seen.
+    pub sides: Sides,
+    /// How far the links can be trusted.
+    pub confidence: Confidence,
+    /// The records it rests on, in the case's order.
+    pub evidence: Vec<Evidence>,
+}
+
+/// Something run in a session: a command, a script block, a process.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// When, UTC.
+    pub time: DateTime<Utc>,
+    /// Index of its session.
+    pub session: usize,
+    /// Index of its event in the case's events.
+    pub event: usize,
+    /// RunspaceId; empty when not known.
+    pub runspace_id: String,
+    /// PipelineId; empty when not known.
+    pub pipeline_id: String,
+    /// The text as logged.
+    pub text: String,
+    /// The text inside an encoded command, decoded.
+    pub decoded: Option<String>,
+    /// How far below the session's host process it ran or, for a process, lies: 0 in it, 1 in
+    /// its child.
+    pub depth: u32,
+}
+
+/// A script block, put together from its 4104 records.
+#[derive(Debug, Clone)]
+pub struct ScriptBlock {
+    /// ScriptBlockId.
+    pub id: String,
+    /// The logging host.
+    pub host: Str,
+    /// The text; a missing part is marked in its place.
+    pub text: String,
+    /// The text inside an encoded command, decoded.
+    pub decoded: Option<String>,
+    /// The script's path; empty for a block typed or sent.
+    pub path: String,
+    /// The parts seen.
+    pub parts: u32,
+    /// The parts there are.
+    pub total: u32,
+    /// Index of the session it ran in.
+    pub session: Option<usize>,
+    /// Indexes of its events, by part.
+    pub events: Vec<usize>,
+}
+
+impl ScriptBlock {
+    /// Whether no part is missing.
+    pub fn complete(&self) -> bool {
+        self.parts == self.total
+    }
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FailureReason {
+    /// The caller was known and refused (error 5).
+    AccessDenied,
+    /// The credentials were wrong.
+    BadCredentials,
+    /// No answer from the target.
+    Unreachable,
+    /// The target's service refused (WinRM 192).
+    NotAuthorised,
+    /// Another reason.
+    Other,
+}
+
+impl FailureReason {
+    /// The word that outputs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FailureReason::AccessDenied => "access_denied",
+            FailureReason::BadCredentials => "bad_credentials",
+            FailureReason::Unreachable => "unreachable",
+            FailureReason::NotAuthorised => "not_authorised",
+            FailureReason::Other => "other",
+        }
+    }
+}
+
+/// An attempt that made no session.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// When, UTC.
+    pub time: DateTime<Utc>,
+    /// The client.
+    pub source_host: Str,
+    /// The client's address, where the logs tell it.
+    pub source_ip: Option<String>,
+    /// The target as the client named it, or as it named itself in its own log.
+    pub target_host: Str,
+    /// Who tried.
+    pub user: Option<Account>,
+    /// The SID of who tried.
+    pub user_sid: Option<String>,
+    /// Why it failed.
+    pub reason: FailureReason,
+    /// The error code, when one was logged.
+    pub error_code: Option<u32>,
+    /// Which sides were seen.
+    pub sides: Sides,
+    /// Indexes of its events.
+    pub events: Vec<usize>,
+}
+
+impl Session {
+    /// The records behind it.
+    pub fn records<'a>(
+        &'a self,
+        events: &'a [super::Event],
+    ) -> impl Iterator<Item = RecordRef> + 'a {
+        self.evidence.iter().map(|evidence| events[evidence.event].source)
+    }
+}
+
+/// What follows for a session from how it was authenticated and carried ([Microsoft's page on the
+/// security of PowerShell Remoting][page]).
+///
+/// [page]: https://learn.microsoft.com/powershell/scripting/security/remoting/winrm-security
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Consequences {
+    /// What encrypts its messages: `none`, `rc4`, `ticket`, `tls` or `unknown`.
+    pub encryption: &'static str,
+    /// Whether the target's identity was proven: `yes`, `no` or `unknown`.
+    pub server_identity_proven: &'static str,
+    /// Whether the target could take the caller's credentials: `yes`, `no` or `unknown`.
+    pub credential_exposed: &'static str,
+    /// Whether the session could go on to a next host as the caller: `yes`, `no`,
+    /// `with_delegation` or `unknown`.
+    pub second_hop: &'static str,
+}
+
+impl Session {
+    /// What follows from its authentication and transport.
+    pub fn consequences(&self) -> Consequences {
+        let tls = self.transport == Transport::Https;
+        let over_http = |encryption| match self.transport {
+            Transport::Https => "tls",
+            Transport::Http => encryption,
+            Transport::Unknown => "unknown",
+        };
+        let proven = |without_tls| match self.transport {
+            Transport::Https => "yes",
+            Transport::Http => without_tls,
+            Transport::Unknown => "unknown",
+        };
+        let (encryption, server_identity_proven, credential_exposed, second_hop) = match self.auth {
+            Auth::Kerberos => (over_http("ticket"), "yes", "no", "with_delegation"),
+            Auth::Ntlm => (over_http("rc4"), proven("no"), "no", "no"),
+            Auth::Basic => (over_http("none"), proven("no"), "yes", "yes"),
+            Auth::CredSsp => ("tls", "yes", "yes", "yes"),
+            Auth::Certificate => ("tls", "yes", "no", "no"),
+            Auth::Unknown if tls => ("tls", "yes", "unknown", "unknown"),
+            Auth::Unknown => ("unknown", "unknown", "unknown", "unknown"),
+        };
+        Consequences { encryption, server_identity_proven, credential_exposed, second_hop }
+    }
+
+    /// Whether the account is one of the target's own, not a domain's.
+    pub fn local_account(&self) -> bool {
+        let label = self.target_host.split('.').next().unwrap_or("");
+        self.user.as_ref().is_some_and(|user| user.domain.eq_ignore_ascii_case(label))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(auth: Auth, transport: Transport) -> Session {
+        Session {
+            start: DateTime::UNIX_EPOCH,
+            end: DateTime::UNIX_EPOCH,
+            end_kind: EndKind::LastEvent,
+            source_host: None,
+            source_ip: None,
+            source_basis: "",
+            target_host: "srv.corp".into(),
+            user: Account::parse(r"SRV\bob"),
+            user_sid: None,
+            auth,
+            transport,
+            kind: ShellKind::PowerShell,
+            configuration: String::new(),
+            engine_version: String::new(),
+            logon_ids: Vec::new(),
+            process_id: None,
+            runspace_ids: Vec::new(),
+            sides: Sides::default(),
+            confidence: Confidence::Low,
+            evidence: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn consequences_follow_microsofts_table() {
+        let of = |auth, transport| {
+            let c = session(auth, transport).consequences();
+            [c.encryption, c.server_identity_proven, c.credential_exposed, c.second_hop]
+        };
+        use Auth::*;
+        use Transport::*;
+        assert_eq!(of(Kerberos, Http), ["ticket", "yes", "no", "with_delegation"]);
+        assert_eq!(of(Ntlm, Http), ["rc4", "no", "no", "no"]);
+        assert_eq!(of(Ntlm, Https), ["tls", "yes", "no", "no"]);
+        assert_eq!(of(Basic, Http), ["none", "no", "yes", "yes"]);
+        assert_eq!(of(CredSsp, Http), ["tls", "yes", "yes", "yes"]);
+        assert_eq!(of(Certificate, Https), ["tls", "yes", "no", "no"]);
+        assert_eq!(of(Auth::Unknown, Http), ["unknown"; 4]);
+    }
+
+    #[test]
+    fn an_account_of_the_target_is_local() {
+        assert!(session(Auth::Ntlm, Transport::Http).local_account());
+    }
+}

@@ -1,0 +1,51 @@
+//! Times are UTC and keep the 100 ns of Windows' FILETIME.
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Timelike, Utc};
+
+/// A time as CSV cells show it: `yyyy-MM-dd HH:mm:ss.fffffff`, UTC.
+///
+/// Neither `T` nor `Z`: Timeline Explorer shifts an ISO time with `Z` to local time.
+pub fn csv_time(time: DateTime<Utc>) -> String {
+    format!("{}.{:07}", time.format("%Y-%m-%d %H:%M:%S"), time.nanosecond() / 100)
+}
+
+/// Reads a UTC time as people type it: `2026-03-14`, `2026-03-14 21:00`, `2026-03-14T21:00:05.5Z`.
+///
+/// # Errors
+/// A sentence that names the accepted forms.
+pub fn parse_utc(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(time.with_timezone(&Utc));
+    }
+    let bare = text.trim_end_matches('Z').replace('T', " ");
+    for format in ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M"] {
+        if let Ok(time) = NaiveDateTime::parse_from_str(&bare, format) {
+            return Ok(time.and_utc());
+        }
+    }
+    NaiveDate::parse_from_str(&bare, "%Y-%m-%d")
+        .ok()
+        .and_then(|day| day.and_hms_opt(0, 0, 0))
+        .map(|time| time.and_utc())
+        .ok_or_else(|| format!("'{text}' is no UTC time; write 2026-03-14 or 2026-03-14T21:00:05"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_100_nanoseconds() {
+        let time = parse_utc("2019-05-16T01:33:54.5678966Z").unwrap();
+        assert_eq!(csv_time(time), "2019-05-16 01:33:54.5678966");
+    }
+
+    #[test]
+    fn reads_what_people_type() {
+        let day = parse_utc("2026-03-14").unwrap();
+        assert_eq!(csv_time(day), "2026-03-14 00:00:00.0000000");
+        assert_eq!(parse_utc("2026-03-14 00:00").unwrap(), day);
+        assert_eq!(parse_utc("2026-03-14T02:00:00+02:00").unwrap(), day);
+        assert!(parse_utc("yesterday").unwrap_err().contains("yesterday"));
+    }
+}

@@ -1,0 +1,149 @@
+//! The key and value texts that PowerShell logs: the classic log's details and 4103's ContextInfo.
+//!
+//! Both are made for people. Keys are localised on systems that do not speak English, values span
+//! lines, keys go missing: so every line that does not begin a pair belongs to the pair before.
+
+use crate::model::EngineContext;
+
+/// Splits `Key=Value` or `Key = Value` lines into pairs, in order, keys and values trimmed.
+///
+/// A key is letters, digits and blanks, at most 40 of them; a value may run over several lines.
+pub fn pairs(text: &str) -> Vec<(&str, String)> {
+    let mut pairs: Vec<(&str, String)> = Vec::new();
+    for line in text.lines() {
+        match line.split_once('=') {
+            Some((key, value)) if is_key(key) => pairs.push((key.trim(), value.trim().to_owned())),
+            _ if line.trim().is_empty() => {}
+            _ => {
+                if let Some((_, value)) = pairs.last_mut() {
+                    value.push('\n');
+                    value.push_str(line.trim_end());
+                }
+            }
+        }
+    }
+    pairs
+}
+
+fn is_key(text: &str) -> bool {
+    let key = text.trim();
+    !key.is_empty()
+        && key.chars().count() <= 40
+        && key.chars().all(|c| c.is_alphanumeric() || matches!(c, ' ' | '\u{a0}' | '\'' | '-'))
+}
+
+/// The engine's context of a classic record, whose unnamed strings are joined.
+pub fn classic(text: &str) -> EngineContext {
+    let mut context = EngineContext::default();
+    for (key, value) in pairs(text) {
+        let field = match key {
+            "HostName" => &mut context.host_name,
+            "HostId" => &mut context.host_id,
+            "HostApplication" => &mut context.host_application,
+            "EngineVersion" => &mut context.engine_version,
+            "RunspaceId" => &mut context.runspace_id,
+            "PipelineId" => &mut context.pipeline_id,
+            "CommandLine" => &mut context.command_line,
+            "CommandName" => &mut context.command_name,
+            "UserId" => &mut context.user,
+            _ => continue,
+        };
+        *field = value;
+    }
+    lower_ids(context)
+}
+
+/// The engine's context of 4103 and 4100.
+///
+/// On a system whose keys are not English the values still tell some of it: the host's name, two
+/// GUIDs (host before runspace in every known translation), the host application.
+pub fn context_info(text: &str) -> EngineContext {
+    let mut context = EngineContext::default();
+    let pairs = pairs(text);
+    let mut understood = false;
+    for (key, value) in &pairs {
+        let field = match *key {
+            "Host Name" => &mut context.host_name,
+            "Host ID" => &mut context.host_id,
+            "Host Application" => &mut context.host_application,
+            "Engine Version" => &mut context.engine_version,
+            "Runspace ID" => &mut context.runspace_id,
+            "Pipeline ID" => &mut context.pipeline_id,
+            "Command Name" => &mut context.command_name,
+            "User" => &mut context.user,
+            "Connected User" => &mut context.connected_user,
+            _ => continue,
+        };
+        field.clone_from(value);
+        understood = true;
+    }
+    if !understood {
+        by_value(&pairs, &mut context);
+    }
+    lower_ids(context)
+}
+
+fn by_value(pairs: &[(&str, String)], context: &mut EngineContext) {
+    let is_guid = |text: &str| {
+        text.len() == 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+    };
+    let mut guids = pairs.iter().map(|(_, value)| value).filter(|value| is_guid(value));
+    context.host_id = guids.next().cloned().unwrap_or_default();
+    context.runspace_id = guids.next().cloned().unwrap_or_default();
+    let mut values = pairs.iter().map(|(_, value)| value.as_str());
+    if let Some(host) =
+        values.clone().find(|value| matches!(*value, "ServerRemoteHost" | "ConsoleHost"))
+    {
+        context.host_name = host.to_owned();
+    }
+    if let Some(command) = values.find(|value| value.to_lowercase().contains(".exe")) {
+        context.host_application = command.to_owned();
+    }
+}
+
+fn lower_ids(mut context: EngineContext) -> EngineContext {
+    context.host_id = context.host_id.to_lowercase();
+    context.runspace_id = context.runspace_id.to_lowercase();
+    context
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_may_span_lines_and_hold_equal_signs() {
+        let text = "\tHostName=ConsoleHost\r\n\tHostApplication=powershell -c $a=1\r\n$b = 2\r\n\
+                    if ($x) {=}\r\n\r\n\tEngineVersion=5.1\r\n\tRunspaceId=";
+        let expected = [
+            ("HostName", "ConsoleHost"),
+            ("HostApplication", "powershell -c $a=1\n$b = 2\nif ($x) {=}"),
+            ("EngineVersion", "5.1"),
+            ("RunspaceId", ""),
+        ];
+        let found = pairs(text);
+        let found: Vec<_> = found.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_classic_text_without_host_application() {
+        let context = classic("\tHostName=ServerRemoteHost\n\tHostId=AB-1\n\tRunspaceId=CD-2\n");
+        assert!(context.is_remote());
+        assert_eq!((context.host_id.as_str(), context.runspace_id.as_str()), ("ab-1", "cd-2"));
+        assert_eq!(context.host_application, "");
+    }
+
+    #[test]
+    fn context_info_in_another_language() {
+        let text = "        Schweregrad = Informational\n        Hostname = ServerRemoteHost\n\
+                    \x20       Host-ID = 3A01E863-e5f7-4fe6-a55d-36e4078d77f9\n\
+                    \x20       Hostanwendung = C:\\windows\\system32\\wsmprovhost.exe -Embedding\n\
+                    \x20       Runspace-ID = c1c61e0c-fa39-457f-bb50-49692f950904\n";
+        let context = context_info(text);
+        assert!(context.is_remote());
+        assert_eq!(context.host_id, "3a01e863-e5f7-4fe6-a55d-36e4078d77f9");
+        assert_eq!(context.runspace_id, "c1c61e0c-fa39-457f-bb50-49692f950904");
+        assert!(context.host_application.ends_with("-Embedding"));
+    }
+}

@@ -1,0 +1,104 @@
+//! Records to typed events: a file per family of providers, each a pure function of one record.
+
+mod context;
+mod encoded;
+mod powershell;
+mod security;
+mod system;
+mod winrm;
+
+pub use context::pairs;
+pub use encoded::decode_command;
+
+use crate::model::{Channel, Event, EventKind, Record};
+
+/// Reads one kind of event.
+type Reader = fn(&Record) -> EventKind;
+
+/// The reader of an event, if any stage after this one has a use for it: the one list of what is
+/// relevant, for the decoder and the timeline alike.
+fn reader(channel: Channel, event_id: u32) -> Option<Reader> {
+    match channel {
+        Channel::WinRm | Channel::WinRmAnalytic => winrm::reader(event_id),
+        Channel::PowerShell | Channel::PowerShellCore | Channel::PowerShellAnalytic => {
+            powershell::reader(event_id)
+        }
+        Channel::PowerShellClassic => powershell::classic_reader(event_id),
+        Channel::Security => security::reader(event_id),
+        Channel::Sysmon => security::sysmon_reader(event_id),
+        _ => system::reader(channel, event_id),
+    }
+}
+
+/// Whether an event of this channel is relevant.
+pub fn relevant(channel: Channel, event_id: u32) -> bool {
+    reader(channel, event_id).is_some()
+}
+
+/// The typed event of a record; one that is not relevant is an `Other` with its data in short.
+pub fn event(record: &Record) -> Event {
+    let kind = match reader(record.known_channel, record.event_id) {
+        Some(read) => read(record),
+        None => system::other(record),
+    };
+    Event::new(record, kind)
+}
+
+/// A number as logs write it: decimal, or hex after `0x`.
+fn number(text: &str) -> Option<u64> {
+    let text = text.trim();
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+/// A field that holds a number of 32 bits.
+fn number_of(record: &Record, name: &str) -> Option<u32> {
+    number(record.data.get(name)?)?.try_into().ok()
+}
+
+/// A field's text, empty where it is missing.
+fn text(record: &Record, name: &str) -> String {
+    record.data.get(name).unwrap_or_default().to_owned()
+}
+
+/// A field's text, none where it is missing, empty or `-`.
+fn known(record: &Record, name: &str) -> Option<String> {
+    record.data.known(name).map(str::to_owned)
+}
+
+/// A GUID in the spelling this program compares: lower case, no braces.
+fn guid(text: &str) -> String {
+    text.trim().trim_matches(['{', '}']).to_lowercase()
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use crate::model::{Channel, Fields, Record, RecordRef};
+    use chrono::DateTime;
+
+    /// A record of a channel with the given data.
+    pub(crate) fn record(channel: &str, event_id: u32, data: &[(&str, &str)]) -> Record {
+        let mut fields = Fields::default();
+        for (name, value) in data {
+            fields.push((*name).into(), (*value).to_owned());
+        }
+        Record {
+            source: RecordRef { input: 0, offset: 0, number: 1 },
+            time: DateTime::UNIX_EPOCH,
+            provider: "".into(),
+            channel: channel.into(),
+            known_channel: Channel::of(channel, ""),
+            computer: "HOST".into(),
+            event_id,
+            level: 4,
+            record_id: 1,
+            user_sid: None,
+            activity_id: None,
+            process_id: None,
+            thread_id: None,
+            data: fields,
+        }
+    }
+}

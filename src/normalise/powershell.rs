@@ -1,0 +1,228 @@
+//! Microsoft-Windows-PowerShell, PowerShellCore and the classic log.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::{Reader, context, guid, known, number_of, text};
+use crate::model::{
+    CommandInvocation, Engine, EngineState, EventKind, PipelineDetails, Record, ScriptBlockPart,
+    ScriptBlockRun,
+};
+
+/// System/Level of a script block that the engine itself found suspicious.
+const WARNING: u8 = 3;
+
+pub(super) fn reader(event_id: u32) -> Option<Reader> {
+    Some(match event_id {
+        4100 => |record| EventKind::CommandError(Box::new(command(record))),
+        4103 => |record| EventKind::Command(Box::new(command(record))),
+        4104 => script_block,
+        4105 | 4106 => script_block_run,
+        8193..=8198 | 12039 => client_runspace,
+        53504 => |record| EventKind::EngineListening(number_of(record, "param1")),
+        7937 | 32784 | 32850 | 32867 | 32868 | 40961 | 40962 => other,
+        _ => return None,
+    })
+}
+
+pub(super) fn classic_reader(event_id: u32) -> Option<Reader> {
+    Some(match event_id {
+        400 | 403 | 600 => engine,
+        800 => pipeline,
+        _ => return None,
+    })
+}
+
+fn command(record: &Record) -> CommandInvocation {
+    let context = context::context_info(record.data.get("ContextInfo").unwrap_or_default());
+    let payload = record.data.get("Payload").unwrap_or_default();
+    CommandInvocation {
+        text: as_typed(payload).unwrap_or_else(|| payload.trim().to_owned()),
+        context,
+    }
+}
+
+/// `CommandInvocation(X): "X"` and `ParameterBinding(X): name="n"; value="v"`; the words before
+/// the parentheses are localised.
+static INVOCATION: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r#"(?m)^[^()\n]*\(([^()\n]+)\): "(.*)"\s*$"#).expect("fixed"));
+static BINDING: LazyLock<Regex> = LazyLock::new(|| {
+    // The names `name` and `value` are localised too; a value may span lines.
+    Regex::new(r#"(?ms)^[^()\n]*\(([^()\n]+)\): [^"=\n]+="([^"\n]*)"; [^"=\n]+="(.*?)"\s*$"#)
+        .expect("fixed")
+});
+
+/// The commands of a payload as one could have typed them: `Get-Item -Path "C:\"`, piped.
+fn as_typed(payload: &str) -> Option<String> {
+    let mut lines: Vec<(usize, String, Option<(String, String)>)> = Vec::new();
+    for found in BINDING.captures_iter(payload) {
+        let binding = Some((found[2].to_owned(), found[3].to_owned()));
+        lines.push((found.get(0)?.start(), found[1].to_owned(), binding));
+    }
+    let bound: Vec<_> = BINDING.find_iter(payload).map(|found| found.range()).collect();
+    for found in INVOCATION.captures_iter(payload) {
+        let start = found.get(0)?.start();
+        if !bound.iter().any(|range| range.contains(&start)) {
+            lines.push((start, found[1].to_owned(), None));
+        }
+    }
+    lines.sort_by_key(|line| line.0);
+    let mut commands: Vec<(String, String)> = Vec::new();
+    for (_, name, binding) in lines {
+        match binding {
+            None => commands.push((name.clone(), name)),
+            Some((parameter, value)) => {
+                // Bindings of a command stand after its invocation, not always at once.
+                if !commands.iter().any(|(known, _)| *known == name) {
+                    commands.push((name.clone(), name.clone()));
+                }
+                let command = commands.iter_mut().rfind(|(known, _)| *known == name)?;
+                command.1.push_str(&format!(" -{parameter} \"{value}\""));
+            }
+        }
+    }
+    let texts: Vec<String> = commands.into_iter().map(|(_, text)| text).collect();
+    (!texts.is_empty()).then(|| texts.join(" | "))
+}
+
+fn script_block(record: &Record) -> EventKind {
+    EventKind::ScriptBlockPart(Box::new(ScriptBlockPart {
+        id: guid(record.data.get("ScriptBlockId").unwrap_or_default()),
+        number: number_of(record, "MessageNumber").unwrap_or(1),
+        total: number_of(record, "MessageTotal").unwrap_or(1),
+        text: text(record, "ScriptBlockText"),
+        path: text(record, "Path"),
+        warning: record.level == WARNING,
+    }))
+}
+
+fn script_block_run(record: &Record) -> EventKind {
+    EventKind::ScriptBlockRun(ScriptBlockRun {
+        id: guid(record.data.get("ScriptBlockId").unwrap_or_default()),
+        runspace_id: guid(record.data.get("RunspaceId").unwrap_or_default()),
+        started: record.event_id == 4105,
+    })
+}
+
+fn client_runspace(record: &Record) -> EventKind {
+    let what = match record.event_id {
+        8193 => "runspace created",
+        8194 => "runspace pool created",
+        8195 => "runspace pool opening",
+        8196 => "activity correlated",
+        8197 => "runspace state changed",
+        8198 => "connection retried",
+        _ => "activity transferred",
+    };
+    let data: Vec<&str> = record.data.iter().map(|(_, value)| value).collect();
+    EventKind::ClientRunspace(match data.join(", ") {
+        data if data.is_empty() => what.to_owned(),
+        data => format!("{what}: {data}"),
+    })
+}
+
+fn other(record: &Record) -> EventKind {
+    let what = match record.event_id {
+        7937 => "command lifecycle",
+        32784 => "transport error",
+        32850 => "server session created",
+        32867 => "remoting fragment received",
+        32868 => "remoting fragment sent",
+        40961 => "console starting",
+        _ => "console ready",
+    };
+    let short = record.data.iter().filter(|(name, _)| *name != "FragmentPayload");
+    let data: Vec<String> = short.map(|(name, value)| format!("{name}={value}")).collect();
+    EventKind::PowerShell(match data.join(", ") {
+        data if data.is_empty() => what.to_owned(),
+        data => format!("{what}: {data}"),
+    })
+}
+
+fn engine(record: &Record) -> EventKind {
+    let strings: Vec<&str> = record.data.all("Data").collect();
+    // The details are the last string: the ones before may be attackers' text.
+    let details = strings.last().copied().unwrap_or_default();
+    let state = match record.event_id {
+        400 => EngineState::Available,
+        403 => EngineState::Stopped,
+        _ => EngineState::ProviderStarted,
+    };
+    let provider = context::pairs(details).into_iter().find(|(key, _)| *key == "ProviderName");
+    EventKind::Engine(Box::new(Engine {
+        state,
+        provider_name: provider.map(|(_, value)| value).unwrap_or_default(),
+        context: context::classic(details),
+    }))
+}
+
+fn pipeline(record: &Record) -> EventKind {
+    let strings: Vec<&str> = record.data.all("Data").collect();
+    // The command line, the context, the details; older engines leave the first away.
+    let (line, context, details) = match strings[..] {
+        [line, context, details, ..] => (line, context, details),
+        [context, details] => ("", context, details),
+        [context] => ("", context, ""),
+        [] => ("", "", ""),
+    };
+    let mut context = context::classic(context);
+    if context.command_line.is_empty() {
+        context.command_line =
+            known(record, "CommandLine").unwrap_or_else(|| line.trim().to_owned());
+    }
+    let details = as_typed(details).unwrap_or_else(|| details.trim().to_owned());
+    EventKind::Pipeline(Box::new(PipelineDetails { context, details }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::record;
+    use super::*;
+
+    #[test]
+    fn payloads_read_as_typed() {
+        let payload = "CommandInvocation(Get-ChildItem): \"Get-ChildItem\"\r\n\
+            CommandInvocation(Out-Default): \"Out-Default\"\r\n\
+            ParameterBinding(Get-ChildItem): name=\"Path\"; value=\"C:\\Users\"\r\n\
+            ParameterBinding(Out-Default): name=\"InputObject\"; value=\"a\nb\"\r\n";
+        assert_eq!(
+            as_typed(payload).unwrap(),
+            "Get-ChildItem -Path \"C:\\Users\" | Out-Default -InputObject \"a\nb\""
+        );
+        assert_eq!(as_typed("nothing of the kind"), None);
+    }
+
+    #[test]
+    fn classic_details_are_the_last_string() {
+        let data = [
+            ("Data", "HostName=Forged"),
+            ("Data", "None"),
+            ("Data", "\tNewEngineState=Available\n\tHostName=ServerRemoteHost\n\tHostId=A\n"),
+        ];
+        match engine(&record("Windows PowerShell", 400, &data)) {
+            EventKind::Engine(engine) => assert!(engine.context.is_remote()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn pipeline_details_with_and_without_their_line() {
+        let context = "\tHostName=ConsoleHost\n\tRunspaceId=AB\n\tCommandLine=\n";
+        let full = [
+            ("Data", "Get-Date"),
+            ("Data", context),
+            ("Data", "CommandInvocation(Get-Date): \"Get-Date\""),
+        ];
+        for (data, line) in [(&full[..], "Get-Date"), (&full[1..], "")] {
+            match pipeline(&record("Windows PowerShell", 800, data)) {
+                EventKind::Pipeline(found) => {
+                    assert_eq!(found.context.command_line, line);
+                    assert_eq!(found.context.runspace_id, "ab");
+                    assert_eq!(found.details, "Get-Date");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! The client's side: what its WinRM log tried, joined to the target's sessions by names and time.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::estate::Estate;
+use super::{Draft, JOIN_WINDOW, STEP_WINDOW, near};
+use crate::model::{
+    Account, Attempt, EndKind, Event, EventKind, FailureReason, Link, ShellKind, Sides, Str,
+};
+
+/// SIDs of services: event forwarding talks to its collector all day.
+const SERVICE_SIDS: [&str; 2] = ["S-1-5-19", "S-1-5-20"];
+
+/// WinRM 6 and what its process logged after it.
+pub(super) struct Client {
+    host: Str,
+    /// WinRM 6.
+    event: usize,
+    time: DateTime<Utc>,
+    target: String,
+    https: bool,
+    /// PowerShell names its version in the connection string; winrs and CIM do not.
+    powershell: bool,
+    user_sid: Option<String>,
+    /// The account of explicit credentials (4648).
+    account: Option<Account>,
+    evidence: BTreeMap<usize, Link>,
+    /// WinRM 11: it asked for a shell.
+    asked: bool,
+    /// WinRM 13: it ran a command in it.
+    ran: bool,
+    failures: Vec<usize>,
+    closed: Option<DateTime<Utc>>,
+}
+
+/// All clients: those that may have a session, and those that failed to get one.
+pub(super) fn sessions(
+    events: &[Event],
+    by_host: &BTreeMap<Str, Vec<usize>>,
+) -> (Vec<Client>, Vec<Client>) {
+    let mut all = Vec::new();
+    for (host, indexes) in by_host {
+        all.extend(on_host(events, host, indexes));
+    }
+    all.into_iter().partition(|client: &Client| client.ran || client.failures.is_empty())
+}
+
+fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
+    let mut clients: Vec<Client> = Vec::new();
+    let mut credentials = Vec::new();
+    for &index in indexes {
+        let event = &events[index];
+        match &event.kind {
+            EventKind::ClientSession(session) => {
+                let sid = event.user_sid.as_deref();
+                let service = sid.is_some_and(|sid| SERVICE_SIDS.contains(&sid));
+                let connection = session.connection.to_lowercase();
+                if service || connection.contains("/subscriptionmanager/") {
+                    continue;
+                }
+                clients.push(Client {
+                    host: host.clone(),
+                    event: index,
+                    time: event.time,
+                    target: session.target.clone(),
+                    https: session.https,
+                    powershell: connection.contains("psversion="),
+                    user_sid: sid.map(str::to_owned),
+                    account: None,
+                    evidence: BTreeMap::from([(index, Link::Key)]),
+                    asked: false,
+                    ran: false,
+                    failures: Vec::new(),
+                    closed: None,
+                });
+            }
+            EventKind::ClientStep(_)
+            | EventKind::ClientFailure(_)
+            | EventKind::ClientRunspace(_) => {
+                let Some(client) = owner(events, &mut clients, event) else { continue };
+                client.evidence.insert(index, Link::Key);
+                match (&event.kind, event.event_id) {
+                    (EventKind::ClientFailure(failure), _) => {
+                        // Only the way into the session: a later operation may fail in it.
+                        let operation = failure.operation.as_deref().unwrap_or("CreateShell");
+                        if operation.eq_ignore_ascii_case("CreateShell") {
+                            client.failures.push(index);
+                        }
+                    }
+                    (EventKind::ClientStep(_), 11) => client.asked = true,
+                    (EventKind::ClientStep(_), 13) => client.ran = true,
+                    // Session, shell closing or closed.
+                    (EventKind::ClientStep(_), 8 | 16 | 33) => client.closed = Some(event.time),
+                    _ => {}
+                }
+            }
+            EventKind::ExplicitCredentials(_) => credentials.push(index),
+            _ => {}
+        }
+    }
+    for index in credentials {
+        let event = &events[index];
+        let EventKind::ExplicitCredentials(used) = &event.kind else { continue };
+        let service = used.target_info.split('/').nth(1).unwrap_or(&used.target);
+        let candidates = clients.iter_mut().filter(|client| {
+            near(client.time, event.time, STEP_WINDOW)
+                && (same_name(&client.target, service) || same_name(&client.target, &used.target))
+        });
+        if let Some(client) = candidates.min_by_key(|client| (client.time - event.time).abs()) {
+            let own = events[client.event].process_id == Some(used.process_id);
+            client.evidence.insert(index, if own { Link::Key } else { Link::Time });
+            client.account.clone_from(&used.account);
+        }
+    }
+    clients
+}
+
+/// The client an event belongs to: by ActivityID, else the latest of its process.
+fn owner<'c>(events: &[Event], clients: &'c mut [Client], event: &Event) -> Option<&'c mut Client> {
+    let same_activity = |client: &Client| {
+        event.activity_id.is_some() && events[client.event].activity_id == event.activity_id
+    };
+    let same_process = |client: &Client| {
+        let id = events[client.event].process_id;
+        id.is_some_and(|id| id != 0) && id == event.process_id
+    };
+    let slot = clients
+        .iter()
+        .rposition(same_activity)
+        .or_else(|| clients.iter().rposition(same_process))?;
+    Some(&mut clients[slot])
+}
+
+/// Whether two names mean one host: equal, or one the other's first label. Addresses are equal
+/// or not.
+fn same_name(a: &str, b: &str) -> bool {
+    let is_address = |name: &str| name.parse::<std::net::IpAddr>().is_ok();
+    let label = |name: &str| name.split('.').next().unwrap_or("").to_lowercase();
+    if a.is_empty() || is_address(a) || is_address(b) {
+        return !a.is_empty() && a.eq_ignore_ascii_case(b);
+    }
+    a.eq_ignore_ascii_case(b) || (label(a) == label(b) && !(a.contains('.') && b.contains('.')))
+}
+
+/// Joins clients to the drafts of their targets, nearest in time first; a client with a session of
+/// its own but no such draft becomes a draft seen from its side only.
+pub(super) fn join(
+    events: &[Event],
+    estate: &Estate,
+    drafts: &mut Vec<Draft>,
+    clients: Vec<Client>,
+) {
+    let mut pairs = Vec::new();
+    for (c, client) in clients.iter().enumerate() {
+        for (d, draft) in drafts.iter().enumerate() {
+            if can_join(events, estate, client, draft) {
+                let other_account = !draft.can_be(client.account.as_ref(), client.sid());
+                pairs.push((other_account, (draft.start() - client.time).abs(), c, d));
+            }
+        }
+    }
+    pairs.sort();
+    let mut joined = vec![false; clients.len()];
+    for (_, _, c, d) in pairs {
+        if !joined[c] && drafts[d].client.is_none() {
+            joined[c] = true;
+            take(&mut drafts[d], &clients[c]);
+        }
+    }
+    for (client, _) in clients.iter().zip(joined).filter(|(_, joined)| !joined) {
+        if client.powershell || client.asked {
+            let mut draft = Draft {
+                kind: Some(if client.powershell {
+                    ShellKind::PowerShell
+                } else {
+                    ShellKind::Winrs
+                }),
+                user: client.account.clone(),
+                user_sid: client.sid().map(str::to_owned),
+                client_target: Some(client.target.clone()),
+                ..Draft::default()
+            };
+            take(&mut draft, client);
+            drafts.push(draft);
+        }
+    }
+}
+
+impl Client {
+    /// The SID the session runs as, where the client's own log can tell: with explicit
+    /// credentials it is another's.
+    fn sid(&self) -> Option<&str> {
+        self.user_sid.as_deref().filter(|_| self.account.is_none())
+    }
+}
+
+fn can_join(events: &[Event], estate: &Estate, client: &Client, draft: &Draft) -> bool {
+    let Some(server) = &draft.server else { return false };
+    if !near(client.time, draft.start(), JOIN_WINDOW) {
+        return false;
+    }
+    if draft.kind == Some(ShellKind::PowerShell) && !client.powershell
+        || draft.kind == Some(ShellKind::Winrs) && client.powershell
+    {
+        return false;
+    }
+    let caller_ip = draft.shell.and_then(|shell| match &events[shell].kind {
+        EventKind::ShellCreated(shell) => shell.client_ip.as_deref(),
+        _ => None,
+    });
+    let caller = caller_ip.and_then(|ip| estate.resolve(ip));
+    match (caller, estate.resolve(&client.target)) {
+        (Some(caller), _) if *caller != client.host => false,
+        (_, Some(target)) => target == server,
+        // The target's address is not known: the caller's, in the target's own log, decides.
+        (caller, None) => caller.is_some() || same_name(&client.target, server),
+    }
+}
+
+fn take(draft: &mut Draft, client: &Client) {
+    draft.client = Some(client.event);
+    draft.source_host = Some(client.host.clone());
+    draft.https = Some(client.https);
+    for (&event, &link) in &client.evidence {
+        let link = if draft.server.is_some() { Link::Time } else { link };
+        draft.add(event, link);
+    }
+    if draft.server.is_none() {
+        draft.begins(client.time);
+    }
+    if let Some(closed) = client.closed {
+        draft.ends(closed, EndKind::ClientClosed);
+    }
+}
+
+/// The attempts that failed, with what the target's and the domain controllers' logs say of them.
+pub(super) fn attempts(events: &[Event], estate: &Estate, failures: Vec<Client>) -> Vec<Attempt> {
+    let mut attempts: Vec<Attempt> = failures
+        .into_iter()
+        .map(|client| {
+            let server = estate.resolve(&client.target).cloned();
+            let mut found: Vec<usize> = client.evidence.keys().copied().collect();
+            let (mut reason, error_code) = reason(events, &client.failures);
+            let mut sides = Sides { client: true, ..Sides::default() };
+            for (index, event) in around(events, client.time) {
+                let refused = match &event.kind {
+                    EventKind::AuthorizationFailed(_) => Some(FailureReason::NotAuthorised),
+                    EventKind::LogonFailed(logon) => {
+                        let same = match (&client.account, &logon.account) {
+                            (Some(used), Some(tried)) => used.same_as(tried),
+                            (None, _) | (_, None) => false,
+                        };
+                        same.then_some(FailureReason::BadCredentials)
+                    }
+                    _ => None,
+                };
+                if let Some(refused) = refused.filter(|_| server.as_ref() == Some(&event.host)) {
+                    sides.server = true;
+                    found.push(index);
+                    if reason == FailureReason::Other {
+                        reason = refused;
+                    }
+                }
+            }
+            found.sort_unstable();
+            Attempt {
+                time: client.time,
+                source_host: client.host.clone(),
+                source_ip: estate.ip_of(&client.host).cloned(),
+                target_host: server.unwrap_or_else(|| client.target.as_str().into()),
+                user: client.account.clone(),
+                user_sid: client.user_sid.clone(),
+                reason,
+                error_code,
+                sides,
+                events: found,
+            }
+        })
+        .collect();
+    attempts.sort_by(|a, b| {
+        (a.time, &a.source_host, &a.events).cmp(&(b.time, &b.source_host, &b.events))
+    });
+    attempts
+}
+
+/// The events within a step of a time: events are in order of time.
+fn around(events: &[Event], time: DateTime<Utc>) -> impl Iterator<Item = (usize, &Event)> {
+    let from = events.partition_point(|event| event.time < time - STEP_WINDOW);
+    let to = events.partition_point(|event| event.time <= time + STEP_WINDOW);
+    (from..to).map(|index| (index, &events[index]))
+}
+
+/// The most telling reason among a client's failures, and its error code.
+fn reason(events: &[Event], failures: &[usize]) -> (FailureReason, Option<u32>) {
+    let told = failures.iter().filter_map(|&index| match &events[index].kind {
+        EventKind::ClientFailure(failure) => {
+            Some((by_code(events[index].event_id, failure.error_code), failure.error_code))
+        }
+        _ => None,
+    });
+    let told: Vec<_> = told.collect();
+    let reason = told.iter().map(|(reason, _)| *reason).min().unwrap_or(FailureReason::Other);
+    (reason, told.iter().find_map(|(_, code)| *code))
+}
+
+/// Error codes: winerror.h and wsmerror.h.
+fn by_code(event_id: u32, code: Option<u32>) -> FailureReason {
+    match (event_id, code) {
+        (164, _) | (_, Some(5 | 0x8007_0005)) => FailureReason::AccessDenied,
+        (162, _) | (_, Some(1326 | 0x8007_052e | 0x8009_030c)) => FailureReason::BadCredentials,
+        (_, Some(0x8033_8126 | 0x8033_8012 | 0x8033_809d)) => FailureReason::Unreachable,
+        _ => FailureReason::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_one_host() {
+        assert!(same_name("srv02.corp.example", "SRV02"));
+        assert!(same_name("srv02", "srv02.corp.example"));
+        assert!(!same_name("srv02.corp.example", "srv02.other.example"));
+        assert!(!same_name("10.0.0.1", "10.0.0.2"));
+        assert!(!same_name("10.0.0.1", "10"));
+        assert!(!same_name("", ""));
+    }
+}

@@ -1,0 +1,96 @@
+//! The estate's names and addresses, learnt from the logs themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{Event, EventKind, Str};
+
+/// Which host has which names and addresses.
+pub(super) struct Estate {
+    /// Logging hosts by their names: full and first label.
+    names: BTreeMap<String, BTreeSet<Str>>,
+    /// Logging hosts by address.
+    hosts_by_ip: BTreeMap<String, BTreeSet<Str>>,
+    /// Addresses by logging host.
+    ips_by_host: BTreeMap<Str, BTreeSet<String>>,
+}
+
+impl Estate {
+    /// Learns from all events: whoever logs is a host; the near end of its connections is its own.
+    pub fn learn(events: &[Event]) -> Estate {
+        let mut estate = Estate {
+            names: BTreeMap::new(),
+            hosts_by_ip: BTreeMap::new(),
+            ips_by_host: BTreeMap::new(),
+        };
+        for event in events {
+            estate.name(&event.host);
+            if let EventKind::Connection(connection) = &event.kind {
+                let own = if connection.outbound {
+                    &connection.source_ip
+                } else {
+                    &connection.destination_ip
+                };
+                estate.address(&event.host, own);
+            }
+        }
+        estate
+    }
+
+    fn name(&mut self, host: &Str) {
+        if !self.names.contains_key(&**host) {
+            let label = host.split('.').next().unwrap_or("").to_owned();
+            for name in [host.to_string(), label] {
+                self.names.entry(name).or_default().insert(host.clone());
+            }
+        }
+    }
+
+    fn address(&mut self, host: &Str, ip: &str) {
+        if is_routable(ip) {
+            self.hosts_by_ip.entry(ip.to_owned()).or_default().insert(host.clone());
+            self.ips_by_host.entry(host.clone()).or_default().insert(ip.to_owned());
+        }
+    }
+
+    /// The one logging host that a name or address means; none when it could be two.
+    pub fn resolve(&self, target: &str) -> Option<&Str> {
+        let target = target.to_lowercase();
+        let label = || target.split('.').next().and_then(|label| self.names.get(label));
+        let hosts = match target.parse::<std::net::IpAddr>() {
+            Ok(_) => self.hosts_by_ip.get(&target)?,
+            // A full name may be logged by its first label only, or the other way round.
+            Err(_) => self.names.get(&target).or_else(label)?,
+        };
+        only(hosts)
+    }
+
+    /// The one address a host is known to have.
+    pub fn ip_of(&self, host: &Str) -> Option<&String> {
+        only(self.ips_by_host.get(host)?)
+    }
+}
+
+fn only<T>(set: &BTreeSet<T>) -> Option<&T> {
+    let mut items = set.iter();
+    items.next().filter(|_| items.next().is_none())
+}
+
+/// Whether an address tells hosts apart: not loopback, link-local, multicast or unset.
+fn is_routable(ip: &str) -> bool {
+    match ip.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V4(ip)) => {
+            !(ip.is_loopback()
+                || ip.is_link_local()
+                || ip.is_multicast()
+                || ip.is_unspecified()
+                || ip.is_broadcast())
+        }
+        Ok(std::net::IpAddr::V6(ip)) => {
+            !(ip.is_loopback()
+                || ip.is_unicast_link_local()
+                || ip.is_multicast()
+                || ip.is_unspecified())
+        }
+        Err(_) => false,
+    }
+}

@@ -1,0 +1,162 @@
+//! Processes of a host: ids recur, so each is bounded by its lifetime.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::model::{Account, Event, EventKind, file_name};
+
+/// How far apart two logs of one host write the same moment.
+const SLACK: TimeDelta = TimeDelta::seconds(2);
+
+/// A process, as far as its records tell.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub id: u32,
+    /// Lower-case file name of its image.
+    pub image: String,
+    /// None when only its work was logged, not its start.
+    pub start: Option<DateTime<Utc>>,
+    pub end: Option<DateTime<Utc>>,
+    pub parent: Option<usize>,
+    pub logon_id: u64,
+    pub account: Option<Account>,
+    pub sid: Option<String>,
+    /// Its start and exit records.
+    pub events: Vec<usize>,
+}
+
+impl Process {
+    fn lives_at(&self, time: DateTime<Utc>) -> bool {
+        self.start.is_none_or(|start| time >= start - SLACK)
+            && self.end.is_none_or(|end| time <= end + SLACK)
+    }
+
+    /// Whether it is what WinRM starts for a shell.
+    pub fn is_remoting_host(&self) -> bool {
+        matches!(self.image.as_str(), "wsmprovhost.exe" | "winrshost.exe")
+    }
+}
+
+/// A host's processes.
+#[derive(Debug, Default)]
+pub(super) struct Processes {
+    all: Vec<Process>,
+    by_id: BTreeMap<u32, Vec<usize>>,
+}
+
+impl Processes {
+    /// Learns from a host's events, which are in order of time.
+    pub fn learn(events: &[Event], indexes: &[usize]) -> Processes {
+        let mut table = Processes::default();
+        for &index in indexes {
+            let event = &events[index];
+            match &event.kind {
+                EventKind::ProcessStart(start) => {
+                    let image = start.image_name();
+                    // Security and Sysmon both log a start: one process.
+                    let twin = table.latest(start.process_id, |process| {
+                        process.image == image
+                            && process.start.is_some_and(|known| event.time - known <= SLACK)
+                    });
+                    let parent = table.at(start.parent_process_id, event.time);
+                    let slot = twin.unwrap_or_else(|| {
+                        table.push(Process {
+                            id: start.process_id,
+                            image,
+                            start: Some(event.time),
+                            end: None,
+                            parent,
+                            logon_id: 0,
+                            account: None,
+                            sid: None,
+                            events: Vec::new(),
+                        })
+                    });
+                    let process = &mut table.all[slot];
+                    process.events.push(index);
+                    process.parent = process.parent.or(parent);
+                    if process.logon_id == 0 {
+                        process.logon_id = start.logon_id;
+                    }
+                    if process.account.is_none() {
+                        process.account.clone_from(&start.account);
+                    }
+                    if process.sid.is_none() {
+                        process.sid.clone_from(&start.sid);
+                    }
+                }
+                EventKind::ProcessExit(exit) => {
+                    let image = file_name(&exit.image);
+                    let alive = table.latest(exit.process_id, |process| {
+                        process.end.is_none_or(|end| event.time - end <= SLACK)
+                            && process.image == image
+                    });
+                    if let Some(slot) = alive {
+                        table.all[slot].end.get_or_insert(event.time);
+                        table.all[slot].events.push(index);
+                    }
+                }
+                // A remote engine's own records prove its host process where no audit log does.
+                EventKind::Command(command) | EventKind::CommandError(command)
+                    if command.context.is_remote() =>
+                {
+                    let Some(id) = event.process_id.filter(|&id| id != 0) else { continue };
+                    if table.at(id, event.time).is_none() {
+                        table.push(Process {
+                            id,
+                            image: "wsmprovhost.exe".to_owned(),
+                            start: None,
+                            end: None,
+                            parent: None,
+                            logon_id: 0,
+                            account: None,
+                            sid: event.user_sid.as_deref().map(str::to_owned),
+                            events: Vec::new(),
+                        });
+                    }
+                }
+                _ => {}
+            }
+        }
+        table
+    }
+
+    fn push(&mut self, process: Process) -> usize {
+        let index = self.all.len();
+        self.by_id.entry(process.id).or_default().push(index);
+        self.all.push(process);
+        index
+    }
+
+    fn latest(&self, id: u32, fits: impl Fn(&Process) -> bool) -> Option<usize> {
+        let known = self.by_id.get(&id)?;
+        known.iter().rev().copied().find(|&index| fits(&self.all[index]))
+    }
+
+    /// The process that has this id at that time.
+    pub fn at(&self, id: u32, time: DateTime<Utc>) -> Option<usize> {
+        self.latest(id, |process| process.lives_at(time))
+    }
+
+    pub fn get(&self, index: usize) -> &Process {
+        &self.all[index]
+    }
+
+    /// All processes, in order of their first record.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &Process)> {
+        self.all.iter().enumerate()
+    }
+
+    /// The remoting host process that a process is or descends from, and how deep.
+    pub fn remoting_host(&self, mut index: usize) -> Option<(usize, u32)> {
+        let mut depth = 0;
+        loop {
+            if self.all[index].is_remoting_host() {
+                return Some((index, depth));
+            }
+            index = self.all[index].parent.filter(|&parent| parent < index)?;
+            depth += 1;
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Script blocks, put together from the records that hold their parts.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Event, EventKind, ScriptBlock, Str};
+use crate::normalise::decode_command;
+
+/// The script blocks of all hosts, by their first part. A part that is missing shows in the text.
+pub(super) fn assemble(events: &[Event], session_of: &[Option<usize>]) -> Vec<ScriptBlock> {
+    // A block's id is unique to an engine, and a copied log may hold a record twice.
+    let mut blocks: BTreeMap<(&Str, &str), BTreeMap<u32, usize>> = BTreeMap::new();
+    let mut alone = Vec::new();
+    for (index, event) in events.iter().enumerate() {
+        let EventKind::ScriptBlockPart(part) = &event.kind else { continue };
+        if part.id.is_empty() {
+            alone.push(BTreeMap::from([(part.number, index)]));
+        } else {
+            blocks.entry((&event.host, &part.id)).or_default().entry(part.number).or_insert(index);
+        }
+    }
+    let mut scripts: Vec<ScriptBlock> =
+        blocks.into_values().chain(alone).map(|parts| block(events, session_of, &parts)).collect();
+    scripts.sort_by_key(|script| script.events.iter().min().copied());
+    scripts
+}
+
+fn block(
+    events: &[Event],
+    session_of: &[Option<usize>],
+    parts: &BTreeMap<u32, usize>,
+) -> ScriptBlock {
+    let mut script = ScriptBlock {
+        id: String::new(),
+        host: "".into(),
+        text: String::new(),
+        decoded: None,
+        path: String::new(),
+        parts: parts.len() as u32,
+        total: 0,
+        session: parts.values().find_map(|&event| session_of[event]),
+        events: parts.values().copied().collect(),
+    };
+    let mut next = 1;
+    for (&number, &index) in parts {
+        let EventKind::ScriptBlockPart(part) = &events[index].kind else { continue };
+        mark_missing(&mut script.text, next, number);
+        next = number.saturating_add(1);
+        script.text.push_str(&part.text);
+        script.id.clone_from(&part.id);
+        script.host = events[index].computer.clone();
+        script.total = script.total.max(part.total).max(number);
+        if script.path.is_empty() {
+            script.path.clone_from(&part.path);
+        }
+    }
+    mark_missing(&mut script.text, next, script.total.saturating_add(1));
+    script.decoded = decode_command(&script.text);
+    script
+}
+
+/// Marks parts `from` to before `to` as missing, in their place.
+fn mark_missing(text: &mut String, from: u32, to: u32) {
+    match to.saturating_sub(from) {
+        0 => {}
+        1 => text.push_str(&format!("<# part {from} is missing #>")),
+        _ => text.push_str(&format!("<# parts {from} to {} are missing #>", to - 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ScriptBlockPart;
+    use crate::normalise::testing::record;
+
+    fn part(number: u32, total: u32, text: &str) -> Event {
+        let part = ScriptBlockPart {
+            id: "a".into(),
+            number,
+            total,
+            text: text.into(),
+            path: String::new(),
+            warning: false,
+        };
+        let record = record("Microsoft-Windows-PowerShell/Operational", 4104, &[]);
+        Event::new(&record, EventKind::ScriptBlockPart(Box::new(part)))
+    }
+
+    fn text(parts: &[Event]) -> (String, bool) {
+        let scripts = assemble(parts, &vec![None; parts.len()]);
+        assert_eq!(scripts.len(), 1);
+        (scripts[0].text.clone(), scripts[0].complete())
+    }
+
+    #[test]
+    fn parts_come_in_their_own_order_whatever_the_log_says() {
+        let parts = [part(3, 3, "c"), part(1, 3, "a"), part(2, 3, "b"), part(2, 3, "b")];
+        assert_eq!(text(&parts), ("abc".into(), true));
+    }
+
+    #[test]
+    fn holes_show_in_place() {
+        assert_eq!(text(&[part(2, 2, "b")]), ("<# part 1 is missing #>b".into(), false));
+        assert_eq!(
+            text(&[part(1, 5, "a"), part(3, 5, "c")]),
+            ("a<# part 2 is missing #>c<# parts 4 to 5 are missing #>".into(), false)
+        );
+        // A hostile total makes no long text.
+        assert!(text(&[part(1, u32::MAX, "a")]).0.len() < 60);
+    }
+}

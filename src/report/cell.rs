@@ -1,0 +1,71 @@
+//! Text for a CSV cell. Logs are written by attackers, too.
+
+/// Longest cell, in characters: a spreadsheet's limit of 32,767 less room for the note.
+const MAX_CELL: usize = 32_000;
+
+/// A text as a cell: on one line, no control characters, no formula, of bounded length.
+///
+/// Line ends show as `␊`, other control characters as their pictures (U+2400 on), characters that
+/// reorder text as `<U+202E>`. A cell that a spreadsheet would take for a formula gets a `'`.
+pub(super) fn cell(text: &str) -> String {
+    let mut cell = String::with_capacity(text.len() + 1);
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        cell.push('\'');
+    }
+    let mut chars = text.chars().enumerate().peekable();
+    while let Some((count, c)) = chars.next() {
+        if count >= MAX_CELL {
+            cell.push_str("… (cut: the record holds the rest)");
+            break;
+        }
+        match c {
+            '\r' if chars.peek().is_some_and(|(_, next)| *next == '\n') => {}
+            '\n' => cell.push('␊'),
+            '\t' => cell.push(' '),
+            '\u{7f}' => cell.push('␡'),
+            c if c < ' ' => cell.push(char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}')),
+            '\u{80}'..='\u{9f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{feff}' => cell.push_str(&format!("<U+{:04X}>", c as u32)),
+            c => cell.push(c),
+        }
+    }
+    cell
+}
+
+/// Texts as one cell.
+pub(super) fn list<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String {
+    let mut joined = String::new();
+    for text in texts {
+        if !joined.is_empty() {
+            joined.push_str("; ");
+        }
+        joined.push_str(text.as_ref());
+    }
+    cell(&joined)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_text_stays_in_its_cell() {
+        assert_eq!(cell("a\r\nb\nc\rd"), "a␊b␊c␍d");
+        assert_eq!(cell("=cmd|' /C calc'!A0"), "'=cmd|' /C calc'!A0");
+        assert_eq!(cell("\t=1"), "' =1");
+        assert_eq!(cell("\u{1b}[2J\0"), "␛[2J␀");
+        assert_eq!(cell("exe\u{202e}txt"), "exe<U+202E>txt");
+        assert_eq!(cell("plain ünïcode"), "plain ünïcode");
+    }
+
+    #[test]
+    fn long_text_is_cut_and_says_so() {
+        let long = cell(&"ä".repeat(MAX_CELL + 1));
+        assert!(long.ends_with("the record holds the rest)"));
+        assert!(long.chars().count() < 32_767);
+        assert_eq!(cell(&"ä".repeat(MAX_CELL)).chars().count(), MAX_CELL);
+    }
+}

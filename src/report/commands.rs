@@ -1,0 +1,54 @@
+//! `commands.csv`: what was run in each session, in order.
+
+use super::cell::cell;
+use super::{columns, evidence};
+use crate::analysis::Analysis;
+use crate::detect::session_id;
+use crate::error::Error;
+use crate::model::{Account, csv_time};
+
+columns! { pub(super) COLUMNS:
+    "time" => "when it was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
+    "session_id" => "its session (sessions.csv)",
+    "host" => "the host it ran on",
+    "user" => "the session's account",
+    "source_event" => "the event it was read from: 4103, 4104, 800 (PowerShell), 4688 or 1 (process start)",
+    "depth" => "how far below the session's host process it ran: 0 in it, 1 in or as its child",
+    "runspace_id" => "RunspaceId, where the event has it",
+    "pipeline_id" => "PipelineId, where the event has it",
+    "text" => "what was run; the decoded text where it was encoded",
+    "original" => "the text as logged, where `text` is decoded",
+    "evidence" => "its record: FILE:EVENT_RECORD_ID@OFFSET",
+}
+
+/// Writes the rows, by session and time.
+pub(super) fn rows(
+    analysis: &Analysis,
+    write: &mut dyn FnMut(&[String]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let case = &analysis.case;
+    let mut commands: Vec<_> = case.commands.iter().collect();
+    commands.sort_by_key(|command| (command.session, command.event));
+    for command in commands {
+        let event = &case.events[command.event];
+        let user = case.sessions[command.session].user.as_ref();
+        let (text, original) = match &command.decoded {
+            Some(decoded) => (decoded.as_str(), command.text.as_str()),
+            None => (command.text.as_str(), ""),
+        };
+        write(&[
+            csv_time(command.time),
+            session_id(command.session),
+            cell(&event.computer),
+            cell(&user.map(Account::to_string).unwrap_or_default()),
+            event.event_id.to_string(),
+            command.depth.to_string(),
+            cell(&command.runspace_id),
+            cell(&command.pipeline_id),
+            cell(text),
+            cell(original),
+            evidence::cell(analysis, [event].into_iter()),
+        ])?;
+    }
+    Ok(())
+}

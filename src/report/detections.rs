@@ -1,0 +1,53 @@
+//! `detections.csv`: what the rules found.
+
+use super::cell::{cell, list};
+use super::{columns, evidence};
+use crate::analysis::Analysis;
+use crate::detect::session_id;
+use crate::error::Error;
+use crate::model::{Event, RecordRef, csv_time};
+use std::collections::BTreeMap;
+
+columns! { pub(super) COLUMNS:
+    "time" => "when what it fired on was logged or began: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
+    "level" => "the rule's level: critical, high, medium, low, informational",
+    "rule_id" => "the rule's id",
+    "rule_title" => "the rule's title",
+    "pack" => "the pack it came with",
+    "tags" => "the rule's tags, ATT&CK's among them",
+    "host" => "the host it concerns",
+    "user" => "the account it concerns, as logged",
+    "session_id" => "its session (sessions.csv)",
+    "fired_on" => "record, session, command, script_block, child_process or attempt",
+    "matched_fields" => "the fields that matched and their values",
+    "evidence" => "the records that prove it: FILE:EVENT_RECORD_ID@OFFSET",
+}
+
+/// Writes the rows, by time.
+pub(super) fn rows(
+    analysis: &Analysis,
+    write: &mut dyn FnMut(&[String]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let events: BTreeMap<RecordRef, &Event> =
+        analysis.case.events.iter().map(|event| (event.source, event)).collect();
+    for detection in &analysis.detections {
+        let rule = &analysis.rules.rules[detection.rule];
+        let matched = detection.matched.iter().map(|m| format!("{}={}", m.field, m.value));
+        let proof: Vec<&Event> = detection.evidence.iter().map(|source| events[source]).collect();
+        write(&[
+            csv_time(detection.time),
+            rule.level.to_string(),
+            cell(&rule.id),
+            cell(&rule.title),
+            cell(&rule.pack),
+            list(&rule.tags),
+            cell(&detection.host),
+            cell(&detection.user),
+            detection.session.map(session_id).unwrap_or_default(),
+            detection.subject.as_str().to_owned(),
+            list(matched),
+            evidence::cell(analysis, proof.into_iter()),
+        ])?;
+    }
+    Ok(())
+}

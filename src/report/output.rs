@@ -1,0 +1,123 @@
+//! The output folder: files get their names when all of them are whole.
+
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+
+/// An output folder with files in the making. Dropped before [`Output::commit`], it leaves nothing
+/// new behind.
+#[derive(Debug)]
+pub struct Output {
+    folder: PathBuf,
+    /// Folders this run made, outermost first: removed again if nothing comes of it.
+    made: Vec<PathBuf>,
+    names: Vec<String>,
+    whole: bool,
+}
+
+impl Output {
+    /// Opens a folder for output, making it where it is missing, and tries that it can be written.
+    ///
+    /// # Errors
+    /// [`Error::OutputExists`] when it holds something and `force` is not set, [`Error::Write`]
+    /// when it cannot be written.
+    pub fn open(folder: &Path, force: bool) -> Result<Output, Error> {
+        let occupied = || fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+        if folder.exists() && !force && (folder.is_file() || occupied()) {
+            return Err(Error::OutputExists(folder.to_owned()));
+        }
+        let missing =
+            folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+        let mut made: Vec<PathBuf> = missing.map(Path::to_owned).collect();
+        made.reverse();
+        fs::create_dir_all(folder).map_err(Error::write(folder))?;
+        let mut output =
+            Output { folder: folder.to_owned(), made, names: Vec::new(), whole: false };
+        output.create("run.json")?;
+        Ok(output)
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The path a file will have.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn unfinished(&self, name: &str) -> PathBuf {
+        self.folder.join(format!(".{name}.unfinished"))
+    }
+
+    /// Begins a file.
+    pub(super) fn create(&mut self, name: &str) -> Result<BufWriter<File>, Error> {
+        let file = File::create(self.unfinished(name)).map_err(Error::write(&self.path(name)))?;
+        if !self.names.iter().any(|known| known == name) {
+            self.names.push(name.to_owned());
+        }
+        Ok(BufWriter::with_capacity(1 << 20, file))
+    }
+
+    /// Gives all files their names.
+    pub(super) fn commit(mut self) -> Result<(), Error> {
+        for name in &self.names {
+            let path = self.path(name);
+            fs::rename(self.unfinished(name), &path).map_err(Error::write(&path))?;
+        }
+        self.whole = true;
+        Ok(())
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if self.whole {
+            return;
+        }
+        // Best effort: the error that brought us here is the one to report.
+        for name in &self.names {
+            let _ = fs::remove_file(self.unfinished(name));
+        }
+        for folder in self.made.iter().rev() {
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn nothing_is_left_of_a_run_that_failed() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("a/b");
+        let mut output = Output::open(&folder, false).unwrap();
+        output.create("x.csv").unwrap().write_all(b"half").unwrap();
+        drop(output);
+        assert!(!root.path().join("a").exists());
+    }
+
+    #[test]
+    fn files_get_their_names_together_and_are_not_overwritten() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("out");
+        let mut output = Output::open(&folder, false).unwrap();
+        output.create("x.csv").unwrap().write_all(b"whole").unwrap();
+        assert!(!folder.join("x.csv").exists());
+        output.commit().unwrap();
+        assert_eq!(fs::read(folder.join("x.csv")).unwrap(), b"whole");
+        let names: Vec<_> =
+            fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert!(names.iter().all(|name| !name.to_string_lossy().starts_with('.')), "{names:?}");
+        assert!(matches!(Output::open(&folder, false), Err(Error::OutputExists(_))));
+        assert!(Output::open(&folder, true).is_ok());
+        // An aborted second run leaves the first one's files.
+        assert!(folder.join("x.csv").exists());
+    }
+}

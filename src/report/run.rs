@@ -1,0 +1,117 @@
+//! `run.json`: what was run, on what, and what could not be read.
+
+use std::io::{self, Write};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+
+use crate::analysis::{Analysis, InputReport};
+use crate::detect::Refused;
+use crate::error::Fault;
+use crate::input::InputKind;
+
+/// What a run knows of itself.
+#[derive(Debug, Clone)]
+pub struct RunInfo {
+    /// The command line's arguments.
+    pub arguments: Vec<String>,
+    /// When it began, UTC.
+    pub started: DateTime<Utc>,
+}
+
+#[derive(Serialize)]
+struct Run<'a> {
+    tool: &'static str,
+    version: &'static str,
+    arguments: &'a [String],
+    started: String,
+    finished: String,
+    partial: bool,
+    counts: Counts,
+    packs: Vec<PackRow<'a>>,
+    rules_refused: &'a [Refused],
+    inputs: Vec<InputRow<'a>>,
+}
+
+#[derive(Serialize)]
+struct Counts {
+    inputs: usize,
+    inputs_read: usize,
+    records: u64,
+    events: usize,
+    sessions: usize,
+    attempts: usize,
+    commands: usize,
+    script_blocks: usize,
+    detections: usize,
+    rules: usize,
+}
+
+#[derive(Serialize)]
+struct PackRow<'a> {
+    name: &'a str,
+    path: Option<String>,
+    sha256: &'a str,
+}
+
+#[derive(Serialize)]
+struct InputRow<'a> {
+    path: String,
+    size: u64,
+    sha256: Option<&'a str>,
+    kind: InputKind,
+    chunks: u64,
+    records: u64,
+    faults: &'a [Fault],
+}
+
+pub(super) fn write(analysis: &Analysis, info: &RunInfo, mut to: impl Write) -> io::Result<()> {
+    let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let Analysis { inputs, rules, case, detections } = analysis;
+    let read = |report: &&InputReport| report.input.kind != InputKind::Unknown;
+    let run = Run {
+        tool: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+        arguments: &info.arguments,
+        started: time(info.started),
+        finished: time(Utc::now()),
+        partial: analysis.is_partial(),
+        counts: Counts {
+            inputs: inputs.len(),
+            inputs_read: inputs.iter().filter(read).count(),
+            records: analysis.records(),
+            events: case.events.len(),
+            sessions: case.sessions.len(),
+            attempts: case.attempts.len(),
+            commands: case.commands.len(),
+            script_blocks: case.scripts.len(),
+            detections: detections.len(),
+            rules: rules.rules.len(),
+        },
+        packs: rules
+            .packs
+            .iter()
+            .map(|pack| PackRow {
+                name: &pack.name,
+                path: pack.path.as_ref().map(|path| path.display().to_string()),
+                sha256: &pack.sha256,
+            })
+            .collect(),
+        rules_refused: &rules.refused,
+        inputs: inputs
+            .iter()
+            .map(|report| InputRow {
+                path: report.input.path.display().to_string(),
+                size: report.input.size,
+                sha256: report.sha256.as_deref(),
+                kind: report.input.kind,
+                chunks: report.chunks,
+                records: report.records,
+                faults: &report.faults,
+            })
+            .collect(),
+    };
+    serde_json::to_writer_pretty(&mut to, &run)?;
+    to.write_all(b"\n")?;
+    to.flush()
+}

@@ -1,0 +1,139 @@
+//! `sessions.csv` and `attempts.csv`.
+
+use super::cell::{cell, list};
+use super::{columns, evidence};
+use crate::analysis::Analysis;
+use crate::detect::{Counts, session_id};
+use crate::error::Error;
+use crate::model::{Account, Link, csv_time};
+
+columns! { pub(super) COLUMNS:
+    "session_id" => "the session's name in all files of this run, by start",
+    "start_time" => "first sign of it on the target, or on the client where only that was seen: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
+    "end_time" => "its end, as far as known, UTC",
+    "end_kind" => "how the end is known: engine_stopped (403), process_exited (4689), logoff (4634), client_closed, last_event",
+    "source_host" => "the client's name",
+    "source_ip" => "the client's address",
+    "source_basis" => "the best evidence for the source",
+    "target_host" => "the target's name",
+    "user" => "the account on the target, as logged",
+    "user_sid" => "its SID",
+    "auth" => "kerberos, ntlm, basic, credssp, certificate or unknown",
+    "transport" => "http, https or unknown",
+    "kind" => "powershell, winrs or other",
+    "configuration" => "the session configuration (endpoint)",
+    "logon_ids" => "logon ids on the target, the host process's own first",
+    "process_id" => "the host process on the target (wsmprovhost, winrshost)",
+    "runspace_ids" => "RunspaceIds on the target",
+    "command_count" => "commands in commands.csv, child processes not counted",
+    "script_block_count" => "script blocks, each counted once however many records hold it",
+    "child_process_count" => "processes below the host process",
+    "message_encryption" => "what encrypted its messages: none, rc4, ticket, tls or unknown",
+    "server_identity_proven" => "whether the client could be sure of the target: yes, no or unknown",
+    "credential_exposed" => "whether the target could take the caller's credentials: yes, no or unknown",
+    "second_hop" => "whether the caller's identity could go on to a next host: yes, no, with_delegation or unknown",
+    "evidence_sides" => "whose logs show it: client, server, dc",
+    "confidence" => "high: both ends, tied by keys; medium: one end by keys or two by time; low: less",
+    "level" => "the highest level of the detections in it",
+    "detections" => "titles of the rules that fired in it",
+    "key_links" => "records tied to it by a key",
+    "time_links" => "records tied to it by time and names",
+    "evidence" => "its records: FILE:EVENT_RECORD_ID@OFFSET, with #NUMBER where the header's differs",
+}
+
+/// Writes the rows of `sessions.csv`.
+pub(super) fn rows(
+    analysis: &Analysis,
+    write: &mut dyn FnMut(&[String]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let case = &analysis.case;
+    let counts = Counts::of(case);
+    let mut fired = vec![Vec::new(); case.sessions.len()];
+    for detection in &analysis.detections {
+        if let Some(session) = detection.session
+            && !fired[session].contains(&detection.rule)
+        {
+            fired[session].push(detection.rule);
+        }
+    }
+    for (index, session) in case.sessions.iter().enumerate() {
+        let consequences = session.consequences();
+        let rules = &mut fired[index];
+        rules.sort_by_key(|&rule| (std::cmp::Reverse(analysis.rules.rules[rule].level), rule));
+        let rules = rules.iter().map(|&rule| &analysis.rules.rules[rule]);
+        let by = |link| session.evidence.iter().filter(|e| e.link == link).count().to_string();
+        write(&[
+            session_id(index),
+            csv_time(session.start),
+            csv_time(session.end),
+            session.end_kind.as_str().to_owned(),
+            cell(session.source_host.as_deref().unwrap_or_default()),
+            cell(session.source_ip.as_deref().unwrap_or_default()),
+            session.source_basis.to_owned(),
+            cell(&session.target_host),
+            cell(&account(session.user.as_ref())),
+            cell(session.user_sid.as_deref().unwrap_or_default()),
+            session.auth.as_str().to_owned(),
+            session.transport.as_str().to_owned(),
+            session.kind.as_str().to_owned(),
+            cell(&session.configuration),
+            list(session.logon_ids.iter().map(|id| format!("{id:#x}"))),
+            session.process_id.map(|id| id.to_string()).unwrap_or_default(),
+            list(&session.runspace_ids),
+            counts.commands[index].to_string(),
+            counts.scripts[index].to_string(),
+            counts.children[index].to_string(),
+            consequences.encryption.to_owned(),
+            consequences.server_identity_proven.to_owned(),
+            consequences.credential_exposed.to_owned(),
+            consequences.second_hop.to_owned(),
+            list(session.sides.names()),
+            session.confidence.as_str().to_owned(),
+            rules.clone().next().map(|rule| rule.level.to_string()).unwrap_or_default(),
+            list(rules.map(|rule| &rule.title)),
+            by(Link::Key),
+            by(Link::Time),
+            evidence::cell(analysis, session.evidence.iter().map(|e| &case.events[e.event])),
+        ])?;
+    }
+    Ok(())
+}
+
+columns! { pub(super) ATTEMPT_COLUMNS:
+    "time" => "when the client tried: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
+    "source_host" => "the client",
+    "source_ip" => "the client's address",
+    "target_host" => "the target",
+    "user" => "who tried, as logged, or the SID",
+    "reason" => "access_denied, bad_credentials, unreachable, not_authorised or other",
+    "error_code" => "the client's error code",
+    "evidence_sides" => "whose logs show it: client, server",
+    "evidence" => "its records: FILE:EVENT_RECORD_ID@OFFSET",
+}
+
+/// Writes the rows of `attempts.csv`.
+pub(super) fn attempts(
+    analysis: &Analysis,
+    write: &mut dyn FnMut(&[String]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let case = &analysis.case;
+    for attempt in &case.attempts {
+        let sid = || attempt.user_sid.clone().unwrap_or_default();
+        write(&[
+            csv_time(attempt.time),
+            cell(&attempt.source_host),
+            cell(attempt.source_ip.as_deref().unwrap_or_default()),
+            cell(&attempt.target_host),
+            cell(&attempt.user.as_ref().map_or_else(sid, Account::to_string)),
+            attempt.reason.as_str().to_owned(),
+            attempt.error_code.map(|code| code.to_string()).unwrap_or_default(),
+            list(attempt.sides.names()),
+            evidence::cell(analysis, attempt.events.iter().map(|&event| &case.events[event])),
+        ])?;
+    }
+    Ok(())
+}
+
+fn account(account: Option<&Account>) -> String {
+    account.map(Account::to_string).unwrap_or_default()
+}

@@ -1,0 +1,75 @@
+//! `timeline.csv`: every relevant event in order.
+
+use super::cell::{cell, list};
+use super::columns;
+use crate::analysis::Analysis;
+use crate::detect::session_id;
+use crate::error::Error;
+use crate::model::{Detection, Link, RecordRef, Subject, csv_time};
+use crate::timeline::{kind, summary};
+use std::collections::BTreeMap;
+
+columns! { pub(super) COLUMNS:
+    "time" => "when it was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
+    "host" => "the host that logged it (System/Computer)",
+    "channel" => "System/Channel; empty when the record has none",
+    "provider" => "System/Provider Name",
+    "event_id" => "System/EventID",
+    "record_id" => "System/EventRecordID, as Event Viewer shows it",
+    "kind" => "what it is, in this program's words",
+    "user" => "the account it concerns, as logged, or the record's SID",
+    "session_id" => "the session it belongs to (sessions.csv)",
+    "link" => "why it belongs: by a key (process, runspace, logon, activity) or by time and names",
+    "summary" => "what it says, on one line",
+    "detections" => "titles of the rules that fired on it",
+    "level" => "the highest level of those rules",
+    "input_file" => "the file it was read from",
+    "offset" => "the record's offset in that file, bytes",
+    "record_number" => "the number in the record's own header, which exported logs renumber",
+}
+
+/// Writes the rows.
+pub(super) fn rows(
+    analysis: &Analysis,
+    write: &mut dyn FnMut(&[String]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut fired: BTreeMap<RecordRef, Vec<&Detection>> = BTreeMap::new();
+    for detection in analysis.detections.iter().filter(|d| d.subject == Subject::Record) {
+        if let [source] = detection.evidence[..] {
+            fired.entry(source).or_default().push(detection);
+        }
+    }
+    let case = &analysis.case;
+    let mut links: BTreeMap<usize, Link> = BTreeMap::new();
+    for (index, session) in case.sessions.iter().enumerate() {
+        let own = session.evidence.iter().filter(|e| case.session_of[e.event] == Some(index));
+        links.extend(own.map(|evidence| (evidence.event, evidence.link)));
+    }
+    for (index, event) in case.events.iter().enumerate() {
+        let rules = fired.get(&event.source).into_iter().flatten();
+        let rules = rules.map(|detection| &analysis.rules.rules[detection.rule]);
+        let link = links.get(&index).map(|link| match link {
+            Link::Key => "key",
+            Link::Time => "time",
+        });
+        write(&[
+            csv_time(event.time),
+            cell(&event.computer),
+            cell(&event.channel),
+            cell(&event.provider),
+            event.event_id.to_string(),
+            event.record_id.to_string(),
+            kind(event).to_owned(),
+            cell(&event.user()),
+            case.session_of[index].map(session_id).unwrap_or_default(),
+            link.unwrap_or_default().to_owned(),
+            cell(&summary(event)),
+            list(rules.clone().map(|rule| &rule.title)),
+            rules.map(|rule| rule.level).max().map(|level| level.to_string()).unwrap_or_default(),
+            cell(&super::evidence::file(analysis, event.source)),
+            event.source.offset.to_string(),
+            event.source.number.to_string(),
+        ])?;
+    }
+    Ok(())
+}
