@@ -18,15 +18,13 @@ use crate::reconstruct::{Case, reconstruct};
 /// Chunks that one task reads and decodes: 1 MiB.
 const CHUNKS_PER_TASK: u64 = 16;
 
-/// What to keep and how to run.
+/// What to keep.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Events before this time are left out.
     pub from: Option<DateTime<Utc>>,
     /// Events at or after this time are left out.
     pub to: Option<DateTime<Utc>>,
-    /// Threads; 0 for one a core.
-    pub threads: usize,
 }
 
 /// Hears how far a run has come, from any thread.
@@ -90,10 +88,10 @@ impl Analysis {
     }
 }
 
-/// Runs the whole flow.
+/// Runs the whole flow, on the threads of the rayon pool it is called in.
 ///
 /// # Errors
-/// [`Error::NothingToRead`] when no input is a log, [`Error::Threads`] when no thread starts.
+/// [`Error::NothingToRead`] when no input is a log.
 /// Damage inside inputs is no error: it is in the reports' faults.
 pub fn analyze(
     inputs: Vec<Input>,
@@ -104,15 +102,12 @@ pub fn analyze(
     if !inputs.iter().any(is_log) {
         return Err(Error::NothingToRead(nothing(&inputs)));
     }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build()?;
-    pool.install(|| {
-        let (inputs, events, hits) = read_all(inputs, options, &rules, progress);
-        progress.stage("rebuilding sessions");
-        let case = reconstruct(events);
-        progress.stage("matching rules");
-        let detections = detect::detect(&rules, &case, hits);
-        Ok(Analysis { inputs, rules, case, detections })
-    })
+    let (inputs, events, hits) = read_all(inputs, options, &rules, progress);
+    progress.stage("rebuilding sessions");
+    let case = reconstruct(events);
+    progress.stage("matching rules");
+    let detections = detect::detect(&rules, &case, hits);
+    Ok(Analysis { inputs, rules, case, detections })
 }
 
 fn is_log(input: &Input) -> bool {
@@ -122,7 +117,7 @@ fn is_log(input: &Input) -> bool {
 fn nothing(inputs: &[Input]) -> String {
     let reason = |input: &Input| input.fault.as_ref().map_or("", |fault| &fault.reason).to_owned();
     match inputs {
-        [] => "the folder is empty".to_owned(),
+        [] => "nothing is there".to_owned(),
         [one] => format!("{}: {}", one.path.display(), reason(one)),
         [first, ..] => format!(
             "none of {} files is one, the first being {}: {}",

@@ -44,9 +44,6 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// The worker threads could not be started.
-    #[error("cannot start the worker threads: {0}")]
-    Threads(#[from] rayon::ThreadPoolBuildError),
 }
 
 impl Error {

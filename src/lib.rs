@@ -29,7 +29,6 @@ mod model;
 mod normalise;
 mod reconstruct;
 mod report;
-mod timeline;
 
 pub use analysis::{Analysis, InputReport, NoProgress, Options, Progress, analyze};
 pub use detect::{Pack, Refused, RuleSet};

@@ -1,9 +1,9 @@
 //! `psr-forensics analyze`.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use tracing::{debug, warn};
 
@@ -12,6 +12,7 @@ use super::progress::Bar;
 use super::summary;
 use crate::analysis::{Options, analyze};
 use crate::detect::{Pack, RuleSet};
+use crate::error::Fault;
 use crate::input::discover;
 use crate::model::parse_utc;
 use crate::report::{self, Output, RunInfo};
@@ -55,22 +56,28 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> Result<Ending> {
     log_to_stderr(&args);
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads);
+    let pool = threads.build().context("cannot start the worker threads")?;
+    pool.install(|| run_on_pool(&args))
+}
+
+fn run_on_pool(args: &Args) -> Result<Ending> {
     let info = RunInfo { arguments: std::env::args().skip(1).collect(), started: Utc::now() };
     let inputs = discover(&args.inputs)?;
-    let rules = load_rules(&args)?;
+    let rules = load_rules(args)?;
     debug!(inputs = inputs.len(), rules = rules.rules.len(), "read the command line");
     let output = Output::open(&args.output, args.force)?;
     let folder = output.folder().to_owned();
 
-    let options = Options { from: args.from, to: args.to, threads: args.threads };
     let bar = Bar::new(args.quiet);
-    let analysis = analyze(inputs, &options, rules, &bar);
+    let analysis = analyze(inputs, &Options { from: args.from, to: args.to }, rules, &bar);
     bar.finish();
     let analysis = analysis?;
     for report in &analysis.inputs {
+        let path = report.input.path.display();
         for fault in &report.faults {
-            let path = report.input.path.display();
-            warn!(%path, chunk = fault.chunk, offset = fault.offset, record = fault.record, "{}", fault.reason);
+            let Fault { chunk, offset, record, reason, .. } = fault;
+            warn!(%path, chunk, offset, record, "{reason}");
         }
     }
     report::write(&analysis, &info, output)?;
@@ -106,5 +113,4 @@ fn log_to_stderr(args: &Args) {
     let format = tracing_subscriber::fmt().with_max_level(level).with_target(false);
     // A second call in one process, as tests make, keeps the first one's subscriber.
     let _ = format.with_writer(io::stderr).without_time().try_init();
-    let _ = io::stderr().flush();
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use rayon::prelude::*;
-use rsigma_eval::{Engine, Event as SigmaEvent};
+use rsigma_eval::{CompiledRule, Engine, Event as SigmaEvent, compile_rule};
 use rsigma_parser::{Level as SigmaLevel, SigmaCollection, SigmaRule, parse_sigma_yaml};
 
 use super::logsource::{ChannelName, Scope, scope};
@@ -50,7 +50,7 @@ pub struct RuleSet {
 
 /// A rule on its way into its group.
 struct Loaded {
-    rule: SigmaRule,
+    rule: CompiledRule,
     meta: RuleMeta,
     scope: Scope,
 }
@@ -98,7 +98,7 @@ impl RuleSet {
 
     fn group(&mut self, loaded: Vec<Loaded>) {
         let mut index_of: HashMap<Scope, usize> = HashMap::new();
-        let mut by_group: BTreeMap<usize, Vec<SigmaRule>> = BTreeMap::new();
+        let mut by_group: BTreeMap<usize, Vec<CompiledRule>> = BTreeMap::new();
         for Loaded { mut rule, meta, scope } in loaded {
             // The engine hands a rule's id back with each result: the index names it for sure.
             rule.id = Some(self.rules.len().to_string());
@@ -111,8 +111,7 @@ impl RuleSet {
             by_group.entry(group).or_default().push(rule);
         }
         for (group, rules) in by_group {
-            // Each rule has compiled once already, when its file was read.
-            self.groups[group].engine.add_rules(&rules);
+            self.groups[group].engine.extend_compiled_rules(rules);
         }
     }
 
@@ -206,7 +205,7 @@ fn evaluate(engine: &Engine, event: &impl SigmaEvent, hits: &mut Vec<Hit>) {
     }
 }
 
-/// Reads one file's rules, each compiled once to see that it can be.
+/// Reads and compiles one file's rules.
 fn read_file(pack: &str, file: &str, text: &str) -> (Vec<Loaded>, Vec<Refused>) {
     let refuse = |reason: String| Refused { file: file.to_owned(), reason };
     let collection = match parse_sigma_yaml(text) {
@@ -222,11 +221,11 @@ fn read_file(pack: &str, file: &str, text: &str) -> (Vec<Loaded>, Vec<Refused>) 
     let mut loaded = Vec::new();
     for rule in rules {
         let compiled = scope(&rule.logsource).and_then(|scope| {
-            Engine::new().add_rule(&rule).map_err(|error| error.to_string())?;
-            Ok(scope)
+            let compiled = compile_rule(&rule).map_err(|error| error.to_string())?;
+            Ok(Loaded { meta: meta(pack, file, &rule), scope, rule: compiled })
         });
         match compiled {
-            Ok(scope) => loaded.push(Loaded { meta: meta(pack, file, &rule), scope, rule }),
+            Ok(rule) => loaded.push(rule),
             Err(reason) => refused.push(refuse(format!("'{}': {reason}", rule.title))),
         }
     }

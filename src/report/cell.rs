@@ -3,13 +3,20 @@
 /// Longest cell, in characters: a spreadsheet's limit of 32,767 less room for the note.
 const MAX_CELL: usize = 32_000;
 
+/// What makes a spreadsheet take a cell for a formula.
+const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
 /// A text as a cell: on one line, no control characters, no formula, of bounded length.
 ///
 /// Line ends show as `␊`, other control characters as their pictures (U+2400 on), characters that
 /// reorder text as `<U+202E>`. A cell that a spreadsheet would take for a formula gets a `'`.
 pub(super) fn cell(text: &str) -> String {
+    let printable = |text: &str| text.bytes().all(|byte| (b' '..0x7f).contains(&byte));
+    if text.len() <= MAX_CELL && !text.starts_with(FORMULA) && printable(text) {
+        return text.to_owned();
+    }
     let mut cell = String::with_capacity(text.len() + 1);
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+    if text.starts_with(FORMULA) {
         cell.push('\'');
     }
     let mut chars = text.chars().enumerate().peekable();

@@ -1,11 +1,10 @@
 //! `commands.csv`: what was run in each session, in order.
 
 use super::cell::cell;
-use super::{columns, evidence};
+use super::{Rows, columns, evidence};
 use crate::analysis::Analysis;
 use crate::detect::session_id;
-use crate::error::Error;
-use crate::model::{Account, csv_time};
+use crate::model::{Account, Command, csv_time};
 
 columns! { pub(super) COLUMNS:
     "time" => "when it was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
@@ -21,22 +20,33 @@ columns! { pub(super) COLUMNS:
     "evidence" => "its record: FILE:EVENT_RECORD_ID@OFFSET",
 }
 
-/// Writes the rows, by session and time.
-pub(super) fn rows(
-    analysis: &Analysis,
-    write: &mut dyn FnMut(&[String]) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let case = &analysis.case;
-    let mut commands: Vec<_> = case.commands.iter().collect();
-    commands.sort_by_key(|command| (command.session, command.event));
-    for command in commands {
+struct Commands<'a> {
+    analysis: &'a Analysis,
+    /// By session, then time.
+    ordered: Vec<&'a Command>,
+}
+
+pub(super) fn rows(analysis: &Analysis) -> Box<dyn Rows + '_> {
+    let mut ordered: Vec<&Command> = analysis.case.commands.iter().collect();
+    ordered.sort_by_key(|command| (command.session, command.event));
+    Box::new(Commands { analysis, ordered })
+}
+
+impl Rows for Commands<'_> {
+    fn count(&self) -> usize {
+        self.ordered.len()
+    }
+
+    fn row(&self, index: usize) -> Vec<String> {
+        let case = &self.analysis.case;
+        let command = self.ordered[index];
         let event = &case.events[command.event];
         let user = case.sessions[command.session].user.as_ref();
         let (text, original) = match &command.decoded {
             Some(decoded) => (decoded.as_str(), command.text.as_str()),
             None => (command.text.as_str(), ""),
         };
-        write(&[
+        vec![
             csv_time(command.time),
             session_id(command.session),
             cell(&event.computer),
@@ -47,8 +57,7 @@ pub(super) fn rows(
             cell(&command.pipeline_id),
             cell(text),
             cell(original),
-            evidence::cell(analysis, [event].into_iter()),
-        ])?;
+            evidence::cell(self.analysis, [event].into_iter()),
+        ]
     }
-    Ok(())
 }

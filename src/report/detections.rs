@@ -1,12 +1,12 @@
 //! `detections.csv`: what the rules found.
 
+use std::collections::BTreeMap;
+
 use super::cell::{cell, list};
-use super::{columns, evidence};
+use super::{Rows, columns, evidence};
 use crate::analysis::Analysis;
 use crate::detect::session_id;
-use crate::error::Error;
 use crate::model::{Event, RecordRef, csv_time};
-use std::collections::BTreeMap;
 
 columns! { pub(super) COLUMNS:
     "time" => "when what it fired on was logged or began: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
@@ -23,18 +23,28 @@ columns! { pub(super) COLUMNS:
     "evidence" => "the records that prove it: FILE:EVENT_RECORD_ID@OFFSET",
 }
 
-/// Writes the rows, by time.
-pub(super) fn rows(
-    analysis: &Analysis,
-    write: &mut dyn FnMut(&[String]) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let events: BTreeMap<RecordRef, &Event> =
-        analysis.case.events.iter().map(|event| (event.source, event)).collect();
-    for detection in &analysis.detections {
+struct Detections<'a> {
+    analysis: &'a Analysis,
+    events: BTreeMap<RecordRef, &'a Event>,
+}
+
+pub(super) fn rows(analysis: &Analysis) -> Box<dyn Rows + '_> {
+    let events = analysis.case.events.iter().map(|event| (event.source, event)).collect();
+    Box::new(Detections { analysis, events })
+}
+
+impl Rows for Detections<'_> {
+    fn count(&self) -> usize {
+        self.analysis.detections.len()
+    }
+
+    fn row(&self, index: usize) -> Vec<String> {
+        let Detections { analysis, events } = self;
+        let detection = &analysis.detections[index];
         let rule = &analysis.rules.rules[detection.rule];
         let matched = detection.matched.iter().map(|m| format!("{}={}", m.field, m.value));
         let proof: Vec<&Event> = detection.evidence.iter().map(|source| events[source]).collect();
-        write(&[
+        vec![
             csv_time(detection.time),
             rule.level.to_string(),
             cell(&rule.id),
@@ -47,7 +57,6 @@ pub(super) fn rows(
             detection.subject.as_str().to_owned(),
             list(matched),
             evidence::cell(analysis, proof.into_iter()),
-        ])?;
+        ]
     }
-    Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod cell;
 mod commands;
+mod describe;
 mod detections;
 mod evidence;
 mod output;
@@ -11,6 +12,10 @@ mod timeline;
 
 pub use output::Output;
 pub use run::RunInfo;
+
+use std::io::{self, Write};
+
+use rayon::prelude::*;
 
 use crate::analysis::Analysis;
 use crate::error::Error;
@@ -23,13 +28,21 @@ pub struct Column {
     pub description: &'static str,
 }
 
+/// The rows of a table: each stands for itself, so that any thread can write any of them.
+trait Rows: Sync {
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// The cells of one, in the order of the columns.
+    fn row(&self, index: usize) -> Vec<String>;
+}
+
 /// A CSV file: its name, its columns, its rows.
 pub struct Table {
     /// The file's name.
     pub file: &'static str,
     /// Its columns, in order.
     pub columns: &'static [Column],
-    rows: fn(&Analysis, &mut dyn FnMut(&[String]) -> Result<(), Error>) -> Result<(), Error>,
+    rows: fn(&Analysis) -> Box<dyn Rows + '_>,
 }
 
 /// All CSV files of a run.
@@ -37,7 +50,11 @@ pub const TABLES: [Table; 5] = [
     Table { file: "timeline.csv", columns: timeline::COLUMNS, rows: timeline::rows },
     Table { file: "sessions.csv", columns: sessions::COLUMNS, rows: sessions::rows },
     Table { file: "commands.csv", columns: commands::COLUMNS, rows: commands::rows },
-    Table { file: "attempts.csv", columns: sessions::ATTEMPT_COLUMNS, rows: sessions::attempts },
+    Table {
+        file: "attempts.csv",
+        columns: sessions::ATTEMPT_COLUMNS,
+        rows: sessions::attempt_rows,
+    },
     Table { file: "detections.csv", columns: detections::COLUMNS, rows: detections::rows },
 ];
 
@@ -51,6 +68,11 @@ macro_rules! columns {
 }
 use columns;
 
+/// Rows that one thread formats at a time.
+const ROWS_PER_TASK: usize = 2048;
+/// Tasks whose text is held at a time.
+const TASKS_AT_ONCE: usize = 16;
+
 /// Writes all files of a run and gives them their names once each is whole.
 ///
 /// # Errors
@@ -58,18 +80,39 @@ use columns;
 pub fn write(analysis: &Analysis, info: &RunInfo, mut output: Output) -> Result<(), Error> {
     for table in &TABLES {
         let path = output.path(table.file);
-        let file = output.create(table.file)?;
-        let mut csv = csv::WriterBuilder::new().from_writer(file);
-        let header = table.columns.iter().map(|column| column.name);
-        csv.write_record(header).map_err(Error::write(&path))?;
-        (table.rows)(analysis, &mut |row| {
-            debug_assert_eq!(row.len(), table.columns.len(), "{}", table.file);
-            csv.write_record(row).map_err(Error::write(&path))
-        })?;
-        csv.flush().map_err(Error::write(&path))?;
+        let mut file = output.create(table.file)?;
+        table.write(analysis, &mut file).map_err(Error::write(&path))?;
     }
     let path = output.path("run.json");
     let file = output.create("run.json")?;
     run::write(analysis, info, file).map_err(Error::write(&path))?;
     output.commit()
+}
+
+impl Table {
+    fn write(&self, analysis: &Analysis, to: &mut impl Write) -> io::Result<()> {
+        let rows = (self.rows)(analysis);
+        let names = self.columns.iter().map(|column| column.name.to_owned()).collect();
+        to.write_all(&csv_text([names])?)?;
+        let starts: Vec<usize> = (0..rows.count()).step_by(ROWS_PER_TASK).collect();
+        for starts in starts.chunks(TASKS_AT_ONCE) {
+            let texts = starts.par_iter().map(|&start| {
+                let end = rows.count().min(start + ROWS_PER_TASK);
+                csv_text((start..end).map(|index| rows.row(index)))
+            });
+            let texts: Vec<io::Result<Vec<u8>>> = texts.collect();
+            for text in texts {
+                to.write_all(&text?)?;
+            }
+        }
+        to.flush()
+    }
+}
+
+fn csv_text(rows: impl IntoIterator<Item = Vec<String>>) -> io::Result<Vec<u8>> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        csv.write_record(row)?;
+    }
+    csv.into_inner().map_err(|error| error.into_error())
 }

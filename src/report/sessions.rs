@@ -1,10 +1,11 @@
 //! `sessions.csv` and `attempts.csv`.
 
+use std::cmp::Reverse;
+
 use super::cell::{cell, list};
-use super::{columns, evidence};
+use super::{Rows, columns, evidence};
 use crate::analysis::Analysis;
 use crate::detect::{Counts, session_id};
-use crate::error::Error;
 use crate::model::{Account, Link, csv_time};
 
 columns! { pub(super) COLUMNS:
@@ -41,28 +42,42 @@ columns! { pub(super) COLUMNS:
     "evidence" => "its records: FILE:EVENT_RECORD_ID@OFFSET, with #NUMBER where the header's differs",
 }
 
-/// Writes the rows of `sessions.csv`.
-pub(super) fn rows(
-    analysis: &Analysis,
-    write: &mut dyn FnMut(&[String]) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let case = &analysis.case;
-    let counts = Counts::of(case);
-    let mut fired = vec![Vec::new(); case.sessions.len()];
+struct Sessions<'a> {
+    analysis: &'a Analysis,
+    counts: Counts,
+    /// The rules that fired in each session, most severe first.
+    fired: Vec<Vec<usize>>,
+}
+
+pub(super) fn rows(analysis: &Analysis) -> Box<dyn Rows + '_> {
+    let mut fired = vec![Vec::new(); analysis.case.sessions.len()];
     for detection in &analysis.detections {
-        if let Some(session) = detection.session
-            && !fired[session].contains(&detection.rule)
-        {
+        if let Some(session) = detection.session {
             fired[session].push(detection.rule);
         }
     }
-    for (index, session) in case.sessions.iter().enumerate() {
+    let rules = &analysis.rules.rules;
+    for fired in &mut fired {
+        fired.sort_by_key(|&rule| (Reverse(rules[rule].level), rule));
+        fired.dedup();
+    }
+    Box::new(Sessions { analysis, counts: Counts::of(&analysis.case), fired })
+}
+
+impl Rows for Sessions<'_> {
+    fn count(&self) -> usize {
+        self.analysis.case.sessions.len()
+    }
+
+    fn row(&self, index: usize) -> Vec<String> {
+        let Sessions { analysis, counts, fired } = self;
+        let case = &analysis.case;
+        let session = &case.sessions[index];
         let consequences = session.consequences();
-        let rules = &mut fired[index];
-        rules.sort_by_key(|&rule| (std::cmp::Reverse(analysis.rules.rules[rule].level), rule));
-        let rules = rules.iter().map(|&rule| &analysis.rules.rules[rule]);
+        let rules = fired[index].iter().map(|&rule| &analysis.rules.rules[rule]);
+        let level = rules.clone().next().map(|rule| rule.level.to_string());
         let by = |link| session.evidence.iter().filter(|e| e.link == link).count().to_string();
-        write(&[
+        vec![
             session_id(index),
             csv_time(session.start),
             csv_time(session.end),
@@ -89,14 +104,13 @@ pub(super) fn rows(
             consequences.second_hop.to_owned(),
             list(session.sides.names()),
             session.confidence.as_str().to_owned(),
-            rules.clone().next().map(|rule| rule.level.to_string()).unwrap_or_default(),
+            level.unwrap_or_default(),
             list(rules.map(|rule| &rule.title)),
             by(Link::Key),
             by(Link::Time),
             evidence::cell(analysis, session.evidence.iter().map(|e| &case.events[e.event])),
-        ])?;
+        ]
     }
-    Ok(())
 }
 
 columns! { pub(super) ATTEMPT_COLUMNS:
@@ -111,15 +125,22 @@ columns! { pub(super) ATTEMPT_COLUMNS:
     "evidence" => "its records: FILE:EVENT_RECORD_ID@OFFSET",
 }
 
-/// Writes the rows of `attempts.csv`.
-pub(super) fn attempts(
-    analysis: &Analysis,
-    write: &mut dyn FnMut(&[String]) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let case = &analysis.case;
-    for attempt in &case.attempts {
+struct Attempts<'a>(&'a Analysis);
+
+pub(super) fn attempt_rows(analysis: &Analysis) -> Box<dyn Rows + '_> {
+    Box::new(Attempts(analysis))
+}
+
+impl Rows for Attempts<'_> {
+    fn count(&self) -> usize {
+        self.0.case.attempts.len()
+    }
+
+    fn row(&self, index: usize) -> Vec<String> {
+        let case = &self.0.case;
+        let attempt = &case.attempts[index];
         let sid = || attempt.user_sid.clone().unwrap_or_default();
-        write(&[
+        vec![
             csv_time(attempt.time),
             cell(&attempt.source_host),
             cell(attempt.source_ip.as_deref().unwrap_or_default()),
@@ -128,10 +149,9 @@ pub(super) fn attempts(
             attempt.reason.as_str().to_owned(),
             attempt.error_code.map(|code| code.to_string()).unwrap_or_default(),
             list(attempt.sides.names()),
-            evidence::cell(analysis, attempt.events.iter().map(|&event| &case.events[event])),
-        ])?;
+            evidence::cell(self.0, attempt.events.iter().map(|&event| &case.events[event])),
+        ]
     }
-    Ok(())
 }
 
 fn account(account: Option<&Account>) -> String {

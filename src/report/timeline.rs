@@ -1,13 +1,13 @@
 //! `timeline.csv`: every relevant event in order.
 
+use std::collections::BTreeMap;
+
 use super::cell::{cell, list};
-use super::columns;
+use super::describe::{kind, summary};
+use super::{Rows, columns};
 use crate::analysis::Analysis;
 use crate::detect::session_id;
-use crate::error::Error;
-use crate::model::{Detection, Link, RecordRef, Subject, csv_time};
-use crate::timeline::{kind, summary};
-use std::collections::BTreeMap;
+use crate::model::{Link, RecordRef, RuleMeta, Subject, csv_time};
 
 columns! { pub(super) COLUMNS:
     "time" => "when it was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
@@ -28,31 +28,45 @@ columns! { pub(super) COLUMNS:
     "record_number" => "the number in the record's own header, which exported logs renumber",
 }
 
-/// Writes the rows.
-pub(super) fn rows(
-    analysis: &Analysis,
-    write: &mut dyn FnMut(&[String]) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let mut fired: BTreeMap<RecordRef, Vec<&Detection>> = BTreeMap::new();
+struct Timeline<'a> {
+    analysis: &'a Analysis,
+    /// The rules that fired on a record.
+    fired: BTreeMap<RecordRef, Vec<&'a RuleMeta>>,
+    /// How an event is tied to its session.
+    links: BTreeMap<usize, Link>,
+}
+
+pub(super) fn rows(analysis: &Analysis) -> Box<dyn Rows + '_> {
+    let mut fired: BTreeMap<RecordRef, Vec<&RuleMeta>> = BTreeMap::new();
     for detection in analysis.detections.iter().filter(|d| d.subject == Subject::Record) {
         if let [source] = detection.evidence[..] {
-            fired.entry(source).or_default().push(detection);
+            fired.entry(source).or_default().push(&analysis.rules.rules[detection.rule]);
         }
     }
     let case = &analysis.case;
-    let mut links: BTreeMap<usize, Link> = BTreeMap::new();
+    let mut links = BTreeMap::new();
     for (index, session) in case.sessions.iter().enumerate() {
         let own = session.evidence.iter().filter(|e| case.session_of[e.event] == Some(index));
         links.extend(own.map(|evidence| (evidence.event, evidence.link)));
     }
-    for (index, event) in case.events.iter().enumerate() {
-        let rules = fired.get(&event.source).into_iter().flatten();
-        let rules = rules.map(|detection| &analysis.rules.rules[detection.rule]);
-        let link = links.get(&index).map(|link| match link {
+    Box::new(Timeline { analysis, fired, links })
+}
+
+impl Rows for Timeline<'_> {
+    fn count(&self) -> usize {
+        self.analysis.case.events.len()
+    }
+
+    fn row(&self, index: usize) -> Vec<String> {
+        let case = &self.analysis.case;
+        let event = &case.events[index];
+        let rules = self.fired.get(&event.source).into_iter().flatten();
+        let link = self.links.get(&index).map(|link| match link {
             Link::Key => "key",
             Link::Time => "time",
         });
-        write(&[
+        let level = rules.clone().map(|rule| rule.level).max();
+        vec![
             csv_time(event.time),
             cell(&event.computer),
             cell(&event.channel),
@@ -64,12 +78,11 @@ pub(super) fn rows(
             case.session_of[index].map(session_id).unwrap_or_default(),
             link.unwrap_or_default().to_owned(),
             cell(&summary(event)),
-            list(rules.clone().map(|rule| &rule.title)),
-            rules.map(|rule| rule.level).max().map(|level| level.to_string()).unwrap_or_default(),
-            cell(&super::evidence::file(analysis, event.source)),
+            list(rules.map(|rule| &rule.title)),
+            level.map(|level| level.to_string()).unwrap_or_default(),
+            cell(&super::evidence::file(self.analysis, event.source)),
             event.source.offset.to_string(),
             event.source.number.to_string(),
-        ])?;
+        ]
     }
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use crate::model::{EngineContext, EngineState, Event, EventKind, Logon};
 
 /// The word for what an event is.
-pub(crate) fn kind(event: &Event) -> &'static str {
+pub(super) fn kind(event: &Event) -> &'static str {
     match &event.kind {
         EventKind::ClientSession(_) => "client_session",
         EventKind::ClientStep(_) => "client_step",
@@ -38,7 +38,7 @@ pub(crate) fn kind(event: &Event) -> &'static str {
 }
 
 /// What an event says, on one line of its own words.
-pub(crate) fn summary(event: &Event) -> String {
+pub(super) fn summary(event: &Event) -> String {
     match &event.kind {
         EventKind::ClientSession(session) => format!("connects to {}", session.connection),
         EventKind::ClientStep(step)

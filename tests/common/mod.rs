@@ -1,0 +1,56 @@
+//! What the tests share: the program, its outputs read back, the corpus outside the repository.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A row of a CSV file, by column.
+pub type Row = BTreeMap<String, String>;
+
+/// The names of the CSV files a run writes.
+pub const TABLES: [&str; 5] =
+    ["timeline.csv", "sessions.csv", "commands.csv", "attempts.csv", "detections.csv"];
+
+/// The repository's folder.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs the program from the repository's folder.
+pub fn psr(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_psr-forensics"));
+    command.current_dir(root()).args(args).output().expect("the program starts")
+}
+
+/// Analyzes a path into a folder and returns the exit code.
+pub fn analyze(path: &str, out: &Path, more: &[&str]) -> i32 {
+    let out = out.to_str().expect("test folders are UTF-8");
+    let mut args = vec!["analyze", path, "-q", "-o", out];
+    args.extend(more);
+    let output = psr(&args);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!errors.contains("panicked"), "{errors}");
+    output.status.code().expect("no signal ended it")
+}
+
+/// Reads a CSV file with a reader of its own.
+pub fn rows(out: &Path, name: &str) -> Vec<Row> {
+    let mut csv = csv::Reader::from_path(out.join(name)).expect("the file is there");
+    csv.deserialize().map(|row| row.expect("every row has every column")).collect()
+}
+
+/// `run.json`.
+pub fn run_json(out: &Path) -> serde_json::Value {
+    let text = std::fs::read(out.join("run.json")).expect("the file is there");
+    serde_json::from_slice(&text).expect("it is JSON")
+}
+
+/// A folder of the corpus that lies beside the repository in CI; says so where it is absent.
+pub fn corpus(name: &str) -> Option<String> {
+    let path = root().join("../shared/data").join(name);
+    if path.is_dir() {
+        return Some(path.to_str().expect("it is UTF-8").to_owned());
+    }
+    println!("skipped: {} is not here", path.display());
+    None
+}

@@ -1,0 +1,38 @@
+//! Same input, same bytes out: run after run, at any number of threads.
+
+mod common;
+
+use std::fs;
+
+use common::{TABLES, analyze, corpus};
+
+fn assert_same_bytes(path: &str, code: i32) {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, threads: &str| {
+        let out = folder.path().join(name);
+        assert_eq!(analyze(path, &out, &["--threads", threads]), code);
+        TABLES.map(|table| fs::read(out.join(table)).unwrap())
+    };
+    let first = run("a", "1");
+    for (name, threads) in [("b", "1"), ("c", "2"), ("d", "3")] {
+        let next = run(name, threads);
+        for (table, (a, b)) in TABLES.iter().zip(first.iter().zip(&next)) {
+            assert!(a == b, "{table} differs with {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn of_the_samples() {
+    assert_same_bytes("samples", 0);
+}
+
+#[test]
+fn of_real_and_damaged_logs() {
+    if let Some(path) = corpus("evtx") {
+        assert_same_bytes(&path, 0);
+    }
+    if let Some(path) = corpus("damaged") {
+        assert_same_bytes(&path, 4);
+    }
+}
