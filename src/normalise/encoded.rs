@@ -13,7 +13,7 @@ pub const MAX_DECODED: usize = 1 << 20;
 /// `-e`, `-ec`, `-en` ... `-encodedcommand` with any of the dashes PowerShell takes, then Base64.
 ///
 /// PowerShell resolves a parameter by any unambiguous prefix; `-ec` is an alias of its own
-/// ([about_PowerShell_exe]).
+/// (Microsoft's about_PowerShell_exe).
 static ENCODED: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r#"(?i)(?:^|[\s"'])[-/\u{2013}\u{2014}\u{2015}](?:ec|e(?:n(?:c(?:o(?:d(?:e(?:d(?:c(?:o(?:m(?:m(?:a(?:n(?:d)?)?)?)?)?)?)?)?)?)?)?)?)?)\s+["']?([A-Za-z0-9+/]{8,}={0,2})"#,

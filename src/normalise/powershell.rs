@@ -55,7 +55,8 @@ static BINDING: LazyLock<Regex> = LazyLock::new(|| {
 
 /// The commands of a payload as one could have typed them: `Get-Item -Path "C:\"`, piped.
 fn as_typed(payload: &str) -> Option<String> {
-    let mut lines: Vec<(usize, String, Option<(String, String)>)> = Vec::new();
+    type Binding = (String, String);
+    let mut lines: Vec<(usize, String, Option<Binding>)> = Vec::new();
     for found in BINDING.captures_iter(payload) {
         let binding = Some((found[2].to_owned(), found[3].to_owned()));
         lines.push((found.get(0)?.start(), found[1].to_owned(), binding));

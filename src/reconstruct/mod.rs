@@ -106,9 +106,8 @@ impl Draft {
 
     /// Whether an account can be this session's.
     fn can_be(&self, account: Option<&Account>, sid: Option<&str>) -> bool {
-        match (&self.user_sid, sid) {
-            (Some(known), Some(sid)) => return known == sid,
-            (None, _) | (_, None) => {}
+        if let (Some(known), Some(sid)) = (&self.user_sid, sid) {
+            return known == sid;
         }
         match (&self.user, account) {
             (Some(known), Some(account)) => known.same_as(account),

@@ -15,6 +15,8 @@ pub(super) struct Process {
     pub id: u32,
     /// Lower-case file name of its image.
     pub image: String,
+    /// Empty where auditing does not log it.
+    pub command_line: String,
     /// None when only its work was logged, not its start.
     pub start: Option<DateTime<Utc>>,
     pub end: Option<DateTime<Utc>>,
@@ -64,6 +66,7 @@ impl Processes {
                         table.push(Process {
                             id: start.process_id,
                             image,
+                            command_line: String::new(),
                             start: Some(event.time),
                             end: None,
                             parent,
@@ -76,6 +79,9 @@ impl Processes {
                     let process = &mut table.all[slot];
                     process.events.push(index);
                     process.parent = process.parent.or(parent);
+                    if process.command_line.is_empty() {
+                        process.command_line.clone_from(&start.command_line);
+                    }
                     if process.logon_id == 0 {
                         process.logon_id = start.logon_id;
                     }
@@ -106,6 +112,7 @@ impl Processes {
                         table.push(Process {
                             id,
                             image: "wsmprovhost.exe".to_owned(),
+                            command_line: String::new(),
                             start: None,
                             end: None,
                             parent: None,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::process::Processes;
+use super::process::{Process, Processes};
 use super::{Draft, STEP_WINDOW, context, near};
 use crate::model::{
     Account, Auth, EndKind, EngineState, Event, EventKind, Link, Logon, ShellKind, Str,
@@ -24,6 +24,7 @@ pub(super) fn sessions(
     let host_events = HostEvents { events, indexes, host, processes };
     host_events.process_events(&mut drafts);
     host_events.engines(&mut drafts);
+    host_events.child_engines(&mut drafts);
     host_events.named_pipes(&mut drafts);
     host_events.shells(&mut drafts);
     host_events.requests(&mut drafts);
@@ -179,6 +180,47 @@ impl HostEvents<'_> {
         }
     }
 
+    /// Engines of PowerShell processes that a session started, which the classic log names by
+    /// command line only: by that and time, then by HostId.
+    fn child_engines(&self, drafts: &mut [Draft]) {
+        let slots: BTreeMap<Option<usize>, usize> =
+            drafts.iter().enumerate().map(|(slot, draft)| (draft.process, slot)).collect();
+        let children: Vec<(&Process, usize)> = self
+            .processes
+            .iter()
+            .filter(|(_, process)| !process.command_line.is_empty())
+            .filter_map(|(index, process)| {
+                let (root, depth) = self.processes.remoting_host(index)?;
+                (depth > 0).then_some((process, *slots.get(&Some(root))?))
+            })
+            .collect();
+        let mut by_host_id: BTreeMap<&str, usize> = BTreeMap::new();
+        for (index, event) in self.iter() {
+            if !matches!(event.kind, EventKind::Engine(_) | EventKind::Pipeline(_)) {
+                continue;
+            }
+            let Some(context) = context(event).filter(|context| !context.is_remote()) else {
+                continue;
+            };
+            let (slot, link) = match by_host_id.get(context.host_id.as_str()) {
+                Some(&slot) => (slot, Link::Key),
+                None => {
+                    let line = context.host_application.trim();
+                    let started = children.iter().find(|(process, _)| {
+                        process.command_line.trim() == line
+                            && process.start.is_some_and(|at| near(at, event.time, STEP_WINDOW))
+                    });
+                    let Some(&(_, slot)) = started else { continue };
+                    if !context.host_id.is_empty() {
+                        by_host_id.insert(&context.host_id, slot);
+                    }
+                    (slot, Link::Time)
+                }
+            };
+            drafts[slot].add(index, link);
+        }
+    }
+
     /// The PowerShell host process without an engine yet whose start is nearest.
     fn starting_near(&self, drafts: &[Draft], time: DateTime<Utc>) -> Option<usize> {
         let candidates = drafts.iter().enumerate().filter(|(_, draft)| {
@@ -298,17 +340,19 @@ impl HostEvents<'_> {
     /// the same account, which HTTP.sys makes one per connection, by time.
     fn logons(&self, drafts: &mut [Draft]) {
         for (index, event) in self.iter() {
-            match &event.kind {
-                EventKind::Logon(logon) => {
-                    for draft in drafts.iter_mut() {
-                        self.logon(draft, index, event, logon);
-                    }
+            if let EventKind::Logon(logon) = &event.kind {
+                for draft in drafts.iter_mut() {
+                    self.logon(draft, index, event, logon);
                 }
+            }
+        }
+        // 4672 is logged before the 4624 it belongs to.
+        for (index, event) in self.iter() {
+            match &event.kind {
                 EventKind::SpecialPrivileges(held) => {
                     for draft in drafts.iter_mut() {
-                        if draft.logon_ids.contains(&held.logon_id)
-                            && near(draft.start(), event.time, STEP_WINDOW)
-                        {
+                        let own = draft.logon_ids.contains(&held.logon_id);
+                        if own && event.time >= draft.start() - STEP_WINDOW {
                             draft.add(index, Link::Key);
                         }
                     }

@@ -15,151 +15,177 @@ const TICKET_WINDOW: TimeDelta = TimeDelta::seconds(60);
 /// WinRM's ports: HTTP, HTTPS.
 const PORTS: [u32; 2] = [5985, 5986];
 
-/// A hint at the source: what it rests on and what it names.
-struct Hint {
-    basis: &'static str,
-    event: usize,
-    host: Option<Str>,
-    ip: Option<String>,
+/// Kinds of evidence for a source, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Basis {
+    Shell,
+    Client,
+    Credentials,
+    Ticket,
+    Connection,
+    Ntlm,
+    Logon,
 }
 
-/// Finds the source of a draft, adds what proves it, and completes name and address.
-pub(super) fn weigh(events: &[Event], estate: &Estate, draft: &mut Draft) {
-    let mut hints = Vec::new();
-    if let Some(shell) = draft.shell
-        && let EventKind::ShellCreated(created) = &events[shell].kind
-        && let Some(ip) = &created.client_ip
-    {
-        hints.push(Hint {
-            basis: "winrm 91 clientIP",
-            event: shell,
-            host: None,
-            ip: Some(ip.clone()),
-        });
-    }
-    if let Some(client) = draft.client {
-        let host = Some(events[client].host.clone());
-        hints.push(Hint { basis: "client's winrm 6", event: client, host, ip: None });
-    }
-    hints.extend(elsewhere(events, estate, draft));
-    for hint in &hints {
-        draft.add(hint.event, Link::Time);
-    }
-    if let Some(best) = hints.first() {
-        draft.source_basis = best.basis;
-        let by_ip = || best.ip.as_deref().and_then(|ip| estate.resolve(ip)).cloned();
-        let host = best.host.clone().or_else(by_ip);
-        let same = |hint: &&Hint| hint.host.is_some() && hint.ip.is_none() || hint.ip == best.ip;
-        draft.source_host = host.or_else(|| hints.iter().filter(same).find_map(|h| h.host.clone()));
-        let by_host = || draft.source_host.as_ref().and_then(|host| estate.ip_of(host)).cloned();
-        draft.source_ip = best.ip.clone().or_else(by_host);
-        if draft.source_ip.is_none() {
-            draft.source_ip = hints.iter().find_map(|hint| hint.ip.clone());
+impl Basis {
+    fn as_str(self) -> &'static str {
+        match self {
+            Basis::Shell => "winrm 91 clientIP",
+            Basis::Client => "client's winrm 6",
+            Basis::Credentials => "client's 4648",
+            Basis::Ticket => "domain controller's 4769",
+            Basis::Connection => "connection to WinRM's port",
+            Basis::Ntlm => "domain controller's 4776",
+            Basis::Logon => "4624's own address",
         }
     }
 }
 
-/// What other records near the session's start say, best kind first, nearest first.
-fn elsewhere(events: &[Event], estate: &Estate, draft: &mut Draft) -> Vec<Hint> {
-    let start = draft.start();
-    let server = draft.server.clone();
-    let server = server.or_else(|| estate.resolve(draft.client_target.as_deref()?).cloned());
-    let Some(server) = server else { return Vec::new() };
-    let label = server.split('.').next().unwrap_or("").to_owned();
-    let names_target = |name: &str| {
-        let name = name.split('/').nth(1).unwrap_or(name).trim_end_matches('$');
-        estate.resolve(name).map_or(name.eq_ignore_ascii_case(&label), |host| *host == server)
-    };
-    let from = events.partition_point(|event| event.time < start - TICKET_WINDOW);
-    let to = events.partition_point(|event| event.time <= start + STEP_WINDOW);
-    let mut ranked = Vec::new();
-    for (index, event) in (from..to).map(|index| (index, &events[index])) {
-        let close = near(event.time, start, STEP_WINDOW);
-        let (rank, hint) = match &event.kind {
-            EventKind::ExplicitCredentials(used)
-                if close
-                    && event.host != server
-                    && used.target_info.to_uppercase().starts_with("HTTP/")
-                    && names_target(&used.target_info)
-                    && draft.can_be(used.account.as_ref(), None) =>
-            {
-                let host = Some(event.host.clone());
-                (0, Hint { basis: "client's 4648", event: index, host, ip: None })
-            }
-            EventKind::KerberosTicket(ticket)
-                if ticket.account.is_some()
-                    && event.event_id == 4769
-                    && names_target(&ticket.service)
-                    && knows_user(draft)
-                    && draft.can_be(ticket.account.as_ref(), None) =>
-            {
-                draft.dc = true;
-                if draft.auth.is_none() {
-                    draft.auth = Some(Auth::Kerberos);
-                }
-                (
-                    1,
-                    Hint {
-                        basis: "domain controller's 4769",
-                        event: index,
-                        host: None,
-                        ip: ticket.ip.clone(),
-                    },
-                )
-            }
-            EventKind::Connection(connection)
-                if close
-                    && PORTS.contains(&connection.destination_port)
-                    && draft.client.is_none_or(|client| {
-                        event.host == server || events[client].host == event.host
-                    })
-                    && (event.host == server && !connection.outbound
-                        || connection.outbound
-                            && (names_target(&connection.destination_ip)
-                                || names_target(&connection.destination_host))) =>
-            {
-                draft.https.get_or_insert(connection.destination_port == PORTS[1]);
-                let host = connection.outbound.then(|| event.host.clone());
-                let ip = Some(connection.source_ip.clone()).filter(|ip| !ip.is_empty());
-                (2, Hint { basis: "connection to WinRM's port", event: index, host, ip })
-            }
-            EventKind::NtlmValidation(check)
-                if close
-                    && event.host != server
-                    && check.account.is_some()
-                    && knows_user(draft)
-                    && draft.auth != Some(Auth::Kerberos)
-                    && draft.can_be(check.account.as_ref(), None) =>
-            {
-                draft.dc = true;
-                if draft.auth.is_none() {
-                    draft.auth = Some(Auth::Ntlm);
-                }
-                let named = check.workstation.as_deref();
-                let host =
-                    named.map(|name| estate.resolve(name).cloned().unwrap_or_else(|| name.into()));
-                (3, Hint { basis: "domain controller's 4776", event: index, host, ip: None })
-            }
-            EventKind::Logon(logon)
-                if draft.evidence.contains_key(&index)
-                    && (logon.ip.is_some() || logon.workstation.is_some())
-                    && event.host == server =>
-            {
-                let named = logon.workstation.as_deref();
-                let host =
-                    named.map(|name| estate.resolve(name).cloned().unwrap_or_else(|| name.into()));
-                (4, Hint { basis: "4624's own address", event: index, host, ip: logon.ip.clone() })
-            }
-            _ => continue,
-        };
-        ranked.push((rank, (event.time - start).abs(), index, hint));
-    }
-    ranked.sort_by_key(|(rank, distance, index, _)| (*rank, *distance, *index));
-    // The nearest of each kind is the session's; others may be another session's.
-    ranked.dedup_by_key(|(rank, ..)| *rank);
-    ranked.into_iter().map(|(_, _, _, hint)| hint).collect()
+/// A hint at the source: what it is, what it names, what else it says of the session.
+struct Hint {
+    basis: Basis,
+    event: usize,
+    host: Option<Str>,
+    ip: Option<String>,
+    auth: Option<Auth>,
+    https: Option<bool>,
 }
 
-fn knows_user(draft: &Draft) -> bool {
-    draft.user.is_some()
+impl Hint {
+    fn new(basis: Basis, event: usize, host: Option<Str>, ip: Option<String>) -> Hint {
+        Hint { basis, event, host, ip, auth: None, https: None }
+    }
+}
+
+/// Finds the source of a draft, completes name and address, and adds the records that agree.
+pub(super) fn weigh(events: &[Event], estate: &Estate, draft: &mut Draft) {
+    let mut hints = hints(events, estate, draft);
+    hints.sort_by_key(|hint| {
+        let distance = (events[hint.event].time - draft.start()).abs();
+        (hint.basis, distance, hint.event)
+    });
+    let Some(best) = hints.first() else { return };
+    draft.source_basis = best.basis.as_str();
+    let by_ip = |ip: &Option<String>| ip.as_deref().and_then(|ip| estate.resolve(ip)).cloned();
+    draft.source_host = best.host.clone().or_else(|| by_ip(&best.ip));
+    let by_host = || draft.source_host.as_ref().and_then(|host| estate.ip_of(host)).cloned();
+    draft.source_ip = best.ip.clone().or_else(by_host);
+    for hint in &hints {
+        let host = hint.host.clone().or_else(|| by_ip(&hint.ip));
+        let same_ip = hint.ip.is_some() && hint.ip == draft.source_ip;
+        let same_host = host.is_some() && host == draft.source_host;
+        if !(same_ip || same_host) {
+            continue;
+        }
+        draft.add(hint.event, Link::Time);
+        draft.source_host = draft.source_host.take().or(host);
+        draft.source_ip = draft.source_ip.take().or_else(|| hint.ip.clone());
+        draft.auth = draft.auth.or(hint.auth);
+        draft.https = draft.https.or(hint.https);
+        draft.dc |= matches!(hint.basis, Basis::Ticket | Basis::Ntlm);
+    }
+}
+
+fn hints(events: &[Event], estate: &Estate, draft: &Draft) -> Vec<Hint> {
+    let mut hints = Vec::new();
+    if let Some(shell) = draft.shell
+        && let EventKind::ShellCreated(created) = &events[shell].kind
+        && created.client_ip.is_some()
+    {
+        hints.push(Hint::new(Basis::Shell, shell, None, created.client_ip.clone()));
+    }
+    if let Some(client) = draft.client {
+        hints.push(Hint::new(Basis::Client, client, Some(events[client].host.clone()), None));
+    }
+    let named = || estate.resolve(draft.client_target.as_deref()?).cloned();
+    let Some(server) = draft.server.clone().or_else(named) else { return hints };
+    let target =
+        Target { label: server.split('.').next().unwrap_or("").to_owned(), server, estate };
+    let from = events.partition_point(|event| event.time < draft.start() - TICKET_WINDOW);
+    let to = events.partition_point(|event| event.time <= draft.start() + STEP_WINDOW);
+    hints.extend((from..to).filter_map(|index| target.hint(events, draft, index)));
+    hints
+}
+
+/// The session's target, as other records may name it.
+struct Target<'e> {
+    server: Str,
+    label: String,
+    estate: &'e Estate,
+}
+
+impl Target<'_> {
+    /// Whether a name, address or service (`HTTP/host`, `HOST$`) is the target.
+    fn is(&self, name: &str) -> bool {
+        let name = name.split('/').nth(1).unwrap_or(name).trim_end_matches('$');
+        match self.estate.resolve(name) {
+            Some(host) => *host == self.server,
+            None => name.eq_ignore_ascii_case(&self.label),
+        }
+    }
+
+    /// A logging host's name for what a record calls it, or the record's word.
+    fn host(&self, name: Option<&str>) -> Option<Str> {
+        name.map(|name| self.estate.resolve(name).cloned().unwrap_or_else(|| name.into()))
+    }
+
+    /// What a record near the session's start says of its source.
+    fn hint(&self, events: &[Event], draft: &Draft, index: usize) -> Option<Hint> {
+        let event = &events[index];
+        let at_target = event.host == self.server;
+        let close = near(event.time, draft.start(), STEP_WINDOW);
+        let same_user = |account: Option<&_>| {
+            account.is_some() && draft.user.is_some() && draft.can_be(account, None)
+        };
+        match &event.kind {
+            EventKind::ExplicitCredentials(used) => {
+                let http = used.target_info.to_uppercase().starts_with("HTTP/");
+                let fits = close && !at_target && http && self.is(&used.target_info);
+                let hint = || Hint::new(Basis::Credentials, index, Some(event.host.clone()), None);
+                (fits && draft.can_be(used.account.as_ref(), None)).then(hint)
+            }
+            EventKind::KerberosTicket(ticket) => {
+                const SERVICE_TICKET: u32 = 4769;
+                let fits = event.event_id == SERVICE_TICKET
+                    && self.is(&ticket.service)
+                    && same_user(ticket.account.as_ref());
+                fits.then(|| Hint {
+                    auth: Some(Auth::Kerberos),
+                    ..Hint::new(Basis::Ticket, index, None, ticket.ip.clone())
+                })
+            }
+            EventKind::Connection(connection) => {
+                let outbound = connection.outbound;
+                let here = if outbound {
+                    self.is(&connection.destination_ip) || self.is(&connection.destination_host)
+                } else {
+                    at_target
+                };
+                let fits = close && here && PORTS.contains(&connection.destination_port);
+                let ip = Some(connection.source_ip.clone()).filter(|ip| !ip.is_empty());
+                let host = outbound.then(|| event.host.clone());
+                fits.then(|| Hint {
+                    https: Some(connection.destination_port == PORTS[1]),
+                    ..Hint::new(Basis::Connection, index, host, ip)
+                })
+            }
+            EventKind::NtlmValidation(check) => {
+                let fits = close
+                    && !at_target
+                    && draft.auth != Some(Auth::Kerberos)
+                    && same_user(check.account.as_ref());
+                fits.then(|| Hint {
+                    auth: Some(Auth::Ntlm),
+                    ..Hint::new(Basis::Ntlm, index, self.host(check.workstation.as_deref()), None)
+                })
+            }
+            EventKind::Logon(logon) => {
+                let fits = at_target && draft.evidence.contains_key(&index);
+                let host = self.host(logon.workstation.as_deref());
+                let told = host.is_some() || logon.ip.is_some();
+                (fits && told).then(|| Hint::new(Basis::Logon, index, host, logon.ip.clone()))
+            }
+            _ => None,
+        }
+    }
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
-/// An output folder with files in the making. Dropped before [`Output::commit`], it leaves nothing
-/// new behind.
+/// An output folder with files in the making. Dropped before all are whole, it
+/// leaves nothing new behind.
 #[derive(Debug)]
 pub struct Output {
     folder: PathBuf,

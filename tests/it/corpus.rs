@@ -1,8 +1,6 @@
 //! Real logs outside the repository: as many records as evtx_dump 0.15.1 reads, all damage located.
 
-mod common;
-
-use common::{analyze, corpus, rows, run_json};
+use crate::common::{analyze, corpus, rows, run_json};
 use serde_json::Value;
 
 fn faults<'r>(run: &'r Value, kind: &str) -> Vec<(&'r str, &'r Value)> {

@@ -1,11 +1,9 @@
 //! The program as a user meets it: exit codes, messages, what is left on disk.
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 
-use common::{TABLES, analyze, psr, run_json};
+use crate::common::{TABLES, analyze, psr, run_json};
 
 /// Runs `analyze` and gives exit code and what it said on stderr.
 fn fails(args: &[&str]) -> (i32, String) {
@@ -83,7 +81,7 @@ fn a_pack_with_some_bad_rules_runs_with_the_good_ones() {
     let out = folder.path().join("out");
     let pack = pack.to_str().unwrap();
     assert_eq!(analyze("samples", &out, &["--no-default-pack", "--pack", pack]), 4);
-    let detections = common::rows(&out, "detections.csv");
+    let detections = crate::common::rows(&out, "detections.csv");
     assert_eq!(detections.len(), 1);
     assert_eq!(detections[0]["rule_title"], "Any session");
     assert_eq!(run_json(&out)["rules_refused"][0]["file"], "bad.yml");
@@ -125,11 +123,11 @@ fn a_window_leaves_out_what_lies_outside() {
     let out = folder.path().join("out");
     let window = ["--from", "2026-03-14T22:00:00", "--to", "2026-03-14 22:10"];
     assert_eq!(analyze("samples", &out, &window), 0);
-    let timeline = common::rows(&out, "timeline.csv");
+    let timeline = crate::common::rows(&out, "timeline.csv");
     assert!(!timeline.is_empty());
     let inside = |time: &str| ("2026-03-14 22:00:00".."2026-03-14 22:10:00").contains(&time);
     assert!(timeline.iter().all(|row| inside(&row["time"])));
-    let sessions = common::rows(&out, "sessions.csv");
+    let sessions = crate::common::rows(&out, "sessions.csv");
     assert_eq!(sessions.iter().map(|row| row["kind"].as_str()).collect::<Vec<_>>(), ["winrs"]);
     assert_eq!(fails(&["samples", "--from", "soon"]).0, 2);
 }
@@ -157,10 +155,10 @@ fn run_json_names_inputs_packs_and_their_hashes() {
     assert_eq!(run["packs"][0]["sha256"].as_str().unwrap().len(), 64);
     let hashed = run["inputs"].as_array().unwrap().iter().filter(|input| input["kind"] == "evtx");
     for input in hashed {
-        let path = common::root().join(input["path"].as_str().unwrap());
+        let path = crate::common::root().join(input["path"].as_str().unwrap());
         let sha256 = input["sha256"].as_str().unwrap();
         // The samples' README lists what an independent tool computed.
-        let readme = fs::read_to_string(common::root().join("samples/README.md")).unwrap();
+        let readme = fs::read_to_string(crate::common::root().join("samples/README.md")).unwrap();
         assert!(readme.contains(sha256), "{}: {sha256}", path.display());
         assert_eq!(input["size"].as_u64(), Some(fs::metadata(&path).unwrap().len()));
     }

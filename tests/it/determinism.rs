@@ -1,10 +1,8 @@
 //! Same input, same bytes out: run after run, at any number of threads.
 
-mod common;
-
 use std::fs;
 
-use common::{TABLES, analyze, corpus};
+use crate::common::{TABLES, analyze, corpus};
 
 fn assert_same_bytes(path: &str, code: i32) {
     let folder = tempfile::tempdir().unwrap();

@@ -1,11 +1,9 @@
 //! The sample scenario against `samples/truth.json`, which was written from its script by hand.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::{Row, analyze, root, rows};
+use crate::common::{Row, analyze, root, rows};
 use serde_json::Value;
 
 fn truth() -> Value {
@@ -196,8 +194,9 @@ fn detections_find_the_encoded_cradle_and_prove_it() {
                 && row["evidence"].contains(".evtx:")
         })
     };
-    // The cradle is only in the decoded text of the child's command line.
-    assert!(of("S0001", "child_process", "DownloadString"));
+    // The session's own command holds the cradle in its decoded text only.
+    assert!(of("S0001", "command", "DecodedText=IEX (New-Object Net.WebClient).DownloadString"));
+    assert!(of("S0001", "child_process", "-EncodedCommand"));
     assert!(of("S0002", "session", "Kind=winrs"));
     assert!(of("", "attempt", "access_denied"));
     // Nothing that was noise is worse than low.
@@ -216,7 +215,7 @@ fn every_record_is_read_and_exported_numbers_are_kept() {
     let out = tempfile::tempdir().unwrap();
     run(out.path());
     let truth = truth();
-    let run = common::run_json(out.path());
+    let run = crate::common::run_json(out.path());
     let inputs = run["inputs"].as_array().unwrap();
     for file in truth["files"].as_array().unwrap() {
         let name = text(&file["file"]);
@@ -229,7 +228,7 @@ fn every_record_is_read_and_exported_numbers_are_kept() {
     let timeline = rows(out.path(), "timeline.csv");
     let mut of_file =
         timeline.iter().filter(|row| row["input_file"].ends_with(text(&exported["file"])));
-    let first = of_file
-        .find(|row| row["record_number"] == exported["first_header_record_number"].to_string());
+    let number = exported["first_header_record_number"].to_string();
+    let first = of_file.find(|row| row["record_number"] == number);
     assert_eq!(first.unwrap()["record_id"], exported["first_event_record_id"].to_string());
 }

@@ -1,0 +1,8 @@
+//! The program and the library from outside.
+
+mod cli;
+mod common;
+mod corpus;
+mod determinism;
+mod readme;
+mod samples;
