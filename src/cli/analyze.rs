@@ -1,6 +1,6 @@
 //! `psr-forensics analyze`.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -12,7 +12,7 @@ use super::progress::Bar;
 use super::summary;
 use crate::analysis::{Options, analyze};
 use crate::detect::{Pack, RuleSet};
-use crate::error::Fault;
+use crate::error::{Fault, FaultKind};
 use crate::input::discover;
 use crate::model::parse_utc;
 use crate::report::{self, Output, RunInfo};
@@ -76,8 +76,11 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
     for report in &analysis.inputs {
         let path = report.input.path.display();
         for fault in &report.faults {
-            let Fault { chunk, offset, record, reason, .. } = fault;
-            warn!(%path, chunk, offset, record, "{reason}");
+            let Fault { kind, chunk, offset, record, reason } = fault;
+            match kind {
+                FaultKind::NotALog => debug!(%path, "{reason}"),
+                _ => warn!(%path, chunk, offset, record, "{reason}"),
+            }
         }
     }
     report::write(&analysis, &info, output)?;
@@ -111,6 +114,7 @@ fn log_to_stderr(args: &Args) {
         (false, _) => LevelFilter::DEBUG,
     };
     let format = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    let format = format.with_ansi(io::stderr().is_terminal());
     // A second call in one process, as tests make, keeps the first one's subscriber.
     let _ = format.with_writer(io::stderr).without_time().try_init();
 }

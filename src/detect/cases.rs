@@ -162,6 +162,16 @@ fn the_default_pack_is_whole() {
     assert_eq!(set.refused, []);
     let ids: BTreeSet<_> = set.rules.iter().map(|rule| &rule.id).collect();
     assert_eq!(ids.len(), set.rules.len(), "ids repeat");
+    let titles: BTreeSet<_> = set.rules.iter().map(|rule| &rule.title).collect();
+    assert_eq!(titles.len(), set.rules.len(), "titles repeat");
+    const KEYS: [&str; 8] =
+        ["id", "status", "description", "references", "tags", "falsepositives", "level", "next"];
+    for (file, text) in &set.packs[0].files {
+        let rule: BTreeMap<String, yaml_serde::Value> = yaml_serde::from_str(text).unwrap();
+        for key in KEYS {
+            assert!(rule.contains_key(key), "{file} has no {key}");
+        }
+    }
     for rule in &set.rules {
         assert!(rule.tags.iter().any(|tag| tag.starts_with("attack.t")), "{}", rule.title);
     }

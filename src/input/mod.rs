@@ -121,7 +121,11 @@ fn inspect(path: &Path) -> Input {
             let fault = Fault { offset: Some(0), ..Fault::file(FaultKind::Suspect, reason) };
             (size, InputKind::EvtxWithoutHeader, Some(fault))
         }
-        Ok((size, InputKind::Evtx)) => (size, InputKind::Evtx, None),
+        Ok((size, InputKind::Evtx)) => {
+            let reason = "the file ends inside its own header";
+            let fault = (size < FILE_HEADER).then(|| Fault::file(FaultKind::Lost, reason));
+            (size, InputKind::Evtx, fault)
+        }
     };
     Input { path: path.to_owned(), size, kind, fault }
 }
@@ -179,7 +183,8 @@ mod tests {
     #[test]
     fn logs_are_told_by_content() {
         let folder = tempfile::tempdir().unwrap();
-        file(folder.path(), "a.txt", b"ElfFile\0rest");
+        file(folder.path(), "a.txt", &[&b"ElfFile\0"[..], &[0; FILE_HEADER as usize]].concat());
+        file(folder.path(), "a2.evtx", b"ElfFile\0rest");
         file(folder.path(), "b.evtx", b"hello");
         file(folder.path(), "c.txt", b"hello");
         let mut headless = vec![0; FILE_HEADER as usize];
@@ -193,6 +198,7 @@ mod tests {
             kinds,
             [
                 (Evtx, None),
+                (Evtx, Some(FaultKind::Lost)),
                 (Unknown, Some(FaultKind::Lost)),
                 (Unknown, Some(FaultKind::NotALog)),
                 (EvtxWithoutHeader, Some(FaultKind::Suspect)),

@@ -154,8 +154,9 @@ pub struct ClientSession {
     pub connection: String,
     /// The target's name or address in it, without scheme and port.
     pub target: String,
-    /// Whether the connection string says HTTPS.
-    pub https: bool,
+    /// Whether the connection string says HTTPS or HTTP; none when it names neither scheme nor
+    /// port.
+    pub https: Option<bool>,
 }
 
 /// WinRM 142, 161, 162, 164.
@@ -253,8 +254,15 @@ pub struct EngineContext {
 
 impl EngineContext {
     /// Whether the engine serves a remoting session.
+    ///
+    /// Background jobs are served by a `ServerRemoteHost`, too, but in a `powershell.exe -s` of
+    /// the same host; over SSH the same process is started with `-sshs`.
     pub fn is_remote(&self) -> bool {
-        self.host_name == "ServerRemoteHost"
+        let line = self.host_application.to_lowercase();
+        let program = line.trim_start().trim_start_matches('"').split(['"', ' ']).next();
+        let program = file_name(program.unwrap_or_default());
+        let console = matches!(program.trim_end_matches(".exe"), "powershell" | "pwsh");
+        self.host_name == "ServerRemoteHost" && (!console || line.contains(" -sshs"))
     }
 }
 

@@ -100,11 +100,11 @@ impl Transport {
 /// How far a session's links can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Confidence {
-    /// One side alone, or a weak trace of it.
+    /// One end only, with no key to tie its records.
     Low,
-    /// Sides joined by time and names, or one side by keys.
+    /// The target alone, its records tied by keys; or both ends with no such key.
     Medium,
-    /// Sides joined, the server's records tied by keys.
+    /// Both ends, the target's records tied by keys.
     High,
 }
 
@@ -161,7 +161,8 @@ pub struct Evidence {
 /// A PowerShell Remoting or winrs session.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// First sign of it on the target, or on the client where only that was seen; UTC.
+    /// Its shell, host process or engine on the target, whichever is logged first, or the
+    /// client's first record where only that was seen; UTC.
     pub start: DateTime<Utc>,
     /// End, UTC, as `end_kind` knows it.
     pub end: DateTime<Utc>,

@@ -30,7 +30,11 @@ fn client_session(record: &Record) -> EventKind {
     let bare = lower.split_once("://").map_or(lower.as_str(), |(_, rest)| rest);
     let authority = bare.split(['/', '?']).next().unwrap_or("");
     let (target, port) = split_port(authority);
-    let https = lower.starts_with("https://") || port == Some("5986");
+    let https = match (lower.split_once("://").map(|(scheme, _)| scheme), port) {
+        (Some("https"), _) | (None, Some("5986")) => Some(true),
+        (Some("http"), _) | (None, Some("5985")) => Some(false),
+        _ => None,
+    };
     EventKind::ClientSession(ClientSession { target: target.to_owned(), https, connection })
 }
 
@@ -222,11 +226,11 @@ mod tests {
     #[test]
     fn targets_of_connections() {
         let cases = [
-            ("SRV02.corp.example/wsman?PSVersion=5.1", "srv02.corp.example", false),
-            ("https://10.0.0.1:5986/wsman", "10.0.0.1", true),
-            ("[fe80::1]:5985/wsman", "fe80::1", false),
-            ("http://srv:5985", "srv", false),
-            ("", "", false),
+            ("SRV02.corp.example/wsman?PSVersion=5.1", "srv02.corp.example", None),
+            ("https://10.0.0.1:5986/wsman", "10.0.0.1", Some(true)),
+            ("[fe80::1]:5985/wsman", "fe80::1", Some(false)),
+            ("http://srv:5985", "srv", Some(false)),
+            ("", "", None),
         ];
         for (connection, target, https) in cases {
             let record = record(CHANNEL, 6, &[("connection", connection)]);

@@ -20,7 +20,7 @@ pub(super) struct Client {
     event: usize,
     time: DateTime<Utc>,
     target: String,
-    https: bool,
+    https: Option<bool>,
     /// PowerShell names its version in the connection string; winrs and CIM do not.
     powershell: bool,
     user_sid: Option<String>,
@@ -222,7 +222,7 @@ fn can_join(events: &[Event], estate: &Estate, client: &Client, draft: &Draft) -
 fn take(draft: &mut Draft, client: &Client) {
     draft.client = Some(client.event);
     draft.source_host = Some(client.host.clone());
-    draft.https = Some(client.https);
+    draft.https = draft.https.or(client.https);
     for (&event, &link) in &client.evidence {
         let link = if draft.server.is_some() { Link::Time } else { link };
         draft.add(event, link);

@@ -4,6 +4,26 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Event, EventKind, Str};
 
+/// Gives a host that logs under its first label in one log and its full name in another its full
+/// name, unless two hosts share the label.
+pub(super) fn unify_names(events: &mut [Event]) {
+    let mut full: BTreeMap<&str, BTreeSet<&Str>> = BTreeMap::new();
+    for event in events.iter() {
+        if let Some((label, _)) = event.host.split_once('.') {
+            full.entry(label).or_default().insert(&event.host);
+        }
+    }
+    let full: BTreeMap<String, Str> = full
+        .into_iter()
+        .filter_map(|(label, hosts)| Some((label.to_owned(), (*only(&hosts)?).clone())))
+        .collect();
+    for event in events {
+        if let Some(host) = full.get(&*event.host) {
+            event.host = host.clone();
+        }
+    }
+}
+
 /// Which host has which names and addresses.
 pub(super) struct Estate {
     /// Logging hosts by their names: full and first label.

@@ -41,7 +41,10 @@ pub(super) fn commands(
             EventKind::Pipeline(pipeline) => {
                 let context = &pipeline.context;
                 // 4103 logs the same pipeline, in more detail.
-                if invoked.contains(&(&event.host, &context.runspace_id, &context.pipeline_id)) {
+                let named = !context.runspace_id.is_empty() && !context.pipeline_id.is_empty();
+                if named
+                    && invoked.contains(&(&event.host, &context.runspace_id, &context.pipeline_id))
+                {
                     continue;
                 }
                 let line = &*context.command_line;

@@ -10,6 +10,8 @@ mod process;
 mod scripts;
 mod server;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -73,6 +75,9 @@ struct Draft {
     source_host: Option<Str>,
     source_ip: Option<String>,
     source_basis: &'static str,
+    /// The source's own logs show it.
+    client_seen: bool,
+    /// A domain controller's log shows it.
     dc: bool,
     start: Option<DateTime<Utc>>,
     end: Option<(DateTime<Utc>, EndKind)>,
@@ -123,6 +128,7 @@ fn near(a: DateTime<Utc>, b: DateTime<Utc>, window: TimeDelta) -> bool {
 
 /// Rebuilds sessions and what belongs to them from the events of all hosts, in any order.
 pub fn reconstruct(mut events: Vec<Event>) -> Case {
+    estate::unify_names(&mut events);
     events.sort_by(|a, b| key(a).cmp(&key(b)));
     let estate = Estate::learn(&events);
     let by_host = by_host(&events);
@@ -200,10 +206,14 @@ fn finish(events: &[Event], processes: &BTreeMap<Str, Processes>, draft: Draft) 
     let (end, end_kind) = draft.end.unwrap_or((last.unwrap_or(start), EndKind::LastEvent));
     let process = draft.server.as_ref().zip(draft.process);
     let process_id = process.map(|(host, index)| processes[host].get(index).id);
-    let sides =
-        Sides { client: draft.client.is_some(), server: draft.server.is_some(), dc: draft.dc };
+    let process_id = process_id.filter(|&id| id != 0);
+    let sides = Sides {
+        client: draft.client.is_some() || draft.client_seen,
+        server: draft.server.is_some(),
+        dc: draft.dc,
+    };
     let keyed = draft.process.is_some() || !draft.runspace_ids.is_empty();
-    let confidence = match (sides.server, keyed, sides.client || draft.shell.is_some()) {
+    let confidence = match (sides.server, keyed, sides.client) {
         (true, true, true) => Confidence::High,
         (true, true, false) | (true, false, true) => Confidence::Medium,
         (true, false, false) | (false, ..) => Confidence::Low,

@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::model::{Account, Event, EventKind, file_name};
+use crate::model::{Account, Event, EventKind, ProcessStart, file_name};
 
 /// How far apart two logs of one host write the same moment.
 const SLACK: TimeDelta = TimeDelta::seconds(2);
 
+/// How far from a remote engine's own records its process may have logged others, where no audit
+/// log bounds its life: ids recur.
+const UNAUDITED: TimeDelta = TimeDelta::minutes(2);
+
 /// A process, as far as its records tell.
 #[derive(Debug)]
 pub(super) struct Process {
+    /// 0 when no record tells it.
     pub id: u32,
     /// Lower-case file name of its image.
     pub image: String,
@@ -20,6 +25,8 @@ pub(super) struct Process {
     /// None when only its work was logged, not its start.
     pub start: Option<DateTime<Utc>>,
     pub end: Option<DateTime<Utc>>,
+    /// The engine that proves it where its start was not logged: HostId, first and last record.
+    engine: Option<(String, DateTime<Utc>, DateTime<Utc>)>,
     pub parent: Option<usize>,
     pub logon_id: u64,
     pub account: Option<Account>,
@@ -30,6 +37,9 @@ pub(super) struct Process {
 
 impl Process {
     fn lives_at(&self, time: DateTime<Utc>) -> bool {
+        if let Some((_, first, last)) = self.engine {
+            return time >= first - UNAUDITED && time <= last + UNAUDITED;
+        }
         self.start.is_none_or(|start| time >= start - SLACK)
             && self.end.is_none_or(|end| time <= end + SLACK)
     }
@@ -54,43 +64,8 @@ impl Processes {
         for &index in indexes {
             let event = &events[index];
             match &event.kind {
-                EventKind::ProcessStart(start) => {
-                    let image = start.image_name();
-                    // Security and Sysmon both log a start: one process.
-                    let twin = table.latest(start.process_id, |process| {
-                        process.image == image
-                            && process.start.is_some_and(|known| event.time - known <= SLACK)
-                    });
-                    let parent = table.at(start.parent_process_id, event.time);
-                    let slot = twin.unwrap_or_else(|| {
-                        table.push(Process {
-                            id: start.process_id,
-                            image,
-                            command_line: String::new(),
-                            start: Some(event.time),
-                            end: None,
-                            parent,
-                            logon_id: 0,
-                            account: None,
-                            sid: None,
-                            events: Vec::new(),
-                        })
-                    });
-                    let process = &mut table.all[slot];
-                    process.events.push(index);
-                    process.parent = process.parent.or(parent);
-                    if process.command_line.is_empty() {
-                        process.command_line.clone_from(&start.command_line);
-                    }
-                    if process.logon_id == 0 {
-                        process.logon_id = start.logon_id;
-                    }
-                    if process.account.is_none() {
-                        process.account.clone_from(&start.account);
-                    }
-                    if process.sid.is_none() {
-                        process.sid.clone_from(&start.sid);
-                    }
+                EventKind::ProcessStart(start) if start.process_id != 0 => {
+                    table.started(index, event.time, start);
                 }
                 EventKind::ProcessExit(exit) => {
                     let image = file_name(&exit.image);
@@ -108,9 +83,19 @@ impl Processes {
                     if command.context.is_remote() =>
                 {
                     let Some(id) = event.process_id.filter(|&id| id != 0) else { continue };
-                    if table.at(id, event.time).is_none() {
+                    let host_id = &command.context.host_id;
+                    let known = table.latest(id, |process| match &process.engine {
+                        Some((known, ..)) => known == host_id,
+                        None => process.lives_at(event.time),
+                    });
+                    if let Some(slot) = known {
+                        if let Some((_, _, last)) = &mut table.all[slot].engine {
+                            *last = event.time;
+                        }
+                    } else {
                         table.push(Process {
                             id,
+                            engine: Some((host_id.clone(), event.time, event.time)),
                             image: "wsmprovhost.exe".to_owned(),
                             command_line: String::new(),
                             start: None,
@@ -126,7 +111,59 @@ impl Processes {
                 _ => {}
             }
         }
+        // Some collectors drop the process id: such a start is its twin's, or a process of its own.
+        for &index in indexes {
+            if let EventKind::ProcessStart(start) = &events[index].kind
+                && start.process_id == 0
+            {
+                table.started(index, events[index].time, start);
+            }
+        }
         table
+    }
+
+    /// Takes a start. Security and Sysmon both log it: one process.
+    fn started(&mut self, index: usize, time: DateTime<Utc>, start: &ProcessStart) {
+        let image = start.image_name();
+        let same_time =
+            |process: &Process| process.start.is_some_and(|known| (time - known).abs() <= SLACK);
+        let twin = match start.process_id {
+            0 => self.all.iter().position(|process| {
+                process.image == image && process.logon_id == start.logon_id && same_time(process)
+            }),
+            id => self.latest(id, |process| process.image == image && same_time(process)),
+        };
+        let parent = self.at(start.parent_process_id, time);
+        let slot = twin.unwrap_or_else(|| {
+            self.push(Process {
+                id: start.process_id,
+                engine: None,
+                image,
+                command_line: String::new(),
+                start: Some(time),
+                end: None,
+                parent,
+                logon_id: 0,
+                account: None,
+                sid: None,
+                events: Vec::new(),
+            })
+        });
+        let process = &mut self.all[slot];
+        process.events.push(index);
+        process.parent = process.parent.or(parent);
+        if process.command_line.is_empty() {
+            process.command_line.clone_from(&start.command_line);
+        }
+        if process.logon_id == 0 {
+            process.logon_id = start.logon_id;
+        }
+        if process.account.is_none() {
+            process.account.clone_from(&start.account);
+        }
+        if process.sid.is_none() {
+            process.sid.clone_from(&start.sid);
+        }
     }
 
     fn push(&mut self, process: Process) -> usize {
@@ -143,6 +180,9 @@ impl Processes {
 
     /// The process that has this id at that time.
     pub fn at(&self, id: u32, time: DateTime<Utc>) -> Option<usize> {
+        if id == 0 {
+            return None;
+        }
         self.latest(id, |process| process.lives_at(time))
     }
 

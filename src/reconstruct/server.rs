@@ -10,7 +10,7 @@ use crate::model::{
     Account, Auth, EndKind, EngineState, Event, EventKind, Link, Logon, ShellKind, Str,
 };
 
-/// SIDs of the services that use WinRM on a machine's own behalf: forwarding, not a person.
+/// SIDs of the services that WinRM runs as.
 const SERVICE_SIDS: [&str; 2] = ["S-1-5-19", "S-1-5-20"];
 
 /// The sessions that one host's own events show.
@@ -260,11 +260,8 @@ impl HostEvents<'_> {
     fn shells(&self, drafts: &mut Vec<Draft>) {
         for (index, event) in self.iter() {
             let EventKind::ShellCreated(shell) = &event.kind else { continue };
-            let sid = event.user_sid.as_deref();
-            let is_machine = shell.account.as_ref().is_some_and(Account::is_machine);
-            if is_machine || sid.is_some_and(|sid| SERVICE_SIDS.contains(&sid)) {
-                continue;
-            }
+            // Some builds log it as the service, not as the caller.
+            let sid = event.user_sid.as_deref().filter(|sid| !SERVICE_SIDS.contains(sid));
             let candidates = drafts.iter().enumerate().filter(|(_, draft)| {
                 draft.shell.is_none()
                     && (draft.kind == Some(shell.kind) || shell.kind == ShellKind::Other)
@@ -351,17 +348,19 @@ impl HostEvents<'_> {
             match &event.kind {
                 EventKind::SpecialPrivileges(held) => {
                     for draft in drafts.iter_mut() {
-                        let own = draft.logon_ids.contains(&held.logon_id);
-                        if own && event.time >= draft.start() - STEP_WINDOW {
-                            draft.add(index, Link::Key);
+                        if event.time >= draft.start() - STEP_WINDOW
+                            && let Some(link) = self.logon_link(draft, held.logon_id)
+                        {
+                            draft.add(index, link);
                         }
                     }
                 }
                 EventKind::Logoff(logoff) => {
                     for draft in drafts.iter_mut() {
-                        let own = draft.logon_ids.contains(&logoff.logon_id);
-                        if own && event.time >= draft.start() {
-                            draft.add(index, Link::Key);
+                        if event.time >= draft.start()
+                            && let Some(link) = self.logon_link(draft, logoff.logon_id)
+                        {
+                            draft.add(index, link);
                             if draft.logon_ids.first() == Some(&logoff.logon_id) {
                                 draft.ends(event.time, EndKind::Logoff);
                             }
@@ -373,11 +372,21 @@ impl HostEvents<'_> {
         }
     }
 
+    /// How a logon id is tied to a draft: as its host process's own, or by time.
+    fn logon_link(&self, draft: &Draft, logon_id: u64) -> Option<Link> {
+        let own = draft.process.map(|process| self.processes.get(process).logon_id);
+        if own == Some(logon_id) && logon_id != 0 {
+            Some(Link::Key)
+        } else {
+            draft.logon_ids.contains(&logon_id).then_some(Link::Time)
+        }
+    }
+
     fn logon(&self, draft: &mut Draft, index: usize, event: &Event, logon: &Logon) {
         const NETWORK: u32 = 3;
         let end = draft.end.map_or(draft.start(), |(end, _)| end);
         let in_time = event.time >= draft.start() - STEP_WINDOW && event.time <= end + STEP_WINDOW;
-        let keyed = draft.logon_ids.first() == Some(&logon.logon_id) && logon.logon_id != 0;
+        let keyed = self.logon_link(draft, logon.logon_id) == Some(Link::Key);
         let known = draft.user.is_some() || draft.user_sid.is_some();
         let by_time = logon.logon_type == NETWORK
             && known

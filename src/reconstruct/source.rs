@@ -83,6 +83,9 @@ pub(super) fn weigh(events: &[Event], estate: &Estate, draft: &mut Draft) {
         draft.auth = draft.auth.or(hint.auth);
         draft.https = draft.https.or(hint.https);
         draft.dc |= matches!(hint.basis, Basis::Ticket | Basis::Ntlm);
+        let logged_by = Some(&events[hint.event].host);
+        draft.client_seen |=
+            logged_by == draft.source_host.as_ref() && logged_by != draft.server.as_ref();
     }
 }
 
@@ -105,6 +108,11 @@ fn hints(events: &[Event], estate: &Estate, draft: &Draft) -> Vec<Hint> {
     let to = events.partition_point(|event| event.time <= draft.start() + STEP_WINDOW);
     hints.extend((from..to).filter_map(|index| target.hint(events, draft, index)));
     hints
+}
+
+/// Whether a domain controller granted what was asked; not every version logs a status.
+fn succeeded(status: &str) -> bool {
+    matches!(status, "" | "0x0" | "0")
 }
 
 /// The session's target, as other records may name it.
@@ -147,6 +155,7 @@ impl Target<'_> {
             EventKind::KerberosTicket(ticket) => {
                 const SERVICE_TICKET: u32 = 4769;
                 let fits = event.event_id == SERVICE_TICKET
+                    && succeeded(&ticket.status)
                     && self.is(&ticket.service)
                     && same_user(ticket.account.as_ref());
                 fits.then(|| Hint {
@@ -172,6 +181,7 @@ impl Target<'_> {
             EventKind::NtlmValidation(check) => {
                 let fits = close
                     && !at_target
+                    && succeeded(&check.status)
                     && draft.auth != Some(Auth::Kerberos)
                     && same_user(check.account.as_ref());
                 fits.then(|| Hint {

@@ -19,14 +19,16 @@ pub(super) fn cell(text: &str) -> String {
     if text.starts_with(FORMULA) {
         cell.push('\'');
     }
-    let mut chars = text.chars().enumerate().peekable();
-    while let Some((count, c)) = chars.next() {
-        if count >= MAX_CELL {
+    let mut chars = text.chars().peekable();
+    let mut length = 0;
+    while let Some(c) = chars.next() {
+        if length >= MAX_CELL {
             cell.push_str("… (cut: the record holds the rest)");
             break;
         }
+        length += 1;
         match c {
-            '\r' if chars.peek().is_some_and(|(_, next)| *next == '\n') => {}
+            '\r' if chars.peek() == Some(&'\n') => {}
             '\n' => cell.push('␊'),
             '\t' => cell.push(' '),
             '\u{7f}' => cell.push('␡'),
@@ -35,7 +37,11 @@ pub(super) fn cell(text: &str) -> String {
             | '\u{200b}'..='\u{200f}'
             | '\u{2028}'..='\u{202e}'
             | '\u{2066}'..='\u{2069}'
-            | '\u{feff}' => cell.push_str(&format!("<U+{:04X}>", c as u32)),
+            | '\u{feff}' => {
+                let shown = format!("<U+{:04X}>", c as u32);
+                length += shown.len() - 1;
+                cell.push_str(&shown);
+            }
             c => cell.push(c),
         }
     }
@@ -74,5 +80,6 @@ mod tests {
         assert!(long.ends_with("the record holds the rest)"));
         assert!(long.chars().count() < 32_767);
         assert_eq!(cell(&"ä".repeat(MAX_CELL)).chars().count(), MAX_CELL);
+        assert!(cell(&"\u{202e}".repeat(MAX_CELL)).chars().count() < 32_767);
     }
 }

@@ -76,7 +76,7 @@ const TASKS_AT_ONCE: usize = 16;
 /// Writes all files of a run and gives them their names once each is whole.
 ///
 /// # Errors
-/// [`Error::Write`] when a file cannot be written: then none of the new ones is left.
+/// [`Error::Write`] when a file cannot be written: no file has its name before it is whole.
 pub fn write(analysis: &Analysis, info: &RunInfo, mut output: Output) -> Result<(), Error> {
     for table in &TABLES {
         let path = output.path(table.file);

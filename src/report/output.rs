@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
+/// How the name of a file in the making ends: a killed run leaves it, and it is in no one's way.
+const UNFINISHED: &str = ".unfinished";
+
 /// An output folder with files in the making. Dropped before all are whole, it
 /// leaves nothing new behind.
 #[derive(Debug)]
@@ -24,7 +27,11 @@ impl Output {
     /// [`Error::OutputExists`] when it holds something and `force` is not set, [`Error::Write`]
     /// when it cannot be written.
     pub fn open(folder: &Path, force: bool) -> Result<Output, Error> {
-        let occupied = || fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+        let is_result = |name: &std::ffi::OsStr| !name.to_string_lossy().ends_with(UNFINISHED);
+        let occupied = || {
+            let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.any(|entry| is_result(&entry.file_name()))
+        };
         if folder.exists() && !force && (folder.is_file() || occupied()) {
             return Err(Error::OutputExists(folder.to_owned()));
         }
@@ -50,7 +57,7 @@ impl Output {
     }
 
     fn unfinished(&self, name: &str) -> PathBuf {
-        self.folder.join(format!(".{name}.unfinished"))
+        self.folder.join(format!(".{name}{UNFINISHED}"))
     }
 
     /// Begins a file.

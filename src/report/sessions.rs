@@ -10,7 +10,7 @@ use crate::model::{Account, Link, csv_time};
 
 columns! { pub(super) COLUMNS:
     "session_id" => "the session's name in all files of this run, by start",
-    "start_time" => "first sign of it on the target, or on the client where only that was seen: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
+    "start_time" => "its shell, host process or engine on the target, whichever is logged first, or the client's first record where only that was seen: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
     "end_time" => "its end, as far as known, UTC",
     "end_kind" => "how the end is known: engine_stopped (403), process_exited (4689), logoff (4634), client_closed, last_event",
     "source_host" => "the client's name",
@@ -34,7 +34,7 @@ columns! { pub(super) COLUMNS:
     "credential_exposed" => "whether the target could take the caller's credentials: yes, no or unknown",
     "second_hop" => "whether the caller's identity could go on to a next host: yes, no, with_delegation or unknown",
     "evidence_sides" => "whose logs show it: client, server, dc",
-    "confidence" => "high: both ends, tied by keys; medium: one end by keys or two by time; low: less",
+    "confidence" => "high: both ends seen, the target's records tied by keys; medium: the target alone by keys, or both ends without; low: less",
     "level" => "the highest level of the detections in it",
     "detections" => "titles of the rules that fired in it",
     "key_links" => "records tied to it by a key",

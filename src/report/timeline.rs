@@ -21,7 +21,7 @@ columns! { pub(super) COLUMNS:
     "session_id" => "the session it belongs to (sessions.csv)",
     "link" => "why it belongs: by a key (process, runspace, logon, activity) or by time and names",
     "summary" => "what it says, on one line",
-    "detections" => "titles of the rules that fired on it",
+    "detections" => "titles of the rules that fired on it or on what was rebuilt from it; those on a session or attempt stand at its first record",
     "level" => "the highest level of those rules",
     "input_file" => "the file it was read from",
     "offset" => "the record's offset in that file, bytes",
@@ -30,7 +30,7 @@ columns! { pub(super) COLUMNS:
 
 struct Timeline<'a> {
     analysis: &'a Analysis,
-    /// The rules that fired on a record.
+    /// The rules that fired on a record or on what was rebuilt from it.
     fired: BTreeMap<RecordRef, Vec<&'a RuleMeta>>,
     /// How an event is tied to its session.
     links: BTreeMap<usize, Link>,
@@ -38,9 +38,18 @@ struct Timeline<'a> {
 
 pub(super) fn rows(analysis: &Analysis) -> Box<dyn Rows + '_> {
     let mut fired: BTreeMap<RecordRef, Vec<&RuleMeta>> = BTreeMap::new();
-    for detection in analysis.detections.iter().filter(|d| d.subject == Subject::Record) {
-        if let [source] = detection.evidence[..] {
-            fired.entry(source).or_default().push(&analysis.rules.rules[detection.rule]);
+    for detection in &analysis.detections {
+        // What fired on a whole session or attempt shows at its first record.
+        let shown = match detection.subject {
+            Subject::Session | Subject::Attempt => &detection.evidence[..1],
+            _ => &detection.evidence[..],
+        };
+        for &source in shown {
+            let rules = fired.entry(source).or_default();
+            let rule = &analysis.rules.rules[detection.rule];
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
         }
     }
     let case = &analysis.case;

@@ -1,0 +1,260 @@
+//! Small cases of what real logs do, each a handful of records.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Case, reconstruct};
+use crate::model::{Confidence, EndKind, Event, FailureReason, Link, Record, ShellKind, Transport};
+use crate::normalise::{event, testing};
+
+const WINRM: &str = "Microsoft-Windows-WinRM/Operational";
+const POWERSHELL: &str = "Microsoft-Windows-PowerShell/Operational";
+const CLASSIC: &str = "Windows PowerShell";
+const URI: &str = "http://schemas.microsoft.com/powershell/Microsoft.PowerShell";
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
+}
+
+/// A record of a host at a second; its number keeps records apart.
+fn on(host: &str, seconds: i64, channel: &str, id: u32, data: &[(&str, &str)]) -> Record {
+    let mut record = testing::record(channel, id, data);
+    record.computer = host.into();
+    record.time = at(seconds);
+    record
+}
+
+fn by(sid: &str, process: u32, record: Record) -> Record {
+    Record { user_sid: Some(sid.into()), process_id: Some(process), ..record }
+}
+
+fn case(records: Vec<Record>) -> Case {
+    let events = records.into_iter().enumerate().map(|(number, mut record)| {
+        record.source.offset = number as u64;
+        event(&record)
+    });
+    reconstruct(events.collect::<Vec<Event>>())
+}
+
+fn logon(host: &str, seconds: i64, user: &str, sid: &str, id: &str) -> Record {
+    let data = [
+        ("TargetUserName", user),
+        ("TargetDomainName", "CORP"),
+        ("TargetUserSid", sid),
+        ("TargetLogonId", id),
+        ("LogonType", "3"),
+        ("AuthenticationPackageName", "Kerberos"),
+        ("IpAddress", "-"),
+    ];
+    on(host, seconds, "Security", 4624, &data)
+}
+
+fn host_process(host: &str, seconds: i64, id: &str, user: &str, logon: &str) -> Record {
+    let data = [
+        ("SubjectLogonId", "0x3e7"),
+        ("NewProcessId", id),
+        ("NewProcessName", r"C:\Windows\System32\wsmprovhost.exe"),
+        ("ProcessId", "0x300"),
+        ("TargetUserName", user),
+        ("TargetDomainName", "CORP"),
+        ("TargetLogonId", logon),
+    ];
+    on(host, seconds, "Security", 4688, &data)
+}
+
+fn child(host: &str, seconds: i64, id: &str, parent: &str, line: &str) -> Record {
+    let data = [
+        ("NewProcessId", id),
+        ("NewProcessName", r"C:\Windows\System32\cmd.exe"),
+        ("ProcessId", parent),
+        ("CommandLine", line),
+        ("SubjectLogonId", "0x111"),
+    ];
+    on(host, seconds, "Security", 4688, &data)
+}
+
+fn context(application: &str, host_id: &str) -> String {
+    format!(
+        "\tHost Name = ServerRemoteHost\n\tHost ID = {host_id}\n\tHost Application = {application}\n\
+         \tRunspace ID = r-{host_id}\n\tPipeline ID = 1\n\tUser = CORP\\ann\n"
+    )
+}
+
+fn command(host: &str, seconds: i64, process: u32, host_id: &str) -> Record {
+    let context = context("C:\\Windows\\system32\\wsmprovhost.exe -Embedding", host_id);
+    let payload = "CommandInvocation(Get-Date): \"Get-Date\"";
+    let data = [("ContextInfo", context.as_str()), ("Payload", payload)];
+    by("S-1-5-21-1-1-1-1101", process, on(host, seconds, POWERSHELL, 4103, &data))
+}
+
+fn texts(case: &Case, session: usize) -> Vec<&str> {
+    let own = case.commands.iter().filter(|command| command.session == session);
+    own.map(|command| command.text.as_str()).collect()
+}
+
+#[test]
+fn two_users_at_once_have_a_session_each() {
+    let (ann, bob) = ("S-1-5-21-1-1-1-1101", "S-1-5-21-1-1-1-1102");
+    let shell = |seconds, sid| by(sid, 900, on("SRV", seconds, WINRM, 91, &[("resourceUri", URI)]));
+    let case = case(vec![
+        logon("SRV", 10, "ann", ann, "0x111"),
+        logon("SRV", 10, "bob", bob, "0x222"),
+        shell(10, ann),
+        shell(10, bob),
+        host_process("SRV", 11, "0x10", "ann", "0x111"),
+        host_process("SRV", 11, "0x20", "bob", "0x222"),
+        child("SRV", 12, "0x30", "0x20", "cmd /c bob"),
+        child("SRV", 12, "0x40", "0x10", "cmd /c ann"),
+    ]);
+    assert_eq!(case.sessions.len(), 2);
+    for (index, (name, sid, logon)) in
+        [("ann", ann, 0x111), ("bob", bob, 0x222)].into_iter().enumerate()
+    {
+        let session = &case.sessions[index];
+        assert_eq!(session.user.as_ref().unwrap().name, name);
+        assert_eq!(session.user_sid.as_deref(), Some(sid));
+        assert_eq!(session.logon_ids, [logon]);
+        assert_eq!(texts(&case, index), [format!("cmd /c {name}")]);
+        assert_eq!((session.kind, session.confidence), (ShellKind::PowerShell, Confidence::Medium));
+    }
+}
+
+#[test]
+fn process_ids_recur_and_do_not_join_sessions() {
+    const DAY: i64 = 86_400;
+    let local =
+        by("S-1-5-18", 77, on("SRV", DAY, POWERSHELL, 4104, &[("ScriptBlockText", "local")]));
+    let case = case(vec![command("SRV", 0, 77, "a"), local, command("SRV", 7 * DAY, 77, "b")]);
+    assert_eq!(case.sessions.len(), 2);
+    assert_eq!(case.sessions[0].end, at(0));
+    assert_eq!([texts(&case, 0), texts(&case, 1)], [["Get-Date"], ["Get-Date"]]);
+}
+
+#[test]
+fn a_background_job_is_no_session() {
+    let details = "\tHostName=ServerRemoteHost\n\tHostId=j\n\
+                   \tHostApplication=C:\\Windows\\System32\\WindowsPowerShell\\v1.0\\powershell.exe -Version 5.1 -s -NoLogo\n";
+    let available =
+        on("PC", 0, CLASSIC, 400, &[("Data", "Available"), ("Data", "None"), ("Data", details)]);
+    assert!(case(vec![available]).sessions.is_empty());
+}
+
+#[test]
+fn the_engine_ends_the_session() {
+    let details = "\tHostName=ServerRemoteHost\n\tHostId=a\n\
+                   \tHostApplication=C:\\Windows\\system32\\wsmprovhost.exe -Embedding\n\tRunspaceId=r-a\n";
+    let engine = |seconds, id| on("SRV", seconds, CLASSIC, id, &[("Data", details)]);
+    let case = case(vec![engine(1, 400), command("SRV", 5, 77, "a"), engine(9, 403)]);
+    assert_eq!(case.sessions.len(), 1);
+    let session = &case.sessions[0];
+    assert_eq!(
+        (session.start, session.end, session.end_kind),
+        (at(1), at(9), EndKind::EngineStopped)
+    );
+    assert!(session.evidence.iter().all(|evidence| evidence.link == Link::Key));
+    assert_eq!(session.process_id, Some(77));
+}
+
+fn client(host: &str, seconds: i64, id: u32, sid: &str, data: &[(&str, &str)]) -> Record {
+    by(sid, 500, on(host, seconds, WINRM, id, data))
+}
+
+#[test]
+fn forwarding_is_no_session_and_a_client_alone_is_one() {
+    let user = "S-1-5-21-1-1-1-1101";
+    let forwarding = [("connection", "dc.corp/wsman/SubscriptionManager/WEC")];
+    let session = [("connection", "https://srv.corp:5986/wsman?PSVersion=5.1")];
+    let case = case(vec![
+        client("PC", 0, 6, "S-1-5-20", &forwarding),
+        client("PC", 1, 6, user, &session),
+        client("PC", 9, 33, user, &[]),
+    ]);
+    assert_eq!(case.sessions.len(), 1);
+    let session = &case.sessions[0];
+    assert_eq!((&*session.target_host, session.transport), ("srv.corp", Transport::Https));
+    assert_eq!(session.source_host.as_deref(), Some("PC"));
+    assert_eq!(session.user_sid.as_deref(), Some(user));
+    assert_eq!((session.sides.names(), session.confidence), (vec!["client"], Confidence::Low));
+    assert_eq!((session.end, session.end_kind), (at(9), EndKind::ClientClosed));
+}
+
+#[test]
+fn both_ends_join_by_name_and_time() {
+    let user = "S-1-5-21-1-1-1-1101";
+    let shell = by(user, 900, on("srv.corp", 12, WINRM, 91, &[("resourceUri", URI)]));
+    let case = case(vec![
+        client("pc.corp", 10, 6, user, &[("connection", "srv/wsman?PSVersion=5.1")]),
+        logon("srv.corp", 11, "ann", user, "0x111"),
+        shell,
+        host_process("srv.corp", 12, "0x10", "ann", "0x111"),
+        // The same user's client to another host, nearer in time, is another session.
+        client("pc.corp", 12, 6, user, &[("connection", "other/wsman?PSVersion=5.1")]),
+    ]);
+    assert_eq!(case.sessions.len(), 2);
+    let to = |target: &str| case.sessions.iter().find(|session| *session.target_host == *target);
+    let joined = to("srv.corp").unwrap();
+    assert_eq!(joined.source_host.as_deref(), Some("pc.corp"));
+    assert_eq!((joined.confidence, joined.start), (Confidence::High, at(12)));
+    assert_eq!(to("other").unwrap().sides.names(), ["client"]);
+}
+
+#[test]
+fn a_refused_client_is_an_attempt() {
+    let user = "S-1-5-21-1-1-1-1101";
+    let failure = [("operationName", "CreateShell"), ("errorCode", "5")];
+    let case = case(vec![
+        client("PC", 0, 6, user, &[("connection", "srv/wsman?PSVersion=5.1")]),
+        client("PC", 1, 142, user, &failure),
+    ]);
+    assert!(case.sessions.is_empty());
+    assert_eq!(case.attempts.len(), 1);
+    let attempt = &case.attempts[0];
+    assert_eq!((attempt.reason, attempt.error_code), (FailureReason::AccessDenied, Some(5)));
+    assert_eq!((&*attempt.source_host, &*attempt.target_host), ("PC", "srv"));
+}
+
+#[test]
+fn a_failure_inside_a_session_is_no_attempt() {
+    let user = "S-1-5-21-1-1-1-1101";
+    let failure = [("operationName", "Receive"), ("errorCode", "5")];
+    let case = case(vec![
+        client("PC", 0, 6, user, &[("connection", "srv/wsman?PSVersion=5.1")]),
+        client("PC", 1, 142, user, &failure),
+    ]);
+    assert_eq!((case.sessions.len(), case.attempts.len()), (1, 0));
+}
+
+#[test]
+fn one_host_may_log_under_two_names() {
+    let details = "\tHostName=ServerRemoteHost\n\tHostId=a\n\tRunspaceId=r-a\n";
+    let case = case(vec![
+        on("SRV", 1, CLASSIC, 400, &[("Data", details)]),
+        command("srv.corp.example", 5, 77, "a"),
+    ]);
+    assert_eq!(case.sessions.len(), 1);
+    assert_eq!(case.sessions[0].runspace_ids, ["r-a"]);
+}
+
+#[test]
+fn the_order_of_records_changes_nothing() {
+    let user = "S-1-5-21-1-1-1-1101";
+    let records = || {
+        vec![
+            client("pc", 10, 6, user, &[("connection", "srv/wsman?PSVersion=5.1")]),
+            logon("srv", 11, "ann", user, "0x111"),
+            host_process("srv", 12, "0x10", "ann", "0x111"),
+            child("srv", 13, "0x30", "0x10", "cmd /c x"),
+            command("srv", 14, 16, "a"),
+        ]
+    };
+    let events = |records: Vec<Record>| {
+        let numbered = records.into_iter().map(|mut record| {
+            record.source.offset = u64::from(record.event_id);
+            event(&record)
+        });
+        numbered.collect::<Vec<_>>()
+    };
+    let forward = reconstruct(events(records()));
+    let backward = reconstruct(events(records().into_iter().rev().collect()));
+    assert_eq!(forward.sessions.len(), 1);
+    assert_eq!(format!("{forward:?}"), format!("{backward:?}"));
+}
