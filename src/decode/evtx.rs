@@ -1,11 +1,17 @@
-//! EVTX chunks to records, through the evtx crate.
+//! EVTX chunks to records: through the plans of their templates, or through the evtx crate.
+//!
+//! The evtx crate says what a record means; a chunk of usual records only comes to the same
+//! sooner by plans. So a chunk with anything unusual in it is the crate's as a whole.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use evtx::err::EvtxError;
 use evtx::{EvtxChunkData, ParserSettings};
+use tracing::debug;
 
+use super::binxml::Odd;
+use super::instance::Planned;
 use super::json::{self, Header};
 use super::{Interner, Wanted};
 use crate::error::{Fault, FaultKind, chain};
@@ -36,13 +42,22 @@ pub struct Decoder<'w> {
     wanted: &'w dyn Wanted,
     settings: Arc<ParserSettings>,
     names: Interner,
+    planned: Planned,
+    /// The records of a chunk, until it is known that all of them are usual.
+    records: Vec<Record>,
 }
 
 impl<'w> Decoder<'w> {
     /// A decoder that hands on the records `wanted` names.
     pub fn new(wanted: &'w dyn Wanted) -> Self {
         let settings = Arc::new(ParserSettings::new().num_threads(1));
-        Decoder { wanted, settings, names: Interner::default() }
+        Decoder {
+            wanted,
+            settings,
+            names: Interner::default(),
+            planned: Planned::default(),
+            records: Vec::new(),
+        }
     }
 
     /// Decodes chunk `number` of input `input` and hands each wanted record to `take`.
@@ -54,32 +69,24 @@ impl<'w> Decoder<'w> {
         mut bytes: Vec<u8>,
         input: u32,
         number: u64,
-        mut take: impl FnMut(Record),
+        take: impl FnMut(Record),
     ) -> ChunkTally {
         let mut tally = ChunkTally::default();
-        let at = FILE_HEADER + number * CHUNK_SIZE;
-        let fault = |kind, offset: u64, record, reason: String| Fault {
-            kind,
-            chunk: Some(number),
-            offset: Some(at + offset),
-            record,
-            reason,
-        };
+        let place = Place { input, number };
         if bytes.iter().all(|&byte| byte == 0) {
             return tally;
         }
-        let lost = |reason| fault(FaultKind::Lost, 0, None, reason);
         let whole = bytes.len() as u64 == CHUNK_SIZE;
         if !whole {
             let reason = format!("the file ends inside this chunk, {} bytes into it", bytes.len());
-            tally.faults.push(lost(reason));
+            tally.faults.push(place.lost(reason));
             // The records before the cut are whole.
             bytes.resize(CHUNK_SIZE as usize, 0);
         }
         let mut data = match EvtxChunkData::new(bytes, false) {
             Ok(data) => data,
             Err(error) => {
-                tally.faults.push(lost(chain(&error)));
+                tally.faults.push(place.lost(chain(&error)));
                 return tally;
             }
         };
@@ -89,27 +96,59 @@ impl<'w> Decoder<'w> {
             (!whole || data.validate_data_checksum(), "wrong checksum of the chunk's records"),
         ];
         for (_, reason) in checks.into_iter().filter(|(right, _)| !right) {
-            tally.faults.push(fault(FaultKind::Suspect, 0, None, reason.to_owned()));
+            tally.faults.push(place.fault(FaultKind::Suspect, 0, None, reason.to_owned()));
         }
+        if tally.faults.is_empty() {
+            match self.by_plans(&data.data, place) {
+                Ok(records) => {
+                    tally.records = records;
+                    self.records.drain(..).for_each(take);
+                    return tally;
+                }
+                Err(Odd(reason)) => debug!(input, chunk = number, reason, "left to the evtx crate"),
+            }
+        }
+        self.by_crate(data, place, &mut tally, take);
+        tally
+    }
+
+    /// Reads a chunk's records by plans, all of them or none, into `self.records`, and yields
+    /// how many there are, wanted or not.
+    fn by_plans(&mut self, chunk: &[u8], place: Place) -> Result<u64, Odd> {
+        self.records.clear();
+        let Decoder { wanted, names, planned, records, .. } = self;
+        let start = (place.input, place.start());
+        planned.chunk(chunk, start, *wanted, names, |record| records.push(record))
+    }
+
+    /// Reads what the evtx crate can read of a chunk.
+    fn by_crate(
+        &mut self,
+        mut data: EvtxChunkData,
+        place: Place,
+        tally: &mut ChunkTally,
+        mut take: impl FnMut(Record),
+    ) {
         let mut chunk = match data.parse(self.settings.clone()) {
             Ok(chunk) => chunk,
             Err(error) => {
-                tally.faults.push(lost(chain(&error)));
-                return tally;
+                tally.faults.push(place.lost(chain(&error)));
+                return;
             }
         };
         for record in chunk.iter() {
             let record = match record {
                 Ok(record) => record,
                 Err(error) => {
-                    let (offset, id) = place(&error);
-                    tally.faults.push(fault(FaultKind::Lost, offset, id, chain(&error)));
+                    let (offset, id) = locate(&error);
+                    tally.faults.push(place.fault(FaultKind::Lost, offset, id, chain(&error)));
                     continue;
                 }
             };
             let offset = record.binxml_offset - RECORD_HEADER;
             let id = record.event_record_id;
-            let source = RecordRef { input, offset: at + offset, number: id };
+            let source =
+                RecordRef { input: place.input, offset: place.start() + offset, number: id };
             let header = Header { source, time: utc(record.timestamp) };
             let read = match record.into_json_bytes() {
                 Ok(text) => json::read(&text.data, header, self.wanted, &mut self.names),
@@ -121,11 +160,35 @@ impl<'w> Decoder<'w> {
                     record.into_iter().for_each(&mut take);
                 }
                 Err(reason) => {
-                    tally.faults.push(fault(FaultKind::Lost, offset, Some(id), reason));
+                    tally.faults.push(place.fault(FaultKind::Lost, offset, Some(id), reason));
                 }
             }
         }
-        tally
+    }
+}
+
+/// A chunk's place: the index of its input, and its own number.
+#[derive(Clone, Copy)]
+struct Place {
+    input: u32,
+    number: u64,
+}
+
+impl Place {
+    /// Offset of the chunk from the start of its file.
+    fn start(self) -> u64 {
+        FILE_HEADER + self.number * CHUNK_SIZE
+    }
+
+    /// A fault `offset` bytes into the chunk.
+    fn fault(self, kind: FaultKind, offset: u64, record: Option<u64>, reason: String) -> Fault {
+        let offset = Some(self.start() + offset);
+        Fault { kind, chunk: Some(self.number), offset, record, reason }
+    }
+
+    /// The whole chunk is lost, or the part of it past the file's end.
+    fn lost(self, reason: String) -> Fault {
+        self.fault(FaultKind::Lost, 0, None, reason)
     }
 }
 
@@ -138,10 +201,13 @@ fn utc(time: evtx::Timestamp) -> DateTime<Utc> {
 }
 
 /// Where in its chunk a record failed, and its number, as far as the error says.
-fn place(error: &EvtxError) -> (u64, Option<u64>) {
+fn locate(error: &EvtxError) -> (u64, Option<u64>) {
     match error {
         EvtxError::FailedToReadRecordAt { offset, .. } => (*offset, None),
         EvtxError::FailedToParseRecord { record_id, .. } => (0, Some(*record_id)),
         _ => (0, None),
     }
 }
+
+#[cfg(test)]
+mod tests;

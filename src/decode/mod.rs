@@ -1,7 +1,19 @@
-//! Bytes to [`Record`]s. A chunk is this stage's whole world, and only it knows the evtx crate.
+//! Bytes to [`Record`](crate::model::Record)s. A chunk is this stage's whole world, and only it
+//! knows the evtx crate.
+//!
+//! There are two ways to the same records. The evtx crate reads anything (`json` takes what it
+//! renders) and has the last word. Chunks of usual records take a shorter one: `definition`
+//! reads each template once, `plan` notes which value becomes which field, `instance` walks
+//! the chunk's records and `record` fills them in.
 
+mod binxml;
+mod definition;
 mod evtx;
+mod instance;
 mod json;
+mod plan;
+mod record;
+mod value;
 
 pub use evtx::{CHUNK_SIZE, ChunkTally, Decoder, chunk_count};
 

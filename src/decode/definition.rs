@@ -1,0 +1,244 @@
+//! Template definitions, as a chunk holds them: one element, with values where an instance
+//! fills them in ([MS-EVEN6] 2.2.12).
+
+use super::Interner;
+use super::binxml::{Cursor, Odd, kind, name_entry, token, utf16};
+use crate::model::Str;
+
+/// Elements in one another.
+const MAX_DEPTH: usize = 16;
+/// Nodes of a definition; Windows' largest have some hundred.
+const MAX_NODES: usize = 2048;
+
+/// A template definition where it stands in a chunk.
+#[derive(Clone, Copy)]
+pub(super) struct Definition<'c> {
+    chunk: &'c [u8],
+    /// Where its BinXML starts.
+    start: usize,
+    /// Its GUID and size, which definitions of one text share.
+    pub key: [u8; 20],
+    body: &'c [u8],
+}
+
+impl<'c> Definition<'c> {
+    /// The definition at `offset`: the next one's offset, a GUID, the size, then its BinXML.
+    pub fn at(chunk: &'c [u8], offset: usize) -> Result<Self, Odd> {
+        let mut cursor = Cursor::new(chunk, offset, chunk.len());
+        let _next = cursor.u32()?;
+        let key: [u8; 20] = cursor.array()?;
+        let size = u32::from_le_bytes([key[16], key[17], key[18], key[19]]);
+        let start = cursor.at;
+        Ok(Definition { chunk, start, key, body: cursor.take(size as usize)? })
+    }
+
+    /// Bytes of its BinXML.
+    pub fn size(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Reads its element.
+    pub fn read(self, names: &mut Interner) -> Result<(Element, Imprint), Odd> {
+        let Definition { chunk, start, body, .. } = self;
+        let imprint = Imprint { body: body.into(), names: vec![], nodes: 0, text: 0 };
+        let cursor = Cursor::new(chunk, start, start + body.len());
+        let mut reader = Reader { cursor, start, names, imprint };
+        let root = reader.definition()?;
+        Ok((root, reader.imprint))
+    }
+}
+
+/// A name's place in a definition. Chunks keep their names at other offsets, and a definition
+/// may hold the name itself, right behind its offset.
+#[derive(Debug)]
+struct NamePlace {
+    at: usize,
+    here: bool,
+    name: Box<[u8]>,
+}
+
+/// What a definition is known again by in other chunks, and what it costs.
+#[derive(Debug)]
+pub(super) struct Imprint {
+    body: Box<[u8]>,
+    names: Vec<NamePlace>,
+    /// Elements, attributes and texts, what an instance costs to build.
+    pub nodes: usize,
+    /// Bytes of names and fixed text, what an instance adds to its values when rendered.
+    pub text: usize,
+}
+
+impl Imprint {
+    /// Whether that definition says the same: all its bytes and names are the same, and
+    /// only the offsets of names differ.
+    pub fn is_of(&self, definition: Definition) -> bool {
+        let Definition { chunk, start, body, .. } = definition;
+        let same = |from: usize, to: usize| {
+            body.get(from..to).is_some_and(|bytes| self.body.get(from..to) == Some(bytes))
+        };
+        let mut from = 0;
+        let names = self.names.iter().all(|NamePlace { at, here, name }| {
+            let offset = Cursor::new(body, *at, body.len()).u32().unwrap_or_default() as usize;
+            let before = same(from, *at);
+            // The name's own entry begins with the next one's offset.
+            from = at + if *here { 8 } else { 4 };
+            before
+                && (offset == start + at + 4) == *here
+                && (*here || name_entry(chunk, offset).is_ok_and(|(_, known)| *known == **name))
+        });
+        names && body.len() == self.body.len() && same(from, body.len())
+    }
+}
+
+/// Where a text comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Nowhere: it is empty.
+    Nothing,
+    /// It stands in the definition.
+    Fixed(Str),
+    /// This value.
+    Value(u16),
+}
+
+/// An element of a definition.
+#[derive(Debug)]
+pub(super) struct Element {
+    pub name: Str,
+    /// The value without which it is left out.
+    pub dependency: Option<u16>,
+    pub attributes: Vec<(Str, Source)>,
+    pub content: Vec<Node>,
+}
+
+/// A part of an element.
+#[derive(Debug)]
+pub(super) enum Node {
+    Element(Element),
+    Text(Str),
+    /// A value, and whether the definition says it is BinXML.
+    Value(u16, bool),
+}
+
+/// Reads a definition's tokens.
+struct Reader<'c, 'n> {
+    cursor: Cursor<'c>,
+    start: usize,
+    names: &'n mut Interner,
+    imprint: Imprint,
+}
+
+impl Reader<'_, '_> {
+    fn definition(&mut self) -> Result<Element, Odd> {
+        let mut first = self.cursor.u8()?;
+        if first == token::FRAGMENT_HEADER {
+            self.cursor.take(3)?;
+            first = self.cursor.u8()?;
+        }
+        let root = self.element(first, 0)?;
+        match self.cursor.rest() {
+            [] | [token::END, ..] => Ok(root),
+            _ => Err(Odd("a definition of several parts")),
+        }
+    }
+
+    /// The element that `open` opens.
+    fn element(&mut self, open: u8, depth: usize) -> Result<Element, Odd> {
+        if open & !token::MORE != token::OPEN_ELEMENT || depth > MAX_DEPTH {
+            return Err(Odd("a definition of unusual tokens"));
+        }
+        let dependency = Some(self.cursor.u16()?).filter(|&value| value != u16::MAX);
+        let _size = self.cursor.u32()?;
+        let name = self.name()?;
+        if open & token::MORE != 0 {
+            let _size = self.cursor.u32()?;
+        }
+        let mut element = Element { name, dependency, attributes: vec![], content: vec![] };
+        let mut next = self.cursor.u8()?;
+        while next & !token::MORE == token::ATTRIBUTE {
+            let name = self.name()?;
+            let source = match self.node()? {
+                Node::Text(text) => Source::Fixed(text),
+                Node::Value(value, _) => Source::Value(value),
+                Node::Element(_) => return Err(Odd("an element in an attribute")),
+            };
+            if element.attributes.iter().any(|(known, _)| *known == name) {
+                return Err(Odd("an attribute twice"));
+            }
+            element.attributes.push((name, source));
+            next = self.cursor.u8()?;
+        }
+        match next {
+            token::CLOSE_EMPTY => return Ok(element),
+            token::CLOSE_START => {}
+            _ => return Err(Odd("a definition of unusual tokens")),
+        }
+        loop {
+            let next = self.cursor.u8()?;
+            if next == token::CLOSE_ELEMENT {
+                return Ok(element);
+            }
+            let node = if next & !token::MORE == token::OPEN_ELEMENT {
+                Node::Element(self.element(next, depth + 1)?)
+            } else {
+                self.cursor.at -= 1;
+                self.node()?
+            };
+            element.content.push(node);
+        }
+    }
+
+    /// A text or a value.
+    fn node(&mut self) -> Result<Node, Odd> {
+        self.count(0)?;
+        let next = self.cursor.u8()?;
+        match next {
+            token::SUBSTITUTION | token::OPTIONAL_SUBSTITUTION => {
+                let value = self.cursor.u16()?;
+                match self.cursor.u8()? {
+                    kind @ (kind::NULL..=kind::HEX_INT64 | kind::BINXML | 0x81..=0x95) => {
+                        Ok(Node::Value(value, kind == kind::BINXML))
+                    }
+                    _ => Err(Odd("a value of an unusual type")),
+                }
+            }
+            _ if next & !token::MORE == token::VALUE => {
+                if self.cursor.u8()? != kind::STRING {
+                    return Err(Odd("a fixed value that is no string"));
+                }
+                let units = self.cursor.u16()?;
+                let text = utf16(self.cursor.take(usize::from(units) * 2)?);
+                let text = text.ok_or(Odd("a surrogate stands alone"))?;
+                self.count(text.len())?;
+                Ok(Node::Text(self.names.get(&text)))
+            }
+            _ => Err(Odd("a definition of unusual tokens")),
+        }
+    }
+
+    /// A name: JSON must take it as it is, and not for one of the crate's own members.
+    fn name(&mut self) -> Result<Str, Odd> {
+        let at = self.cursor.at;
+        let offset = self.cursor.name_offset()?;
+        let (_, name) = name_entry(self.cursor.chunk, offset)?;
+        let place = NamePlace { at: at - self.start, here: offset == at + 4, name: name.into() };
+        self.imprint.names.push(place);
+        let name = utf16(name).ok_or(Odd("a name is no UTF-16"))?;
+        self.count(name.len())?;
+        let escaped = |c| matches!(c, '"' | '\\' | '\0'..='\x1f');
+        if name.is_empty() || name.starts_with('#') || name.contains(escaped) {
+            return Err(Odd("an unusual name"));
+        }
+        Ok(self.names.get(&name))
+    }
+
+    fn count(&mut self, text: usize) -> Result<(), Odd> {
+        self.imprint.nodes += 1;
+        self.imprint.text += text;
+        if self.imprint.nodes > MAX_NODES {
+            Err(Odd("a definition of too many parts"))
+        } else {
+            Ok(())
+        }
+    }
+}
