@@ -15,8 +15,8 @@ use crate::model::{Channel, Detection, Event, Record, RecordRef};
 use crate::normalise;
 use crate::reconstruct::{Case, reconstruct};
 
-/// Chunks that one task reads and decodes: 1 MiB.
-const CHUNKS_PER_TASK: u64 = 16;
+/// Chunks that one task reads and decodes: 4 MiB.
+const CHUNKS_PER_TASK: u64 = 64;
 
 /// What to keep.
 #[derive(Debug, Clone, Default)]

@@ -88,7 +88,10 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
         // A reader that closed the pipe has seen enough.
         let _ = summary::print(&analysis, &folder, &mut io::stdout().lock());
     }
-    Ok(if analysis.is_partial() { Ending::Partial } else { Ending::Whole })
+    let ending = if analysis.is_partial() { Ending::Partial } else { Ending::Whole };
+    // The process ends here: freeing millions of events one by one would only take time.
+    std::mem::forget(analysis);
+    Ok(ending)
 }
 
 fn load_rules(args: &Args) -> Result<RuleSet> {

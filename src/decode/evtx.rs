@@ -50,7 +50,7 @@ pub struct Decoder<'w> {
 impl<'w> Decoder<'w> {
     /// A decoder that hands on the records `wanted` names.
     pub fn new(wanted: &'w dyn Wanted) -> Self {
-        let settings = Arc::new(ParserSettings::new().num_threads(1));
+        let settings = Arc::new(ParserSettings::new());
         Decoder {
             wanted,
             settings,

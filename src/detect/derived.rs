@@ -19,10 +19,10 @@ use crate::reconstruct::Case;
 pub fn detect(rules: &RuleSet, case: &Case, hits: BTreeMap<RecordRef, Vec<Hit>>) -> Vec<Detection> {
     let mut detections = on_records(case, hits);
     detections.extend(on_derived(rules, case));
-    detections.sort_by(|a, b| {
-        let key = |d: &Detection| (d.time, d.host.clone(), d.rule, d.subject, d.evidence.clone());
-        key(a).cmp(&key(b))
-    });
+    fn key(d: &Detection) -> impl Ord + '_ {
+        (d.time, &d.host, d.rule, d.subject, &d.evidence)
+    }
+    detections.sort_by(|a, b| key(a).cmp(&key(b)));
     detections
 }
 

@@ -7,7 +7,7 @@ use rsigma_eval::{Event as SigmaEvent, EventValue};
 use serde_json::{Map, Value as Json};
 
 use crate::model::{Channel, Record};
-use crate::normalise::pairs;
+use crate::normalise::{context_text, pairs};
 
 /// A record as rules see it.
 pub(super) struct RecordView<'r> {
@@ -26,11 +26,7 @@ impl<'r> RecordView<'r> {
     /// The fields inside the texts that PowerShell logs: classic details and ContextInfo.
     fn parts(&self) -> &[(String, String)] {
         self.parts.get_or_init(|| {
-            let text = match self.record.known_channel {
-                Channel::PowerShellClassic => self.record.data.all("Data").last(),
-                _ => self.record.data.get("ContextInfo"),
-            };
-            let pairs = pairs(text.unwrap_or_default()).into_iter();
+            let pairs = pairs(context_text(self.record)).into_iter();
             pairs.map(|(key, value)| (key.replace(' ', ""), value)).collect()
         })
     }

@@ -42,11 +42,6 @@ impl Account {
                 || other.domain.is_empty()
                 || label(&self.domain) == label(&other.domain))
     }
-
-    /// Whether it is a machine's account (`HOST$`).
-    pub fn is_machine(&self) -> bool {
-        self.name.ends_with('$')
-    }
 }
 
 impl fmt::Display for Account {
@@ -71,6 +66,5 @@ mod tests {
         assert!(!down_level.same_as(&spelled(r"SRV02\adm.lee")));
         assert!(!down_level.same_as(&spelled(r"CORP\adm.le")));
         assert_eq!(Account::parse(" - "), None);
-        assert!(spelled(r"CORP\WS01$").is_machine());
     }
 }

@@ -1,12 +1,16 @@
 //! Times are UTC and keep the 100 ns of Windows' FILETIME.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Timelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Timelike, Utc};
 
 /// A time as CSV cells show it: `yyyy-MM-dd HH:mm:ss.fffffff`, UTC.
 ///
 /// Neither `T` nor `Z`: Timeline Explorer shifts an ISO time with `Z` to local time.
 pub fn csv_time(time: DateTime<Utc>) -> String {
-    format!("{}.{:07}", time.format("%Y-%m-%d %H:%M:%S"), time.nanosecond() / 100)
+    // By hand: every row has one, and chrono's own formatting takes several times as long.
+    let (date, ticks) = (time.date_naive(), time.nanosecond() / 100);
+    let (year, month, day) = (date.year(), date.month(), date.day());
+    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{ticks:07}")
 }
 
 /// Reads a UTC time as people type it: `2026-03-14`, `2026-03-14 21:00`, `2026-03-14T21:00:05.5Z`.

@@ -11,8 +11,12 @@ use crate::model::EngineContext;
 pub fn pairs(text: &str) -> Vec<(&str, String)> {
     let mut pairs: Vec<(&str, String)> = Vec::new();
     for line in text.lines() {
+        // The command line stands last and is whatever was typed: no line of it is a pair.
+        let typed = pairs.last().is_some_and(|(key, _)| *key == "CommandLine");
         match line.split_once('=') {
-            Some((key, value)) if is_key(key) => pairs.push((key.trim(), value.trim().to_owned())),
+            Some((key, value)) if is_key(key) && !typed => {
+                pairs.push((key.trim(), value.trim().to_owned()));
+            }
             _ if line.trim().is_empty() => {}
             _ => {
                 if let Some((_, value)) = pairs.last_mut() {
@@ -29,7 +33,9 @@ fn is_key(text: &str) -> bool {
     let key = text.trim();
     !key.is_empty()
         && key.chars().count() <= 40
-        && key.chars().all(|c| c.is_alphanumeric() || matches!(c, ' ' | '\u{a0}' | '\'' | '-'))
+        && key
+            .chars()
+            .all(|c| c.is_alphanumeric() || matches!(c, ' ' | '\u{a0}' | '\'' | '’' | '-' | '.'))
 }
 
 /// The engine's context of a classic record, whose unnamed strings are joined.
@@ -48,7 +54,11 @@ pub fn classic(text: &str) -> EngineContext {
             "UserId" => &mut context.user,
             _ => continue,
         };
-        *field = value;
+        // What stands before the host application cannot be forged in it; what stands after can
+        // only be forged before its own line.
+        if !matches!(key, "HostName" | "HostId" | "HostApplication") || field.is_empty() {
+            *field = value;
+        }
     }
     lower_ids(context)
 }
@@ -74,7 +84,9 @@ pub fn context_info(text: &str) -> EngineContext {
             "Connected User" => &mut context.connected_user,
             _ => continue,
         };
-        field.clone_from(value);
+        if !matches!(*key, "Host Name" | "Host ID" | "Host Application") || field.is_empty() {
+            field.clone_from(value);
+        }
         understood = true;
     }
     if !understood {
@@ -132,6 +144,16 @@ mod tests {
         assert!(context.is_remote());
         assert_eq!((context.host_id.as_str(), context.runspace_id.as_str()), ("ab-1", "cd-2"));
         assert_eq!(context.host_application, "");
+    }
+
+    #[test]
+    fn what_was_typed_forges_no_key() {
+        let text = "\tHostName=ServerRemoteHost\n\tHostId=a\n\tHostApplication=x\nHostId=b\n\
+                    \tRunspaceId=r-a\n\tCommandLine=echo\nHostName=ConsoleHost\nRunspaceId=r-b";
+        let context = classic(text);
+        assert!(context.is_remote());
+        assert_eq!((context.host_id.as_str(), context.runspace_id.as_str()), ("a", "r-a"));
+        assert_eq!(context.command_line, "echo\nHostName=ConsoleHost\nRunspaceId=r-b");
     }
 
     #[test]

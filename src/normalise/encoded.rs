@@ -32,13 +32,19 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 ///
 /// None when there is no such argument or it does not hold text.
 pub fn decode_command(text: &str) -> Option<String> {
-    let argument = ENCODED.captures(text)?.get(1)?.as_str();
-    let bytes = BASE64.decode(argument).ok()?;
+    ENCODED.captures_iter(text).find_map(|found| decode(&found[1]))
+}
+
+fn decode(argument: &str) -> Option<String> {
+    let bytes = BASE64.decode(argument).ok().filter(|bytes| bytes.len() % 2 == 0)?;
     let units = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
     let decoded: String =
         char::decode_utf16(units).take(MAX_DECODED).collect::<Result<_, _>>().ok()?;
+    // Any word is Base64 of something: PowerShell's own words are ASCII, chance's are not.
+    let ascii = decoded.chars().filter(char::is_ascii).count();
     let readable = decoded.chars().all(|c| !c.is_control() || c.is_whitespace());
-    (readable && !decoded.trim().is_empty()).then_some(decoded)
+    let command = readable && 2 * ascii >= decoded.chars().count();
+    (command && !decoded.trim().is_empty()).then_some(decoded)
 }
 
 #[cfg(test)]
@@ -62,6 +68,9 @@ mod tests {
         assert_eq!(decode_command(&format!("powershell -f {WHOAMI}")), None);
         // The bytes 01 00 02 00 03 00: control characters, no text.
         assert_eq!(decode_command("powershell -e AQACAAMA"), None);
+        assert_eq!(decode_command("deploy.exe -e production"), None);
+        let decoy = format!("findstr -e password & powershell -enc {WHOAMI}");
+        assert_eq!(decode_command(&decoy).as_deref(), Some("whoami"));
         assert_eq!(decode_command(""), None);
     }
 }

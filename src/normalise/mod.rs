@@ -9,6 +9,7 @@ mod winrm;
 
 pub use context::pairs;
 pub use encoded::decode_command;
+pub use powershell::context_text;
 
 use crate::model::{Channel, Event, EventKind, Record};
 

@@ -6,8 +6,8 @@ use regex::Regex;
 
 use super::{Reader, context, guid, known, number_of, text};
 use crate::model::{
-    CommandInvocation, Engine, EngineState, EventKind, PipelineDetails, Record, ScriptBlockPart,
-    ScriptBlockRun,
+    Channel, CommandInvocation, Engine, EngineState, EventKind, PipelineDetails, Record,
+    ScriptBlockPart, ScriptBlockRun,
 };
 
 /// System/Level of a script block that the engine itself found suspicious.
@@ -141,10 +141,29 @@ fn other(record: &Record) -> EventKind {
     })
 }
 
-fn engine(record: &Record) -> EventKind {
+/// The strings of a classic record: the command line, the context, the details. The context of
+/// all but 800 is the last string: the ones before may be attackers' text.
+fn classic_strings(record: &Record) -> (&str, &str, &str) {
     let strings: Vec<&str> = record.data.all("Data").collect();
-    // The details are the last string: the ones before may be attackers' text.
-    let details = strings.last().copied().unwrap_or_default();
+    match (record.event_id, &strings[..]) {
+        (800, [line, context, details, ..]) => (line, context, details),
+        // Older engines leave the command line away.
+        (800, [context, details]) => ("", context, details),
+        (_, [.., context]) => ("", context, ""),
+        (_, []) => ("", "", ""),
+    }
+}
+
+/// The text of a record that holds its engine's context as keys and values; empty where it has none.
+pub fn context_text(record: &Record) -> &str {
+    match record.known_channel {
+        Channel::PowerShellClassic => classic_strings(record).1,
+        _ => record.data.get("ContextInfo").unwrap_or_default(),
+    }
+}
+
+fn engine(record: &Record) -> EventKind {
+    let (_, details, _) = classic_strings(record);
     let state = match record.event_id {
         400 => EngineState::Available,
         403 => EngineState::Stopped,
@@ -159,14 +178,7 @@ fn engine(record: &Record) -> EventKind {
 }
 
 fn pipeline(record: &Record) -> EventKind {
-    let strings: Vec<&str> = record.data.all("Data").collect();
-    // The command line, the context, the details; older engines leave the first away.
-    let (line, context, details) = match strings[..] {
-        [line, context, details, ..] => (line, context, details),
-        [context, details] => ("", context, details),
-        [context] => ("", context, ""),
-        [] => ("", "", ""),
-    };
+    let (line, context, details) = classic_strings(record);
     let mut context = context::classic(context);
     if context.command_line.is_empty() {
         context.command_line =

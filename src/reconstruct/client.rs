@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::estate::Estate;
 use super::{Draft, JOIN_WINDOW, STEP_WINDOW, near};
@@ -12,6 +12,12 @@ use crate::model::{
 
 /// SIDs of services: event forwarding talks to its collector all day.
 const SERVICE_SIDS: [&str; 2] = ["S-1-5-19", "S-1-5-20"];
+
+/// Sessions that one client may be weighed against: a log full of forged ones costs no more.
+const MOST_RIVALS: usize = 64;
+
+/// How long a client may be silent before its process id may be another's.
+const IDLE: TimeDelta = TimeDelta::minutes(30);
 
 /// WinRM 6 and what its process logged after it.
 pub(super) struct Client {
@@ -33,6 +39,8 @@ pub(super) struct Client {
     ran: bool,
     failures: Vec<usize>,
     closed: Option<DateTime<Utc>>,
+    /// Its latest record.
+    last: DateTime<Utc>,
 }
 
 /// All clients: those that may have a session, and those that failed to get one.
@@ -74,6 +82,7 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
                     ran: false,
                     failures: Vec::new(),
                     closed: None,
+                    last: event.time,
                 });
             }
             EventKind::ClientStep(_)
@@ -89,7 +98,11 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
                             client.failures.push(index);
                         }
                     }
-                    (EventKind::ClientStep(_), 11) => client.asked = true,
+                    // To ask again after a failure is to try another way in.
+                    (EventKind::ClientStep(_), 11) => {
+                        client.asked = true;
+                        client.failures.clear();
+                    }
                     (EventKind::ClientStep(_), 13) => client.ran = true,
                     // Session, shell closing or closed.
                     (EventKind::ClientStep(_), 8 | 16 | 33) => client.closed = Some(event.time),
@@ -103,15 +116,19 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
     for index in credentials {
         let event = &events[index];
         let EventKind::ExplicitCredentials(used) = &event.kind else { continue };
-        let service = used.target_info.split('/').nth(1).unwrap_or(&used.target);
+        let (class, service) = used.target_info.split_once('/').unwrap_or(("", &used.target));
+        let http = class.eq_ignore_ascii_case("http");
         let candidates = clients.iter_mut().filter(|client| {
             near(client.time, event.time, STEP_WINDOW)
+                && (http || events[client.event].process_id == Some(used.process_id))
                 && (same_name(&client.target, service) || same_name(&client.target, &used.target))
         });
         if let Some(client) = candidates.min_by_key(|client| (client.time - event.time).abs()) {
             let own = events[client.event].process_id == Some(used.process_id);
             client.evidence.insert(index, if own { Link::Key } else { Link::Time });
-            client.account.clone_from(&used.account);
+            if client.account.is_none() {
+                client.account.clone_from(&used.account);
+            }
         }
     }
     clients
@@ -123,14 +140,19 @@ fn owner<'c>(events: &[Event], clients: &'c mut [Client], event: &Event) -> Opti
         event.activity_id.is_some() && events[client.event].activity_id == event.activity_id
     };
     let same_process = |client: &Client| {
-        let id = events[client.event].process_id;
-        id.is_some_and(|id| id != 0) && id == event.process_id
+        let began = &events[client.event];
+        began.process_id.is_some_and(|id| id != 0)
+            && began.process_id == event.process_id
+            && began.user_sid == event.user_sid
+            && event.time - client.last <= IDLE
     };
     let slot = clients
         .iter()
         .rposition(same_activity)
         .or_else(|| clients.iter().rposition(same_process))?;
-    Some(&mut clients[slot])
+    let client = &mut clients[slot];
+    client.last = event.time;
+    Some(client)
 }
 
 /// Whether two names mean one host: equal, or one the other's first label. Addresses are equal
@@ -152,16 +174,25 @@ pub(super) fn join(
     drafts: &mut Vec<Draft>,
     clients: Vec<Client>,
 ) {
+    let mut by_start: Vec<usize> = (0..drafts.len()).collect();
+    by_start.sort_by_key(|&d| drafts[d].start());
     let mut pairs = Vec::new();
     for (c, client) in clients.iter().enumerate() {
-        for (d, draft) in drafts.iter().enumerate() {
-            if can_join(events, estate, client, draft) {
+        let from = by_start.partition_point(|&d| drafts[d].start() < client.time - JOIN_WINDOW);
+        let to = by_start.partition_point(|&d| drafts[d].start() <= client.time + JOIN_WINDOW);
+        let near = by_start[from..to].iter().map(|&d| (d, &drafts[d]));
+        let near = near.filter(|(_, draft)| can_join(events, estate, client, draft));
+        let mut near: Vec<_> = near
+            .map(|(d, draft)| {
                 let other_account = !draft.can_be(client.account.as_ref(), client.sid());
-                pairs.push((other_account, (draft.start() - client.time).abs(), c, d));
-            }
-        }
+                (other_account, (draft.start() - client.time).abs(), c, d)
+            })
+            .collect();
+        near.sort_unstable();
+        near.truncate(MOST_RIVALS);
+        pairs.extend(near);
     }
-    pairs.sort();
+    pairs.sort_unstable();
     let mut joined = vec![false; clients.len()];
     for (_, _, c, d) in pairs {
         if !joined[c] && drafts[d].client.is_none() {
@@ -201,6 +232,11 @@ fn can_join(events: &[Event], estate: &Estate, client: &Client, draft: &Draft) -
     if !near(client.time, draft.start(), JOIN_WINDOW) {
         return false;
     }
+    let closed_before = client.closed.is_some_and(|closed| closed < draft.start() - STEP_WINDOW);
+    let another = client.sid().zip(draft.user_sid.as_deref()).is_some_and(|(a, b)| a != b);
+    if closed_before || another {
+        return false;
+    }
     if draft.kind == Some(ShellKind::PowerShell) && !client.powershell
         || draft.kind == Some(ShellKind::Winrs) && client.powershell
     {
@@ -211,8 +247,10 @@ fn can_join(events: &[Event], estate: &Estate, client: &Client, draft: &Draft) -
         _ => None,
     });
     let caller = caller_ip.and_then(|ip| estate.resolve(ip));
+    let other_ip = caller_ip.zip(estate.ip_of(&client.host)).is_some_and(|(ip, own)| ip != own);
     match (caller, estate.resolve(&client.target)) {
         (Some(caller), _) if *caller != client.host => false,
+        (None, _) if other_ip => false,
         (_, Some(target)) => target == server,
         // The target's address is not known: the caller's, in the target's own log, decides.
         (caller, None) => caller.is_some() || same_name(&client.target, server),

@@ -36,14 +36,19 @@ pub(super) struct Estate {
 
 impl Estate {
     /// Learns from all events: whoever logs is a host; the near end of its connections is its own.
-    pub fn learn(events: &[Event]) -> Estate {
+    pub fn learn<'h>(events: &[Event], hosts: impl Iterator<Item = &'h Str>) -> Estate {
         let mut estate = Estate {
             names: BTreeMap::new(),
             hosts_by_ip: BTreeMap::new(),
             ips_by_host: BTreeMap::new(),
         };
+        for host in hosts {
+            let label = host.split('.').next().unwrap_or("").to_owned();
+            for name in [host.to_string(), label] {
+                estate.names.entry(name).or_default().insert(host.clone());
+            }
+        }
         for event in events {
-            estate.name(&event.host);
             if let EventKind::Connection(connection) = &event.kind {
                 let own = if connection.outbound {
                     &connection.source_ip
@@ -56,15 +61,6 @@ impl Estate {
         estate
     }
 
-    fn name(&mut self, host: &Str) {
-        if !self.names.contains_key(&**host) {
-            let label = host.split('.').next().unwrap_or("").to_owned();
-            for name in [host.to_string(), label] {
-                self.names.entry(name).or_default().insert(host.clone());
-            }
-        }
-    }
-
     fn address(&mut self, host: &Str, ip: &str) {
         if is_routable(ip) {
             self.hosts_by_ip.entry(ip.to_owned()).or_default().insert(host.clone());
@@ -75,7 +71,14 @@ impl Estate {
     /// The one logging host that a name or address means; none when it could be two.
     pub fn resolve(&self, target: &str) -> Option<&Str> {
         let target = target.to_lowercase();
-        let label = || target.split('.').next().and_then(|label| self.names.get(label));
+        let label = || match target.split_once('.') {
+            // A full name is another's full name only when they are equal.
+            Some((label, _)) => {
+                let hosts = self.names.get(label)?;
+                hosts.iter().all(|host| !host.contains('.')).then_some(hosts)
+            }
+            None => None,
+        };
         let hosts = match target.parse::<std::net::IpAddr>() {
             Ok(_) => self.hosts_by_ip.get(&target)?,
             // A full name may be logged by its first label only, or the other way round.

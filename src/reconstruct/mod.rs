@@ -16,6 +16,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rayon::prelude::*;
 
 use crate::model::{
     Account, Attempt, Auth, Command, Confidence, EndKind, Event, EventKind, Evidence, Link,
@@ -129,29 +130,31 @@ fn near(a: DateTime<Utc>, b: DateTime<Utc>, window: TimeDelta) -> bool {
 /// Rebuilds sessions and what belongs to them from the events of all hosts, in any order.
 pub fn reconstruct(mut events: Vec<Event>) -> Case {
     estate::unify_names(&mut events);
-    events.sort_by(|a, b| key(a).cmp(&key(b)));
-    let estate = Estate::learn(&events);
+    // The order is total, so that no two sorts differ.
+    events.par_sort_unstable_by(|a, b| key(a).cmp(&key(b)));
     let by_host = by_host(&events);
+    let estate = Estate::learn(&events, by_host.keys());
     let processes: BTreeMap<Str, Processes> = by_host
         .iter()
         .map(|(host, indexes)| (host.clone(), Processes::learn(&events, indexes)))
         .collect();
+    let accounts = accounts(&events);
     let mut drafts = Vec::new();
     for (host, indexes) in &by_host {
-        drafts.extend(server::sessions(&events, host, indexes, &processes[host]));
+        drafts.extend(server::sessions(&events, host, indexes, &processes[host], &accounts));
     }
     let (clients, failures) = client::sessions(&events, &by_host);
     client::join(&events, &estate, &mut drafts, clients);
     let mut attempts = client::attempts(&events, &estate, failures);
+    // A session without a record that shows it is none.
+    drafts.retain(|draft| !draft.evidence.is_empty());
     for draft in &mut drafts {
         source::weigh(&events, &estate, draft);
     }
     drafts.sort_by(|a, b| order(a).cmp(&order(b)));
 
-    let mut as_logged: BTreeMap<Str, Str> = BTreeMap::new();
-    for event in &events {
-        as_logged.entry(event.host.clone()).or_insert_with(|| event.computer.clone());
-    }
+    let as_logged: BTreeMap<&Str, Str> =
+        by_host.iter().map(|(host, at)| (host, events[at[0]].computer.clone())).collect();
     let as_logged = |host: &Str| as_logged.get(host).unwrap_or(host).clone();
     for attempt in &mut attempts {
         attempt.source_host = as_logged(&attempt.source_host);
@@ -195,15 +198,48 @@ fn order(draft: &Draft) -> impl Ord + '_ {
 fn by_host(events: &[Event]) -> BTreeMap<Str, Vec<usize>> {
     let mut by_host: BTreeMap<Str, Vec<usize>> = BTreeMap::new();
     for (index, event) in events.iter().enumerate() {
-        by_host.entry(event.host.clone()).or_default().push(index);
+        match by_host.get_mut(&event.host) {
+            Some(indexes) => indexes.push(index),
+            None => {
+                by_host.insert(event.host.clone(), vec![index]);
+            }
+        }
     }
     by_host
 }
 
+/// The accounts that logons give a SID; a SID with two names is told by none.
+fn accounts(events: &[Event]) -> BTreeMap<String, Account> {
+    let mut accounts: BTreeMap<&str, Option<&Account>> = BTreeMap::new();
+    for event in events {
+        if let EventKind::Logon(logon) = &event.kind
+            && let Some(account) = &logon.account
+            && logon.sid.starts_with("S-1-5-21-")
+        {
+            let known = accounts.entry(&logon.sid).or_insert(Some(account));
+            if known.is_some_and(|known| !known.same_as(account)) {
+                *known = None;
+            }
+        }
+    }
+    let told = accounts.into_iter().filter_map(|(sid, a)| Some((sid.to_owned(), a?.clone())));
+    told.collect()
+}
+
 fn finish(events: &[Event], processes: &BTreeMap<Str, Processes>, draft: Draft) -> Session {
-    let last = draft.evidence.keys().map(|&event| events[event].time).max();
     let start = draft.start();
-    let (end, end_kind) = draft.end.unwrap_or((last.unwrap_or(start), EndKind::LastEvent));
+    let on_target =
+        |event: usize| draft.server.as_ref().is_none_or(|host| events[event].host == *host);
+    let keyed =
+        draft.evidence.iter().filter(|&(&event, &link)| link == Link::Key && on_target(event));
+    let last = keyed.map(|(&event, _)| events[event].time).max().unwrap_or(start);
+    let (end, end_kind) = match draft.end {
+        // What a session's own process and engine say ends it; other ends are guesses that its own
+        // later records refute.
+        Some((end, kind @ (EndKind::EngineStopped | EndKind::ProcessExited))) => (end, kind),
+        Some((end, kind)) if end >= last => (end, kind),
+        _ => (last, EndKind::LastEvent),
+    };
     let process = draft.server.as_ref().zip(draft.process);
     let process_id = process.map(|(host, index)| processes[host].get(index).id);
     let process_id = process_id.filter(|&id| id != 0);

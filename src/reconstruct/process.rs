@@ -9,6 +9,10 @@ use crate::model::{Account, Event, EventKind, ProcessStart, file_name};
 /// How far apart two logs of one host write the same moment.
 const SLACK: TimeDelta = TimeDelta::seconds(2);
 
+/// Logon ids of the system and its two services, which every host has (ntifs.h: SYSTEM_LUID,
+/// NETWORKSERVICE_LUID, LOCALSERVICE_LUID).
+const SERVICE_LOGONS: [u64; 3] = [0x3e7, 0x3e4, 0x3e5];
+
 /// How far from a remote engine's own records its process may have logged others, where no audit
 /// log bounds its life: ids recur.
 const UNAUDITED: TimeDelta = TimeDelta::minutes(2);
@@ -84,9 +88,12 @@ impl Processes {
                 {
                     let Some(id) = event.process_id.filter(|&id| id != 0) else { continue };
                     let host_id = &command.context.host_id;
-                    let known = table.latest(id, |process| match &process.engine {
-                        Some((known, ..)) => known == host_id,
-                        None => process.lives_at(event.time),
+                    let known = table.latest(id, |process| {
+                        process.is_remoting_host()
+                            && match &process.engine {
+                                Some((known, ..)) if !host_id.is_empty() => known == host_id,
+                                _ => process.lives_at(event.time),
+                            }
                     });
                     if let Some(slot) = known {
                         if let Some((_, _, last)) = &mut table.all[slot].engine {
@@ -133,7 +140,11 @@ impl Processes {
             }),
             id => self.latest(id, |process| process.image == image && same_time(process)),
         };
-        let parent = self.at(start.parent_process_id, time);
+        // An id that recurred: the parent's image, where logged, must be the process's.
+        let parent_image = file_name(&start.parent_image);
+        let parent = self
+            .at(start.parent_process_id, time)
+            .filter(|&parent| parent_image.is_empty() || self.all[parent].image == parent_image);
         let slot = twin.unwrap_or_else(|| {
             self.push(Process {
                 id: start.process_id,
@@ -154,6 +165,10 @@ impl Processes {
         process.parent = process.parent.or(parent);
         if process.command_line.is_empty() {
             process.command_line.clone_from(&start.command_line);
+        }
+        // Before Windows 10, 4688 names only the creator, and a shell's is the system itself.
+        if process.is_remoting_host() && SERVICE_LOGONS.contains(&start.logon_id) {
+            return;
         }
         if process.logon_id == 0 {
             process.logon_id = start.logon_id;
@@ -183,7 +198,13 @@ impl Processes {
         if id == 0 {
             return None;
         }
-        self.latest(id, |process| process.lives_at(time))
+        let known = self.by_id.get(&id)?.iter().copied().rev();
+        // Of lives that overlap because no audit log bounds them, the one nearest in time.
+        known.filter(|&index| self.all[index].lives_at(time)).min_by_key(|&index| {
+            self.all[index].engine.as_ref().map_or(TimeDelta::zero(), |(_, first, last)| {
+                (*first - time).max(time - *last).max(TimeDelta::zero())
+            })
+        })
     }
 
     pub fn get(&self, index: usize) -> &Process {

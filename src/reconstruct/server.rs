@@ -1,11 +1,11 @@
 //! The target's side: host processes, engines, shells and logons to session drafts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
 use super::process::{Process, Processes};
-use super::{Draft, STEP_WINDOW, context, near};
+use super::{Draft, JOIN_WINDOW, STEP_WINDOW, context, near};
 use crate::model::{
     Account, Auth, EndKind, EngineState, Event, EventKind, Link, Logon, ShellKind, Str,
 };
@@ -19,10 +19,12 @@ pub(super) fn sessions(
     host: &Str,
     indexes: &[usize],
     processes: &Processes,
+    accounts: &BTreeMap<String, Account>,
 ) -> Vec<Draft> {
     let mut drafts = host_processes(processes, host);
-    let host_events = HostEvents { events, indexes, host, processes };
+    let host_events = HostEvents { events, indexes, host, processes, accounts };
     host_events.process_events(&mut drafts);
+    host_events.own_logons(&mut drafts);
     host_events.engines(&mut drafts);
     host_events.child_engines(&mut drafts);
     host_events.named_pipes(&mut drafts);
@@ -68,6 +70,8 @@ struct HostEvents<'a> {
     indexes: &'a [usize],
     host: &'a Str,
     processes: &'a Processes,
+    /// Accounts by SID, from all logons.
+    accounts: &'a BTreeMap<String, Account>,
 }
 
 impl HostEvents<'_> {
@@ -132,26 +136,37 @@ impl HostEvents<'_> {
         }
     }
 
-    /// The classic log's remote engines, by HostId and RunspaceId; by time where no 4103 ties them
-    /// to a process.
+    /// The classic log's remote engines: an engine's records by HostId or RunspaceId, the engine to
+    /// its session by the same ids, or by user and time where no 4103 ties it to a process.
     fn engines(&self, drafts: &mut Vec<Draft>) {
+        let mut engines: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (index, event) in self.iter() {
-            let Some(context) = context(event).filter(|context| context.is_remote()) else {
-                continue;
-            };
-            let state = match &event.kind {
-                EventKind::Engine(engine) => Some(engine.state),
-                EventKind::Pipeline(_) => None,
-                _ => continue,
-            };
-            let keyed = drafts.iter().position(|draft| {
-                (!context.host_id.is_empty() && draft.host_ids.contains(&context.host_id))
-                    || (!context.runspace_id.is_empty()
-                        && draft.runspace_ids.contains(&context.runspace_id))
-            });
+            let classic = matches!(event.kind, EventKind::Engine(_) | EventKind::Pipeline(_));
+            if let Some(context) = context(event).filter(|context| classic && context.is_remote()) {
+                let id = match context.host_id.as_str() {
+                    "" => &context.runspace_id,
+                    host_id => host_id,
+                };
+                engines.entry(id).or_default().push(index);
+            }
+        }
+        let mut engines: Vec<Vec<usize>> = engines.into_values().collect();
+        engines.sort();
+        let mut by_id: BTreeMap<String, usize> = BTreeMap::new();
+        for (slot, draft) in drafts.iter().enumerate() {
+            let ids = draft.host_ids.iter().chain(&draft.runspace_ids);
+            by_id.extend(ids.map(|id| (id.clone(), slot)));
+        }
+        for records in engines {
+            let contexts = || records.iter().filter_map(|&index| context(&self.events[index]));
+            let keyed = contexts()
+                .flat_map(|context| [&context.host_id, &context.runspace_id])
+                .find_map(|id| by_id.get(id).copied());
+            let user = contexts().find_map(|context| Account::parse(&context.user));
+            let start = self.events[records[0]].time;
             let (slot, link) = match keyed {
                 Some(slot) => (slot, Link::Key),
-                None => match self.starting_near(drafts, event.time) {
+                None => match self.starting_near(drafts, start, user.as_ref()) {
                     Some(slot) => (slot, Link::Time),
                     None => {
                         drafts.push(Draft {
@@ -164,18 +179,24 @@ impl HostEvents<'_> {
                 },
             };
             let draft = &mut drafts[slot];
-            draft.add(index, link);
-            draft.begins(event.time);
-            remember(&mut draft.host_ids, &context.host_id);
-            remember(&mut draft.runspace_ids, &context.runspace_id);
-            if draft.engine_version.is_empty() {
-                draft.engine_version.clone_from(&context.engine_version);
+            draft.begins(start);
+            for &index in &records {
+                draft.add(index, link);
+                if let EventKind::Engine(engine) = &self.events[index].kind
+                    && engine.state == EngineState::Stopped
+                {
+                    draft.ends(self.events[index].time, EndKind::EngineStopped);
+                }
+            }
+            for context in contexts() {
+                remember(&mut draft.host_ids, &context.host_id);
+                remember(&mut draft.runspace_ids, &context.runspace_id);
+                if draft.engine_version.is_empty() {
+                    draft.engine_version.clone_from(&context.engine_version);
+                }
             }
             if draft.user.is_none() {
-                draft.user = Account::parse(&context.user);
-            }
-            if state == Some(EngineState::Stopped) {
-                draft.ends(event.time, EndKind::EngineStopped);
+                draft.user = user;
             }
         }
     }
@@ -202,8 +223,8 @@ impl HostEvents<'_> {
             let Some(context) = context(event).filter(|context| !context.is_remote()) else {
                 continue;
             };
-            let (slot, link) = match by_host_id.get(context.host_id.as_str()) {
-                Some(&slot) => (slot, Link::Key),
+            let slot = match by_host_id.get(context.host_id.as_str()) {
+                Some(&slot) => slot,
                 None => {
                     let line = context.host_application.trim();
                     let started = children.iter().find(|(process, _)| {
@@ -214,18 +235,25 @@ impl HostEvents<'_> {
                     if !context.host_id.is_empty() {
                         by_host_id.insert(&context.host_id, slot);
                     }
-                    (slot, Link::Time)
+                    slot
                 }
             };
-            drafts[slot].add(index, link);
+            // An id that was tied by time ties no better than time.
+            drafts[slot].add(index, Link::Time);
         }
     }
 
     /// The PowerShell host process without an engine yet whose start is nearest.
-    fn starting_near(&self, drafts: &[Draft], time: DateTime<Utc>) -> Option<usize> {
+    fn starting_near(
+        &self,
+        drafts: &[Draft],
+        time: DateTime<Utc>,
+        user: Option<&Account>,
+    ) -> Option<usize> {
         let candidates = drafts.iter().enumerate().filter(|(_, draft)| {
             draft.kind == Some(ShellKind::PowerShell)
                 && draft.host_ids.is_empty()
+                && draft.can_be(user, None)
                 && draft.start.is_some_and(|start| near(start, time, STEP_WINDOW))
         });
         nearest(candidates, time)
@@ -241,54 +269,76 @@ impl HostEvents<'_> {
             if !untied {
                 continue;
             }
+            let sid = event.user_sid.as_deref();
+            let account = self.account_of(sid);
             let candidates = drafts.iter().enumerate().filter(|(_, draft)| {
                 draft.process.is_none()
                     && !draft.runspace_ids.is_empty()
+                    && draft.can_be(account, sid)
                     && near(draft.start(), event.time, STEP_WINDOW)
             });
             if let Some(slot) = nearest(candidates, event.time) {
-                let draft = &mut drafts[slot];
-                draft.add(index, Link::Time);
-                if let Some(sid) = event.user_sid.as_deref() {
-                    draft.user_sid.get_or_insert_with(|| sid.to_owned());
-                }
+                drafts[slot].add(index, Link::Time);
             }
         }
     }
 
-    /// WinRM 91, to the host process it started: by account and time.
+    /// WinRM 91, to the host process it started: by account and time, nearest pairs first.
     fn shells(&self, drafts: &mut Vec<Draft>) {
+        let mut shells = Vec::new();
+        let mut pairs = Vec::new();
         for (index, event) in self.iter() {
             let EventKind::ShellCreated(shell) = &event.kind else { continue };
             // Some builds log it as the service, not as the caller.
             let sid = event.user_sid.as_deref().filter(|sid| !SERVICE_SIDS.contains(sid));
-            let candidates = drafts.iter().enumerate().filter(|(_, draft)| {
-                draft.shell.is_none()
+            let account = shell.account.as_ref().or_else(|| self.account_of(sid));
+            for (slot, draft) in drafts.iter().enumerate() {
+                if near(draft.start(), event.time, STEP_WINDOW)
                     && (draft.kind == Some(shell.kind) || shell.kind == ShellKind::Other)
-                    && draft.can_be(shell.account.as_ref(), sid)
-                    && near(draft.start(), event.time, STEP_WINDOW)
-            });
-            let slot = nearest(candidates, event.time).unwrap_or_else(|| {
+                    && draft.can_be(account, sid)
+                {
+                    pairs.push(((draft.start() - event.time).abs(), shells.len(), slot));
+                }
+            }
+            shells.push((index, event, shell, sid));
+        }
+        pairs.sort_unstable();
+        let mut taken: Vec<Option<usize>> = vec![None; shells.len()];
+        for (_, shell, slot) in pairs {
+            if taken[shell].is_none() && drafts[slot].shell.is_none() {
+                taken[shell] = Some(slot);
+                drafts[slot].shell = Some(shells[shell].0);
+            }
+        }
+        for ((index, event, shell, sid), slot) in shells.into_iter().zip(taken) {
+            let link = if slot.is_some() { Link::Time } else { Link::Key };
+            let slot = slot.unwrap_or_else(|| {
                 drafts.push(Draft {
                     server: Some(self.host.clone()),
                     kind: Some(shell.kind),
+                    shell: Some(index),
                     ..Draft::default()
                 });
                 drafts.len() - 1
             });
-            let alone = drafts[slot].evidence.is_empty();
             let draft = &mut drafts[slot];
-            draft.add(index, if alone { Link::Key } else { Link::Time });
+            draft.add(index, link);
             draft.begins(event.time);
-            draft.shell = Some(index);
             draft.configuration.clone_from(&shell.configuration);
             if let Some(account) = &shell.account {
                 draft.user = Some(account.clone());
+            } else if draft.user.is_none() {
+                draft.user = self.account_of(sid).cloned();
             }
             if let Some(sid) = sid {
                 draft.user_sid = Some(sid.to_owned());
             }
         }
+    }
+
+    /// The account that logons on any host give a SID.
+    fn account_of(&self, sid: Option<&str>) -> Option<&Account> {
+        self.accounts.get(sid?)
     }
 
     /// The WinRM service's records of the request that made the shell: by ActivityID, or for the
@@ -333,78 +383,100 @@ impl HostEvents<'_> {
         }
     }
 
-    /// The logon the host process runs in, by its id; other network logons without an address by
-    /// the same account, which HTTP.sys makes one per connection, by time.
-    fn logons(&self, drafts: &mut [Draft]) {
+    /// The logon that each host process runs in, by its id: it says who the session is.
+    fn own_logons(&self, drafts: &mut [Draft]) {
+        let mut owners: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+        for (slot, draft) in drafts.iter().enumerate() {
+            for &logon_id in &draft.logon_ids {
+                owners.entry(logon_id).or_default().push(slot);
+            }
+        }
         for (index, event) in self.iter() {
-            if let EventKind::Logon(logon) = &event.kind {
+            let EventKind::Logon(logon) = &event.kind else { continue };
+            for &slot in owners.get(&logon.logon_id).into_iter().flatten() {
+                // Logon ids recur after a restart: the logon comes shortly before the process.
+                if near(event.time, drafts[slot].start(), JOIN_WINDOW) {
+                    self.take_logon(&mut drafts[slot], index, logon, Link::Key);
+                }
+            }
+        }
+    }
+
+    /// Other network logons by the same account, which HTTP.sys makes one per connection, by time;
+    /// then what was logged of all of a session's logons.
+    fn logons(&self, drafts: &mut [Draft]) {
+        let own: BTreeSet<u64> = drafts
+            .iter()
+            .filter(|d| d.process.is_some())
+            .flat_map(|d| d.logon_ids.clone())
+            .collect();
+        for (index, event) in self.iter() {
+            if let EventKind::Logon(logon) = &event.kind
+                && !own.contains(&logon.logon_id)
+            {
                 for draft in drafts.iter_mut() {
-                    self.logon(draft, index, event, logon);
+                    if self.is_connection_of(draft, event, logon) {
+                        self.take_logon(draft, index, logon, Link::Time);
+                    }
                 }
             }
         }
         // 4672 is logged before the 4624 it belongs to.
         for (index, event) in self.iter() {
-            match &event.kind {
-                EventKind::SpecialPrivileges(held) => {
-                    for draft in drafts.iter_mut() {
-                        if event.time >= draft.start() - STEP_WINDOW
-                            && let Some(link) = self.logon_link(draft, held.logon_id)
-                        {
-                            draft.add(index, link);
-                        }
-                    }
+            let (logon_id, ended) = match &event.kind {
+                EventKind::SpecialPrivileges(held) => (held.logon_id, false),
+                EventKind::Logoff(logoff) => (logoff.logon_id, true),
+                _ => continue,
+            };
+            for draft in drafts.iter_mut() {
+                let Some(link) = self.logon_link(draft, logon_id) else { continue };
+                if event.time < draft.start() - STEP_WINDOW {
+                    continue;
                 }
-                EventKind::Logoff(logoff) => {
-                    for draft in drafts.iter_mut() {
-                        if event.time >= draft.start()
-                            && let Some(link) = self.logon_link(draft, logoff.logon_id)
-                        {
-                            draft.add(index, link);
-                            if draft.logon_ids.first() == Some(&logoff.logon_id) {
-                                draft.ends(event.time, EndKind::Logoff);
-                            }
-                        }
-                    }
+                draft.add(index, link);
+                // The process's own logon ends with it; without one, the last connection tells.
+                let tells = link == Link::Key || !self.owns_logon(draft);
+                if ended && tells && event.time >= draft.start() {
+                    draft.ends(event.time, EndKind::Logoff);
                 }
-                _ => {}
             }
         }
     }
 
+    /// Whether the logon that a draft's host process runs in is known.
+    fn owns_logon(&self, draft: &Draft) -> bool {
+        draft.process.is_some_and(|process| self.processes.get(process).logon_id != 0)
+    }
+
     /// How a logon id is tied to a draft: as its host process's own, or by time.
     fn logon_link(&self, draft: &Draft, logon_id: u64) -> Option<Link> {
-        let own = draft.process.map(|process| self.processes.get(process).logon_id);
-        if own == Some(logon_id) && logon_id != 0 {
-            Some(Link::Key)
-        } else {
-            draft.logon_ids.contains(&logon_id).then_some(Link::Time)
+        match draft.logon_ids.iter().position(|&known| known == logon_id)? {
+            0 if self.owns_logon(draft) => Some(Link::Key),
+            _ => Some(Link::Time),
         }
     }
 
-    fn logon(&self, draft: &mut Draft, index: usize, event: &Event, logon: &Logon) {
+    /// Whether a logon can be one of a session's connections: a network logon of its account in
+    /// its time. HTTP.sys ends the connection, so it has no address; where the process's own logon
+    /// is known, one that has an address is something else.
+    fn is_connection_of(&self, draft: &Draft, event: &Event, logon: &Logon) -> bool {
         const NETWORK: u32 = 3;
         let end = draft.end.map_or(draft.start(), |(end, _)| end);
         let in_time = event.time >= draft.start() - STEP_WINDOW && event.time <= end + STEP_WINDOW;
-        let keyed = self.logon_link(draft, logon.logon_id) == Some(Link::Key);
-        let known = draft.user.is_some() || draft.user_sid.is_some();
-        let by_time = logon.logon_type == NETWORK
-            && known
+        let at_start = near(event.time, draft.start(), STEP_WINDOW);
+        in_time
+            && logon.logon_type == NETWORK
+            && (draft.user.is_some() || draft.user_sid.is_some())
             && draft.can_be(logon.account.as_ref(), Some(&logon.sid))
-            && (logon.ip.is_none() || near(event.time, draft.start(), STEP_WINDOW));
-        if !in_time || !(keyed || by_time) {
-            return;
-        }
-        // With the process's own logon known, one that names an address is another connection's.
-        let owned = draft.process.is_some_and(|process| self.processes.get(process).logon_id != 0);
-        if !keyed && owned && logon.ip.is_some() {
-            return;
-        }
-        draft.add(index, if keyed { Link::Key } else { Link::Time });
+            && (logon.ip.is_none() || (at_start && !self.owns_logon(draft)))
+    }
+
+    fn take_logon(&self, draft: &mut Draft, index: usize, logon: &Logon, link: Link) {
+        draft.add(index, link);
         if !draft.logon_ids.contains(&logon.logon_id) {
             draft.logon_ids.push(logon.logon_id);
         }
-        if draft.auth.is_none() {
+        if draft.auth.is_none() && (link == Link::Key || !self.owns_logon(draft)) {
             draft.auth = Some(Auth::parse(&logon.package)).filter(|auth| *auth != Auth::Unknown);
         }
         if draft.user_sid.is_none() && logon.sid.starts_with("S-1-") {

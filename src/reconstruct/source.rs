@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use super::estate::Estate;
 use super::{Draft, STEP_WINDOW, near};
-use crate::model::{Auth, Event, EventKind, Link, Str};
+use crate::model::{Auth, Event, EventKind, Link, Str, file_name};
 
 /// How long before a session its service ticket may have been asked for; it may also have been
 /// cached for hours, and then no record is near.
@@ -170,7 +170,10 @@ impl Target<'_> {
                 } else {
                     at_target
                 };
-                let fits = close && here && PORTS.contains(&connection.destination_port);
+                // Event forwarding and the like: a service's connection is no person's session.
+                let service = outbound && file_name(&connection.image) == "svchost.exe";
+                let port = PORTS.contains(&connection.destination_port);
+                let fits = close && here && port && !service;
                 let ip = Some(connection.source_ip.clone()).filter(|ip| !ip.is_empty());
                 let host = outbound.then(|| event.host.clone());
                 fits.then(|| Hint {

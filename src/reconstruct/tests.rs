@@ -3,7 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Case, reconstruct};
-use crate::model::{Confidence, EndKind, Event, FailureReason, Link, Record, ShellKind, Transport};
+use crate::model::{
+    Confidence, EndKind, Event, FailureReason, Link, Record, Session, ShellKind, Transport,
+};
 use crate::normalise::{event, testing};
 
 const WINRM: &str = "Microsoft-Windows-WinRM/Operational";
@@ -91,26 +93,50 @@ fn texts(case: &Case, session: usize) -> Vec<&str> {
     own.map(|command| command.text.as_str()).collect()
 }
 
+const ANN: &str = "S-1-5-21-1-1-1-1101";
+const BOB: &str = "S-1-5-21-1-1-1-1102";
+
+fn shell(host: &str, seconds: i64, sid: &str) -> Record {
+    by(sid, 900, on(host, seconds, WINRM, 91, &[("resourceUri", URI)]))
+}
+
+/// A classic record of a remote engine; 800 names the user.
+fn engine(host: &str, seconds: i64, id: u32, host_id: &str, user: &str) -> Record {
+    let details = format!(
+        "\tHostName=ServerRemoteHost\n\tHostId={host_id}\n\tUserId={user}\n\
+         \tHostApplication=C:\\Windows\\system32\\wsmprovhost.exe -Embedding\n\tRunspaceId=r-{host_id}\n\
+         \tCommandLine=Get-Date {user}"
+    );
+    let details = details.as_str();
+    let strings = [("Data", "a"), ("Data", details), ("Data", "")];
+    let data = if id == 800 { &strings[..] } else { &strings[1..2] };
+    on(host, seconds, CLASSIC, id, data)
+}
+
 #[test]
-fn two_users_at_once_have_a_session_each() {
-    let (ann, bob) = ("S-1-5-21-1-1-1-1101", "S-1-5-21-1-1-1-1102");
-    let shell = |seconds, sid| by(sid, 900, on("SRV", seconds, WINRM, 91, &[("resourceUri", URI)]));
+fn two_users_at_once_have_a_session_each_in_any_order() {
+    two_users(10, 10);
+    two_users(11, 10);
+    two_users(13, 9);
+}
+
+fn two_users(ann_shell: i64, bob_shell: i64) {
+    let (ann, bob) = (ANN, BOB);
     let case = case(vec![
         logon("SRV", 10, "ann", ann, "0x111"),
         logon("SRV", 10, "bob", bob, "0x222"),
-        shell(10, ann),
-        shell(10, bob),
+        shell("SRV", bob_shell, bob),
+        shell("SRV", ann_shell, ann),
         host_process("SRV", 11, "0x10", "ann", "0x111"),
         host_process("SRV", 11, "0x20", "bob", "0x222"),
         child("SRV", 12, "0x30", "0x20", "cmd /c bob"),
         child("SRV", 12, "0x40", "0x10", "cmd /c ann"),
     ]);
     assert_eq!(case.sessions.len(), 2);
-    for (index, (name, sid, logon)) in
-        [("ann", ann, 0x111), ("bob", bob, 0x222)].into_iter().enumerate()
-    {
+    for (name, sid, logon) in [("ann", ann, 0x111), ("bob", bob, 0x222)] {
+        let named = |session: &Session| session.user.as_ref().unwrap().name == name;
+        let index = case.sessions.iter().position(named).unwrap();
         let session = &case.sessions[index];
-        assert_eq!(session.user.as_ref().unwrap().name, name);
         assert_eq!(session.user_sid.as_deref(), Some(sid));
         assert_eq!(session.logon_ids, [logon]);
         assert_eq!(texts(&case, index), [format!("cmd /c {name}")]);
@@ -127,6 +153,118 @@ fn process_ids_recur_and_do_not_join_sessions() {
     assert_eq!(case.sessions.len(), 2);
     assert_eq!(case.sessions[0].end, at(0));
     assert_eq!([texts(&case, 0), texts(&case, 1)], [["Get-Date"], ["Get-Date"]]);
+}
+
+#[test]
+fn two_engines_of_one_process_id_in_a_row_are_two_sessions() {
+    let case = case(vec![command("SRV", 0, 77, "a"), command("SRV", 10, 77, "b")]);
+    assert_eq!(case.sessions.len(), 2);
+    for (session, start) in case.sessions.iter().zip([0, 10]) {
+        assert_eq!((session.start, session.evidence.len()), (at(start), 1));
+    }
+}
+
+#[test]
+fn without_a_host_id_time_bounds_a_process_id() {
+    let case = case(vec![command("SRV", 0, 77, ""), command("SRV", 2_592_000, 77, "")]);
+    assert_eq!(case.sessions.len(), 2);
+}
+
+#[test]
+fn engines_go_to_their_users_processes() {
+    let case = case(vec![
+        logon("SRV", 10, "ann", ANN, "0x111"),
+        logon("SRV", 10, "bob", BOB, "0x222"),
+        host_process("SRV", 10, "0x10", "ann", "0x111"),
+        host_process("SRV", 11, "0x20", "bob", "0x222"),
+        engine("SRV", 11, 400, "b", ""),
+        engine("SRV", 12, 400, "a", ""),
+        engine("SRV", 13, 800, "b", r"CORP\bob"),
+        engine("SRV", 13, 800, "a", r"CORP\ann"),
+    ]);
+    assert_eq!(case.sessions.len(), 2);
+    for (index, session) in case.sessions.iter().enumerate() {
+        let user = session.user.as_ref().unwrap();
+        assert_eq!(texts(&case, index), [format!("Get-Date {user}")]);
+    }
+    // Nothing but user and time ties an engine to a process here, and that is what it says.
+    let command = &case.commands[0];
+    let evidence = &case.sessions[command.session].evidence;
+    assert!(evidence.iter().any(|e| e.event == command.event && e.link == Link::Time));
+}
+
+#[test]
+fn authentication_is_that_of_the_sessions_own_logon() {
+    let ntlm = |mut record: Record| {
+        let mut data = crate::model::Fields::default();
+        for (name, value) in record.data.iter() {
+            let value = if value == "Kerberos" { "NTLM" } else { value };
+            data.push(name.into(), value.to_owned());
+        }
+        record.data = data;
+        record
+    };
+    let case = case(vec![
+        logon("SRV", 10, "ann", ANN, "0x111"),
+        host_process("SRV", 10, "0x10", "ann", "0x111"),
+        ntlm(logon("SRV", 15, "ann", ANN, "0x222")),
+        host_process("SRV", 15, "0x20", "ann", "0x222"),
+    ]);
+    let auth: Vec<_> = case.sessions.iter().map(|session| session.auth.as_str()).collect();
+    assert_eq!(auth, ["kerberos", "ntlm"]);
+    let logons: Vec<_> = case.sessions.iter().map(|session| session.logon_ids.clone()).collect();
+    assert_eq!(logons, [[0x111], [0x222]]);
+}
+
+#[test]
+fn a_connection_that_ends_does_not_end_the_session() {
+    let ended = [("TargetLogonId", "0x111"), ("TargetUserName", "ann")];
+    let case = case(vec![
+        shell("SRV", 1, ANN),
+        logon("SRV", 1, "ann", ANN, "0x111"),
+        engine("SRV", 1, 400, "a", ""),
+        on("SRV", 2, "Security", 4634, &ended),
+        engine("SRV", 300, 800, "a", r"CORP\ann"),
+    ]);
+    assert_eq!(case.sessions.len(), 1);
+    let session = &case.sessions[0];
+    assert_eq!((session.end, session.end_kind), (at(300), EndKind::LastEvent));
+}
+
+#[test]
+fn a_creators_logon_is_not_the_sessions() {
+    let data = [
+        ("SubjectUserName", "SRV$"),
+        ("SubjectLogonId", "0x3e7"),
+        ("NewProcessId", "0x10"),
+        ("NewProcessName", r"C:\Windows\System32\wsmprovhost.exe"),
+    ];
+    let system = [("SubjectLogonId", "0x3e7"), ("SubjectUserName", "SYSTEM")];
+    let case = case(vec![
+        on("SRV", 10, "Security", 4688, &data),
+        shell("SRV", 10, ANN),
+        on("SRV", 11, "Security", 4672, &system),
+    ]);
+    assert_eq!(case.sessions.len(), 1);
+    let session = &case.sessions[0];
+    assert_eq!((session.user_sid.as_deref(), session.logon_ids.len()), (Some(ANN), 0));
+    assert_eq!(session.evidence.len(), 2);
+}
+
+#[test]
+fn another_users_client_and_another_domains_target_do_not_join() {
+    let target = [("connection", "srv.corp/wsman?PSVersion=5.1")];
+    let other = [("connection", "srv.other/wsman?PSVersion=5.1")];
+    let case = case(vec![
+        client("pc.corp", 10, 6, BOB, &target),
+        client("pc.corp", 11, 6, ANN, &other),
+        logon("srv.corp", 12, "ann", ANN, "0x111"),
+        shell("srv.corp", 12, ANN),
+        host_process("srv.corp", 12, "0x10", "ann", "0x111"),
+    ]);
+    let served = case.sessions.iter().find(|session| session.sides.server).unwrap();
+    assert_eq!((served.sides.names(), &served.source_host), (vec!["server"], &None));
+    assert_eq!(case.sessions.len(), 3);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Text for a CSV cell. Logs are written by attackers, too.
 
+use std::borrow::Cow;
+
 /// Longest cell, in characters: a spreadsheet's limit of 32,767 less room for the note.
 const MAX_CELL: usize = 32_000;
 
@@ -10,10 +12,10 @@ const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 ///
 /// Line ends show as `␊`, other control characters as their pictures (U+2400 on), characters that
 /// reorder text as `<U+202E>`. A cell that a spreadsheet would take for a formula gets a `'`.
-pub(super) fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> Cow<'_, str> {
     let printable = |text: &str| text.bytes().all(|byte| (b' '..0x7f).contains(&byte));
     if text.len() <= MAX_CELL && !text.starts_with(FORMULA) && printable(text) {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     let mut cell = String::with_capacity(text.len() + 1);
     if text.starts_with(FORMULA) {
@@ -45,11 +47,11 @@ pub(super) fn cell(text: &str) -> String {
             c => cell.push(c),
         }
     }
-    cell
+    Cow::Owned(cell)
 }
 
 /// Texts as one cell.
-pub(super) fn list<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String {
+pub(super) fn list<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Cow<'static, str> {
     let mut joined = String::new();
     for text in texts {
         if !joined.is_empty() {
@@ -57,7 +59,15 @@ pub(super) fn list<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String 
         }
         joined.push_str(text.as_ref());
     }
-    cell(&joined)
+    owned(joined)
+}
+
+/// A text made for its cell.
+pub(super) fn owned(text: String) -> Cow<'static, str> {
+    match cell(&text) {
+        Cow::Borrowed(_) => Cow::Owned(text),
+        Cow::Owned(cell) => Cow::Owned(cell),
+    }
 }
 
 #[cfg(test)]
@@ -76,7 +86,8 @@ mod tests {
 
     #[test]
     fn long_text_is_cut_and_says_so() {
-        let long = cell(&"ä".repeat(MAX_CELL + 1));
+        let text = "ä".repeat(MAX_CELL + 1);
+        let long = cell(&text);
         assert!(long.ends_with("the record holds the rest)"));
         assert!(long.chars().count() < 32_767);
         assert_eq!(cell(&"ä".repeat(MAX_CELL)).chars().count(), MAX_CELL);

@@ -1,10 +1,11 @@
 //! `commands.csv`: what was run in each session, in order.
 
-use super::cell::cell;
+use super::cell::{cell, owned};
 use super::{Rows, columns, evidence};
 use crate::analysis::Analysis;
 use crate::detect::session_id;
 use crate::model::{Account, Command, csv_time};
+use std::borrow::Cow;
 
 columns! { pub(super) COLUMNS:
     "time" => "when it was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
@@ -37,7 +38,7 @@ impl Rows for Commands<'_> {
         self.ordered.len()
     }
 
-    fn row(&self, index: usize) -> Vec<String> {
+    fn row(&self, index: usize) -> Vec<Cow<'_, str>> {
         let case = &self.analysis.case;
         let command = self.ordered[index];
         let event = &case.events[command.event];
@@ -47,12 +48,12 @@ impl Rows for Commands<'_> {
             None => (command.text.as_str(), ""),
         };
         vec![
-            csv_time(command.time),
-            session_id(command.session),
+            csv_time(command.time).into(),
+            session_id(command.session).into(),
             cell(&event.computer),
-            cell(&user.map(Account::to_string).unwrap_or_default()),
-            event.event_id.to_string(),
-            command.depth.to_string(),
+            owned(user.map(Account::to_string).unwrap_or_default()),
+            event.event_id.to_string().into(),
+            command.depth.to_string().into(),
             cell(&command.runspace_id),
             cell(&command.pipeline_id),
             cell(text),

@@ -1,5 +1,6 @@
 //! `detections.csv`: what the rules found.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::cell::{cell, list};
@@ -38,23 +39,23 @@ impl Rows for Detections<'_> {
         self.analysis.detections.len()
     }
 
-    fn row(&self, index: usize) -> Vec<String> {
+    fn row(&self, index: usize) -> Vec<Cow<'_, str>> {
         let Detections { analysis, events } = self;
         let detection = &analysis.detections[index];
         let rule = &analysis.rules.rules[detection.rule];
         let matched = detection.matched.iter().map(|m| format!("{}={}", m.field, m.value));
         let proof: Vec<&Event> = detection.evidence.iter().map(|source| events[source]).collect();
         vec![
-            csv_time(detection.time),
-            rule.level.to_string(),
+            csv_time(detection.time).into(),
+            rule.level.to_string().into(),
             cell(&rule.id),
             cell(&rule.title),
             cell(&rule.pack),
             list(&rule.tags),
             cell(&detection.host),
             cell(&detection.user),
-            detection.session.map(session_id).unwrap_or_default(),
-            detection.subject.as_str().to_owned(),
+            detection.session.map(session_id).unwrap_or_default().into(),
+            detection.subject.as_str().into(),
             list(matched),
             evidence::cell(analysis, proof.into_iter()),
         ]

@@ -1,5 +1,7 @@
 //! Pointers to the records that prove a row.
 
+use std::borrow::Cow;
+
 use super::cell::list;
 use crate::analysis::Analysis;
 use crate::model::{Event, RecordRef};
@@ -27,7 +29,7 @@ fn pointer(analysis: &Analysis, event: &Event) -> String {
 pub(super) fn cell<'e>(
     analysis: &Analysis,
     events: impl ExactSizeIterator<Item = &'e Event>,
-) -> String {
+) -> Cow<'static, str> {
     let more = events.len().saturating_sub(MAX_NAMED);
     let mut pointers: Vec<String> =
         events.take(MAX_NAMED).map(|event| pointer(analysis, event)).collect();

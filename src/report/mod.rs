@@ -13,6 +13,7 @@ mod timeline;
 pub use output::Output;
 pub use run::RunInfo;
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use rayon::prelude::*;
@@ -33,7 +34,7 @@ trait Rows: Sync {
     /// How many there are.
     fn count(&self) -> usize;
     /// The cells of one, in the order of the columns.
-    fn row(&self, index: usize) -> Vec<String>;
+    fn row(&self, index: usize) -> Vec<Cow<'_, str>>;
 }
 
 /// A CSV file: its name, its columns, its rows.
@@ -90,29 +91,35 @@ pub fn write(analysis: &Analysis, info: &RunInfo, mut output: Output) -> Result<
 }
 
 impl Table {
-    fn write(&self, analysis: &Analysis, to: &mut impl Write) -> io::Result<()> {
+    fn write(&self, analysis: &Analysis, to: &mut (impl Write + Send)) -> io::Result<()> {
         let rows = (self.rows)(analysis);
-        let names = self.columns.iter().map(|column| column.name.to_owned()).collect();
+        let names = self.columns.iter().map(|column| column.name.into()).collect();
         to.write_all(&csv_text([names])?)?;
         let starts: Vec<usize> = (0..rows.count()).step_by(ROWS_PER_TASK).collect();
-        for starts in starts.chunks(TASKS_AT_ONCE) {
+        let format = |starts: &[usize]| -> io::Result<Vec<Vec<u8>>> {
             let texts = starts.par_iter().map(|&start| {
                 let end = rows.count().min(start + ROWS_PER_TASK);
                 csv_text((start..end).map(|index| rows.row(index)))
             });
-            let texts: Vec<io::Result<Vec<u8>>> = texts.collect();
-            for text in texts {
-                to.write_all(&text?)?;
-            }
+            texts.collect()
+        };
+        // One group is written while the next is formatted.
+        let mut ready = Vec::new();
+        for starts in starts.chunks(TASKS_AT_ONCE) {
+            let write = || ready.iter().try_for_each(|text: &Vec<u8>| to.write_all(text));
+            let (written, formatted) = rayon::join(write, || format(starts));
+            written?;
+            ready = formatted?;
         }
+        ready.iter().try_for_each(|text| to.write_all(text))?;
         to.flush()
     }
 }
 
-fn csv_text(rows: impl IntoIterator<Item = Vec<String>>) -> io::Result<Vec<u8>> {
+fn csv_text<'r>(rows: impl IntoIterator<Item = Vec<Cow<'r, str>>>) -> io::Result<Vec<u8>> {
     let mut csv = csv::Writer::from_writer(Vec::new());
     for row in rows {
-        csv.write_record(row)?;
+        csv.write_record(row.iter().map(|cell| cell.as_bytes()))?;
     }
     csv.into_inner().map_err(|error| error.into_error())
 }

@@ -71,7 +71,12 @@ impl Output {
 
     /// Gives all files their names.
     pub(super) fn commit(mut self) -> Result<(), Error> {
-        for name in &self.names {
+        if let Some(path) = self.names.iter().map(|name| self.path(name)).find(|p| p.is_dir()) {
+            let source = std::io::Error::from(std::io::ErrorKind::IsADirectory);
+            return Err(Error::Write { path, source });
+        }
+        // The file that was begun first, run.json, vouches for the others: it comes last.
+        for name in self.names.iter().rev() {
             let path = self.path(name);
             fs::rename(self.unfinished(name), &path).map_err(Error::write(&path))?;
         }

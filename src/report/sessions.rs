@@ -1,8 +1,9 @@
 //! `sessions.csv` and `attempts.csv`.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 
-use super::cell::{cell, list};
+use super::cell::{cell, list, owned};
 use super::{Rows, columns, evidence};
 use crate::analysis::Analysis;
 use crate::detect::{Counts, session_id};
@@ -69,7 +70,7 @@ impl Rows for Sessions<'_> {
         self.analysis.case.sessions.len()
     }
 
-    fn row(&self, index: usize) -> Vec<String> {
+    fn row(&self, index: usize) -> Vec<Cow<'_, str>> {
         let Sessions { analysis, counts, fired } = self;
         let case = &analysis.case;
         let session = &case.sessions[index];
@@ -78,36 +79,36 @@ impl Rows for Sessions<'_> {
         let level = rules.clone().next().map(|rule| rule.level.to_string());
         let by = |link| session.evidence.iter().filter(|e| e.link == link).count().to_string();
         vec![
-            session_id(index),
-            csv_time(session.start),
-            csv_time(session.end),
-            session.end_kind.as_str().to_owned(),
+            session_id(index).into(),
+            csv_time(session.start).into(),
+            csv_time(session.end).into(),
+            session.end_kind.as_str().into(),
             cell(session.source_host.as_deref().unwrap_or_default()),
             cell(session.source_ip.as_deref().unwrap_or_default()),
-            session.source_basis.to_owned(),
+            session.source_basis.into(),
             cell(&session.target_host),
-            cell(&account(session.user.as_ref())),
+            owned(account(session.user.as_ref())),
             cell(session.user_sid.as_deref().unwrap_or_default()),
-            session.auth.as_str().to_owned(),
-            session.transport.as_str().to_owned(),
-            session.kind.as_str().to_owned(),
+            session.auth.as_str().into(),
+            session.transport.as_str().into(),
+            session.kind.as_str().into(),
             cell(&session.configuration),
             list(session.logon_ids.iter().map(|id| format!("{id:#x}"))),
-            session.process_id.map(|id| id.to_string()).unwrap_or_default(),
+            session.process_id.map(|id| id.to_string()).unwrap_or_default().into(),
             list(&session.runspace_ids),
-            counts.commands[index].to_string(),
-            counts.scripts[index].to_string(),
-            counts.children[index].to_string(),
-            consequences.encryption.to_owned(),
-            consequences.server_identity_proven.to_owned(),
-            consequences.credential_exposed.to_owned(),
-            consequences.second_hop.to_owned(),
+            counts.commands[index].to_string().into(),
+            counts.scripts[index].to_string().into(),
+            counts.children[index].to_string().into(),
+            consequences.encryption.into(),
+            consequences.server_identity_proven.into(),
+            consequences.credential_exposed.into(),
+            consequences.second_hop.into(),
             list(session.sides.names()),
-            session.confidence.as_str().to_owned(),
-            level.unwrap_or_default(),
+            session.confidence.as_str().into(),
+            level.unwrap_or_default().into(),
             list(rules.map(|rule| &rule.title)),
-            by(Link::Key),
-            by(Link::Time),
+            by(Link::Key).into(),
+            by(Link::Time).into(),
             evidence::cell(analysis, session.evidence.iter().map(|e| &case.events[e.event])),
         ]
     }
@@ -136,18 +137,18 @@ impl Rows for Attempts<'_> {
         self.0.case.attempts.len()
     }
 
-    fn row(&self, index: usize) -> Vec<String> {
+    fn row(&self, index: usize) -> Vec<Cow<'_, str>> {
         let case = &self.0.case;
         let attempt = &case.attempts[index];
         let sid = || attempt.user_sid.clone().unwrap_or_default();
         vec![
-            csv_time(attempt.time),
+            csv_time(attempt.time).into(),
             cell(&attempt.source_host),
             cell(attempt.source_ip.as_deref().unwrap_or_default()),
             cell(&attempt.target_host),
-            cell(&attempt.user.as_ref().map_or_else(sid, Account::to_string)),
-            attempt.reason.as_str().to_owned(),
-            attempt.error_code.map(|code| code.to_string()).unwrap_or_default(),
+            owned(attempt.user.as_ref().map_or_else(sid, Account::to_string)),
+            attempt.reason.as_str().into(),
+            attempt.error_code.map(|code| code.to_string()).unwrap_or_default().into(),
             list(attempt.sides.names()),
             evidence::cell(self.0, attempt.events.iter().map(|&event| &case.events[event])),
         ]

@@ -1,8 +1,9 @@
 //! `timeline.csv`: every relevant event in order.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::cell::{cell, list};
+use super::cell::{cell, list, owned};
 use super::describe::{kind, summary};
 use super::{Rows, columns};
 use crate::analysis::Analysis;
@@ -41,7 +42,7 @@ pub(super) fn rows(analysis: &Analysis) -> Box<dyn Rows + '_> {
     for detection in &analysis.detections {
         // What fired on a whole session or attempt shows at its first record.
         let shown = match detection.subject {
-            Subject::Session | Subject::Attempt => &detection.evidence[..1],
+            Subject::Session | Subject::Attempt => detection.evidence.get(..1).unwrap_or_default(),
             _ => &detection.evidence[..],
         };
         for &source in shown {
@@ -66,7 +67,7 @@ impl Rows for Timeline<'_> {
         self.analysis.case.events.len()
     }
 
-    fn row(&self, index: usize) -> Vec<String> {
+    fn row(&self, index: usize) -> Vec<Cow<'_, str>> {
         let case = &self.analysis.case;
         let event = &case.events[index];
         let rules = self.fired.get(&event.source).into_iter().flatten();
@@ -76,22 +77,22 @@ impl Rows for Timeline<'_> {
         });
         let level = rules.clone().map(|rule| rule.level).max();
         vec![
-            csv_time(event.time),
+            csv_time(event.time).into(),
             cell(&event.computer),
             cell(&event.channel),
             cell(&event.provider),
-            event.event_id.to_string(),
-            event.record_id.to_string(),
-            kind(event).to_owned(),
-            cell(&event.user()),
-            case.session_of[index].map(session_id).unwrap_or_default(),
-            link.unwrap_or_default().to_owned(),
-            cell(&summary(event)),
+            event.event_id.to_string().into(),
+            event.record_id.to_string().into(),
+            kind(event).into(),
+            owned(event.user()),
+            case.session_of[index].map(session_id).unwrap_or_default().into(),
+            link.unwrap_or_default().into(),
+            owned(summary(event)),
             list(rules.map(|rule| &rule.title)),
-            level.map(|level| level.to_string()).unwrap_or_default(),
-            cell(&super::evidence::file(self.analysis, event.source)),
-            event.source.offset.to_string(),
-            event.source.number.to_string(),
+            level.map(|level| level.to_string()).unwrap_or_default().into(),
+            owned(super::evidence::file(self.analysis, event.source)),
+            event.source.offset.to_string().into(),
+            event.source.number.to_string().into(),
         ]
     }
 }
