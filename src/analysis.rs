@@ -194,7 +194,11 @@ fn read_all(
             records: 0,
         })
         .collect();
-    let mut events = Vec::new();
+    let count = |done: &(usize, Done)| match done {
+        (_, Done::Decode(_, batch)) => batch.events.len(),
+        _ => 0,
+    };
+    let mut events = Vec::with_capacity(done.iter().map(count).sum());
     let mut hits = Hits::new();
     for (_, done) in done {
         match done {

@@ -94,11 +94,11 @@ pub enum EventKind {
     /// WinRM 142, 161, 162, 164: a client's operation or authentication failed.
     ClientFailure(ClientFailure),
     /// WinRM 91: a shell was created on this host.
-    ShellCreated(ShellCreated),
+    ShellCreated(Box<ShellCreated>),
     /// WinRM 81, 82, 134 and 788, 789, 1050: the service handles a request.
     ServerOperation(ServerOperation),
     /// WinRM 169 and 1295: a caller was authenticated.
-    Authenticated(Authenticated),
+    Authenticated(Box<Authenticated>),
     /// WinRM 192: a caller was not authorised (error code).
     AuthorizationFailed(Option<u32>),
     /// WinRM 193, 208 to 212, 224, 785, 786, 787, 1293, 1843: the service's own life.
@@ -138,11 +138,11 @@ pub enum EventKind {
     /// Security 4768, 4769, 4771 on a domain controller.
     KerberosTicket(Box<KerberosTicket>),
     /// Security 4776 on the host that checked the password.
-    NtlmValidation(NtlmValidation),
+    NtlmValidation(Box<NtlmValidation>),
     /// Security 5156, Sysmon 3.
     Connection(Box<Connection>),
     /// Security 1102, System 104.
-    LogCleared(LogCleared),
+    LogCleared(Box<LogCleared>),
     /// Anything else that the timeline shows: what it is and what it says.
     Other(OtherEvent),
 }

@@ -141,11 +141,11 @@ fn kerberos(record: &Record) -> EventKind {
 
 fn ntlm(record: &Record) -> EventKind {
     let workstation = known(record, "Workstation");
-    EventKind::NtlmValidation(NtlmValidation {
+    EventKind::NtlmValidation(Box::new(NtlmValidation {
         account: record.data.known("TargetUserName").and_then(Account::parse),
         workstation: workstation.map(|name| name.trim_start_matches('\\').to_owned()),
         status: text(record, "Status"),
-    })
+    }))
 }
 
 /// The message number of "outbound" in 5156's Direction.

@@ -23,10 +23,10 @@ pub(super) fn reader(channel: Channel, event_id: u32) -> Option<Reader> {
 pub(super) fn log_cleared(record: &Record, log: &str) -> EventKind {
     let domain = record.data.get("SubjectDomainName").unwrap_or_default();
     let name = record.data.get("SubjectUserName").unwrap_or_default();
-    EventKind::LogCleared(LogCleared {
+    EventKind::LogCleared(Box::new(LogCleared {
         log: known(record, "Channel").unwrap_or_else(|| log.to_owned()),
         account: Account::new(domain, name),
-    })
+    }))
 }
 
 /// Services and tasks: installed, changed, started.

@@ -99,14 +99,14 @@ fn shell_created(record: &Record) -> EventKind {
         None => (ShellKind::Other, String::new()),
     };
     let shell_id = known(record, "shellId").map(|id| super::guid(&id));
-    EventKind::ShellCreated(ShellCreated {
+    EventKind::ShellCreated(Box::new(ShellCreated {
         resource_uri,
         kind,
         configuration,
         account,
         client_ip,
         shell_id,
-    })
+    }))
 }
 
 /// ProcessingErrorData's EventPayload: hex of UTF-16LE strings, each ended by a zero. Events log
@@ -135,10 +135,10 @@ fn server_operation(record: &Record) -> EventKind {
 }
 
 fn authenticated(record: &Record) -> EventKind {
-    EventKind::Authenticated(Authenticated {
+    EventKind::Authenticated(Box::new(Authenticated {
         account: record.data.known("username").and_then(Account::parse),
         mechanism: text(record, "authenticationMechanism"),
-    })
+    }))
 }
 
 fn authorization_failed(record: &Record) -> EventKind {
@@ -183,7 +183,7 @@ mod tests {
 
     fn shell(data: &[(&str, &str)]) -> ShellCreated {
         match shell_created(&record(CHANNEL, 91, data)) {
-            EventKind::ShellCreated(shell) => shell,
+            EventKind::ShellCreated(shell) => *shell,
             other => panic!("{other:?}"),
         }
     }
