@@ -59,6 +59,8 @@ impl Process {
 pub(super) struct Processes {
     all: Vec<Process>,
     by_id: BTreeMap<u32, Vec<usize>>,
+    /// Of each process, the remoting host process it is or descends from, and how deep.
+    roots: Vec<Option<(usize, u32)>>,
 }
 
 impl Processes {
@@ -125,6 +127,15 @@ impl Processes {
             {
                 table.started(index, events[index].time, start);
             }
+        }
+        for index in 0..table.all.len() {
+            let process = &table.all[index];
+            let root = match process.parent.filter(|&parent| parent < index) {
+                _ if process.is_remoting_host() => Some((index, 0)),
+                Some(parent) => table.roots[parent].map(|(root, depth)| (root, depth + 1)),
+                None => None,
+            };
+            table.roots.push(root);
         }
         table
     }
@@ -217,14 +228,7 @@ impl Processes {
     }
 
     /// The remoting host process that a process is or descends from, and how deep.
-    pub fn remoting_host(&self, mut index: usize) -> Option<(usize, u32)> {
-        let mut depth = 0;
-        loop {
-            if self.all[index].is_remoting_host() {
-                return Some((index, depth));
-            }
-            index = self.all[index].parent.filter(|&parent| parent < index)?;
-            depth += 1;
-        }
+    pub fn remoting_host(&self, index: usize) -> Option<(usize, u32)> {
+        self.roots[index]
     }
 }
