@@ -410,15 +410,31 @@ impl HostEvents<'_> {
             .filter(|d| d.process.is_some())
             .flat_map(|d| d.logon_ids.clone())
             .collect();
+        let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (slot, draft) in drafts.iter().enumerate() {
+            let name = draft.user.as_ref().map(|user| user.name.to_lowercase());
+            for name in name.into_iter().chain(draft.user_sid.clone()) {
+                by_name.entry(name).or_default().push(slot);
+            }
+        }
         for (index, event) in self.iter() {
             if let EventKind::Logon(logon) = &event.kind
                 && !own.contains(&logon.logon_id)
             {
-                for draft in drafts.iter_mut() {
-                    if self.is_connection_of(draft, event, logon) {
-                        self.take_logon(draft, index, logon, Link::Time);
+                let name = logon.account.as_ref().map(|account| account.name.to_lowercase());
+                let named = name.and_then(|name| by_name.get(&name)).into_iter().flatten();
+                let same = named.chain(by_name.get(&logon.sid).into_iter().flatten());
+                for &slot in same.collect::<BTreeSet<_>>() {
+                    if self.is_connection_of(&drafts[slot], event, logon) {
+                        self.take_logon(&mut drafts[slot], index, logon, Link::Time);
                     }
                 }
+            }
+        }
+        let mut by_logon: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+        for (slot, draft) in drafts.iter().enumerate() {
+            for &logon_id in &draft.logon_ids {
+                by_logon.entry(logon_id).or_default().push(slot);
             }
         }
         // 4672 is logged before the 4624 it belongs to.
@@ -428,7 +444,8 @@ impl HostEvents<'_> {
                 EventKind::Logoff(logoff) => (logoff.logon_id, true),
                 _ => continue,
             };
-            for draft in drafts.iter_mut() {
+            for &slot in by_logon.get(&logon_id).into_iter().flatten() {
+                let draft = &mut drafts[slot];
                 let Some(link) = self.logon_link(draft, logon_id) else { continue };
                 if event.time < draft.start() - STEP_WINDOW {
                     continue;
