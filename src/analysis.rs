@@ -117,7 +117,7 @@ fn is_log(input: &Input) -> bool {
 fn nothing(inputs: &[Input]) -> String {
     let reason = |input: &Input| input.fault.as_ref().map_or("", |fault| &fault.reason).to_owned();
     match inputs {
-        [] => "nothing is there".to_owned(),
+        [] => "the paths given hold no file".to_owned(),
         [one] => format!("{}: {}", one.path.display(), reason(one)),
         [first, ..] => format!(
             "none of {} files is one, the first being {}: {}",

@@ -37,7 +37,7 @@ pub enum Error {
     )]
     OutputExists(PathBuf),
     /// Writing failed.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}", path.display())]
     Write {
         /// The file or folder.
         path: PathBuf,

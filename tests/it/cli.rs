@@ -33,7 +33,7 @@ fn an_empty_folder_holds_no_log() {
     fs::create_dir(folder.path().join("empty")).unwrap();
     let (code, errors) = fails(&[&path(folder.path(), "empty"), "-o", &out]);
     assert_eq!(code, 1);
-    assert_eq!(errors, "psr-forensics: no event log to read: nothing is there\n");
+    assert_eq!(errors, "psr-forensics: no event log to read: the paths given hold no file\n");
     assert!(!Path::new(&out).exists());
 }
 
@@ -95,6 +95,7 @@ fn an_output_that_cannot_be_written_is_said_once() {
     assert_eq!(code, 1);
     assert_eq!(errors.lines().count(), 1, "{errors}");
     assert!(errors.starts_with("psr-forensics: cannot write "), "{errors}");
+    assert_eq!(errors.matches("os error").count(), 1, "{errors}");
 }
 
 #[test]
