@@ -235,9 +235,9 @@ fn finish(events: &[Event], processes: &BTreeMap<Str, Processes>, draft: Draft) 
     let last = keyed.map(|(&event, _)| events[event].time).max().unwrap_or(start);
     let (end, end_kind) = match draft.end {
         // What a session's own process and engine say ends it; other ends are guesses that its own
-        // later records refute.
+        // records refute when they go on for more than a step.
         Some((end, kind @ (EndKind::EngineStopped | EndKind::ProcessExited))) => (end, kind),
-        Some((end, kind)) if end >= last => (end, kind),
+        Some((end, kind)) if end >= last - STEP_WINDOW => (end, kind),
         _ => (last, EndKind::LastEvent),
     };
     let process = draft.server.as_ref().zip(draft.process);

@@ -305,6 +305,8 @@ fn forwarding_is_no_session_and_a_client_alone_is_one() {
         client("PC", 0, 6, "S-1-5-20", &forwarding),
         client("PC", 1, 6, user, &session),
         client("PC", 9, 33, user, &[]),
+        // The engine logs its own closing a moment later: no sign that the session went on.
+        by(user, 500, on("PC", 10, POWERSHELL, 8197, &[("param1", "Closed")])),
     ]);
     assert_eq!(case.sessions.len(), 1);
     let session = &case.sessions[0];
