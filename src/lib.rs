@@ -30,7 +30,7 @@ mod normalise;
 mod reconstruct;
 mod report;
 
-pub use analysis::{Analysis, InputReport, NoProgress, Options, Progress, analyze};
+pub use analysis::{Analysis, Fired, InputReport, NoProgress, Options, Progress, analyze};
 pub use detect::{Pack, Refused, RuleSet};
 pub use error::{Error, Fault, FaultKind};
 pub use input::{Input, InputKind, discover};

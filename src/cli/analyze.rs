@@ -70,7 +70,8 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
     let folder = output.folder().to_owned();
 
     let bar = Bar::new(args.quiet);
-    let analysis = analyze(inputs, &Options { from: args.from, to: args.to }, rules, &bar);
+    let options = Options { from: args.from, to: args.to, scratch: Some(folder.clone()) };
+    let analysis = analyze(inputs, &options, rules, &bar);
     bar.finish();
     let analysis = analysis?;
     for report in &analysis.inputs {

@@ -40,7 +40,7 @@ fn inputs(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
         indicatif::HumanBytes(bytes),
         skipped,
         analysis.records(),
-        analysis.case.events.len(),
+        analysis.events,
     )?;
     let faults = |kind| {
         let faults = analysis
@@ -104,7 +104,7 @@ fn line(session: &Session) -> String {
 
 fn detections(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
     let mut by_rule: BTreeMap<usize, usize> = BTreeMap::new();
-    for detection in &analysis.detections {
+    for detection in &analysis.fired {
         *by_rule.entry(detection.rule).or_default() += 1;
     }
     let rule = |index: usize| &analysis.rules.rules[index];
@@ -114,7 +114,7 @@ fn detections(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
         format!("{count} {level}")
     });
     let by_level: Vec<String> = by_level.collect();
-    writeln!(out, "\nDetections  {} ({})", analysis.detections.len(), by_level.join(", "))?;
+    writeln!(out, "\nDetections  {} ({})", analysis.fired.len(), by_level.join(", "))?;
     let mut top: Vec<(usize, usize)> = by_rule.into_iter().collect();
     top.sort_by_key(|&(index, count)| {
         (std::cmp::Reverse(rule(index).level), std::cmp::Reverse(count), index)

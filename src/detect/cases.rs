@@ -8,11 +8,11 @@ use walkdir::WalkDir;
 
 use super::logsource::DERIVED;
 use super::view::FieldMap;
-use super::{Pack, RuleSet, detect};
+use super::{Pack, RuleSet, on_case, on_script};
 use crate::decode::Wanted;
 use crate::model::{Channel, Fields, Level, Record};
 use crate::normalise::{self, testing};
-use crate::reconstruct::reconstruct;
+use crate::reconstruct::{assemble, testing::rebuilt};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -109,9 +109,14 @@ fn fires(rules: &RuleSet, case: &Case) -> bool {
             let wanted =
                 rules.wants(channel, &record.channel, id) || normalise::relevant(channel, id);
             assert!(wanted, "'{}' is an event the rule never sees", case.name);
-            let hits = BTreeMap::from([(record.source, rules.on_record(&record))]);
-            let rebuilt = reconstruct(vec![normalise::event(&record)]);
-            !detect(rules, &rebuilt, hits).is_empty()
+            let events = [normalise::event(&record)];
+            let blocks = assemble(&events, &[None]);
+            let on_scripts = blocks.iter().flat_map(|block| on_script(rules, &events, block));
+            let on_scripts = on_scripts.count();
+            let rebuilt = rebuilt(events.to_vec());
+            !rules.on_record(&record).is_empty()
+                || on_scripts > 0
+                || !on_case(rules, &rebuilt).is_empty()
         }
         (None, Some(derived_case)) => {
             let subject = DERIVED.iter().find(|(name, _)| *name == derived_case.category);

@@ -1,7 +1,6 @@
-//! Rules over what reconstruction derives: sessions, commands, script blocks, child processes and
-//! failed attempts, as events of their own with the fields that `detections/README.md` documents.
-
-use std::collections::BTreeMap;
+//! Rules over records and over what reconstruction derives from them: sessions, commands, script
+//! blocks, child processes and failed attempts, as events of their own with the fields that
+//! `detections/README.md` documents.
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use rayon::prelude::*;
@@ -9,40 +8,43 @@ use rayon::prelude::*;
 use super::rules::{Hit, RuleSet};
 use super::view::FieldMap;
 use crate::model::{
-    Account, Attempt, Command, Detection, Event, EventKind, RecordRef, ScriptBlock, Session, Str,
+    Account, Attempt, Command, Detection, Event, EventKind, Proof, ScriptBlock, Session, Str,
     Subject,
 };
 use crate::reconstruct::Case;
 
-/// All detections of a case: those that fired on records, and those on what was derived, by time,
-/// host, rule and evidence.
-pub fn detect(rules: &RuleSet, case: &Case, hits: BTreeMap<RecordRef, Vec<Hit>>) -> Vec<Detection> {
-    let mut detections = on_records(case, hits);
-    detections.extend(on_derived(rules, case));
-    fn key(d: &Detection) -> impl Ord + '_ {
-        (d.time, &d.host, d.rule, d.subject, &d.evidence)
-    }
-    detections.sort_by(|a, b| key(a).cmp(&key(b)));
-    detections
+/// The detections of a record's hits; which session it belongs to is not known yet.
+pub fn on_record(event: &Event, hits: Vec<Hit>) -> impl Iterator<Item = Detection> {
+    let detection = |hit: Hit| Detection {
+        rule: hit.rule,
+        subject: Subject::Record,
+        time: event.time,
+        host: event.computer.clone(),
+        user: event.user(),
+        session: None,
+        matched: hit.matched,
+        evidence: vec![Proof::of(event)],
+    };
+    hits.into_iter().map(detection)
 }
 
-fn on_records(case: &Case, mut hits: BTreeMap<RecordRef, Vec<Hit>>) -> Vec<Detection> {
-    let mut detections = Vec::new();
-    for (index, event) in case.events.iter().enumerate() {
-        for hit in hits.remove(&event.source).unwrap_or_default() {
-            detections.push(Detection {
-                rule: hit.rule,
-                subject: Subject::Record,
-                time: event.time,
-                host: event.computer.clone(),
-                user: event.user(),
-                session: case.session_of[index],
-                matched: hit.matched,
-                evidence: vec![event.source],
-            });
-        }
+/// The detections on a script block that belongs to no session; its events are the parts.
+pub fn on_script(rules: &RuleSet, events: &[Event], block: &ScriptBlock) -> Vec<Detection> {
+    if !rules.has(Subject::ScriptBlock) {
+        return Vec::new();
     }
-    detections
+    script(events, &[], block).detections(rules).collect()
+}
+
+/// The detections on what was derived of a case.
+pub fn on_case(rules: &RuleSet, case: &Case) -> Vec<Detection> {
+    let counts = Counts::of(case);
+    let sessions = (0..case.sessions.len()).into_par_iter().map(|i| session(case, &counts, i));
+    let commands = case.commands.par_iter().map(|command| ran(case, command));
+    let scripts = case.scripts.par_iter().map(|block| script(&case.events, &case.sessions, block));
+    let attempts = case.attempts.par_iter().map(|tried| attempt(case, tried));
+    let derived = sessions.chain(commands).chain(scripts).chain(attempts);
+    derived.flat_map_iter(|derived| derived.detections(rules)).collect()
 }
 
 /// A derived event and what a detection on it says.
@@ -53,29 +55,23 @@ struct Derived {
     host: Str,
     user: String,
     session: Option<usize>,
-    evidence: Vec<RecordRef>,
+    evidence: Vec<Proof>,
 }
 
-fn on_derived(rules: &RuleSet, case: &Case) -> Vec<Detection> {
-    let counts = Counts::of(case);
-    let sessions = (0..case.sessions.len()).into_par_iter().map(|i| session(case, &counts, i));
-    let commands = case.commands.par_iter().map(|command| ran(case, command));
-    let scripts = case.scripts.par_iter().map(|block| script(case, block));
-    let attempts = case.attempts.par_iter().map(|tried| attempt(case, tried));
-    let fired = sessions.chain(commands).chain(scripts).chain(attempts).flat_map_iter(|derived| {
-        let hits = rules.on_derived(derived.subject, &derived.fields);
+impl Derived {
+    fn detections(self, rules: &RuleSet) -> impl Iterator<Item = Detection> {
+        let hits = rules.on_derived(self.subject, &self.fields);
         hits.into_iter().map(move |hit| Detection {
             rule: hit.rule,
-            subject: derived.subject,
-            time: derived.time,
-            host: derived.host.clone(),
-            user: derived.user.clone(),
-            session: derived.session,
+            subject: self.subject,
+            time: self.time,
+            host: self.host.clone(),
+            user: self.user.clone(),
+            session: self.session,
             matched: hit.matched,
-            evidence: derived.evidence.clone(),
+            evidence: self.evidence.clone(),
         })
-    });
-    fired.collect()
+    }
 }
 
 /// How much each session ran.
@@ -162,7 +158,7 @@ fn session(case: &Case, counts: &Counts, index: usize) -> Derived {
         host: session.target_host.clone(),
         user: name(session.user.as_ref()),
         session: Some(index),
-        evidence: session.records(&case.events).collect(),
+        evidence: session.evidence.iter().map(|e| Proof::of(&case.events[e.event])).collect(),
     }
 }
 
@@ -200,13 +196,13 @@ fn ran(case: &Case, command: &Command) -> Derived {
         host: event.computer.clone(),
         user: name(session.user.as_ref()),
         session: Some(command.session),
-        evidence: vec![event.source],
+        evidence: vec![Proof::of(event)],
     }
 }
 
-fn script(case: &Case, script: &ScriptBlock) -> Derived {
-    let first: &Event = &case.events[script.events[0]];
-    let session = script.session.map(|index| &case.sessions[index]);
+fn script(events: &[Event], sessions: &[Session], script: &ScriptBlock) -> Derived {
+    let first: &Event = &events[script.events[0]];
+    let session = script.session.map(|index| &sessions[index]);
     let user = match session {
         Some(session) => name(session.user.as_ref()),
         None => first.user(),
@@ -230,7 +226,7 @@ fn script(case: &Case, script: &ScriptBlock) -> Derived {
         host: first.computer.clone(),
         user,
         session: script.session,
-        evidence: script.events.iter().map(|&event| case.events[event].source).collect(),
+        evidence: script.events.iter().map(|&event| Proof::of(&events[event])).collect(),
     }
 }
 
@@ -251,6 +247,6 @@ fn attempt(case: &Case, attempt: &Attempt) -> Derived {
         host: attempt.source_host.clone(),
         user,
         session: None,
-        evidence: attempt.events.iter().map(|&event| case.events[event].source).collect(),
+        evidence: attempt.events.iter().map(|&event| Proof::of(&case.events[event])).collect(),
     }
 }

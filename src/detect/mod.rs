@@ -9,7 +9,7 @@ mod view;
 #[cfg(test)]
 mod cases;
 
-pub use derived::detect;
 pub(crate) use derived::{Counts, session_id};
+pub use derived::{on_case, on_record, on_script};
 pub use pack::{Pack, Refused};
-pub use rules::{Hit, RuleSet};
+pub use rules::RuleSet;

@@ -169,6 +169,11 @@ impl RuleSet {
         hits
     }
 
+    /// Whether some rule is for derived events of this kind.
+    pub(super) fn has(&self, subject: Subject) -> bool {
+        self.derived.contains_key(&subject)
+    }
+
     /// The rules that fire on a derived event.
     pub(super) fn on_derived(&self, subject: Subject, event: &impl SigmaEvent) -> Vec<Hit> {
         let mut hits = Vec::new();

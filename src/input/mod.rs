@@ -1,11 +1,14 @@
 //! Finding logs: in files, folders and globs. What a file is, its content says, not its name.
 
+mod reader;
+
+pub use reader::Reader;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use crate::error::{Error, Fault, FaultKind};
@@ -145,22 +148,6 @@ fn sniff(path: &Path) -> io::Result<(u64, InputKind)> {
     Ok((size, kind))
 }
 
-/// The SHA-256 of a file, lower-case hex.
-///
-/// # Errors
-/// When the file cannot be read to its end.
-pub fn sha256(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex(&hash.finalize())),
-            read => hash.update(&buffer[..read]),
-        }
-    }
-}
-
 /// Bytes as lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
@@ -215,16 +202,5 @@ mod tests {
         let missing = discover(&[folder.path().join("none")]).unwrap_err();
         assert!(matches!(missing, Error::MissingInput(_)));
         assert!(discover(&[folder.path().join("*.none")]).is_err());
-    }
-
-    #[test]
-    fn sha256_of_a_known_text() {
-        // FIPS 180-2, appendix B.1.
-        let folder = tempfile::tempdir().unwrap();
-        let path = file(folder.path(), "abc", b"abc");
-        assert_eq!(
-            sha256(&path).unwrap(),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{RecordRef, Str};
+use super::{Event, RecordRef, Str};
 
 /// A rule's level, as Sigma names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -119,5 +119,21 @@ pub struct Detection {
     /// What matched.
     pub matched: Vec<MatchedField>,
     /// The records that prove it.
-    pub evidence: Vec<RecordRef>,
+    pub evidence: Vec<Proof>,
+}
+
+/// A record that proves something, as people find it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Proof {
+    /// Where it lies.
+    pub source: RecordRef,
+    /// Its System/EventRecordID.
+    pub record_id: u64,
+}
+
+impl Proof {
+    /// The record of an event.
+    pub fn of(event: &Event) -> Proof {
+        Proof { source: event.source, record_id: event.record_id }
+    }
 }

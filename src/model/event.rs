@@ -323,6 +323,13 @@ pub struct ScriptBlockPart {
     pub warning: bool,
 }
 
+impl ScriptBlockPart {
+    /// Whether it says that it is the first part and the only one.
+    pub fn is_whole(&self) -> bool {
+        self.number <= 1 && self.total <= 1
+    }
+}
+
 /// PowerShell 4105, 4106.
 #[derive(Debug, Clone)]
 pub struct ScriptBlockRun {

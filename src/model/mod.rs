@@ -8,7 +8,7 @@ mod session;
 mod time;
 
 pub use account::Account;
-pub use detection::{Detection, Level, MatchedField, RuleMeta, Subject};
+pub use detection::{Detection, Level, MatchedField, Proof, RuleMeta, Subject};
 pub use event::*;
 pub use record::{Channel, Fields, Record, RecordRef};
 pub use session::*;

@@ -1,11 +1,12 @@
 //! One log record as decoded: its place in the evidence, its System fields, its data.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::Str;
 
 /// Where a record lies in the evidence: enough to find its bytes again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RecordRef {
     /// Index of the input in the run's list.
     pub input: u32,

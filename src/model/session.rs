@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Account, RecordRef, ShellKind, Str};
+use super::{Account, ShellKind, Str};
 
 /// How a session's end is known, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -307,16 +307,6 @@ pub struct Attempt {
     pub sides: Sides,
     /// Indexes of its events.
     pub events: Vec<usize>,
-}
-
-impl Session {
-    /// The records behind it.
-    pub fn records<'a>(
-        &'a self,
-        events: &'a [super::Event],
-    ) -> impl Iterator<Item = RecordRef> + 'a {
-        self.evidence.iter().map(|evidence| events[evidence.event].source)
-    }
 }
 
 /// What follows for a session from how it was authenticated and carried ([Microsoft's page on the

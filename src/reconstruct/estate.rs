@@ -2,26 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Event, EventKind, Str};
+use super::Hosts;
+use crate::model::Str;
 
-/// Gives a host that logs under its first label in one log and its full name in another its full
-/// name, unless two hosts share the label.
-pub(super) fn unify_names(events: &mut [Event]) {
+/// The full names of hosts that log under their first label in one log and their full name in
+/// another, unless two hosts share the label.
+pub(super) fn full_names<'h>(hosts: impl Iterator<Item = &'h Str>) -> BTreeMap<&'h str, &'h Str> {
     let mut full: BTreeMap<&str, BTreeSet<&Str>> = BTreeMap::new();
-    for event in events.iter() {
-        if let Some((label, _)) = event.host.split_once('.') {
-            full.entry(label).or_default().insert(&event.host);
+    for host in hosts {
+        if let Some((label, _)) = host.split_once('.') {
+            full.entry(label).or_default().insert(host);
         }
     }
-    let full: BTreeMap<String, Str> = full
-        .into_iter()
-        .filter_map(|(label, hosts)| Some((label.to_owned(), (*only(&hosts)?).clone())))
-        .collect();
-    for event in events {
-        if let Some(host) = full.get(&*event.host) {
-            event.host = host.clone();
-        }
-    }
+    full.into_iter().filter_map(|(label, hosts)| Some((label, *only(&hosts)?))).collect()
 }
 
 /// Which host has which names and addresses.
@@ -35,27 +28,22 @@ pub(super) struct Estate {
 }
 
 impl Estate {
-    /// Learns from all events: whoever logs is a host; the near end of its connections is its own.
-    pub fn learn<'h>(events: &[Event], hosts: impl Iterator<Item = &'h Str>) -> Estate {
+    /// Learns from all logs: whoever logs is a host; the near end of its connections is its own.
+    pub fn learn(hosts: &Hosts<'_>, addresses: &BTreeMap<Str, BTreeSet<String>>) -> Estate {
         let mut estate = Estate {
             names: BTreeMap::new(),
             hosts_by_ip: BTreeMap::new(),
             ips_by_host: BTreeMap::new(),
         };
-        for host in hosts {
+        for host in hosts.names() {
             let label = host.split('.').next().unwrap_or("").to_owned();
             for name in [host.to_string(), label] {
                 estate.names.entry(name).or_default().insert(host.clone());
             }
         }
-        for event in events {
-            if let EventKind::Connection(connection) = &event.kind {
-                let own = if connection.outbound {
-                    &connection.source_ip
-                } else {
-                    &connection.destination_ip
-                };
-                estate.address(&event.host, own);
+        for (host, own) in addresses {
+            for ip in own {
+                estate.address(hosts.name(host), ip);
             }
         }
         estate

@@ -57,10 +57,10 @@ pub(super) fn commands(
             },
             EventKind::ProcessStart(start) => {
                 let table = &processes[&event.host];
-                let process = table.at(start.process_id, event.time);
+                let process = table.of(event);
                 // Security and Sysmon log a start each: the first tells. The host process itself
                 // was not run by anyone, and the client's processes are none of the session's.
-                let first = process.is_some_and(|at| table.get(at).events.first() == Some(&index));
+                let first = process.is_some_and(|at| table.get(at).first == event.source);
                 if !first || depth.is_none_or(|depth| depth == 0) {
                     continue;
                 }
@@ -87,10 +87,5 @@ pub(super) fn commands(
 
 /// How far below a remoting host process an event's process is.
 fn depth(event: &Event, processes: &Processes) -> Option<u32> {
-    let id = match &event.kind {
-        EventKind::ProcessStart(start) => Some(start.process_id),
-        _ => event.process_id,
-    };
-    let process = processes.at(id?, event.time)?;
-    processes.remoting_host(process).map(|(_, depth)| depth)
+    processes.remoting_host(processes.of(event)?).map(|(_, depth)| depth)
 }

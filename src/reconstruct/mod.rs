@@ -5,11 +5,15 @@
 
 mod client;
 mod estate;
+mod focus;
+mod gather;
 mod ledger;
 mod process;
 mod scripts;
 mod server;
 mod source;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -18,11 +22,16 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use rayon::prelude::*;
 
+pub(crate) use gather::{Gathered, Keys};
+pub(crate) use scripts::{Elsewhere, assemble};
+
 use crate::model::{
     Account, Attempt, Auth, Command, Confidence, EndKind, Event, EventKind, Evidence, Link,
-    ScriptBlock, Session, ShellKind, Sides, Str, Transport,
+    RecordRef, ScriptBlock, Session, ShellKind, Sides, Str, Transport,
 };
 use estate::Estate;
+use focus::Focus;
+use gather::{Key, ProcessMark};
 use process::Processes;
 
 /// How far apart the ends of one session may log its start, clocks included.
@@ -33,18 +42,97 @@ const STEP_WINDOW: TimeDelta = TimeDelta::seconds(10);
 /// All that reconstruction knows, over all hosts.
 #[derive(Debug, Default)]
 pub struct Case {
-    /// Events by time, host, channel, record id and place: what indexes point into.
+    /// The events that may have to do with remoting, by time, host, channel, record id and place:
+    /// what indexes point into.
     pub events: Vec<Event>,
     /// Sessions by start, target and process.
     pub sessions: Vec<Session>,
     /// Commands by time, in the order of their events.
     pub commands: Vec<Command>,
-    /// Script blocks by first part.
+    /// The sessions' script blocks by first part.
     pub scripts: Vec<ScriptBlock>,
+    /// The script blocks outside sessions.
+    pub(crate) elsewhere: Elsewhere,
     /// Failed attempts by time.
     pub attempts: Vec<Attempt>,
     /// The session of each event, if it has one.
     pub session_of: Vec<Option<usize>>,
+}
+
+impl Case {
+    /// Script blocks, in sessions and elsewhere.
+    pub fn script_blocks(&self) -> usize {
+        self.scripts.len() + self.elsewhere.whole.len() + self.elsewhere.parted.len()
+    }
+
+    /// The records that belong to sessions: which session, and by what.
+    pub(crate) fn by_record(&self) -> BTreeMap<RecordRef, (usize, Link)> {
+        let mut by_record = BTreeMap::new();
+        for (index, session) in self.sessions.iter().enumerate() {
+            for &Evidence { event, link } in &session.evidence {
+                if self.session_of[event] == Some(index) {
+                    by_record.insert(self.events[event].source, (index, link));
+                }
+            }
+        }
+        by_record
+    }
+}
+
+/// The logging hosts.
+pub(crate) struct Hosts<'g> {
+    keys: &'g Keys,
+    /// Their full names as far as known, lower case, in order, and as their records spell them.
+    names: Vec<(Str, Str)>,
+    /// Indexes by the names that logs use, and by those names' keys.
+    by_name: BTreeMap<Str, usize>,
+    by_key: BTreeMap<Key, usize>,
+}
+
+impl<'g> Hosts<'g> {
+    fn of(gathered: &'g Gathered, keys: &'g Keys) -> Hosts<'g> {
+        let full = estate::full_names(gathered.hosts.keys());
+        let mut spelled: BTreeMap<&Str, &(DateTime<Utc>, RecordRef, Str)> = BTreeMap::new();
+        for (host, earliest) in &gathered.hosts {
+            let name = full.get(&**host).copied().unwrap_or(host);
+            let known = spelled.entry(name).or_insert(earliest);
+            *known = (*known).min(earliest);
+        }
+        let index_of: BTreeMap<&Str, usize> =
+            spelled.keys().enumerate().map(|(index, &name)| (name, index)).collect();
+        let by_name = gathered.hosts.keys().map(|host| {
+            let name = full.get(&**host).copied().unwrap_or(host);
+            (host.clone(), index_of[name])
+        });
+        let by_name: BTreeMap<Str, usize> = by_name.collect();
+        let by_key = by_name.iter().map(|(host, &index)| (keys.of(host), index)).collect();
+        let names = spelled.iter().map(|(&name, (.., computer))| (name.clone(), computer.clone()));
+        Hosts { keys, names: names.collect(), by_name, by_key }
+    }
+
+    /// The host whose name has this key.
+    fn index(&self, key: Key) -> Option<usize> {
+        self.by_key.get(&key).copied()
+    }
+
+    /// The host that logs under this name.
+    fn index_of(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    fn names(&self) -> impl Iterator<Item = &Str> {
+        self.names.iter().map(|(name, _)| name)
+    }
+
+    /// The full name of a host, as far as known.
+    fn name<'h>(&'h self, host: &'h Str) -> &'h Str {
+        self.index_of(host).map_or(host, |index| &self.names[index].0)
+    }
+
+    /// A host's name as its records spell it.
+    fn as_logged(&self, host: &Str) -> Str {
+        self.index_of(host).map_or(host, |index| &self.names[index].1).clone()
+    }
 }
 
 /// A session in the making: what is known of it on each side.
@@ -127,18 +215,52 @@ fn near(a: DateTime<Utc>, b: DateTime<Utc>, window: TimeDelta) -> bool {
     (a - b).abs() <= window
 }
 
-/// Rebuilds sessions and what belongs to them from the events of all hosts, in any order.
-pub fn reconstruct(mut events: Vec<Event>) -> Case {
-    estate::unify_names(&mut events);
+/// Rebuilds sessions and what belongs to them from what all logs gave, in any order. `load` reads
+/// records again, each an event or nothing.
+pub(crate) fn reconstruct(
+    gathered: Gathered,
+    keys: &Keys,
+    load: impl FnOnce(Vec<RecordRef>) -> Vec<Event>,
+) -> Case {
+    rebuild(gathered, keys, load, |focus| focus.records())
+}
+
+fn rebuild(
+    mut gathered: Gathered,
+    keys: &Keys,
+    load: impl FnOnce(Vec<RecordRef>) -> Vec<Event>,
+    records: impl FnOnce(&Focus<'_>) -> Vec<RecordRef>,
+) -> Case {
+    let core = std::mem::take(&mut gathered.core);
+    let marks = std::mem::take(&mut gathered.processes);
+    let hosts = Hosts::of(&gathered, keys);
+    let mut processes = processes(&marks, &hosts);
+    let accounts = accounts(&gathered);
+    let focus = Focus {
+        gathered: &gathered,
+        core: &core,
+        marks: &marks,
+        hosts: &hosts,
+        processes: &processes,
+        accounts: &accounts,
+    };
+    let records = records(&focus);
+    drop(marks);
+    let mut events = core;
+    events.extend(load(records));
+    for event in &mut events {
+        event.host = hosts.name(&event.host).clone();
+    }
     // The order is total, so that no two sorts differ.
     events.par_sort_unstable_by(|a, b| key(a).cmp(&key(b)));
-    let by_host = by_host(&events);
-    let estate = Estate::learn(&events, by_host.keys());
-    let processes: BTreeMap<Str, Processes> = by_host
-        .iter()
-        .map(|(host, indexes)| (host.clone(), Processes::learn(&events, indexes)))
-        .collect();
-    let accounts = accounts(&events);
+    let by_host = by_host(&events, &hosts);
+    let estate = Estate::learn(&hosts, &gathered.addresses);
+    for (processes, indexes) in processes.iter_mut().zip(&by_host) {
+        processes.describe(indexes.iter().map(|&index| &events[index]));
+    }
+    let processes: BTreeMap<Str, Processes> = hosts.names().cloned().zip(processes).collect();
+    let by_host: BTreeMap<Str, Vec<usize>> = hosts.names().cloned().zip(by_host).collect();
+
     let mut drafts = Vec::new();
     for (host, indexes) in &by_host {
         drafts.extend(server::sessions(&events, host, indexes, &processes[host], &accounts));
@@ -152,13 +274,9 @@ pub fn reconstruct(mut events: Vec<Event>) -> Case {
         source::weigh(&events, &estate, draft);
     }
     drafts.sort_by(|a, b| order(a).cmp(&order(b)));
-
-    let as_logged: BTreeMap<&Str, Str> =
-        by_host.iter().map(|(host, at)| (host, events[at[0]].computer.clone())).collect();
-    let as_logged = |host: &Str| as_logged.get(host).unwrap_or(host).clone();
     for attempt in &mut attempts {
-        attempt.source_host = as_logged(&attempt.source_host);
-        attempt.target_host = as_logged(&attempt.target_host);
+        attempt.source_host = hosts.as_logged(&attempt.source_host);
+        attempt.target_host = hosts.as_logged(&attempt.target_host);
     }
 
     let mut case = Case { session_of: vec![None; events.len()], events, ..Case::default() };
@@ -168,16 +286,33 @@ pub fn reconstruct(mut events: Vec<Event>) -> Case {
         }
     }
     case.attempts = attempts;
-    case.scripts = scripts::assemble(&case.events, &case.session_of);
+    case.scripts = assemble(&case.events, &case.session_of);
+    case.scripts.retain(|script| script.session.is_some());
+    case.elsewhere = Elsewhere::of(&gathered.scripts, &hosts, &case);
     case.commands = ledger::commands(&case.events, &case.session_of, &case.scripts, &processes);
     let finished = drafts.into_iter().map(|draft| {
         let mut session = finish(&case.events, &processes, draft);
-        session.source_host = session.source_host.as_ref().map(as_logged);
-        session.target_host = as_logged(&session.target_host);
+        session.source_host = session.source_host.as_ref().map(|host| hosts.as_logged(host));
+        session.target_host = hosts.as_logged(&session.target_host);
         session
     });
     case.sessions = finished.collect();
     case
+}
+
+/// Each host's processes.
+fn processes(marks: &[ProcessMark], hosts: &Hosts<'_>) -> Vec<Processes> {
+    let mut by_host: Vec<Vec<ProcessMark>> = vec![Vec::new(); hosts.names.len()];
+    for mark in marks {
+        if let Some(host) = hosts.index(mark.mark.host) {
+            by_host[host].push(*mark);
+        }
+    }
+    let learn = |mut marks: Vec<ProcessMark>| {
+        marks.sort_unstable_by_key(|mark| (mark.mark.time, mark.mark.source));
+        Processes::learn(&marks)
+    };
+    by_host.into_par_iter().map(learn).collect()
 }
 
 /// The total order of events: no output depends on how the work was shared out.
@@ -195,34 +330,24 @@ fn order(draft: &Draft) -> impl Ord + '_ {
     )
 }
 
-fn by_host(events: &[Event]) -> BTreeMap<Str, Vec<usize>> {
-    let mut by_host: BTreeMap<Str, Vec<usize>> = BTreeMap::new();
+/// The indexes of each host's events.
+fn by_host(events: &[Event], hosts: &Hosts<'_>) -> Vec<Vec<usize>> {
+    let mut by_host = vec![Vec::new(); hosts.names.len()];
     for (index, event) in events.iter().enumerate() {
-        match by_host.get_mut(&event.host) {
-            Some(indexes) => indexes.push(index),
-            None => {
-                by_host.insert(event.host.clone(), vec![index]);
-            }
+        if let Some(host) = hosts.index_of(&event.host) {
+            by_host[host].push(index);
         }
     }
     by_host
 }
 
 /// The accounts that logons give a SID; a SID with two names is told by none.
-fn accounts(events: &[Event]) -> BTreeMap<String, Account> {
-    let mut accounts: BTreeMap<&str, Option<&Account>> = BTreeMap::new();
-    for event in events {
-        if let EventKind::Logon(logon) = &event.kind
-            && let Some(account) = &logon.account
-            && logon.sid.starts_with("S-1-5-21-")
-        {
-            let known = accounts.entry(&logon.sid).or_insert(Some(account));
-            if known.is_some_and(|known| !known.same_as(account)) {
-                *known = None;
-            }
-        }
-    }
-    let told = accounts.into_iter().filter_map(|(sid, a)| Some((sid.to_owned(), a?.clone())));
+fn accounts(gathered: &Gathered) -> BTreeMap<String, Account> {
+    let told = gathered.accounts.iter().filter_map(|(sid, spellings)| {
+        let (.., first) = spellings.iter().min_by_key(|(time, source, _)| (time, source))?;
+        let one = spellings.iter().all(|(.., account)| first.same_as(account));
+        one.then(|| (sid.clone(), first.clone()))
+    });
     told.collect()
 }
 

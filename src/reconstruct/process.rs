@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::model::{Account, Event, EventKind, ProcessStart, file_name};
+use super::gather::{Image, Key, ProcessMark, Told};
+use crate::model::{Account, Event, EventKind, RecordRef};
 
 /// How far apart two logs of one host write the same moment.
 const SLACK: TimeDelta = TimeDelta::seconds(2);
@@ -17,26 +18,32 @@ const SERVICE_LOGONS: [u64; 3] = [0x3e7, 0x3e4, 0x3e5];
 /// log bounds its life: ids recur.
 const UNAUDITED: TimeDelta = TimeDelta::minutes(2);
 
+/// Lives of one id that a record may be weighed against: a log full of forged ones costs no more.
+const MOST_LIVES: usize = 64;
+
 /// A process, as far as its records tell.
 #[derive(Debug)]
 pub(super) struct Process {
     /// 0 when no record tells it.
     pub id: u32,
-    /// Lower-case file name of its image.
-    pub image: String,
-    /// Empty where auditing does not log it.
-    pub command_line: String,
+    pub image: Image,
+    /// The lower-case file name of its image.
+    name: Key,
+    /// Its command line, trimmed.
+    pub line: Key,
+    /// When its first record was logged.
+    known: DateTime<Utc>,
     /// None when only its work was logged, not its start.
     pub start: Option<DateTime<Utc>>,
     pub end: Option<DateTime<Utc>>,
     /// The engine that proves it where its start was not logged: HostId, first and last record.
-    engine: Option<(String, DateTime<Utc>, DateTime<Utc>)>,
-    pub parent: Option<usize>,
+    engine: Option<(Key, DateTime<Utc>, DateTime<Utc>)>,
+    parent: Option<usize>,
     pub logon_id: u64,
-    pub account: Option<Account>,
-    pub sid: Option<String>,
-    /// Its start and exit records.
-    pub events: Vec<usize>,
+    /// Its account's name and SID.
+    pub who: [Key; 2],
+    /// The first of its records.
+    pub first: RecordRef,
 }
 
 impl Process {
@@ -50,8 +57,17 @@ impl Process {
 
     /// Whether it is what WinRM starts for a shell.
     pub fn is_remoting_host(&self) -> bool {
-        matches!(self.image.as_str(), "wsmprovhost.exe" | "winrshost.exe")
+        self.image != Image::Other
     }
+}
+
+/// What the records of a process in a session say of it.
+#[derive(Debug, Default)]
+pub(super) struct Details {
+    /// Empty where auditing does not log it.
+    pub command_line: String,
+    pub account: Option<Account>,
+    pub sid: Option<String>,
 }
 
 /// A host's processes.
@@ -59,74 +75,43 @@ impl Process {
 pub(super) struct Processes {
     all: Vec<Process>,
     by_id: BTreeMap<u32, Vec<usize>>,
+    /// Processes by the record that lacks their id.
+    by_record: BTreeMap<RecordRef, usize>,
     /// Of each process, the remoting host process it is or descends from, and how deep.
     roots: Vec<Option<(usize, u32)>>,
+    details: BTreeMap<usize, Details>,
 }
 
 impl Processes {
-    /// Learns from a host's events, which are in order of time.
-    pub fn learn(events: &[Event], indexes: &[usize]) -> Processes {
+    /// Learns from a host's marks, which are in order of time.
+    pub fn learn(marks: &[ProcessMark]) -> Processes {
         let mut table = Processes::default();
-        for &index in indexes {
-            let event = &events[index];
-            match &event.kind {
-                EventKind::ProcessStart(start) if start.process_id != 0 => {
-                    table.started(index, event.time, start);
+        for mark in marks {
+            match mark.what {
+                Told::Started(image) if mark.id != 0 => {
+                    table.started(mark, image);
                 }
-                EventKind::ProcessExit(exit) => {
-                    let image = file_name(&exit.image);
-                    let alive = table.latest(exit.process_id, |process| {
-                        process.end.is_none_or(|end| event.time - end <= SLACK)
-                            && process.image == image
-                    });
-                    if let Some(slot) = alive {
-                        table.all[slot].end.get_or_insert(event.time);
-                        table.all[slot].events.push(index);
-                    }
-                }
-                // A remote engine's own records prove its host process where no audit log does.
-                EventKind::Command(command) | EventKind::CommandError(command)
-                    if command.context.is_remote() =>
-                {
-                    let Some(id) = event.process_id.filter(|&id| id != 0) else { continue };
-                    let host_id = &command.context.host_id;
-                    let known = table.latest(id, |process| {
-                        process.is_remoting_host()
-                            && match &process.engine {
-                                Some((known, ..)) if !host_id.is_empty() => known == host_id,
-                                _ => process.lives_at(event.time),
-                            }
-                    });
-                    if let Some(slot) = known {
-                        if let Some((_, _, last)) = &mut table.all[slot].engine {
-                            *last = event.time;
-                        }
-                    } else {
-                        table.push(Process {
-                            id,
-                            engine: Some((host_id.clone(), event.time, event.time)),
-                            image: "wsmprovhost.exe".to_owned(),
-                            command_line: String::new(),
-                            start: None,
-                            end: None,
-                            parent: None,
-                            logon_id: 0,
-                            account: None,
-                            sid: event.user_sid.as_deref().map(str::to_owned),
-                            events: Vec::new(),
-                        });
-                    }
-                }
-                _ => {}
+                Told::Started(_) => {}
+                Told::Exited => table.exited(mark),
+                Told::Serves(host_id) => table.serves(mark, host_id),
             }
         }
         // Some collectors drop the process id: such a start is its twin's, or a process of its own.
-        for &index in indexes {
-            if let EventKind::ProcessStart(start) = &events[index].kind
-                && start.process_id == 0
-            {
-                table.started(index, events[index].time, start);
-            }
+        let mut by_image: BTreeMap<(Key, u64), Vec<usize>> = BTreeMap::new();
+        for (index, process) in table.all.iter().enumerate() {
+            by_image.entry((process.name, process.logon_id)).or_default().push(index);
+        }
+        for mark in marks.iter().filter(|mark| mark.id == 0) {
+            let Told::Started(image) = mark.what else { continue };
+            let same = by_image.entry((mark.image, mark.logon_id)).or_default();
+            let twin = same.iter().copied().find(|&index| table.all[index].starts_at(mark));
+            let slot = twin.unwrap_or_else(|| {
+                let slot = table.push(mark, image);
+                same.push(slot);
+                slot
+            });
+            table.complete(slot, mark);
+            table.by_record.insert(mark.mark.source, slot);
         }
         for index in 0..table.all.len() {
             let process = &table.all[index];
@@ -141,67 +126,160 @@ impl Processes {
     }
 
     /// Takes a start. Security and Sysmon both log it: one process.
-    fn started(&mut self, index: usize, time: DateTime<Utc>, start: &ProcessStart) {
-        let image = start.image_name();
-        let same_time =
-            |process: &Process| process.start.is_some_and(|known| (time - known).abs() <= SLACK);
-        let twin = match start.process_id {
-            0 => self.all.iter().position(|process| {
-                process.image == image && process.logon_id == start.logon_id && same_time(process)
-            }),
-            id => self.latest(id, |process| process.image == image && same_time(process)),
-        };
+    fn started(&mut self, mark: &ProcessMark, image: Image) {
+        let same = |process: &Process| process.name == mark.image && process.starts_at(mark);
+        let twin = self.latest(mark.id, same);
+        let slot = twin.unwrap_or_else(|| self.push(mark, image));
+        self.complete(slot, mark);
+    }
+
+    /// Takes what a start says of its process.
+    fn complete(&mut self, slot: usize, mark: &ProcessMark) {
         // An id that recurred: the parent's image, where logged, must be the process's.
-        let parent_image = file_name(&start.parent_image);
-        let parent = self
-            .at(start.parent_process_id, time)
-            .filter(|&parent| parent_image.is_empty() || self.all[parent].image == parent_image);
-        let slot = twin.unwrap_or_else(|| {
-            self.push(Process {
-                id: start.process_id,
-                engine: None,
-                image,
-                command_line: String::new(),
-                start: Some(time),
-                end: None,
-                parent,
-                logon_id: 0,
-                account: None,
-                sid: None,
-                events: Vec::new(),
-            })
+        let parent = self.at(mark.parent, mark.mark.time).filter(|&parent| {
+            parent != slot
+                && (!mark.parent_image.is_some() || self.all[parent].name == mark.parent_image)
         });
         let process = &mut self.all[slot];
-        process.events.push(index);
         process.parent = process.parent.or(parent);
-        if process.command_line.is_empty() {
-            process.command_line.clone_from(&start.command_line);
+        if !process.line.is_some() {
+            process.line = mark.line;
         }
         // Before Windows 10, 4688 names only the creator, and a shell's is the system itself.
-        if process.is_remoting_host() && SERVICE_LOGONS.contains(&start.logon_id) {
+        if process.is_remoting_host() && SERVICE_LOGONS.contains(&mark.logon_id) {
             return;
         }
         if process.logon_id == 0 {
-            process.logon_id = start.logon_id;
+            process.logon_id = mark.logon_id;
         }
-        if process.account.is_none() {
-            process.account.clone_from(&start.account);
-        }
-        if process.sid.is_none() {
-            process.sid.clone_from(&start.sid);
+        for (known, told) in process.who.iter_mut().zip(mark.who) {
+            if !known.is_some() {
+                *known = told;
+            }
         }
     }
 
-    fn push(&mut self, process: Process) -> usize {
+    fn exited(&mut self, mark: &ProcessMark) {
+        let time = mark.mark.time;
+        let alive = self.latest(mark.id, |process| {
+            process.end.is_none_or(|end| time - end <= SLACK) && process.name == mark.image
+        });
+        if let Some(slot) = alive {
+            self.all[slot].end.get_or_insert(time);
+        }
+    }
+
+    /// A remote engine's own records prove its host process where no audit log does.
+    fn serves(&mut self, mark: &ProcessMark, host_id: Key) {
+        let time = mark.mark.time;
+        let known = self.latest(mark.id, |process| {
+            process.is_remoting_host()
+                && match process.engine {
+                    Some((known, ..)) if host_id.is_some() => known == host_id,
+                    _ => process.lives_at(time),
+                }
+        });
+        match known {
+            Some(slot) => {
+                if let Some((_, _, last)) = &mut self.all[slot].engine {
+                    *last = time;
+                }
+            }
+            None => {
+                let slot = self.push(mark, Image::PowerShellHost);
+                let process = &mut self.all[slot];
+                process.start = None;
+                process.engine = Some((host_id, time, time));
+                process.who = mark.who;
+            }
+        }
+    }
+
+    fn push(&mut self, mark: &ProcessMark, image: Image) -> usize {
         let index = self.all.len();
-        self.by_id.entry(process.id).or_default().push(index);
-        self.all.push(process);
+        self.by_id.entry(mark.id).or_default().push(index);
+        self.all.push(Process {
+            id: mark.id,
+            image,
+            name: mark.image,
+            line: Key::default(),
+            known: mark.mark.time,
+            start: Some(mark.mark.time),
+            end: None,
+            engine: None,
+            parent: None,
+            logon_id: 0,
+            who: [Key::default(); 2],
+            first: mark.mark.source,
+        });
         index
     }
 
+    /// The latest process of an id that fits.
     fn latest(&self, id: u32, fits: impl Fn(&Process) -> bool) -> Option<usize> {
-        let known = self.by_id.get(&id)?;
-        known.iter().rev().copied().find(|&index| fits(&self.all[index]))
+        let known = self.by_id.get(&id)?.iter().rev().take(MOST_LIVES);
+        known.copied().find(|&index| fits(&self.all[index]))
+    }
+
+    /// Learns what the events of sessions' processes say in full; they are in order of time.
+    pub fn describe<'e>(&mut self, events: impl Iterator<Item = &'e Event>) {
+        for event in events {
+            let Some(slot) = self.of(event).filter(|&slot| self.roots[slot].is_some()) else {
+                continue;
+            };
+            let process = &self.all[slot];
+            let details = self.details.entry(slot).or_default();
+            match &event.kind {
+                EventKind::ProcessStart(start) => {
+                    if details.command_line.is_empty() {
+                        details.command_line.clone_from(&start.command_line);
+                    }
+                    if process.is_remoting_host() && SERVICE_LOGONS.contains(&start.logon_id) {
+                        continue;
+                    }
+                    if details.account.is_none() {
+                        details.account.clone_from(&start.account);
+                    }
+                    if details.sid.is_none() {
+                        details.sid.clone_from(&start.sid);
+                    }
+                }
+                EventKind::Command(command) | EventKind::CommandError(command)
+                    if process.engine.is_some()
+                        && command.context.is_remote()
+                        && details.sid.is_none() =>
+                {
+                    details.sid = event.user_sid.as_deref().map(str::to_owned);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What is known in full of a process in a session.
+    pub fn details(&self, index: usize) -> Option<&Details> {
+        self.details.get(&index)
+    }
+
+    /// The process an event is about, or was logged by.
+    pub fn of(&self, event: &Event) -> Option<usize> {
+        match &event.kind {
+            EventKind::ProcessStart(start) if start.process_id == 0 => {
+                self.by_record.get(&event.source).copied()
+            }
+            EventKind::ProcessStart(start) => self.at(start.process_id, event.time),
+            EventKind::ProcessExit(exit) => self.at(exit.process_id, event.time),
+            EventKind::Connection(connection) => self.at(connection.process_id, event.time),
+            _ => self.at(event.process_id?, event.time),
+        }
+    }
+
+    /// The process a mark is of.
+    pub fn of_mark(&self, mark: &ProcessMark) -> Option<usize> {
+        match mark.id {
+            0 => self.by_record.get(&mark.mark.source).copied(),
+            id => self.at(id, mark.mark.time),
+        }
     }
 
     /// The process that has this id at that time.
@@ -209,13 +287,26 @@ impl Processes {
         if id == 0 {
             return None;
         }
-        let known = self.by_id.get(&id)?.iter().copied().rev();
-        // Of lives that overlap because no audit log bounds them, the one nearest in time.
-        known.filter(|&index| self.all[index].lives_at(time)).min_by_key(|&index| {
-            self.all[index].engine.as_ref().map_or(TimeDelta::zero(), |(_, first, last)| {
-                (*first - time).max(time - *last).max(TimeDelta::zero())
-            })
-        })
+        let known = self.by_id.get(&id)?;
+        let begun = known.partition_point(|&index| self.all[index].known <= time + UNAUDITED);
+        let mut nearest: Option<(TimeDelta, usize)> = None;
+        for &index in known[..begun].iter().rev().take(MOST_LIVES) {
+            let process = &self.all[index];
+            if process.lives_at(time) {
+                // Of lives that overlap because no audit log bounds them, the one nearest in time.
+                let distance = process.engine.map_or(TimeDelta::zero(), |(_, first, last)| {
+                    (first - time).max(time - last).max(TimeDelta::zero())
+                });
+                if nearest.is_none_or(|(known, _)| distance < known) {
+                    nearest = Some((distance, index));
+                }
+            }
+            // Who had the id before this one has it no more.
+            if process.start.is_some_and(|start| start + SLACK <= time) {
+                break;
+            }
+        }
+        nearest.map(|(_, index)| index)
     }
 
     pub fn get(&self, index: usize) -> &Process {
@@ -230,5 +321,12 @@ impl Processes {
     /// The remoting host process that a process is or descends from, and how deep.
     pub fn remoting_host(&self, index: usize) -> Option<(usize, u32)> {
         self.roots[index]
+    }
+}
+
+impl Process {
+    /// Whether a start is another log's record of this process's own.
+    fn starts_at(&self, mark: &ProcessMark) -> bool {
+        self.start.is_some_and(|known| (mark.mark.time - known).abs() <= SLACK)
     }
 }

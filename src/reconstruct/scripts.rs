@@ -1,12 +1,61 @@
 //! Script blocks, put together from the records that hold their parts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Event, EventKind, ScriptBlock, Str};
+use super::gather::ScriptMark;
+use super::{Case, Hosts};
+use crate::model::{Event, EventKind, RecordRef, ScriptBlock, Str};
 use crate::normalise::decode_command;
 
-/// The script blocks of all hosts, by their first part. A part that is missing shows in the text.
-pub(super) fn assemble(events: &[Event], session_of: &[Option<usize>]) -> Vec<ScriptBlock> {
+/// Script blocks outside sessions, by the places of their parts.
+#[derive(Debug, Default)]
+pub(crate) struct Elsewhere {
+    /// Blocks of one part.
+    pub whole: BTreeSet<RecordRef>,
+    /// Blocks of several parts, or with parts missing: the parts' records, in their own order.
+    pub parted: Vec<Vec<RecordRef>>,
+}
+
+impl Elsewhere {
+    /// The blocks that are none of the case's.
+    pub(super) fn of(marks: &[ScriptMark], hosts: &Hosts<'_>, case: &Case) -> Elsewhere {
+        let events = case.scripts.iter().flat_map(|script| &script.events);
+        let in_sessions: BTreeSet<RecordRef> =
+            events.map(|&event| case.events[event].source).collect();
+        let mut marks: Vec<_> =
+            marks.iter().map(|mark| (hosts.index(mark.mark.host), mark)).collect();
+        // Records without an id are blocks of their own.
+        marks.sort_unstable_by_key(|(host, mark)| {
+            let alone = (!mark.id.is_some()).then_some(mark.mark.source);
+            (*host, mark.id, alone, mark.number, mark.mark.time, mark.mark.source)
+        });
+        let mut elsewhere = Elsewhere::default();
+        let one = |a: &(_, &ScriptMark), b: &(_, &ScriptMark)| {
+            a.0 == b.0 && a.1.id == b.1.id && a.1.id.is_some()
+        };
+        for block in marks.chunk_by(one) {
+            // A copied log may hold a part twice.
+            let mut parts: Vec<&ScriptMark> = block.iter().map(|(_, mark)| *mark).collect();
+            parts.dedup_by_key(|part| part.number);
+            if parts.iter().any(|part| in_sessions.contains(&part.mark.source)) {
+                continue;
+            }
+            match parts[..] {
+                [part] if part.whole => {
+                    elsewhere.whole.insert(part.mark.source);
+                }
+                _ => elsewhere.parted.push(parts.iter().map(|part| part.mark.source).collect()),
+            }
+        }
+        // Keys order nothing: they are others in each run.
+        elsewhere.parted.sort_unstable();
+        elsewhere
+    }
+}
+
+/// The script blocks that some events are the parts of, by their first part. A part that is
+/// missing shows in the text.
+pub(crate) fn assemble(events: &[Event], session_of: &[Option<usize>]) -> Vec<ScriptBlock> {
     // A block's id is unique to an engine, and a copied log may hold a record twice.
     let mut blocks: BTreeMap<(&Str, &str), BTreeMap<u32, usize>> = BTreeMap::new();
     let mut alone = Vec::new();

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::process::{Process, Processes};
+use super::gather::Image;
+use super::process::Processes;
 use super::{Draft, JOIN_WINDOW, STEP_WINDOW, context, near};
 use crate::model::{
     Account, Auth, EndKind, EngineState, Event, EventKind, Link, Logon, ShellKind, Str,
@@ -39,21 +40,19 @@ fn host_processes(processes: &Processes, host: &Str) -> Vec<Draft> {
     let hosts = processes.iter().filter(|(_, process)| process.is_remoting_host());
     hosts
         .map(|(index, process)| {
+            let details = processes.details(index);
             let mut draft = Draft {
                 server: Some(host.clone()),
                 process: Some(index),
-                kind: Some(match process.image.as_str() {
-                    "winrshost.exe" => ShellKind::Winrs,
-                    _ => ShellKind::PowerShell,
+                kind: Some(match process.image {
+                    Image::WinrsHost => ShellKind::Winrs,
+                    Image::PowerShellHost | Image::Other => ShellKind::PowerShell,
                 }),
-                user: process.account.clone(),
-                user_sid: process.sid.clone(),
+                user: details.and_then(|details| details.account.clone()),
+                user_sid: details.and_then(|details| details.sid.clone()),
                 start: process.start,
                 ..Draft::default()
             };
-            for &event in &process.events {
-                draft.add(event, Link::Key);
-            }
             if let Some(end) = process.end {
                 draft.ends(end, EndKind::ProcessExited);
             }
@@ -88,19 +87,15 @@ impl HostEvents<'_> {
             .collect();
         for (index, event) in self.iter() {
             let process = match &event.kind {
-                EventKind::ProcessStart(start) => self.processes.at(start.process_id, event.time),
-                EventKind::ProcessExit(exit) => self.processes.at(exit.process_id, event.time),
-                EventKind::Command(_)
+                EventKind::ProcessStart(_)
+                | EventKind::ProcessExit(_)
+                | EventKind::Command(_)
                 | EventKind::CommandError(_)
                 | EventKind::ScriptBlockPart(_)
                 | EventKind::ScriptBlockRun(_)
                 | EventKind::EngineListening(_)
-                | EventKind::PowerShell(_) => {
-                    event.process_id.and_then(|id| self.processes.at(id, event.time))
-                }
-                EventKind::Connection(connection) => {
-                    self.processes.at(connection.process_id, event.time)
-                }
+                | EventKind::PowerShell(_)
+                | EventKind::Connection(_) => self.processes.of(event),
                 _ => None,
             };
             let root = process.and_then(|process| self.processes.remoting_host(process));
@@ -206,15 +201,13 @@ impl HostEvents<'_> {
     fn child_engines(&self, drafts: &mut [Draft]) {
         let slots: BTreeMap<Option<usize>, usize> =
             drafts.iter().enumerate().map(|(slot, draft)| (draft.process, slot)).collect();
-        let children: Vec<(&Process, usize)> = self
-            .processes
-            .iter()
-            .filter(|(_, process)| !process.command_line.is_empty())
-            .filter_map(|(index, process)| {
-                let (root, depth) = self.processes.remoting_host(index)?;
-                (depth > 0).then_some((process, *slots.get(&Some(root))?))
-            })
-            .collect();
+        let children = self.processes.iter().filter_map(|(index, process)| {
+            let (root, depth) = self.processes.remoting_host(index)?;
+            let line = self.processes.details(index)?.command_line.trim();
+            let child = depth > 0 && !line.is_empty();
+            child.then_some((line, process.start?, *slots.get(&Some(root))?))
+        });
+        let children: Vec<(&str, DateTime<Utc>, usize)> = children.collect();
         let mut by_host_id: BTreeMap<&str, usize> = BTreeMap::new();
         for (index, event) in self.iter() {
             if !matches!(event.kind, EventKind::Engine(_) | EventKind::Pipeline(_)) {
@@ -227,11 +220,10 @@ impl HostEvents<'_> {
                 Some(&slot) => slot,
                 None => {
                     let line = context.host_application.trim();
-                    let started = children.iter().find(|(process, _)| {
-                        process.command_line.trim() == line
-                            && process.start.is_some_and(|at| near(at, event.time, STEP_WINDOW))
-                    });
-                    let Some(&(_, slot)) = started else { continue };
+                    let started = children
+                        .iter()
+                        .find(|(own, at, _)| *own == line && near(*at, event.time, STEP_WINDOW));
+                    let Some(&(.., slot)) = started else { continue };
                     if !context.host_id.is_empty() {
                         by_host_id.insert(&context.host_id, slot);
                     }

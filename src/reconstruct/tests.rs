@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Case, reconstruct};
+use super::Case;
+use super::testing::rebuilt;
 use crate::model::{
     Confidence, EndKind, Event, FailureReason, Link, Record, Session, ShellKind, Transport,
 };
@@ -34,7 +35,7 @@ fn case(records: Vec<Record>) -> Case {
         record.source.offset = number as u64;
         event(&record)
     });
-    reconstruct(events.collect::<Vec<Event>>())
+    rebuilt(events.collect::<Vec<Event>>())
 }
 
 fn logon(host: &str, seconds: i64, user: &str, sid: &str, id: &str) -> Record {
@@ -393,8 +394,8 @@ fn the_order_of_records_changes_nothing() {
         });
         numbered.collect::<Vec<_>>()
     };
-    let forward = reconstruct(events(records()));
-    let backward = reconstruct(events(records().into_iter().rev().collect()));
+    let forward = rebuilt(events(records()));
+    let backward = rebuilt(events(records().into_iter().rev().collect()));
     assert_eq!(forward.sessions.len(), 1);
     assert_eq!(format!("{forward:?}"), format!("{backward:?}"));
 }

@@ -50,6 +50,23 @@ pub(super) fn cell(text: &str) -> Cow<'_, str> {
     Cow::Owned(cell)
 }
 
+/// Appends a text as a cell of a CSV line (RFC 4180): quoted where it has to be.
+pub(super) fn push(line: &mut String, text: &str) {
+    let cell = cell(text);
+    if cell.contains([',', '"']) {
+        line.push('"');
+        let mut parts = cell.split('"');
+        line.extend(parts.next());
+        for part in parts {
+            line.push_str("\"\"");
+            line.push_str(part);
+        }
+        line.push('"');
+    } else {
+        line.push_str(&cell);
+    }
+}
+
 /// Texts as one cell.
 pub(super) fn list<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Cow<'static, str> {
     let mut joined = String::new();
@@ -82,6 +99,19 @@ mod tests {
         assert_eq!(cell("\u{1b}[2J\0"), "␛[2J␀");
         assert_eq!(cell("exe\u{202e}txt"), "exe<U+202E>txt");
         assert_eq!(cell("plain ünïcode"), "plain ünïcode");
+    }
+
+    #[test]
+    fn cells_of_a_line_are_quoted_where_they_must_be() {
+        let line = |text| {
+            let mut line = String::new();
+            push(&mut line, text);
+            line
+        };
+        assert_eq!(line("plain; text"), "plain; text");
+        assert_eq!(line("a,b"), "\"a,b\"");
+        assert_eq!(line("say \"no\""), "\"say \"\"no\"\"\"");
+        assert_eq!(line("a\nb"), "a␊b");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::cell::{cell, owned};
 use super::{Rows, columns, evidence};
 use crate::analysis::Analysis;
 use crate::detect::session_id;
-use crate::model::{Account, Command, csv_time};
+use crate::model::{Account, Command, Proof, csv_time};
 use std::borrow::Cow;
 
 columns! { pub(super) COLUMNS:
@@ -27,10 +27,10 @@ struct Commands<'a> {
     ordered: Vec<&'a Command>,
 }
 
-pub(super) fn rows(analysis: &Analysis) -> Box<dyn Rows + '_> {
+pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {
     let mut ordered: Vec<&Command> = analysis.case.commands.iter().collect();
     ordered.sort_by_key(|command| (command.session, command.event));
-    Box::new(Commands { analysis, ordered })
+    Commands { analysis, ordered }
 }
 
 impl Rows for Commands<'_> {
@@ -58,7 +58,7 @@ impl Rows for Commands<'_> {
             cell(&command.pipeline_id),
             cell(text),
             cell(original),
-            evidence::cell(self.analysis, [event].into_iter()),
+            evidence::cell(&self.analysis.paths, &[Proof::of(event)]),
         ]
     }
 }

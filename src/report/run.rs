@@ -38,7 +38,7 @@ struct Counts {
     inputs: usize,
     inputs_read: usize,
     records: u64,
-    events: usize,
+    events: u64,
     sessions: usize,
     attempts: usize,
     commands: usize,
@@ -67,7 +67,7 @@ struct InputRow<'a> {
 
 pub(super) fn write(analysis: &Analysis, info: &RunInfo, mut to: impl Write) -> io::Result<()> {
     let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Millis, true);
-    let Analysis { inputs, rules, case, detections } = analysis;
+    let Analysis { inputs, rules, case, fired, .. } = analysis;
     let read = |report: &&InputReport| report.input.kind != InputKind::Unknown;
     let run = Run {
         tool: env!("CARGO_PKG_NAME"),
@@ -80,12 +80,12 @@ pub(super) fn write(analysis: &Analysis, info: &RunInfo, mut to: impl Write) -> 
             inputs: inputs.len(),
             inputs_read: inputs.iter().filter(read).count(),
             records: analysis.records(),
-            events: case.events.len(),
+            events: analysis.events,
             sessions: case.sessions.len(),
             attempts: case.attempts.len(),
             commands: case.commands.len(),
-            script_blocks: case.scripts.len(),
-            detections: detections.len(),
+            script_blocks: case.script_blocks(),
+            detections: fired.len(),
             rules: rules.rules.len(),
         },
         packs: rules

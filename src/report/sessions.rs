@@ -7,7 +7,8 @@ use super::cell::{cell, list, owned};
 use super::{Rows, columns, evidence};
 use crate::analysis::Analysis;
 use crate::detect::{Counts, session_id};
-use crate::model::{Account, Link, csv_time};
+use crate::model::{Account, Link, Proof, csv_time};
+use crate::reconstruct::Case;
 
 columns! { pub(super) COLUMNS:
     "session_id" => "the session's name in all files of this run, by start",
@@ -50,9 +51,9 @@ struct Sessions<'a> {
     fired: Vec<Vec<usize>>,
 }
 
-pub(super) fn rows(analysis: &Analysis) -> Box<dyn Rows + '_> {
+pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {
     let mut fired = vec![Vec::new(); analysis.case.sessions.len()];
-    for detection in &analysis.detections {
+    for detection in &analysis.fired {
         if let Some(session) = detection.session {
             fired[session].push(detection.rule);
         }
@@ -62,7 +63,7 @@ pub(super) fn rows(analysis: &Analysis) -> Box<dyn Rows + '_> {
         fired.sort_by_key(|&rule| (Reverse(rules[rule].level), rule));
         fired.dedup();
     }
-    Box::new(Sessions { analysis, counts: Counts::of(&analysis.case), fired })
+    Sessions { analysis, counts: Counts::of(&analysis.case), fired }
 }
 
 impl Rows for Sessions<'_> {
@@ -109,7 +110,10 @@ impl Rows for Sessions<'_> {
             list(rules.map(|rule| &rule.title)),
             by(Link::Key).into(),
             by(Link::Time).into(),
-            evidence::cell(analysis, session.evidence.iter().map(|e| &case.events[e.event])),
+            evidence::cell(
+                &analysis.paths,
+                &proofs(case, session.evidence.iter().map(|e| e.event)),
+            ),
         ]
     }
 }
@@ -128,8 +132,8 @@ columns! { pub(super) ATTEMPT_COLUMNS:
 
 struct Attempts<'a>(&'a Analysis);
 
-pub(super) fn attempt_rows(analysis: &Analysis) -> Box<dyn Rows + '_> {
-    Box::new(Attempts(analysis))
+pub(super) fn attempt_rows(analysis: &Analysis) -> impl Rows + '_ {
+    Attempts(analysis)
 }
 
 impl Rows for Attempts<'_> {
@@ -150,9 +154,13 @@ impl Rows for Attempts<'_> {
             attempt.reason.as_str().into(),
             attempt.error_code.map(|code| code.to_string()).unwrap_or_default().into(),
             list(attempt.sides.names()),
-            evidence::cell(self.0, attempt.events.iter().map(|&event| &case.events[event])),
+            evidence::cell(&self.0.paths, &proofs(case, attempt.events.iter().copied())),
         ]
     }
+}
+
+fn proofs(case: &Case, events: impl Iterator<Item = usize>) -> Vec<Proof> {
+    events.map(|event| Proof::of(&case.events[event])).collect()
 }
 
 fn account(account: Option<&Account>) -> String {

@@ -1,14 +1,20 @@
 //! `timeline.csv`: every relevant event in order.
+//!
+//! An event's line is made when its record is read, all but what is known only later: its session
+//! and what was found in what was rebuilt from it.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
-use super::cell::{cell, list, owned};
+use serde::{Deserialize, Serialize};
+
+use super::cell::{list, push};
+use super::columns;
 use super::describe::{kind, summary};
-use super::{Rows, columns};
+use super::sorted::Rows;
 use crate::analysis::Analysis;
 use crate::detect::session_id;
-use crate::model::{Link, RecordRef, RuleMeta, Subject, csv_time};
+use crate::model::{Event, Link, RecordRef, csv_time};
 
 columns! { pub(super) COLUMNS:
     "time" => "when it was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
@@ -29,70 +35,77 @@ columns! { pub(super) COLUMNS:
     "record_number" => "the number in the record's own header, which exported logs renumber",
 }
 
-struct Timeline<'a> {
-    analysis: &'a Analysis,
-    /// The rules that fired on a record or on what was rebuilt from it.
-    fired: BTreeMap<RecordRef, Vec<&'a RuleMeta>>,
-    /// How an event is tied to its session.
-    links: BTreeMap<usize, Link>,
+/// An event's line, as far as it is known when the record is read.
+#[derive(Serialize, Deserialize)]
+struct Row<'a> {
+    source: RecordRef,
+    /// The cells before those of its session.
+    before: &'a str,
+    summary: &'a str,
+    /// The rules that fired on the record.
+    rules: Vec<usize>,
 }
 
-pub(super) fn rows(analysis: &Analysis) -> Box<dyn Rows + '_> {
-    let mut fired: BTreeMap<RecordRef, Vec<&RuleMeta>> = BTreeMap::new();
-    for detection in &analysis.detections {
-        // What fired on a whole session or attempt shows at its first record.
-        let shown = match detection.subject {
-            Subject::Session | Subject::Attempt => detection.evidence.get(..1).unwrap_or_default(),
-            _ => &detection.evidence[..],
+/// Adds the line of an event that these rules fired on.
+///
+/// # Errors
+/// When the line has no serial form.
+pub(crate) fn add(rows: &mut Rows, event: &Event, rules: Vec<usize>) -> io::Result<()> {
+    let mut before = csv_time(event.time);
+    let (event_id, record_id) = (event.event_id.to_string(), event.record_id.to_string());
+    let [computer, channel, provider] = [&*event.computer, &*event.channel, &*event.provider];
+    for text in [computer, channel, provider, &event_id, &record_id, kind(event), &event.user()] {
+        before.push(',');
+        push(&mut before, text);
+    }
+    let mut text = String::new();
+    push(&mut text, &summary(event));
+    let row = Row { source: event.source, before: &before, summary: &text, rules };
+    rows.push(|key| order(key, event), &row)
+}
+
+/// The order of lines: time, host, channel, record id, place. It is total.
+fn order(key: &mut Vec<u8>, event: &Event) {
+    super::sorted::time(key, event.time);
+    for name in [&event.host, &event.channel] {
+        key.extend(name.bytes());
+        key.push(0);
+    }
+    key.extend(event.record_id.to_be_bytes());
+    super::sorted::place(key, event.source);
+}
+
+pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
+    let Analysis { inputs, rules, shown, case, .. } = analysis;
+    let sessions: BTreeMap<RecordRef, (usize, Link)> = case.by_record();
+    let paths = inputs.iter().map(|report| {
+        let mut cell = String::new();
+        push(&mut cell, &report.input.path.display().to_string());
+        cell
+    });
+    let paths: Vec<String> = paths.collect();
+    analysis.timeline.for_each(|row| {
+        let row: Row<'_> = postcard::from_bytes(row).map_err(io::Error::other)?;
+        let (session, link) = match sessions.get(&row.source) {
+            Some((session, Link::Key)) => (session_id(*session), "key"),
+            Some((session, Link::Time)) => (session_id(*session), "time"),
+            None => (String::new(), ""),
         };
-        for &source in shown {
-            let rules = fired.entry(source).or_default();
-            let rule = &analysis.rules.rules[detection.rule];
-            if !rules.contains(&rule) {
-                rules.push(rule);
-            }
-        }
-    }
-    let case = &analysis.case;
-    let mut links = BTreeMap::new();
-    for (index, session) in case.sessions.iter().enumerate() {
-        let own = session.evidence.iter().filter(|e| case.session_of[e.event] == Some(index));
-        links.extend(own.map(|evidence| (evidence.event, evidence.link)));
-    }
-    Box::new(Timeline { analysis, fired, links })
-}
-
-impl Rows for Timeline<'_> {
-    fn count(&self) -> usize {
-        self.analysis.case.events.len()
-    }
-
-    fn row(&self, index: usize) -> Vec<Cow<'_, str>> {
-        let case = &self.analysis.case;
-        let event = &case.events[index];
-        let rules = self.fired.get(&event.source).into_iter().flatten();
-        let link = self.links.get(&index).map(|link| match link {
-            Link::Key => "key",
-            Link::Time => "time",
-        });
-        let level = rules.clone().map(|rule| rule.level).max();
-        vec![
-            csv_time(event.time).into(),
-            cell(&event.computer),
-            cell(&event.channel),
-            cell(&event.provider),
-            event.event_id.to_string().into(),
-            event.record_id.to_string().into(),
-            kind(event).into(),
-            owned(event.user()),
-            case.session_of[index].map(session_id).unwrap_or_default().into(),
-            link.unwrap_or_default().into(),
-            owned(summary(event)),
-            list(rules.map(|rule| &rule.title)),
-            level.map(|level| level.to_string()).unwrap_or_default().into(),
-            owned(super::evidence::file(self.analysis, event.source)),
-            event.source.offset.to_string().into(),
-            event.source.number.to_string().into(),
-        ]
-    }
+        let mut fired = row.rules;
+        fired.extend(shown.get(&row.source).into_iter().flatten());
+        fired.sort_unstable();
+        fired.dedup();
+        let fired = fired.iter().map(|&rule| &rules.rules[rule]);
+        let level = fired.clone().map(|rule| rule.level).max();
+        let mut titles = String::new();
+        push(&mut titles, &list(fired.map(|rule| &rule.title)));
+        let level = level.map(|level| level.as_str()).unwrap_or_default();
+        let RecordRef { input, offset, number } = row.source;
+        let path = &paths[input as usize];
+        let (before, summary) = (row.before, row.summary);
+        writeln!(
+            to,
+            "{before},{session},{link},{summary},{titles},{level},{path},{offset},{number}"
+        )
+    })
 }

@@ -1,0 +1,220 @@
+//! The flow, in one place: input, decode, normalise, reconstruct, detect.
+//!
+//! Each log is read once, from its first byte to its last, and what its events give is written
+//! down at once: lines of outputs, hits of rules, marks for reconstruction. The few records that
+//! sessions are then rebuilt from are read a second time.
+
+mod load;
+mod read;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+
+use crate::detect::{self, RuleSet};
+use crate::error::{Error, Fault, FaultKind};
+use crate::input::{Input, InputKind};
+use crate::model::{Detection, RecordRef, Subject};
+use crate::reconstruct::{Case, Elsewhere, Keys, assemble, reconstruct};
+use crate::report::detections;
+use crate::report::sorted::{Rows, Sorted, Sorter};
+use load::Loader;
+use read::Read;
+
+/// What to keep.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Events before this time are left out.
+    pub from: Option<DateTime<Utc>>,
+    /// Events at or after this time are left out.
+    pub to: Option<DateTime<Utc>>,
+    /// The folder for what memory shall not hold; the system's own for such things when none.
+    pub scratch: Option<PathBuf>,
+}
+
+/// Hears how far a run has come, from any thread.
+pub trait Progress: Sync {
+    /// The run is about to read this many files and bytes.
+    fn begin(&self, files: usize, bytes: u64);
+    /// So many more bytes are decoded, with so many records in them.
+    fn advance(&self, bytes: u64, records: u64);
+    /// The files are read; what follows is of this name.
+    fn stage(&self, name: &str);
+}
+
+/// Tells nobody.
+pub struct NoProgress;
+
+impl Progress for NoProgress {
+    fn begin(&self, _: usize, _: u64) {}
+    fn advance(&self, _: u64, _: u64) {}
+    fn stage(&self, _: &str) {}
+}
+
+/// What became of an input.
+#[derive(Debug, Clone)]
+pub struct InputReport {
+    /// The input.
+    pub input: Input,
+    /// SHA-256 of the whole file; none for a file that was not read.
+    pub sha256: Option<String>,
+    /// Chunks in the file.
+    pub chunks: u64,
+    /// Records read, relevant or not.
+    pub records: u64,
+    /// What is wrong with it, in the order of the file.
+    pub faults: Vec<Fault>,
+}
+
+/// A rule fired: a detection in short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fired {
+    /// Index of the rule.
+    pub rule: usize,
+    /// Index of the session it belongs to.
+    pub session: Option<usize>,
+}
+
+/// Everything a run found. What is found in the millions is held as rows of outputs.
+pub struct Analysis {
+    /// The inputs, by path.
+    pub inputs: Vec<InputReport>,
+    /// The inputs' paths.
+    pub(crate) paths: Vec<PathBuf>,
+    /// The rules that were loaded.
+    pub rules: RuleSet,
+    /// Events that the timeline shows.
+    pub events: u64,
+    /// Sessions and what belongs to them.
+    pub case: Case,
+    /// All detections, in no order.
+    pub fired: Vec<Fired>,
+    /// The rules that fired on what was rebuilt, by the records that show it.
+    pub(crate) shown: BTreeMap<RecordRef, Vec<usize>>,
+    pub(crate) timeline: Sorted,
+    pub(crate) detections: Sorted,
+}
+
+impl Analysis {
+    /// Whether something could not be read in full, or a rule was not loaded.
+    pub fn is_partial(&self) -> bool {
+        let damaged = |report: &InputReport| {
+            report.faults.iter().any(|fault| fault.kind != FaultKind::NotALog)
+        };
+        self.inputs.iter().any(damaged) || !self.rules.refused.is_empty()
+    }
+
+    /// Records read, over all inputs.
+    pub fn records(&self) -> u64 {
+        self.inputs.iter().map(|report| report.records).sum()
+    }
+}
+
+/// Runs the whole flow, on the threads of the rayon pool it is called in.
+///
+/// # Errors
+/// [`Error::NothingToRead`] when no input is a log, [`Error::Write`] when the scratch folder takes
+/// no more. Damage inside inputs is no error: it is in the reports' faults.
+pub fn analyze(
+    inputs: Vec<Input>,
+    options: &Options,
+    rules: RuleSet,
+    progress: &dyn Progress,
+) -> Result<Analysis, Error> {
+    if !inputs.iter().any(is_log) {
+        return Err(Error::NothingToRead(nothing(&inputs)));
+    }
+    let scratch = options.scratch.clone().unwrap_or_else(std::env::temp_dir);
+    let paths: Vec<PathBuf> = inputs.iter().map(|input| input.path.clone()).collect();
+    let timeline = Sorter::new(scratch.clone());
+    let found = Sorter::new(scratch.clone());
+    let keys = Keys::default();
+    let pass = read::Pass {
+        inputs: &inputs,
+        paths: &paths,
+        options,
+        rules: &rules,
+        keys: &keys,
+        timeline: &timeline,
+        detections: &found,
+        progress,
+    };
+    let Read { reports, events, gathered, fired, scripts } =
+        pass.read().map_err(Error::write(&scratch))?;
+
+    progress.stage("rebuilding sessions");
+    let loader = Loader::new(&inputs);
+    let case = reconstruct(gathered, &keys, |records| loader.load(records));
+    progress.stage("matching rules");
+    let mut detections = detect::on_case(&rules, &case);
+    detections.extend(elsewhere(&case.elsewhere, scripts, &rules, &loader));
+
+    let mut rows = Rows::default();
+    let mut shown: BTreeMap<RecordRef, Vec<usize>> = BTreeMap::new();
+    let sessions = case.by_record();
+    let on_record = |(rule, source)| {
+        let session = sessions.get(&source).map(|&(session, _)| session);
+        Fired { rule, session }
+    };
+    let mut fired: Vec<Fired> = fired.into_iter().map(on_record).collect();
+    for detection in &detections {
+        let added = detections::add(&mut rows, detection, &rules, &paths);
+        added.map_err(Error::write(&scratch))?;
+        fired.push(Fired { rule: detection.rule, session: detection.session });
+        // What fired on a whole session or attempt shows at its first record.
+        let most = match detection.subject {
+            Subject::Session | Subject::Attempt => 1,
+            _ => detection.evidence.len(),
+        };
+        for proof in detection.evidence.iter().take(most) {
+            shown.entry(proof.source).or_default().push(detection.rule);
+        }
+    }
+    found.add(rows).map_err(Error::write(&scratch))?;
+    let mut reports = reports;
+    loader.ledger(&mut reports);
+    let (timeline, detections) = (timeline.finish(), found.finish());
+    Ok(Analysis { inputs: reports, paths, rules, events, case, fired, shown, timeline, detections })
+}
+
+/// Blocks of many parts that are held at a time.
+const BLOCKS_AT_ONCE: usize = 256;
+
+/// The detections on script blocks outside sessions: those on blocks of one part are at hand.
+fn elsewhere(
+    blocks: &Elsewhere,
+    scripts: Vec<Detection>,
+    rules: &RuleSet,
+    loader: &Loader<'_>,
+) -> Vec<Detection> {
+    let known = |detection: &Detection| {
+        detection.evidence.iter().all(|proof| blocks.whole.contains(&proof.source))
+    };
+    let mut found: Vec<Detection> = scripts.into_iter().filter(known).collect();
+    for blocks in blocks.parted.chunks(BLOCKS_AT_ONCE) {
+        let events = loader.load(blocks.iter().flatten().copied().collect());
+        for block in assemble(&events, &vec![None; events.len()]) {
+            found.extend(detect::on_script(rules, &events, &block));
+        }
+    }
+    found
+}
+
+fn is_log(input: &Input) -> bool {
+    input.kind != InputKind::Unknown
+}
+
+fn nothing(inputs: &[Input]) -> String {
+    let reason = |input: &Input| input.fault.as_ref().map_or("", |fault| &fault.reason).to_owned();
+    match inputs {
+        [] => "the paths given hold no file".to_owned(),
+        [one] => format!("{}: {}", one.path.display(), reason(one)),
+        [first, ..] => format!(
+            "none of {} files is one, the first being {}: {}",
+            inputs.len(),
+            first.path.display(),
+            reason(first)
+        ),
+    }
+}

@@ -1,0 +1,211 @@
+//! The one reading of all logs.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use super::{InputReport, Options, Progress, is_log};
+use crate::decode::{CHUNK_SIZE, ChunkTally, Decoder, Wanted, chunk_count};
+use crate::detect::{self, RuleSet};
+use crate::error::{Fault, FaultKind};
+use crate::input::{FILE_HEADER, Input, Reader};
+use crate::model::{Channel, Detection, EventKind, Record, RecordRef};
+use crate::normalise;
+use crate::reconstruct::{Gathered, Keys, assemble};
+use crate::report::sorted::{Rows, Sorter};
+use crate::report::{detections, timeline};
+
+/// Chunks that one task reads and decodes: 2 MiB.
+const CHUNKS_PER_TASK: u64 = 32;
+
+/// What a reading needs and where its rows go.
+pub(super) struct Pass<'a> {
+    pub inputs: &'a [Input],
+    pub paths: &'a [PathBuf],
+    pub options: &'a Options,
+    pub rules: &'a RuleSet,
+    pub keys: &'a Keys,
+    pub timeline: &'a Sorter,
+    pub detections: &'a Sorter,
+    pub progress: &'a dyn Progress,
+}
+
+/// What the reading of all logs came to.
+pub(super) struct Read {
+    pub reports: Vec<InputReport>,
+    /// Events that the timeline shows.
+    pub events: u64,
+    pub gathered: Gathered,
+    /// The rules that fired on records.
+    pub fired: Vec<(usize, RecordRef)>,
+    /// Detections on script blocks of one part, should they belong to no session.
+    pub scripts: Vec<Detection>,
+}
+
+/// What a task came to.
+#[derive(Default)]
+struct Batch {
+    input: usize,
+    /// Where in its input it began.
+    start: u64,
+    records: u64,
+    faults: Vec<Fault>,
+    events: u64,
+    gathered: Gathered,
+    fired: Vec<(usize, RecordRef)>,
+    scripts: Vec<Detection>,
+}
+
+impl Wanted for Pass<'_> {
+    fn wants(&self, channel: Channel, channel_name: &str, event_id: u32) -> bool {
+        normalise::relevant(channel, event_id) || self.rules.wants(channel, channel_name, event_id)
+    }
+}
+
+impl Pass<'_> {
+    /// Reads all logs. A task is the next piece of a log: pieces of one log are read in order, as
+    /// its hash needs them, and decoded side by side.
+    ///
+    /// # Errors
+    /// When rows cannot be put down.
+    pub fn read(&self) -> io::Result<Read> {
+        let logs = || self.inputs.iter().filter(|input| is_log(input));
+        self.progress.begin(logs().count(), logs().map(|input| input.size).sum());
+        let readers: Vec<Mutex<Reader<'_>>> =
+            self.inputs.iter().map(|input| Mutex::new(Reader::new(input))).collect();
+        let tasks = self.inputs.iter().enumerate().filter(|(_, input)| is_log(input));
+        let tasks = tasks.flat_map(|(index, input)| {
+            // Even a log without a chunk is hashed.
+            let count = chunk_count(input.size).div_ceil(CHUNKS_PER_TASK).max(1);
+            std::iter::repeat_n(index, count as usize)
+        });
+        let batches = tasks.par_bridge().map(|input| self.batch(input, &readers[input]));
+        let mut batches: Vec<Batch> = batches.collect::<io::Result<_>>()?;
+        // Threads finish in any order; what follows must not depend on it.
+        batches.sort_by_key(|batch| (batch.input, batch.start));
+
+        let mut read = Read {
+            reports: self.inputs.iter().map(report).collect(),
+            events: 0,
+            gathered: Gathered::default(),
+            fired: Vec::new(),
+            scripts: Vec::new(),
+        };
+        for batch in batches {
+            let report = &mut read.reports[batch.input];
+            report.records += batch.records;
+            report.faults.extend(batch.faults);
+            read.events += batch.events;
+            read.gathered.merge(batch.gathered);
+            read.fired.extend(batch.fired);
+            read.scripts.extend(batch.scripts);
+        }
+        for (report, reader) in read.reports.iter_mut().zip(readers) {
+            if !is_log(&report.input) {
+                continue;
+            }
+            match reader.into_inner().unwrap_or_else(PoisonError::into_inner).sha256() {
+                Ok(sha256) => report.sha256 = Some(sha256),
+                Err(reason) => {
+                    let reason = format!("not hashed: {reason}");
+                    report.faults.push(Fault::file(FaultKind::Lost, reason));
+                }
+            }
+        }
+        Ok(read)
+    }
+
+    /// Reads and decodes the next piece of a log.
+    fn batch(&self, input: usize, reader: &Mutex<Reader<'_>>) -> io::Result<Batch> {
+        let mut batch = Batch { input, ..Batch::default() };
+        let mut block = Vec::new();
+        let read = {
+            let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            batch.start = reader.position();
+            reader.next(CHUNKS_PER_TASK * CHUNK_SIZE, &mut block)
+        };
+        let first = batch.start.saturating_sub(FILE_HEADER) / CHUNK_SIZE;
+        if let Err(error) = read {
+            batch.faults.push(Fault {
+                chunk: Some(first),
+                offset: Some(batch.start),
+                ..Fault::file(FaultKind::Lost, format!("not read from here on: {error}"))
+            });
+        }
+        let mut take = Take { pass: self, batch, lines: Rows::default(), found: Rows::default() };
+        let mut decoder = Decoder::new(self);
+        let mut put = Ok(());
+        for (number, chunk) in (first..).zip(block.chunks(CHUNK_SIZE as usize)) {
+            let each = |record: Record| {
+                if put.is_ok() {
+                    put = take.record(&record);
+                }
+            };
+            let ChunkTally { records, faults } =
+                decoder.chunk(chunk.to_vec(), input as u32, number, each);
+            take.batch.records += records;
+            take.batch.faults.extend(faults);
+            self.progress.advance(chunk.len() as u64, records);
+        }
+        put?;
+        self.timeline.add(take.lines)?;
+        self.detections.add(take.found)?;
+        Ok(take.batch)
+    }
+}
+
+fn report(input: &Input) -> InputReport {
+    InputReport {
+        chunks: if is_log(input) { chunk_count(input.size) } else { 0 },
+        faults: input.fault.iter().cloned().collect(),
+        input: input.clone(),
+        sha256: None,
+        records: 0,
+    }
+}
+
+/// Takes the records of a task.
+struct Take<'p, 'a> {
+    pass: &'p Pass<'a>,
+    batch: Batch,
+    lines: Rows,
+    found: Rows,
+}
+
+impl Take<'_, '_> {
+    /// Writes down what a record gives, if it is relevant or a rule fires on it.
+    fn record(&mut self, record: &Record) -> io::Result<()> {
+        let Pass { options, rules, keys, paths, .. } = self.pass;
+        let Options { from, to, .. } = options;
+        if from.is_some_and(|from| record.time < from) || to.is_some_and(|to| record.time >= to) {
+            return Ok(());
+        }
+        let hits = rules.on_record(record);
+        let relevant = normalise::relevant(record.known_channel, record.event_id);
+        if !relevant && hits.is_empty() {
+            return Ok(());
+        }
+        let event = normalise::event(record);
+        let batch = &mut self.batch;
+        batch.events += 1;
+        let fired: Vec<usize> = hits.iter().map(|hit| hit.rule).collect();
+        batch.fired.extend(fired.iter().map(|&rule| (rule, event.source)));
+        timeline::add(&mut self.lines, &event, fired)?;
+        for detection in detect::on_record(&event, hits) {
+            detections::add(&mut self.found, &detection, rules, paths)?;
+        }
+        if matches!(&event.kind, EventKind::ScriptBlockPart(part) if part.is_whole()) {
+            let parts = [event];
+            for block in assemble(&parts, &[None]) {
+                batch.scripts.extend(detect::on_script(rules, &parts, &block));
+            }
+            let [event] = parts;
+            batch.gathered.take(event, keys);
+        } else {
+            batch.gathered.take(event, keys);
+        }
+        Ok(())
+    }
+}

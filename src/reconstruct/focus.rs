@@ -1,0 +1,279 @@
+//! Which of the records that were only marked may belong to a session, by rules that take in all
+//! that the stages after this one could use, and a little more.
+
+use std::collections::{BTreeMap, HashSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::gather::{Gathered, InProcess, Key, Mark, ProcessMark, Told};
+use super::process::Processes;
+use super::{Hosts, JOIN_WINDOW, STEP_WINDOW, context};
+use crate::model::{Account, Event, EventKind, RecordRef};
+
+/// What reconstruction knows before it reads the records it needs.
+pub(super) struct Focus<'a> {
+    pub gathered: &'a Gathered,
+    pub core: &'a [Event],
+    pub marks: &'a [ProcessMark],
+    pub hosts: &'a Hosts<'a>,
+    pub processes: &'a [Processes],
+    pub accounts: &'a BTreeMap<String, Account>,
+}
+
+/// From when to when something lived.
+type Life = (DateTime<Utc>, DateTime<Utc>);
+
+/// What remoting leaves on one host.
+#[derive(Default)]
+struct Traces {
+    /// The lives that sessions may have had.
+    lives: Vec<Life>,
+    /// The names and SIDs of those who may have had one.
+    who: HashSet<Key>,
+    logon_ids: HashSet<u64>,
+    /// The command lines of sessions' processes, and when they started.
+    lines: BTreeMap<Key, Vec<DateTime<Utc>>>,
+}
+
+impl Focus<'_> {
+    /// The records to read, in the order of their places.
+    pub fn records(&self) -> Vec<RecordRef> {
+        let mut traces: Vec<Traces> = self.processes.iter().map(|_| Traces::default()).collect();
+        let mut starts = Vec::new();
+        let mut found = Vec::new();
+        self.core(&mut traces, &mut starts);
+        self.roots(&mut traces, &mut starts);
+        self.in_trees(&mut traces, &mut starts, &mut found);
+        starts.sort_unstable();
+        self.engines(&traces, &mut found);
+        self.logons(&mut traces, &starts, &mut found);
+        self.near_starts(&starts, &mut found);
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    fn host(&self, mark: &Mark) -> Option<usize> {
+        self.hosts.index(mark.host)
+    }
+
+    /// What the events that show remoting by themselves tell.
+    fn core(&self, traces: &mut [Traces], starts: &mut Vec<DateTime<Utc>>) {
+        let mut engines: BTreeMap<(usize, &str), Life> = BTreeMap::new();
+        for event in self.core {
+            let Some(host) = self.hosts.index_of(&event.host) else { continue };
+            let mut names: Vec<&Account> = Vec::new();
+            let (mut users, mut remote) = (Vec::new(), false);
+            match &event.kind {
+                EventKind::ClientSession(_) => starts.push(event.time),
+                EventKind::ShellCreated(shell) => {
+                    starts.push(event.time);
+                    remote = true;
+                    names.extend(&shell.account);
+                    traces[host].lives.push((event.time, event.time));
+                }
+                EventKind::Authenticated(caller) => names.extend(&caller.account),
+                EventKind::EngineListening(_) => remote = true,
+                _ => {}
+            }
+            if let Some(context) = context(event) {
+                starts.push(event.time);
+                remote = true;
+                users.extend(Account::parse(&context.user));
+                users.extend(Account::parse(&context.connected_user));
+                let id = if context.host_id.is_empty() {
+                    &context.runspace_id
+                } else {
+                    &context.host_id
+                };
+                let life = engines.entry((host, id)).or_insert((event.time, event.time));
+                *life = (life.0.min(event.time), life.1.max(event.time));
+            }
+            let who = &mut traces[host].who;
+            if remote && let Some(sid) = event.user_sid.as_deref() {
+                who.insert(self.hosts.keys.of(sid));
+                names.extend(self.accounts.get(sid));
+            }
+            for account in names.into_iter().chain(&users) {
+                who.insert(self.hosts.keys.of_account(Some(account)));
+            }
+        }
+        for ((host, _), life) in engines {
+            traces[host].lives.push(life);
+        }
+    }
+
+    /// What the processes that serve sessions tell.
+    fn roots(&self, traces: &mut [Traces], starts: &mut Vec<DateTime<Utc>>) {
+        for (traces, processes) in traces.iter_mut().zip(self.processes) {
+            for (index, process) in processes.iter() {
+                if processes.remoting_host(index).is_none() {
+                    continue;
+                }
+                if process.line.is_some() {
+                    traces.lines.entry(process.line).or_default().extend(process.start);
+                }
+                if process.is_remoting_host() {
+                    starts.extend(process.start);
+                    let start = process.start.or(process.end);
+                    traces.lives.extend(start.map(|start| (start, process.end.unwrap_or(start))));
+                    traces.who.extend(process.who.iter().filter(|key| key.is_some()));
+                    traces.logon_ids.extend(Some(process.logon_id).filter(|&id| id != 0));
+                }
+            }
+            traces.lines.values_mut().for_each(|starts| starts.sort_unstable());
+        }
+    }
+
+    /// What sessions' processes did, and what bounds their lives.
+    fn in_trees(
+        &self,
+        traces: &mut [Traces],
+        starts: &mut Vec<DateTime<Utc>>,
+        found: &mut Vec<RecordRef>,
+    ) {
+        let root = |host: usize, process: Option<usize>| {
+            let processes = &self.processes[host];
+            let (root, _) = processes.remoting_host(process?)?;
+            Some(processes.get(root))
+        };
+        // A remote engine's records are at hand.
+        for mark in self.marks.iter().filter(|mark| !matches!(mark.what, Told::Serves(_))) {
+            let Some(host) = self.host(&mark.mark) else { continue };
+            if root(host, self.processes[host].of_mark(mark)).is_some() {
+                found.push(mark.mark.source);
+            }
+        }
+        let scripts = self.gathered.scripts.iter().map(|script| InProcess {
+            mark: script.mark,
+            id: script.process,
+            runspace: Key::default(),
+            sid: script.sid,
+            connection: false,
+        });
+        for event in self.gathered.in_process.iter().copied().chain(scripts) {
+            let Some(host) = self.host(&event.mark) else { continue };
+            let process = self.processes[host].at(event.id, event.mark.time);
+            let Some(root) = root(host, process) else { continue };
+            found.push(event.mark.source);
+            traces[host].who.extend(Some(event.sid).filter(|sid| sid.is_some()));
+            if root.start.is_none() {
+                starts.push(event.mark.time);
+                traces[host].lives.push((event.mark.time, event.mark.time));
+            }
+        }
+        // A block is put together from all its parts.
+        let in_tree: HashSet<RecordRef> = found.iter().copied().collect();
+        let parts = || self.gathered.scripts.iter().filter(|part| part.id.is_some());
+        let blocks: HashSet<(Option<usize>, Key)> = parts()
+            .filter(|part| in_tree.contains(&part.mark.source))
+            .map(|part| (self.host(&part.mark), part.id))
+            .collect();
+        let others = parts().filter(|part| blocks.contains(&(self.host(&part.mark), part.id)));
+        found.extend(others.map(|part| part.mark.source));
+    }
+
+    /// The engines of processes that sessions started, and the commands that they log, too.
+    fn engines(&self, traces: &[Traces], found: &mut Vec<RecordRef>) {
+        let engines = &self.gathered.engines;
+        let started = |mark: &Mark, line: Key| {
+            let host = self.host(mark)?;
+            let starts = traces[host].lines.get(&line)?;
+            is_near(starts, mark.time, STEP_WINDOW).then_some(host)
+        };
+        let mut ids = HashSet::new();
+        for engine in engines {
+            if let Some(host) = started(&engine.mark, engine.line) {
+                found.push(engine.mark.source);
+                ids.insert((host, engine.host_id));
+            }
+        }
+        ids.retain(|(_, id)| id.is_some());
+        let mut runspaces = HashSet::new();
+        for engine in engines {
+            let Some(host) = self.host(&engine.mark) else { continue };
+            if ids.contains(&(host, engine.host_id)) {
+                found.push(engine.mark.source);
+                runspaces.insert((host, engine.runspace));
+            }
+        }
+        runspaces.retain(|(_, runspace)| runspace.is_some());
+        let commands = self.gathered.in_process.iter().filter(|command| {
+            self.host(&command.mark)
+                .is_some_and(|host| runspaces.contains(&(host, command.runspace)))
+        });
+        found.extend(commands.map(|command| command.mark.source));
+    }
+
+    /// Logons of those who had sessions, in the time of a session; then what ended them.
+    fn logons(&self, traces: &mut [Traces], starts: &[DateTime<Utc>], found: &mut Vec<RecordRef>) {
+        let logons = &self.gathered.logons;
+        for logon in logons {
+            let Some(host) = self.host(&logon.mark) else { continue };
+            let traces = &mut traces[host];
+            if traces.logon_ids.contains(&logon.logon_id) {
+                traces.who.extend(logon.who.iter().filter(|key| key.is_some()));
+            }
+        }
+        for traces in traces.iter_mut() {
+            traces.lives = joined(std::mem::take(&mut traces.lives));
+        }
+        for logon in logons {
+            let Some(host) = self.host(&logon.mark) else { continue };
+            let traces = &mut traces[host];
+            let own = traces.logon_ids.contains(&logon.logon_id)
+                && is_near(starts, logon.mark.time, JOIN_WINDOW);
+            let known = logon.who.iter().any(|who| traces.who.contains(who));
+            if own || (known && covers(&traces.lives, logon.mark.time)) {
+                found.push(logon.mark.source);
+                traces.logon_ids.insert(logon.logon_id);
+            }
+        }
+        let of_sessions = self.gathered.logon_ids.iter().filter(|(mark, logon_id)| {
+            self.host(mark).is_some_and(|host| traces[host].logon_ids.contains(logon_id))
+        });
+        found.extend(of_sessions.map(|(mark, _)| mark.source));
+    }
+
+    /// What may tell where a session came from, or why an attempt failed.
+    fn near_starts(&self, starts: &[DateTime<Utc>], found: &mut Vec<RecordRef>) {
+        let Gathered { hints, in_process, failed_logons, .. } = self.gathered;
+        let connections =
+            in_process.iter().filter(|event| event.connection).map(|event| &event.mark);
+        let near = hints.iter().chain(connections);
+        let near = near.filter(|mark| is_near(starts, mark.time, JOIN_WINDOW));
+        found.extend(near.map(|mark| mark.source));
+        let clients =
+            self.core.iter().filter(|event| matches!(event.kind, EventKind::ClientSession(_)));
+        let mut tried: Vec<DateTime<Utc>> = clients.map(|event| event.time).collect();
+        tried.sort_unstable();
+        let failed = failed_logons.iter().filter(|mark| is_near(&tried, mark.time, STEP_WINDOW));
+        found.extend(failed.map(|mark| mark.source));
+    }
+}
+
+/// Whether one of some times, which are in order, is at most `window` away.
+fn is_near(times: &[DateTime<Utc>], time: DateTime<Utc>, window: TimeDelta) -> bool {
+    let next = times.partition_point(|&known| known < time - window);
+    times.get(next).is_some_and(|&known| known <= time + window)
+}
+
+/// Lives, with what may belong to their ends, in order and without overlaps.
+fn joined(mut lives: Vec<Life>) -> Vec<Life> {
+    lives.sort_unstable();
+    let mut joined: Vec<Life> = Vec::new();
+    for (start, end) in lives {
+        let (start, end) = (start - JOIN_WINDOW, end + JOIN_WINDOW);
+        match joined.last_mut() {
+            Some((_, last)) if *last >= start => *last = end.max(*last),
+            _ => joined.push((start, end)),
+        }
+    }
+    joined
+}
+
+/// Whether a time is in one of some lives, which are in order and do not overlap.
+fn covers(lives: &[Life], time: DateTime<Utc>) -> bool {
+    let next = lives.partition_point(|&(_, end)| end < time);
+    lives.get(next).is_some_and(|&(start, _)| start <= time)
+}

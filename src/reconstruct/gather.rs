@@ -1,0 +1,384 @@
+//! What is kept of the events that pass: those that show remoting by themselves, and of each
+//! other one that may belong to a session a mark, small and of fixed size.
+//!
+//! Logs hold millions of logons and processes, and few of them have to do with remoting. Which,
+//! is known when all logs are read; `focus` tells, and those records are read a second time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
+
+use chrono::{DateTime, Utc};
+
+use crate::model::{
+    Account, EngineContext, Event, EventKind, Logon, ProcessStart, RecordRef, Str, file_name,
+};
+
+/// A text as a mark keeps it: equal texts have equal keys. The hash is keyed anew in each run, so
+/// that no log can be written to make two texts one; keys are compared for equality only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) struct Key(u64);
+
+/// Makes the keys of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Keys(RandomState);
+
+impl Keys {
+    /// The key of a text; the empty text has key zero.
+    pub fn of(&self, text: &str) -> Key {
+        Key(if text.is_empty() { 0 } else { self.0.hash_one(text).max(1) })
+    }
+
+    /// The key of an account's name, which cases do not tell apart.
+    pub(super) fn of_account(&self, account: Option<&Account>) -> Key {
+        self.of(&account.map(|account| account.name.to_lowercase()).unwrap_or_default())
+    }
+}
+
+impl Key {
+    /// Whether there was a text.
+    pub fn is_some(self) -> bool {
+        self.0 != 0
+    }
+}
+
+/// An event that may matter: where its record lies, and when it was logged on which host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Mark {
+    pub time: DateTime<Utc>,
+    pub source: RecordRef,
+    pub host: Key,
+}
+
+/// What a record says of a process, without its texts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ProcessMark {
+    pub mark: Mark,
+    pub id: u32,
+    pub parent: u32,
+    /// The lower-case file name of its image.
+    pub image: Key,
+    pub parent_image: Key,
+    /// Its command line, trimmed.
+    pub line: Key,
+    pub logon_id: u64,
+    /// Its account's name and SID.
+    pub who: [Key; 2],
+    pub what: Told,
+}
+
+/// What a record tells of its process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    Started(Image),
+    Exited,
+    /// It holds the remote engine of this HostId.
+    Serves(Key),
+}
+
+/// What a process is to remoting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Image {
+    /// wsmprovhost.exe
+    PowerShellHost,
+    /// winrshost.exe
+    WinrsHost,
+    Other,
+}
+
+impl Image {
+    fn of(file_name: &str) -> Image {
+        match file_name {
+            "wsmprovhost.exe" => Image::PowerShellHost,
+            "winrshost.exe" => Image::WinrsHost,
+            _ => Image::Other,
+        }
+    }
+}
+
+/// The lower-case file name of what WinRM starts for PowerShell.
+const POWERSHELL_HOST: &str = "wsmprovhost.exe";
+
+/// Something logged of or by a process.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InProcess {
+    pub mark: Mark,
+    pub id: u32,
+    /// Its runspace, for a command.
+    pub runspace: Key,
+    /// The SID of who did it.
+    pub sid: Key,
+    /// A connection, which may also tell a session's source.
+    pub connection: bool,
+}
+
+/// A record of an engine of this host's own.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LocalEngine {
+    pub mark: Mark,
+    pub host_id: Key,
+    pub runspace: Key,
+    /// Its command line, trimmed.
+    pub line: Key,
+}
+
+/// 4624.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LogonMark {
+    pub mark: Mark,
+    pub logon_id: u64,
+    /// Its account's name and SID.
+    pub who: [Key; 2],
+}
+
+/// A part of a script block.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ScriptMark {
+    pub mark: Mark,
+    /// ScriptBlockId.
+    pub id: Key,
+    /// It says that it is the first and only part.
+    pub whole: bool,
+    pub number: u32,
+    pub process: u32,
+    /// The SID of who ran it.
+    pub sid: Key,
+}
+
+/// What is kept of all events that pass, in any order.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    /// Events that show remoting by themselves.
+    pub(super) core: Vec<Event>,
+    pub(super) processes: Vec<ProcessMark>,
+    pub(super) in_process: Vec<InProcess>,
+    pub(super) engines: Vec<LocalEngine>,
+    pub(super) scripts: Vec<ScriptMark>,
+    pub(super) logons: Vec<LogonMark>,
+    /// 4634, 4647, 4672 and their logon ids.
+    pub(super) logon_ids: Vec<(Mark, u64)>,
+    /// 4625.
+    pub(super) failed_logons: Vec<Mark>,
+    /// What may tell a session's source: 4648 and what domain controllers log.
+    pub(super) hints: Vec<Mark>,
+    /// The logging hosts, lower case, and how their earliest records spell them.
+    pub(super) hosts: BTreeMap<Str, (DateTime<Utc>, RecordRef, Str)>,
+    /// Hosts' own addresses.
+    pub(super) addresses: BTreeMap<Str, BTreeSet<String>>,
+    /// The accounts that logons give a SID, each spelling at its earliest.
+    pub(super) accounts: BTreeMap<String, Vec<(DateTime<Utc>, RecordRef, Account)>>,
+}
+
+impl Gathered {
+    /// Takes what matters of an event.
+    pub fn take(&mut self, event: Event, keys: &Keys) {
+        self.host(&event);
+        let mark = Mark { time: event.time, source: event.source, host: keys.of(&event.host) };
+        let sid = || keys.of(event.user_sid.as_deref().unwrap_or_default());
+        let process = event.process_id.unwrap_or(0);
+        let in_process = InProcess {
+            mark,
+            id: process,
+            runspace: Key::default(),
+            sid: sid(),
+            connection: false,
+        };
+        match &event.kind {
+            EventKind::ProcessStart(start) => self.processes.push(started(mark, start, keys)),
+            EventKind::ProcessExit(exit) => self.processes.push(ProcessMark {
+                id: exit.process_id,
+                image: keys.of(&file_name(&exit.image)),
+                what: Told::Exited,
+                ..ProcessMark::bare(mark)
+            }),
+            EventKind::Command(command) | EventKind::CommandError(command) => {
+                let EngineContext { host_id, runspace_id, .. } = &command.context;
+                if command.context.is_remote() {
+                    if process != 0 {
+                        self.processes.push(ProcessMark {
+                            id: process,
+                            image: keys.of(POWERSHELL_HOST),
+                            who: [Key::default(), in_process.sid],
+                            what: Told::Serves(keys.of(host_id)),
+                            ..ProcessMark::bare(mark)
+                        });
+                    }
+                    self.core.push(event);
+                } else {
+                    let runspace = keys.of(runspace_id);
+                    self.in_process.push(InProcess { runspace, ..in_process });
+                }
+            }
+            EventKind::Engine(engine) if !engine.context.is_remote() => {
+                self.engines.push(local_engine(mark, &engine.context, keys));
+            }
+            EventKind::Pipeline(pipeline) if !pipeline.context.is_remote() => {
+                self.engines.push(local_engine(mark, &pipeline.context, keys));
+            }
+            EventKind::ScriptBlockPart(part) => {
+                let id = keys.of(&part.id);
+                let (number, whole) = (part.number, part.is_whole());
+                let sid = in_process.sid;
+                self.scripts.push(ScriptMark { mark, id, whole, number, process, sid });
+            }
+            EventKind::ScriptBlockRun(_) | EventKind::PowerShell(_) => {
+                self.in_process.push(in_process);
+            }
+            EventKind::Connection(connection) => {
+                let own = if connection.outbound {
+                    &connection.source_ip
+                } else {
+                    &connection.destination_ip
+                };
+                match self.addresses.get_mut(&event.host) {
+                    Some(known) if known.contains(own) => {}
+                    Some(known) => {
+                        known.insert(own.clone());
+                    }
+                    None => {
+                        self.addresses.insert(event.host.clone(), BTreeSet::from([own.clone()]));
+                    }
+                }
+                let id = connection.process_id;
+                self.in_process.push(InProcess { id, connection: true, ..in_process });
+            }
+            EventKind::Logon(logon) => {
+                self.account(&event, logon);
+                let who = [keys.of_account(logon.account.as_ref()), keys.of(&logon.sid)];
+                self.logons.push(LogonMark { mark, logon_id: logon.logon_id, who });
+            }
+            EventKind::Logoff(ended) => self.logon_ids.push((mark, ended.logon_id)),
+            EventKind::SpecialPrivileges(held) => self.logon_ids.push((mark, held.logon_id)),
+            EventKind::LogonFailed(_) => self.failed_logons.push(mark),
+            EventKind::ExplicitCredentials(_)
+            | EventKind::KerberosTicket(_)
+            | EventKind::NtlmValidation(_) => self.hints.push(mark),
+            EventKind::LogCleared(_) | EventKind::WinRmService(_) | EventKind::Other(_) => {}
+            EventKind::ClientSession(_)
+            | EventKind::ClientStep(_)
+            | EventKind::ClientFailure(_)
+            | EventKind::ClientRunspace(_)
+            | EventKind::ShellCreated(_)
+            | EventKind::ServerOperation(_)
+            | EventKind::Authenticated(_)
+            | EventKind::AuthorizationFailed(_)
+            | EventKind::Engine(_)
+            | EventKind::Pipeline(_)
+            | EventKind::EngineListening(_) => self.core.push(event),
+        }
+    }
+
+    fn host(&mut self, event: &Event) {
+        match self.hosts.get_mut(&event.host) {
+            Some((time, source, computer)) => {
+                if (event.time, event.source) < (*time, *source) {
+                    (*time, *source) = (event.time, event.source);
+                    computer.clone_from(&event.computer);
+                }
+            }
+            None => {
+                let earliest = (event.time, event.source, event.computer.clone());
+                self.hosts.insert(event.host.clone(), earliest);
+            }
+        }
+    }
+
+    fn account(&mut self, event: &Event, logon: &Logon) {
+        let Some(account) = &logon.account else { return };
+        if !logon.sid.starts_with("S-1-5-21-") {
+            return;
+        }
+        let (time, source) = (event.time, event.source);
+        match self.accounts.get_mut(&logon.sid) {
+            Some(known) => spell(known, time, source, account),
+            None => {
+                let first = vec![(time, source, account.clone())];
+                self.accounts.insert(logon.sid.clone(), first);
+            }
+        }
+    }
+
+    /// Takes what others gathered.
+    pub fn merge(&mut self, other: Gathered) {
+        self.core.extend(other.core);
+        self.processes.extend(other.processes);
+        self.in_process.extend(other.in_process);
+        self.engines.extend(other.engines);
+        self.scripts.extend(other.scripts);
+        self.logons.extend(other.logons);
+        self.logon_ids.extend(other.logon_ids);
+        self.failed_logons.extend(other.failed_logons);
+        self.hints.extend(other.hints);
+        for (host, earliest) in other.hosts {
+            let known = self.hosts.entry(host).or_insert_with(|| earliest.clone());
+            if earliest < *known {
+                *known = earliest;
+            }
+        }
+        for (host, own) in other.addresses {
+            self.addresses.entry(host).or_default().extend(own);
+        }
+        for (sid, spellings) in other.accounts {
+            let known = self.accounts.entry(sid).or_default();
+            for (time, source, account) in spellings {
+                spell(known, time, source, &account);
+            }
+        }
+    }
+}
+
+/// Takes a spelling of an account, at its earliest.
+fn spell(
+    known: &mut Vec<(DateTime<Utc>, RecordRef, Account)>,
+    time: DateTime<Utc>,
+    source: RecordRef,
+    account: &Account,
+) {
+    match known.iter_mut().find(|(_, _, known)| known == account) {
+        Some((first, at, _)) if (time, source) < (*first, *at) => (*first, *at) = (time, source),
+        Some(_) => {}
+        None => known.push((time, source, account.clone())),
+    }
+}
+
+impl ProcessMark {
+    fn bare(mark: Mark) -> ProcessMark {
+        ProcessMark {
+            mark,
+            id: 0,
+            parent: 0,
+            image: Key::default(),
+            parent_image: Key::default(),
+            line: Key::default(),
+            logon_id: 0,
+            who: [Key::default(); 2],
+            what: Told::Exited,
+        }
+    }
+}
+
+fn started(mark: Mark, start: &ProcessStart, keys: &Keys) -> ProcessMark {
+    let image = start.image_name();
+    ProcessMark {
+        mark,
+        id: start.process_id,
+        parent: start.parent_process_id,
+        image: keys.of(&image),
+        parent_image: keys.of(&file_name(&start.parent_image)),
+        line: keys.of(start.command_line.trim()),
+        logon_id: start.logon_id,
+        who: [
+            keys.of_account(start.account.as_ref()),
+            keys.of(start.sid.as_deref().unwrap_or_default()),
+        ],
+        what: Told::Started(Image::of(&image)),
+    }
+}
+
+fn local_engine(mark: Mark, context: &EngineContext, keys: &Keys) -> LocalEngine {
+    LocalEngine {
+        mark,
+        host_id: keys.of(&context.host_id),
+        runspace: keys.of(&context.runspace_id),
+        line: keys.of(context.host_application.trim()),
+    }
+}

@@ -1,0 +1,294 @@
+//! Rows in the order of their keys, on disk once they are many: memory stays flat.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use itertools::Itertools;
+use serde::Serialize;
+
+use crate::model::RecordRef;
+
+/// Bytes of rows that stay in memory: a quarter of a GiB of busy logs needs no disk.
+const IN_MEMORY: usize = 64 << 20;
+/// Runs on disk before they are merged into one.
+const MAX_RUNS: usize = 128;
+/// What is read from a run at a time.
+const READ_AHEAD: usize = 1 << 17;
+
+/// Rows of one task, in any order.
+#[derive(Default)]
+pub(crate) struct Rows {
+    frames: Vec<u8>,
+    starts: Vec<usize>,
+}
+
+/// A row's frame: the lengths of its key and of its content, then both.
+const LENGTHS: usize = 8;
+
+impl Rows {
+    /// Adds a row with its key, which no other row has.
+    ///
+    /// # Errors
+    /// When the content has no serial form.
+    pub fn push(
+        &mut self,
+        key: impl FnOnce(&mut Vec<u8>),
+        content: &impl Serialize,
+    ) -> io::Result<()> {
+        let frames = &mut self.frames;
+        let start = frames.len();
+        frames.extend([0; LENGTHS]);
+        key(frames);
+        let middle = frames.len();
+        postcard::to_io(content, &mut *frames).map_err(io::Error::other)?;
+        let lengths = [middle - start - LENGTHS, frames.len() - middle];
+        for (to, length) in frames[start..].as_chunks_mut().0.iter_mut().zip(lengths) {
+            *to = (length as u32).to_le_bytes();
+        }
+        self.starts.push(start);
+        Ok(())
+    }
+
+    /// The rows' frames by key, in one piece.
+    fn sorted(mut self) -> Vec<u8> {
+        let frame = |start: usize| Frame::first(&self.frames[start..]);
+        self.starts.sort_unstable_by(|&a, &b| {
+            frame(a).as_ref().map(Frame::key).cmp(&frame(b).as_ref().map(Frame::key))
+        });
+        let mut sorted = Vec::with_capacity(self.frames.len());
+        for frame in self.starts.iter().filter_map(|&start| frame(start)) {
+            sorted.extend_from_slice(&frame.bytes);
+        }
+        sorted
+    }
+}
+
+/// A row with its key.
+struct Frame<'b> {
+    bytes: Cow<'b, [u8]>,
+    key: usize,
+}
+
+impl<'b> Frame<'b> {
+    /// The frame that some bytes start with.
+    fn first(bytes: &'b [u8]) -> Option<Frame<'b>> {
+        let (lengths, _) = bytes.split_first_chunk::<LENGTHS>()?;
+        let (key, size) = sizes(lengths);
+        Some(Frame { bytes: Cow::Borrowed(bytes.get(..size)?), key })
+    }
+
+    fn key(&self) -> &[u8] {
+        &self.bytes[LENGTHS..LENGTHS + self.key]
+    }
+
+    fn content(&self) -> &[u8] {
+        &self.bytes[LENGTHS + self.key..]
+    }
+}
+
+/// The size of a frame's key, and of the whole frame.
+fn sizes(lengths: &[u8; LENGTHS]) -> (usize, usize) {
+    let [a, b, c, d, e, f, g, h] = *lengths;
+    let (key, content) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+    (key as usize, LENGTHS + key as usize + content as usize)
+}
+
+/// Appends a time to a key.
+pub(super) fn time(key: &mut Vec<u8>, time: DateTime<Utc>) {
+    // Flipping the sign's bit puts what is before 1970 before it.
+    let seconds = time.timestamp() as u64 ^ 1 << 63;
+    key.extend(seconds.to_be_bytes());
+    key.extend(time.timestamp_subsec_nanos().to_be_bytes());
+}
+
+/// Appends a record's place to a key.
+pub(super) fn place(key: &mut Vec<u8>, source: RecordRef) {
+    key.extend(source.input.to_be_bytes());
+    key.extend(source.offset.to_be_bytes());
+}
+
+/// Takes rows from all tasks.
+pub(crate) struct Sorter {
+    folder: PathBuf,
+    in_memory: usize,
+    state: Mutex<Sorted>,
+}
+
+/// Rows of all tasks: sorted blocks in memory, sorted runs on disk.
+#[derive(Default)]
+pub(crate) struct Sorted {
+    blocks: Vec<Vec<u8>>,
+    size: usize,
+    runs: Vec<File>,
+}
+
+impl Sorter {
+    /// A sorter that puts what memory shall not hold into nameless files in `folder`.
+    pub fn new(folder: PathBuf) -> Sorter {
+        Sorter { folder, in_memory: IN_MEMORY, state: Mutex::default() }
+    }
+
+    /// Takes a task's rows.
+    ///
+    /// # Errors
+    /// When the folder takes no more.
+    pub fn add(&self, rows: Rows) -> io::Result<()> {
+        let block = rows.sorted();
+        if block.is_empty() {
+            return Ok(());
+        }
+        let full = {
+            let mut state = self.lock();
+            state.size += block.len();
+            state.blocks.push(block);
+            if state.size <= self.in_memory {
+                return Ok(());
+            }
+            state.size = 0;
+            std::mem::take(&mut state.blocks)
+        };
+        // Other tasks go on while this one writes.
+        let run = self.write_run(merge(&full, &mut []))?;
+        let mut state = self.lock();
+        state.runs.push(run);
+        if state.runs.len() == MAX_RUNS {
+            let merged = self.write_run(merge(&[], &mut state.runs))?;
+            state.runs = vec![merged];
+        }
+        Ok(())
+    }
+
+    /// All rows.
+    pub fn finish(self) -> Sorted {
+        self.state.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Sorted> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_run<'b>(
+        &self,
+        frames: impl Iterator<Item = io::Result<Frame<'b>>>,
+    ) -> io::Result<File> {
+        let mut run = BufWriter::with_capacity(1 << 20, tempfile::tempfile_in(&self.folder)?);
+        for frame in frames {
+            run.write_all(&frame?.bytes)?;
+        }
+        let mut run = run.into_inner().map_err(|error| error.into_error())?;
+        run.rewind()?;
+        Ok(run)
+    }
+}
+
+impl Sorted {
+    /// Calls `each` with every row's content, by key.
+    ///
+    /// # Errors
+    /// When a run cannot be read back, and what `each` returns.
+    pub fn for_each(&self, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let mut runs: Vec<File> =
+            self.runs.iter().map(File::try_clone).collect::<Result<_, _>>()?;
+        for frame in merge(&self.blocks, &mut runs) {
+            each(frame?.content())?;
+        }
+        runs.iter_mut().try_for_each(Seek::rewind)
+    }
+}
+
+/// The frames of blocks and runs in the order of their keys; an error comes at once.
+fn merge<'b>(
+    blocks: &'b [Vec<u8>],
+    runs: &'b mut [File],
+) -> impl Iterator<Item = io::Result<Frame<'b>>> {
+    let blocks = blocks.iter().map(|block| Frames::Block(block));
+    let runs = runs.iter_mut().map(|run| Frames::Run(BufReader::with_capacity(READ_AHEAD, run)));
+    blocks.chain(runs).kmerge_by(|a: &io::Result<Frame<'_>>, b| match (a, b) {
+        (Ok(a), Ok(b)) => a.key() < b.key(),
+        (a, _) => a.is_err(),
+    })
+}
+
+/// Where frames come from.
+enum Frames<'b> {
+    Block(&'b [u8]),
+    Run(BufReader<&'b mut File>),
+}
+
+impl<'b> Iterator for Frames<'b> {
+    type Item = io::Result<Frame<'b>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Frames::Block(rest) => {
+                let frame = Frame::first(rest)?;
+                *rest = &rest[frame.bytes.len()..];
+                Some(Ok(frame))
+            }
+            Frames::Run(run) => read_frame(run).transpose(),
+        }
+    }
+}
+
+/// The next frame of a run; none at its end.
+fn read_frame<'b>(run: &mut impl Read) -> io::Result<Option<Frame<'b>>> {
+    let mut lengths = [0; LENGTHS];
+    match run.read(&mut lengths)? {
+        0 => return Ok(None),
+        read => run.read_exact(&mut lengths[read..])?,
+    }
+    let (key, size) = sizes(&lengths);
+    let mut bytes = Vec::with_capacity(size);
+    bytes.extend(lengths);
+    bytes.resize(size, 0);
+    run.read_exact(&mut bytes[LENGTHS..])?;
+    Ok(Some(Frame { bytes: Cow::Owned(bytes), key }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers below `count`, `step` apart and wrapped around, in blocks of `size`.
+    fn sort(count: u32, size: usize, in_memory: usize) -> (Vec<u32>, usize) {
+        let sorter = Sorter { in_memory, ..Sorter::new(std::env::temp_dir()) };
+        let numbers: Vec<u32> = (0..count).map(|n| n * 7919 % count).collect();
+        for block in numbers.chunks(size) {
+            let mut rows = Rows::default();
+            for &number in block {
+                rows.push(|key| key.extend(number.to_be_bytes()), &number).unwrap();
+            }
+            sorter.add(rows).unwrap();
+        }
+        let sorted = sorter.finish();
+        let read = || {
+            let mut found = Vec::new();
+            let each = |row: &[u8]| {
+                found.push(postcard::from_bytes::<u32>(row).unwrap());
+                Ok(())
+            };
+            sorted.for_each(each).unwrap();
+            found
+        };
+        let first = read();
+        assert_eq!(first, read(), "rows can be read again");
+        (first, sorted.runs.len())
+    }
+
+    #[test]
+    fn rows_come_in_order_from_memory_and_from_disk() {
+        let expected: Vec<u32> = (0..1000).collect();
+        assert_eq!(sort(1000, 10, usize::MAX), (expected.clone(), 0));
+        let (found, runs) = sort(1000, 10, 500);
+        assert!(runs > 1, "{runs} runs");
+        assert_eq!(found, expected);
+        // More runs than may be open: they are merged on the way.
+        let (found, runs) = sort(1000, 1, 0);
+        assert!(runs < MAX_RUNS);
+        assert_eq!(found, expected);
+    }
+}
