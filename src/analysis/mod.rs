@@ -171,7 +171,7 @@ pub fn analyze(
             shown.entry(proof.source).or_default().push(detection.rule);
         }
     }
-    found.add(rows).map_err(Error::write(&scratch))?;
+    found.add(&mut rows).map_err(Error::write(&scratch))?;
     let mut reports = reports;
     loader.ledger(&mut reports);
     let (timeline, detections) = (timeline.finish(), found.finish());

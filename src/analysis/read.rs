@@ -37,7 +37,8 @@ pub(super) struct Read {
     pub reports: Vec<InputReport>,
     /// Events that the timeline shows.
     pub events: u64,
-    pub gathered: Gathered,
+    /// What each task kept for reconstruction.
+    pub gathered: Vec<Gathered>,
     /// The rules that fired on records.
     pub fired: Vec<(usize, RecordRef)>,
     /// Detections on script blocks of one part, should they belong to no session.
@@ -81,7 +82,9 @@ impl Pass<'_> {
             let count = chunk_count(input.size).div_ceil(CHUNKS_PER_TASK).max(1);
             std::iter::repeat_n(index, count as usize)
         });
-        let batches = tasks.par_bridge().map(|input| self.batch(input, &readers[input]));
+        let batches = tasks
+            .par_bridge()
+            .map_init(|| Worker::new(self), |worker, input| worker.batch(input, &readers[input]));
         let mut batches: Vec<Batch> = batches.collect::<io::Result<_>>()?;
         // Threads finish in any order; what follows must not depend on it.
         batches.sort_by_key(|batch| (batch.input, batch.start));
@@ -89,7 +92,7 @@ impl Pass<'_> {
         let mut read = Read {
             reports: self.inputs.iter().map(report).collect(),
             events: 0,
-            gathered: Gathered::default(),
+            gathered: Vec::new(),
             fired: Vec::new(),
             scripts: Vec::new(),
         };
@@ -98,7 +101,7 @@ impl Pass<'_> {
             report.records += batch.records;
             report.faults.extend(batch.faults);
             read.events += batch.events;
-            read.gathered.merge(batch.gathered);
+            read.gathered.push(batch.gathered);
             read.fired.extend(batch.fired);
             read.scripts.extend(batch.scripts);
         }
@@ -116,26 +119,49 @@ impl Pass<'_> {
         }
         Ok(read)
     }
+}
+
+fn report(input: &Input) -> InputReport {
+    InputReport {
+        chunks: if is_log(input) { chunk_count(input.size) } else { 0 },
+        faults: input.fault.iter().cloned().collect(),
+        input: input.clone(),
+        sha256: None,
+        records: 0,
+    }
+}
+
+/// A thread's work, with room that it uses again.
+struct Worker<'p, 'a> {
+    pass: &'p Pass<'a>,
+    block: Vec<u8>,
+    take: Take<'p, 'a>,
+}
+
+impl<'p, 'a> Worker<'p, 'a> {
+    fn new(pass: &'p Pass<'a>) -> Self {
+        let (lines, found) = (Rows::default(), Rows::default());
+        let take = Take { pass, batch: Batch::default(), lines, found };
+        Worker { pass, block: Vec::new(), take }
+    }
 
     /// Reads and decodes the next piece of a log.
-    fn batch(&self, input: usize, reader: &Mutex<Reader<'_>>) -> io::Result<Batch> {
-        let mut batch = Batch { input, ..Batch::default() };
-        let mut block = Vec::new();
-        let read = {
+    fn batch(&mut self, input: usize, reader: &Mutex<Reader<'_>>) -> io::Result<Batch> {
+        let Worker { pass, block, take } = self;
+        let (start, read) = {
             let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-            batch.start = reader.position();
-            reader.next(CHUNKS_PER_TASK * CHUNK_SIZE, &mut block)
+            (reader.position(), reader.next(CHUNKS_PER_TASK * CHUNK_SIZE, block))
         };
-        let first = batch.start.saturating_sub(FILE_HEADER) / CHUNK_SIZE;
+        take.batch = Batch { input, start, ..Batch::default() };
+        let first = start.saturating_sub(FILE_HEADER) / CHUNK_SIZE;
         if let Err(error) = read {
-            batch.faults.push(Fault {
+            take.batch.faults.push(Fault {
                 chunk: Some(first),
-                offset: Some(batch.start),
+                offset: Some(start),
                 ..Fault::file(FaultKind::Lost, format!("not read from here on: {error}"))
             });
         }
-        let mut take = Take { pass: self, batch, lines: Rows::default(), found: Rows::default() };
-        let mut decoder = Decoder::new(self);
+        let mut decoder = Decoder::new(*pass);
         let mut put = Ok(());
         for (number, chunk) in (first..).zip(block.chunks(CHUNK_SIZE as usize)) {
             let each = |record: Record| {
@@ -147,22 +173,13 @@ impl Pass<'_> {
                 decoder.chunk(chunk.to_vec(), input as u32, number, each);
             take.batch.records += records;
             take.batch.faults.extend(faults);
-            self.progress.advance(chunk.len() as u64, records);
+            pass.progress.advance(chunk.len() as u64, records);
         }
         put?;
-        self.timeline.add(take.lines)?;
-        self.detections.add(take.found)?;
-        Ok(take.batch)
-    }
-}
-
-fn report(input: &Input) -> InputReport {
-    InputReport {
-        chunks: if is_log(input) { chunk_count(input.size) } else { 0 },
-        faults: input.fault.iter().cloned().collect(),
-        input: input.clone(),
-        sha256: None,
-        records: 0,
+        pass.timeline.add(&mut take.lines)?;
+        pass.detections.add(&mut take.found)?;
+        take.batch.gathered.shrink();
+        Ok(std::mem::take(&mut take.batch))
     }
 }
 

@@ -29,7 +29,10 @@ pub(super) struct Estate {
 
 impl Estate {
     /// Learns from all logs: whoever logs is a host; the near end of its connections is its own.
-    pub fn learn(hosts: &Hosts<'_>, addresses: &BTreeMap<Str, BTreeSet<String>>) -> Estate {
+    pub fn learn<'g>(
+        hosts: &Hosts,
+        addresses: impl Iterator<Item = &'g BTreeMap<Str, BTreeSet<String>>>,
+    ) -> Estate {
         let mut estate = Estate {
             names: BTreeMap::new(),
             hosts_by_ip: BTreeMap::new(),
@@ -41,7 +44,7 @@ impl Estate {
                 estate.names.entry(name).or_default().insert(host.clone());
             }
         }
-        for (host, own) in addresses {
+        for (host, own) in addresses.flatten() {
             for ip in own {
                 estate.address(hosts.name(host), ip);
             }

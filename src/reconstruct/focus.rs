@@ -5,19 +5,21 @@ use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::gather::{Gathered, InProcess, Key, Mark, ProcessMark, Told};
+use super::gather::{Gathered, Key, Keys, LocalEngine, Marked, Told};
 use super::process::Processes;
 use super::{Hosts, JOIN_WINDOW, STEP_WINDOW, context};
 use crate::model::{Account, Event, EventKind, RecordRef};
 
 /// What reconstruction knows before it reads the records it needs.
 pub(super) struct Focus<'a> {
-    pub gathered: &'a Gathered,
+    /// The events that show remoting by themselves.
     pub core: &'a [Event],
-    pub marks: &'a [ProcessMark],
-    pub hosts: &'a Hosts<'a>,
+    /// The marks of the others.
+    pub gathered: &'a [Gathered],
+    pub hosts: &'a Hosts,
     pub processes: &'a [Processes],
     pub accounts: &'a BTreeMap<String, Account>,
+    pub keys: &'a Keys,
 }
 
 /// From when to when something lived.
@@ -53,8 +55,9 @@ impl Focus<'_> {
         found
     }
 
-    fn host(&self, mark: &Mark) -> Option<usize> {
-        self.hosts.index(mark.host)
+    /// What was gathered of one kind, each with the index of its host.
+    fn each<T: Marked>(&self, kind: fn(&Gathered) -> &Vec<T>) -> impl Iterator<Item = (usize, &T)> {
+        self.hosts.each(self.gathered, kind)
     }
 
     /// What the events that show remoting by themselves tell.
@@ -91,11 +94,11 @@ impl Focus<'_> {
             }
             let who = &mut traces[host].who;
             if remote && let Some(sid) = event.user_sid.as_deref() {
-                who.insert(self.hosts.keys.of(sid));
+                who.insert(self.keys.of(sid));
                 names.extend(self.accounts.get(sid));
             }
             for account in names.into_iter().chain(&users) {
-                who.insert(self.hosts.keys.of_account(Some(account)));
+                who.insert(self.keys.of_account(Some(account)));
             }
         }
         for ((host, _), life) in engines {
@@ -138,78 +141,68 @@ impl Focus<'_> {
             Some(processes.get(root))
         };
         // A remote engine's records are at hand.
-        for mark in self.marks.iter().filter(|mark| !matches!(mark.what, Told::Serves(_))) {
-            let Some(host) = self.host(&mark.mark) else { continue };
+        let marks = self.each(|task| &task.processes);
+        for (host, mark) in marks.filter(|(_, mark)| !matches!(mark.what, Told::Serves(_))) {
             if root(host, self.processes[host].of_mark(mark)).is_some() {
                 found.push(mark.mark.source);
             }
         }
-        let scripts = self.gathered.scripts.iter().map(|script| InProcess {
-            mark: script.mark,
-            id: script.process,
-            runspace: Key::default(),
-            sid: script.sid,
-            connection: false,
-        });
-        for event in self.gathered.in_process.iter().copied().chain(scripts) {
-            let Some(host) = self.host(&event.mark) else { continue };
-            let process = self.processes[host].at(event.id, event.mark.time);
+        let scripts = self.each(|task| &task.scripts);
+        let scripts = scripts.map(|(host, part)| (host, part.mark, part.process, part.sid));
+        let events = self.each(|task| &task.in_process);
+        let events = events.map(|(host, event)| (host, event.mark, event.id, event.sid));
+        for (host, mark, id, sid) in events.chain(scripts) {
+            let process = self.processes[host].at(id, mark.time);
             let Some(root) = root(host, process) else { continue };
-            found.push(event.mark.source);
-            traces[host].who.extend(Some(event.sid).filter(|sid| sid.is_some()));
+            found.push(mark.source);
+            traces[host].who.extend(Some(sid).filter(|sid| sid.is_some()));
             if root.start.is_none() {
-                starts.push(event.mark.time);
-                traces[host].lives.push((event.mark.time, event.mark.time));
+                starts.push(mark.time);
+                traces[host].lives.push((mark.time, mark.time));
             }
         }
         // A block is put together from all its parts.
         let in_tree: HashSet<RecordRef> = found.iter().copied().collect();
-        let parts = || self.gathered.scripts.iter().filter(|part| part.id.is_some());
-        let blocks: HashSet<(Option<usize>, Key)> = parts()
-            .filter(|part| in_tree.contains(&part.mark.source))
-            .map(|part| (self.host(&part.mark), part.id))
+        let parts = || {
+            let parts = self.each(|task| &task.scripts);
+            parts.filter(|(_, part)| part.id.is_some())
+        };
+        let blocks: HashSet<(usize, Key)> = parts()
+            .filter(|(_, part)| in_tree.contains(&part.mark.source))
+            .map(|(host, part)| (host, part.id))
             .collect();
-        let others = parts().filter(|part| blocks.contains(&(self.host(&part.mark), part.id)));
-        found.extend(others.map(|part| part.mark.source));
+        let others = parts().filter(|(host, part)| blocks.contains(&(*host, part.id)));
+        found.extend(others.map(|(_, part)| part.mark.source));
     }
 
     /// The engines of processes that sessions started, and the commands that they log, too.
     fn engines(&self, traces: &[Traces], found: &mut Vec<RecordRef>) {
-        let engines = &self.gathered.engines;
-        let started = |mark: &Mark, line: Key| {
-            let host = self.host(mark)?;
-            let starts = traces[host].lines.get(&line)?;
-            is_near(starts, mark.time, STEP_WINDOW).then_some(host)
+        let engines = || self.each(|task| &task.engines);
+        let started = |host: usize, engine: &LocalEngine| {
+            let starts = traces[host].lines.get(&engine.line);
+            starts.is_some_and(|starts| is_near(starts, engine.mark.time, STEP_WINDOW))
         };
         let mut ids = HashSet::new();
-        for engine in engines {
-            if let Some(host) = started(&engine.mark, engine.line) {
-                found.push(engine.mark.source);
-                ids.insert((host, engine.host_id));
-            }
+        for (host, engine) in engines().filter(|(host, engine)| started(*host, engine)) {
+            found.push(engine.mark.source);
+            ids.insert((host, engine.host_id));
         }
         ids.retain(|(_, id)| id.is_some());
         let mut runspaces = HashSet::new();
-        for engine in engines {
-            let Some(host) = self.host(&engine.mark) else { continue };
-            if ids.contains(&(host, engine.host_id)) {
-                found.push(engine.mark.source);
-                runspaces.insert((host, engine.runspace));
-            }
+        for (host, engine) in engines().filter(|(host, one)| ids.contains(&(*host, one.host_id))) {
+            found.push(engine.mark.source);
+            runspaces.insert((host, engine.runspace));
         }
         runspaces.retain(|(_, runspace)| runspace.is_some());
-        let commands = self.gathered.in_process.iter().filter(|command| {
-            self.host(&command.mark)
-                .is_some_and(|host| runspaces.contains(&(host, command.runspace)))
-        });
-        found.extend(commands.map(|command| command.mark.source));
+        let commands = self.each(|task| &task.in_process);
+        let commands = commands.filter(|(host, one)| runspaces.contains(&(*host, one.runspace)));
+        found.extend(commands.map(|(_, command)| command.mark.source));
     }
 
     /// Logons of those who had sessions, in the time of a session; then what ended them.
     fn logons(&self, traces: &mut [Traces], starts: &[DateTime<Utc>], found: &mut Vec<RecordRef>) {
-        let logons = &self.gathered.logons;
-        for logon in logons {
-            let Some(host) = self.host(&logon.mark) else { continue };
+        let logons = || self.each(|task| &task.logons);
+        for (host, logon) in logons() {
             let traces = &mut traces[host];
             if traces.logon_ids.contains(&logon.logon_id) {
                 traces.who.extend(logon.who.iter().filter(|key| key.is_some()));
@@ -218,8 +211,7 @@ impl Focus<'_> {
         for traces in traces.iter_mut() {
             traces.lives = joined(std::mem::take(&mut traces.lives));
         }
-        for logon in logons {
-            let Some(host) = self.host(&logon.mark) else { continue };
+        for (host, logon) in logons() {
             let traces = &mut traces[host];
             let own = traces.logon_ids.contains(&logon.logon_id)
                 && is_near(starts, logon.mark.time, JOIN_WINDOW);
@@ -229,26 +221,25 @@ impl Focus<'_> {
                 traces.logon_ids.insert(logon.logon_id);
             }
         }
-        let of_sessions = self.gathered.logon_ids.iter().filter(|(mark, logon_id)| {
-            self.host(mark).is_some_and(|host| traces[host].logon_ids.contains(logon_id))
-        });
-        found.extend(of_sessions.map(|(mark, _)| mark.source));
+        let ends = self.each(|task| &task.logon_ids);
+        let ends = ends.filter(|(host, end)| traces[*host].logon_ids.contains(&end.logon_id));
+        found.extend(ends.map(|(_, end)| end.mark.source));
     }
 
     /// What may tell where a session came from, or why an attempt failed.
     fn near_starts(&self, starts: &[DateTime<Utc>], found: &mut Vec<RecordRef>) {
-        let Gathered { hints, in_process, failed_logons, .. } = self.gathered;
-        let connections =
-            in_process.iter().filter(|event| event.connection).map(|event| &event.mark);
-        let near = hints.iter().chain(connections);
-        let near = near.filter(|mark| is_near(starts, mark.time, JOIN_WINDOW));
-        found.extend(near.map(|mark| mark.source));
         let clients =
             self.core.iter().filter(|event| matches!(event.kind, EventKind::ClientSession(_)));
         let mut tried: Vec<DateTime<Utc>> = clients.map(|event| event.time).collect();
         tried.sort_unstable();
-        let failed = failed_logons.iter().filter(|mark| is_near(&tried, mark.time, STEP_WINDOW));
-        found.extend(failed.map(|mark| mark.source));
+        for task in self.gathered {
+            let connections = task.in_process.iter().filter(|event| event.connection);
+            let hints = task.hints.iter().chain(connections.map(|event| &event.mark));
+            let hints = hints.filter(|mark| is_near(starts, mark.time, JOIN_WINDOW));
+            let failed = task.failed_logons.iter();
+            let failed = failed.filter(|mark| is_near(&tried, mark.time, STEP_WINDOW));
+            found.extend(hints.chain(failed).map(|mark| mark.source));
+        }
     }
 }
 

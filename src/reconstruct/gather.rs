@@ -4,7 +4,7 @@
 //! Logs hold millions of logons and processes, and few of them have to do with remoting. Which,
 //! is known when all logs are read; `focus` tells, and those records are read a second time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 
 use chrono::{DateTime, Utc};
@@ -45,9 +45,27 @@ impl Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Mark {
     pub time: DateTime<Utc>,
+    /// Index of the host among those of the same task.
+    pub host: u32,
     pub source: RecordRef,
-    pub host: Key,
 }
+
+/// What holds a mark.
+pub(super) trait Marked: 'static {
+    fn mark(&self) -> &Mark;
+}
+
+macro_rules! marked {
+    ($($kind:ty),+) => {
+        $(impl Marked for $kind {
+            fn mark(&self) -> &Mark {
+                &self.mark
+            }
+        })+
+    };
+}
+
+marked!(ProcessMark, InProcess, LocalEngine, LogonMark, LogonId, ScriptMark);
 
 /// What a record says of a process, without its texts.
 #[derive(Debug, Clone, Copy)]
@@ -130,6 +148,13 @@ pub(super) struct LogonMark {
     pub who: [Key; 2],
 }
 
+/// 4634, 4647, 4672.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LogonId {
+    pub mark: Mark,
+    pub logon_id: u64,
+}
+
 /// A part of a script block.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ScriptMark {
@@ -144,7 +169,15 @@ pub(super) struct ScriptMark {
     pub sid: Key,
 }
 
-/// What is kept of all events that pass, in any order.
+/// A logging host, as its earliest record spells it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Spelling {
+    pub time: DateTime<Utc>,
+    pub source: RecordRef,
+    pub computer: Str,
+}
+
+/// What a task keeps of the events that pass, in any order.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     /// Events that show remoting by themselves.
@@ -154,14 +187,16 @@ pub(crate) struct Gathered {
     pub(super) engines: Vec<LocalEngine>,
     pub(super) scripts: Vec<ScriptMark>,
     pub(super) logons: Vec<LogonMark>,
-    /// 4634, 4647, 4672 and their logon ids.
-    pub(super) logon_ids: Vec<(Mark, u64)>,
+    pub(super) logon_ids: Vec<LogonId>,
     /// 4625.
     pub(super) failed_logons: Vec<Mark>,
     /// What may tell a session's source: 4648 and what domain controllers log.
     pub(super) hints: Vec<Mark>,
-    /// The logging hosts, lower case, and how their earliest records spell them.
-    pub(super) hosts: BTreeMap<Str, (DateTime<Utc>, RecordRef, Str)>,
+    /// The logging hosts by their lower-case names.
+    pub(super) hosts: Vec<(Str, Spelling)>,
+    by_name: HashMap<Str, u32>,
+    /// The host of the latest event: logs seldom change it.
+    latest: u32,
     /// Hosts' own addresses.
     pub(super) addresses: BTreeMap<Str, BTreeSet<String>>,
     /// The accounts that logons give a SID, each spelling at its earliest.
@@ -172,7 +207,7 @@ impl Gathered {
     /// Takes what matters of an event.
     pub fn take(&mut self, event: Event, keys: &Keys) {
         self.host(&event);
-        let mark = Mark { time: event.time, source: event.source, host: keys.of(&event.host) };
+        let mark = Mark { time: event.time, source: event.source, host: self.host(&event) };
         let sid = || keys.of(event.user_sid.as_deref().unwrap_or_default());
         let process = event.process_id.unwrap_or(0);
         let in_process = InProcess {
@@ -246,8 +281,9 @@ impl Gathered {
                 let who = [keys.of_account(logon.account.as_ref()), keys.of(&logon.sid)];
                 self.logons.push(LogonMark { mark, logon_id: logon.logon_id, who });
             }
-            EventKind::Logoff(ended) => self.logon_ids.push((mark, ended.logon_id)),
-            EventKind::SpecialPrivileges(held) => self.logon_ids.push((mark, held.logon_id)),
+            EventKind::Logoff(of) | EventKind::SpecialPrivileges(of) => {
+                self.logon_ids.push(LogonId { mark, logon_id: of.logon_id });
+            }
             EventKind::LogonFailed(_) => self.failed_logons.push(mark),
             EventKind::ExplicitCredentials(_)
             | EventKind::KerberosTicket(_)
@@ -267,19 +303,28 @@ impl Gathered {
         }
     }
 
-    fn host(&mut self, event: &Event) {
-        match self.hosts.get_mut(&event.host) {
-            Some((time, source, computer)) => {
-                if (event.time, event.source) < (*time, *source) {
-                    (*time, *source) = (event.time, event.source);
-                    computer.clone_from(&event.computer);
+    /// The index of an event's host.
+    fn host(&mut self, event: &Event) -> u32 {
+        let is = |index: u32| self.hosts.get(index as usize).map(|(name, _)| name);
+        if is(self.latest) != Some(&event.host) {
+            self.latest = match self.by_name.get(&event.host) {
+                Some(&known) => known,
+                None => {
+                    let new = self.hosts.len() as u32;
+                    self.by_name.insert(event.host.clone(), new);
+                    let Event { time, source, .. } = *event;
+                    let spelling = Spelling { time, source, computer: event.computer.clone() };
+                    self.hosts.push((event.host.clone(), spelling));
+                    new
                 }
-            }
-            None => {
-                let earliest = (event.time, event.source, event.computer.clone());
-                self.hosts.insert(event.host.clone(), earliest);
-            }
+            };
         }
+        let (_, earliest) = &mut self.hosts[self.latest as usize];
+        if (event.time, event.source) < (earliest.time, earliest.source) {
+            (earliest.time, earliest.source) = (event.time, event.source);
+            earliest.computer.clone_from(&event.computer);
+        }
+        self.latest
     }
 
     fn account(&mut self, event: &Event, logon: &Logon) {
@@ -291,43 +336,28 @@ impl Gathered {
         match self.accounts.get_mut(&logon.sid) {
             Some(known) => spell(known, time, source, account),
             None => {
-                let first = vec![(time, source, account.clone())];
-                self.accounts.insert(logon.sid.clone(), first);
+                self.accounts.insert(logon.sid.clone(), vec![(time, source, account.clone())]);
             }
         }
     }
 
-    /// Takes what others gathered.
-    pub fn merge(&mut self, other: Gathered) {
-        self.core.extend(other.core);
-        self.processes.extend(other.processes);
-        self.in_process.extend(other.in_process);
-        self.engines.extend(other.engines);
-        self.scripts.extend(other.scripts);
-        self.logons.extend(other.logons);
-        self.logon_ids.extend(other.logon_ids);
-        self.failed_logons.extend(other.failed_logons);
-        self.hints.extend(other.hints);
-        for (host, earliest) in other.hosts {
-            let known = self.hosts.entry(host).or_insert_with(|| earliest.clone());
-            if earliest < *known {
-                *known = earliest;
-            }
-        }
-        for (host, own) in other.addresses {
-            self.addresses.entry(host).or_default().extend(own);
-        }
-        for (sid, spellings) in other.accounts {
-            let known = self.accounts.entry(sid).or_default();
-            for (time, source, account) in spellings {
-                spell(known, time, source, &account);
-            }
-        }
+    /// Gives back the room that was made for more.
+    pub fn shrink(&mut self) {
+        self.core.shrink_to_fit();
+        self.processes.shrink_to_fit();
+        self.in_process.shrink_to_fit();
+        self.engines.shrink_to_fit();
+        self.scripts.shrink_to_fit();
+        self.logons.shrink_to_fit();
+        self.logon_ids.shrink_to_fit();
+        self.failed_logons.shrink_to_fit();
+        self.hints.shrink_to_fit();
+        self.by_name = HashMap::new();
     }
 }
 
 /// Takes a spelling of an account, at its earliest.
-fn spell(
+pub(super) fn spell(
     known: &mut Vec<(DateTime<Utc>, RecordRef, Account)>,
     time: DateTime<Utc>,
     source: RecordRef,

@@ -17,7 +17,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rayon::prelude::*;
@@ -31,7 +31,7 @@ use crate::model::{
 };
 use estate::Estate;
 use focus::Focus;
-use gather::{Key, ProcessMark};
+use gather::{Marked, ProcessMark, Spelling, spell};
 use process::Processes;
 
 /// How far apart the ends of one session may log its start, clocks included.
@@ -80,39 +80,33 @@ impl Case {
 }
 
 /// The logging hosts.
-pub(crate) struct Hosts<'g> {
-    keys: &'g Keys,
+pub(crate) struct Hosts {
     /// Their full names as far as known, lower case, in order, and as their records spell them.
     names: Vec<(Str, Str)>,
-    /// Indexes by the names that logs use, and by those names' keys.
+    /// Indexes by the names that logs use.
     by_name: BTreeMap<Str, usize>,
-    by_key: BTreeMap<Key, usize>,
+    /// Of each task, the indexes of its hosts.
+    of_tasks: Vec<Vec<usize>>,
 }
 
-impl<'g> Hosts<'g> {
-    fn of(gathered: &'g Gathered, keys: &'g Keys) -> Hosts<'g> {
-        let full = estate::full_names(gathered.hosts.keys());
-        let mut spelled: BTreeMap<&Str, &(DateTime<Utc>, RecordRef, Str)> = BTreeMap::new();
-        for (host, earliest) in &gathered.hosts {
-            let name = full.get(&**host).copied().unwrap_or(host);
-            let known = spelled.entry(name).or_insert(earliest);
-            *known = (*known).min(earliest);
+impl Hosts {
+    fn of(gathered: &[Gathered]) -> Hosts {
+        let all = || gathered.iter().flat_map(|gathered| &gathered.hosts);
+        let logged: BTreeSet<&Str> = all().map(|(host, _)| host).collect();
+        let full = estate::full_names(logged.into_iter());
+        let name = |host: &Str| full.get(&**host).copied().unwrap_or(host).clone();
+        let mut spelled: BTreeMap<Str, &Spelling> = BTreeMap::new();
+        for (host, spelling) in all() {
+            let known = spelled.entry(name(host)).or_insert(spelling);
+            *known = (*known).min(spelling);
         }
-        let index_of: BTreeMap<&Str, usize> =
-            spelled.keys().enumerate().map(|(index, &name)| (name, index)).collect();
-        let by_name = gathered.hosts.keys().map(|host| {
-            let name = full.get(&**host).copied().unwrap_or(host);
-            (host.clone(), index_of[name])
-        });
-        let by_name: BTreeMap<Str, usize> = by_name.collect();
-        let by_key = by_name.iter().map(|(host, &index)| (keys.of(host), index)).collect();
-        let names = spelled.iter().map(|(&name, (.., computer))| (name.clone(), computer.clone()));
-        Hosts { keys, names: names.collect(), by_name, by_key }
-    }
-
-    /// The host whose name has this key.
-    fn index(&self, key: Key) -> Option<usize> {
-        self.by_key.get(&key).copied()
+        let names: Vec<(Str, Str)> =
+            spelled.into_iter().map(|(name, known)| (name, known.computer.clone())).collect();
+        let index = |host: &Str| names.partition_point(|(known, _)| *known < name(host));
+        let by_name = all().map(|(host, _)| (host.clone(), index(host))).collect();
+        let of_task = |task: &Gathered| task.hosts.iter().map(|(host, _)| index(host)).collect();
+        let of_tasks = gathered.iter().map(of_task).collect();
+        Hosts { names, by_name, of_tasks }
     }
 
     /// The host that logs under this name.
@@ -132,6 +126,17 @@ impl<'g> Hosts<'g> {
     /// A host's name as its records spell it.
     fn as_logged(&self, host: &Str) -> Str {
         self.index_of(host).map_or(host, |index| &self.names[index].1).clone()
+    }
+
+    /// What all tasks gathered of one kind, each with the index of its host.
+    fn each<'g, T: Marked>(
+        &'g self,
+        gathered: &'g [Gathered],
+        kind: fn(&Gathered) -> &Vec<T>,
+    ) -> impl Iterator<Item = (usize, &'g T)> {
+        gathered.iter().zip(&self.of_tasks).flat_map(move |(task, hosts)| {
+            kind(task).iter().map(|found| (hosts[found.mark().host as usize], found))
+        })
     }
 }
 
@@ -218,7 +223,7 @@ fn near(a: DateTime<Utc>, b: DateTime<Utc>, window: TimeDelta) -> bool {
 /// Rebuilds sessions and what belongs to them from what all logs gave, in any order. `load` reads
 /// records again, each an event or nothing.
 pub(crate) fn reconstruct(
-    gathered: Gathered,
+    gathered: Vec<Gathered>,
     keys: &Keys,
     load: impl FnOnce(Vec<RecordRef>) -> Vec<Event>,
 ) -> Case {
@@ -226,27 +231,25 @@ pub(crate) fn reconstruct(
 }
 
 fn rebuild(
-    mut gathered: Gathered,
+    mut gathered: Vec<Gathered>,
     keys: &Keys,
     load: impl FnOnce(Vec<RecordRef>) -> Vec<Event>,
     records: impl FnOnce(&Focus<'_>) -> Vec<RecordRef>,
 ) -> Case {
-    let core = std::mem::take(&mut gathered.core);
-    let marks = std::mem::take(&mut gathered.processes);
-    let hosts = Hosts::of(&gathered, keys);
-    let mut processes = processes(&marks, &hosts);
+    let mut events: Vec<Event> =
+        gathered.iter_mut().flat_map(|task| std::mem::take(&mut task.core)).collect();
+    let hosts = Hosts::of(&gathered);
+    let mut processes = processes(&gathered, &hosts);
     let accounts = accounts(&gathered);
     let focus = Focus {
+        core: &events,
         gathered: &gathered,
-        core: &core,
-        marks: &marks,
         hosts: &hosts,
         processes: &processes,
         accounts: &accounts,
+        keys,
     };
     let records = records(&focus);
-    drop(marks);
-    let mut events = core;
     events.extend(load(records));
     for event in &mut events {
         event.host = hosts.name(&event.host).clone();
@@ -254,7 +257,7 @@ fn rebuild(
     // The order is total, so that no two sorts differ.
     events.par_sort_unstable_by(|a, b| key(a).cmp(&key(b)));
     let by_host = by_host(&events, &hosts);
-    let estate = Estate::learn(&hosts, &gathered.addresses);
+    let estate = Estate::learn(&hosts, gathered.iter().map(|task| &task.addresses));
     for (processes, indexes) in processes.iter_mut().zip(&by_host) {
         processes.describe(indexes.iter().map(|&index| &events[index]));
     }
@@ -288,7 +291,7 @@ fn rebuild(
     case.attempts = attempts;
     case.scripts = assemble(&case.events, &case.session_of);
     case.scripts.retain(|script| script.session.is_some());
-    case.elsewhere = Elsewhere::of(&gathered.scripts, &hosts, &case);
+    case.elsewhere = Elsewhere::of(&gathered, &hosts, &case);
     case.commands = ledger::commands(&case.events, &case.session_of, &case.scripts, &processes);
     let finished = drafts.into_iter().map(|draft| {
         let mut session = finish(&case.events, &processes, draft);
@@ -301,14 +304,12 @@ fn rebuild(
 }
 
 /// Each host's processes.
-fn processes(marks: &[ProcessMark], hosts: &Hosts<'_>) -> Vec<Processes> {
-    let mut by_host: Vec<Vec<ProcessMark>> = vec![Vec::new(); hosts.names.len()];
-    for mark in marks {
-        if let Some(host) = hosts.index(mark.mark.host) {
-            by_host[host].push(*mark);
-        }
+fn processes(gathered: &[Gathered], hosts: &Hosts) -> Vec<Processes> {
+    let mut by_host: Vec<Vec<&ProcessMark>> = vec![Vec::new(); hosts.names.len()];
+    for (host, mark) in hosts.each(gathered, |task| &task.processes) {
+        by_host[host].push(mark);
     }
-    let learn = |mut marks: Vec<ProcessMark>| {
+    let learn = |mut marks: Vec<&ProcessMark>| {
         marks.sort_unstable_by_key(|mark| (mark.mark.time, mark.mark.source));
         Processes::learn(&marks)
     };
@@ -331,7 +332,7 @@ fn order(draft: &Draft) -> impl Ord + '_ {
 }
 
 /// The indexes of each host's events.
-fn by_host(events: &[Event], hosts: &Hosts<'_>) -> Vec<Vec<usize>> {
+fn by_host(events: &[Event], hosts: &Hosts) -> Vec<Vec<usize>> {
     let mut by_host = vec![Vec::new(); hosts.names.len()];
     for (index, event) in events.iter().enumerate() {
         if let Some(host) = hosts.index_of(&event.host) {
@@ -342,11 +343,18 @@ fn by_host(events: &[Event], hosts: &Hosts<'_>) -> Vec<Vec<usize>> {
 }
 
 /// The accounts that logons give a SID; a SID with two names is told by none.
-fn accounts(gathered: &Gathered) -> BTreeMap<String, Account> {
-    let told = gathered.accounts.iter().filter_map(|(sid, spellings)| {
+fn accounts(gathered: &[Gathered]) -> BTreeMap<String, Account> {
+    let mut spelled: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    for (sid, spellings) in gathered.iter().flat_map(|task| &task.accounts) {
+        let known = spelled.entry(sid).or_default();
+        for (time, source, account) in spellings {
+            spell(known, *time, *source, account);
+        }
+    }
+    let told = spelled.into_iter().filter_map(|(sid, spellings)| {
         let (.., first) = spellings.iter().min_by_key(|(time, source, _)| (time, source))?;
         let one = spellings.iter().all(|(.., account)| first.same_as(account));
-        one.then(|| (sid.clone(), first.clone()))
+        one.then(|| (sid.to_owned(), first.clone()))
     });
     told.collect()
 }

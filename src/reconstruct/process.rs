@@ -84,9 +84,9 @@ pub(super) struct Processes {
 
 impl Processes {
     /// Learns from a host's marks, which are in order of time.
-    pub fn learn(marks: &[ProcessMark]) -> Processes {
+    pub fn learn(marks: &[&ProcessMark]) -> Processes {
         let mut table = Processes::default();
-        for mark in marks {
+        for &mark in marks {
             match mark.what {
                 Told::Started(image) if mark.id != 0 => {
                     table.started(mark, image);
@@ -101,7 +101,7 @@ impl Processes {
         for (index, process) in table.all.iter().enumerate() {
             by_image.entry((process.name, process.logon_id)).or_default().push(index);
         }
-        for mark in marks.iter().filter(|mark| mark.id == 0) {
+        for mark in marks.iter().copied().filter(|mark| mark.id == 0) {
             let Told::Started(image) = mark.what else { continue };
             let same = by_image.entry((mark.image, mark.logon_id)).or_default();
             let twin = same.iter().copied().find(|&index| table.all[index].starts_at(mark));

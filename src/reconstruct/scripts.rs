@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::gather::ScriptMark;
+use super::gather::{Gathered, ScriptMark};
 use super::{Case, Hosts};
 use crate::model::{Event, EventKind, RecordRef, ScriptBlock, Str};
 use crate::normalise::decode_command;
@@ -18,19 +18,19 @@ pub(crate) struct Elsewhere {
 
 impl Elsewhere {
     /// The blocks that are none of the case's.
-    pub(super) fn of(marks: &[ScriptMark], hosts: &Hosts<'_>, case: &Case) -> Elsewhere {
+    pub(super) fn of(gathered: &[Gathered], hosts: &Hosts, case: &Case) -> Elsewhere {
         let events = case.scripts.iter().flat_map(|script| &script.events);
         let in_sessions: BTreeSet<RecordRef> =
             events.map(|&event| case.events[event].source).collect();
-        let mut marks: Vec<_> =
-            marks.iter().map(|mark| (hosts.index(mark.mark.host), mark)).collect();
+        let mut marks: Vec<(usize, &ScriptMark)> =
+            hosts.each(gathered, |task| &task.scripts).collect();
         // Records without an id are blocks of their own.
         marks.sort_unstable_by_key(|(host, mark)| {
             let alone = (!mark.id.is_some()).then_some(mark.mark.source);
             (*host, mark.id, alone, mark.number, mark.mark.time, mark.mark.source)
         });
         let mut elsewhere = Elsewhere::default();
-        let one = |a: &(_, &ScriptMark), b: &(_, &ScriptMark)| {
+        let one = |a: &(usize, &ScriptMark), b: &(usize, &ScriptMark)| {
             a.0 == b.0 && a.1.id == b.1.id && a.1.id.is_some()
         };
         for block in marks.chunk_by(one) {

@@ -25,7 +25,7 @@ fn rebuild_with(events: &[Event], records: impl FnOnce(&Focus<'_>) -> Vec<Record
     let load = |records: Vec<RecordRef>| {
         events.iter().filter(|event| records.contains(&event.source)).cloned().collect()
     };
-    rebuild(gathered, &keys, load, records)
+    rebuild(vec![gathered], &keys, load, records)
 }
 
 /// A case with records in the place of indexes.

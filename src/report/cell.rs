@@ -13,7 +13,9 @@ const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 /// Line ends show as `␊`, other control characters as their pictures (U+2400 on), characters that
 /// reorder text as `<U+202E>`. A cell that a spreadsheet would take for a formula gets a `'`.
 pub(super) fn cell(text: &str) -> Cow<'_, str> {
-    let printable = |text: &str| text.bytes().all(|byte| (b' '..0x7f).contains(&byte));
+    // Without an early end, so that many bytes are looked at in one step.
+    let printable =
+        |text: &str| text.bytes().fold(true, |all, byte| all & (b' '..0x7f).contains(&byte));
     if text.len() <= MAX_CELL && !text.starts_with(FORMULA) && printable(text) {
         return Cow::Borrowed(text);
     }

@@ -53,8 +53,8 @@ impl Rows {
         Ok(())
     }
 
-    /// The rows' frames by key, in one piece.
-    fn sorted(mut self) -> Vec<u8> {
+    /// Takes out the rows' frames by key, in one piece.
+    fn sort(&mut self) -> Vec<u8> {
         let frame = |start: usize| Frame::first(&self.frames[start..]);
         self.starts.sort_unstable_by(|&a, &b| {
             frame(a).as_ref().map(Frame::key).cmp(&frame(b).as_ref().map(Frame::key))
@@ -63,6 +63,8 @@ impl Rows {
         for frame in self.starts.iter().filter_map(|&start| frame(start)) {
             sorted.extend_from_slice(&frame.bytes);
         }
+        self.frames.clear();
+        self.starts.clear();
         sorted
     }
 }
@@ -132,12 +134,12 @@ impl Sorter {
         Sorter { folder, in_memory: IN_MEMORY, state: Mutex::default() }
     }
 
-    /// Takes a task's rows.
+    /// Takes a task's rows out of its hands.
     ///
     /// # Errors
     /// When the folder takes no more.
-    pub fn add(&self, rows: Rows) -> io::Result<()> {
-        let block = rows.sorted();
+    pub fn add(&self, rows: &mut Rows) -> io::Result<()> {
+        let block = rows.sort();
         if block.is_empty() {
             return Ok(());
         }
@@ -262,7 +264,7 @@ mod tests {
             for &number in block {
                 rows.push(|key| key.extend(number.to_be_bytes()), &number).unwrap();
             }
-            sorter.add(rows).unwrap();
+            sorter.add(&mut rows).unwrap();
         }
         let sorted = sorter.finish();
         let read = || {
