@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
-use crate::detect::{self, RuleSet};
+use crate::detect::{self, LoneScripts, RuleSet};
 use crate::error::{Error, Fault, FaultKind};
 use crate::input::{Input, InputKind};
 use crate::model::{Detection, RecordRef, Subject};
@@ -192,10 +192,11 @@ fn elsewhere(
         detection.evidence.iter().all(|proof| blocks.whole.contains(&proof.source))
     };
     let mut found: Vec<Detection> = scripts.into_iter().filter(known).collect();
+    let mut lone = LoneScripts::default();
     for blocks in blocks.parted.chunks(BLOCKS_AT_ONCE) {
         let events = loader.load(blocks.iter().flatten().copied().collect());
         for block in assemble(&events, &vec![None; events.len()]) {
-            found.extend(detect::on_script(rules, &events, &block));
+            found.extend(lone.detect(rules, &events, &block));
         }
     }
     found

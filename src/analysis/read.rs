@@ -8,14 +8,14 @@ use rayon::prelude::*;
 
 use super::{InputReport, Options, Progress, is_log};
 use crate::decode::{CHUNK_SIZE, ChunkTally, Decoder, Wanted, chunk_count};
-use crate::detect::{self, RuleSet};
+use crate::detect::{self, LoneScripts, RuleSet};
 use crate::error::{Fault, FaultKind};
 use crate::input::{FILE_HEADER, Input, Reader};
 use crate::model::{Channel, Detection, EventKind, Record, RecordRef};
 use crate::normalise;
 use crate::reconstruct::{Gathered, Keys, assemble};
 use crate::report::sorted::{Rows, Sorter};
-use crate::report::{detections, timeline};
+use crate::report::{detections, timeline::Lines};
 
 /// Chunks that one task reads and decodes: 2 MiB.
 const CHUNKS_PER_TASK: u64 = 32;
@@ -140,8 +140,13 @@ struct Worker<'p, 'a> {
 
 impl<'p, 'a> Worker<'p, 'a> {
     fn new(pass: &'p Pass<'a>) -> Self {
-        let (lines, found) = (Rows::default(), Rows::default());
-        let take = Take { pass, batch: Batch::default(), lines, found };
+        let take = Take {
+            pass,
+            batch: Batch::default(),
+            lines: Lines::default(),
+            found: Rows::default(),
+            lone: LoneScripts::default(),
+        };
         Worker { pass, block: Vec::new(), take }
     }
 
@@ -176,7 +181,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             pass.progress.advance(chunk.len() as u64, records);
         }
         put?;
-        pass.timeline.add(&mut take.lines)?;
+        pass.timeline.add(&mut take.lines.rows)?;
         pass.detections.add(&mut take.found)?;
         take.batch.gathered.shrink();
         Ok(std::mem::take(&mut take.batch))
@@ -187,8 +192,9 @@ impl<'p, 'a> Worker<'p, 'a> {
 struct Take<'p, 'a> {
     pass: &'p Pass<'a>,
     batch: Batch,
-    lines: Rows,
+    lines: Lines,
     found: Rows,
+    lone: LoneScripts,
 }
 
 impl Take<'_, '_> {
@@ -209,14 +215,14 @@ impl Take<'_, '_> {
         batch.events += 1;
         let fired: Vec<usize> = hits.iter().map(|hit| hit.rule).collect();
         batch.fired.extend(fired.iter().map(|&rule| (rule, event.source)));
-        timeline::add(&mut self.lines, &event, fired)?;
+        self.lines.add(&event, fired)?;
         for detection in detect::on_record(&event, hits) {
             detections::add(&mut self.found, &detection, rules, paths)?;
         }
         if matches!(&event.kind, EventKind::ScriptBlockPart(part) if part.is_whole()) {
             let parts = [event];
             for block in assemble(&parts, &[None]) {
-                batch.scripts.extend(detect::on_script(rules, &parts, &block));
+                batch.scripts.extend(self.lone.detect(rules, &parts, &block));
             }
             let [event] = parts;
             batch.gathered.take(event, keys);

@@ -8,7 +8,7 @@ use walkdir::WalkDir;
 
 use super::logsource::DERIVED;
 use super::view::FieldMap;
-use super::{Pack, RuleSet, on_case, on_script};
+use super::{LoneScripts, Pack, RuleSet, on_case};
 use crate::decode::Wanted;
 use crate::model::{Channel, Fields, Level, Record};
 use crate::normalise::{self, testing};
@@ -111,7 +111,8 @@ fn fires(rules: &RuleSet, case: &Case) -> bool {
             assert!(wanted, "'{}' is an event the rule never sees", case.name);
             let events = [normalise::event(&record)];
             let blocks = assemble(&events, &[None]);
-            let on_scripts = blocks.iter().flat_map(|block| on_script(rules, &events, block));
+            let mut lone = LoneScripts::default();
+            let on_scripts = blocks.iter().flat_map(|block| lone.detect(rules, &events, block));
             let on_scripts = on_scripts.count();
             let rebuilt = rebuilt(events.to_vec());
             !rules.on_record(&record).is_empty()

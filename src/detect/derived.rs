@@ -2,6 +2,9 @@
 //! blocks, child processes and failed attempts, as events of their own with the fields that
 //! `detections/README.md` documents.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use rayon::prelude::*;
 
@@ -28,12 +31,42 @@ pub fn on_record(event: &Event, hits: Vec<Hit>) -> impl Iterator<Item = Detectio
     hits.into_iter().map(detection)
 }
 
-/// The detections on a script block that belongs to no session; its events are the parts.
-pub fn on_script(rules: &RuleSet, events: &[Event], block: &ScriptBlock) -> Vec<Detection> {
-    if !rules.has(Subject::ScriptBlock) {
-        return Vec::new();
+/// Matches rules on script blocks that belong to no session. One block is often logged more than
+/// once, in copies of a log at least: what was found is remembered.
+#[derive(Default)]
+pub struct LoneScripts {
+    keys: RandomState,
+    seen: HashMap<u64, Vec<Hit>>,
+}
+
+/// Blocks whose hits are remembered.
+const MOST_SEEN: usize = 1 << 16;
+
+impl LoneScripts {
+    /// The detections on a block whose parts are these events.
+    pub fn detect(
+        &mut self,
+        rules: &RuleSet,
+        events: &[Event],
+        block: &ScriptBlock,
+    ) -> impl Iterator<Item = Detection> + use<> {
+        let known = rules.has(Subject::ScriptBlock).then(|| {
+            let derived = script(events, &[], block);
+            let key = self.keys.hash_one(&derived.fields);
+            let hits = match self.seen.get(&key) {
+                Some(hits) => hits.clone(),
+                None => {
+                    let hits = rules.on_derived(derived.subject, &derived.fields);
+                    if self.seen.len() < MOST_SEEN {
+                        self.seen.insert(key, hits.clone());
+                    }
+                    hits
+                }
+            };
+            derived.detections(hits)
+        });
+        known.into_iter().flatten()
     }
-    script(events, &[], block).detections(rules).collect()
 }
 
 /// The detections on what was derived of a case.
@@ -44,7 +77,11 @@ pub fn on_case(rules: &RuleSet, case: &Case) -> Vec<Detection> {
     let scripts = case.scripts.par_iter().map(|block| script(&case.events, &case.sessions, block));
     let attempts = case.attempts.par_iter().map(|tried| attempt(case, tried));
     let derived = sessions.chain(commands).chain(scripts).chain(attempts);
-    derived.flat_map_iter(|derived| derived.detections(rules)).collect()
+    let fired = derived.flat_map_iter(|derived| {
+        let hits = rules.on_derived(derived.subject, &derived.fields);
+        derived.detections(hits)
+    });
+    fired.collect()
 }
 
 /// A derived event and what a detection on it says.
@@ -59,8 +96,7 @@ struct Derived {
 }
 
 impl Derived {
-    fn detections(self, rules: &RuleSet) -> impl Iterator<Item = Detection> {
-        let hits = rules.on_derived(self.subject, &self.fields);
+    fn detections(self, hits: Vec<Hit>) -> impl Iterator<Item = Detection> {
         hits.into_iter().map(move |hit| Detection {
             rule: hit.rule,
             subject: self.subject,

@@ -10,6 +10,6 @@ mod view;
 mod cases;
 
 pub(crate) use derived::{Counts, session_id};
-pub use derived::{on_case, on_record, on_script};
+pub use derived::{LoneScripts, on_case, on_record};
 pub use pack::{Pack, Refused};
 pub use rules::RuleSet;

@@ -117,7 +117,7 @@ impl SigmaEvent for RecordView<'_> {
 }
 
 /// A derived event's value.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub(super) enum Value {
     Text(String),
     Number(i64),
@@ -125,7 +125,7 @@ pub(super) enum Value {
 }
 
 /// A derived event: its fields, absent ones left out.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(super) struct FieldMap(Vec<(&'static str, Value)>);
 
 impl FieldMap {

@@ -6,11 +6,25 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Timelike, Utc};
 ///
 /// Neither `T` nor `Z`: Timeline Explorer shifts an ISO time with `Z` to local time.
 pub fn csv_time(time: DateTime<Utc>) -> String {
-    // By hand: every row has one, and chrono's own formatting takes several times as long.
-    let (date, ticks) = (time.date_naive(), time.nanosecond() / 100);
-    let (year, month, day) = (date.year(), date.month(), date.day());
-    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{ticks:07}")
+    // By hand: every row has one, and formatting takes many times as long.
+    let (date, clock) = (time.date_naive(), time.time());
+    let parts = [
+        (4, date.year().unsigned_abs(), '-'),
+        (2, date.month(), '-'),
+        (2, date.day(), ' '),
+        (2, clock.hour(), ':'),
+        (2, clock.minute(), ':'),
+        (2, clock.second(), '.'),
+        (7, clock.nanosecond() % 1_000_000_000 / 100, ' '),
+    ];
+    let mut text = String::with_capacity(28);
+    for (digits, number, after) in parts {
+        let digit = |place| char::from(b'0' + (number / 10_u32.pow(place) % 10) as u8);
+        text.extend((0..digits).rev().map(digit));
+        text.push(after);
+    }
+    text.truncate(27);
+    text
 }
 
 /// Reads a UTC time as people type it: `2026-03-14`, `2026-03-14 21:00`, `2026-03-14T21:00:05.5Z`.

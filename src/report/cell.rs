@@ -19,20 +19,26 @@ pub(super) fn cell(text: &str) -> Cow<'_, str> {
     if text.len() <= MAX_CELL && !text.starts_with(FORMULA) && printable(text) {
         return Cow::Borrowed(text);
     }
-    let mut cell = String::with_capacity(text.len() + 1);
+    let mut cell = String::with_capacity(text.len() + text.len() / 8 + 1);
     if text.starts_with(FORMULA) {
         cell.push('\'');
     }
-    let mut chars = text.chars().peekable();
-    let mut length = 0;
-    while let Some(c) = chars.next() {
-        if length >= MAX_CELL {
-            cell.push_str("… (cut: the record holds the rest)");
+    let mut rest = text;
+    let mut room = MAX_CELL;
+    while room > 0 {
+        let plain = rest.bytes().position(|byte| !(b' '..0x7f).contains(&byte));
+        let (run, after) = rest.split_at(plain.unwrap_or(rest.len()).min(room));
+        cell.push_str(run);
+        room -= run.len();
+        let mut chars = after.chars();
+        let Some(c) = chars.next().filter(|_| room > 0) else {
+            rest = after;
             break;
-        }
-        length += 1;
+        };
+        rest = chars.as_str();
+        room -= 1;
         match c {
-            '\r' if chars.peek() == Some(&'\n') => {}
+            '\r' if rest.starts_with('\n') => {}
             '\n' => cell.push('␊'),
             '\t' => cell.push(' '),
             '\u{7f}' => cell.push('␡'),
@@ -43,11 +49,14 @@ pub(super) fn cell(text: &str) -> Cow<'_, str> {
             | '\u{2066}'..='\u{2069}'
             | '\u{feff}' => {
                 let shown = format!("<U+{:04X}>", c as u32);
-                length += shown.len() - 1;
+                room = room.saturating_sub(shown.len() - 1);
                 cell.push_str(&shown);
             }
             c => cell.push(c),
         }
+    }
+    if !rest.is_empty() {
+        cell.push_str("… (cut: the record holds the rest)");
     }
     Cow::Owned(cell)
 }
@@ -55,7 +64,7 @@ pub(super) fn cell(text: &str) -> Cow<'_, str> {
 /// Appends a text as a cell of a CSV line (RFC 4180): quoted where it has to be.
 pub(super) fn push(line: &mut String, text: &str) {
     let cell = cell(text);
-    if cell.contains([',', '"']) {
+    if memchr::memchr2(b',', b'"', cell.as_bytes()).is_some() {
         line.push('"');
         let mut parts = cell.split('"');
         line.extend(parts.next());

@@ -1,6 +1,8 @@
 //! One event as one line of a timeline: its kind and its summary, the same in every output.
 
-use crate::model::{EngineContext, EngineState, Event, EventKind, Logon};
+use std::fmt;
+
+use crate::model::{Account, EngineContext, EngineState, Event, EventKind, Logon};
 
 /// The word for what an event is.
 pub(super) fn kind(event: &Event) -> &'static str {
@@ -38,145 +40,169 @@ pub(super) fn kind(event: &Event) -> &'static str {
 }
 
 /// What an event says, on one line of its own words.
-pub(super) fn summary(event: &Event) -> String {
-    match &event.kind {
-        EventKind::ClientSession(session) => format!("connects to {}", session.connection),
-        EventKind::ClientStep(step)
-        | EventKind::WinRmService(step)
-        | EventKind::ClientRunspace(step)
-        | EventKind::PowerShell(step) => step.clone(),
-        EventKind::ClientFailure(failure) => {
-            let operation = failure.operation.as_deref().unwrap_or("authentication");
-            let code = failure.error_code.map_or(String::new(), |code| format!(", error {code}"));
-            format!("{operation} failed{code}: {}", failure.text)
-        }
-        EventKind::ShellCreated(shell) => {
-            let caller =
-                shell.account.as_ref().map_or(String::new(), |user| format!(" for {user}"));
-            let from = shell.client_ip.as_ref().map_or(String::new(), |ip| format!(" from {ip}"));
-            format!("shell of {}{caller}{from}", shell.resource_uri)
-        }
-        EventKind::ServerOperation(operation) => {
-            let uri = operation.resource_uri.as_deref().unwrap_or_default();
-            format!("{} {uri}", operation.operation)
-        }
-        EventKind::Authenticated(caller) => {
-            format!("{} by {}", or_unknown(caller.account.as_ref()), caller.mechanism)
-        }
-        EventKind::AuthorizationFailed(code) => match code {
-            Some(code) => format!("not authorised, error {code}"),
-            None => "not authorised".to_owned(),
-        },
-        EventKind::Engine(engine) => {
-            let state = match engine.state {
-                EngineState::Available => "engine available".to_owned(),
-                EngineState::Stopped => "engine stopped".to_owned(),
-                EngineState::ProviderStarted => {
-                    format!("provider {} started", engine.provider_name)
+pub(super) struct Summary<'e>(pub &'e Event);
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let event = self.0;
+        match &event.kind {
+            EventKind::ClientSession(session) => write!(f, "connects to {}", session.connection),
+            EventKind::ClientStep(step)
+            | EventKind::WinRmService(step)
+            | EventKind::ClientRunspace(step)
+            | EventKind::PowerShell(step) => f.write_str(step),
+            EventKind::ClientFailure(failure) => {
+                let operation = failure.operation.as_deref().unwrap_or("authentication");
+                write!(f, "{operation} failed")?;
+                if let Some(code) = failure.error_code {
+                    write!(f, ", error {code}")?;
                 }
-            };
-            format!("{state}{}", in_host(&engine.context))
+                write!(f, ": {}", failure.text)
+            }
+            EventKind::ShellCreated(shell) => {
+                write!(f, "shell of {}", shell.resource_uri)?;
+                if let Some(user) = &shell.account {
+                    write!(f, " for {user}")?;
+                }
+                match &shell.client_ip {
+                    Some(ip) => write!(f, " from {ip}"),
+                    None => Ok(()),
+                }
+            }
+            EventKind::ServerOperation(operation) => {
+                let uri = operation.resource_uri.as_deref().unwrap_or_default();
+                write!(f, "{} {uri}", operation.operation)
+            }
+            EventKind::Authenticated(caller) => {
+                write!(f, "{} by {}", OrUnknown(&caller.account), caller.mechanism)
+            }
+            EventKind::AuthorizationFailed(Some(code)) => write!(f, "not authorised, error {code}"),
+            EventKind::AuthorizationFailed(None) => f.write_str("not authorised"),
+            EventKind::Engine(engine) => {
+                match engine.state {
+                    EngineState::Available => f.write_str("engine available")?,
+                    EngineState::Stopped => f.write_str("engine stopped")?,
+                    EngineState::ProviderStarted => {
+                        write!(f, "provider {} started", engine.provider_name)?;
+                    }
+                }
+                in_host(f, &engine.context)
+            }
+            EventKind::Pipeline(pipeline) => {
+                let line = pipeline.context.command_line.as_str();
+                f.write_str(if line.is_empty() { &pipeline.details } else { line })?;
+                in_host(f, &pipeline.context)
+            }
+            EventKind::Command(command) => {
+                f.write_str(&command.text)?;
+                in_host(f, &command.context)
+            }
+            EventKind::CommandError(command) => {
+                write!(f, "error: {}", command.text)?;
+                in_host(f, &command.context)
+            }
+            EventKind::ScriptBlockPart(part) => {
+                if part.total > 1 {
+                    write!(f, "[{}/{}] ", part.number, part.total)?;
+                }
+                if !part.path.is_empty() {
+                    write!(f, "{}: ", part.path)?;
+                }
+                f.write_str(&part.text)
+            }
+            EventKind::ScriptBlockRun(run) => {
+                let what = if run.started { "starts" } else { "stops" };
+                write!(f, "script block {} {what} in runspace {}", run.id, run.runspace_id)
+            }
+            EventKind::EngineListening(id) => {
+                write!(f, "engine of process {} listens", id.or(event.process_id).unwrap_or(0))
+            }
+            EventKind::Logon(logon) => {
+                logged_on(f, logon)?;
+                write!(f, ", logon id {:#x}", logon.logon_id)
+            }
+            EventKind::LogonFailed(logon) => {
+                logged_on(f, logon)?;
+                write!(f, ", status {}", logon.status)
+            }
+            EventKind::Logoff(of) | EventKind::SpecialPrivileges(of) => {
+                write!(f, "{}, logon id {:#x}", OrUnknown(&of.account), of.logon_id)
+            }
+            EventKind::ExplicitCredentials(used) => write!(
+                f,
+                "{} used the credentials of {} for {} ({}), process {} {}",
+                OrUnknown(&used.subject),
+                OrUnknown(&used.account),
+                used.target,
+                used.target_info,
+                used.process_id,
+                used.process_name,
+            ),
+            EventKind::ProcessStart(start) => {
+                let line =
+                    if start.command_line.is_empty() { &start.image } else { &start.command_line };
+                let (id, parent) = (start.process_id, start.parent_process_id);
+                write!(f, "[{id}] {line} <- [{parent}] {}", start.parent_image)
+            }
+            EventKind::ProcessExit(exit) => write!(f, "[{}] {}", exit.process_id, exit.image),
+            EventKind::KerberosTicket(ticket) => write!(
+                f,
+                "{} for {} from {}, status {}",
+                OrUnknown(&ticket.account),
+                ticket.service,
+                ticket.ip.as_deref().unwrap_or("-"),
+                ticket.status,
+            ),
+            EventKind::NtlmValidation(check) => write!(
+                f,
+                "{} from {}, status {}",
+                OrUnknown(&check.account),
+                check.workstation.as_deref().unwrap_or("-"),
+                check.status,
+            ),
+            EventKind::Connection(connection) => write!(
+                f,
+                "[{}] {} {} {} -> {}:{}",
+                connection.process_id,
+                connection.image,
+                if connection.outbound { "outbound" } else { "inbound" },
+                connection.source_ip,
+                connection.destination_ip,
+                connection.destination_port,
+            ),
+            EventKind::LogCleared(cleared) => {
+                write!(f, "{} cleared by {}", cleared.log, OrUnknown(&cleared.account))
+            }
+            EventKind::Other(other) => f.write_str(&other.summary),
         }
-        EventKind::Pipeline(pipeline) => {
-            let line = pipeline.context.command_line.as_str();
-            let text = if line.is_empty() { &pipeline.details } else { line };
-            format!("{text}{}", in_host(&pipeline.context))
-        }
-        EventKind::Command(command) => format!("{}{}", command.text, in_host(&command.context)),
-        EventKind::CommandError(command) => {
-            format!("error: {}{}", command.text, in_host(&command.context))
-        }
-        EventKind::ScriptBlockPart(part) => {
-            let of = if part.total > 1 {
-                format!("[{}/{}] ", part.number, part.total)
-            } else {
-                String::new()
-            };
-            let path =
-                if part.path.is_empty() { String::new() } else { format!("{}: ", part.path) };
-            format!("{of}{path}{}", part.text)
-        }
-        EventKind::ScriptBlockRun(run) => {
-            let what = if run.started { "starts" } else { "stops" };
-            format!("script block {} {what} in runspace {}", run.id, run.runspace_id)
-        }
-        EventKind::EngineListening(id) => {
-            format!("engine of process {} listens", id.or(event.process_id).unwrap_or(0))
-        }
-        EventKind::Logon(logon) => format!("{}, logon id {:#x}", logged_on(logon), logon.logon_id),
-        EventKind::LogonFailed(logon) => format!("{}, status {}", logged_on(logon), logon.status),
-        EventKind::Logoff(logoff) => {
-            format!("{}, logon id {:#x}", or_unknown(logoff.account.as_ref()), logoff.logon_id)
-        }
-        EventKind::SpecialPrivileges(held) => {
-            format!("{}, logon id {:#x}", or_unknown(held.account.as_ref()), held.logon_id)
-        }
-        EventKind::ExplicitCredentials(used) => format!(
-            "{} used the credentials of {} for {} ({}), process {} {}",
-            or_unknown(used.subject.as_ref()),
-            or_unknown(used.account.as_ref()),
-            used.target,
-            used.target_info,
-            used.process_id,
-            used.process_name,
-        ),
-        EventKind::ProcessStart(start) => {
-            let line =
-                if start.command_line.is_empty() { &start.image } else { &start.command_line };
-            format!(
-                "[{}] {line} <- [{}] {}",
-                start.process_id, start.parent_process_id, start.parent_image
-            )
-        }
-        EventKind::ProcessExit(exit) => format!("[{}] {}", exit.process_id, exit.image),
-        EventKind::KerberosTicket(ticket) => format!(
-            "{} for {} from {}, status {}",
-            or_unknown(ticket.account.as_ref()),
-            ticket.service,
-            ticket.ip.as_deref().unwrap_or("-"),
-            ticket.status,
-        ),
-        EventKind::NtlmValidation(check) => format!(
-            "{} from {}, status {}",
-            or_unknown(check.account.as_ref()),
-            check.workstation.as_deref().unwrap_or("-"),
-            check.status,
-        ),
-        EventKind::Connection(connection) => format!(
-            "[{}] {} {} {} -> {}:{}",
-            connection.process_id,
-            connection.image,
-            if connection.outbound { "outbound" } else { "inbound" },
-            connection.source_ip,
-            connection.destination_ip,
-            connection.destination_port,
-        ),
-        EventKind::LogCleared(cleared) => {
-            format!("{} cleared by {}", cleared.log, or_unknown(cleared.account.as_ref()))
-        }
-        EventKind::Other(other) => other.summary.clone(),
     }
 }
 
-fn or_unknown(account: Option<&crate::model::Account>) -> String {
-    account.map_or("an unknown account".to_owned(), ToString::to_string)
+struct OrUnknown<'a>(&'a Option<Account>);
+
+impl fmt::Display for OrUnknown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(account) => account.fmt(f),
+            None => f.write_str("an unknown account"),
+        }
+    }
 }
 
-fn logged_on(logon: &Logon) -> String {
-    let from = match (&logon.workstation, &logon.ip) {
-        (None, None) => String::new(),
-        (Some(name), None) => format!(" from {name}"),
-        (None, Some(ip)) => format!(" from {ip}"),
-        (Some(name), Some(ip)) => format!(" from {name} ({ip})"),
-    };
-    let account = or_unknown(logon.account.as_ref());
-    format!("{account} type {} by {}{from}", logon.logon_type, logon.package)
+fn logged_on(f: &mut fmt::Formatter<'_>, logon: &Logon) -> fmt::Result {
+    write!(f, "{} type {} by {}", OrUnknown(&logon.account), logon.logon_type, logon.package)?;
+    match (&logon.workstation, &logon.ip) {
+        (None, None) => Ok(()),
+        (Some(name), None) => write!(f, " from {name}"),
+        (None, Some(ip)) => write!(f, " from {ip}"),
+        (Some(name), Some(ip)) => write!(f, " from {name} ({ip})"),
+    }
 }
 
-fn in_host(context: &EngineContext) -> String {
+fn in_host(f: &mut fmt::Formatter<'_>, context: &EngineContext) -> fmt::Result {
     match (context.host_name.as_str(), context.host_application.as_str()) {
-        ("", "") => String::new(),
-        (name, "") => format!(" [{name}]"),
-        (name, application) => format!(" [{name}: {application}]"),
+        ("", "") => Ok(()),
+        (name, "") => write!(f, " [{name}]"),
+        (name, application) => write!(f, " [{name}: {application}]"),
     }
 }

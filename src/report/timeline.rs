@@ -4,13 +4,14 @@
 //! and what was found in what was rebuilt from it.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::fmt::Write as _;
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
 use super::cell::{list, push};
 use super::columns;
-use super::describe::{kind, summary};
+use super::describe::{Summary, kind};
 use super::sorted::Rows;
 use crate::analysis::Analysis;
 use crate::detect::session_id;
@@ -46,22 +47,39 @@ struct Row<'a> {
     rules: Vec<usize>,
 }
 
-/// Adds the line of an event that these rules fired on.
-///
-/// # Errors
-/// When the line has no serial form.
-pub(crate) fn add(rows: &mut Rows, event: &Event, rules: Vec<usize>) -> io::Result<()> {
-    let mut before = csv_time(event.time);
-    let (event_id, record_id) = (event.event_id.to_string(), event.record_id.to_string());
-    let [computer, channel, provider] = [&*event.computer, &*event.channel, &*event.provider];
-    for text in [computer, channel, provider, &event_id, &record_id, kind(event), &event.user()] {
-        before.push(',');
-        push(&mut before, text);
+/// Makes the lines of a task, with room that it uses again.
+#[derive(Default)]
+pub(crate) struct Lines {
+    pub rows: Rows,
+    before: String,
+    summary: String,
+    text: String,
+}
+
+impl Lines {
+    /// Adds the line of an event that these rules fired on.
+    ///
+    /// # Errors
+    /// When the line has no serial form.
+    pub fn add(&mut self, event: &Event, rules: Vec<usize>) -> io::Result<()> {
+        let Lines { before, summary, text, .. } = self;
+        before.clear();
+        summary.clear();
+        text.clear();
+        before.push_str(&csv_time(event.time));
+        for name in [&event.computer, &event.channel, &event.provider] {
+            before.push(',');
+            push(before, name);
+        }
+        let what = kind(event);
+        // Writing to a String does not fail.
+        let _ = write!(before, ",{},{},{what},", event.event_id, event.record_id);
+        push(before, &event.user());
+        let _ = write!(text, "{}", Summary(event));
+        push(summary, text);
+        let row = Row { source: event.source, before, summary, rules };
+        self.rows.push(|key| order(key, event), &row)
     }
-    let mut text = String::new();
-    push(&mut text, &summary(event));
-    let row = Row { source: event.source, before: &before, summary: &text, rules };
-    rows.push(|key| order(key, event), &row)
 }
 
 /// The order of lines: time, host, channel, record id, place. It is total.
@@ -75,7 +93,7 @@ fn order(key: &mut Vec<u8>, event: &Event) {
     super::sorted::place(key, event.source);
 }
 
-pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(analysis: &Analysis, to: &mut dyn io::Write) -> io::Result<()> {
     let Analysis { inputs, rules, shown, case, .. } = analysis;
     let sessions: BTreeMap<RecordRef, (usize, Link)> = case.by_record();
     let paths = inputs.iter().map(|report| {
