@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::{Mutex, PoisonError};
 
+use itertools::Itertools;
 use rayon::prelude::*;
 
 use super::InputReport;
@@ -34,7 +35,7 @@ impl<'a> Loader<'a> {
     /// The events of some records, by their places. One that is no longer there is a fault.
     pub fn load(&self, records: Vec<RecordRef>) -> Vec<Event> {
         let mut chunks = Chunks::new();
-        for record in records {
+        for record in records.into_iter().sorted_unstable().dedup() {
             let chunk = record.offset.saturating_sub(FILE_HEADER) / CHUNK_SIZE;
             chunks.entry((record.input, chunk)).or_default().push(record);
         }
@@ -71,7 +72,7 @@ impl<'a> Loader<'a> {
         file.seek(SeekFrom::Start(FILE_HEADER + chunk * CHUNK_SIZE))?;
         file.take(CHUNK_SIZE).read_to_end(&mut bytes)?;
         let take = |record: Record| {
-            if records.contains(&record.source) {
+            if records.binary_search(&record.source).is_ok() {
                 events.push(normalise::event(&record));
             }
         };
