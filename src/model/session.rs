@@ -149,6 +149,16 @@ pub enum Link {
     Time,
 }
 
+impl Link {
+    /// The word that outputs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Link::Key => "key",
+            Link::Time => "time",
+        }
+    }
+}
+
 /// A record a session rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Evidence {
@@ -196,6 +206,8 @@ pub struct Session {
     pub process_id: Option<u32>,
     /// RunspaceIds on the target.
     pub runspace_ids: Vec<String>,
+    /// The session that it was started from, and how that is known: a second hop.
+    pub parent: Option<(usize, Link)>,
     /// Which sides were seen.
     pub sides: Sides,
     /// How far the links can be trusted.
@@ -382,6 +394,7 @@ mod tests {
             logon_ids: Vec::new(),
             process_id: None,
             runspace_ids: Vec::new(),
+            parent: None,
             sides: Sides::default(),
             confidence: Confidence::Low,
             evidence: Vec::new(),

@@ -7,6 +7,7 @@ mod client;
 mod estate;
 mod focus;
 mod gather;
+mod hops;
 mod ledger;
 mod process;
 mod scripts;
@@ -293,8 +294,10 @@ fn rebuild(
     case.scripts.retain(|script| script.session.is_some());
     case.elsewhere = Elsewhere::of(&gathered, &hosts, &case);
     case.commands = ledger::commands(&case.events, &case.session_of, &case.scripts, &processes);
-    let finished = drafts.into_iter().map(|draft| {
+    let parents = hops::parents(&case.events, &drafts, &processes);
+    let finished = drafts.into_iter().zip(parents).map(|(draft, parent)| {
         let mut session = finish(&case.events, &processes, draft);
+        session.parent = parent;
         session.source_host = session.source_host.as_ref().map(|host| hosts.as_logged(host));
         session.target_host = hosts.as_logged(&session.target_host);
         session
@@ -411,6 +414,7 @@ fn finish(events: &[Event], processes: &BTreeMap<Str, Processes>, draft: Draft) 
         logon_ids: draft.logon_ids,
         process_id,
         runspace_ids: draft.runspace_ids,
+        parent: None,
         sides,
         confidence,
         evidence: evidence.collect(),

@@ -399,3 +399,22 @@ fn the_order_of_records_changes_nothing() {
     assert_eq!(forward.sessions.len(), 1);
     assert_eq!(format!("{forward:?}"), format!("{backward:?}"));
 }
+
+#[test]
+fn a_session_from_inside_another_names_its_parent() {
+    let user = "S-1-5-21-1-1-1-1101";
+    // pc -> srv (process 0x10), whose child 0x30 goes on to db.
+    let hop = by(user, 0x30, on("srv", 60, WINRM, 6, &[("connection", "db/wsman?PSVersion=5.1")]));
+    let case = case(vec![
+        client("pc", 10, 6, user, &[("connection", "srv/wsman?PSVersion=5.1")]),
+        logon("srv", 11, "ann", user, "0x111"),
+        host_process("srv", 12, "0x10", "ann", "0x111"),
+        child("srv", 50, "0x30", "0x10", "powershell"),
+        hop,
+        logon("db", 61, "ann", user, "0x222"),
+        host_process("db", 62, "0x10", "ann", "0x222"),
+    ]);
+    let parents: Vec<_> =
+        case.sessions.iter().map(|session| (&*session.target_host, session.parent)).collect();
+    assert_eq!(parents, [("srv", None), ("db", Some((0, Link::Key)))]);
+}

@@ -105,8 +105,7 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn io::Write) -> io::Result<(
     analysis.timeline.for_each(|row| {
         let row: Row<'_> = postcard::from_bytes(row).map_err(io::Error::other)?;
         let (session, link) = match sessions.get(&row.source) {
-            Some((session, Link::Key)) => (session_id(*session), "key"),
-            Some((session, Link::Time)) => (session_id(*session), "time"),
+            Some((session, link)) => (session_id(*session), link.as_str()),
             None => (String::new(), ""),
         };
         let mut fired = row.rules;
