@@ -40,30 +40,28 @@ impl<'a> Loader<'a> {
             chunks.entry((record.input, chunk)).or_default().push(record);
         }
         let chunks: Vec<((u32, u64), Vec<RecordRef>)> = chunks.into_iter().collect();
-        let events = chunks.par_chunks(CHUNKS_PER_TASK).map(|chunks| {
-            let mut events = Vec::new();
-            let mut file: Option<(u32, File)> = None;
-            for ((input, chunk), records) in chunks {
-                let before = events.len();
-                if let Err(error) = self.chunk(*input, *chunk, records, &mut file, &mut events) {
-                    self.lost(*input, *chunk, format!("not read a second time: {error}"));
-                } else if events.len() - before != records.len() {
-                    self.lost(*input, *chunk, "the file changed while it was read".to_owned());
+        let events =
+            chunks.par_chunks(CHUNKS_PER_TASK).map_init(Decoder::default, |decoder, chunks| {
+                let mut events = Vec::new();
+                let mut file: Option<(u32, File)> = None;
+                for ((input, chunk), records) in chunks {
+                    let before = events.len();
+                    let read = self.read(*input, *chunk, &mut file).map(|mut bytes| {
+                        let take = |record: &Record| events.push(normalise::event(record));
+                        decoder.chunk(&mut bytes, *input, *chunk, &These(records), take);
+                    });
+                    if let Err(error) = read {
+                        self.lost(*input, *chunk, format!("not read a second time: {error}"));
+                    } else if events.len() - before != records.len() {
+                        self.lost(*input, *chunk, "the file changed while it was read".to_owned());
+                    }
                 }
-            }
-            events
-        });
+                events
+            });
         events.flatten().collect()
     }
 
-    fn chunk(
-        &self,
-        input: u32,
-        chunk: u64,
-        records: &[RecordRef],
-        file: &mut Option<(u32, File)>,
-        events: &mut Vec<Event>,
-    ) -> io::Result<()> {
+    fn read(&self, input: u32, chunk: u64, file: &mut Option<(u32, File)>) -> io::Result<Vec<u8>> {
         let file = match file {
             Some((known, file)) if *known == input => file,
             other => &mut other.insert((input, File::open(&self.inputs[input as usize].path)?)).1,
@@ -71,13 +69,7 @@ impl<'a> Loader<'a> {
         let mut bytes = Vec::with_capacity(CHUNK_SIZE as usize);
         file.seek(SeekFrom::Start(FILE_HEADER + chunk * CHUNK_SIZE))?;
         file.take(CHUNK_SIZE).read_to_end(&mut bytes)?;
-        let take = |record: Record| {
-            if records.binary_search(&record.source).is_ok() {
-                events.push(normalise::event(&record));
-            }
-        };
-        Decoder::new(&Everything).chunk(bytes, input, chunk, take);
-        Ok(())
+        Ok(bytes)
     }
 
     fn lost(&self, input: u32, chunk: u64, reason: String) {
@@ -100,11 +92,11 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// Wants every record; those that are not asked for are passed over.
-struct Everything;
+/// Wants these records, which are in order.
+struct These<'r>(&'r [RecordRef]);
 
-impl Wanted for Everything {
-    fn wants(&self, _: Channel, _: &str, _: u32) -> bool {
-        true
+impl Wanted for These<'_> {
+    fn wants(&self, source: RecordRef, _: Channel, _: &str, _: u32) -> bool {
+        self.0.binary_search(&source).is_ok()
     }
 }

@@ -18,7 +18,7 @@ use crate::report::sorted::{Rows, Sorter};
 use crate::report::{detections, timeline::Lines};
 
 /// Chunks that one task reads and decodes: 2 MiB.
-const CHUNKS_PER_TASK: u64 = 32;
+const CHUNKS_PER_TASK: usize = 32;
 
 /// What a reading needs and where its rows go.
 pub(super) struct Pass<'a> {
@@ -60,8 +60,8 @@ struct Batch {
 }
 
 impl Wanted for Pass<'_> {
-    fn wants(&self, channel: Channel, channel_name: &str, event_id: u32) -> bool {
-        normalise::relevant(channel, event_id) || self.rules.wants(channel, channel_name, event_id)
+    fn wants(&self, source: RecordRef, channel: Channel, name: &str, event_id: u32) -> bool {
+        normalise::relevant(channel, event_id) || self.rules.wants(source, channel, name, event_id)
     }
 }
 
@@ -79,7 +79,7 @@ impl Pass<'_> {
         let tasks = self.inputs.iter().enumerate().filter(|(_, input)| is_log(input));
         let tasks = tasks.flat_map(|(index, input)| {
             // Even a log without a chunk is hashed.
-            let count = chunk_count(input.size).div_ceil(CHUNKS_PER_TASK).max(1);
+            let count = chunk_count(input.size).div_ceil(CHUNKS_PER_TASK as u64).max(1);
             std::iter::repeat_n(index, count as usize)
         });
         let batches = tasks
@@ -133,8 +133,8 @@ fn report(input: &Input) -> InputReport {
 
 /// A thread's work, with room that it uses again.
 struct Worker<'p, 'a> {
-    pass: &'p Pass<'a>,
-    block: Vec<u8>,
+    chunks: Vec<Vec<u8>>,
+    decoder: Decoder,
     take: Take<'p, 'a>,
 }
 
@@ -147,40 +147,42 @@ impl<'p, 'a> Worker<'p, 'a> {
             found: Rows::default(),
             lone: LoneScripts::default(),
         };
-        Worker { pass, block: Vec::new(), take }
+        let chunks = vec![Vec::new(); CHUNKS_PER_TASK];
+        Worker { chunks, decoder: Decoder::default(), take }
     }
 
     /// Reads and decodes the next piece of a log.
     fn batch(&mut self, input: usize, reader: &Mutex<Reader<'_>>) -> io::Result<Batch> {
-        let Worker { pass, block, take } = self;
+        let Worker { chunks, decoder, take } = self;
+        let pass = take.pass;
         let (start, read) = {
             let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-            (reader.position(), reader.next(CHUNKS_PER_TASK * CHUNK_SIZE, block))
+            reader.next(chunks, CHUNK_SIZE)
         };
         take.batch = Batch { input, start, ..Batch::default() };
         let first = start.saturating_sub(FILE_HEADER) / CHUNK_SIZE;
+        let mut put = Ok(());
+        for (number, chunk) in (first..).zip(chunks).filter(|(_, chunk)| !chunk.is_empty()) {
+            let read = chunk.len() as u64;
+            let each = |record: &Record| {
+                if put.is_ok() {
+                    put = take.record(record);
+                }
+            };
+            let ChunkTally { records, faults } =
+                decoder.chunk(chunk, input as u32, number, pass, each);
+            take.batch.records += records;
+            take.batch.faults.extend(faults);
+            pass.progress.advance(read, records);
+        }
+        put?;
         if let Err(error) = read {
             take.batch.faults.push(Fault {
                 chunk: Some(first),
                 offset: Some(start),
-                ..Fault::file(FaultKind::Lost, format!("not read from here on: {error}"))
+                ..Fault::file(FaultKind::Lost, format!("not read in full from here on: {error}"))
             });
         }
-        let mut decoder = Decoder::new(*pass);
-        let mut put = Ok(());
-        for (number, chunk) in (first..).zip(block.chunks(CHUNK_SIZE as usize)) {
-            let each = |record: Record| {
-                if put.is_ok() {
-                    put = take.record(&record);
-                }
-            };
-            let ChunkTally { records, faults } =
-                decoder.chunk(chunk.to_vec(), input as u32, number, each);
-            take.batch.records += records;
-            take.batch.faults.extend(faults);
-            pass.progress.advance(chunk.len() as u64, records);
-        }
-        put?;
         pass.timeline.add(&mut take.lines.rows)?;
         pass.detections.add(&mut take.found)?;
         take.batch.gathered.shrink();

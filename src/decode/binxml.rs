@@ -136,8 +136,9 @@ pub(super) fn check_names(chunk: &[u8]) -> Result<(), Odd> {
         let mut offset = table.u32()? as usize;
         while offset != 0 {
             let (next, name) = name_entry(chunk, offset)?;
-            let ascii = name.as_chunks::<2>().0.iter().all(|unit| unit[1] == 0 && unit[0] < 0x80);
-            if !ascii && utf16(name).is_none() {
+            let units = name.as_chunks::<2>().0.iter();
+            let bits = units.fold(0, |bits, &unit| bits | u16::from_le_bytes(unit));
+            if bits >= 0x80 && utf16(name).is_none() {
                 return Err(Odd("a name is no UTF-16"));
             }
             seen += 1;
@@ -152,26 +153,88 @@ pub(super) fn check_names(chunk: &[u8]) -> Result<(), Odd> {
 
 /// UTF-16 up to its first NUL as text; `None` when a surrogate stands alone.
 pub(super) fn utf16(text: &[u8]) -> Option<String> {
-    let (mut units, _) = text.as_chunks::<2>();
-    // No early end, so that the compiler may look at many units at once.
-    let (mut bits, mut nul) = (0, false);
-    for &unit in units {
-        let unit = u16::from_le_bytes(unit);
-        bits |= unit;
-        nul |= unit == 0;
-    }
-    if nul {
-        let end = units.iter().position(|&unit| unit == [0, 0]);
-        units = &units[..end.unwrap_or(units.len())];
-    }
-    if bits < 0x80 {
-        return String::from_utf8(units.iter().map(|unit| unit[0]).collect()).ok();
-    }
-    let units = units.iter().map(|&unit| u16::from_le_bytes(unit));
-    char::decode_utf16(units).collect::<Result<_, _>>().ok()
+    let mut bytes = Vec::new();
+    write_utf16(text, &mut bytes).ok()?;
+    String::from_utf8(bytes).ok()
 }
 
-/// A value of a template instance, checked to have the size of its type.
+/// Appends UTF-16 up to its first NUL as UTF-8.
+pub(super) fn write_utf16(text: &[u8], out: &mut Vec<u8>) -> Result<(), Odd> {
+    /// One in each of four units.
+    const ONES: u64 = 0x0001_0001_0001_0001;
+    let (units, _) = text.as_chunks::<2>();
+    let start = out.len();
+    out.resize(start + units.len(), 0);
+    // As if it were ASCII, which it most often is, four units at once.
+    let (words, rest) = text.as_chunks::<8>();
+    let (quads, last) = out[start..].as_chunks_mut::<4>();
+    let (mut bits, mut nuls) = (0, 0);
+    for (word, quad) in words.iter().zip(quads) {
+        let word = u64::from_le_bytes(*word);
+        bits |= word;
+        // Sets a unit's highest bit where the first unit of zero is, and in no word without one.
+        nuls |= word.wrapping_sub(ONES) & !word;
+        let pairs = (word | word >> 8) & 0x0000_ffff_0000_ffff;
+        *quad = ((pairs | pairs >> 16) as u32).to_le_bytes();
+    }
+    for (unit, byte) in rest.as_chunks().0.iter().zip(last) {
+        let unit = u64::from(u16::from_le_bytes(*unit));
+        bits |= unit;
+        nuls |= unit.wrapping_sub(1) & !unit;
+        *byte = unit as u8;
+    }
+    if bits & !(0x7f * ONES) == 0 {
+        if nuls & (ONES << 15) != 0 {
+            let end = out[start..].iter().position(|&byte| byte == 0);
+            out.truncate(end.map_or(out.len(), |end| start + end));
+        }
+        return Ok(());
+    }
+    out.truncate(start);
+    let units = units.iter().map(|&unit| u16::from_le_bytes(unit)).take_while(|&unit| unit != 0);
+    for char in char::decode_utf16(units) {
+        let char = char.map_err(|_| Odd("a surrogate stands alone"))?;
+        out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+    Ok(())
+}
+
+/// Whether a value is usual by its type and size alone. Nearly all are, and each is asked about:
+/// hence the table.
+#[inline]
+pub(super) fn is_plain(kind: u8, size: u16) -> bool {
+    const SIZES: [(u16, u16); 256] = {
+        let mut sizes = [(0, 1); 256];
+        let mut kind = 0;
+        while kind < sizes.len() {
+            sizes[kind] = plain_sizes(kind as u8);
+            kind += 1;
+        }
+        sizes
+    };
+    let (mask, bits) = SIZES[usize::from(kind)];
+    size & mask == bits
+}
+
+/// Which bits of the sizes of a type's values are always the same, and what they are.
+const fn plain_sizes(kind: u8) -> (u16, u16) {
+    const fn only(size: u16) -> (u16, u16) {
+        (u16::MAX, size)
+    }
+    match kind {
+        kind::NULL | kind::ANSI_STRING | kind::BINARY => (0, 0),
+        kind::STRING => (1, 0),
+        kind::INT8 | kind::UINT8 => only(1),
+        kind::INT16 | kind::UINT16 => only(2),
+        kind::INT32 | kind::UINT32 | kind::REAL32 | kind::BOOL | kind::HEX_INT32 => only(4),
+        kind::INT64 | kind::UINT64 | kind::REAL64 | kind::FILETIME | kind::HEX_INT64 => only(8),
+        kind::GUID | kind::SYSTEMTIME => only(16),
+        // No size is plain.
+        _ => (0, 1),
+    }
+}
+
+/// A value of a template instance.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Value<'c> {
     pub kind: u8,
@@ -179,26 +242,20 @@ pub(super) struct Value<'c> {
 }
 
 impl<'c> Value<'c> {
-    /// The value, if its type and size are usual: the evtx crate reads by the type's own size,
-    /// and has its ways where the two differ.
-    pub fn checked(kind: u8, bytes: &'c [u8]) -> Result<Self, Odd> {
-        let size = bytes.len();
-        let usual = match kind {
-            kind::NULL | kind::ANSI_STRING | kind::BINARY | kind::BINXML => true,
-            kind::STRING => size.is_multiple_of(2),
-            kind::INT8 | kind::UINT8 => size == 1,
-            kind::INT16 | kind::UINT16 => size == 2,
-            kind::INT32 | kind::UINT32 | kind::REAL32 | kind::BOOL | kind::HEX_INT32 => size == 4,
-            kind::INT64 | kind::UINT64 | kind::REAL64 | kind::FILETIME | kind::HEX_INT64 => {
-                size == 8
-            }
-            kind::GUID | kind::SYSTEMTIME => size == 16,
+    /// Checks that the value's type and size are usual: the evtx crate reads by the type's own
+    /// size, and has its ways where the two differ.
+    pub fn check(self) -> Result<(), Odd> {
+        let size = self.bytes.len();
+        let usual = match self.kind {
+            kind::BINXML => true,
             kind::SIZE_T => size == 4 || size == 8,
-            kind::SID => size >= 8 && size == 8 + 4 * usize::from(bytes[1]),
-            kind::STRING_ARRAY => size.is_multiple_of(2) && (size == 0 || bytes.ends_with(&[0, 0])),
-            _ => return Err(Odd("a value of an unusual type")),
+            kind::SID => size >= 8 && size == 8 + 4 * usize::from(self.bytes[1]),
+            kind::STRING_ARRAY => {
+                size.is_multiple_of(2) && (size == 0 || self.bytes.ends_with(&[0, 0]))
+            }
+            kind => u16::try_from(size).is_ok_and(|size| is_plain(kind, size)),
         };
-        if usual { Ok(Value { kind, bytes }) } else { Err(Odd("a value of an unusual size")) }
+        if usual { Ok(()) } else { Err(Odd("a value of an unusual type or size")) }
     }
 
     /// NULL, which leaves out the elements that depend on the value ([MS-EVEN6] 2.2.12).
@@ -217,6 +274,11 @@ impl<'c> Value<'c> {
         }
     }
 
+    /// How many strings an array has.
+    pub fn string_count(self) -> usize {
+        self.bytes.as_chunks::<2>().0.iter().filter(|&&unit| unit == [0, 0]).count()
+    }
+
     /// The strings of an array, each with its NUL behind it.
     pub fn strings(self) -> impl Iterator<Item = &'c [u8]> {
         let mut rest = self.bytes;
@@ -227,5 +289,52 @@ impl<'c> Value<'c> {
             rest = &after[2..];
             Some(string)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn utf16_reads_up_to_its_first_nul() {
+        // Each length around the four units that are read at once, and in each place a NUL, or
+        // a letter of one, two, three or four bytes.
+        for length in 0..=13 {
+            for place in 0..=length {
+                for letter in ["\0", "~", "\u{80}", "\u{3bb}", "\u{8000}", "\u{1f600}"] {
+                    let mut text: String = ('a'..).take(length).collect();
+                    text.insert_str(place, letter);
+                    let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+                    let before_nul = text.split('\0').next().unwrap();
+                    assert_eq!(utf16(&bytes).as_deref(), Some(before_nul));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_no_text() {
+        for half in [0xd800_u16, 0xdbff, 0xdc00, 0xdfff] {
+            for before in 0..5 {
+                let mut bytes = [b'a', 0].repeat(before);
+                bytes.extend(half.to_le_bytes());
+                assert_eq!(utf16(&bytes), None);
+                // After a NUL, nobody reads it.
+                bytes.splice(..0, [0, 0]);
+                assert_eq!(utf16(&bytes).as_deref(), Some(""));
+            }
+        }
+    }
+
+    #[test]
+    fn an_array_has_a_string_before_each_nul() {
+        for (bytes, strings) in
+            [(&b""[..], &[][..]), (b"\0\0", &[&b""[..]]), (b"a\0b\0\0\0\0\0", &[b"a\0b\0", b""])]
+        {
+            let array = Value { kind: kind::STRING_ARRAY, bytes };
+            assert_eq!(array.strings().collect::<Vec<_>>(), strings);
+            assert_eq!(array.string_count(), strings.len());
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! EVTX chunks to records: through the plans of their templates, or through the evtx crate.
 //!
 //! The evtx crate says what a record means; a chunk of usual records only comes to the same
-//! sooner by plans. So a chunk with anything unusual in it is the crate's as a whole.
+//! sooner by plans. So a chunk is the crate's from the first record on that has anything unusual.
 
+use std::mem;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -13,6 +14,7 @@ use tracing::debug;
 use super::binxml::Odd;
 use super::instance::Planned;
 use super::json::{self, Header};
+use super::record::Latest;
 use super::{Interner, Wanted};
 use crate::error::{Fault, FaultKind, chain};
 use crate::input::FILE_HEADER;
@@ -37,39 +39,28 @@ pub struct ChunkTally {
     pub faults: Vec<Fault>,
 }
 
-/// Decodes chunks, one after another, for one thread.
-pub struct Decoder<'w> {
-    wanted: &'w dyn Wanted,
+/// Decodes chunks, one after another, for one thread, and is the quicker the more it has seen.
+#[derive(Default)]
+pub struct Decoder {
     settings: Arc<ParserSettings>,
     names: Interner,
     planned: Planned,
-    /// The records of a chunk, until it is known that all of them are usual.
-    records: Vec<Record>,
+    latest: Latest,
 }
 
-impl<'w> Decoder<'w> {
-    /// A decoder that hands on the records `wanted` names.
-    pub fn new(wanted: &'w dyn Wanted) -> Self {
-        let settings = Arc::new(ParserSettings::new());
-        Decoder {
-            wanted,
-            settings,
-            names: Interner::default(),
-            planned: Planned::default(),
-            records: Vec::new(),
-        }
-    }
-
-    /// Decodes chunk `number` of input `input` and hands each wanted record to `take`.
+impl Decoder {
+    /// Decodes chunk `number` of input `input` and hands each wanted record to `take`. The
+    /// buffer is the caller's again, whatever is in it then.
     ///
     /// Damage is a fault in the tally, and what can still be read is read: a chunk of zeroes is
     /// unused space, a wrong checksum makes its records suspect, a bad record is passed over.
     pub fn chunk(
         &mut self,
-        mut bytes: Vec<u8>,
+        bytes: &mut Vec<u8>,
         input: u32,
         number: u64,
-        take: impl FnMut(Record),
+        wanted: &dyn Wanted,
+        take: impl FnMut(&Record),
     ) -> ChunkTally {
         let mut tally = ChunkTally::default();
         let place = Place { input, number };
@@ -83,7 +74,7 @@ impl<'w> Decoder<'w> {
             // The records before the cut are whole.
             bytes.resize(CHUNK_SIZE as usize, 0);
         }
-        let mut data = match EvtxChunkData::new(bytes, false) {
+        let mut data = match EvtxChunkData::new(mem::take(bytes), false) {
             Ok(data) => data,
             Err(error) => {
                 tally.faults.push(place.lost(chain(&error)));
@@ -99,35 +90,74 @@ impl<'w> Decoder<'w> {
             tally.faults.push(place.fault(FaultKind::Suspect, 0, None, reason.to_owned()));
         }
         if tally.faults.is_empty() {
-            match self.by_plans(&data.data, place) {
-                Ok(records) => {
-                    tally.records = records;
-                    self.records.drain(..).for_each(take);
-                    return tally;
-                }
-                Err(Odd(reason)) => debug!(input, chunk = number, reason, "left to the evtx crate"),
-            }
+            self.sound(&mut data, place, wanted, &mut tally, take);
+        } else {
+            self.by_crate(&mut data, place, wanted, &mut tally, take);
         }
-        self.by_crate(data, place, &mut tally, take);
+        *bytes = data.data;
         tally
     }
 
-    /// Reads a chunk's records by plans, all of them or none, into `self.records`, and yields
-    /// how many there are, wanted or not.
-    fn by_plans(&mut self, chunk: &[u8], place: Place) -> Result<u64, Odd> {
-        self.records.clear();
-        let Decoder { wanted, names, planned, records, .. } = self;
-        let start = (place.input, place.start());
-        planned.chunk(chunk, start, *wanted, names, |record| records.push(record))
+    /// Reads a chunk that nothing is known to be wrong with: by plans as far as they go.
+    fn sound(
+        &mut self,
+        data: &mut EvtxChunkData,
+        place: Place,
+        wanted: &dyn Wanted,
+        tally: &mut ChunkTally,
+        mut take: impl FnMut(&Record),
+    ) {
+        let mut given = 0_usize;
+        let planned = self.by_plans(&data.data, place, wanted, |record| {
+            given += 1;
+            take(record);
+        });
+        match planned {
+            Ok(records) => tally.records = records,
+            Err(Odd(reason)) => {
+                let Place { input, number: chunk } = place;
+                debug!(input, chunk, reason, "left to the evtx crate");
+                // The first records are the same again, and given already.
+                self.by_crate(data, place, wanted, tally, |record| match given {
+                    0 => take(record),
+                    _ => given -= 1,
+                });
+            }
+        }
+    }
+
+    /// Reads a chunk's records by plans and yields how many there are, wanted or not.
+    ///
+    /// # Errors
+    /// Something is unusual: the evtx crate is to read the chunk, and `take` was given its first
+    /// wanted records.
+    fn by_plans(
+        &mut self,
+        chunk: &[u8],
+        place: Place,
+        wanted: &dyn Wanted,
+        mut take: impl FnMut(&Record),
+    ) -> Result<u64, Odd> {
+        let Decoder { names, planned, latest, .. } = self;
+        let mut records = planned.records(chunk, names)?;
+        while let Some(header) = records.next()? {
+            let source = place.source(header.offset as u64, header.number);
+            let (instances, names) = records.current();
+            if latest.read(instances, header, source, wanted, names)? {
+                take(&latest.record);
+            }
+        }
+        Ok(records.count)
     }
 
     /// Reads what the evtx crate can read of a chunk.
     fn by_crate(
         &mut self,
-        mut data: EvtxChunkData,
+        data: &mut EvtxChunkData,
         place: Place,
+        wanted: &dyn Wanted,
         tally: &mut ChunkTally,
-        mut take: impl FnMut(Record),
+        mut take: impl FnMut(&Record),
     ) {
         let mut chunk = match data.parse(self.settings.clone()) {
             Ok(chunk) => chunk,
@@ -147,17 +177,16 @@ impl<'w> Decoder<'w> {
             };
             let offset = record.binxml_offset - RECORD_HEADER;
             let id = record.event_record_id;
-            let source =
-                RecordRef { input: place.input, offset: place.start() + offset, number: id };
+            let source = place.source(offset, id);
             let header = Header { source, time: utc(record.timestamp) };
             let read = match record.into_json_bytes() {
-                Ok(text) => json::read(&text.data, header, self.wanted, &mut self.names),
+                Ok(text) => json::read(&text.data, header, wanted, &mut self.names),
                 Err(error) => Err(chain(&error)),
             };
             match read {
                 Ok(record) => {
                     tally.records += 1;
-                    record.into_iter().for_each(&mut take);
+                    record.iter().for_each(&mut take);
                 }
                 Err(reason) => {
                     tally.faults.push(place.fault(FaultKind::Lost, offset, Some(id), reason));
@@ -178,6 +207,11 @@ impl Place {
     /// Offset of the chunk from the start of its file.
     fn start(self) -> u64 {
         FILE_HEADER + self.number * CHUNK_SIZE
+    }
+
+    /// The record `offset` bytes into the chunk.
+    fn source(self, offset: u64, number: u64) -> RecordRef {
+        RecordRef { input: self.input, offset: self.start() + offset, number }
     }
 
     /// A fault `offset` bytes into the chunk.

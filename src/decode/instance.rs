@@ -1,19 +1,17 @@
-//! A chunk's records through the plans of their templates.
+//! A chunk's records as instances of their templates.
 //!
-//! A record is a template instance: the offset of its definition, then its values. System's
-//! provider, channel and event id are looked up first; only for a record somebody wants are the
-//! other values made text. The data is most often a value that is an instance again.
+//! A record is a template instance: the offset of its definition, then its values. All of them
+//! are checked, whether somebody wants the record or not: the evtx crate must come to the same.
+//! The data is most often a value that is an instance again.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::binxml::{Cursor, Odd, Value, check_names, kind, token};
+use super::Interner;
+use super::binxml::{Cursor, Odd, Value, check_names, is_plain, kind, token};
 use super::definition::Definition;
 use super::plan::{Plan, Role};
-use super::record::{Repeated, Values};
-use super::value::filetime;
-use super::{Interner, Wanted};
-use crate::model::{Record, RecordRef};
+use super::value::is_time;
 
 /// Where the first record stands.
 const CHUNK_HEADER: usize = 512;
@@ -30,7 +28,7 @@ const MAX_KEPT: usize = 4 << 20;
 const MAX_NODES: usize = 100_000;
 const MAX_TEXT: usize = 1 << 20;
 
-/// The plans of one decoder, and what its records repeat.
+/// The plans of one decoder, and room for a record's instances.
 #[derive(Default)]
 pub(super) struct Planned {
     plans: Vec<Plan>,
@@ -40,24 +38,18 @@ pub(super) struct Planned {
     here: Vec<(usize, usize)>,
     /// Bytes of the plans' definitions.
     kept: usize,
-    repeated: Repeated,
+    /// The current record's instances and all their values.
+    instances: Vec<Instance>,
+    slots: Vec<Slot>,
 }
 
 impl Planned {
-    /// Reads the records of a chunk that starts at `at` of input `input`. Hands the wanted ones
-    /// to `take` and yields how many there are in all.
-    ///
-    /// # Errors
-    /// Something is unusual: the evtx crate is to read the whole chunk, and what `take` was
-    /// given is void.
-    pub fn chunk(
-        &mut self,
-        chunk: &[u8],
-        (input, at): (u32, u64),
-        wanted: &dyn Wanted,
-        names: &mut Interner,
-        mut take: impl FnMut(Record),
-    ) -> Result<u64, Odd> {
+    /// Begins to read a chunk's records.
+    pub fn records<'d, 'c>(
+        &'d mut self,
+        chunk: &'c [u8],
+        names: &'d mut Interner,
+    ) -> Result<Records<'c, 'd>, Odd> {
         check_names(chunk)?;
         let mut header = Cursor::new(chunk, 32, CHUNK_HEADER);
         let last = header.u64()?;
@@ -69,95 +61,172 @@ impl Planned {
             self.known.clear();
             self.kept = 0;
         }
-        let (mut offset, mut count) = (CHUNK_HEADER, 0);
-        let mut reader = Reader {
+        let end = free_space.min(chunk.len());
+        Ok(Records {
             chunk,
             planned: self,
             names,
-            instances: vec![],
-            slots: vec![],
+            at: CHUNK_HEADER,
+            end,
+            last,
+            count: 0,
             nodes: 0,
             text: 0,
-        };
-        while offset < free_space.min(chunk.len()) {
-            let mut cursor = Cursor::new(chunk, offset, chunk.len());
-            let magic = cursor.take(4)?;
-            let size = cursor.u32()? as usize;
-            let number = cursor.u64()?;
-            let ticks = cursor.u64()?;
-            let time = filetime(ticks).ok_or(Odd("a record's time is none"))?;
-            if magic != b"**\0\0" || size < RECORD_HEADER + 4 {
-                return Err(Odd("no record where one should start"));
-            }
-            let end = offset + size - 4;
-            if end > chunk.len() {
-                return Err(Odd("a record ends outside its chunk"));
-            }
-            reader.instances.clear();
-            reader.slots.clear();
-            let root = reader.fragment(cursor.at, end, 0)?;
-            let source = RecordRef { input, offset: at + offset as u64, number };
-            let Reader { planned, names, instances, slots, .. } = &mut reader;
-            let Planned { plans, repeated, .. } = &mut **planned;
-            let values = Values { plans, instances, slots };
-            let record =
-                values.record(&instances[root], (source, time), wanted, names, repeated)?;
-            record.into_iter().for_each(&mut take);
-            count += 1;
-            if number == last {
-                break;
-            }
-            offset += size;
-        }
-        Ok(count)
+        })
     }
 }
 
-/// A template instance: its plan, and its values' places among the slots.
+/// A template instance: its plan, its values' places among the slots, and the slot of the value
+/// that it stands in.
 pub(super) struct Instance {
-    pub plan: usize,
-    pub slots: Range<usize>,
+    plan: usize,
+    slots: Range<usize>,
+    within: Option<usize>,
 }
 
-/// A value, and the instance that stands in it.
-pub(super) struct Slot<'c> {
-    pub value: Value<'c>,
-    at: usize,
-    pub instance: Option<usize>,
+/// A value's type and its place in the chunk.
+#[derive(Clone, Copy)]
+struct Slot {
+    at: u32,
+    size: u16,
+    kind: u8,
 }
 
-/// Reads the template instances of a chunk.
-struct Reader<'c, 'd> {
+impl Slot {
+    fn value(self, chunk: &[u8]) -> Option<Value<'_>> {
+        let at = self.at as usize;
+        Some(Value { kind: self.kind, bytes: chunk.get(at..at + usize::from(self.size))? })
+    }
+}
+
+/// What a record's header says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RecordHeader {
+    /// Where it starts in the chunk.
+    pub offset: usize,
+    pub number: u64,
+    /// When it was written, a FILETIME that the crate takes for one.
+    pub ticks: u64,
+}
+
+/// A record's instances and their values.
+#[derive(Clone, Copy)]
+pub(super) struct Instances<'c, 'r> {
+    chunk: &'c [u8],
+    plans: &'r [Plan],
+    instances: &'r [Instance],
+    slots: &'r [Slot],
+}
+
+impl<'c, 'r> Instances<'c, 'r> {
+    /// The record's own instance.
+    pub fn root(&self) -> Option<&'r Instance> {
+        self.instances.first()
+    }
+
+    pub fn plan(&self, instance: &Instance) -> &'r Plan {
+        &self.plans[instance.plan]
+    }
+
+    /// One of an instance's values; none past its last.
+    pub fn value(&self, instance: &Instance, value: u16) -> Option<Value<'c>> {
+        let slots = &self.slots[instance.slots.clone()];
+        slots.get(usize::from(value))?.value(self.chunk)
+    }
+
+    /// The instance that stands in a value.
+    pub fn nested(&self, instance: &Instance, value: u16) -> Option<&'r Instance> {
+        let slot = Some(instance.slots.start + usize::from(value));
+        self.instances.iter().find(|nested| nested.within == slot)
+    }
+}
+
+/// Reads the records of a chunk.
+///
+/// An error says that something is unusual, and that the evtx crate is to read the chunk from
+/// there on.
+pub(super) struct Records<'c, 'd> {
     chunk: &'c [u8],
     planned: &'d mut Planned,
     names: &'d mut Interner,
-    /// The current record's instances and all their values.
-    instances: Vec<Instance>,
-    slots: Vec<Slot<'c>>,
+    /// Where the next record starts, if it does before the end.
+    at: usize,
+    end: usize,
+    /// The number of the last record.
+    last: u64,
+    /// Records read.
+    pub count: u64,
+    /// What the chunk's instances came to.
     nodes: usize,
     text: usize,
 }
 
-impl<'c> Reader<'c, '_> {
+impl<'c> Records<'c, '_> {
+    /// Reads the next record, if there is one.
+    pub fn next(&mut self) -> Result<Option<RecordHeader>, Odd> {
+        let offset = self.at;
+        if offset >= self.end {
+            return Ok(None);
+        }
+        let mut cursor = Cursor::new(self.chunk, offset, self.chunk.len());
+        let magic = cursor.take(4)?;
+        let size = cursor.u32()? as usize;
+        let number = cursor.u64()?;
+        let ticks = cursor.u64()?;
+        if !is_time(ticks) {
+            return Err(Odd("a record's time is none"));
+        }
+        if magic != b"**\0\0" || size < RECORD_HEADER + 4 {
+            return Err(Odd("no record where one should start"));
+        }
+        let end = offset + size - 4;
+        if end > self.chunk.len() {
+            return Err(Odd("a record ends outside its chunk"));
+        }
+        self.planned.instances.clear();
+        self.planned.slots.clear();
+        self.fragment(cursor.at, end, None, 0)?;
+        self.count += 1;
+        self.at = if number == self.last { self.end } else { offset + size };
+        Ok(Some(RecordHeader { offset, number, ticks }))
+    }
+
+    /// The instances of the record that was read last, and the names for what is made of it.
+    pub fn current(&mut self) -> (Instances<'c, '_>, &mut Interner) {
+        let Planned { plans, instances, slots, .. } = &*self.planned;
+        (Instances { chunk: self.chunk, plans, instances, slots }, self.names)
+    }
+
     /// The fragment from `at` to `end`, which must be one template instance: a record's, or a
     /// value's, which may do without a fragment header.
-    fn fragment(&mut self, at: usize, end: usize, depth: usize) -> Result<usize, Odd> {
+    fn fragment(
+        &mut self,
+        at: usize,
+        end: usize,
+        within: Option<usize>,
+        depth: usize,
+    ) -> Result<(), Odd> {
         let mut cursor = Cursor::new(self.chunk, at, end);
         match cursor.rest() {
             [token::FRAGMENT_HEADER, 1, 1, 0, token::TEMPLATE_INSTANCE, _, ..] => cursor.take(5)?,
             [token::TEMPLATE_INSTANCE, ..] => cursor.take(1)?,
             _ => return Err(Odd("a fragment that is no template instance")),
         };
-        let instance = self.instance(&mut cursor, depth)?;
+        self.instance(&mut cursor, within, depth)?;
         match cursor.rest() {
-            [] | [token::END, ..] => Ok(instance),
+            [] | [token::END, ..] => Ok(()),
             _ => Err(Odd("a fragment of several parts")),
         }
     }
 
     /// The template instance at the cursor: its definition's offset, its values' types and
     /// sizes, its values.
-    fn instance(&mut self, cursor: &mut Cursor<'c>, depth: usize) -> Result<usize, Odd> {
+    fn instance(
+        &mut self,
+        cursor: &mut Cursor<'c>,
+        within: Option<usize>,
+        depth: usize,
+    ) -> Result<(), Odd> {
         let (_version, _id) = (cursor.u8()?, cursor.u32()?);
         let definition = cursor.u32()? as usize;
         if definition == cursor.at {
@@ -167,28 +236,37 @@ impl<'c> Reader<'c, '_> {
             cursor.take(size as usize)?;
         }
         let count = cursor.u32()? as usize;
-        let descriptors = cursor.take(count.saturating_mul(4))?;
-        let index = self.plan(definition)?;
-        let plan = &self.planned.plans[index];
-        self.nodes += plan.imprint.nodes;
-        self.text += plan.imprint.text;
-        let first = self.slots.len();
-        let mut nested = false;
-        for (index, &[low, high, kind, _]) in descriptors.as_chunks().0.iter().enumerate() {
-            let at = cursor.at;
-            let size = u16::from_le_bytes([low, high]);
-            let value = Value::checked(kind, cursor.take(usize::from(size))?)?;
-            let role = plan.roles.get(index).copied().unwrap_or(Role::Unused);
-            let usual = match kind {
+        let descriptors = cursor.take(count.saturating_mul(4))?.as_chunks().0;
+        let plan = self.plan(definition)?;
+
+        let Planned { plans, slots, instances, .. } = &mut *self.planned;
+        let first = slots.len();
+        let mut at = cursor.at as u32;
+        slots.extend(descriptors.iter().map(|&[low, high, kind, _]| {
+            let slot = Slot { at, size: u16::from_le_bytes([low, high]), kind };
+            at += u32::from(slot.size);
+            slot
+        }));
+        cursor.take(at as usize - cursor.at)?;
+        instances.push(Instance { plan, slots: first..slots.len(), within });
+
+        let Plan { imprint, roles, .. } = &plans[plan];
+        let (mut items, mut nested) = (1, None);
+        for (index, slot) in slots[first..].iter().enumerate() {
+            let role = roles.get(index).copied().unwrap_or(Role::Unused);
+            if is_plain(slot.kind, slot.size) && role != Role::Instance {
+                continue;
+            }
+            let value = slot.value(self.chunk).ok_or(Odd("it ends early"))?;
+            value.check()?;
+            let usual = match value.kind {
                 kind::STRING_ARRAY => {
                     // Each item may cost an element.
-                    let items = value.strings().count();
-                    self.nodes += items * plan.imprint.nodes;
-                    self.text += items * plan.imprint.text;
+                    items += value.string_count();
                     role == Role::Items
                 }
                 kind::BINXML if !value.is_null() => {
-                    nested = true;
+                    nested.get_or_insert(first + index);
                     role == Role::Instance
                 }
                 _ => role != Role::Instance || value.is_null(),
@@ -196,23 +274,21 @@ impl<'c> Reader<'c, '_> {
             if !usual {
                 return Err(Odd("a value of another type than the template's"));
             }
-            self.slots.push(Slot { value, at, instance: None });
         }
+        self.nodes += items * imprint.nodes;
+        self.text += items * imprint.text;
         if self.nodes > MAX_NODES || self.text > MAX_TEXT || depth > MAX_DEPTH {
             return Err(Odd("too many template instances"));
         }
-        let slots = first..self.slots.len();
-        if nested {
-            for slot in slots.clone() {
-                let Slot { value, at, .. } = self.slots[slot];
-                if value.kind == kind::BINXML && !value.is_null() {
-                    let instance = self.fragment(at, at + value.bytes.len(), depth + 1)?;
-                    self.slots[slot].instance = Some(instance);
-                }
+        let after = slots.len();
+        for index in nested.unwrap_or(after)..after {
+            let Slot { at, size, kind } = self.planned.slots[index];
+            if kind == kind::BINXML && size > 0 {
+                let at = at as usize;
+                self.fragment(at, at + usize::from(size), Some(index), depth + 1)?;
             }
         }
-        self.instances.push(Instance { plan: index, slots });
-        Ok(self.instances.len() - 1)
+        Ok(())
     }
 
     /// The plan of the definition at `offset`.

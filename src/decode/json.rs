@@ -9,6 +9,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::record::guid;
 use super::{Interner, Wanted};
 use crate::model::{Channel, Fields, Record, RecordRef, parse_utc};
 
@@ -26,7 +27,8 @@ pub(super) fn read(
     wanted: &dyn Wanted,
     names: &mut Interner,
 ) -> Result<Option<Record>, String> {
-    let mut reader = EventReader { system: System::default(), skip: false, wanted, names };
+    let Header { source, time: written } = header;
+    let mut reader = EventReader { source, system: System::default(), skip: false, wanted, names };
     let mut data = Fields::default();
     let mut json = serde_json::Deserializer::from_slice(text);
     let read = Document { reader: &mut reader, data: &mut data }.deserialize(&mut json);
@@ -37,21 +39,20 @@ pub(super) fn read(
     let System { provider, channel, computer, time, event_id, .. } = &reader.system;
     let known_channel = Channel::of(channel, provider);
     let event_id = event_id.ok_or("it has no System/EventID")?;
-    if !wanted.wants(known_channel, channel, event_id) {
+    if !wanted.wants(source, known_channel, channel, event_id) {
         return Ok(None);
     }
-    let guid = |text: &str| text.trim_matches(['{', '}']).to_lowercase();
     let system = &reader.system;
     Ok(Some(Record {
-        source: header.source,
-        time: parse_utc(time).unwrap_or(header.time),
+        source,
+        time: parse_utc(time).unwrap_or(written),
         provider: reader.names.get(provider),
         channel: reader.names.get(channel),
         known_channel,
         computer: reader.names.get(computer),
         event_id,
         level: system.level,
-        record_id: system.record_id.unwrap_or(header.source.number),
+        record_id: system.record_id.unwrap_or(source.number),
         user_sid: system.user_sid.as_deref().map(|sid| reader.names.get(sid)),
         activity_id: system.activity_id.as_deref().map(|id| reader.names.get(&guid(id))),
         process_id: system.process_id,
@@ -109,6 +110,7 @@ struct Element<'de> {
 }
 
 struct EventReader<'w> {
+    source: RecordRef,
     system: System,
     skip: bool,
     wanted: &'w dyn Wanted,
@@ -171,10 +173,11 @@ impl<'de> Visitor<'de> for EventSeed<'_, '_> {
             match &*key {
                 "System" => {
                     map.next_value_seed(SystemSeed(&mut self.reader.system))?;
-                    let System { channel, provider, event_id, .. } = &self.reader.system;
+                    let EventReader { source, system, wanted, skip, .. } = &mut *self.reader;
+                    let System { channel, provider, event_id, .. } = system;
                     let known = Channel::of(channel, provider);
-                    if event_id.is_some_and(|id| !self.reader.wanted.wants(known, channel, id)) {
-                        self.reader.skip = true;
+                    if event_id.is_some_and(|id| !wanted.wants(*source, known, channel, id)) {
+                        *skip = true;
                         return Err(de::Error::custom("not wanted"));
                     }
                 }
@@ -361,7 +364,7 @@ impl<'de> Visitor<'de> for Data<'_> {
     scalars_as_text!(self, text => {
         // An empty EventData element is no field.
         if !(text.is_empty() && matches!(self.name, "EventData" | "UserData")) {
-            self.fields.push(self.names.get(self.name), text.into_owned());
+            self.fields.push(self.name, &text);
         }
         Ok(())
     });
@@ -393,7 +396,7 @@ mod tests {
 
     struct Only(u32);
     impl Wanted for Only {
-        fn wants(&self, _: Channel, _: &str, event_id: u32) -> bool {
+        fn wants(&self, _: RecordRef, _: Channel, _: &str, event_id: u32) -> bool {
             event_id == self.0
         }
     }

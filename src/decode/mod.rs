@@ -19,12 +19,13 @@ pub use evtx::{CHUNK_SIZE, ChunkTally, Decoder, chunk_count};
 
 use std::collections::HashSet;
 
-use crate::model::{Channel, Str};
+use crate::model::{Channel, RecordRef, Str};
 
 /// Says which records some later stage has a use for; the others are only counted.
 pub trait Wanted: Sync {
-    /// Whether a record of this channel and event id is wanted.
-    fn wants(&self, channel: Channel, channel_name: &str, event_id: u32) -> bool;
+    /// Whether the record of this place, channel and event id is wanted.
+    fn wants(&self, source: RecordRef, channel: Channel, channel_name: &str, event_id: u32)
+    -> bool;
 }
 
 /// Keeps one copy of each name that records repeat.
@@ -37,10 +38,11 @@ impl Interner {
             return known.clone();
         }
         let new: Str = text.into();
-        // Hostile logs may name each field differently: past this, names are not worth sharing.
-        if self.0.len() < 4096 {
-            self.0.insert(new.clone());
+        // Activities come and go, and hostile logs have ever new names: those in use are soon back.
+        if self.0.len() == 4096 {
+            self.0.clear();
         }
+        self.0.insert(new.clone());
         new
     }
 }

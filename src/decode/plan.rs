@@ -361,7 +361,7 @@ enum Member {
 }
 
 /// Whose `Data` elements are fields by their attribute Name, and which is no field when empty.
-fn is_container(name: &str) -> bool {
+pub(super) fn is_container(name: &str) -> bool {
     name == "EventData" || name == "UserData"
 }
 

@@ -1,65 +1,68 @@
 //! A template instance's values to a [`Record`].
+//!
+//! System's provider, channel and event id are looked up first; only for a record somebody wants
+//! are the other values made text.
 
+use std::mem;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-
-use super::binxml::{Odd, Value, kind, utf16};
+use super::binxml::{Odd, Value, kind};
 use super::definition::Source;
-use super::instance::{Instance, Slot};
-use super::plan::{Empty, Plan, Step, SystemField};
+use super::instance::{Instance, Instances, RecordHeader};
+use super::plan::{Empty, Step, SystemField};
 use super::value::{filetime, unsigned};
 use super::{Interner, Wanted};
-use crate::model::{Channel, Fields, Record, RecordRef, Str, parse_utc};
+use crate::model::{Channel, FieldsDraft, Record, RecordRef, Str, parse_utc};
 
-/// Names of System that records repeat.
+/// The record last read, whose room the next one takes, and what its texts were made of.
 #[derive(Default)]
-pub(super) struct Repeated {
+pub(super) struct Latest {
+    pub record: Record,
     provider: Recent,
     channel: Recent,
     computer: Recent,
     user_sid: Recent,
+    activity_id: Recent,
 }
 
-/// The last value of its kind: its type, bytes and text.
-#[derive(Default)]
-struct Recent(Option<(u8, Vec<u8>, Str)>);
-
-/// A record's instances and their values.
-pub(super) struct Values<'c, 'r> {
-    pub plans: &'r [Plan],
-    pub instances: &'r [Instance],
-    pub slots: &'r [Slot<'c>],
-}
-
-impl<'c, 'r> Values<'c, 'r> {
-    /// The record whose root is this instance; `None` when nobody wants it.
-    pub fn record(
-        &self,
-        root: &Instance,
-        (source, time): (RecordRef, DateTime<Utc>),
+impl Latest {
+    /// Reads a record; `false` when nobody wants it, and then only a part of it is read.
+    pub fn read(
+        &mut self,
+        instances: Instances,
+        header: RecordHeader,
+        source: RecordRef,
         wanted: &dyn Wanted,
         names: &mut Interner,
-        repeated: &mut Repeated,
-    ) -> Result<Option<Record>, Odd> {
-        let system = self.plans[root.plan].system.as_ref().ok_or(Odd("a record of no Event"))?;
-        let find = |field| self.find(root, field);
-        let Repeated { provider, channel, computer, user_sid } = repeated;
+    ) -> Result<bool, Odd> {
+        let root = instances.root().ok_or(Odd("a record of nothing"))?;
+        let system = instances.plan(root).system.as_ref().ok_or(Odd("a record of no Event"))?;
+        let find = |field| instances.find(root, field);
+        let Latest { record, provider, channel, computer, user_sid, activity_id } = self;
+        let mut name = |text: String| names.get(&text);
 
         let event_id = find(&system.event_id).number()?.ok_or(Odd("no event id"))?;
-        let provider = provider.text(find(&system.provider), names)?;
-        let channel = channel.text(find(&system.channel), names)?;
-        let known_channel = Channel::of(&channel, &provider);
-        if !wanted.wants(known_channel, &channel, event_id) {
-            return Ok(None);
+        let other_provider =
+            share(&mut record.provider, provider.text(find(&system.provider), &mut name)?);
+        let other_channel =
+            share(&mut record.channel, channel.text(find(&system.channel), &mut name)?);
+        if other_provider || other_channel {
+            record.known_channel = Channel::of(&record.channel, &record.provider);
         }
-        let user_sid = match find(&system.user_sid) {
+        if !wanted.wants(source, record.known_channel, &record.channel, event_id) {
+            return Ok(false);
+        }
+        record.source = source;
+        record.event_id = event_id;
+        share(&mut record.computer, computer.text(find(&system.computer), &mut name)?);
+        record.user_sid = match find(&system.user_sid) {
             Found::Nothing => None,
-            found => Some(user_sid.text(found, names)?),
+            found => Some(user_sid.text(found, &mut name)?.clone()),
         };
-        let activity_id = match find(&system.activity_id) {
+        record.activity_id = match find(&system.activity_id) {
             Found::Nothing => None,
-            found => Some(names.get(&found.text()?.trim_matches(['{', '}']).to_lowercase())),
+            found => Some(activity_id.text(found, |text| name(guid(&text)))?.clone()),
         };
         let logged = match find(&system.time) {
             Found::Value(Value { kind: kind::FILETIME, bytes }) => {
@@ -67,48 +70,122 @@ impl<'c, 'r> Values<'c, 'r> {
             }
             found => parse_utc(&found.text()?).ok(),
         };
-        let mut data = Fields::default();
-        self.data(root, &mut data)?;
-        Ok(Some(Record {
-            source,
-            time: logged.unwrap_or(time),
-            provider,
-            channel,
-            known_channel,
-            computer: computer.text(find(&system.computer), names)?,
-            event_id,
-            level: find(&system.level).number()?.unwrap_or(0),
-            record_id: find(&system.record_id).number()?.unwrap_or(source.number),
-            user_sid,
-            activity_id,
-            process_id: find(&system.process_id).number()?,
-            thread_id: find(&system.thread_id).number()?,
-            data,
-        }))
+        let written = || filetime(header.ticks).ok_or(Odd("a record's time is none"));
+        record.time = logged.map_or_else(written, Ok)?;
+        record.level = find(&system.level).number()?.unwrap_or(0);
+        record.record_id = find(&system.record_id).number()?.unwrap_or(source.number);
+        record.process_id = find(&system.process_id).number()?;
+        record.thread_id = find(&system.thread_id).number()?;
+
+        let mut data = FieldsDraft::in_place_of(mem::take(&mut record.data));
+        instances.fields(root, &mut |name, found| data.push(name, |out| found.write(out)))?;
+        record.data = data.finish().ok_or(Odd("a text that is no UTF-8"))?;
+        Ok(true)
+    }
+}
+
+/// A GUID as activities are spelt.
+pub(super) fn guid(text: &str) -> String {
+    text.trim_matches(['{', '}']).to_lowercase()
+}
+
+/// Lets a record have a text; whether it had another one.
+fn share(field: &mut Str, text: &Str) -> bool {
+    let other = !Arc::ptr_eq(field, text);
+    if other {
+        *field = text.clone();
+    }
+    other
+}
+
+/// A text that most often is the last one again, and the value it was made of.
+#[derive(Default)]
+struct Recent {
+    kind: u8,
+    bytes: Vec<u8>,
+    text: Str,
+}
+
+impl Recent {
+    /// What `make` makes of the value's text.
+    fn text(&mut self, found: Found, make: impl FnOnce(String) -> Str) -> Result<&Str, Odd> {
+        /// No value's type.
+        const FIXED: u8 = 0xff;
+        let (kind, bytes) = match found {
+            Found::Nothing => (kind::NULL, &[][..]),
+            Found::Fixed(text) => (FIXED, text.as_bytes()),
+            Found::Value(value) => (value.kind, value.bytes),
+        };
+        if kind != self.kind || *bytes != *self.bytes {
+            self.text = make(found.text()?);
+            self.kind = kind;
+            self.bytes.clear();
+            self.bytes.extend_from_slice(bytes);
+        }
+        Ok(&self.text)
+    }
+}
+
+/// What a source yields.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Found<'c, 'r> {
+    /// Nothing that has content.
+    Nothing,
+    Fixed(&'r Str),
+    Value(Value<'c>),
+}
+
+impl Found<'_, '_> {
+    fn write(self, out: &mut Vec<u8>) -> Result<(), Odd> {
+        match self {
+            Found::Nothing => Ok(()),
+            Found::Fixed(text) => {
+                out.extend_from_slice(text.as_bytes());
+                Ok(())
+            }
+            Found::Value(value) => value.write(out),
+        }
     }
 
-    fn slot(&self, instance: &Instance, value: u16) -> Option<&'r Slot<'c>> {
-        self.slots.get(instance.slots.clone())?.get(usize::from(value))
+    fn text(self) -> Result<String, Odd> {
+        match self {
+            Found::Nothing => Ok(String::new()),
+            Found::Fixed(text) => Ok(text.to_string()),
+            Found::Value(value) => value.text(),
+        }
     }
 
+    /// The number its text says, if it is one of that type.
+    fn number<N: FromStr + TryFrom<u64>>(self) -> Result<Option<N>, Odd> {
+        if let Found::Value(value) = self
+            && let Some(number) = value.number()
+        {
+            return Ok(N::try_from(number).ok());
+        }
+        Ok(self.text()?.parse().ok())
+    }
+}
+
+impl<'c, 'r> Instances<'c, 'r> {
     /// A value past the instance's last is none, and leaves no element out.
     fn is_null(&self, instance: &Instance, value: u16) -> bool {
-        self.slot(instance, value).is_some_and(|slot| slot.value.is_null())
+        self.value(instance, value).is_some_and(Value::is_null)
     }
 
     /// What a source yields that has content.
     fn resolve(&self, instance: &Instance, source: &'r Source) -> Found<'c, 'r> {
         match source {
             Source::Fixed(text) if !text.is_empty() => Found::Fixed(text),
-            Source::Value(value) => match self.slot(instance, *value) {
-                Some(slot) if !slot.value.is_empty() => Found::Value(slot.value),
+            Source::Value(value) => match self.value(instance, *value) {
+                Some(value) if !value.is_empty() => Found::Value(value),
                 _ => Found::Nothing,
             },
             _ => Found::Nothing,
         }
     }
 
-    fn find(&self, root: &Instance, field: &'r SystemField) -> Found<'c, 'r> {
+    /// What a System field is.
+    pub fn find(&self, root: &Instance, field: &'r SystemField) -> Found<'c, 'r> {
         match field.dependency {
             Some(value) if self.is_null(root, value) => Found::Nothing,
             _ => self.resolve(root, &field.source),
@@ -120,15 +197,19 @@ impl<'c, 'r> Values<'c, 'r> {
         match empty {
             Empty::Field => true,
             Empty::Nothing => false,
-            Empty::Unless(values) => values
-                .iter()
-                .all(|&value| self.slot(instance, value).is_none_or(|slot| slot.value.is_empty())),
+            Empty::Unless(values) => {
+                values.iter().all(|&value| self.value(instance, value).is_none_or(Value::is_empty))
+            }
         }
     }
 
-    /// Appends the instance's fields.
-    fn data(&self, instance: &Instance, fields: &mut Fields) -> Result<(), Odd> {
-        let mut steps = self.plans[instance.plan].steps.iter();
+    /// Hands on the instance's fields, those of instances in it included.
+    pub fn fields(
+        &self,
+        instance: &Instance,
+        field: &mut impl FnMut(&str, Found<'c, 'r>) -> Result<(), Odd>,
+    ) -> Result<(), Odd> {
+        let mut steps = self.plan(instance).steps.iter();
         while let Some(step) = steps.next() {
             match step {
                 Step::Depends { value, steps: skipped } => {
@@ -137,90 +218,38 @@ impl<'c, 'r> Values<'c, 'r> {
                     }
                 }
                 Step::Field { name, source, empty, numbered } => {
-                    let mut push = |name: Str, text: String| {
-                        if !text.is_empty() || self.is_field(instance, empty) {
-                            fields.push(name, text);
-                        }
-                    };
                     match self.resolve(instance, source) {
-                        Found::Value(value) if value.kind == kind::STRING_ARRAY => {
-                            for (index, string) in value.strings().enumerate() {
-                                let name = match index {
-                                    1.. if *numbered => format!("{name}_{index}").into(),
-                                    _ => name.clone(),
+                        Found::Value(array) if array.kind == kind::STRING_ARRAY => {
+                            for (index, bytes) in array.strings().enumerate() {
+                                let found = match bytes {
+                                    [] if !self.is_field(instance, empty) => continue,
+                                    _ => Found::Value(Value { kind: kind::STRING, bytes }),
                                 };
-                                push(name, utf16(string).ok_or(Odd("a surrogate stands alone"))?);
+                                match index {
+                                    1.. if *numbered => field(&format!("{name}_{index}"), found)?,
+                                    _ => field(name, found)?,
+                                }
                             }
                         }
-                        found => push(name.clone(), found.text()?),
+                        Found::Nothing if !self.is_field(instance, empty) => {}
+                        found => field(name, found)?,
                     }
                 }
                 Step::Left { dependencies, name, empty } => {
                     let left = dependencies.iter().all(|&value| self.is_null(instance, value));
                     if left && self.is_field(instance, empty) {
-                        fields.push(name.clone(), String::new());
+                        field(name, Found::Nothing)?;
                     }
                 }
                 Step::Instance { value, barred } => {
-                    let nested = self.slot(instance, *value).and_then(|slot| slot.instance);
-                    let Some(nested) = nested.map(|nested| &self.instances[nested]) else {
-                        continue;
-                    };
-                    if barred.contains(&&*self.plans[nested.plan].root) {
+                    let Some(nested) = self.nested(instance, *value) else { continue };
+                    if barred.contains(&&*self.plan(nested).root) {
                         return Err(Odd("an instance whose element is not data"));
                     }
-                    self.data(nested, fields)?;
+                    self.fields(nested, field)?;
                 }
             }
         }
         Ok(())
-    }
-}
-
-/// A System field's value.
-enum Found<'c, 'p> {
-    Nothing,
-    Fixed(&'p Str),
-    Value(Value<'c>),
-}
-
-impl Found<'_, '_> {
-    fn text(&self) -> Result<String, Odd> {
-        match self {
-            Found::Nothing => Ok(String::new()),
-            Found::Fixed(text) => Ok(text.to_string()),
-            Found::Value(value) => value.text(),
-        }
-    }
-
-    /// The number its text says, if it is one of that type.
-    fn number<N: FromStr + TryFrom<u64>>(&self) -> Result<Option<N>, Odd> {
-        if let Found::Value(value) = self
-            && let Some(number) = value.number()
-        {
-            return Ok(N::try_from(number).ok());
-        }
-        Ok(self.text()?.parse().ok())
-    }
-}
-
-impl Recent {
-    /// A name that is most often the last one.
-    fn text(&mut self, found: Found<'_, '_>, names: &mut Interner) -> Result<Str, Odd> {
-        let Found::Value(value) = found else {
-            return Ok(match found {
-                Found::Fixed(text) => text.clone(),
-                _ => names.get(""),
-            });
-        };
-        if let Some((kind, bytes, text)) = &self.0
-            && *kind == value.kind
-            && **bytes == *value.bytes
-        {
-            return Ok(text.clone());
-        }
-        let text = names.get(&value.text()?);
-        self.0 = Some((value.kind, value.bytes.to_vec(), text.clone()));
-        Ok(text)
     }
 }

@@ -1,10 +1,8 @@
 //! Values to text, as the evtx crate renders them.
 
-use std::fmt::Write;
-
 use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
 
-use super::binxml::{Odd, Value, kind, utf16};
+use super::binxml::{Odd, Value, kind, write_utf16};
 
 /// 100 ns intervals in a second.
 const TICKS: u64 = 10_000_000;
@@ -12,32 +10,42 @@ const TICKS: u64 = 10_000_000;
 const EPOCH: i64 = 11_644_473_600;
 
 impl Value<'_> {
-    /// The value's text; empty for one without content.
-    pub fn text(self) -> Result<String, Odd> {
+    /// Appends the value's text; nothing for one without content.
+    pub fn write(self, out: &mut Vec<u8>) -> Result<(), Odd> {
         let bytes = self.bytes;
-        Ok(match self.kind {
-            kind::NULL => String::new(),
-            kind::STRING => utf16(bytes).ok_or(Odd("a surrogate stands alone"))?,
+        match self.kind {
+            kind::NULL => {}
+            kind::STRING => write_utf16(bytes, out)?,
             kind::ANSI_STRING if bytes.is_ascii() => {
-                bytes.iter().filter(|&&byte| byte != 0).map(|&byte| char::from(byte)).collect()
+                out.extend(bytes.iter().filter(|&&byte| byte != 0));
             }
-            kind::INT8 | kind::INT16 | kind::INT32 | kind::INT64 => signed(bytes).to_string(),
-            kind::UINT8 | kind::UINT16 | kind::UINT32 | kind::UINT64 => unsigned(bytes).to_string(),
+            kind::INT8 | kind::INT16 | kind::INT32 | kind::INT64 => decimal(signed(bytes), out),
+            kind::UINT8 | kind::UINT16 | kind::UINT32 | kind::UINT64 => {
+                decimal(unsigned(bytes), out);
+            }
             // Windows also writes masks as booleans.
             kind::BOOL => match signed(bytes) {
-                0 => "false".to_owned(),
-                1 => "true".to_owned(),
-                mask => mask.to_string(),
+                0 => out.extend_from_slice(b"false"),
+                1 => out.extend_from_slice(b"true"),
+                mask => decimal(mask, out),
             },
-            kind::BINARY => hex(bytes),
-            kind::GUID => guid(bytes),
-            kind::SIZE_T | kind::HEX_INT32 | kind::HEX_INT64 => hex_number(unsigned(bytes)),
-            kind::FILETIME => time_text(unsigned(bytes)).ok_or(Odd("a time past the year 9999"))?,
-            kind::SYSTEMTIME => systemtime(bytes),
-            kind::SID => sid(bytes),
-            kind::BINXML if bytes.is_empty() => String::new(),
+            kind::BINARY => hex(bytes, out),
+            kind::GUID => guid(bytes, out),
+            kind::SIZE_T | kind::HEX_INT32 | kind::HEX_INT64 => hex_number(unsigned(bytes), out),
+            kind::FILETIME => time(unsigned(bytes), out)?,
+            kind::SYSTEMTIME => systemtime(bytes, out),
+            kind::SID => sid(bytes, out),
+            kind::BINXML if bytes.is_empty() => {}
             _ => return Err(Odd("a value whose text is the crate's to write")),
-        })
+        }
+        Ok(())
+    }
+
+    /// The value's text.
+    pub fn text(self) -> Result<String, Odd> {
+        let mut bytes = Vec::new();
+        self.write(&mut bytes)?;
+        String::from_utf8(bytes).map_err(|_| Odd("a text that is no UTF-8"))
     }
 
     /// The value as a number, if its text is the digits of one.
@@ -49,30 +57,51 @@ impl Value<'_> {
     }
 }
 
-/// A FILETIME up to the last second that the evtx crate takes for a record's time.
-pub(super) fn filetime(ticks: u64) -> Option<DateTime<Utc>> {
+/// Whether the evtx crate takes a FILETIME for a record's time.
+pub(super) fn is_time(ticks: u64) -> bool {
     /// 9999-12-30 22:00:00.
     const LAST: i64 = 253_402_207_200;
-    let seconds = i64::try_from(ticks / TICKS).ok()? - EPOCH;
-    let time = DateTime::from_timestamp(seconds, (ticks % TICKS) as u32 * 100)?;
-    (seconds <= LAST).then_some(time)
+    ticks / TICKS <= (LAST + EPOCH) as u64
 }
 
-fn time_text(ticks: u64) -> Option<String> {
-    let time = filetime(ticks)?.naive_utc();
+/// A FILETIME that the evtx crate takes for a record's time.
+pub(super) fn filetime(ticks: u64) -> Option<DateTime<Utc>> {
+    let seconds = (ticks / TICKS) as i64 - EPOCH;
+    let time = DateTime::from_timestamp(seconds, (ticks % TICKS) as u32 * 100)?;
+    is_time(ticks).then_some(time)
+}
+
+fn time(ticks: u64, out: &mut Vec<u8>) -> Result<(), Odd> {
+    let time = filetime(ticks).ok_or(Odd("a time past the year 9999"))?.naive_utc();
     let (day, clock) = (time.date(), time.time());
     let date = [day.year() as u32, day.month(), day.day()];
-    Some(stamp(date, [clock.hour(), clock.minute(), clock.second()], clock.nanosecond() / 100))
+    stamp(date, [clock.hour(), clock.minute(), clock.second()], clock.nanosecond() / 100, out);
+    Ok(())
 }
 
 /// `yyyy-MM-ddTHH:mm:ss.fffffffZ`
-fn stamp([year, month, day]: [u32; 3], [hour, minute, second]: [u32; 3], ticks: u32) -> String {
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ticks:07}Z")
+fn stamp(
+    [year, month, day]: [u32; 3],
+    [hour, minute, second]: [u32; 3],
+    ticks: u32,
+    out: &mut Vec<u8>,
+) {
+    let mut text = *b"0000-00-00T00:00:00.0000000Z";
+    let places = [(0, 4), (5, 2), (8, 2), (11, 2), (14, 2), (17, 2), (20, 7)];
+    for ((at, size), mut number) in
+        places.into_iter().zip([year, month, day, hour, minute, second, ticks])
+    {
+        for digit in text[at..at + size].iter_mut().rev() {
+            *digit += (number % 10) as u8;
+            number /= 10;
+        }
+    }
+    out.extend_from_slice(&text);
 }
 
 /// A SYSTEMTIME: year, month, day of the week, day, hour, minute, second, milliseconds. One that
 /// is no time reads as the first of 1601.
-fn systemtime(bytes: &[u8]) -> String {
+fn systemtime(bytes: &[u8], out: &mut Vec<u8>) {
     let mut fields = [0; 8];
     for (field, bytes) in fields.iter_mut().zip(bytes.as_chunks().0) {
         *field = u32::from(u16::from_le_bytes(*bytes));
@@ -85,9 +114,9 @@ fn systemtime(bytes: &[u8]) -> String {
         && second < 60
         && milliseconds < 1000;
     if valid {
-        stamp([year % 10000, month, day], [hour, minute, second], milliseconds * 10_000)
+        stamp([year % 10000, month, day], [hour, minute, second], milliseconds * 10_000, out);
     } else {
-        stamp([1601, 1, 1], [0, 0, 0], 0)
+        stamp([1601, 1, 1], [0, 0, 0], 0, out);
     }
 }
 
@@ -101,64 +130,62 @@ fn signed(bytes: &[u8]) -> i64 {
     (unsigned(bytes) << unused) as i64 >> unused
 }
 
-fn digit(nibble: u8) -> char {
-    char::from(b"0123456789abcdef"[usize::from(nibble & 15)])
+fn decimal(number: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        text.push(digit(byte >> 4).to_ascii_uppercase());
-        text.push(digit(*byte).to_ascii_uppercase());
-    }
-    text
+fn digit(nibble: u8) -> u8 {
+    b"0123456789abcdef"[usize::from(nibble & 15)]
+}
+
+fn hex(bytes: &[u8], out: &mut Vec<u8>) {
+    let digits = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]);
+    out.extend(digits.map(|digit| digit.to_ascii_uppercase()));
 }
 
 /// `0x`, then the digits without leading zeroes.
-fn hex_number(number: u64) -> String {
+fn hex_number(number: u64, out: &mut Vec<u8>) {
     let digits = (64 - number.leading_zeros()).div_ceil(4).max(1);
-    let mut text = String::with_capacity(18);
-    text.push_str("0x");
-    text.extend((0..digits).rev().map(|place| digit((number >> (4 * place)) as u8)));
-    text
+    out.extend_from_slice(b"0x");
+    out.extend((0..digits).rev().map(|place| digit((number >> (4 * place)) as u8)));
 }
 
 /// `{d1-d2-d3-d4-d4}`, the first three of them little-endian.
-fn guid(bytes: &[u8]) -> String {
-    const ORDER: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
-    let mut text = String::with_capacity(38);
-    text.push('{');
-    for (place, &index) in ORDER.iter().enumerate() {
-        if matches!(place, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        let byte = bytes.get(index).copied().unwrap_or_default();
-        text.push(digit(byte >> 4));
-        text.push(digit(byte));
+fn guid(bytes: &[u8], out: &mut Vec<u8>) {
+    /// Where each byte's digits stand.
+    const PLACES: [usize; 16] = [7, 5, 3, 1, 12, 10, 17, 15, 20, 22, 25, 27, 29, 31, 33, 35];
+    let mut text = *b"{00000000-0000-0000-0000-000000000000}";
+    for (&byte, place) in bytes.iter().zip(PLACES) {
+        text[place] = digit(byte >> 4);
+        text[place + 1] = digit(byte);
     }
-    text.push('}');
-    text
+    out.extend_from_slice(&text);
 }
 
 /// `S-R-A-S1-…-Sn`: the revision, the authority (48 bits, big-endian), the sub-authorities.
-fn sid(bytes: &[u8]) -> String {
-    let [revision, _, a, b, c, d, e, f, subs @ ..] = bytes else { return String::new() };
-    let authority = u64::from_be_bytes([0, 0, *a, *b, *c, *d, *e, *f]);
-    let mut text = String::with_capacity(12 + 11 * subs.len() / 4);
-    // Writing to a String does not fail.
-    let _ = write!(text, "S-{revision}-{authority}");
-    for sub in subs.as_chunks::<4>().0 {
-        let _ = write!(text, "-{}", u32::from_le_bytes(*sub));
+fn sid(bytes: &[u8], out: &mut Vec<u8>) {
+    let [revision, _, a, b, c, d, e, f, subs @ ..] = bytes else { return };
+    out.extend_from_slice(b"S-");
+    decimal(*revision, out);
+    out.push(b'-');
+    decimal(u64::from_be_bytes([0, 0, *a, *b, *c, *d, *e, *f]), out);
+    for &sub in subs.as_chunks::<4>().0 {
+        out.push(b'-');
+        decimal(u32::from_le_bytes(sub), out);
     }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(kind: u8, bytes: &[u8]) -> Result<String, Odd> {
+        let value = Value { kind, bytes };
+        value.check().and_then(|()| value.text())
+    }
+
     fn text(kind: u8, bytes: &[u8]) -> String {
-        Value::checked(kind, bytes).unwrap().text().unwrap()
+        read(kind, bytes).unwrap()
     }
 
     #[test]
@@ -196,11 +223,11 @@ mod tests {
 
     #[test]
     fn the_unusual_is_left_to_the_crate() {
-        assert!(Value::checked(kind::UINT32, &[0; 2]).is_err());
-        assert!(Value::checked(kind::STRING, b"a").is_err());
-        assert!(Value::checked(0x83, &[]).is_err());
-        let half_a_pair = Value::checked(kind::STRING, &[0x00, 0xd8]).unwrap();
-        assert!(half_a_pair.text().is_err());
-        assert!(Value::checked(kind::REAL64, &[0; 8]).unwrap().text().is_err());
+        assert!(read(kind::UINT32, &[0; 2]).is_err());
+        assert!(read(kind::STRING, b"a").is_err());
+        assert!(read(0x83, &[]).is_err());
+        // Half a pair.
+        assert!(read(kind::STRING, &[0x00, 0xd8]).is_err());
+        assert!(read(kind::REAL64, &[0; 8]).is_err());
     }
 }

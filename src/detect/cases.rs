@@ -63,10 +63,10 @@ fn record(case: &EventCase) -> Record {
     match &case.data {
         yaml_serde::Value::Null => {}
         yaml_serde::Value::Sequence(strings) => {
-            strings.iter().for_each(|string| fields.push("Data".into(), text(string)));
+            strings.iter().for_each(|string| fields.push("Data", &text(string)));
         }
         yaml_serde::Value::Mapping(map) => {
-            map.iter().for_each(|(name, value)| fields.push(text(name).into(), text(value)));
+            map.iter().for_each(|(name, value)| fields.push(&text(name), &text(value)));
         }
         other => panic!("Data is neither a map nor a list: {other:?}"),
     }
@@ -106,8 +106,8 @@ fn fires(rules: &RuleSet, case: &Case) -> bool {
             // As in a run: the record's own rules, then those on what is rebuilt from it.
             let record = record(event);
             let (channel, id) = (record.known_channel, record.event_id);
-            let wanted =
-                rules.wants(channel, &record.channel, id) || normalise::relevant(channel, id);
+            let wanted = rules.wants(record.source, channel, &record.channel, id)
+                || normalise::relevant(channel, id);
             assert!(wanted, "'{}' is an event the rule never sees", case.name);
             let events = [normalise::event(&record)];
             let blocks = assemble(&events, &[None]);

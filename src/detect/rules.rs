@@ -11,7 +11,7 @@ use super::pack::{Pack, Refused};
 use super::view::RecordView;
 use crate::decode::Wanted;
 use crate::error::Error;
-use crate::model::{Channel, Level, MatchedField, Record, RuleMeta, Subject};
+use crate::model::{Channel, Level, MatchedField, Record, RecordRef, RuleMeta, Subject};
 
 /// Longest value of a matched field that a detection keeps, in characters.
 const MAX_MATCHED: usize = 500;
@@ -186,7 +186,7 @@ impl RuleSet {
 }
 
 impl Wanted for RuleSet {
-    fn wants(&self, channel: Channel, channel_name: &str, event_id: u32) -> bool {
+    fn wants(&self, _: RecordRef, channel: Channel, channel_name: &str, event_id: u32) -> bool {
         self.groups_of(channel, channel_name, event_id).next().is_some()
     }
 }

@@ -21,33 +21,29 @@ impl<'i> Reader<'i> {
         Reader { input, file: None, position: 0, hash: Ok(Sha256::new()) }
     }
 
-    /// How far it has read, in bytes.
-    pub fn position(&self) -> u64 {
-        self.position
-    }
-
-    /// Fills `block` with up to `most` of the bytes that follow the file header and what was read
-    /// before, and yields the offset of the first.
+    /// Fills the blocks with the bytes that follow the file header and what was read before, each
+    /// up to `size` of them, and yields the offset of the first.
     ///
     /// # Errors
-    /// When the file cannot be read, or ends before the size it had; then the block is passed over.
-    pub fn next(&mut self, most: u64, block: &mut Vec<u8>) -> io::Result<u64> {
-        block.clear();
-        let size = self.input.size;
-        let from = self.position.max(FILE_HEADER).min(size);
-        let to = size.min(from + most);
-        let read = self.read(from, to, block);
+    /// When the file cannot be read, or ends before the size it had; the blocks hold what could
+    /// be read, and the rest of what they could hold is passed over.
+    pub fn next(&mut self, blocks: &mut [Vec<u8>], size: u64) -> (u64, io::Result<()>) {
+        blocks.iter_mut().for_each(Vec::clear);
+        let end = self.input.size;
+        let from = self.position.max(FILE_HEADER).min(end);
+        let to = end.min(from + size * blocks.len() as u64);
+        let read = self.read(from, to, blocks, size);
         self.position = to;
         if let Err(error) = &read {
             self.hash = Err(error.to_string());
         }
-        if to == size {
+        if to == end {
             self.file = None;
         }
-        read.map(|()| from)
+        (from, read)
     }
 
-    fn read(&mut self, from: u64, to: u64, block: &mut Vec<u8>) -> io::Result<()> {
+    fn read(&mut self, from: u64, to: u64, blocks: &mut [Vec<u8>], size: u64) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(File::open(&self.input.path)?),
@@ -61,15 +57,19 @@ impl<'i> Reader<'i> {
         } else if self.hash.is_err() {
             file.seek(SeekFrom::Start(from))?;
         }
-        file.take(to - from).read_to_end(block)?;
-        if block.len() as u64 != to - from {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the file became shorter while it was read",
-            ));
-        }
-        if let Ok(hash) = &mut self.hash {
-            hash.update(&*block);
+        let mut left = to - from;
+        for block in blocks {
+            let wanted = left.min(size);
+            block.reserve_exact(wanted as usize);
+            file.take(wanted).read_to_end(block)?;
+            if block.len() as u64 != wanted {
+                let reason = "the file became shorter while it was read";
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
+            }
+            if let Ok(hash) = &mut self.hash {
+                hash.update(&*block);
+            }
+            left -= wanted;
         }
         Ok(())
     }
@@ -96,14 +96,14 @@ mod tests {
         std::fs::write(&path, vec![b'a'; 1_000_000]).unwrap();
         let inputs = discover(&[path]).unwrap();
         let mut reader = Reader::new(&inputs[0]);
-        let (mut block, mut offsets) = (Vec::new(), Vec::new());
-        while offsets.len() < 4 {
-            offsets.push((reader.next(300_000, &mut block).unwrap(), block.len()));
-        }
-        assert_eq!(
-            offsets,
-            [(4096, 300_000), (304_096, 300_000), (604_096, 300_000), (904_096, 95_904)]
-        );
+        let mut blocks = vec![Vec::new(); 2];
+        let mut next = || {
+            let (offset, read) = reader.next(&mut blocks, 300_000);
+            read.unwrap();
+            (offset, blocks[0].len(), blocks[1].len())
+        };
+        assert_eq!(next(), (4096, 300_000, 300_000));
+        assert_eq!(next(), (604_096, 300_000, 95_904));
         assert_eq!(
             reader.sha256().unwrap(),
             "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
@@ -118,9 +118,9 @@ mod tests {
         let inputs = discover(std::slice::from_ref(&path)).unwrap();
         std::fs::write(&path, vec![0; 10_000]).unwrap();
         let mut reader = Reader::new(&inputs[0]);
-        let mut block = Vec::new();
-        assert_eq!(reader.next(1000, &mut block).unwrap(), 4096);
-        assert!(reader.next(10_000, &mut block).is_err());
+        let mut blocks = vec![Vec::new()];
+        assert!(reader.next(&mut blocks, 1000).1.is_ok());
+        assert!(reader.next(&mut blocks, 10_000).1.is_err());
         assert!(reader.sha256().unwrap_err().contains("shorter"));
     }
 }

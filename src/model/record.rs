@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::Str;
 
 /// Where a record lies in the evidence: enough to find its bytes again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct RecordRef {
     /// Index of the input in the run's list.
     pub input: u32,
@@ -18,7 +20,7 @@ pub struct RecordRef {
 }
 
 /// The channels this program knows by name, whatever way a log spells or omits them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Channel {
     /// Microsoft-Windows-WinRM/Operational
     WinRm,
@@ -49,6 +51,7 @@ pub enum Channel {
     /// OpenSSH/Operational
     OpenSsh,
     /// Any other channel.
+    #[default]
     Other,
 }
 
@@ -99,18 +102,25 @@ impl Channel {
 ///
 /// Names repeat where the log repeats them: the classic log's unnamed strings are all `Data`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Fields(Vec<(Str, String)>);
+pub struct Fields {
+    /// Each field's name, and its value right behind it.
+    text: String,
+    /// Where each field's name ends, and its value.
+    ends: Vec<(usize, usize)>,
+}
 
 impl Fields {
     /// Appends a field.
-    pub fn push(&mut self, name: Str, value: String) {
-        self.0.push((name, value));
+    pub fn push(&mut self, name: &str, value: &str) {
+        self.text.push_str(name);
+        let name_end = self.text.len();
+        self.text.push_str(value);
+        self.ends.push((name_end, self.text.len()));
     }
 
     /// The first value of that name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let field = self.0.iter().find(|(known, _)| **known == *name);
-        field.map(|(_, value)| value.as_str())
+        self.all(name).next()
     }
 
     /// The first value of that name, unless it is empty or the `-` Windows writes for "none".
@@ -120,7 +130,12 @@ impl Fields {
 
     /// All fields in log order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (&**name, value.as_str()))
+        let mut start = 0;
+        self.ends.iter().map(move |&(name_end, end)| {
+            let field = (&self.text[start..name_end], &self.text[name_end..end]);
+            start = end;
+            field
+        })
     }
 
     /// The values of all fields of that name.
@@ -129,8 +144,44 @@ impl Fields {
     }
 }
 
+/// Fields as a decoder writes them: bytes, which are checked to be text once for all.
+#[derive(Debug)]
+pub(crate) struct FieldsDraft {
+    text: Vec<u8>,
+    ends: Vec<(usize, usize)>,
+}
+
+impl FieldsDraft {
+    /// Begins anew, in the room of fields no longer needed.
+    pub fn in_place_of(fields: Fields) -> Self {
+        let Fields { text, mut ends } = fields;
+        let mut text = text.into_bytes();
+        text.clear();
+        ends.clear();
+        FieldsDraft { text, ends }
+    }
+
+    /// Appends a field, whose value `write` appends to the bytes.
+    pub fn push<E>(
+        &mut self,
+        name: &str,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.text.extend_from_slice(name.as_bytes());
+        let name_end = self.text.len();
+        write(&mut self.text)?;
+        self.ends.push((name_end, self.text.len()));
+        Ok(())
+    }
+
+    /// The fields, if what was written is UTF-8.
+    pub fn finish(self) -> Option<Fields> {
+        Some(Fields { text: String::from_utf8(self.text).ok()?, ends: self.ends })
+    }
+}
+
 /// A decoded log record.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Record {
     /// Where it lies in the evidence.
     pub source: RecordRef,
@@ -164,6 +215,8 @@ pub struct Record {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]
@@ -178,9 +231,36 @@ mod tests {
     }
 
     #[test]
+    fn fields_keep_their_order_and_repeat() {
+        let mut fields = Fields::default();
+        for (name, value) in [("Data", "a"), ("", ""), ("Data", ""), ("Name", "\u{e4}")] {
+            fields.push(name, value);
+        }
+        let expected = [("Data", "a"), ("", ""), ("Data", ""), ("Name", "\u{e4}")];
+        assert_eq!(fields.iter().collect::<Vec<_>>(), expected);
+        assert_eq!(fields.all("Data").collect::<Vec<_>>(), ["a", ""]);
+        assert_eq!((fields.get("Name"), fields.get("name")), (Some("\u{e4}"), None));
+    }
+
+    #[test]
+    fn a_draft_becomes_fields_if_it_is_text() {
+        let write = |bytes: &'static [u8]| {
+            let mut old = Fields::default();
+            old.push("Old", "value");
+            let mut draft = FieldsDraft::in_place_of(old);
+            draft.push("Name", |out| out.write_all(bytes)).unwrap();
+            draft.finish()
+        };
+        let mut fields = Fields::default();
+        fields.push("Name", "\u{e4}");
+        assert_eq!(write(b"\xc3\xa4"), Some(fields));
+        assert_eq!(write(b"\xc3"), None);
+    }
+
+    #[test]
     fn a_dash_is_no_value() {
         let mut fields = Fields::default();
-        fields.push("IpAddress".into(), "-".into());
+        fields.push("IpAddress", "-");
         assert_eq!(fields.get("IpAddress"), Some("-"));
         assert_eq!(fields.known("IpAddress"), None);
     }

@@ -83,7 +83,7 @@ pub(crate) mod testing {
     pub(crate) fn record(channel: &str, event_id: u32, data: &[(&str, &str)]) -> Record {
         let mut fields = Fields::default();
         for (name, value) in data {
-            fields.push((*name).into(), (*value).to_owned());
+            fields.push(name, value);
         }
         Record {
             source: RecordRef { input: 0, offset: 0, number: 1 },

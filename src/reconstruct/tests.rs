@@ -200,7 +200,7 @@ fn authentication_is_that_of_the_sessions_own_logon() {
         let mut data = crate::model::Fields::default();
         for (name, value) in record.data.iter() {
             let value = if value == "Kerberos" { "NTLM" } else { value };
-            data.push(name.into(), value.to_owned());
+            data.push(name, value);
         }
         record.data = data;
         record
