@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use rsigma_parser::parse_sigma_yaml;
 use serde::Deserialize;
 use walkdir::WalkDir;
 
-use super::logsource::DERIVED;
+use super::agreement::selects;
+use super::logsource::{DERIVED, Scope, scope};
 use super::view::FieldMap;
 use super::{LoneScripts, Pack, RuleSet, on_case};
-use crate::decode::Wanted;
 use crate::model::{Channel, Fields, Level, Record};
 use crate::normalise::{self, testing};
 use crate::reconstruct::{assemble, testing::rebuilt};
@@ -99,16 +100,15 @@ fn derived(case: &DerivedCase) -> FieldMap {
     map
 }
 
-/// Whether the rule set of one rule fires on a case.
-fn fires(rules: &RuleSet, case: &Case) -> bool {
+/// Whether the rule set of one rule fires on a case of its log source.
+fn fires(rules: &RuleSet, source: &Scope, case: &Case) -> bool {
     match (&case.event, &case.derived) {
         (Some(event), None) => {
             // As in a run: the record's own rules, then those on what is rebuilt from it.
             let record = record(event);
             let (channel, id) = (record.known_channel, record.event_id);
-            let wanted = rules.wants(record.source, channel, &record.channel, id)
-                || normalise::relevant(channel, id);
-            assert!(wanted, "'{}' is an event the rule never sees", case.name);
+            let seen = selects(source, &record) || normalise::relevant(channel, id);
+            assert!(seen, "'{}' is an event the rule never sees", case.name);
             let events = [normalise::event(&record)];
             let blocks = assemble(&events, &[None]);
             let mut lone = LoneScripts::default();
@@ -140,8 +140,10 @@ fn each_rule_fires_on_its_case_and_not_on_its_near_miss() {
             continue;
         }
         rules += 1;
-        let rule = RuleSet::load(vec![Pack::read(&path).unwrap()])
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let pack = Pack::read(&path).unwrap();
+        let source = scope(&parse_sigma_yaml(&pack.files[0].1).unwrap().rules[0].logsource);
+        let source = source.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let rule = RuleSet::load(vec![pack]).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!((rule.rules.len(), &rule.refused[..]), (1, &[][..]), "{name}");
         let cases = path.with_file_name(name.replace(".yml", ".cases.yml"));
         let text =
@@ -149,7 +151,7 @@ fn each_rule_fires_on_its_case_and_not_on_its_near_miss() {
         let cases: Cases = yaml_serde::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(!cases.fires.is_empty() && !cases.near_miss.is_empty(), "{name}");
         for (cases, expected) in [(&cases.fires, true), (&cases.near_miss, false)] {
-            for case in cases.iter().filter(|case| fires(&rule, case) != expected) {
+            for case in cases.iter().filter(|case| fires(&rule, &source, case) != expected) {
                 wrong.push(format!(
                     "{name}: '{}' should{} fire",
                     case.name,

@@ -1,11 +1,16 @@
 //! Rules over events and over what reconstruction derives from them. Only this stage knows rsigma.
 
 mod derived;
+mod gate;
+mod index;
 mod logsource;
 mod pack;
+mod rule;
 mod rules;
 mod view;
 
+#[cfg(test)]
+mod agreement;
 #[cfg(test)]
 mod cases;
 

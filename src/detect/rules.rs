@@ -1,20 +1,21 @@
 //! The loaded rules, grouped by what they apply to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
-use rsigma_eval::{CompiledRule, Engine, Event as SigmaEvent, compile_rule};
+use rsigma_eval::Event as SigmaEvent;
 use rsigma_parser::{Level as SigmaLevel, SigmaCollection, SigmaRule, parse_sigma_yaml};
 
+use super::gate::Gate;
+use super::index::Index;
 use super::logsource::{ChannelName, Scope, scope};
 use super::pack::{Pack, Refused};
+use super::rule::Rule;
 use super::view::RecordView;
 use crate::decode::Wanted;
 use crate::error::Error;
 use crate::model::{Channel, Level, MatchedField, Record, RecordRef, RuleMeta, Subject};
-
-/// Longest value of a matched field that a detection keeps, in characters.
-const MAX_MATCHED: usize = 500;
 
 /// A rule fired on a record.
 #[derive(Debug, Clone)]
@@ -25,10 +26,52 @@ pub struct Hit {
     pub matched: Vec<MatchedField>,
 }
 
-/// Rules of one scope, with the engine that evaluates them.
+/// The rules of one scope.
+#[derive(Default)]
 struct Group {
-    engine: Engine,
     process_creation: bool,
+    /// Those to ask about an event of this id.
+    by_id: HashMap<u32, Bucket>,
+    /// Those to ask about any other event.
+    rest: Bucket,
+}
+
+/// Rules that are asked about the same events.
+#[derive(Default)]
+struct Bucket {
+    /// Their indices, in order.
+    rules: Vec<usize>,
+    /// Made when the first event comes.
+    index: OnceLock<Index>,
+}
+
+impl Group {
+    /// Sorts rules, each with its index, into buckets.
+    fn new(process_creation: bool, rules: &[(usize, &Gate)]) -> Group {
+        let mut group = Group { process_creation, ..Group::default() };
+        let ids = rules.iter().filter_map(|(_, gate)| gate.event_ids.as_ref()).flatten();
+        group.by_id = ids.map(|&id| (id, Bucket::default())).collect();
+        for (rule, gate) in rules {
+            match &gate.event_ids {
+                Some(ids) => {
+                    for id in ids {
+                        group.by_id.entry(*id).or_default().rules.push(*rule);
+                    }
+                }
+                None => {
+                    group.by_id.values_mut().for_each(|bucket| bucket.rules.push(*rule));
+                    group.rest.rules.push(*rule);
+                }
+            }
+        }
+        group
+    }
+
+    /// The rules to ask about an event, if any; derived events have no id.
+    fn bucket(&self, event_id: Option<u32>) -> Option<&Bucket> {
+        let bucket = event_id.and_then(|id| self.by_id.get(&id)).unwrap_or(&self.rest);
+        (!bucket.rules.is_empty()).then_some(bucket)
+    }
 }
 
 /// A group and the event ids of the channel it applies to; none means all.
@@ -42,6 +85,7 @@ pub struct RuleSet {
     pub packs: Vec<Pack>,
     /// The rules that were not loaded.
     pub refused: Vec<Refused>,
+    checked: Vec<Rule>,
     groups: Vec<Group>,
     known: HashMap<Channel, Vec<Applies>>,
     named: Vec<(&'static str, Applies)>,
@@ -50,7 +94,7 @@ pub struct RuleSet {
 
 /// A rule on its way into its group.
 struct Loaded {
-    rule: CompiledRule,
+    rule: Rule,
     meta: RuleMeta,
     scope: Scope,
 }
@@ -64,11 +108,8 @@ impl RuleSet {
         let mut loaded = Vec::new();
         let mut refused = Vec::new();
         for pack in &packs {
-            let files: Vec<_> = pack
-                .files
-                .par_iter()
-                .map(|(name, text)| read_file(&pack.name, name, text))
-                .collect();
+            let files: Vec<_> =
+                pack.files.par_iter().map(|(name, text)| read_file(pack, name, text)).collect();
             let before = loaded.len();
             let first_refused = refused.len();
             for (rules, refusals) in files {
@@ -87,6 +128,7 @@ impl RuleSet {
             rules: Vec::new(),
             packs,
             refused,
+            checked: Vec::new(),
             groups: Vec::new(),
             known: HashMap::new(),
             named: Vec::new(),
@@ -97,32 +139,34 @@ impl RuleSet {
     }
 
     fn group(&mut self, loaded: Vec<Loaded>) {
-        let mut index_of: HashMap<Scope, usize> = HashMap::new();
-        let mut by_group: BTreeMap<usize, Vec<CompiledRule>> = BTreeMap::new();
-        for Loaded { mut rule, meta, scope } in loaded {
-            // The engine hands a rule's id back with each result: the index names it for sure.
-            rule.id = Some(self.rules.len().to_string());
+        let mut group_of: HashMap<Scope, usize> = HashMap::new();
+        let mut scopes: Vec<(Scope, Vec<usize>)> = Vec::new();
+        for (index, Loaded { rule, meta, scope }) in loaded.into_iter().enumerate() {
+            let group = *group_of.entry(scope.clone()).or_insert(scopes.len());
+            if group == scopes.len() {
+                scopes.push((scope, Vec::new()));
+            }
+            scopes[group].1.push(index);
+            self.checked.push(rule);
             self.rules.push(meta);
-            let next = index_of.len();
-            let group = *index_of.entry(scope.clone()).or_insert_with(|| {
-                self.register(&scope, next);
-                next
-            });
-            by_group.entry(group).or_default().push(rule);
         }
-        for (group, rules) in by_group {
-            self.groups[group].engine.extend_compiled_rules(rules);
+        for (scope, rules) in scopes {
+            self.register(&scope);
+            let process_creation = matches!(scope, Scope::Records { process_creation: true, .. });
+            let rules: Vec<_> =
+                rules.into_iter().map(|rule| (rule, &self.checked[rule].gate)).collect();
+            self.groups.push(Group::new(process_creation, &rules));
         }
     }
 
-    fn register(&mut self, scope: &Scope, group: usize) {
-        let mut process = false;
+    /// Notes what the next group applies to.
+    fn register(&mut self, scope: &Scope) {
+        let group = self.groups.len();
         match scope {
             Scope::Derived(subject) => {
                 self.derived.insert(*subject, group);
             }
-            Scope::Records { selectors, process_creation } => {
-                process = *process_creation;
+            Scope::Records { selectors, .. } => {
                 for selector in selectors {
                     let applies = (selector.event_ids, group);
                     match selector.channel {
@@ -137,15 +181,15 @@ impl RuleSet {
                 }
             }
         }
-        self.groups.push(Group { engine: Engine::new(), process_creation: process });
     }
 
-    fn groups_of(
+    /// The buckets for a record, each with whether it sees 4688 as process creation.
+    fn buckets(
         &self,
         channel: Channel,
         name: &str,
         event_id: u32,
-    ) -> impl Iterator<Item = usize> {
+    ) -> impl Iterator<Item = (bool, &Bucket)> {
         let known = self.known.get(&channel).into_iter().flatten();
         let named = self
             .named
@@ -155,15 +199,17 @@ impl RuleSet {
         known
             .chain(named)
             .filter(move |(ids, _)| ids.is_none_or(|ids| ids.contains(&event_id)))
-            .map(|&(_, group)| group)
+            .map(|&(_, group)| &self.groups[group])
+            .filter_map(move |group| Some((group.process_creation, group.bucket(Some(event_id))?)))
     }
 
     /// The rules that fire on a record, in the order of the rules.
     pub fn on_record(&self, record: &Record) -> Vec<Hit> {
         let mut hits = Vec::new();
-        for group in self.groups_of(record.known_channel, &record.channel, record.event_id) {
-            let Group { engine, process_creation } = &self.groups[group];
-            evaluate(engine, &RecordView::new(record, *process_creation), &mut hits);
+        let views = [false, true].map(|process_creation| RecordView::new(record, process_creation));
+        let buckets = self.buckets(record.known_channel, &record.channel, record.event_id);
+        for (process_creation, bucket) in buckets {
+            self.evaluate(bucket, &views[usize::from(process_creation)], &mut hits);
         }
         hits.sort_by_key(|hit| hit.rule);
         hits
@@ -174,44 +220,36 @@ impl RuleSet {
         self.derived.contains_key(&subject)
     }
 
-    /// The rules that fire on a derived event.
+    /// The rules that fire on a derived event, in the order of the rules.
     pub(super) fn on_derived(&self, subject: Subject, event: &impl SigmaEvent) -> Vec<Hit> {
         let mut hits = Vec::new();
-        if let Some(&group) = self.derived.get(&subject) {
-            evaluate(&self.groups[group].engine, event, &mut hits);
+        let group = self.derived.get(&subject).map(|&group| &self.groups[group]);
+        if let Some(bucket) = group.and_then(|group| group.bucket(None)) {
+            self.evaluate(bucket, event, &mut hits);
         }
-        hits.sort_by_key(|hit| hit.rule);
         hits
+    }
+
+    fn evaluate(&self, bucket: &Bucket, event: &impl SigmaEvent, hits: &mut Vec<Hit>) {
+        let clauses = || bucket.rules.iter().map(|&rule| &self.checked[rule].gate.clauses[..]);
+        let index = bucket.index.get_or_init(|| Index::new(clauses()));
+        for candidate in index.candidates(event) {
+            let rule = bucket.rules[candidate];
+            if let Some(matched) = self.checked[rule].evaluate(event) {
+                hits.push(Hit { rule, matched });
+            }
+        }
     }
 }
 
 impl Wanted for RuleSet {
     fn wants(&self, _: RecordRef, channel: Channel, channel_name: &str, event_id: u32) -> bool {
-        self.groups_of(channel, channel_name, event_id).next().is_some()
+        self.buckets(channel, channel_name, event_id).next().is_some()
     }
 }
 
-fn evaluate(engine: &Engine, event: &impl SigmaEvent, hits: &mut Vec<Hit>) {
-    for result in engine.evaluate(event) {
-        let rule = result.header.rule_id.as_deref().and_then(|id| id.parse().ok());
-        let (Some(rule), Some(body)) = (rule, result.as_detection()) else { continue };
-        let matched = body.matched_fields.iter().map(|field| {
-            let value = match &field.value {
-                serde_json::Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            let value = value.chars().take(MAX_MATCHED).collect();
-            MatchedField { field: field.field.clone(), value }
-        });
-        let mut matched: Vec<MatchedField> = matched.collect();
-        matched.sort();
-        matched.dedup();
-        hits.push(Hit { rule, matched });
-    }
-}
-
-/// Reads and compiles one file's rules.
-fn read_file(pack: &str, file: &str, text: &str) -> (Vec<Loaded>, Vec<Refused>) {
+/// Reads and checks one file's rules.
+fn read_file(pack: &Pack, file: &str, text: &str) -> (Vec<Loaded>, Vec<Refused>) {
     let refuse = |reason: String| Refused { file: file.to_owned(), reason };
     let collection = match parse_sigma_yaml(text) {
         Ok(collection) => collection,
@@ -225,11 +263,13 @@ fn read_file(pack: &str, file: &str, text: &str) -> (Vec<Loaded>, Vec<Refused>) 
     }
     let mut loaded = Vec::new();
     for rule in rules {
-        let compiled = scope(&rule.logsource).and_then(|scope| {
-            let compiled = compile_rule(&rule).map_err(|error| error.to_string())?;
-            Ok(Loaded { meta: meta(pack, file, &rule), scope, rule: compiled })
+        // That the program's own rules compile, the tests of their cases prove.
+        let proven = pack.path.is_none();
+        let checked = scope(&rule.logsource).and_then(|scope| {
+            let checked = Rule::new(&rule, proven)?;
+            Ok(Loaded { meta: meta(&pack.name, file, &rule), scope, rule: checked })
         });
-        match compiled {
+        match checked {
             Ok(rule) => loaded.push(rule),
             Err(reason) => refused.push(refuse(format!("'{}': {reason}", rule.title))),
         }

@@ -221,30 +221,17 @@ fn logs(folder: &str) -> Vec<(String, Vec<Vec<u8>>)> {
     logs.into_iter().map(|(name, bytes)| (name, chunks(bytes))).collect()
 }
 
-/// The files of a ZIP archive without a comment (PKWARE's APPNOTE 4.3.7, 4.3.12 and 4.3.16).
-fn unzip(zip: &[u8]) -> Vec<(String, Vec<u8>)> {
-    const DEFLATED: usize = 8;
-    let number = |at: usize, size: usize| {
-        zip[at..at + size].iter().rev().fold(0, |number, &byte| number << 8 | usize::from(byte))
-    };
-    let end = zip.len() - 22;
-    assert_eq!(zip[end..end + 4], *b"PK\x05\x06");
-    let (mut at, mut files) = (number(end + 16, 4), Vec::new());
-    for _ in 0..number(end + 10, 2) {
-        let name = at + 46..at + 46 + number(at + 28, 2);
-        let local = number(at + 42, 4);
-        let data = local + 30 + number(local + 26, 2) + number(local + 28, 2);
-        let data = &zip[data..data + number(at + 20, 4)];
+/// The files of a ZIP archive.
+fn unzip(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(archive)).expect("an archive");
+    let count = archive.len();
+    let read = |index| {
+        let mut member = archive.by_index(index).expect("a member");
         let mut file = Vec::new();
-        if number(at + 10, 2) == DEFLATED {
-            flate2::read::DeflateDecoder::new(data).read_to_end(&mut file).expect("whole data");
-        } else {
-            file.extend(data);
-        }
-        at = name.end + number(at + 30, 2) + number(at + 32, 2);
-        files.push((String::from_utf8_lossy(&zip[name]).into_owned(), file));
-    }
-    files
+        member.read_to_end(&mut file).expect("whole data");
+        (member.name().expect("a name").into_owned(), file)
+    };
+    (0..count).map(read).collect()
 }
 
 #[test]

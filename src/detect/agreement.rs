@@ -1,0 +1,402 @@
+//! The rule set comes to what its rules come to one by one: on every record there is, and
+//! on what gates could get wrong.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use rsigma_eval::{CompiledRule, compile_rule, evaluate_rule};
+use rsigma_parser::parse_sigma_yaml;
+
+use super::logsource::{ChannelName, Scope, scope};
+use super::view::{FieldMap, RecordView};
+use super::{Pack, RuleSet};
+use crate::decode::{CHUNK_SIZE, Decoder, Wanted};
+use crate::input::FILE_HEADER;
+use crate::model::{Channel, Record, RecordRef, Subject};
+use crate::normalise::testing::record;
+
+/// Wants every record.
+struct All;
+impl Wanted for All {
+    fn wants(&self, _: RecordRef, _: Channel, _: &str, _: u32) -> bool {
+        true
+    }
+}
+
+/// A rule by itself.
+struct Plain {
+    rule: CompiledRule,
+    scope: Scope,
+}
+
+/// The rules of a pack, and how many are refused.
+fn plain(pack: &Pack) -> (Vec<Plain>, usize) {
+    let mut rules = Vec::new();
+    let mut refused = 0;
+    for (_, text) in &pack.files {
+        let collection = parse_sigma_yaml(text).unwrap();
+        refused += collection.errors.len();
+        for rule in collection.rules {
+            match (compile_rule(&rule), scope(&rule.logsource)) {
+                (Ok(rule), Ok(scope)) => rules.push(Plain { rule, scope }),
+                _ => refused += 1,
+            }
+        }
+    }
+    (rules, refused)
+}
+
+/// A rule's index, and the fields and values that matched.
+type Fired = (usize, Vec<(String, String)>);
+
+/// Whether a record is of a log source.
+pub(super) fn selects(scope: &Scope, record: &Record) -> bool {
+    let Scope::Records { selectors, .. } = scope else { return false };
+    selectors.iter().any(|selector| {
+        selector.event_ids.is_none_or(|ids| ids.contains(&record.event_id))
+            && match selector.channel {
+                ChannelName::Known(channel) => channel == record.known_channel,
+                ChannelName::Named(name) => name.eq_ignore_ascii_case(&record.channel),
+            }
+    })
+}
+
+fn fired_plainly(rules: &[Plain], record: &Record) -> Vec<Fired> {
+    let mut fired = Vec::new();
+    for (index, Plain { rule, scope }) in rules.iter().enumerate() {
+        let Scope::Records { process_creation, .. } = scope else { continue };
+        let view = RecordView::new(record, *process_creation);
+        let Some(result) = selects(scope, record).then(|| evaluate_rule(rule, &view)).flatten()
+        else {
+            continue;
+        };
+        let fields = &result.as_detection().unwrap().matched_fields;
+        let text = |value: &serde_json::Value| match value.as_str() {
+            Some(text) => text.chars().take(500).collect(),
+            None => value.to_string(),
+        };
+        let mut matched: Vec<_> =
+            fields.iter().map(|field| (field.field.clone(), text(&field.value))).collect();
+        matched.sort();
+        matched.dedup();
+        fired.push((index, matched));
+    }
+    fired
+}
+
+fn fired(rules: &RuleSet, record: &Record) -> Vec<Fired> {
+    let hits = rules.on_record(record).into_iter();
+    hits.map(|hit| (hit.rule, hit.matched.into_iter().map(|m| (m.field, m.value)).collect()))
+        .collect()
+}
+
+/// A folder or file of the corpus beside the repository; says so where it is absent.
+fn corpus(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    #[expect(clippy::print_stdout, reason = "a test that skips says so")]
+    {
+        println!("skipped: {} is not here", path.display());
+    }
+    None
+}
+
+/// The records of the logs in a folder.
+fn records(folder: &Path) -> Vec<Record> {
+    let mut records = Vec::new();
+    let mut decoder = Decoder::default();
+    for entry in walkdir::WalkDir::new(folder).sort_by_file_name() {
+        let path = entry.unwrap().into_path();
+        if path.extension().is_none_or(|ending| ending != "evtx") {
+            continue;
+        }
+        let bytes = fs::read(path).unwrap();
+        let chunks = bytes.get(FILE_HEADER as usize..).unwrap_or_default();
+        for (number, chunk) in chunks.chunks(CHUNK_SIZE as usize).enumerate() {
+            let take = |record: &Record| records.push(record.clone());
+            decoder.chunk(&mut chunk.to_vec(), 0, number as u64, &All, take);
+        }
+    }
+    records
+}
+
+/// Compares on all records, and yields how many rules fire on how many of them.
+fn compare(pack: Pack, records: &[Record]) -> (usize, usize) {
+    let (plain, refused) = plain(&pack);
+    let rules = RuleSet::load(vec![pack]).unwrap();
+    assert_eq!((rules.rules.len(), rules.refused.len()), (plain.len(), refused));
+    let fired = records.par_iter().map(|record| {
+        let expected = fired_plainly(&plain, record);
+        assert_eq!(fired(&rules, record), expected, "{record:?}");
+        let wanted =
+            rules.wants(record.source, record.known_channel, &record.channel, record.event_id);
+        assert!(wanted || expected.is_empty(), "{record:?}");
+        expected.into_iter().map(|(rule, _)| rule).collect()
+    });
+    let fired: Vec<Vec<usize>> = fired.filter(|rules: &Vec<usize>| !rules.is_empty()).collect();
+    let rules: BTreeSet<_> = fired.iter().flatten().collect();
+    (rules.len(), fired.len())
+}
+
+#[test]
+fn real_records_fire_the_same_rules_as_one_by_one() {
+    let (Some(logs), Some(zip)) = (corpus("evtx"), corpus("sigma/sigma-windows-rules.zip")) else {
+        return;
+    };
+    let records = records(&logs);
+    assert!(records.len() > 14_000);
+    let (rules, fired) = compare(Pack::default_pack(), &records);
+    assert!(rules > 15 && fired > 100, "{rules} rules on {fired} records");
+
+    let mut zip = zip::ZipArchive::new(File::open(zip).unwrap()).unwrap();
+    let mut files = Vec::new();
+    for index in 0..zip.len() {
+        let mut file = zip.by_index(index).unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        files.push((file.name().unwrap().into_owned(), text));
+    }
+    files.retain(|(name, _)| name.ends_with(".yml"));
+    assert_eq!(files.len(), 2407);
+    let pack = Pack { name: "sigma".into(), path: Some("".into()), sha256: "".into(), files };
+    let (rules, fired) = compare(pack, &records);
+    assert!(rules > 300 && fired > 4000, "{rules} rules on {fired} records");
+}
+
+/// A set of one rule for the Security log.
+fn security(detection: &str) -> (RuleSet, Vec<Plain>) {
+    let text = format!(
+        "title: t\nlogsource: {{product: windows, service: security}}\ndetection:\n{detection}"
+    );
+    let files = vec![("t.yml".to_owned(), text)];
+    let pack = Pack { name: "t".into(), path: Some("".into()), sha256: "".into(), files };
+    let (plain, _) = plain(&pack);
+    (RuleSet::load(vec![pack]).unwrap(), plain)
+}
+
+#[test]
+fn gates_let_through_what_rules_fire_on() {
+    type Event<'d> = (u32, &'d [(&'d str, &'d str)]);
+    let cases: &[(&str, &[Event], &[Event])] = &[
+        // Event ids, however a rule gives them.
+        ("  s: {EventID: 4688}\n  condition: s", &[(4688, &[])], &[(4689, &[])]),
+        ("  s: {EventID: '4688'}\n  condition: s", &[(4688, &[])], &[(4689, &[])]),
+        ("  s: {EventID: [1, '3']}\n  condition: s", &[(1, &[]), (3, &[])], &[(2, &[]), (13, &[])]),
+        ("  s: {EventID|contains: '68'}\n  condition: s", &[(4688, &[])], &[(4699, &[])]),
+        ("  s: {EventID|gte: 4688}\n  condition: s", &[(4688, &[])], &[(9, &[])]),
+        ("  s: {EventID|re: '^46'}\n  condition: s", &[(4600, &[])], &[(14600, &[])]),
+        (
+            "  s: {EventID: 1}\n  t: {EventID: 1, A: x}\n  condition: s and t",
+            &[(1, &[("A", "x")])],
+            &[(1, &[])],
+        ),
+        (
+            "  s: {EventID: 1}\n  t: {A: x}\n  condition: s or t",
+            &[(1, &[]), (2, &[("A", "x")])],
+            &[(2, &[])],
+        ),
+        // Selections.
+        (
+            "  selection_a: {EventID: 1}\n  selection_b: {EventID: 2, A: x}\n  condition: 1 of selection*",
+            &[(1, &[]), (2, &[("A", "x")])],
+            &[(2, &[("A", "y")]), (3, &[("A", "x")])],
+        ),
+        (
+            "  selection_a: {A: x}\n  selection_b: {B: y}\n  condition: all of selection_*",
+            &[(1, &[("A", "x"), ("B", "y")])],
+            &[(1, &[("A", "x")]), (1, &[("B", "y")])],
+        ),
+        (
+            "  s:\n    - {EventID: 1, A: xx}\n    - {B|contains: yy}\n  condition: s",
+            &[(1, &[("A", "xx")]), (2, &[("B", "-yy-")])],
+            &[(2, &[("A", "xx")]), (1, &[("B", "y")])],
+        ),
+        ("  s: {EventID: 1}\n  condition: not s", &[(2, &[])], &[(1, &[])]),
+        (
+            "  s: {EventID: 1}\n  f: {A: xx}\n  condition: s and not f",
+            &[(1, &[]), (1, &[("A", "yy")])],
+            &[(1, &[("A", "xx")]), (2, &[])],
+        ),
+        ("  s: {EventID|neq: 1}\n  condition: s", &[(2, &[])], &[(1, &[])]),
+        // Values that are not texts.
+        ("  s: {EventID: 1, A: null}\n  condition: s", &[(1, &[])], &[(1, &[("A", "x")])]),
+        ("  s: {A: [null, xx]}\n  condition: s", &[(1, &[("A", "xx")])], &[(1, &[])]),
+        ("  s: {A: ''}\n  condition: s", &[(1, &[("A", "")])], &[(1, &[("A", "x")]), (1, &[])]),
+        ("  s: {A|exists: false}\n  condition: s", &[(1, &[])], &[(1, &[("A", "x")])]),
+        (
+            "  s: {A: 7}\n  condition: s",
+            &[(1, &[("A", "7")]), (1, &[("A", "7.0")])],
+            &[(1, &[("A", "77")])],
+        ),
+        (
+            "  s: {A|fieldref: B}\n  condition: s",
+            &[(1, &[("A", "xx"), ("B", "XX")])],
+            &[(1, &[("A", "xx")])],
+        ),
+        // Keywords, in any value.
+        (
+            "  k: [alpha, 'be?a*x']\n  condition: k",
+            &[(1, &[("A", "..ALPHA..")]), (2, &[("A", "-"), ("B", "beta x")])],
+            &[(1, &[("alpha", "-")]), (1, &[("A", "be"), ("B", "ta x")])],
+        ),
+        // Places in a value.
+        (
+            "  s: {A|startswith: ab}\n  condition: s",
+            &[(1, &[("A", "ABc")])],
+            &[(1, &[("A", "cab")])],
+        ),
+        ("  s: {A|endswith: ab}\n  condition: s", &[(1, &[("A", "cAB")])], &[(1, &[("A", "abc")])]),
+        (
+            "  s: {A: ab}\n  condition: s",
+            &[(1, &[("A", "AB")])],
+            &[(1, &[("A", "abc")]), (1, &[("B", "ab")])],
+        ),
+        ("  s: {A|cased: aB}\n  condition: s", &[(1, &[("A", "aB")])], &[(1, &[("A", "ab")])]),
+        ("  s: {A: 'a*bc?d'}\n  condition: s", &[(1, &[("A", "aBCxD")])], &[(1, &[("A", "abcd")])]),
+        (
+            "  s: {A|contains|all: [ab, cd]}\n  condition: s",
+            &[(1, &[("A", "cdab")])],
+            &[(1, &[("A", "ab")]), (1, &[("A", "cd")])],
+        ),
+        (
+            "  s:\n    A|contains|all: [aa, bb, cc, dd, ee, ff, gg, hh, ii, jj]\n  condition: s",
+            &[(1, &[("A", "aabbccddeeffgghhiijj")])],
+            &[(1, &[("A", "aabbccddeeffgghhii")]), (1, &[("A", "bbccddeeffgghhiijj")])],
+        ),
+        // A field given twice is the values joined.
+        (
+            "  s: {A|contains: 'x'}\n  condition: s",
+            &[(1, &[("A", "-"), ("A", "x")])],
+            &[(1, &[("A", "-")])],
+        ),
+        // Beyond ASCII.
+        (
+            "  s: {A|contains: 'ÄRGER'}\n  condition: s",
+            &[(1, &[("A", "der ärger")])],
+            &[(1, &[("A", "arger")])],
+        ),
+        (
+            "  s: {A|contains: 'ΟΣ'}\n  condition: s",
+            &[(1, &[("A", "ΛΌΓΟΣ")]), (1, &[("A", "λόγος")])],
+            &[(1, &[("A", "ΛΌΓΟ")])],
+        ),
+        (
+            "  s: {A|cased|contains: 'ΟΣ'}\n  condition: s",
+            &[(1, &[("A", "ΟΣΑ")])],
+            &[(1, &[("A", "οσα")])],
+        ),
+        (
+            "  s: {A|re: '(?i)task'}\n  condition: s",
+            &[(1, &[("A", "TAſ\u{212a}")])],
+            &[(1, &[("A", "TA")])],
+        ),
+        (
+            "  s: {A: '*ask?y*'}\n  condition: s",
+            &[(1, &[("A", "-a\u{17f}k-Y")])],
+            &[(1, &[("A", "asky")])],
+        ),
+        // Regexes.
+        (
+            "  s: {A|re: '(?i)^(get|set)-(x{2}|yy+)z?$'}\n  condition: s",
+            &[(1, &[("A", "Get-XX")]), (1, &[("A", "set-yyyz")])],
+            &[(1, &[("A", "get-x")]), (1, &[("A", "put-xx")])],
+        ),
+        (
+            "  s: {A|re|i: '(ab)?c[dD]e'}\n  condition: s",
+            &[(1, &[("A", "CDE")])],
+            &[(1, &[("A", "abce")])],
+        ),
+        (
+            "  s: {A|re: '[[:upper:]]b|\\W{2}'}\n  condition: s",
+            &[(1, &[("A", "Bb")]), (1, &[("A", "a--")])],
+            &[(1, &[("A", "bb")])],
+        ),
+        // Encodings: base64("hello") is aGVsbG8=, and at the other offsets as Python gives them.
+        (
+            "  s: {A|windash|contains: ' -enc'}\n  condition: s",
+            &[(1, &[("A", "x /ENC")]), (1, &[("A", "x \u{2013}enc")])],
+            &[(1, &[("A", "x enc")])],
+        ),
+        (
+            "  s: {A|base64|contains: hello}\n  condition: s",
+            &[(1, &[("A", "aGVsbG8=")])],
+            &[(1, &[("A", "hello")])],
+        ),
+        (
+            "  s: {A|base64offset|contains: hello}\n  condition: s",
+            &[(1, &[("A", "LWhlbGxv")]), (1, &[("A", "LS1oZWxsbw==")])],
+            &[(1, &[("A", "hello")])],
+        ),
+    ];
+    for (detection, fires, misses) in cases {
+        let (rules, plain) = security(detection);
+        assert_eq!(rules.rules.len(), 1, "{detection}: {:?}", rules.refused);
+        let events = fires.iter().map(|event| (event, true));
+        for ((id, data), expected) in events.chain(misses.iter().map(|event| (event, false))) {
+            let record = record("Security", *id, data);
+            let found = fired(&rules, &record);
+            assert_eq!(found.len(), usize::from(expected), "{detection} on {id} {data:?}");
+            assert_eq!(found, fired_plainly(&plain, &record), "{detection} on {id} {data:?}");
+        }
+    }
+}
+
+#[test]
+fn only_records_that_may_fire_are_wanted() {
+    let wants = |detection, id| {
+        security(detection).0.wants(RecordRef::default(), Channel::Security, "Security", id)
+    };
+    let by_id = "  s: {EventID: [1, 2]}\n  f: {EventID: 2}\n  condition: s and not f";
+    assert_eq!([1, 2, 3].map(|id| wants(by_id, id)), [true, true, false]);
+    assert!(wants("  s: {EventID|re: 4}\n  condition: s", 3));
+    assert!(wants("  s: {EventID: 1}\n  condition: not s", 3));
+    assert!(!wants("  s: {EventID: 1}\n  t: {EventID: 2}\n  condition: s and t", 1));
+}
+
+#[test]
+fn what_does_not_compile_is_refused_before_any_event() {
+    let refused = |detection: &str| {
+        let text = format!(
+            "title: bad\nlogsource: {{product: windows, service: security}}\n\
+             detection: {{s: {{{detection}}}, condition: s}}\n---\ntitle: good\n\
+             logsource: {{product: windows, service: security}}\n\
+             detection: {{s: {{EventID: 6}}, condition: s}}\n"
+        );
+        let files = vec![("t.yml".to_owned(), text)];
+        let pack = Pack { name: "t".into(), path: Some("".into()), sha256: "".into(), files };
+        let set = RuleSet::load(vec![pack]).unwrap();
+        assert_eq!((set.rules.len(), set.refused.len()), (1, 1), "{detection}");
+        set.refused[0].reason.clone()
+    };
+    let bad = [
+        ("A|re: '('", "invalid regex pattern: "),
+        ("A|re: '\\w{900}{90}'", "exceeds size limit"),
+        ("A|cidr: 10.0.0.0/99", "invalid CIDR: "),
+        ("A|windash|contains: '---------------------------------'", "windash"),
+        ("A|re|contains: x", "conflicting modifiers"),
+    ];
+    for (detection, reason) in bad {
+        let found = refused(detection);
+        assert!(found.starts_with("'bad': ") && found.contains(reason), "{found}");
+    }
+}
+
+#[test]
+fn a_derived_event_s_lists_are_matched_by_member() {
+    let text = "title: t\nlogsource: {product: windows, category: remoting_session}\n\
+        detection: {s: {EvidenceSides: client, Kind|endswith: shell}, condition: s}\n";
+    let files = vec![("t.yml".to_owned(), text.to_owned())];
+    let pack = Pack { name: "t".into(), path: Some("".into()), sha256: "".into(), files };
+    let rules = RuleSet::load(vec![pack]).unwrap();
+    let session = |sides: &[&'static str]| {
+        let fields = FieldMap::default().text("Kind", "powershell");
+        fields.list("EvidenceSides", sides.to_vec())
+    };
+    let hits = |sides| rules.on_derived(Subject::Session, &session(sides)).len();
+    assert_eq!((hits(&["server", "client"]), hits(&["server"])), (1, 0));
+}

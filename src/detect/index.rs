@@ -1,0 +1,122 @@
+//! Which rules an event may fire, by the texts in it.
+
+use std::collections::BTreeMap;
+
+use aho_corasick::{AhoCorasick, Match};
+use rsigma_eval::{Event as SigmaEvent, EventValue};
+
+use super::gate::{Clause, Place, fold};
+use crate::model::Str;
+
+/// The clauses of some rules, by the texts they ask for.
+pub(super) struct Index {
+    fields: Vec<FieldTexts>,
+    /// A bit for each clause of each rule.
+    clauses: Vec<u8>,
+    /// The rules without a clause.
+    always: Vec<usize>,
+}
+
+/// The texts that clauses ask for in a field, or in any value where none is named.
+struct FieldTexts {
+    field: Option<Str>,
+    texts: AhoCorasick,
+    /// What each text is good for.
+    uses: Vec<Box<[Use]>>,
+}
+
+/// A text at this place makes this clause hold.
+struct Use {
+    place: Place,
+    rule: usize,
+    clause: u8,
+}
+
+impl Index {
+    /// An index over the clauses of each rule.
+    pub fn new<'r>(rules: impl Iterator<Item = &'r [Clause]>) -> Index {
+        let mut clauses: Vec<u8> = Vec::new();
+        let mut by_field: BTreeMap<Option<&Str>, BTreeMap<&str, Vec<Use>>> = BTreeMap::new();
+        for (rule, of_rule) in rules.enumerate() {
+            clauses.push(0);
+            for (number, clause) in of_rule.iter().enumerate() {
+                let bit = 1 << number;
+                clauses[rule] |= bit;
+                for atom in clause {
+                    let texts = by_field.entry(atom.field.as_ref()).or_default();
+                    let used = Use { place: atom.place, rule, clause: bit };
+                    texts.entry(&atom.text).or_default().push(used);
+                }
+            }
+        }
+        let mut fields = Vec::new();
+        for (field, texts) in by_field {
+            let uses = texts.values().flatten();
+            match AhoCorasick::new(texts.keys()) {
+                Ok(automaton) => fields.push(FieldTexts {
+                    field: field.cloned(),
+                    texts: automaton,
+                    uses: texts.into_values().map(Vec::into_boxed_slice).collect(),
+                }),
+                // Too many texts: their clauses cannot be asked for.
+                Err(_) => uses.for_each(|used| clauses[used.rule] &= !used.clause),
+            }
+        }
+        let always = (0..clauses.len()).filter(|&rule| clauses[rule] == 0).collect();
+        Index { fields, clauses, always }
+    }
+
+    /// The rules all of whose clauses hold of an event, in order.
+    pub fn candidates(&self, event: &impl SigmaEvent) -> Vec<usize> {
+        let mut found = self.always.clone();
+        let mut hold = vec![0; self.clauses.len()];
+        let mut folded = String::new();
+        for FieldTexts { field, texts, uses } in &self.fields {
+            let mut search = |text: &str| {
+                fold(text, &mut folded);
+                for text in texts.find_overlapping_iter(&folded) {
+                    for used in &uses[text.pattern()] {
+                        let (all, hold) = (self.clauses[used.rule], &mut hold[used.rule]);
+                        if *hold != all && stands(&text, used.place, folded.len()) {
+                            *hold |= used.clause & all;
+                            if *hold == all {
+                                found.push(used.rule);
+                            }
+                        }
+                    }
+                }
+            };
+            match field {
+                Some(field) => {
+                    if let Some(value) = event.get_field(field) {
+                        each_text(&value, &mut search);
+                    }
+                }
+                None => event.visit_string_values(&mut search),
+            }
+        }
+        found.sort_unstable();
+        found
+    }
+}
+
+fn stands(text: &Match, place: Place, length: usize) -> bool {
+    match place {
+        Place::Anywhere => true,
+        Place::Start => text.start() == 0,
+        Place::End => text.end() == length,
+        Place::Whole => text.start() == 0 && text.end() == length,
+    }
+}
+
+/// The texts that rsigma compares a value by.
+fn each_text(value: &EventValue<'_>, visit: &mut impl FnMut(&str)) {
+    match value {
+        EventValue::Array(values) => values.iter().for_each(|value| each_text(value, visit)),
+        value => {
+            if let Some(text) = value.as_str() {
+                visit(&text);
+            }
+        }
+    }
+}

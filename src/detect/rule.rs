@@ -1,0 +1,110 @@
+//! One rule: read, checked, and compiled when an event first needs it.
+
+use std::sync::LazyLock;
+
+use rsigma_eval::{
+    CompiledRule, EvalError, Event as SigmaEvent, FieldMatch, ResultBody, compile_to_compiled,
+    evaluate_rule,
+};
+use rsigma_ir::{
+    IrDetection, IrMatcher, IrNumber, IrPattern, IrPatternPart, IrRule, LowerOptions, lower_rule,
+};
+use rsigma_parser::SigmaRule;
+
+use super::gate::Gate;
+use crate::model::MatchedField;
+
+/// Longest value of a matched field that a detection keeps, in characters.
+const MAX_MATCHED: usize = 500;
+
+/// A rule that rsigma has accepted.
+pub(super) struct Rule {
+    /// What must hold of an event before it need be evaluated.
+    pub gate: Gate,
+    /// Few rules of a pack meet an event that needs them, and regexes are dear.
+    compiled: LazyLock<Option<CompiledRule>, Compile>,
+}
+
+type Compile = Box<dyn FnOnce() -> Option<CompiledRule> + Send>;
+
+impl Rule {
+    /// Checks a rule. Of a `proven` one it is known that it compiles.
+    ///
+    /// # Errors
+    /// Why rsigma does not accept the rule.
+    pub fn new(rule: &SigmaRule, proven: bool) -> Result<Rule, String> {
+        let lowered = lower_rule(rule, &LowerOptions::default()).map_err(EvalError::from);
+        let mut rule = lowered.map_err(|error| error.to_string())?;
+        // Each result would carry copies of it.
+        rule.metadata = Default::default();
+        let gate = Gate::of(&rule);
+        let compile: Compile = if proven || surely_compiles(&rule) {
+            Box::new(move || compile_to_compiled(&rule).ok())
+        } else {
+            let compiled = compile_to_compiled(&rule).map_err(|error| error.to_string())?;
+            Box::new(move || Some(compiled))
+        };
+        Ok(Rule { gate, compiled: LazyLock::new(compile) })
+    }
+
+    /// What matched, if the rule fires on the event.
+    pub fn evaluate(&self, event: &impl SigmaEvent) -> Option<Vec<MatchedField>> {
+        let result = evaluate_rule(self.compiled.as_ref()?, event)?;
+        let ResultBody::Detection(body) = result.body else { return None };
+        let matched = body.matched_fields.into_iter().map(|FieldMatch { field, value, .. }| {
+            let mut value = match value {
+                serde_json::Value::String(text) => text,
+                other => other.to_string(),
+            };
+            if let Some((end, _)) = value.char_indices().nth(MAX_MATCHED) {
+                value.truncate(end);
+                value.shrink_to_fit();
+            }
+            MatchedField { field, value }
+        });
+        let mut matched: Vec<MatchedField> = matched.collect();
+        matched.sort();
+        matched.dedup();
+        // It has the room of what rsigma found, and is kept to the end.
+        matched.shrink_to_fit();
+        Some(matched)
+    }
+}
+
+/// A pattern with wildcards up to this long is a regex far below the size rsigma allows one.
+const SHORT: usize = 1000;
+
+fn length(pattern: &IrPattern) -> usize {
+    let lengths = pattern.parts.iter().map(|part| match part {
+        IrPatternPart::Literal(text) => text.len(),
+        IrPatternPart::WildcardMulti | IrPatternPart::WildcardSingle => 1,
+    });
+    lengths.sum()
+}
+
+/// Whether nothing in a rule can fail to compile: regexes and encodings can.
+fn surely_compiles(rule: &IrRule) -> bool {
+    fn detection(part: &IrDetection) -> bool {
+        match part {
+            IrDetection::AllOf(items) => items.iter().all(|item| matcher(&item.matcher)),
+            IrDetection::AnyOf(parts) | IrDetection::And(parts) => parts.iter().all(detection),
+            IrDetection::Keywords(part) => matcher(part),
+            IrDetection::ArrayMatch { .. } | IrDetection::Conditional { .. } => false,
+        }
+    }
+    fn matcher(part: &IrMatcher) -> bool {
+        match part {
+            IrMatcher::Str { pattern, .. } => pattern.is_plain() || length(pattern) <= SHORT,
+            IrMatcher::NumericEq(number)
+            | IrMatcher::NumericGt(number)
+            | IrMatcher::NumericGte(number)
+            | IrMatcher::NumericLt(number)
+            | IrMatcher::NumericLte(number) => matches!(number, IrNumber::Literal(_)),
+            IrMatcher::Exists(_) | IrMatcher::Null | IrMatcher::BoolEq(_) => true,
+            IrMatcher::Not(part) => matcher(part),
+            IrMatcher::AnyOf(parts) | IrMatcher::AllOf(parts) => parts.iter().all(matcher),
+            _ => false,
+        }
+    }
+    rule.detections.values().all(detection)
+}
