@@ -13,7 +13,7 @@ use crate::decode::{CHUNK_SIZE, Decoder, Wanted};
 use crate::error::{Fault, FaultKind};
 use crate::input::{FILE_HEADER, Input};
 use crate::model::{Channel, Event, Record, RecordRef};
-use crate::normalise;
+use crate::normalise::Normaliser;
 
 /// Chunks that one task reads again.
 const CHUNKS_PER_TASK: usize = 32;
@@ -43,11 +43,12 @@ impl<'a> Loader<'a> {
         let events =
             chunks.par_chunks(CHUNKS_PER_TASK).map_init(Decoder::default, |decoder, chunks| {
                 let mut events = Vec::new();
+                let mut normaliser = Normaliser::default();
                 let mut file: Option<(u32, File)> = None;
                 for ((input, chunk), records) in chunks {
                     let before = events.len();
                     let read = self.read(*input, *chunk, &mut file).map(|mut bytes| {
-                        let take = |record: &Record| events.push(normalise::event(record));
+                        let take = |record: &Record| events.push(normaliser.event(record));
                         decoder.chunk(&mut bytes, *input, *chunk, &These(records), take);
                     });
                     if let Err(error) = read {

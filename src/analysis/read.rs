@@ -12,7 +12,7 @@ use crate::detect::{self, LoneScripts, RuleSet};
 use crate::error::{Fault, FaultKind};
 use crate::input::{FILE_HEADER, Input, Reader};
 use crate::model::{Channel, Detection, EventKind, Record, RecordRef};
-use crate::normalise;
+use crate::normalise::{self, Normaliser};
 use crate::reconstruct::{Gathered, Keys, assemble};
 use crate::report::sorted::{Rows, Sorter};
 use crate::report::{detections, timeline::Lines};
@@ -146,6 +146,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             lines: Lines::default(),
             found: Rows::default(),
             lone: LoneScripts::default(),
+            normaliser: Normaliser::default(),
         };
         let chunks = vec![Vec::new(); CHUNKS_PER_TASK];
         Worker { chunks, decoder: Decoder::default(), take }
@@ -197,6 +198,7 @@ struct Take<'p, 'a> {
     lines: Lines,
     found: Rows,
     lone: LoneScripts,
+    normaliser: Normaliser,
 }
 
 impl Take<'_, '_> {
@@ -212,7 +214,7 @@ impl Take<'_, '_> {
         if !relevant && hits.is_empty() {
             return Ok(());
         }
-        let event = normalise::event(record);
+        let event = self.normaliser.event(record);
         let batch = &mut self.batch;
         batch.events += 1;
         let fired: Vec<usize> = hits.iter().map(|hit| hit.rule).collect();

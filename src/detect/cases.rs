@@ -109,7 +109,7 @@ fn fires(rules: &RuleSet, source: &Scope, case: &Case) -> bool {
             let (channel, id) = (record.known_channel, record.event_id);
             let seen = selects(source, &record) || normalise::relevant(channel, id);
             assert!(seen, "'{}' is an event the rule never sees", case.name);
-            let events = [normalise::event(&record)];
+            let events = [testing::event(&record)];
             let blocks = assemble(&events, &[None]);
             let mut lone = LoneScripts::default();
             let on_scripts = blocks.iter().flat_map(|block| lone.detect(rules, &events, block));

@@ -34,12 +34,12 @@ pub struct Event {
 }
 
 impl Event {
-    /// The event of a record, its kind already told.
-    pub fn new(record: &Record, kind: EventKind) -> Event {
+    /// The event of a record, its kind and its host's lower-case name already told.
+    pub fn new(record: &Record, host: Str, kind: EventKind) -> Event {
         Event {
             source: record.source,
             time: record.time,
-            host: record.computer.to_lowercase().into(),
+            host,
             computer: record.computer.clone(),
             channel: record.channel.clone(),
             provider: record.provider.clone(),

@@ -11,7 +11,7 @@ pub use context::pairs;
 pub use encoded::decode_command;
 pub use powershell::context_text;
 
-use crate::model::{Channel, Event, EventKind, Record};
+use crate::model::{Channel, Event, EventKind, Record, Str};
 
 /// Reads one kind of event.
 type Reader = fn(&Record) -> EventKind;
@@ -36,13 +36,27 @@ pub fn relevant(channel: Channel, event_id: u32) -> bool {
     reader(channel, event_id).is_some()
 }
 
-/// The typed event of a record; one that is not relevant is an `Other` with its data in short.
-pub fn event(record: &Record) -> Event {
-    let kind = match reader(record.known_channel, record.event_id) {
-        Some(read) => read(record),
-        None => system::other(record),
-    };
-    Event::new(record, kind)
+/// Makes the typed events of records, one after another.
+#[derive(Default)]
+pub struct Normaliser {
+    /// The computer of the latest record, and its name in lower case: logs seldom change it.
+    computer: Str,
+    host: Str,
+}
+
+impl Normaliser {
+    /// The typed event of a record; one that is not relevant is an `Other` with its data in short.
+    pub fn event(&mut self, record: &Record) -> Event {
+        if self.computer != record.computer {
+            self.computer = record.computer.clone();
+            self.host = record.computer.to_lowercase().into();
+        }
+        let kind = match reader(record.known_channel, record.event_id) {
+            Some(read) => read(record),
+            None => system::other(record),
+        };
+        Event::new(record, self.host.clone(), kind)
+    }
 }
 
 /// A number as logs write it: decimal, or hex after `0x`.
@@ -76,8 +90,14 @@ fn guid(text: &str) -> String {
 
 #[cfg(test)]
 pub(crate) mod testing {
-    use crate::model::{Channel, Fields, Record, RecordRef};
+    use super::Normaliser;
+    use crate::model::{Channel, Event, Fields, Record, RecordRef};
     use chrono::DateTime;
+
+    /// The event of a record.
+    pub(crate) fn event(record: &Record) -> Event {
+        Normaliser::default().event(record)
+    }
 
     /// A record of a channel with the given data.
     pub(crate) fn record(channel: &str, event_id: u32, data: &[(&str, &str)]) -> Record {

@@ -132,7 +132,7 @@ mod tests {
             warning: false,
         };
         let record = record("Microsoft-Windows-PowerShell/Operational", 4104, &[]);
-        Event::new(&record, EventKind::ScriptBlockPart(Box::new(part)))
+        Event::new(&record, "host".into(), EventKind::ScriptBlockPart(Box::new(part)))
     }
 
     fn text(parts: &[Event]) -> (String, bool) {

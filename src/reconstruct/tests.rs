@@ -7,7 +7,7 @@ use super::testing::rebuilt;
 use crate::model::{
     Confidence, EndKind, Event, FailureReason, Link, Record, Session, ShellKind, Transport,
 };
-use crate::normalise::{event, testing};
+use crate::normalise::testing::{self, event};
 
 const WINRM: &str = "Microsoft-Windows-WinRM/Operational";
 const POWERSHELL: &str = "Microsoft-Windows-PowerShell/Operational";

@@ -103,14 +103,14 @@ fn sizes(lengths: &[u8; LENGTHS]) -> (usize, usize) {
 pub(super) fn time(key: &mut Vec<u8>, time: DateTime<Utc>) {
     // Flipping the sign's bit puts what is before 1970 before it.
     let seconds = time.timestamp() as u64 ^ 1 << 63;
-    key.extend(seconds.to_be_bytes());
-    key.extend(time.timestamp_subsec_nanos().to_be_bytes());
+    key.extend_from_slice(&seconds.to_be_bytes());
+    key.extend_from_slice(&time.timestamp_subsec_nanos().to_be_bytes());
 }
 
 /// Appends a record's place to a key.
 pub(super) fn place(key: &mut Vec<u8>, source: RecordRef) {
-    key.extend(source.input.to_be_bytes());
-    key.extend(source.offset.to_be_bytes());
+    key.extend_from_slice(&source.input.to_be_bytes());
+    key.extend_from_slice(&source.offset.to_be_bytes());
 }
 
 /// Takes rows from all tasks.

@@ -71,10 +71,16 @@ impl Lines {
             before.push(',');
             push(before, name);
         }
-        let what = kind(event);
-        // Writing to a String does not fail.
-        let _ = write!(before, ",{},{},{what},", event.event_id, event.record_id);
+        let mut number = itoa::Buffer::new();
+        for id in [event.event_id.into(), event.record_id] {
+            before.push(',');
+            before.push_str(number.format(id));
+        }
+        before.push(',');
+        before.push_str(kind(event));
+        before.push(',');
         push(before, &event.user());
+        // Writing to a String does not fail.
         let _ = write!(text, "{}", Summary(event));
         push(summary, text);
         let row = Row { source: event.source, before, summary, rules };
@@ -86,10 +92,10 @@ impl Lines {
 fn order(key: &mut Vec<u8>, event: &Event) {
     super::sorted::time(key, event.time);
     for name in [&event.host, &event.channel] {
-        key.extend(name.bytes());
+        key.extend_from_slice(name.as_bytes());
         key.push(0);
     }
-    key.extend(event.record_id.to_be_bytes());
+    key.extend_from_slice(&event.record_id.to_be_bytes());
     super::sorted::place(key, event.source);
 }
 
@@ -102,27 +108,43 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn io::Write) -> io::Result<(
         cell
     });
     let paths: Vec<String> = paths.collect();
+    let (mut line, mut number) = (String::new(), itoa::Buffer::new());
     analysis.timeline.for_each(|row| {
         let row: Row<'_> = postcard::from_bytes(row).map_err(io::Error::other)?;
-        let (session, link) = match sessions.get(&row.source) {
-            Some((session, link)) => (session_id(*session), link.as_str()),
-            None => (String::new(), ""),
-        };
+        line.clear();
+        line.push_str(row.before);
+        line.push(',');
+        if let Some((session, link)) = sessions.get(&row.source) {
+            line.push_str(&session_id(*session));
+            line.push(',');
+            line.push_str(link.as_str());
+        } else {
+            line.push(',');
+        }
+        line.push(',');
+        line.push_str(row.summary);
+        line.push(',');
         let mut fired = row.rules;
         fired.extend(shown.get(&row.source).into_iter().flatten());
-        fired.sort_unstable();
-        fired.dedup();
-        let fired = fired.iter().map(|&rule| &rules.rules[rule]);
-        let level = fired.clone().map(|rule| rule.level).max();
-        let mut titles = String::new();
-        push(&mut titles, &list(fired.map(|rule| &rule.title)));
-        let level = level.map(|level| level.as_str()).unwrap_or_default();
-        let RecordRef { input, offset, number } = row.source;
-        let path = &paths[input as usize];
-        let (before, summary) = (row.before, row.summary);
-        writeln!(
-            to,
-            "{before},{session},{link},{summary},{titles},{level},{path},{offset},{number}"
-        )
+        if fired.is_empty() {
+            line.push(',');
+        } else {
+            fired.sort_unstable();
+            fired.dedup();
+            let fired = fired.iter().map(|&rule| &rules.rules[rule]);
+            let level = fired.clone().map(|rule| rule.level).max();
+            push(&mut line, &list(fired.map(|rule| &rule.title)));
+            line.push(',');
+            line.push_str(level.map(|level| level.as_str()).unwrap_or_default());
+        }
+        let RecordRef { input, offset, number: recorded } = row.source;
+        line.push(',');
+        line.push_str(&paths[input as usize]);
+        for place in [offset, recorded] {
+            line.push(',');
+            line.push_str(number.format(place));
+        }
+        line.push('\n');
+        to.write_all(line.as_bytes())
     })
 }
