@@ -4,15 +4,13 @@
 //! and what was found in what was rebuilt from it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io;
 
 use serde::{Deserialize, Serialize};
 
 use super::cell::{list, push};
-use super::columns;
-use super::describe::{Summary, kind};
 use super::sorted::Rows;
+use super::{columns, describe};
 use crate::analysis::Analysis;
 use crate::detect::session_id;
 use crate::model::{Event, Link, RecordRef, csv_time};
@@ -77,25 +75,21 @@ impl Lines {
             before.push_str(number.format(id));
         }
         before.push(',');
-        before.push_str(kind(event));
+        before.push_str(describe::kind(event));
         before.push(',');
         push(before, &event.user());
-        // Writing to a String does not fail.
-        let _ = write!(text, "{}", Summary(event));
+        describe::summary(event, text);
         push(summary, text);
         let row = Row { source: event.source, before, summary, rules };
         self.rows.push(|key| order(key, event), &row)
     }
 }
 
-/// The order of lines: time, host, channel, record id, place. It is total.
+/// The order of lines: time, host, place. It is total.
 fn order(key: &mut Vec<u8>, event: &Event) {
     super::sorted::time(key, event.time);
-    for name in [&event.host, &event.channel] {
-        key.extend_from_slice(name.as_bytes());
-        key.push(0);
-    }
-    key.extend_from_slice(&event.record_id.to_be_bytes());
+    key.extend_from_slice(event.host.as_bytes());
+    key.push(0);
     super::sorted::place(key, event.source);
 }
 
