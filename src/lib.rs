@@ -1,8 +1,9 @@
 //! Rebuilds PowerShell Remoting sessions from Windows event logs, with the records that prove them.
 //!
-//! The stages are the modules, and the arrows run one way: `input` finds logs, `decode` makes
-//! [`Record`]s of their bytes, `normalise` typed [`Event`]s of records, `reconstruct` [`Session`]s
-//! of events, `detect` matches rules on both, `report` writes what was found. [`analyze`] runs them.
+//! The stages are the modules, and the arrows run one way: [`input`] finds logs, [`decode`] makes
+//! [`Record`]s of their bytes, [`normalise`] typed [`Event`]s of records, [`reconstruct`]
+//! [`Session`]s of events, [`detect`] matches rules on both, [`report`] writes what was found.
+//! [`analyze`] runs them.
 //!
 //! ```no_run
 //! use psr_forensics::{NoProgress, Options, Pack, RuleSet, analyze, discover};
@@ -21,14 +22,14 @@
 
 mod analysis;
 pub mod cli;
-mod decode;
-mod detect;
+pub mod decode;
+pub mod detect;
 mod error;
-mod input;
+pub mod input;
 mod model;
-mod normalise;
-mod reconstruct;
-mod report;
+pub mod normalise;
+pub mod reconstruct;
+pub mod report;
 
 pub use analysis::{Analysis, Fired, InputReport, NoProgress, Options, Progress, analyze};
 pub use detect::{Pack, Refused, RuleSet};

@@ -17,4 +17,4 @@ mod cases;
 pub(crate) use derived::{Counts, session_id};
 pub use derived::{LoneScripts, on_case, on_record};
 pub use pack::{Pack, Refused};
-pub use rules::RuleSet;
+pub use rules::{Hit, RuleSet};

@@ -149,7 +149,7 @@ fn sniff(path: &Path) -> io::Result<(u64, InputKind)> {
 }
 
 /// Bytes as lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

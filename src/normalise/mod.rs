@@ -7,9 +7,9 @@ mod security;
 mod system;
 mod winrm;
 
-pub use context::pairs;
-pub use encoded::decode_command;
-pub use powershell::context_text;
+pub(crate) use context::pairs;
+pub(crate) use encoded::decode_command;
+pub(crate) use powershell::context_text;
 
 use crate::model::{Channel, Event, EventKind, Record, Str};
 

@@ -20,11 +20,11 @@ pub(crate) struct Key(u64);
 
 /// Makes the keys of a run.
 #[derive(Debug, Default)]
-pub(crate) struct Keys(RandomState);
+pub struct Keys(RandomState);
 
 impl Keys {
     /// The key of a text; the empty text has key zero.
-    pub fn of(&self, text: &str) -> Key {
+    pub(crate) fn of(&self, text: &str) -> Key {
         Key(if text.is_empty() { 0 } else { self.0.hash_one(text).max(1) })
     }
 
@@ -179,7 +179,7 @@ pub(super) struct Spelling {
 
 /// What a task keeps of the events that pass, in any order.
 #[derive(Debug, Default)]
-pub(crate) struct Gathered {
+pub struct Gathered {
     /// Events that show remoting by themselves.
     pub(super) core: Vec<Event>,
     pub(super) processes: Vec<ProcessMark>,

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use rayon::prelude::*;
 
-pub(crate) use gather::{Gathered, Keys};
+pub use gather::{Gathered, Keys};
 pub(crate) use scripts::{Elsewhere, assemble};
 
 use crate::model::{
@@ -223,7 +223,7 @@ fn near(a: DateTime<Utc>, b: DateTime<Utc>, window: TimeDelta) -> bool {
 
 /// Rebuilds sessions and what belongs to them from what all logs gave, in any order. `load` reads
 /// records again, each an event or nothing.
-pub(crate) fn reconstruct(
+pub fn reconstruct(
     gathered: Vec<Gathered>,
     keys: &Keys,
     load: impl FnOnce(Vec<RecordRef>) -> Vec<Event>,

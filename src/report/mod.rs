@@ -8,8 +8,8 @@ mod evidence;
 mod output;
 mod run;
 mod sessions;
-pub(crate) mod sorted;
-pub(crate) mod timeline;
+pub mod sorted;
+pub mod timeline;
 
 pub use output::Output;
 pub use run::RunInfo;

@@ -21,7 +21,7 @@ const READ_AHEAD: usize = 1 << 17;
 
 /// Rows of one task, in any order.
 #[derive(Default)]
-pub(crate) struct Rows {
+pub struct Rows {
     frames: Vec<u8>,
     starts: Vec<usize>,
 }
@@ -114,7 +114,7 @@ pub(super) fn place(key: &mut Vec<u8>, source: RecordRef) {
 }
 
 /// Takes rows from all tasks.
-pub(crate) struct Sorter {
+pub struct Sorter {
     folder: PathBuf,
     in_memory: usize,
     state: Mutex<Sorted>,
@@ -122,7 +122,7 @@ pub(crate) struct Sorter {
 
 /// Rows of all tasks: sorted blocks in memory, sorted runs on disk.
 #[derive(Default)]
-pub(crate) struct Sorted {
+pub struct Sorted {
     blocks: Vec<Vec<u8>>,
     size: usize,
     runs: Vec<File>,

@@ -47,7 +47,8 @@ struct Row<'a> {
 
 /// Makes the lines of a task, with room that it uses again.
 #[derive(Default)]
-pub(crate) struct Lines {
+pub struct Lines {
+    /// The lines, until a sorter takes them.
     pub rows: Rows,
     before: String,
     summary: String,

@@ -1,0 +1,236 @@
+//! Each stage by itself, on the logs in `samples/`: `cargo bench --bench stages`.
+//!
+//! The samples are small, so the chunks of each log are read again and again until they fill a
+//! task, as many records of one channel do in the log of a busy host.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::Utc;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use psr_forensics::decode::{CHUNK_SIZE, Decoder, Wanted};
+use psr_forensics::input::{FILE_HEADER, Reader};
+use psr_forensics::normalise::Normaliser;
+use psr_forensics::reconstruct::{Gathered, Keys, reconstruct};
+use psr_forensics::report::sorted::{Rows, Sorter};
+use psr_forensics::report::timeline::Lines;
+use psr_forensics::{
+    Channel, Event, Input, NoProgress, Options, Output, Pack, Record, RecordRef, RuleSet, RunInfo,
+    analyze, discover, normalise, report,
+};
+
+/// Chunks in a task: 2 MiB, as the program reads them.
+const CHUNKS_PER_TASK: usize = 32;
+
+/// The default allocator would be measured, too: this is the program's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Wants nothing: what it costs to count records.
+struct Nothing;
+
+impl Wanted for Nothing {
+    fn wants(&self, _: RecordRef, _: Channel, _: &str, _: u32) -> bool {
+        false
+    }
+}
+
+/// Wants what the program wants without a rule.
+struct Relevant;
+
+impl Wanted for Relevant {
+    fn wants(&self, _: RecordRef, channel: Channel, _: &str, event_id: u32) -> bool {
+        normalise::relevant(channel, event_id)
+    }
+}
+
+fn samples() -> Vec<Input> {
+    discover(&[Path::new(env!("CARGO_MANIFEST_DIR")).join("samples")]).expect("they are there")
+}
+
+/// A task for each sample log: its chunks, again and again.
+fn tasks() -> Vec<Vec<Vec<u8>>> {
+    let task = |input: Input| {
+        let bytes = std::fs::read(&input.path).expect("a readable sample");
+        let chunks = bytes.get(FILE_HEADER as usize..)?.chunks_exact(CHUNK_SIZE as usize);
+        let used = chunks.filter(|chunk| chunk.starts_with(b"ElfChnk\0")).map(<[u8]>::to_vec);
+        let used: Vec<Vec<u8>> = used.collect();
+        (!used.is_empty()).then(|| used.iter().cycle().take(CHUNKS_PER_TASK).cloned().collect())
+    };
+    samples().into_iter().filter_map(task).collect()
+}
+
+/// Decodes all tasks and yields how many records they hold.
+fn decode(tasks: Vec<Vec<Vec<u8>>>, wanted: &dyn Wanted, take: &mut dyn FnMut(&Record)) -> u64 {
+    let mut records = 0;
+    let mut decoder = Decoder::default();
+    for (input, task) in (0..).zip(tasks) {
+        for (number, mut chunk) in (0..).zip(task) {
+            records += decoder.chunk(&mut chunk, input, number, wanted, &mut *take).records;
+        }
+    }
+    records
+}
+
+/// The relevant records of all tasks.
+fn records() -> Vec<Record> {
+    let mut records = Vec::new();
+    decode(tasks(), &Relevant, &mut |record| records.push(record.clone()));
+    records
+}
+
+/// The relevant events of the samples, each once.
+fn events() -> Vec<Event> {
+    let (mut events, mut normaliser) = (Vec::new(), Normaliser::default());
+    for (index, input) in (0..).zip(samples()) {
+        let bytes = std::fs::read(&input.path).expect("a readable sample");
+        let mut decoder = Decoder::default();
+        let chunks = bytes.get(FILE_HEADER as usize..).unwrap_or_default();
+        for (number, chunk) in (0..).zip(chunks.chunks_exact(CHUNK_SIZE as usize)) {
+            let take = |record: &Record| events.push(normaliser.event(record));
+            decoder.chunk(&mut chunk.to_vec(), index, number, &Relevant, take);
+        }
+    }
+    events
+}
+
+fn default_rules() -> RuleSet {
+    RuleSet::load(vec![Pack::default_pack()]).expect("the default pack loads")
+}
+
+fn input(c: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("log");
+    let bytes = [vec![0; FILE_HEADER as usize], tasks().concat().concat()].concat();
+    std::fs::write(&path, &bytes).expect("room for a log");
+    let log = &discover(&[path]).expect("it was just written")[0];
+    let mut group = c.benchmark_group("input");
+    group.throughput(Throughput::Bytes(log.size));
+    group.bench_function("read and hash", |b| {
+        let mut chunks = vec![Vec::new(); CHUNKS_PER_TASK];
+        b.iter(|| {
+            let mut reader = Reader::new(log);
+            for _ in 0..(log.size - FILE_HEADER).div_ceil(CHUNKS_PER_TASK as u64 * CHUNK_SIZE) {
+                let (_, read) = reader.next(&mut chunks, CHUNK_SIZE);
+                read.expect("a readable log");
+            }
+            reader.sha256()
+        });
+    });
+}
+
+fn decoding(c: &mut Criterion) {
+    let tasks = tasks();
+    let all = decode(tasks.clone(), &Nothing, &mut |_| {});
+    let mut group = c.benchmark_group("decode");
+    group.throughput(Throughput::Elements(all));
+    let cases: [(&str, &dyn Wanted); 2] =
+        [("nothing wanted", &Nothing), ("all relevant", &Relevant)];
+    for (name, wanted) in cases {
+        group.bench_function(name, |b| {
+            let run = |tasks| decode(tasks, wanted, &mut |record| _ = black_box(record));
+            b.iter_batched(|| tasks.clone(), run, BatchSize::PerIteration);
+        });
+    }
+}
+
+fn normalising(c: &mut Criterion) {
+    let records = records();
+    let mut group = c.benchmark_group("normalise");
+    group.throughput(Throughput::Elements(records.len() as u64));
+    group.bench_function("events", |b| {
+        let mut normaliser = Normaliser::default();
+        b.iter(|| records.iter().for_each(|record| drop(black_box(normaliser.event(record)))));
+    });
+}
+
+fn detecting(c: &mut Criterion) {
+    let (records, rules) = (records(), default_rules());
+    let mut group = c.benchmark_group("detect");
+    group.throughput(Throughput::Elements(rules.rules.len() as u64));
+    group.bench_function("load the default pack", |b| b.iter(default_rules));
+    group.throughput(Throughput::Elements(records.len() as u64));
+    group.bench_function("rules on records", |b| {
+        b.iter(|| records.iter().map(|record| rules.on_record(record).len()).sum::<usize>());
+    });
+}
+
+fn rebuilding(c: &mut Criterion) {
+    let events = events();
+    let by_place: BTreeMap<RecordRef, &Event> =
+        events.iter().map(|event| (event.source, event)).collect();
+    let load = |records: Vec<RecordRef>| -> Vec<Event> {
+        records.iter().filter_map(|record| by_place.get(record).copied().cloned()).collect()
+    };
+    let rebuild = |events: Vec<Event>| {
+        let (keys, mut gathered) = (Keys::default(), Gathered::default());
+        events.into_iter().for_each(|event| gathered.take(event, &keys));
+        reconstruct(vec![gathered], &keys, load)
+    };
+    let sessions = rebuild(events.clone()).sessions.len();
+    assert_eq!(sessions, 2, "the sessions of samples/README.md");
+    let mut group = c.benchmark_group("reconstruct");
+    group.throughput(Throughput::Elements(events.len() as u64));
+    group.bench_function("sessions", |b| {
+        b.iter_batched(|| events.clone(), rebuild, BatchSize::LargeInput);
+    });
+}
+
+fn reporting(c: &mut Criterion) {
+    let mut normaliser = Normaliser::default();
+    let events: Vec<Event> = records().iter().map(|record| normaliser.event(record)).collect();
+    let tasks: Vec<&[Event]> = events.chunk_by(|a, b| a.source.input == b.source.input).collect();
+    let lines = || {
+        let line_up = |task: &&[Event]| {
+            let mut lines = Lines::default();
+            for event in *task {
+                lines.add(event, Vec::new()).expect("a line has a serial form");
+            }
+            lines.rows
+        };
+        tasks.iter().map(line_up).collect::<Vec<Rows>>()
+    };
+    let sort = |mut tasks: Vec<Rows>| {
+        let sorter = Sorter::new(std::env::temp_dir());
+        tasks.iter_mut().for_each(|rows| sorter.add(rows).expect("it fits into memory"));
+        let each = |row: &[u8]| {
+            black_box(row);
+            Ok(())
+        };
+        sorter.finish().for_each(each).expect("nothing is on disk");
+    };
+    let mut group = c.benchmark_group("report");
+    group.throughput(Throughput::Elements(events.len() as u64));
+    group.bench_function("timeline lines", |b| b.iter(lines));
+    group.bench_function("sorting", |b| b.iter_batched(lines, sort, BatchSize::PerIteration));
+
+    let analysis = analyze(samples(), &Options::default(), default_rules(), &NoProgress);
+    let analysis = analysis.expect("the samples are logs");
+    let folder = tempfile::tempdir().expect("a folder");
+    let info = RunInfo { arguments: Vec::new(), started: Utc::now() };
+    group.throughput(Throughput::Elements(analysis.events));
+    group.bench_function("all files", |b| {
+        b.iter(|| {
+            let output = Output::open(folder.path(), true).expect("a folder to write to");
+            report::write(&analysis, &info, output).expect("room for the files");
+        });
+    });
+}
+
+/// Short runs: what changes by less than they show is for `compare.py`, on a large log.
+fn short() -> Criterion {
+    Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .without_plots()
+}
+
+criterion_group! {
+    name = stages;
+    config = short();
+    targets = input, decoding, normalising, detecting, rebuilding, reporting
+}
+criterion_main!(stages);
