@@ -46,10 +46,11 @@ impl Account {
 
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.domain.as_str() {
-            "" => f.write_str(&self.name),
-            domain => write!(f, "{domain}\\{}", self.name),
+        if !self.domain.is_empty() {
+            f.write_str(&self.domain)?;
+            f.write_str("\\")?;
         }
+        f.write_str(&self.name)
     }
 }
 

@@ -13,9 +13,9 @@ pub(super) fn reader(event_id: u32) -> Option<Reader> {
         1102 => |record| system::log_cleared(record, "Security"),
         4624 => |record| EventKind::Logon(Box::new(logon(record))),
         4625 => |record| EventKind::LogonFailed(Box::new(logon(record))),
-        4634 | 4647 => |record| EventKind::Logoff(logon_id(record, "Target")),
+        4634 | 4647 => |record| EventKind::Logoff(logon_id(record, &TARGET)),
         4648 => explicit_credentials,
-        4672 => |record| EventKind::SpecialPrivileges(logon_id(record, "Subject")),
+        4672 => |record| EventKind::SpecialPrivileges(logon_id(record, &SUBJECT)),
         4688 => process_start,
         4689 => process_exit,
         4697 | 4698 => system::installed,
@@ -36,10 +36,32 @@ pub(super) fn sysmon_reader(event_id: u32) -> Option<Reader> {
     })
 }
 
-/// The account in the two fields `<side>DomainName` and `<side>UserName`.
-fn account(record: &Record, side: &str) -> Option<Account> {
-    let domain = record.data.get(&format!("{side}DomainName")).unwrap_or_default();
-    match record.data.get(&format!("{side}UserName")) {
+/// Whom the fields of an event speak of: their names.
+struct Side {
+    domain: &'static str,
+    name: &'static str,
+    sid: &'static str,
+    logon_id: &'static str,
+}
+
+const SUBJECT: Side = Side {
+    domain: "SubjectDomainName",
+    name: "SubjectUserName",
+    sid: "SubjectUserSid",
+    logon_id: "SubjectLogonId",
+};
+
+const TARGET: Side = Side {
+    domain: "TargetDomainName",
+    name: "TargetUserName",
+    sid: "TargetUserSid",
+    logon_id: "TargetLogonId",
+};
+
+/// The account of a side.
+fn account(record: &Record, side: &Side) -> Option<Account> {
+    let domain = record.data.get(side.domain).unwrap_or_default();
+    match record.data.get(side.name) {
         // Kerberos events log `user@REALM` in the name.
         Some(name) if domain.is_empty() || name.contains('@') => Account::parse(name),
         Some(name) => Account::new(domain, name),
@@ -60,7 +82,7 @@ fn address(record: &Record, name: &str) -> Option<String> {
 fn logon(record: &Record) -> Logon {
     let status = known(record, "SubStatus").filter(|status| status != "0x0");
     Logon {
-        account: account(record, "Target"),
+        account: account(record, &TARGET),
         sid: text(record, "TargetUserSid"),
         logon_id: long(record, "TargetLogonId"),
         logon_type: number_of(record, "LogonType").unwrap_or(0),
@@ -72,15 +94,15 @@ fn logon(record: &Record) -> Logon {
     }
 }
 
-fn logon_id(record: &Record, side: &str) -> Logoff {
-    let logon_id = long(record, &format!("{side}LogonId"));
+fn logon_id(record: &Record, side: &Side) -> Logoff {
+    let logon_id = long(record, side.logon_id);
     Logoff { logon_id, account: account(record, side) }
 }
 
 fn explicit_credentials(record: &Record) -> EventKind {
     EventKind::ExplicitCredentials(Box::new(ExplicitCredentials {
-        subject: account(record, "Subject"),
-        account: account(record, "Target"),
+        subject: account(record, &SUBJECT),
+        account: account(record, &TARGET),
         target: text(record, "TargetServerName"),
         target_info: text(record, "TargetInfo"),
         process_id: number_of(record, "ProcessId").unwrap_or(0),
@@ -92,15 +114,15 @@ fn explicit_credentials(record: &Record) -> EventKind {
 /// Target fields say which; wsmprovhost's creator is the system itself.
 fn process_start(record: &Record) -> EventKind {
     let target = long(record, "TargetLogonId");
-    let side = if target != 0 { "Target" } else { "Subject" };
-    let sid = known(record, &format!("{side}UserSid")).filter(|sid| sid != "S-1-0-0");
+    let side = if target != 0 { &TARGET } else { &SUBJECT };
+    let sid = known(record, side.sid).filter(|sid| sid != "S-1-0-0");
     EventKind::ProcessStart(Box::new(ProcessStart {
         process_id: number_of(record, "NewProcessId").unwrap_or(0),
         image: text(record, "NewProcessName"),
         command_line: text(record, "CommandLine"),
         parent_process_id: number_of(record, "ProcessId").unwrap_or(0),
         parent_image: text(record, "ParentProcessName"),
-        logon_id: long(record, &format!("{side}LogonId")),
+        logon_id: long(record, side.logon_id),
         account: account(record, side),
         sid,
     }))
@@ -132,7 +154,7 @@ fn sysmon_process_exit(record: &Record) -> EventKind {
 fn kerberos(record: &Record) -> EventKind {
     let service = known(record, "ServiceName").unwrap_or_else(|| "krbtgt".to_owned());
     EventKind::KerberosTicket(Box::new(KerberosTicket {
-        account: account(record, "Target"),
+        account: account(record, &TARGET),
         service,
         ip: address(record, "IpAddress"),
         status: text(record, "Status"),
