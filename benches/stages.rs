@@ -15,7 +15,7 @@ use psr_forensics::input::{FILE_HEADER, Reader};
 use psr_forensics::normalise::Normaliser;
 use psr_forensics::reconstruct::{Gathered, Keys, reconstruct};
 use psr_forensics::report::sorted::{Rows, Sorter};
-use psr_forensics::report::timeline::Lines;
+use psr_forensics::report::timeline::{Lines, Origins};
 use psr_forensics::{
     Channel, Event, Input, NoProgress, Options, Output, Pack, Record, RecordRef, RuleSet, RunInfo,
     analyze, discover, normalise, report,
@@ -182,11 +182,12 @@ fn reporting(c: &mut Criterion) {
     let mut normaliser = Normaliser::default();
     let events: Vec<Event> = records().iter().map(|record| normaliser.event(record)).collect();
     let tasks: Vec<&[Event]> = events.chunk_by(|a, b| a.source.input == b.source.input).collect();
+    let origins = Origins::default();
     let lines = || {
         let line_up = |task: &&[Event]| {
             let mut lines = Lines::default();
             for event in *task {
-                lines.add(event, Vec::new()).expect("a line has a serial form");
+                lines.add(event, Vec::new(), &origins).expect("a line has a serial form");
             }
             lines.rows
         };

@@ -19,6 +19,7 @@ use crate::model::{Detection, RecordRef, Subject};
 use crate::reconstruct::{Case, Elsewhere, Keys, assemble, reconstruct};
 use crate::report::detections;
 use crate::report::sorted::{Rows, Sorted, Sorter};
+use crate::report::timeline::Origins;
 use load::Loader;
 use read::Read;
 
@@ -93,6 +94,8 @@ pub struct Analysis {
     /// The rules that fired on what was rebuilt, by the records that show it.
     pub(crate) shown: BTreeMap<RecordRef, Vec<usize>>,
     pub(crate) timeline: Sorted,
+    /// Cells that the timeline's lines name by index.
+    pub(crate) origins: Vec<String>,
     pub(crate) detections: Sorted,
 }
 
@@ -129,6 +132,7 @@ pub fn analyze(
     let paths: Vec<PathBuf> = inputs.iter().map(|input| input.path.clone()).collect();
     let timeline = Sorter::new(scratch.clone());
     let found = Sorter::new(scratch.clone());
+    let origins = Origins::default();
     let keys = Keys::default();
     let pass = read::Pass {
         inputs: &inputs,
@@ -137,6 +141,7 @@ pub fn analyze(
         rules: &rules,
         keys: &keys,
         timeline: &timeline,
+        origins: &origins,
         detections: &found,
         progress,
     };
@@ -175,7 +180,19 @@ pub fn analyze(
     let mut reports = reports;
     loader.ledger(&mut reports);
     let (timeline, detections) = (timeline.finish(), found.finish());
-    Ok(Analysis { inputs: reports, paths, rules, events, case, fired, shown, timeline, detections })
+    let origins = origins.into_cells();
+    Ok(Analysis {
+        inputs: reports,
+        paths,
+        rules,
+        events,
+        case,
+        fired,
+        shown,
+        timeline,
+        origins,
+        detections,
+    })
 }
 
 /// Blocks of many parts that are held at a time.

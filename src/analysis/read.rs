@@ -15,7 +15,10 @@ use crate::model::{Channel, Detection, EventKind, Record, RecordRef};
 use crate::normalise::{self, Normaliser};
 use crate::reconstruct::{Gathered, Keys, assemble};
 use crate::report::sorted::{Rows, Sorter};
-use crate::report::{detections, timeline::Lines};
+use crate::report::{
+    detections,
+    timeline::{Lines, Origins},
+};
 
 /// Chunks that one task reads and decodes: 2 MiB.
 const CHUNKS_PER_TASK: usize = 32;
@@ -28,6 +31,7 @@ pub(super) struct Pass<'a> {
     pub rules: &'a RuleSet,
     pub keys: &'a Keys,
     pub timeline: &'a Sorter,
+    pub origins: &'a Origins,
     pub detections: &'a Sorter,
     pub progress: &'a dyn Progress,
 }
@@ -204,7 +208,7 @@ struct Take<'p, 'a> {
 impl Take<'_, '_> {
     /// Writes down what a record gives, if it is relevant or a rule fires on it.
     fn record(&mut self, record: &Record) -> io::Result<()> {
-        let Pass { options, rules, keys, paths, .. } = self.pass;
+        let Pass { options, rules, keys, paths, origins, .. } = self.pass;
         let Options { from, to, .. } = options;
         if from.is_some_and(|from| record.time < from) || to.is_some_and(|to| record.time >= to) {
             return Ok(());
@@ -219,7 +223,7 @@ impl Take<'_, '_> {
         batch.events += 1;
         let fired: Vec<usize> = hits.iter().map(|hit| hit.rule).collect();
         batch.fired.extend(fired.iter().map(|&rule| (rule, event.source)));
-        self.lines.add(&event, fired)?;
+        self.lines.add(&event, fired, origins)?;
         for detection in detect::on_record(&event, hits) {
             detections::add(&mut self.found, &detection, rules, paths)?;
         }

@@ -3,8 +3,9 @@
 //! An event's line is made when its record is read, all but what is known only later: its session
 //! and what was found in what was rebuilt from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,7 @@ use super::sorted::Rows;
 use super::{columns, describe};
 use crate::analysis::Analysis;
 use crate::detect::session_id;
-use crate::model::{Event, Link, RecordRef, csv_time};
+use crate::model::{Event, Link, RecordRef, Str, csv_time};
 
 columns! { pub(super) COLUMNS:
     "time" => "when it was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
@@ -38,11 +39,60 @@ columns! { pub(super) COLUMNS:
 #[derive(Serialize, Deserialize)]
 struct Row<'a> {
     source: RecordRef,
-    /// The cells before those of its session.
+    time: &'a str,
+    /// Index of the cells of host, channel and provider; without one they are in `before`.
+    origin: Option<usize>,
+    /// The other cells before those of its session.
     before: &'a str,
     summary: &'a str,
     /// The rules that fired on the record.
     rules: Vec<usize>,
+}
+
+/// Host, channel and provider, which lines repeat.
+type Origin = [Str; 3];
+
+/// Origins that lines name by index; a log may be written to have ever new ones.
+const MOST_ORIGINS: usize = 1 << 16;
+
+/// The origins of all lines, as cells.
+#[derive(Default)]
+pub struct Origins(Mutex<KnownOrigins>);
+
+#[derive(Default)]
+struct KnownOrigins {
+    indexes: HashMap<Origin, usize>,
+    cells: Vec<String>,
+}
+
+impl Origins {
+    fn index(&self, origin: &Origin) -> Option<usize> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = known.cells.len();
+        if let Some(&index) = known.indexes.get(origin) {
+            return Some(index);
+        }
+        if next == MOST_ORIGINS {
+            return None;
+        }
+        let mut cells = String::new();
+        push_origin(&mut cells, origin);
+        known.cells.push(cells);
+        known.indexes.insert(origin.clone(), next);
+        Some(next)
+    }
+
+    /// The cells, by index.
+    pub(crate) fn into_cells(self) -> Vec<String> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner).cells
+    }
+}
+
+fn push_origin(line: &mut String, origin: &Origin) {
+    for name in origin {
+        push(line, name);
+        line.push(',');
+    }
 }
 
 /// Makes the lines of a task, with room that it uses again.
@@ -53,6 +103,7 @@ pub struct Lines {
     before: String,
     summary: String,
     text: String,
+    latest: Option<(Origin, usize)>,
 }
 
 impl Lines {
@@ -60,42 +111,48 @@ impl Lines {
     ///
     /// # Errors
     /// When the line has no serial form.
-    pub fn add(&mut self, event: &Event, rules: Vec<usize>) -> io::Result<()> {
-        let Lines { before, summary, text, .. } = self;
+    pub fn add(&mut self, event: &Event, rules: Vec<usize>, origins: &Origins) -> io::Result<()> {
+        let Lines { before, summary, text, latest, .. } = self;
         before.clear();
         summary.clear();
         text.clear();
-        before.push_str(&csv_time(event.time));
-        for name in [&event.computer, &event.channel, &event.provider] {
-            before.push(',');
-            push(before, name);
-        }
+        let names = [&event.computer, &event.channel, &event.provider];
+        let origin = match latest {
+            Some((known, index)) if known.each_ref() == names => Some(*index),
+            _ => {
+                let origin = names.map(Str::clone);
+                let index = origins.index(&origin);
+                if index.is_none() {
+                    push_origin(before, &origin);
+                }
+                *latest = index.map(|index| (origin, index));
+                index
+            }
+        };
         let mut number = itoa::Buffer::new();
         for id in [event.event_id.into(), event.record_id] {
-            before.push(',');
             before.push_str(number.format(id));
+            before.push(',');
         }
-        before.push(',');
         before.push_str(describe::kind(event));
         before.push(',');
         push(before, &event.user());
         describe::summary(event, text);
         push(summary, text);
-        let row = Row { source: event.source, before, summary, rules };
+        let time = &csv_time(event.time);
+        let row = Row { source: event.source, time, origin, before, summary, rules };
         self.rows.push(|key| order(key, event), &row)
     }
 }
 
-/// The order of lines: time, host, place. It is total.
+/// The order of lines: time, place. It is total.
 fn order(key: &mut Vec<u8>, event: &Event) {
     super::sorted::time(key, event.time);
-    key.extend_from_slice(event.host.as_bytes());
-    key.push(0);
     super::sorted::place(key, event.source);
 }
 
 pub(super) fn write(analysis: &Analysis, to: &mut dyn io::Write) -> io::Result<()> {
-    let Analysis { inputs, rules, shown, case, .. } = analysis;
+    let Analysis { inputs, rules, shown, case, origins, .. } = analysis;
     let sessions: BTreeMap<RecordRef, (usize, Link)> = case.by_record();
     let paths = inputs.iter().map(|report| {
         let mut cell = String::new();
@@ -107,6 +164,11 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn io::Write) -> io::Result<(
     analysis.timeline.for_each(|row| {
         let row: Row<'_> = postcard::from_bytes(row).map_err(io::Error::other)?;
         line.clear();
+        line.push_str(row.time);
+        line.push(',');
+        if let Some(origin) = row.origin {
+            line.push_str(&origins[origin]);
+        }
         line.push_str(row.before);
         line.push(',');
         if let Some((session, link)) = sessions.get(&row.source) {
