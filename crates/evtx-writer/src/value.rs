@@ -88,6 +88,14 @@ impl Sid {
     }
 }
 
+/// `S-1-5-18` and the like.
+impl fmt::Display for Sid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "S-1-{}", self.authority)?;
+        self.parts[..usize::from(self.len)].iter().try_for_each(|part| write!(f, "-{part}"))
+    }
+}
+
 /// A typed value of an event field ([MS-EVEN6] 2.2.12, `ValueType`).
 ///
 /// [MS-EVEN6]: https://learn.microsoft.com/openspecs/windows_protocols/ms-even6/
@@ -229,6 +237,7 @@ mod tests {
     #[test]
     fn sid_bytes() {
         let mut out = Vec::new();
+        assert_eq!(Sid::nt([32, 544]).to_string(), "S-1-5-32-544");
         Value::Sid(Sid::nt([32, 544])).write(&mut out);
         assert_eq!(
             out,

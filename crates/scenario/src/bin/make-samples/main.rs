@@ -6,11 +6,6 @@ mod attack;
 mod denied;
 mod logs;
 mod noise;
-mod powershell;
-mod security;
-mod sysmon;
-mod system;
-mod winrm;
 mod winrs;
 mod world;
 

@@ -1,12 +1,13 @@
 //! Session B: j.doe runs one command on SRV02 with winrs, by address, 22:03:20 to 22:03:29.
 
 use evtx_writer::{FileTime, Guid};
+use scenario::events::{Logon, Process, dcom};
 
 use crate::logs::{Logs, at, later};
-use crate::security::{self, Source};
-use crate::sysmon;
-use crate::winrm::{COMMAND_SHELL, End};
-use crate::world::{DC01, J_DOE, J_DOE_AT_WS01, Logon, Process, SRV02, WS01, dcom, explorer};
+use crate::world::{DC01, J_DOE, J_DOE_AT_WS01, SRV02, WS01, explorer};
+use scenario::events::security::{self, Source};
+use scenario::events::sysmon;
+use scenario::events::winrm::{COMMAND_SHELL, End, with_caller};
 
 const CLIENT_ACTIVITY: Guid = Guid::from_u128(0x5d20a9c3_7e11_0004_b0c2_2d83bad3dc01);
 const SERVICE_ACTIVITY: Guid = Guid::from_u128(0xa4177b62_31c5_0006_51d7_3c84bad3dc01);
@@ -14,8 +15,8 @@ const SHELL: Guid = Guid::from_u128(0x2b90d6e7_8f4c_4135_a9e8_71c05bd3f264);
 const COMMAND: Guid = Guid::from_u128(0xe47c1305_b6d8_49fa_8213_c95ea06f7d81);
 
 /// The session's own logon, and that of the connection which read the output.
-const OWNER: Logon = J_DOE.logon(0x6a0c11);
-const SECOND: Logon = J_DOE.logon(0x6a0d3e);
+const OWNER: Logon<'static> = J_DOE.logon(0x6a0c11);
+const SECOND: Logon<'static> = J_DOE.logon(0x6a0d3e);
 
 pub fn add(logs: &mut Logs) {
     client(logs);
@@ -88,7 +89,10 @@ fn target(logs: &mut Logs) {
         logs.add(&SRV02, security::plain_logon(&SRV02, time, session, source));
     }
     let service = End::service(&SRV02, J_DOE, SERVICE_ACTIVITY);
-    let shell = service.shell_created_unmatched(at(22, 3, 20, 4_018_550), COMMAND_SHELL, &WS01);
+    let shell = service.shell_created_unmatched(
+        at(22, 3, 20, 4_018_550),
+        &with_caller(COMMAND_SHELL, J_DOE, WS01.ip),
+    );
     logs.add(&SRV02, shell);
     logs.add(&SRV02, security::logoff(&SRV02, at(22, 3, 29, 1_240_085), SECOND, 3));
     logs.add(&SRV02, security::logoff(&SRV02, at(22, 3, 29, 1_241_330), OWNER, 3));

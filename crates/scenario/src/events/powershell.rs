@@ -1,11 +1,14 @@
-//! Events of both PowerShell logs, as Windows PowerShell 5.1 writes them.
+//! Events of the PowerShell logs: both of Windows PowerShell 5.1, and the one of PowerShell 7.
 
 use evtx_writer::{Event, FileTime, Guid, Payload};
 
-use crate::world::{Account, Process, data};
+use super::{Account, Process, data};
 
 const PROVIDER: Guid = Guid::from_u128(0xa0c1853b_5c40_4b15_8766_3cf1c58f985a);
+const CORE_PROVIDER: Guid = Guid::from_u128(0xf90714a8_5509_434a_bf6d_b1624c8a19a2);
+/// Level of an ordinary script block.
 pub const VERBOSE: u8 = 5;
+/// Level of a script block that the engine finds suspicious.
 pub const WARNING: u8 = 3;
 const INFORMATION: u8 = 4;
 
@@ -14,7 +17,7 @@ fn operational(
     time: FileTime,
     id: u16,
     (level, task, opcode): (u8, u16, u8),
-    (process_id, account): (u32, Account),
+    (process_id, account): (u32, Account<'_>),
     activity: Guid,
     payload: Payload,
 ) -> Event {
@@ -37,23 +40,48 @@ fn operational(
     }
 }
 
+/// The same event as PowerShell 7 logs it.
+fn core(event: Event) -> Event {
+    Event {
+        provider: "PowerShellCore".into(),
+        provider_guid: Some(CORE_PROVIDER),
+        channel: "PowerShellCore/Operational".into(),
+        ..event
+    }
+}
+
 /// A PowerShell engine in some process.
-pub struct Engine {
+#[derive(Debug, Clone)]
+pub struct Engine<'a> {
+    /// HostName: what kind of program hosts it.
     pub host_name: &'static str,
+    /// HostVersion.
     pub host_version: &'static str,
+    /// EngineVersion.
     pub engine_version: &'static str,
+    /// HostId.
     pub host_id: Guid,
+    /// RunspaceId.
     pub runspace: Guid,
+    /// ActivityID of its records.
     pub activity: Guid,
-    pub account: Account,
+    /// Who it runs as.
+    pub account: Account<'a>,
+    /// Who is connected to it, in a remoting session: another, where the endpoint runs as a
+    /// virtual account.
+    pub connected: Account<'a>,
+    /// Where it runs.
     pub process: Process,
 }
 
-impl Engine {
+/// What `HostName` says of an engine inside a remoting session.
+pub const REMOTE: &str = "ServerRemoteHost";
+
+impl<'a> Engine<'a> {
     /// An engine of powershell.exe.
     pub fn console(
         process: Process,
-        account: Account,
+        account: Account<'a>,
         version: &'static str,
         [host_id, runspace, activity]: [Guid; 3],
     ) -> Self {
@@ -65,12 +93,18 @@ impl Engine {
             runspace,
             activity,
             account,
+            connected: account,
             process,
         }
     }
 
     fn operational(&self, time: FileTime, id: u16, kind: (u8, u16, u8), payload: Payload) -> Event {
-        operational(time, id, kind, (self.process.id, self.account), self.activity, payload)
+        let event =
+            operational(time, id, kind, (self.process.id, self.account), self.activity, payload);
+        match self.engine_version.starts_with('7') {
+            true => core(event),
+            false => event,
+        }
     }
 
     /// 40961 and 40962: console starting and ready.
@@ -135,7 +169,8 @@ impl Engine {
     fn context(&self, severity: &str, pipeline: u32, sequence: u32, name: &str) -> String {
         let account = self.account.full_name();
         // Only a remoting session has somebody connected.
-        let connected = if self.host_name == "ServerRemoteHost" { account.as_str() } else { "" };
+        let connected =
+            if self.host_name == REMOTE { self.connected.full_name() } else { String::new() };
         [
             ("Severity", severity),
             ("Host Name", self.host_name),
@@ -151,7 +186,7 @@ impl Engine {
             ("Command Path", ""),
             ("Sequence Number", &sequence.to_string()),
             ("User", &account),
-            ("Connected User", connected),
+            ("Connected User", &connected),
             ("Shell ID", "Microsoft.PowerShell"),
         ]
         .map(|(key, value)| format!("        {key} = {value}\r\n"))
@@ -246,14 +281,19 @@ fn invocation(name: &str, parameters: &[(&str, &str)]) -> String {
 }
 
 /// The client's end of a runspace pool: 8193 to 8197.
-pub struct Pool {
+#[derive(Debug, Clone, Copy)]
+pub struct Pool<'a> {
+    /// The client's process.
     pub process_id: u32,
-    pub account: Account,
+    /// Who runs it.
+    pub account: Account<'a>,
+    /// The runspace's instance id.
     pub runspace: Guid,
+    /// The pool's instance id.
     pub pool: Guid,
 }
 
-impl Pool {
+impl Pool<'_> {
     fn event(&self, time: FileTime, id: u16, kind: (u8, u16, u8), payload: Payload) -> Event {
         operational(time, id, kind, (self.process_id, self.account), self.pool, payload)
     }

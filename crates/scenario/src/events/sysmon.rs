@@ -1,8 +1,8 @@
-//! Events of Sysmon, which runs on WS01 alone.
+//! Events of Sysmon.
 
 use evtx_writer::{Event, FileTime, Guid, Payload, Value};
 
-use crate::world::{Host, Logon, Process, SYSTEM, data};
+use super::{Account, Host, Logon, Process, SYSTEM, data};
 
 fn event(time: FileTime, id: u16, payload: Payload) -> Event {
     Event {
@@ -27,7 +27,7 @@ fn process_guid(process: &Process) -> Guid {
     Guid::from_u128(0x1c5ae207_9a41_69b5_0000_000000001500 | u128::from(process.id) << 48)
 }
 
-fn logon_guid(logon: Logon) -> Guid {
+fn logon_guid(logon: Logon<'_>) -> Guid {
     Guid::from_u128(0x1c5ae207_8f02_69b5_0000_000000000000 | u128::from(logon.id))
 }
 
@@ -35,7 +35,7 @@ fn logon_guid(logon: Logon) -> Guid {
 pub fn process_created(
     time: FileTime,
     utc: &str,
-    logon: Logon,
+    logon: Logon<'_>,
     new: &Process,
     parent: &Process,
     hashes: &str,
@@ -57,7 +57,7 @@ pub fn process_created(
         ("LogonGuid", logon_guid(logon).into()),
         ("LogonId", Value::HexInt64(logon.id)),
         ("TerminalSessionId", 1u32.into()),
-        ("IntegrityLevel", if logon.account.name == "adm.lee" { "High" } else { "Medium" }.into()),
+        ("IntegrityLevel", if logon.account.administrator { "High" } else { "Medium" }.into()),
         ("Hashes", hashes.into()),
         ("ParentProcessGuid", process_guid(parent).into()),
         ("ParentProcessId", parent.id.into()),
@@ -71,10 +71,30 @@ pub fn process_created(
 pub fn connection(
     time: FileTime,
     utc: &str,
-    logon: Logon,
+    logon: Logon<'_>,
     process: &Process,
-    (from, port): (&Host, u16),
-    (to, to_port): (&Host, u16),
+    from: (&Host<'_>, u16),
+    to: (&Host<'_>, u16),
+) -> Event {
+    one_end(time, utc, (logon.account, process, true), from, to)
+}
+
+/// 3: connection taken by a service in the kernel, such as HTTP.sys.
+pub fn connection_accepted(
+    time: FileTime,
+    utc: &str,
+    from: (&Host<'_>, u16),
+    to: (&Host<'_>, u16),
+) -> Event {
+    one_end(time, utc, (SYSTEM, &Process::new(4, "System", ""), false), from, to)
+}
+
+fn one_end(
+    time: FileTime,
+    utc: &str,
+    (account, process, initiated): (Account<'_>, &Process, bool),
+    (from, port): (&Host<'_>, u16),
+    (to, to_port): (&Host<'_>, u16),
 ) -> Event {
     let payload = data([
         ("RuleName", "-".into()),
@@ -82,9 +102,9 @@ pub fn connection(
         ("ProcessGuid", process_guid(process).into()),
         ("ProcessId", process.id.into()),
         ("Image", process.image.into()),
-        ("User", logon.account.full_name().into()),
+        ("User", account.full_name().into()),
         ("Protocol", "tcp".into()),
-        ("Initiated", true.into()),
+        ("Initiated", initiated.into()),
         ("SourceIsIpv6", false.into()),
         ("SourceIp", from.ip.into()),
         ("SourceHostname", "-".into()),
@@ -97,4 +117,16 @@ pub fn connection(
         ("DestinationPortName", "-".into()),
     ]);
     event(time, 3, payload)
+}
+
+/// 5: process ended.
+pub fn process_ended(time: FileTime, utc: &str, process: &Process) -> Event {
+    let payload = data([
+        ("RuleName", "-".into()),
+        ("UtcTime", utc.into()),
+        ("ProcessGuid", process_guid(process).into()),
+        ("ProcessId", process.id.into()),
+        ("Image", process.image.into()),
+    ]);
+    Event { version: 3, ..event(time, 5, payload) }
 }

@@ -6,8 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use evtx_writer::{Event, FileTime, LogWriter};
-
-use crate::world::Host;
+use scenario::events::Host;
 
 /// Midnight of the night in question, 2026-03-14 UTC.
 const MIDNIGHT: u64 = 1_773_446_400;
@@ -47,7 +46,7 @@ pub struct Logs(BTreeMap<(&'static str, String), Vec<Event>>);
 
 impl Logs {
     /// Files an event under its channel on `host`, in any order of time.
-    pub fn add(&mut self, host: &Host, event: Event) {
+    pub fn add(&mut self, host: &Host<'static>, event: Event) {
         let event = Event { computer: host.fqdn(), ..event };
         self.0.entry((host.name, event.channel.clone())).or_default().push(event);
     }

@@ -2,13 +2,16 @@
 
 use evtx_writer::{Event, FileTime, Guid, Payload, Sid, Value};
 
-use crate::world::{Account, Host, KRBTGT, Logon, NOBODY, Process, data};
+use super::{Account, Host, Logon, NOBODY, Process, data};
 
 const PROVIDER: Guid = Guid::from_u128(0x54849625_5478_4994_a5ba_3e3b0328c30d);
 const AUDIT_SUCCESS: u64 = 0x8020000000000000;
+const AUDIT_FAILURE: u64 = 0x8010000000000000;
 /// The kernel, which reports processes and connections.
 const KERNEL: (u32, u32) = (4, 6244);
 const NO_GUID: Guid = Guid::from_u128(0);
+/// The provider that reports what is done to the logs themselves.
+const EVENT_LOG: Guid = Guid::from_u128(0xfc65ddd8_d6ef_4962_83d5_6e5cfe9ce148);
 /// "Yes" and "No" as message numbers.
 const YES: &str = "%%1842";
 const NO: &str = "%%1843";
@@ -37,8 +40,12 @@ fn event(
     }
 }
 
-fn lsass(host: &Host) -> (u32, u32) {
+fn lsass(host: &Host<'_>) -> (u32, u32) {
     (host.lsass, host.lsass + 4104)
+}
+
+fn named(fields: Vec<(&str, Value)>) -> Payload {
+    Payload::EventData(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 fn hex(pid: u32) -> Value {
@@ -46,19 +53,21 @@ fn hex(pid: u32) -> Value {
 }
 
 /// How a logon came about.
-pub struct Source {
+#[derive(Debug, Clone)]
+pub struct Source<'a> {
+    /// LogonType.
     pub kind: u32,
     package: &'static str,
     logon_process: &'static str,
     lm_package: &'static str,
     key_length: u32,
-    workstation: &'static str,
-    ip: &'static str,
+    workstation: &'a str,
+    ip: &'a str,
     port: String,
     elevated: bool,
 }
 
-impl Source {
+impl<'a> Source<'a> {
     /// Over the network with Kerberos, by a service that does not tell the peer's address: so
     /// does HTTP.sys, and with it WinRM.
     pub fn kerberos() -> Self {
@@ -76,7 +85,7 @@ impl Source {
     }
 
     /// Likewise with NTLM, which names the client.
-    pub fn ntlm(workstation: &'static str) -> Self {
+    pub fn ntlm(workstation: &'a str) -> Self {
         Self {
             package: "NTLM",
             logon_process: "NtLmSsp ",
@@ -88,13 +97,23 @@ impl Source {
         }
     }
 
+    /// With the password itself, by a service such as WinRM's (Basic) or sshd.
+    pub fn cleartext(host: &Host<'a>) -> Self {
+        Self { workstation: host.name, ..Self::advapi(8) }
+    }
+
+    /// By a service on the machine, on behalf of somebody else.
+    pub fn advapi(kind: u32) -> Self {
+        Self { kind, package: "Negotiate", logon_process: "Advapi  ", ..Self::kerberos() }
+    }
+
     /// Over the network by a service that does tell the address, such as SMB's.
-    pub fn kerberos_from(ip: &'static str, port: u16) -> Self {
+    pub fn kerberos_from(ip: &'a str, port: u16) -> Self {
         Self { ip, port: port.to_string(), elevated: false, ..Self::kerberos() }
     }
 
     /// On the machine itself: 2 at the keyboard, 5 a service, 7 unlocked.
-    pub fn local(host: &Host, kind: u32) -> Self {
+    pub fn local(host: &Host<'a>, kind: u32) -> Self {
         Self {
             kind,
             package: "Negotiate",
@@ -103,19 +122,36 @@ impl Source {
             ..Self::kerberos()
         }
     }
+
+    /// By Remote Desktop.
+    pub fn desktop(host: &Host<'a>, ip: &'a str) -> Self {
+        Self { ip, port: "0".into(), ..Self::local(host, 10) }
+    }
+
+    /// Process and path of what asked for the logon.
+    fn process(&self) -> (u32, &'static str) {
+        match self.kind {
+            3 => (0, "-"),
+            5 => (668, r"C:\Windows\System32\services.exe"),
+            _ => (1204, r"C:\Windows\System32\svchost.exe"),
+        }
+    }
 }
 
 /// 4624. `guid` is the ticket's, which 4769 names too.
-pub fn logon(host: &Host, time: FileTime, logon: Logon, source: Source, guid: Guid) -> Event {
+pub fn logon(
+    host: &Host<'_>,
+    time: FileTime,
+    logon: Logon<'_>,
+    source: Source<'_>,
+    guid: Guid,
+) -> Event {
     let subject = if source.kind == 3 { NOBODY.logon(0) } else { host.system() };
     // With Kerberos the domain is the realm.
-    let domain = if source.package == "Kerberos" { "CORP.EXAMPLE" } else { logon.account.domain };
-    let (process, image) = match source.kind {
-        3 => (0, "-"),
-        5 => (668, r"C:\Windows\System32\services.exe"),
-        _ => (1204, r"C:\Windows\System32\svchost.exe"),
-    };
-    let payload = data([
+    let domain =
+        if source.package == "Kerberos" { logon.account.realm } else { logon.account.domain };
+    let (process, image) = source.process();
+    let mut fields = vec![
         ("SubjectUserSid", subject.account.sid.into()),
         ("SubjectUserName", subject.account.name.into()),
         ("SubjectDomainName", subject.account.domain.into()),
@@ -136,24 +172,70 @@ pub fn logon(host: &Host, time: FileTime, logon: Logon, source: Source, guid: Gu
         ("ProcessName", image.into()),
         ("IpAddress", source.ip.into()),
         ("IpPort", source.port.into()),
-        ("ImpersonationLevel", "%%1833".into()),
-        ("RestrictedAdminMode", "-".into()),
-        ("TargetOutboundUserName", "-".into()),
-        ("TargetOutboundDomainName", "-".into()),
-        ("VirtualAccount", NO.into()),
-        ("TargetLinkedLogonId", Value::HexInt64(0)),
-        ("ElevatedToken", if source.elevated { YES } else { NO }.into()),
-    ]);
-    event(lsass(host), time, 4624, 2, 12544, payload)
+    ];
+    if !host.old_build {
+        fields.extend([
+            ("ImpersonationLevel", "%%1833".into()),
+            ("RestrictedAdminMode", "-".into()),
+            ("TargetOutboundUserName", "-".into()),
+            ("TargetOutboundDomainName", "-".into()),
+            ("VirtualAccount", NO.into()),
+            ("TargetLinkedLogonId", Value::HexInt64(0)),
+            ("ElevatedToken", if source.elevated { YES } else { NO }.into()),
+        ]);
+    }
+    let version = if host.old_build { 0 } else { 2 };
+    event(lsass(host), time, 4624, version, 12544, named(fields))
 }
 
 /// 4624 that no ticket stands behind.
-pub fn plain_logon(host: &Host, time: FileTime, session: Logon, source: Source) -> Event {
+pub fn plain_logon(
+    host: &Host<'_>,
+    time: FileTime,
+    session: Logon<'_>,
+    source: Source<'_>,
+) -> Event {
     logon(host, time, session, source, NO_GUID)
 }
 
+/// 4625: `account` did not get in, for the reason that NTSTATUS `status` names.
+pub fn logon_failed(
+    host: &Host<'_>,
+    time: FileTime,
+    account: Account<'_>,
+    source: Source<'_>,
+    status: u32,
+) -> Event {
+    let (process, image) = source.process();
+    let payload = data([
+        ("SubjectUserSid", NOBODY.sid.into()),
+        ("SubjectUserName", NOBODY.name.into()),
+        ("SubjectDomainName", NOBODY.domain.into()),
+        ("SubjectLogonId", Value::HexInt64(0)),
+        ("TargetUserSid", NOBODY.sid.into()),
+        ("TargetUserName", account.name.into()),
+        ("TargetDomainName", account.domain.into()),
+        ("Status", Value::HexInt32(0xc000006d)),
+        ("FailureReason", "%%2313".into()),
+        ("SubStatus", Value::HexInt32(status)),
+        ("LogonType", source.kind.into()),
+        ("LogonProcessName", source.logon_process.into()),
+        ("AuthenticationPackageName", source.package.into()),
+        ("WorkstationName", source.workstation.into()),
+        ("TransmittedServices", "-".into()),
+        ("LmPackageName", "-".into()),
+        ("KeyLength", 0u32.into()),
+        ("ProcessId", hex(process)),
+        ("ProcessName", image.into()),
+        ("IpAddress", source.ip.into()),
+        ("IpPort", source.port.into()),
+    ]);
+    let failed = event(lsass(host), time, 4625, 0, 12544, payload);
+    Event { keywords: AUDIT_FAILURE, ..failed }
+}
+
 /// 4634.
-pub fn logoff(host: &Host, time: FileTime, logon: Logon, kind: u32) -> Event {
+pub fn logoff(host: &Host<'_>, time: FileTime, logon: Logon<'_>, kind: u32) -> Event {
     let payload = data([
         ("TargetUserSid", logon.account.sid.into()),
         ("TargetUserName", logon.account.name.into()),
@@ -165,7 +247,7 @@ pub fn logoff(host: &Host, time: FileTime, logon: Logon, kind: u32) -> Event {
 }
 
 /// 4672.
-pub fn privileges(host: &Host, time: FileTime, logon: Logon) -> Event {
+pub fn privileges(host: &Host<'_>, time: FileTime, logon: Logon<'_>) -> Event {
     let list = [
         "SeSecurityPrivilege",
         "SeBackupPrivilege",
@@ -187,11 +269,12 @@ pub fn privileges(host: &Host, time: FileTime, logon: Logon) -> Event {
     event(lsass(host), time, 4672, 0, 12548, payload)
 }
 
-/// 4648: `by` uses its own account's credentials towards the web service of `server`.
+/// 4648: `by` uses the credentials of `account`, its own or others, towards the web service of
+/// `server`. `guid` is zero where no ticket was asked for.
 pub fn explicit_credentials(
-    host: &Host,
+    host: &Host<'_>,
     time: FileTime,
-    by: Logon,
+    (by, account): (Logon<'_>, Account<'_>),
     server: &str,
     process: &Process,
     guid: Guid,
@@ -202,8 +285,8 @@ pub fn explicit_credentials(
         ("SubjectDomainName", by.account.domain.into()),
         ("SubjectLogonId", Value::HexInt64(by.id)),
         ("LogonGuid", NO_GUID.into()),
-        ("TargetUserName", by.account.name.into()),
-        ("TargetDomainName", "CORP.EXAMPLE".into()),
+        ("TargetUserName", account.name.into()),
+        ("TargetDomainName", realm_or_domain(account).into()),
         ("TargetLogonGuid", guid.into()),
         ("TargetServerName", server.into()),
         ("TargetInfo", format!("HTTP/{server}").into()),
@@ -215,15 +298,34 @@ pub fn explicit_credentials(
     event(lsass(host), time, 4648, 0, 12544, payload)
 }
 
+fn realm_or_domain(account: Account<'_>) -> &str {
+    if account.realm.is_empty() { account.domain } else { account.realm }
+}
+
+/// 4688 of Windows 7: whose process it becomes, and the command line, it does not say.
+pub fn process_created_v0(time: FileTime, by: Logon<'_>, new: &Process, parent: &Process) -> Event {
+    let payload = data([
+        ("SubjectUserSid", by.account.sid.into()),
+        ("SubjectUserName", by.account.name.into()),
+        ("SubjectDomainName", by.account.domain.into()),
+        ("SubjectLogonId", Value::HexInt64(by.id)),
+        ("NewProcessId", hex(new.id)),
+        ("NewProcessName", new.image.into()),
+        ("TokenElevationType", "%%1936".into()),
+        ("ProcessId", hex(parent.id)),
+    ]);
+    event(KERNEL, time, 4688, 0, 13312, payload)
+}
+
 /// 4688. `target` is the session the process is started for, if not that of `by`.
 pub fn process_created(
     time: FileTime,
-    by: Logon,
-    target: Option<Logon>,
+    by: Logon<'_>,
+    target: Option<Logon<'_>>,
     new: &Process,
     parent: &Process,
 ) -> Event {
-    let high = target.unwrap_or(by).account.name == "adm.lee";
+    let high = target.unwrap_or(by).account.administrator;
     let system = target.is_none() && by.id == 0x3e7;
     let label = if system {
         16384
@@ -255,7 +357,7 @@ pub fn process_created(
 }
 
 /// 4689.
-pub fn process_exited(time: FileTime, logon: Logon, process: &Process) -> Event {
+pub fn process_exited(time: FileTime, logon: Logon<'_>, process: &Process) -> Event {
     let payload = data([
         ("SubjectUserSid", logon.account.sid.into()),
         ("SubjectUserName", logon.account.name.into()),
@@ -270,18 +372,18 @@ pub fn process_exited(time: FileTime, logon: Logon, process: &Process) -> Event 
 
 /// 4768, on a domain controller.
 pub fn ticket_granting(
-    dc: &Host,
+    dc: &Host<'_>,
     time: FileTime,
-    account: Account,
-    from: &Host,
-    port: u16,
+    account: Account<'_>,
+    krbtgt: Account<'_>,
+    (from, port): (&Host<'_>, u16),
 ) -> Event {
     let payload = data([
         ("TargetUserName", account.name.into()),
-        ("TargetDomainName", "corp.example".into()),
+        ("TargetDomainName", dc.suffix.into()),
         ("TargetSid", account.sid.into()),
-        ("ServiceName", KRBTGT.name.into()),
-        ("ServiceSid", KRBTGT.sid.into()),
+        ("ServiceName", krbtgt.name.into()),
+        ("ServiceSid", krbtgt.sid.into()),
         ("TicketOptions", Value::HexInt32(0x40810010)),
         ("Status", Value::HexInt32(0)),
         ("TicketEncryptionType", Value::HexInt32(0x12)),
@@ -297,16 +399,16 @@ pub fn ticket_granting(
 
 /// 4769, on a domain controller: `account` at `from` asks for a ticket to `service`.
 pub fn service_ticket(
-    dc: &Host,
+    dc: &Host<'_>,
     time: FileTime,
-    account: Account,
-    service: &Host,
-    (from, port): (&Host, u16),
+    account: Account<'_>,
+    service: &Host<'_>,
+    (from, port): (&Host<'_>, u16),
     guid: Guid,
 ) -> Event {
     let payload = data([
-        ("TargetUserName", format!("{}@CORP.EXAMPLE", account.name).into()),
-        ("TargetDomainName", "CORP.EXAMPLE".into()),
+        ("TargetUserName", format!("{}@{}", account.name, account.realm).into()),
+        ("TargetDomainName", account.realm.into()),
         ("ServiceName", service.account.name.into()),
         ("ServiceSid", service.account.sid.into()),
         ("TicketOptions", Value::HexInt32(0x40810000)),
@@ -320,27 +422,106 @@ pub fn service_ticket(
     event(lsass(dc), time, 4769, 0, 14337, payload)
 }
 
-fn mapped(host: &Host) -> Value {
+fn mapped(host: &Host<'_>) -> Value {
     format!("::ffff:{}", host.ip).into()
 }
 
-/// 4776, on a domain controller: NTLM credentials found right.
-pub fn ntlm_validated(dc: &Host, time: FileTime, account: Account, workstation: &str) -> Event {
+/// 4771, on a domain controller: `account` failed to prove itself, for the Kerberos error
+/// `status`.
+pub fn ticket_refused(
+    dc: &Host<'_>,
+    time: FileTime,
+    account: Account<'_>,
+    (from, port): (&Host<'_>, u16),
+    status: u32,
+) -> Event {
+    let payload = data([
+        ("TargetUserName", account.name.into()),
+        ("TargetSid", account.sid.into()),
+        ("ServiceName", format!("krbtgt/{}", account.domain).into()),
+        ("TicketOptions", Value::HexInt32(0x40810010)),
+        ("Status", Value::HexInt32(status)),
+        ("PreAuthType", "2".into()),
+        ("IpAddress", mapped(from)),
+        ("IpPort", port.to_string().into()),
+        ("CertIssuerName", "".into()),
+        ("CertSerialNumber", "".into()),
+        ("CertThumbprint", "".into()),
+    ]);
+    Event { keywords: AUDIT_FAILURE, ..event(lsass(dc), time, 4771, 0, 14339, payload) }
+}
+
+/// 4776, on whatever machine knows the account: NTLM credentials found right.
+pub fn ntlm_validated(
+    host: &Host<'_>,
+    time: FileTime,
+    account: Account<'_>,
+    workstation: &str,
+) -> Event {
+    ntlm(host, time, account, workstation, 0)
+}
+
+/// 4776: NTLM credentials found wrong, for the reason that NTSTATUS `status` names.
+pub fn ntlm_refused(
+    host: &Host<'_>,
+    time: FileTime,
+    account: Account<'_>,
+    workstation: &str,
+    status: u32,
+) -> Event {
+    Event { keywords: AUDIT_FAILURE, ..ntlm(host, time, account, workstation, status) }
+}
+
+fn ntlm(
+    host: &Host<'_>,
+    time: FileTime,
+    account: Account<'_>,
+    workstation: &str,
+    status: u32,
+) -> Event {
     let payload = data([
         ("PackageName", "MICROSOFT_AUTHENTICATION_PACKAGE_V1_0".into()),
         ("TargetUserName", account.name.into()),
         ("Workstation", workstation.into()),
-        ("Status", Value::HexInt32(0)),
+        ("Status", Value::HexInt32(status)),
     ]);
-    event(lsass(dc), time, 4776, 0, 14336, payload)
+    event(lsass(host), time, 4776, 0, 14336, payload)
+}
+
+/// 1102: `by` cleared this log.
+pub fn cleared(time: FileTime, by: Logon<'_>) -> Event {
+    let fields: [(&str, Value); 4] = [
+        ("SubjectUserSid", by.account.sid.into()),
+        ("SubjectUserName", by.account.name.into()),
+        ("SubjectDomainName", by.account.domain.into()),
+        ("SubjectLogonId", Value::HexInt64(by.id)),
+    ];
+    Event {
+        provider: "Microsoft-Windows-Eventlog".into(),
+        provider_guid: Some(EVENT_LOG),
+        event_id: 1102,
+        level: 4,
+        task: 104,
+        keywords: 0x4020000000000000,
+        time,
+        process_id: 1016,
+        thread_id: 1188,
+        channel: "Security".into(),
+        payload: Payload::UserData {
+            element: "LogFileCleared".into(),
+            namespace: "http://manifests.microsoft.com/win/2004/08/windows/eventlog".into(),
+            fields: fields.map(|(name, value)| (name.to_owned(), value)).into(),
+        },
+        ..Event::default()
+    }
 }
 
 /// 5156 at the client's end, by `process`.
 pub fn connection_out(
     time: FileTime,
     process: &Process,
-    (from, port): (&Host, u16),
-    (to, to_port): (&Host, u16),
+    (from, port): (&Host<'_>, u16),
+    (to, to_port): (&Host<'_>, u16),
 ) -> Event {
     let path = process.image.to_lowercase().replacen("c:", r"\device\harddiskvolume2", 1);
     connection(time, (process.id, &path), "%%14593", (from, port), (to, to_port))
@@ -349,8 +530,8 @@ pub fn connection_out(
 /// 5156 at the end of a service in the kernel, such as HTTP.sys.
 pub fn connection_in(
     time: FileTime,
-    (from, port): (&Host, u16),
-    (to, to_port): (&Host, u16),
+    (from, port): (&Host<'_>, u16),
+    (to, to_port): (&Host<'_>, u16),
 ) -> Event {
     connection(time, (4, "System"), "%%14592", (from, port), (to, to_port))
 }
@@ -359,8 +540,8 @@ fn connection(
     time: FileTime,
     (process, application): (u32, &str),
     direction: &str,
-    (from, port): (&Host, u16),
-    (to, to_port): (&Host, u16),
+    (from, port): (&Host<'_>, u16),
+    (to, to_port): (&Host<'_>, u16),
 ) -> Event {
     let (layer, layer_id) =
         if direction == "%%14593" { ("%%14611", 48u64) } else { ("%%14610", 44) };

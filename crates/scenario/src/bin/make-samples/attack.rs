@@ -1,15 +1,14 @@
 //! Session A: adm.lee enters a session from WS01 to SRV02, 21:14:07 to 21:16:42.
 
 use evtx_writer::{FileTime, Guid};
+use scenario::events::{Logon, POWERSHELL, Process, dcom};
 
 use crate::logs::{Logs, at, later};
-use crate::powershell::{Engine, Pool, VERBOSE, WARNING};
-use crate::security::{self, Source};
-use crate::sysmon;
-use crate::winrm::{End, POWERSHELL_SHELL};
-use crate::world::{
-    ADM_LEE, ADM_LEE_AT_WS01, DC01, J_DOE, Logon, POWERSHELL, Process, SRV02, WS01, dcom, explorer,
-};
+use crate::world::{ADM_LEE, ADM_LEE_AT_WS01, DC01, J_DOE, KRBTGT, SRV02, WS01, explorer};
+use scenario::events::powershell::{Engine, Pool, VERBOSE, WARNING};
+use scenario::events::security::{self, Source};
+use scenario::events::sysmon;
+use scenario::events::winrm::{End, POWERSHELL_SHELL, with_caller};
 
 const POOL: Guid = Guid::from_u128(0x3f6a1c84_92d7_4be0_8a15_6c0de97b2f31);
 const CLIENT_RUNSPACE: Guid = Guid::from_u128(0x8b2e57d0_14fa_4c69_b3a8_d51f0c7e9642);
@@ -21,9 +20,9 @@ const TICKET: Guid = Guid::from_u128(0x71c3e8ab_5f90_d264_1be7_a03dcc98f51e);
 const TARGET_TICKET: Guid = Guid::from_u128(0xe6081f5c_a73d_49b2_d4c0_3897eb512a6f);
 
 /// The session's own logon, and those of two more HTTP connections.
-const OWNER: Logon = ADM_LEE.logon(0x5f1a20);
-const SECOND: Logon = ADM_LEE.logon(0x5f1b77);
-const THIRD: Logon = ADM_LEE.logon(0x5f90c4);
+const OWNER: Logon<'static> = ADM_LEE.logon(0x5f1a20);
+const SECOND: Logon<'static> = ADM_LEE.logon(0x5f1b77);
+const THIRD: Logon<'static> = ADM_LEE.logon(0x5f90c4);
 
 const INVENTORY: [&str; 3] = [
     "function Get-ShareInventory {\r\n    param([string[]] $Root = @('D:\\Finance', 'D:\\Projects', 'D:\\HR'))\r\n    $since = (Get-Date).AddDays(-30)\r\n",
@@ -47,7 +46,7 @@ fn client_process() -> Process {
     Process::new(6700, POWERSHELL, format!("\"{POWERSHELL}\" "))
 }
 
-fn client_end() -> End {
+fn client_end() -> End<'static> {
     End::client(ADM_LEE, &client_process(), CLIENT_ACTIVITY)
 }
 
@@ -60,7 +59,7 @@ fn host_process() -> Process {
 }
 
 /// The engine inside wsmprovhost.exe.
-fn engine() -> Engine {
+fn engine() -> Engine<'static> {
     Engine {
         host_name: "ServerRemoteHost",
         host_version: "1.0.0.0",
@@ -69,6 +68,7 @@ fn engine() -> Engine {
         runspace: Guid::from_u128(0x24d9b6f1_c87e_45a3_9e02_b61f7ad4083c),
         activity: HOST_ACTIVITY,
         account: ADM_LEE,
+        connected: ADM_LEE,
         process: host_process(),
     }
 }
@@ -77,7 +77,7 @@ fn engine() -> Engine {
 fn logon_at_the_client(logs: &mut Logs) {
     logs.add(
         &DC01,
-        security::ticket_granting(&DC01, at(21, 5, 11, 4_402_118), ADM_LEE, &WS01, 50120),
+        security::ticket_granting(&DC01, at(21, 5, 11, 4_402_118), ADM_LEE, KRBTGT, (&WS01, 50120)),
     );
     let seated = Source::local(&WS01, 2);
     logs.add(
@@ -155,7 +155,7 @@ fn connect(logs: &mut Logs) {
         security::explicit_credentials(
             &WS01,
             at(21, 14, 7, 720_445),
-            ADM_LEE_AT_WS01,
+            (ADM_LEE_AT_WS01, ADM_LEE),
             "SRV02.corp.example",
             &console,
             TICKET,
@@ -178,7 +178,7 @@ fn connection(logs: &mut Logs, time: FileTime, port: u16, utc: &str) {
     logs.add(&SRV02, security::connection_in(later(time, 7_116), from, to));
 }
 
-fn logon(logs: &mut Logs, time: FileTime, session: Logon) {
+fn logon(logs: &mut Logs, time: FileTime, session: Logon<'_>) {
     logs.add(&SRV02, security::privileges(&SRV02, time, session));
     let source = Source::kerberos();
     logs.add(&SRV02, security::logon(&SRV02, later(time, 118), session, source, TARGET_TICKET));
@@ -188,7 +188,13 @@ fn logon(logs: &mut Logs, time: FileTime, session: Logon) {
 fn start_at_the_target(logs: &mut Logs) {
     logon(logs, at(21, 14, 7, 1_180_436), OWNER);
     let service = End::service(&SRV02, ADM_LEE, SERVICE_ACTIVITY);
-    logs.add(&SRV02, service.shell_created(at(21, 14, 7, 2_010_880), POWERSHELL_SHELL, &WS01));
+    logs.add(
+        &SRV02,
+        service.shell_created(
+            at(21, 14, 7, 2_010_880),
+            &with_caller(POWERSHELL_SHELL, ADM_LEE, WS01.ip),
+        ),
+    );
     logs.add(
         &SRV02,
         security::process_created(

@@ -2,7 +2,7 @@
 
 use evtx_writer::{Event, FileTime, Guid, Payload, Value};
 
-use crate::world::{Account, Host, Process, data};
+use super::{Account, Host, NETWORK_SERVICE, Process, data};
 
 const PROVIDER: Guid = Guid::from_u128(0xa7975c8f_ac13_49f1_87da_5a984a4ab417);
 /// The channel's own bit, and the provider's keywords.
@@ -10,26 +10,40 @@ const CHANNEL: u64 = 0x4000000000000000;
 const CLIENT: u64 = CHANNEL | 0x2;
 const SERVER: u64 = CHANNEL | 0x4;
 const SECURITY: u64 = 0x8;
+/// The shell of PowerShell's own endpoint.
 pub const POWERSHELL_SHELL: &str = "http://schemas.microsoft.com/powershell/Microsoft.PowerShell";
+/// The shell of winrs.
 pub const COMMAND_SHELL: &str = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell/cmd";
 /// The field of 91 did not match the manifest: ERROR_EVT_INVALID_EVENT_DATA.
 const INVALID_EVENT_DATA: u32 = 15005;
 
 /// One end of a WSMan session: who speaks, in which process, under which activity.
-pub struct End {
-    pub account: Account,
+#[derive(Debug, Clone, Copy)]
+pub struct End<'a> {
+    /// Who its records name.
+    pub account: Account<'a>,
+    /// The process that logs them.
     pub process_id: u32,
+    /// Their ActivityID.
     pub activity: Guid,
+    /// Whether they are of Windows 7 or 2008 R2.
+    pub old_build: bool,
 }
 
-impl End {
-    pub fn client(account: Account, process: &Process, activity: Guid) -> Self {
-        Self { account, process_id: process.id, activity }
+impl<'a> End<'a> {
+    /// The client's end, in `process`.
+    pub fn client(account: Account<'a>, process: &Process, activity: Guid) -> Self {
+        Self { account, process_id: process.id, activity, old_build: false }
     }
 
     /// The WinRM service of `host`, at work for `account`.
-    pub fn service(host: &Host, account: Account, activity: Guid) -> Self {
-        Self { account, process_id: host.winrm, activity }
+    pub fn service(host: &Host<'_>, account: Account<'a>, activity: Guid) -> Self {
+        Self { account, process_id: host.winrm, activity, old_build: host.old_build }
+    }
+
+    /// The same end on the build that `host` runs.
+    pub fn on(self, host: &Host<'_>) -> Self {
+        Self { old_build: host.old_build, ..self }
     }
 
     fn event(&self, time: FileTime, id: u16, (task, opcode): (u16, u8), keywords: u64) -> Event {
@@ -74,13 +88,18 @@ impl End {
 
     /// 11: creating a shell.
     pub fn shell(&self, time: FileTime, uri: &str, shell: Guid) -> Event {
-        let payload = data([("resourceUri", uri.into()), ("shellId", upper(shell))]);
+        let payload = if self.old_build {
+            data([("resourceUri", uri.into())])
+        } else {
+            data([("resourceUri", uri.into()), ("shellId", upper(shell))])
+        };
         Event { payload, ..self.event(time, 11, (5, 1), CLIENT) }
     }
 
     /// 13: running a command in the shell.
     pub fn command(&self, time: FileTime, command: Guid) -> Event {
-        let payload = data([("commandId", upper(command))]);
+        let payload =
+            if self.old_build { Payload::default() } else { data([("commandId", upper(command))]) };
         Event { payload, ..self.event(time, 13, (5, 1), CLIENT) }
     }
 
@@ -118,32 +137,81 @@ impl End {
         [self.event(closing, 8, (4, 1), CLIENT), self.event(closed, 33, (4, 2), CLIENT)]
     }
 
-    /// 91 at the target: shell created. Newer builds add the caller to the resource URI.
-    pub fn shell_created(&self, time: FileTime, uri: &str, client: &Host) -> Event {
-        let payload = data([("resourceUri", self.with_caller(uri, client).into())]);
+    /// 162: the credentials were wrong.
+    pub fn bad_credentials(&self, time: FileTime) -> Event {
+        Event { level: 2, ..self.event(time, 162, (7, 0), CLIENT | SECURITY) }
+    }
+
+    /// 164: the machine called `destination` denied access.
+    pub fn access_denied(&self, time: FileTime, destination: &str) -> Event {
+        let payload = data([("destinationMachine", destination.into())]);
+        Event { level: 2, payload, ..self.event(time, 164, (7, 0), CLIENT | SECURITY) }
+    }
+
+    /// 91 at the target: shell created. `uri` is what the event says of the resource, which on
+    /// newer builds holds the caller: see [`with_caller`].
+    pub fn shell_created(&self, time: FileTime, uri: &str) -> Event {
+        let payload = data([("resourceUri", uri.into())]);
         Event { payload, ..self.event(time, 91, (9, 0), SERVER) }
     }
 
     /// Likewise, as the service logs it when the event does not match its manifest.
-    pub fn shell_created_unmatched(&self, time: FileTime, uri: &str, client: &Host) -> Event {
-        let text = self.with_caller(uri, client) + "\0";
+    pub fn shell_created_unmatched(&self, time: FileTime, uri: &str) -> Event {
         let payload = Payload::ProcessingError {
             code: INVALID_EVENT_DATA,
             item: "shellId".into(),
-            data: text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            data: uri.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect(),
         };
         Event { payload, ..self.event(time, 91, (9, 0), SERVER) }
     }
 
     /// 192 at the target: authorisation failed.
     pub fn authorisation_failed(&self, time: FileTime, error: u32) -> Event {
-        let payload = data([("errorCode", error.into())]);
+        let payload = match self.old_build {
+            true => Payload::default(),
+            false => data([("errorCode", error.into())]),
+        };
         Event { payload, ..self.event(time, 192, (8, 0), SERVER | SECURITY) }
     }
 
-    fn with_caller(&self, uri: &str, client: &Host) -> String {
-        format!("{uri} ({} clientIP: {})", self.account.full_name(), client.ip)
+    /// An event of the server's trace: in Operational on Windows 7, under another id in Analytic
+    /// since. The service logs it as itself.
+    fn trace(&self, time: FileTime, (old, new): (u16, u16), task: u16, payload: Payload) -> Event {
+        let security = if task == 7 || task == 8 { SECURITY } else { 0 };
+        let service = Self { account: NETWORK_SERVICE, ..*self };
+        let id = if self.old_build { old } else { new };
+        let event = service.event(time, id, (task, 0), SERVER | security);
+        let channel = if self.old_build { "Operational" } else { "Analytic" };
+        Event { channel: format!("Microsoft-Windows-WinRM/{channel}"), payload, ..event }
     }
+
+    /// 169 or 1295 at the target: `user` was authenticated by `mechanism`.
+    pub fn authenticated(&self, time: FileTime, user: &str, mechanism: &str) -> Event {
+        let payload =
+            data([("username", user.into()), ("authenticationMechanism", mechanism.into())]);
+        self.trace(time, (169, 1295), 7, payload)
+    }
+
+    /// 81 or 788 at the target: a request for `operation` is processed.
+    pub fn request(&self, time: FileTime, operation: &str) -> Event {
+        self.trace(time, (81, 788), 9, data([("operationName", operation.into())]))
+    }
+
+    /// 82 or 789 at the target: the plug-in of `uri` takes it.
+    pub fn plugin(&self, time: FileTime, operation: &str, uri: &str) -> Event {
+        let payload = data([("operation", operation.into()), ("resourceURI", uri.into())]);
+        self.trace(time, (82, 789), 9, payload)
+    }
+
+    /// 134 or 1050 at the target: the response is sent.
+    pub fn response(&self, time: FileTime, operation: &str) -> Event {
+        self.trace(time, (134, 1050), 10, data([("operationName", operation.into())]))
+    }
+}
+
+/// What 91 of newer builds says: the resource, and who asked from where.
+pub fn with_caller(uri: &str, account: Account<'_>, ip: &str) -> String {
+    format!("{uri} ({} clientIP: {ip})", account.full_name())
 }
 
 fn upper(guid: Guid) -> Value {

@@ -1,14 +1,15 @@
 //! The failed attempt: j.doe tries DC01 with PowerShell at 22:20:11, and may not.
 
 use evtx_writer::Guid;
+use scenario::events::NETWORK_SERVICE;
 
 use crate::logs::{Logs, at};
 use crate::noise::j_doe_console;
-use crate::powershell::{Pool, VERBOSE};
-use crate::security::{self, Source};
-use crate::sysmon;
-use crate::winrm::{End, POWERSHELL_SHELL};
-use crate::world::{DC01, J_DOE, J_DOE_AT_WS01, NETWORK_SERVICE, WS01};
+use crate::world::{DC01, J_DOE, J_DOE_AT_WS01, WS01};
+use scenario::events::powershell::{Pool, VERBOSE};
+use scenario::events::security::{self, Source};
+use scenario::events::sysmon;
+use scenario::events::winrm::{End, POWERSHELL_SHELL};
 
 const ACCESS_DENIED: u32 = 5;
 const POOL: Guid = Guid::from_u128(0xb81d4f60_2c97_4ea5_936b_f07ac51e8d24);
@@ -63,7 +64,7 @@ pub fn add(logs: &mut Logs) {
         security::explicit_credentials(
             &WS01,
             at(22, 20, 11, 480_370),
-            J_DOE_AT_WS01,
+            (J_DOE_AT_WS01, J_DOE),
             "DC01.corp.example",
             process,
             TICKET,

@@ -1,16 +1,14 @@
 //! Everything else that goes on in corp.example that night. None of it is a remoting session.
 
 use evtx_writer::{FileTime, Guid};
+use scenario::events::{Host, NETWORK_SERVICE, POWERSHELL, Process, SYSTEM, dcom};
 
 use crate::logs::{Logs, at, later};
-use crate::powershell::{Engine, VERBOSE};
-use crate::security::{self, Source};
-use crate::system::service_state;
-use crate::winrm::End;
-use crate::world::{
-    DC01, Host, J_DOE, J_DOE_AT_WS01, NETWORK_SERVICE, POWERSHELL, Process, SRV02, SYSTEM, WS01,
-    dcom, explorer,
-};
+use crate::world::{DC01, J_DOE, J_DOE_AT_WS01, KRBTGT, SRV02, WS01, explorer};
+use scenario::events::powershell::{Engine, VERBOSE};
+use scenario::events::security::{self, Source};
+use scenario::events::system::service_state;
+use scenario::events::winrm::End;
 
 /// What ordinary process creations run.
 const PROGRAMS: [(&str, &str); 8] = [
@@ -49,7 +47,7 @@ fn spread(count: u64) -> impl Iterator<Item = (u64, FileTime)> {
 }
 
 /// Event forwarding: svchost.exe as NETWORK SERVICE talks to the collector.
-fn forwarding(logs: &mut Logs, host: &Host) {
+fn forwarding(logs: &mut Logs, host: &Host<'static>) {
     let uri = "http://schemas.microsoft.com/wbem/wsman/1/SubscriptionManager/Subscription";
     for (i, time) in spread(8) {
         let time = later(time, u64::from(host.winrm) * 10_000);
@@ -75,7 +73,7 @@ fn forwarding(logs: &mut Logs, host: &Host) {
 }
 
 /// Services come and go.
-fn services(logs: &mut Logs, host: &Host) {
+fn services(logs: &mut Logs, host: &Host<'static>) {
     let names =
         ["Background Intelligent Transfer Service", "Windows Update", "Software Protection"];
     for (i, time) in spread(24) {
@@ -87,7 +85,7 @@ fn services(logs: &mut Logs, host: &Host) {
 }
 
 /// Ordinary programs of the system, each of which ends after a while.
-fn processes(logs: &mut Logs, host: &Host, count: u64) {
+fn processes(logs: &mut Logs, host: &Host<'static>, count: u64) {
     let services =
         Process::new(668, r"C:\Windows\System32\services.exe", r"C:\Windows\system32\services.exe");
     for (i, time) in spread(count) {
@@ -127,7 +125,10 @@ fn people(logs: &mut Logs) {
     let seated = Source::local(&WS01, 2);
     let time = at(21, 0, 30, 1_204_416);
     logs.add(&WS01, security::plain_logon(&WS01, time, J_DOE_AT_WS01, seated));
-    logs.add(&DC01, security::ticket_granting(&DC01, at(21, 0, 30, 600_273), J_DOE, &WS01, 50019));
+    logs.add(
+        &DC01,
+        security::ticket_granting(&DC01, at(21, 0, 30, 600_273), J_DOE, KRBTGT, (&WS01, 50019)),
+    );
     for (hour, minute, id) in [(21, 52, 0x1f6021), (22, 41, 0x2a17c8)] {
         let unlocked = J_DOE.logon(id);
         let time = at(hour, minute, 8, 4_010_550);
@@ -145,7 +146,7 @@ fn people(logs: &mut Logs) {
 }
 
 /// The console that j.doe keeps open on WS01; the failed attempt comes from it, too.
-pub fn j_doe_console() -> Engine {
+pub fn j_doe_console() -> Engine<'static> {
     Engine::console(
         Process::new(5600, POWERSHELL, format!("\"{POWERSHELL}\" ")),
         J_DOE,

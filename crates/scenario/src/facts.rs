@@ -1,0 +1,153 @@
+//! What a record says of a session, and what the records that are left say together.
+
+use std::ops::BitOr;
+
+use crate::clock::Ticks;
+
+/// A set of facts that a record tells of a session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Facts(u64);
+
+macro_rules! facts {
+    ($($(#[doc = $doc:literal])* $name:ident)*) => {
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+        enum Bit { $($name),* }
+        impl Facts {
+            $($(#[doc = $doc])* pub(crate) const $name: Facts = Facts(1 << Bit::$name as u64);)*
+        }
+    };
+}
+
+facts! {
+    /// That there was a session, by the target's logs.
+    SERVER
+    /// That there was a session, by the client's.
+    CLIENT
+    /// That there may have been one.
+    HINT
+    /// Its start on this machine.
+    START
+    /// Its end: engine stopped, host process gone, own logon ended, client closed.
+    ENGINE_STOPPED
+    PROCESS_EXITED
+    LOGOFF
+    CLIENT_CLOSED
+    SOURCE_HOST
+    SOURCE_IP
+    /// The target's own name, as the client knew it.
+    TARGET
+    USER
+    SID
+    AUTH
+    TRANSPORT
+    KIND
+    CONFIGURATION
+    /// The id of its own logon, as its own.
+    LOGON
+    PROCESS
+    RUNSPACE
+    /// An engine's pipe, with nothing that ties its process to the session but the time.
+    PIPE
+    /// The process at the client that holds the session.
+    CLIENT_PROCESS
+    /// That process's place in a tree.
+    CLIENT_TREE
+    /// Its own logon: who and how, for whoever can tell that it is its own.
+    OWN_LOGON
+    /// Kerberos from an address, for whoever can tell that it is this session.
+    TICKET
+    /// NTLM from a workstation, likewise.
+    NTLM
+    /// Belongs to it by a key, so that it is no later than the end.
+    KEYED
+    /// The client's own record of a connection or of credentials that names the target by an
+    /// address: for whoever can tell whose that is.
+    OUTBOUND
+    CREDENTIALS
+    /// A domain controller has a part in it.
+    CONTROLLER
+}
+
+impl Facts {
+    pub(crate) const NONE: Facts = Facts(0);
+
+    pub(crate) const fn when(self, condition: bool) -> Facts {
+        if condition { self } else { Facts::NONE }
+    }
+
+    pub(crate) const fn has(self, other: Facts) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl BitOr for Facts {
+    type Output = Facts;
+
+    fn bitor(self, other: Facts) -> Facts {
+        Facts(self.0 | other.0)
+    }
+}
+
+/// What the records that are left tell of one session.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Told {
+    pub facts: Facts,
+    /// Its start, as the target logged it; by its first keyed record where that is lost.
+    pub server_start: Option<Ticks>,
+    pub client_start: Option<Ticks>,
+    first_keyed: Option<Ticks>,
+    pub last_keyed: Option<Ticks>,
+    pub engine_stopped: Option<Ticks>,
+    pub process_exited: Option<Ticks>,
+    pub logoff: Option<Ticks>,
+    pub client_closed: Option<Ticks>,
+}
+
+impl Told {
+    /// Takes in a record that shows `time`.
+    pub(crate) fn hear(&mut self, facts: Facts, time: Ticks) {
+        self.facts = self.facts | facts;
+        let earliest = |slot: &mut Option<Ticks>| *slot = Some(slot.map_or(time, |t| t.min(time)));
+        let latest = |slot: &mut Option<Ticks>| *slot = Some(slot.map_or(time, |t| t.max(time)));
+        if facts.has(Facts::START | Facts::SERVER) {
+            earliest(&mut self.server_start);
+        }
+        if facts.has(Facts::START | Facts::CLIENT) {
+            earliest(&mut self.client_start);
+        }
+        if facts.has(Facts::KEYED) {
+            earliest(&mut self.first_keyed);
+            latest(&mut self.last_keyed);
+        }
+        for (fact, slot) in [
+            (Facts::ENGINE_STOPPED, &mut self.engine_stopped),
+            (Facts::PROCESS_EXITED, &mut self.process_exited),
+            (Facts::LOGOFF, &mut self.logoff),
+            (Facts::CLIENT_CLOSED, &mut self.client_closed),
+        ] {
+            if facts.has(fact) {
+                latest(slot);
+            }
+        }
+    }
+
+    /// The client's records that name the target by its address are known to mean it.
+    pub(crate) fn aimed(&mut self) {
+        let wire = Facts::SOURCE_HOST | Facts::SOURCE_IP | Facts::TRANSPORT;
+        let said = wire.when(self.facts.has(Facts::OUTBOUND));
+        let used = (Facts::SOURCE_HOST | Facts::USER).when(self.facts.has(Facts::CREDENTIALS));
+        self.facts = self.facts | said | used;
+    }
+
+    /// Whether only records that name an address tell something.
+    pub(crate) fn aimless(&self) -> bool {
+        self.facts.has(Facts::OUTBOUND) || self.facts.has(Facts::CREDENTIALS)
+    }
+
+    /// The first that is known of it, where a session is looked for.
+    pub(crate) fn first(&self) -> Option<Ticks> {
+        let server = self.facts.has(Facts::SERVER);
+        let keyed = self.first_keyed.filter(|_| server);
+        self.server_start.into_iter().chain(keyed).min().or(self.client_start)
+    }
+}

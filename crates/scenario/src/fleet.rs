@@ -1,0 +1,220 @@
+//! Puts a fleet together, loses what is to be lost, and writes the rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use evtx_writer::{Event, FileTime, LogWriter};
+
+use crate::clock::{Ticks, millis};
+use crate::events::{security, system};
+use crate::json::{self, Shape};
+use crate::judge::{self, Known};
+use crate::plan::{Fate, Hole, Plan};
+use crate::rng::Rng;
+use crate::scribe::{Entry, ProcessIds, Scribe};
+use crate::truth::Truth;
+use crate::world::{Role, World};
+use crate::{Config, noise};
+
+/// Parts of the story with chance of their own; noise has one for each machine after them.
+const WORLD: u64 = 1;
+const PLAN: u64 = 2;
+const SESSIONS: u64 = 3;
+const NOISE: u64 = 1000;
+
+/// A day of a company, its logs and its truth.
+pub struct Fleet {
+    config: Config,
+    world: World,
+    plan: Plan,
+    /// What is left of the records of sessions, attempts and what is around them.
+    entries: Vec<Entry>,
+    process_ids: Vec<ProcessIds>,
+    truth: Truth,
+}
+
+impl Fleet {
+    /// Makes a fleet.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer than eight hosts.
+    pub fn generate(config: &Config) -> Fleet {
+        assert!(config.hosts >= 8, "a fleet needs hosts of each kind");
+        let world = World::make(config, &mut Rng::part(config.seed, WORLD));
+        let plan = Plan::make(config, &world, &mut Rng::part(config.seed, PLAN));
+        let mut scribe = Scribe::new(&world, Rng::part(config.seed, SESSIONS));
+        let mut done = Vec::new();
+        for (index, spec) in plan.sessions.iter().enumerate() {
+            let session = scribe.session(index, spec, &done);
+            scribe.around(spec);
+            done.push(session);
+        }
+        for (index, spec) in plan.failures.iter().enumerate() {
+            scribe.failure(index, spec);
+        }
+        let Scribe { mut entries, runs, process_ids, .. } = scribe;
+        entries.retain(|entry| !lost(&plan.holes, entry.machine, &entry.event, &world));
+        let mut fleet = Fleet {
+            config: config.clone(),
+            truth: Truth {
+                seed: config.seed,
+                max_clock_error_seconds: config.max_clock_error_seconds,
+                hosts: Vec::new(),
+                sessions: Vec::new(),
+                attempts: Vec::new(),
+            },
+            world,
+            plan,
+            entries,
+            process_ids,
+        };
+        let mut known = Known::default();
+        for entry in &fleet.entries {
+            known.hear(entry.machine, &entry.event);
+        }
+        for machine in 0..fleet.world.collected {
+            for event in fleet.noise(machine) {
+                known.hear(machine, &event);
+            }
+        }
+        let judge = judge::Judge {
+            world: &fleet.world,
+            plan: &fleet.plan,
+            done: &done,
+            runs: &runs,
+            entries: &fleet.entries,
+            known: &known,
+        };
+        fleet.truth = judge.truth(config);
+        fleet
+    }
+
+    /// What is the case.
+    pub fn truth(&self) -> &Truth {
+        &self.truth
+    }
+
+    /// Writes the logs of each machine into a folder of its own, a file a channel, named as Windows
+    /// names them.
+    ///
+    /// # Errors
+    ///
+    /// If a folder or file cannot be written.
+    pub fn write_evtx(&self, folder: &Path) -> io::Result<()> {
+        for machine in 0..self.world.collected {
+            for (channel, events) in self.logs(machine) {
+                // Every third machine's logs are exports: numbered anew in their headers.
+                let export = machine % 3 == 2;
+                let mut log = if export { LogWriter::numbered_from(1) } else { LogWriter::new() };
+                for event in events {
+                    log.push(&event).map_err(io::Error::other)?;
+                }
+                fs::write(self.file(folder, machine, &channel, "evtx")?, log.finish())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the same records as lines of JSON: a file a log, or one for all in NXLog's shape.
+    ///
+    /// # Errors
+    ///
+    /// If a folder or file cannot be written.
+    pub fn write_json_lines(&self, folder: &Path, shape: Shape) -> io::Result<()> {
+        let logs = (0..self.world.collected).flat_map(|machine| {
+            self.logs(machine).into_iter().map(move |(channel, events)| (machine, channel, events))
+        });
+        let lines = |events: &[Event], line: fn(&Event) -> serde_json::Value| -> String {
+            events.iter().map(|event| format!("{}\n", line(event))).collect()
+        };
+        match shape {
+            Shape::EvtxDump => {
+                for (machine, channel, events) in logs {
+                    let file = self.file(folder, machine, &channel, "jsonl")?;
+                    fs::write(file, lines(&events, json::evtx_dump))?;
+                }
+                Ok(())
+            }
+            Shape::NxLog => {
+                let mut events: Vec<Event> = logs.flat_map(|(.., events)| events).collect();
+                events.sort_by_key(|event| event.time);
+                fs::create_dir_all(folder)?;
+                fs::write(folder.join("nxlog.json"), lines(&events, json::nxlog))
+            }
+        }
+    }
+
+    /// Where a log goes; its folder is made.
+    fn file(
+        &self,
+        folder: &Path,
+        machine: usize,
+        channel: &str,
+        ending: &str,
+    ) -> io::Result<PathBuf> {
+        let folder = folder.join(&self.world.machines[machine].name);
+        fs::create_dir_all(&folder)?;
+        Ok(folder.join(format!("{}.{ending}", channel.replace('/', "%4"))))
+    }
+
+    /// A machine's logs, each in order.
+    fn logs(&self, machine: usize) -> BTreeMap<String, Vec<Event>> {
+        let mut logs: BTreeMap<String, Vec<Event>> = BTreeMap::new();
+        let own = self.entries.iter().filter(|entry| entry.machine == machine);
+        for event in own.map(|entry| entry.event.clone()).chain(self.noise(machine)) {
+            logs.entry(event.channel.clone()).or_default().push(event);
+        }
+        let first = 1_000 * (machine as u64 + 1);
+        for events in logs.values_mut() {
+            events.sort_by_key(|event| event.time);
+            for (event, record_id) in events.iter_mut().zip(first..) {
+                event.record_id = record_id;
+            }
+        }
+        logs
+    }
+
+    /// A machine's noise that is left, and the records of what was done to its logs.
+    fn noise(&self, machine: usize) -> Vec<Event> {
+        let rng = Rng::part(self.config.seed, NOISE + machine as u64);
+        let ids = &self.process_ids[machine];
+        let count = self.config.noise_per_host;
+        let mut events = noise::of_machine(&self.world, machine, count, rng, ids);
+        events.retain(|event| !lost(&self.plan.holes, machine, event, &self.world));
+        let holes = self.plan.holes.iter();
+        for hole in holes.filter(|hole| hole.machine == machine && hole.fate == Fate::Cleared) {
+            let at = &self.world.machines[machine];
+            let time = FileTime(at.shows(hole.until + millis(1)));
+            let by = self.world.account(0).logon(0x7_77c1);
+            let event = match hole.channel {
+                "Security" => security::cleared(time, by),
+                channel => system::cleared(time, by, channel),
+            };
+            let computer = at.computer(&event.channel);
+            events.push(Event { computer, ..event });
+        }
+        events
+    }
+}
+
+/// Whether an event is in a part of its log that is gone.
+fn lost(holes: &[Hole], machine: usize, event: &Event, world: &World) -> bool {
+    holes.iter().any(|hole| {
+        let until: Ticks = world.machines[machine].shows(hole.until);
+        hole.machine == machine && hole.channel == event.channel && event.time.0 < until
+    })
+}
+
+/// The names that a machine goes by.
+pub(crate) fn names(world: &World, machine: usize) -> Vec<String> {
+    let machine = &world.machines[machine];
+    BTreeSet::from([machine.fqdn(), machine.name.clone(), machine.ip.clone()]).into_iter().collect()
+}
+
+/// Whether a machine is a domain controller.
+pub(crate) fn is_controller(world: &World, machine: usize) -> bool {
+    world.machines[machine].role == Role::Controller
+}

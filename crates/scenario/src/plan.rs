@@ -1,0 +1,202 @@
+//! The plan of a fleet's day: its sessions, failed attempts and lost logs.
+
+use crate::clock::Ticks;
+
+/// How a caller proves who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Auth {
+    Kerberos,
+    Ntlm,
+    Basic,
+    CredSsp,
+    Certificate,
+    /// A key or password given to sshd.
+    Ssh,
+}
+
+impl Auth {
+    /// The word of the program's outputs.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Auth::Kerberos => "kerberos",
+            Auth::Ntlm => "ntlm",
+            Auth::Basic => "basic",
+            Auth::CredSsp => "credssp",
+            Auth::Certificate => "certificate",
+            Auth::Ssh => "ssh",
+        }
+    }
+
+    /// The word of WinRM's 169 and 1295.
+    pub(crate) fn mechanism(self) -> &'static str {
+        match self {
+            Auth::Kerberos => "Kerberos",
+            Auth::Ntlm => "NTLM",
+            Auth::Basic => "Basic",
+            Auth::CredSsp => "CredSSP",
+            Auth::Certificate => "ClientCertificate",
+            Auth::Ssh => "",
+        }
+    }
+}
+
+/// What carries a session, and whether the client's connection string says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wire {
+    Http,
+    /// `http://HOST:5985/...`.
+    HttpNamed,
+    Https,
+    /// `https://HOST:5986/...`.
+    HttpsNamed,
+    Ssh,
+}
+
+impl Wire {
+    pub(crate) fn port(self) -> u16 {
+        match self {
+            Wire::Http | Wire::HttpNamed => 5985,
+            Wire::Https | Wire::HttpsNamed => 5986,
+            Wire::Ssh => 22,
+        }
+    }
+
+    /// The word of the program's outputs.
+    pub(crate) fn word(self) -> &'static str {
+        match self.port() {
+            5985 => "http",
+            5986 => "https",
+            _ => "ssh",
+        }
+    }
+}
+
+/// What the client calls the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Called {
+    Full,
+    Short,
+    Address,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    PowerShell,
+    /// PowerShell 7, over WinRM.
+    Core,
+    Winrs,
+    /// PowerShell 7, over SSH.
+    Ssh,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// As it should.
+    Closed,
+    /// The host process is ended from outside.
+    Killed,
+    /// Not while there are logs.
+    Open,
+}
+
+/// The session that another is started in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parent {
+    pub session: usize,
+    /// By a child of its host process, not by the host process itself.
+    pub by_child: bool,
+}
+
+/// A session to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Spec {
+    pub case: &'static str,
+    pub start: Ticks,
+    pub end: Ticks,
+    pub source: usize,
+    pub target: usize,
+    /// Who sits at the client.
+    pub runner: usize,
+    /// Who the session runs as.
+    pub user: usize,
+    pub auth: Auth,
+    pub wire: Wire,
+    pub called: Called,
+    pub kind: Kind,
+    pub configuration: &'static str,
+    /// The endpoint runs its sessions as an account made for each.
+    pub virtual_account: bool,
+    /// The ticket was asked for hours ago.
+    pub ticket_cached: bool,
+    pub ending: Ending,
+    /// HTTP connections after the first, each a logon of its own.
+    pub connections: u64,
+    pub commands: u64,
+    pub children: u64,
+    pub parent: Option<Parent>,
+    /// The session in whose logon it runs.
+    pub logon_of: Option<usize>,
+    /// The session whose process id its host process has again.
+    pub process_id_of: Option<usize>,
+    /// Others ask for tickets to the target shortly before.
+    pub others_tickets: bool,
+    /// So does the same account, from another machine. The client's own records say better.
+    pub own_ticket_elsewhere: bool,
+    /// The same account has files open on the target meanwhile, from elsewhere.
+    pub file_shares: bool,
+}
+
+/// Why an attempt fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// A wrong password, found out by NTLM.
+    NtlmPassword,
+    /// A wrong password, found out by the domain controller.
+    KerberosPassword,
+    /// WinRM refuses a caller who is known.
+    NotAuthorised,
+    /// The client is told so by 164.
+    AccessDenied,
+    /// Nobody answers.
+    Unreachable,
+}
+
+/// A failed attempt to be.
+#[derive(Debug, Clone)]
+pub(crate) struct FailureSpec {
+    pub case: &'static str,
+    pub time: Ticks,
+    pub source: usize,
+    pub target: usize,
+    pub user: usize,
+    pub called: Called,
+    pub failure: Failure,
+    /// The session that the caller gets later.
+    pub success: Option<usize>,
+}
+
+/// What happens to a log before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Somebody cleared it: 1102 or 104 says so.
+    Cleared,
+    /// It was full, and lost what was old.
+    RolledOver,
+}
+
+/// A log of a machine that lost what was before a time.
+#[derive(Debug, Clone)]
+pub(crate) struct Hole {
+    pub machine: usize,
+    pub channel: &'static str,
+    pub until: Ticks,
+    pub fate: Fate,
+}
+
+/// The day's plan.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub sessions: Vec<Spec>,
+    pub failures: Vec<FailureSpec>,
+    pub holes: Vec<Hole>,
+}

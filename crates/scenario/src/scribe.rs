@@ -1,0 +1,225 @@
+//! Writes down what happens: each event at its machine, by that machine's clock, if it is logged.
+
+use std::collections::BTreeMap;
+
+use evtx_writer::{Event, FileTime};
+
+use crate::clock::{Ticks, seconds};
+use crate::events::{Logon, Process, dcom, security, sysmon};
+use crate::facts::Facts;
+use crate::rng::Rng;
+use crate::world::World;
+
+/// What a record tells of a session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tells {
+    pub session: usize,
+    pub facts: Facts,
+}
+
+/// A record, and what it tells.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub event: Event,
+    pub machine: usize,
+    pub tells: Option<Tells>,
+    /// What was run, as an index into what the sessions ran.
+    pub run: Option<usize>,
+    /// Of which failed attempt it is.
+    pub attempt: Option<usize>,
+}
+
+/// The process ids that each machine has used, and when.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ProcessIds(BTreeMap<u32, Vec<(Ticks, Ticks)>>);
+
+impl ProcessIds {
+    /// An id that no other process has from `start` to `end`.
+    pub(crate) fn take(&mut self, rng: &mut Rng, start: Ticks, end: Ticks) -> u32 {
+        loop {
+            let id = 4 * rng.within(250..3_500) as u32;
+            if self.take_this(id, start, end) {
+                return id;
+            }
+        }
+    }
+
+    /// Takes an id if it is free.
+    pub(crate) fn take_this(&mut self, id: u32, start: Ticks, end: Ticks) -> bool {
+        let lives = self.0.entry(id).or_default();
+        let (from, to) = (start - seconds(1), end.saturating_add(seconds(1)));
+        let free = lives.iter().all(|&(s, e)| to < s || e < from);
+        if free {
+            lives.push((start, end));
+        }
+        free
+    }
+}
+
+/// Something run in a session, as the truth knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    pub time: Ticks,
+    pub text: String,
+    pub token: String,
+    pub image: Option<&'static str>,
+    /// The process that it was run in, where that is a child.
+    pub within: Option<usize>,
+}
+
+pub(crate) struct Scribe<'w> {
+    pub world: &'w World,
+    pub rng: Rng,
+    pub entries: Vec<Entry>,
+    pub runs: Vec<Run>,
+    pub process_ids: Vec<ProcessIds>,
+    next_logon: Vec<u64>,
+    next_token: u64,
+}
+
+impl<'w> Scribe<'w> {
+    pub(crate) fn new(world: &'w World, rng: Rng) -> Self {
+        Self {
+            world,
+            rng,
+            entries: Vec::new(),
+            runs: Vec::new(),
+            process_ids: vec![ProcessIds::default(); world.machines.len()],
+            next_logon: vec![0x3_0000; world.machines.len()],
+            next_token: 0,
+        }
+    }
+
+    /// Writes an event down, whose time is the true one.
+    pub(crate) fn put(&mut self, machine: usize, event: Event, tells: Option<Tells>) {
+        self.put_all(machine, event, tells, None, None);
+    }
+
+    /// Writes down an event of a failed attempt.
+    pub(crate) fn put_attempt(&mut self, machine: usize, event: Event, attempt: usize) {
+        self.put_all(machine, event, None, None, Some(attempt));
+    }
+
+    /// Writes down an event that shows something run.
+    pub(crate) fn put_run(&mut self, machine: usize, event: Event, tells: Tells, run: usize) {
+        self.put_all(machine, event, Some(tells), Some(run), None);
+    }
+
+    fn put_all(
+        &mut self,
+        machine: usize,
+        event: Event,
+        tells: Option<Tells>,
+        run: Option<usize>,
+        attempt: Option<usize>,
+    ) {
+        let at = &self.world.machines[machine];
+        if at.policy.keeps(&event) {
+            let (time, computer) = (at.shows(event.time.0), at.computer(&event.channel));
+            let event = Event { time: FileTime(time), computer, ..event };
+            self.entries.push(Entry { event, machine, tells, run, attempt });
+        }
+    }
+
+    /// A new logon id of a machine.
+    pub(crate) fn logon_id(&mut self, machine: usize) -> u64 {
+        self.next_logon[machine] += self.rng.within(0x11..0x4000);
+        self.next_logon[machine]
+    }
+
+    /// Leaves logon ids of a machine out.
+    pub(crate) fn skip_logons(&mut self, machine: usize, count: u64) {
+        self.next_logon[machine] += count;
+    }
+
+    /// A new process id of a machine.
+    pub(crate) fn process_id(&mut self, machine: usize, start: Ticks, end: Ticks) -> u32 {
+        self.process_ids[machine].take(&mut self.rng, start, end)
+    }
+
+    /// A word that nothing else has.
+    pub(crate) fn token(&mut self) -> String {
+        self.next_token += 1;
+        format!("ref{:06}", self.next_token)
+    }
+
+    pub(crate) fn run(&mut self, run: Run) -> usize {
+        self.runs.push(run);
+        self.runs.len() - 1
+    }
+
+    /// A process begins, as all logs of its machine that show it do.
+    pub(crate) fn process_begins(&mut self, machine: usize, begins: &Begins<'_>) {
+        let world = self.world;
+        let host = world.host(machine);
+        let &Begins { time, by, logon, new, parent, .. } = begins;
+        let at = FileTime(time);
+        // Whoever starts a process for somebody else is named as such by newer builds only.
+        let (subject, target) = match by {
+            Some(by) => (by, Some(logon)),
+            None => (logon, None),
+        };
+        let event = if host.old_build {
+            security::process_created_v0(at, subject, new, parent)
+        } else {
+            security::process_created(at, subject, target, new, parent)
+        };
+        // An old build says whose it is only where its creator's logon is its own.
+        let owner = Facts::LOGON | Facts::USER;
+        let told = begins.facts | owner.when(begins.owner && !(host.old_build && by.is_some()));
+        // Nor does it log the command line.
+        let run = begins.run.filter(|_| !host.old_build);
+        self.tell(machine, event, &Begins { run, ..*begins }, told);
+        let utc = crate::clock::sysmon(time);
+        let event = sysmon::process_created(at, &utc, logon, new, parent, "MD5=0");
+        let told = begins.facts | owner.when(begins.owner);
+        self.tell(machine, event, begins, told);
+    }
+
+    fn tell(&mut self, machine: usize, event: Event, begins: &Begins<'_>, facts: Facts) {
+        let tells = begins.session.map(|session| Tells { session, facts });
+        self.put_all(machine, event, tells, begins.run, None);
+    }
+
+    /// A process ends.
+    pub(crate) fn process_ends(
+        &mut self,
+        machine: usize,
+        time: Ticks,
+        logon: Logon<'_>,
+        process: &Process,
+        tells: Option<Tells>,
+    ) {
+        self.put(machine, security::process_exited(FileTime(time), logon, process), tells);
+        let utc = crate::clock::sysmon(time);
+        self.put(machine, sysmon::process_ended(FileTime(time), &utc, process), tells);
+    }
+
+    /// The process that starts servers out of process.
+    pub(crate) fn dcom(&self, machine: usize) -> Process {
+        dcom(&self.world.host(machine))
+    }
+
+    /// A domain controller, each as likely.
+    pub(crate) fn controller(&mut self) -> usize {
+        let controllers = self.world.of_role(crate::world::Role::Controller);
+        *self.rng.pick(&controllers)
+    }
+}
+
+/// How a process begins.
+#[derive(Clone, Copy)]
+pub(crate) struct Begins<'b> {
+    pub time: Ticks,
+    /// Who starts it, if not its own logon.
+    pub by: Option<Logon<'b>>,
+    /// The logon it runs in.
+    pub logon: Logon<'b>,
+    pub new: &'b Process,
+    pub parent: &'b Process,
+    pub session: Option<usize>,
+    pub facts: Facts,
+    /// Whether the logon is the session's own.
+    pub owner: bool,
+    pub run: Option<usize>,
+}

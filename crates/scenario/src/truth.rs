@@ -1,0 +1,170 @@
+//! What really happened, and what of it the logs still tell: `truth.json`.
+
+use serde::{Deserialize, Serialize};
+
+/// Whether the logs that are left tell something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Evidence {
+    /// They do: a program that says nothing misses it.
+    Yes,
+    /// They do not: a program that says something guesses.
+    No,
+    /// One may read it out of them or not: neither counts.
+    Unclear,
+}
+
+/// A fact.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fact {
+    /// What was the case. Lists have one entry for each thing that counts as right.
+    pub value: Vec<String>,
+    /// Whether the logs tell it.
+    pub evidence: Evidence,
+}
+
+/// A point in time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Moment {
+    /// In true time, UTC.
+    pub actual: String,
+    /// As it stands in the log that tells it best, by that machine's clock.
+    pub logged: Option<String>,
+    /// Whether the logs tell it.
+    pub evidence: Evidence,
+}
+
+/// Whether a program that reads the logs should show something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Expected {
+    /// It should.
+    Yes,
+    /// The logs do not show it: nothing to find.
+    No,
+    /// The logs hint at it: found or not, neither counts.
+    Optional,
+}
+
+/// A machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HostTruth {
+    /// Its full name.
+    pub name: String,
+    /// Its address.
+    pub ip: String,
+    /// What its clock shows less the true time, in seconds.
+    pub clock_offset_seconds: f64,
+    /// What it logs, in a word.
+    pub policy: String,
+    /// Whether its logs are there.
+    pub collected: bool,
+}
+
+/// Something run in a session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunTruth {
+    /// The text, or the child process's command line.
+    pub text: String,
+    /// A word that stands in all records of it and of nothing else.
+    pub token: String,
+    /// When, in true time, UTC.
+    pub time: String,
+    /// The child process's program.
+    pub image: Option<String>,
+    /// Whether the logs tell it.
+    pub evidence: Evidence,
+}
+
+/// A session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionTruth {
+    /// Its name in this file.
+    pub id: String,
+    /// What it is an example of.
+    pub case: String,
+    /// Whether it should be found.
+    pub expected: Expected,
+    /// Its start.
+    pub start: Moment,
+    /// Its end.
+    pub end: Moment,
+    /// How the end is known.
+    pub end_kind: Fact,
+    /// The client's short name.
+    pub source_host: Fact,
+    /// The client's address.
+    pub source_ip: Fact,
+    /// The target's short name; its address where no log tells the name.
+    pub target_host: Fact,
+    /// All names of the target.
+    pub target_names: Vec<String>,
+    /// `DOMAIN\name` of who it ran as.
+    pub user: Fact,
+    /// The SID.
+    pub user_sid: Fact,
+    /// How they proved who they are.
+    pub auth: Fact,
+    /// What it travelled over.
+    pub transport: Fact,
+    /// `powershell` or `winrs`.
+    pub kind: Fact,
+    /// The session configuration.
+    pub configuration: Fact,
+    /// The id of its own logon on the target.
+    pub logon_id: Fact,
+    /// The host process on the target.
+    pub process_id: Fact,
+    /// Its runspaces on the target.
+    pub runspace_ids: Fact,
+    /// The session that it was started in.
+    pub parent: Fact,
+    /// Whose logs show it: `client`, `server`, `dc`.
+    pub sides: Vec<String>,
+    /// What was run.
+    pub commands: Vec<RunTruth>,
+    /// What processes ran.
+    pub children: Vec<RunTruth>,
+}
+
+/// An attempt that made no session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptTruth {
+    /// Its name in this file.
+    pub id: String,
+    /// What it is an example of.
+    pub case: String,
+    /// Whether it should be found.
+    pub expected: Expected,
+    /// When.
+    pub time: Moment,
+    /// The client's short name.
+    pub source_host: Fact,
+    /// The client's address.
+    pub source_ip: Fact,
+    /// The target's short name.
+    pub target_host: Fact,
+    /// All names of the target.
+    pub target_names: Vec<String>,
+    /// Who tried.
+    pub user: Fact,
+    /// Why it failed.
+    pub reason: Fact,
+    /// The session that the same caller got later.
+    pub later_success: Option<String>,
+}
+
+/// All of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Truth {
+    /// The seed it was made from.
+    pub seed: u64,
+    /// The largest clock error, in seconds.
+    pub max_clock_error_seconds: u64,
+    /// The machines.
+    pub hosts: Vec<HostTruth>,
+    /// The sessions, by start.
+    pub sessions: Vec<SessionTruth>,
+    /// The failed attempts, by time.
+    pub attempts: Vec<AttemptTruth>,
+}

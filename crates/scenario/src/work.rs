@@ -1,0 +1,208 @@
+//! What is run in a session: lines that are typed, and processes.
+
+use evtx_writer::FileTime;
+
+use crate::clock::{Ticks, millis, seconds};
+use crate::connect::Client;
+use crate::events::powershell::{Engine, VERBOSE, WARNING};
+use crate::events::winrm::End;
+use crate::events::{POWERSHELL, Process};
+use crate::facts::Facts;
+use crate::plan::{Ending, Kind};
+use crate::scribe::{Begins, Run, Scribe, Tells};
+use crate::session::Server;
+
+const CONHOST: &str = r"C:\Windows\System32\conhost.exe";
+
+impl<'w> Scribe<'w> {
+    /// What is run, in order, and a child that can be a client.
+    pub(crate) fn work(
+        &mut self,
+        server: &Server<'_, 'w>,
+        client: &Client<'w>,
+    ) -> (Vec<usize>, Option<Process>) {
+        let Server { session, spec, .. } = *server;
+        let (from, to) = (spec.start + millis(900), spec.end.saturating_sub(millis(300)));
+        let length = to.saturating_sub(from).clamp(1, seconds(3600));
+        // Processes and lines in turn, as long as there are some of each.
+        let turns = (0..spec.commands.max(spec.children)).flat_map(|turn| {
+            let process = (turn < spec.children).then_some(true);
+            process.into_iter().chain((turn < spec.commands).then_some(false))
+        });
+        let slot = length / (spec.commands + spec.children).max(1);
+        let (mut runs, mut child) = (Vec::new(), None);
+        for (step, is_process) in (0..).zip(turns) {
+            let time = from + slot * step + self.rng.within(0..slot.max(2)) / 2;
+            if is_process {
+                let process = self.child(server, time, &mut runs);
+                child = child.or(process);
+            } else if let Some(engine) = &server.engine {
+                runs.push(self.command(server, engine, (time, step as u32)));
+                let host = self.world.host(spec.source);
+                let end =
+                    End::client(client.logon.account, &client.process, client.activity).on(&host);
+                let facts = Facts::CLIENT | Facts::CLIENT_PROCESS;
+                let sent = end.command(FileTime(time - millis(20)), self.rng.guid());
+                if spec.kind != Kind::Ssh {
+                    self.put(spec.source, sent, Some(Tells { session, facts }));
+                }
+            }
+        }
+        (runs, child)
+    }
+
+    /// A line that is typed: 4104, 4103 and 800.
+    fn command(
+        &mut self,
+        server: &Server<'_, 'w>,
+        engine: &Engine<'_>,
+        (time, step): (Ticks, u32),
+    ) -> usize {
+        let Server { session, spec, .. } = *server;
+        let token = self.token();
+        let (name, parameter, value) = match self.rng.within(0..4) {
+            0 => ("Get-ChildItem", "Path", format!(r"D:\Data\{token}")),
+            1 => ("Get-Service", "Name", token.clone()),
+            2 => ("Test-Path", "Path", format!(r"C:\Ops\{token}.txt")),
+            _ => ("Get-ADUser", "Identity", token.clone()),
+        };
+        let text = format!("{name} -{parameter} {value}");
+        let run = self.run(Run { time, text: text.clone(), token, image: None, within: None });
+        let facts = self.engine_facts(server) | Facts::HINT;
+        // 4104 does not say that its engine is a remote one.
+        let block = if self.knows_process(server) { facts } else { Facts::HINT };
+        let id = self.rng.guid();
+        for event in engine.script(FileTime(time), VERBOSE, id, &[&text]) {
+            self.put_run(spec.target, event, Tells { session, facts: block }, run);
+        }
+        let invoked = facts | Facts::KIND | Facts::RUNSPACE | Facts::USER;
+        let parameters = [(parameter, value.as_str())];
+        let at = (2 + 3 * step, 17 + 6 * step);
+        let event = engine.command(FileTime(time + millis(30)), at, name, &parameters);
+        self.put_run(spec.target, event, Tells { session, facts: invoked }, run);
+        if spec.kind == Kind::PowerShell {
+            let facts = Facts::SERVER | Facts::KEYED | Facts::KIND | Facts::RUNSPACE;
+            let facts = facts | Facts::USER.when(!spec.virtual_account);
+            let event = engine.pipeline(
+                FileTime(time + millis(32)),
+                (at.0, at.1 - 1),
+                " ",
+                name,
+                &parameters,
+            );
+            self.put_run(spec.target, event, Tells { session, facts }, run);
+        }
+        run
+    }
+
+    /// A child process; of a PowerShell session sometimes an engine, which can be a client.
+    fn child(
+        &mut self,
+        server: &Server<'_, 'w>,
+        time: Ticks,
+        runs: &mut Vec<usize>,
+    ) -> Option<Process> {
+        let Server { session, spec, logon, .. } = *server;
+        let token = self.token();
+        let is_client =
+            spec.kind != Kind::Winrs && (spec.case.ends_with("child") || self.rng.percent(20));
+        let (image, line) = match (spec.kind, is_client) {
+            (_, true) => {
+                (POWERSHELL, format!("\"{POWERSHELL}\" -NoProfile -Command Sync-Share {token}"))
+            }
+            (Kind::Winrs, _) => (
+                r"C:\Windows\System32\cmd.exe",
+                format!(r"C:\Windows\system32\cmd.exe /C dir D:\{token}"),
+            ),
+            _ => {
+                let image = *self.rng.pick(&[
+                    r"C:\Windows\System32\whoami.exe",
+                    r"C:\Windows\System32\net.exe",
+                    r"C:\Windows\System32\robocopy.exe",
+                ]);
+                (image, format!("\"{image}\" {token}"))
+            }
+        };
+        // A client is there before the session that it starts.
+        let time = if is_client { spec.start + millis(self.rng.within(950..2_500)) } else { time };
+        let ends = if is_client {
+            spec.end.saturating_sub(millis(50)).max(time + millis(400))
+        } else {
+            time + millis(self.rng.within(80..3_000))
+        };
+        let ends = ends.min(spec.end + millis(60)).max(time + millis(10));
+        let id = self.process_id(spec.target, time, ends);
+        let process = Process::new(id, image, line.clone());
+        let run = self.run(Run { time, text: line, token, image: Some(image), within: None });
+        runs.push(run);
+        let facts = Facts::SERVER | Facts::KEYED | Facts::PROCESS;
+        let facts = facts | Facts::LOGON.when(!spec.virtual_account);
+        let facts = facts | Facts::CLIENT_TREE | Facts::USER.when(!spec.virtual_account);
+        // A child shows the session only where its parent is seen to be a remoting host.
+        let begins = Begins {
+            time,
+            by: None,
+            logon,
+            new: &process,
+            parent: &server.process,
+            session: Some(session),
+            facts: facts | Facts::HINT,
+            owner: false,
+            run: Some(run),
+        };
+        self.process_begins(spec.target, &begins);
+        let conhost_id = self.process_id(spec.target, time + millis(5), ends);
+        let conhost =
+            Process::new(conhost_id, CONHOST, format!(r"\??\{CONHOST} 0xffffffff -ForceV1"));
+        let beside = Begins {
+            time: time + millis(5),
+            new: &conhost,
+            parent: &process,
+            session: None,
+            run: None,
+            facts: Facts::NONE,
+            ..begins
+        };
+        self.process_begins(spec.target, &beside);
+        if is_client {
+            let engine = Engine { process: process.clone(), ..self.engine(server, "ConsoleHost") };
+            runs.push(self.child_works(server, &engine, time, run));
+        }
+        if spec.ending != Ending::Open || !is_client {
+            self.process_ends(spec.target, ends, logon, &process, None);
+            self.process_ends(spec.target, ends + millis(8), logon, &conhost, None);
+        }
+        is_client.then_some(process)
+    }
+
+    /// What an engine in a child process runs: the session's, where the logs show the process.
+    fn child_works(
+        &mut self,
+        server: &Server<'_, 'w>,
+        engine: &Engine<'_>,
+        time: Ticks,
+        process: usize,
+    ) -> usize {
+        let Server { session, spec, .. } = *server;
+        let tells = Tells { session, facts: Facts::HINT };
+        let at = |ms: u64| FileTime(time + millis(ms));
+        for event in engine.console_started(at(100), at(300)) {
+            self.put(spec.target, event, Some(tells));
+        }
+        let token = self.token();
+        let text = format!("Sync-Share {token}");
+        let block = self.rng.guid();
+        let script = engine.script(at(320), WARNING, block, &[&text]);
+        let run = self.run(Run {
+            time: time + millis(320),
+            text,
+            token,
+            image: None,
+            within: Some(process),
+        });
+        for event in script {
+            self.put_run(spec.target, event, tells, run);
+        }
+        run
+    }
+}

@@ -1,0 +1,379 @@
+//! The estate: machines, what each of them logs, and people.
+
+use evtx_writer::{Event, Sid};
+
+use crate::Config;
+use crate::clock::{Ticks, seconds};
+use crate::events::{Account, Host};
+use crate::rng::Rng;
+
+const DOMAIN: &str = "CORP";
+const SUFFIX: &str = "corp.example";
+const REALM: &str = "CORP.EXAMPLE";
+
+/// What a machine is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Controller,
+    /// Collects forwarded events and watches the others.
+    Collector,
+    Workstation,
+    Server,
+}
+
+/// How a machine's WinRM spells 91.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ShellRecord {
+    /// The resource URI alone.
+    Plain,
+    /// With the caller behind it.
+    Caller,
+    /// The URI alone, as ProcessingErrorData.
+    Unmatched,
+    /// With the caller behind it, as ProcessingErrorData.
+    UnmatchedCaller,
+}
+
+impl ShellRecord {
+    pub(crate) fn names_caller(self) -> bool {
+        matches!(self, Self::Caller | Self::UnmatchedCaller)
+    }
+}
+
+/// Under which name a machine logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Naming {
+    Full,
+    /// Under its short name in the classic log, as real machines were seen to.
+    ShortInClassic,
+    Short,
+}
+
+/// What a machine logs, and what of it is there to be read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Policy {
+    /// In a word, for the truth.
+    pub name: &'static str,
+    pub old_build: bool,
+    pub winrm: bool,
+    pub analytic: bool,
+    pub shell: ShellRecord,
+    pub security: bool,
+    /// 4688, 4689.
+    pub processes: bool,
+    /// 5156.
+    pub connections: bool,
+    pub sysmon: bool,
+    pub operational: bool,
+    /// 4103, 4104.
+    pub scripts: bool,
+    pub classic: bool,
+    /// Nothing of the machine was ever collected.
+    pub absent: bool,
+}
+
+const FULL: Policy = Policy {
+    name: "full",
+    old_build: false,
+    winrm: true,
+    analytic: false,
+    shell: ShellRecord::Caller,
+    security: true,
+    processes: true,
+    connections: true,
+    sysmon: false,
+    operational: true,
+    scripts: true,
+    classic: true,
+    absent: false,
+};
+const ANALYTIC: Policy =
+    Policy { name: "analytic", analytic: true, shell: ShellRecord::Unmatched, ..FULL };
+const NO_CONNECTIONS: Policy =
+    Policy { name: "no 5156", connections: false, shell: ShellRecord::Plain, ..FULL };
+const NO_PROCESS_AUDIT: Policy =
+    Policy { name: "no process audit", processes: false, connections: false, ..FULL };
+const NO_SCRIPTS: Policy =
+    Policy { name: "no 4103/4104", scripts: false, shell: ShellRecord::UnmatchedCaller, ..FULL };
+const NO_CLASSIC: Policy =
+    Policy { name: "no classic log", classic: false, shell: ShellRecord::Plain, ..FULL };
+const OLD: Policy = Policy { name: "Windows 7", old_build: true, connections: false, ..FULL };
+const BARE: Policy = Policy {
+    name: "defaults",
+    processes: false,
+    connections: false,
+    scripts: false,
+    shell: ShellRecord::Plain,
+    ..FULL
+};
+const SYSMON: Policy =
+    Policy { name: "sysmon", sysmon: true, processes: false, connections: false, ..FULL };
+const NO_WINRM: Policy = Policy { name: "no WinRM log", winrm: false, ..FULL };
+const ONLY_WINRM: Policy = Policy {
+    name: "WinRM log only",
+    security: false,
+    operational: false,
+    classic: false,
+    shell: ShellRecord::Plain,
+    ..FULL
+};
+const ONLY_POWERSHELL: Policy =
+    Policy { name: "PowerShell logs only", security: false, winrm: false, ..FULL };
+const ABSENT: Policy = Policy { name: "nothing", absent: true, ..FULL };
+
+const OF_SERVERS: [Policy; 10] = [
+    FULL,
+    NO_PROCESS_AUDIT,
+    OLD,
+    NO_SCRIPTS,
+    ANALYTIC,
+    NO_CLASSIC,
+    SYSMON,
+    BARE,
+    NO_WINRM,
+    ONLY_POWERSHELL,
+];
+const OF_WORKSTATIONS: [Policy; 7] =
+    [FULL, NO_WINRM, SYSMON, BARE, NO_CONNECTIONS, OLD, ONLY_WINRM];
+
+impl Policy {
+    /// Whether there is a record of an event.
+    pub(crate) fn keeps(&self, event: &Event) -> bool {
+        let id = event.event_id;
+        !self.absent
+            && match event.channel.as_str() {
+                "Microsoft-Windows-WinRM/Operational" => self.winrm,
+                "Microsoft-Windows-WinRM/Analytic" => self.analytic,
+                "Security" => {
+                    self.security
+                        && match id {
+                            4688 | 4689 => self.processes,
+                            5156 => self.connections,
+                            _ => true,
+                        }
+                }
+                "Microsoft-Windows-Sysmon/Operational" => self.sysmon,
+                "Microsoft-Windows-PowerShell/Operational" | "PowerShellCore/Operational" => {
+                    self.operational
+                        && !self.old_build
+                        && (self.scripts || !matches!(id, 4103 | 4104))
+                }
+                "Windows PowerShell" => self.classic && (self.scripts || id != 800),
+                _ => true,
+            }
+    }
+}
+
+/// A person's or a machine's account.
+#[derive(Debug, Clone)]
+pub(crate) struct Person {
+    pub name: String,
+    /// Short name of the domain, or of the machine for a local account.
+    pub domain: String,
+    pub realm: &'static str,
+    pub sid: Sid,
+    pub administrator: bool,
+    /// The machine that a local account is of.
+    pub local_to: Option<usize>,
+}
+
+impl Person {
+    pub(crate) fn account(&self) -> Account<'_> {
+        Account {
+            name: &self.name,
+            domain: &self.domain,
+            realm: self.realm,
+            sid: self.sid,
+            administrator: self.administrator,
+        }
+    }
+}
+
+/// A machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    pub name: String,
+    /// Not in a domain.
+    pub workgroup: bool,
+    pub ip: String,
+    pub role: Role,
+    pub policy: Policy,
+    pub naming: Naming,
+    /// What its clock is ahead of the true time.
+    pub clock_error: i64,
+    account: Person,
+    lsass: u32,
+    winrm: u32,
+    dcom: u32,
+}
+
+impl Machine {
+    pub(crate) fn host(&self) -> Host<'_> {
+        Host {
+            name: &self.name,
+            suffix: if self.workgroup { "" } else { SUFFIX },
+            ip: &self.ip,
+            account: self.account.account(),
+            lsass: self.lsass,
+            winrm: self.winrm,
+            dcom: self.dcom,
+            old_build: self.policy.old_build,
+        }
+    }
+
+    pub(crate) fn fqdn(&self) -> String {
+        self.host().fqdn()
+    }
+
+    /// System/Computer of a record of `channel`.
+    pub(crate) fn computer(&self, channel: &str) -> String {
+        match self.naming {
+            Naming::Short => self.name.clone(),
+            Naming::ShortInClassic if channel == "Windows PowerShell" => self.name.clone(),
+            _ => self.fqdn(),
+        }
+    }
+
+    /// What its clock shows at a true time.
+    pub(crate) fn shows(&self, time: Ticks) -> Ticks {
+        time.saturating_add_signed(self.clock_error)
+    }
+}
+
+/// All machines and people.
+#[derive(Debug, Clone)]
+pub(crate) struct World {
+    /// Machines that are collected, then those that are not.
+    pub machines: Vec<Machine>,
+    /// Users and administrators of the domain, then the service that watches, then local ones.
+    pub people: Vec<Person>,
+    /// Index of the account that watches all machines.
+    pub monitor: usize,
+    /// Of the people, how many are of the domain and at a keyboard.
+    pub domain_people: usize,
+    pub krbtgt: Person,
+    /// How many machines are collected.
+    pub collected: usize,
+}
+
+impl World {
+    pub(crate) fn make(config: &Config, rng: &mut Rng) -> World {
+        let domain_sid =
+            [21, rng.next() as u32, rng.next() as u32, rng.next() as u32].map(|part| part | 1);
+        let person = |name: String, rid: u32, administrator: bool| Person {
+            name,
+            domain: DOMAIN.into(),
+            realm: REALM,
+            sid: Sid::nt([21, domain_sid[1], domain_sid[2], domain_sid[3], rid]),
+            administrator,
+            local_to: None,
+        };
+        let mut machines = Vec::new();
+        let mut counts = [0usize; 4];
+        let controllers = 1 + config.hosts / 30;
+        for index in 0..config.hosts + config.loss.uncollected {
+            let absent = index >= config.hosts;
+            let role = match index {
+                _ if absent => [Role::Workstation, Role::Server][index % 2],
+                _ if index < controllers => Role::Controller,
+                _ if index == controllers => Role::Collector,
+                _ if (index - controllers) % 5 < 2 => Role::Workstation,
+                _ => Role::Server,
+            };
+            let count = &mut counts[role as usize];
+            let nth = *count;
+            *count += 1;
+            let (prefix, policy) = match role {
+                Role::Controller => ("DC", NO_CONNECTIONS),
+                Role::Collector => ("COL", FULL),
+                Role::Workstation => ("WS", OF_WORKSTATIONS[nth % OF_WORKSTATIONS.len()]),
+                Role::Server => ("SRV", OF_SERVERS[nth % OF_SERVERS.len()]),
+            };
+            let name = format!("{prefix}{:02}", nth + 1);
+            let naming = match index % 5 {
+                1 | 3 => Naming::ShortInClassic,
+                4 => Naming::Short,
+                _ => Naming::Full,
+            };
+            let error = seconds(config.max_clock_error_seconds);
+            machines.push(Machine {
+                workgroup: !absent && role == Role::Server && nth % 6 == 5,
+                ip: format!("10.20.{}.{}", index / 200, 10 + index % 200),
+                role,
+                policy: if absent { ABSENT } else { policy },
+                naming,
+                clock_error: rng.within(0..2 * error + 1) as i64 - error as i64,
+                account: person(format!("{name}$"), 1000 + index as u32, false),
+                name,
+                lsass: 4 * rng.within(150..200) as u32,
+                winrm: 4 * rng.within(600..750) as u32,
+                dcom: 4 * rng.within(200..240) as u32,
+            });
+        }
+        let mut people: Vec<Person> = NAMES
+            .iter()
+            .zip(2001..)
+            .map(|(name, rid)| person((*name).into(), rid, name.starts_with("adm.")))
+            .collect();
+        let domain_people = people.len();
+        let monitor = people.len();
+        people.push(person("svc.monitor".into(), 3001, false));
+        for (index, machine) in machines.iter_mut().enumerate().filter(|(_, m)| m.workgroup) {
+            let sid = [rng.next() as u32, rng.next() as u32, rng.next() as u32];
+            machine.account.domain = "WORKGROUP".into();
+            people.push(Person {
+                name: "ops".into(),
+                domain: machine.name.clone(),
+                realm: "",
+                sid: Sid::nt([21, sid[0], sid[1], sid[2], 1001]),
+                administrator: true,
+                local_to: Some(index),
+            });
+        }
+        let krbtgt = person("krbtgt".into(), 502, false);
+        World { machines, people, monitor, domain_people, krbtgt, collected: config.hosts }
+    }
+
+    /// The machines of a role that are collected.
+    pub(crate) fn of_role(&self, role: Role) -> Vec<usize> {
+        (0..self.collected).filter(|&index| self.machines[index].role == role).collect()
+    }
+
+    /// The machines that are not collected.
+    pub(crate) fn absent(&self) -> Vec<usize> {
+        (self.collected..self.machines.len()).collect()
+    }
+
+    pub(crate) fn account(&self, person: usize) -> Account<'_> {
+        self.people[person].account()
+    }
+
+    pub(crate) fn host(&self, machine: usize) -> Host<'_> {
+        self.machines[machine].host()
+    }
+
+    /// The local account of a machine in a workgroup.
+    pub(crate) fn local_account(&self, machine: usize) -> Option<usize> {
+        self.people.iter().position(|person| person.local_to == Some(machine))
+    }
+}
+
+/// Who works at corp.example; administrators by their second accounts.
+const NAMES: [&str; 16] = [
+    "adm.lee",
+    "adm.novak",
+    "adm.okafor",
+    "adm.silva",
+    "adm.brandt",
+    "adm.haddad",
+    "j.doe",
+    "m.keller",
+    "p.rossi",
+    "s.tanaka",
+    "l.dubois",
+    "k.nowak",
+    "a.mensah",
+    "r.olsen",
+    "t.garcia",
+    "c.wright",
+];
