@@ -1,6 +1,6 @@
 //! Remoting sessions and what belongs to them, each with the records it rests on.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Account, ShellKind, Str};
 
@@ -168,6 +168,38 @@ pub struct Evidence {
     pub link: Link,
 }
 
+/// A host's clock, learnt from what it and others log of one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clock {
+    /// How far it is ahead of the middle one of the hosts it was compared with.
+    pub offset: TimeDelta,
+    /// The pairs of records that say so, at most with one other host.
+    pub pairs: usize,
+}
+
+impl Clock {
+    /// A time of this clock by the others'.
+    pub fn correct(self, time: DateTime<Utc>) -> DateTime<Utc> {
+        time - self.offset
+    }
+
+    /// The offset in seconds, to the millisecond.
+    pub fn seconds(self) -> f64 {
+        self.offset.num_milliseconds() as f64 / 1000.0
+    }
+}
+
+/// A host whose records were read.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Its name, as its records spell it.
+    pub name: Str,
+    /// Its addresses, as far as its connections tell.
+    pub addresses: Vec<String>,
+    /// Its clock, where others can be compared with it.
+    pub clock: Option<Clock>,
+}
+
 /// A PowerShell Remoting or winrs session.
 #[derive(Debug, Clone)]
 pub struct Session {
@@ -208,6 +240,8 @@ pub struct Session {
     pub runspace_ids: Vec<String>,
     /// The session that it was started from, and how that is known: a second hop.
     pub parent: Option<(usize, Link)>,
+    /// What is known of the clock that its times are by.
+    pub clock: Option<Clock>,
     /// Which sides were seen.
     pub sides: Sides,
     /// How far the links can be trusted.
@@ -395,6 +429,7 @@ mod tests {
             process_id: None,
             runspace_ids: Vec::new(),
             parent: None,
+            clock: None,
             sides: Sides::default(),
             confidence: Confidence::Low,
             evidence: Vec::new(),

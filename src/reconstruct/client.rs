@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::clocks::Clocks;
 use super::estate::Estate;
-use super::{Draft, JOIN_WINDOW, STEP_WINDOW, near};
+use super::{CLOCK_ERROR, Draft, JOIN_WINDOW, STEP_WINDOW, near};
 use crate::model::{
     Account, Attempt, EndKind, Event, EventKind, FailureReason, Link, ShellKind, Sides, Str,
 };
@@ -171,23 +172,38 @@ fn same_name(a: &str, b: &str) -> bool {
 pub(super) fn join(
     events: &[Event],
     estate: &Estate,
+    clocks: &Clocks,
     drafts: &mut Vec<Draft>,
     clients: Vec<Client>,
 ) {
     let mut by_start: Vec<usize> = (0..drafts.len()).collect();
     by_start.sort_by_key(|&d| drafts[d].start());
     let mut pairs = Vec::new();
+    // Pairs that only clocks far apart would explain, and that nothing but time speaks against.
+    let mut far = Vec::new();
     for (c, client) in clients.iter().enumerate() {
-        let from = by_start.partition_point(|&d| drafts[d].start() < client.time - JOIN_WINDOW);
-        let to = by_start.partition_point(|&d| drafts[d].start() <= client.time + JOIN_WINDOW);
-        let near = by_start[from..to].iter().map(|&d| (d, &drafts[d]));
-        let near = near.filter(|(_, draft)| can_join(events, estate, client, draft));
-        let mut near: Vec<_> = near
-            .map(|(d, draft)| {
+        let from = by_start.partition_point(|&d| drafts[d].start() < client.time - CLOCK_ERROR);
+        let to = by_start.partition_point(|&d| drafts[d].start() <= client.time + CLOCK_ERROR);
+        let mut near = Vec::new();
+        for &d in &by_start[from..to] {
+            let draft = &drafts[d];
+            let Some(server) = draft.server.as_ref() else { continue };
+            if !can_join(events, estate, client, draft) {
+                continue;
+            }
+            let started = clocks.correct(server, draft.start());
+            let asked = clocks.correct(&client.host, client.time);
+            let known = clocks.know(&client.host, server);
+            let window = if known { STEP_WINDOW } else { JOIN_WINDOW };
+            let closed = client.closed.map(|closed| clocks.correct(&client.host, closed));
+            let distance = (started - asked).abs();
+            if distance <= window && closed.is_none_or(|closed| closed >= started - window) {
                 let other_account = !draft.can_be(client.account.as_ref(), client.sid());
-                (other_account, (draft.start() - client.time).abs(), c, d)
-            })
-            .collect();
+                near.push((other_account, distance, c, d));
+            } else if !known && client.has_account_of(draft) {
+                far.push((c, d));
+            }
+        }
         near.sort_unstable();
         near.truncate(MOST_RIVALS);
         pairs.extend(near);
@@ -196,6 +212,19 @@ pub(super) fn join(
     let mut joined = vec![false; clients.len()];
     for (_, _, c, d) in pairs {
         if !joined[c] && drafts[d].client.is_none() {
+            joined[c] = true;
+            take(&mut drafts[d], &clients[c]);
+        }
+    }
+    far.retain(|&(c, d)| !joined[c] && drafts[d].client.is_none());
+    let mut of_client: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut of_draft: BTreeMap<usize, usize> = BTreeMap::new();
+    for &(c, d) in &far {
+        *of_client.entry(c).or_default() += 1;
+        *of_draft.entry(d).or_default() += 1;
+    }
+    for (c, d) in far {
+        if of_client[&c] == 1 && of_draft[&d] == 1 {
             joined[c] = true;
             take(&mut drafts[d], &clients[c]);
         }
@@ -220,6 +249,33 @@ pub(super) fn join(
 }
 
 impl Client {
+    pub fn host(&self) -> &Str {
+        &self.host
+    }
+
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    pub fn time(&self) -> DateTime<Utc> {
+        self.time
+    }
+
+    /// Whether a session can be this client's by what it is and whose.
+    pub fn may_have(&self, draft: &Draft) -> bool {
+        let another = self.sid().zip(draft.user_sid.as_deref()).is_some_and(|(a, b)| a != b);
+        let powershell = draft.kind == Some(ShellKind::PowerShell);
+        let winrs = draft.kind == Some(ShellKind::Winrs);
+        !another && !(powershell && !self.powershell) && !(winrs && self.powershell)
+    }
+
+    /// Whether a session is known to be of the account that this client used.
+    fn has_account_of(&self, draft: &Draft) -> bool {
+        let same_sid = self.sid().is_some() && self.sid() == draft.user_sid.as_deref();
+        let same_name = self.account.as_ref().zip(draft.user.as_ref());
+        same_sid || same_name.is_some_and(|(used, known)| used.same_as(known))
+    }
+
     /// The SID the session runs as, where the client's own log can tell: with explicit
     /// credentials it is another's.
     fn sid(&self) -> Option<&str> {
@@ -227,19 +283,10 @@ impl Client {
     }
 }
 
+/// Whether a session can be a client's, whatever the time.
 fn can_join(events: &[Event], estate: &Estate, client: &Client, draft: &Draft) -> bool {
     let Some(server) = &draft.server else { return false };
-    if !near(client.time, draft.start(), JOIN_WINDOW) {
-        return false;
-    }
-    let closed_before = client.closed.is_some_and(|closed| closed < draft.start() - STEP_WINDOW);
-    let another = client.sid().zip(draft.user_sid.as_deref()).is_some_and(|(a, b)| a != b);
-    if closed_before || another {
-        return false;
-    }
-    if draft.kind == Some(ShellKind::PowerShell) && !client.powershell
-        || draft.kind == Some(ShellKind::Winrs) && client.powershell
-    {
+    if !client.may_have(draft) {
         return false;
     }
     let caller_ip = draft.shell.and_then(|shell| match &events[shell].kind {
@@ -274,7 +321,12 @@ fn take(draft: &mut Draft, client: &Client) {
 }
 
 /// The attempts that failed, with what the target's and the domain controllers' logs say of them.
-pub(super) fn attempts(events: &[Event], estate: &Estate, failures: Vec<Client>) -> Vec<Attempt> {
+pub(super) fn attempts(
+    events: &[Event],
+    estate: &Estate,
+    clocks: &Clocks,
+    failures: Vec<Client>,
+) -> Vec<Attempt> {
     let mut attempts: Vec<Attempt> = failures
         .into_iter()
         .map(|client| {
@@ -282,7 +334,11 @@ pub(super) fn attempts(events: &[Event], estate: &Estate, failures: Vec<Client>)
             let mut found: Vec<usize> = client.evidence.keys().copied().collect();
             let (mut reason, error_code) = reason(events, &client.failures);
             let mut sides = Sides { client: true, ..Sides::default() };
+            let tried = clocks.correct(&client.host, client.time);
             for (index, event) in around(events, client.time) {
+                if !near(clocks.correct(&event.host, event.time), tried, STEP_WINDOW) {
+                    continue;
+                }
                 let refused = match &event.kind {
                     EventKind::AuthorizationFailed(_) => Some(FailureReason::NotAuthorised),
                     EventKind::LogonFailed(logon) => {
@@ -323,10 +379,11 @@ pub(super) fn attempts(events: &[Event], estate: &Estate, failures: Vec<Client>)
     attempts
 }
 
-/// The events within a step of a time: events are in order of time.
+/// The events that may be logged within a step of a time, by whatever clock: events are in order of
+/// time.
 fn around(events: &[Event], time: DateTime<Utc>) -> impl Iterator<Item = (usize, &Event)> {
-    let from = events.partition_point(|event| event.time < time - STEP_WINDOW);
-    let to = events.partition_point(|event| event.time <= time + STEP_WINDOW);
+    let from = events.partition_point(|event| event.time < time - CLOCK_ERROR - STEP_WINDOW);
+    let to = events.partition_point(|event| event.time <= time + CLOCK_ERROR + STEP_WINDOW);
     (from..to).map(|index| (index, &events[index]))
 }
 

@@ -78,6 +78,11 @@ impl Estate {
         only(hosts)
     }
 
+    /// The addresses a host is known to have had.
+    pub fn addresses(&self, host: &Str) -> Vec<String> {
+        self.ips_by_host.get(host).into_iter().flatten().cloned().collect()
+    }
+
     /// The one address a host is known to have.
     pub fn ip_of(&self, host: &Str) -> Option<&String> {
         only(self.ips_by_host.get(host)?)

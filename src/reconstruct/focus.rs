@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::gather::{Gathered, Key, Keys, LocalEngine, Marked, Told};
 use super::process::Processes;
-use super::{Hosts, JOIN_WINDOW, STEP_WINDOW, context};
+use super::{CLOCK_ERROR, Hosts, JOIN_WINDOW, STEP_WINDOW, context};
 use crate::model::{Account, Event, EventKind, RecordRef};
 
 /// What reconstruction knows before it reads the records it needs.
@@ -235,9 +235,10 @@ impl Focus<'_> {
         for task in self.gathered {
             let connections = task.in_process.iter().filter(|event| event.connection);
             let hints = task.hints.iter().chain(connections.map(|event| &event.mark));
-            let hints = hints.filter(|mark| is_near(starts, mark.time, JOIN_WINDOW));
+            let hints = hints.filter(|mark| is_near(starts, mark.time, CLOCK_ERROR + JOIN_WINDOW));
             let failed = task.failed_logons.iter();
-            let failed = failed.filter(|mark| is_near(&tried, mark.time, STEP_WINDOW));
+            let failed =
+                failed.filter(|mark| is_near(&tried, mark.time, CLOCK_ERROR + STEP_WINDOW));
             found.extend(hints.chain(failed).map(|mark| mark.source));
         }
     }

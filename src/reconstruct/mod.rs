@@ -4,6 +4,7 @@
 //! ActivityID tie records; time and names only join what no key does, and then the link says so.
 
 mod client;
+mod clocks;
 mod estate;
 mod focus;
 mod gather;
@@ -27,9 +28,10 @@ pub use gather::{Gathered, Keys};
 pub(crate) use scripts::{Elsewhere, assemble};
 
 use crate::model::{
-    Account, Attempt, Auth, Command, Confidence, EndKind, Event, EventKind, Evidence, Link,
+    Account, Attempt, Auth, Command, Confidence, EndKind, Event, EventKind, Evidence, Host, Link,
     RecordRef, ScriptBlock, Session, ShellKind, Sides, Str, Transport,
 };
+use clocks::Clocks;
 use estate::Estate;
 use focus::Focus;
 use gather::{Marked, ProcessMark, Spelling, spell};
@@ -37,6 +39,9 @@ use process::Processes;
 
 /// How far apart the ends of one session may log its start, clocks included.
 const JOIN_WINDOW: TimeDelta = TimeDelta::seconds(60);
+/// How far apart the clocks of two hosts may be: Kerberos refuses more (RFC 4120, 8.2, recommends
+/// five minutes, which is Windows' default).
+const CLOCK_ERROR: TimeDelta = TimeDelta::minutes(5);
 /// How far apart one host logs what belongs to one step.
 const STEP_WINDOW: TimeDelta = TimeDelta::seconds(10);
 
@@ -56,6 +61,8 @@ pub struct Case {
     pub(crate) elsewhere: Elsewhere,
     /// Failed attempts by time.
     pub attempts: Vec<Attempt>,
+    /// The logging hosts, by name.
+    pub hosts: Vec<Host>,
     /// The session of each event, if it has one.
     pub session_of: Vec<Option<usize>>,
 }
@@ -270,12 +277,13 @@ fn rebuild(
         drafts.extend(server::sessions(&events, host, indexes, &processes[host], &accounts));
     }
     let (clients, failures) = client::sessions(&events, &by_host);
-    client::join(&events, &estate, &mut drafts, clients);
-    let mut attempts = client::attempts(&events, &estate, failures);
+    let clocks = Clocks::learn(&events, &estate, &drafts, &clients);
+    client::join(&events, &estate, &clocks, &mut drafts, clients);
+    let mut attempts = client::attempts(&events, &estate, &clocks, failures);
     // A session without a record that shows it is none.
     drafts.retain(|draft| !draft.evidence.is_empty());
     for draft in &mut drafts {
-        source::weigh(&events, &estate, draft);
+        source::weigh(&events, &estate, &clocks, draft);
     }
     drafts.sort_by(|a, b| order(a).cmp(&order(b)));
     for attempt in &mut attempts {
@@ -296,13 +304,21 @@ fn rebuild(
     case.commands = ledger::commands(&case.events, &case.session_of, &case.scripts, &processes);
     let parents = hops::parents(&case.events, &drafts, &processes);
     let finished = drafts.into_iter().zip(parents).map(|(draft, parent)| {
+        let logged_by = draft.server.clone().or_else(|| draft.source_host.clone());
         let mut session = finish(&case.events, &processes, draft);
         session.parent = parent;
+        session.clock = logged_by.and_then(|host| clocks.get(&host));
         session.source_host = session.source_host.as_ref().map(|host| hosts.as_logged(host));
         session.target_host = hosts.as_logged(&session.target_host);
         session
     });
     case.sessions = finished.collect();
+    let host = |name: &Str| Host {
+        name: hosts.as_logged(name),
+        addresses: estate.addresses(name),
+        clock: clocks.get(name),
+    };
+    case.hosts = hosts.names().map(host).collect();
     case
 }
 
@@ -415,6 +431,7 @@ fn finish(events: &[Event], processes: &BTreeMap<Str, Processes>, draft: Draft) 
         process_id,
         runspace_ids: draft.runspace_ids,
         parent: None,
+        clock: None,
         sides,
         confidence,
         evidence: evidence.collect(),

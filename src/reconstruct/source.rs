@@ -4,8 +4,9 @@
 
 use chrono::TimeDelta;
 
+use super::clocks::Clocks;
 use super::estate::Estate;
-use super::{Draft, STEP_WINDOW, near};
+use super::{CLOCK_ERROR, Draft, STEP_WINDOW, near};
 use crate::model::{Auth, Event, EventKind, Link, Str, file_name};
 
 /// How long before a session its service ticket may have been asked for; it may also have been
@@ -58,8 +59,8 @@ impl Hint {
 }
 
 /// Finds the source of a draft, completes name and address, and adds the records that agree.
-pub(super) fn weigh(events: &[Event], estate: &Estate, draft: &mut Draft) {
-    let mut hints = hints(events, estate, draft);
+pub(super) fn weigh(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &mut Draft) {
+    let mut hints = hints(events, estate, clocks, draft);
     hints.sort_by_key(|hint| {
         let distance = (events[hint.event].time - draft.start()).abs();
         (hint.basis, distance, hint.event)
@@ -89,7 +90,7 @@ pub(super) fn weigh(events: &[Event], estate: &Estate, draft: &mut Draft) {
     }
 }
 
-fn hints(events: &[Event], estate: &Estate, draft: &Draft) -> Vec<Hint> {
+fn hints(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &Draft) -> Vec<Hint> {
     let mut hints = Vec::new();
     if let Some(shell) = draft.shell
         && let EventKind::ShellCreated(created) = &events[shell].kind
@@ -103,9 +104,10 @@ fn hints(events: &[Event], estate: &Estate, draft: &Draft) -> Vec<Hint> {
     let named = || estate.resolve(draft.client_target.as_deref()?).cloned();
     let Some(server) = draft.server.clone().or_else(named) else { return hints };
     let target =
-        Target { label: server.split('.').next().unwrap_or("").to_owned(), server, estate };
-    let from = events.partition_point(|event| event.time < draft.start() - TICKET_WINDOW);
-    let to = events.partition_point(|event| event.time <= draft.start() + STEP_WINDOW);
+        Target { label: server.split('.').next().unwrap_or("").to_owned(), server, estate, clocks };
+    let (first, last) = (draft.start() - TICKET_WINDOW, draft.start() + STEP_WINDOW);
+    let from = events.partition_point(|event| event.time < first - CLOCK_ERROR);
+    let to = events.partition_point(|event| event.time <= last + CLOCK_ERROR);
     hints.extend((from..to).filter_map(|index| target.hint(events, draft, index)));
     hints
 }
@@ -120,6 +122,7 @@ struct Target<'e> {
     server: Str,
     label: String,
     estate: &'e Estate,
+    clocks: &'e Clocks,
 }
 
 impl Target<'_> {
@@ -141,7 +144,11 @@ impl Target<'_> {
     fn hint(&self, events: &[Event], draft: &Draft, index: usize) -> Option<Hint> {
         let event = &events[index];
         let at_target = event.host == self.server;
-        let close = near(event.time, draft.start(), STEP_WINDOW);
+        let logged_by =
+            draft.server.as_ref().or(draft.source_host.as_ref()).unwrap_or(&self.server);
+        let start = self.clocks.correct(logged_by, draft.start());
+        let time = self.clocks.correct(&event.host, event.time);
+        let close = near(time, start, STEP_WINDOW);
         let same_user = |account: Option<&_>| {
             account.is_some() && draft.user.is_some() && draft.can_be(account, None)
         };
@@ -155,6 +162,8 @@ impl Target<'_> {
             EventKind::KerberosTicket(ticket) => {
                 const SERVICE_TICKET: u32 = 4769;
                 let fits = event.event_id == SERVICE_TICKET
+                    && time >= start - TICKET_WINDOW
+                    && time <= start + STEP_WINDOW
                     && succeeded(&ticket.status)
                     && self.is(&ticket.service)
                     && same_user(ticket.account.as_ref());

@@ -5,6 +5,7 @@ mod commands;
 mod describe;
 pub(crate) mod detections;
 mod evidence;
+mod hosts;
 mod output;
 mod run;
 mod sessions;
@@ -48,7 +49,7 @@ pub struct Table {
 }
 
 /// All CSV files of a run.
-pub const TABLES: [Table; 5] = [
+pub const TABLES: [Table; 6] = [
     Table { file: "timeline.csv", columns: timeline::COLUMNS, write: timeline::write },
     Table {
         file: "sessions.csv",
@@ -64,6 +65,11 @@ pub const TABLES: [Table; 5] = [
         file: "attempts.csv",
         columns: sessions::ATTEMPT_COLUMNS,
         write: |analysis, to| write_rows(&sessions::attempt_rows(analysis), to),
+    },
+    Table {
+        file: "hosts.csv",
+        columns: hosts::COLUMNS,
+        write: |analysis, to| write_rows(&hosts::rows(analysis), to),
     },
     Table { file: "detections.csv", columns: detections::COLUMNS, write: detections::write },
 ];

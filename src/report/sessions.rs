@@ -15,6 +15,8 @@ columns! { pub(super) COLUMNS:
     "start_time" => "its shell, host process or engine on the target, whichever is logged first, or the client's first record where only that was seen: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
     "end_time" => "its end, as far as known, UTC",
     "end_kind" => "how the end is known: engine_stopped (403), process_exited (4689), logoff (4634), client_closed, last_event",
+    "start_corrected" => "its start by the clocks of most hosts (hosts.csv), where the clock that logged it could be compared with theirs, UTC",
+    "end_corrected" => "its end by the same",
     "source_host" => "the client's name",
     "source_ip" => "the client's address",
     "source_basis" => "the best evidence for the source",
@@ -80,12 +82,16 @@ impl Rows for Sessions<'_> {
         let consequences = session.consequences();
         let rules = fired[index].iter().map(|&rule| &analysis.rules.rules[rule]);
         let level = rules.clone().next().map(|rule| rule.level.to_string());
+        let corrected =
+            |time| session.clock.map(|clock| csv_time(clock.correct(time))).unwrap_or_default();
         let by = |link| session.evidence.iter().filter(|e| e.link == link).count().to_string();
         vec![
             session_id(index).into(),
             csv_time(session.start).into(),
             csv_time(session.end).into(),
             session.end_kind.as_str().into(),
+            corrected(session.start).into(),
+            corrected(session.end).into(),
             cell(session.source_host.as_deref().unwrap_or_default()),
             cell(session.source_ip.as_deref().unwrap_or_default()),
             session.source_basis.into(),

@@ -8,8 +8,8 @@ use std::process::{Command, Output};
 pub type Row = BTreeMap<String, String>;
 
 /// The names of the CSV files a run writes.
-pub const TABLES: [&str; 5] =
-    ["timeline.csv", "sessions.csv", "commands.csv", "attempts.csv", "detections.csv"];
+pub const TABLES: [&str; 6] =
+    ["timeline.csv", "sessions.csv", "commands.csv", "attempts.csv", "hosts.csv", "detections.csv"];
 
 /// The repository's folder.
 pub fn root() -> PathBuf {
