@@ -33,6 +33,20 @@ impl Account {
         (!name.is_empty()).then_some(Account { domain, name })
     }
 
+    /// Who connected, where the account is one that WinRM made up for the session: an endpoint that
+    /// runs as a virtual account calls it `WinRM Virtual Users\WinRM VA_<number>_<domain>_<name>`
+    /// (Microsoft's page on JEA session configurations).
+    pub fn caller(self) -> Account {
+        let parts = self.name.strip_prefix("WinRM VA_").and_then(|rest| {
+            let (domain, name) = rest.split_once('_')?.1.split_once('_')?;
+            Account::new(domain, name)
+        });
+        match parts {
+            Some(caller) if self.domain.eq_ignore_ascii_case("WinRM Virtual Users") => caller,
+            _ => self,
+        }
+    }
+
     /// Whether two spellings can mean one account: the names are equal, and so are the domains
     /// where both are given, a NetBIOS name being equal to the first label of its realm.
     pub fn same_as(&self, other: &Account) -> bool {
@@ -67,5 +81,13 @@ mod tests {
         assert!(!down_level.same_as(&spelled(r"SRV02\adm.lee")));
         assert!(!down_level.same_as(&spelled(r"CORP\adm.le")));
         assert_eq!(Account::parse(" - "), None);
+    }
+
+    #[test]
+    fn a_virtual_account_names_its_caller() {
+        let caller = |text| Account::parse(text).unwrap().caller().to_string();
+        assert_eq!(caller(r"WinRM Virtual Users\WinRM VA_12_CORP_adm_lee"), r"CORP\adm_lee");
+        assert_eq!(caller(r"CORP\WinRM VA_12_CORP_lee"), r"CORP\WinRM VA_12_CORP_lee");
+        assert_eq!(caller(r"WinRM Virtual Users\WinRM VA_1"), r"WinRM Virtual Users\WinRM VA_1");
     }
 }

@@ -68,6 +68,7 @@ impl Event {
             EventKind::KerberosTicket(ticket) => ticket.account.as_ref(),
             EventKind::NtlmValidation(check) => check.account.as_ref(),
             EventKind::LogCleared(cleared) => cleared.account.as_ref(),
+            EventKind::SshAccepted(caller) => caller.account.as_ref(),
             _ => None,
         };
         let engine = match &self.kind {
@@ -90,7 +91,7 @@ pub enum EventKind {
     /// WinRM 6: a client creates a session.
     ClientSession(ClientSession),
     /// WinRM 8, 10, 11, 13, 15, 16, 31, 33, 132, 145: a client's step.
-    ClientStep(String),
+    ClientStep(ClientStep),
     /// WinRM 142, 161, 162, 164: a client's operation or authentication failed.
     ClientFailure(ClientFailure),
     /// WinRM 91: a shell was created on this host.
@@ -141,6 +142,8 @@ pub enum EventKind {
     NtlmValidation(Box<NtlmValidation>),
     /// Security 5156, Sysmon 3.
     Connection(Box<Connection>),
+    /// OpenSSH 4: the server accepted a caller.
+    SshAccepted(Box<SshAccepted>),
     /// Security 1102, System 104.
     LogCleared(Box<LogCleared>),
     /// Anything else that the timeline shows: what it is and what it says.
@@ -157,6 +160,15 @@ pub struct ClientSession {
     /// Whether the connection string says HTTPS or HTTP; none when it names neither scheme nor
     /// port.
     pub https: Option<bool>,
+}
+
+/// WinRM 8 to 33, 132, 145.
+#[derive(Debug, Clone)]
+pub struct ClientStep {
+    /// What the client did, with what it says of it.
+    pub text: String,
+    /// The resource URI, when given: what it asked the target for.
+    pub resource_uri: Option<String>,
 }
 
 /// WinRM 142, 161, 162, 164.
@@ -182,6 +194,20 @@ pub enum ShellKind {
 }
 
 impl ShellKind {
+    /// What a resource URI asks for, and the session configuration in it.
+    pub fn of(resource_uri: &str) -> (ShellKind, &str) {
+        const POWERSHELL: &str = "/powershell/";
+        let lower = resource_uri.to_ascii_lowercase();
+        match lower.find(POWERSHELL) {
+            Some(at) => {
+                let configuration = resource_uri.get(at + POWERSHELL.len()..).unwrap_or("");
+                (ShellKind::PowerShell, configuration)
+            }
+            None if lower.contains("/windows/shell/cmd") => (ShellKind::Winrs, ""),
+            None => (ShellKind::Other, ""),
+        }
+    }
+
     /// The word that outputs use.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -475,6 +501,17 @@ pub struct Connection {
     pub destination_host: String,
     /// The listener's port.
     pub destination_port: u32,
+}
+
+/// OpenSSH 4, "Accepted METHOD for USER from ADDRESS port PORT ssh2".
+#[derive(Debug, Clone)]
+pub struct SshAccepted {
+    /// Who.
+    pub account: Option<Account>,
+    /// From where.
+    pub ip: String,
+    /// The message.
+    pub text: String,
 }
 
 /// Security 1102, System 104.

@@ -45,6 +45,8 @@ pub enum Auth {
     CredSsp,
     /// A client certificate.
     Certificate,
+    /// SSH's own: a password or a key.
+    Ssh,
     /// No record says.
     Unknown,
 }
@@ -70,6 +72,7 @@ impl Auth {
             Auth::Basic => "basic",
             Auth::CredSsp => "credssp",
             Auth::Certificate => "certificate",
+            Auth::Ssh => "ssh",
             Auth::Unknown => "unknown",
         }
     }
@@ -82,6 +85,8 @@ pub enum Transport {
     Http,
     /// HTTPS, port 5986 as a rule.
     Https,
+    /// SSH: PowerShell 7's `-HostName` sessions.
+    Ssh,
     /// No record says.
     Unknown,
 }
@@ -92,6 +97,7 @@ impl Transport {
         match self {
             Transport::Http => "http",
             Transport::Https => "https",
+            Transport::Ssh => "ssh",
             Transport::Unknown => "unknown",
         }
     }
@@ -378,11 +384,14 @@ impl Session {
         let tls = self.transport == Transport::Https;
         let over_http = |encryption| match self.transport {
             Transport::Https => "tls",
+            Transport::Ssh => "ssh",
             Transport::Http => encryption,
             Transport::Unknown => "unknown",
         };
         let proven = |without_tls| match self.transport {
             Transport::Https => "yes",
+            // Whether the client checked the host's key, no record says.
+            Transport::Ssh => "unknown",
             Transport::Http => without_tls,
             Transport::Unknown => "unknown",
         };
@@ -392,6 +401,8 @@ impl Session {
             Auth::Basic => (over_http("none"), proven("no"), "yes", "yes"),
             Auth::CredSsp => ("tls", "yes", "yes", "yes"),
             Auth::Certificate => ("tls", "yes", "no", "no"),
+            // A password is known to the target, a key is not.
+            Auth::Ssh => ("ssh", "unknown", "unknown", "unknown"),
             Auth::Unknown if tls => ("tls", "yes", "unknown", "unknown"),
             Auth::Unknown => ("unknown", "unknown", "unknown", "unknown"),
         };

@@ -1,7 +1,11 @@
 //! Services, tasks, WMI, log clearing and the other logs that only the timeline and rules use.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 use super::{Reader, known};
-use crate::model::{Account, Channel, EventKind, LogCleared, OtherEvent, Record};
+use crate::model::{Account, Channel, EventKind, LogCleared, OtherEvent, Record, SshAccepted};
 
 /// Longest summary of an event without a reader, in characters.
 const MAX_SUMMARY: usize = 1000;
@@ -13,8 +17,8 @@ pub(super) fn reader(channel: Channel, event_id: u32) -> Option<Reader> {
         (Channel::WmiActivity, 5857..=5861)
         | (Channel::TaskScheduler, 106 | 140 | 141 | 200)
         | (Channel::AppLocker, 8003..=8007)
-        | (Channel::Defender, 1116 | 5001)
-        | (Channel::OpenSsh, 4) => other,
+        | (Channel::Defender, 1116 | 5001) => other,
+        (Channel::OpenSsh, 4) => openssh,
         _ => return None,
     })
 }
@@ -27,6 +31,23 @@ pub(super) fn log_cleared(record: &Record, log: &str) -> EventKind {
         log: known(record, "Channel").unwrap_or_else(|| log.to_owned()),
         account: Account::new(domain, name),
     }))
+}
+
+/// OpenSSH 4: all that sshd has to say is one text.
+fn openssh(record: &Record) -> EventKind {
+    static ACCEPTED: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"^(?:sshd: )?Accepted \S+ for (.+) from (\S+) port \d+")
+            .expect("the pattern is fixed")
+    });
+    let text = record.data.get("payload").unwrap_or_default();
+    match ACCEPTED.captures(text) {
+        Some(parts) => EventKind::SshAccepted(Box::new(SshAccepted {
+            account: Account::parse(&parts[1]),
+            ip: parts[2].to_owned(),
+            text: text.to_owned(),
+        })),
+        None => other(record),
+    }
 }
 
 /// Services and tasks: installed, changed, started.

@@ -6,8 +6,8 @@ use regex::Regex;
 
 use super::{Reader, known, number, text};
 use crate::model::{
-    Account, Authenticated, ClientFailure, ClientSession, EventKind, Record, ServerOperation,
-    ShellCreated, ShellKind,
+    Account, Authenticated, ClientFailure, ClientSession, ClientStep, EventKind, Record,
+    ServerOperation, ShellCreated, ShellKind,
 };
 
 pub(super) fn reader(event_id: u32) -> Option<Reader> {
@@ -62,7 +62,8 @@ fn client_step(record: &Record) -> EventKind {
         132 => "operation done",
         _ => "operation started",
     };
-    EventKind::ClientStep(with_data(step, record))
+    let resource_uri = known(record, "resourceUri").or_else(|| known(record, "resourceURI"));
+    EventKind::ClientStep(ClientStep { text: with_data(step, record), resource_uri })
 }
 
 fn client_failure(record: &Record) -> EventKind {
@@ -88,16 +89,8 @@ fn shell_created(record: &Record) -> EventKind {
         Some(parts) => (parts[1].to_owned(), Account::parse(&parts[2]), Some(parts[3].to_owned())),
         None => (logged.trim().to_owned(), None, None),
     };
-    let lower = resource_uri.to_lowercase();
-    const POWERSHELL: &str = "/powershell/";
-    let (kind, configuration) = match lower.find(POWERSHELL) {
-        Some(at) => {
-            let configuration = resource_uri.get(at + POWERSHELL.len()..).unwrap_or("");
-            (ShellKind::PowerShell, configuration.to_owned())
-        }
-        None if lower.contains("/windows/shell/cmd") => (ShellKind::Winrs, String::new()),
-        None => (ShellKind::Other, String::new()),
-    };
+    let (kind, configuration) = ShellKind::of(&resource_uri);
+    let configuration = configuration.to_owned();
     let shell_id = known(record, "shellId").map(|id| super::guid(&id));
     EventKind::ShellCreated(Box::new(ShellCreated {
         resource_uri,

@@ -28,6 +28,8 @@ pub(super) struct Client {
     time: DateTime<Utc>,
     target: String,
     https: Option<bool>,
+    /// The session configuration it asked for; empty when not logged.
+    configuration: String,
     /// PowerShell names its version in the connection string; winrs and CIM do not.
     powershell: bool,
     user_sid: Option<String>,
@@ -75,6 +77,7 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
                     time: event.time,
                     target: session.target.clone(),
                     https: session.https,
+                    configuration: String::new(),
                     powershell: connection.contains("psversion="),
                     user_sid: sid.map(str::to_owned),
                     account: None,
@@ -91,6 +94,12 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
             | EventKind::ClientRunspace(_) => {
                 let Some(client) = owner(events, &mut clients, event) else { continue };
                 client.evidence.insert(index, Link::Key);
+                if let EventKind::ClientStep(step) = &event.kind
+                    && client.configuration.is_empty()
+                    && let Some(uri) = &step.resource_uri
+                {
+                    ShellKind::of(uri).1.clone_into(&mut client.configuration);
+                }
                 match (&event.kind, event.event_id) {
                     (EventKind::ClientFailure(failure), _) => {
                         // Only the way into the session: a later operation may fail in it.
@@ -266,7 +275,7 @@ impl Client {
         let another = self.sid().zip(draft.user_sid.as_deref()).is_some_and(|(a, b)| a != b);
         let powershell = draft.kind == Some(ShellKind::PowerShell);
         let winrs = draft.kind == Some(ShellKind::Winrs);
-        !another && !(powershell && !self.powershell) && !(winrs && self.powershell)
+        !draft.ssh && !another && !(powershell && !self.powershell) && !(winrs && self.powershell)
     }
 
     /// Whether a session is known to be of the account that this client used.
@@ -308,6 +317,9 @@ fn take(draft: &mut Draft, client: &Client) {
     draft.client = Some(client.event);
     draft.source_host = Some(client.host.clone());
     draft.https = draft.https.or(client.https);
+    if draft.configuration.is_empty() {
+        draft.configuration.clone_from(&client.configuration);
+    }
     for (&event, &link) in &client.evidence {
         let link = if draft.server.is_some() { Link::Time } else { link };
         draft.add(event, link);

@@ -142,7 +142,7 @@ impl Focus<'_> {
         };
         // A remote engine's records are at hand.
         let marks = self.each(|task| &task.processes);
-        for (host, mark) in marks.filter(|(_, mark)| !matches!(mark.what, Told::Serves(_))) {
+        for (host, mark) in marks.filter(|(_, mark)| !matches!(mark.what, Told::Serves(..))) {
             if root(host, self.processes[host].of_mark(mark)).is_some() {
                 found.push(mark.mark.source);
             }

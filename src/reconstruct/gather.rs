@@ -90,7 +90,7 @@ pub(super) enum Told {
     Started(Image),
     Exited,
     /// It holds the remote engine of this HostId.
-    Serves(Key),
+    Serves(Image, Key),
 }
 
 /// What a process is to remoting.
@@ -98,19 +98,27 @@ pub(super) enum Told {
 pub(super) enum Image {
     /// wsmprovhost.exe
     PowerShellHost,
+    /// PowerShell 7 as sshd starts it for a session.
+    SshHost,
     /// winrshost.exe
     WinrsHost,
     Other,
 }
 
 impl Image {
-    fn of(file_name: &str) -> Image {
+    fn of(file_name: &str, command_line: &str) -> Image {
         match file_name {
             "wsmprovhost.exe" => Image::PowerShellHost,
             "winrshost.exe" => Image::WinrsHost,
+            "pwsh.exe" | "pwsh" | "powershell.exe" if is_ssh(command_line) => Image::SshHost,
             _ => Image::Other,
         }
     }
+}
+
+/// Whether a PowerShell's command line is that of an SSH session's server.
+fn is_ssh(command_line: &str) -> bool {
+    command_line.to_ascii_lowercase().contains(" -sshs")
 }
 
 /// The lower-case file name of what WinRM starts for PowerShell.
@@ -226,14 +234,16 @@ impl Gathered {
                 ..ProcessMark::bare(mark)
             }),
             EventKind::Command(command) | EventKind::CommandError(command) => {
-                let EngineContext { host_id, runspace_id, .. } = &command.context;
+                let EngineContext { host_id, runspace_id, host_application, .. } = &command.context;
                 if command.context.is_remote() {
+                    let ssh = is_ssh(host_application);
+                    let host = if ssh { Image::SshHost } else { Image::PowerShellHost };
                     if process != 0 {
                         self.processes.push(ProcessMark {
                             id: process,
                             image: keys.of(POWERSHELL_HOST),
                             who: [Key::default(), in_process.sid],
-                            what: Told::Serves(keys.of(host_id)),
+                            what: Told::Serves(host, keys.of(host_id)),
                             ..ProcessMark::bare(mark)
                         });
                     }
@@ -299,7 +309,8 @@ impl Gathered {
             | EventKind::AuthorizationFailed(_)
             | EventKind::Engine(_)
             | EventKind::Pipeline(_)
-            | EventKind::EngineListening(_) => self.core.push(event),
+            | EventKind::EngineListening(_)
+            | EventKind::SshAccepted(_) => self.core.push(event),
         }
     }
 
@@ -400,7 +411,7 @@ fn started(mark: Mark, start: &ProcessStart, keys: &Keys) -> ProcessMark {
             keys.of_account(start.account.as_ref()),
             keys.of(start.sid.as_deref().unwrap_or_default()),
         ],
-        what: Told::Started(Image::of(&image)),
+        what: Told::Started(Image::of(&image, &start.command_line)),
     }
 }
 

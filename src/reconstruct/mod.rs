@@ -166,6 +166,8 @@ struct Draft {
     /// The name the client used for the target.
     client_target: Option<String>,
     https: Option<bool>,
+    /// It came over SSH.
+    ssh: bool,
     kind: Option<ShellKind>,
     configuration: String,
     engine_version: String,
@@ -418,8 +420,12 @@ fn finish(events: &[Event], processes: &BTreeMap<Str, Processes>, draft: Draft) 
         target_host: draft.server.clone().unwrap_or_else(named),
         user: draft.user,
         user_sid: draft.user_sid,
-        auth: draft.auth.unwrap_or(Auth::Unknown),
+        auth: match draft.auth {
+            _ if draft.ssh => Auth::Ssh,
+            auth => auth.unwrap_or(Auth::Unknown),
+        },
         transport: match draft.https {
+            _ if draft.ssh => Transport::Ssh,
             Some(true) => Transport::Https,
             Some(false) => Transport::Http,
             None => Transport::Unknown,

@@ -55,7 +55,7 @@ impl Process {
             && self.end.is_none_or(|end| time <= end + SLACK)
     }
 
-    /// Whether it is what WinRM starts for a shell.
+    /// Whether it is what WinRM or sshd starts for a session.
     pub fn is_remoting_host(&self) -> bool {
         self.image != Image::Other
     }
@@ -93,7 +93,7 @@ impl Processes {
                 }
                 Told::Started(_) => {}
                 Told::Exited => table.exited(mark),
-                Told::Serves(host_id) => table.serves(mark, host_id),
+                Told::Serves(image, host_id) => table.serves(mark, image, host_id),
             }
         }
         // Some collectors drop the process id: such a start is its twin's, or a process of its own.
@@ -170,7 +170,7 @@ impl Processes {
     }
 
     /// A remote engine's own records prove its host process where no audit log does.
-    fn serves(&mut self, mark: &ProcessMark, host_id: Key) {
+    fn serves(&mut self, mark: &ProcessMark, image: Image, host_id: Key) {
         let time = mark.mark.time;
         let known = self.latest(mark.id, |process| {
             process.is_remoting_host()
@@ -186,7 +186,7 @@ impl Processes {
                 }
             }
             None => {
-                let slot = self.push(mark, Image::PowerShellHost);
+                let slot = self.push(mark, image);
                 let process = &mut self.all[slot];
                 process.start = None;
                 process.engine = Some((host_id, time, time));

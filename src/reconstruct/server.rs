@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::gather::Image;
 use super::process::Processes;
@@ -10,6 +10,15 @@ use super::{Draft, JOIN_WINDOW, STEP_WINDOW, context, near};
 use crate::model::{
     Account, Auth, EndKind, EngineState, Event, EventKind, Link, Logon, ShellKind, Str,
 };
+
+/// Whether a SID is a person's or a service's, and not one that WinRM made up for a virtual account
+/// (S-1-5-94-…).
+fn is_real(sid: &str) -> bool {
+    !sid.starts_with("S-1-5-94-")
+}
+
+/// How long after its shell a session's first command may come where no record tells of its process.
+const WAITED: TimeDelta = TimeDelta::hours(1);
 
 /// SIDs of the services that WinRM runs as.
 const SERVICE_SIDS: [&str; 2] = ["S-1-5-19", "S-1-5-20"];
@@ -46,10 +55,13 @@ fn host_processes(processes: &Processes, host: &Str) -> Vec<Draft> {
                 process: Some(index),
                 kind: Some(match process.image {
                     Image::WinrsHost => ShellKind::Winrs,
-                    Image::PowerShellHost | Image::Other => ShellKind::PowerShell,
+                    Image::PowerShellHost | Image::SshHost | Image::Other => ShellKind::PowerShell,
                 }),
-                user: details.and_then(|details| details.account.clone()),
-                user_sid: details.and_then(|details| details.sid.clone()),
+                ssh: process.image == Image::SshHost,
+                user: details.and_then(|details| details.account.clone()).map(Account::caller),
+                user_sid: details
+                    .and_then(|details| details.sid.clone())
+                    .filter(|sid| is_real(sid)),
                 start: process.start,
                 ..Draft::default()
             };
@@ -107,7 +119,7 @@ impl HostEvents<'_> {
                 draft.begins(event.time);
             }
             if depth == 0
-                && let Some(sid) = event.user_sid.as_deref()
+                && let Some(sid) = event.user_sid.as_deref().filter(|sid| is_real(sid))
                 && matches!(
                     event.kind,
                     EventKind::Command(_)
@@ -125,7 +137,7 @@ impl HostEvents<'_> {
                     connected => connected,
                 };
                 if draft.user.is_none() {
-                    draft.user = Account::parse(user);
+                    draft.user = Account::parse(user).map(Account::caller);
                 }
             }
         }
@@ -158,6 +170,7 @@ impl HostEvents<'_> {
                 .flat_map(|context| [&context.host_id, &context.runspace_id])
                 .find_map(|id| by_id.get(id).copied());
             let user = contexts().find_map(|context| Account::parse(&context.user));
+            let user = user.map(Account::caller);
             let start = self.events[records[0]].time;
             let (slot, link) = match keyed {
                 Some(slot) => (slot, Link::Key),
@@ -281,11 +294,23 @@ impl HostEvents<'_> {
         let mut pairs = Vec::new();
         for (index, event) in self.iter() {
             let EventKind::ShellCreated(shell) = &event.kind else { continue };
+            // Event forwarding subscribes by a shell of its own.
+            if shell.resource_uri.to_ascii_lowercase().contains("/subscription") {
+                continue;
+            }
             // Some builds log it as the service, not as the caller.
             let sid = event.user_sid.as_deref().filter(|sid| !SERVICE_SIDS.contains(sid));
             let account = shell.account.as_ref().or_else(|| self.account_of(sid));
             for (slot, draft) in drafts.iter().enumerate() {
-                if near(draft.start(), event.time, STEP_WINDOW)
+                // Without process audit, a session's start is its first command's.
+                let unaudited = draft
+                    .process
+                    .is_some_and(|process| self.processes.get(process).start.is_none());
+                let before = draft.start() - event.time;
+                let same = sid.is_some() && sid == draft.user_sid.as_deref();
+                let waited = unaudited && same && before >= TimeDelta::zero() && before <= WAITED;
+                if (near(draft.start(), event.time, STEP_WINDOW) || waited)
+                    && !draft.ssh
                     && (draft.kind == Some(shell.kind) || shell.kind == ShellKind::Other)
                     && draft.can_be(account, sid)
                 {
@@ -363,6 +388,12 @@ impl HostEvents<'_> {
             let Some((slot, link)) = found else { continue };
             let draft = &mut drafts[slot];
             draft.add(index, link);
+            if let EventKind::ServerOperation(operation) = &event.kind
+                && draft.configuration.is_empty()
+                && let Some(uri) = &operation.resource_uri
+            {
+                ShellKind::of(uri).1.clone_into(&mut draft.configuration);
+            }
             if let EventKind::Authenticated(caller) = &event.kind {
                 match Auth::parse(&caller.mechanism) {
                     Auth::Unknown => {}
@@ -473,11 +504,13 @@ impl HostEvents<'_> {
         let end = draft.end.map_or(draft.start(), |(end, _)| end);
         let in_time = event.time >= draft.start() - STEP_WINDOW && event.time <= end + STEP_WINDOW;
         let at_start = near(event.time, draft.start(), STEP_WINDOW);
+        // One with a ticket and an address was made by something that is no WinRM.
+        let kerberos = logon.package.eq_ignore_ascii_case("kerberos");
         in_time
             && logon.logon_type == NETWORK
             && (draft.user.is_some() || draft.user_sid.is_some())
             && draft.can_be(logon.account.as_ref(), Some(&logon.sid))
-            && (logon.ip.is_none() || (at_start && !self.owns_logon(draft)))
+            && (logon.ip.is_none() || (at_start && !kerberos && !self.owns_logon(draft)))
     }
 
     fn take_logon(&self, draft: &mut Draft, index: usize, logon: &Logon, link: Link) {
@@ -488,11 +521,11 @@ impl HostEvents<'_> {
         if draft.auth.is_none() && (link == Link::Key || !self.owns_logon(draft)) {
             draft.auth = Some(Auth::parse(&logon.package)).filter(|auth| *auth != Auth::Unknown);
         }
-        if draft.user_sid.is_none() && logon.sid.starts_with("S-1-") {
+        if draft.user_sid.is_none() && logon.sid.starts_with("S-1-") && is_real(&logon.sid) {
             draft.user_sid = Some(logon.sid.clone());
         }
         if draft.user.is_none() {
-            draft.user.clone_from(&logon.account);
+            draft.user = logon.account.clone().map(Account::caller);
         }
     }
 }

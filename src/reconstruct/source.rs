@@ -20,6 +20,7 @@ const PORTS: [u32; 2] = [5985, 5986];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Basis {
     Shell,
+    Ssh,
     Client,
     Credentials,
     Ticket,
@@ -32,6 +33,7 @@ impl Basis {
     fn as_str(self) -> &'static str {
         match self {
             Basis::Shell => "winrm 91 clientIP",
+            Basis::Ssh => "openssh 4",
             Basis::Client => "client's winrm 6",
             Basis::Credentials => "client's 4648",
             Basis::Ticket => "domain controller's 4769",
@@ -68,7 +70,9 @@ pub(super) fn weigh(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &
     let Some(best) = hints.first() else { return };
     draft.source_basis = best.basis.as_str();
     let by_ip = |ip: &Option<String>| ip.as_deref().and_then(|ip| estate.resolve(ip)).cloned();
-    draft.source_host = best.host.clone().or_else(|| by_ip(&best.ip));
+    // An address that is no logging host's does not speak against the client that was joined.
+    let joined = draft.source_host.take();
+    draft.source_host = best.host.clone().or_else(|| by_ip(&best.ip)).or(joined);
     let by_host = || draft.source_host.as_ref().and_then(|host| estate.ip_of(host)).cloned();
     draft.source_ip = best.ip.clone().or_else(by_host);
     for hint in &hints {
@@ -181,8 +185,17 @@ impl Target<'_> {
                 };
                 // Event forwarding and the like: a service's connection is no person's session.
                 let service = outbound && file_name(&connection.image) == "svchost.exe";
-                let port = PORTS.contains(&connection.destination_port);
-                let fits = close && here && port && !service;
+                let port = PORTS.contains(&connection.destination_port) && !draft.ssh;
+                // The process that opened the session opened its connection, too.
+                let own = outbound
+                    && draft.client.is_some_and(|client| {
+                        let client = &events[client];
+                        client.host == event.host
+                            && client.process_id == Some(connection.process_id)
+                            && connection.process_id != 0
+                            && near(client.time, event.time, STEP_WINDOW)
+                    });
+                let fits = port && (own || (close && here && !service));
                 let ip = Some(connection.source_ip.clone()).filter(|ip| !ip.is_empty());
                 let host = outbound.then(|| event.host.clone());
                 fits.then(|| Hint {
@@ -200,6 +213,10 @@ impl Target<'_> {
                     auth: Some(Auth::Ntlm),
                     ..Hint::new(Basis::Ntlm, index, self.host(check.workstation.as_deref()), None)
                 })
+            }
+            EventKind::SshAccepted(caller) => {
+                let fits = at_target && draft.ssh && close && same_user(caller.account.as_ref());
+                fits.then(|| Hint::new(Basis::Ssh, index, None, Some(caller.ip.clone())))
             }
             EventKind::Logon(logon) => {
                 let fits = at_target && draft.evidence.contains_key(&index);

@@ -40,6 +40,7 @@ pub(super) fn kind(event: &Event) -> &'static str {
         EventKind::NtlmValidation(_) => "ntlm_validation",
         EventKind::Connection(_) => "connection",
         EventKind::LogCleared(_) => "log_cleared",
+        EventKind::SshAccepted(_) => "ssh_accepted",
         EventKind::Other(other) => other.name,
     }
 }
@@ -48,8 +49,8 @@ pub(super) fn kind(event: &Event) -> &'static str {
 pub(super) fn summary(event: &Event, to: &mut String) {
     match &event.kind {
         EventKind::ClientSession(session) => say!(to, "connects to ", session.connection),
-        EventKind::ClientStep(step)
-        | EventKind::WinRmService(step)
+        EventKind::ClientStep(step) => to.push_str(&step.text),
+        EventKind::WinRmService(step)
         | EventKind::ClientRunspace(step)
         | EventKind::PowerShell(step) => to.push_str(step),
         EventKind::ClientFailure(failure) => {
@@ -155,6 +156,7 @@ pub(super) fn summary(event: &Event, to: &mut String) {
             say!(to, ":", connection.destination_port);
         }
         EventKind::LogCleared(cleared) => say!(to, cleared.log, " cleared by ", cleared.account),
+        EventKind::SshAccepted(caller) => to.push_str(&caller.text),
         EventKind::Other(other) => to.push_str(&other.summary),
     }
 }
