@@ -270,7 +270,7 @@ fn attempt(case: &Case, attempt: &Attempt) -> Derived {
     let sid = || attempt.user_sid.clone().unwrap_or_default();
     let user = attempt.user.as_ref().map_or_else(sid, Account::to_string);
     let fields = FieldMap::default()
-        .text("SourceHost", &*attempt.source_host)
+        .known("SourceHost", Some(&*attempt.source_host).filter(|host| !host.is_empty()))
         .text("TargetHost", &*attempt.target_host)
         .text("User", &*user)
         .text("Reason", attempt.reason.as_str())
@@ -280,7 +280,10 @@ fn attempt(case: &Case, attempt: &Attempt) -> Derived {
         subject: Subject::Attempt,
         fields,
         time: attempt.time,
-        host: attempt.source_host.clone(),
+        host: match &*attempt.source_host {
+            "" => attempt.target_host.clone(),
+            _ => attempt.source_host.clone(),
+        },
         user,
         session: None,
         evidence: attempt.events.iter().map(|&event| Proof::of(&case.events[event])).collect(),

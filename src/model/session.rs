@@ -341,7 +341,7 @@ impl FailureReason {
 pub struct Attempt {
     /// When, UTC.
     pub time: DateTime<Utc>,
-    /// The client.
+    /// The client; empty where only the target tells.
     pub source_host: Str,
     /// The client's address, where the logs tell it.
     pub source_ip: Option<String>,

@@ -1,6 +1,6 @@
 //! The client's side: what its WinRM log tried, joined to the target's sessions by names and time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -385,10 +385,43 @@ pub(super) fn attempts(
             }
         })
         .collect();
+    attempts.extend(refusals(events, &attempts));
     attempts.sort_by(|a, b| {
         (a.time, &a.source_host, &a.events).cmp(&(b.time, &b.source_host, &b.events))
     });
     attempts
+}
+
+/// What targets refused whose clients' logs are not at hand: one attempt for what one host logs
+/// within a step.
+fn refusals(events: &[Event], known: &[Attempt]) -> Vec<Attempt> {
+    let told: BTreeSet<usize> =
+        known.iter().flat_map(|attempt| attempt.events.iter().copied()).collect();
+    let mut refusals: Vec<Attempt> = Vec::new();
+    let mut latest: BTreeMap<&Str, usize> = BTreeMap::new();
+    for (index, event) in events.iter().enumerate().filter(|(index, _)| !told.contains(index)) {
+        let EventKind::AuthorizationFailed(error_code) = event.kind else { continue };
+        if let Some(&slot) = latest.get(&event.host)
+            && near(refusals[slot].time, event.time, STEP_WINDOW)
+        {
+            refusals[slot].events.push(index);
+            continue;
+        }
+        latest.insert(&event.host, refusals.len());
+        refusals.push(Attempt {
+            time: event.time,
+            source_host: "".into(),
+            source_ip: None,
+            target_host: event.host.clone(),
+            user: None,
+            user_sid: None,
+            reason: FailureReason::NotAuthorised,
+            error_code,
+            sides: Sides { server: true, ..Sides::default() },
+            events: vec![index],
+        });
+    }
+    refusals
 }
 
 /// The events that may be logged within a step of a time, by whatever clock: events are in order of

@@ -287,6 +287,7 @@ fn rebuild(
     for draft in &mut drafts {
         source::weigh(&events, &estate, &clocks, draft);
     }
+    name_sids(&accounts, &mut drafts);
     drafts.sort_by(|a, b| order(a).cmp(&order(b)));
     for attempt in &mut attempts {
         attempt.source_host = hosts.as_logged(&attempt.source_host);
@@ -350,6 +351,22 @@ fn order(draft: &Draft) -> impl Ord + '_ {
         draft.process,
         draft.evidence.keys().next(),
     )
+}
+
+/// Gives drafts whose account is known by name only its SID, where logons give it one and no more.
+fn name_sids(accounts: &BTreeMap<String, Account>, drafts: &mut [Draft]) {
+    let mut by_name: BTreeMap<String, Vec<(&String, &Account)>> = BTreeMap::new();
+    for (sid, account) in accounts {
+        by_name.entry(account.name.to_lowercase()).or_default().push((sid, account));
+    }
+    for draft in drafts.iter_mut().filter(|draft| draft.user_sid.is_none()) {
+        let Some(user) = &draft.user else { continue };
+        let known = by_name.get(&user.name.to_lowercase()).into_iter().flatten();
+        let mut same = known.filter(|(_, account)| account.same_as(user));
+        if let (Some((sid, _)), None) = (same.next(), same.next()) {
+            draft.user_sid = Some((*sid).clone());
+        }
+    }
 }
 
 /// The indexes of each host's events.

@@ -2,6 +2,8 @@
 //!
 //! The logon itself does not tell: HTTP.sys ends the connection, so 4624 has no address.
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 
 use super::clocks::Clocks;
@@ -92,6 +94,22 @@ pub(super) fn weigh(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &
         draft.client_seen |=
             logged_by == draft.source_host.as_ref() && logged_by != draft.server.as_ref();
     }
+    // The target saw callers whose addresses are no known host's: one caller is the source.
+    if draft.source_ip.is_none() {
+        let inbound = hints.iter().filter(|hint| {
+            hint.basis == Basis::Connection && hint.host.is_none() && by_ip(&hint.ip).is_none()
+        });
+        let inbound: Vec<&Hint> = inbound.collect();
+        let addresses: BTreeSet<&String> =
+            inbound.iter().filter_map(|hint| hint.ip.as_ref()).collect();
+        if let [address] = addresses.iter().collect::<Vec<_>>()[..] {
+            draft.source_ip = Some((*address).clone());
+            for hint in inbound {
+                draft.add(hint.event, Link::Time);
+                draft.https = draft.https.or(hint.https);
+            }
+        }
+    }
 }
 
 fn hints(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &Draft) -> Vec<Hint> {
@@ -105,7 +123,11 @@ fn hints(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &Draft) -> V
     if let Some(client) = draft.client {
         hints.push(Hint::new(Basis::Client, client, Some(events[client].host.clone()), None));
     }
-    let named = || estate.resolve(draft.client_target.as_deref()?).cloned();
+    // A target whose logs are not at hand goes by the name that the client used.
+    let named = || {
+        let target = draft.client_target.as_deref()?;
+        Some(estate.resolve(target).cloned().unwrap_or_else(|| target.to_lowercase().into()))
+    };
     let Some(server) = draft.server.clone().or_else(named) else { return hints };
     let target =
         Target { label: server.split('.').next().unwrap_or("").to_owned(), server, estate, clocks };
@@ -135,7 +157,12 @@ impl Target<'_> {
         let name = name.split('/').nth(1).unwrap_or(name).trim_end_matches('$');
         match self.estate.resolve(name) {
             Some(host) => *host == self.server,
-            None => name.eq_ignore_ascii_case(&self.label),
+            None => {
+                let label = name.split('.').next().unwrap_or("");
+                let address = self.server.parse::<std::net::IpAddr>().is_ok();
+                name.eq_ignore_ascii_case(&self.server)
+                    || (!address && label.eq_ignore_ascii_case(&self.label))
+            }
         }
     }
 
