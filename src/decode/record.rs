@@ -43,10 +43,11 @@ impl Latest {
         let mut name = |text: String| names.get(&text);
 
         let event_id = find(&system.event_id).number()?.ok_or(Odd("no event id"))?;
-        let other_provider =
-            share(&mut record.provider, provider.text(find(&system.provider), &mut name)?);
-        let other_channel =
-            share(&mut record.channel, channel.text(find(&system.channel), &mut name)?);
+        // Both texts come before either is shared: an odd one leaves the record as it was.
+        let provider = provider.text(find(&system.provider), &mut name)?;
+        let channel = channel.text(find(&system.channel), &mut name)?;
+        let other_provider = share(&mut record.provider, provider);
+        let other_channel = share(&mut record.channel, channel);
         if other_provider || other_channel {
             record.known_channel = Channel::of(&record.channel, &record.provider);
         }

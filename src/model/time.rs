@@ -35,6 +35,15 @@ pub fn csv_time(time: DateTime<Utc>) -> String {
 /// # Errors
 /// A sentence that names the accepted forms.
 pub fn parse_utc(text: &str) -> Result<DateTime<Utc>, String> {
+    let time = parse(text)?;
+    // FILETIME begins in 1601, and cells have four digits for a year.
+    match time.year() {
+        1601..=9999 => Ok(time),
+        _ => Err(format!("'{text}' is not between the years 1601 and 9999")),
+    }
+}
+
+fn parse(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.with_timezone(&Utc));
     }
@@ -68,5 +77,7 @@ mod tests {
         assert_eq!(parse_utc("2026-03-14 00:00").unwrap(), day);
         assert_eq!(parse_utc("2026-03-14T02:00:00+02:00").unwrap(), day);
         assert!(parse_utc("yesterday").unwrap_err().contains("yesterday"));
+        assert!(parse_utc("-262143-01-01").unwrap_err().contains("1601"));
+        assert!(parse_utc("+10000-01-01T00:00:00Z").is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Hosts;
+use super::{Gathered, Hosts};
 use crate::model::Str;
 
 /// The full names of hosts that log under their first label in one log and their full name in
@@ -29,10 +29,8 @@ pub(super) struct Estate {
 
 impl Estate {
     /// Learns from all logs: whoever logs is a host; the near end of its connections is its own.
-    pub fn learn<'g>(
-        hosts: &Hosts,
-        addresses: impl Iterator<Item = &'g BTreeMap<Str, BTreeSet<String>>>,
-    ) -> Estate {
+    /// What others say of an address counts where a host's own connections say nothing.
+    pub fn learn(hosts: &Hosts, gathered: &[Gathered]) -> Estate {
         let mut estate = Estate {
             names: BTreeMap::new(),
             hosts_by_ip: BTreeMap::new(),
@@ -44,10 +42,19 @@ impl Estate {
                 estate.names.entry(name).or_default().insert(host.clone());
             }
         }
-        for (host, own) in addresses.flatten() {
+        for (host, own) in gathered.iter().flat_map(|task| &task.addresses) {
             for ip in own {
                 estate.address(hosts.name(host), ip);
             }
+        }
+        let heard = gathered.iter().flat_map(|task| &task.hearsay).filter_map(|(name, ips)| {
+            let host = estate.resolve(name)?;
+            let ips = ips.iter().filter(|ip| !estate.hosts_by_ip.contains_key(*ip));
+            let silent = !estate.ips_by_host.contains_key(host);
+            silent.then(|| (host.clone(), ips.collect::<Vec<_>>()))
+        });
+        for (host, ips) in heard.collect::<Vec<(Str, Vec<&String>)>>() {
+            ips.into_iter().for_each(|ip| estate.address(&host, ip));
         }
         estate
     }

@@ -76,7 +76,11 @@ impl Focus<'_> {
                     traces[host].lives.push((event.time, event.time));
                 }
                 EventKind::Authenticated(caller) => names.extend(&caller.account),
-                EventKind::EngineListening(_) => remote = true,
+                EventKind::EngineListening(_) => {
+                    starts.push(event.time);
+                    remote = true;
+                    traces[host].lives.push((event.time, event.time));
+                }
                 _ => {}
             }
             if let Some(context) = context(event) {
@@ -89,8 +93,12 @@ impl Focus<'_> {
                 } else {
                     &context.host_id
                 };
+                let processes = &self.processes[host];
+                let root = processes.of(event).and_then(|of| processes.remoting_host(of));
+                let start = root.and_then(|(root, _)| processes.get(root).start);
                 let life = engines.entry((host, id)).or_insert((event.time, event.time));
-                *life = (life.0.min(event.time), life.1.max(event.time));
+                let from = start.unwrap_or(event.time).min(event.time);
+                *life = (life.0.min(from), life.1.max(event.time));
             }
             let who = &mut traces[host].who;
             if remote && let Some(sid) = event.user_sid.as_deref() {
@@ -118,7 +126,7 @@ impl Focus<'_> {
                 }
                 if process.is_remoting_host() {
                     starts.extend(process.start);
-                    let start = process.start.or(process.end);
+                    let start = process.start.or(process.engine_first());
                     traces.lives.extend(start.map(|start| (start, process.end.unwrap_or(start))));
                     traces.who.extend(process.who.iter().filter(|key| key.is_some()));
                     traces.logon_ids.extend(Some(process.logon_id).filter(|&id| id != 0));
@@ -143,8 +151,12 @@ impl Focus<'_> {
         // A remote engine's records are at hand.
         let marks = self.each(|task| &task.processes);
         for (host, mark) in marks.filter(|(_, mark)| !matches!(mark.what, Told::Serves(..))) {
-            if root(host, self.processes[host].of_mark(mark)).is_some() {
+            if let Some(root) = root(host, self.processes[host].of_mark(mark)) {
                 found.push(mark.mark.source);
+                if root.start.is_none() {
+                    starts.push(mark.mark.time);
+                    traces[host].lives.push((mark.mark.time, mark.mark.time));
+                }
             }
         }
         let scripts = self.each(|task| &task.scripts);

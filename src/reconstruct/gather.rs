@@ -177,6 +177,9 @@ pub(super) struct ScriptMark {
     pub sid: Key,
 }
 
+/// How logs spell an account, each spelling at its earliest.
+pub(super) type Spellings = BTreeMap<Account, (DateTime<Utc>, RecordRef)>;
+
 /// A logging host, as its earliest record spells it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Spelling {
@@ -205,10 +208,12 @@ pub struct Gathered {
     by_name: HashMap<Str, u32>,
     /// The host of the latest event: logs seldom change it.
     latest: u32,
-    /// Hosts' own addresses.
+    /// Hosts' own addresses, by their names.
     pub(super) addresses: BTreeMap<Str, BTreeSet<String>>,
-    /// The accounts that logons give a SID, each spelling at its earliest.
-    pub(super) accounts: BTreeMap<String, Vec<(DateTime<Utc>, RecordRef, Account)>>,
+    /// Addresses that other hosts' records give names, which are lower case.
+    pub(super) hearsay: BTreeMap<String, BTreeSet<String>>,
+    /// The accounts that logons give a SID.
+    pub(super) accounts: BTreeMap<String, Spellings>,
 }
 
 impl Gathered {
@@ -283,11 +288,20 @@ impl Gathered {
                         self.addresses.insert(event.host.clone(), BTreeSet::from([own.clone()]));
                     }
                 }
+                self.hear(&connection.source_host, Some(&connection.source_ip));
+                self.hear(&connection.destination_host, Some(&connection.destination_ip));
                 let id = connection.process_id;
                 self.in_process.push(InProcess { id, connection: true, ..in_process });
             }
             EventKind::Logon(logon) => {
                 self.account(&event, logon);
+                self.hear_account(logon.account.as_ref(), logon.ip.as_deref());
+                // Of an interactive logon the workstation is the logging host itself.
+                const NETWORK: u32 = 3;
+                if logon.logon_type == NETWORK {
+                    let workstation = logon.workstation.as_deref().unwrap_or_default();
+                    self.hear(workstation, logon.ip.as_deref());
+                }
                 let who = [keys.of_account(logon.account.as_ref()), keys.of(&logon.sid)];
                 self.logons.push(LogonMark { mark, logon_id: logon.logon_id, who });
             }
@@ -295,9 +309,13 @@ impl Gathered {
                 self.logon_ids.push(LogonId { mark, logon_id: of.logon_id });
             }
             EventKind::LogonFailed(_) => self.failed_logons.push(mark),
-            EventKind::ExplicitCredentials(_)
-            | EventKind::KerberosTicket(_)
-            | EventKind::NtlmValidation(_) => self.hints.push(mark),
+            EventKind::KerberosTicket(ticket) => {
+                self.hear_account(ticket.account.as_ref(), ticket.ip.as_deref());
+                self.hints.push(mark);
+            }
+            EventKind::ExplicitCredentials(_) | EventKind::NtlmValidation(_) => {
+                self.hints.push(mark);
+            }
             EventKind::LogCleared(_) | EventKind::WinRmService(_) | EventKind::Other(_) => {}
             EventKind::ClientSession(_)
             | EventKind::ClientStep(_)
@@ -338,6 +356,28 @@ impl Gathered {
         self.latest
     }
 
+    /// Takes what a record says of another host's address.
+    fn hear(&mut self, name: &str, ip: Option<&str>) {
+        let Some(ip) = ip.filter(|_| !name.is_empty()) else { return };
+        let name = name.to_lowercase();
+        match self.hearsay.get_mut(&name) {
+            Some(known) if known.contains(ip) => {}
+            Some(known) => {
+                known.insert(ip.to_owned());
+            }
+            None => {
+                self.hearsay.insert(name, BTreeSet::from([ip.to_owned()]));
+            }
+        }
+    }
+
+    /// Takes what a record says of a caller: a machine's own account comes from the machine.
+    fn hear_account(&mut self, account: Option<&Account>, ip: Option<&str>) {
+        if let Some(machine) = account.and_then(|account| account.name.strip_suffix('$')) {
+            self.hear(machine, ip);
+        }
+    }
+
     fn account(&mut self, event: &Event, logon: &Logon) {
         let Some(account) = &logon.account else { return };
         if !logon.sid.starts_with("S-1-5-21-") {
@@ -347,7 +387,8 @@ impl Gathered {
         match self.accounts.get_mut(&logon.sid) {
             Some(known) => spell(known, time, source, account),
             None => {
-                self.accounts.insert(logon.sid.clone(), vec![(time, source, account.clone())]);
+                let first = BTreeMap::from([(account.clone(), (time, source))]);
+                self.accounts.insert(logon.sid.clone(), first);
             }
         }
     }
@@ -369,15 +410,16 @@ impl Gathered {
 
 /// Takes a spelling of an account, at its earliest.
 pub(super) fn spell(
-    known: &mut Vec<(DateTime<Utc>, RecordRef, Account)>,
+    known: &mut Spellings,
     time: DateTime<Utc>,
     source: RecordRef,
     account: &Account,
 ) {
-    match known.iter_mut().find(|(_, _, known)| known == account) {
-        Some((first, at, _)) if (time, source) < (*first, *at) => (*first, *at) = (time, source),
-        Some(_) => {}
-        None => known.push((time, source, account.clone())),
+    match known.get_mut(account) {
+        Some(earliest) => *earliest = (*earliest).min((time, source)),
+        None => {
+            known.insert(account.clone(), (time, source));
+        }
     }
 }
 

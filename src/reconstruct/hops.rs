@@ -6,6 +6,9 @@ use super::process::Processes;
 use super::{Draft, STEP_WINDOW};
 use crate::model::{Event, EventKind, Link, Str};
 
+/// Sessions on a host that may be a parent: a log full of forged ones costs no more.
+const MOST_RIVALS: usize = 64;
+
 /// Of each draft, the one it was started from, and how that is known.
 ///
 /// What the source logged of it (WinRM 6, 4648, its connection) names a process, and a session's
@@ -17,6 +20,7 @@ pub(super) fn parents(
     processes: &BTreeMap<Str, Processes>,
 ) -> Vec<Option<(usize, Link)>> {
     let mut by_process: BTreeMap<(&Str, usize), usize> = BTreeMap::new();
+    // Drafts are in the order of their starts.
     let mut by_server: BTreeMap<&Str, Vec<usize>> = BTreeMap::new();
     for (slot, draft) in drafts.iter().enumerate() {
         let Some(server) = &draft.server else { continue };
@@ -41,11 +45,13 @@ pub(super) fn parents(
     };
     let by_time = |slot: usize, draft: &Draft| {
         let source = draft.source_host.as_ref()?;
-        let open = by_server.get(source)?.iter().copied().filter(|&other| {
+        let began = by_server.get(source)?;
+        let before = began.partition_point(|&other| drafts[other].start() < draft.start());
+        let latest = began[..before].iter().rev().take(MOST_RIVALS).copied();
+        let open = latest.filter(|&other| {
             let parent = &drafts[other];
             let end = parent.end.map(|(end, _)| end);
             other != slot
-                && parent.start() < draft.start()
                 && end.is_some_and(|end| draft.start() <= end + STEP_WINDOW)
                 && parent.user.is_some()
                 && draft.user.is_some()

@@ -34,7 +34,7 @@ use crate::model::{
 use clocks::Clocks;
 use estate::Estate;
 use focus::Focus;
-use gather::{Marked, ProcessMark, Spelling, spell};
+use gather::{Marked, ProcessMark, Spelling, Spellings, spell};
 use process::Processes;
 
 /// How far apart the ends of one session may log its start, clocks included.
@@ -267,7 +267,7 @@ fn rebuild(
     // The order is total, so that no two sorts differ.
     events.par_sort_unstable_by(|a, b| key(a).cmp(&key(b)));
     let by_host = by_host(&events, &hosts);
-    let estate = Estate::learn(&hosts, gathered.iter().map(|task| &task.addresses));
+    let estate = Estate::learn(&hosts, &gathered);
     for (processes, indexes) in processes.iter_mut().zip(&by_host) {
         processes.describe(indexes.iter().map(|&index| &events[index]));
     }
@@ -382,16 +382,16 @@ fn by_host(events: &[Event], hosts: &Hosts) -> Vec<Vec<usize>> {
 
 /// The accounts that logons give a SID; a SID with two names is told by none.
 fn accounts(gathered: &[Gathered]) -> BTreeMap<String, Account> {
-    let mut spelled: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    let mut spelled: BTreeMap<&str, Spellings> = BTreeMap::new();
     for (sid, spellings) in gathered.iter().flat_map(|task| &task.accounts) {
         let known = spelled.entry(sid).or_default();
-        for (time, source, account) in spellings {
+        for (account, (time, source)) in spellings {
             spell(known, *time, *source, account);
         }
     }
     let told = spelled.into_iter().filter_map(|(sid, spellings)| {
-        let (.., first) = spellings.iter().min_by_key(|(time, source, _)| (time, source))?;
-        let one = spellings.iter().all(|(.., account)| first.same_as(account));
+        let (first, _) = spellings.iter().min_by_key(|(_, earliest)| **earliest)?;
+        let one = spellings.keys().all(|account| first.same_as(account));
         one.then(|| (sid.to_owned(), first.clone()))
     });
     told.collect()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::gather::{Image, Key, ProcessMark, Told};
-use crate::model::{Account, Event, EventKind, RecordRef};
+use crate::model::{Account, Event, EventKind, RecordRef, file_name};
 
 /// How far apart two logs of one host write the same moment.
 const SLACK: TimeDelta = TimeDelta::seconds(2);
@@ -53,6 +53,11 @@ impl Process {
         }
         self.start.is_none_or(|start| time >= start - SLACK)
             && self.end.is_none_or(|end| time <= end + SLACK)
+    }
+
+    /// When the engine that proves it was first heard of.
+    pub fn engine_first(&self) -> Option<DateTime<Utc>> {
+        self.engine.map(|(_, first, _)| first)
     }
 
     /// Whether it is what WinRM or sshd starts for a session.
@@ -268,7 +273,15 @@ impl Processes {
                 self.by_record.get(&event.source).copied()
             }
             EventKind::ProcessStart(start) => self.at(start.process_id, event.time),
-            EventKind::ProcessExit(exit) => self.at(exit.process_id, event.time),
+            // The exit of another program that had the id says nothing of this one.
+            EventKind::ProcessExit(exit) => self.at(exit.process_id, event.time).filter(|&at| {
+                let host = match self.all[at].image {
+                    Image::PowerShellHost => Some("wsmprovhost.exe"),
+                    Image::WinrsHost => Some("winrshost.exe"),
+                    Image::SshHost | Image::Other => None,
+                };
+                host.is_none_or(|host| file_name(&exit.image) == host)
+            }),
             EventKind::Connection(connection) => self.at(connection.process_id, event.time),
             _ => self.at(event.process_id?, event.time),
         }

@@ -37,7 +37,7 @@ impl Elsewhere {
             // A copied log may hold a part twice.
             let mut parts: Vec<&ScriptMark> = block.iter().map(|(_, mark)| *mark).collect();
             parts.dedup_by_key(|part| part.number);
-            if parts.iter().any(|part| in_sessions.contains(&part.mark.source)) {
+            if block.iter().any(|(_, part)| in_sessions.contains(&part.mark.source)) {
                 continue;
             }
             match parts[..] {

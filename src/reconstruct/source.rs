@@ -8,12 +8,12 @@ use chrono::TimeDelta;
 
 use super::clocks::Clocks;
 use super::estate::Estate;
-use super::{CLOCK_ERROR, Draft, STEP_WINDOW, near};
+use super::{CLOCK_ERROR, Draft, JOIN_WINDOW, STEP_WINDOW, near};
 use crate::model::{Auth, Event, EventKind, Link, Str, file_name};
 
 /// How long before a session its service ticket may have been asked for; it may also have been
 /// cached for hours, and then no record is near.
-const TICKET_WINDOW: TimeDelta = TimeDelta::seconds(60);
+const TICKET_WINDOW: TimeDelta = JOIN_WINDOW;
 
 /// WinRM's ports: HTTP, HTTPS.
 const PORTS: [u32; 2] = [5985, 5986];

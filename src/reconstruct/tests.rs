@@ -418,3 +418,62 @@ fn a_session_from_inside_another_names_its_parent() {
         case.sessions.iter().map(|session| (&*session.target_host, session.parent)).collect();
     assert_eq!(parents, [("srv", None), ("db", Some((0, Link::Key)))]);
 }
+
+fn exit(host: &str, seconds: i64, id: &str, image: &str) -> Record {
+    on(host, seconds, "Security", 4689, &[("ProcessId", id), ("ProcessName", image)])
+}
+
+fn listening(host: &str, seconds: i64, process: u32) -> Record {
+    by("S-1-5-21-1-1-1-1101", process, on(host, seconds, POWERSHELL, 53504, &[]))
+}
+
+#[test]
+fn logons_in_a_session_count_however_its_life_is_known() {
+    let user = "S-1-5-21-1-1-1-1101";
+    let logon_at = |seconds| logon("srv", seconds, "ann", user, "0x51");
+    // Its engine listens before its first command.
+    let cases = [
+        vec![listening("srv", 1000, 77), command("srv", 1100, 77, "h"), logon_at(999)],
+        // Only its exit was audited.
+        vec![
+            command("srv", 1000, 77, "h"),
+            exit("srv", 8200, "77", r"C:\Windows\System32\wsmprovhost.exe"),
+            logon_at(4600),
+        ],
+        // Its first command came late.
+        vec![
+            host_process("srv", 1000, "77", "ann", "0x50"),
+            command("srv", 4600, 77, "h"),
+            logon_at(2800),
+            exit("srv", 8200, "77", r"C:\Windows\System32\wsmprovhost.exe"),
+        ],
+    ];
+    for records in cases {
+        let case = case(records);
+        assert_eq!(case.sessions.len(), 1);
+        assert!(case.sessions[0].logon_ids.contains(&0x51), "{:?}", case.sessions[0]);
+    }
+}
+
+#[test]
+fn another_programs_exit_says_nothing_of_a_session() {
+    let case =
+        case(vec![exit("srv", 1000, "77", r"C:\notepad.exe"), command("srv", 1050, 77, "h")]);
+    assert_eq!(case.sessions[0].start, at(1050));
+}
+
+#[test]
+fn a_block_logged_twice_is_one() {
+    let part = |id| {
+        let data = [
+            ("ScriptBlockId", "b"),
+            ("MessageNumber", "1"),
+            ("MessageTotal", "1"),
+            ("ScriptBlockText", "x"),
+        ];
+        let record = by("S-1-5-21-1-1-1-1101", 77, on("srv", 1001, POWERSHELL, 4104, &data));
+        Record { record_id: id, ..record }
+    };
+    let case = case(vec![command("srv", 1000, 77, "h"), part(5), part(4)]);
+    assert_eq!(case.script_blocks(), 1);
+}

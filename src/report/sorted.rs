@@ -154,11 +154,11 @@ impl Sorter {
             std::mem::take(&mut state.blocks)
         };
         // Other tasks go on while this one writes.
-        let run = self.write_run(merge(&full, &mut []))?;
+        let run = self.write_run(merge(&full, &[]))?;
         let mut state = self.lock();
         state.runs.push(run);
         if state.runs.len() == MAX_RUNS {
-            let merged = self.write_run(merge(&[], &mut state.runs))?;
+            let merged = self.write_run(merge(&[], &state.runs))?;
             state.runs = vec![merged];
         }
         Ok(())
@@ -193,22 +193,20 @@ impl Sorted {
     /// # Errors
     /// When a run cannot be read back, and what `each` returns.
     pub fn for_each(&self, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-        let mut runs: Vec<File> =
-            self.runs.iter().map(File::try_clone).collect::<Result<_, _>>()?;
-        for frame in merge(&self.blocks, &mut runs) {
+        for frame in merge(&self.blocks, &self.runs) {
             each(frame?.content())?;
         }
-        runs.iter_mut().try_for_each(Seek::rewind)
+        self.runs.iter().try_for_each(|mut run| run.rewind())
     }
 }
 
 /// The frames of blocks and runs in the order of their keys; an error comes at once.
 fn merge<'b>(
     blocks: &'b [Vec<u8>],
-    runs: &'b mut [File],
+    runs: &'b [File],
 ) -> impl Iterator<Item = io::Result<Frame<'b>>> {
     let blocks = blocks.iter().map(|block| Frames::Block(block));
-    let runs = runs.iter_mut().map(|run| Frames::Run(BufReader::with_capacity(READ_AHEAD, run)));
+    let runs = runs.iter().map(|run| Frames::Run(BufReader::with_capacity(READ_AHEAD, run)));
     blocks.chain(runs).kmerge_by(|a: &io::Result<Frame<'_>>, b| match (a, b) {
         (Ok(a), Ok(b)) => a.key() < b.key(),
         (a, _) => a.is_err(),
@@ -218,7 +216,7 @@ fn merge<'b>(
 /// Where frames come from.
 enum Frames<'b> {
     Block(&'b [u8]),
-    Run(BufReader<&'b mut File>),
+    Run(BufReader<&'b File>),
 }
 
 impl<'b> Iterator for Frames<'b> {
