@@ -273,9 +273,12 @@ impl Client {
     /// Whether a session can be this client's by what it is and whose.
     pub fn may_have(&self, draft: &Draft) -> bool {
         let another = self.sid().zip(draft.user_sid.as_deref()).is_some_and(|(a, b)| a != b);
-        let powershell = draft.kind == Some(ShellKind::PowerShell);
-        let winrs = draft.kind == Some(ShellKind::Winrs);
-        !draft.ssh && !another && !(powershell && !self.powershell) && !(winrs && self.powershell)
+        let kind = match draft.kind {
+            Some(ShellKind::PowerShell) => self.powershell,
+            Some(ShellKind::Winrs) => !self.powershell,
+            Some(ShellKind::Other) | None => true,
+        };
+        kind && !draft.ssh && !another
     }
 
     /// Whether a session is known to be of the account that this client used.

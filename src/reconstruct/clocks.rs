@@ -90,13 +90,16 @@ impl Clocks {
     }
 }
 
+/// Times and what was logged then.
+type Times = Vec<(DateTime<Utc>, usize)>;
+
 /// Clients and the sessions on their targets that may be theirs.
 fn connections<'e>(
     estate: &'e Estate,
     drafts: &'e [Draft],
     clients: &'e [Client],
 ) -> Vec<Pair<'e>> {
-    let mut by_server: BTreeMap<&Str, Vec<(DateTime<Utc>, usize)>> = BTreeMap::new();
+    let mut by_server: BTreeMap<&Str, Times> = BTreeMap::new();
     for (slot, draft) in drafts.iter().enumerate() {
         if let Some(server) = &draft.server {
             by_server.entry(server).or_default().push((draft.start(), slot));
@@ -122,7 +125,7 @@ fn connections<'e>(
 /// Tickets and the logons on their services' hosts that may be made with them.
 fn tickets<'e>(events: &'e [Event], estate: &'e Estate) -> Vec<Pair<'e>> {
     const SERVICE_TICKET: u32 = 4769;
-    let mut logons: BTreeMap<(&Str, String), Vec<(DateTime<Utc>, usize)>> = BTreeMap::new();
+    let mut logons: BTreeMap<(&Str, String), Times> = BTreeMap::new();
     for (index, event) in events.iter().enumerate() {
         if let EventKind::Logon(logon) = &event.kind
             && let Some(account) = &logon.account
