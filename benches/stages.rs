@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use chrono::Utc;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use psr_forensics::decode::{CHUNK_SIZE, Decoder, Wanted};
-use psr_forensics::input::{FILE_HEADER, Reader};
+use psr_forensics::decode::{Decoder, Wanted};
+use psr_forensics::input::{CHUNK_SIZE, FILE_HEADER, Piece, Reader, piece_count};
 use psr_forensics::normalise::Normaliser;
 use psr_forensics::reconstruct::{Gathered, Keys, reconstruct};
 use psr_forensics::report::sorted::{Rows, Sorter};
 use psr_forensics::report::timeline::{Lines, Origins};
 use psr_forensics::{
-    Channel, Event, Input, NoProgress, Options, Output, Pack, Record, RecordRef, RuleSet, RunInfo,
-    analyze, discover, normalise, report,
+    Channel, Event, Input, InputKind, NoProgress, Options, Output, Pack, Record, RecordRef,
+    RuleSet, RunInfo, analyze, discover, normalise, report,
 };
 
 /// Chunks in a task: 2 MiB, as the program reads them.
@@ -47,7 +47,10 @@ impl Wanted for Relevant {
 }
 
 fn samples() -> Vec<Input> {
-    discover(&[Path::new(env!("CARGO_MANIFEST_DIR")).join("samples")]).expect("they are there")
+    let found = discover(&[Path::new(env!("CARGO_MANIFEST_DIR")).join("samples")]);
+    let mut samples = found.expect("they are there");
+    samples.retain(|input| input.kind == InputKind::Evtx);
+    samples
 }
 
 /// A task for each sample log: its chunks, again and again.
@@ -66,10 +69,9 @@ fn tasks() -> Vec<Vec<Vec<u8>>> {
 fn decode(tasks: Vec<Vec<Vec<u8>>>, wanted: &dyn Wanted, take: &mut dyn FnMut(&Record)) -> u64 {
     let mut records = 0;
     let mut decoder = Decoder::default();
-    for (input, task) in (0..).zip(tasks) {
-        for (number, mut chunk) in (0..).zip(task) {
-            records += decoder.chunk(&mut chunk, input, number, wanted, &mut *take).records;
-        }
+    for ((index, input), chunks) in (0..).zip(samples()).zip(tasks) {
+        let mut piece = Piece { start: FILE_HEADER, chunks, ..Piece::default() };
+        records += decoder.piece(&input, index, &mut piece, wanted, &mut *take).records;
     }
     records
 }
@@ -85,12 +87,12 @@ fn records() -> Vec<Record> {
 fn events() -> Vec<Event> {
     let (mut events, mut normaliser) = (Vec::new(), Normaliser::default());
     for (index, input) in (0..).zip(samples()) {
-        let bytes = std::fs::read(&input.path).expect("a readable sample");
-        let mut decoder = Decoder::default();
-        let chunks = bytes.get(FILE_HEADER as usize..).unwrap_or_default();
-        for (number, chunk) in (0..).zip(chunks.chunks_exact(CHUNK_SIZE as usize)) {
+        let (mut decoder, mut piece) = (Decoder::default(), Piece::default());
+        let mut reader = Reader::new(&input);
+        for _ in 0..piece_count(&input) {
+            reader.next(&mut piece).expect("a readable sample");
             let take = |record: &Record| events.push(normaliser.event(record));
-            decoder.chunk(&mut chunk.to_vec(), index, number, &Relevant, take);
+            decoder.piece(&input, index, &mut piece, &Relevant, take);
         }
     }
     events
@@ -103,18 +105,18 @@ fn default_rules() -> RuleSet {
 fn input(c: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("log");
-    let bytes = [vec![0; FILE_HEADER as usize], tasks().concat().concat()].concat();
+    let header = [b"ElfFile\0".to_vec(), vec![0; FILE_HEADER as usize - 8]].concat();
+    let bytes = [header, tasks().concat().concat()].concat();
     std::fs::write(&path, &bytes).expect("room for a log");
     let log = &discover(&[path]).expect("it was just written")[0];
     let mut group = c.benchmark_group("input");
     group.throughput(Throughput::Bytes(log.size));
     group.bench_function("read and hash", |b| {
-        let mut chunks = vec![Vec::new(); CHUNKS_PER_TASK];
+        let mut piece = Piece::default();
         b.iter(|| {
             let mut reader = Reader::new(log);
-            for _ in 0..(log.size - FILE_HEADER).div_ceil(CHUNKS_PER_TASK as u64 * CHUNK_SIZE) {
-                let (_, read) = reader.next(&mut chunks, CHUNK_SIZE);
-                read.expect("a readable log");
+            for _ in 0..piece_count(log) {
+                reader.next(&mut piece).expect("a readable log");
             }
             reader.sha256()
         });

@@ -1,22 +1,20 @@
 //! Reading single records again.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::{Mutex, PoisonError};
 
 use itertools::Itertools;
 use rayon::prelude::*;
 
 use super::InputReport;
-use crate::decode::{CHUNK_SIZE, Decoder, Wanted};
+use crate::decode::{self, Decoder, Wanted, chunk_of};
 use crate::error::{Fault, FaultKind};
-use crate::input::{FILE_HEADER, Input};
+use crate::input::{Again, Input, Piece};
 use crate::model::{Channel, Event, Record, RecordRef};
 use crate::normalise::Normaliser;
 
-/// Chunks that one task reads again.
-const CHUNKS_PER_TASK: usize = 32;
+/// Places that one task reads again.
+const PLACES_PER_TASK: usize = 32;
 
 /// Reads records again by their places.
 pub(super) struct Loader<'a> {
@@ -24,8 +22,8 @@ pub(super) struct Loader<'a> {
     faults: Mutex<Vec<(u32, Fault)>>,
 }
 
-/// The chunks of inputs, and the wanted records in each.
-type Chunks = BTreeMap<(u32, u64), Vec<RecordRef>>;
+/// Inputs and places in them, and the wanted records at each.
+type Places = BTreeMap<(u32, u64), Vec<RecordRef>>;
 
 impl<'a> Loader<'a> {
     pub fn new(inputs: &'a [Input]) -> Loader<'a> {
@@ -34,27 +32,29 @@ impl<'a> Loader<'a> {
 
     /// The events of some records, by their places. One that is no longer there is a fault.
     pub fn load(&self, records: Vec<RecordRef>) -> Vec<Event> {
-        let mut chunks = Chunks::new();
+        let mut places = Places::new();
         for record in records.into_iter().sorted_unstable().dedup() {
-            let chunk = record.offset.saturating_sub(FILE_HEADER) / CHUNK_SIZE;
-            chunks.entry((record.input, chunk)).or_default().push(record);
+            let place = decode::place(&self.inputs[record.input as usize], record.offset);
+            places.entry((record.input, place)).or_default().push(record);
         }
-        let chunks: Vec<((u32, u64), Vec<RecordRef>)> = chunks.into_iter().collect();
+        let places: Vec<((u32, u64), Vec<RecordRef>)> = places.into_iter().collect();
+        let room = || (Decoder::default(), Piece::default());
         let events =
-            chunks.par_chunks(CHUNKS_PER_TASK).map_init(Decoder::default, |decoder, chunks| {
+            places.par_chunks(PLACES_PER_TASK).map_init(room, |(decoder, piece), places| {
                 let mut events = Vec::new();
                 let mut normaliser = Normaliser::default();
-                let mut file: Option<(u32, File)> = None;
-                for ((input, chunk), records) in chunks {
+                let mut again = Again::default();
+                for ((index, place), records) in places {
+                    let input = &self.inputs[*index as usize];
                     let before = events.len();
-                    let read = self.read(*input, *chunk, &mut file).map(|mut bytes| {
+                    let read = again.read(*index, input, *place, piece).map(|()| {
                         let take = |record: &Record| events.push(normaliser.event(record));
-                        decoder.chunk(&mut bytes, *input, *chunk, &These(records), take);
+                        decoder.piece(input, *index, piece, &These(records), take);
                     });
                     if let Err(error) = read {
-                        self.lost(*input, *chunk, format!("not read a second time: {error}"));
+                        self.lost(*index, *place, format!("not read a second time: {error}"));
                     } else if events.len() - before != records.len() {
-                        self.lost(*input, *chunk, "the file changed while it was read".to_owned());
+                        self.lost(*index, *place, "the file changed while it was read".to_owned());
                     }
                 }
                 events
@@ -62,21 +62,10 @@ impl<'a> Loader<'a> {
         events.flatten().collect()
     }
 
-    fn read(&self, input: u32, chunk: u64, file: &mut Option<(u32, File)>) -> io::Result<Vec<u8>> {
-        let file = match file {
-            Some((known, file)) if *known == input => file,
-            other => &mut other.insert((input, File::open(&self.inputs[input as usize].path)?)).1,
-        };
-        let mut bytes = Vec::with_capacity(CHUNK_SIZE as usize);
-        file.seek(SeekFrom::Start(FILE_HEADER + chunk * CHUNK_SIZE))?;
-        file.take(CHUNK_SIZE).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    }
-
-    fn lost(&self, input: u32, chunk: u64, reason: String) {
+    fn lost(&self, input: u32, place: u64, reason: String) {
         let fault = Fault {
-            chunk: Some(chunk),
-            offset: Some(FILE_HEADER + chunk * CHUNK_SIZE),
+            chunk: chunk_of(&self.inputs[input as usize], place),
+            offset: Some(place),
             ..Fault::file(FaultKind::Lost, reason)
         };
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).push((input, fault));

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 
 use crate::detect::{self, LoneScripts, RuleSet};
 use crate::error::{Error, Fault, FaultKind};
-use crate::input::{Input, InputKind};
+use crate::input::{self, Input};
 use crate::model::{Detection, RecordRef, Subject};
 use crate::reconstruct::{Case, Elsewhere, Keys, assemble, reconstruct};
 use crate::report::detections;
@@ -58,7 +58,8 @@ impl Progress for NoProgress {
 pub struct InputReport {
     /// The input.
     pub input: Input,
-    /// SHA-256 of the whole file; none for a file that was not read.
+    /// SHA-256 of the whole file, or of an archive's member as unpacked; none for a file that was
+    /// not read.
     pub sha256: Option<String>,
     /// Chunks in the file.
     pub chunks: u64,
@@ -125,10 +126,10 @@ pub fn analyze(
     rules: RuleSet,
     progress: &dyn Progress,
 ) -> Result<Analysis, Error> {
-    if !inputs.iter().any(is_log) {
-        return Err(Error::NothingToRead(nothing(&inputs)));
-    }
     let scratch = options.scratch.clone().unwrap_or_else(std::env::temp_dir);
+    let inputs = input::unpack(inputs, &scratch)?;
+    let faults = inputs.iter().map(|input| (input, &input.faults[..]));
+    something(faults)?;
     let paths: Vec<PathBuf> = inputs.iter().map(|input| input.path.clone()).collect();
     let timeline = Sorter::new(scratch.clone());
     let found = Sorter::new(scratch.clone());
@@ -148,6 +149,7 @@ pub fn analyze(
     let Read { reports, events, gathered, fired, scripts } =
         pass.read().map_err(Error::write(&scratch))?;
 
+    something(reports.iter().map(|report| (&report.input, &report.faults[..])))?;
     progress.stage("rebuilding sessions");
     let loader = Loader::new(&inputs);
     let case = reconstruct(gathered, &keys, |records| loader.load(records));
@@ -219,20 +221,24 @@ fn elsewhere(
     found
 }
 
-fn is_log(input: &Input) -> bool {
-    input.kind != InputKind::Unknown
-}
-
-fn nothing(inputs: &[Input]) -> String {
-    let reason = |input: &Input| input.fault.as_ref().map_or("", |fault| &fault.reason).to_owned();
-    match inputs {
+/// That there is a log among the inputs, each of which comes with its faults.
+///
+/// # Errors
+/// [`Error::NothingToRead`], with why the first of them is none.
+fn something<'i>(inputs: impl Iterator<Item = (&'i Input, &'i [Fault])>) -> Result<(), Error> {
+    let inputs: Vec<(&Input, &[Fault])> = inputs.collect();
+    if inputs.iter().any(|(input, _)| input.kind.is_log()) {
+        return Ok(());
+    }
+    let reason = |faults: &[Fault]| faults.last().map_or("", |fault| &fault.reason).to_owned();
+    Err(Error::NothingToRead(match &inputs[..] {
         [] => "the paths given hold no file".to_owned(),
-        [one] => format!("{}: {}", one.path.display(), reason(one)),
-        [first, ..] => format!(
+        [(one, faults)] => format!("{}: {}", one.path.display(), reason(faults)),
+        [(first, faults), ..] => format!(
             "none of {} files is one, the first being {}: {}",
             inputs.len(),
             first.path.display(),
-            reason(first)
+            reason(faults)
         ),
-    }
+    }))
 }

@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::{InputReport, Options, Progress, is_log};
-use crate::decode::{CHUNK_SIZE, ChunkTally, Decoder, Wanted, chunk_count};
+use super::{InputReport, Options, Progress};
+use crate::decode::{Decoder, Tally, Wanted, chunk_count, chunk_of};
 use crate::detect::{self, LoneScripts, RuleSet};
 use crate::error::{Fault, FaultKind};
-use crate::input::{FILE_HEADER, Input, Reader};
+use crate::input::{Input, InputKind, Piece, Reader, piece_count};
 use crate::model::{Channel, Detection, EventKind, Record, RecordRef};
 use crate::normalise::{self, Normaliser};
 use crate::reconstruct::{Gathered, Keys, assemble};
@@ -19,9 +19,6 @@ use crate::report::{
     detections,
     timeline::{Lines, Origins},
 };
-
-/// Chunks that one task reads and decodes: 2 MiB.
-const CHUNKS_PER_TASK: usize = 32;
 
 /// What a reading needs and where its rows go.
 pub(super) struct Pass<'a> {
@@ -57,6 +54,8 @@ struct Batch {
     start: u64,
     records: u64,
     faults: Vec<Fault>,
+    /// What is sound but no record.
+    foreign: Vec<Fault>,
     events: u64,
     gathered: Gathered,
     fired: Vec<(usize, RecordRef)>,
@@ -76,16 +75,14 @@ impl Pass<'_> {
     /// # Errors
     /// When rows cannot be put down.
     pub fn read(&self) -> io::Result<Read> {
-        let logs = || self.inputs.iter().filter(|input| is_log(input));
+        let logs = || self.inputs.iter().filter(|input| input.kind != InputKind::Unknown);
         self.progress.begin(logs().count(), logs().map(|input| input.size).sum());
         let readers: Vec<Mutex<Reader<'_>>> =
             self.inputs.iter().map(|input| Mutex::new(Reader::new(input))).collect();
-        let tasks = self.inputs.iter().enumerate().filter(|(_, input)| is_log(input));
-        let tasks = tasks.flat_map(|(index, input)| {
-            // Even a log without a chunk is hashed.
-            let count = chunk_count(input.size).div_ceil(CHUNKS_PER_TASK as u64).max(1);
-            std::iter::repeat_n(index, count as usize)
-        });
+        let tasks = self.inputs.iter().enumerate();
+        let tasks = tasks.filter(|(_, input)| input.kind != InputKind::Unknown);
+        let tasks = tasks
+            .flat_map(|(index, input)| std::iter::repeat_n(index, piece_count(input) as usize));
         let batches = tasks
             .par_bridge()
             .map_init(|| Worker::new(self), |worker, input| worker.batch(input, &readers[input]));
@@ -100,17 +97,22 @@ impl Pass<'_> {
             fired: Vec::new(),
             scripts: Vec::new(),
         };
+        let mut foreign: Vec<Vec<Fault>> = vec![Vec::new(); self.inputs.len()];
         for batch in batches {
             let report = &mut read.reports[batch.input];
             report.records += batch.records;
             report.faults.extend(batch.faults);
+            foreign[batch.input].extend(batch.foreign);
             read.events += batch.events;
             read.gathered.push(batch.gathered);
             read.fired.extend(batch.fired);
             read.scripts.extend(batch.scripts);
         }
+        for (report, foreign) in read.reports.iter_mut().zip(foreign) {
+            report.judge(foreign);
+        }
         for (report, reader) in read.reports.iter_mut().zip(readers) {
-            if !is_log(&report.input) {
+            if report.input.kind == InputKind::Unknown {
                 continue;
             }
             match reader.into_inner().unwrap_or_else(PoisonError::into_inner).sha256() {
@@ -127,17 +129,30 @@ impl Pass<'_> {
 
 fn report(input: &Input) -> InputReport {
     InputReport {
-        chunks: if is_log(input) { chunk_count(input.size) } else { 0 },
-        faults: input.fault.iter().cloned().collect(),
+        chunks: chunk_count(input),
+        faults: input.faults.clone(),
         input: input.clone(),
         sha256: None,
         records: 0,
     }
 }
 
+impl InputReport {
+    /// Takes what is sound but no record: a text that holds nothing else is no log.
+    fn judge(&mut self, foreign: Vec<Fault>) {
+        if self.input.kind.is_text() && self.records == 0 && self.faults.is_empty() {
+            self.input.kind = InputKind::Unknown;
+            self.faults.push(Fault::file(FaultKind::NotALog, "it holds no event record"));
+        } else if !foreign.is_empty() {
+            self.faults.extend(foreign);
+            self.faults.sort_by_key(|fault| fault.offset);
+        }
+    }
+}
+
 /// A thread's work, with room that it uses again.
 struct Worker<'p, 'a> {
-    chunks: Vec<Vec<u8>>,
+    piece: Piece,
     decoder: Decoder,
     take: Take<'p, 'a>,
 }
@@ -152,42 +167,36 @@ impl<'p, 'a> Worker<'p, 'a> {
             lone: LoneScripts::default(),
             normaliser: Normaliser::default(),
         };
-        let chunks = vec![Vec::new(); CHUNKS_PER_TASK];
-        Worker { chunks, decoder: Decoder::default(), take }
+        Worker { piece: Piece::default(), decoder: Decoder::default(), take }
     }
 
     /// Reads and decodes the next piece of a log.
     fn batch(&mut self, input: usize, reader: &Mutex<Reader<'_>>) -> io::Result<Batch> {
-        let Worker { chunks, decoder, take } = self;
+        let Worker { piece, decoder, take } = self;
         let pass = take.pass;
-        let (start, read) = {
-            let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-            reader.next(chunks, CHUNK_SIZE)
-        };
+        let read = reader.lock().unwrap_or_else(PoisonError::into_inner).next(piece);
+        let (start, length) = (piece.start, piece.length);
         take.batch = Batch { input, start, ..Batch::default() };
-        let first = start.saturating_sub(FILE_HEADER) / CHUNK_SIZE;
         let mut put = Ok(());
-        for (number, chunk) in (first..).zip(chunks).filter(|(_, chunk)| !chunk.is_empty()) {
-            let read = chunk.len() as u64;
-            let each = |record: &Record| {
-                if put.is_ok() {
-                    put = take.record(record);
-                }
-            };
-            let ChunkTally { records, faults } =
-                decoder.chunk(chunk, input as u32, number, pass, each);
-            take.batch.records += records;
-            take.batch.faults.extend(faults);
-            pass.progress.advance(read, records);
-        }
+        let each = |record: &Record| {
+            if put.is_ok() {
+                put = take.record(record);
+            }
+        };
+        let log = &pass.inputs[input];
+        let Tally { records, faults, foreign } =
+            decoder.piece(log, input as u32, piece, pass, each);
         put?;
+        let batch = &mut take.batch;
+        (batch.records, batch.faults, batch.foreign) = (records, faults, foreign);
         if let Err(error) = read {
-            take.batch.faults.push(Fault {
-                chunk: Some(first),
+            batch.faults.push(Fault {
+                chunk: chunk_of(log, start),
                 offset: Some(start),
                 ..Fault::file(FaultKind::Lost, format!("not read in full from here on: {error}"))
             });
         }
+        pass.progress.advance(length, records);
         pass.timeline.add(&mut take.lines.rows)?;
         pass.detections.add(&mut take.found)?;
         take.batch.gathered.shrink();

@@ -29,10 +29,11 @@ fn plain(text: &str) -> String {
 }
 
 fn inputs(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
-    let is_log = |report: &&InputReport| report.input.kind != InputKind::Unknown;
+    let is_log = |report: &&InputReport| report.input.kind.is_log();
     let read: Vec<_> = analysis.inputs.iter().filter(is_log).collect();
     let bytes: u64 = read.iter().map(|report| report.input.size).sum();
-    let skipped = analysis.inputs.len() - read.len();
+    let is_skipped = |report: &&InputReport| report.input.kind == InputKind::Unknown;
+    let skipped = analysis.inputs.iter().filter(is_skipped).count();
     writeln!(
         out,
         "Inputs      {} logs read ({}), {} files skipped; {} records, {} of them relevant",

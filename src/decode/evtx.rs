@@ -13,21 +13,38 @@ use tracing::debug;
 
 use super::binxml::Odd;
 use super::instance::Planned;
-use super::json::{self, Header};
+use super::json;
 use super::record::Latest;
+use super::system::Header;
 use super::{Interner, Wanted};
 use crate::error::{Fault, FaultKind, chain};
-use crate::input::FILE_HEADER;
+use crate::input::{CHUNK_SIZE, FILE_HEADER, Input};
 use crate::model::{Record, RecordRef};
 
-/// A chunk's size in bytes ([MS-EVEN6] and libevtx: fixed).
-pub const CHUNK_SIZE: u64 = 65536;
 /// A record's own header: magic, size, number, time.
 const RECORD_HEADER: u64 = 24;
 
-/// How many chunks a file of that size holds, a cut last one counted.
-pub fn chunk_count(size: u64) -> u64 {
-    size.saturating_sub(FILE_HEADER).div_ceil(CHUNK_SIZE)
+/// How many chunks an input holds, a cut last one counted.
+pub fn chunk_count(input: &Input) -> u64 {
+    match input.kind.is_evtx() {
+        true => input.size.saturating_sub(FILE_HEADER).div_ceil(CHUNK_SIZE),
+        false => 0,
+    }
+}
+
+/// The number of the chunk at an offset of an input that has chunks.
+pub fn chunk_of(input: &Input, offset: u64) -> Option<u64> {
+    input.kind.is_evtx().then(|| chunk_number(offset))
+}
+
+/// The number of the chunk at an offset.
+pub(super) fn chunk_number(offset: u64) -> u64 {
+    offset.saturating_sub(FILE_HEADER) / CHUNK_SIZE
+}
+
+/// Where a chunk begins in its file.
+pub(super) fn chunk_start(number: u64) -> u64 {
+    FILE_HEADER + number * CHUNK_SIZE
 }
 
 /// What decoding a chunk came to.
@@ -178,7 +195,7 @@ impl Decoder {
             let offset = record.binxml_offset - RECORD_HEADER;
             let id = record.event_record_id;
             let source = place.source(offset, id);
-            let header = Header { source, time: utc(record.timestamp) };
+            let header = Header::of_record(source, utc(record.timestamp));
             let read = match record.into_json_bytes() {
                 Ok(text) => json::read(&text.data, header, wanted, &mut self.names),
                 Err(error) => Err(chain(&error)),
@@ -206,7 +223,7 @@ struct Place {
 impl Place {
     /// Offset of the chunk from the start of its file.
     fn start(self) -> u64 {
-        FILE_HEADER + self.number * CHUNK_SIZE
+        chunk_start(self.number)
     }
 
     /// The record `offset` bytes into the chunk.

@@ -1,4 +1,4 @@
-//! A record from the JSON that the evtx crate renders, read in one pass.
+//! A record from the JSON that the evtx crate renders, and evtx_dump writes, read in one pass.
 //!
 //! System comes first in every record Windows writes, so the data of an unwanted record is not
 //! even looked at. Values are kept as text: what rules compare and people read.
@@ -6,19 +6,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use chrono::{DateTime, Utc};
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::record::guid;
+use super::system::{Element, Header, System};
 use super::{Interner, Wanted};
-use crate::model::{Channel, Fields, Record, RecordRef, parse_utc};
-
-/// What the record's header says, before its content is read.
-#[derive(Clone, Copy)]
-pub(super) struct Header {
-    pub source: RecordRef,
-    pub time: DateTime<Utc>,
-}
+use crate::model::{Fields, Record};
 
 /// Reads one rendered record; `None` when nobody wants it.
 pub(super) fn read(
@@ -27,8 +19,7 @@ pub(super) fn read(
     wanted: &dyn Wanted,
     names: &mut Interner,
 ) -> Result<Option<Record>, String> {
-    let Header { source, time: written } = header;
-    let mut reader = EventReader { source, system: System::default(), skip: false, wanted, names };
+    let mut reader = EventReader { header, system: System::default(), skip: false, wanted, names };
     let mut data = Fields::default();
     let mut json = serde_json::Deserializer::from_slice(text);
     let read = Document { reader: &mut reader, data: &mut data }.deserialize(&mut json);
@@ -36,81 +27,12 @@ pub(super) fn read(
         return Ok(None);
     }
     read.map_err(|error| format!("its content does not follow the event schema: {error}"))?;
-    let System { provider, channel, computer, time, event_id, .. } = &reader.system;
-    let known_channel = Channel::of(channel, provider);
-    let event_id = event_id.ok_or("it has no System/EventID")?;
-    if !wanted.wants(source, known_channel, channel, event_id) {
-        return Ok(None);
-    }
-    let system = &reader.system;
-    Ok(Some(Record {
-        source,
-        time: parse_utc(time).unwrap_or(written),
-        provider: reader.names.get(provider),
-        channel: reader.names.get(channel),
-        known_channel,
-        computer: reader.names.get(computer),
-        event_id,
-        level: system.level,
-        record_id: system.record_id.unwrap_or(source.number),
-        user_sid: system.user_sid.as_deref().map(|sid| reader.names.get(sid)),
-        activity_id: system.activity_id.as_deref().map(|id| reader.names.get(&guid(id))),
-        process_id: system.process_id,
-        thread_id: system.thread_id,
-        data,
-    }))
-}
-
-#[derive(Default)]
-struct System {
-    provider: String,
-    channel: String,
-    computer: String,
-    time: String,
-    event_id: Option<u32>,
-    level: u8,
-    record_id: Option<u64>,
-    user_sid: Option<String>,
-    activity_id: Option<String>,
-    process_id: Option<u32>,
-    thread_id: Option<u32>,
-}
-
-impl System {
-    fn set(&mut self, element: &str, node: &Element<'_>) {
-        let text = node.text.as_deref();
-        let attribute = |name: &str| {
-            let found = node.attributes.iter().find(|(known, _)| known == name);
-            found.map(|(_, value)| value.to_string())
-        };
-        match element {
-            "Provider" => self.provider = attribute("Name").unwrap_or_default(),
-            "EventID" => self.event_id = text.and_then(|id| id.parse().ok()),
-            "Level" => self.level = text.and_then(|level| level.parse().ok()).unwrap_or(0),
-            "EventRecordID" => self.record_id = text.and_then(|id| id.parse().ok()),
-            "TimeCreated" => self.time = attribute("SystemTime").unwrap_or_default(),
-            "Channel" => self.channel = text.unwrap_or_default().to_owned(),
-            "Computer" => self.computer = text.unwrap_or_default().to_owned(),
-            "Correlation" => self.activity_id = attribute("ActivityID"),
-            "Security" => self.user_sid = attribute("UserID"),
-            "Execution" => {
-                self.process_id = attribute("ProcessID").and_then(|id| id.parse().ok());
-                self.thread_id = attribute("ThreadID").and_then(|id| id.parse().ok());
-            }
-            _ => {}
-        }
-    }
-}
-
-/// An element of System: its text and attributes, whatever JSON type they have.
-#[derive(Default)]
-struct Element<'de> {
-    text: Option<Cow<'de, str>>,
-    attributes: Vec<(Cow<'de, str>, Cow<'de, str>)>,
+    let EventReader { system, names, .. } = reader;
+    system.record(header, wanted, names, || data)
 }
 
 struct EventReader<'w> {
-    source: RecordRef,
+    header: Header,
     system: System,
     skip: bool,
     wanted: &'w dyn Wanted,
@@ -173,10 +95,8 @@ impl<'de> Visitor<'de> for EventSeed<'_, '_> {
             match &*key {
                 "System" => {
                     map.next_value_seed(SystemSeed(&mut self.reader.system))?;
-                    let EventReader { source, system, wanted, skip, .. } = &mut *self.reader;
-                    let System { channel, provider, event_id, .. } = system;
-                    let known = Channel::of(channel, provider);
-                    if event_id.is_some_and(|id| !wanted.wants(*source, known, channel, id)) {
+                    let EventReader { header, system, wanted, skip, .. } = &mut *self.reader;
+                    if system.event_id.is_some() && !system.is_wanted(*header, *wanted) {
                         *skip = true;
                         return Err(de::Error::custom("not wanted"));
                     }
@@ -263,6 +183,8 @@ macro_rules! scalars_as_text {
     };
 }
 
+pub(super) use scalars_as_text;
+
 impl<'de> Visitor<'de> for ElementSeed<'_, 'de> {
     type Value = ();
 
@@ -320,7 +242,7 @@ impl<'de> Visitor<'de> for Attributes<'_, 'de> {
 }
 
 /// Any scalar as text, borrowed from the JSON where nothing is escaped.
-struct Text;
+pub(super) struct Text;
 
 impl<'de> DeserializeSeed<'de> for Text {
     type Value = Cow<'de, str>;
@@ -392,7 +314,10 @@ impl<'de> Visitor<'de> for Data<'_> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
+    use crate::model::{Channel, RecordRef, parse_utc};
 
     struct Only(u32);
     impl Wanted for Only {
@@ -403,7 +328,7 @@ mod tests {
 
     fn parse(text: &str, id: u32) -> Result<Option<Record>, String> {
         let source = RecordRef { input: 0, offset: 4608, number: 1 };
-        let header = Header { source, time: DateTime::UNIX_EPOCH };
+        let header = Header::of_record(source, DateTime::UNIX_EPOCH);
         read(text.as_bytes(), header, &Only(id), &mut Interner::default())
     }
 

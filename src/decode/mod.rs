@@ -1,25 +1,88 @@
-//! Bytes to [`Record`](crate::model::Record)s. A chunk is this stage's whole world, and only it
-//! knows the evtx crate.
+//! Bytes to [`Record`](crate::model::Record)s. A piece of a log is this stage's whole world, and
+//! only it knows the evtx crate and what records look like in exports.
 //!
-//! There are two ways to the same records. The evtx crate reads anything (`json` takes what it
-//! renders) and has the last word. Chunks of usual records take a shorter one: `definition`
+//! Of EVTX there are two ways to the same records. The evtx crate reads anything (`json` takes what
+//! it renders) and has the last word. Chunks of usual records take a shorter one: `definition`
 //! reads each template once, `plan` notes which value becomes which field, `instance` walks
 //! the chunk's records and `record` fills them in.
+//!
+//! Of texts, `text` decodes value by value: `json` what evtx_dump writes, `shapes` what NXLog,
+//! Winlogbeat and Hayabusa make of records, `xml` what Windows exports.
 
 mod binxml;
+mod classic;
 mod definition;
 mod evtx;
 mod instance;
 mod json;
+mod node;
 mod plan;
 mod record;
+mod shapes;
+mod system;
+mod text;
 mod value;
+mod xml;
 
-pub use evtx::{CHUNK_SIZE, ChunkTally, Decoder, chunk_count};
+pub use evtx::{chunk_count, chunk_of};
 
 use std::collections::HashSet;
 
-use crate::model::{Channel, RecordRef, Str};
+use crate::error::Fault;
+use crate::input::{Input, Piece};
+use crate::model::{Channel, Record, RecordRef, Str};
+
+/// Decodes pieces of logs, one after another, for one thread, and is the quicker the more it has
+/// seen.
+#[derive(Default)]
+pub struct Decoder {
+    evtx: evtx::Decoder,
+    text: text::Decoder,
+}
+
+/// What decoding a piece came to.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Records read, wanted or not.
+    pub records: u64,
+    /// What could not be read, or read with doubt.
+    pub faults: Vec<Fault>,
+    /// What is sound but no record. A text that has nothing else is no log.
+    pub foreign: Vec<Fault>,
+}
+
+impl Decoder {
+    /// Decodes a piece of an input, the `index`th, and hands each wanted record to `take`. The
+    /// piece is the caller's again, whatever is in it then.
+    pub fn piece(
+        &mut self,
+        input: &Input,
+        index: u32,
+        piece: &mut Piece,
+        wanted: &dyn Wanted,
+        mut take: impl FnMut(&Record),
+    ) -> Tally {
+        if input.kind.is_text() {
+            return self.text.piece(input.kind, index, piece, wanted, take);
+        }
+        let mut tally = Tally::default();
+        if input.kind.is_evtx() {
+            let first = evtx::chunk_number(piece.start);
+            let chunks = piece.chunks.iter_mut().filter(|chunk| !chunk.is_empty());
+            for (number, chunk) in (first..).zip(chunks) {
+                let read = self.evtx.chunk(chunk, index, number, wanted, &mut take);
+                tally.records += read.records;
+                tally.faults.extend(read.faults);
+            }
+        }
+        tally
+    }
+}
+
+/// Where in the file to begin for reading a record again: at its chunk, or at its text.
+pub fn place(input: &Input, offset: u64) -> u64 {
+    if input.kind.is_evtx() { evtx::chunk_start(evtx::chunk_number(offset)) } else { offset }
+}
 
 /// Says which records some later stage has a use for; the others are only counted.
 pub trait Wanted: Sync {
@@ -44,5 +107,20 @@ impl Interner {
         }
         self.0.insert(new.clone());
         new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Wanted;
+    use crate::model::{Channel, RecordRef};
+
+    /// Wants every record.
+    pub struct All;
+
+    impl Wanted for All {
+        fn wants(&self, _: RecordRef, _: Channel, _: &str, _: u32) -> bool {
+            true
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! on what gates could get wrong.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -13,8 +13,8 @@ use rsigma_parser::parse_sigma_yaml;
 use super::logsource::{ChannelName, Scope, scope};
 use super::view::{FieldMap, RecordView};
 use super::{Pack, RuleSet};
-use crate::decode::{CHUNK_SIZE, Decoder, Wanted};
-use crate::input::FILE_HEADER;
+use crate::decode::{Decoder, Wanted};
+use crate::input::{Piece, Reader, discover, piece_count};
 use crate::model::{Channel, Record, RecordRef, Subject};
 use crate::normalise::testing::record;
 
@@ -109,17 +109,13 @@ fn corpus(name: &str) -> Option<PathBuf> {
 /// The records of the logs in a folder.
 fn records(folder: &Path) -> Vec<Record> {
     let mut records = Vec::new();
-    let mut decoder = Decoder::default();
-    for entry in walkdir::WalkDir::new(folder).sort_by_file_name() {
-        let path = entry.unwrap().into_path();
-        if path.extension().is_none_or(|ending| ending != "evtx") {
-            continue;
-        }
-        let bytes = fs::read(path).unwrap();
-        let chunks = bytes.get(FILE_HEADER as usize..).unwrap_or_default();
-        for (number, chunk) in chunks.chunks(CHUNK_SIZE as usize).enumerate() {
+    let (mut decoder, mut piece) = (Decoder::default(), Piece::default());
+    for input in discover(&[folder.to_owned()]).unwrap() {
+        let mut reader = Reader::new(&input);
+        for _ in 0..piece_count(&input) {
+            reader.next(&mut piece).unwrap();
             let take = |record: &Record| records.push(record.clone());
-            decoder.chunk(&mut chunk.to_vec(), 0, number as u64, &All, take);
+            decoder.piece(&input, 0, &mut piece, &All, take);
         }
     }
     records

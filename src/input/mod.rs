@@ -1,20 +1,31 @@
-//! Finding logs: in files, folders and globs. What a file is, its content says, not its name.
+//! Finding logs: in files, folders, globs and archives. What a file is, its content says, not its
+//! name.
 
+mod archive;
+mod cut;
 mod reader;
+mod source;
+mod text;
 
-pub use reader::Reader;
+pub use archive::unpack;
+pub use reader::{Again, Piece, Reader, piece_count};
+pub use text::{LONGEST_RECORD, PartKind};
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use memchr::memmem;
 use walkdir::WalkDir;
 
 use crate::error::{Error, Fault, FaultKind};
+use source::Source;
+use text::{Encoding, Utf8};
 
 /// An EVTX file's header block, before its first chunk.
 pub const FILE_HEADER: u64 = 4096;
+/// A chunk's size in bytes ([MS-EVEN6] and libevtx: fixed).
+pub const CHUNK_SIZE: u64 = 65536;
 
 /// What a file turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -24,21 +35,60 @@ pub enum InputKind {
     Evtx,
     /// Chunks of an EVTX log behind a file header that is not one.
     EvtxWithoutHeader,
+    /// Records as JSON: in lines, in an array, or side by side.
+    Json,
+    /// Records as the XML of Windows' own exports.
+    Xml,
+    /// A zip. Its members are inputs of their own.
+    Zip,
     /// Not a log, or not readable.
     Unknown,
 }
 
-/// A file that was given or found.
+impl InputKind {
+    /// Whether records are read of it.
+    pub fn is_log(self) -> bool {
+        self.is_evtx() || self.is_text()
+    }
+
+    /// Whether it is EVTX, with or without its header.
+    pub fn is_evtx(self) -> bool {
+        matches!(self, InputKind::Evtx | InputKind::EvtxWithoutHeader)
+    }
+
+    /// Whether its records are text.
+    pub fn is_text(self) -> bool {
+        matches!(self, InputKind::Json | InputKind::Xml)
+    }
+
+    fn header_size(self) -> u64 {
+        if self.is_evtx() { FILE_HEADER } else { 0 }
+    }
+}
+
+/// A file that was given or found, or a member of an archive.
 #[derive(Debug, Clone)]
 pub struct Input {
-    /// The file, as given or found below what was given.
+    /// The file, as given or found below what was given; a member's is its archive's and its name
+    /// in it, to be shown only.
     pub path: PathBuf,
     /// Its size in bytes when the run began.
     pub size: u64,
     /// What it is.
     pub kind: InputKind,
-    /// Why it is not read, or what is wrong with its header.
-    pub fault: Option<Fault>,
+    /// Why it is not read, or what is wrong with it as a whole.
+    pub faults: Vec<Fault>,
+    source: Source,
+    encoding: Encoding,
+}
+
+impl Input {
+    /// An input of which nothing is read.
+    fn left_alone(path: PathBuf, size: u64, fault: Fault) -> Input {
+        let source = Source::File(path.clone());
+        let (kind, encoding) = (InputKind::Unknown, Encoding::default());
+        Input { path, size, kind, faults: vec![fault], source, encoding }
+    }
 }
 
 /// Finds all files below the given paths, each once, in the order of their names.
@@ -66,7 +116,7 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<Input>, Error> {
     let mut inputs: Vec<Input> = files
         .into_iter()
         .filter(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())))
-        .map(|path| inspect(&path))
+        .map(|path| inspect(path.clone(), Source::File(path)))
         .collect();
     inputs.extend(faults);
     inputs.sort_by(|a, b| a.path.cmp(&b.path));
@@ -95,57 +145,112 @@ fn unreadable(root: &Path, error: &walkdir::Error) -> Input {
         Some(ancestor) => format!("a link back to {}, not followed", ancestor.display()),
         None => error.to_string(),
     };
-    Input {
-        path: error.path().unwrap_or(root).to_owned(),
-        size: 0,
-        kind: InputKind::Unknown,
-        fault: Some(Fault::file(FaultKind::Lost, reason)),
-    }
+    let path = error.path().unwrap_or(root).to_owned();
+    Input::left_alone(path, 0, Fault::file(FaultKind::Lost, reason))
 }
 
 /// Tells what a file is from its first bytes.
-fn inspect(path: &Path) -> Input {
-    let (size, kind, fault) = match sniff(path) {
+fn inspect(path: PathBuf, source: Source) -> Input {
+    let (size, kind, encoding) = match sniff(&source) {
         Err(error) => {
-            (0, InputKind::Unknown, Some(Fault::file(FaultKind::Lost, error.to_string())))
+            return Input::left_alone(path, 0, Fault::file(FaultKind::Lost, error.to_string()));
         }
-        Ok((size, InputKind::Unknown)) => {
-            // A file named as a log that is none is a loss the user must hear of.
-            let named_evtx = path.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("evtx"));
-            let (kind, reason) = match (named_evtx, size) {
-                (true, 0) => (FaultKind::Lost, "named .evtx but empty"),
-                (true, _) => (FaultKind::Lost, "named .evtx but not an event log"),
-                (false, _) => (FaultKind::NotALog, "not an event log"),
-            };
-            (size, InputKind::Unknown, Some(Fault::file(kind, reason)))
+        Ok((size, InputKind::Unknown, _)) => {
+            let fault = no_log(&path, size);
+            return Input::left_alone(path, size, fault);
         }
-        Ok((size, InputKind::EvtxWithoutHeader)) => {
-            let reason = "the file header is damaged; its chunks are read all the same";
-            let fault = Fault { offset: Some(0), ..Fault::file(FaultKind::Suspect, reason) };
-            (size, InputKind::EvtxWithoutHeader, Some(fault))
-        }
-        Ok((size, InputKind::Evtx)) => {
-            let reason = "the file ends inside its own header";
-            let fault = (size < FILE_HEADER).then(|| Fault::file(FaultKind::Lost, reason));
-            (size, InputKind::Evtx, fault)
-        }
+        Ok(known) => known,
     };
-    Input { path: path.to_owned(), size, kind, fault }
+    let fault = match kind {
+        InputKind::EvtxWithoutHeader => {
+            let reason = "the file header is damaged; its chunks are read all the same";
+            Some(Fault { offset: Some(0), ..Fault::file(FaultKind::Suspect, reason) })
+        }
+        InputKind::Evtx if size < FILE_HEADER => {
+            Some(Fault::file(FaultKind::Lost, "the file ends inside its own header"))
+        }
+        _ => None,
+    };
+    Input { path, size, kind, faults: fault.into_iter().collect(), source, encoding }
 }
 
-fn sniff(path: &Path) -> io::Result<(u64, InputKind)> {
-    let mut file = File::open(path)?;
-    let size = file.metadata()?.len();
-    let mut head = Vec::new();
-    file.by_ref().take(FILE_HEADER + 8).read_to_end(&mut head)?;
-    let kind = if head.starts_with(b"ElfFile\0") {
-        InputKind::Evtx
-    } else if head.get(FILE_HEADER as usize..) == Some(b"ElfChnk\0") {
-        InputKind::EvtxWithoutHeader
-    } else {
-        InputKind::Unknown
+/// A file that is named as a log and is none is a loss the user must hear of.
+fn no_log(path: &Path, size: u64) -> Fault {
+    let named_evtx = path.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("evtx"));
+    let (kind, reason) = match (named_evtx, size) {
+        (true, 0) => (FaultKind::Lost, "named .evtx but empty"),
+        (true, _) => (FaultKind::Lost, "named .evtx but not an event log"),
+        (false, _) => (FaultKind::NotALog, "not an event log"),
     };
-    Ok((size, kind))
+    Fault::file(kind, reason)
+}
+
+/// Bytes that tell all kinds but texts, whose first record must be seen.
+const HEAD: u64 = FILE_HEADER + 8;
+/// Bytes of a text in which a record must name its event id.
+const TEXT_HEAD: u64 = 1 << 20;
+
+fn sniff(source: &Source) -> io::Result<(u64, InputKind, Encoding)> {
+    let mut file = source.open()?;
+    let size = file.size()?;
+    let mut head = Vec::new();
+    file.by_ref().take(HEAD).read_to_end(&mut head)?;
+    let encoding = Encoding::of(&head);
+    let kind = match binary_kind(&head) {
+        Some(kind) => kind,
+        None if text_kind(&head).is_some() => {
+            file.take(TEXT_HEAD).read_to_end(&mut head)?;
+            text_kind(&head).filter(|kind| names_events(*kind, &head)).unwrap_or(InputKind::Unknown)
+        }
+        None => InputKind::Unknown,
+    };
+    Ok((size, kind, encoding))
+}
+
+fn binary_kind(head: &[u8]) -> Option<InputKind> {
+    if head.starts_with(b"ElfFile\0") {
+        Some(InputKind::Evtx)
+    } else if head.get(FILE_HEADER as usize..).is_some_and(|at| at.starts_with(b"ElfChnk\0")) {
+        Some(InputKind::EvtxWithoutHeader)
+    } else if head.starts_with(b"PK\x03\x04") {
+        Some(InputKind::Zip)
+    } else {
+        None
+    }
+}
+
+/// What a text would be by how it begins.
+fn text_kind(head: &[u8]) -> Option<InputKind> {
+    let text = as_utf8(head.get(..HEAD as usize).unwrap_or(head));
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text).trim_ascii_start();
+    // evtx_dump says the record's number before each record.
+    let first = match text.strip_prefix(b"Record ") {
+        Some(rest) => {
+            rest.iter().find(|byte| !byte.is_ascii_digit() && !byte.is_ascii_whitespace())
+        }
+        None => text.first(),
+    };
+    match first? {
+        b'{' | b'[' => Some(InputKind::Json),
+        b'<' => Some(InputKind::Xml),
+        _ => None,
+    }
+}
+
+/// Whether a text has what each record has.
+fn names_events(kind: InputKind, head: &[u8]) -> bool {
+    let text = as_utf8(head);
+    let names: &[&str] = match kind {
+        InputKind::Xml => &["<EventID"],
+        _ => &["EventID\"", "event_id\"", "event.code\""],
+    };
+    names.iter().any(|name| memmem::find(&text, name.as_bytes()).is_some())
+}
+
+fn as_utf8(head: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    Utf8::new(Encoding::of(head)).append(head, false, &mut text);
+    text
 }
 
 /// Bytes as lower-case hex.
@@ -179,7 +284,7 @@ mod tests {
         file(folder.path(), "d", &headless);
         let found = discover(&[folder.path().to_owned()]).unwrap();
         let kinds: Vec<_> =
-            found.iter().map(|f| (f.kind, f.fault.as_ref().map(|f| f.kind))).collect();
+            found.iter().map(|f| (f.kind, f.faults.first().map(|f| f.kind))).collect();
         use InputKind::*;
         assert_eq!(
             kinds,

@@ -1,52 +1,107 @@
-//! A log read once, from its first byte to its last: hashed as it is read.
+//! A log read once, from its first byte to its last, and hashed as it is read; then single places
+//! of it again.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use sha2::{Digest, Sha256};
 
-use super::{FILE_HEADER, Input, hex};
+use super::source::Opened;
+use super::text::{Text, TextCutter};
+use super::{CHUNK_SIZE, Input, hex};
 
-/// Reads a log block by block. The file is open from its first block to its last.
+/// Chunks in a piece of an EVTX log.
+const CHUNKS: u64 = 32;
+/// Bytes of a file that a piece is made of: 2 MiB.
+const PIECE: u64 = CHUNKS * CHUNK_SIZE;
+
+/// A piece of a log, as much as is read and decoded at a time.
+#[derive(Debug, Default)]
+pub struct Piece {
+    /// Where what was read of the file begins.
+    pub start: u64,
+    /// Bytes of the file that were read.
+    pub length: u64,
+    /// The chunks of an EVTX log.
+    pub chunks: Vec<Vec<u8>>,
+    /// The values of a text log, the first of which may begin in an earlier piece.
+    pub text: Text,
+}
+
+impl Piece {
+    fn clear(&mut self) {
+        self.length = 0;
+        self.chunks.resize_with(CHUNKS as usize, Vec::new);
+        self.chunks.iter_mut().for_each(Vec::clear);
+        self.text.bytes.clear();
+        self.text.parts.clear();
+    }
+}
+
+/// How many pieces [`Reader::next`] has of an input; even one that is empty is hashed.
+pub fn piece_count(input: &Input) -> u64 {
+    input.size.saturating_sub(input.kind.header_size()).div_ceil(PIECE).max(1)
+}
+
+/// Reads a log piece by piece. The file is open from its first piece to its last.
 pub struct Reader<'i> {
     input: &'i Input,
-    file: Option<File>,
+    file: Option<Opened>,
     position: u64,
     hash: Result<Sha256, String>,
+    cutter: Option<TextCutter>,
+    raw: Vec<u8>,
 }
 
 impl<'i> Reader<'i> {
     /// A reader at the start of a log.
     pub fn new(input: &'i Input) -> Reader<'i> {
-        Reader { input, file: None, position: 0, hash: Ok(Sha256::new()) }
+        let cutter = input.kind.is_text().then(|| TextCutter::new(input.kind, input.encoding, 0));
+        let hash = Ok(Sha256::new());
+        Reader { input, file: None, position: 0, hash, cutter, raw: Vec::new() }
     }
 
-    /// Fills the blocks with the bytes that follow the file header and what was read before, each
-    /// up to `size` of them, and yields the offset of the first.
+    /// Fills a piece with what follows the file header and what was read before.
     ///
     /// # Errors
-    /// When the file cannot be read, or ends before the size it had; the blocks hold what could
-    /// be read, and the rest of what they could hold is passed over.
-    pub fn next(&mut self, blocks: &mut [Vec<u8>], size: u64) -> (u64, io::Result<()>) {
-        blocks.iter_mut().for_each(Vec::clear);
+    /// When the file cannot be read, or ends before the size it had; the piece holds what could
+    /// be read, and the rest of what it could hold is passed over.
+    pub fn next(&mut self, piece: &mut Piece) -> io::Result<()> {
+        piece.clear();
         let end = self.input.size;
-        let from = self.position.max(FILE_HEADER).min(end);
-        let to = end.min(from + size * blocks.len() as u64);
-        let read = self.read(from, to, blocks, size);
+        let from = self.position.max(self.input.kind.header_size()).min(end);
+        let to = end.min(from + PIECE);
+        piece.start = from;
+        piece.length = to - from;
+        let read = match &mut self.cutter {
+            None => self.read(from, to, &mut piece.chunks, CHUNK_SIZE),
+            Some(_) => self.text(from, to, &mut piece.text),
+        };
         self.position = to;
         if let Err(error) = &read {
             self.hash = Err(error.to_string());
         }
         if to == end {
             self.file = None;
+            self.raw = Vec::new();
         }
-        (from, read)
+        read
+    }
+
+    fn text(&mut self, from: u64, to: u64, text: &mut Text) -> io::Result<()> {
+        let mut raw = std::mem::take(&mut self.raw);
+        raw.clear();
+        let read = self.read(from, to, std::slice::from_mut(&mut raw), PIECE);
+        if let Some(cutter) = &mut self.cutter {
+            cutter.push(&raw, to == self.input.size || read.is_err(), text);
+        }
+        self.raw = raw;
+        read
     }
 
     fn read(&mut self, from: u64, to: u64, blocks: &mut [Vec<u8>], size: u64) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(File::open(&self.input.path)?),
+            none => none.insert(self.input.source.open()?),
         };
         if self.position < from {
             let mut header = Vec::new();
@@ -83,10 +138,64 @@ impl<'i> Reader<'i> {
     }
 }
 
+/// Reads single places of logs again.
+#[derive(Default)]
+pub struct Again {
+    /// The log read last, by the index of its input.
+    file: Option<(u32, Opened)>,
+    raw: Vec<u8>,
+}
+
+/// Bytes of a text that are read first for a record, most of which are smaller.
+const FIRST_READ: u64 = 8 << 10;
+
+impl Again {
+    /// Fills a piece with what is at a place of an input: the chunk of an EVTX log that begins
+    /// there, or the one value of a text.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(
+        &mut self,
+        index: u32,
+        input: &Input,
+        place: u64,
+        piece: &mut Piece,
+    ) -> io::Result<()> {
+        piece.clear();
+        piece.start = place;
+        let Again { file, raw } = self;
+        let file = match file {
+            Some((known, file)) if *known == index => file,
+            other => &mut other.insert((index, input.source.open()?)).1,
+        };
+        file.seek(SeekFrom::Start(place))?;
+        if !input.kind.is_text() {
+            if let Some(chunk) = piece.chunks.first_mut() {
+                file.take(CHUNK_SIZE).read_to_end(chunk)?;
+            }
+            return Ok(());
+        }
+        let mut cutter = TextCutter::new(input.kind, input.encoding, place);
+        let mut size = FIRST_READ;
+        while piece.text.parts.is_empty() {
+            raw.clear();
+            let read = file.take(size).read_to_end(raw)? as u64;
+            cutter.push(raw, read < size, &mut piece.text);
+            if read < size {
+                break;
+            }
+            size = PIECE.min(2 * size);
+        }
+        piece.text.parts.truncate(1);
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::discover;
+    use crate::input::{InputKind, discover};
 
     #[test]
     fn blocks_follow_the_header_and_the_hash_is_the_files() {
@@ -94,33 +203,56 @@ mod tests {
         // A million times "a": FIPS 180-2, appendix B.3.
         let path = folder.path().join("a");
         std::fs::write(&path, vec![b'a'; 1_000_000]).unwrap();
-        let inputs = discover(&[path]).unwrap();
+        let mut inputs = discover(&[path]).unwrap();
+        inputs[0].kind = InputKind::Evtx;
         let mut reader = Reader::new(&inputs[0]);
         let mut blocks = vec![Vec::new(); 2];
-        let mut next = || {
-            let (offset, read) = reader.next(&mut blocks, 300_000);
-            read.unwrap();
-            (offset, blocks[0].len(), blocks[1].len())
+        let mut next = |reader: &mut Reader, from, to| {
+            blocks.iter_mut().for_each(Vec::clear);
+            reader.read(from, to, &mut blocks, 300_000).unwrap();
+            reader.position = to;
+            (blocks[0].len(), blocks[1].len())
         };
-        assert_eq!(next(), (4096, 300_000, 300_000));
-        assert_eq!(next(), (604_096, 300_000, 95_904));
-        assert_eq!(
-            reader.sha256().unwrap(),
-            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
-        );
+        assert_eq!(next(&mut reader, 4096, 604_096), (300_000, 300_000));
+        assert_eq!(next(&mut reader, 604_096, 1_000_000), (300_000, 95_904));
+        const MILLION_A: &str = "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0";
+        assert_eq!(reader.sha256().unwrap(), MILLION_A);
+        let mut reader = Reader::new(&inputs[0]);
+        let mut piece = Piece::default();
+        reader.next(&mut piece).unwrap();
+        assert_eq!((piece.start, piece.length, piece.chunks[0].len()), (4096, 995_904, 65_536));
+        assert_eq!(reader.sha256().unwrap(), MILLION_A);
     }
 
     #[test]
     fn a_file_that_shrinks_is_lost_from_there() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
-        std::fs::write(&path, vec![0; 20_000]).unwrap();
-        let inputs = discover(std::slice::from_ref(&path)).unwrap();
-        std::fs::write(&path, vec![0; 10_000]).unwrap();
+        std::fs::write(&path, vec![0; 5_000_000]).unwrap();
+        let mut inputs = discover(std::slice::from_ref(&path)).unwrap();
+        inputs[0].kind = InputKind::Evtx;
+        std::fs::write(&path, vec![0; 2_500_000]).unwrap();
         let mut reader = Reader::new(&inputs[0]);
-        let mut blocks = vec![Vec::new()];
-        assert!(reader.next(&mut blocks, 1000).1.is_ok());
-        assert!(reader.next(&mut blocks, 10_000).1.is_err());
+        let mut piece = Piece::default();
+        assert_eq!(piece_count(&inputs[0]), 3);
+        assert!(reader.next(&mut piece).is_ok());
+        assert!(reader.next(&mut piece).is_err());
         assert!(reader.sha256().unwrap_err().contains("shorter"));
+    }
+
+    #[test]
+    fn a_value_is_found_again_by_its_offset() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = "x".repeat(3 << 20);
+        let first = format!("{{\"EventID\":1,\"long\":\"{long}\"}}");
+        let path = folder.path().join("a");
+        std::fs::write(&path, format!("{first}\n{{\"EventID\":2}}\n")).unwrap();
+        let input = &discover(&[path]).unwrap()[0];
+        let (mut again, mut piece) = (Again::default(), Piece::default());
+        for (place, value) in [(first.len() as u64 + 1, "{\"EventID\":2}"), (0, &*first)] {
+            again.read(0, input, place, &mut piece).unwrap();
+            let [part] = &piece.text.parts[..] else { panic!("{:?}", piece.text.parts) };
+            assert_eq!((part.offset, piece.text.of(part)), (place, value.as_bytes()));
+        }
     }
 }

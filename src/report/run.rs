@@ -68,7 +68,7 @@ struct InputRow<'a> {
 pub(super) fn write(analysis: &Analysis, info: &RunInfo, mut to: impl Write) -> io::Result<()> {
     let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Millis, true);
     let Analysis { inputs, rules, case, fired, .. } = analysis;
-    let read = |report: &&InputReport| report.input.kind != InputKind::Unknown;
+    let read = |report: &&InputReport| report.input.kind.is_log();
     let run = Run {
         tool: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),

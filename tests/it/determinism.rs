@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::common::{TABLES, analyze, corpus};
+use crate::inputs;
 
 fn assert_same_bytes(path: &str, code: i32) {
     let folder = tempfile::tempdir().unwrap();
@@ -32,5 +33,19 @@ fn of_real_and_damaged_logs() {
     }
     if let Some(path) = corpus("damaged") {
         assert_same_bytes(&path, 4);
+    }
+}
+
+#[test]
+fn of_exports_and_archives() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().join("logs");
+    fs::create_dir(&logs).unwrap();
+    inputs::render(&logs.join("json"), "jsonl", inputs::json_lines);
+    inputs::render(&logs.join("xml"), "xml", inputs::xml);
+    inputs::triage_zip(&logs.join("triage.zip"));
+    assert_same_bytes(logs.to_str().unwrap(), 0);
+    if let Some(path) = corpus("json") {
+        assert_same_bytes(&path, 0);
     }
 }

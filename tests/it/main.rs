@@ -4,5 +4,6 @@ mod cli;
 mod common;
 mod corpus;
 mod determinism;
+mod inputs;
 mod readme;
 mod samples;

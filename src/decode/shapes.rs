@@ -1,0 +1,325 @@
+//! The shapes that collectors and analysers give records in JSON, each read to the same
+//! [`Record`](crate::model::Record) as from EVTX, as far as it holds it.
+
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+
+use super::classic;
+use super::node::Node;
+use super::system::System;
+use crate::model::{Channel, Fields, parse_utc};
+
+/// A shape that records come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// NXLog's im_msvistalog: all fields side by side, data among System's.
+    NxLog,
+    /// Winlogbeat since version 7, nested or with dots.
+    Winlogbeat,
+    /// Winlogbeat before version 7: System's fields at the top.
+    OldWinlogbeat,
+    /// Hayabusa's timeline.
+    Hayabusa,
+}
+
+/// The paths of System's fields in a shape.
+struct Paths {
+    event_id: &'static str,
+    channel: &'static str,
+    provider: &'static str,
+    computer: &'static str,
+    record_id: &'static str,
+    user_sid: &'static str,
+    activity_id: &'static str,
+    process_id: &'static str,
+    thread_id: &'static str,
+}
+
+/// A path at which there is nothing.
+const NOWHERE: &str = "/";
+
+impl Shape {
+    /// The shape of a value, if it is a record.
+    pub fn of(node: &Node<'_>) -> Option<Shape> {
+        let has = |paths: &[&str]| paths.iter().any(|path| node.text(path).is_some());
+        if has(&["winlog.event_id"]) || has(&["winlog.channel"]) && has(&["event.code"]) {
+            Some(Shape::Winlogbeat)
+        } else if has(&["event_id"]) && has(&["log_name"]) {
+            Some(Shape::OldWinlogbeat)
+        } else if !has(&["EventID"]) {
+            None
+        } else if has(&["EventTime", "SourceName", "SourceModuleName"]) {
+            Some(Shape::NxLog)
+        } else if has(&["Timestamp"]) && has(&["Channel"]) {
+            Some(Shape::Hayabusa)
+        } else {
+            None
+        }
+    }
+
+    fn paths(self) -> Paths {
+        match self {
+            Shape::NxLog => Paths {
+                event_id: "EventID",
+                channel: "Channel",
+                provider: "SourceName",
+                computer: "Hostname",
+                record_id: "RecordNumber",
+                user_sid: "UserID",
+                activity_id: "ActivityID",
+                process_id: "ExecutionProcessID",
+                thread_id: "ThreadID",
+            },
+            Shape::Winlogbeat => Paths {
+                event_id: "winlog.event_id",
+                channel: "winlog.channel",
+                provider: "winlog.provider_name",
+                computer: "winlog.computer_name",
+                record_id: "winlog.record_id",
+                user_sid: "winlog.user.identifier",
+                activity_id: "winlog.activity_id",
+                process_id: "winlog.process.pid",
+                thread_id: "winlog.process.thread.id",
+            },
+            Shape::OldWinlogbeat => Paths {
+                event_id: "event_id",
+                channel: "log_name",
+                provider: "source_name",
+                computer: "computer_name",
+                record_id: "record_number",
+                user_sid: "user.identifier",
+                activity_id: "activity_id",
+                process_id: "process_id",
+                thread_id: "thread_id",
+            },
+            Shape::Hayabusa => Paths {
+                event_id: "EventID",
+                channel: "Channel",
+                provider: "Provider",
+                computer: "Computer",
+                record_id: "RecordID",
+                user_sid: NOWHERE,
+                activity_id: NOWHERE,
+                process_id: NOWHERE,
+                thread_id: NOWHERE,
+            },
+        }
+    }
+
+    /// System as the value has it.
+    pub fn system(self, node: &Node<'_>) -> System {
+        let paths = self.paths();
+        let text = |path: &str| node.text(path).unwrap_or_default().to_owned();
+        let given = |path: &str| node.text(path).filter(|text| !text.is_empty()).map(str::to_owned);
+        let channel = match self {
+            Shape::Hayabusa => channel_name(&text(paths.channel)).to_owned(),
+            _ => text(paths.channel),
+        };
+        System {
+            time: self.time(node, &channel),
+            provider: text(paths.provider),
+            channel,
+            computer: text(paths.computer),
+            event_id: node.number(paths.event_id).or_else(|| node.number("event.code")),
+            level: self.level(node),
+            record_id: node.number(paths.record_id),
+            user_sid: given(paths.user_sid),
+            activity_id: given(paths.activity_id),
+            process_id: node.number(paths.process_id),
+            thread_id: node.number(paths.thread_id),
+        }
+    }
+
+    fn time(self, node: &Node<'_>, channel: &str) -> Option<DateTime<Utc>> {
+        let at = |path: &str| node.text(path).and_then(time);
+        match self {
+            Shape::NxLog => nxlog_time(node, channel),
+            Shape::Winlogbeat => at("winlog.time_created").or_else(|| at("@timestamp")),
+            Shape::OldWinlogbeat => at("@timestamp"),
+            Shape::Hayabusa => at("Timestamp"),
+        }
+    }
+
+    fn level(self, node: &Node<'_>) -> u8 {
+        let paths: &[&str] = match self {
+            Shape::NxLog => &["EventTypeOrignal", "EventType"],
+            Shape::Winlogbeat => &["log.level", "winlog.level"],
+            Shape::OldWinlogbeat => &["level"],
+            // Its level is the rule's.
+            Shape::Hayabusa => &[],
+        };
+        let words = paths.iter().filter_map(|path| node.text(path));
+        words.filter_map(level).next().unwrap_or(0)
+    }
+
+    /// The record's data by the names EVTX has.
+    pub fn data(self, node: &Node<'_>, system: &System) -> Fields {
+        let mut fields = Fields::default();
+        let classic = Channel::of(&system.channel, &system.provider) == Channel::PowerShellClassic;
+        let push = |fields: &mut Fields, name: &str, node: &Node<'_>| {
+            // A string without a name in the record.
+            let unnamed = classic && name.strip_prefix("param").is_some_and(is_number);
+            node.push_to(if unnamed { "Data" } else { name }, fields);
+        };
+        let below: &[&str] = match self {
+            Shape::NxLog => {
+                let data = node.members().iter().filter(|(name, node)| !is_nxlogs_own(name, node));
+                data.for_each(|(name, node)| push(&mut fields, name, node));
+                &[]
+            }
+            Shape::Winlogbeat => &["winlog.event_data", "winlog.user_data"],
+            Shape::OldWinlogbeat => &["event_data", "user_data"],
+            Shape::Hayabusa if node.get("AllFieldInfo").is_some() => &["AllFieldInfo"],
+            Shape::Hayabusa => &["Details", "ExtraFieldInfo"],
+        };
+        for (name, node) in below.iter().flat_map(|path| node.below(path)) {
+            // Winlogbeat's name for the element around user data.
+            if name != "xml_name" {
+                push(&mut fields, name, node);
+            }
+        }
+        if classic
+            && fields.all("Data").next().is_none()
+            && let Some(message) = node.text("Message").or_else(|| node.text("message"))
+        {
+            for string in classic::strings(system.event_id.unwrap_or_default(), message) {
+                fields.push("Data", &string);
+            }
+        }
+        fields
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A time with its offset, or UTC.
+fn time(text: &str) -> Option<DateTime<Utc>> {
+    // Hayabusa puts a blank before the offset.
+    let with_offset = || DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f %:z").ok();
+    parse_utc(text).ok().or_else(|| with_offset().map(|time| time.with_timezone(&Utc)))
+}
+
+/// The best that NXLog's fields say of a record's time in UTC.
+///
+/// Sysmon's own UtcTime has milliseconds. EventTime is the agent's local time, most often in whole
+/// seconds; `@timestamp` is UTC, but of when the record was collected. The agent's distance from
+/// UTC comes from the two times of collection, EventReceivedTime being the local one: it is a
+/// multiple of a quarter of an hour, what is left is the collector's delay. Without `@timestamp`
+/// EventTime is taken for UTC, unless it names its offset.
+fn nxlog_time(node: &Node<'_>, channel: &str) -> Option<DateTime<Utc>> {
+    let at = |path: &str| node.text(path).and_then(time);
+    if Channel::of(channel, "") == Channel::Sysmon
+        && let Some(time) = at("UtcTime")
+    {
+        return Some(time);
+    }
+    let local = |path: &str| {
+        let text = node.text(path)?.replace('T', " ");
+        NaiveDateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f").ok()
+    };
+    let Some(event) = local("EventTime") else {
+        return at("EventTime").or_else(|| at("@timestamp"));
+    };
+    let received = local("EventReceivedTime").unwrap_or(event);
+    let behind = at("@timestamp").map_or(0, |collected| {
+        const QUARTER: i64 = 15 * 60;
+        let seconds = (collected.naive_utc() - received).num_seconds();
+        (seconds + QUARTER / 2).div_euclid(QUARTER) * QUARTER
+    });
+    event.checked_add_signed(TimeDelta::seconds(behind)).map(|time| time.and_utc())
+}
+
+/// System/Level of a collector's word for it.
+fn level(word: &str) -> Option<u8> {
+    Some(match word.to_ascii_lowercase().as_str() {
+        "audit_success" | "audit_failure" | "audit success" | "audit failure" => 0,
+        "critical" => 1,
+        "error" => 2,
+        "warning" => 3,
+        "info" | "information" => 4,
+        "verbose" | "debug" => 5,
+        _ => return None,
+    })
+}
+
+/// Whether a field is not of the record's data: System's, NXLog's own (reference manual,
+/// im_msvistalog), or put in by what forwarded it.
+fn is_nxlogs_own(name: &str, node: &Node<'_>) -> bool {
+    match name {
+        // Sysmon has data of that name, which takes the field's place.
+        "EventType" => matches!(node, Node::Text(word) if level(word).is_some()),
+        "AccountName"
+        | "AccountType"
+        | "ActivityID"
+        | "Category"
+        | "Channel"
+        | "Domain"
+        | "ERROR_EVT_UNRESOLVED"
+        | "EventID"
+        | "EventReceivedTime"
+        | "EventTime"
+        | "EventTypeOrignal"
+        | "EventXML"
+        | "ExecutionProcessID"
+        | "Hostname"
+        | "Keywords"
+        | "Message"
+        | "Opcode"
+        | "OpcodeValue"
+        | "ProviderGuid"
+        | "RecordNumber"
+        | "RelatedActivityID"
+        | "Severity"
+        | "SeverityValue"
+        | "SourceModuleName"
+        | "SourceModuleType"
+        | "SourceName"
+        | "Task"
+        | "TaskValue"
+        | "ThreadID"
+        | "UserID"
+        | "Version"
+        | "raw_event"
+        | "@timestamp"
+        | "@version"
+        | "host"
+        | "port"
+        | "tags" => true,
+        _ => false,
+    }
+}
+
+/// The channel that Hayabusa abbreviates (its `channel_abbreviations.txt`), as far as this program
+/// or Sigma's log sources know it.
+fn channel_name(shown: &str) -> &str {
+    match shown {
+        "App" => "Application",
+        "AppLocker" => "Microsoft-Windows-AppLocker/EXE and DLL",
+        "BitsCli" => "Microsoft-Windows-Bits-Client/Operational",
+        "CodeInteg" => "Microsoft-Windows-CodeIntegrity/Operational",
+        "Defender" => "Microsoft-Windows-Windows Defender/Operational",
+        "DHCP-Svr" => "Microsoft-Windows-DHCP-Server/Operational",
+        "DNS-Svr" => "DNS Server",
+        "DvrFmwk" => "Microsoft-Windows-DriverFrameworks-UserMode/Operational",
+        "Exchange" => "MSExchange Management",
+        "Firewall" => "Microsoft-Windows-Windows Firewall With Advanced Security/Firewall",
+        "LDAP-Cli" => "Microsoft-Windows-LDAP-Client/Debug",
+        "NTLM" => "Microsoft-Windows-NTLM/Operational",
+        "OpenSSH" => "OpenSSH/Operational",
+        "PrintAdm" => "Microsoft-Windows-PrintService/Admin",
+        "PrintOp" => "Microsoft-Windows-PrintService/Operational",
+        "PwSh" => "Microsoft-Windows-PowerShell/Operational",
+        "PwShClassic" => "Windows PowerShell",
+        "PwShCore" => "PowerShellCore/Operational",
+        "RDS-LSM" => "Microsoft-Windows-TerminalServices-LocalSessionManager/Operational",
+        "Sec" => "Security",
+        "SmbCliSec" => "Microsoft-Windows-SmbClient/Security",
+        "Sys" => "System",
+        "Sysmon" => "Microsoft-Windows-Sysmon/Operational",
+        "TaskSch" => "Microsoft-Windows-TaskScheduler/Operational",
+        "WinRM" => "Microsoft-Windows-WinRM/Operational",
+        "WMI" => "Microsoft-Windows-WMI-Activity/Operational",
+        whole => whole,
+    }
+}

@@ -1,0 +1,132 @@
+//! The System element of a record, from whatever text it is read.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, Utc};
+
+use super::record::guid;
+use super::{Interner, Wanted};
+use crate::model::{Channel, Fields, Record, RecordRef, parse_utc};
+
+/// What is known of a record before its content is read.
+#[derive(Clone, Copy)]
+pub(super) struct Header {
+    input: u32,
+    offset: u64,
+    /// The number and the time in the record's own header; a text has none.
+    own: Option<(u64, DateTime<Utc>)>,
+}
+
+impl Header {
+    /// Of a record that has a header.
+    pub fn of_record(source: RecordRef, time: DateTime<Utc>) -> Header {
+        let RecordRef { input, offset, number } = source;
+        Header { input, offset, own: Some((number, time)) }
+    }
+
+    /// Of a record that is text.
+    pub fn of_text(input: u32, offset: u64) -> Header {
+        Header { input, offset, own: None }
+    }
+}
+
+/// The fields of System.
+#[derive(Debug, Default)]
+pub(super) struct System {
+    pub provider: String,
+    pub channel: String,
+    pub computer: String,
+    pub time: Option<DateTime<Utc>>,
+    pub event_id: Option<u32>,
+    pub level: u8,
+    pub record_id: Option<u64>,
+    pub user_sid: Option<String>,
+    pub activity_id: Option<String>,
+    pub process_id: Option<u32>,
+    pub thread_id: Option<u32>,
+}
+
+impl System {
+    /// Takes what an element of System says.
+    pub fn set(&mut self, element: &str, node: &Element<'_>) {
+        let text = node.text.as_deref();
+        let attribute = |name: &str| {
+            let found = node.attributes.iter().find(|(known, _)| known == name);
+            found.map(|(_, value)| value.to_string())
+        };
+        match element {
+            "Provider" => self.provider = attribute("Name").unwrap_or_default(),
+            "EventID" => self.event_id = text.and_then(|id| id.parse().ok()),
+            "Level" => self.level = text.and_then(|level| level.parse().ok()).unwrap_or(0),
+            "EventRecordID" => self.record_id = text.and_then(|id| id.parse().ok()),
+            "TimeCreated" => {
+                self.time = attribute("SystemTime").and_then(|time| parse_utc(&time).ok());
+            }
+            "Channel" => self.channel = text.unwrap_or_default().to_owned(),
+            "Computer" => self.computer = text.unwrap_or_default().to_owned(),
+            "Correlation" => self.activity_id = attribute("ActivityID"),
+            "Security" => self.user_sid = attribute("UserID"),
+            "Execution" => {
+                self.process_id = attribute("ProcessID").and_then(|id| id.parse().ok());
+                self.thread_id = attribute("ThreadID").and_then(|id| id.parse().ok());
+            }
+            _ => {}
+        }
+    }
+
+    /// The record's place. One without a header has the number that people quote.
+    fn source(&self, header: Header) -> RecordRef {
+        let Header { input, offset, own } = header;
+        let number = own.map(|(number, _)| number).or(self.record_id).unwrap_or_default();
+        RecordRef { input, offset, number }
+    }
+
+    /// Whether the record is wanted, as far as it has an event id.
+    pub fn is_wanted(&self, header: Header, wanted: &dyn Wanted) -> bool {
+        let System { channel, provider, event_id, .. } = self;
+        let known = Channel::of(channel, provider);
+        event_id.is_some_and(|id| wanted.wants(self.source(header), known, channel, id))
+    }
+
+    /// The record with its data, which is read when somebody wants it.
+    ///
+    /// # Errors
+    /// What it takes for a record and is not there.
+    pub fn record(
+        &self,
+        header: Header,
+        wanted: &dyn Wanted,
+        names: &mut Interner,
+        data: impl FnOnce() -> Fields,
+    ) -> Result<Option<Record>, String> {
+        let event_id = self.event_id.ok_or("it has no System/EventID")?;
+        if !self.is_wanted(header, wanted) {
+            return Ok(None);
+        }
+        let source = self.source(header);
+        let written = header.own.map(|(_, time)| time);
+        Ok(Some(Record {
+            source,
+            time: self.time.or(written).ok_or("it has no time")?,
+            provider: names.get(&self.provider),
+            channel: names.get(&self.channel),
+            known_channel: Channel::of(&self.channel, &self.provider),
+            computer: names.get(&self.computer),
+            event_id,
+            level: self.level,
+            record_id: self.record_id.unwrap_or(source.number),
+            user_sid: self.user_sid.as_deref().map(|sid| names.get(sid)),
+            activity_id: self.activity_id.as_deref().map(|id| names.get(&guid(id))),
+            process_id: self.process_id,
+            thread_id: self.thread_id,
+            data: data(),
+        }))
+    }
+}
+
+/// An element of System: its text and attributes, whatever type they have where they are read.
+#[derive(Debug, Default)]
+pub(super) struct Element<'t> {
+    pub text: Option<Cow<'t, str>>,
+    pub attributes: Vec<(Cow<'t, str>, Cow<'t, str>)>,
+}

@@ -1,0 +1,157 @@
+//! The values of text logs to records.
+
+use std::borrow::Cow;
+
+use serde::de::IgnoredAny;
+
+use super::node::Node;
+use super::shapes::Shape;
+use super::system::Header;
+use super::{Interner, Tally, Wanted, json, xml};
+use crate::error::{Fault, FaultKind};
+use crate::input::{InputKind, LONGEST_RECORD, PartKind, Piece};
+use crate::model::Record;
+
+/// Faults of a piece that are listed; the others are counted.
+const MAX_FAULTS: usize = 100;
+
+/// Decodes pieces of text, one after another, for one thread.
+#[derive(Default)]
+pub(super) struct Decoder {
+    names: Interner,
+}
+
+/// Why a value gives no record.
+enum Refused {
+    /// It is sound, and no record.
+    Foreign,
+    Damaged(String),
+}
+
+impl Decoder {
+    /// Decodes the values of a piece and hands each wanted record to `take`.
+    pub fn piece(
+        &mut self,
+        kind: InputKind,
+        input: u32,
+        piece: &Piece,
+        wanted: &dyn Wanted,
+        mut take: impl FnMut(&Record),
+    ) -> Tally {
+        let mut tally = Tally::default();
+        let (mut faults, mut foreign) = (Faults::default(), Faults::default());
+        for part in &piece.text.parts {
+            let at = part.offset;
+            match part.kind {
+                PartKind::Stray => foreign.lost(at, "text that is no record"),
+                PartKind::Broken => faults.lost(at, "a record that breaks off"),
+                PartKind::TooLong => {
+                    let reason = format!("a record's text is longer than {LONGEST_RECORD} bytes");
+                    faults.lost(at, &reason);
+                }
+                PartKind::Value => {
+                    let bytes = piece.text.of(part);
+                    let text = str::from_utf8(bytes).map(Cow::Borrowed);
+                    let text = text.unwrap_or_else(|_| String::from_utf8_lossy(bytes));
+                    let header = Header::of_text(input, at);
+                    let read = match kind {
+                        InputKind::Xml => xml::read(&text, header, wanted, &mut self.names)
+                            .map_err(Refused::Damaged),
+                        _ => self.json(&text, header, wanted),
+                    };
+                    match read {
+                        Ok(record) => {
+                            tally.records += 1;
+                            record.iter().for_each(&mut take);
+                            if matches!(text, Cow::Owned(_)) {
+                                let reason = "bytes that are no UTF-8 are read as U+FFFD";
+                                faults.add(FaultKind::Suspect, at, reason);
+                            }
+                        }
+                        Err(Refused::Foreign) => foreign.lost(at, "a value that is no record"),
+                        Err(Refused::Damaged(reason)) => faults.lost(at, &reason),
+                    }
+                }
+            }
+        }
+        tally.faults = faults.listed();
+        tally.foreign = foreign.listed();
+        tally
+    }
+
+    fn json(
+        &mut self,
+        text: &str,
+        header: Header,
+        wanted: &dyn Wanted,
+    ) -> Result<Option<Record>, Refused> {
+        let names = &mut self.names;
+        // What evtx_dump writes needs no tree.
+        if is_event(text) {
+            return json::read(text.as_bytes(), header, wanted, names).map_err(|reason| {
+                match serde_json::from_str::<IgnoredAny>(text) {
+                    Ok(_) => Refused::Foreign,
+                    Err(_) => Refused::Damaged(reason),
+                }
+            });
+        }
+        let node: Node<'_> =
+            serde_json::from_str(text).map_err(|error| Refused::Damaged(error.to_string()))?;
+        // What Elasticsearch puts around what was put into it.
+        let node = node.get("_source").filter(|node| !node.members().is_empty()).unwrap_or(&node);
+        if node.get("Event").is_some_and(|event| event.get("System").is_some()) {
+            return json::read(text.as_bytes(), header, wanted, names).map_err(Refused::Damaged);
+        }
+        let shape = Shape::of(node).ok_or(Refused::Foreign)?;
+        let system = shape.system(node);
+        let record = system.record(header, wanted, names, || shape.data(node, &system));
+        record.map_err(Refused::Damaged)
+    }
+}
+
+/// Whether a value begins as what evtx_dump writes.
+fn is_event(text: &str) -> bool {
+    let mut rest = text;
+    let begins = ["{", "\"Event\"", ":"].iter().all(|token| {
+        let after = rest.trim_start().strip_prefix(token);
+        rest = after.unwrap_or_default();
+        after.is_some()
+    });
+    begins && rest.trim_start().starts_with('{')
+}
+
+/// What is wrong with a piece.
+#[derive(Default)]
+struct Faults {
+    listed: Vec<Fault>,
+    more: u64,
+}
+
+impl Faults {
+    fn lost(&mut self, offset: u64, reason: &str) {
+        self.add(FaultKind::Lost, offset, reason);
+    }
+
+    fn add(&mut self, kind: FaultKind, offset: u64, reason: &str) {
+        if self.listed.len() < MAX_FAULTS {
+            let fault = Fault { offset: Some(offset), ..Fault::file(kind, reason) };
+            self.listed.push(fault);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// The faults, the last of which says how many more there are.
+    fn listed(mut self) -> Vec<Fault> {
+        if self.more > 0
+            && let Some(last) = self.listed.last_mut()
+        {
+            last.reason =
+                format!("{}; and {} more like these from here on", last.reason, self.more);
+        }
+        self.listed
+    }
+}
+
+#[cfg(test)]
+mod tests;

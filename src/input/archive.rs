@@ -1,0 +1,319 @@
+//! Triage zips: their members become inputs of their own.
+//!
+//! Members are unpacked to a nameless file in the scratch folder, and only those that may be
+//! logs. Names in archives are hostile: they are shown, and no path is made of them.
+
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use zip::ZipArchive;
+
+use super::source::{Part, Source, Spool};
+use super::{HEAD, Input, InputKind, binary_kind, inspect, no_log, text_kind};
+use crate::error::{Error, Fault, FaultKind, chain};
+
+/// Most members that an archive may have.
+const MAX_MEMBERS: usize = 1 << 18;
+/// An archive, with those in it, may be unpacked to this many times its size...
+const MAX_RATIO: u64 = 100;
+/// ...or to this many bytes, whichever is more: 1 GiB.
+const ALWAYS_ALLOWED: u64 = 1 << 30;
+
+/// Puts behind each archive what it holds, in the order of the paths.
+///
+/// # Errors
+/// [`Error::Write`] when the scratch folder takes no more.
+pub fn unpack(inputs: Vec<Input>, scratch: &Path) -> Result<Vec<Input>, Error> {
+    if inputs.iter().all(|input| input.kind != InputKind::Zip) {
+        return Ok(inputs);
+    }
+    let spool = Spool::new(scratch).map_err(Error::write(scratch))?;
+    let unpacked = inputs.into_par_iter().map(|input| match input.kind {
+        InputKind::Zip => {
+            let mut budget = ALWAYS_ALLOWED.max(input.size.saturating_mul(MAX_RATIO));
+            open(input, &spool, &mut budget, Depth::Outer)
+        }
+        _ => Ok(vec![input]),
+    });
+    let unpacked: Vec<Vec<Input>> =
+        unpacked.collect::<io::Result<_>>().map_err(Error::write(scratch))?;
+    let mut inputs: Vec<Input> = unpacked.into_iter().flatten().collect();
+    inputs.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(inputs)
+}
+
+/// Whether an archive is one in another one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Outer,
+    Inner,
+}
+
+/// An archive and what it holds; one without a log or a loss in it is no log.
+///
+/// # Errors
+/// When the spool takes no more.
+fn open(mut input: Input, spool: &Spool, budget: &mut u64, depth: Depth) -> io::Result<Vec<Input>> {
+    let archive = match members_of(&input, budget) {
+        Ok(archive) => archive,
+        Err(reason) => {
+            input.faults.push(Fault::file(FaultKind::Lost, reason));
+            return Ok(vec![input]);
+        }
+    };
+    if archive.has_duplicate_names() {
+        let reason = "some of its members have the same name; the last one of each is read";
+        input.faults.push(Fault::file(FaultKind::Lost, reason));
+    }
+    let found = (0..archive.len()).into_par_iter().map(|index| {
+        let mut archive = archive.clone();
+        member(&input.path, &mut archive, index, spool)
+    });
+    let found: Vec<Option<Input>> = found.collect::<io::Result<_>>()?;
+    let mut members = Vec::new();
+    // One after the other, as each takes its share of what may be unpacked.
+    for mut member in found.into_iter().flatten() {
+        match (member.kind, depth) {
+            (InputKind::Zip, Depth::Outer) => {
+                members.extend(open(member, spool, budget, Depth::Inner)?);
+            }
+            (InputKind::Zip, Depth::Inner) => {
+                let reason = "an archive in an archive in an archive is not opened";
+                member.kind = InputKind::Unknown;
+                member.faults.push(Fault::file(FaultKind::NotALog, reason));
+                members.push(member);
+            }
+            _ => members.push(member),
+        }
+    }
+    let matters = |input: &Input| {
+        input.kind.is_log() || input.faults.iter().any(|fault| fault.kind != FaultKind::NotALog)
+    };
+    if !matters(&input) && !members.iter().any(matters) {
+        input.kind = InputKind::Unknown;
+        input.faults.push(Fault::file(FaultKind::NotALog, "an archive without an event log"));
+        return Ok(vec![input]);
+    }
+    members.insert(0, input);
+    Ok(members)
+}
+
+/// The archive's list of members, if it may be unpacked.
+fn members_of(input: &Input, budget: &mut u64) -> Result<ZipArchive<Part>, String> {
+    let part = Part::whole(&input.source).map_err(|error| error.to_string())?;
+    let archive = ZipArchive::new(part).map_err(|error| chain(&error))?;
+    if archive.len() > MAX_MEMBERS {
+        return Err(format!("not unpacked: it has more than {MAX_MEMBERS} members"));
+    }
+    let sizes = (0..archive.len()).filter_map(|index| archive.by_index_data(index).ok());
+    let size = sizes.fold(0_u64, |sum, member| sum.saturating_add(member.size()));
+    *budget = budget.checked_sub(size).ok_or_else(|| {
+        format!("not unpacked: {size} bytes would come of its {}, as of a zip bomb", input.size)
+    })?;
+    Ok(archive)
+}
+
+/// A member as an input, none for a folder.
+///
+/// # Errors
+/// When the spool takes no more.
+fn member(
+    archive_path: &Path,
+    archive: &mut ZipArchive<Part>,
+    index: usize,
+    spool: &Spool,
+) -> io::Result<Option<Input>> {
+    let lost = |path, size, reason: String| {
+        Ok(Some(Input::left_alone(path, size, Fault::file(FaultKind::Lost, reason))))
+    };
+    let entry = match archive.by_index_data(index) {
+        Ok(entry) => entry,
+        Err(error) => return lost(archive_path.to_owned(), 0, chain(&error)),
+    };
+    if entry.is_dir() {
+        return Ok(None);
+    }
+    let (size, encrypted) = (entry.size(), entry.encrypted());
+    let path = match entry.name() {
+        Ok(name) => shown(archive_path, &name),
+        Err(_) => shown(archive_path, &String::from_utf8_lossy(entry.name_raw())),
+    };
+    if encrypted {
+        return lost(
+            path,
+            size,
+            "encrypted in its archive: unpack it with its password".to_owned(),
+        );
+    }
+    let mut file = match archive.by_index(index) {
+        Ok(file) => file,
+        Err(error) => {
+            return lost(path, size, format!("damaged in its archive: {}", chain(&error)));
+        }
+    };
+    let mut head = Vec::new();
+    let read = file.by_ref().take(HEAD.min(size)).read_to_end(&mut head);
+    if binary_kind(&head).or_else(|| text_kind(&head)).is_none() {
+        return Ok(Some(match read {
+            Err(error) => return lost(path, size, format!("damaged in its archive: {error}")),
+            Ok(_) => {
+                let fault = no_log(&path, size);
+                Input::left_alone(path, size, fault)
+            }
+        }));
+    }
+    // After an error there is no more to read.
+    let rest = if read.is_ok() { size.saturating_sub(head.len() as u64) } else { 0 };
+    let mut content = head.as_slice().chain(file.by_ref().take(rest));
+    let (part, read_on) = spool.take(&mut content, size)?;
+    // Reading on at the end has size and checksum compared.
+    let whole = read.map(|_| ()).and(read_on).and_then(|()| file.read(&mut [0]).map(drop));
+    let mut input = inspect(path, Source::Part(part));
+    if let Err(error) = whole {
+        let reason = format!("damaged in its archive, read as far as it goes: {error}");
+        input.faults.push(Fault::file(FaultKind::Lost, reason));
+    }
+    Ok(Some(input))
+}
+
+/// What a member is called: its archive's path and its name, whatever that holds.
+fn shown(archive: &Path, name: &str) -> PathBuf {
+    let mut path = OsString::from(archive);
+    path.push("/");
+    path.push(name);
+    PathBuf::from(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Write};
+
+    use zip::ZipWriter;
+    use zip::write::SimpleFileOptions;
+
+    use super::*;
+    use crate::input::{Again, Piece, discover};
+
+    /// A zip of such members.
+    fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, content) in members {
+            zip.start_file(*name, SimpleFileOptions::default()).unwrap();
+            zip.write_all(content).unwrap();
+        }
+        zip.finish().unwrap().into_inner()
+    }
+
+    /// A path below a zip, its kind, and its faults.
+    type Found = (String, InputKind, Vec<(FaultKind, String)>);
+
+    /// What a run finds in a zip.
+    fn found(zip: &[u8]) -> Vec<Found> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, zip).unwrap();
+        let inputs = unpack(discover(std::slice::from_ref(&path)).unwrap(), folder.path()).unwrap();
+        let shown = |input: &Input| {
+            let shown = input.path.to_str().unwrap().strip_prefix(path.to_str().unwrap());
+            shown.unwrap().to_owned()
+        };
+        let faults = |input: &Input| {
+            input.faults.iter().map(|fault| (fault.kind, fault.reason.clone())).collect()
+        };
+        inputs.iter().map(|input| (shown(input), input.kind, faults(input))).collect()
+    }
+
+    fn log(fill: u8) -> Vec<u8> {
+        [&b"ElfFile\0"[..], &[fill; 100_000]].concat()
+    }
+
+    /// Overwrites bytes of the first entry of the list of members (APPNOTE 4.3.12).
+    fn patched(mut zip: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
+        let entry = memchr::memmem::find(&zip, b"PK\x01\x02").unwrap();
+        zip[entry + at..entry + at + bytes.len()].copy_from_slice(bytes);
+        zip
+    }
+
+    #[test]
+    fn members_are_inputs_and_their_names_only_shown() {
+        let inner = zip(&[("b.evtx", &log(2)), ("x.zip", &zip(&[("c.evtx", &log(3))]))]);
+        let outer = zip(&[
+            ("../../etc/x", &log(1)),
+            ("/abs\u{7}", b"{\"EventID\": 1}"),
+            ("C%3A/in.zip", &inner),
+            ("note.txt", b"text"),
+            ("no.evtx", b"text"),
+        ]);
+        use InputKind::*;
+        let found = found(&outer);
+        let known: Vec<_> = found
+            .iter()
+            .map(|(path, kind, faults)| (&**path, *kind, faults.first().map(|fault| fault.0)))
+            .collect();
+        let expected = [
+            ("", Zip, None),
+            ("/../../etc/x", Evtx, None),
+            ("/C%3A/in.zip", Zip, None),
+            ("/C%3A/in.zip/b.evtx", Evtx, None),
+            ("/C%3A/in.zip/x.zip", Unknown, Some(FaultKind::NotALog)),
+            ("//abs\u{7}", Json, None),
+            ("/no.evtx", Unknown, Some(FaultKind::Lost)),
+            ("/note.txt", Unknown, Some(FaultKind::NotALog)),
+        ];
+        assert_eq!(known, expected);
+    }
+
+    #[test]
+    fn a_member_is_read_where_it_lies() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, zip(&[("a", &log(1)), ("b", &log(2))])).unwrap();
+        let inputs = unpack(discover(&[path]).unwrap(), folder.path()).unwrap();
+        let mut piece = Piece::default();
+        for (index, fill) in [(1, 1), (2, 2)] {
+            Again::default().read(0, &inputs[index], 4096, &mut piece).unwrap();
+            assert_eq!(piece.chunks[0], vec![fill; 65_536]);
+        }
+    }
+
+    #[test]
+    fn an_archive_without_a_log_is_one_input() {
+        let found = found(&zip(&[("a", b"text"), ("b.xml", b"<a/>")]));
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].1, found[0].2[0].0), (InputKind::Unknown, FaultKind::NotALog));
+    }
+
+    #[test]
+    fn what_says_it_is_a_bomb_is_not_unpacked() {
+        let bomb = patched(zip(&[("a", &log(0))]), 24, &0xffff_fff0_u32.to_le_bytes());
+        let found = found(&bomb);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].2[0].1.contains("zip bomb"), "{found:?}");
+    }
+
+    #[test]
+    fn what_is_longer_than_it_says_is_cut() {
+        let found = found(&patched(zip(&[("a", &log(0))]), 24, &5000_u32.to_le_bytes()));
+        assert_eq!(found[1].1, InputKind::Evtx);
+        assert!(found[1].2.iter().any(|fault| fault.1.contains("larger")), "{found:?}");
+    }
+
+    #[test]
+    fn damaged_and_encrypted_members_are_faults_of_their_own() {
+        let whole = zip(&[("a", &log(0)), ("b", &log(1))]);
+        // The flags' first bit says encrypted; CRC-32 is at 16.
+        for (at, bytes, kind, word) in [
+            (8, &[1, 0][..], InputKind::Unknown, "encrypted"),
+            (16, &[1, 2, 3, 4][..], InputKind::Evtx, "damaged"),
+        ] {
+            let found = found(&patched(whole.clone(), at, bytes));
+            assert_eq!((found[1].1, found[1].2[0].0), (kind, FaultKind::Lost));
+            assert!(found[1].2[0].1.contains(word), "{found:?}");
+            assert_eq!((found[2].1, &found[2].2), (InputKind::Evtx, &Vec::new()));
+        }
+        let cut = found(&whole[..whole.len() / 2]);
+        assert_eq!((cut.len(), cut[0].2[0].0), (1, FaultKind::Lost));
+    }
+}

@@ -1,0 +1,266 @@
+//! A text log cut into its values, piece by piece.
+
+use std::ops::Range;
+
+use super::InputKind;
+use super::cut::{Border, Cutter, Json, Xml, is_furniture};
+
+/// The longest text of one record, in bytes of UTF-8. A log's record is at most 64 KiB of
+/// binary XML; its text with all escapes is a few times as long.
+pub const LONGEST_RECORD: usize = 8 << 20;
+
+/// How a text's characters are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Encoding {
+    #[default]
+    Utf8,
+    Utf16Le,
+    Utf16Be,
+}
+
+impl Encoding {
+    /// Tells by the byte order mark; without one a text is UTF-8.
+    pub fn of(head: &[u8]) -> Encoding {
+        match head {
+            [0xff, 0xfe, ..] => Encoding::Utf16Le,
+            [0xfe, 0xff, ..] => Encoding::Utf16Be,
+            _ => Encoding::Utf8,
+        }
+    }
+
+    /// How many bytes of the file a text was made of.
+    fn raw_length(self, text: &[u8]) -> u64 {
+        match self {
+            Encoding::Utf8 => text.len() as u64,
+            // A character begins with each byte that continues none; four bytes are two units.
+            _ => text
+                .iter()
+                .map(|&byte| match byte {
+                    0x80..0xc0 => 0,
+                    0xf0.. => 4,
+                    _ => 2,
+                })
+                .sum(),
+        }
+    }
+}
+
+/// Makes UTF-8 of a text that comes in pieces.
+#[derive(Debug, Default)]
+pub(super) struct Utf8 {
+    encoding: Encoding,
+    /// The first byte of a unit, and the first unit of a pair.
+    byte: Option<u8>,
+    unit: Option<u16>,
+}
+
+impl Utf8 {
+    pub fn new(encoding: Encoding) -> Utf8 {
+        Utf8 { encoding, ..Utf8::default() }
+    }
+
+    /// Appends what the bytes say, all of it if they are the last ones. What is no character
+    /// of UTF-16 becomes U+FFFD; UTF-8 stays as it is.
+    pub fn append(&mut self, raw: &[u8], last: bool, text: &mut Vec<u8>) {
+        let order = match self.encoding {
+            Encoding::Utf8 => {
+                text.extend_from_slice(raw);
+                return;
+            }
+            Encoding::Utf16Le => u16::from_le_bytes,
+            Encoding::Utf16Be => u16::from_be_bytes,
+        };
+        let bytes: Vec<u8> = self.byte.take().into_iter().chain(raw.iter().copied()).collect();
+        let (pairs, rest) = bytes.as_chunks::<2>();
+        self.byte = rest.first().copied();
+        let units = self.unit.take().into_iter().chain(pairs.iter().map(|&pair| order(pair)));
+        let mut units: Vec<u16> = units.collect();
+        if !last {
+            self.unit = units.pop_if(|unit| (0xd800..0xdc00).contains(unit));
+        } else if self.byte.take().is_some() {
+            units.push(0xfffd);
+        }
+        let mut room = [0; 4];
+        for unit in char::decode_utf16(units) {
+            let character = unit.unwrap_or(char::REPLACEMENT_CHARACTER);
+            text.extend_from_slice(character.encode_utf8(&mut room).as_bytes());
+        }
+    }
+}
+
+/// What a part of a text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartKind {
+    /// A whole value.
+    Value,
+    /// A value that breaks off.
+    Broken,
+    /// Text between values that does not belong there.
+    Stray,
+    /// More than [`LONGEST_RECORD`], left out.
+    TooLong,
+}
+
+/// A part of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextPart {
+    /// What it is.
+    pub kind: PartKind,
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// Where it is in the piece's text.
+    pub range: Range<usize>,
+}
+
+/// A text with what it consists of.
+#[derive(Debug, Default)]
+pub struct Text {
+    /// UTF-8, or what calls itself so.
+    pub bytes: Vec<u8>,
+    /// Its parts in order, without what merely separates them.
+    pub parts: Vec<TextPart>,
+}
+
+impl Text {
+    /// The bytes of a part.
+    pub fn of(&self, part: &TextPart) -> &[u8] {
+        self.bytes.get(part.range.clone()).unwrap_or_default()
+    }
+}
+
+/// Cuts a text into its values.
+#[derive(Debug)]
+pub(super) struct TextCutter {
+    utf8: Utf8,
+    cutter: Cutter,
+    /// What is not yet whole, where it begins in the file, and how far it was looked at.
+    open: Vec<u8>,
+    offset: u64,
+    seen: usize,
+    in_value: bool,
+    /// Too long, and left out.
+    dropped: bool,
+}
+
+impl TextCutter {
+    /// A cutter that begins at an offset of a file, outside of any value.
+    pub fn new(kind: InputKind, encoding: Encoding, offset: u64) -> TextCutter {
+        let cutter = match kind {
+            InputKind::Xml => Cutter::Xml(Xml::default()),
+            _ => Cutter::Json(Json::default()),
+        };
+        TextCutter {
+            utf8: Utf8::new(encoding),
+            cutter,
+            open: Vec::new(),
+            offset,
+            seen: 0,
+            in_value: false,
+            dropped: false,
+        }
+    }
+
+    /// Hands on the parts that become whole with the next bytes of the file, or end with it.
+    pub fn push(&mut self, raw: &[u8], last: bool, text: &mut Text) {
+        text.bytes.clear();
+        text.parts.clear();
+        std::mem::swap(&mut self.open, &mut text.bytes);
+        self.utf8.append(raw, last, &mut text.bytes);
+        let mut start = 0;
+        while let Some((border, place)) = self.cutter.next(&text.bytes, &mut self.seen) {
+            self.end(border == Border::End, start..place, text);
+            self.in_value = border == Border::Begin;
+            start = place;
+        }
+        let left = start..text.bytes.len();
+        if last {
+            return self.end(false, left, text);
+        }
+        if left.len() > LONGEST_RECORD && !self.dropped {
+            self.dropped = true;
+            let kind = match self.in_value {
+                true => Some(PartKind::TooLong),
+                false => (!is_furniture(&text.bytes[left])).then_some(PartKind::Stray),
+            };
+            let offset = self.offset;
+            text.parts.extend(kind.map(|kind| TextPart { kind, offset, range: 0..0 }));
+        }
+        let keep = if self.dropped { self.seen } else { start };
+        self.offset += self.utf8.encoding.raw_length(&text.bytes[start..keep]);
+        self.open.extend_from_slice(&text.bytes[keep..]);
+        self.seen -= keep;
+        text.bytes.truncate(keep);
+    }
+
+    /// Hands on what ends here, and goes on behind it.
+    fn end(&mut self, whole: bool, range: Range<usize>, text: &mut Text) {
+        let bytes = &text.bytes[range.clone()];
+        let offset = self.offset;
+        self.offset += self.utf8.encoding.raw_length(bytes);
+        let kind = match (self.in_value, whole) {
+            _ if self.dropped => None,
+            (false, _) => (!is_furniture(bytes)).then_some(PartKind::Stray),
+            _ if bytes.len() > LONGEST_RECORD => Some(PartKind::TooLong),
+            (true, true) => Some(PartKind::Value),
+            (true, false) => Some(PartKind::Broken),
+        };
+        self.dropped = false;
+        text.parts.extend(kind.map(|kind| TextPart { kind, offset, range }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The parts of a text that is read by so many bytes.
+    fn parts(kind: InputKind, raw: &[u8], step: usize) -> Vec<(PartKind, u64, String)> {
+        let mut cutter = TextCutter::new(kind, Encoding::of(raw), 0);
+        let mut text = Text::default();
+        let mut found = Vec::new();
+        let pieces = raw.len().div_ceil(step);
+        for (index, piece) in raw.chunks(step).enumerate() {
+            cutter.push(piece, index + 1 == pieces, &mut text);
+            let content = |part| String::from_utf8_lossy(text.of(part)).into_owned();
+            found.extend(text.parts.iter().map(|part| (part.kind, part.offset, content(part))));
+        }
+        found
+    }
+
+    #[test]
+    fn offsets_are_those_of_the_file_in_any_encoding() {
+        // U+1F512 is four bytes, and two units of UTF-16.
+        let text = "\u{feff}{\"a\":\"\u{e4}\u{1f512}\"}\r\nnull\r\n{\"b\":1}\r\n{\"c\"";
+        let utf8 = text.as_bytes().to_vec();
+        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        // Counted by hand: characters before each part, by their bytes.
+        let places = [(utf8, [3, 17, 25, 34]), (little, [2, 24, 40, 58]), (big, [2, 24, 40, 58])];
+        for (raw, [first, stray, second, third]) in places {
+            for step in [1, 2, 3, 5, 1000] {
+                let expected = [
+                    (PartKind::Value, first, "{\"a\":\"\u{e4}\u{1f512}\"}".to_owned()),
+                    (PartKind::Stray, stray, "\r\nnull\r\n".to_owned()),
+                    (PartKind::Value, second, "{\"b\":1}".to_owned()),
+                    (PartKind::Broken, third, "{\"c\"".to_owned()),
+                ];
+                assert_eq!(parts(InputKind::Json, &raw, step), expected, "by {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_left_out_and_located() {
+        let long = "x".repeat(100 << 20);
+        let json = format!("{{\"a\":1}}\n{{\"b\":\"{long}\"}}\n{{\"c\":1}}\n");
+        let found = parts(InputKind::Json, json.as_bytes(), 2 << 20);
+        let places: Vec<_> = found.iter().map(|(kind, offset, _)| (*kind, *offset)).collect();
+        let third = json.len() as u64 - 8;
+        let expected = [(PartKind::Value, 0), (PartKind::TooLong, 8), (PartKind::Value, third)];
+        assert_eq!(places, expected);
+        let xml = format!("<Event><a>{long}</a></Event>\n<Event></Event>");
+        let found = parts(InputKind::Xml, xml.as_bytes(), (2 << 20) + 5);
+        let places: Vec<_> = found.iter().map(|(kind, offset, _)| (*kind, *offset)).collect();
+        assert_eq!(places, [(PartKind::TooLong, 0), (PartKind::Value, xml.len() as u64 - 15)]);
+    }
+}
