@@ -1,4 +1,4 @@
-//! Bytes to [`Record`](crate::model::Record)s. A piece of a log is this stage's whole world, and
+//! Bytes to [`Record`]s. A piece of a log is this stage's whole world, and
 //! only it knows the evtx crate and what records look like in exports.
 //!
 //! Of EVTX there are two ways to the same records. The evtx crate reads anything (`json` takes what
