@@ -355,3 +355,38 @@ fn no_bytes_make_plans_panic() {
         }
     }
 }
+
+/// Records without a channel are told by their provider, and a decoder lives on after a chunk
+/// that was left to the crate.
+#[test]
+fn an_odd_channel_leaves_no_trace_in_the_next_chunk() {
+    use evtx_writer::{Event, LogWriter};
+
+    // A log of one record, the first unit of whose channel is `unit`: 0 for no channel, half a
+    // surrogate pair for an odd one.
+    let log = |provider: &str, unit: u16| {
+        let mut writer = LogWriter::new();
+        let channel = "ABCD".to_owned();
+        let event = Event { provider: provider.into(), event_id: 1, channel, ..Event::default() };
+        writer.push(&event).expect("a record that fits");
+        let mut chunk = writer.finish().split_off(FILE_HEADER as usize);
+        let written: Vec<u8> = "ABCD".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let at = chunk.windows(written.len()).position(|bytes| *bytes == *written);
+        let at = at.expect("the channel is in the record");
+        chunk[at..at + 2].copy_from_slice(&unit.to_le_bytes());
+        chunk.truncate(CHUNK_SIZE as usize);
+        chunk
+    };
+    let mut decoder = Decoder::default();
+    let chunks = [
+        log("PowerShell", 0),
+        log("Microsoft-Windows-Sysmon", 0xd800),
+        log("Microsoft-Windows-Sysmon", 0),
+    ];
+    let known = chunks.map(|chunk| {
+        let (records, ..) = by_both(&mut decoder, &ALL, &chunk);
+        assert_eq!(records, by_crate(&ALL, &chunk).0);
+        records.first().map(|record| record.known_channel)
+    });
+    assert_eq!((known[0], known[2]), (Some(Channel::PowerShellClassic), Some(Channel::Sysmon)));
+}
