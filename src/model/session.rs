@@ -355,6 +355,8 @@ pub struct Attempt {
     pub reason: FailureReason,
     /// The error code, when one was logged.
     pub error_code: Option<u32>,
+    /// Index of the session that the same source or account had on the target soon after.
+    pub later: Option<usize>,
     /// Which sides were seen.
     pub sides: Sides,
     /// Indexes of its events.

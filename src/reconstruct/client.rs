@@ -8,7 +8,8 @@ use super::clocks::Clocks;
 use super::estate::Estate;
 use super::{CLOCK_ERROR, Draft, JOIN_WINDOW, STEP_WINDOW, near};
 use crate::model::{
-    Account, Attempt, EndKind, Event, EventKind, FailureReason, Link, ShellKind, Sides, Str,
+    Account, Attempt, EndKind, Event, EventKind, FailureReason, Link, Session, ShellKind, Sides,
+    Str,
 };
 
 /// SIDs of services: event forwarding talks to its collector all day.
@@ -383,6 +384,7 @@ pub(super) fn attempts(
                 user_sid: client.user_sid.clone(),
                 reason,
                 error_code,
+                later: None,
                 sides,
                 events: found,
             }
@@ -393,6 +395,32 @@ pub(super) fn attempts(
         (a.time, &a.source_host, &a.events).cmp(&(b.time, &b.source_host, &b.events))
     });
     attempts
+}
+
+/// How long after a failed attempt a session may be the same caller's next one.
+const SOON: TimeDelta = TimeDelta::hours(1);
+
+/// Ties attempts to the next session on their target that the same source or account had soon after;
+/// sessions are in the order of their starts, and all names are as logged.
+pub(super) fn tie_later(attempts: &mut [Attempt], sessions: &[Session]) {
+    for attempt in attempts {
+        let from = sessions.partition_point(|session| session.start < attempt.time);
+        let soon = sessions[from..].iter().enumerate();
+        let soon = soon.take_while(|(_, session)| session.start <= attempt.time + SOON);
+        let mut on_target = soon
+            .filter(|(_, session)| session.target_host.eq_ignore_ascii_case(&attempt.target_host))
+            .take(MOST_RIVALS);
+        let later = on_target.find(|(_, session)| {
+            let source = session.source_host.as_ref().filter(|_| !attempt.source_host.is_empty());
+            let source = source.map(|host| host.eq_ignore_ascii_case(&attempt.source_host));
+            let user = attempt.user.as_ref().zip(session.user.as_ref());
+            let user = user.map(|(tried, had)| tried.same_as(had));
+            // What is known of both must agree, and something must be known.
+            [source, user].iter().flatten().count() > 0
+                && [source, user].iter().flatten().all(|&same| same)
+        });
+        attempt.later = later.map(|(index, _)| from + index);
+    }
 }
 
 /// What targets refused whose clients' logs are not at hand: one attempt for what one host logs
@@ -420,6 +448,7 @@ fn refusals(events: &[Event], known: &[Attempt]) -> Vec<Attempt> {
             user_sid: None,
             reason: FailureReason::NotAuthorised,
             error_code,
+            later: None,
             sides: Sides { server: true, ..Sides::default() },
             events: vec![index],
         });

@@ -316,6 +316,7 @@ fn rebuild(
         session
     });
     case.sessions = finished.collect();
+    client::tie_later(&mut case.attempts, &case.sessions);
     let host = |name: &Str| Host {
         name: hosts.as_logged(name),
         addresses: estate.addresses(name),

@@ -477,3 +477,21 @@ fn a_block_logged_twice_is_one() {
     let case = case(vec![command("srv", 1000, 77, "h"), part(5), part(4)]);
     assert_eq!(case.script_blocks(), 1);
 }
+
+#[test]
+fn a_failed_attempt_names_the_session_that_came_of_it() {
+    let user = "S-1-5-21-1-1-1-1101";
+    let failure = [("operationName", "CreateShell"), ("errorCode", "5")];
+    let tries =
+        |seconds| client("pc", seconds, 6, user, &[("connection", "srv/wsman?PSVersion=5.1")]);
+    let case = case(vec![
+        tries(0),
+        client("pc", 1, 142, user, &failure),
+        tries(600),
+        client("pc", 601, 11, user, &[]),
+        logon("srv", 601, "ann", user, "0x111"),
+        host_process("srv", 602, "0x10", "ann", "0x111"),
+    ]);
+    assert_eq!((case.sessions.len(), case.attempts.len()), (1, 1));
+    assert_eq!(case.attempts[0].later, Some(0));
+}

@@ -136,6 +136,7 @@ columns! { pub(super) ATTEMPT_COLUMNS:
     "user" => "who tried, as logged, or the SID",
     "reason" => "access_denied, bad_credentials, unreachable, not_authorised or other",
     "error_code" => "the client's error code",
+    "later_session_id" => "the next session on the target within an hour by the same source or account",
     "evidence_sides" => "whose logs show it: client, server",
     "evidence" => "its records: FILE:EVENT_RECORD_ID@OFFSET",
 }
@@ -163,6 +164,7 @@ impl Rows for Attempts<'_> {
             owned(attempt.user.as_ref().map_or_else(sid, Account::to_string)),
             attempt.reason.as_str().into(),
             attempt.error_code.map(|code| code.to_string()).unwrap_or_default().into(),
+            attempt.later.map(session_id).unwrap_or_default().into(),
             list(attempt.sides.names()),
             evidence::cell(&self.0.paths, &proofs(case, attempt.events.iter().copied())),
         ]
