@@ -17,6 +17,10 @@ pub(super) fn full_names<'h>(hosts: impl Iterator<Item = &'h Str>) -> BTreeMap<&
     full.into_iter().filter_map(|(label, hosts)| Some((label, *only(&hosts)?))).collect()
 }
 
+/// How many times as many connections show an address as one host's than as another's, for the
+/// other's to be taken for mistakes.
+const SELDOM: u64 = 4;
+
 /// Which host has which names and addresses.
 pub(super) struct Estate {
     /// Logging hosts by their names: full and first label.
@@ -42,9 +46,17 @@ impl Estate {
                 estate.names.entry(name).or_default().insert(host.clone());
             }
         }
+        let mut claims: BTreeMap<&str, BTreeMap<&Str, u64>> = BTreeMap::new();
         for (host, own) in gathered.iter().flat_map(|task| &task.addresses) {
-            for ip in own {
-                estate.address(hosts.name(host), ip);
+            for (ip, count) in own {
+                *claims.entry(ip).or_default().entry(hosts.name(host)).or_default() += count;
+            }
+        }
+        for (ip, claims) in claims {
+            let most = claims.values().copied().max().unwrap_or(0);
+            // Some records turn a connection's ends around: they are few beside the right ones.
+            for (host, _) in claims.iter().filter(|(_, count)| *count * SELDOM > most) {
+                estate.address(host, ip);
             }
         }
         let heard = gathered.iter().flat_map(|task| &task.hearsay).filter_map(|(name, ips)| {

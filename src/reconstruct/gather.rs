@@ -208,8 +208,8 @@ pub struct Gathered {
     by_name: HashMap<Str, u32>,
     /// The host of the latest event: logs seldom change it.
     latest: u32,
-    /// Hosts' own addresses, by their names.
-    pub(super) addresses: BTreeMap<Str, BTreeSet<String>>,
+    /// Hosts' own addresses, by their names, and how many connections show each.
+    pub(super) addresses: BTreeMap<Str, BTreeMap<String, u64>>,
     /// Addresses that other hosts' records give names, which are lower case.
     pub(super) hearsay: BTreeMap<String, BTreeSet<String>>,
     /// The accounts that logons give a SID.
@@ -279,13 +279,12 @@ impl Gathered {
                 } else {
                     &connection.destination_ip
                 };
-                match self.addresses.get_mut(&event.host) {
-                    Some(known) if known.contains(own) => {}
-                    Some(known) => {
-                        known.insert(own.clone());
-                    }
+                let known = self.addresses.get_mut(&event.host).and_then(|ips| ips.get_mut(own));
+                match known {
+                    Some(count) => *count += 1,
                     None => {
-                        self.addresses.insert(event.host.clone(), BTreeSet::from([own.clone()]));
+                        let ips = self.addresses.entry(event.host.clone()).or_default();
+                        ips.insert(own.clone(), 1);
                     }
                 }
                 self.hear(&connection.source_host, Some(&connection.source_ip));

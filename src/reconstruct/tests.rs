@@ -495,3 +495,24 @@ fn a_failed_attempt_names_the_session_that_came_of_it() {
     assert_eq!((case.sessions.len(), case.attempts.len()), (1, 1));
     assert_eq!(case.attempts[0].later, Some(0));
 }
+
+#[test]
+fn a_connection_logged_the_wrong_way_round_takes_no_address_away() {
+    let opened = |host: &str, seconds, from: &str| {
+        let data = [
+            ("ProcessID", "4"),
+            ("Direction", "%%14593"),
+            ("SourceAddress", from),
+            ("DestAddress", "10.0.0.9"),
+            ("DestPort", "443"),
+        ];
+        on(host, seconds, "Security", 5156, &data)
+    };
+    let mut records: Vec<Record> = (0..5).map(|n| opened("pc", n, "10.0.0.5")).collect();
+    records.extend((0..5).map(|n| opened("dc", n, "10.0.0.1")));
+    records.push(opened("dc", 9, "10.0.0.5"));
+    let case = case(records);
+    let hosts = case.hosts.iter().map(|host| (&*host.name, host.addresses.join(" ")));
+    let expected = [("dc", "10.0.0.1".to_owned()), ("pc", "10.0.0.5".to_owned())];
+    assert_eq!(hosts.collect::<Vec<_>>(), expected);
+}
