@@ -146,7 +146,7 @@ pub fn analyze(
         detections: &found,
         progress,
     };
-    let Read { reports, events, gathered, fired, scripts } =
+    let Read { mut reports, events, gathered, fired, scripts } =
         pass.read().map_err(Error::write(&scratch))?;
 
     something(reports.iter().map(|report| (&report.input, &report.faults[..])))?;
@@ -179,7 +179,6 @@ pub fn analyze(
         }
     }
     found.add(&mut rows).map_err(Error::write(&scratch))?;
-    let mut reports = reports;
     loader.ledger(&mut reports);
     let (timeline, detections) = (timeline.finish(), found.finish());
     let origins = origins.into_cells();

@@ -4,7 +4,7 @@
 //! controller logs a ticket (4769), and the target the logon made with it. One such pair may be a
 //! coincidence; differences that many pairs share are the clocks'.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -170,19 +170,26 @@ fn within(
 /// another one, or when a single pair speaks.
 fn agree(mut pairs: Vec<Pair<'_>>) -> Option<Edge<'_>> {
     pairs.sort_by_key(|pair| (pair.difference, pair.records));
-    // Each record is part of one right pair at most.
-    let agreeing = |pairs: &[Pair<'_>]| {
-        let first: BTreeSet<usize> = pairs.iter().map(|pair| pair.records.0).collect();
-        let next: BTreeSet<usize> = pairs.iter().map(|pair| pair.records.1).collect();
-        first.len().min(next.len())
-    };
-    let windows = (0..pairs.len()).map(|from| {
-        let end = pairs[from].difference + JITTER;
-        let to = pairs.partition_point(|pair| pair.difference <= end);
-        (from, to)
-    });
-    let windows: Vec<(usize, usize, usize)> =
-        windows.map(|(from, to)| (agreeing(&pairs[from..to]), from, to)).collect();
+    // Each record is part of one right pair at most: of a window's pairs, as many agree as there
+    // are records on the side that has fewer.
+    let mut sides: [BTreeMap<usize, usize>; 2] = Default::default();
+    let (mut windows, mut to) = (Vec::with_capacity(pairs.len()), 0);
+    for (from, first) in pairs.iter().enumerate() {
+        while let Some(pair) = pairs.get(to)
+            && pair.difference <= first.difference + JITTER
+        {
+            *sides[0].entry(pair.records.0).or_default() += 1;
+            *sides[1].entry(pair.records.1).or_default() += 1;
+            to += 1;
+        }
+        windows.push((sides[0].len().min(sides[1].len()), from, to));
+        for (side, record) in sides.iter_mut().zip([first.records.0, first.records.1]) {
+            match side.get_mut(&record) {
+                Some(count) if *count > 1 => *count -= 1,
+                _ => _ = side.remove(&record),
+            }
+        }
+    }
     let &(count, from, to) = windows.iter().max_by_key(|&&(count, from, _)| {
         // Clocks are more likely to be right than wrong.
         (count, std::cmp::Reverse(pairs[from].difference.abs()))

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::gather::{Gathered, Key, Keys, LocalEngine, Marked, Told};
 use super::process::Processes;
+use super::server::WAITED;
 use super::{CLOCK_ERROR, Hosts, JOIN_WINDOW, STEP_WINDOW, context};
 use crate::model::{Account, Event, EventKind, RecordRef};
 
@@ -73,7 +74,8 @@ impl Focus<'_> {
                     starts.push(event.time);
                     remote = true;
                     names.extend(&shell.account);
-                    traces[host].lives.push((event.time, event.time));
+                    // Its engine may be heard of late.
+                    traces[host].lives.push((event.time, event.time + WAITED));
                 }
                 EventKind::Authenticated(caller) => names.extend(&caller.account),
                 EventKind::EngineListening(_) => {

@@ -28,9 +28,14 @@ impl Keys {
         Key(if text.is_empty() { 0 } else { self.0.hash_one(text).max(1) })
     }
 
-    /// The key of an account's name, which cases do not tell apart.
+    /// The key of an account's name, which cases do not tell apart; of a virtual account, its
+    /// caller's.
     pub(super) fn of_account(&self, account: Option<&Account>) -> Key {
-        self.of(&account.map(|account| account.name.to_lowercase()).unwrap_or_default())
+        let name = account.map(|account| match account.name.starts_with("WinRM VA_") {
+            true => account.clone().caller().name.to_lowercase(),
+            false => account.name.to_lowercase(),
+        });
+        self.of(&name.unwrap_or_default())
     }
 }
 

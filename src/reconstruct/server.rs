@@ -18,7 +18,7 @@ fn is_real(sid: &str) -> bool {
 }
 
 /// How long after its shell a session's first command may come where no record tells of its process.
-const WAITED: TimeDelta = TimeDelta::hours(1);
+pub(super) const WAITED: TimeDelta = TimeDelta::hours(1);
 
 /// SIDs of the services that WinRM runs as.
 const SERVICE_SIDS: [&str; 2] = ["S-1-5-19", "S-1-5-20"];

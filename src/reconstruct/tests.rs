@@ -516,3 +516,44 @@ fn a_connection_logged_the_wrong_way_round_takes_no_address_away() {
     let expected = [("dc", "10.0.0.1".to_owned()), ("pc", "10.0.0.5".to_owned())];
     assert_eq!(hosts.collect::<Vec<_>>(), expected);
 }
+
+#[test]
+fn a_virtual_accounts_logons_are_its_callers() {
+    let mut host = host_process("srv", 1000, "0x10", "WinRM VA_1_CORP_ann", "0x111");
+    let mut data = crate::model::Fields::default();
+    for (name, value) in host.data.iter() {
+        let virtual_domain = name == "TargetDomainName";
+        data.push(name, if virtual_domain { "WinRM Virtual Users" } else { value });
+    }
+    host.data = data;
+    let user = "S-1-5-21-1-1-1-1101";
+    let case = case(vec![
+        host,
+        exit("srv", 8000, "0x10", r"C:\Windows\System32\wsmprovhost.exe"),
+        logon("srv", 4000, "ann", user, "0x51"),
+    ]);
+    let session = &case.sessions[0];
+    assert_eq!(session.user.as_ref().unwrap().to_string(), r"CORP\ann");
+    assert!(session.logon_ids.contains(&0x51), "{session:?}");
+}
+
+#[test]
+fn many_sessions_tell_how_far_clocks_are_apart() {
+    let user = "S-1-5-21-1-1-1-1101";
+    // The target is 70 s ahead and needs up to a second; sessions come at no regular times.
+    let (mut records, mut at, mut random) = (Vec::new(), 1000, 1_u64);
+    for n in 0..300 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        at += 1 + (random >> 33) as i64 % 60;
+        records.push(client("pc", at, 6, user, &[("connection", "srv/wsman?PSVersion=5.1")]));
+        let shell = on("srv", at + 70 + n % 2, WINRM, 91, &[("resourceUri", URI)]);
+        records.push(Record { user_sid: Some(user.into()), ..shell });
+    }
+    let case = case(records);
+    let offset = |name: &str| {
+        let host = case.hosts.iter().find(|host| *host.name == *name);
+        host.and_then(|host| host.clock).map(|clock| clock.offset.num_seconds())
+    };
+    let apart = offset("srv").zip(offset("pc")).map(|(srv, pc)| srv - pc);
+    assert!(apart.is_some_and(|apart| (70..=71).contains(&apart)), "{apart:?}");
+}
