@@ -30,6 +30,9 @@ pub enum Error {
         /// What is wrong and what helps.
         reason: String,
     },
+    /// A selection of rules that names what is not there, or leaves nothing.
+    #[error("the selection of rules: {0}")]
+    Selection(String),
     /// The output folder exists already.
     #[error(
         "{} exists already: name another folder with --output, or replace its files with --force",

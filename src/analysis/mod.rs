@@ -4,6 +4,7 @@
 //! down at once: lines of outputs, hits of rules, marks for reconstruction. The few records that
 //! sessions are then rebuilt from are read a second time.
 
+mod correlate;
 mod load;
 mod read;
 
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
-use crate::detect::{self, LoneScripts, RuleSet};
+use crate::detect::{self, Correlated, Limited, LoneScripts, RuleSet};
 use crate::error::{Error, Fault, FaultKind};
 use crate::input::{self, Input};
 use crate::model::{Detection, RecordRef, Subject};
@@ -92,6 +93,8 @@ pub struct Analysis {
     pub case: Case,
     /// All detections, in no order.
     pub fired: Vec<Fired>,
+    /// The correlations that met a limit, and may have missed something.
+    pub limited: Vec<Limited>,
     /// The rules that fired on what was rebuilt, by the records that show it.
     pub(crate) shown: BTreeMap<RecordRef, Vec<usize>>,
     pub(crate) timeline: Sorted,
@@ -101,12 +104,14 @@ pub struct Analysis {
 }
 
 impl Analysis {
-    /// Whether something could not be read in full, or a rule was not loaded.
+    /// Whether something could not be read in full, a rule was not loaded, or one met a limit.
     pub fn is_partial(&self) -> bool {
         let damaged = |report: &InputReport| {
             report.faults.iter().any(|fault| fault.kind != FaultKind::NotALog)
         };
-        self.inputs.iter().any(damaged) || !self.rules.refused.is_empty()
+        self.inputs.iter().any(damaged)
+            || !self.rules.refused.is_empty()
+            || !self.limited.is_empty()
     }
 
     /// Records read, over all inputs.
@@ -133,6 +138,7 @@ pub fn analyze(
     let paths: Vec<PathBuf> = inputs.iter().map(|input| input.path.clone()).collect();
     let timeline = Sorter::new(scratch.clone());
     let found = Sorter::new(scratch.clone());
+    let steps = Sorter::new(scratch.clone());
     let origins = Origins::default();
     let keys = Keys::default();
     let pass = read::Pass {
@@ -144,6 +150,7 @@ pub fn analyze(
         timeline: &timeline,
         origins: &origins,
         detections: &found,
+        steps: &steps,
         progress,
     };
     let Read { mut reports, events, gathered, fired, scripts } =
@@ -156,6 +163,11 @@ pub fn analyze(
     progress.stage("matching rules");
     let mut detections = detect::on_case(&rules, &case);
     detections.extend(elsewhere(&case.elsewhere, scripts, &rules, &loader));
+    let correlated = correlate::correlate(steps.finish(), &detections, &case, &rules, &scratch);
+    let Correlated { detections: correlated, limited } =
+        correlated.map_err(Error::write(&scratch))?;
+    detections.retain(|detection| !rules.is_silent(detection.rule));
+    detections.extend(correlated);
 
     let mut rows = Rows::default();
     let mut shown: BTreeMap<RecordRef, Vec<usize>> = BTreeMap::new();
@@ -169,9 +181,10 @@ pub fn analyze(
         let added = detections::add(&mut rows, detection, &rules, &paths);
         added.map_err(Error::write(&scratch))?;
         fired.push(Fired { rule: detection.rule, session: detection.session });
-        // What fired on a whole session or attempt shows at its first record.
+        // What fired on a whole session or attempt shows at its first record, a correlation at
+        // the one that completed it.
         let most = match detection.subject {
-            Subject::Session | Subject::Attempt => 1,
+            Subject::Session | Subject::Attempt | Subject::Correlation => 1,
             _ => detection.evidence.len(),
         };
         for proof in detection.evidence.iter().take(most) {
@@ -189,6 +202,7 @@ pub fn analyze(
         events,
         case,
         fired,
+        limited,
         shown,
         timeline,
         origins,

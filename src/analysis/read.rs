@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::{InputReport, Options, Progress};
 use crate::decode::{Decoder, Tally, Wanted, chunk_count, chunk_of};
-use crate::detect::{self, LoneScripts, RuleSet};
+use crate::detect::{self, LoneScripts, RuleSet, Step};
 use crate::error::{Fault, FaultKind};
 use crate::input::{Input, InputKind, Piece, Reader, piece_count};
 use crate::model::{Channel, Detection, EventKind, Record, RecordRef};
@@ -30,6 +30,7 @@ pub(super) struct Pass<'a> {
     pub timeline: &'a Sorter,
     pub origins: &'a Origins,
     pub detections: &'a Sorter,
+    pub steps: &'a Sorter,
     pub progress: &'a dyn Progress,
 }
 
@@ -164,6 +165,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             batch: Batch::default(),
             lines: Lines::default(),
             found: Rows::default(),
+            steps: Rows::default(),
             lone: LoneScripts::default(),
             normaliser: Normaliser::default(),
         };
@@ -199,6 +201,7 @@ impl<'p, 'a> Worker<'p, 'a> {
         pass.progress.advance(length, records);
         pass.timeline.add(&mut take.lines.rows)?;
         pass.detections.add(&mut take.found)?;
+        pass.steps.add(&mut take.steps)?;
         take.batch.gathered.shrink();
         Ok(std::mem::take(&mut take.batch))
     }
@@ -210,6 +213,8 @@ struct Take<'p, 'a> {
     batch: Batch,
     lines: Lines,
     found: Rows,
+    /// Hits that correlations wait for.
+    steps: Rows,
     lone: LoneScripts,
     normaliser: Normaliser,
 }
@@ -230,11 +235,17 @@ impl Take<'_, '_> {
         let event = self.normaliser.event(record);
         let batch = &mut self.batch;
         batch.events += 1;
-        let fired: Vec<usize> = hits.iter().map(|hit| hit.rule).collect();
+        let heard = hits.iter().map(|hit| hit.rule).filter(|&rule| !rules.is_silent(rule));
+        let fired: Vec<usize> = heard.collect();
         batch.fired.extend(fired.iter().map(|&rule| (rule, event.source)));
         self.lines.add(&event, fired, origins)?;
         for detection in detect::on_record(&event, hits) {
-            detections::add(&mut self.found, &detection, rules, paths)?;
+            if let Some(step) = Step::of(&detection) {
+                self.steps.push(|key| step.key(key), &step)?;
+            }
+            if !rules.is_silent(detection.rule) {
+                detections::add(&mut self.found, &detection, rules, paths)?;
+            }
         }
         if matches!(&event.kind, EventKind::ScriptBlockPart(part) if part.is_whole()) {
             let parts = [event];

@@ -64,7 +64,12 @@ pub fn main() -> ExitCode {
 
 fn code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<Error>() {
-        Some(Error::MissingInput(_) | Error::BadGlob { .. } | Error::OutputExists(_)) => 2,
+        Some(
+            Error::MissingInput(_)
+            | Error::BadGlob { .. }
+            | Error::Selection(_)
+            | Error::OutputExists(_),
+        ) => 2,
         Some(Error::Pack { .. }) => 3,
         _ => 1,
     }

@@ -68,6 +68,9 @@ fn inputs(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
             writeln!(out, "            {}: {}", plain(&refused.file), plain(&refused.reason))?;
         }
     }
+    for limited in analysis.limited.iter().take(3) {
+        writeln!(out, "  LIMIT     rule {}: {}", plain(&limited.rule), limited.reason)?;
+    }
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::rules::{Hit, RuleSet};
 use super::view::FieldMap;
 use crate::model::{
-    Account, Attempt, Command, Detection, Event, EventKind, Proof, ScriptBlock, Session, Str,
+    Account, Attempt, Command, Detection, Event, EventKind, Kept, Proof, ScriptBlock, Session, Str,
     Subject,
 };
 use crate::reconstruct::Case;
@@ -27,6 +27,7 @@ pub fn on_record(event: &Event, hits: Vec<Hit>) -> impl Iterator<Item = Detectio
         session: None,
         matched: hit.matched,
         evidence: vec![Proof::of(event)],
+        kept: hit.values.map(|values| Kept { logged_by: event.computer.clone(), values }),
     };
     hits.into_iter().map(detection)
 }
@@ -89,6 +90,8 @@ struct Derived {
     subject: Subject,
     fields: FieldMap,
     time: DateTime<Utc>,
+    /// The host whose clock the time is by.
+    logged_by: Str,
     host: Str,
     user: String,
     session: Option<usize>,
@@ -106,6 +109,7 @@ impl Derived {
             session: self.session,
             matched: hit.matched,
             evidence: self.evidence.clone(),
+            kept: hit.values.map(|values| Kept { logged_by: self.logged_by.clone(), values }),
         })
     }
 }
@@ -191,11 +195,18 @@ fn session(case: &Case, counts: &Counts, index: usize) -> Derived {
         subject: Subject::Session,
         fields,
         time: session.start,
+        logged_by: logged_by(case, session.start, session.evidence.iter().map(|e| e.event)),
         host: session.target_host.clone(),
         user: name(session.user.as_ref()),
         session: Some(index),
         evidence: session.evidence.iter().map(|e| Proof::of(&case.events[e.event])).collect(),
     }
+}
+
+/// The host that logged a time, which is that of one of these events.
+fn logged_by(case: &Case, time: DateTime<Utc>, events: impl Iterator<Item = usize>) -> Str {
+    let mut events = events.map(|event| &case.events[event]);
+    events.find(|event| event.time == time).map(|event| event.computer.clone()).unwrap_or_default()
 }
 
 fn ran(case: &Case, command: &Command) -> Derived {
@@ -229,6 +240,7 @@ fn ran(case: &Case, command: &Command) -> Derived {
         subject,
         fields,
         time: command.time,
+        logged_by: event.computer.clone(),
         host: event.computer.clone(),
         user: name(session.user.as_ref()),
         session: Some(command.session),
@@ -259,6 +271,7 @@ fn script(events: &[Event], sessions: &[Session], script: &ScriptBlock) -> Deriv
         subject: Subject::ScriptBlock,
         fields,
         time: first.time,
+        logged_by: first.computer.clone(),
         host: first.computer.clone(),
         user,
         session: script.session,
@@ -280,6 +293,7 @@ fn attempt(case: &Case, attempt: &Attempt) -> Derived {
         subject: Subject::Attempt,
         fields,
         time: attempt.time,
+        logged_by: logged_by(case, attempt.time, attempt.events.iter().copied()),
         host: match &*attempt.source_host {
             "" => attempt.target_host.clone(),
             _ => attempt.source_host.clone(),

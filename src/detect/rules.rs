@@ -3,19 +3,22 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use rayon::prelude::*;
 use rsigma_eval::Event as SigmaEvent;
-use rsigma_parser::{Level as SigmaLevel, SigmaCollection, SigmaRule, parse_sigma_yaml};
 
+use super::correlation::Correlation;
 use super::gate::Gate;
 use super::index::Index;
-use super::logsource::{ChannelName, Scope, scope};
+use super::load::{Loaded, Rules, What, load};
+use super::logsource::{ChannelName, Scope};
 use super::pack::{Pack, Refused};
 use super::rule::Rule;
+use super::select::{Excluded, Selection};
 use super::view::RecordView;
 use crate::decode::Wanted;
 use crate::error::Error;
-use crate::model::{Channel, Level, MatchedField, Record, RecordRef, RuleMeta, Subject};
+use crate::model::{
+    Channel, FieldValue, MatchedField, Record, RecordRef, RuleMeta, Subject, Value,
+};
 
 /// A rule fired on a record.
 #[derive(Debug, Clone)]
@@ -24,6 +27,8 @@ pub struct Hit {
     pub rule: usize,
     /// What matched.
     pub matched: Vec<MatchedField>,
+    /// What correlations need to know, where one refers to the rule.
+    pub(crate) values: Option<Vec<FieldValue>>,
 }
 
 /// The rules of one scope.
@@ -83,20 +88,33 @@ pub struct RuleSet {
     pub rules: Vec<RuleMeta>,
     /// The packs they came from.
     pub packs: Vec<Pack>,
+    /// How many filters of each pack apply.
+    pub filters: Vec<usize>,
     /// The rules that were not loaded.
     pub refused: Vec<Refused>,
+    /// How many loaded rules the selection left out.
+    pub excluded: Excluded,
+    /// The rules on events; correlations have the indices after them.
     checked: Vec<Rule>,
+    scopes: Vec<Scope>,
+    correlations: Vec<Correlation>,
+    /// What correlations have to do with each rule.
+    roles: Vec<Role>,
     groups: Vec<Group>,
     known: HashMap<Channel, Vec<Applies>>,
     named: Vec<(&'static str, Applies)>,
     derived: HashMap<Subject, usize>,
 }
 
-/// A rule on its way into its group.
-struct Loaded {
-    rule: Rule,
-    meta: RuleMeta,
-    scope: Scope,
+/// What correlations have to do with a rule.
+#[derive(Default)]
+struct Role {
+    /// The correlations that refer to it.
+    correlated: Vec<usize>,
+    /// The fields they need to know of its hits.
+    fields: Vec<String>,
+    /// Its hits are no detections.
+    silent: bool,
 }
 
 impl RuleSet {
@@ -105,50 +123,70 @@ impl RuleSet {
     /// # Errors
     /// [`Error::Pack`] for a pack that loads no rule at all.
     pub fn load(packs: Vec<Pack>) -> Result<RuleSet, Error> {
-        let mut loaded = Vec::new();
-        let mut refused = Vec::new();
-        for pack in &packs {
-            let files: Vec<_> =
-                pack.files.par_iter().map(|(name, text)| read_file(pack, name, text)).collect();
-            let before = loaded.len();
-            let first_refused = refused.len();
-            for (rules, refusals) in files {
-                loaded.extend(rules);
-                refused.extend(refusals);
-            }
-            if loaded.len() == before
-                && let Some(path) = &pack.path
-            {
-                let first: &Refused = &refused[first_refused];
-                let reason = format!("no rule of it loads; {}: {}", first.file, first.reason);
-                return Err(Error::Pack { path: path.clone(), reason });
-            }
-        }
+        RuleSet::select(packs, &Selection::default())
+    }
+
+    /// Loads those rules of all packs that are selected, and those that selected correlations
+    /// refer to.
+    ///
+    /// # Errors
+    /// As [`RuleSet::load`], and [`Error::Selection`] when the selection leaves nothing or names
+    /// what is not there.
+    pub fn select(packs: Vec<Pack>, selection: &Selection) -> Result<RuleSet, Error> {
+        let Rules { rules, filters, refused, excluded } = load(&packs, selection)?;
         let mut set = RuleSet {
             rules: Vec::new(),
             packs,
+            filters,
             refused,
+            excluded,
             checked: Vec::new(),
+            scopes: Vec::new(),
+            correlations: Vec::new(),
+            roles: Vec::new(),
             groups: Vec::new(),
             known: HashMap::new(),
             named: Vec::new(),
             derived: HashMap::new(),
         };
-        set.group(loaded);
+        for Loaded { meta, what, silent } in rules {
+            set.rules.push(meta);
+            set.roles.push(Role { silent, ..Role::default() });
+            match what {
+                What::Single(rule, scope) => {
+                    set.checked.push(*rule);
+                    set.scopes.push(scope);
+                }
+                What::Correlation(correlation) => set.correlations.push(*correlation),
+            }
+        }
+        set.relate();
+        set.group();
         Ok(set)
     }
 
-    fn group(&mut self, loaded: Vec<Loaded>) {
+    /// Tells rules of the correlations that refer to them.
+    fn relate(&mut self) {
+        for (index, correlation) in self.correlations.iter().enumerate() {
+            for rule in correlation.rules() {
+                let role = &mut self.roles[rule];
+                role.correlated.push(self.checked.len() + index);
+                role.fields.extend(correlation.fields(rule).map(str::to_owned));
+                role.fields.sort();
+                role.fields.dedup();
+            }
+        }
+    }
+
+    fn group(&mut self) {
         let mut group_of: HashMap<Scope, usize> = HashMap::new();
         let mut scopes: Vec<(Scope, Vec<usize>)> = Vec::new();
-        for (index, Loaded { rule, meta, scope }) in loaded.into_iter().enumerate() {
+        for (index, scope) in self.scopes.iter().enumerate() {
             let group = *group_of.entry(scope.clone()).or_insert(scopes.len());
             if group == scopes.len() {
-                scopes.push((scope, Vec::new()));
+                scopes.push((scope.clone(), Vec::new()));
             }
             scopes[group].1.push(index);
-            self.checked.push(rule);
-            self.rules.push(meta);
         }
         for (scope, rules) in scopes {
             self.register(&scope);
@@ -157,6 +195,34 @@ impl RuleSet {
                 rules.into_iter().map(|rule| (rule, &self.checked[rule].gate)).collect();
             self.groups.push(Group::new(process_creation, &rules));
         }
+    }
+
+    /// Whether there is a correlation.
+    pub(crate) fn correlates(&self) -> bool {
+        !self.correlations.is_empty()
+    }
+
+    /// The correlations that refer to a rule.
+    pub(super) fn correlated(&self, rule: usize) -> &[usize] {
+        &self.roles[rule].correlated
+    }
+
+    /// A correlation, by its rule's index.
+    pub(super) fn correlation(&self, rule: usize) -> Option<&Correlation> {
+        self.correlations.get(rule.checked_sub(self.checked.len())?)
+    }
+
+    /// The fields kept of the hits of a rule of this name.
+    #[cfg(test)]
+    pub(super) fn fields(&self, title: &str) -> &[String] {
+        let is = |rule: &RuleMeta| rule.title.ends_with(title);
+        let rule = self.rules.iter().position(is).expect("it is loaded");
+        &self.roles[rule].fields
+    }
+
+    /// Whether the hits of a rule are no detections, but wanted by correlations only.
+    pub(crate) fn is_silent(&self, rule: usize) -> bool {
+        self.roles[rule].silent
     }
 
     /// Notes what the next group applies to.
@@ -236,60 +302,26 @@ impl RuleSet {
         for candidate in index.candidates(event) {
             let rule = bucket.rules[candidate];
             if let Some(matched) = self.checked[rule].evaluate(event) {
-                hits.push(Hit { rule, matched });
+                let role = &self.roles[rule];
+                let values = (!role.correlated.is_empty()).then(|| role.values(event));
+                hits.push(Hit { rule, matched, values });
             }
         }
+    }
+}
+
+impl Role {
+    fn values(&self, event: &impl SigmaEvent) -> Vec<FieldValue> {
+        let values = self.fields.iter().filter_map(|field| {
+            let value = event.get_field(field)?;
+            Some((field.clone(), Value::of(&value)?))
+        });
+        values.collect()
     }
 }
 
 impl Wanted for RuleSet {
     fn wants(&self, _: RecordRef, channel: Channel, channel_name: &str, event_id: u32) -> bool {
         self.buckets(channel, channel_name, event_id).next().is_some()
-    }
-}
-
-/// Reads and checks one file's rules.
-fn read_file(pack: &Pack, file: &str, text: &str) -> (Vec<Loaded>, Vec<Refused>) {
-    let refuse = |reason: String| Refused { file: file.to_owned(), reason };
-    let collection = match parse_sigma_yaml(text) {
-        Ok(collection) => collection,
-        Err(error) => return (Vec::new(), vec![refuse(error.to_string())]),
-    };
-    let SigmaCollection { rules, correlations, filters, errors } = collection;
-    let mut refused: Vec<Refused> = errors.into_iter().map(refuse).collect();
-    let others = [("correlation", correlations.len()), ("filter", filters.len())];
-    for (kind, _) in others.into_iter().filter(|(_, count)| *count > 0) {
-        refused.push(refuse(format!("{kind} rules are not evaluated")));
-    }
-    let mut loaded = Vec::new();
-    for rule in rules {
-        // That the program's own rules compile, the tests of their cases prove.
-        let proven = pack.path.is_none();
-        let checked = scope(&rule.logsource).and_then(|scope| {
-            let checked = Rule::new(&rule, proven)?;
-            Ok(Loaded { meta: meta(&pack.name, file, &rule), scope, rule: checked })
-        });
-        match checked {
-            Ok(rule) => loaded.push(rule),
-            Err(reason) => refused.push(refuse(format!("'{}': {reason}", rule.title))),
-        }
-    }
-    (loaded, refused)
-}
-
-fn meta(pack: &str, file: &str, rule: &SigmaRule) -> RuleMeta {
-    let level = match rule.level {
-        Some(SigmaLevel::Critical) => Level::Critical,
-        Some(SigmaLevel::High) => Level::High,
-        Some(SigmaLevel::Medium) => Level::Medium,
-        Some(SigmaLevel::Low) => Level::Low,
-        Some(SigmaLevel::Informational) | None => Level::Informational,
-    };
-    RuleMeta {
-        id: rule.id.clone().unwrap_or_else(|| file.to_owned()),
-        title: rule.title.clone(),
-        level,
-        tags: rule.tags.clone(),
-        pack: pack.to_owned(),
     }
 }

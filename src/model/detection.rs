@@ -3,7 +3,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Event, RecordRef, Str};
 
@@ -59,6 +59,10 @@ pub struct RuleMeta {
     pub tags: Vec<String>,
     /// The pack it came with.
     pub pack: String,
+    /// Its file, as the pack names it.
+    pub file: String,
+    /// The category or service of its log source; `correlation` for a correlation.
+    pub source: String,
 }
 
 /// A field that a rule matched, and its value.
@@ -85,6 +89,8 @@ pub enum Subject {
     ChildProcess,
     /// A failed attempt.
     Attempt,
+    /// Several of these, within a time.
+    Correlation,
 }
 
 impl Subject {
@@ -97,6 +103,7 @@ impl Subject {
             Subject::ScriptBlock => "script_block",
             Subject::ChildProcess => "child_process",
             Subject::Attempt => "attempt",
+            Subject::Correlation => "correlation",
         }
     }
 }
@@ -118,12 +125,36 @@ pub struct Detection {
     pub session: Option<usize>,
     /// What matched.
     pub matched: Vec<MatchedField>,
-    /// The records that prove it.
+    /// The records that prove it; of a correlation the one that completed it first, then the others
+    /// in order of time.
     pub evidence: Vec<Proof>,
+    /// What correlations need to know of it, where one refers to the rule.
+    pub(crate) kept: Option<Kept>,
+}
+
+/// What correlations need to know of a hit, besides what its detection says.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    /// The host whose clock its time is by.
+    pub logged_by: Str,
+    /// The values that they group or count by.
+    pub values: Vec<FieldValue>,
+}
+
+/// A field and its value.
+pub(crate) type FieldValue = (String, Value);
+
+/// A value of a field.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Value {
+    Text(String),
+    Whole(i64),
+    Real(f64),
+    Truth(bool),
 }
 
 /// A record that proves something, as people find it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Proof {
     /// Where it lies.
     pub source: RecordRef,

@@ -9,6 +9,7 @@ mod time;
 
 pub use account::Account;
 pub use detection::{Detection, Level, MatchedField, Proof, RuleMeta, Subject};
+pub(crate) use detection::{FieldValue, Kept, Value};
 pub use event::*;
 pub(crate) use record::FieldsDraft;
 pub use record::{Channel, Fields, Record, RecordRef};

@@ -24,9 +24,9 @@ columns! { pub(super) COLUMNS:
     "host" => "the host it concerns",
     "user" => "the account it concerns, as logged",
     "session_id" => "its session (sessions.csv)",
-    "fired_on" => "record, session, command, script_block, child_process or attempt",
+    "fired_on" => "record, session, command, script_block, child_process, attempt or correlation",
     "matched_fields" => "the fields that matched and their values",
-    "evidence" => "the records that prove it: FILE:EVENT_RECORD_ID@OFFSET",
+    "evidence" => "the records that prove it: FILE:EVENT_RECORD_ID@OFFSET; of a correlation the one that completed it first",
 }
 
 /// A detection's line.

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use crate::analysis::{Analysis, InputReport};
-use crate::detect::Refused;
+use crate::detect::{Limited, Refused};
 use crate::error::Fault;
 use crate::input::InputKind;
 
@@ -30,6 +30,7 @@ struct Run<'a> {
     counts: Counts,
     packs: Vec<PackRow<'a>>,
     rules_refused: &'a [Refused],
+    rules_limited: &'a [Limited],
     inputs: Vec<InputRow<'a>>,
 }
 
@@ -98,6 +99,7 @@ pub(super) fn write(analysis: &Analysis, info: &RunInfo, mut to: impl Write) -> 
             })
             .collect(),
         rules_refused: &rules.refused,
+        rules_limited: &analysis.limited,
         inputs: inputs
             .iter()
             .map(|report| InputRow {

@@ -28,7 +28,7 @@ columns! { pub(super) COLUMNS:
     "session_id" => "the session it belongs to (sessions.csv)",
     "link" => "why it belongs: by a key (process, runspace, logon, activity) or by time and names",
     "summary" => "what it says, on one line",
-    "detections" => "titles of the rules that fired on it or on what was rebuilt from it; those on a session or attempt stand at its first record",
+    "detections" => "titles of the rules that fired on it or on what was rebuilt from it; those on a session or attempt stand at its first record, a correlation at the one that completed it",
     "level" => "the highest level of those rules",
     "input_file" => "the file it was read from",
     "offset" => "the record's offset in that file, bytes",

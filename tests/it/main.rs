@@ -3,6 +3,7 @@
 mod cli;
 mod common;
 mod corpus;
+mod correlations;
 mod determinism;
 mod inputs;
 mod readme;

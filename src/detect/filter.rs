@@ -1,0 +1,184 @@
+//! Filter rules: what they name no longer fires where their own condition does not hold.
+//!
+//! A filter becomes a part of the rules it names, before rsigma sees them, so that rules are gated,
+//! compiled and explained with it. rsigma's engine does the same to compiled rules, but leaves a
+//! filter's `1 of selection_*` to select among the rule's own detections.
+
+use rsigma_parser::{
+    ConditionExpr, FilterRule, FilterRuleTarget, LogSource, SelectorPattern, SigmaRule,
+};
+
+use super::load::Names;
+
+/// How the names of a filter's detections begin in a rule; `them` passes over what begins with `_`.
+const PREFIX: &str = "__filter_";
+
+/// Whether a detection of a rule came to it with a filter.
+pub(super) fn is_of_filter(name: &str) -> bool {
+    name.starts_with(PREFIX)
+}
+
+/// Adds a filter, the nth of the run, to the rules it is for; says to how many.
+pub(super) fn apply<'r>(
+    filter: &FilterRule,
+    names: &Names,
+    number: usize,
+    rules: impl Iterator<Item = (&'r Names, &'r mut SigmaRule)>,
+) -> usize {
+    let rules: Vec<_> = rules.collect();
+    let all: Vec<&Names> = rules.iter().map(|(names, _)| *names).collect();
+    let named: Option<Vec<usize>> = match &filter.rules {
+        FilterRuleTarget::Specific(references) if !is_any(references) => {
+            Some(references.iter().flat_map(|reference| names.find(reference, &all)).collect())
+        }
+        _ => None,
+    };
+    let prefix = format!("{PREFIX}{number}_");
+    let condition = match &filter.detection.conditions[..] {
+        [] => ConditionExpr::Selector {
+            quantifier: rsigma_parser::Quantifier::All,
+            pattern: SelectorPattern::Pattern(format!("{prefix}*")),
+        },
+        [one] => prefixed(one, &prefix),
+        several => ConditionExpr::Or(several.iter().map(|c| prefixed(c, &prefix)).collect()),
+    };
+    let mut applied = 0;
+    for (index, (_, rule)) in rules.into_iter().enumerate() {
+        let is_named = named.as_ref().is_none_or(|named| named.contains(&index));
+        if !is_named || !filter.logsource.as_ref().is_none_or(|ours| holds(ours, &rule.logsource)) {
+            continue;
+        }
+        applied += 1;
+        let detections = filter.detection.named.iter();
+        let detections = detections.map(|(name, part)| (format!("{prefix}{name}"), part.clone()));
+        rule.detection.named.extend(detections);
+        for own in &mut rule.detection.conditions {
+            let rule = std::mem::replace(own, ConditionExpr::And(Vec::new()));
+            *own = ConditionExpr::And(vec![rule, condition.clone()]);
+        }
+    }
+    applied
+}
+
+/// `any` stands for all rules; `all` is what people write, too.
+fn is_any(references: &[String]) -> bool {
+    matches!(references, [one] if ["any", "all"].contains(&&*one.to_lowercase()))
+}
+
+/// Whether a rule's log source is one of a filter's: what the filter leaves open, it does not ask.
+fn holds(filter: &LogSource, rule: &LogSource) -> bool {
+    let same = |filter: &Option<String>, rule: &Option<String>| match (filter, rule) {
+        (None, _) => true,
+        (Some(filter), Some(rule)) => filter.eq_ignore_ascii_case(rule),
+        (Some(_), None) => false,
+    };
+    same(&filter.category, &rule.category)
+        && same(&filter.product, &rule.product)
+        && same(&filter.service, &rule.service)
+}
+
+/// A filter's condition, by the names its detections have in a rule.
+fn prefixed(condition: &ConditionExpr, prefix: &str) -> ConditionExpr {
+    let each = |parts: &[ConditionExpr]| parts.iter().map(|part| prefixed(part, prefix)).collect();
+    match condition {
+        ConditionExpr::Identifier(name) => ConditionExpr::Identifier(format!("{prefix}{name}")),
+        ConditionExpr::And(parts) => ConditionExpr::And(each(parts)),
+        ConditionExpr::Or(parts) => ConditionExpr::Or(each(parts)),
+        ConditionExpr::Not(part) => ConditionExpr::Not(Box::new(prefixed(part, prefix))),
+        ConditionExpr::Selector { quantifier, pattern } => ConditionExpr::Selector {
+            quantifier: quantifier.clone(),
+            pattern: SelectorPattern::Pattern(match pattern {
+                SelectorPattern::Them => format!("{prefix}*"),
+                SelectorPattern::Pattern(pattern) => format!("{prefix}{pattern}"),
+            }),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::detect::{Pack, RuleSet};
+    use crate::normalise::testing::record;
+
+    const RULES: &str = "\
+        {title: Shell, id: 6f3e2987-db24-4c78-a860-b4f4095a7095, \
+         logsource: {product: windows, category: process_creation}, \
+         detection: {selection: {Image|endswith: cmd.exe}, condition: all of them}}\n---\n\
+        {title: Tool, name: tool, logsource: {product: windows, service: security}, \
+         detection: {selection_a: {NewProcessName|endswith: cmd.exe}, \
+         selection_b: {EventID: 4688}, condition: 1 of selection_*}}\n";
+
+    /// The titles of the rules that still fire on a process of a user, and what was refused.
+    fn fires(filter: &str, user: &str) -> (Vec<String>, Vec<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let packs = [("rules.yml", RULES), ("filter.yml", filter)].map(|(name, text)| {
+            std::fs::write(folder.path().join(name), text).unwrap();
+            Pack::read(&folder.path().join(name))
+        });
+        let rules = RuleSet::load(packs.into_iter().flatten().collect());
+        let Ok(rules) = rules else { return (Vec::new(), vec!["the pack".to_owned()]) };
+        let data = [("NewProcessName", "cmd.exe"), ("SubjectUserName", user)];
+        let hits = rules.on_record(&record("Security", 4688, &data));
+        let titles = hits.iter().map(|hit| rules.rules[hit.rule].title.clone());
+        (titles.collect(), rules.refused.iter().map(|refused| refused.reason.clone()).collect())
+    }
+
+    fn filter(lines: &str) -> String {
+        format!(
+            "title: Quiet\nlogsource: {{product: windows}}\nfilter:\n  {}\n",
+            lines.replace('\n', "\n  ")
+        )
+    }
+
+    #[test]
+    fn a_filter_quiets_the_rules_it_names_and_no_other() {
+        let both = ["Shell", "Tool"];
+        for (rules, expected) in [
+            ("[6f3e2987-db24-4c78-a860-b4f4095a7095]", &["Tool"][..]),
+            ("[tool]", &["Shell"]),
+            ("[Tool, Shell]", &[]),
+            ("any", &[]),
+            ("all", &[]),
+            ("rules.yml", &[]),
+        ] {
+            let text = filter(&format!(
+                "rules: {rules}\nselection: {{SubjectUserName|startswith: adm_}}\ncondition: not selection"
+            ));
+            assert_eq!(
+                fires(&text, "adm_x"),
+                (expected.iter().map(|t| (*t).to_owned()).collect(), vec![])
+            );
+            assert_eq!(fires(&text, "eve").0, both, "{rules}");
+        }
+    }
+
+    #[test]
+    fn a_filter_selects_among_its_own_detections() {
+        // Among the rule's own, `selection_*` would always hold.
+        let text = filter(
+            "rules: [tool]\nselection_x: {SubjectUserName: a}\nselection_y: {SubjectUserName: b}\n\
+             condition: not 1 of selection_*",
+        );
+        assert_eq!(fires(&text, "b").0, ["Shell"]);
+        assert_eq!(fires(&text, "c").0, ["Shell", "Tool"]);
+    }
+
+    #[test]
+    fn the_log_source_of_a_filter_bounds_it() {
+        let text = filter("rules: any\nselection: {SubjectUserName: a}\ncondition: not selection");
+        let text = text.replace("{product: windows}", "{product: windows, service: security}");
+        assert_eq!(fires(&text, "a").0, ["Shell"]);
+    }
+
+    #[test]
+    fn a_filter_for_no_rule_is_named() {
+        let text =
+            filter("rules: [none]\nselection: {SubjectUserName: a}\ncondition: not selection");
+        // A pack of its own that does nothing is an error.
+        assert_eq!(fires(&text, "a").1, ["the pack"]);
+        let other = "---\n{title: O, logsource: {product: windows, service: system}, \
+                     detection: {s: {EventID: 1}, condition: s}}\n";
+        let refused = fires(&(text + other), "a").1;
+        assert_eq!(refused, ["'Quiet': the filter is for no rule that is loaded"]);
+    }
+}

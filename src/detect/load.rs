@@ -1,0 +1,346 @@
+//! From packs to rules: parsed, filtered, checked, correlated, selected.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use rsigma_parser::{
+    CorrelationRule, FilterRule, Level as SigmaLevel, LogSource, SigmaCollection, SigmaRule,
+    Status, parse_sigma_yaml,
+};
+
+use super::correlation::Correlation;
+use super::filter;
+use super::logsource::{Scope, scope};
+use super::pack::{Pack, Refused};
+use super::rule::Rule;
+use super::select::{Excluded, Labels, Selection};
+use crate::error::Error;
+use crate::model::{Level, RuleMeta};
+
+/// What a rule can be referred to by.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    /// Index of its pack.
+    pub pack: usize,
+    /// Its file, as the pack names it.
+    pub file: Arc<str>,
+    pub id: Option<String>,
+    pub name: Option<String>,
+    pub title: String,
+}
+
+impl Names {
+    /// All of them: id, name, title, and the file's.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        let file = self.file.rsplit('/').next().unwrap_or_default();
+        let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
+        let names = [self.id.as_deref(), self.name.as_deref(), Some(&*self.title)];
+        names.into_iter().flatten().chain([&*self.file, file, stem])
+    }
+
+    /// Whether a reference means this rule.
+    pub fn has(&self, reference: &str) -> bool {
+        self.all().any(|name| name.eq_ignore_ascii_case(reference))
+    }
+
+    /// Which of some rules this one means by a reference: the specification knows id and name,
+    /// title and file's name are for people. Those of its own pack come first.
+    pub fn find(&self, reference: &str, among: &[&Names]) -> Vec<usize> {
+        let is = |name: Option<&str>| name.is_some_and(|name| name.eq_ignore_ascii_case(reference));
+        for own_pack in [true, false] {
+            let found = |means: &dyn Fn(&Names) -> bool| -> Vec<usize> {
+                let rules = among.iter().enumerate();
+                let rules = rules.filter(|(_, names)| (names.pack == self.pack) == own_pack);
+                rules.filter(|(_, names)| means(names)).map(|(index, _)| index).collect()
+            };
+            let ways: [&dyn Fn(&Names) -> bool; 3] =
+                [&|names| is(names.id.as_deref()), &|names| is(names.name.as_deref()), &|names| {
+                    names.has(reference)
+                }];
+            if let Some(found) = ways.iter().map(|means| found(means)).find(|f| !f.is_empty()) {
+                return found;
+            }
+        }
+        Vec::new()
+    }
+}
+
+/// A document of a pack with its names.
+struct Named<T> {
+    names: Names,
+    rule: T,
+}
+
+/// What a pack's file holds.
+#[derive(Default)]
+struct Parsed {
+    rules: Vec<Named<SigmaRule>>,
+    correlations: Vec<Named<CorrelationRule>>,
+    filters: Vec<Named<FilterRule>>,
+    refused: Vec<(usize, Refused)>,
+}
+
+/// A rule that loads.
+struct Item {
+    names: Names,
+    meta: RuleMeta,
+    status: Option<Status>,
+    what: What,
+}
+
+/// What makes a rule fire.
+pub(super) enum What {
+    /// An event.
+    Single(Box<Rule>, Scope),
+    /// Other rules.
+    Correlation(Box<Correlation>),
+}
+
+/// A rule of a run.
+pub(super) struct Loaded {
+    pub meta: RuleMeta,
+    pub what: What,
+    /// Its hits are no detections: only correlations want them.
+    pub silent: bool,
+}
+
+/// The rules of some packs.
+pub(super) struct Rules {
+    /// Rules on events come before correlations, which refer to others by their index here.
+    pub rules: Vec<Loaded>,
+    /// How many filters of each pack are part of a rule.
+    pub filters: Vec<usize>,
+    pub refused: Vec<Refused>,
+    pub excluded: Excluded,
+}
+
+/// Loads the rules of packs. One that does not load is named in `refused`.
+///
+/// # Errors
+/// [`Error::Pack`] for a pack that loads no rule, [`Error::Selection`] when the selection names
+/// what is not there or leaves nothing.
+pub(super) fn load(packs: &[Pack], selection: &Selection) -> Result<Rules, Error> {
+    let mut parsed = parse(packs);
+    let filters = apply_filters(&mut parsed, &selection.exclude, packs.len());
+    let mut items = singles(packs, &mut parsed);
+    correlations(packs, &mut parsed, &mut items);
+    parsed.refused.sort();
+    for (index, pack) in packs.iter().enumerate() {
+        let holds = filters[index] > 0 || items.iter().any(|item| item.names.pack == index);
+        if let (Some(path), false) = (&pack.path, holds) {
+            let mut reason = "no rule of it loads".to_owned();
+            if let Some((_, first)) = parsed.refused.iter().find(|(pack, _)| *pack == index) {
+                reason += &format!("; {}: {}", first.file, first.reason);
+            }
+            return Err(Error::Pack { path: path.clone(), reason });
+        }
+    }
+    let labels = items.iter().map(|item| Labels {
+        names: &item.names,
+        level: item.meta.level,
+        tags: &item.meta.tags,
+        status: item.status,
+    });
+    let filter_names = parsed.filters.iter().map(|filter| &filter.names);
+    let (selected, excluded) = selection.of(labels, filter_names)?;
+    let refused = parsed.refused.into_iter().map(|(_, refused)| refused).collect();
+    Ok(Rules { rules: chosen(items, &selected), filters, refused, excluded })
+}
+
+fn parse(packs: &[Pack]) -> Parsed {
+    let files = packs
+        .iter()
+        .enumerate()
+        .flat_map(|(index, pack)| pack.files.iter().map(move |(file, text)| (index, file, text)));
+    let files: Vec<(usize, &String, &String)> = files.collect();
+    let parsed: Vec<Parsed> =
+        files.into_par_iter().map(|(pack, file, text)| parse_file(pack, file, text)).collect();
+    let mut all = Parsed::default();
+    for file in parsed {
+        all.rules.extend(file.rules);
+        all.correlations.extend(file.correlations);
+        all.filters.extend(file.filters);
+        all.refused.extend(file.refused);
+    }
+    all
+}
+
+fn parse_file(pack: usize, file: &str, text: &str) -> Parsed {
+    let refuse = |reason: String| (pack, Refused { file: file.to_owned(), reason });
+    let collection = match parse_sigma_yaml(text) {
+        Ok(collection) => collection,
+        Err(error) => {
+            return Parsed { refused: vec![refuse(error.to_string())], ..Parsed::default() };
+        }
+    };
+    let SigmaCollection { rules, correlations, filters, errors } = collection;
+    let file: Arc<str> = file.into();
+    let names = |id: &Option<String>, name: &Option<String>, title: &String| Names {
+        pack,
+        file: file.clone(),
+        id: id.clone(),
+        name: name.clone(),
+        title: title.clone(),
+    };
+    Parsed {
+        refused: errors.into_iter().map(refuse).collect(),
+        rules: rules
+            .into_iter()
+            .map(|rule| Named { names: names(&rule.id, &rule.name, &rule.title), rule })
+            .collect(),
+        correlations: correlations
+            .into_iter()
+            .map(|rule| Named { names: names(&rule.id, &rule.name, &rule.title), rule })
+            .collect(),
+        filters: filters
+            .into_iter()
+            .map(|rule| Named { names: names(&rule.id, &rule.name, &rule.title), rule })
+            .collect(),
+    }
+}
+
+impl Names {
+    fn refuse(&self, reason: &str) -> (usize, Refused) {
+        let reason = format!("'{}': {reason}", self.title);
+        (self.pack, Refused { file: self.file.to_string(), reason })
+    }
+}
+
+/// Makes filters a part of the rules they are for; says how many of each pack there are.
+fn apply_filters(parsed: &mut Parsed, exclude: &[String], packs: usize) -> Vec<usize> {
+    let mut applied = vec![0; packs];
+    for (number, filter) in parsed.filters.iter().enumerate() {
+        if exclude.iter().any(|reference| filter.names.has(reference)) {
+            continue;
+        }
+        let rules = parsed.rules.iter_mut().map(|named| (&named.names, &mut named.rule));
+        match filter::apply(&filter.rule, &filter.names, number, rules) {
+            0 => {
+                let reason = "the filter is for no rule that is loaded";
+                parsed.refused.push(filter.names.refuse(reason));
+            }
+            _ => applied[filter.names.pack] += 1,
+        }
+    }
+    applied
+}
+
+/// The rules on events that rsigma accepts and this program has events for.
+fn singles(packs: &[Pack], parsed: &mut Parsed) -> Vec<Item> {
+    let rules = std::mem::take(&mut parsed.rules).into_par_iter();
+    let checked = rules.map(|Named { names, rule }| {
+        // That the program's own rules compile, the tests of their cases prove.
+        let own = packs[names.pack].path.is_none();
+        let proven = own && !rule.detection.named.keys().any(|name| filter::is_of_filter(name));
+        let checked = scope(&rule.logsource).and_then(|scope| {
+            let checked = Rule::new(&rule, proven)?;
+            Ok(What::Single(Box::new(checked), scope))
+        });
+        match checked {
+            Ok(what) => {
+                let source = source(&rule.logsource);
+                let meta = meta(packs, &names, rule.level, rule.tags, source);
+                Ok(Item { names, meta, status: rule.status, what })
+            }
+            Err(reason) => Err(names.refuse(&reason)),
+        }
+    });
+    let checked: Vec<Result<Item, (usize, Refused)>> = checked.collect();
+    let mut items = Vec::new();
+    for item in checked {
+        match item {
+            Ok(item) => items.push(item),
+            Err(refused) => parsed.refused.push(refused),
+        }
+    }
+    items
+}
+
+/// Adds correlations, each as soon as all that it refers to is there.
+fn correlations(packs: &[Pack], parsed: &mut Parsed, items: &mut Vec<Item>) {
+    let mut open = std::mem::take(&mut parsed.correlations);
+    loop {
+        let mut waiting = Vec::new();
+        let before = open.len();
+        for Named { names, rule } in open {
+            let known: Vec<&Names> = items.iter().map(|item| &item.names).collect();
+            match Correlation::new(&rule, &names, &known) {
+                Ok(correlation) => {
+                    let meta = meta(packs, &names, rule.level, rule.tags, "correlation".to_owned());
+                    let what = What::Correlation(Box::new(correlation));
+                    items.push(Item { names, meta, status: rule.status, what });
+                }
+                Err(reason) => waiting.push((Named { names, rule }, reason)),
+            }
+        }
+        if waiting.len() == before {
+            let refused = waiting.iter().map(|(named, reason)| named.names.refuse(reason));
+            parsed.refused.extend(refused);
+            return;
+        }
+        open = waiting.into_iter().map(|(named, _)| named).collect();
+    }
+}
+
+/// The selected rules, and those that they cannot do without.
+fn chosen(items: Vec<Item>, selected: &[bool]) -> Vec<Loaded> {
+    let mut wanted = selected.to_vec();
+    let mut referred = vec![false; items.len()];
+    let mut generated = vec![false; items.len()];
+    // What a correlation refers to comes before it.
+    for (index, item) in items.iter().enumerate().rev() {
+        let What::Correlation(correlation) = &item.what else { continue };
+        if !wanted[index] {
+            continue;
+        }
+        for rule in correlation.rules() {
+            wanted[rule] = true;
+            referred[rule] = true;
+            generated[rule] |= correlation.generates();
+        }
+    }
+    let mut next = 0;
+    let places = wanted.iter().map(|&wanted| {
+        next += usize::from(wanted);
+        next.saturating_sub(1)
+    });
+    let places: Vec<usize> = places.collect();
+    let items = items.into_iter().enumerate().filter(|(index, _)| wanted[*index]);
+    let loaded = items.map(|(index, Item { meta, mut what, .. })| {
+        if let What::Correlation(correlation) = &mut what {
+            correlation.renumber(&places);
+        }
+        let silent = !selected[index] || referred[index] && !generated[index];
+        Loaded { meta, what, silent }
+    });
+    loaded.collect()
+}
+
+fn source(source: &LogSource) -> String {
+    source.category.as_ref().or(source.service.as_ref()).cloned().unwrap_or_default()
+}
+
+fn meta(
+    packs: &[Pack],
+    names: &Names,
+    level: Option<SigmaLevel>,
+    tags: Vec<String>,
+    source: String,
+) -> RuleMeta {
+    let level = match level {
+        Some(SigmaLevel::Critical) => Level::Critical,
+        Some(SigmaLevel::High) => Level::High,
+        Some(SigmaLevel::Medium) => Level::Medium,
+        Some(SigmaLevel::Low) => Level::Low,
+        Some(SigmaLevel::Informational) | None => Level::Informational,
+    };
+    RuleMeta {
+        id: names.id.clone().unwrap_or_else(|| names.file.to_string()),
+        title: names.title.clone(),
+        level,
+        tags,
+        pack: packs[names.pack].name.clone(),
+        file: names.file.to_string(),
+        source,
+    }
+}
