@@ -1,4 +1,4 @@
-//! Packs `detections/` into one deflated JSON list of (file name, text) for the program to hold.
+//! Packs `detections/`, rules and their cases, into one deflated JSON list of (file name, text) for the program to hold.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -30,7 +30,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
         let name = path.to_string_lossy().into_owned();
         if path.is_dir() {
             collect(&path, files);
-        } else if name.ends_with(".yml") && !name.ends_with(".cases.yml") {
+        } else if name.ends_with(".yml") {
             files.push(path);
         }
     }

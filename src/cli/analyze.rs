@@ -9,9 +9,9 @@ use tracing::{debug, warn};
 
 use super::Ending;
 use super::progress::Bar;
+use super::rules::{Packs, Select};
 use super::summary;
 use crate::analysis::{Options, analyze};
-use crate::detect::{Pack, RuleSet};
 use crate::error::{Fault, FaultKind};
 use crate::input::discover;
 use crate::model::parse_utc;
@@ -31,12 +31,10 @@ pub(super) struct Args {
     /// Replace the results in a folder that holds something
     #[arg(short, long)]
     force: bool,
-    /// Load the Sigma rules of this folder or file, too (repeatable)
-    #[arg(short, long = "pack", value_name = "DIR|FILE")]
-    packs: Vec<PathBuf>,
-    /// Leave the built-in rules away
-    #[arg(long)]
-    no_default_pack: bool,
+    #[command(flatten)]
+    packs: Packs,
+    #[command(flatten)]
+    select: Select,
     /// Leave out events before this UTC time: 2026-03-14 or 2026-03-14T21:00:05
     #[arg(long, value_name = "TIME", value_parser = parse_utc)]
     from: Option<DateTime<Utc>>,
@@ -64,7 +62,7 @@ pub(super) fn run(args: Args) -> Result<Ending> {
 fn run_on_pool(args: &Args) -> Result<Ending> {
     let info = RunInfo { arguments: std::env::args().skip(1).collect(), started: Utc::now() };
     let inputs = discover(&args.inputs)?;
-    let rules = load_rules(args)?;
+    let rules = args.select.load(args.packs.read()?)?;
     debug!(inputs = inputs.len(), rules = rules.rules.len(), "read the command line");
     let output = Output::open(&args.output, args.force)?;
     let folder = output.folder().to_owned();
@@ -93,21 +91,6 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
     // The process ends here: freeing millions of events one by one would only take time.
     std::mem::forget(analysis);
     Ok(ending)
-}
-
-fn load_rules(args: &Args) -> Result<RuleSet> {
-    let mut packs = Vec::new();
-    if !args.no_default_pack {
-        packs.push(Pack::default_pack());
-    }
-    for path in &args.packs {
-        packs.push(Pack::read(path)?);
-    }
-    let rules = RuleSet::load(packs)?;
-    for refused in &rules.refused {
-        warn!(file = refused.file, "rule not loaded: {}", refused.reason);
-    }
-    Ok(rules)
 }
 
 fn log_to_stderr(args: &Args) {

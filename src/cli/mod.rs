@@ -2,6 +2,7 @@
 
 mod analyze;
 mod progress;
+mod rules;
 mod summary;
 
 use std::io::{self, Write};
@@ -29,7 +30,8 @@ enum Verb {
 const EXIT_CODES: &str = "Exit codes:
   0  done
   1  nothing could be read, or the output could not be written
-  2  wrong usage: an unknown option, a path that does not exist, an output folder in use
+  2  wrong usage: an unknown option, a path that does not exist, an output folder in use,
+     a selection that leaves no rule
   3  a pack that cannot be read or loads no rule
   4  done, but something could not be read in full or a rule was not loaded: see run.json";
 

@@ -159,7 +159,13 @@ fn real_records_fire_the_same_rules_as_one_by_one() {
     }
     files.retain(|(name, _)| name.ends_with(".yml"));
     assert_eq!(files.len(), 2407);
-    let pack = Pack { name: "sigma".into(), path: Some("".into()), sha256: "".into(), files };
+    let pack = Pack {
+        name: "sigma".into(),
+        path: Some("".into()),
+        sha256: "".into(),
+        files,
+        ..Pack::default()
+    };
     let (rules, fired) = compare(pack, &records);
     assert!(rules > 300 && fired > 4000, "{rules} rules on {fired} records");
 }
@@ -170,7 +176,13 @@ fn security(detection: &str) -> (RuleSet, Vec<Plain>) {
         "title: t\nlogsource: {{product: windows, service: security}}\ndetection:\n{detection}"
     );
     let files = vec![("t.yml".to_owned(), text)];
-    let pack = Pack { name: "t".into(), path: Some("".into()), sha256: "".into(), files };
+    let pack = Pack {
+        name: "t".into(),
+        path: Some("".into()),
+        sha256: "".into(),
+        files,
+        ..Pack::default()
+    };
     let (plain, _) = plain(&pack);
     (RuleSet::load(vec![pack]).unwrap(), plain)
 }
@@ -364,7 +376,13 @@ fn what_does_not_compile_is_refused_before_any_event() {
              detection: {{s: {{EventID: 6}}, condition: s}}\n"
         );
         let files = vec![("t.yml".to_owned(), text)];
-        let pack = Pack { name: "t".into(), path: Some("".into()), sha256: "".into(), files };
+        let pack = Pack {
+            name: "t".into(),
+            path: Some("".into()),
+            sha256: "".into(),
+            files,
+            ..Pack::default()
+        };
         let set = RuleSet::load(vec![pack]).unwrap();
         assert_eq!((set.rules.len(), set.refused.len()), (1, 1), "{detection}");
         set.refused[0].reason.clone()
@@ -387,7 +405,13 @@ fn a_derived_event_s_lists_are_matched_by_member() {
     let text = "title: t\nlogsource: {product: windows, category: remoting_session}\n\
         detection: {s: {EvidenceSides: client, Kind|endswith: shell}, condition: s}\n";
     let files = vec![("t.yml".to_owned(), text.to_owned())];
-    let pack = Pack { name: "t".into(), path: Some("".into()), sha256: "".into(), files };
+    let pack = Pack {
+        name: "t".into(),
+        path: Some("".into()),
+        sha256: "".into(),
+        files,
+        ..Pack::default()
+    };
     let rules = RuleSet::load(vec![pack]).unwrap();
     let session = |sides: &[&'static str]| {
         let fields = FieldMap::default().text("Kind", "powershell");

@@ -155,7 +155,11 @@ fn parse(packs: &[Pack]) -> Parsed {
     let files: Vec<(usize, &String, &String)> = files.collect();
     let parsed: Vec<Parsed> =
         files.into_par_iter().map(|(pack, file, text)| parse_file(pack, file, text)).collect();
-    let mut all = Parsed::default();
+    let unread = packs
+        .iter()
+        .enumerate()
+        .flat_map(|(index, pack)| pack.unread.iter().map(move |refused| (index, refused.clone())));
+    let mut all = Parsed { refused: unread.collect(), ..Parsed::default() };
     for file in parsed {
         all.rules.extend(file.rules);
         all.correlations.extend(file.correlations);

@@ -1,4 +1,4 @@
-//! Packs: where rules come from. A folder, a file, or the pack inside the program.
+//! Packs: where rules come from. A folder, a zip, a file, or the pack inside the program.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use crate::error::Error;
-use crate::input::hex;
+use crate::input::{ZippedText, hex, is_zip, text, zipped_texts};
 
 /// `detections/` as the build script packed it: deflated, for antivirus programs delete what
 /// holds rules for their own prey in clear (see the README).
@@ -24,7 +24,7 @@ pub struct Refused {
 }
 
 /// A pack's files, and what identifies it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Pack {
     /// Its name: the manifest's, else the folder's or file's.
     pub name: String,
@@ -34,6 +34,10 @@ pub struct Pack {
     pub sha256: String,
     /// Name and text of each rule file, in the order of the names.
     pub(super) files: Vec<(String, String)>,
+    /// Name and text of each file of cases.
+    pub(super) cases: Vec<(String, String)>,
+    /// Files that could not be read.
+    pub(super) unread: Vec<Refused>,
 }
 
 /// `pack.yml`, which a pack may have.
@@ -52,59 +56,128 @@ impl Pack {
         flate2::read::ZlibDecoder::new(DEFAULT)
             .read_to_string(&mut json)
             .expect("the build script deflated it");
-        let files = serde_json::from_str(&json).expect("the build script wrote it");
-        Pack::of("default".to_owned(), None, files)
+        let files: Vec<(String, String)> =
+            serde_json::from_str(&json).expect("the build script wrote it");
+        let files = files.into_iter().map(|(name, text)| (name, Ok(text.into_bytes())));
+        Pack::of("default".to_owned(), None, files.collect())
     }
 
-    /// Reads the pack in a folder or file.
+    /// Reads the pack that a folder, a zip or a file is.
     ///
     /// # Errors
     /// [`Error::Pack`] when it cannot be read or holds no rule file.
     pub fn read(path: &Path) -> Result<Pack, Error> {
         let fail = |reason: String| Error::Pack { path: path.to_owned(), reason };
-        let mut files = Vec::new();
-        for entry in WalkDir::new(path).follow_links(true).sort_by_file_name() {
-            let entry = entry.map_err(|error| fail(error.to_string()))?;
-            let name = entry.path().strip_prefix(path).unwrap_or(entry.path());
-            let name = match name.as_os_str().is_empty() {
-                true => entry.file_name().to_string_lossy().into_owned(),
-                false => name.to_string_lossy().replace('\\', "/"),
-            };
-            let is_file = entry.file_type().is_file();
-            if is_file && (entry.depth() == 0 || is_rule_file(&name) || name == "pack.yml") {
-                let text = std::fs::read(entry.path()).map_err(|error| fail(error.to_string()))?;
-                files.push((name, String::from_utf8_lossy(&text).into_owned()));
-            }
-        }
-        if !files.iter().any(|(name, _)| name != "pack.yml") {
-            return Err(fail("it holds no rule: a pack is a folder of .yml files or one".into()));
-        }
+        let files = if path.is_dir() {
+            folder(path).map_err(|error| fail(error.to_string()))?
+        } else if is_zip(path).map_err(|error| fail(error.to_string()))? {
+            zipped_texts(path, is_of_pack).map_err(fail)?
+        } else {
+            beside(path)
+        };
         let name = path.file_name().map_or_else(|| ".".into(), |name| name.to_string_lossy());
-        Ok(Pack::of(name.into_owned(), Some(path.to_owned()), files))
+        let pack = Pack::of(name.into_owned(), Some(path.to_owned()), files);
+        match (&pack.files[..], &pack.unread[..]) {
+            ([], []) => Err(fail(
+                "it holds no rule: a pack is a folder, a zip or a file of \
+                                  rules, which are .yml or .yaml"
+                    .into(),
+            )),
+            ([], [Refused { file, reason }, ..]) => Err(fail(format!("{file}: {reason}"))),
+            _ => Ok(pack),
+        }
     }
 
-    fn of(name: String, path: Option<PathBuf>, mut files: Vec<(String, String)>) -> Pack {
-        files.sort();
+    fn of(name: String, path: Option<PathBuf>, mut all: Vec<ZippedText>) -> Pack {
+        all.sort();
+        let mut pack = Pack {
+            name,
+            path,
+            sha256: String::new(),
+            files: Vec::new(),
+            cases: Vec::new(),
+            unread: Vec::new(),
+        };
         let mut hash = Sha256::new();
-        for (name, text) in &files {
-            hash.update((name.len() as u64).to_le_bytes());
-            hash.update(name);
+        for (file, text) in all {
+            let text = match text {
+                Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+                Err(reason) => {
+                    pack.unread.push(Refused { file, reason });
+                    continue;
+                }
+            };
+            if is_cases(&file) {
+                pack.cases.push((file, text));
+                continue;
+            }
+            hash.update((file.len() as u64).to_le_bytes());
+            hash.update(&file);
             hash.update((text.len() as u64).to_le_bytes());
-            hash.update(text);
+            hash.update(&text);
+            match is_manifest(&file) {
+                true => match yaml_serde::from_str::<Manifest>(&text) {
+                    Ok(manifest) => pack.name = manifest.name,
+                    Err(error) => {
+                        pack.unread.push(Refused { file, reason: format!("no manifest: {error}") });
+                    }
+                },
+                false => pack.files.push((file, text)),
+            }
         }
-        let sha256 = hex(&hash.finalize());
-        let is_manifest = |name: &str| name.rsplit('/').next() == Some("pack.yml");
-        let manifest = files.iter().find(|(name, _)| is_manifest(name));
-        let manifest = manifest.and_then(|(_, text)| yaml_serde::from_str::<Manifest>(text).ok());
-        files.retain(|(name, _)| !is_manifest(name));
-        Pack { name: manifest.map_or(name, |manifest| manifest.name), path, sha256, files }
+        pack.sha256 = hex(&hash.finalize());
+        pack
     }
 }
 
-/// Rules are `.yml` or `.yaml`; `NAME.cases.yml` beside a rule holds its test cases.
-fn is_rule_file(name: &str) -> bool {
+/// The files of a folder.
+fn folder(path: &Path) -> Result<Vec<ZippedText>, walkdir::Error> {
+    let mut files = Vec::new();
+    for entry in WalkDir::new(path).follow_links(true) {
+        let entry = entry?;
+        let name = entry.path().strip_prefix(path).unwrap_or(entry.path());
+        let name = name.to_string_lossy().replace('\\', "/");
+        if entry.file_type().is_file() && is_of_pack(&name) {
+            files.push((name, read(entry.path())));
+        }
+    }
+    Ok(files)
+}
+
+/// A file, whatever its name, and its cases.
+fn beside(path: &Path) -> Vec<ZippedText> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let cases = cases_of(&name);
+    let cases_path = path.with_file_name(&cases);
+    let mut files = vec![(name, read(path))];
+    if cases_path.is_file() {
+        files.push((cases, read(&cases_path)));
+    }
+    files
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    text(file, u64::MAX)
+}
+
+/// The name of the cases of a rule file.
+pub(super) fn cases_of(file: &str) -> String {
+    let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
+    format!("{stem}.cases.yml")
+}
+
+fn is_of_pack(name: &str) -> bool {
     let name = name.to_lowercase();
-    (name.ends_with(".yml") || name.ends_with(".yaml")) && !name.ends_with(".cases.yml")
+    name.ends_with(".yml") || name.ends_with(".yaml")
+}
+
+fn is_cases(name: &str) -> bool {
+    name.to_lowercase().ends_with(".cases.yml")
+}
+
+fn is_manifest(name: &str) -> bool {
+    name.rsplit('/').next() == Some("pack.yml")
 }
 
 #[cfg(test)]
@@ -116,6 +189,8 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("detections");
         let (built_in, folder) = (Pack::default_pack(), Pack::read(&folder).unwrap());
         assert_eq!(built_in.files, folder.files);
+        assert_eq!(built_in.cases, folder.cases);
+        assert_eq!(built_in.unread, []);
         assert!(built_in.files.iter().all(|(name, _)| !name.contains(".cases.")));
     }
 
@@ -126,5 +201,55 @@ mod tests {
         let error = Pack::read(folder.path()).unwrap_err().to_string();
         assert!(error.contains("holds no rule"), "{error}");
         assert!(Pack::read(Path::new("no/such/pack")).is_err());
+    }
+
+    /// A zip of such members.
+    fn zip(path: &Path, members: &[(&str, &[u8])]) {
+        let mut zip = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
+        for (name, text) in members {
+            zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+            std::io::Write::write_all(&mut zip, text).unwrap();
+        }
+        zip.finish().unwrap();
+    }
+
+    #[test]
+    fn a_zip_is_the_pack_that_its_folder_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(at("pack/a")).unwrap();
+        let members =
+            [("a/r.yml", "title: r"), ("a/r.cases.yml", "fires: []"), ("pack.yml", "name: mine")];
+        for (name, text) in members {
+            std::fs::write(at("pack").join(name), text).unwrap();
+        }
+        let bytes = members.map(|(name, text)| (name, text.as_bytes()));
+        zip(&at("z"), &[&bytes[..], &[("README.md", b"text")]].concat());
+        let (folder, zip) = (Pack::read(&at("pack")).unwrap(), Pack::read(&at("z")).unwrap());
+        assert_eq!((&folder.name, &folder.sha256), (&zip.name, &zip.sha256));
+        assert_eq!((&folder.files, &folder.cases), (&zip.files, &zip.cases));
+        assert_eq!((folder.files.len(), folder.cases.len(), &*zip.name), (1, 1, "mine"));
+    }
+
+    #[test]
+    fn what_is_too_long_is_named_and_an_empty_zip_is_no_pack() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("z.zip");
+        zip(&path, &[("long.yml", &vec![b' '; (1 << 20) + 1]), ("r.yml", b"title: r")]);
+        let pack = Pack::read(&path).unwrap();
+        assert_eq!(pack.files.len(), 1);
+        assert_eq!(
+            (&*pack.unread[0].file, &*pack.unread[0].reason),
+            ("long.yml", "it is longer than 1 MiB")
+        );
+        zip(&path, &[("README.md", b"text")]);
+        assert!(Pack::read(&path).unwrap_err().to_string().contains("holds no rule"));
+        // All of it together.
+        let long = vec![b' '; 1 << 20];
+        let names: Vec<String> = (0..65).map(|n| format!("{n}.yml")).collect();
+        let members: Vec<(&str, &[u8])> = names.iter().map(|n| (n.as_str(), &long[..])).collect();
+        zip(&path, &members);
+        let error = Pack::read(&path).unwrap_err().to_string();
+        assert!(error.ends_with("its texts come to more than 64 MiB"), "{error}");
     }
 }

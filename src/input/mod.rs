@@ -6,10 +6,12 @@ mod cut;
 mod reader;
 mod source;
 mod text;
+mod texts;
 
 pub use archive::unpack;
 pub use reader::{Again, Piece, Reader, piece_count};
 pub use text::{LONGEST_RECORD, PartKind};
+pub(crate) use texts::{ZippedText, is_zip, text, zipped_texts};
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};

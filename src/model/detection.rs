@@ -40,6 +40,15 @@ impl Level {
     }
 }
 
+impl std::str::FromStr for Level {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Level, String> {
+        let known = Level::DESCENDING.into_iter().find(|level| level.as_str() == word);
+        known.ok_or_else(|| "a level is informational, low, medium, high or critical".to_owned())
+    }
+}
+
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use crate::analysis::{Analysis, InputReport};
-use crate::detect::{Limited, Refused};
+use crate::detect::{Excluded, Limited, Refused};
 use crate::error::Fault;
 use crate::input::InputKind;
 
@@ -31,6 +31,7 @@ struct Run<'a> {
     packs: Vec<PackRow<'a>>,
     rules_refused: &'a [Refused],
     rules_limited: &'a [Limited],
+    rules_excluded: Excluded,
     inputs: Vec<InputRow<'a>>,
 }
 
@@ -53,6 +54,7 @@ struct PackRow<'a> {
     name: &'a str,
     path: Option<String>,
     sha256: &'a str,
+    filters: usize,
 }
 
 #[derive(Serialize)]
@@ -92,14 +94,17 @@ pub(super) fn write(analysis: &Analysis, info: &RunInfo, mut to: impl Write) -> 
         packs: rules
             .packs
             .iter()
-            .map(|pack| PackRow {
+            .zip(&rules.filters)
+            .map(|(pack, &filters)| PackRow {
                 name: &pack.name,
                 path: pack.path.as_ref().map(|path| path.display().to_string()),
                 sha256: &pack.sha256,
+                filters,
             })
             .collect(),
         rules_refused: &rules.refused,
         rules_limited: &analysis.limited,
+        rules_excluded: rules.excluded,
         inputs: inputs
             .iter()
             .map(|report| InputRow {

@@ -6,5 +6,6 @@ mod corpus;
 mod correlations;
 mod determinism;
 mod inputs;
+mod packs;
 mod readme;
 mod samples;
