@@ -31,11 +31,14 @@ pub enum Error {
         reason: String,
     },
     /// A selection of rules that names what is not there, or leaves nothing.
-    #[error("the selection of rules: {0}")]
+    #[error("{0}")]
     Selection(String),
+    /// An evidence pointer that leads to no record.
+    #[error("{0}")]
+    Pointer(String),
     /// The output folder exists already.
     #[error(
-        "{} exists already: name another folder with --output, or replace its files with --force",
+        "{} exists already: name another folder, or replace its files with --force",
         .0.display()
     )]
     OutputExists(PathBuf),

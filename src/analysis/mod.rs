@@ -6,6 +6,7 @@
 
 mod correlate;
 mod load;
+mod pointer;
 mod read;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use crate::report::detections;
 use crate::report::sorted::{Rows, Sorted, Sorter};
 use crate::report::timeline::Origins;
 use load::Loader;
+pub use pointer::read_record;
 use read::Read;
 
 /// What to keep.

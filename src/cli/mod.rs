@@ -1,6 +1,7 @@
 //! The command line: arguments, progress, the closing summary, exit codes.
 
 mod analyze;
+mod packs;
 mod progress;
 mod rules;
 mod summary;
@@ -25,20 +26,24 @@ struct Args {
 enum Verb {
     /// Read logs, rebuild sessions, match rules, write timelines.
     Analyze(analyze::Args),
+    /// List, check, test, explain and export packs of rules.
+    Packs(packs::Args),
 }
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
   1  nothing could be read, or the output could not be written
   2  wrong usage: an unknown option, a path that does not exist, an output folder in use,
-     a selection that leaves no rule
-  3  a pack that cannot be read or loads no rule
+     a selection that leaves no rule, an evidence pointer that leads nowhere
+  3  a pack that cannot be read or loads no rule; packs check and test: something is wrong
   4  done, but something could not be read in full or a rule was not loaded: see run.json";
 
 /// How a run ended, for the exit code.
 enum Ending {
     Whole,
     Partial,
+    /// Rules are not as they should be.
+    Unsound,
 }
 
 /// Runs the program on the process's arguments.
@@ -53,9 +58,11 @@ pub fn main() -> ExitCode {
     };
     let ending = match args.command {
         Verb::Analyze(args) => analyze::run(args),
+        Verb::Packs(args) => packs::run(args),
     };
     match ending {
         Ok(Ending::Whole) => ExitCode::SUCCESS,
+        Ok(Ending::Unsound) => ExitCode::from(3),
         Ok(Ending::Partial) => ExitCode::from(4),
         Err(error) => {
             let _ = writeln!(io::stderr(), "psr-forensics: {error:#}");
@@ -70,9 +77,15 @@ fn code(error: &anyhow::Error) -> u8 {
             Error::MissingInput(_)
             | Error::BadGlob { .. }
             | Error::Selection(_)
+            | Error::Pointer(_)
             | Error::OutputExists(_),
         ) => 2,
         Some(Error::Pack { .. }) => 3,
         _ => 1,
     }
+}
+
+/// Log text for a terminal: no escape sequence gets through.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::plain;
 use crate::analysis::{Analysis, InputReport};
 use crate::detect::session_id;
 use crate::error::FaultKind;
@@ -21,11 +22,6 @@ pub(super) fn print(analysis: &Analysis, folder: &Path, out: &mut impl Write) ->
     let names = TABLES.iter().map(|table| table.file).chain(["run.json"]);
     let names: Vec<&str> = names.collect();
     writeln!(out, "\nResults in {}: {}", plain(&folder.display().to_string()), names.join(", "))
-}
-
-/// Log text for a terminal: no escape sequence gets through.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 fn inputs(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {

@@ -1,24 +1,39 @@
-//! The cases beside each rule of the default pack: what must fire, and the near miss that must not.
+//! The cases beside rules: what must fire, and the near miss that must not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
-use rsigma_parser::parse_sigma_yaml;
+use chrono::{DateTime, TimeDelta, Utc};
+use rsigma_eval::JsonEvent;
 use serde::Deserialize;
-use walkdir::WalkDir;
+use serde_json::{Map, Value as Json};
 
-use super::agreement::selects;
-use super::logsource::{DERIVED, Scope, scope};
-use super::view::FieldMap;
-use super::{LoneScripts, Pack, RuleSet, on_case};
-use crate::model::{Channel, Fields, Level, Record};
-use crate::normalise::{self, testing};
-use crate::reconstruct::{assemble, testing::rebuilt};
+use super::derived::{LoneScripts, on_case, on_record};
+use super::logsource::DERIVED;
+use super::pack::cases_of;
+use super::{Correlator, RuleSet, Step};
+use crate::model::{Channel, Detection, Event, Fields, Kept, Proof, Record, RecordRef};
+use crate::normalise::{self, Normaliser};
+use crate::reconstruct::{Gathered, Keys, assemble, reconstruct};
+
+/// How the cases of a pack came out.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Tested {
+    /// Files of rules that have cases.
+    pub files: usize,
+    /// Cases that were run.
+    pub cases: usize,
+    /// What is not as the cases have it: file, and what is wrong.
+    pub wrong: Vec<(String, String)>,
+    /// Files of rules without cases.
+    pub without: Vec<String>,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Cases {
+    #[serde(default)]
     fires: Vec<Case>,
+    #[serde(default)]
     near_miss: Vec<Case>,
 }
 
@@ -28,7 +43,31 @@ struct Case {
     name: String,
     event: Option<EventCase>,
     derived: Option<DerivedCase>,
+    /// Several, for correlations.
+    #[serde(default)]
+    events: Vec<TimedCase>,
 }
+
+/// Something that happens at a time.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TimedCase {
+    /// Seconds after the case's beginning.
+    #[serde(default)]
+    at: f64,
+    /// How often, a second apart.
+    #[serde(default = "once")]
+    times: u32,
+    event: Option<EventCase>,
+    derived: Option<DerivedCase>,
+}
+
+fn once() -> u32 {
+    1
+}
+
+/// Most events of a case.
+const MOST_EVENTS: u32 = 10_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
@@ -38,6 +77,7 @@ struct EventCase {
     #[serde(rename = "EventID")]
     event_id: u32,
     level: Option<u8>,
+    computer: Option<String>,
     user_sid: Option<String>,
     #[serde(default)]
     data: yaml_serde::Value,
@@ -50,161 +90,364 @@ struct DerivedCase {
     fields: BTreeMap<String, yaml_serde::Value>,
 }
 
-fn text(value: &yaml_serde::Value) -> String {
-    match value {
+/// Runs the cases of a pack, which is given by its index, each with all rules of the set.
+pub fn test(rules: &RuleSet, index: usize) -> Tested {
+    let pack = &rules.packs[index];
+    let mut tested = Tested::default();
+    let files: BTreeSet<&str> = pack.files.iter().map(|(file, _)| file.as_str()).collect();
+    let cases: BTreeMap<&str, &str> =
+        pack.cases.iter().map(|(file, text)| (file.as_str(), text.as_str())).collect();
+    let expected: BTreeSet<String> = files.iter().map(|file| cases_of(file)).collect();
+    for file in cases.keys().filter(|file| !expected.contains(**file)) {
+        tested.wrong.push(((*file).to_owned(), "there is no rule file beside it".to_owned()));
+    }
+    for file in files {
+        let Some(text) = cases.get(&*cases_of(file)) else {
+            tested.without.push(file.to_owned());
+            continue;
+        };
+        tested.files += 1;
+        let mut wrong = |what: String| tested.wrong.push((file.to_owned(), what));
+        let Cases { fires, near_miss } = match yaml_serde::from_str(text) {
+            Ok(cases) => cases,
+            Err(error) => {
+                wrong(format!("its cases: {error}"));
+                continue;
+            }
+        };
+        let own: Vec<usize> = rules.of_file(index, file).collect();
+        if own.is_empty() {
+            wrong("no rule of it is loaded".to_owned());
+            continue;
+        }
+        for (cases, should) in [(fires, true), (near_miss, false)] {
+            for case in cases {
+                tested.cases += 1;
+                match fired(rules, &own, &case) {
+                    Err(reason) => wrong(format!("'{}': {reason}", case.name)),
+                    Ok(does) if does == should => {}
+                    Ok(false) => wrong(format!("'{}' should fire", case.name)),
+                    Ok(true) => wrong(format!("'{}' should not fire", case.name)),
+                }
+            }
+        }
+    }
+    tested
+}
+
+/// Whether one of a file's own rules fires on a case.
+///
+/// # Errors
+/// What is wrong with the case.
+fn fired(rules: &RuleSet, own: &[usize], case: &Case) -> Result<bool, String> {
+    // Beside a correlation, the rules it refers to are no finding.
+    let heard: Vec<usize> = own.iter().copied().filter(|&rule| !rules.is_silent(rule)).collect();
+    let own = if heard.is_empty() { own } else { &heard };
+    let one;
+    let events: Vec<(f64, u32, &Option<EventCase>, &Option<DerivedCase>)> =
+        match (&case.event, &case.derived, &case.events[..]) {
+            (event, derived, []) => {
+                one = (0.0, 1, event, derived);
+                vec![one]
+            }
+            (None, None, several) => {
+                several.iter().map(|e| (e.at, e.times, &e.event, &e.derived)).collect()
+            }
+            _ => return Err("it has one event and several".to_owned()),
+        };
+    let mut happened = Happened::default();
+    for (at, times, event, derived) in events {
+        if happened.count.saturating_add(times) > MOST_EVENTS || !(0.0..1e9).contains(&at) {
+            return Err(format!("it has more than {MOST_EVENTS} events, or an odd time"));
+        }
+        for nth in 0..times {
+            let time = DateTime::UNIX_EPOCH + TimeDelta::microseconds((at * 1e6) as i64);
+            let time = time + TimeDelta::seconds(nth.into());
+            match (event, derived) {
+                (Some(event), None) => happened.record(rules, own, record(event, time)?)?,
+                (None, Some(derived)) => happened.derived(rules, derived, time)?,
+                _ => return Err("it has neither or both of event and derived".to_owned()),
+            }
+        }
+    }
+    let found = happened.found(rules);
+    Ok(found.iter().any(|detection| own.contains(&detection.rule)))
+}
+
+/// What happens in a case.
+#[derive(Default)]
+struct Happened {
+    count: u32,
+    events: Vec<Event>,
+    hits: Vec<Detection>,
+}
+
+impl Happened {
+    fn place(&mut self) -> RecordRef {
+        self.count += 1;
+        RecordRef { input: 0, offset: self.count.into(), number: self.count.into() }
+    }
+
+    fn record(&mut self, rules: &RuleSet, own: &[usize], record: Record) -> Result<(), String> {
+        let record = Record { source: self.place(), record_id: self.count.into(), ..record };
+        let relevant = normalise::relevant(record.known_channel, record.event_id);
+        if !relevant && !own.iter().any(|&rule| rules.sees(rule, &record)) {
+            return Err("it is an event the rule never sees".to_owned());
+        }
+        let event = Normaliser::default().event(&record);
+        self.hits.extend(on_record(&event, rules.on_record(&record)));
+        self.events.push(event);
+        Ok(())
+    }
+
+    fn derived(
+        &mut self,
+        rules: &RuleSet,
+        case: &DerivedCase,
+        time: DateTime<Utc>,
+    ) -> Result<(), String> {
+        let subject = DERIVED.iter().find(|(name, _)| *name == case.category);
+        let (_, subject) =
+            subject.ok_or_else(|| format!("there is no category '{}'", case.category))?;
+        let fields = case.fields.iter().map(|(name, value)| Ok((name.clone(), json(value)?)));
+        let fields = Json::Object(fields.collect::<Result<Map<_, _>, String>>()?);
+        let proof = Proof { source: self.place(), record_id: self.count.into() };
+        let hits = rules.on_derived(*subject, &JsonEvent::borrow(&fields)).into_iter();
+        self.hits.extend(hits.map(|hit| Detection {
+            rule: hit.rule,
+            subject: *subject,
+            time,
+            host: "HOST".into(),
+            user: String::new(),
+            session: None,
+            matched: hit.matched,
+            evidence: vec![proof],
+            kept: hit.values.map(|values| Kept { logged_by: "HOST".into(), values }),
+        }));
+        Ok(())
+    }
+
+    /// As in a run: hits on the records, on what is rebuilt from them, then correlations.
+    fn found(self, rules: &RuleSet) -> Vec<Detection> {
+        let Happened { events, mut hits, .. } = self;
+        let mut lone = LoneScripts::default();
+        for block in assemble(&events, &vec![None; events.len()]) {
+            hits.extend(lone.detect(rules, &events, &block));
+        }
+        let (keys, mut gathered) = (Keys::default(), Gathered::default());
+        events.iter().for_each(|event| gathered.take(event.clone(), &keys));
+        let load = |records: Vec<RecordRef>| {
+            events.iter().filter(|event| records.contains(&event.source)).cloned().collect()
+        };
+        hits.extend(on_case(rules, &reconstruct(vec![gathered], &keys, load)));
+        let mut steps: Vec<(Vec<u8>, Step)> = Vec::new();
+        for step in hits.iter().filter_map(Step::of) {
+            let mut key = Vec::new();
+            step.key(&mut key);
+            steps.push((key, step));
+        }
+        steps.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut correlator = Correlator::new(rules);
+        steps.iter().for_each(|(_, step)| correlator.take(step));
+        hits.extend(correlator.finish().detections);
+        hits
+    }
+}
+
+fn text(value: &yaml_serde::Value) -> Result<String, String> {
+    Ok(match value {
         yaml_serde::Value::String(text) => text.clone(),
         yaml_serde::Value::Number(number) => number.to_string(),
         yaml_serde::Value::Bool(truth) => truth.to_string(),
-        other => panic!("a field's value is no scalar: {other:?}"),
-    }
+        _ => return Err("a field's value is neither text nor number".to_owned()),
+    })
 }
 
-fn record(case: &EventCase) -> Record {
-    let mut fields = Fields::default();
+/// A value of a derived event: a text, a whole number, a list of texts.
+fn json(value: &yaml_serde::Value) -> Result<Json, String> {
+    Ok(match value {
+        yaml_serde::Value::Number(number) if number.is_i64() => number.as_i64().into(),
+        yaml_serde::Value::Sequence(values) => {
+            values.iter().map(text).collect::<Result<Vec<String>, String>>()?.into()
+        }
+        value => text(value)?.into(),
+    })
+}
+
+fn record(case: &EventCase, time: DateTime<Utc>) -> Result<Record, String> {
+    let mut data = Fields::default();
     match &case.data {
         yaml_serde::Value::Null => {}
         yaml_serde::Value::Sequence(strings) => {
-            strings.iter().for_each(|string| fields.push("Data", &text(string)));
+            for string in strings {
+                data.push("Data", &text(string)?);
+            }
         }
         yaml_serde::Value::Mapping(map) => {
-            map.iter().for_each(|(name, value)| fields.push(&text(name), &text(value)));
+            for (name, value) in map {
+                data.push(&text(name)?, &text(value)?);
+            }
         }
-        other => panic!("Data is neither a map nor a list: {other:?}"),
+        _ => return Err("its Data is neither a map nor a list".to_owned()),
     }
     let provider = case.provider.as_deref().unwrap_or_default();
-    Record {
+    Ok(Record {
+        time,
         provider: provider.into(),
+        channel: case.channel.as_str().into(),
         known_channel: Channel::of(&case.channel, provider),
+        computer: case.computer.as_deref().unwrap_or("HOST").into(),
+        event_id: case.event_id,
         level: case.level.unwrap_or(4),
         user_sid: case.user_sid.as_deref().map(Into::into),
-        data: fields,
-        ..testing::record(&case.channel, case.event_id, &[])
-    }
+        data,
+        ..Record::default()
+    })
 }
 
-fn derived(case: &DerivedCase) -> FieldMap {
-    let mut map = FieldMap::default();
-    for (name, value) in &case.fields {
-        // The map borrows its names for good: rules and reconstruction know them at build time.
-        let name: &'static str = name.clone().leak();
-        map = match value {
-            yaml_serde::Value::Number(number) if number.is_i64() || number.is_u64() => {
-                map.number(name, number.as_i64().unwrap())
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::detect::Pack;
+    use crate::model::Level;
+
+    /// From the folder, so that each rule is compiled when it is loaded.
+    #[test]
+    fn each_rule_fires_on_its_case_and_not_on_its_near_miss() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("detections");
+        let rules = RuleSet::load(vec![Pack::read(&folder).unwrap()]).unwrap();
+        assert_eq!(rules.refused, []);
+        let tested = test(&rules, 0);
+        assert_eq!((&tested.wrong[..], &tested.without[..]), (&[][..], &[][..]));
+        assert!(tested.files >= 25, "{tested:?}");
+        for (file, text) in &rules.packs[0].cases {
+            let Cases { fires, near_miss } = yaml_serde::from_str(text).unwrap();
+            assert!(!fires.is_empty() && !near_miss.is_empty(), "{file}");
+        }
+    }
+
+    #[test]
+    fn the_default_pack_is_whole() {
+        let set = RuleSet::load(vec![Pack::default_pack()]).unwrap();
+        assert_eq!(set.refused, []);
+        let ids: BTreeSet<_> = set.rules.iter().map(|rule| &rule.id).collect();
+        assert_eq!(ids.len(), set.rules.len(), "ids repeat");
+        let titles: BTreeSet<_> = set.rules.iter().map(|rule| &rule.title).collect();
+        assert_eq!(titles.len(), set.rules.len(), "titles repeat");
+        const KEYS: [&str; 8] = [
+            "id",
+            "status",
+            "description",
+            "references",
+            "tags",
+            "falsepositives",
+            "level",
+            "next",
+        ];
+        for (file, text) in &set.packs[0].files {
+            // The last document is the finding: before a correlation stand the rules it refers to.
+            let last = text.rsplit("\n---\n").next().unwrap();
+            let rule: BTreeMap<String, yaml_serde::Value> = yaml_serde::from_str(last).unwrap();
+            for key in KEYS {
+                assert!(rule.contains_key(key), "{file} has no {key}");
             }
-            yaml_serde::Value::Sequence(values) => {
-                map.list(name, values.iter().map(|value| &*text(value).leak()).collect())
-            }
-            value => map.text(name, text(value)),
+        }
+        for (index, rule) in set.rules.iter().enumerate() {
+            let tagged = rule.tags.iter().any(|tag| tag.starts_with("attack.t"));
+            assert!(tagged || set.is_silent(index), "{}", rule.title);
+        }
+        assert!(set.rules.iter().any(|rule| rule.level >= Level::High));
+    }
+
+    #[test]
+    fn bad_rules_are_named_and_a_pack_of_none_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("broken.yml", "title: [");
+        let error =
+            RuleSet::load(vec![Pack::read(folder.path()).unwrap()]).err().unwrap().to_string();
+        assert!(error.contains("no rule of it loads; broken.yml"), "{error}");
+        write(
+            "good.yml",
+            "title: t\nlogsource: {product: windows, service: winrm}\n\
+             detection: {s: {EventID: 6}, condition: s}\n",
+        );
+        write(
+            "other.yml",
+            "title: l\nlogsource: {product: linux, service: x}\n\
+             detection: {s: {a: 6}, condition: s}\n",
+        );
+        let set = RuleSet::load(vec![Pack::read(folder.path()).unwrap()]).unwrap();
+        assert_eq!(set.rules.len(), 1);
+        let refused: Vec<_> = set.refused.iter().map(|refused| refused.file.as_str()).collect();
+        assert_eq!(refused, ["broken.yml", "other.yml"]);
+    }
+
+    /// What is wrong with these rules' cases.
+    fn wrong(rules: &str, cases: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("r.yml"), rules).unwrap();
+        std::fs::write(folder.path().join("r.cases.yml"), cases).unwrap();
+        let set = RuleSet::load(vec![Pack::read(folder.path()).unwrap()]).unwrap();
+        assert_eq!(set.refused, []);
+        let tested = test(&set, 0);
+        assert!(tested.wrong.iter().all(|(file, _)| file == "r.yml"));
+        tested.wrong.into_iter().map(|(_, what)| what).collect()
+    }
+
+    const RULE: &str = "{title: t, logsource: {product: windows, service: winrm}, \
+                        detection: {s: {EventID: 6, connection: x}, condition: s}}";
+
+    #[test]
+    fn cases_that_do_not_hold_are_named() {
+        let event = |id: u32, connection: &str| {
+            format!(
+                "event: {{Channel: Microsoft-Windows-WinRM/Operational, EventID: {id}, \
+                 Data: {{connection: {connection}}}}}"
+            )
         };
+        let fires = format!("fires:\n- name: a\n  {}\n", event(6, "x"));
+        let miss = format!("near_miss:\n- name: b\n  {}\n", event(6, "y"));
+        assert_eq!(wrong(RULE, &(fires + &miss)), [""; 0]);
+        let fires = format!("fires:\n- name: a\n  {}\n", event(6, "y"));
+        let miss = format!("near_miss:\n- name: b\n  {}\n", event(6, "x"));
+        assert_eq!(wrong(RULE, &(fires + &miss)), ["'a' should fire", "'b' should not fire"]);
+        let other = "near_miss:\n- name: c\n  event: {Channel: Setup, EventID: 6}\n\
+                     - name: d\n- name: e\n  derived: {category: no, fields: {}}\n";
+        assert_eq!(
+            wrong(RULE, other),
+            [
+                "'c': it is an event the rule never sees",
+                "'d': it has neither or both of event and derived",
+                "'e': there is no category 'no'"
+            ]
+        );
+        let unknown = wrong(RULE, "fires:\n- nome: a\n");
+        assert!(unknown[0].starts_with("its cases: "), "{unknown:?}");
     }
-    map
-}
 
-/// Whether the rule set of one rule fires on a case of its log source.
-fn fires(rules: &RuleSet, source: &Scope, case: &Case) -> bool {
-    match (&case.event, &case.derived) {
-        (Some(event), None) => {
-            // As in a run: the record's own rules, then those on what is rebuilt from it.
-            let record = record(event);
-            let (channel, id) = (record.known_channel, record.event_id);
-            let seen = selects(source, &record) || normalise::relevant(channel, id);
-            assert!(seen, "'{}' is an event the rule never sees", case.name);
-            let events = [testing::event(&record)];
-            let blocks = assemble(&events, &[None]);
-            let mut lone = LoneScripts::default();
-            let on_scripts = blocks.iter().flat_map(|block| lone.detect(rules, &events, block));
-            let on_scripts = on_scripts.count();
-            let rebuilt = rebuilt(events.to_vec());
-            !rules.on_record(&record).is_empty()
-                || on_scripts > 0
-                || !on_case(rules, &rebuilt).is_empty()
-        }
-        (None, Some(derived_case)) => {
-            let subject = DERIVED.iter().find(|(name, _)| *name == derived_case.category);
-            let (_, subject) = subject.expect("a documented category");
-            !rules.on_derived(*subject, &derived(derived_case)).is_empty()
-        }
-        _ => panic!("'{}' has neither or both of event and derived", case.name),
+    #[test]
+    fn a_correlation_s_cases_are_events_in_time() {
+        let rules = "\
+            {title: a, name: a, logsource: {category: remoting_attempt}, \
+             detection: {s: {Reason: bad_credentials}, condition: s}}\n---\n\
+            {title: b, correlation: {type: event_count, rules: [a], group-by: [TargetHost], \
+             timespan: 10s, condition: {gte: 3}}}\n";
+        let derived = "derived: {category: remoting_attempt, \
+                       fields: {Reason: bad_credentials, TargetHost: X}}";
+        let cases = |times: u32, at: u32| {
+            format!(
+                "[{{name: n, events: [{{times: {times}, {derived}}}, {{at: {at}, {derived}}}]}}]"
+            )
+        };
+        assert_eq!(wrong(rules, &format!("fires: {}\n", cases(2, 9))), [""; 0]);
+        assert_eq!(wrong(rules, &format!("near_miss: {}\n", cases(2, 11))), [""; 0]);
+        assert_eq!(wrong(rules, &format!("fires: {}\n", cases(1, 9))), ["'n' should fire"]);
+        // The rule it refers to fires, but that is no finding.
+        let one = format!("near_miss:\n- name: n\n  {derived}\n");
+        assert_eq!(wrong(rules, &one), [""; 0]);
     }
-}
-
-#[test]
-fn each_rule_fires_on_its_case_and_not_on_its_near_miss() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("detections");
-    let mut wrong = Vec::new();
-    let mut rules = 0;
-    for entry in WalkDir::new(&folder).sort_by_file_name() {
-        let path = entry.unwrap().into_path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if !name.ends_with(".yml") || name.ends_with(".cases.yml") || name == "pack.yml" {
-            continue;
-        }
-        rules += 1;
-        let pack = Pack::read(&path).unwrap();
-        let source = scope(&parse_sigma_yaml(&pack.files[0].1).unwrap().rules[0].logsource);
-        let source = source.unwrap_or_else(|error| panic!("{name}: {error}"));
-        let rule = RuleSet::load(vec![pack]).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!((rule.rules.len(), &rule.refused[..]), (1, &[][..]), "{name}");
-        let cases = path.with_file_name(name.replace(".yml", ".cases.yml"));
-        let text =
-            std::fs::read_to_string(&cases).unwrap_or_else(|_| panic!("{name} has no cases"));
-        let cases: Cases = yaml_serde::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
-        assert!(!cases.fires.is_empty() && !cases.near_miss.is_empty(), "{name}");
-        for (cases, expected) in [(&cases.fires, true), (&cases.near_miss, false)] {
-            for case in cases.iter().filter(|case| fires(&rule, &source, case) != expected) {
-                wrong.push(format!(
-                    "{name}: '{}' should{} fire",
-                    case.name,
-                    if expected { "" } else { " not" }
-                ));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(rules >= 25, "{rules} rules");
-}
-
-#[test]
-fn the_default_pack_is_whole() {
-    let set = RuleSet::load(vec![Pack::default_pack()]).unwrap();
-    assert_eq!(set.refused, []);
-    let ids: BTreeSet<_> = set.rules.iter().map(|rule| &rule.id).collect();
-    assert_eq!(ids.len(), set.rules.len(), "ids repeat");
-    let titles: BTreeSet<_> = set.rules.iter().map(|rule| &rule.title).collect();
-    assert_eq!(titles.len(), set.rules.len(), "titles repeat");
-    const KEYS: [&str; 8] =
-        ["id", "status", "description", "references", "tags", "falsepositives", "level", "next"];
-    for (file, text) in &set.packs[0].files {
-        let rule: BTreeMap<String, yaml_serde::Value> = yaml_serde::from_str(text).unwrap();
-        for key in KEYS {
-            assert!(rule.contains_key(key), "{file} has no {key}");
-        }
-    }
-    for rule in &set.rules {
-        assert!(rule.tags.iter().any(|tag| tag.starts_with("attack.t")), "{}", rule.title);
-    }
-    assert!(set.rules.iter().any(|rule| rule.level >= Level::High));
-}
-
-#[test]
-fn bad_rules_are_named_and_a_pack_of_none_is_an_error() {
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    write("broken.yml", "title: [");
-    let error = RuleSet::load(vec![Pack::read(folder.path()).unwrap()]).err().unwrap().to_string();
-    assert!(error.contains("no rule of it loads; broken.yml"), "{error}");
-    write(
-        "good.yml",
-        "title: t\nlogsource: {product: windows, service: winrm}\n\
-         detection: {s: {EventID: 6}, condition: s}\n",
-    );
-    write(
-        "other.yml",
-        "title: l\nlogsource: {product: linux, service: x}\n\
-         detection: {s: {a: 6}, condition: s}\n",
-    );
-    let set = RuleSet::load(vec![Pack::read(folder.path()).unwrap()]).unwrap();
-    assert_eq!(set.rules.len(), 1);
-    let refused: Vec<_> = set.refused.iter().map(|refused| refused.file.as_str()).collect();
-    assert_eq!(refused, ["broken.yml", "other.yml"]);
 }

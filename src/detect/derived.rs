@@ -16,6 +16,78 @@ use crate::model::{
 };
 use crate::reconstruct::Case;
 
+/// The fields that derived events of a kind may have, as `detections/README.md` documents them.
+pub(super) fn fields(subject: Subject) -> &'static [&'static str] {
+    match subject {
+        Subject::Session => &[
+            "SessionId",
+            "Kind",
+            "SourceHost",
+            "SourceIp",
+            "TargetHost",
+            "User",
+            "UserSid",
+            "Auth",
+            "Transport",
+            "Configuration",
+            "EvidenceSides",
+            "Confidence",
+            "CommandCount",
+            "ScriptBlockCount",
+            "ChildProcessCount",
+            "DurationSeconds",
+            "EndKind",
+            "StartHour",
+            "StartWeekday",
+            "LocalAccount",
+            "EngineVersion",
+            "MessageEncryption",
+            "CredentialExposed",
+        ],
+        Subject::Command => &[
+            "SessionId",
+            "Kind",
+            "SourceHost",
+            "SourceIp",
+            "TargetHost",
+            "User",
+            "Text",
+            "DecodedText",
+            "SourceEvent",
+            "HostApplication",
+        ],
+        Subject::ScriptBlock => &[
+            "ScriptBlockText",
+            "DecodedText",
+            "ScriptBlockId",
+            "Path",
+            "Parts",
+            "PartsTotal",
+            "Complete",
+            "Computer",
+            "User",
+            "SessionId",
+            "Remote",
+        ],
+        Subject::ChildProcess => &[
+            "SessionId",
+            "Kind",
+            "SourceHost",
+            "TargetHost",
+            "User",
+            "Image",
+            "CommandLine",
+            "DecodedText",
+            "ParentImage",
+            "Depth",
+        ],
+        Subject::Attempt => {
+            &["SourceHost", "TargetHost", "User", "Reason", "ErrorCode", "EvidenceSides"]
+        }
+        Subject::Record | Subject::Correlation => &[],
+    }
+}
+
 /// The detections of a record's hits; which session it belongs to is not known yet.
 pub fn on_record(event: &Event, hits: Vec<Hit>) -> impl Iterator<Item = Detection> {
     let detection = |hit: Hit| Detection {
@@ -248,14 +320,14 @@ fn ran(case: &Case, command: &Command) -> Derived {
     }
 }
 
-fn script(events: &[Event], sessions: &[Session], script: &ScriptBlock) -> Derived {
+/// The fields of a script block.
+pub(super) fn script_fields(
+    events: &[Event],
+    sessions: &[Session],
+    script: &ScriptBlock,
+) -> FieldMap {
     let first: &Event = &events[script.events[0]];
-    let session = script.session.map(|index| &sessions[index]);
-    let user = match session {
-        Some(session) => name(session.user.as_ref()),
-        None => first.user(),
-    };
-    let fields = FieldMap::default()
+    FieldMap::default()
         .text("ScriptBlockText", &*script.text)
         .known("DecodedText", script.decoded.as_deref())
         .text("ScriptBlockId", &*script.id)
@@ -264,16 +336,27 @@ fn script(events: &[Event], sessions: &[Session], script: &ScriptBlock) -> Deriv
         .number("PartsTotal", script.total.into())
         .truth("Complete", script.complete())
         .text("Computer", &*first.computer)
-        .text("User", &*user)
+        .text("User", script_user(first, sessions, script))
         .known("SessionId", script.session.map(session_id))
-        .truth("Remote", script.session.is_some());
+        .truth("Remote", script.session.is_some())
+}
+
+fn script_user(first: &Event, sessions: &[Session], script: &ScriptBlock) -> String {
+    match script.session {
+        Some(session) => name(sessions[session].user.as_ref()),
+        None => first.user(),
+    }
+}
+
+fn script(events: &[Event], sessions: &[Session], script: &ScriptBlock) -> Derived {
+    let first: &Event = &events[script.events[0]];
     Derived {
         subject: Subject::ScriptBlock,
-        fields,
+        fields: script_fields(events, sessions, script),
         time: first.time,
         logged_by: first.computer.clone(),
         host: first.computer.clone(),
-        user,
+        user: script_user(first, sessions, script),
         session: script.session,
         evidence: script.events.iter().map(|&event| Proof::of(&events[event])).collect(),
     }
@@ -301,5 +384,22 @@ fn attempt(case: &Case, attempt: &Attempt) -> Derived {
         user,
         session: None,
         evidence: attempt.events.iter().map(|&event| Proof::of(&case.events[event])).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::logsource::DERIVED;
+
+    #[test]
+    fn the_fields_of_derived_events_are_those_of_the_readme() {
+        let readme = include_str!("../../detections/README.md");
+        for (name, subject) in DERIVED {
+            let row = readme.lines().find(|line| line.starts_with(&format!("| `{name}` | ")));
+            let cell = row.unwrap().split('|').nth(3).unwrap();
+            let documented: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+            assert_eq!(documented, fields(subject), "{name}");
+        }
     }
 }

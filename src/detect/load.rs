@@ -98,6 +98,8 @@ pub(super) enum What {
 
 /// A rule of a run.
 pub(super) struct Loaded {
+    /// Index of its pack.
+    pub pack: usize,
     pub meta: RuleMeta,
     pub what: What,
     /// Its hits are no detections: only correlations want them.
@@ -110,7 +112,10 @@ pub(super) struct Rules {
     pub rules: Vec<Loaded>,
     /// How many filters of each pack are part of a rule.
     pub filters: Vec<usize>,
+    /// What was not loaded, pack by pack.
     pub refused: Vec<Refused>,
+    /// How many of each pack.
+    pub refusals: Vec<usize>,
     pub excluded: Excluded,
 }
 
@@ -143,8 +148,10 @@ pub(super) fn load(packs: &[Pack], selection: &Selection) -> Result<Rules, Error
     });
     let filter_names = parsed.filters.iter().map(|filter| &filter.names);
     let (selected, excluded) = selection.of(labels, filter_names)?;
+    let mut refusals = vec![0; packs.len()];
+    parsed.refused.iter().for_each(|(pack, _)| refusals[*pack] += 1);
     let refused = parsed.refused.into_iter().map(|(_, refused)| refused).collect();
-    Ok(Rules { rules: chosen(items, &selected), filters, refused, excluded })
+    Ok(Rules { rules: chosen(items, &selected), filters, refused, refusals, excluded })
 }
 
 fn parse(packs: &[Pack]) -> Parsed {
@@ -310,12 +317,12 @@ fn chosen(items: Vec<Item>, selected: &[bool]) -> Vec<Loaded> {
     });
     let places: Vec<usize> = places.collect();
     let items = items.into_iter().enumerate().filter(|(index, _)| wanted[*index]);
-    let loaded = items.map(|(index, Item { meta, mut what, .. })| {
+    let loaded = items.map(|(index, Item { names, meta, mut what, .. })| {
         if let What::Correlation(correlation) = &mut what {
             correlation.renumber(&places);
         }
         let silent = !selected[index] || referred[index] && !generated[index];
-        Loaded { meta, what, silent }
+        Loaded { pack: names.pack, meta, what, silent }
     });
     loaded.collect()
 }

@@ -1,10 +1,13 @@
 //! Rules over events and over what reconstruction derives from them. Only this stage knows rsigma.
 
+mod cases;
 mod correlation;
 mod derived;
+mod explain;
 mod filter;
 mod gate;
 mod index;
+mod lint;
 mod load;
 mod logsource;
 mod pack;
@@ -15,13 +18,13 @@ mod view;
 
 #[cfg(test)]
 mod agreement;
-#[cfg(test)]
-mod cases;
 
+pub use cases::{Tested, test};
 pub use correlation::Limited;
 pub(crate) use correlation::{Correlated, Correlator, Step};
 pub(crate) use derived::{Counts, session_id};
 pub use derived::{LoneScripts, on_case, on_record};
+pub use lint::{Remark, lint};
 pub use pack::{Pack, Refused};
 pub use rules::{Hit, RuleSet};
 pub use select::{Excluded, Selection};

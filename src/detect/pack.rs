@@ -52,14 +52,21 @@ impl Pack {
     /// # Panics
     /// Never, as long as the build script and this function agree: a test reads it.
     pub fn default_pack() -> Pack {
+        let files = Pack::default_files().into_iter();
+        let files = files.map(|(name, text)| (name, Ok(text.into_bytes())));
+        Pack::of("default".to_owned(), None, files.collect())
+    }
+
+    /// The files of the pack inside the program, name and text: rules, their cases, the manifest.
+    ///
+    /// # Panics
+    /// As [`Pack::default_pack`].
+    pub fn default_files() -> Vec<(String, String)> {
         let mut json = String::new();
         flate2::read::ZlibDecoder::new(DEFAULT)
             .read_to_string(&mut json)
             .expect("the build script deflated it");
-        let files: Vec<(String, String)> =
-            serde_json::from_str(&json).expect("the build script wrote it");
-        let files = files.into_iter().map(|(name, text)| (name, Ok(text.into_bytes())));
-        Pack::of("default".to_owned(), None, files.collect())
+        serde_json::from_str(&json).expect("the build script wrote it")
     }
 
     /// Reads the pack that a folder, a zip or a file is.
@@ -86,6 +93,20 @@ impl Pack {
             ([], [Refused { file, reason }, ..]) => Err(fail(format!("{file}: {reason}"))),
             _ => Ok(pack),
         }
+    }
+
+    /// A file of the pack as people find it: below the pack's path.
+    pub fn shown(&self, file: &str) -> String {
+        match &self.path {
+            Some(path) if path.is_file() && path.ends_with(file) => path.display().to_string(),
+            Some(path) => format!("{}/{file}", path.display()),
+            None => file.to_owned(),
+        }
+    }
+
+    /// How many files of rules it has.
+    pub fn rule_files(&self) -> usize {
+        self.files.len()
     }
 
     fn of(name: String, path: Option<PathBuf>, mut all: Vec<ZippedText>) -> Pack {

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use rsigma_eval::{
-    CompiledRule, EvalError, Event as SigmaEvent, FieldMatch, ResultBody, compile_to_compiled,
-    evaluate_rule,
+    CompiledRule, ConditionTrace, EvalError, Event as SigmaEvent, FieldMatch, ResultBody,
+    compile_to_compiled, evaluate_rule, explain_rule,
 };
 use rsigma_ir::{
     IrDetection, IrMatcher, IrNumber, IrPattern, IrPatternPart, IrRule, LowerOptions, lower_rule,
@@ -45,6 +45,12 @@ impl Rule {
             Box::new(move || Some(compiled))
         };
         Ok(Rule { gate, compiled: LazyLock::new(compile) })
+    }
+
+    /// Why it does or does not fire on the event: its conditions, one of which must hold.
+    pub fn explain(&self, event: &impl SigmaEvent) -> Vec<ConditionTrace> {
+        let compiled = self.compiled.as_ref();
+        compiled.map(|rule| explain_rule(rule, event).conditions).unwrap_or_default()
     }
 
     /// What matched, if the rule fires on the event.

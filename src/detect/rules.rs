@@ -72,6 +72,12 @@ impl Group {
         group
     }
 
+    /// Whether a rule is one of them.
+    fn has(&self, rule: usize) -> bool {
+        let mut buckets = self.by_id.values().chain([&self.rest]);
+        buckets.any(|bucket| bucket.rules.contains(&rule))
+    }
+
     /// The rules to ask about an event, if any; derived events have no id.
     fn bucket(&self, event_id: Option<u32>) -> Option<&Bucket> {
         let bucket = event_id.and_then(|id| self.by_id.get(&id)).unwrap_or(&self.rest);
@@ -88,6 +94,10 @@ pub struct RuleSet {
     pub rules: Vec<RuleMeta>,
     /// The packs they came from.
     pub packs: Vec<Pack>,
+    /// Index of each rule's pack.
+    pub(super) homes: Vec<usize>,
+    /// How many of each pack were refused.
+    refusals: Vec<usize>,
     /// How many filters of each pack apply.
     pub filters: Vec<usize>,
     /// The rules that were not loaded.
@@ -95,8 +105,9 @@ pub struct RuleSet {
     /// How many loaded rules the selection left out.
     pub excluded: Excluded,
     /// The rules on events; correlations have the indices after them.
-    checked: Vec<Rule>,
-    scopes: Vec<Scope>,
+    pub(super) checked: Vec<Rule>,
+    /// Of each of them, what it is about.
+    pub(super) scopes: Vec<Scope>,
     correlations: Vec<Correlation>,
     /// What correlations have to do with each rule.
     roles: Vec<Role>,
@@ -133,10 +144,12 @@ impl RuleSet {
     /// As [`RuleSet::load`], and [`Error::Selection`] when the selection leaves nothing or names
     /// what is not there.
     pub fn select(packs: Vec<Pack>, selection: &Selection) -> Result<RuleSet, Error> {
-        let Rules { rules, filters, refused, excluded } = load(&packs, selection)?;
+        let Rules { rules, filters, refused, refusals, excluded } = load(&packs, selection)?;
         let mut set = RuleSet {
             rules: Vec::new(),
             packs,
+            homes: Vec::new(),
+            refusals,
             filters,
             refused,
             excluded,
@@ -149,8 +162,9 @@ impl RuleSet {
             named: Vec::new(),
             derived: HashMap::new(),
         };
-        for Loaded { meta, what, silent } in rules {
+        for Loaded { pack, meta, what, silent } in rules {
             set.rules.push(meta);
+            set.homes.push(pack);
             set.roles.push(Role { silent, ..Role::default() });
             match what {
                 What::Single(rule, scope) => {
@@ -249,13 +263,8 @@ impl RuleSet {
         }
     }
 
-    /// The buckets for a record, each with whether it sees 4688 as process creation.
-    fn buckets(
-        &self,
-        channel: Channel,
-        name: &str,
-        event_id: u32,
-    ) -> impl Iterator<Item = (bool, &Bucket)> {
+    /// The groups for a record.
+    fn groups(&self, channel: Channel, name: &str, event_id: u32) -> impl Iterator<Item = &Group> {
         let known = self.known.get(&channel).into_iter().flatten();
         let named = self
             .named
@@ -266,7 +275,45 @@ impl RuleSet {
             .chain(named)
             .filter(move |(ids, _)| ids.is_none_or(|ids| ids.contains(&event_id)))
             .map(|&(_, group)| &self.groups[group])
+    }
+
+    /// The buckets for a record, each with whether it sees 4688 as process creation.
+    fn buckets(
+        &self,
+        channel: Channel,
+        name: &str,
+        event_id: u32,
+    ) -> impl Iterator<Item = (bool, &Bucket)> {
+        let groups = self.groups(channel, name, event_id);
+        groups
             .filter_map(move |group| Some((group.process_creation, group.bucket(Some(event_id))?)))
+    }
+
+    /// Whether a record is of a rule's log source, or of that of a rule it refers to.
+    pub(super) fn sees(&self, rule: usize, record: &Record) -> bool {
+        if let Some(correlation) = self.correlation(rule) {
+            return correlation.rules().any(|rule| self.sees(rule, record));
+        }
+        let mut groups = self.groups(record.known_channel, &record.channel, record.event_id);
+        groups.any(|group| group.has(rule))
+    }
+
+    /// What of a pack, which is given by its index, was not loaded.
+    pub fn refused_of(&self, pack: usize) -> &[Refused] {
+        let before: usize = self.refusals[..pack].iter().sum();
+        &self.refused[before..before + self.refusals[pack]]
+    }
+
+    /// The indices of a pack's rules.
+    pub fn of_pack(&self, pack: usize) -> impl Iterator<Item = usize> {
+        (0..self.rules.len()).filter(move |&index| self.homes[index] == pack)
+    }
+
+    /// The rules of a file of a pack, which is given by its index.
+    pub(super) fn of_file<'s>(&'s self, pack: usize, file: &'s str) -> impl Iterator<Item = usize> {
+        let is_home =
+            move |index: &usize| self.homes[*index] == pack && self.rules[*index].file == file;
+        (0..self.rules.len()).filter(is_home)
     }
 
     /// The rules that fire on a record, in the order of the rules.

@@ -88,7 +88,7 @@ impl Selection {
         let unknown = self.exclude.iter().zip(&named).find(|(_, named)| !**named);
         if let Some((reference, _)) = unknown {
             return Err(Error::Selection(format!(
-                "--exclude-rule '{reference}': no loaded rule has this id, title or file name"
+                "the selection of rules: --exclude-rule '{reference}': no loaded rule has this id, title or file name"
             )));
         }
         if !selected.is_empty() && !selected.contains(&true) {
@@ -103,7 +103,9 @@ impl Selection {
             let parts: Vec<String> = parts.map(|(n, option)| format!("{option} {n}")).collect();
             let all = selected.len();
             let why = parts.join(", ");
-            return Err(Error::Selection(format!("it leaves none of {all} rules ({why})")));
+            return Err(Error::Selection(format!(
+                "the selection of rules: it leaves none of {all} rules ({why})"
+            )));
         }
         Ok((selected, excluded))
     }

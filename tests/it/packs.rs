@@ -140,3 +140,198 @@ fn sigma_s_windows_rules_load_from_their_zip() {
     assert_eq!(rules + refused.len() as u64, 2407);
     assert!(refused.iter().all(|rule| !rule["reason"].as_str().unwrap().is_empty()));
 }
+
+/// What a `packs` command says on stdout and stderr, with its exit code.
+fn packs(args: &[&str]) -> (i32, String, String) {
+    let output = psr(&[&["packs"], args].concat());
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+/// A folder with these files.
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn the_built_in_pack_is_listed_sound_and_its_cases_hold() {
+    let (code, list, _) = packs(&["list"]);
+    assert_eq!(code, 0);
+    let below = |folder: &Path, ending: &str| -> usize {
+        let files = walkdir::WalkDir::new(folder).into_iter().map(|entry| entry.unwrap());
+        files.filter(|file| file.file_name().to_str().unwrap().ends_with(ending)).count()
+    };
+    let folder = root().join("detections");
+    let cases = below(&folder, ".cases.yml");
+    let files = below(&folder, ".yml") - cases - 1;
+    assert!(list.starts_with("investigation (inside the program)\n  sha256      "), "{list}");
+    assert!(list.contains(" 0 filters, 0 not loaded\n"), "{list}");
+    let (code, check, _) = packs(&["check"]);
+    assert_eq!((code, check), (0, format!("{files} files in 1 pack checked: nothing wrong\n")));
+    let (code, test, _) = packs(&["test"]);
+    assert_eq!(code, 0);
+    assert!(test.ends_with(&format!(" cases of {cases} files: all hold\n")), "{test}");
+}
+
+#[test]
+fn a_list_counts_by_level_and_log_source_and_names_what_does_not_load() {
+    let folder = folder(&[("r.yml", RULES), ("bad.yml", "title: x\n"), ("pack.yml", "name: mine")]);
+    let path = folder.path().to_str().unwrap();
+    let (code, list, _) = packs(&["list", "--no-default-pack", "-p", path]);
+    assert_eq!(code, 0);
+    let lines: Vec<&str> = list.lines().collect();
+    assert_eq!(lines[0], format!("mine ({path})"));
+    assert_eq!(
+        lines[2..],
+        [
+            "  holds       2 rules, 0 filters, 1 not loaded",
+            "  levels      high 1, low 1",
+            "  log sources     2  remoting_session",
+            lines[5],
+        ]
+    );
+    assert!(lines[5].starts_with("  not loaded  bad.yml: "), "{list}");
+    let (_, list, _) = packs(&["list", "--no-default-pack", "-p", path, "--min-level", "high"]);
+    assert!(list.ends_with("1 rule left out by the selection\n"), "{list}");
+}
+
+#[test]
+fn check_and_test_name_what_is_wrong_and_where() {
+    let rule = "title: Any winrs\nid: 11111111-1111-4111-8111-111111111111\nstatus: test\n\
+                description: x\nauthor: x\ndate: 2026-01-01\ntags: [attack.t1021.006]\n\
+                logsource: {product: windows, category: remoting_session}\ndetection:\n  \
+                selection:\n    Knd: winrs\n  condition: selection\nlevel: low\n";
+    let cases =
+        "fires:\n- name: winrs\n  derived: {category: remoting_session, fields: {Kind: winrs}}\n";
+    let folder = folder(&[
+        ("r.yml", rule),
+        ("r.cases.yml", cases),
+        ("s.yml", &RULES.replace("11111111-1", "21111111-1")),
+    ]);
+    let path = folder.path().display().to_string();
+    let only = ["--no-default-pack", "--pack", &path];
+    let (code, check, _) = packs(&[&["check"][..], &only].concat());
+    assert_eq!(code, 3);
+    let line = format!("{path}/r.yml:11: an event of kind session has no field 'Knd'\n");
+    assert!(check.contains(&line), "{check}");
+    assert!(
+        check.contains("/s.yml:1: missing recommended field 'description' (missing_description)\n"),
+        "{check}"
+    );
+    let (code, test, _) = packs(&[&["test"][..], &only].concat());
+    assert_eq!(code, 3);
+    let name = folder.path().file_name().unwrap().to_str().unwrap();
+    let expected = format!(
+        "{path}/r.yml: 'winrs' should fire\n\
+         {name}: 1 case of 1 file: 1 wrong; 1 file without cases\n"
+    );
+    assert_eq!(test, expected);
+    // Mended, all is well, but for a pack without any case.
+    fs::write(folder.path().join("r.yml"), rule.replace("Knd", "Kind")).unwrap();
+    assert_eq!(packs(&[&["test"][..], &only].concat()).0, 0);
+    fs::remove_file(folder.path().join("s.yml")).unwrap();
+    assert_eq!(packs(&[&["check"][..], &only].concat()).0, 0);
+    fs::remove_file(folder.path().join("r.cases.yml")).unwrap();
+    let (code, test, _) = packs(&[&["test"][..], &only].concat());
+    assert_eq!(
+        (code, test),
+        (3, format!("{name}: 0 cases of 0 files: no case was run; 1 file without cases\n"))
+    );
+}
+
+#[test]
+fn an_evidence_pointer_leads_to_why_a_rule_fired() {
+    let folder = folder(&[(
+        "r.yml",
+        "title: A shell opens\nlogsource: {product: windows, service: winrm}\n\
+         detection:\n  selection: {EventID: 91}\n  filter: {User: nobody}\n  \
+         condition: selection and not filter\n",
+    )]);
+    let out = folder.path().join("out");
+    let pack = folder.path().join("r.yml");
+    let pack = ["--no-default-pack", "--pack", pack.to_str().unwrap()];
+    // A record of an exported log, whose header's number is another one, and one in a zip.
+    let zip = folder.path().join("triage.zip");
+    crate::inputs::triage_zip(&zip);
+    for input in ["samples/SRV02", zip.to_str().unwrap()] {
+        assert_eq!(analyze(input, &out, &[&pack[..], &["--force"]].concat()), 0);
+        let found = rows(&out, "detections.csv");
+        assert_eq!(found.len(), 2);
+        let evidence = found[0]["evidence"].as_str();
+        let (code, text, errors) =
+            packs(&[&["explain", "a shell opens", evidence], &pack[..]].concat());
+        assert_eq!((code, &*errors), (0, ""));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[1..],
+            [
+                "            2026-03-14 21:14:07.2010880 UTC, SRV02.corp.example, \
+                 Microsoft-Windows-WinRM/Operational, event 91",
+                "Rule        A shell opens (r.yml)",
+                "            r.yml in r.yml, level informational",
+                "Log source  yes: winrm",
+                "Condition   holds",
+                "  all of these: holds",
+                "    selection holds",
+                "      EventID as a number '= 91': yes; it is '91'",
+                "    not: holds",
+                "      filter does not hold",
+                "        User is 'nobody': no, the field is not there",
+                "Result      the rule fires",
+            ]
+        );
+    }
+    let pointer = "samples/SRV02/Security.evtx:48317#108@62520";
+    let (_, text, _) = packs(&[&["explain", "r", pointer], &pack[..]].concat());
+    assert!(
+        text.contains("\nLog source  no: the rule is for winrm, the record is 4689 in Security\n"),
+        "{text}"
+    );
+    assert!(text.ends_with("\nResult      the rule does not fire\n"), "{text}");
+    // What leads nowhere.
+    let fails = |rule: &str, pointer: &str| {
+        let (code, text, errors) = packs(&[&["explain", rule, pointer], &pack[..]].concat());
+        assert_eq!((code, &*text), (2, ""));
+        errors
+    };
+    let message = "psr-forensics: no loaded rule has the id, title or file name 'other'\n";
+    assert_eq!(fails("other", pointer), message);
+    let message = "psr-forensics: 'samples/SRV02/Security.evtx:48317@62521': no record begins at this offset\n";
+    assert_eq!(fails("r", "samples/SRV02/Security.evtx:48317@62521"), message);
+    let message = "psr-forensics: 'samples/SRV02/Security.evtx:7@62520': the record at this offset has the id 48317\n";
+    assert_eq!(fails("r", "samples/SRV02/Security.evtx:7@62520"), message);
+    assert_eq!(fails("r", "no/file:7@1"), "psr-forensics: no/file: no such file or folder\n");
+    assert!(
+        fails("r", "samples").contains("an evidence pointer reads FILE:EVENT_RECORD_ID@OFFSET")
+    );
+}
+
+#[test]
+fn an_exported_pack_is_the_built_in_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("pack");
+    let path = out.to_str().unwrap();
+    let (code, text, _) = packs(&["export", path]);
+    assert_eq!(code, 0);
+    assert!(text.ends_with(&format!(" files written to {path}\n")), "{text}");
+    // The same rules by hash, and the same cases.
+    let hash = |list: &str| list.lines().nth(1).unwrap().to_owned();
+    let (_, own, _) = packs(&["list"]);
+    let (_, exported, _) = packs(&["list", "--no-default-pack", "--pack", path]);
+    assert_eq!(hash(&own), hash(&exported));
+    let (code, test, _) = packs(&["test", "--no-default-pack", "--pack", path]);
+    assert_eq!((code, test), (0, packs(&["test"]).1));
+    let (code, _, errors) = packs(&["export", path]);
+    assert_eq!(code, 2);
+    assert_eq!(
+        errors,
+        format!(
+            "psr-forensics: {path} exists already: name another folder, or replace its files with --force\n"
+        )
+    );
+    assert_eq!(packs(&["export", path, "--force"]).0, 0);
+}

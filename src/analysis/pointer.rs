@@ -1,0 +1,100 @@
+//! Evidence pointers, read back: the record that a cell of a CSV file names.
+
+use std::path::{Path, PathBuf};
+
+use crate::decode::{self, Decoder, Wanted};
+use crate::error::Error;
+use crate::input::{self, Again, Input, Piece, discover};
+use crate::model::{Channel, Record, RecordRef};
+
+/// `FILE:ID@OFFSET` or `FILE:ID#NUMBER@OFFSET`, as the CSV files have it.
+#[derive(Debug, PartialEq, Eq)]
+struct Pointer<'p> {
+    file: &'p str,
+    record_id: u64,
+    number: Option<u64>,
+    offset: u64,
+}
+
+impl<'p> Pointer<'p> {
+    /// Reads a pointer from its right end: paths may hold anything.
+    fn parse(text: &'p str) -> Option<Pointer<'p>> {
+        let (rest, offset) = text.trim().rsplit_once('@')?;
+        let (file, id) = rest.rsplit_once(':')?;
+        let (record_id, number) = match id.split_once('#') {
+            Some((id, number)) => (id, Some(number.parse().ok()?)),
+            None => (id, None),
+        };
+        let (record_id, offset) = (record_id.parse().ok()?, offset.parse().ok()?);
+        (!file.is_empty()).then_some(Pointer { file, record_id, number, offset })
+    }
+}
+
+/// Reads the record that an evidence pointer names.
+///
+/// # Errors
+/// [`Error::Pointer`] when it is none, or no longer leads to that record.
+pub fn read_record(pointer: &str) -> Result<Record, Error> {
+    let fail = |reason: &str| Error::Pointer(format!("'{pointer}': {reason}"));
+    let form = "an evidence pointer reads FILE:EVENT_RECORD_ID@OFFSET, as in detections.csv";
+    let Pointer { file, record_id, number, offset } =
+        Pointer::parse(pointer).ok_or_else(|| fail(form))?;
+    // What is unpacked of a zip lies where temporary files do, and goes with the program.
+    let scratch = std::env::temp_dir();
+    let inputs = input::unpack(discover(&[on_disk(file)])?, &scratch)?;
+    let named = |input: &&Input| input.path == Path::new(file);
+    let input = inputs.iter().find(named).ok_or_else(|| fail("there is no such file in it"))?;
+    if !input.kind.is_log() {
+        return Err(fail("the file is no event log"));
+    }
+    let mut found = None;
+    let mut piece = Piece::default();
+    let read = Again::default().read(0, input, decode::place(input, offset), &mut piece);
+    read.map_err(|error| fail(&format!("the file cannot be read there: {error}")))?;
+    let take = |record: &Record| found = Some(record.clone());
+    Decoder::default().piece(input, 0, &mut piece, &At(offset), take);
+    let record = found.ok_or_else(|| fail("no record begins at this offset"))?;
+    if record.record_id != record_id || number.is_some_and(|n| n != record.source.number) {
+        let other = format!("the record at this offset has the id {}", record.record_id);
+        return Err(fail(&other));
+    }
+    Ok(record)
+}
+
+/// The file on the disk that a path leads to or into: a member's path goes on behind its archive's.
+fn on_disk(file: &str) -> PathBuf {
+    let path = Path::new(file);
+    let existing = path.ancestors().find(|path| path.is_file());
+    existing.unwrap_or(path).to_owned()
+}
+
+/// Wants the record at an offset.
+struct At(u64);
+
+impl Wanted for At {
+    fn wants(&self, source: RecordRef, _: Channel, _: &str, _: u32) -> bool {
+        source.offset == self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pointers_are_read_from_their_right_end() {
+        let pointer =
+            |file, record_id, number, offset| Some(Pointer { file, record_id, number, offset });
+        for (text, expected) in [
+            ("a.evtx:7@4608", pointer("a.evtx", 7, None, 4608)),
+            (r"C:\a@b:1\x.evtx:7#3@4608", pointer(r"C:\a@b:1\x.evtx", 7, Some(3), 4608)),
+            ("a.zip/b:c.evtx:7@0", pointer("a.zip/b:c.evtx", 7, None, 0)),
+            ("a.evtx", None),
+            ("a.evtx:7", None),
+            (":7@1", None),
+            ("a.evtx:x@1", None),
+        ] {
+            assert_eq!(Pointer::parse(text), expected, "{text}");
+        }
+    }
+}

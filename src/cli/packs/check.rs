@@ -1,0 +1,33 @@
+//! `psr-forensics packs check`.
+
+use std::io::Write;
+
+use anyhow::Result;
+
+use super::super::Ending;
+use super::super::rules::Packs;
+use super::{count, say};
+use crate::detect::{RuleSet, lint};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    packs: Packs,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Ending> {
+    let rules = RuleSet::load(args.packs.read()?)?;
+    let remarks = lint(&rules);
+    for remark in &remarks {
+        let line = remark.line.map_or(String::new(), |line| format!(":{line}"));
+        say(out, &format!("{}{line}: {}", remark.file, remark.what));
+    }
+    let files: usize = rules.packs.iter().map(|pack| pack.rule_files()).sum();
+    let found = match remarks.len() {
+        0 => "nothing wrong".to_owned(),
+        wrong => format!("{wrong} wrong"),
+    };
+    let (files, packs) = (count(files, "file"), count(rules.packs.len(), "pack"));
+    say(out, &format!("{files} in {packs} checked: {found}"));
+    Ok(if remarks.is_empty() { Ending::Whole } else { Ending::Unsound })
+}

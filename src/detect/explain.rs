@@ -1,0 +1,249 @@
+//! Why a rule did or did not fire on a record: rsigma's trace of it, in lines.
+
+use rsigma_eval::{
+    ConditionTrace, DetectionTrace, Event as SigmaEvent, ItemTrace, MatchReason, MatcherKind,
+};
+
+use super::RuleSet;
+use super::derived::script_fields;
+use super::logsource::{DERIVED, Scope};
+use super::view::RecordView;
+use crate::error::Error;
+use crate::model::{Record, Subject};
+use crate::normalise::Normaliser;
+use crate::reconstruct::assemble;
+
+/// Longest value that is shown, in characters.
+const MAX_SHOWN: usize = 200;
+
+impl RuleSet {
+    /// Says why the rules that are meant did or did not fire on a record, in lines.
+    ///
+    /// # Errors
+    /// [`Error::Selection`] when no loaded rule has this id, title or file name.
+    pub fn explain(&self, reference: &str, record: &Record) -> Result<Vec<String>, Error> {
+        let meant: Vec<usize> =
+            (0..self.rules.len()).filter(|&rule| self.is_called(rule, reference)).collect();
+        if meant.is_empty() {
+            let refused = self.refused.iter().find(|refused| {
+                refused.file.rsplit('/').next() == Some(reference)
+                    || refused.reason.starts_with(&format!("'{reference}': "))
+            });
+            return Err(Error::Selection(match refused {
+                Some(refused) => format!("{} is not loaded: {}", refused.file, refused.reason),
+                None => format!("no loaded rule has the id, title or file name '{reference}'"),
+            }));
+        }
+        let mut lines = Vec::new();
+        for rule in meant {
+            if !lines.is_empty() {
+                lines.push(String::new());
+            }
+            self.explain_rule(rule, record, &mut lines);
+        }
+        Ok(lines)
+    }
+
+    fn is_called(&self, rule: usize, reference: &str) -> bool {
+        let meta = &self.rules[rule];
+        let file = meta.file.rsplit('/').next().unwrap_or_default();
+        let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
+        let names = [&*meta.id, &meta.title, &meta.file, file, stem];
+        names.iter().any(|name| name.eq_ignore_ascii_case(reference))
+    }
+
+    fn explain_rule(&self, rule: usize, record: &Record, lines: &mut Vec<String>) {
+        let meta = &self.rules[rule];
+        lines.push(format!("Rule        {} ({})", meta.title, meta.id));
+        lines.push(format!("            {} in {}, level {}", meta.file, meta.pack, meta.level));
+        if let Some(correlation) = self.correlation(rule) {
+            lines.push(
+                "Result      it is a correlation: one record does not complete it".to_owned(),
+            );
+            for base in correlation.rules() {
+                lines.push(String::new());
+                self.explain_rule(base, record, lines);
+            }
+            return;
+        }
+        match &self.scopes[rule] {
+            Scope::Derived(Subject::ScriptBlock) => self.explain_script(rule, record, lines),
+            Scope::Derived(subject) => {
+                let name = DERIVED.iter().find(|(_, known)| known == subject);
+                let name = name.map_or("", |(name, _)| name);
+                lines.push(format!(
+                    "Log source  no: {name} is made of many records; see matched_fields in \
+                     detections.csv"
+                ));
+                lines.push(
+                    "Result      a record alone cannot show why it did or did not fire".to_owned(),
+                );
+            }
+            Scope::Records { process_creation, .. } => {
+                self.explain_source(rule, record, lines);
+                self.explain_event(rule, &RecordView::new(record, *process_creation), lines);
+                let fires = self.on_record(record).iter().any(|hit| hit.rule == rule);
+                self.result(rule, fires, lines);
+            }
+        }
+    }
+
+    /// A script block of one part is rebuilt from its record.
+    fn explain_script(&self, rule: usize, record: &Record, lines: &mut Vec<String>) {
+        let events = [Normaliser::default().event(record)];
+        let Some(block) = assemble(&events, &[None]).into_iter().next() else {
+            lines.push("Log source  no: the record is no part of a script block (4104)".to_owned());
+            self.result(rule, false, lines);
+            return;
+        };
+        lines.push(match block.complete() {
+            true => "Log source  yes: script_block".to_owned(),
+            false => "Log source  yes: script_block; the record is one part of several, and the \
+                      others may say more"
+                .to_owned(),
+        });
+        let fields = script_fields(&events, &[], &block);
+        self.explain_event(rule, &fields, lines);
+        let fires =
+            self.on_derived(Subject::ScriptBlock, &fields).iter().any(|hit| hit.rule == rule);
+        self.result(rule, fires, lines);
+    }
+
+    fn explain_source(&self, rule: usize, record: &Record, lines: &mut Vec<String>) {
+        let source = &self.rules[rule].source;
+        lines.push(match self.sees(rule, record) {
+            true => format!("Log source  yes: {source}"),
+            false => format!(
+                "Log source  no: the rule is for {source}, the record is {} in {}",
+                record.event_id, record.channel
+            ),
+        });
+    }
+
+    fn explain_event(&self, rule: usize, event: &impl SigmaEvent, lines: &mut Vec<String>) {
+        for condition in self.checked[rule].explain(event) {
+            lines.push(format!("Condition   {}", word(condition.matched())));
+            explain_condition(&condition, 1, lines);
+        }
+    }
+
+    fn result(&self, rule: usize, fires: bool, lines: &mut Vec<String>) {
+        let silent = match self.is_silent(rule) {
+            true => ", which only correlations hear of",
+            false => "",
+        };
+        let result = if fires { "fires" } else { "does not fire" };
+        lines.push(format!("Result      the rule {result}{silent}"));
+    }
+}
+
+fn word(holds: bool) -> &'static str {
+    if holds { "holds" } else { "does not hold" }
+}
+
+fn line(depth: usize, text: &str, lines: &mut Vec<String>) {
+    lines.push(format!("{}{text}", "  ".repeat(depth)));
+}
+
+fn explain_condition(condition: &ConditionTrace, depth: usize, lines: &mut Vec<String>) {
+    match condition {
+        ConditionTrace::Selection { name, matched, detection } => {
+            line(depth, &format!("{name} {}", word(*matched)), lines);
+            explain_detection(detection, depth + 1, lines);
+        }
+        ConditionTrace::And { matched, children } => {
+            line(depth, &format!("all of these: {}", word(*matched)), lines);
+            children.iter().for_each(|child| explain_condition(child, depth + 1, lines));
+        }
+        ConditionTrace::Or { matched, children } => {
+            line(depth, &format!("one of these: {}", word(*matched)), lines);
+            children.iter().for_each(|child| explain_condition(child, depth + 1, lines));
+        }
+        ConditionTrace::Not { matched, child } => {
+            line(depth, &format!("not: {}", word(*matched)), lines);
+            explain_condition(child, depth + 1, lines);
+        }
+        ConditionTrace::Quantified { quantifier, matched, need, got, branches } => {
+            let text = format!("{quantifier} of these, {got} of {need}: {}", word(*matched));
+            line(depth, &text, lines);
+            for branch in branches {
+                line(depth + 1, &format!("{} {}", branch.name, word(branch.matched)), lines);
+                explain_detection(&branch.detection, depth + 2, lines);
+            }
+        }
+    }
+}
+
+fn explain_detection(detection: &DetectionTrace, depth: usize, lines: &mut Vec<String>) {
+    match detection {
+        DetectionTrace::AllOf { items, .. } => {
+            items.iter().for_each(|item| explain_item(item, depth, lines));
+        }
+        DetectionTrace::AnyOf { branches, .. } => {
+            for branch in branches {
+                line(depth, &format!("either: {}", word(branch.matched())), lines);
+                explain_detection(branch, depth + 1, lines);
+            }
+        }
+        DetectionTrace::And { branches, .. } => {
+            branches.iter().for_each(|branch| explain_detection(branch, depth, lines));
+        }
+        DetectionTrace::Keywords { item, .. } => explain_item(item, depth, lines),
+        DetectionTrace::ArrayMatch { field, quantifier, matched, members, .. } => {
+            line(depth, &format!("{quantifier} of {field}: {}", word(*matched)), lines);
+            members.iter().for_each(|m| explain_detection(&m.detection, depth + 1, lines));
+        }
+        DetectionTrace::Conditional { condition, .. } => explain_condition(condition, depth, lines),
+        DetectionTrace::Other { kind, matched } => {
+            line(depth, &format!("{kind}: {}", word(*matched)), lines);
+        }
+    }
+}
+
+fn explain_item(item: &ItemTrace, depth: usize, lines: &mut Vec<String>) {
+    let matcher = match item.matcher {
+        MatcherKind::Exact => "is",
+        MatcherKind::Contains => "contains",
+        MatcherKind::StartsWith => "starts with",
+        MatcherKind::EndsWith => "ends with",
+        MatcherKind::Regex => "matches",
+        MatcherKind::OneOf => "matches one of",
+        MatcherKind::Cidr => "is in",
+        MatcherKind::Numeric => "as a number",
+        MatcherKind::Exists => "exists",
+        MatcherKind::FieldRef => "is the field",
+        MatcherKind::Null => "is null",
+        MatcherKind::Bool => "is",
+        MatcherKind::Expand => "expands to",
+        MatcherKind::Timestamp => "at",
+        MatcherKind::Keyword => "holds",
+    };
+    let field = item.field.as_deref().unwrap_or("any value");
+    let pattern = item.pattern.as_deref().map(shown).unwrap_or_default();
+    let verdict = match item.reason {
+        MatchReason::Matched => "yes",
+        MatchReason::FieldAbsent => "no, the field is not there",
+        MatchReason::ValueMismatch => "no",
+        MatchReason::CaseMismatch => "no, but for upper and lower case",
+        MatchReason::Existence => "no",
+        MatchReason::NoKeywordMatch => "no, in no value",
+    };
+    let value = match &item.actual {
+        Some(serde_json::Value::String(text)) => format!("; it is {}", shown(text)),
+        Some(other) => format!("; it is {}", shown(&other.to_string())),
+        None => String::new(),
+    };
+    line(depth, &format!("{field} {matcher} {pattern}: {verdict}{value}"), lines);
+}
+
+/// A text in quotes, on one line, cut where it is long.
+fn shown(text: &str) -> String {
+    let one_line = |c: char| match c {
+        '\n' => '␊',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    let cut: String = text.chars().take(MAX_SHOWN).map(one_line).collect();
+    let more = if text.chars().nth(MAX_SHOWN).is_some() { "…" } else { "" };
+    format!("'{cut}{more}'")
+}

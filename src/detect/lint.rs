@@ -1,0 +1,243 @@
+//! What is wrong with the rules of packs, by file and line.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+use rsigma_eval::fields::{FieldSource, RuleFieldSet};
+use rsigma_parser::{
+    LintRule, LintWarning, Severity, SigmaCollection, lint_yaml_str, parse_sigma_yaml,
+};
+
+use super::RuleSet;
+use super::derived::fields;
+use super::logsource::{Scope, scope};
+use super::pack::Pack;
+
+/// Something wrong with a rule.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Remark {
+    /// The file.
+    pub file: String,
+    /// The line, from 1, where it is known.
+    pub line: Option<u32>,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// All that is wrong with the rules of a set's packs: with their form as rsigma's linter has it,
+/// and with what this program makes of them.
+pub fn lint(rules: &RuleSet) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    for (index, pack) in rules.packs.iter().enumerate() {
+        let files: Vec<Vec<Remark>> =
+            pack.files.par_iter().map(|(file, text)| lint_file(pack, file, text)).collect();
+        let formal: Vec<Remark> = files.into_iter().flatten().collect();
+        let has = |file: &String| formal.iter().any(|remark| remark.file == pack.shown(file));
+        let texts: BTreeMap<&str, &str> =
+            pack.files.iter().map(|(file, text)| (file.as_str(), text.as_str())).collect();
+        for refused in rules.refused_of(index) {
+            let known = has(&refused.file);
+            let title = refused.reason.strip_prefix('\'').and_then(|rest| rest.split_once("': "));
+            // What the parser says of a file, the linter has said.
+            if known && title.is_none() {
+                continue;
+            }
+            let text = texts.get(&*refused.file).copied().unwrap_or_default();
+            let key = match refused.reason.contains("logsource") {
+                true => "logsource:",
+                false => "title:",
+            };
+            remarks.push(Remark {
+                file: pack.shown(&refused.file),
+                line: title.and_then(|(title, _)| line_of(text, title, key)),
+                what: format!("not loaded: {}", refused.reason),
+            });
+        }
+        remarks.extend(formal);
+    }
+    remarks.extend(repeated(rules));
+    remarks.sort();
+    remarks
+}
+
+fn lint_file(pack: &Pack, file: &str, text: &str) -> Vec<Remark> {
+    let remark = |line, what| Remark { file: pack.shown(file), line, what };
+    let mut remarks = Vec::new();
+    // One by one: rsigma finds lines in the first document of a text only.
+    for (before, document) in documents(text) {
+        let content = |line: &str| !line.trim().is_empty() && !line.starts_with(['#', '-', '%']);
+        let first = document.lines().position(content).unwrap_or_default() as u32;
+        for warning in lint_yaml_str(document).into_iter().filter(matters) {
+            let LintWarning { rule, message, span, .. } = warning;
+            let line = span.map_or(first, |span| span.start_line);
+            remarks.push(remark(Some(before + line + 1), format!("{message} ({rule})")));
+        }
+    }
+    for rule in parse_sigma_yaml(text).map(|all| all.rules).unwrap_or_default() {
+        let Ok(Scope::Derived(subject)) = scope(&rule.logsource) else { continue };
+        let title = rule.title.clone();
+        let collection = SigmaCollection { rules: vec![rule], ..SigmaCollection::default() };
+        let used = RuleFieldSet::collect(&collection, &[], false);
+        let asked = used.iter().filter(|(_, from)| from.sources.contains(&FieldSource::Detection));
+        for (field, _) in asked.filter(|(field, _)| !fields(subject).contains(field)) {
+            let line = line_of(text, &title, &format!("{field}:"))
+                .or_else(|| line_of(text, &title, &format!("{field}|")));
+            let what = format!("an event of kind {} has no field '{field}'", subject.as_str());
+            remarks.push(remark(line, what));
+        }
+    }
+    remarks
+}
+
+/// What of rsigma's remarks this program's users have to do with: errors, warnings, and a missing
+/// description.
+fn matters(warning: &LintWarning) -> bool {
+    match warning.severity {
+        // It knows the tactics of an older ATT&CK, and no namespace but the specification's.
+        Severity::Error | Severity::Warning => warning.rule != LintRule::UnknownTagNamespace,
+        Severity::Info | Severity::Hint => warning.rule == LintRule::MissingDescription,
+    }
+}
+
+/// Ids and titles that rules share.
+fn repeated(rules: &RuleSet) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    let mut seen: BTreeMap<(&str, String), usize> = BTreeMap::new();
+    for (index, rule) in rules.rules.iter().enumerate() {
+        let pack = &rules.packs[rules.homes[index]];
+        let text = pack.files.iter().find(|(file, _)| *file == rule.file).map(|(_, text)| text);
+        let text = text.map_or("", String::as_str);
+        // A rule without an id goes by its file's name.
+        let id = (rule.id != rule.file).then(|| ("id", rule.id.to_lowercase()));
+        for (what, name) in id.into_iter().chain([("title", rule.title.to_lowercase())]) {
+            let first = *seen.entry((what, name)).or_insert(index);
+            if first != index {
+                let first = &rules.rules[first];
+                remarks.push(Remark {
+                    file: pack.shown(&rule.file),
+                    line: line_of(text, &rule.title, "title:"),
+                    what: format!("it has the {what} of '{}' in {}", first.title, first.file),
+                });
+            }
+        }
+    }
+    remarks
+}
+
+/// The documents of a file, and how many lines are before each.
+fn documents(text: &str) -> impl Iterator<Item = (u32, &str)> {
+    let mut before = 0;
+    text.split("\n---").map(move |document| {
+        let start = before;
+        before += document.matches('\n').count() as u32 + 1;
+        (start, document)
+    })
+}
+
+/// The line, from 1, of a key in the document with a title; keys may stand in a list.
+fn line_of(text: &str, title: &str, key: &str) -> Option<u32> {
+    let is_key = |line: &str| line.trim_start_matches([' ', '-', '{']).starts_with(key);
+    let mut documents = documents(text).filter(|(_, document)| document.contains(title));
+    documents.find_map(|(before, document)| {
+        let line = document.lines().position(is_key)?;
+        Some(before + line as u32 + 1)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remarks(files: &[(&str, &str)]) -> Vec<(String, Option<u32>, String)> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let rules = RuleSet::load(vec![Pack::read(folder.path()).unwrap()]).unwrap();
+        let root = format!("{}/", folder.path().display());
+        let below = |file: String| file.strip_prefix(&root).unwrap().to_owned();
+        lint(&rules).into_iter().map(|r| (below(r.file), r.line, r.what)).collect()
+    }
+
+    const GOOD: &str = "\
+title: A good rule
+id: 5638f7c0-ac70-491d-8465-2a65075e0d86
+status: test
+description: It is good.
+author: Somebody
+date: 2026-01-01
+tags:
+    - attack.t1021.006
+logsource:
+    product: windows
+    category: remoting_session
+detection:
+    selection:
+        Kind: winrs
+    condition: selection
+level: low
+";
+
+    #[test]
+    fn a_good_rule_has_nothing_wrong() {
+        assert_eq!(remarks(&[("good.yml", GOOD)]), []);
+    }
+
+    #[test]
+    fn each_thing_wrong_is_named_with_its_line() {
+        for (old, new, line, word) in [
+            ("status: test", "status: tested", 3, "invalid_status"),
+            ("description: It is good.\n", "", 1, "missing_description"),
+            ("level: low\n", "", 1, "missing_level"),
+            ("level: low", "level: lower", 16, "invalid_level"),
+            ("attack.t1021.006", "Attack T1021", 8, "invalid_tag"),
+            ("condition: selection", "condition: selected", 15, "condition_references_unknown"),
+            ("id: 5638f7c0", "id: x638f7c0", 2, "invalid_id"),
+            ("Kind: winrs", "Kiind: winrs", 14, "an event of kind session has no field 'Kiind'"),
+            ("Kind: winrs", "Kiind|contains: w", 14, "has no field 'Kiind'"),
+        ] {
+            let text = GOOD.replace(old, new);
+            assert_ne!(text, GOOD);
+            let second = GOOD.replace("A good rule", "Another").replace("5638f7c0", "6638f7c0");
+            let found = remarks(&[("bad.yml", &text), ("good.yml", &second)]);
+            let found = found.iter().find(|(_, _, what)| what.contains(word));
+            let found = found.unwrap_or_else(|| {
+                panic!("no {word}: {:?}", remarks(&[("bad.yml", &text), ("good.yml", &second)]))
+            });
+            assert_eq!((&*found.0, found.1), ("bad.yml", Some(line)), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn lines_are_those_of_the_file_in_its_later_documents_too() {
+        let second = GOOD.replace("A good rule", "Other").replace("5638f7c0", "6638f7c0");
+        let text = format!("{GOOD}---\n{}", second.replace("level: low", "level: lower"));
+        let found = remarks(&[("a.yml", &text)]);
+        // 16 lines, the line between, and the sixteenth of the second.
+        assert_eq!((found.len(), found[0].1), (1, Some(33)), "{found:?}");
+    }
+
+    #[test]
+    fn what_does_not_load_and_what_repeats_is_named() {
+        let other = GOOD.replace("5638f7c0", "6638f7c0").replace("A good rule", "Other");
+        let linux = other.replace("windows", "linux");
+        assert_eq!(
+            remarks(&[("a.yml", GOOD), ("b.yml", &linux)]),
+            [(
+                "b.yml".to_owned(),
+                Some(9),
+                "not loaded: 'Other': logsource product 'linux' is not windows".to_owned()
+            )]
+        );
+        assert_eq!(
+            remarks(&[("a.yml", GOOD), ("b.yml", &GOOD.replace("A good rule", "a Good rule"))]),
+            [
+                ("b.yml".into(), Some(1), "it has the id of 'A good rule' in a.yml".into()),
+                ("b.yml".into(), Some(1), "it has the title of 'A good rule' in a.yml".into()),
+            ]
+        );
+        let broken = remarks(&[("a.yml", GOOD), ("b.yml", "title: x\nlogsource: [\n")]);
+        assert_eq!((broken.len(), &*broken[0].0), (1, "b.yml"), "{broken:?}");
+        assert!(broken[0].1.is_some_and(|line| line >= 2), "{broken:?}");
+    }
+}
