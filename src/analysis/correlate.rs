@@ -29,7 +29,7 @@ pub(super) fn correlate(
         return Ok(Correlated::default());
     }
     let clocks = Clocks::of(&case.hosts);
-    let sessions = case.by_record();
+    let sessions = case.sessions_of_records();
     let sorter = Sorter::new(scratch.to_owned());
     let mut rows = Rows::default();
     let mut waiting = 0;
@@ -46,7 +46,7 @@ pub(super) fn correlate(
     on_records.for_each(|row| {
         let mut step: Step = postcard::from_bytes(row).map_err(io::Error::other)?;
         let record = step.evidence.first().map(|proof| proof.source);
-        step.session = record.and_then(|record| Some(sessions.get(&record)?.0));
+        step.session = record.and_then(|record| sessions.get(&record).copied());
         put(step)
     })?;
     rebuilt.iter().filter_map(Step::of).try_for_each(&mut put)?;

@@ -19,9 +19,9 @@ use crate::error::{Error, Fault, FaultKind};
 use crate::input::{self, Input};
 use crate::model::{Detection, RecordRef, Subject};
 use crate::reconstruct::{Case, Elsewhere, Keys, assemble, reconstruct};
-use crate::report::detections;
 use crate::report::sorted::{Rows, Sorted, Sorter};
 use crate::report::timeline::Origins;
+use crate::report::{detections, findings};
 use load::Loader;
 pub use pointer::read_record;
 use read::Read;
@@ -103,6 +103,8 @@ pub struct Analysis {
     /// Cells that the timeline's lines name by index.
     pub(crate) origins: Vec<String>,
     pub(crate) detections: Sorted,
+    /// Detections folded: see [`findings`].
+    pub(crate) findings: Sorted,
 }
 
 impl Analysis {
@@ -173,14 +175,11 @@ pub fn analyze(
 
     let mut rows = Rows::default();
     let mut shown: BTreeMap<RecordRef, Vec<usize>> = BTreeMap::new();
-    let sessions = case.by_record();
-    let on_record = |(rule, source)| {
-        let session = sessions.get(&source).map(|&(session, _)| session);
-        Fired { rule, session }
-    };
+    let sessions = case.sessions_of_records();
+    let on_record = |(rule, source)| Fired { rule, session: sessions.get(&source).copied() };
     let mut fired: Vec<Fired> = fired.into_iter().map(on_record).collect();
     for detection in &detections {
-        let added = detections::add(&mut rows, detection, &rules, &paths);
+        let added = detections::add(&mut rows, detection, &paths);
         added.map_err(Error::write(&scratch))?;
         fired.push(Fired { rule: detection.rule, session: detection.session });
         // What fired on a whole session or attempt shows at its first record, a correlation at
@@ -196,6 +195,8 @@ pub fn analyze(
     found.add(&mut rows).map_err(Error::write(&scratch))?;
     loader.ledger(&mut reports);
     let (timeline, detections) = (timeline.finish(), found.finish());
+    let findings = findings::fold(&detections, &sessions, &rules, scratch.clone());
+    let findings = findings.map_err(Error::write(&scratch))?;
     let origins = origins.into_cells();
     Ok(Analysis {
         inputs: reports,
@@ -209,6 +210,7 @@ pub fn analyze(
         timeline,
         origins,
         detections,
+        findings,
     })
 }
 

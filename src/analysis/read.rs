@@ -244,7 +244,7 @@ impl Take<'_, '_> {
                 self.steps.push(|key| step.key(key), &step)?;
             }
             if !rules.is_silent(detection.rule) {
-                detections::add(&mut self.found, &detection, rules, paths)?;
+                detections::add(&mut self.found, &detection, paths)?;
             }
         }
         if matches!(&event.kind, EventKind::ScriptBlockPart(part) if part.is_whole()) {

@@ -1,5 +1,6 @@
 //! The closing summary: what a tired person needs to know before opening a file.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
@@ -9,10 +10,11 @@ use crate::analysis::{Analysis, InputReport};
 use crate::detect::session_id;
 use crate::error::FaultKind;
 use crate::input::InputKind;
-use crate::model::{Account, Level, Session};
+use crate::model::{Account, Level, RuleMeta, Session};
 use crate::report::TABLES;
+use crate::report::findings::{self, Finding};
 
-/// Most sessions, rules and faults it names.
+/// Most sessions, findings and faults it names.
 const MOST: usize = 10;
 
 pub(super) fn print(analysis: &Analysis, folder: &Path, out: &mut impl Write) -> io::Result<()> {
@@ -115,15 +117,50 @@ fn detections(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
     });
     let by_level: Vec<String> = by_level.collect();
     writeln!(out, "\nDetections  {} ({})", analysis.fired.len(), by_level.join(", "))?;
-    let mut top: Vec<(usize, usize)> = by_rule.into_iter().collect();
-    top.sort_by_key(|&(index, count)| {
-        (std::cmp::Reverse(rule(index).level), std::cmp::Reverse(count), index)
-    });
-    for &(index, count) in top.iter().take(MOST) {
-        writeln!(out, "  {:<13} {count:>6}  {}", rule(index).level, plain(&rule(index).title))?;
+    let mut count = 0;
+    let mut top: Vec<Finding> = Vec::new();
+    findings::each(&analysis.findings, |finding| {
+        count += 1;
+        top.push(finding);
+        if top.len() >= 2 * MOST {
+            most_severe(&mut top, rule);
+        }
+        Ok(())
+    })?;
+    most_severe(&mut top, rule);
+    for finding in &top {
+        let Finding { count, host, session, first, last, .. } = finding;
+        let place = [host.clone(), session.map(session_id).unwrap_or_default()];
+        let place = place.iter().filter(|text| !text.is_empty()).map(|text| format!("  {text}"));
+        let until = until(seconds(first), seconds(last));
+        let (level, title) = (rule(finding.rule).level, plain(&rule(finding.rule).title));
+        let place = plain(&place.collect::<String>());
+        writeln!(out, "  {level:<13} {count:>6}  {title}{place}  {}{until}", seconds(first))?;
     }
-    if top.len() > MOST {
-        writeln!(out, "  and {} more rules, see detections.csv", top.len() - MOST)?;
+    if count > top.len() {
+        writeln!(out, "  and {} more findings, see findings.csv", count - top.len())?;
     }
     Ok(())
+}
+
+/// Leaves the most severe findings, and of those the most frequent.
+fn most_severe<'r>(findings: &mut Vec<Finding>, rule: impl Fn(usize) -> &'r RuleMeta) {
+    // A stable sort: what is equal stays in the order of the file.
+    findings.sort_by_key(|finding| (Reverse(rule(finding.rule).level), Reverse(finding.count)));
+    findings.truncate(MOST);
+}
+
+/// Until when, unless that is the same second; the day only where it is another one.
+fn until(first: &str, last: &str) -> String {
+    let (day, time) = last.split_once(' ').unwrap_or_default();
+    match (first == last, first.starts_with(day)) {
+        (true, _) => String::new(),
+        (false, true) => format!(" to {time}"),
+        (false, false) => format!(" to {last}"),
+    }
+}
+
+/// A time to the second.
+fn seconds(time: &str) -> &str {
+    time.split('.').next().unwrap_or(time)
 }

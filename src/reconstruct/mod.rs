@@ -87,6 +87,14 @@ impl Case {
     }
 }
 
+impl Case {
+    /// The sessions that records belong to.
+    pub(crate) fn sessions_of_records(&self) -> BTreeMap<RecordRef, usize> {
+        let records = self.by_record().into_iter();
+        records.map(|(record, (session, _))| (record, session)).collect()
+    }
+}
+
 /// The logging hosts.
 pub(crate) struct Hosts {
     /// Their full names as far as known, lower case, in order, and as their records spell them.

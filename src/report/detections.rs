@@ -2,6 +2,7 @@
 //!
 //! A detection's line is made when the rule fires; a record's session is filled in later.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -11,7 +12,7 @@ use super::cell::{list, push};
 use super::sorted::{Rows, place, time};
 use super::{columns, evidence};
 use crate::analysis::Analysis;
-use crate::detect::{RuleSet, session_id};
+use crate::detect::session_id;
 use crate::model::{Detection, RecordRef, Subject, csv_time};
 
 columns! { pub(super) COLUMNS:
@@ -29,44 +30,45 @@ columns! { pub(super) COLUMNS:
     "evidence" => "the records that prove it: FILE:EVENT_RECORD_ID@OFFSET; of a correlation the one that completed it first",
 }
 
-/// A detection's line.
+/// A detection's line, as far as it is known when the rule fires.
 #[derive(Serialize, Deserialize)]
-struct Row<'a> {
-    /// The cells before the session's.
-    before: &'a str,
-    session: Of,
-    /// The cells after it.
+pub(super) struct Row<'a> {
+    pub time: &'a str,
+    /// Index of the rule.
+    pub rule: usize,
+    pub host: &'a str,
+    pub user: &'a str,
+    pub session: Of,
+    /// The first of its evidence pointers.
+    pub pointer: &'a str,
+    /// The cells after the session's.
     after: &'a str,
 }
 
 /// Whose session a detection is in.
-#[derive(Serialize, Deserialize)]
-enum Of {
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) enum Of {
     /// The record's, if it has one.
     Record(RecordRef),
     /// This one, or none.
     Session(Option<usize>),
 }
 
+impl Of {
+    /// The session's index, by the sessions of records.
+    pub fn index(self, sessions: &BTreeMap<RecordRef, usize>) -> Option<usize> {
+        match self {
+            Of::Record(source) => sessions.get(&source).copied(),
+            Of::Session(session) => session,
+        }
+    }
+}
+
 /// Adds the line of a detection.
 ///
 /// # Errors
 /// When the line has no serial form.
-pub(crate) fn add(
-    rows: &mut Rows,
-    detection: &Detection,
-    rules: &RuleSet,
-    paths: &[PathBuf],
-) -> io::Result<()> {
-    let rule = &rules.rules[detection.rule];
-    let mut before = csv_time(detection.time);
-    let tags = list(&rule.tags);
-    let level = rule.level.as_str();
-    let texts = [&rule.id, &rule.title, &rule.pack, &*tags, &*detection.host, &detection.user];
-    for text in [level].into_iter().chain(texts) {
-        before.push(',');
-        push(&mut before, text);
-    }
+pub(crate) fn add(rows: &mut Rows, detection: &Detection, paths: &[PathBuf]) -> io::Result<()> {
     let matched = detection.matched.iter().map(|m| format!("{}={}", m.field, m.value));
     let evidence = evidence::cell(paths, &detection.evidence);
     let mut after = detection.subject.as_str().to_owned();
@@ -78,7 +80,25 @@ pub(crate) fn add(
         (Subject::Record, [proof]) => Of::Record(proof.source),
         _ => Of::Session(detection.session),
     };
-    rows.push(|key| order(key, detection), &Row { before: &before, session, after: &after })
+    let pointer = detection.evidence.first().map(|proof| evidence::pointer(paths, proof));
+    let row = Row {
+        time: &csv_time(detection.time),
+        rule: detection.rule,
+        host: &detection.host,
+        user: &detection.user,
+        session,
+        pointer: &pointer.unwrap_or_default(),
+        after: &after,
+    };
+    rows.push(|key| order(key, detection), &row)
+}
+
+/// Reads a row back.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn read(row: &[u8]) -> io::Result<Row<'_>> {
+    postcard::from_bytes(row).map_err(io::Error::other)
 }
 
 /// The order of lines: time, host, rule, what it fired on, its records. It is total.
@@ -92,14 +112,34 @@ fn order(key: &mut Vec<u8>, detection: &Detection) {
 }
 
 pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
-    let sessions = analysis.case.by_record();
+    let sessions = analysis.case.sessions_of_records();
+    let rules = analysis.rules.rules.iter().map(|rule| {
+        let mut cells = String::new();
+        let tags = list(&rule.tags);
+        for text in [rule.level.as_str(), &rule.id, &rule.title, &rule.pack, &tags] {
+            push(&mut cells, text);
+            cells.push(',');
+        }
+        cells
+    });
+    let rules: Vec<String> = rules.collect();
+    let mut line = String::new();
     analysis.detections.for_each(|row| {
-        let Row { before, session, after } = postcard::from_bytes(row).map_err(io::Error::other)?;
-        let session = match session {
-            Of::Record(source) => sessions.get(&source).map(|(session, _)| *session),
-            Of::Session(session) => session,
-        };
-        let session = session.map(session_id).unwrap_or_default();
-        writeln!(to, "{before},{session},{after}")
+        let Row { time, rule, host, user, session, after, .. } = read(row)?;
+        line.clear();
+        line.push_str(time);
+        line.push(',');
+        line.push_str(&rules[rule]);
+        for text in [host, user] {
+            push(&mut line, text);
+            line.push(',');
+        }
+        if let Some(session) = session.index(&sessions) {
+            line.push_str(&session_id(session));
+        }
+        line.push(',');
+        line.push_str(after);
+        line.push('\n');
+        to.write_all(line.as_bytes())
     })
 }

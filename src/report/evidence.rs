@@ -10,7 +10,7 @@ use crate::model::{Proof, RecordRef};
 const MAX_NAMED: usize = 100;
 
 /// `FILE:EVENT_RECORD_ID@OFFSET`, and `#NUMBER` where the record's header has another number.
-fn pointer(paths: &[PathBuf], proof: &Proof) -> String {
+pub(super) fn pointer(paths: &[PathBuf], proof: &Proof) -> String {
     let Proof { source: RecordRef { input, offset, number }, record_id } = *proof;
     let file = paths[input as usize].display();
     if number == record_id {

@@ -5,6 +5,7 @@ mod commands;
 mod describe;
 pub(crate) mod detections;
 mod evidence;
+pub(crate) mod findings;
 mod hosts;
 mod output;
 mod run;
@@ -49,7 +50,7 @@ pub struct Table {
 }
 
 /// All CSV files of a run.
-pub const TABLES: [Table; 6] = [
+pub const TABLES: [Table; 7] = [
     Table { file: "timeline.csv", columns: timeline::COLUMNS, write: timeline::write },
     Table {
         file: "sessions.csv",
@@ -72,6 +73,7 @@ pub const TABLES: [Table; 6] = [
         write: |analysis, to| write_rows(&hosts::rows(analysis), to),
     },
     Table { file: "detections.csv", columns: detections::COLUMNS, write: detections::write },
+    Table { file: "findings.csv", columns: findings::COLUMNS, write: findings::write },
 ];
 
 /// Declares a table's columns: `NAME: "name" => "description"`.

@@ -8,8 +8,15 @@ use std::process::{Command, Output};
 pub type Row = BTreeMap<String, String>;
 
 /// The names of the CSV files a run writes.
-pub const TABLES: [&str; 6] =
-    ["timeline.csv", "sessions.csv", "commands.csv", "attempts.csv", "hosts.csv", "detections.csv"];
+pub const TABLES: [&str; 7] = [
+    "timeline.csv",
+    "sessions.csv",
+    "commands.csv",
+    "attempts.csv",
+    "hosts.csv",
+    "detections.csv",
+    "findings.csv",
+];
 
 /// The repository's folder.
 pub fn root() -> PathBuf {

@@ -5,6 +5,7 @@ mod common;
 mod corpus;
 mod correlations;
 mod determinism;
+mod findings;
 mod inputs;
 mod packs;
 mod readme;
