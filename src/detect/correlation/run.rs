@@ -13,7 +13,7 @@ use crate::detect::RuleSet;
 use crate::model::{Detection, FieldValue, MatchedField, Proof, Subject, Value};
 
 /// Most groups, over all correlations, that are held at a time.
-const MOST_GROUPS: usize = 1 << 16;
+pub(super) const MOST_GROUPS: usize = 1 << 16;
 /// Most records that stand for a finding.
 const MOST_EVIDENCE: usize = 100;
 /// Hits of a window that are remembered with their records: the latest.

@@ -354,6 +354,28 @@ fn a_window_that_is_full_says_so() {
 }
 
 #[test]
+fn groups_that_are_over_make_room_and_more_are_a_limit() {
+    let rules = rules(&correlation(
+        "type: event_count\nrules: [failure]\ngroup-by: [User]\ntimespan: 1h\ncondition: {gte: 2}",
+    ));
+    let users: Vec<String> = (0..=super::run::MOST_GROUPS).map(|n| n.to_string()).collect();
+    let fields: Vec<[(&str, &str); 1]> = users.iter().map(|user| [("User", &**user)]).collect();
+    let hits = |apart: f64| -> Vec<Hit<'_>> {
+        let hits = fields.iter().enumerate();
+        hits.map(|(n, fields)| ("failure", n as f64 * apart, &fields[..])).collect()
+    };
+    // A second apart, those of hours ago are over: the last of them comes again in time.
+    let mut slow = hits(1.0);
+    let last = slow[slow.len() - 1];
+    slow.push((last.0, last.1 + 1.0, last.2));
+    let Correlated { detections, limited } = run(&rules, &slow);
+    assert_eq!((detections.len(), limited), (1, vec![]));
+    let limited = run(&rules, &hits(0.0)).limited;
+    assert_eq!(limited.len(), 1);
+    assert!(limited[0].reason.contains("groups were open at a time"), "{limited:?}");
+}
+
+#[test]
 fn windows_may_be_buckets_or_sessions() {
     // Buckets of a minute from the hour on: the second hit is in the next one.
     let tumbling = rules(&correlation(
