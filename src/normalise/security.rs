@@ -173,17 +173,30 @@ fn ntlm(record: &Record) -> EventKind {
 /// The message number of "outbound" in 5156's Direction.
 const OUTBOUND: &str = "%%14593";
 
+/// WinRM's ports, HTTP and HTTPS, as 5156 writes them.
+const WINRM_PORTS: [u32; 2] = [5985, 5986];
+
+/// 5156. Source is the opener's end in either direction (seen on real inbound records), but for
+/// those that put the listening host first: then WinRM's port is the source's.
 fn connection(record: &Record) -> EventKind {
+    let port = |name| number_of(record, name).unwrap_or(0);
+    let outbound = record.data.get("Direction") == Some(OUTBOUND);
+    let turned = !outbound
+        && WINRM_PORTS.contains(&port("SourcePort"))
+        && !WINRM_PORTS.contains(&port("DestPort"));
+    let (opener, listener, listens) = match turned {
+        false => ("SourceAddress", "DestAddress", "DestPort"),
+        true => ("DestAddress", "SourceAddress", "SourcePort"),
+    };
     EventKind::Connection(Box::new(Connection {
         process_id: number_of(record, "ProcessID").unwrap_or(0),
         image: text(record, "Application"),
-        outbound: record.data.get("Direction") == Some(OUTBOUND),
-        // Source is the opener's end in either direction (seen on real inbound records).
-        source_ip: address(record, "SourceAddress").unwrap_or_default(),
+        outbound,
+        source_ip: address(record, opener).unwrap_or_default(),
         source_host: String::new(),
-        destination_ip: address(record, "DestAddress").unwrap_or_default(),
+        destination_ip: address(record, listener).unwrap_or_default(),
         destination_host: String::new(),
-        destination_port: number_of(record, "DestPort").unwrap_or(0),
+        destination_port: port(listens),
     }))
 }
 
@@ -246,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inbound_5156_names_its_opener_first() {
+    fn an_inbound_5156_names_its_opener_whichever_end_comes_first() {
         let data = [
             ("Direction", "%%14592"),
             ("SourceAddress", "172.18.39.5"),
@@ -254,16 +267,23 @@ mod tests {
             ("DestAddress", "172.18.39.6"),
             ("DestPort", "5985"),
         ];
-        match connection(&record("Security", 5156, &data)) {
-            EventKind::Connection(found) => {
-                assert!(!found.outbound);
-                assert_eq!(found.source_ip, "172.18.39.5");
-                assert_eq!(
-                    (found.destination_ip.as_str(), found.destination_port),
-                    ("172.18.39.6", 5985)
-                );
-            }
-            other => panic!("{other:?}"),
+        let turned = [
+            ("Direction", "%%14592"),
+            ("SourceAddress", "172.18.39.6"),
+            ("SourcePort", "5985"),
+            ("DestAddress", "172.18.39.5"),
+            ("DestPort", "50123"),
+        ];
+        for data in [data, turned] {
+            let EventKind::Connection(found) = connection(&record("Security", 5156, &data)) else {
+                panic!("no connection");
+            };
+            assert!(!found.outbound);
+            assert_eq!(found.source_ip, "172.18.39.5");
+            assert_eq!(
+                (found.destination_ip.as_str(), found.destination_port),
+                ("172.18.39.6", 5985)
+            );
         }
     }
 }
