@@ -16,6 +16,8 @@ use std::io;
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
+use foldhash::SharedSeed;
+use foldhash::quality::SeedableRandomState;
 use serde::{Deserialize, Serialize};
 
 use super::overlap::{Spans, overlapping};
@@ -38,8 +40,16 @@ pub struct Print {
 }
 
 /// Makes the prints of a run.
-#[derive(Debug, Default)]
-pub struct Prints(RandomState);
+#[derive(Debug)]
+pub struct Prints(SeedableRandomState);
+
+impl Default for Prints {
+    fn default() -> Prints {
+        // The library seeds its hashes from addresses and the clock; this seed is the system's.
+        let seed = RandomState::new().hash_one(());
+        Prints(SeedableRandomState::with_seed(seed, SharedSeed::global_random()))
+    }
+}
 
 impl Prints {
     /// The print of a record, and the name of the log it is of.
@@ -274,5 +284,152 @@ impl Found {
             offsets.shrink_to_fit();
         }
         Ok(copies)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::parse_utc;
+    use crate::normalise::testing::{event, record};
+
+    /// A record of input 0, one of input 1 that is the same, and so on.
+    fn logon(input: u32, offset: u64) -> Record {
+        let data = [("TargetUserName", "a"), ("TargetLogonId", "0x1")];
+        let time = parse_utc("2026-03-14T21:14:07.1234567Z").unwrap();
+        Record {
+            source: RecordRef { input, offset, number: offset },
+            time,
+            logged: time,
+            record_id: 70,
+            ..record("Security", 4624, &data)
+        }
+    }
+
+    fn with(record: Record, data: &[(&str, &str)]) -> Record {
+        let mut with = record;
+        data.iter().for_each(|(name, value)| with.data.push(name, value));
+        with
+    }
+
+    fn collected(form: Form, time: &str, record: Record) -> Record {
+        let time = parse_utc(time).unwrap();
+        Record { form, time, logged: time, ..record }
+    }
+
+    /// What the records are found to be, in the order they are given: `find` on a timeline of them.
+    fn judged(records: &[Record]) -> Vec<&'static str> {
+        let prints = Prints::default();
+        let folder = std::env::temp_dir();
+        let inputs = records.iter().map(|record| record.source.input).max().unwrap() as usize + 1;
+        let mut spans: Vec<Spans> = Vec::new();
+        spans.resize_with(inputs, Spans::default);
+        let sorter = Sorter::new(folder.clone());
+        let mut lines = timeline::Lines::default();
+        for record in records {
+            let event = event(record);
+            let (log, print) = prints.of(record, &event, &[]);
+            spans[record.source.input as usize].take(log, record.record_id);
+            lines.add(&event, print, Vec::new(), &timeline::Origins::default()).unwrap();
+        }
+        sorter.add(&mut lines.rows).unwrap();
+        let copies = find(&sorter.finish(), &spans, &folder).unwrap();
+        let is_copy = |record: &Record| copies.contains(record.source);
+        let found = records.iter().filter(|record| is_copy(record)).count() as u64;
+        assert_eq!(copies.count(), found);
+        assert_eq!(copies.overlaps.values().map(|overlap| overlap.copies).sum::<u64>(), found);
+        assert_eq!(copies.places.rows().unwrap().count() as u64, found);
+        let differing: u64 = copies.overlaps.values().map(|overlap| overlap.differing).sum();
+        let word = |record| match (is_copy(record), differing) {
+            (true, _) => "copy",
+            (false, 0) => "own",
+            (false, _) => "disputed",
+        };
+        records.iter().map(word).collect()
+    }
+
+    #[test]
+    fn of_a_record_in_three_inputs_the_first_counts() {
+        let records = [(2, 512), (0, 9000), (1, 512)].map(|(input, at)| logon(input, at));
+        assert_eq!(judged(&records), ["copy", "own", "copy"]);
+    }
+
+    #[test]
+    fn records_of_one_input_are_never_one() {
+        assert_eq!(judged(&[logon(0, 512), logon(0, 900)]), ["own", "own"]);
+        let records = [(0, 512), (0, 900), (1, 512), (1, 900), (1, 1300)];
+        let records = records.map(|(input, at)| logon(input, at));
+        assert_eq!(judged(&records), ["own", "own", "copy", "copy", "copy"]);
+    }
+
+    #[test]
+    fn other_names_and_other_times_are_other_records() {
+        let own = |other: Record| assert_eq!(judged(&[logon(0, 512), other]), ["own", "own"]);
+        own(Record { record_id: 71, ..logon(1, 512) });
+        own(Record { computer: "OTHER".into(), ..logon(1, 512) });
+        own(Record { channel: "System".into(), ..logon(1, 512) });
+        own(Record { event_id: 4634, ..logon(1, 512) });
+        // A log that was cleared begins anew.
+        own(collected(Form::Binary, "2026-03-14T21:14:07.1234568Z", logon(1, 512)));
+        let cased = Record { computer: "host".into(), ..logon(1, 512) };
+        assert_eq!(judged(&[logon(0, 512), cased]), ["own", "copy"]);
+    }
+
+    #[test]
+    fn neither_of_two_that_say_otherwise_hides_the_other() {
+        let forged = with(logon(0, 512), &[("IpAddress", "10.0.0.1")]);
+        assert_eq!(judged(&[forged.clone(), logon(1, 512)]), ["disputed", "disputed"]);
+        // A third one, and what a collector has of it, are still known.
+        let third = Record { form: Form::Rendered, ..logon(2, 80) };
+        let fourth = collected(Form::NxLog, "2026-03-14T21:14:07Z", logon(3, 80));
+        let all = [forged, logon(1, 512), third, fourth];
+        assert_eq!(judged(&all), ["disputed", "disputed", "copy", "copy"]);
+    }
+
+    #[test]
+    fn the_richest_form_counts_as_far_as_its_time_goes() {
+        let time = "2026-03-14T21:14:07";
+        let line = |form, fraction: &str| {
+            let record = collected(form, &format!("{time}{fraction}Z"), logon(0, 0));
+            // A collector's names are not Windows'.
+            with(record, &[("IpPort", "1")])
+        };
+        for (form, fraction, word) in [
+            (Form::NxLog, "", "copy"),
+            (Form::NxLog, ".123", "copy"),
+            (Form::NxLog, ".1234567", "copy"),
+            (Form::NxLog, ".124", "own"),
+            (Form::Winlogbeat, ".123", "copy"),
+            (Form::Winlogbeat, ".1234567", "copy"),
+            (Form::Winlogbeat, "", "own"),
+            (Form::Hayabusa, ".124", "own"),
+        ] {
+            let found = judged(&[line(form, fraction), logon(1, 512)]);
+            assert_eq!(found, [word, "own"], "{form:?} {fraction}");
+        }
+        // Two collectors and no log: the finer time counts.
+        let beats = Record {
+            source: RecordRef { input: 1, ..logon(1, 9).source },
+            ..line(Form::Winlogbeat, ".123")
+        };
+        assert_eq!(judged(&[line(Form::NxLog, ""), beats]), ["copy", "own"]);
+        // Of two records in its second it is not certain which one it is.
+        let later = collected(Form::Binary, &format!("{time}.9Z"), logon(2, 512));
+        let all = [line(Form::NxLog, ""), logon(1, 512), later];
+        assert_eq!(judged(&all), ["own", "own", "own"]);
+    }
+
+    #[test]
+    fn records_without_an_id_are_one_only_if_all_of_them_is_the_same() {
+        let line = |input, offset| Record {
+            record_id: 0,
+            ..collected(Form::NxLog, "2026-03-14T21:14:07Z", logon(input, offset))
+        };
+        assert_eq!(judged(&[line(0, 0), line(0, 50), line(1, 0)]), ["own", "own", "copy"]);
+        // What the program takes from a logon does not hold this field.
+        let other = with(line(1, 0), &[("TransmittedServices", "x")]);
+        assert_eq!(judged(&[line(0, 0), other]), ["own", "own"]);
+        let log = Record { record_id: 0, ..logon(1, 512) };
+        assert_eq!(judged(&[line(0, 0), log]), ["own", "own"]);
     }
 }

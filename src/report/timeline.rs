@@ -174,9 +174,7 @@ pub(crate) struct Printed {
 ///
 /// # Errors
 /// When the lines cannot be read back.
-pub(crate) fn prints(
-    timeline: &Sorted,
-) -> io::Result<impl Iterator<Item = io::Result<Printed>>> {
+pub(crate) fn prints(timeline: &Sorted) -> io::Result<impl Iterator<Item = io::Result<Printed>>> {
     Ok(timeline.rows()?.map(|line| {
         let line = line?;
         let Row { source, record_id, print, .. } = row(&line)?;
