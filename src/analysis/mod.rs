@@ -4,8 +4,13 @@
 //! down at once: lines of outputs, hits of rules, marks for reconstruction. The few records that
 //! sessions are then rebuilt from are read a second time.
 
+mod copies;
 mod load;
+mod overlap;
 mod read;
+
+pub(crate) use copies::Copies;
+pub use copies::{Overlap, Print, Prints};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -65,6 +70,9 @@ pub struct InputReport {
     pub chunks: u64,
     /// Records read, relevant or not.
     pub records: u64,
+    /// The inputs, by index, that hold records of it and are preferred to it: what they hold counts
+    /// there.
+    pub overlaps: Vec<(usize, Overlap)>,
     /// What is wrong with it, in the order of the file.
     pub faults: Vec<Fault>,
 }
@@ -94,6 +102,7 @@ pub struct Analysis {
     pub fired: Vec<Fired>,
     /// The rules that fired on what was rebuilt, by the records that show it.
     pub(crate) shown: BTreeMap<RecordRef, Vec<usize>>,
+    pub(crate) copies: Copies,
     pub(crate) timeline: Sorted,
     /// Cells that the timeline's lines name by index.
     pub(crate) origins: Vec<String>,
@@ -112,6 +121,16 @@ impl Analysis {
     /// Records read, over all inputs.
     pub fn records(&self) -> u64 {
         self.inputs.iter().map(|report| report.records).sum()
+    }
+
+    /// Events that are copies of one in another input and left out of everything else, and how
+    /// many are not, though they have the name and time of one there.
+    pub fn overlap(&self) -> Overlap {
+        let all = self.inputs.iter().flat_map(|report| &report.overlaps);
+        all.fold(Overlap::default(), |sum, (_, one)| Overlap {
+            copies: sum.copies + one.copies,
+            differing: sum.differing + one.differing,
+        })
     }
 }
 
@@ -135,21 +154,26 @@ pub fn analyze(
     let found = Sorter::new(scratch.clone());
     let origins = Origins::default();
     let keys = Keys::default();
+    let prints = Prints::default();
     let pass = read::Pass {
         inputs: &inputs,
         paths: &paths,
         options,
         rules: &rules,
         keys: &keys,
+        prints: &prints,
         timeline: &timeline,
         origins: &origins,
         detections: &found,
         progress,
     };
-    let Read { mut reports, events, gathered, fired, scripts } =
-        pass.read().map_err(Error::write(&scratch))?;
-
-    something(reports.iter().map(|report| (&report.input, &report.faults[..])))?;
+    let mut read = pass.read().map_err(Error::write(&scratch))?;
+    something(read.reports.iter().map(|report| (&report.input, &report.faults[..])))?;
+    progress.stage("telling copies");
+    let timeline = timeline.finish();
+    let copies = copies::find(&timeline, &read.spans, &scratch).map_err(Error::write(&scratch))?;
+    read.leave_out(&copies, &keys);
+    let Read { mut reports, events, gathered, fired, scripts, .. } = read;
     progress.stage("rebuilding sessions");
     let loader = Loader::new(&inputs);
     let case = reconstruct(gathered, &keys, |records| loader.load(records));
@@ -180,7 +204,7 @@ pub fn analyze(
     }
     found.add(&mut rows).map_err(Error::write(&scratch))?;
     loader.ledger(&mut reports);
-    let (timeline, detections) = (timeline.finish(), found.finish());
+    let detections = found.finish();
     let origins = origins.into_cells();
     Ok(Analysis {
         inputs: reports,
@@ -190,6 +214,7 @@ pub fn analyze(
         case,
         fired,
         shown,
+        copies,
         timeline,
         origins,
         detections,

@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::{InputReport, Options, Progress};
+use super::overlap::Spans;
+use super::{Copies, InputReport, Options, Prints, Progress};
 use crate::decode::{Decoder, Tally, Wanted, chunk_count, chunk_of};
 use crate::detect::{self, LoneScripts, RuleSet};
 use crate::error::{Fault, FaultKind};
@@ -27,6 +28,7 @@ pub(super) struct Pass<'a> {
     pub options: &'a Options,
     pub rules: &'a RuleSet,
     pub keys: &'a Keys,
+    pub prints: &'a Prints,
     pub timeline: &'a Sorter,
     pub origins: &'a Origins,
     pub detections: &'a Sorter,
@@ -44,6 +46,26 @@ pub(super) struct Read {
     pub fired: Vec<(usize, RecordRef)>,
     /// Detections on script blocks of one part, should they belong to no session.
     pub scripts: Vec<Detection>,
+    /// By input, which logs its events are of.
+    pub spans: Vec<Spans>,
+}
+
+impl Read {
+    /// Leaves copies out of everything, and says so in the reports.
+    pub fn leave_out(&mut self, copies: &Copies, keys: &Keys) {
+        if copies.count() == 0 && copies.overlaps.is_empty() {
+            return;
+        }
+        let is_own = |source: RecordRef| !copies.contains(source);
+        self.events -= copies.count();
+        self.gathered.par_iter_mut().for_each(|task| task.retain(is_own, keys));
+        self.fired.retain(|&(_, source)| is_own(source));
+        let own = |script: &Detection| script.evidence.iter().all(|proof| is_own(proof.source));
+        self.scripts.retain(own);
+        for (&(input, other), &overlap) in &copies.overlaps {
+            self.reports[input as usize].overlaps.push((other as usize, overlap));
+        }
+    }
 }
 
 /// What a task came to.
@@ -60,6 +82,7 @@ struct Batch {
     gathered: Gathered,
     fired: Vec<(usize, RecordRef)>,
     scripts: Vec<Detection>,
+    spans: Spans,
 }
 
 impl Wanted for Pass<'_> {
@@ -96,7 +119,9 @@ impl Pass<'_> {
             gathered: Vec::new(),
             fired: Vec::new(),
             scripts: Vec::new(),
+            spans: Vec::new(),
         };
+        read.spans.resize_with(self.inputs.len(), Spans::default);
         let mut foreign: Vec<Vec<Fault>> = vec![Vec::new(); self.inputs.len()];
         for batch in batches {
             let report = &mut read.reports[batch.input];
@@ -107,6 +132,7 @@ impl Pass<'_> {
             read.gathered.push(batch.gathered);
             read.fired.extend(batch.fired);
             read.scripts.extend(batch.scripts);
+            read.spans[batch.input].absorb(batch.spans);
         }
         for (report, foreign) in read.reports.iter_mut().zip(foreign) {
             report.judge(foreign);
@@ -134,6 +160,7 @@ fn report(input: &Input) -> InputReport {
         input: input.clone(),
         sha256: None,
         records: 0,
+        overlaps: Vec::new(),
     }
 }
 
@@ -217,7 +244,7 @@ struct Take<'p, 'a> {
 impl Take<'_, '_> {
     /// Writes down what a record gives, if it is relevant or a rule fires on it.
     fn record(&mut self, record: &Record) -> io::Result<()> {
-        let Pass { options, rules, keys, paths, origins, .. } = self.pass;
+        let Pass { options, rules, keys, prints, paths, origins, .. } = self.pass;
         let Options { from, to, .. } = options;
         if from.is_some_and(|from| record.time < from) || to.is_some_and(|to| record.time >= to) {
             return Ok(());
@@ -232,7 +259,9 @@ impl Take<'_, '_> {
         batch.events += 1;
         let fired: Vec<usize> = hits.iter().map(|hit| hit.rule).collect();
         batch.fired.extend(fired.iter().map(|&rule| (rule, event.source)));
-        self.lines.add(&event, fired, origins)?;
+        let (log, print) = prints.of(record, &event, &hits);
+        batch.spans.take(log, event.record_id);
+        self.lines.add(&event, print, fired, origins)?;
         for detection in detect::on_record(&event, hits) {
             detections::add(&mut self.found, &detection, rules, paths)?;
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::analysis::{Analysis, InputReport};
+use crate::analysis::{Analysis, InputReport, Overlap};
 use crate::detect::session_id;
 use crate::error::FaultKind;
 use crate::input::InputKind;
@@ -43,6 +43,17 @@ fn inputs(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
         analysis.records(),
         analysis.events,
     )?;
+    let Overlap { copies, differing } = analysis.overlap();
+    if copies > 0 {
+        writeln!(out, "  Copies    {copies} more are copies of these in other inputs")?;
+    }
+    if differing > 0 {
+        writeln!(
+            out,
+            "  Differing {differing} have the id and time of one in another input and say something \
+             else, see run.json"
+        )?;
+    }
     let faults = |kind| {
         let faults = analysis
             .inputs

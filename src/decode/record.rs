@@ -73,6 +73,7 @@ impl Latest {
         };
         let written = || filetime(header.ticks).ok_or(Odd("a record's time is none"));
         record.time = logged.map_or_else(written, Ok)?;
+        record.logged = record.time;
         record.level = find(&system.level).number()?.unwrap_or(0);
         record.record_id = find(&system.record_id).number()?.unwrap_or(source.number);
         record.process_id = find(&system.process_id).number()?;

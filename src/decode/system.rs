@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::record::guid;
 use super::{Interner, Wanted};
-use crate::model::{Channel, Fields, Record, RecordRef, parse_utc};
+use crate::model::{Channel, Fields, Form, Record, RecordRef, parse_utc};
 
 /// What is known of a record before its content is read.
 #[derive(Clone, Copy)]
@@ -37,6 +37,10 @@ pub(super) struct System {
     pub channel: String,
     pub computer: String,
     pub time: Option<DateTime<Utc>>,
+    /// TimeCreated, where `time` is another one.
+    pub logged: Option<DateTime<Utc>>,
+    /// A collector's form of text; none is Windows' own.
+    pub form: Option<Form>,
     pub event_id: Option<u32>,
     pub level: u8,
     pub record_id: Option<u64>,
@@ -105,9 +109,15 @@ impl System {
         }
         let source = self.source(header);
         let written = header.own.map(|(_, time)| time);
+        let time = self.time.or(written).ok_or("it has no time")?;
         Ok(Some(Record {
             source,
-            time: self.time.or(written).ok_or("it has no time")?,
+            time,
+            logged: self.logged.unwrap_or(time),
+            form: match header.own {
+                Some(_) => Form::Binary,
+                None => self.form.unwrap_or(Form::Rendered),
+            },
             provider: names.get(&self.provider),
             channel: names.get(&self.channel),
             known_channel: Channel::of(&self.channel, &self.provider),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Event, RecordRef, Str};
 
@@ -62,7 +62,7 @@ pub struct RuleMeta {
 }
 
 /// A field that a rule matched, and its value.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MatchedField {
     /// The field, as the rule names it.
     pub field: String,
@@ -123,7 +123,7 @@ pub struct Detection {
 }
 
 /// A record that proves something, as people find it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Proof {
     /// Where it lies.
     pub source: RecordRef,

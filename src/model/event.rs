@@ -86,7 +86,7 @@ impl Event {
 }
 
 /// What an event says.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub enum EventKind {
     /// WinRM 6: a client creates a session.
     ClientSession(ClientSession),
@@ -151,7 +151,7 @@ pub enum EventKind {
 }
 
 /// WinRM 6.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ClientSession {
     /// The connection string: `HOST/wsman?PSVersion=5.1.x`.
     pub connection: String,
@@ -163,7 +163,7 @@ pub struct ClientSession {
 }
 
 /// WinRM 8 to 33, 132, 145.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ClientStep {
     /// What the client did, with what it says of it.
     pub text: String,
@@ -172,7 +172,7 @@ pub struct ClientStep {
 }
 
 /// WinRM 142, 161, 162, 164.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ClientFailure {
     /// operationName, when given.
     pub operation: Option<String>,
@@ -219,7 +219,7 @@ impl ShellKind {
 }
 
 /// WinRM 91.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ShellCreated {
     /// The resource URI without the caller that newer builds append.
     pub resource_uri: String,
@@ -236,7 +236,7 @@ pub struct ShellCreated {
 }
 
 /// WinRM 81, 82, 134 and their Analytic twins.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ServerOperation {
     /// The operation: CreateShell ... DeleteShell.
     pub operation: String,
@@ -245,7 +245,7 @@ pub struct ServerOperation {
 }
 
 /// WinRM 169 and 1295.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Authenticated {
     /// The caller.
     pub account: Option<Account>,
@@ -254,7 +254,7 @@ pub struct Authenticated {
 }
 
 /// The context that the classic log and 4103's ContextInfo give of an engine.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct EngineContext {
     /// HostName: `ServerRemoteHost` means inside a remoting session.
     pub host_name: String,
@@ -293,7 +293,7 @@ impl EngineContext {
 }
 
 /// What happened to an engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EngineState {
     /// 400
     Available,
@@ -304,7 +304,7 @@ pub enum EngineState {
 }
 
 /// Classic 400, 403, 600.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Engine {
     /// What happened.
     pub state: EngineState,
@@ -315,7 +315,7 @@ pub struct Engine {
 }
 
 /// Classic 800.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct PipelineDetails {
     /// The engine.
     pub context: EngineContext,
@@ -324,7 +324,7 @@ pub struct PipelineDetails {
 }
 
 /// PowerShell 4103 and 4100.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct CommandInvocation {
     /// The engine.
     pub context: EngineContext,
@@ -333,7 +333,7 @@ pub struct CommandInvocation {
 }
 
 /// PowerShell 4104.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ScriptBlockPart {
     /// ScriptBlockId, which all parts share.
     pub id: String,
@@ -357,7 +357,7 @@ impl ScriptBlockPart {
 }
 
 /// PowerShell 4105, 4106.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ScriptBlockRun {
     /// ScriptBlockId.
     pub id: String,
@@ -368,7 +368,7 @@ pub struct ScriptBlockRun {
 }
 
 /// Security 4624, 4625.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Logon {
     /// The account that logged on.
     pub account: Option<Account>,
@@ -391,7 +391,7 @@ pub struct Logon {
 }
 
 /// Security 4634, 4647, 4672.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Logoff {
     /// The logon id.
     pub logon_id: u64,
@@ -400,7 +400,7 @@ pub struct Logoff {
 }
 
 /// Security 4648.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ExplicitCredentials {
     /// Who used credentials.
     pub subject: Option<Account>,
@@ -417,7 +417,7 @@ pub struct ExplicitCredentials {
 }
 
 /// Security 4688, Sysmon 1.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ProcessStart {
     /// The new process.
     pub process_id: u32,
@@ -450,7 +450,7 @@ pub fn file_name(path: &str) -> String {
 }
 
 /// Security 4689, Sysmon 5.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ProcessExit {
     /// The process.
     pub process_id: u32,
@@ -459,7 +459,7 @@ pub struct ProcessExit {
 }
 
 /// Security 4768, 4769, 4771.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct KerberosTicket {
     /// Who asked.
     pub account: Option<Account>,
@@ -472,7 +472,7 @@ pub struct KerberosTicket {
 }
 
 /// Security 4776.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct NtlmValidation {
     /// Who.
     pub account: Option<Account>,
@@ -483,7 +483,7 @@ pub struct NtlmValidation {
 }
 
 /// Security 5156, Sysmon 3.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Connection {
     /// The process.
     pub process_id: u32,
@@ -504,7 +504,7 @@ pub struct Connection {
 }
 
 /// OpenSSH 4, "Accepted METHOD for USER from ADDRESS port PORT ssh2".
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct SshAccepted {
     /// Who.
     pub account: Option<Account>,
@@ -515,7 +515,7 @@ pub struct SshAccepted {
 }
 
 /// Security 1102, System 104.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct LogCleared {
     /// The cleared log.
     pub log: String,
@@ -524,7 +524,7 @@ pub struct LogCleared {
 }
 
 /// An event with no part in reconstruction.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct OtherEvent {
     /// What it is, in a word or two.
     pub name: &'static str,

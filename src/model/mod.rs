@@ -11,7 +11,7 @@ pub use account::Account;
 pub use detection::{Detection, Level, MatchedField, Proof, RuleMeta, Subject};
 pub use event::*;
 pub(crate) use record::FieldsDraft;
-pub use record::{Channel, Fields, Record, RecordRef};
+pub use record::{Channel, Fields, Form, Record, RecordRef};
 pub use session::*;
 pub use time::{csv_time, parse_utc};
 

@@ -101,7 +101,7 @@ impl Channel {
 /// The data of a record (EventData, UserData or ProcessingErrorData) as text, in log order.
 ///
 /// Names repeat where the log repeats them: the classic log's unnamed strings are all `Data`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Fields {
     /// Each field's name, and its value right behind it.
     text: String,
@@ -180,6 +180,24 @@ impl FieldsDraft {
     }
 }
 
+/// The form a record came in, the richest first.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub enum Form {
+    /// Binary XML, as Windows logs it.
+    #[default]
+    Binary,
+    /// All of it made text: XML, or evtx_dump's JSON.
+    Rendered,
+    /// Winlogbeat's JSON.
+    Winlogbeat,
+    /// Hayabusa's timeline.
+    Hayabusa,
+    /// NXLog's fields.
+    NxLog,
+}
+
 /// A decoded log record.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Record {
@@ -187,6 +205,11 @@ pub struct Record {
     pub source: RecordRef,
     /// System/TimeCreated, or the record header's time where that is missing; UTC, 100 ns.
     pub time: DateTime<Utc>,
+    /// TimeCreated as exact as its form has it. It is `time`, but for Sysmon's records from NXLog,
+    /// whose `time` is Sysmon's own and finer one.
+    pub logged: DateTime<Utc>,
+    /// The form it came in.
+    pub form: Form,
     /// System/Provider Name.
     pub provider: Str,
     /// System/Channel as logged; empty when the record has none.

@@ -91,7 +91,7 @@ fn guid(text: &str) -> String {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::Normaliser;
-    use crate::model::{Channel, Event, Fields, Record, RecordRef};
+    use crate::model::{Channel, Event, Fields, Form, Record, RecordRef};
     use chrono::DateTime;
 
     /// The event of a record.
@@ -108,6 +108,8 @@ pub(crate) mod testing {
         Record {
             source: RecordRef { input: 0, offset: 0, number: 1 },
             time: DateTime::UNIX_EPOCH,
+            logged: DateTime::UNIX_EPOCH,
+            form: Form::Binary,
             provider: "".into(),
             channel: channel.into(),
             known_channel: Channel::of(channel, ""),

@@ -134,7 +134,7 @@ const POWERSHELL_HOST: &str = "wsmprovhost.exe";
 pub(super) struct InProcess {
     pub mark: Mark,
     pub id: u32,
-    /// Its runspace, for a command.
+    /// Its runspace, for a command; for a connection, the near end's address.
     pub runspace: Key,
     /// The SID of who did it.
     pub sid: Key,
@@ -294,8 +294,8 @@ impl Gathered {
                 }
                 self.hear(&connection.source_host, Some(&connection.source_ip));
                 self.hear(&connection.destination_host, Some(&connection.destination_ip));
-                let id = connection.process_id;
-                self.in_process.push(InProcess { id, connection: true, ..in_process });
+                let (id, runspace) = (connection.process_id, keys.of(own));
+                self.in_process.push(InProcess { id, runspace, connection: true, ..in_process });
             }
             EventKind::Logon(logon) => {
                 self.account(&event, logon);
@@ -395,6 +395,32 @@ impl Gathered {
                 self.accounts.insert(logon.sid.clone(), first);
             }
         }
+    }
+
+    /// Keeps what the records give that `is_own` holds of. The others are copies: what is known of
+    /// hosts, accounts and names without a count, the records that stay say, too.
+    pub fn retain(&mut self, is_own: impl Fn(RecordRef) -> bool, keys: &Keys) {
+        self.core.retain(|event| is_own(event.source));
+        self.processes.retain(|one| is_own(one.mark.source));
+        self.in_process.retain(|one| is_own(one.mark.source));
+        self.engines.retain(|one| is_own(one.mark.source));
+        self.scripts.retain(|one| is_own(one.mark.source));
+        self.logons.retain(|one| is_own(one.mark.source));
+        self.logon_ids.retain(|one| is_own(one.mark.source));
+        self.failed_logons.retain(|mark| is_own(mark.source));
+        self.hints.retain(|mark| is_own(mark.source));
+        let mut shown: HashMap<(&Str, Key), u64> = HashMap::new();
+        for one in self.in_process.iter().filter(|one| one.connection) {
+            let (host, _) = &self.hosts[one.mark.host as usize];
+            *shown.entry((host, one.runspace)).or_default() += 1;
+        }
+        for (host, addresses) in &mut self.addresses {
+            for (address, count) in addresses.iter_mut() {
+                *count = shown.get(&(host, keys.of(address))).copied().unwrap_or_default();
+            }
+            addresses.retain(|_, count| *count > 0);
+        }
+        self.shrink();
     }
 
     /// Gives back the room that was made for more.

@@ -93,13 +93,17 @@ fn order(key: &mut Vec<u8>, detection: &Detection) {
 
 pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
     let sessions = analysis.case.by_record();
-    analysis.detections.for_each(|row| {
-        let Row { before, session, after } = postcard::from_bytes(row).map_err(io::Error::other)?;
+    for row in analysis.detections.rows()? {
+        let row = row?;
+        let row = postcard::from_bytes(row.content()).map_err(io::Error::other)?;
+        let Row { before, session, after } = row;
         let session = match session {
+            Of::Record(source) if analysis.copies.contains(source) => continue,
             Of::Record(source) => sessions.get(&source).map(|(session, _)| *session),
             Of::Session(session) => session,
         };
         let session = session.map(session_id).unwrap_or_default();
-        writeln!(to, "{before},{session},{after}")
-    })
+        writeln!(to, "{before},{session},{after}")?;
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::fs;
 use crate::common::{TABLES, analyze, corpus};
 use crate::inputs;
 
-fn assert_same_bytes(path: &str, code: i32) {
+pub fn assert_same_bytes(path: &str, code: i32) {
     let folder = tempfile::tempdir().unwrap();
     let run = |name: &str, threads: &str| {
         let out = folder.path().join(name);

@@ -14,7 +14,7 @@ use zip::write::SimpleFileOptions;
 use crate::common::{Row, analyze, corpus, psr, root, rows, run_json};
 
 /// The samples' logs, and their names in the samples' folder.
-fn samples() -> Vec<(PathBuf, String)> {
+pub fn samples() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root().join("samples")];
     while let Some(folder) = folders.pop() {

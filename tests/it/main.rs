@@ -2,6 +2,7 @@
 
 mod cli;
 mod common;
+mod copies;
 mod corpus;
 mod determinism;
 mod inputs;
