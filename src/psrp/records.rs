@@ -120,7 +120,7 @@ pub struct ErrorRecord {
     pub reason: Option<String>,
     /// ErrorCategory_TargetName.
     pub target_name: Option<String>,
-    /// TargetObject on one line.
+    /// TargetObject on one line; empty for null.
     pub target_object: Option<String>,
     /// ErrorDetails_Message, which the console shows in place of the exception's.
     pub details_message: Option<String>,
@@ -172,7 +172,6 @@ impl ErrorRecord {
         let shown = || root.to_string_text().map(str::to_owned);
         let category = root.get("ErrorCategory_Category").and_then(Node::as_i64);
         let place = category.and_then(|category| usize::try_from(category).ok());
-        let target = root.get("TargetObject").filter(|target| !target.is_null());
         ErrorRecord {
             message: message.or_else(shown).unwrap_or_else(|| line(root)),
             exception_type: exception.and_then(|exception| exception.types().first().cloned()),
@@ -183,7 +182,7 @@ impl ErrorRecord {
             activity: root.text_of("ErrorCategory_Activity"),
             reason: root.text_of("ErrorCategory_Reason"),
             target_name: root.text_of("ErrorCategory_TargetName"),
-            target_object: target.map(line),
+            target_object: root.get("TargetObject").map(line),
             details_message: root.text_of("ErrorDetails_Message"),
             script_stack_trace: root.text_of("ErrorDetails_ScriptStackTrace"),
             position_message: root.text_of("InvocationInfo_PositionMessage"),
