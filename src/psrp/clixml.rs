@@ -416,9 +416,10 @@ impl Parser {
                     None => Frame::Ignored,
                 });
             }
-            (Some(Frame::Leaf { .. } | Frame::Ignored | Frame::Types(_) | Frame::Dictionary(_)), _) => {
-                false
-            }
+            (
+                Some(Frame::Leaf { .. } | Frame::Ignored | Frame::Types(_) | Frame::Dictionary(_)),
+                _,
+            ) => false,
             _ => true,
         };
         if !is_value {
@@ -598,9 +599,9 @@ fn unescape(text: &str) -> String {
 /// The unit of an escape at the start of a text.
 fn escaped(text: &str) -> Option<u16> {
     let [b'_', b'x' | b'X', digits @ .., b'_'] = text.as_bytes().get(..7)? else { return None };
-    digits.iter().try_fold(0, |unit, &digit| {
-        Some(unit << 4 | char::from(digit).to_digit(16)? as u16)
-    })
+    digits
+        .iter()
+        .try_fold(0, |unit, &digit| Some(unit << 4 | char::from(digit).to_digit(16)? as u16))
 }
 
 #[cfg(test)]
@@ -671,7 +672,10 @@ mod tests {
         )
         .unwrap();
         let root = document.root();
-        assert_eq!((root.types(), root.to_string_text()), (&["A".into(), "B".into()][..], Some("shown")));
+        assert_eq!(
+            (root.types(), root.to_string_text()),
+            (&["A".into(), "B".into()][..], Some("shown"))
+        );
         assert_eq!(root.get("p").unwrap().as_str(), Some("two"));
         assert_eq!(root.get("set").unwrap().get("in").unwrap().as_bool(), Some(true));
         assert_eq!(root.get("lost").unwrap().value(), &Value::Dangling("9".to_owned()));

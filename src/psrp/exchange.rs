@@ -233,7 +233,9 @@ impl<T: Clone> Exchange<T> {
             Ok(Header { kind: MessageType::Unknown(value), .. }) => {
                 Some(format!("a message of type 0x{value:08x} is none of the protocol"))
             }
-            Ok(_) => Document::parse(&bytes[Header::LENGTH..]).err().map(|damage| damage.to_string()),
+            Ok(_) => {
+                Document::parse(&bytes[Header::LENGTH..]).err().map(|damage| damage.to_string())
+            }
         };
         let header = header.ok();
         if let Some(header) = header {
@@ -343,7 +345,8 @@ impl<T: Clone> Conversation<T> {
             Lane::Shell { to_server: false, .. } => Some(Direction::ToClient),
             // A process that received what goes to the server, sent what goes to the client.
             Lane::Process { host, process, received } => {
-                let other = Lane::Process { host: host.clone(), process: *process, received: !received };
+                let other =
+                    Lane::Process { host: host.clone(), process: *process, received: !received };
                 self.directions.get(&other).map(|direction| match direction {
                     Direction::ToServer => Direction::ToClient,
                     Direction::ToClient => Direction::ToServer,

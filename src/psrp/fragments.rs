@@ -157,8 +157,17 @@ pub struct Absent {
 /// Joins fragments as they come.
 #[derive(Debug)]
 pub struct Reassembler<T> {
-    lanes: BTreeMap<Lane, BTreeMap<u64, Vec<Object<T>>>>,
+    lanes: BTreeMap<Lane, Numbers<T>>,
     held: usize,
+}
+
+/// The objects of a lane.
+#[derive(Debug)]
+struct Numbers<T> {
+    /// By ObjectId, those of one number in the order in which they began.
+    objects: BTreeMap<u64, Vec<Object<T>>>,
+    /// How often the sender has begun to count anew, as far as numbers came again.
+    count: usize,
 }
 
 impl<T> Default for Reassembler<T> {
@@ -177,6 +186,8 @@ enum State {
 
 #[derive(Debug)]
 struct Object<T> {
+    /// The lane's count when it began.
+    count: usize,
     parts: BTreeMap<u64, Part>,
     /// FragmentId of the last part, once it is there.
     end: Option<u64>,
@@ -195,8 +206,9 @@ struct Part {
 }
 
 impl<T> Object<T> {
-    fn new(reason: GapReason) -> Object<T> {
+    fn new(reason: GapReason, count: usize) -> Object<T> {
         Object {
+            count,
             parts: BTreeMap::new(),
             end: None,
             latest: 0,
@@ -248,10 +260,10 @@ impl<T: Clone> Reassembler<T> {
             return (None, Some(Oddity::Refused(reason)));
         }
         if !self.lanes.contains_key(lane) {
-            self.lanes.insert(lane.clone(), BTreeMap::new());
+            self.lanes.insert(lane.clone(), Numbers { objects: BTreeMap::new(), count: 0 });
         }
-        let Some(objects) = self.lanes.get_mut(lane) else { return (None, None) };
-        let objects = objects.entry(fragment.object_id).or_default();
+        let Some(numbers) = self.lanes.get_mut(lane) else { return (None, None) };
+        let objects = numbers.objects.entry(fragment.object_id).or_default();
         let digest = fragment.digest();
         if !objects.last().is_some_and(|latest| latest.has_room_for(&fragment)) {
             let same = |object: &Object<T>| {
@@ -265,7 +277,8 @@ impl<T: Clone> Reassembler<T> {
                 latest.state = State::Closed;
                 reason = GapReason::Contested;
             }
-            objects.push(Object::new(reason));
+            numbers.count = numbers.count.max(objects.len());
+            objects.push(Object::new(reason, numbers.count));
         }
         let generation = objects.len() - 1;
         let object = &mut objects[generation];
@@ -309,7 +322,8 @@ impl<T: Clone> Reassembler<T> {
 
     /// Closes the objects of a lane that are open, but one: its sender counts anew.
     pub fn close(&mut self, lane: &Lane, but: u64) {
-        for (_, objects) in self.lanes.get_mut(lane).into_iter().flatten().filter(|o| *o.0 != but) {
+        let objects = self.lanes.get_mut(lane).into_iter().flat_map(|lane| &mut lane.objects);
+        for (_, objects) in objects.filter(|object| *object.0 != but) {
             if let Some(object) = objects.last_mut().filter(|object| object.state == State::Open) {
                 object.state = State::Closed;
             }
@@ -319,16 +333,14 @@ impl<T: Clone> Reassembler<T> {
     /// What is not whole, and what is not there at all, in the order of lanes and objects.
     pub fn finish(self) -> (Vec<Gap<T>>, Vec<Absent>) {
         let (mut gaps, mut absent) = (Vec::new(), Vec::new());
-        for (lane, objects) in self.lanes {
+        for (lane, Numbers { objects, .. }) in self.lanes {
             if lane.has_all_objects() {
-                let mut next = 1;
-                for &object_id in objects.keys() {
-                    if object_id > next {
-                        let object_ids = next..=object_id - 1;
-                        absent.push(Absent { lane: lane.clone(), object_ids });
-                    }
-                    next = object_id.saturating_add(1);
-                }
+                let seen = objects.iter().flat_map(|(&object_id, objects)| {
+                    objects.iter().map(move |object| (object.count, object_id))
+                });
+                absent.extend(
+                    between(seen).map(|object_ids| Absent { lane: lane.clone(), object_ids }),
+                );
             }
             for (object_id, objects) in objects {
                 for (generation, object) in objects.into_iter().enumerate() {
@@ -340,6 +352,19 @@ impl<T: Clone> Reassembler<T> {
         }
         (gaps, absent)
     }
+}
+
+/// The numbers missing between those that were seen: of the first count from 1, of later ones from
+/// the first that was seen.
+fn between(seen: impl Iterator<Item = (usize, u64)>) -> impl Iterator<Item = RangeInclusive<u64>> {
+    let mut seen: Vec<(usize, u64)> = seen.collect();
+    seen.sort_unstable();
+    let mut before = (0, 0);
+    seen.into_iter().filter_map(move |(count, object_id)| {
+        let (last_count, last) = std::mem::replace(&mut before, (count, object_id));
+        let is_next = count != last_count || object_id <= last.saturating_add(1);
+        (!is_next).then(|| last + 1..=object_id - 1)
+    })
 }
 
 /// What is kept of a fragment's blob when its message is not joined.
@@ -467,6 +492,17 @@ mod tests {
         let (_, absent) = reassembler.finish();
         let ids: Vec<_> = absent.into_iter().map(|absent| absent.object_ids).collect();
         assert_eq!(ids, [1..=1, 4..=6]);
+    }
+
+    #[test]
+    fn objects_never_seen_are_told_for_each_count() {
+        let mut reassembler = Reassembler::default();
+        for (object_id, text) in [(1, "a"), (3, "b"), (1, "c"), (2, "d"), (3, "e"), (5, "f")] {
+            reassembler.push(&lane(), fragment(object_id, 0, true, text), ());
+        }
+        let (_, absent) = reassembler.finish();
+        let ids: Vec<_> = absent.into_iter().map(|absent| absent.object_ids).collect();
+        assert_eq!(ids, [2..=2, 4..=4]);
     }
 
     #[test]

@@ -212,7 +212,10 @@ mod tests {
         bytes.extend([4, 3, 2, 1, 6, 5, 8, 7, 9, 10, 11, 12, 13, 14, 15, 16]);
         bytes.extend([0; 16]);
         let header = Header::parse(&bytes).unwrap();
-        assert_eq!((header.direction, header.kind), (Direction::ToServer, MessageType::CreatePipeline));
+        assert_eq!(
+            (header.direction, header.kind),
+            (Direction::ToServer, MessageType::CreatePipeline)
+        );
         assert_eq!(header.pool.to_string(), "01020304-0506-0708-090a-0b0c0d0e0f10");
         assert_eq!(Guid::parse("{01020304-0506-0708-090A-0B0C0D0E0F10}"), Some(header.pool));
         assert_eq!(header.pipeline, None);
@@ -223,7 +226,12 @@ mod tests {
 
     #[test]
     fn texts_that_are_no_guids() {
-        for text in ["", "01020304", "01020304-0506-0708-090a-0b0c0d0e0fzz", "é1020304-0506-0708-090a-0b0c0d0e0f1"] {
+        for text in [
+            "",
+            "01020304",
+            "01020304-0506-0708-090a-0b0c0d0e0fzz",
+            "é1020304-0506-0708-090a-0b0c0d0e0f1",
+        ] {
             assert_eq!(Guid::parse(text), None, "{text}");
         }
     }

@@ -294,7 +294,12 @@ impl HostCall {
             call_id: root.get("ci").and_then(Node::as_i64).unwrap_or_default(),
             method_id,
             method: name.or_else(|| method.map(line)).unwrap_or_default(),
-            parameters: parameters.into_iter().flat_map(Node::items).take(MOST_PARTS).map(line).collect(),
+            parameters: parameters
+                .into_iter()
+                .flat_map(Node::items)
+                .take(MOST_PARTS)
+                .map(line)
+                .collect(),
             response: None,
             error: None,
             answered: false,

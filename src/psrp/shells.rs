@@ -221,12 +221,18 @@ impl<T: Clone> Shells<T> {
         let command_id = envelope.command_id;
         let mut found: Vec<Found<T>> = Vec::new();
         for stream in envelope.streams {
-            let to_server = !matches!(&stream.slot, Slot::ConnectResponse)
-                && operation != "ReceiveResponse";
+            let to_server =
+                !matches!(&stream.slot, Slot::ConnectResponse) && operation != "ReceiveResponse";
             match shell.read(&stream) {
                 Content::Nothing => {}
                 Content::Fragments(fragments, damage) => {
-                    found.push(Found { shell: at, to_server, fragments, damage, tags: tags.clone() });
+                    found.push(Found {
+                        shell: at,
+                        to_server,
+                        fragments,
+                        damage,
+                        tags: tags.clone(),
+                    });
                 }
                 Content::Plain(bytes) => {
                     let id = stream.command_id.as_ref().or(command_id.as_ref());

@@ -187,7 +187,8 @@ impl Envelope {
         if let Some(slot) = slot {
             if self.streams.len() < MOST_STREAMS {
                 let command_id = element.id("CommandId");
-                let end = element.attribute("End").is_some_and(|end| end.eq_ignore_ascii_case("true"));
+                let end =
+                    element.attribute("End").is_some_and(|end| end.eq_ignore_ascii_case("true"));
                 self.streams.push(Stream { slot, command_id, text: element.text, end });
             }
             return;
@@ -333,8 +334,11 @@ mod tests {
              </CommandState></ReceiveResponse>",
         );
         let envelope = Envelope::parse(&text).unwrap();
-        let streams: Vec<_> =
-            envelope.streams.iter().map(|s| (s.slot.clone(), s.command_id.as_deref(), s.end)).collect();
+        let streams: Vec<_> = envelope
+            .streams
+            .iter()
+            .map(|s| (s.slot.clone(), s.command_id.as_deref(), s.end))
+            .collect();
         assert_eq!(
             streams,
             [
@@ -345,7 +349,8 @@ mod tests {
         assert_eq!(envelope.relates_to.as_deref(), Some("ab"));
         assert_eq!(envelope.exit_code.as_deref(), Some("3"));
         assert!(envelope.command_state.unwrap().ends_with("/Done"));
-        let text = document("", "<Signal CommandId='C2'><Code>powershell/signal/crtl_c</Code></Signal>");
+        let text =
+            document("", "<Signal CommandId='C2'><Code>powershell/signal/crtl_c</Code></Signal>");
         let envelope = Envelope::parse(&text).unwrap();
         assert_eq!(envelope.command_id.as_deref(), Some("c2"));
         assert_eq!(envelope.signal.as_deref(), Some("powershell/signal/crtl_c"));

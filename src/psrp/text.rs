@@ -260,8 +260,13 @@ pub fn host_call(call: &HostCall) -> Option<String> {
         15 => String::new(),
         // Prompt, PromptForCredential, PromptForChoice: caption, message, what may be answered.
         23..=26 | 56 => {
-            let shown: Vec<&str> =
-                call.parameters.iter().take(3).map(String::as_str).filter(|t| !t.is_empty()).collect();
+            let shown: Vec<&str> = call
+                .parameters
+                .iter()
+                .take(3)
+                .map(String::as_str)
+                .filter(|t| !t.is_empty())
+                .collect();
             shown.join("\n")
         }
         _ => return None,
