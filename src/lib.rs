@@ -28,6 +28,7 @@ mod error;
 pub mod input;
 mod model;
 pub mod normalise;
+pub mod psrp;
 pub mod reconstruct;
 pub mod report;
 

@@ -58,12 +58,13 @@ pub enum Channel {
 impl Channel {
     /// Tells a channel from a record's Channel and, where that is missing, its Provider.
     pub fn of(channel: &str, provider: &str) -> Channel {
-        const NAMES: [(&str, Channel); 13] = [
+        const NAMES: [(&str, Channel); 14] = [
             ("Microsoft-Windows-WinRM/Operational", Channel::WinRm),
             ("Microsoft-Windows-WinRM/Analytic", Channel::WinRmAnalytic),
             ("Microsoft-Windows-PowerShell/Operational", Channel::PowerShell),
             ("Microsoft-Windows-PowerShell/Analytic", Channel::PowerShellAnalytic),
             ("PowerShellCore/Operational", Channel::PowerShellCore),
+            ("PowerShellCore/Analytic", Channel::PowerShellAnalytic),
             ("Windows PowerShell", Channel::PowerShellClassic),
             ("Security", Channel::Security),
             ("System", Channel::System),

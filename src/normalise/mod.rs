@@ -6,10 +6,12 @@ mod powershell;
 mod security;
 mod system;
 mod winrm;
+mod wire;
 
 pub(crate) use context::pairs;
 pub(crate) use encoded::decode_command;
 pub(crate) use powershell::context_text;
+pub use wire::{FragmentRecord, ServerSession, Wire, holds_wire, wire};
 
 use crate::model::{Channel, Event, EventKind, Record, Str};
 

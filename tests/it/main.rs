@@ -6,5 +6,6 @@ mod copies;
 mod corpus;
 mod determinism;
 mod inputs;
+mod psrp;
 mod readme;
 mod samples;
