@@ -27,7 +27,7 @@ static SIGNS: LazyLock<Regex> = LazyLock::new(|| {
         r"::reverse|righttoleft|\[\s*-\s*1\s*\.\.",
         "(?:gzip|deflate)stream",
         // Escapes that escape nothing, and names that hide: Ne`w, ${=}, .'Foo'.
-        r"(?-i:[A-Za-z]`[A-Zcdg-moqpswxyz1-9])",
+        r"(?-i:[A-Za-z]`[A-Zc-eg-mo-qsuw-z1-9])",
         r#"\$\{[!-/;-@\[-^`{|~]"#,
         r#"[&.]\s*\(?\s*\\?['"][\w`-]+\\?['"]"#,
         // cmd's escapes and variables.

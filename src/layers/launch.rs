@@ -11,6 +11,9 @@ use super::parse::is_dash;
 /// Most command lines of a kind that are looked at in a text.
 const MOST: usize = 16;
 
+/// Longest path of a program at the beginning of a command line, in bytes (Windows' MAX_PATH).
+const LONGEST_PATH: usize = 260;
+
 /// `-e`, `-ec`, `-en` ... `-encodedcommand` with any of the dashes PowerShell takes, then Base64.
 ///
 /// PowerShell resolves a parameter by any unambiguous prefix; `-ec` is an alias of its own
@@ -23,7 +26,8 @@ static ENCODED: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 static POWERSHELL: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r#"(?i)\b(?:powershell|pwsh)(?:\.exe)?["']?[ \t]+"#).expect("the pattern is fixed")
+    Regex::new(r#"(?i)(?:^|[\s\\"'&|;(=,])(?:powershell|pwsh)(?:\.exe)?["']?[ \t]+"#)
+        .expect("the pattern is fixed")
 });
 
 static CMD: LazyLock<Regex> = LazyLock::new(|| {
@@ -48,12 +52,33 @@ pub(super) fn encoded_commands(text: &str) -> Vec<(usize, String)> {
         .collect()
 }
 
+/// Whether a text is one command line for powershell.exe or cmd.exe.
+pub(super) fn is_command_line(text: &str) -> bool {
+    let text = text.trim();
+    if text.contains('\n') {
+        return false;
+    }
+    let program = match text.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next(),
+        None => text.split_whitespace().next(),
+    };
+    let program = program.unwrap_or_default().to_lowercase();
+    let name = program.rsplit(['\\', '/']).next().unwrap_or_default();
+    let name = name.strip_suffix(".exe").unwrap_or(name);
+    matches!(name, "powershell" | "pwsh" | "cmd" | "%comspec%")
+}
+
 /// What is given to powershell.exe as a command, its quotes taken off, and where it begins.
 pub(super) fn commands(text: &str) -> Vec<(usize, String)> {
     let mut commands = Vec::new();
     for found in POWERSHELL.find_iter(text).take(MOST) {
         // A command line may break lines inside its argument, a script's command does not.
         let line = text[..found.start()].contains('\n');
+        // Later in a text the name may stand in prose: there a parameter must follow.
+        let parameter = text[found.end()..].starts_with(|next| is_dash(next) || next == '/');
+        if !parameter && (line || found.start() > LONGEST_PATH) {
+            continue;
+        }
         let end = if line { text[found.end()..].find(['\r', '\n']) } else { None };
         let rest = &text[found.end()..end.map_or(text.len(), |end| found.end() + end)];
         if let Some(from) = command_from(rest) {

@@ -26,7 +26,8 @@ fn static_member(kind: &str, name: &str) -> Value {
     match (kind, name) {
         ("string", "empty") => Value::text(""),
         ("text.encoding", _) => Encoding::named(name).map_or(Value::Unknown, Value::Encoding),
-        ("io.compression.compressionmode", "decompress") => Value::text("Decompress"),
+        // Known, and nothing to show.
+        ("io.compression.compressionmode", "decompress") => Value::Usual("Decompress"),
         _ => Value::Unknown,
     }
 }

@@ -125,7 +125,10 @@ pub fn layers(text: &str, limits: &Limits) -> Unwrapped {
         found: Unwrapped::default(),
         waiting: VecDeque::new(),
     };
-    let whole = Seen { text: text.into(), layer: None, offset: 0, depth: 0, environment: Rc::default() };
+    let whole = Seen { text: text.into(), layer: None, offset: 0, depth: 0,
+        environment: Rc::default(),
+        is_line: false,
+    };
     unwrapping.waiting.push_back(whole);
     while let Some(seen) = unwrapping.waiting.pop_front() {
         unwrapping.look_into(&seen);
@@ -143,6 +146,8 @@ struct Seen {
     offset: usize,
     depth: usize,
     environment: Rc<Environment>,
+    /// It is cmd.exe's to read, not PowerShell's.
+    is_line: bool,
 }
 
 /// Something found in a text.
@@ -150,7 +155,19 @@ struct Part {
     at: usize,
     text: String,
     how: How,
-    environment: Option<Environment>,
+    is_line: bool,
+}
+
+/// What a text hides, and the variables that a command line in it sets.
+struct Parts {
+    environment: Rc<Environment>,
+    found: Vec<Part>,
+}
+
+impl Parts {
+    fn add(&mut self, at: usize, text: String, how: How) {
+        self.found.push(Part { at, text, how, is_line: false });
+    }
 }
 
 struct Unwrapping<'l> {
@@ -164,8 +181,9 @@ struct Unwrapping<'l> {
 
 impl Unwrapping<'_> {
     fn look_into(&mut self, seen: &Seen) {
-        for part in self.parts(seen) {
-            self.take(seen, part);
+        let parts = self.parts(seen);
+        for part in parts.found {
+            self.take(seen, part, &parts.environment);
         }
         if let (Some(limit), None) = (self.budget.exceeded, self.found.stopped) {
             self.found.stopped = Some(Stopped { limit, layer: seen.layer });
@@ -173,39 +191,48 @@ impl Unwrapping<'_> {
     }
 
     /// What a text hides.
-    fn parts(&mut self, seen: &Seen) -> Vec<Part> {
+    fn parts(&mut self, seen: &Seen) -> Parts {
         let text = &*seen.text;
-        let mut parts = Vec::new();
-        let mut add = |at, text, how| parts.push(Part { at, text, how, environment: None });
-        for (at, text) in launch::encoded_commands(text) {
-            add(at, text, How::EncodedCommand);
+        let lines = launch::cmd_lines(text, &seen.environment);
+        let mut environment = Rc::clone(&seen.environment);
+        for line in &lines {
+            if !line.environment.is_empty() {
+                Rc::make_mut(&mut environment).extend(line.environment.clone());
+            }
         }
-        for (at, text) in launch::commands(text) {
-            add(at, text, How::CommandLine);
+        let mut parts = Parts { environment, found: Vec::new() };
+        for (at, text) in launch::encoded_commands(text) {
+            parts.add(at, text, How::EncodedCommand);
+        }
+        let commands = launch::commands(text);
+        // A command line is not PowerShell's language; what it hands on is.
+        let is_line = seen.is_line
+            || launch::is_command_line(text) && !(lines.is_empty() && commands.is_empty());
+        for (at, text) in commands {
+            parts.add(at, text, How::CommandLine);
+        }
+        for line in lines {
+            if let Some(text) = line.piped {
+                parts.add(line.at, text, How::CommandLine);
+            }
+            let (at, text) = (line.at, line.text);
+            parts.found.push(Part { at, text, how: How::CommandLine, is_line: true });
         }
         for (at, blob) in blobs::blobs(text, &mut self.budget) {
             match blob {
-                Blob::Text(text) => add(at, text, How::Base64),
-                Blob::Inflated(text) => add(at, text, How::Inflated),
+                Blob::Text(text) => parts.add(at, text, How::Base64),
+                Blob::Inflated(text) => parts.add(at, text, How::Inflated),
                 Blob::Binary(what, size) => self.note(seen, at, what, size),
             }
         }
-        for line in launch::cmd_lines(text, &seen.environment) {
-            let environment = (!line.environment.is_empty()).then(|| {
-                let mut all = (*seen.environment).clone();
-                all.extend(line.environment);
-                all
-            });
-            if let Some(text) = line.piped {
-                parts.push(Part { at: line.at, text, how: How::CommandLine, environment: environment.clone() });
-            }
-            parts.push(Part { at: line.at, text: line.text, how: How::CommandLine, environment });
+        if !is_line {
+            self.evaluate(seen, &mut parts);
         }
-        self.evaluate(seen, &mut parts);
         parts
     }
 
-    fn evaluate(&mut self, seen: &Seen, parts: &mut Vec<Part>) {
+        /// Evaluates a text, and shows it with what was worked out.
+    fn evaluate(&mut self, seen: &Seen, parts: &mut Parts) {
         let text = &*seen.text;
         // Reading costs steps, too: a node is some bytes.
         if !self.budget.make(8 * text.len()) {
@@ -220,11 +247,11 @@ impl Unwrapping<'_> {
             self.note(seen, at, what, size);
         }
         for (at, text) in found.invoked {
-            parts.push(Part { at, text: text.to_string(), how: How::Invoked, environment: None });
+            parts.add(at, text.to_string(), How::Invoked);
         }
         // What was decoded only to be handed to an interpreter is a layer already.
-        let mut decoded = found.replacements.iter().filter(|r| r.decoding && !r.invoked);
-        let Some(first) = decoded.next() else { return };
+        let mut telling = found.replacements.iter().filter(|r| r.telling && !r.invoked);
+        let Some(first) = telling.next()else { return };
         let at = first.span.start;
         let size = text.len() + found.replacements.iter().map(|r| r.text.len()).sum::<usize>();
         if !self.budget.make(size) {
@@ -240,15 +267,16 @@ impl Unwrapping<'_> {
             }
         }
         shown.push_str(&text[from..]);
-        parts.push(Part { at, text: shown, how: How::Evaluated, environment: None });
+        parts.add(at, shown, How::Evaluated);
     }
 
-    fn take(&mut self, seen: &Seen, part: Part) {
+    fn take(&mut self, seen: &Seen, part: Part, environment: &Rc<Environment>) {
         let text: Rc<str> = part.text.as_str().into();
         if part.text.trim().is_empty() || !self.seen.insert(Rc::clone(&text)) {
             return;
         }
-        let goes_on = gate::may_hold_layers(&text) || part.environment.is_some();
+        let goes_on = gate::may_hold_layers(&text)
+            || *environment != seen.environment && part.how == How::CommandLine;
         let inside = memchr::memmem::find(seen.text.as_bytes(), text.as_bytes());
         if inside.is_some() && !goes_on {
             return;
@@ -275,12 +303,10 @@ impl Unwrapping<'_> {
             }
         };
         if goes_on {
-            let environment = match part.environment {
-                Some(environment) => Rc::new(environment),
-                None => Rc::clone(&seen.environment),
-            };
+            let environment = Rc::clone(environment);
             let depth = seen.depth + 1;
-            self.waiting.push_back(Seen { text, layer, offset, depth, environment });
+            let is_line = part.is_line;
+            self.waiting.push_back(Seen { text, layer, offset, depth, environment, is_line });
         }
     }
 

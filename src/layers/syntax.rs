@@ -42,7 +42,7 @@ pub(super) enum Kind {
     /// `@{…}`.
     Hash(Vec<Node>),
     /// `{…}`.
-    Block(Rc<Vec<Node>>),
+    Block(Rc<Block>),
     /// `a, b`; or `, a`.
     List(Vec<Node>),
     Assign { target: Box<Node>, operator: Option<Operator>, value: Box<Node> },
@@ -55,6 +55,13 @@ pub(super) enum Kind {
     While { condition: Box<Node>, body: Vec<Node>, assigned: Assigned },
     /// Anything else: its parts are looked at, its value is not known.
     Opaque { parts: Vec<Node>, assigned: Assigned },
+}
+
+/// The statements of a script block.
+#[derive(Debug)]
+pub(super) struct Block {
+    pub body: Vec<Node>,
+    pub assigned: Assigned,
 }
 
 #[derive(Debug)]

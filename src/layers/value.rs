@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::encoding::Encoding;
-use super::syntax::Node;
+use super::syntax::Block;
 
 #[derive(Debug, Clone)]
 pub(super) enum Value {
@@ -25,11 +25,9 @@ pub(super) enum Value {
     /// A stream over bytes, or a reader of one.
     Stream(Rc<Vec<u8>>),
     Encoding(Encoding),
-    Block(Rc<Vec<Node>>),
+    Block(Rc<Block>),
     /// A variable as an item of the `variable:` drive.
     Item { name: Rc<str>, value: Box<Value> },
-    /// `$ExecutionContext.InvokeCommand`.
-    Invoker,
 }
 
 impl Value {

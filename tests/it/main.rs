@@ -5,5 +5,6 @@ mod common;
 mod corpus;
 mod determinism;
 mod inputs;
+mod layers;
 mod readme;
 mod samples;

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use super::super::parse::variable_name;
-use super::super::syntax::{Kind, Node};
+use super::super::syntax::{Block, Kind, Node};
 use super::super::value::Value;
 use super::expression::STANDARD_VARIABLES;
 use super::{DEEPEST_CALL, Machine};
@@ -81,7 +81,7 @@ impl Machine<'_, '_> {
         let mark = self.found.replacements.len();
         let called = match &name.kind {
             Kind::Word { value, ticked: false } => Value::Text(Rc::clone(value)),
-            Kind::Block(body) => Value::Block(Rc::clone(body)),
+            Kind::Block(block) => Value::Block(Rc::clone(block)),
             _ => self.eval(name),
         };
         let known = match &called {
@@ -95,7 +95,7 @@ impl Machine<'_, '_> {
                 }
                 Known::named(text)
             }
-            Value::Block(body) => return self.run_block(body, arguments),
+            Value::Block(block) => return self.run_block(block, arguments),
             _ => None,
         };
         // ForEach-Object looks at its block itself.
@@ -215,7 +215,7 @@ impl Machine<'_, '_> {
             let value = self.eval(node);
             // `('Net.Web'+'Client')` is an argument as good as `Net.WebClient`.
             if let (Value::Text(text), Kind::Paren(_)) = (&value, &node.kind)
-                && self.found.replacements[mark..].iter().any(|r| r.decoding)
+                && self.found.replacements.len() > mark
             {
                 self.note_name(node.span.clone(), mark, text);
             }
@@ -224,23 +224,23 @@ impl Machine<'_, '_> {
         given
     }
 
-    fn run_block(&mut self, body: &Rc<Vec<Node>>, arguments: &[Node]) -> Value {
+    fn run_block(&mut self, block: &Block, arguments: &[Node]) -> Value {
         self.arguments(arguments);
         if self.calls == DEEPEST_CALL {
             return Value::Unknown;
         }
         self.calls += 1;
-        let value = self.output(body);
+        let value = self.output(&block.body);
         self.calls -= 1;
         value
     }
 
     fn for_each_object(&mut self, arguments: &[Node], input: Option<&Value>) -> Value {
         let mut blocks = arguments.iter().filter_map(|argument| match &argument.kind {
-            Kind::Block(body) => Some(body),
+            Kind::Block(block) => Some(block),
             _ => None,
         });
-        let (Some(body), None) = (blocks.next(), blocks.next()) else {
+        let (Some(block), None) = (blocks.next(), blocks.next()) else {
             self.arguments(arguments);
             return Value::Unknown;
         };
@@ -254,7 +254,7 @@ impl Machine<'_, '_> {
             let unknown = self.unknown;
             for value in input.elements() {
                 self.set(&name, value);
-                match self.output(body) {
+                match self.output(&block.body) {
                     Value::Unknown => known = false,
                     Value::Null => {}
                     value @ (Value::Array(_) | Value::Bytes(_)) => output.extend(value.elements()),
@@ -273,7 +273,9 @@ impl Machine<'_, '_> {
         }
         if !known {
             self.set(&name, Value::Unknown);
-            self.visit(body);
+            self.forget(&block.assigned);
+            self.visit(&block.body);
+            self.forget(&block.assigned);
         }
         self.set(&name, outer.unwrap_or(Value::Unknown));
         if known { Value::of_output(output) } else { Value::Unknown }

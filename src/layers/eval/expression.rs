@@ -41,9 +41,11 @@ impl Machine<'_, '_> {
                 self.visit(parts);
                 Value::Hashtable
             }
-            Kind::Block(body) => {
-                self.visit(body);
-                Value::Block(Rc::clone(body))
+            Kind::Block(block) => {
+                self.visit(&block.body);
+                // When it will run is not known.
+                self.forget(&block.assigned);
+                Value::Block(Rc::clone(block))
             }
             Kind::List(values) => {
                 let values: Vec<Value> = values.iter().map(|value| self.eval(value)).collect();
@@ -121,6 +123,7 @@ impl Machine<'_, '_> {
                 (Some(text), Some(more))
                     if *operator == Operator::Add && self.budget.make(more.len()) =>
                 {
+                    run.word_cut |= cuts_word(text, &more) || matches!(right, Value::Char(_));
                     text.push_str(&more);
                     run.count += 1;
                     run.span.end = operand.span.end;
@@ -142,6 +145,7 @@ impl Machine<'_, '_> {
         if left.is_unknown() {
             self.note_run(&run);
         }
+        self.word_cut = run.word_cut;
         left
     }
 
@@ -174,7 +178,9 @@ impl Machine<'_, '_> {
     fn note_run(&mut self, run: &Run) {
         let Some(text) = &run.text else { return };
         if run.count > 1 && self.quiet == 0 && self.budget.make(text.len()) {
-            self.replace(run.span.clone(), run.mark, quoted(text), true);
+            let inside = &self.found.replacements[run.mark..];
+            let telling = run.word_cut || inside.iter().any(|inside| inside.telling);
+            self.replace(run.span.clone(), run.mark, quoted(text), telling);
         }
     }
 
@@ -297,6 +303,7 @@ impl Machine<'_, '_> {
     }
 
     pub(super) fn assign(&mut self, target: &Node, operator: Option<Operator>, value: &Node) -> Value {
+        self.note_variable(target);
         let value = self.eval(value);
         match &target.kind {
             Kind::Variable { name, .. } => {
@@ -330,6 +337,11 @@ impl Machine<'_, '_> {
                 value
             }
             Kind::Postfix(base, suffixes) => {
+                for suffix in suffixes {
+                    if let SuffixKind::Member(name) = &suffix.kind {
+                        self.member_name(name);
+                    }
+                }
                 self.assign_element(base, suffixes, operator, &value);
                 Value::Unknown
             }
@@ -429,12 +441,19 @@ struct Run {
     mark: usize,
     text: Option<String>,
     count: usize,
+    /// Whether they part within a word.
+    word_cut: bool,
 }
 
 impl Run {
     fn new(first: &Node, mark: usize, value: &Value) -> Run {
-        Run { span: first.span.clone(), mark, text: text_of(value), count: 1 }
+        Run { span: first.span.clone(), mark, text: text_of(value), count: 1, word_cut: false }
     }
+}
+
+/// Whether a text and the next part within a word: plain scripts do not write like that.
+fn cuts_word(text: &str, next: &str) -> bool {
+    text.ends_with(char::is_alphanumeric) && next.starts_with(char::is_alphanumeric)
 }
 
 fn text_of(value: &Value) -> Option<String> {

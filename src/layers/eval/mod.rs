@@ -14,13 +14,11 @@ use std::rc::Rc;
 use super::budget::Budget;
 use super::encoding::binary;
 use super::operators::Context;
-use super::syntax::{Assigned, Kind, Node, Script, SuffixKind, Unary};
+use super::syntax::{Assigned, Kind, Node, Operator, Script, Suffix, SuffixKind, Unary};
 use super::value::{Value, is_plain_word, quoted};
 
 /// Blocks that run blocks: `{ & $x }` may be in `$x`.
 const DEEPEST_CALL: usize = 12;
-/// Longest value of a variable that is shown in its place, in bytes.
-const LONGEST_SHOWN: usize = 1024;
 /// Most texts handed to an interpreter that are noted.
 const MOST_INVOKED: usize = 128;
 
@@ -29,8 +27,8 @@ const MOST_INVOKED: usize = 128;
 pub(super) struct Replacement {
     pub span: Range<usize>,
     pub text: String,
-    /// Whether something was decoded, not only looked up.
-    pub decoding: bool,
+    /// Whether it was hidden: what no plain script writes like this.
+    pub telling: bool,
     /// Whether it was handed to an interpreter, or is the interpreter's name.
     pub invoked: bool,
 }
@@ -65,6 +63,7 @@ pub(super) fn evaluate(
         quiet: 0,
         calls: 0,
         unknown: 0,
+        word_cut: false,
         found: Evaluated::default(),
     };
     for statement in &script.statements {
@@ -87,6 +86,8 @@ struct Machine<'s, 'b> {
     calls: usize,
     /// How often something came out unknown.
     unknown: u64,
+    /// Whether the texts that were just put together had been cut inside a word.
+    word_cut: bool,
     found: Evaluated,
 }
 
@@ -112,7 +113,10 @@ impl Machine<'_, '_> {
         let mark = self.found.replacements.len();
         let value = self.value(node);
         match &value {
-            Value::Unknown => self.unknown += 1,
+            Value::Unknown => {
+                self.unknown += 1;
+                self.note_variable(node);
+            }
             Value::Bytes(bytes) | Value::Stream(bytes) => self.note_binary(node, bytes),
             _ => self.note(node, mark, &value),
         }
@@ -149,15 +153,25 @@ impl Machine<'_, '_> {
         if self.quiet > 0 {
             return;
         }
-        let own = match &node.kind {
-            Kind::Chain(..) | Kind::Unary(..) | Kind::Cast(..) | Kind::Pipeline(_) => true,
-            Kind::Postfix(..) => true,
-            Kind::Text { ticked: true, .. } => true,
+        let (own, telling) = match &node.kind {
+            Kind::Chain(_, more) => match more.first() {
+                Some((Operator::Add | Operator::Multiply, _)) => (true, self.word_cut),
+                _ => (true, true),
+            },
+            Kind::Unary(..) | Kind::Pipeline(_) => (true, true),
+            Kind::Cast(kind, _) => (true, kind.starts_with("char")),
+            Kind::Postfix(_, suffixes) => {
+                let member = |suffix: &Suffix| matches!(suffix.kind, SuffixKind::Member(_));
+                (true, !suffixes.iter().all(member))
+            }
+            Kind::Text { ticked: true, .. } | Kind::Variable { ticked: true, .. } => (true, true),
             Kind::Word { value, ticked: true } => {
                 let text = value.to_string();
                 return self.replace(node.span.clone(), mark, text, true);
             }
-            Kind::Variable { .. } | Kind::Expand(_) | Kind::Paren(_) | Kind::Sub { .. } => false,
+            Kind::Variable { .. } | Kind::Expand(_) | Kind::Paren(_) | Kind::Sub { .. } => {
+                (false, false)
+            }
             _ => return,
         };
         let length = match value {
@@ -165,9 +179,10 @@ impl Machine<'_, '_> {
             Value::Char(_) => 1,
             _ => return,
         };
-        let decoding =
-            own || self.found.replacements[mark..].iter().any(|replacement| replacement.decoding);
-        if !decoding && length > LONGEST_SHOWN || !self.budget.make(length) {
+        let inside = &self.found.replacements[mark..];
+        let decoding = own || !inside.is_empty();
+        let telling = telling || inside.iter().any(|replacement| replacement.telling);
+        if !decoding || !self.budget.make(length) {
             return;
         }
         let text = match value {
@@ -175,22 +190,31 @@ impl Machine<'_, '_> {
             Value::Char(char) => quoted(&char.to_string()),
             _ => return,
         };
-        self.replace(node.span.clone(), mark, text, decoding);
+        self.replace(node.span.clone(), mark, text, telling);
     }
 
     /// Notes a replacement in place of those since `mark`.
-    fn replace(&mut self, span: Range<usize>, mark: usize, text: String, decoding: bool) {
+    fn replace(&mut self, span: Range<usize>, mark: usize, text: String, telling: bool) {
         if self.quiet > 0 {
             return;
         }
         self.found.replacements.truncate(mark);
-        self.found.replacements.push(Replacement { span, text, decoding, invoked: false });
+        self.found.replacements.push(Replacement { span, text, telling, invoked: false });
     }
 
     /// Shows a name that was worked out as a bare word, where it can stand as one.
     fn note_name(&mut self, span: Range<usize>, mark: usize, name: &str) {
+        let telling = self.found.replacements[mark..].iter().any(|inside| inside.telling);
         if is_plain_word(name) {
-            self.replace(span, mark, name.to_owned(), true);
+            self.replace(span, mark, name.to_owned(), telling);
+        }
+    }
+
+    /// Shows a variable's name without the escapes in it.
+    fn note_variable(&mut self, node: &Node) {
+        if let Kind::Variable { name, ticked: true } = &node.kind {
+            let mark = self.found.replacements.len();
+            self.replace(node.span.clone(), mark, format!("${{{name}}}"), true);
         }
     }
 
@@ -258,7 +282,7 @@ impl Machine<'_, '_> {
         self.scopes += 1;
         for statement in statements {
             match &statement.kind {
-                Kind::Block(body) => self.visit(body),
+                Kind::Block(block) => self.visit(&block.body),
                 _ => {
                     self.eval(statement);
                 }

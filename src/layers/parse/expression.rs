@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::super::syntax::{Kind, Node, Operator, Suffix, SuffixKind, Unary};
+use super::super::syntax::{Block, Kind, Node, Operator, Suffix, SuffixKind, Unary};
 use super::{Parser, is_dash, is_double_quote, is_single_quote};
 
 impl Parser<'_> {
@@ -365,7 +365,11 @@ impl Parser<'_> {
         let Some(first) = self.peek() else { return self.opaque(start, Vec::new()) };
         match first {
             '(' => self.nested(|parser| Kind::Paren(parser.bracketed(')', true))),
-            '{' => self.nested(|parser| Kind::Block(Rc::new(parser.bracketed('}', false)))),
+            '{' => self.nested(|parser| {
+                let before = parser.script.assigned.len();
+                let body = parser.bracketed('}', false);
+                Kind::Block(Rc::new(Block { body, assigned: parser.assigned_since(before) }))
+            }),
             '$' => self.dollar(),
             '@' => match self.peek_second() {
                 Some('(') => self.nested(|parser| {

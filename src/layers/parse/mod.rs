@@ -201,6 +201,7 @@ impl Parser<'_> {
         }
     }
 
+    /// What has been assigned since there were `before` names.
     fn assigned_since(&self, before: usize) -> Assigned {
         before..self.script.assigned.len()
     }

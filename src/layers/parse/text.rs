@@ -257,14 +257,13 @@ impl Parser<'_> {
     }
 }
 
-/// What a character behind a backtick means (about_Special_Characters), and whether the backtick
-/// was for nothing.
+/// What a character behind a backtick means in Windows PowerShell (about_Special_Characters: `` `e ``
+/// and `` `u `` came with PowerShell 6), and whether the backtick was for nothing.
 fn unescape(escaped: char) -> (char, bool) {
     match escaped {
         '0' => ('\0', false),
         'a' => ('\u{7}', false),
         'b' => ('\u{8}', false),
-        'e' => ('\u{1b}', false),
         'f' => ('\u{c}', false),
         'n' => ('\n', false),
         'r' => ('\r', false),
