@@ -26,6 +26,7 @@ pub mod decode;
 pub mod detect;
 mod error;
 pub mod input;
+pub mod layers;
 mod model;
 pub mod normalise;
 pub mod psrp;

@@ -6,6 +6,7 @@ mod copies;
 mod corpus;
 mod determinism;
 mod inputs;
+mod layers;
 mod psrp;
 mod readme;
 mod samples;
