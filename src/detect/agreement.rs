@@ -54,21 +54,24 @@ type Fired = (usize, Vec<(String, String)>);
 
 /// Whether a record is of a log source.
 pub(super) fn selects(scope: &Scope, record: &Record) -> bool {
-    let Scope::Records { selectors, .. } = scope else { return false };
-    selectors.iter().any(|selector| {
+    let Scope::Records { selectors, mapping } = scope else { return false };
+    let mut selectors = selectors.iter();
+    let selected = selectors.any(|selector| {
         selector.event_ids.is_none_or(|ids| ids.contains(&record.event_id))
             && match selector.channel {
                 ChannelName::Known(channel) => channel == record.known_channel,
                 ChannelName::Named(name) => name.eq_ignore_ascii_case(&record.channel),
+                ChannelName::Every => true,
             }
-    })
+    });
+    selected && mapping.admits(record)
 }
 
 fn fired_plainly(rules: &[Plain], record: &Record) -> Vec<Fired> {
     let mut fired = Vec::new();
     for (index, Plain { rule, scope }) in rules.iter().enumerate() {
-        let Scope::Records { process_creation, .. } = scope else { continue };
-        let view = RecordView::new(record, *process_creation);
+        let Scope::Records { mapping, .. } = scope else { continue };
+        let view = RecordView::new(record, *mapping);
         let Some(result) = selects(scope, record).then(|| evaluate_rule(rule, &view)).flatten()
         else {
             continue;

@@ -1,6 +1,7 @@
 //! Rules over events and over what reconstruction derives from them. Only this stage knows rsigma.
 
 mod derived;
+mod equivalent;
 mod gate;
 mod index;
 mod logsource;
