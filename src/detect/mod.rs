@@ -5,6 +5,7 @@ mod equivalent;
 mod gate;
 mod index;
 mod logsource;
+mod lower;
 mod pack;
 mod rule;
 mod rules;

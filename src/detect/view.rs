@@ -7,7 +7,7 @@ use rsigma_eval::{Event as SigmaEvent, EventValue};
 use serde_json::{Map, Value as Json};
 
 use super::equivalent::Mapping;
-use crate::model::Record;
+use crate::model::{Channel, Record};
 use crate::normalise::{context_text, pairs};
 
 /// A record as rules see it.
@@ -55,6 +55,9 @@ impl<'r> RecordView<'r> {
         match name {
             "EventID" => return Some(EventValue::Int(record.event_id.into())),
             "Level" => return Some(EventValue::Int(record.level.into())),
+            "Keywords" if record.keywords != 0 => {
+                return Some(EventValue::Str(format!("{:#x}", record.keywords).into()));
+            }
             "Channel" if record.data.get(name).is_none() => return text(&record.channel),
             "Provider_Name" => return text(&record.provider),
             "Computer" | "ComputerName" => return text(&record.computer),
@@ -74,12 +77,56 @@ impl<'r> RecordView<'r> {
                 }
             };
         }
-        if let Some(value) = self.spaced(name) {
+        let other =
+            self.spaced(name).or_else(|| hash(record, name)).or_else(|| nameless(record, name));
+        if let Some(value) = other {
             return text(value);
+        }
+        if name == "Message" {
+            // The text itself is not in the log; what is put into it is.
+            let all: Vec<&str> = record.data.iter().map(|(_, value)| value).collect();
+            return (!all.is_empty()).then(|| EventValue::Str(all.join("\n").into()));
         }
         let part = self.parts().iter().find(|(key, _)| key == name);
         part.and_then(|(_, value)| text(value))
     }
+}
+
+/// One of the hashes that Sysmon logs as `SHA1=...,MD5=...`, by the names of Sigma's taxonomy.
+fn hash<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
+    const NAMES: [&str; 4] = ["imphash", "md5", "sha1", "sha256"];
+    if record.known_channel != Channel::Sysmon
+        || !NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
+    {
+        return None;
+    }
+    let hashes = record.data.get("Hashes").or_else(|| record.data.get("Hash"))?;
+    let mut hashes = hashes.split(',').filter_map(|hash| hash.split_once('='));
+    hashes.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, hash)| hash)
+}
+
+/// A string of an event whose provider came to name its strings, as it was before that.
+fn nameless<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
+    const APPLICATION_ERROR: [&str; 13] = [
+        "AppName",
+        "AppVersion",
+        "AppTimeStamp",
+        "ModuleName",
+        "ModuleVersion",
+        "ModuleTimeStamp",
+        "ExceptionCode",
+        "FaultingOffset",
+        "ProcessId",
+        "ProcessCreationTime",
+        "AppPath",
+        "ModulePath",
+        "IntegratorReportId",
+    ];
+    if record.event_id != 1000 || &*record.provider != "Application Error" {
+        return None;
+    }
+    let place = APPLICATION_ERROR.iter().position(|known| *known == name)?;
+    record.data.all("Data").nth(place)
 }
 
 fn text(text: &str) -> Option<EventValue<'_>> {
@@ -224,6 +271,28 @@ mod tests {
         let expected =
             [Some("%%886"), Some("%%886"), Some("a.exe"), Some("a.exe"), None, Some("p")];
         assert_eq!(found, expected.map(|value| value.map(Into::into)));
+    }
+
+    #[test]
+    fn what_is_not_a_field_of_its_own_is_found() {
+        let data = [("Hashes", "SHA1=AB,MD5=CD,IMPHASH=EF")];
+        let sysmon = record("Microsoft-Windows-Sysmon/Operational", 1, &data);
+        let sysmon = RecordView::new(&sysmon, Mapping::None);
+        let found = ["md5", "Imphash", "sha1", "sha256"].map(|name| seen(&sysmon, name));
+        assert_eq!(found, [Some("CD"), Some("EF"), Some("AB"), None].map(|v| v.map(Into::into)));
+
+        let strings = ["lsass.exe", "10.0", "", "ntdll.dll", "10.0", "", "c0000001"];
+        let crash = record("Application", 1000, &strings.map(|string| ("Data", string)));
+        let crash = Record { provider: "Application Error".into(), ..crash };
+        let crash = RecordView::new(&crash, Mapping::None);
+        let found = ["AppName", "ExceptionCode"].map(|name| seen(&crash, name).unwrap());
+        assert_eq!(found, ["lsass.exe", "c0000001"]);
+
+        let installed = record("Application", 1033, &[("Data", "AteraAgent"), ("Data", "1.8")]);
+        let installed = Record { keywords: 0x80_0000_0000_0000, ..installed };
+        let installed = RecordView::new(&installed, Mapping::None);
+        assert_eq!(seen(&installed, "Message").unwrap(), "AteraAgent\n1.8");
+        assert_eq!(seen(&installed, "Keywords").unwrap(), "0x80000000000000");
     }
 
     #[test]
