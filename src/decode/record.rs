@@ -11,6 +11,7 @@ use super::binxml::{Odd, Value, kind};
 use super::definition::Source;
 use super::instance::{Instance, Instances, RecordHeader};
 use super::plan::{Empty, Step, SystemField};
+use super::system::keywords;
 use super::value::{filetime, unsigned};
 use super::{Interner, Wanted};
 use crate::model::{Channel, FieldsDraft, Record, RecordRef, Str, parse_utc};
@@ -75,6 +76,10 @@ impl Latest {
         record.time = logged.map_or_else(written, Ok)?;
         record.logged = record.time;
         record.level = find(&system.level).number()?.unwrap_or(0);
+        record.keywords = match find(&system.keywords) {
+            Found::Value(Value { kind: kind::HEX_INT64, bytes }) => unsigned(bytes),
+            found => keywords(&found.text()?),
+        };
         record.record_id = find(&system.record_id).number()?.unwrap_or(source.number);
         record.process_id = find(&system.process_id).number()?;
         record.thread_id = find(&system.thread_id).number()?;

@@ -5,7 +5,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use super::classic;
 use super::node::Node;
-use super::system::System;
+use super::system::{System, keywords};
 use crate::model::{Channel, Fields, Form, parse_utc};
 
 /// A shape that records come in.
@@ -127,6 +127,7 @@ impl Shape {
             computer: text(paths.computer),
             event_id: node.number(paths.event_id).or_else(|| node.number("event.code")),
             level: self.level(node),
+            keywords: self.keywords(node),
             record_id: node.number(paths.record_id),
             user_sid: given(paths.user_sid),
             activity_id: given(paths.activity_id),
@@ -168,6 +169,16 @@ impl Shape {
         };
         let words = paths.iter().filter_map(|path| node.text(path));
         words.filter_map(level).next().unwrap_or(0)
+    }
+
+    fn keywords(self, node: &Node<'_>) -> u64 {
+        let path = match self {
+            Shape::NxLog => "Keywords",
+            Shape::Winlogbeat => "winlog.keywords",
+            Shape::OldWinlogbeat => "keywords",
+            Shape::Hayabusa => return 0,
+        };
+        node.text(path).map(keywords).unwrap_or_default()
     }
 
     /// The record's data by the names EVTX has.

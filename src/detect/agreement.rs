@@ -7,10 +7,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use rsigma_eval::{CompiledRule, compile_rule, evaluate_rule};
+use rsigma_eval::{CompiledRule, compile_to_compiled, evaluate_rule};
 use rsigma_parser::parse_sigma_yaml;
 
 use super::logsource::{ChannelName, Scope, scope};
+use super::lower::lower;
 use super::view::{FieldMap, RecordView};
 use super::{Pack, RuleSet};
 use crate::decode::{Decoder, Wanted};
@@ -40,8 +41,9 @@ fn plain(pack: &Pack) -> (Vec<Plain>, usize) {
         let collection = parse_sigma_yaml(text).unwrap();
         refused += collection.errors.len();
         for rule in collection.rules {
-            match (compile_rule(&rule), scope(&rule.logsource)) {
-                (Ok(rule), Ok(scope)) => rules.push(Plain { rule, scope }),
+            let compiled = lower(&rule).ok().and_then(|rule| compile_to_compiled(&rule).ok());
+            match (compiled, scope(&rule.logsource)) {
+                (Some(rule), Ok(scope)) => rules.push(Plain { rule, scope }),
                 _ => refused += 1,
             }
         }
@@ -54,21 +56,24 @@ type Fired = (usize, Vec<(String, String)>);
 
 /// Whether a record is of a log source.
 pub(super) fn selects(scope: &Scope, record: &Record) -> bool {
-    let Scope::Records { selectors, .. } = scope else { return false };
-    selectors.iter().any(|selector| {
+    let Scope::Records { selectors, mapping } = scope else { return false };
+    let mut selectors = selectors.iter();
+    let selected = selectors.any(|selector| {
         selector.event_ids.is_none_or(|ids| ids.contains(&record.event_id))
             && match selector.channel {
                 ChannelName::Known(channel) => channel == record.known_channel,
                 ChannelName::Named(name) => name.eq_ignore_ascii_case(&record.channel),
+                ChannelName::Every => true,
             }
-    })
+    });
+    selected && mapping.admits(record)
 }
 
 fn fired_plainly(rules: &[Plain], record: &Record) -> Vec<Fired> {
     let mut fired = Vec::new();
     for (index, Plain { rule, scope }) in rules.iter().enumerate() {
-        let Scope::Records { process_creation, .. } = scope else { continue };
-        let view = RecordView::new(record, *process_creation);
+        let Scope::Records { mapping, .. } = scope else { continue };
+        let view = RecordView::new(record, *mapping);
         let Some(result) = selects(scope, record).then(|| evaluate_rule(rule, &view)).flatten()
         else {
             continue;
@@ -220,8 +225,25 @@ fn gates_let_through_what_rules_fire_on() {
         ),
         ("  s: {EventID|neq: 1}\n  condition: s", &[(2, &[])], &[(1, &[])]),
         // Values that are not texts.
-        ("  s: {EventID: 1, A: null}\n  condition: s", &[(1, &[])], &[(1, &[("A", "x")])]),
-        ("  s: {A: [null, xx]}\n  condition: s", &[(1, &[("A", "xx")])], &[(1, &[])]),
+        (
+            "  s: {EventID: 1, A: null}\n  condition: s",
+            &[(1, &[]), (1, &[("A", "")])],
+            &[(1, &[("A", "x")]), (2, &[])],
+        ),
+        (
+            "  s: {A: [null, xx], B: yy}\n  condition: s",
+            &[
+                (1, &[("A", "xx"), ("B", "yy")]),
+                (1, &[("A", ""), ("B", "yy")]),
+                (1, &[("B", "yy")]),
+            ],
+            &[(1, &[("B", "x")]), (1, &[("A", "yy"), ("B", "yy")])],
+        ),
+        (
+            "  s: {EventID: 1}\n  f:\n    - A: null\n    - B: null\n  condition: s and not f",
+            &[(1, &[("A", "x"), ("B", "y")])],
+            &[(1, &[("A", "x"), ("B", "")]), (1, &[("B", "y")])],
+        ),
         ("  s: {A: ''}\n  condition: s", &[(1, &[("A", "")])], &[(1, &[("A", "x")]), (1, &[])]),
         ("  s: {A|exists: false}\n  condition: s", &[(1, &[])], &[(1, &[("A", "x")])]),
         (
@@ -239,6 +261,17 @@ fn gates_let_through_what_rules_fire_on() {
             "  k: [alpha, 'be?a*x']\n  condition: k",
             &[(1, &[("A", "..ALPHA..")]), (2, &[("A", "-"), ("B", "beta x")])],
             &[(1, &[("alpha", "-")]), (1, &[("A", "be"), ("B", "ta x")])],
+        ),
+        (
+            "  k:\n    '|all': [alpha, beta]\n  condition: k",
+            &[(1, &[("A", "alpha beta")]), (1, &[("A", "alpha"), ("B", "beta")])],
+            &[(1, &[("A", "alpha")])],
+        ),
+        // Truths, logged as texts.
+        (
+            "  s: {A: true}\n  condition: s",
+            &[(1, &[("A", "true")])],
+            &[(1, &[("A", "false")]), (1, &[])],
         ),
         // Places in a value.
         (

@@ -1,9 +1,11 @@
 //! Rules over events and over what reconstruction derives from them. Only this stage knows rsigma.
 
 mod derived;
+mod equivalent;
 mod gate;
 mod index;
 mod logsource;
+mod lower;
 mod pack;
 mod rule;
 mod rules;

@@ -223,6 +223,9 @@ pub struct Record {
     pub event_id: u32,
     /// System/Level (1 critical to 5 verbose, 0 always).
     pub level: u8,
+    /// System/Keywords; 0 where it has none. A success that was audited has
+    /// 0x8020000000000000, a failure 0x8010000000000000.
+    pub keywords: u64,
     /// System/EventRecordID, which Event Viewer shows; the header's number where it is missing.
     pub record_id: u64,
     /// System/Security UserID, a SID.

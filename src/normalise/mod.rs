@@ -118,6 +118,7 @@ pub(crate) mod testing {
             computer: "HOST".into(),
             event_id,
             level: 4,
+            keywords: 0,
             record_id: 1,
             user_sid: None,
             activity_id: None,
