@@ -9,7 +9,7 @@ mod winrm;
 
 pub(crate) use context::pairs;
 pub(crate) use encoded::decode_command;
-pub(crate) use powershell::context_text;
+pub(crate) use powershell::{MOST_NAMES, context_text};
 
 use crate::model::{Channel, Event, EventKind, Record, Str};
 

@@ -86,13 +86,14 @@ fn block(
         path: String::new(),
         parts: parts.len() as u32,
         total: 0,
+        missing: Vec::new(),
         session: parts.values().find_map(|&event| session_of[event]),
         events: parts.values().copied().collect(),
     };
     let mut next = 1;
     for (&number, &index) in parts {
         let EventKind::ScriptBlockPart(part) = &events[index].kind else { continue };
-        mark_missing(&mut script.text, next, number);
+        mark_missing(&mut script, next, number);
         next = number.saturating_add(1);
         script.text.push_str(&part.text);
         script.id.clone_from(&part.id);
@@ -102,18 +103,20 @@ fn block(
             script.path.clone_from(&part.path);
         }
     }
-    mark_missing(&mut script.text, next, script.total.saturating_add(1));
+    let end = script.total.saturating_add(1);
+    mark_missing(&mut script, next, end);
     script.decoded = decode_command(&script.text);
     script
 }
 
 /// Marks parts `from` to before `to` as missing, in their place.
-fn mark_missing(text: &mut String, from: u32, to: u32) {
+fn mark_missing(script: &mut ScriptBlock, from: u32, to: u32) {
     match to.saturating_sub(from) {
-        0 => {}
-        1 => text.push_str(&format!("<# part {from} is missing #>")),
-        _ => text.push_str(&format!("<# parts {from} to {} are missing #>", to - 1)),
+        0 => return,
+        1 => script.text.push_str(&format!("<# part {from} is missing #>")),
+        _ => script.text.push_str(&format!("<# parts {from} to {} are missing #>", to - 1)),
     }
+    script.missing.push((from, to - 1));
 }
 
 #[cfg(test)]

@@ -103,6 +103,7 @@ impl HostEvents<'_> {
                 | EventKind::ProcessExit(_)
                 | EventKind::Command(_)
                 | EventKind::CommandError(_)
+                | EventKind::CommandLifecycle(_)
                 | EventKind::ScriptBlockPart(_)
                 | EventKind::ScriptBlockRun(_)
                 | EventKind::EngineListening(_)
