@@ -216,13 +216,12 @@ fn ran(case: &Case, command: &Command) -> Derived {
             (Subject::ChildProcess, fields)
         }
         _ => {
-            let application = command.events.iter().find_map(|&event| {
-                match &case.events[event].kind {
+            let application =
+                command.events.iter().find_map(|&event| match &case.events[event].kind {
                     EventKind::Command(invocation) => Some(&invocation.context.host_application),
                     EventKind::Pipeline(pipeline) => Some(&pipeline.context.host_application),
                     _ => None,
-                }
-            });
+                });
             let invocations = command.invocations.join("\n");
             let fields = fields
                 .text("Text", &*command.text)

@@ -231,7 +231,10 @@ mod tests {
             ParameterBinding(Out-Default): name=\"InputObject\"; value=\"a\nb\"\r\n";
         let (text, names) = told(payload);
         let typed = "Get-ChildItem -Path \"C:\\Users\" | Out-Default -InputObject \"a\nb\"";
-        assert_eq!((text.as_str(), names), (typed, vec!["Get-ChildItem".into(), "Out-Default".into()]));
+        assert_eq!(
+            (text.as_str(), names),
+            (typed, vec!["Get-ChildItem".into(), "Out-Default".into()])
+        );
         assert_eq!(told("nothing of the kind"), ("nothing of the kind".into(), Vec::new()));
     }
 

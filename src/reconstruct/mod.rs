@@ -126,6 +126,11 @@ impl Hosts {
         self.names.iter().map(|(name, _)| name)
     }
 
+    /// The full name of a host by its index.
+    fn full_name(&self, index: usize) -> &Str {
+        &self.names[index].0
+    }
+
     /// The full name of a host, as far as known.
     fn name<'h>(&'h self, host: &'h Str) -> &'h Str {
         self.index_of(host).map_or(host, |index| &self.names[index].0)

@@ -12,8 +12,9 @@ use crate::normalise::decode_command;
 pub(crate) struct Elsewhere {
     /// Blocks of one part.
     pub whole: BTreeSet<RecordRef>,
-    /// Blocks of several parts, or with parts missing: the parts' records, in their own order.
-    pub parted: Vec<Vec<RecordRef>>,
+    /// Blocks of several parts, or with parts missing: the parts' records, in their own order, and
+    /// the full name of the host that logged them, as one may log under two.
+    pub parted: Vec<(Vec<RecordRef>, Str)>,
 }
 
 impl Elsewhere {
@@ -44,7 +45,10 @@ impl Elsewhere {
                 [part] if part.whole => {
                     elsewhere.whole.insert(part.mark.source);
                 }
-                _ => elsewhere.parted.push(parts.iter().map(|part| part.mark.source).collect()),
+                _ => {
+                    let records = parts.iter().map(|part| part.mark.source).collect();
+                    elsewhere.parted.push((records, hosts.full_name(block[0].0).clone()));
+                }
             }
         }
         // Keys order nothing: they are others in each run.

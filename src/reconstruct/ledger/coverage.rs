@@ -135,9 +135,7 @@ impl Sources {
             match &event.kind {
                 EventKind::ScriptBlockPart(part) if part.warning => of.warnings = true,
                 EventKind::ScriptBlockPart(_) => of.blocks = true,
-                EventKind::Command(_)
-                | EventKind::Pipeline(_)
-                | EventKind::CommandLifecycle(_) => {
+                EventKind::Command(_) | EventKind::Pipeline(_) | EventKind::CommandLifecycle(_) => {
                     of.invocations.insert(event.event_id);
                 }
                 EventKind::ProcessStart(_) => {
@@ -150,8 +148,10 @@ impl Sources {
     }
 }
 
+/// Event ids, those that tell most first.
 fn list(ids: &BTreeSet<u32>) -> String {
-    ids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+    let best = [4103, 800, 7937, 4688, 1].iter().filter(|id| ids.contains(id));
+    best.map(u32::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The number of script blocks with parts missing in each of some sessions.

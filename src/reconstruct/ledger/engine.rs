@@ -62,7 +62,8 @@ fn proxy(text: &str) -> bool {
     static PROXY: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(concat!(
             r"(?s)^\{?\s*\[CmdletBinding\([^{}()$`]*\)\]\s*param\(",
-            r"(?:\s*(?:\[[\w.]+(?:\([^{}()$`]*\))?(?:\[\])?\]\s*)*\$\{\w+\},?)*\s*\)\s*",
+            r"(?:\s*(?:\[[\w.]+(?:\((?:[^{}()$`]|\$true|\$false)*\))?(?:\[\])?\]\s*)*",
+            r"\$\{\w+\},?)*\s*\)\s*",
             r"begin\s*\{\s*try \{\s*",
             r"\$outBuffer = \$null\s*",
             r"if \(\$PSBoundParameters\.TryGetValue\('OutBuffer', \[ref\]\$outBuffer\)\)\s*",
@@ -89,7 +90,8 @@ fn proxy(text: &str) -> bool {
 /// Whether an invocation is one that the engine makes, in a session or anywhere.
 pub(super) fn invocation(names: &[String], text: &str, command_type: &str, remote: bool) -> bool {
     static TAB: LazyLock<Regex> = LazyLock::new(|| {
-        let tab = r#"(?s)^TabExpansion2 -inputScript ".*" -cursorColumn "\d+"( -options "[^"]*")?$"#;
+        let tab =
+            r#"(?s)^TabExpansion2 -inputScript ".*" -cursorColumn "\d+"( -options "[^"]*")?$"#;
         Regex::new(tab).expect("fixed")
     });
     // A function of that name is not the engine's own.

@@ -7,6 +7,8 @@ mod coverage;
 mod engine;
 mod pipelines;
 mod shell;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::collections::BTreeMap;
@@ -41,7 +43,7 @@ struct Row {
     words: Words,
 }
 
-/// The commands of all sessions, in the order of their first events.
+/// The commands of all sessions, by time.
 pub(super) fn commands(
     events: &[Event],
     session_of: &[Option<usize>],
@@ -82,7 +84,8 @@ pub(super) fn commands(
             continue;
         }
         let parent = table.parent(process).and_then(|parent| {
-            let place = Place { session, host: &event.host, process: Some(parent), depth: depth - 1 };
+            let place =
+                Place { session, host: &event.host, process: Some(parent), depth: depth - 1 };
             let own = by_place.get(&place).map(Vec::as_slice).unwrap_or_default();
             let by_text = runner(events, &rows, own, (index, start)).map(|row| (row, Link::Time));
             let by_process = || started.get(&(session, &event.host, parent)).copied();
@@ -225,18 +228,28 @@ fn of_process(
     Row { command, first: index, words: Words::default() }
 }
 
-/// The commands of rows, in the order of their first events.
+/// The commands of rows by time, none before what ran it, then in the order of their first events.
 fn in_order(rows: Vec<Row>) -> Vec<Command> {
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|&at| (rows[at].first, at));
+    // Some logs tell whole seconds only.
+    let mut below = vec![0_u32; rows.len()];
+    for &at in order.iter().chain(&order) {
+        let command = &rows[at].command;
+        let parent =
+            command.parent.filter(|&(parent, _)| rows[parent].command.time == command.time);
+        below[at] = parent.map_or(0, |(parent, _)| below[parent].saturating_add(1));
+    }
+    order.sort_by_key(|&at| (rows[at].command.time, below[at], rows[at].first, at));
     let mut places = vec![0; rows.len()];
     for (place, &at) in order.iter().enumerate() {
         places[at] = place;
     }
     let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
-    let commands = order.into_iter().filter_map(|at| rows[at].take()).map(|Row { command, .. }| {
-        let parent = command.parent.map(|(parent, link)| (places[parent], link));
-        Command { parent, ..command }
-    });
+    let commands =
+        order.into_iter().filter_map(|at| rows[at].take()).map(|Row { command, .. }| {
+            let parent = command.parent.map(|(parent, link)| (places[parent], link));
+            Command { parent, ..command }
+        });
     commands.collect()
 }

@@ -60,7 +60,8 @@ pub(super) fn rows(
     shell: &Shell,
 ) -> Vec<Row> {
     let pipelines = pipelines::of(events, &shell.records);
-    let mut blocks: Vec<Block<'_>> = shell.blocks.iter().map(|&at| Block::of(&scripts[at])).collect();
+    let mut blocks: Vec<Block<'_>> =
+        shell.blocks.iter().map(|&at| Block::of(&scripts[at])).collect();
     blocks.sort_by_key(|block| block.first);
     let running = run(events, &mut blocks, &shell.runs);
     let mut tops: Vec<Option<usize>> = Vec::new();
@@ -237,7 +238,8 @@ fn give<'a>(
                     Some(other) => other == at,
                     None => block.runspace.is_empty() || block.runspace == pipeline.runspace,
                 };
-                let found = rivals.find(|(_, block)| free(block) && block.agrees(events, statement));
+                let found =
+                    rivals.find(|(_, block)| free(block) && block.agrees(events, statement));
                 found.map(|(block, _)| (block, Link::Time))
             }
         };
@@ -290,7 +292,8 @@ fn nest(
         let inside = || {
             let braced = text.len() > 8 && text.starts_with('{') && text.ends_with('}');
             let rivals = before.iter().enumerate().rev().take(MOST_RIVALS / 2);
-            braced.then(|| rivals.into_iter().find(|(_, other)| other.script.text.contains(text)))?
+            braced
+                .then(|| rivals.into_iter().find(|(_, other)| other.script.text.contains(text)))?
         };
         let file = || {
             let name = file_name(&block.script.path);
@@ -333,7 +336,8 @@ fn invoked(
         None => Role::Typed,
     };
     let decoded = decode_command(&text);
-    let decoded = decoded.or_else(|| invocations.iter().find_map(|text: &String| decode_command(text)));
+    let decoded =
+        decoded.or_else(|| invocations.iter().find_map(|text: &String| decode_command(text)));
     let first = statements.iter().map(|statement| statement.first).min().unwrap_or(0);
     Command {
         time: events[first].time,
