@@ -20,7 +20,7 @@ use chrono::{DateTime, Utc};
 use crate::detect::{self, LoneScripts, RuleSet};
 use crate::error::{Error, Fault, FaultKind};
 use crate::input::{self, Input};
-use crate::model::{Detection, RecordRef, Subject};
+use crate::model::{Detection, RecordRef, Str, Subject};
 use crate::reconstruct::{Case, Elsewhere, Keys, assemble, reconstruct};
 use crate::report::detections;
 use crate::report::sorted::{Rows, Sorted, Sorter};
@@ -237,7 +237,16 @@ fn elsewhere(
     let mut found: Vec<Detection> = scripts.into_iter().filter(known).collect();
     let mut lone = LoneScripts::default();
     for blocks in blocks.parted.chunks(BLOCKS_AT_ONCE) {
-        let events = loader.load(blocks.iter().flatten().copied().collect());
+        let hosts: BTreeMap<RecordRef, &Str> = blocks
+            .iter()
+            .flat_map(|(parts, host)| parts.iter().map(move |&part| (part, host)))
+            .collect();
+        let mut events = loader.load(hosts.keys().copied().collect());
+        for event in &mut events {
+            if let Some(&host) = hosts.get(&event.source) {
+                event.host = host.clone();
+            }
+        }
         for block in assemble(&events, &vec![None; events.len()]) {
             found.extend(lone.detect(rules, &events, &block));
         }

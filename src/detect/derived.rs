@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::rules::{Hit, RuleSet};
 use super::view::FieldMap;
 use crate::model::{
-    Account, Attempt, Command, Detection, Event, EventKind, Proof, ScriptBlock, Session, Str,
+    Account, Attempt, Command, Detection, Event, EventKind, Proof, Role, ScriptBlock, Session, Str,
     Subject,
 };
 use crate::reconstruct::Case;
@@ -73,7 +73,8 @@ impl LoneScripts {
 pub fn on_case(rules: &RuleSet, case: &Case) -> Vec<Detection> {
     let counts = Counts::of(case);
     let sessions = (0..case.sessions.len()).into_par_iter().map(|i| session(case, &counts, i));
-    let commands = case.commands.par_iter().map(|command| ran(case, command));
+    let commands = case.commands.par_iter().filter(|command| command.role != Role::Engine);
+    let commands = commands.map(|command| ran(case, command));
     let scripts = case.scripts.par_iter().map(|block| script(&case.events, &case.sessions, block));
     let attempts = case.attempts.par_iter().map(|tried| attempt(case, tried));
     let derived = sessions.chain(commands).chain(scripts).chain(attempts);
@@ -112,7 +113,7 @@ impl Derived {
 
 /// How much each session ran.
 pub(crate) struct Counts {
-    /// Commands, child processes not counted.
+    /// Commands; child processes and what the engine runs by itself not counted.
     pub commands: Vec<usize>,
     /// Script blocks.
     pub scripts: Vec<usize>,
@@ -125,9 +126,11 @@ impl Counts {
         let none = vec![0; case.sessions.len()];
         let mut counts = Counts { commands: none.clone(), scripts: none.clone(), children: none };
         for command in &case.commands {
-            let is_process = matches!(case.events[command.event].kind, EventKind::ProcessStart(_));
-            let kind = if is_process { &mut counts.children } else { &mut counts.commands };
-            kind[command.session] += 1;
+            match command.role {
+                Role::Typed | Role::Called => counts.commands[command.session] += 1,
+                Role::Process => counts.children[command.session] += 1,
+                Role::Engine => {}
+            }
         }
         for session in case.scripts.iter().filter_map(|script| script.session) {
             counts.scripts[session] += 1;
@@ -200,7 +203,7 @@ fn session(case: &Case, counts: &Counts, index: usize) -> Derived {
 
 fn ran(case: &Case, command: &Command) -> Derived {
     let session = &case.sessions[command.session];
-    let event = &case.events[command.event];
+    let event = &case.events[command.event()];
     let fields = ends(FieldMap::default(), command.session, session)
         .known("DecodedText", command.decoded.as_deref());
     let (subject, fields) = match &event.kind {
@@ -212,14 +215,18 @@ fn ran(case: &Case, command: &Command) -> Derived {
                 .number("Depth", command.depth.into());
             (Subject::ChildProcess, fields)
         }
-        kind => {
-            let application = match kind {
-                EventKind::Command(invocation) => Some(&invocation.context.host_application),
-                EventKind::Pipeline(pipeline) => Some(&pipeline.context.host_application),
-                _ => None,
-            };
+        _ => {
+            let application =
+                command.events.iter().find_map(|&event| match &case.events[event].kind {
+                    EventKind::Command(invocation) => Some(&invocation.context.host_application),
+                    EventKind::Pipeline(pipeline) => Some(&pipeline.context.host_application),
+                    _ => None,
+                });
+            let invocations = command.invocations.join("\n");
             let fields = fields
                 .text("Text", &*command.text)
+                .known("Invocations", Some(invocations).filter(|text| !text.is_empty()))
+                .text("Role", command.role.as_str())
                 .number("SourceEvent", event.event_id.into())
                 .known("HostApplication", application.map(String::as_str));
             (Subject::Command, fields)
@@ -232,7 +239,7 @@ fn ran(case: &Case, command: &Command) -> Derived {
         host: event.computer.clone(),
         user: name(session.user.as_ref()),
         session: Some(command.session),
-        evidence: vec![Proof::of(event)],
+        evidence: command.events.iter().map(|&event| Proof::of(&case.events[event])).collect(),
     }
 }
 

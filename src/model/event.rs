@@ -72,9 +72,9 @@ impl Event {
             _ => None,
         };
         let engine = match &self.kind {
-            EventKind::Command(command) | EventKind::CommandError(command) => {
-                Some(&command.context.user)
-            }
+            EventKind::Command(command)
+            | EventKind::CommandError(command)
+            | EventKind::CommandLifecycle(command) => Some(&command.context.user),
             EventKind::Engine(engine) => Some(&engine.context.user),
             EventKind::Pipeline(pipeline) => Some(&pipeline.context.user),
             _ => None,
@@ -120,7 +120,9 @@ pub enum EventKind {
     ClientRunspace(String),
     /// PowerShell 53504: an engine in this process listens on its named pipe.
     EngineListening(Option<u32>),
-    /// PowerShell 32784, 32850, 32867, 32868, 40961, 40962, 7937: other engine events.
+    /// PowerShell 7937: a command starts or stops; its name, no parameters.
+    CommandLifecycle(Box<CommandInvocation>),
+    /// PowerShell 32784, 32850, 32867, 32868, 40961, 40962: other engine events.
     PowerShell(String),
     /// Security 4624.
     Logon(Box<Logon>),
@@ -272,6 +274,11 @@ pub struct EngineContext {
     pub command_line: String,
     /// CommandName.
     pub command_name: String,
+    /// CommandType: `Cmdlet`, `Function`, `Application` ... ; localised with the rest of 4103.
+    pub command_type: String,
+    /// SequenceNumber: counts what an engine logs. A pipeline's 800 has the number before that of
+    /// its 4103.
+    pub sequence: Option<u64>,
     /// User.
     pub user: String,
     /// Connected User: who connected, where User is a virtual account.
@@ -321,15 +328,22 @@ pub struct PipelineDetails {
     pub context: EngineContext,
     /// The CommandInvocation and ParameterBinding lines.
     pub details: String,
+    /// The commands that they name.
+    pub names: Vec<String>,
+    /// DetailSequence and DetailTotal: which part of the details this record holds, of how many.
+    pub part: (u32, u32),
 }
 
-/// PowerShell 4103 and 4100.
+/// PowerShell 4103, 4100 and 7937.
 #[derive(Debug, Clone, Hash)]
 pub struct CommandInvocation {
     /// The engine.
     pub context: EngineContext,
-    /// The invoked command with its parameters, as one could have typed it; 4100's message.
+    /// The invoked command with its parameters, as one could have typed it; 4100's and 7937's
+    /// message.
     pub text: String,
+    /// The commands that 4103's payload names, in its order; the one that 7937 is about.
+    pub names: Vec<String>,
 }
 
 /// PowerShell 4104.

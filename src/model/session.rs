@@ -1,5 +1,7 @@
 //! Remoting sessions and what belongs to them, each with the records it rests on.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Account, ShellKind, Str};
@@ -254,28 +256,73 @@ pub struct Session {
     pub confidence: Confidence,
     /// The records it rests on, in the case's order.
     pub evidence: Vec<Evidence>,
+    /// Which records of commands there are in it, and what is not known for want of others.
+    pub command_completeness: String,
 }
 
-/// Something run in a session: a command, a script block, a process.
+/// What a row of the ledger is to its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Typed by the session's user, or sent by their script: the session's own words.
+    Typed,
+    /// Run by something else of the ledger: a function, a script, a child's own commands.
+    Called,
+    /// What PowerShell runs by itself.
+    Engine,
+    /// A process.
+    Process,
+}
+
+impl Role {
+    /// The word that outputs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Typed => "typed",
+            Role::Called => "called",
+            Role::Engine => "engine",
+            Role::Process => "process",
+        }
+    }
+}
+
+/// One thing that was run in a session, with all records that tell of it.
 #[derive(Debug, Clone)]
 pub struct Command {
-    /// When, UTC.
+    /// When its first record was logged, UTC.
     pub time: DateTime<Utc>,
     /// Index of its session.
     pub session: usize,
-    /// Index of its event in the case's events.
-    pub event: usize,
+    /// Indexes of its events in the case's events, best first; the text is the first one's.
+    pub events: Vec<usize>,
+    /// How the events were put together.
+    pub link: Link,
+    /// What it is to its session.
+    pub role: Role,
+    /// Index of the command that ran it, and how that is known.
+    pub parent: Option<(usize, Link)>,
     /// RunspaceId; empty when not known.
     pub runspace_id: String,
     /// PipelineId; empty when not known.
     pub pipeline_id: String,
-    /// The text as logged.
+    /// The text as logged: of a script block where there is one.
     pub text: String,
     /// The text inside an encoded command, decoded.
     pub decoded: Option<String>,
+    /// The commands that it invoked with the parameters as bound, in order, where the text is
+    /// not made of them.
+    pub invocations: Vec<String>,
+    /// What of it the records hold.
+    pub completeness: Cow<'static, str>,
     /// How far below the session's host process it ran or, for a process, lies: 0 in it, 1 in
     /// its child.
     pub depth: u32,
+}
+
+impl Command {
+    /// The event that tells most of it.
+    pub fn event(&self) -> usize {
+        self.events[0]
+    }
 }
 
 /// A script block, put together from its 4104 records.
@@ -295,6 +342,8 @@ pub struct ScriptBlock {
     pub parts: u32,
     /// The parts there are.
     pub total: u32,
+    /// The parts not seen, each from and to; in order.
+    pub missing: Vec<(u32, u32)>,
     /// Index of the session it ran in.
     pub session: Option<usize>,
     /// Indexes of its events, by part.
@@ -446,6 +495,7 @@ mod tests {
             sides: Sides::default(),
             confidence: Confidence::Low,
             evidence: Vec::new(),
+            command_completeness: String::new(),
         }
     }
 

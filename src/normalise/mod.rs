@@ -10,7 +10,7 @@ mod wire;
 
 pub(crate) use context::pairs;
 pub(crate) use encoded::decode_command;
-pub(crate) use powershell::context_text;
+pub(crate) use powershell::{MOST_NAMES, context_text};
 pub use wire::{FragmentRecord, ServerSession, Wire, holds_wire, wire};
 
 use crate::model::{Channel, Event, EventKind, Record, Str};

@@ -34,6 +34,8 @@ struct Traces {
     /// The names and SIDs of those who may have had one.
     who: HashSet<Key>,
     logon_ids: HashSet<u64>,
+    /// The runspaces of what sessions' processes invoked.
+    runspaces: HashSet<Key>,
     /// The command lines of sessions' processes, and when they started.
     lines: BTreeMap<Key, Vec<DateTime<Utc>>>,
 }
@@ -162,14 +164,16 @@ impl Focus<'_> {
             }
         }
         let scripts = self.each(|task| &task.scripts);
-        let scripts = scripts.map(|(host, part)| (host, part.mark, part.process, part.sid));
+        let none = Key::default();
+        let scripts = scripts.map(|(host, part)| (host, part.mark, part.process, part.sid, none));
         let events = self.each(|task| &task.in_process);
-        let events = events.map(|(host, event)| (host, event.mark, event.id, event.sid));
-        for (host, mark, id, sid) in events.chain(scripts) {
+        let events = events.map(|(host, one)| (host, one.mark, one.id, one.sid, one.runspace));
+        for (host, mark, id, sid, runspace) in events.chain(scripts) {
             let process = self.processes[host].at(id, mark.time);
             let Some(root) = root(host, process) else { continue };
             found.push(mark.source);
             traces[host].who.extend(Some(sid).filter(|sid| sid.is_some()));
+            traces[host].runspaces.extend(Some(runspace).filter(|runspace| runspace.is_some()));
             if root.start.is_none() {
                 starts.push(mark.time);
                 traces[host].lives.push((mark.time, mark.time));
@@ -193,6 +197,9 @@ impl Focus<'_> {
     fn engines(&self, traces: &[Traces], found: &mut Vec<RecordRef>) {
         let engines = || self.each(|task| &task.engines);
         let started = |host: usize, engine: &LocalEngine| {
+            if traces[host].runspaces.contains(&engine.runspace) {
+                return true;
+            }
             let starts = traces[host].lines.get(&engine.line);
             starts.is_some_and(|starts| is_near(starts, engine.mark.time, STEP_WINDOW))
         };

@@ -140,6 +140,8 @@ pub(super) struct InProcess {
     pub sid: Key,
     /// A connection, which may also tell a session's source.
     pub connection: bool,
+    /// 4103, which is logged by policy only.
+    pub command: bool,
 }
 
 /// A record of an engine of this host's own.
@@ -176,6 +178,8 @@ pub(super) struct ScriptMark {
     pub id: Key,
     /// It says that it is the first and only part.
     pub whole: bool,
+    /// The engine found it suspicious, and so logged it without any policy.
+    pub warning: bool,
     pub number: u32,
     pub process: u32,
     /// The SID of who ran it.
@@ -234,6 +238,7 @@ impl Gathered {
             runspace: Key::default(),
             sid: sid(),
             connection: false,
+            command: matches!(event.kind, EventKind::Command(_)),
         };
         match &event.kind {
             EventKind::ProcessStart(start) => self.processes.push(started(mark, start, keys)),
@@ -243,7 +248,9 @@ impl Gathered {
                 what: Told::Exited,
                 ..ProcessMark::bare(mark)
             }),
-            EventKind::Command(command) | EventKind::CommandError(command) => {
+            EventKind::Command(command)
+            | EventKind::CommandError(command)
+            | EventKind::CommandLifecycle(command) => {
                 let EngineContext { host_id, runspace_id, host_application, .. } = &command.context;
                 if command.context.is_remote() {
                     let ssh = is_ssh(host_application);
@@ -272,8 +279,8 @@ impl Gathered {
             EventKind::ScriptBlockPart(part) => {
                 let id = keys.of(&part.id);
                 let (number, whole) = (part.number, part.is_whole());
-                let sid = in_process.sid;
-                self.scripts.push(ScriptMark { mark, id, whole, number, process, sid });
+                let (sid, warning) = (in_process.sid, part.warning);
+                self.scripts.push(ScriptMark { mark, id, whole, warning, number, process, sid });
             }
             EventKind::ScriptBlockRun(_) | EventKind::PowerShell(_) => {
                 self.in_process.push(in_process);

@@ -126,6 +126,11 @@ impl Hosts {
         self.names.iter().map(|(name, _)| name)
     }
 
+    /// The full name of a host by its index.
+    fn full_name(&self, index: usize) -> &Str {
+        &self.names[index].0
+    }
+
     /// The full name of a host, as far as known.
     fn name<'h>(&'h self, host: &'h Str) -> &'h Str {
         self.index_of(host).map_or(host, |index| &self.names[index].0)
@@ -305,11 +310,17 @@ fn rebuild(
     case.scripts.retain(|script| script.session.is_some());
     case.elsewhere = Elsewhere::of(&gathered, &hosts, &case);
     case.commands = ledger::commands(&case.events, &case.session_of, &case.scripts, &processes);
+    let mut coverage = ledger::Coverage::learn(&gathered, &hosts);
+    case.events.iter().for_each(|event| coverage.add(event));
+    let broken = ledger::broken(&case.scripts, drafts.len());
     let parents = hops::parents(&case.events, &drafts, &processes);
-    let finished = drafts.into_iter().zip(parents).map(|(draft, parent)| {
+    let finished = drafts.into_iter().zip(parents).zip(broken).map(|((draft, parent), broken)| {
+        let server = draft.server.clone();
         let logged_by = draft.server.clone().or_else(|| draft.source_host.clone());
         let mut session = finish(&case.events, &processes, draft);
         session.parent = parent;
+        session.command_completeness =
+            coverage.statement(&case.events, &session, server.as_ref(), broken);
         session.clock = logged_by.and_then(|host| clocks.get(&host));
         session.source_host = session.source_host.as_ref().map(|host| hosts.as_logged(host));
         session.target_host = hosts.as_logged(&session.target_host);
@@ -459,6 +470,7 @@ fn finish(events: &[Event], processes: &BTreeMap<Str, Processes>, draft: Draft) 
         sides,
         confidence,
         evidence: evidence.collect(),
+        command_completeness: String::new(),
     }
 }
 
@@ -467,7 +479,9 @@ fn context(event: &Event) -> Option<&crate::model::EngineContext> {
     match &event.kind {
         EventKind::Engine(engine) => Some(&engine.context),
         EventKind::Pipeline(pipeline) => Some(&pipeline.context),
-        EventKind::Command(command) | EventKind::CommandError(command) => Some(&command.context),
+        EventKind::Command(command)
+        | EventKind::CommandError(command)
+        | EventKind::CommandLifecycle(command) => Some(&command.context),
         _ => None,
     }
 }

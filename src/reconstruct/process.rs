@@ -331,6 +331,11 @@ impl Processes {
         self.all.iter().enumerate()
     }
 
+    /// The process that started it.
+    pub fn parent(&self, index: usize) -> Option<usize> {
+        self.all[index].parent
+    }
+
     /// The remoting host process that a process is or descends from, and how deep.
     pub fn remoting_host(&self, index: usize) -> Option<(usize, u32)> {
         self.roots[index]

@@ -12,8 +12,9 @@ use crate::normalise::decode_command;
 pub(crate) struct Elsewhere {
     /// Blocks of one part.
     pub whole: BTreeSet<RecordRef>,
-    /// Blocks of several parts, or with parts missing: the parts' records, in their own order.
-    pub parted: Vec<Vec<RecordRef>>,
+    /// Blocks of several parts, or with parts missing: the parts' records, in their own order, and
+    /// the full name of the host that logged them, as one may log under two.
+    pub parted: Vec<(Vec<RecordRef>, Str)>,
 }
 
 impl Elsewhere {
@@ -44,7 +45,10 @@ impl Elsewhere {
                 [part] if part.whole => {
                     elsewhere.whole.insert(part.mark.source);
                 }
-                _ => elsewhere.parted.push(parts.iter().map(|part| part.mark.source).collect()),
+                _ => {
+                    let records = parts.iter().map(|part| part.mark.source).collect();
+                    elsewhere.parted.push((records, hosts.full_name(block[0].0).clone()));
+                }
             }
         }
         // Keys order nothing: they are others in each run.
@@ -86,13 +90,14 @@ fn block(
         path: String::new(),
         parts: parts.len() as u32,
         total: 0,
+        missing: Vec::new(),
         session: parts.values().find_map(|&event| session_of[event]),
         events: parts.values().copied().collect(),
     };
     let mut next = 1;
     for (&number, &index) in parts {
         let EventKind::ScriptBlockPart(part) = &events[index].kind else { continue };
-        mark_missing(&mut script.text, next, number);
+        mark_missing(&mut script, next, number);
         next = number.saturating_add(1);
         script.text.push_str(&part.text);
         script.id.clone_from(&part.id);
@@ -102,18 +107,20 @@ fn block(
             script.path.clone_from(&part.path);
         }
     }
-    mark_missing(&mut script.text, next, script.total.saturating_add(1));
+    let end = script.total.saturating_add(1);
+    mark_missing(&mut script, next, end);
     script.decoded = decode_command(&script.text);
     script
 }
 
 /// Marks parts `from` to before `to` as missing, in their place.
-fn mark_missing(text: &mut String, from: u32, to: u32) {
+fn mark_missing(script: &mut ScriptBlock, from: u32, to: u32) {
     match to.saturating_sub(from) {
-        0 => {}
-        1 => text.push_str(&format!("<# part {from} is missing #>")),
-        _ => text.push_str(&format!("<# parts {from} to {} are missing #>", to - 1)),
+        0 => return,
+        1 => script.text.push_str(&format!("<# part {from} is missing #>")),
+        _ => script.text.push_str(&format!("<# parts {from} to {} are missing #>", to - 1)),
     }
+    script.missing.push((from, to - 1));
 }
 
 #[cfg(test)]

@@ -103,6 +103,7 @@ impl HostEvents<'_> {
                 | EventKind::ProcessExit(_)
                 | EventKind::Command(_)
                 | EventKind::CommandError(_)
+                | EventKind::CommandLifecycle(_)
                 | EventKind::ScriptBlockPart(_)
                 | EventKind::ScriptBlockRun(_)
                 | EventKind::EngineListening(_)
@@ -209,8 +210,9 @@ impl HostEvents<'_> {
         }
     }
 
-    /// Engines of PowerShell processes that a session started, which the classic log names by
-    /// command line only: by that and time, then by HostId.
+    /// Engines of PowerShell processes that a session started, which the classic log names by their
+    /// ids, where 4103 tells whose they are, else by command line only: by that and time, then by
+    /// HostId.
     fn child_engines(&self, drafts: &mut [Draft]) {
         let slots: BTreeMap<Option<usize>, usize> =
             drafts.iter().enumerate().map(|(slot, draft)| (draft.process, slot)).collect();
@@ -221,7 +223,17 @@ impl HostEvents<'_> {
             child.then_some((line, process.start?, *slots.get(&Some(root))?))
         });
         let children: Vec<(&str, DateTime<Utc>, usize)> = children.collect();
-        let mut by_host_id: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut by_host_id: BTreeMap<&str, (usize, Link)> = BTreeMap::new();
+        for (_, event) in self.iter() {
+            let EventKind::Command(command) = &event.kind else { continue };
+            let root = self.processes.of(event).and_then(|of| self.processes.remoting_host(of));
+            if let Some(&slot) = root.and_then(|(root, _)| slots.get(&Some(root)))
+                && !command.context.is_remote()
+                && !command.context.host_id.is_empty()
+            {
+                by_host_id.entry(&command.context.host_id).or_insert((slot, Link::Key));
+            }
+        }
         for (index, event) in self.iter() {
             if !matches!(event.kind, EventKind::Engine(_) | EventKind::Pipeline(_)) {
                 continue;
@@ -229,22 +241,23 @@ impl HostEvents<'_> {
             let Some(context) = context(event).filter(|context| !context.is_remote()) else {
                 continue;
             };
-            let slot = match by_host_id.get(context.host_id.as_str()) {
-                Some(&slot) => slot,
+            let (slot, link) = match by_host_id.get(context.host_id.as_str()) {
+                Some(&known) => known,
                 None => {
                     let line = context.host_application.trim();
                     let started = children
                         .iter()
                         .find(|(own, at, _)| *own == line && near(*at, event.time, STEP_WINDOW));
                     let Some(&(.., slot)) = started else { continue };
+                    // An id that was tied by time ties no better than time.
+                    let known = (slot, Link::Time);
                     if !context.host_id.is_empty() {
-                        by_host_id.insert(&context.host_id, slot);
+                        by_host_id.insert(&context.host_id, known);
                     }
-                    slot
+                    known
                 }
             };
-            // An id that was tied by time ties no better than time.
-            drafts[slot].add(index, Link::Time);
+            drafts[slot].add(index, link);
         }
     }
 

@@ -37,7 +37,8 @@ fn shape(case: &Case) -> impl PartialEq + std::fmt::Debug {
         (format!("{:?}", crate::model::Session { evidence: vec![], ..session.clone() }), evidence)
     });
     let commands = case.commands.iter().map(|command| {
-        (command.session, place(command.event), command.text.clone(), command.depth)
+        let events: Vec<_> = command.events.iter().map(|&event| place(event)).collect();
+        format!("{:?} {events:?}", crate::model::Command { events: vec![], ..command.clone() })
     });
     let attempts = case.attempts.iter().map(|attempt| {
         let events: Vec<_> = attempt.events.iter().map(|&event| place(event)).collect();

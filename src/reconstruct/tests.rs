@@ -191,7 +191,7 @@ fn engines_go_to_their_users_processes() {
     // Nothing but user and time ties an engine to a process here, and that is what it says.
     let command = &case.commands[0];
     let evidence = &case.sessions[command.session].evidence;
-    assert!(evidence.iter().any(|e| e.event == command.event && e.link == Link::Time));
+    assert!(evidence.iter().any(|e| e.event == command.event() && e.link == Link::Time));
 }
 
 #[test]
