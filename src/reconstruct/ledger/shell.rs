@@ -183,13 +183,13 @@ fn is_chatter(statement: &Statement) -> bool {
 
 /// Takes 4105 and 4106, in order: which blocks run where, and in which others.
 fn run<'e>(events: &'e [Event], blocks: &mut [Block<'_>], runs: &[usize]) -> Running<'e> {
-    let by_id: BTreeMap<String, usize> =
-        blocks.iter().enumerate().map(|(at, block)| (block.script.id.clone(), at)).collect();
+    let by_id: BTreeMap<&str, usize> =
+        blocks.iter().enumerate().map(|(at, block)| (block.script.id.as_str(), at)).collect();
     let mut stacks: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let mut running = Running::new();
     for &index in runs {
         let EventKind::ScriptBlockRun(run) = &events[index].kind else { continue };
-        let Some(&at) = by_id.get(&run.id) else { continue };
+        let Some(&at) = by_id.get(run.id.as_str()).filter(|_| !run.id.is_empty()) else { continue };
         let stack = stacks.entry(&run.runspace_id).or_default();
         blocks[at].runs.push(index);
         if run.started {
@@ -270,7 +270,9 @@ fn nest(
     let mut spans: Vec<(usize, usize, usize)> = Vec::new();
     for (pipeline, top) in pipelines.iter().zip(tops) {
         if let (Some(top), 1) = (*top, runspaces.len()) {
-            let last = pipeline.statements.iter().map(|statement| statement.first).max();
+            // 4103 stands in the log that 4104 stands in: their order is the log's own.
+            let told = pipeline.statements.iter().map(|statement| statement.events[0]);
+            let last = told.filter(|&at| matches!(events[at].kind, EventKind::Command(_))).max();
             spans.push((blocks[top].first, last.unwrap_or(0), top));
         }
     }

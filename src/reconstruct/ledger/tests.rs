@@ -302,6 +302,35 @@ fn a_process_names_the_row_whose_text_started_it() {
 }
 
 #[test]
+fn the_engine_of_a_child_is_known_by_its_ids() {
+    // A host and a runspace of its own.
+    let console = |text: &str| {
+        let text = text.replace("ServerRemoteHost", "ConsoleHost");
+        let text = text.replace("= h\n", "= c\n").replace("HostId=h\n", "HostId=c\n");
+        text.replace("= r\n", "= s\n").replace("RunspaceId=r\n", "RunspaceId=s\n")
+    };
+    let child = |record: Record| {
+        let mut data = crate::model::Fields::default();
+        for (name, value) in record.data.iter() {
+            data.push(name, &console(value));
+        }
+        let process_id = record.process_id.map(|_| 0x500);
+        Record { data, process_id, ..record }
+    };
+    let powershell = r"C:\Windows\System32\WindowsPowerShell\v1.0\powershell.exe";
+    let case = case(vec![
+        started(1000, powershell, "powershell -File x.ps1"),
+        child(details(2000, (1, 21), &[SERVICE])),
+        child(invoked(2001, (1, 21), &[SERVICE])),
+    ]);
+    assert_eq!(parents(&case), [None, Some((0, Link::Key))]);
+    let called = &told(&case)[1];
+    assert_eq!((called.0, &called.3[..]), (Role::Called, &[4103, 800][..]));
+    let evidence = &case.sessions[0].evidence;
+    assert!(evidence.iter().all(|evidence| evidence.link == Link::Key));
+}
+
+#[test]
 fn missing_parts_are_told() {
     let part = |number: &str, text: &str| {
         let data = [
