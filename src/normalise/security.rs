@@ -143,12 +143,25 @@ fn sysmon_process_start(record: &Record) -> EventKind {
 
 fn process_exit(record: &Record) -> EventKind {
     let process_id = number_of(record, "ProcessId").unwrap_or(0);
-    EventKind::ProcessExit(ProcessExit { process_id, image: text(record, "ProcessName") })
+    // The subject is the token of the process that ends (SeAuditProcessExit).
+    EventKind::ProcessExit(Box::new(ProcessExit {
+        process_id,
+        image: text(record, "ProcessName"),
+        logon_id: long(record, SUBJECT.logon_id),
+        account: account(record, &SUBJECT),
+        sid: known(record, SUBJECT.sid),
+    }))
 }
 
 fn sysmon_process_exit(record: &Record) -> EventKind {
     let process_id = number_of(record, "ProcessId").unwrap_or(0);
-    EventKind::ProcessExit(ProcessExit { process_id, image: text(record, "Image") })
+    EventKind::ProcessExit(Box::new(ProcessExit {
+        process_id,
+        image: text(record, "Image"),
+        logon_id: 0,
+        account: record.data.known("User").and_then(Account::parse),
+        sid: None,
+    }))
 }
 
 fn kerberos(record: &Record) -> EventKind {
@@ -181,6 +194,7 @@ fn connection(record: &Record) -> EventKind {
         // Source is the opener's end in either direction (seen on real inbound records).
         source_ip: address(record, "SourceAddress").unwrap_or_default(),
         source_host: String::new(),
+        source_port: number_of(record, "SourcePort").unwrap_or(0),
         destination_ip: address(record, "DestAddress").unwrap_or_default(),
         destination_host: String::new(),
         destination_port: number_of(record, "DestPort").unwrap_or(0),
@@ -194,6 +208,7 @@ fn sysmon_connection(record: &Record) -> EventKind {
         outbound: record.data.get("Initiated") == Some("true"),
         source_ip: address(record, "SourceIp").unwrap_or_default(),
         source_host: known(record, "SourceHostname").unwrap_or_default(),
+        source_port: number_of(record, "SourcePort").unwrap_or(0),
         destination_ip: address(record, "DestinationIp").unwrap_or_default(),
         destination_host: known(record, "DestinationHostname").unwrap_or_default(),
         destination_port: number_of(record, "DestinationPort").unwrap_or(0),

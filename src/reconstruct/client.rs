@@ -271,6 +271,16 @@ impl Client {
         self.time
     }
 
+    /// Index of its WinRM 6.
+    pub fn event(&self) -> usize {
+        self.event
+    }
+
+    /// When it closed its session.
+    pub fn closed(&self) -> Option<DateTime<Utc>> {
+        self.closed
+    }
+
     /// Whether a session can be this client's by what it is and whose.
     pub fn may_have(&self, draft: &Draft) -> bool {
         let another = self.sid().zip(draft.user_sid.as_deref()).is_some_and(|(a, b)| a != b);

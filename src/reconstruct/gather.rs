@@ -93,7 +93,9 @@ pub(super) struct ProcessMark {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
     Started(Image),
-    Exited,
+    Exited(Image),
+    /// Its PowerShell engine began to listen (53504), once in its life.
+    Listens,
     /// It holds the remote engine of this HostId.
     Serves(Image, Key),
 }
@@ -240,7 +242,12 @@ impl Gathered {
             EventKind::ProcessExit(exit) => self.processes.push(ProcessMark {
                 id: exit.process_id,
                 image: keys.of(&file_name(&exit.image)),
-                what: Told::Exited,
+                logon_id: exit.logon_id,
+                who: [
+                    keys.of_account(exit.account.as_ref()),
+                    keys.of(exit.sid.as_deref().unwrap_or_default()),
+                ],
+                what: Told::Exited(Image::of(&file_name(&exit.image), "")),
                 ..ProcessMark::bare(mark)
             }),
             EventKind::Command(command) | EventKind::CommandError(command) => {
@@ -312,6 +319,15 @@ impl Gathered {
             EventKind::Logoff(of) | EventKind::SpecialPrivileges(of) => {
                 self.logon_ids.push(LogonId { mark, logon_id: of.logon_id });
             }
+            EventKind::EngineListening(_) => {
+                self.processes.push(ProcessMark {
+                    id: process,
+                    who: [Key::default(), in_process.sid],
+                    what: Told::Listens,
+                    ..ProcessMark::bare(mark)
+                });
+                self.core.push(event);
+            }
             EventKind::LogonFailed(_) => self.failed_logons.push(mark),
             EventKind::KerberosTicket(ticket) => {
                 self.hear_account(ticket.account.as_ref(), ticket.ip.as_deref());
@@ -331,7 +347,6 @@ impl Gathered {
             | EventKind::AuthorizationFailed(_)
             | EventKind::Engine(_)
             | EventKind::Pipeline(_)
-            | EventKind::EngineListening(_)
             | EventKind::SshAccepted(_) => self.core.push(event),
         }
     }
@@ -438,7 +453,7 @@ impl ProcessMark {
             line: Key::default(),
             logon_id: 0,
             who: [Key::default(); 2],
-            what: Told::Exited,
+            what: Told::Listens,
         }
     }
 }
