@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 
@@ -333,9 +334,15 @@ impl Gathered {
                 self.hear_account(ticket.account.as_ref(), ticket.ip.as_deref());
                 self.hints.push(mark);
             }
-            EventKind::ExplicitCredentials(_) | EventKind::NtlmValidation(_) => {
+            EventKind::ExplicitCredentials(used) => {
+                // A machine's own account is used at that machine.
+                let machine = used.account.as_ref().map_or("", |account| &account.domain);
+                if used.target.parse::<IpAddr>().is_ok() {
+                    self.hear(machine, Some(&used.target));
+                }
                 self.hints.push(mark);
             }
+            EventKind::NtlmValidation(_) => self.hints.push(mark),
             EventKind::LogCleared(_) | EventKind::WinRmService(_) | EventKind::Other(_) => {}
             EventKind::ClientSession(_)
             | EventKind::ClientStep(_)

@@ -35,8 +35,8 @@ pub(super) fn sessions(
     host_events.child_engines(&mut drafts);
     host_events.named_pipes(&mut drafts);
     host_events.shells(&mut drafts);
-    host_events.late_engines(&mut drafts, late);
     host_events.logons(&mut drafts);
+    host_events.late_engines(&mut drafts, late);
     drafts
 }
 
@@ -199,6 +199,8 @@ impl HostEvents<'_> {
                 by_logon.entry(logon_id).or_default().push(slot);
             }
         }
+        // Of each draft, the logons that ended.
+        let mut all_ended: BTreeMap<usize, (DateTime<Utc>, BTreeSet<u64>)> = BTreeMap::new();
         // 4672 is logged before the 4624 it belongs to.
         for (index, event) in self.iter() {
             let (logon_id, ended) = match &event.kind {
@@ -213,11 +215,24 @@ impl HostEvents<'_> {
                     continue;
                 }
                 draft.add(index, link);
-                // The process's own logon ends with it; without one, the last connection tells.
-                let tells = link == Link::Key || !self.owns_logon(draft);
-                if ended && tells && event.time >= draft.start() {
-                    draft.ends(event.time, EndKind::Logoff);
+                if !ended || event.time < draft.start() {
+                    continue;
                 }
+                if link == Link::Key {
+                    draft.ends(event.time, EndKind::Logoff);
+                } else {
+                    let (last, ended) = all_ended.entry(slot).or_default();
+                    *last = event.time.max(*last);
+                    ended.insert(logon_id);
+                }
+            }
+        }
+        // The process's own logon ends with it; where that is not known, the session is over when
+        // none of its logons is left.
+        for (slot, (last, ended)) in all_ended {
+            let draft = &mut drafts[slot];
+            if !self.owns_logon(draft) && draft.logon_ids.iter().all(|id| ended.contains(id)) {
+                draft.ends(last, EndKind::Logoff);
             }
         }
     }
@@ -225,6 +240,16 @@ impl HostEvents<'_> {
     /// Whether the logon that a draft's host process runs in is known.
     fn owns_logon(&self, draft: &Draft) -> bool {
         draft.process.is_some_and(|process| self.processes.get(process).logon_id != 0)
+    }
+
+    /// Whether that logon is the caller's own: an endpoint's virtual account has another.
+    fn owns_callers_logon(&self, draft: &Draft) -> bool {
+        let details = draft.process.and_then(|process| self.processes.details(process));
+        let sid = details.and_then(|details| details.sid.as_deref());
+        let account = details.and_then(|details| details.account.as_ref());
+        self.owns_logon(draft)
+            && sid.is_none_or(is_real)
+            && account.is_none_or(|account| account.clone().caller() == *account)
     }
 
     /// How a logon id is tied to a draft: as its host process's own, or by time.
@@ -249,7 +274,7 @@ impl HostEvents<'_> {
             && logon.logon_type == NETWORK
             && (draft.user.is_some() || draft.user_sid.is_some())
             && draft.can_be(logon.account.as_ref(), Some(&logon.sid))
-            && (logon.ip.is_none() || (at_start && !kerberos && !self.owns_logon(draft)))
+            && (logon.ip.is_none() || (at_start && !kerberos && !self.owns_callers_logon(draft)))
     }
 
     fn take_logon(&self, draft: &mut Draft, index: usize, logon: &Logon, link: Link) {
@@ -257,7 +282,7 @@ impl HostEvents<'_> {
         if !draft.logon_ids.contains(&logon.logon_id) {
             draft.logon_ids.push(logon.logon_id);
         }
-        if draft.auth.is_none() && (link == Link::Key || !self.owns_logon(draft)) {
+        if draft.auth.is_none() && (link == Link::Key || !self.owns_callers_logon(draft)) {
             draft.auth = Some(Auth::parse(&logon.package)).filter(|auth| *auth != Auth::Unknown);
         }
         if draft.user_sid.is_none() && logon.sid.starts_with("S-1-") && is_real(&logon.sid) {
