@@ -204,7 +204,10 @@ fn on_encoding(
         }
         ("getbytes", [text]) => {
             let text = text.joined()?;
-            context.budget.make(4 * text.len()).then(|| Value::Bytes(Rc::new(encoding.encode(&text))))
+            context
+                .budget
+                .make(4 * text.len())
+                .then(|| Value::Bytes(Rc::new(encoding.encode(&text))))
         }
         _ => None,
     }
@@ -229,7 +232,8 @@ fn on_type(
                 [value] => value.to_int().map(Value::Int),
                 [value, base] => {
                     let digits = value.to_text("")?;
-                    let base = u32::try_from(base.to_int()?).ok().filter(|b| [2, 8, 10, 16].contains(b));
+                    let base =
+                        u32::try_from(base.to_int()?).ok().filter(|b| [2, 8, 10, 16].contains(b));
                     let digits = digits.trim();
                     let digits = match base {
                         Some(16) => digits.trim_start_matches("0x").trim_start_matches("0X"),
@@ -329,7 +333,10 @@ pub(super) fn create(kind: &str, arguments: &[Value], context: &mut Context<'_>)
             [text, times] => {
                 let times = usize::try_from(times.to_int()?).ok()?;
                 let text = text.to_char()?.to_string();
-                context.budget.make(text.len().checked_mul(times)?).then(|| Value::text(text.repeat(times)))
+                context
+                    .budget
+                    .make(text.len().checked_mul(times)?)
+                    .then(|| Value::text(text.repeat(times)))
             }
             [only] => only.joined().map(Value::text),
             // An array of characters is spread over the arguments.
@@ -340,7 +347,9 @@ pub(super) fn create(kind: &str, arguments: &[Value], context: &mut Context<'_>)
             match encoding {
                 Some(encoding) => Some(Value::Encoding(encoding)),
                 None if kind.ends_with("[]") => None,
-                None if matches!(kind, "char" | "int") => Some(cast(kind, arguments.first()?, context)),
+                None if matches!(kind, "char" | "int") => {
+                    Some(cast(kind, arguments.first()?, context))
+                }
                 None => None,
             }
         }

@@ -125,7 +125,11 @@ pub fn layers(text: &str, limits: &Limits) -> Unwrapped {
         found: Unwrapped::default(),
         waiting: VecDeque::new(),
     };
-    let whole = Seen { text: text.into(), layer: None, offset: 0, depth: 0,
+    let whole = Seen {
+        text: text.into(),
+        layer: None,
+        offset: 0,
+        depth: 0,
         environment: Rc::default(),
         is_line: false,
     };
@@ -231,7 +235,7 @@ impl Unwrapping<'_> {
         parts
     }
 
-        /// Evaluates a text, and shows it with what was worked out.
+    /// Evaluates a text, and shows it with what was worked out.
     fn evaluate(&mut self, seen: &Seen, parts: &mut Parts) {
         let text = &*seen.text;
         // Reading costs steps, too: a node is some bytes.
@@ -251,7 +255,7 @@ impl Unwrapping<'_> {
         }
         // What was decoded only to be handed to an interpreter is a layer already.
         let mut telling = found.replacements.iter().filter(|r| r.telling && !r.invoked);
-        let Some(first) = telling.next()else { return };
+        let Some(first) = telling.next() else { return };
         let at = first.span.start;
         let size = text.len() + found.replacements.iter().map(|r| r.text.len()).sum::<usize>();
         if !self.budget.make(size) {
@@ -312,7 +316,8 @@ impl Unwrapping<'_> {
 
     fn note(&mut self, seen: &Seen, at: usize, what: &'static str, size: usize) {
         let again = |noted: &Binary| noted.what == what && noted.size == size;
-        if self.found.binaries.len() < self.limits.layers && !self.found.binaries.iter().any(again) {
+        if self.found.binaries.len() < self.limits.layers && !self.found.binaries.iter().any(again)
+        {
             let offset = seen.offset + at;
             self.found.binaries.push(Binary { what, size, parent: seen.layer, offset });
         }

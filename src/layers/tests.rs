@@ -13,7 +13,13 @@ fn scratch() {
         println!("-- {}", text.chars().take(200).collect::<String>());
         let found = layers(text, &Limits::default());
         for layer in &found.layers {
-            println!("   {:?} p{:?} @{}: {}", layer.how, layer.parent, layer.offset, layer.text.chars().take(400).collect::<String>());
+            println!(
+                "   {:?} p{:?} @{}: {}",
+                layer.how,
+                layer.parent,
+                layer.offset,
+                layer.text.chars().take(400).collect::<String>()
+            );
         }
         println!("   {:?} {:?}", found.binaries, found.stopped);
     }

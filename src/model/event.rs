@@ -137,7 +137,7 @@ pub enum EventKind {
     /// Security 4688, Sysmon 1.
     ProcessStart(Box<ProcessStart>),
     /// Security 4689, Sysmon 5.
-    ProcessExit(ProcessExit),
+    ProcessExit(Box<ProcessExit>),
     /// Security 4768, 4769, 4771 on a domain controller.
     KerberosTicket(Box<KerberosTicket>),
     /// Security 4776 on the host that checked the password.
@@ -470,6 +470,12 @@ pub struct ProcessExit {
     pub process_id: u32,
     /// Its image.
     pub image: String,
+    /// The logon it ran in; 0 when not logged.
+    pub logon_id: u64,
+    /// The account it ran as, where logged.
+    pub account: Option<Account>,
+    /// The account's SID, where logged.
+    pub sid: Option<String>,
 }
 
 /// Security 4768, 4769, 4771.
@@ -509,6 +515,8 @@ pub struct Connection {
     pub source_ip: String,
     /// The opener's name, where logged.
     pub source_host: String,
+    /// The opener's port.
+    pub source_port: u32,
     /// The listener's address.
     pub destination_ip: String,
     /// The listener's name, where logged.

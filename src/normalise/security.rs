@@ -143,12 +143,25 @@ fn sysmon_process_start(record: &Record) -> EventKind {
 
 fn process_exit(record: &Record) -> EventKind {
     let process_id = number_of(record, "ProcessId").unwrap_or(0);
-    EventKind::ProcessExit(ProcessExit { process_id, image: text(record, "ProcessName") })
+    // The subject is the token of the process that ends (SeAuditProcessExit).
+    EventKind::ProcessExit(Box::new(ProcessExit {
+        process_id,
+        image: text(record, "ProcessName"),
+        logon_id: long(record, SUBJECT.logon_id),
+        account: account(record, &SUBJECT),
+        sid: known(record, SUBJECT.sid),
+    }))
 }
 
 fn sysmon_process_exit(record: &Record) -> EventKind {
     let process_id = number_of(record, "ProcessId").unwrap_or(0);
-    EventKind::ProcessExit(ProcessExit { process_id, image: text(record, "Image") })
+    EventKind::ProcessExit(Box::new(ProcessExit {
+        process_id,
+        image: text(record, "Image"),
+        logon_id: 0,
+        account: record.data.known("User").and_then(Account::parse),
+        sid: None,
+    }))
 }
 
 fn kerberos(record: &Record) -> EventKind {
@@ -184,9 +197,9 @@ fn connection(record: &Record) -> EventKind {
     let turned = !outbound
         && WINRM_PORTS.contains(&port("SourcePort"))
         && !WINRM_PORTS.contains(&port("DestPort"));
-    let (opener, listener, listens) = match turned {
-        false => ("SourceAddress", "DestAddress", "DestPort"),
-        true => ("DestAddress", "SourceAddress", "SourcePort"),
+    let (opener, opens, listener, listens) = match turned {
+        false => ("SourceAddress", "SourcePort", "DestAddress", "DestPort"),
+        true => ("DestAddress", "DestPort", "SourceAddress", "SourcePort"),
     };
     EventKind::Connection(Box::new(Connection {
         process_id: number_of(record, "ProcessID").unwrap_or(0),
@@ -194,6 +207,7 @@ fn connection(record: &Record) -> EventKind {
         outbound,
         source_ip: address(record, opener).unwrap_or_default(),
         source_host: String::new(),
+        source_port: port(opens),
         destination_ip: address(record, listener).unwrap_or_default(),
         destination_host: String::new(),
         destination_port: port(listens),
@@ -207,6 +221,7 @@ fn sysmon_connection(record: &Record) -> EventKind {
         outbound: record.data.get("Initiated") == Some("true"),
         source_ip: address(record, "SourceIp").unwrap_or_default(),
         source_host: known(record, "SourceHostname").unwrap_or_default(),
+        source_port: number_of(record, "SourcePort").unwrap_or(0),
         destination_ip: address(record, "DestinationIp").unwrap_or_default(),
         destination_host: known(record, "DestinationHostname").unwrap_or_default(),
         destination_port: number_of(record, "DestinationPort").unwrap_or(0),

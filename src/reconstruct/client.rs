@@ -18,6 +18,9 @@ const SERVICE_SIDS: [&str; 2] = ["S-1-5-19", "S-1-5-20"];
 /// Sessions that one client may be weighed against: a log full of forged ones costs no more.
 const MOST_RIVALS: usize = 64;
 
+/// How far apart hosts whose clocks are compared log one moment.
+const SAME_MOMENT: TimeDelta = TimeDelta::seconds(3);
+
 /// How long a client may be silent before its process id may be another's.
 const IDLE: TimeDelta = TimeDelta::minutes(30);
 
@@ -169,12 +172,15 @@ fn owner<'c>(events: &[Event], clients: &'c mut [Client], event: &Event) -> Opti
 /// Whether two names mean one host: equal, or one the other's first label. Addresses are equal
 /// or not.
 fn same_name(a: &str, b: &str) -> bool {
-    let is_address = |name: &str| name.parse::<std::net::IpAddr>().is_ok();
     let label = |name: &str| name.split('.').next().unwrap_or("").to_lowercase();
     if a.is_empty() || is_address(a) || is_address(b) {
         return !a.is_empty() && a.eq_ignore_ascii_case(b);
     }
     a.eq_ignore_ascii_case(b) || (label(a) == label(b) && !(a.contains('.') && b.contains('.')))
+}
+
+fn is_address(name: &str) -> bool {
+    name.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// Joins clients to the drafts of their targets, nearest in time first; a client with a session of
@@ -207,8 +213,14 @@ pub(super) fn join(
             let window = if known { STEP_WINDOW } else { JOIN_WINDOW };
             let closed = client.closed.map(|closed| clocks.correct(&client.host, closed));
             let distance = (started - asked).abs();
+            let other_account = !draft.can_be(client.account.as_ref(), client.sid());
+            // Credentials that the client's log does not show can be anybody's: then only the time
+            // speaks for them, and that must be known well.
+            let unlikely = client.is_another(draft) && !(known && distance <= SAME_MOMENT);
+            if unlikely {
+                continue;
+            }
             if distance <= window && closed.is_none_or(|closed| closed >= started - window) {
-                let other_account = !draft.can_be(client.account.as_ref(), client.sid());
                 near.push((other_account, distance, c, d));
             } else if !known && client.has_account_of(draft) {
                 far.push((c, d));
@@ -271,15 +283,34 @@ impl Client {
         self.time
     }
 
+    /// Index of its WinRM 6.
+    pub fn event(&self) -> usize {
+        self.event
+    }
+
+    /// When it closed its session.
+    pub fn closed(&self) -> Option<DateTime<Utc>> {
+        self.closed
+    }
+
     /// Whether a session can be this client's by what it is and whose.
     pub fn may_have(&self, draft: &Draft) -> bool {
-        let another = self.sid().zip(draft.user_sid.as_deref()).is_some_and(|(a, b)| a != b);
+        self.may_make(draft) && !self.is_another(draft)
+    }
+
+    /// Whether a session is another account's than the one that ran this client.
+    fn is_another(&self, draft: &Draft) -> bool {
+        self.sid().zip(draft.user_sid.as_deref()).is_some_and(|(own, theirs)| own != theirs)
+    }
+
+    /// Whether a session can be this client's by what it is.
+    fn may_make(&self, draft: &Draft) -> bool {
         let kind = match draft.kind {
             Some(ShellKind::PowerShell) => self.powershell,
             Some(ShellKind::Winrs) => !self.powershell,
             Some(ShellKind::Other) | None => true,
         };
-        kind && !draft.ssh && !another
+        kind && !draft.ssh
     }
 
     /// Whether a session is known to be of the account that this client used.
@@ -299,7 +330,7 @@ impl Client {
 /// Whether a session can be a client's, whatever the time.
 fn can_join(events: &[Event], estate: &Estate, client: &Client, draft: &Draft) -> bool {
     let Some(server) = &draft.server else { return false };
-    if !client.may_have(draft) {
+    if !client.may_make(draft) {
         return false;
     }
     let caller_ip = draft.shell.and_then(|shell| match &events[shell].kind {
@@ -312,9 +343,24 @@ fn can_join(events: &[Event], estate: &Estate, client: &Client, draft: &Draft) -
         (Some(caller), _) if *caller != client.host => false,
         (None, _) if other_ip => false,
         (_, Some(target)) => target == server,
-        // The target's address is not known: the caller's, in the target's own log, decides.
-        (caller, None) => caller.is_some() || same_name(&client.target, server),
+        // The target's address is not known: the caller's address or name, in the target's own log,
+        // decides.
+        (caller, None) => {
+            caller.is_some()
+                || same_name(&client.target, server)
+                || (is_address(&client.target) && names_workstation(events, draft, &client.host))
+        }
     }
+}
+
+/// Whether a session's logon names a host as the workstation that it came from.
+fn names_workstation(events: &[Event], draft: &Draft, host: &str) -> bool {
+    draft.evidence.keys().any(|&index| match &events[index].kind {
+        EventKind::Logon(logon) => {
+            logon.workstation.as_ref().is_some_and(|workstation| same_name(workstation, host))
+        }
+        _ => false,
+    })
 }
 
 fn take(draft: &mut Draft, client: &Client) {

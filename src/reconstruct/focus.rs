@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::gather::{Gathered, Key, Keys, LocalEngine, Marked, Told};
 use super::process::Processes;
 use super::server::WAITED;
+use super::shells::creates;
 use super::{CLOCK_ERROR, Hosts, JOIN_WINDOW, STEP_WINDOW, context};
 use crate::model::{Account, Event, EventKind, RecordRef};
 
@@ -78,6 +79,10 @@ impl Focus<'_> {
                     names.extend(&shell.account);
                     // Its engine may be heard of late.
                     traces[host].lives.push((event.time, event.time + WAITED));
+                }
+                EventKind::ServerOperation(operation) if creates(operation) => {
+                    starts.push(event.time);
+                    traces[host].lives.push((event.time, event.time));
                 }
                 EventKind::Authenticated(caller) => names.extend(&caller.account),
                 EventKind::EngineListening(_) => {
@@ -154,7 +159,9 @@ impl Focus<'_> {
         };
         // A remote engine's records are at hand.
         let marks = self.each(|task| &task.processes);
-        for (host, mark) in marks.filter(|(_, mark)| !matches!(mark.what, Told::Serves(..))) {
+        for (host, mark) in
+            marks.filter(|(_, mark)| !matches!(mark.what, Told::Serves(..) | Told::Listens))
+        {
             if let Some(root) = root(host, self.processes[host].of_mark(mark)) {
                 found.push(mark.mark.source);
                 if root.start.is_none() {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 
@@ -93,7 +94,9 @@ pub(super) struct ProcessMark {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
     Started(Image),
-    Exited,
+    Exited(Image),
+    /// Its PowerShell engine began to listen (53504), once in its life.
+    Listens,
     /// It holds the remote engine of this HostId.
     Serves(Image, Key),
 }
@@ -245,7 +248,12 @@ impl Gathered {
             EventKind::ProcessExit(exit) => self.processes.push(ProcessMark {
                 id: exit.process_id,
                 image: keys.of(&file_name(&exit.image)),
-                what: Told::Exited,
+                logon_id: exit.logon_id,
+                who: [
+                    keys.of_account(exit.account.as_ref()),
+                    keys.of(exit.sid.as_deref().unwrap_or_default()),
+                ],
+                what: Told::Exited(Image::of(&file_name(&exit.image), "")),
                 ..ProcessMark::bare(mark)
             }),
             EventKind::Command(command)
@@ -319,14 +327,29 @@ impl Gathered {
             EventKind::Logoff(of) | EventKind::SpecialPrivileges(of) => {
                 self.logon_ids.push(LogonId { mark, logon_id: of.logon_id });
             }
+            EventKind::EngineListening(_) => {
+                self.processes.push(ProcessMark {
+                    id: process,
+                    who: [Key::default(), in_process.sid],
+                    what: Told::Listens,
+                    ..ProcessMark::bare(mark)
+                });
+                self.core.push(event);
+            }
             EventKind::LogonFailed(_) => self.failed_logons.push(mark),
             EventKind::KerberosTicket(ticket) => {
                 self.hear_account(ticket.account.as_ref(), ticket.ip.as_deref());
                 self.hints.push(mark);
             }
-            EventKind::ExplicitCredentials(_) | EventKind::NtlmValidation(_) => {
+            EventKind::ExplicitCredentials(used) => {
+                // A machine's own account is used at that machine.
+                let machine = used.account.as_ref().map_or("", |account| &account.domain);
+                if used.target.parse::<IpAddr>().is_ok() {
+                    self.hear(machine, Some(&used.target));
+                }
                 self.hints.push(mark);
             }
+            EventKind::NtlmValidation(_) => self.hints.push(mark),
             EventKind::LogCleared(_) | EventKind::WinRmService(_) | EventKind::Other(_) => {}
             EventKind::ClientSession(_)
             | EventKind::ClientStep(_)
@@ -338,7 +361,6 @@ impl Gathered {
             | EventKind::AuthorizationFailed(_)
             | EventKind::Engine(_)
             | EventKind::Pipeline(_)
-            | EventKind::EngineListening(_)
             | EventKind::SshAccepted(_) => self.core.push(event),
         }
     }
@@ -471,7 +493,7 @@ impl ProcessMark {
             line: Key::default(),
             logon_id: 0,
             who: [Key::default(); 2],
-            what: Told::Exited,
+            what: Told::Listens,
         }
     }
 }

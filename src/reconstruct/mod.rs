@@ -5,14 +5,17 @@
 
 mod client;
 mod clocks;
+mod engines;
 mod estate;
 mod focus;
 mod gather;
 mod hops;
 mod ledger;
+mod pairs;
 mod process;
 mod scripts;
 mod server;
+mod shells;
 mod source;
 #[cfg(test)]
 pub(crate) mod testing;

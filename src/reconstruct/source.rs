@@ -65,8 +65,12 @@ impl Hint {
 /// Finds the source of a draft, completes name and address, and adds the records that agree.
 pub(super) fn weigh(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &mut Draft) {
     let mut hints = hints(events, estate, clocks, draft);
+    let corrected = |host: &Str, time| clocks.correct(host, time);
+    let logged_by = draft.server.as_ref().or(draft.source_host.as_ref());
+    let start = logged_by.map_or(draft.start(), |host| corrected(host, draft.start()));
     hints.sort_by_key(|hint| {
-        let distance = (events[hint.event].time - draft.start()).abs();
+        let event = &events[hint.event];
+        let distance = (corrected(&event.host, event.time) - start).abs();
         (hint.basis, distance, hint.event)
     });
     let Some(best) = hints.first() else { return };
@@ -93,6 +97,23 @@ pub(super) fn weigh(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &
         let logged_by = Some(&events[hint.event].host);
         draft.client_seen |=
             logged_by == draft.source_host.as_ref() && logged_by != draft.server.as_ref();
+    }
+    // An address that is no known host's goes with the one name that is.
+    if draft.source_host.is_none() && draft.source_ip.is_some() {
+        let unplaced = |hint: &&Hint| {
+            hint.ip.is_none()
+                && hint.host.as_ref().is_some_and(|host| estate.addresses(host).is_empty())
+        };
+        let named: BTreeSet<&Str> =
+            hints.iter().filter(unplaced).filter_map(|hint| hint.host.as_ref()).collect();
+        if let [host] = named.iter().collect::<Vec<_>>()[..] {
+            draft.source_host = Some((*host).clone());
+            for hint in hints.iter().filter(unplaced) {
+                draft.add(hint.event, Link::Time);
+                draft.auth = draft.auth.or(hint.auth);
+                draft.dc |= hint.basis == Basis::Ntlm;
+            }
+        }
     }
     // The target saw callers whose addresses are no known host's: one caller is the source.
     if draft.source_ip.is_none() {

@@ -62,15 +62,54 @@ fn explore() {
     let before = std::time::Instant::now();
     let found: Vec<Unwrapped> = texts.iter().map(|text| layers(text, &Limits::default())).collect();
     println!("{} texts, {bytes} bytes, {:?}", texts.len(), before.elapsed());
-    let mut worst: Vec<_> = texts.iter().map(|text| { let b = std::time::Instant::now(); layers(text, &Limits::default()); (b.elapsed(), text.len()) }).collect();
-    worst.sort(); worst.reverse();
+    let mut worst: Vec<_> = texts
+        .iter()
+        .map(|text| {
+            let b = std::time::Instant::now();
+            layers(text, &Limits::default());
+            (b.elapsed(), text.len())
+        })
+        .collect();
+    worst.sort();
+    worst.reverse();
     println!("{:?}", &worst[..10]);
     for (text, found) in texts.iter().zip(&found) {
-        if found.layers.is_empty() && found.stopped.is_none() && found.binaries.is_empty() { continue }
-        println!("-- {} {}", text.len(), text.chars().take(160).collect::<String>().replace(['\r','\n'], " "));
+        if found.layers.is_empty() && found.stopped.is_none() && found.binaries.is_empty() {
+            continue;
+        }
+        println!(
+            "-- {} {}",
+            text.len(),
+            text.chars().take(160).collect::<String>().replace(['\r', '\n'], " ")
+        );
         for layer in &found.layers {
-            if layer.how == psr_forensics::layers::How::Evaluated { let above: Vec<&str> = match layer.parent { Some(p) => found.layers[p].text.lines().collect(), None => text.lines().collect() }; for (n, (a,b)) in above.iter().zip(layer.text.lines()).filter(|(a,b)| **a!=*b).take(6).enumerate() { println!("      {n} <{}>\n      {n} >{}<", &a.chars().take(700).collect::<String>(), b.chars().take(700).collect::<String>()); } }
-            println!("   {:?} p{:?} @{} {}: {}", layer.how, layer.parent, layer.offset, layer.text.len(), layer.text.chars().take(300).collect::<String>().replace(['\r','\n'], " "));
+            if layer.how == psr_forensics::layers::How::Evaluated {
+                let above: Vec<&str> = match layer.parent {
+                    Some(p) => found.layers[p].text.lines().collect(),
+                    None => text.lines().collect(),
+                };
+                for (n, (a, b)) in above
+                    .iter()
+                    .zip(layer.text.lines())
+                    .filter(|(a, b)| **a != *b)
+                    .take(6)
+                    .enumerate()
+                {
+                    println!(
+                        "      {n} <{}>\n      {n} >{}<",
+                        &a.chars().take(700).collect::<String>(),
+                        b.chars().take(700).collect::<String>()
+                    );
+                }
+            }
+            println!(
+                "   {:?} p{:?} @{} {}: {}",
+                layer.how,
+                layer.parent,
+                layer.offset,
+                layer.text.len(),
+                layer.text.chars().take(300).collect::<String>().replace(['\r', '\n'], " ")
+            );
         }
         println!("   {:?} {:?}", found.binaries, found.stopped);
     }
