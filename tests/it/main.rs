@@ -7,3 +7,4 @@ mod determinism;
 mod inputs;
 mod readme;
 mod samples;
+mod sigma;
