@@ -376,6 +376,68 @@ fn gates_let_through_what_rules_fire_on() {
 }
 
 #[test]
+fn rules_are_asked_about_the_logs_of_their_source() {
+    let value = |operation: &'static str| {
+        let key = r"\REGISTRY\MACHINE\SYSTEM\ControlSet001\Control\Lsa";
+        let data = [("ObjectName", key), ("ObjectValueName", "x"), ("OperationType", operation)];
+        record("Security", 4657, &data)
+    };
+    let connection = [("Application", r"\device\harddiskvolume3\a.exe"), ("DestPort", "3389")];
+    let connection = record("Security", 5156, &connection);
+    let opened = [("FileName", r"\Device\HarddiskVolume3\logins.json")];
+    let kernel_file = |id| record("Microsoft-Windows-Kernel-File/Analytic", id, &opened);
+    let anywhere = |channel| record(channel, 7, &[("Data", "x lsadump:: x")]);
+    let mitigation = record("Microsoft-Windows-Security-Mitigations/KernelMode", 12, &[]);
+
+    let set = r"{TargetObject: 'HKLM\System\CurrentControlSet\Control\Lsa\x'}";
+    let port = r"{Image: 'C:\a.exe', DestinationPort: 3389}";
+    let cases = [
+        (
+            "category: registry_set",
+            set,
+            vec![value("%%1904"), value("%%1905")],
+            vec![value("%%1906")],
+        ),
+        ("category: registry_delete", set, vec![value("%%1906")], vec![value("%%1905")]),
+        ("category: network_connection", port, vec![connection.clone()], vec![]),
+        ("service: security", port, vec![], vec![connection]),
+        (
+            "category: file_access",
+            r"{FileName|endswith: '\logins.json'}",
+            vec![kernel_file(12), kernel_file(30)],
+            vec![kernel_file(14)],
+        ),
+        (
+            "service: security-mitigations",
+            "{EventID: 12}",
+            vec![mitigation],
+            vec![anywhere("System")],
+        ),
+        // A product alone.
+        ("", "['lsadump::']", vec![anywhere("System"), anywhere("Any/Operational")], vec![]),
+    ];
+    for (source, detection, fires, misses) in cases {
+        let text = format!(
+            "title: t\nlogsource:\n  product: windows\n  {source}\n\
+             detection:\n  s: {detection}\n  condition: s\n"
+        );
+        let files = vec![("t.yml".to_owned(), text)];
+        let pack = Pack { name: "t".into(), path: Some("".into()), sha256: "".into(), files };
+        let (plain, _) = plain(&pack);
+        let rules = RuleSet::load(vec![pack]).unwrap();
+        let records = fires.iter().map(|record| (record, 1));
+        for (record, expected) in records.chain(misses.iter().map(|record| (record, 0))) {
+            let found = fired(&rules, record);
+            assert_eq!(found.len(), expected, "{source}: {detection} on {record:?}");
+            assert_eq!(found, fired_plainly(&plain, record), "{source}: {detection}");
+            let (channel, id) = (record.known_channel, record.event_id);
+            let wanted = rules.wants(record.source, channel, &record.channel, id);
+            assert!(wanted || expected == 0, "{source}: {detection} on {record:?}");
+        }
+    }
+}
+
+#[test]
 fn only_records_that_may_fire_are_wanted() {
     let wants = |detection, id| {
         security(detection).0.wants(RecordRef::default(), Channel::Security, "Security", id)

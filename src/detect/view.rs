@@ -67,7 +67,7 @@ impl<'r> RecordView<'r> {
         let mut values = record.data.all(name);
         if let Some(first) = values.next() {
             return match values.next() {
-                // Logon processes have names of eight letters, filled with blanks: `NtLmSsp `.
+                // Some logon processes' names end in blanks: `NtLmSsp `, `Advapi  `.
                 None if name == "LogonProcessName" => text(first.trim_end()),
                 None => text(first),
                 // Rules on the classic log's strings expect its whole text.

@@ -47,13 +47,22 @@ pub fn run_json(out: &Path) -> serde_json::Value {
 
 /// A folder of the corpus that lies beside the repository in CI; says so where it is absent.
 pub fn corpus(name: &str) -> Option<String> {
-    let path = root().join("../shared/data").join(name);
-    if path.is_dir() {
-        return Some(path.to_str().expect("it is UTF-8").to_owned());
+    let path = shared(&format!("data/{name}"))?;
+    Some(path.to_str().expect("it is UTF-8").to_owned())
+}
+
+/// A file or folder of what lies beside the repository in CI; says so where it is absent.
+pub fn shared(name: &str) -> Option<PathBuf> {
+    let path = root().join("../shared").join(name);
+    if path.exists() {
+        return Some(path);
     }
-    #[expect(clippy::print_stdout, reason = "a test that skips says so")]
-    {
-        println!("skipped: {} is not here", path.display());
-    }
+    say(&format!("skipped: {} is not here", path.display()));
     None
+}
+
+/// Prints a line; `--nocapture` shows it.
+#[expect(clippy::print_stdout, reason = "a test that skips or compares says so")]
+pub fn say(line: &str) {
+    println!("{line}");
 }

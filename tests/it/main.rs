@@ -10,3 +10,4 @@ mod layers;
 mod psrp;
 mod readme;
 mod samples;
+mod sigma;
