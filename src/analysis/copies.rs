@@ -52,8 +52,9 @@ impl Default for Prints {
 }
 
 impl Prints {
-    /// The print of a record, and the name of the log it is of.
-    pub(super) fn of(&self, record: &Record, event: &Event, hits: &[Hit]) -> (u64, Print) {
+    /// The print of a record on which these rules fired, and a hash of which log it is of: its host
+    /// and channel.
+    pub fn of(&self, record: &Record, event: &Event, hits: &[Hit]) -> (u64, Print) {
         let hash = &self.0;
         let name = if event.channel.is_empty() { &event.provider } else { &event.channel };
         let log = hash.hash_one((&event.host, name));
@@ -125,7 +126,9 @@ impl Copies {
 }
 
 /// Bytes of rows that are sorted at a time.
-const BLOCK: usize = 1 << 21;
+const BLOCK: usize = 1 << 20;
+/// Bytes of rows that stay in memory: most of what a run may take is marks by now.
+const IN_MEMORY: usize = 16 << 20;
 
 /// Finds the copies among the events of a timeline, of which `spans` tells by input what they
 /// are of.
@@ -137,7 +140,7 @@ pub(super) fn find(timeline: &Sorted, spans: &[Spans], scratch: &Path) -> io::Re
     if !overlapping.contains(&true) {
         return Ok(Copies::default());
     }
-    let sorter = Sorter::new(scratch.to_owned());
+    let sorter = Sorter::with_room(scratch.to_owned(), IN_MEMORY);
     let mut rows = Rows::default();
     for printed in timeline::prints(timeline)? {
         let printed = printed?;
@@ -246,7 +249,8 @@ struct Found {
 impl Found {
     fn new(inputs: usize, scratch: &Path) -> Found {
         let copies = Copies { offsets: vec![Vec::new(); inputs], ..Copies::default() };
-        Found { copies, places: Sorter::new(scratch.to_owned()), rows: Rows::default() }
+        let places = Sorter::with_room(scratch.to_owned(), IN_MEMORY);
+        Found { copies, places, rows: Rows::default() }
     }
 
     fn add(&mut self, printed: &Printed, verdict: Verdict) -> io::Result<()> {
