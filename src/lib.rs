@@ -33,7 +33,9 @@ pub mod psrp;
 pub mod reconstruct;
 pub mod report;
 
-pub use analysis::{Analysis, Fired, InputReport, NoProgress, Options, Progress, analyze};
+pub use analysis::{
+    Analysis, Fired, InputReport, NoProgress, Options, Overlap, Print, Prints, Progress, analyze,
+};
 pub use detect::{Pack, Refused, RuleSet};
 pub use error::{Error, Fault, FaultKind};
 pub use input::{Input, InputKind, discover};

@@ -11,7 +11,7 @@
 //! one input are never taken for one.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::io;
 use std::path::Path;
 
@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::overlap::{Spans, overlapping};
 use crate::detect::Hit;
-use crate::model::{Event, Form, Proof, Record, RecordRef};
+use crate::model::{Event, EventKind, Form, MatchedField, Proof, Record, RecordRef};
 use crate::report::sorted::{self, Rows, Sorted, Sorter};
 use crate::report::timeline::{self, Printed};
 
@@ -32,7 +32,7 @@ use crate::report::timeline::{self, Printed};
 pub struct Print {
     /// Of host, channel, event id and EventRecordID.
     identity: u64,
-    /// Of all that this program takes from it, and of what rules found in it.
+    /// Of all that this program takes from it and that rules found in it.
     content: u64,
     form: Form,
     /// When it was logged, in nanoseconds after the time that is shown of it.
@@ -52,13 +52,13 @@ impl Default for Prints {
 }
 
 impl Prints {
-    /// The print of a record, and the name of the log it is of.
-    pub(super) fn of(&self, record: &Record, event: &Event, hits: &[Hit]) -> (u64, Print) {
+    /// The print of a record on which these rules fired, and a hash of which log it is of: its host
+    /// and channel.
+    pub fn of(&self, record: &Record, event: &Event, hits: &[Hit]) -> (u64, Print) {
         let hash = &self.0;
         let name = if event.channel.is_empty() { &event.provider } else { &event.channel };
         let log = hash.hash_one((&event.host, name));
-        let Event { provider, user_sid, activity_id, process_id, kind, .. } = event;
-        let content = hash.hash_one((provider, user_sid, activity_id, process_id, kind, hits));
+        let content = self.content(record, event, hits);
         let Record { event_id, record_id, time, logged, form, ref data, .. } = *record;
         let identity = match record_id {
             // Without a name, all of it must be the same.
@@ -67,6 +67,44 @@ impl Prints {
         };
         let late = (logged - time).num_nanoseconds().unwrap_or_default();
         (log, Print { identity, content, form, late })
+    }
+
+    fn content(&self, record: &Record, event: &Event, hits: &[Hit]) -> u64 {
+        let Event { provider, user_sid, activity_id, process_id, kind, .. } = event;
+        let mut hash = self.0.build_hasher();
+        (provider, user_sid, activity_id, process_id).hash(&mut hash);
+        match kind {
+            // Its data as it stands, but for what the ways to write a record down differ in.
+            EventKind::Other(_) => {
+                let data = record.data.iter().filter(|(name, _)| *name != "Binary");
+                for (name, value) in data.filter(|(_, value)| !value.trim().is_empty()) {
+                    name.hash(&mut hash);
+                    hash_value(value, &mut hash);
+                }
+            }
+            kind => kind.hash(&mut hash),
+        }
+        for Hit { rule, matched } in hits {
+            rule.hash(&mut hash);
+            for MatchedField { field, value } in matched {
+                field.hash(&mut hash);
+                hash_value(value, &mut hash);
+            }
+        }
+        hash.finish()
+    }
+}
+
+/// Windows writes a GUID in braces, in XML and in what it forwards; the evtx crate in upper case.
+fn hash_value(value: &str, hash: &mut impl Hasher) {
+    let value = value.trim();
+    let bare = value.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(value);
+    match <[u8; 36]>::try_from(bare.as_bytes()) {
+        Ok(mut guid) if guid[8] == b'-' => {
+            guid.make_ascii_lowercase();
+            guid.hash(hash);
+        }
+        _ => value.hash(hash),
     }
 }
 
@@ -125,7 +163,9 @@ impl Copies {
 }
 
 /// Bytes of rows that are sorted at a time.
-const BLOCK: usize = 1 << 21;
+const BLOCK: usize = 1 << 20;
+/// Bytes of rows that stay in memory: most of what a run may take is marks by now.
+const IN_MEMORY: usize = 16 << 20;
 
 /// Finds the copies among the events of a timeline, of which `spans` tells by input what they
 /// are of.
@@ -137,7 +177,7 @@ pub(super) fn find(timeline: &Sorted, spans: &[Spans], scratch: &Path) -> io::Re
     if !overlapping.contains(&true) {
         return Ok(Copies::default());
     }
-    let sorter = Sorter::new(scratch.to_owned());
+    let sorter = Sorter::with_room(scratch.to_owned(), IN_MEMORY);
     let mut rows = Rows::default();
     for printed in timeline::prints(timeline)? {
         let printed = printed?;
@@ -246,7 +286,8 @@ struct Found {
 impl Found {
     fn new(inputs: usize, scratch: &Path) -> Found {
         let copies = Copies { offsets: vec![Vec::new(); inputs], ..Copies::default() };
-        Found { copies, places: Sorter::new(scratch.to_owned()), rows: Rows::default() }
+        let places = Sorter::with_room(scratch.to_owned(), IN_MEMORY);
+        Found { copies, places, rows: Rows::default() }
     }
 
     fn add(&mut self, printed: &Printed, verdict: Verdict) -> io::Result<()> {
@@ -384,6 +425,27 @@ mod tests {
         let fourth = collected(Form::NxLog, "2026-03-14T21:14:07Z", logon(3, 80));
         let all = [forged, logon(1, 512), third, fourth];
         assert_eq!(judged(&all), ["disputed", "disputed", "copy", "copy"]);
+    }
+
+    /// As EVTX has it, and as Windows writes the same in XML and in what it forwards.
+    #[test]
+    fn a_guid_is_one_however_it_is_spelled() {
+        let created = |input, guid: &str| {
+            let data = [("ProcessGuid", guid), ("TargetFilename", "a"), ("Binary", "00")];
+            let channel = "Microsoft-Windows-Sysmon/Operational";
+            Record {
+                known_channel: record(channel, 11, &[]).known_channel,
+                channel: channel.into(),
+                event_id: 11,
+                data: record(channel, 11, &data).data,
+                ..logon(input, 512)
+            }
+        };
+        let evtx = created(0, "365ABB72-0F3D-5CDC-0000-0010A4C2E200");
+        let xml = created(1, "{365abb72-0f3d-5cdc-0000-0010a4c2e200}");
+        assert_eq!(judged(&[evtx.clone(), xml]), ["own", "copy"]);
+        let other = created(1, "{365abb72-0f3d-5cdc-0000-0010a4c2e201}");
+        assert_eq!(judged(&[evtx, other]), ["disputed", "disputed"]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::model::{Channel, Level, MatchedField, Record, RecordRef, RuleMeta, Subject};
 
 /// A rule fired on a record.
-#[derive(Debug, Clone, Hash)]
+#[derive(Debug, Clone)]
 pub struct Hit {
     /// Index of the rule.
     pub rule: usize,

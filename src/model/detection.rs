@@ -62,7 +62,7 @@ pub struct RuleMeta {
 }
 
 /// A field that a rule matched, and its value.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MatchedField {
     /// The field, as the rule names it.
     pub field: String,

@@ -145,7 +145,12 @@ pub struct Sorted {
 impl Sorter {
     /// A sorter that puts what memory shall not hold into nameless files in `folder`.
     pub fn new(folder: PathBuf) -> Sorter {
-        Sorter { folder, in_memory: IN_MEMORY, state: Mutex::default() }
+        Sorter::with_room(folder, IN_MEMORY)
+    }
+
+    /// A sorter that keeps no more than so many bytes of rows in memory.
+    pub fn with_room(folder: PathBuf, in_memory: usize) -> Sorter {
+        Sorter { folder, in_memory, state: Mutex::default() }
     }
 
     /// Takes a task's rows out of its hands.
@@ -267,7 +272,7 @@ mod tests {
 
     /// The numbers below `count`, `step` apart and wrapped around, in blocks of `size`.
     fn sort(count: u32, size: usize, in_memory: usize) -> (Vec<u32>, usize) {
-        let sorter = Sorter { in_memory, ..Sorter::new(std::env::temp_dir()) };
+        let sorter = Sorter::with_room(std::env::temp_dir(), in_memory);
         let numbers: Vec<u32> = (0..count).map(|n| n * 7919 % count).collect();
         for block in numbers.chunks(size) {
             let mut rows = Rows::default();
