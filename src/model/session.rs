@@ -146,21 +146,56 @@ impl Sides {
     }
 }
 
-/// Why a record belongs to a session.
+/// Why a record belongs to a session, the strongest first: by a key, then by time and what agrees
+/// besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Link {
-    /// By a key: process id within its lifetime, RunspaceId, logon id, ActivityID.
-    Key,
-    /// By time and names only.
-    Time,
+    /// Key: the session begins with it, there is nothing to tie it to.
+    Own,
+    /// Key: it is of a process of the session, by process id within its lifetime.
+    Process,
+    /// Key: it names the HostId of the session's engine.
+    HostId,
+    /// Key: it names a RunspaceId of the session.
+    Runspace,
+    /// Key: it names the logon id that the session's host process runs in.
+    Logon,
+    /// Key: it has the ActivityID of the session's shell or of the client's connection.
+    Activity,
+    /// Time: the target that the client named is this host.
+    Target,
+    /// Time: kind and account agree.
+    Account,
+    /// Time: it has the command line of a process of the session.
+    CommandLine,
+    /// Time: it names the source that the session has by better evidence.
+    Source,
 }
 
 impl Link {
-    /// The word that outputs use.
+    /// Whether it is a key, not time and names only.
+    pub fn is_key(self) -> bool {
+        self <= Link::Activity
+    }
+
+    /// The word for what it is: `key` or `time`.
+    pub fn strength(self) -> &'static str {
+        if self.is_key() { "key" } else { "time" }
+    }
+
+    /// The words that outputs use: its strength and what agrees.
     pub fn as_str(self) -> &'static str {
         match self {
-            Link::Key => "key",
-            Link::Time => "time",
+            Link::Own => "key: own record",
+            Link::Process => "key: process",
+            Link::HostId => "key: host id",
+            Link::Runspace => "key: runspace",
+            Link::Logon => "key: logon id",
+            Link::Activity => "key: activity id",
+            Link::Target => "time: target",
+            Link::Account => "time: account",
+            Link::CommandLine => "time: command line",
+            Link::Source => "time: source",
         }
     }
 }

@@ -82,7 +82,7 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
                     powershell: connection.contains("psversion="),
                     user_sid: sid.map(str::to_owned),
                     account: None,
-                    evidence: BTreeMap::from([(index, Link::Key)]),
+                    evidence: BTreeMap::from([(index, Link::Own)]),
                     asked: false,
                     ran: false,
                     failures: Vec::new(),
@@ -93,8 +93,8 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
             EventKind::ClientStep(_)
             | EventKind::ClientFailure(_)
             | EventKind::ClientRunspace(_) => {
-                let Some(client) = owner(events, &mut clients, event) else { continue };
-                client.evidence.insert(index, Link::Key);
+                let Some((client, link)) = owner(events, &mut clients, event) else { continue };
+                client.evidence.insert(index, link);
                 if let EventKind::ClientStep(step) = &event.kind
                     && client.configuration.is_empty()
                     && let Some(uri) = &step.resource_uri
@@ -136,7 +136,7 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
         });
         if let Some(client) = candidates.min_by_key(|client| (client.time - event.time).abs()) {
             let own = events[client.event].process_id == Some(used.process_id);
-            client.evidence.insert(index, if own { Link::Key } else { Link::Time });
+            client.evidence.insert(index, if own { Link::Process } else { Link::Target });
             if client.account.is_none() {
                 client.account.clone_from(&used.account);
             }
@@ -146,7 +146,11 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
 }
 
 /// The client an event belongs to: by ActivityID, else the latest of its process.
-fn owner<'c>(events: &[Event], clients: &'c mut [Client], event: &Event) -> Option<&'c mut Client> {
+fn owner<'c>(
+    events: &[Event],
+    clients: &'c mut [Client],
+    event: &Event,
+) -> Option<(&'c mut Client, Link)> {
     let same_activity = |client: &Client| {
         event.activity_id.is_some() && events[client.event].activity_id == event.activity_id
     };
@@ -157,13 +161,13 @@ fn owner<'c>(events: &[Event], clients: &'c mut [Client], event: &Event) -> Opti
             && began.user_sid == event.user_sid
             && event.time - client.last <= IDLE
     };
-    let slot = clients
-        .iter()
-        .rposition(same_activity)
-        .or_else(|| clients.iter().rposition(same_process))?;
+    let (slot, link) = match clients.iter().rposition(same_activity) {
+        Some(slot) => (slot, Link::Activity),
+        None => (clients.iter().rposition(same_process)?, Link::Process),
+    };
     let client = &mut clients[slot];
     client.last = event.time;
-    Some(client)
+    Some((client, link))
 }
 
 /// Whether two names mean one host: equal, or one the other's first label. Addresses are equal
@@ -325,7 +329,7 @@ fn take(draft: &mut Draft, client: &Client) {
         draft.configuration.clone_from(&client.configuration);
     }
     for (&event, &link) in &client.evidence {
-        let link = if draft.server.is_some() { Link::Time } else { link };
+        let link = if draft.server.is_some() { Link::Target } else { link };
         draft.add(event, link);
     }
     if draft.server.is_none() {

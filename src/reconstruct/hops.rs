@@ -41,7 +41,7 @@ pub(super) fn parents(
             let (root, _) = table.remoting_host(process?)?;
             by_process.get(&(&event.host, root)).copied()
         });
-        found.find(|&parent| parent != slot).map(|parent| (parent, Link::Key))
+        found.find(|&parent| parent != slot).map(|parent| (parent, Link::Process))
     };
     let by_time = |slot: usize, draft: &Draft| {
         let source = draft.source_host.as_ref()?;
@@ -59,7 +59,7 @@ pub(super) fn parents(
         });
         let open: Vec<usize> = open.collect();
         match open[..] {
-            [parent] => Some((parent, Link::Time)),
+            [parent] => Some((parent, Link::Account)),
             _ => None,
         }
     };

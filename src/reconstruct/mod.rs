@@ -402,8 +402,7 @@ fn finish(events: &[Event], processes: &BTreeMap<Str, Processes>, draft: Draft) 
     let start = draft.start();
     let on_target =
         |event: usize| draft.server.as_ref().is_none_or(|host| events[event].host == *host);
-    let keyed =
-        draft.evidence.iter().filter(|&(&event, &link)| link == Link::Key && on_target(event));
+    let keyed = draft.evidence.iter().filter(|&(&event, &link)| link.is_key() && on_target(event));
     let last = keyed.map(|(&event, _)| events[event].time).max().unwrap_or(start);
     let (end, end_kind) = match draft.end {
         // What a session's own process and engine say ends it; other ends are guesses that its own

@@ -114,7 +114,7 @@ impl HostEvents<'_> {
             let Some((root, depth)) = root else { continue };
             let Some(&slot) = by_process.get(&root) else { continue };
             let draft = &mut drafts[slot];
-            draft.add(index, Link::Key);
+            draft.add(index, Link::Process);
             if draft.process.is_some_and(|process| self.processes.get(process).start.is_none()) {
                 draft.begins(event.time);
             }
@@ -166,23 +166,24 @@ impl HostEvents<'_> {
         }
         for records in engines {
             let contexts = || records.iter().filter_map(|&index| context(&self.events[index]));
-            let keyed = contexts()
-                .flat_map(|context| [&context.host_id, &context.runspace_id])
-                .find_map(|id| by_id.get(id).copied());
+            let ids = contexts().flat_map(|context| {
+                [(&context.host_id, Link::HostId), (&context.runspace_id, Link::Runspace)]
+            });
+            let keyed = ids.filter_map(|(id, link)| Some((*by_id.get(id)?, link))).next();
             let user = contexts().find_map(|context| Account::parse(&context.user));
             let user = user.map(Account::caller);
             let start = self.events[records[0]].time;
             let (slot, link) = match keyed {
-                Some(slot) => (slot, Link::Key),
+                Some(keyed) => keyed,
                 None => match self.starting_near(drafts, start, user.as_ref()) {
-                    Some(slot) => (slot, Link::Time),
+                    Some(slot) => (slot, Link::Account),
                     None => {
                         drafts.push(Draft {
                             server: Some(self.host.clone()),
                             kind: Some(ShellKind::PowerShell),
                             ..Draft::default()
                         });
-                        (drafts.len() - 1, Link::Key)
+                        (drafts.len() - 1, Link::Own)
                     }
                 },
             };
@@ -244,7 +245,7 @@ impl HostEvents<'_> {
                 }
             };
             // An id that was tied by time ties no better than time.
-            drafts[slot].add(index, Link::Time);
+            drafts[slot].add(index, Link::CommandLine);
         }
     }
 
@@ -283,7 +284,7 @@ impl HostEvents<'_> {
                     && near(draft.start(), event.time, STEP_WINDOW)
             });
             if let Some(slot) = nearest(candidates, event.time) {
-                drafts[slot].add(index, Link::Time);
+                drafts[slot].add(index, Link::Account);
             }
         }
     }
@@ -328,7 +329,7 @@ impl HostEvents<'_> {
             }
         }
         for ((index, event, shell, sid), slot) in shells.into_iter().zip(taken) {
-            let link = if slot.is_some() { Link::Time } else { Link::Key };
+            let link = if slot.is_some() { Link::Account } else { Link::Own };
             let slot = slot.unwrap_or_else(|| {
                 drafts.push(Draft {
                     server: Some(self.host.clone()),
@@ -375,14 +376,14 @@ impl HostEvents<'_> {
             };
             let keyed = drafts.iter().position(same_activity);
             let found = match keyed {
-                Some(slot) => Some((slot, Link::Key)),
+                Some(slot) => Some((slot, Link::Activity)),
                 None => account.and_then(|account| {
                     let candidates = drafts.iter().enumerate().filter(|(_, draft)| {
                         draft.user.is_some()
                             && draft.can_be(Some(account), None)
                             && near(draft.start(), event.time, STEP_WINDOW)
                     });
-                    Some((nearest(candidates, event.time)?, Link::Time))
+                    Some((nearest(candidates, event.time)?, Link::Account))
                 }),
             };
             let Some((slot, link)) = found else { continue };
@@ -419,7 +420,7 @@ impl HostEvents<'_> {
             for &slot in owners.get(&logon.logon_id).into_iter().flatten() {
                 // Logon ids recur after a restart: the logon comes shortly before the process.
                 if near(event.time, drafts[slot].start(), JOIN_WINDOW) {
-                    self.take_logon(&mut drafts[slot], index, logon, Link::Key);
+                    self.take_logon(&mut drafts[slot], index, logon, Link::Logon);
                 }
             }
         }
@@ -449,7 +450,7 @@ impl HostEvents<'_> {
                 let same = named.chain(by_name.get(&logon.sid).into_iter().flatten());
                 for &slot in same.collect::<BTreeSet<_>>() {
                     if self.is_connection_of(&drafts[slot], event, logon) {
-                        self.take_logon(&mut drafts[slot], index, logon, Link::Time);
+                        self.take_logon(&mut drafts[slot], index, logon, Link::Account);
                     }
                 }
             }
@@ -475,7 +476,7 @@ impl HostEvents<'_> {
                 }
                 draft.add(index, link);
                 // The process's own logon ends with it; without one, the last connection tells.
-                let tells = link == Link::Key || !self.owns_logon(draft);
+                let tells = link.is_key() || !self.owns_logon(draft);
                 if ended && tells && event.time >= draft.start() {
                     draft.ends(event.time, EndKind::Logoff);
                 }
@@ -491,8 +492,8 @@ impl HostEvents<'_> {
     /// How a logon id is tied to a draft: as its host process's own, or by time.
     fn logon_link(&self, draft: &Draft, logon_id: u64) -> Option<Link> {
         match draft.logon_ids.iter().position(|&known| known == logon_id)? {
-            0 if self.owns_logon(draft) => Some(Link::Key),
-            _ => Some(Link::Time),
+            0 if self.owns_logon(draft) => Some(Link::Logon),
+            _ => Some(Link::Account),
         }
     }
 
@@ -518,7 +519,7 @@ impl HostEvents<'_> {
         if !draft.logon_ids.contains(&logon.logon_id) {
             draft.logon_ids.push(logon.logon_id);
         }
-        if draft.auth.is_none() && (link == Link::Key || !self.owns_logon(draft)) {
+        if draft.auth.is_none() && (link.is_key() || !self.owns_logon(draft)) {
             draft.auth = Some(Auth::parse(&logon.package)).filter(|auth| *auth != Auth::Unknown);
         }
         if draft.user_sid.is_none() && logon.sid.starts_with("S-1-") && is_real(&logon.sid) {

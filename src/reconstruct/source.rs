@@ -84,7 +84,7 @@ pub(super) fn weigh(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &
         if !(same_ip || same_host) {
             continue;
         }
-        draft.add(hint.event, Link::Time);
+        draft.add(hint.event, Link::Source);
         draft.source_host = draft.source_host.take().or(host);
         draft.source_ip = draft.source_ip.take().or_else(|| hint.ip.clone());
         draft.auth = draft.auth.or(hint.auth);
@@ -105,7 +105,7 @@ pub(super) fn weigh(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &
         if let [address] = addresses.iter().collect::<Vec<_>>()[..] {
             draft.source_ip = Some((*address).clone());
             for hint in inbound {
-                draft.add(hint.event, Link::Time);
+                draft.add(hint.event, Link::Source);
                 draft.https = draft.https.or(hint.https);
             }
         }

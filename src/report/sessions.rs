@@ -7,7 +7,7 @@ use super::cell::{cell, list, owned};
 use super::{Rows, columns, evidence};
 use crate::analysis::Analysis;
 use crate::detect::{Counts, session_id};
-use crate::model::{Account, Link, Proof, csv_time};
+use crate::model::{Account, Proof, csv_time};
 use crate::reconstruct::Case;
 
 columns! { pub(super) COLUMNS:
@@ -84,7 +84,8 @@ impl Rows for Sessions<'_> {
         let level = rules.clone().next().map(|rule| rule.level.to_string());
         let corrected =
             |time| session.clock.map(|clock| csv_time(clock.correct(time))).unwrap_or_default();
-        let by = |link| session.evidence.iter().filter(|e| e.link == link).count().to_string();
+        let by =
+            |key| session.evidence.iter().filter(|e| e.link.is_key() == key).count().to_string();
         vec![
             session_id(index).into(),
             csv_time(session.start).into(),
@@ -113,13 +114,13 @@ impl Rows for Sessions<'_> {
             consequences.credential_exposed.into(),
             consequences.second_hop.into(),
             session.parent.map(|(parent, _)| session_id(parent)).unwrap_or_default().into(),
-            session.parent.map(|(_, link)| link.as_str()).unwrap_or_default().into(),
+            session.parent.map(|(_, link)| link.strength()).unwrap_or_default().into(),
             list(session.sides.names()),
             session.confidence.as_str().into(),
             level.unwrap_or_default().into(),
             list(rules.map(|rule| &rule.title)),
-            by(Link::Key).into(),
-            by(Link::Time).into(),
+            by(true).into(),
+            by(false).into(),
             evidence::cell(
                 &analysis.paths,
                 &proofs(case, session.evidence.iter().map(|e| e.event)),
