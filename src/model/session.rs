@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Account, ShellKind, Str};
+use super::{Account, Missing, ShellKind, Str, Tool, Weighed};
 
 /// How a session's end is known, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -257,6 +257,8 @@ pub struct Session {
     pub source_ip: Option<String>,
     /// What the source rests on.
     pub source_basis: &'static str,
+    /// How the source was found, and who else was named.
+    pub weighed: Weighed,
     /// The target: the logging host's name, or the name the client used.
     pub target_host: Str,
     /// The account, as logged.
@@ -277,6 +279,8 @@ pub struct Session {
     pub logon_ids: Vec<u64>,
     /// The host process (wsmprovhost, winrshost) on the target.
     pub process_id: Option<u32>,
+    /// When that process started and exited, as far as logged; UTC.
+    pub process_life: (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
     /// RunspaceIds on the target.
     pub runspace_ids: Vec<String>,
     /// The session that it was started from, and how that is known: a second hop.
@@ -287,6 +291,14 @@ pub struct Session {
     pub sides: Sides,
     /// How far the links can be trusted.
     pub confidence: Confidence,
+    /// Why no more and no less, in short sentences.
+    pub confidence_reasons: Vec<String>,
+    /// What made it, where that is sure.
+    pub tool: Option<Tool>,
+    /// What its endpoint is for; empty where that is not known.
+    pub endpoint_kind: &'static str,
+    /// The records that one expects of it and that are not there.
+    pub missing: Vec<Missing>,
     /// The records it rests on, in the case's order.
     pub evidence: Vec<Evidence>,
 }
@@ -465,6 +477,7 @@ mod tests {
             source_host: None,
             source_ip: None,
             source_basis: "",
+            weighed: Weighed::default(),
             target_host: "srv.corp".into(),
             user: Account::parse(r"SRV\bob"),
             user_sid: None,
@@ -475,11 +488,16 @@ mod tests {
             engine_version: String::new(),
             logon_ids: Vec::new(),
             process_id: None,
+            process_life: (None, None),
             runspace_ids: Vec::new(),
             parent: None,
             clock: None,
             sides: Sides::default(),
             confidence: Confidence::Low,
+            confidence_reasons: Vec::new(),
+            tool: None,
+            endpoint_kind: "",
+            missing: Vec::new(),
             evidence: Vec::new(),
         }
     }

@@ -8,8 +8,8 @@ use super::clocks::Clocks;
 use super::estate::Estate;
 use super::{CLOCK_ERROR, Draft, JOIN_WINDOW, STEP_WINDOW, near};
 use crate::model::{
-    Account, Attempt, EndKind, Event, EventKind, FailureReason, Link, Session, ShellKind, Sides,
-    Str,
+    Account, Attempt, EndKind, Event, EventKind, FailureReason, Link, Rejected, Session, ShellKind,
+    Sides, Str,
 };
 
 /// SIDs of services: event forwarding talks to its collector all day.
@@ -17,6 +17,13 @@ const SERVICE_SIDS: [&str; 2] = ["S-1-5-19", "S-1-5-20"];
 
 /// Sessions that one client may be weighed against: a log full of forged ones costs no more.
 const MOST_RIVALS: usize = 64;
+
+/// Clients besides its own that a session keeps.
+const MOST_KEPT: usize = 8;
+
+/// How much farther in time another host's client must be, for the nearer one to be surely the
+/// session's: what the network and the target need for one step, more or less.
+const UNSURE: TimeDelta = TimeDelta::seconds(2);
 
 /// How long a client may be silent before its process id may be another's.
 const IDLE: TimeDelta = TimeDelta::minutes(30);
@@ -224,10 +231,29 @@ pub(super) fn join(
     }
     pairs.sort_unstable();
     let mut joined = vec![false; clients.len()];
-    for (_, _, c, d) in pairs {
+    for &(_, distance, c, d) in &pairs {
         if !joined[c] && drafts[d].client.is_none() {
             joined[c] = true;
+            drafts[d].client_distance = Some(distance);
             take(&mut drafts[d], &clients[c]);
+        }
+    }
+    for &(other_account, distance, c, d) in &pairs {
+        let (client, draft) = (&clients[c], &mut drafts[d]);
+        let Some(nearest) = draft.client_distance.filter(|_| draft.client != Some(client.event))
+        else {
+            continue;
+        };
+        let elsewhere = draft.source_host.as_ref() != Some(&client.host);
+        let as_near = (distance - nearest).abs() < UNSURE;
+        draft.client_unsure |= elsewhere && as_near && !other_account;
+        if draft.client_rivals.len() < MOST_KEPT {
+            let rejected = match (other_account, joined[c]) {
+                (true, _) => Rejected::OtherAccount,
+                (false, true) => Rejected::OtherSession,
+                (false, false) => Rejected::Farther(distance - nearest),
+            };
+            draft.client_rivals.push((client.event, rejected));
         }
     }
     far.retain(|&(c, d)| !joined[c] && drafts[d].client.is_none());

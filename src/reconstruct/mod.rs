@@ -29,7 +29,7 @@ pub(crate) use scripts::{Elsewhere, assemble};
 
 use crate::model::{
     Account, Attempt, Auth, Command, Confidence, EndKind, Event, EventKind, Evidence, Host, Link,
-    RecordRef, ScriptBlock, Session, ShellKind, Sides, Str, Transport,
+    RecordRef, Rejected, ScriptBlock, Session, ShellKind, Sides, Str, Transport, Weighed,
 };
 use clocks::Clocks;
 use estate::Estate;
@@ -163,6 +163,12 @@ struct Draft {
     shell: Option<usize>,
     /// WinRM 6 and its host.
     client: Option<usize>,
+    /// How far apart client and target log the start, by corrected clocks, where time joined them.
+    client_distance: Option<TimeDelta>,
+    /// WinRM 6 of other clients that could be its own but for this.
+    client_rivals: Vec<(usize, Rejected)>,
+    /// One of them, on another host, is as near.
+    client_unsure: bool,
     /// The name the client used for the target.
     client_target: Option<String>,
     https: Option<bool>,
@@ -179,6 +185,7 @@ struct Draft {
     source_host: Option<Str>,
     source_ip: Option<String>,
     source_basis: &'static str,
+    weighed: Weighed,
     /// The source's own logs show it.
     client_seen: bool,
     /// A domain controller's log shows it.
@@ -434,6 +441,7 @@ fn finish(events: &[Event], processes: &BTreeMap<Str, Processes>, draft: Draft) 
         source_host: draft.source_host,
         source_ip: draft.source_ip,
         source_basis: draft.source_basis,
+        weighed: draft.weighed,
         target_host: draft.server.clone().unwrap_or_else(named),
         user: draft.user,
         user_sid: draft.user_sid,
@@ -452,11 +460,19 @@ fn finish(events: &[Event], processes: &BTreeMap<Str, Processes>, draft: Draft) 
         engine_version: draft.engine_version,
         logon_ids: draft.logon_ids,
         process_id,
+        process_life: process.map_or((None, None), |(host, index)| {
+            let process = processes[host].get(index);
+            (process.start, process.end)
+        }),
         runspace_ids: draft.runspace_ids,
         parent: None,
         clock: None,
         sides,
         confidence,
+        confidence_reasons: Vec::new(),
+        tool: None,
+        endpoint_kind: "",
+        missing: Vec::new(),
         evidence: evidence.collect(),
     }
 }
