@@ -16,7 +16,7 @@ use crate::detect::{self, LoneScripts, RuleSet};
 use crate::error::{Error, Fault, FaultKind};
 use crate::input::{self, Input};
 use crate::model::{Detection, RecordRef, Subject};
-use crate::reconstruct::{Case, Elsewhere, Keys, assemble, reconstruct};
+use crate::reconstruct::{Case, Elsewhere, Keys, Window, assemble, reconstruct};
 use crate::report::detections;
 use crate::report::sorted::{Rows, Sorted, Sorter};
 use crate::report::timeline::Origins;
@@ -152,7 +152,8 @@ pub fn analyze(
     something(reports.iter().map(|report| (&report.input, &report.faults[..])))?;
     progress.stage("rebuilding sessions");
     let loader = Loader::new(&inputs);
-    let case = reconstruct(gathered, &keys, |records| loader.load(records));
+    let mut case = reconstruct(gathered, &keys, |records| loader.load(records));
+    case.look_for_missing(Window { from: options.from, to: options.to });
     progress.stage("matching rules");
     let mut detections = detect::on_case(&rules, &case);
     detections.extend(elsewhere(&case.elsewhere, scripts, &rules, &loader));

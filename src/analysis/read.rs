@@ -1,5 +1,6 @@
 //! The one reading of all logs.
 
+use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -7,13 +8,13 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::{InputReport, Options, Progress};
-use crate::decode::{Decoder, Tally, Wanted, chunk_count, chunk_of};
+use crate::decode::{Decoder, Seen, Tally, Wanted, chunk_count, chunk_of};
 use crate::detect::{self, LoneScripts, RuleSet};
 use crate::error::{Fault, FaultKind};
 use crate::input::{Input, InputKind, Piece, Reader, piece_count};
 use crate::model::{Channel, Detection, EventKind, Record, RecordRef};
 use crate::normalise::{self, Normaliser};
-use crate::reconstruct::{Gathered, Keys, assemble};
+use crate::reconstruct::{Gathered, Keys, Reach, assemble};
 use crate::report::sorted::{Rows, Sorter};
 use crate::report::{
     detections,
@@ -62,7 +63,17 @@ struct Batch {
     scripts: Vec<Detection>,
 }
 
-impl Wanted for Pass<'_> {
+/// Sees the records of a task, and says which are wanted.
+struct Watch<'p> {
+    rules: &'p RuleSet,
+    reach: RefCell<Reach>,
+}
+
+impl Wanted for Watch<'_> {
+    fn passes(&self, seen: Seen<'_>) {
+        self.reach.borrow_mut().see(seen);
+    }
+
     fn wants(&self, source: RecordRef, channel: Channel, name: &str, event_id: u32) -> bool {
         normalise::relevant(channel, event_id) || self.rules.wants(source, channel, name, event_id)
     }
@@ -184,8 +195,9 @@ impl<'p, 'a> Worker<'p, 'a> {
             }
         };
         let log = &pass.inputs[input];
+        let watch = Watch { rules: pass.rules, reach: RefCell::new(Reach::of(input as u32)) };
         let Tally { records, faults, foreign } =
-            decoder.piece(log, input as u32, piece, pass, each);
+            decoder.piece(log, input as u32, piece, &watch, each);
         put?;
         let batch = &mut take.batch;
         (batch.records, batch.faults, batch.foreign) = (records, faults, foreign);
@@ -199,6 +211,7 @@ impl<'p, 'a> Worker<'p, 'a> {
         pass.progress.advance(length, records);
         pass.timeline.add(&mut take.lines.rows)?;
         pass.detections.add(&mut take.found)?;
+        take.batch.gathered.reach = watch.reach.into_inner();
         take.batch.gathered.shrink();
         Ok(std::mem::take(&mut take.batch))
     }

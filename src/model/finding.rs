@@ -1,7 +1,7 @@
 //! What is found about a session besides the session: who else its source could be, which records
 //! are missing, what made it, and how far the logs at hand reach.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -180,7 +180,7 @@ pub struct Tool {
 /// How far a log at hand reaches: one host's records of one channel in one input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coverage {
-    /// The host, lower case.
+    /// The host, as its records spell it.
     pub host: Str,
     /// The channel.
     pub channel: Channel,
@@ -190,14 +190,14 @@ pub struct Coverage {
     pub first: (DateTime<Utc>, u64),
     /// The latest record's time and EventRecordID.
     pub last: (DateTime<Utc>, u64),
-    /// How often each event id is there, of the records that some stage has a use for.
-    pub ids: BTreeMap<u32, u64>,
+    /// The event ids that are there.
+    pub ids: BTreeSet<u32>,
 }
 
 /// A log was cleared (1102, 104).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clearing {
-    /// The host, lower case.
+    /// The host, as its records spell it.
     pub host: Str,
     /// The channel that was cleared.
     pub channel: Channel,

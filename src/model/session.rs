@@ -233,6 +233,8 @@ impl Clock {
 /// A host whose records were read.
 #[derive(Debug, Clone)]
 pub struct Host {
+    /// Its full name as far as known, lower case: what events name it by.
+    pub full_name: Str,
     /// Its name, as its records spell it.
     pub name: Str,
     /// Its addresses, as far as its connections tell.

@@ -5,12 +5,14 @@
 
 mod client;
 mod clocks;
+mod coverage;
 mod estate;
 mod focus;
 mod gather;
 mod hops;
 mod ledger;
 mod process;
+mod reach;
 mod scripts;
 mod server;
 mod source;
@@ -24,12 +26,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use rayon::prelude::*;
 
+pub use coverage::Window;
 pub use gather::{Gathered, Keys};
+pub use reach::Reach;
 pub(crate) use scripts::{Elsewhere, assemble};
 
 use crate::model::{
-    Account, Attempt, Auth, Command, Confidence, EndKind, Event, EventKind, Evidence, Host, Link,
-    RecordRef, Rejected, ScriptBlock, Session, ShellKind, Sides, Str, Transport, Weighed,
+    Account, Attempt, Auth, Clearing, Command, Confidence, Coverage, EndKind, Event, EventKind,
+    Evidence, Host, Link, RecordRef, Rejected, ScriptBlock, Session, ShellKind, Sides, Str,
+    Transport, Weighed,
 };
 use clocks::Clocks;
 use estate::Estate;
@@ -63,6 +68,10 @@ pub struct Case {
     pub attempts: Vec<Attempt>,
     /// The logging hosts, by name.
     pub hosts: Vec<Host>,
+    /// How far the logs reach, by host, channel and input.
+    pub coverage: Vec<Coverage>,
+    /// Where logs were cleared, by time.
+    pub cleared: Vec<Clearing>,
     /// The session of each event, if it has one.
     pub session_of: Vec<Option<usize>>,
 }
@@ -71,6 +80,25 @@ impl Case {
     /// Script blocks, in sessions and elsewhere.
     pub fn script_blocks(&self) -> usize {
         self.scripts.len() + self.elsewhere.whole.len() + self.elsewhere.parted.len()
+    }
+
+    /// A host's name as its records spell it, by the name that events have of it.
+    pub fn name<'n>(&'n self, host: &'n Str) -> &'n Str {
+        self.host(host).map_or(host, |host| &host.name)
+    }
+
+    /// The host that events have this name of.
+    pub fn host(&self, name: &Str) -> Option<&Host> {
+        let found = self.hosts.binary_search_by(|known| known.full_name.cmp(name)).ok()?;
+        Some(&self.hosts[found])
+    }
+
+    /// Judges which records of its sessions are missing, in a run that looks at a part of the time.
+    pub(crate) fn look_for_missing(&mut self, window: Window) {
+        let missing = coverage::missing(self, window);
+        for (session, missing) in self.sessions.iter_mut().zip(missing) {
+            session.missing = missing;
+        }
     }
 
     /// The records that belong to sessions: which session, and by what.
@@ -325,11 +353,18 @@ fn rebuild(
     case.sessions = finished.collect();
     client::tie_later(&mut case.attempts, &case.sessions);
     let host = |name: &Str| Host {
+        full_name: name.clone(),
         name: hosts.as_logged(name),
         addresses: estate.addresses(name),
         clock: clocks.get(name),
     };
     case.hosts = hosts.names().map(host).collect();
+    case.coverage = reach::coverage(gathered.iter().map(|task| &task.reach), &hosts);
+    let cleared = gathered.iter().flat_map(|task| &task.cleared);
+    case.cleared = cleared
+        .map(|cleared| Clearing { host: hosts.as_logged(&cleared.host), ..cleared.clone() })
+        .collect();
+    case.cleared.sort_by_key(|cleared| (cleared.time, cleared.source));
     case
 }
 

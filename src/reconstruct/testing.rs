@@ -2,7 +2,8 @@
 
 use super::gather::Gathered;
 use super::{Case, Keys, focus::Focus, rebuild};
-use crate::model::{Event, RecordRef};
+use crate::decode::Seen;
+use crate::model::{Channel, Event, RecordRef};
 
 /// The case of some events. Which of them are asked for must make no difference: all of them give
 /// the same as those that `focus` names.
@@ -21,7 +22,16 @@ pub(crate) fn rebuilt(events: Vec<Event>) -> Case {
 fn rebuild_with(events: &[Event], records: impl FnOnce(&Focus<'_>) -> Vec<RecordRef>) -> Case {
     let keys = Keys::default();
     let mut gathered = Gathered::default();
-    events.iter().for_each(|event| gathered.take(event.clone(), &keys));
+    for event in events {
+        gathered.reach.see(Seen {
+            channel: Channel::of(&event.channel, &event.provider),
+            computer: &event.computer,
+            event_id: event.event_id,
+            record_id: event.record_id,
+            time: event.time,
+        });
+        gathered.take(event.clone(), &keys);
+    }
     let load = |records: Vec<RecordRef>| {
         events.iter().filter(|event| records.contains(&event.source)).cloned().collect()
     };
