@@ -5,6 +5,7 @@
 
 mod client;
 mod clocks;
+mod confidence;
 mod coverage;
 mod estate;
 mod focus;
@@ -20,6 +21,7 @@ mod source;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod tools;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,9 +34,8 @@ pub use reach::Reach;
 pub(crate) use scripts::{Elsewhere, assemble};
 
 use crate::model::{
-    Account, Attempt, Auth, Clearing, Command, Confidence, Coverage, EndKind, Event, EventKind,
-    Evidence, Host, Link, RecordRef, Rejected, ScriptBlock, Session, ShellKind, Sides, Str,
-    Transport, Weighed,
+    Account, Attempt, Auth, Clearing, Command, Coverage, EndKind, Event, EventKind, Evidence, Host,
+    Link, RecordRef, Rejected, ScriptBlock, Session, ShellKind, Sides, Str, Transport, Weighed,
 };
 use clocks::Clocks;
 use estate::Estate;
@@ -343,7 +344,7 @@ fn rebuild(
     let parents = hops::parents(&case.events, &drafts, &processes);
     let finished = drafts.into_iter().zip(parents).map(|(draft, parent)| {
         let logged_by = draft.server.clone().or_else(|| draft.source_host.clone());
-        let mut session = finish(&case.events, &processes, draft);
+        let mut session = finish(&case.events, &processes, &clocks, draft);
         session.parent = parent;
         session.clock = logged_by.and_then(|host| clocks.get(&host));
         session.source_host = session.source_host.as_ref().map(|host| hosts.as_logged(host));
@@ -359,6 +360,13 @@ fn rebuild(
         clock: clocks.get(name),
     };
     case.hosts = hosts.names().map(host).collect();
+    let tools = tools::tools(&case);
+    let endpoints = case.sessions.iter().map(|session| tools::endpoint_kind(&case, session));
+    let endpoints: Vec<&'static str> = endpoints.collect();
+    for ((session, tool), endpoint) in case.sessions.iter_mut().zip(tools).zip(endpoints) {
+        session.tool = tool;
+        session.endpoint_kind = endpoint;
+    }
     case.coverage = reach::coverage(gathered.iter().map(|task| &task.reach), &hosts);
     let cleared = gathered.iter().flat_map(|task| &task.cleared);
     case.cleared = cleared
@@ -440,7 +448,12 @@ fn accounts(gathered: &[Gathered]) -> BTreeMap<String, Account> {
     told.collect()
 }
 
-fn finish(events: &[Event], processes: &BTreeMap<Str, Processes>, draft: Draft) -> Session {
+fn finish(
+    events: &[Event],
+    processes: &BTreeMap<Str, Processes>,
+    clocks: &Clocks,
+    draft: Draft,
+) -> Session {
     let start = draft.start();
     let on_target =
         |event: usize| draft.server.as_ref().is_none_or(|host| events[event].host == *host);
@@ -461,12 +474,9 @@ fn finish(events: &[Event], processes: &BTreeMap<Str, Processes>, draft: Draft) 
         server: draft.server.is_some(),
         dc: draft.dc,
     };
-    let keyed = draft.process.is_some() || !draft.runspace_ids.is_empty();
-    let confidence = match (sides.server, keyed, sides.client) {
-        (true, true, true) => Confidence::High,
-        (true, true, false) | (true, false, true) => Confidence::Medium,
-        (true, false, false) | (false, ..) => Confidence::Low,
-    };
+    let found = process.map(|(host, index)| processes[host].get(index));
+    let (confidence, confidence_reasons) =
+        confidence::judge(&draft, sides, found, end_kind, clocks);
     let named = || draft.client_target.as_deref().unwrap_or("").into();
     let evidence = draft.evidence.iter().map(|(&event, &link)| Evidence { event, link });
     Session {
@@ -495,16 +505,13 @@ fn finish(events: &[Event], processes: &BTreeMap<Str, Processes>, draft: Draft) 
         engine_version: draft.engine_version,
         logon_ids: draft.logon_ids,
         process_id,
-        process_life: process.map_or((None, None), |(host, index)| {
-            let process = processes[host].get(index);
-            (process.start, process.end)
-        }),
+        process_life: found.map_or((None, None), |process| (process.start, process.end)),
         runspace_ids: draft.runspace_ids,
         parent: None,
         clock: None,
         sides,
         confidence,
-        confidence_reasons: Vec::new(),
+        confidence_reasons,
         tool: None,
         endpoint_kind: "",
         missing: Vec::new(),
