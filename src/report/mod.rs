@@ -15,6 +15,7 @@ pub mod sorted;
 pub mod story;
 pub mod timeline;
 
+pub(crate) use cell::visible;
 pub use output::Output;
 pub use run::RunInfo;
 

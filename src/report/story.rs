@@ -507,7 +507,10 @@ impl Teller<'_> {
                 };
                 format!("{id} {} is the session's", of.map_or("", String::as_str))
             }
-            Link::Logon => "the host process runs in its logon id".to_owned(),
+            Link::Logon => match self.session.logon_ids.first() {
+                Some(id) => format!("logon id {id:#x}, the host process's own"),
+                None => "logon id, the host process's own".to_owned(),
+            },
             Link::Activity => {
                 format!("ActivityID {}", event.activity_id.as_deref().unwrap_or_default())
             }
