@@ -20,6 +20,8 @@ use crate::report::visible;
 const MOST_NAMES: usize = 20;
 /// Most lines of a command that are shown.
 const MOST_LINES: usize = 12;
+/// Longest text of a statement that is shown, in characters.
+const MAX_SHOWN: usize = 240;
 /// Statements of one kind in a row, from which on only the first is shown.
 const FEW: usize = 3;
 
@@ -127,15 +129,17 @@ fn known(names: &[String]) -> String {
 
 /// Tells a session.
 fn tell(story: &Story, out: &mut impl Write) -> io::Result<()> {
-    head(story, out)?;
-    happened(story, out)?;
-    for_it(story, out)?;
-    against(story, out)?;
-    missing(story, out)
+    let files = Files::of(story);
+    head(story, &files, out)?;
+    happened(story, &files, out)?;
+    for_it(story, &files, out)?;
+    against(story, &files, out)?;
+    missing(story, out)?;
+    files.list(out)
 }
 
 /// Who, from where, to where, when, how.
-fn head(story: &Story, out: &mut impl Write) -> io::Result<()> {
+fn head(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result<()> {
     let unknown = |what: &Option<String>, name: &str| match what {
         Some(known) => visible(known).into_owned(),
         None => format!("an unknown {name}"),
@@ -185,7 +189,11 @@ fn head(story: &Story, out: &mut impl Write) -> io::Result<()> {
         row(out, "Process", &format!("{} on the target{logon}", process.id))?;
     }
     if let Some(tool) = &story.tool {
-        row(out, "Tool", &format!("{}: {} ({})", tool.name, tool.basis, record(&tool.evidence)))?;
+        row(
+            out,
+            "Tool",
+            &format!("{}: {} ({})", tool.name, tool.basis, files.record(&tool.evidence)),
+        )?;
     }
     if let Some(parent) = &story.parent {
         row(out, "Started", &format!("from {} ({})", parent.session_id, parent.link))?;
@@ -193,6 +201,18 @@ fn head(story: &Story, out: &mut impl Write) -> io::Result<()> {
     if !story.children.is_empty() {
         row(out, "Led to", &story.children.join(", "))?;
     }
+    let of = &story.consequences;
+    row(
+        out,
+        "It follows",
+        &format!(
+            "messages encrypted by {}, target proven: {}, credentials exposed: {}, second hop: {}",
+            of.message_encryption,
+            of.server_identity_proven,
+            of.credential_exposed,
+            of.second_hop.replace('_', " "),
+        ),
+    )?;
     row(out, "Seen in", &format!("the logs of {}", story.evidence_sides.join(", ")))?;
     row(out, "Confidence", &story.confidence.level)?;
     for (index, detection) in story.detections.iter().enumerate() {
@@ -208,12 +228,46 @@ fn row(out: &mut impl Write, name: &str, text: &str) -> io::Result<()> {
     writeln!(out, "  {name:<11} {}", visible(text))
 }
 
-/// A record's place.
-fn record(pointer: &Pointer) -> String {
-    let Pointer { file, record_id, offset, record_number } = pointer;
-    match record_number == record_id {
-        true => format!("record {record_id} at byte {offset} of {file}"),
-        false => format!("record {record_id} (#{record_number}) at byte {offset} of {file}"),
+/// The files that a story names, by number.
+struct Files<'s>(BTreeMap<&'s str, usize>);
+
+impl<'s> Files<'s> {
+    fn of(story: &'s Story) -> Files<'s> {
+        let statements = story.statements.iter().map(|statement| &statement.evidence);
+        let commands = story.commands.iter().flat_map(|command| &command.evidence);
+        let Story { source, tool, .. } = story;
+        let rivals = source.rivals.iter().map(|rival| &rival.hint);
+        let hints = source.winner.iter().chain(&source.agreeing).chain(rivals);
+        let hints = hints.map(|hint| &hint.evidence);
+        let tool = tool.iter().map(|tool| &tool.evidence);
+        let all = statements.chain(commands).chain(hints).chain(tool);
+        let names: BTreeSet<&str> = all.map(|pointer| pointer.file.as_str()).collect();
+        Files(names.into_iter().zip(1..).collect())
+    }
+
+    /// A record's place: its EventRecordID, the number in its header where that is another one,
+    /// its offset, its file.
+    fn record(&self, pointer: &Pointer) -> String {
+        let Pointer { file, record_id, offset, record_number } = pointer;
+        let number = self.0.get(file.as_str()).copied().unwrap_or_default();
+        match record_number == record_id {
+            true => format!("record {record_id} at byte {offset} of [{number}]"),
+            false => format!("record {record_id}#{record_number} at byte {offset} of [{number}]"),
+        }
+    }
+
+    fn list(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "\nFiles")?;
+        self.0.iter().try_for_each(|(name, number)| writeln!(out, "  [{number}] {}", visible(name)))
+    }
+}
+
+/// The beginning of a text, for one line.
+fn short(text: &str) -> String {
+    let shown = visible(text);
+    match shown.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", &shown[..end]),
+        None => shown.into_owned(),
     }
 }
 
@@ -259,92 +313,125 @@ fn steps(story: &Story) -> Vec<Step<'_>> {
     steps
 }
 
-fn happened(story: &Story, out: &mut impl Write) -> io::Result<()> {
+fn happened(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result<()> {
     let corrected = story.statements.iter().any(|statement| statement.corrected.is_some());
     let by = if corrected {
-        "in the order of corrected clocks; times as logged, UTC"
+        "UTC, as logged, and by corrected clocks in brackets and order"
     } else {
-        "times as logged, UTC"
+        "UTC, as logged"
     };
     writeln!(out, "\nWhat happened ({by})")?;
     let mut day = None;
     for step in steps(story) {
         match step {
             Step::Statement(statement, more) if more.len() >= FEW => {
-                self::statement(statement, &mut day, out)?;
+                self::statement(statement, files, &mut day, out)?;
                 let last = more.last().map_or(statement.time, |last| last.time);
                 let (count, last) = (more.len(), last.format("%H:%M:%S%.3f"));
                 writeln!(out, "      and {count} more like it until {last}, see timeline.csv")?;
             }
             Step::Statement(statement, more) => {
                 for statement in [statement].into_iter().chain(more) {
-                    self::statement(statement, &mut day, out)?;
+                    self::statement(statement, files, &mut day, out)?;
                 }
             }
-            Step::Command(command, statement) => self::command(command, statement, &mut day, out)?,
+            Step::Command(command, statement) => {
+                self::command(command, statement, files, &mut day, out)?
+            }
         }
     }
     Ok(())
 }
 
-/// A line for a new day, then the time.
-fn clock(time: DateTime<Utc>, day: &mut Option<NaiveDate>, out: &mut impl Write) -> io::Result<()> {
+/// A line for a new day, then the time, and the corrected one where it is another.
+fn clock(
+    time: DateTime<Utc>,
+    corrected: Option<DateTime<Utc>>,
+    day: &mut Option<NaiveDate>,
+    out: &mut impl Write,
+) -> io::Result<()> {
     if *day != Some(time.date_naive()) {
         *day = Some(time.date_naive());
         writeln!(out, "  {}", time.date_naive())?;
     }
-    write!(out, "  {}  ", time.format("%H:%M:%S%.3f"))
+    let clock = |time: DateTime<Utc>| time.format("%H:%M:%S%.3f").to_string();
+    write!(out, "  {}  ", clock(time))?;
+    match corrected.map(clock).filter(|corrected| *corrected != clock(time)) {
+        Some(corrected) => write!(out, "({corrected})  "),
+        None => Ok(()),
+    }
 }
 
 fn statement(
     statement: &Statement,
+    files: &Files<'_>,
     day: &mut Option<NaiveDate>,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let Statement { host, channel, event_id, kind, text, link, why, evidence, .. } = statement;
-    clock(statement.time, day, out)?;
-    let host = host.split('.').next().unwrap_or(host);
-    writeln!(out, "{}  {}: {}", visible(host), kind.replace('_', " "), visible(text))?;
+    let Statement { host, kind, text, .. } = statement;
+    clock(statement.time, statement.corrected, day, out)?;
+    writeln!(out, "{}  {}: {}", label(host), visible(&kind.replace('_', " ")), short(text))?;
+    proof(statement, files, "", out)
+}
+
+/// A host's first label.
+fn label(host: &str) -> String {
+    let is_address = host.parse::<std::net::IpAddr>().is_ok();
+    let label = host.split('.').next().filter(|_| !is_address);
+    visible(label.unwrap_or(host)).into_owned()
+}
+
+/// Why a record is the session's, and where it is.
+fn proof(
+    statement: &Statement,
+    files: &Files<'_>,
+    indent: &str,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let Statement { channel, event_id, link, why, evidence, .. } = statement;
+    let strength = link.split(':').next().unwrap_or_default();
+    writeln!(out, "      {indent}{}", visible(&format!("{strength}: {why}")))?;
     let channel = channel.trim_start_matches("Microsoft-Windows-");
-    let record = record(evidence);
-    let why = format!("{channel} {event_id}, {record}\n      {link}: {why}");
-    why.lines().try_for_each(|line| writeln!(out, "      {}", visible(line.trim_start())))
+    let place = format!("{channel} {event_id}, {}", files.record(evidence));
+    writeln!(out, "      {indent}{}", visible(&place))
 }
 
 fn command(
     command: &Command,
     statement: Option<&Statement>,
+    files: &Files<'_>,
     day: &mut Option<NaiveDate>,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    clock(command.time, day, out)?;
+    let corrected = statement.and_then(|statement| statement.corrected);
+    clock(command.time, corrected, day, out)?;
     let host = statement.map_or("", |statement| &statement.host);
-    let host = host.split('.').next().unwrap_or(host);
     let indent = "  ".repeat(command.depth.min(16) as usize);
     let lines: Vec<&str> = command.text.lines().collect();
     let first = lines.first().copied().unwrap_or_default();
-    writeln!(out, "{}  {indent}> {}", visible(host), visible(first))?;
+    writeln!(out, "{}  {indent}> {}", label(host), short(first))?;
     for line in lines.iter().skip(1).take(MOST_LINES - 1) {
-        writeln!(out, "      {indent}| {}", visible(line))?;
+        writeln!(out, "      {indent}| {}", short(line))?;
     }
     if lines.len() > MOST_LINES {
         let more = lines.len() - MOST_LINES;
         writeln!(out, "      {indent}| … {more} more lines, see commands.csv")?;
     }
     if let Some(original) = &command.original {
-        writeln!(out, "      {indent}decoded from: {}", visible(original))?;
+        writeln!(out, "      {indent}decoded from: {}", short(original))?;
     }
-    for (index, pointer) in command.evidence.iter().enumerate() {
-        let event = if index == 0 { format!("{}, ", command.source_event) } else { String::new() };
-        writeln!(out, "      {event}{}", visible(&record(pointer)))?;
+    if let Some(statement) = statement {
+        proof(statement, files, &indent, out)?;
     }
-    if let Some(Statement { link, why, .. }) = statement {
-        writeln!(out, "      {}", visible(&format!("{link}: {why}")))?;
+    let others = command.evidence.iter();
+    for pointer in others.filter(|pointer| statement.is_none_or(|told| told.evidence != **pointer))
+    {
+        writeln!(out, "      {indent}{}", visible(&files.record(pointer)))?;
     }
     Ok(())
 }
 
-fn hint(hint: &Hint) -> String {
+fn hint(hint: &Hint, files: &Files<'_>) -> String {
     let name = match (&hint.host, &hint.ip) {
         (Some(host), Some(ip)) => format!("{host} ({ip})"),
         (Some(only), None) | (None, Some(only)) => only.clone(),
@@ -354,35 +441,38 @@ fn hint(hint: &Hint) -> String {
         1 => String::new(),
         n => format!(" and {} more", n - 1),
     };
-    format!("{name} by {}, {}{more}", hint.basis, record(&hint.evidence))
+    format!("{name} by {}, {}{more}", hint.basis, files.record(&hint.evidence))
 }
 
-fn for_it(story: &Story, out: &mut impl Write) -> io::Result<()> {
+fn for_it(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\nWhy we say so (confidence {})", visible(&story.confidence.level))?;
     for reason in &story.confidence.reasons {
         writeln!(out, "  - {}", visible(reason))?;
     }
     if let Some(winner) = &story.source.winner {
-        writeln!(out, "  - the source: {}", visible(&hint(winner)))?;
+        writeln!(out, "  - the source: {}", visible(&hint(winner, files)))?;
     }
     for agreeing in &story.source.agreeing {
-        writeln!(out, "    agrees: {}", visible(&hint(agreeing)))?;
+        writeln!(out, "    agrees: {}", visible(&hint(agreeing, files)))?;
     }
     Ok(())
 }
 
-fn against(story: &Story, out: &mut impl Write) -> io::Result<()> {
+fn against(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\nWhat speaks against it")?;
     let by_time = story.statements.iter().filter(|s| s.link.starts_with("time")).count();
     let all = story.statements.len();
     for rival in &story.source.rivals {
-        let text = format!("another source: {}; {}", hint(&rival.hint), rival.why);
+        let text = format!("another source: {}; {}", hint(&rival.hint, files), rival.why);
         writeln!(out, "  - {}", visible(&text))?;
+    }
+    for reason in &story.confidence.against {
+        writeln!(out, "  - {}", visible(reason))?;
     }
     if by_time > 0 {
         writeln!(out, "  - {by_time} of its {all} records are tied by time and names only")?;
     }
-    if by_time == 0 && story.source.rivals.is_empty() {
+    if by_time == 0 && story.source.rivals.is_empty() && story.confidence.against.is_empty() {
         writeln!(out, "  nothing that the logs show")?;
     }
     Ok(())
@@ -392,7 +482,7 @@ fn missing(story: &Story, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\nWhat is missing, and what to collect next")?;
     for missing in &story.missing {
         let ids = missing.event_ids.iter().map(u32::to_string).collect::<Vec<_>>().join("/");
-        let text = format!("{ids} ({}): {}", missing.tells, missing.reason);
+        let text = format!("{ids}, {}: {}", missing.tells, missing.reason);
         writeln!(out, "  - {}", visible(&text))?;
     }
     for collect in &story.collect {

@@ -87,6 +87,15 @@ pub struct Weighed {
     pub rivals: Vec<Rival>,
 }
 
+/// Why a session can be trusted so far and no further.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// A short sentence.
+    pub says: String,
+    /// Whether it speaks against the session, not for it.
+    pub against: bool,
+}
+
 /// Whose log it is, as a session sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
@@ -169,8 +178,8 @@ pub struct Missing {
 /// What made a session, where the records leave no doubt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tool {
-    /// The tool's name.
-    pub name: &'static str,
+    /// The tool's name, or the file name of the program that connected.
+    pub name: String,
     /// What shows it.
     pub basis: &'static str,
     /// Index of the event that shows it.

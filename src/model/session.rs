@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Account, Missing, ShellKind, Str, Tool, Weighed};
+use super::{Account, Missing, Reason, ShellKind, Str, Tool, Weighed};
 
 /// How a session's end is known, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,6 +164,8 @@ pub enum Link {
     Activity,
     /// Time: the target that the client named is this host.
     Target,
+    /// Time: it is of the client's connection (ActivityID or process), whose target is this host.
+    Connection,
     /// Time: kind and account agree.
     Account,
     /// Time: it has the command line of a process of the session.
@@ -193,6 +195,7 @@ impl Link {
             Link::Logon => "key: logon id",
             Link::Activity => "key: activity id",
             Link::Target => "time: target",
+            Link::Connection => "time: connection",
             Link::Account => "time: account",
             Link::CommandLine => "time: command line",
             Link::Source => "time: source",
@@ -294,7 +297,7 @@ pub struct Session {
     /// How far the links can be trusted.
     pub confidence: Confidence,
     /// Why no more and no less, in short sentences.
-    pub confidence_reasons: Vec<String>,
+    pub confidence_reasons: Vec<Reason>,
     /// What made it, where that is sure.
     pub tool: Option<Tool>,
     /// What its endpoint is for; empty where that is not known.

@@ -355,7 +355,11 @@ fn take(draft: &mut Draft, client: &Client) {
         draft.configuration.clone_from(&client.configuration);
     }
     for (&event, &link) in &client.evidence {
-        let link = if draft.server.is_some() { Link::Target } else { link };
+        let link = match draft.server {
+            Some(_) if event == client.event => Link::Target,
+            Some(_) => Link::Connection,
+            None => link,
+        };
         draft.add(event, link);
     }
     if draft.server.is_none() {

@@ -3,7 +3,7 @@
 use super::Draft;
 use super::clocks::Clocks;
 use super::process::Process;
-use crate::model::{Confidence, EndKind, Link, Rejected, Sides};
+use crate::model::{Confidence, EndKind, Link, Reason, Rejected, Sides};
 
 /// The confidence in a session, and the reasons in short sentences.
 pub(super) fn judge(
@@ -12,7 +12,7 @@ pub(super) fn judge(
     process: Option<&Process>,
     end: EndKind,
     clocks: &Clocks,
-) -> (Confidence, Vec<String>) {
+) -> (Confidence, Vec<Reason>) {
     let keyed = draft.process.is_some() || !draft.runspace_ids.is_empty();
     let mut confidence = match (sides.server, keyed, sides.client) {
         (true, true, true) => Confidence::High,
@@ -21,69 +21,74 @@ pub(super) fn judge(
     };
     let mut reasons = vec![on_target(draft, process)];
     if draft.evidence.values().any(|link| *link == Link::Logon) {
-        reasons.push("the host process's logon is tied by its logon id".to_owned());
+        reasons.push(pro("the host process's logon is tied by its logon id"));
     }
-    reasons.extend(on_client(draft, sides, clocks));
+    reasons.push(on_client(draft, sides, clocks));
     if sides.dc {
-        reasons.push("a domain controller's log agrees".to_owned());
+        reasons.push(pro("a domain controller's log agrees"));
     }
-    // The caller's address, as the target logged it, is no matter of time.
-    let by_address =
-        draft.source_ip.is_some() && draft.weighed.winner.as_ref().is_some_and(|w| w.ip.is_some());
+    // A caller's address, as the target logged it, is no matter of time.
+    let by_address = draft.weighed.winner.as_ref().is_some_and(|winner| winner.ip.is_some());
     if draft.client_unsure && draft.weighed.agreeing.is_empty() && !by_address {
         confidence = confidence.min(Confidence::Medium);
-        reasons
-            .push("another client could fit as well, and only time speaks for this one".to_owned());
+        reasons.push(con("another client could fit as well: only time speaks for this one"));
     }
     let whys = || draft.weighed.rivals.iter().map(|rival| rival.why);
     if draft.weighed.winner.is_none() && whys().any(|why| why == Rejected::Undecided) {
-        reasons.push("two sources are named alike, so none is given".to_owned());
+        reasons.push(con("two sources are named alike, so none is given"));
     } else if draft.client.is_none() && whys().any(|why| matches!(why, Rejected::Farther(_))) {
         confidence = confidence.min(Confidence::Medium);
-        reasons.push("its source is the nearer in time of those that are named alike".to_owned());
+        reasons.push(con("its source is the nearer in time of those that are named alike"));
     }
     if end == EndKind::LastEvent {
-        reasons.push("no record tells its end".to_owned());
+        reasons.push(con("no record tells its end"));
     }
     (confidence, reasons)
 }
 
+fn pro(says: impl Into<String>) -> Reason {
+    Reason { says: says.into(), against: false }
+}
+
+fn con(says: impl Into<String>) -> Reason {
+    Reason { says: says.into(), against: true }
+}
+
 /// What the target's logs hold it together by.
-fn on_target(draft: &Draft, process: Option<&Process>) -> String {
-    let text = match (&draft.server, process) {
-        (None, _) => "no log of the target shows it",
+fn on_target(draft: &Draft, process: Option<&Process>) -> Reason {
+    match (&draft.server, process) {
+        (None, _) => con("no log of the target shows it"),
         (Some(_), Some(process)) if process.start.is_some() => {
-            "the target's logs show its host process, and its records are tied by process id"
+            pro("the target's logs show its host process, and what that did is tied by process id")
         }
         (Some(_), Some(_)) => {
-            "its records are tied by the id of its host process, whose start is not logged"
+            pro("its records are tied by the id of its host process, whose start is not logged")
         }
         (Some(_), None) if !draft.runspace_ids.is_empty() => {
-            "its engine's records are tied by HostId and RunspaceId; its process is not logged"
+            pro("its engine's records are tied by HostId and RunspaceId; its process is not logged")
         }
-        (Some(_), None) => "the target's logs show neither its process nor its engine",
-    };
-    text.to_owned()
+        (Some(_), None) => con("the target's logs show neither its process nor its engine"),
+    }
 }
 
 /// What the client's logs add.
-fn on_client(draft: &Draft, sides: Sides, clocks: &Clocks) -> Option<String> {
+fn on_client(draft: &Draft, sides: Sides, clocks: &Clocks) -> Reason {
     let (Some(server), true) = (&draft.server, sides.client) else {
-        return Some(match sides.client {
-            true => "only the client's logs show it".to_owned(),
-            false => "no log of the client shows it".to_owned(),
-        });
+        return match sides.client {
+            true => pro("the client's logs show it"),
+            false => con("no log of the client shows it"),
+        };
     };
     let known = draft.source_host.as_ref().is_some_and(|host| clocks.know(host, server));
     let compared = if known { "clocks compared" } else { "clocks not compared" };
-    Some(match (draft.client, draft.client_distance) {
-        (Some(_), Some(apart)) => format!(
+    match (draft.client, draft.client_distance) {
+        (Some(_), Some(apart)) => pro(format!(
             "the client's log is joined by target and time, {:.1} s apart, {compared}",
             apart.num_milliseconds() as f64 / 1000.0
-        ),
+        )),
         (Some(_), None) => {
-            "the client's log is joined by target and account, which leave no other".to_owned()
+            pro("the client's log is joined by target and account, which leave no other")
         }
-        (None, _) => "the client's log shows it connect to the target at the time".to_owned(),
-    })
+        (None, _) => pro("the client's log shows it connect to the target at the time"),
+    }
 }

@@ -21,10 +21,16 @@ struct Expected {
     /// Where, best first; the first stands for all.
     places: &'static [(Channel, &'static [u32])],
     tells: &'static str,
+    /// Whether it comes some time after the start: a log that begins within a step covers it.
+    later: bool,
 }
 
 const fn on_target(places: &'static [(Channel, &'static [u32])], tells: &'static str) -> Expected {
-    Expected { side: Side::Target, places, tells }
+    Expected { side: Side::Target, places, tells, later: false }
+}
+
+const fn in_session(places: &'static [(Channel, &'static [u32])], tells: &'static str) -> Expected {
+    Expected { side: Side::Target, places, tells, later: true }
 }
 
 const SHELL: Expected =
@@ -36,29 +42,32 @@ const PROCESS: Expected = on_target(
     "the host process and what it started",
 );
 const ENGINE: Expected =
-    on_target(&[(Channel::PowerShellClassic, &[400, 403])], "the engine's start and end");
-const COMMANDS: Expected = on_target(
+    in_session(&[(Channel::PowerShellClassic, &[400, 403])], "the engine's start and end");
+const COMMANDS: Expected = in_session(
     &[(Channel::PowerShell, &[4103]), (Channel::PowerShellClassic, &[800])],
     "the commands",
 );
-const SCRIPTS: Expected = on_target(&[(Channel::PowerShell, &[4104])], "the script text");
-const CORE_COMMANDS: Expected = on_target(&[(Channel::PowerShellCore, &[4103])], "the commands");
-const CORE_SCRIPTS: Expected = on_target(&[(Channel::PowerShellCore, &[4104])], "the script text");
+const SCRIPTS: Expected = in_session(&[(Channel::PowerShell, &[4104])], "the script text");
+const CORE_COMMANDS: Expected = in_session(&[(Channel::PowerShellCore, &[4103])], "the commands");
+const CORE_SCRIPTS: Expected = in_session(&[(Channel::PowerShellCore, &[4104])], "the script text");
 const SSH: Expected = on_target(&[(Channel::OpenSsh, &[4])], "the caller's account and address");
 const CONNECTION: Expected = Expected {
     side: Side::Client,
     places: &[(Channel::WinRm, &[6])],
     tells: "the client's connection: target as named, process",
+    later: false,
 };
 const TICKET: Expected = Expected {
     side: Side::DomainController,
     places: &[(Channel::Security, &[4769])],
     tells: "the ticket: account and address",
+    later: false,
 };
 const NTLM: Expected = Expected {
     side: Side::DomainController,
     places: &[(Channel::Security, &[4776])],
     tells: "the password check: account and workstation",
+    later: false,
 };
 
 /// What one expects of a session by its kind, its engine and how it was authenticated.
@@ -164,10 +173,9 @@ impl Logs<'_> {
             },
             Side::DomainController => return self.judge_controllers(session, expected, around),
         };
-        let judged = expected
-            .places
-            .iter()
-            .map(|&(channel, ids)| (channel, ids, self.absence(session, &host, channel, ids)));
+        let judged = expected.places.iter().map(|&(channel, ids)| {
+            (channel, ids, self.absence(session, &host, channel, ids, expected.later))
+        });
         let judged: Vec<_> = judged.collect();
         // A log that has a hole tells more than one that never had such events.
         let hole = judged.iter().find(|(.., why)| may_be_elsewhere(*why) && !is_uncollected(*why));
@@ -199,7 +207,7 @@ impl Logs<'_> {
         let judged = self
             .controllers
             .iter()
-            .map(|host| (host.to_string(), self.absence(session, host, channel, ids)));
+            .map(|host| (host.to_string(), self.absence(session, host, channel, ids, false)));
         let (host, why) = judged
             .min_by_key(|(_, why)| may_be_elsewhere(*why))
             .unwrap_or((any, Absence::NotCollected));
@@ -224,14 +232,34 @@ impl Logs<'_> {
     }
 
     /// Why a host's channel has no such event at a session's start.
-    fn absence(&self, session: &Session, host: &str, channel: Channel, ids: &[u32]) -> Absence {
+    fn absence(
+        &self,
+        session: &Session,
+        host: &str,
+        channel: Channel,
+        ids: &[u32],
+        later: bool,
+    ) -> Absence {
         let Some(spans) = self.by_place.get(&(host, channel)) else { return Absence::NotCollected };
         let start = session.clock.map_or(session.start, |clock| clock.correct(session.start));
         let start = start + self.offsets.get(host).copied().unwrap_or_default();
         if !self.window.has(start) {
             return Absence::OutsideWindow;
         }
-        let covers = |span: &&Coverage| span.first.0 <= start && span.last.0 >= start - STEP_WINDOW;
+        let cleared = |before| {
+            self.case.cleared.iter().find(|cleared| {
+                *cleared.host == *host
+                    && cleared.channel == channel
+                    && cleared.time >= start
+                    && cleared.time <= before + STEP_WINDOW
+            })
+        };
+        let latest = if later { start + STEP_WINDOW } else { start };
+        let covers = |span: &&Coverage| {
+            let (first, last) = (span.first.0, span.last.0);
+            let begins = first <= start || (first <= latest && cleared(first).is_none());
+            begins && last >= start - STEP_WINDOW
+        };
         if spans.iter().any(covers) {
             let logged = spans.iter().any(|span| ids.iter().any(|id| span.ids.contains(id)));
             return if logged { Absence::NotLogged } else { Absence::NotAudited };
@@ -241,13 +269,7 @@ impl Logs<'_> {
             let last = spans.iter().map(|span| span.last.0).max().unwrap_or(start);
             return Absence::EndsBefore(last);
         };
-        let cleared = self.case.cleared.iter().find(|cleared| {
-            *cleared.host == *host
-                && cleared.channel == channel
-                && cleared.time >= start
-                && cleared.time <= after + STEP_WINDOW
-        });
-        match cleared {
+        match cleared(after) {
             Some(cleared) => Absence::Cleared(cleared.time, cleared.source),
             None => Absence::RolledOver(after),
         }

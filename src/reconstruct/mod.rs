@@ -8,6 +8,8 @@ mod clocks;
 mod confidence;
 mod coverage;
 mod estate;
+#[cfg(test)]
+mod finding_tests;
 mod focus;
 mod gather;
 mod hops;

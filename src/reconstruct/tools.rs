@@ -20,6 +20,16 @@ const GEM_COMMAND: &str = "invoke-expression -command \"";
 const ANSIBLE: [&str; 2] =
     ["$exec_wrapper_str = $input | out-string", "ansible requires powershell v3.0 or newer"];
 
+/// Programs that connect for others, or that say no more than the session does.
+const HOSTS: [&str; 6] = [
+    "powershell.exe",
+    "pwsh.exe",
+    "powershell_ise.exe",
+    "wsmprovhost.exe",
+    "svchost.exe",
+    "lsass.exe",
+];
+
 /// What made each session.
 pub(super) fn tools(case: &Case) -> Vec<Option<Tool>> {
     let mut commands: BTreeMap<usize, Vec<&Command>> = BTreeMap::new();
@@ -43,12 +53,14 @@ struct Seen<'c> {
 
 impl Seen<'_> {
     fn tool(&self) -> Option<Tool> {
-        self.ansible().or_else(|| match self.session.kind {
-            ShellKind::PowerShell => self
-                .evil_winrm()
-                .or_else(|| self.enter())
-                .or_else(|| self.gem())
-                .or_else(|| self.invoke()),
+        let by_what_ran = self.ansible().or_else(|| match self.session.kind {
+            ShellKind::PowerShell => {
+                self.evil_winrm().or_else(|| self.enter()).or_else(|| self.gem())
+            }
+            ShellKind::Winrs | ShellKind::Other => None,
+        });
+        by_what_ran.or_else(|| self.program()).or_else(|| match self.session.kind {
+            ShellKind::PowerShell => self.invoke(),
             ShellKind::Winrs => self.winrs(),
             ShellKind::Other => None,
         })
@@ -91,7 +103,7 @@ impl Seen<'_> {
             ANSIBLE.iter().any(|known| text.contains(known))
         });
         let basis = "runs Ansible's bootstrap script";
-        found.map(|command| Tool { name: "Ansible", basis, event: command.event })
+        found.map(|command| Tool { name: "Ansible".to_owned(), basis, event: command.event })
     }
 
     fn evil_winrm(&self) -> Option<Tool> {
@@ -108,7 +120,7 @@ impl Seen<'_> {
         };
         let found = by_gem.map(|(event, _)| event).or_else(|| typed().map(|(event, ..)| event));
         let basis = "asks for its prompt by (get-location).path";
-        found.map(|event| Tool { name: "evil-winrm", basis, event })
+        found.map(|event| Tool { name: "evil-winrm".to_owned(), basis, event })
     }
 
     /// The record of a prompt that PowerShell's own console asked for.
@@ -124,7 +136,7 @@ impl Seen<'_> {
 
     fn enter(&self) -> Option<Tool> {
         let basis = "the client's console runs prompt in the session";
-        self.prompt().map(|event| Tool { name: "Enter-PSSession", basis, event })
+        self.prompt().map(|event| Tool { name: "Enter-PSSession".to_owned(), basis, event })
     }
 
     /// All that the gem runs goes one way; what a person types does not.
@@ -136,7 +148,7 @@ impl Seen<'_> {
         let (first, _) = self.pipelines().next()?;
         let all = self.pipelines().all(|(_, text)| by_gem(text));
         let basis = "every pipeline is Invoke-Expression into Out-String";
-        all.then_some(Tool { name: "winrm gem (Ruby)", basis, event: first })
+        all.then_some(Tool { name: "winrm gem (Ruby)".to_owned(), basis, event: first })
     }
 
     /// The client's WinRM 6, which only Windows' own client logs.
@@ -154,25 +166,34 @@ impl Seen<'_> {
         let logged = self.scripts().any(|(.., plain)| plain);
         let basis =
             "PowerShell's own client (WinRM 6); its script blocks are logged, no prompt among them";
-        (powershell && logged).then_some(Tool { name: "Invoke-Command or alike", basis, event })
+        (powershell && logged).then_some(Tool {
+            name: "Invoke-Command or alike".to_owned(),
+            basis,
+            event,
+        })
     }
 
     fn winrs(&self) -> Option<Tool> {
-        let named = self.events().find(|(_, event)| {
-            let image = match &event.kind {
-                EventKind::Connection(connection) if connection.outbound => &connection.image,
-                EventKind::ExplicitCredentials(used) => &used.process_name,
-                _ => return false,
-            };
-            file_name(image) == "winrs.exe"
-        });
-        if let Some((event, _)) = named {
-            let basis = "the client's process is winrs.exe";
-            return Some(Tool { name: "winrs", basis, event });
-        }
         let (event, _) = self.connection()?;
         let basis = "Windows' own client (WinRM 6) asked for a command shell";
-        Some(Tool { name: "winrs", basis, event })
+        Some(Tool { name: "winrs".to_owned(), basis, event })
+    }
+
+    /// The program that connected, where the client's logs name one that is not PowerShell itself
+    /// or a service.
+    fn program(&self) -> Option<Tool> {
+        self.events().find_map(|(event, logged)| {
+            let image = match &logged.kind {
+                EventKind::Connection(connection) if connection.outbound => &connection.image,
+                EventKind::ExplicitCredentials(used) => &used.process_name,
+                _ => return None,
+            };
+            let known = file_name(image);
+            let telling = known.ends_with(".exe") && !HOSTS.contains(&&*known);
+            let name = image.rsplit(['\\', '/']).next().unwrap_or_default();
+            let basis = "the program on the client that connected";
+            telling.then(|| Tool { name: name[..name.len() - 4].to_owned(), basis, event })
+        })
     }
 }
 

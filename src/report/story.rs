@@ -158,8 +158,10 @@ pub struct Parent {
 pub struct Confidence {
     /// `high`, `medium` or `low`.
     pub level: String,
-    /// Why no more and no less.
+    /// What speaks for it.
     pub reasons: Vec<String>,
+    /// What speaks against it.
+    pub against: Vec<String>,
 }
 
 /// How a source was found.
@@ -391,7 +393,7 @@ impl Teller<'_> {
             endpoint_kind: session.endpoint_kind.to_owned(),
             engine_version: session.engine_version.clone(),
             tool: session.tool.as_ref().map(|tool| Tool {
-                name: tool.name.to_owned(),
+                name: tool.name.clone(),
                 basis: tool.basis.to_owned(),
                 evidence: self.pointer(tool.event),
             }),
@@ -412,7 +414,8 @@ impl Teller<'_> {
             evidence_sides: session.sides.names().into_iter().map(str::to_owned).collect(),
             confidence: Confidence {
                 level: session.confidence.as_str().to_owned(),
-                reasons: session.confidence_reasons.clone(),
+                reasons: self.reasons(false),
+                against: self.reasons(true),
             },
             source: self.source(),
             missing: session.missing.iter().map(missing::told).collect(),
@@ -421,6 +424,12 @@ impl Teller<'_> {
             commands: Vec::new(),
             detections: Vec::new(),
         }
+    }
+
+    fn reasons(&self, against: bool) -> Vec<String> {
+        let reasons = self.session.confidence_reasons.iter();
+        let reasons = reasons.filter(|reason| reason.against == against);
+        reasons.map(|reason| reason.says.clone()).collect()
     }
 
     fn pointer(&self, event: usize) -> Pointer {
@@ -497,7 +506,7 @@ impl Teller<'_> {
     fn why(&self, event: &Event, link: Link) -> String {
         let apart = || self.apart(event);
         match link {
-            Link::Own => "the session is told by it".to_owned(),
+            Link::Own => "the session is known by it".to_owned(),
             Link::Process => self.process(event),
             Link::HostId | Link::Runspace => {
                 let context = context(event);
@@ -514,12 +523,13 @@ impl Teller<'_> {
             Link::Activity => {
                 format!("ActivityID {}", event.activity_id.as_deref().unwrap_or_default())
             }
-            Link::Target => format!("it names this target, {}", apart()),
-            Link::Account => format!("the same account, {}", apart()),
+            Link::Target => format!("names this target, {}", apart()),
+            Link::Connection => "of the client's connection, which names this target".to_owned(),
+            Link::Account => format!("same account, {}", apart()),
             Link::CommandLine => {
-                format!("the command line of a process of the session, {}", apart())
+                format!("command line of a process of the session, {}", apart())
             }
-            Link::Source => format!("it names the source, {}", apart()),
+            Link::Source => format!("names the source, {}", apart()),
         }
     }
 
@@ -534,6 +544,9 @@ impl Teller<'_> {
         };
         let clock = |time: DateTime<Utc>| time.format("%H:%M:%S").to_string();
         match (self.session.process_id, self.session.process_life) {
+            (Some(own), _) if id == 0 => {
+                format!("host process {own} or one below it, by image and parent")
+            }
             (Some(own), life) if own == id => match life {
                 (Some(start), Some(end)) => {
                     format!("host process {id}, alive {} to {}", clock(start), clock(end))
@@ -552,7 +565,7 @@ impl Teller<'_> {
         let start = session.clock.map_or(session.start, |clock| clock.correct(session.start));
         let apart = self.corrected(event).unwrap_or(event.time) - start;
         let side = if apart < TimeDelta::zero() { "before" } else { "after" };
-        format!("{:.1} s {side} its start", apart.abs().num_milliseconds() as f64 / 1000.0)
+        format!("{:.1} s {side} the start", apart.abs().num_milliseconds() as f64 / 1000.0)
     }
 }
 
