@@ -269,8 +269,6 @@ fn tools_are_told_where_records_leave_no_doubt() {
     assert_eq!(tool(typed).as_deref(), Some("Enter-PSSession"));
     let ansible = [script(101, 16, "begin\n$exec_wrapper_str = $input | Out-String\n")];
     assert_eq!(tool(ansible).as_deref(), Some("Ansible"));
-    let invoked = [connects("PC1", 100), script(101, 16, "Get-Service")];
-    assert_eq!(tool(invoked).as_deref(), Some("Invoke-Command or alike"));
 }
 
 #[test]
@@ -279,8 +277,8 @@ fn tools_are_not_guessed() {
     assert_eq!(tool([script(101, 16, "(Get-Location).Path")]), None);
     let local = [child("SRV", 101, "0x20", "0x10", "cmd"), script(102, 0x20, "prompt")];
     assert_eq!(tool(local), None);
-    // Without script block logging, no prompt means nothing.
-    assert_eq!(tool([connects("PC1", 100)]), None);
+    // That no prompt was logged says nothing.
+    assert_eq!(tool([connects("PC1", 100), script(101, 16, "Get-Service")]), None);
 }
 
 #[test]

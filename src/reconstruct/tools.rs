@@ -60,9 +60,8 @@ impl Seen<'_> {
             ShellKind::Winrs | ShellKind::Other => None,
         });
         by_what_ran.or_else(|| self.program()).or_else(|| match self.session.kind {
-            ShellKind::PowerShell => self.invoke(),
             ShellKind::Winrs => self.winrs(),
-            ShellKind::Other => None,
+            ShellKind::PowerShell | ShellKind::Other => None,
         })
     }
 
@@ -80,11 +79,10 @@ impl Seen<'_> {
         })
     }
 
-    /// The texts of its script blocks (4104), and whether each was logged for no other reason than
-    /// that script blocks are.
-    fn scripts(&self) -> impl Iterator<Item = (usize, &str, bool)> {
+    /// The texts of its script blocks (4104).
+    fn scripts(&self) -> impl Iterator<Item = (usize, &str)> {
         self.own().filter_map(|(index, event)| match &event.kind {
-            EventKind::ScriptBlockPart(part) => Some((index, part.text.trim(), !part.warning)),
+            EventKind::ScriptBlockPart(part) => Some((index, part.text.trim())),
             _ => None,
         })
     }
@@ -114,11 +112,11 @@ impl Seen<'_> {
         // A person may type it once; only a program asks for it after each command.
         let typed = || {
             let mut asked =
-                self.scripts().filter(|(_, text, _)| text.eq_ignore_ascii_case(EVIL_PROMPT));
+                self.scripts().filter(|(_, text)| text.eq_ignore_ascii_case(EVIL_PROMPT));
             let first = asked.next();
             asked.next().and(first).filter(|_| self.prompt().is_none())
         };
-        let found = by_gem.map(|(event, _)| event).or_else(|| typed().map(|(event, ..)| event));
+        let found = by_gem.map(|(event, _)| event).or_else(|| typed().map(|(event, _)| event));
         let basis = "asks for its prompt by (get-location).path";
         found.map(|event| Tool { name: "evil-winrm".to_owned(), basis, event })
     }
@@ -151,30 +149,10 @@ impl Seen<'_> {
         all.then_some(Tool { name: "winrm gem (Ruby)".to_owned(), basis, event: first })
     }
 
-    /// The client's WinRM 6, which only Windows' own client logs.
-    fn connection(&self) -> Option<(usize, &str)> {
-        self.events().find_map(|(index, event)| match &event.kind {
-            EventKind::ClientSession(session) => Some((index, session.connection.as_str())),
-            _ => None,
-        })
-    }
-
-    /// PowerShell's own client, in a session whose script blocks are all logged.
-    fn invoke(&self) -> Option<Tool> {
-        let (event, connection) = self.connection()?;
-        let powershell = connection.to_lowercase().contains("psversion=");
-        let logged = self.scripts().any(|(.., plain)| plain);
-        let basis =
-            "PowerShell's own client (WinRM 6); its script blocks are logged, no prompt among them";
-        (powershell && logged).then_some(Tool {
-            name: "Invoke-Command or alike".to_owned(),
-            basis,
-            event,
-        })
-    }
-
+    /// WinRM 6, which only Windows' own client logs.
     fn winrs(&self) -> Option<Tool> {
-        let (event, _) = self.connection()?;
+        let connects = |event: &Event| matches!(event.kind, EventKind::ClientSession(_));
+        let (event, _) = self.events().find(|(_, event)| connects(event))?;
         let basis = "Windows' own client (WinRM 6) asked for a command shell";
         Some(Tool { name: "winrs".to_owned(), basis, event })
     }

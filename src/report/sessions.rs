@@ -29,7 +29,7 @@ columns! { pub(super) COLUMNS:
     "kind" => "powershell, winrs or other",
     "configuration" => "the session configuration (endpoint)",
     "endpoint_kind" => "what that is for: default, 32bit, powershell7, workflow, server_manager, exchange, admin_center, custom, custom_virtual_account (JEA as a rule)",
-    "tool" => "what made it, where that is sure: Enter-PSSession, Invoke-Command or alike, winrs, evil-winrm, winrm gem (Ruby), Ansible, or the name of the program on the client that connected",
+    "tool" => "what made it, where that is sure: Enter-PSSession, winrs, evil-winrm, winrm gem (Ruby), Ansible, or the name of the program on the client that connected",
     "tool_basis" => "what shows it",
     "logon_ids" => "logon ids on the target, the host process's own first",
     "process_id" => "the host process on the target (wsmprovhost, winrshost)",

@@ -4,6 +4,7 @@ mod cli;
 mod common;
 mod corpus;
 mod determinism;
+mod explain;
 mod inputs;
 mod readme;
 mod samples;
