@@ -170,8 +170,8 @@ pub struct Missing {
     pub tells: &'static str,
     /// Why it is not there.
     pub why: Absence,
-    /// From when to when to look for it, where looking elsewhere can help; UTC, by the clock of the
-    /// session's host.
+    /// From when to when to look for it, where looking elsewhere can help; UTC, by that host's clock
+    /// as far as it is known.
     pub collect: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
 

@@ -33,8 +33,11 @@ const fn in_session(places: &'static [(Channel, &'static [u32])], tells: &'stati
     Expected { side: Side::Target, places, tells, later: true }
 }
 
-const SHELL: Expected =
-    on_target(&[(Channel::WinRm, &[91])], "the shell: endpoint, account, maybe the address");
+/// Windows 7 and 2008 R2 log the request, not the shell.
+const SHELL: Expected = on_target(
+    &[(Channel::WinRm, &[91]), (Channel::WinRm, &[81, 82, 134, 169])],
+    "the shell: endpoint, account, maybe the address",
+);
 const LOGON: Expected =
     on_target(&[(Channel::Security, &[4624])], "the logon: account, logon id, authentication");
 const PROCESS: Expected = on_target(
@@ -163,7 +166,6 @@ impl Logs<'_> {
 
     /// Why something expected is not there.
     fn judge(&self, session: &Session, expected: Expected) -> Missing {
-        let around = (session.start - AROUND, session.end + AROUND);
         let (host, known) = match expected.side {
             Side::Target => (session.target_host.to_string(), true),
             Side::Client => match (&session.source_host, &session.source_ip) {
@@ -171,8 +173,9 @@ impl Logs<'_> {
                 (None, Some(ip)) => (ip.clone(), true),
                 (None, None) => ("the unknown source".to_owned(), false),
             },
-            Side::DomainController => return self.judge_controllers(session, expected, around),
+            Side::DomainController => return self.judge_controllers(session, expected),
         };
+        let around = self.local(session, &host, session.start - AROUND, session.end + AROUND);
         let judged = expected.places.iter().map(|&(channel, ids)| {
             (channel, ids, self.absence(session, &host, channel, ids, expected.later))
         });
@@ -191,12 +194,7 @@ impl Logs<'_> {
         }
     }
 
-    fn judge_controllers(
-        &self,
-        session: &Session,
-        expected: Expected,
-        around: (DateTime<Utc>, DateTime<Utc>),
-    ) -> Missing {
+    fn judge_controllers(&self, session: &Session, expected: Expected) -> Missing {
         let (channel, ids) = expected.places[0];
         let domain = session.user.as_ref().map(|user| user.domain.as_str()).unwrap_or_default();
         let any = match domain {
@@ -215,11 +213,10 @@ impl Logs<'_> {
             Absence::NotLogged if ticket => Absence::Cached,
             why => why,
         };
-        let collect = match ticket {
-            // Before it, too: a ticket that was asked for hours ago serves as well.
-            true => (session.start - TICKET_LIFE, session.start + AROUND),
-            false => around,
-        };
+        // A ticket that was asked for hours ago serves as well.
+        let before = if ticket { TICKET_LIFE } else { AROUND };
+        let (from, to) = (session.start - before, session.start + AROUND);
+        let collect = self.local(session, &host, from, to);
         Missing {
             side: expected.side,
             host,
@@ -229,6 +226,19 @@ impl Logs<'_> {
             why,
             collect: may_be_elsewhere(why).then_some(collect),
         }
+    }
+
+    /// Times of a session by another host's clock.
+    fn local(
+        &self,
+        session: &Session,
+        host: &str,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> (DateTime<Utc>, DateTime<Utc>) {
+        let offset = self.offsets.get(host).copied().unwrap_or_default();
+        let local = |time| session.clock.map_or(time, |clock| clock.correct(time)) + offset;
+        (local(from), local(to))
     }
 
     /// Why a host's channel has no such event at a session's start.
@@ -241,8 +251,7 @@ impl Logs<'_> {
         later: bool,
     ) -> Absence {
         let Some(spans) = self.by_place.get(&(host, channel)) else { return Absence::NotCollected };
-        let start = session.clock.map_or(session.start, |clock| clock.correct(session.start));
-        let start = start + self.offsets.get(host).copied().unwrap_or_default();
+        let (start, _) = self.local(session, host, session.start, session.end);
         if !self.window.has(start) {
             return Absence::OutsideWindow;
         }

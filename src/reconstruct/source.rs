@@ -176,7 +176,13 @@ pub(super) fn weigh(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &
         }
     }
     let nearest = distance(winner);
-    let others = hints.iter().zip(&taken).filter(|(_, taken)| !**taken).map(|(hint, _)| hint);
+    // What names the same source is no rival, whatever it is about.
+    let same = |hint: &Hint| {
+        (hint.host.is_some() && hint.host == draft.source_host)
+            || (hint.ip.is_some() && hint.ip == draft.source_ip)
+    };
+    let others = hints.iter().zip(&taken).filter(|(hint, taken)| !**taken && !same(hint));
+    let others: Vec<&Hint> = others.map(|(hint, _)| hint).collect();
     draft.weighed = Weighed {
         winner: Some(winner.told()),
         agreeing: grouped(

@@ -51,7 +51,7 @@ columns! { pub(super) COLUMNS:
     "key_links" => "records tied to it by a key",
     "time_links" => "records tied to it by time and names",
     "missing" => "records that one expects and that are not there: whose log, channel, event ids, and why: not_collected, rolled_over, cleared, ends_before, not_audited (none at any time), not_logged, may_be_cached, outside_window",
-    "collect_next" => "the logs to look for next: host, channel, from when to when, UTC",
+    "collect_next" => "the logs to look for next: host, channel, from when to when, UTC by that host's clock",
     "evidence" => "its records: FILE:EVENT_RECORD_ID@OFFSET, with #NUMBER where the header's differs",
 }
 
