@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Case, STEP_WINDOW};
-use crate::model::{Absence, Auth, Channel, Coverage, Missing, Session, ShellKind, Side};
+use crate::model::{Absence, Auth, Channel, Clearing, Coverage, Missing, Session, ShellKind, Side};
 
 /// How much before its start and after its end a session's records are looked for.
 const AROUND: TimeDelta = TimeDelta::minutes(1);
@@ -119,6 +119,8 @@ struct Logs<'c> {
     case: &'c Case,
     window: Window,
     by_place: BTreeMap<(&'c str, Channel), Vec<&'c Coverage>>,
+    /// Where logs were cleared, by host and channel, in order of time.
+    cleared: BTreeMap<(&'c str, Channel), Vec<&'c Clearing>>,
     /// The hosts whose logs show them to be domain controllers.
     controllers: BTreeSet<&'c str>,
     /// How far the hosts' clocks are ahead of the middle one, where that is known.
@@ -136,8 +138,12 @@ pub(super) fn missing(case: &Case, window: Window) -> Vec<Vec<Missing>> {
             controllers.insert(&*coverage.host);
         }
     }
+    let mut cleared: BTreeMap<(&str, Channel), Vec<&Clearing>> = BTreeMap::new();
+    for clearing in &case.cleared {
+        cleared.entry((&clearing.host, clearing.channel)).or_default().push(clearing);
+    }
     let known = case.hosts.iter().filter_map(|host| Some((&*host.name, host.clock?.offset)));
-    let logs = Logs { case, window, by_place, controllers, offsets: known.collect() };
+    let logs = Logs { case, window, by_place, cleared, controllers, offsets: known.collect() };
     case.sessions.iter().map(|session| logs.missing(session)).collect()
 }
 
@@ -255,14 +261,10 @@ impl Logs<'_> {
         if !self.window.has(start) {
             return Absence::OutsideWindow;
         }
-        let cleared = |before| {
-            self.case.cleared.iter().find(|cleared| {
-                *cleared.host == *host
-                    && cleared.channel == channel
-                    && cleared.time >= start
-                    && cleared.time <= before + STEP_WINDOW
-            })
-        };
+        // The first time after the start, if the log begins with what came after it.
+        let all = self.cleared.get(&(host, channel)).map(Vec::as_slice).unwrap_or_default();
+        let next = all.partition_point(|cleared| cleared.time < start);
+        let cleared = |before| all.get(next).filter(|c| c.time <= before + STEP_WINDOW);
         let latest = if later { start + STEP_WINDOW } else { start };
         let covers = |span: &&Coverage| {
             let (first, last) = (span.first.0, span.last.0);

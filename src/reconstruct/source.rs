@@ -55,7 +55,7 @@ impl Basis {
 /// network and the target need for one step, more or less.
 const DECISIVE: TimeDelta = TimeDelta::seconds(2);
 
-/// Rivals that a session keeps: a log full of forged ones costs no more.
+/// Rivals that a session weighs by what agrees with them, and keeps: a log full of forged ones costs no more.
 const MOST_KEPT: usize = 8;
 
 /// A hint at the source: what it is, what it names, what else it says of the session.
@@ -230,7 +230,14 @@ fn choose(hints: &[Hint], distance: impl Fn(&Hint) -> TimeDelta) -> Choice {
     };
     let agreed =
         |hint: &Hint| usable().any(|(_, other)| other.basis != best.basis && other.agrees(hint));
-    let mut backed = of_kind().filter(|(_, hint)| agreed(hint));
+    let mut sources: Vec<(usize, &Hint)> = Vec::new();
+    for (index, hint) in of_kind() {
+        let named = |known: &(usize, &Hint)| (&known.1.host, &known.1.ip) == (&hint.host, &hint.ip);
+        if sources.len() < MOST_KEPT && !sources.iter().any(named) {
+            sources.push((index, hint));
+        }
+    }
+    let mut backed = sources.into_iter().filter(|(_, hint)| agreed(hint));
     if let Some((index, first)) = backed.next()
         && backed.all(|(_, hint)| !hint.differs(first))
     {

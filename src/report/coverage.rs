@@ -1,11 +1,12 @@
 //! `coverage.csv`: how far the logs at hand reach.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use super::cell::{cell, list, owned};
 use super::{Rows, columns};
 use crate::analysis::Analysis;
-use crate::model::csv_time;
+use crate::model::{Channel, Clearing, Str, csv_time};
 
 columns! { pub(super) COLUMNS:
     "host" => "the host that logged (System/Computer)",
@@ -15,28 +16,37 @@ columns! { pub(super) COLUMNS:
     "first_record_id" => "EventRecordID of the earliest record; what is older was overwritten, cleared or not exported",
     "last_record_id" => "EventRecordID of the latest record",
     "event_ids" => "the event ids that are there",
-    "cleared" => "when the channel was cleared on this host (1102, 104) and by whom, UTC",
+    "cleared" => "when the channel was cleared on this host (1102, 104) and by whom, UTC; at most ten times",
     "input_file" => "the file",
 }
 
-struct Coverage<'a>(&'a Analysis);
+/// Clearings that a cell names; the timeline has them all.
+const MOST_CLEARED: usize = 10;
+
+struct Coverage<'a> {
+    analysis: &'a Analysis,
+    /// Where logs were cleared, by host and channel.
+    cleared: BTreeMap<(&'a Str, Channel), Vec<&'a Clearing>>,
+}
 
 pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {
-    Coverage(analysis)
+    let mut cleared: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for clearing in &analysis.case.cleared {
+        cleared.entry((&clearing.host, clearing.channel)).or_default().push(clearing);
+    }
+    Coverage { analysis, cleared }
 }
 
 impl Rows for Coverage<'_> {
     fn count(&self) -> usize {
-        self.0.case.coverage.len()
+        self.analysis.case.coverage.len()
     }
 
     fn row(&self, index: usize) -> Vec<Cow<'_, str>> {
-        let Analysis { case, paths, .. } = self.0;
+        let Analysis { case, paths, .. } = self.analysis;
         let coverage = &case.coverage[index];
-        let cleared = case
-            .cleared
-            .iter()
-            .filter(|cleared| cleared.host == coverage.host && cleared.channel == coverage.channel);
+        let cleared = self.cleared.get(&(&coverage.host, coverage.channel));
+        let cleared = cleared.into_iter().flatten().take(MOST_CLEARED);
         let cleared = cleared.map(|cleared| match &cleared.account {
             Some(account) => format!("{} by {account}", csv_time(cleared.time)),
             None => csv_time(cleared.time),

@@ -300,10 +300,9 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
             children.entry(parent).or_default().push(session_id(index));
         }
     }
-    let mut commands: BTreeMap<usize, Vec<Command>> = BTreeMap::new();
+    let mut commands: BTreeMap<usize, Vec<&crate::model::Command>> = BTreeMap::new();
     for command in &case.commands {
-        let told = self::command(analysis, command);
-        commands.entry(command.session).or_default().push(told);
+        commands.entry(command.session).or_default().push(command);
     }
     let mut fired: BTreeMap<usize, BTreeMap<usize, usize>> = BTreeMap::new();
     for detection in &analysis.fired {
@@ -312,9 +311,10 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
         }
     }
     for (index, session) in case.sessions.iter().enumerate() {
+        let own = commands.remove(&index).unwrap_or_default();
         let story = Story {
             children: children.remove(&index).unwrap_or_default(),
-            commands: commands.remove(&index).unwrap_or_default(),
+            commands: own.into_iter().map(|command| self::command(analysis, command)).collect(),
             detections: detections(analysis, &fired.remove(&index).unwrap_or_default()),
             ..Teller { case, paths: &analysis.paths, session }.story(index)
         };
