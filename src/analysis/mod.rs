@@ -21,7 +21,7 @@ use crate::detect::{self, LoneScripts, RuleSet};
 use crate::error::{Error, Fault, FaultKind};
 use crate::input::{self, Input};
 use crate::model::{Detection, RecordRef, Str, Subject};
-use crate::reconstruct::{Case, Elsewhere, Keys, assemble, reconstruct};
+use crate::reconstruct::{Case, Elsewhere, Keys, Window, assemble, reconstruct};
 use crate::report::detections;
 use crate::report::sorted::{Rows, Sorted, Sorter};
 use crate::report::timeline::Origins;
@@ -176,7 +176,8 @@ pub fn analyze(
     let Read { mut reports, events, gathered, fired, scripts, .. } = read;
     progress.stage("rebuilding sessions");
     let loader = Loader::new(&inputs);
-    let case = reconstruct(gathered, &keys, |records| loader.load(records));
+    let mut case = reconstruct(gathered, &keys, |records| loader.load(records));
+    case.look_for_missing(Window { from: options.from, to: options.to });
     progress.stage("matching rules");
     let mut detections = detect::on_case(&rules, &case);
     detections.extend(elsewhere(&case.elsewhere, scripts, &rules, &loader));

@@ -1,5 +1,6 @@
 //! The one reading of all logs.
 
+use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -8,13 +9,13 @@ use rayon::prelude::*;
 
 use super::overlap::Spans;
 use super::{Copies, InputReport, Options, Prints, Progress};
-use crate::decode::{Decoder, Tally, Wanted, chunk_count, chunk_of};
+use crate::decode::{Decoder, Seen, Tally, Wanted, chunk_count, chunk_of};
 use crate::detect::{self, LoneScripts, RuleSet};
 use crate::error::{Fault, FaultKind};
 use crate::input::{Input, InputKind, Piece, Reader, piece_count};
 use crate::model::{Channel, Detection, EventKind, Record, RecordRef};
 use crate::normalise::{self, Normaliser};
-use crate::reconstruct::{Gathered, Keys, assemble};
+use crate::reconstruct::{Gathered, Keys, Reach, assemble};
 use crate::report::sorted::{Rows, Sorter};
 use crate::report::{
     detections,
@@ -85,7 +86,17 @@ struct Batch {
     spans: Spans,
 }
 
-impl Wanted for Pass<'_> {
+/// Sees the records of a task, and says which are wanted.
+struct Watch<'p> {
+    rules: &'p RuleSet,
+    reach: RefCell<Reach>,
+}
+
+impl Wanted for Watch<'_> {
+    fn passes(&self, seen: Seen<'_>) {
+        self.reach.borrow_mut().see(seen);
+    }
+
     fn wants(&self, source: RecordRef, channel: Channel, name: &str, event_id: u32) -> bool {
         normalise::relevant(channel, event_id) || self.rules.wants(source, channel, name, event_id)
     }
@@ -211,8 +222,9 @@ impl<'p, 'a> Worker<'p, 'a> {
             }
         };
         let log = &pass.inputs[input];
+        let watch = Watch { rules: pass.rules, reach: RefCell::new(Reach::of(input as u32)) };
         let Tally { records, faults, foreign } =
-            decoder.piece(log, input as u32, piece, pass, each);
+            decoder.piece(log, input as u32, piece, &watch, each);
         put?;
         let batch = &mut take.batch;
         (batch.records, batch.faults, batch.foreign) = (records, faults, foreign);
@@ -226,6 +238,7 @@ impl<'p, 'a> Worker<'p, 'a> {
         pass.progress.advance(length, records);
         pass.timeline.add(&mut take.lines.rows)?;
         pass.detections.add(&mut take.found)?;
+        take.batch.gathered.reach = watch.reach.into_inner();
         take.batch.gathered.shrink();
         Ok(std::mem::take(&mut take.batch))
     }

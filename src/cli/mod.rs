@@ -1,6 +1,7 @@
 //! The command line: arguments, progress, the closing summary, exit codes.
 
 mod analyze;
+mod explain;
 mod progress;
 mod summary;
 
@@ -24,12 +25,15 @@ struct Args {
 enum Verb {
     /// Read logs, rebuild sessions, match rules, write timelines.
     Analyze(analyze::Args),
+    /// Tell sessions of a run's results in order, each statement with its record, the reasons,
+    /// what speaks against it, and what is missing.
+    Explain(explain::Args),
 }
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
   1  nothing could be read, or the output could not be written
-  2  wrong usage: an unknown option, a path that does not exist, an output folder in use
+  2  wrong usage: an unknown option, a path that does not exist, an output folder in use, no such session
   3  a pack that cannot be read or loads no rule
   4  done, but something could not be read in full or a rule was not loaded: see run.json";
 
@@ -51,6 +55,7 @@ pub fn main() -> ExitCode {
     };
     let ending = match args.command {
         Verb::Analyze(args) => analyze::run(args),
+        Verb::Explain(args) => explain::run(&args),
     };
     match ending {
         Ok(Ending::Whole) => ExitCode::SUCCESS,
@@ -64,7 +69,13 @@ pub fn main() -> ExitCode {
 
 fn code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<Error>() {
-        Some(Error::MissingInput(_) | Error::BadGlob { .. } | Error::OutputExists(_)) => 2,
+        Some(
+            Error::MissingInput(_)
+            | Error::BadGlob { .. }
+            | Error::OutputExists(_)
+            | Error::UnknownSession { .. }
+            | Error::NoResults { .. },
+        ) => 2,
         Some(Error::Pack { .. }) => 3,
         _ => 1,
     }

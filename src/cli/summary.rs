@@ -9,7 +9,7 @@ use crate::detect::session_id;
 use crate::error::FaultKind;
 use crate::input::InputKind;
 use crate::model::{Account, Level, Session};
-use crate::report::TABLES;
+use crate::report::{TABLES, story};
 
 /// Most sessions, rules and faults it names.
 const MOST: usize = 10;
@@ -18,7 +18,7 @@ pub(super) fn print(analysis: &Analysis, folder: &Path, out: &mut impl Write) ->
     inputs(analysis, out)?;
     sessions(analysis, out)?;
     detections(analysis, out)?;
-    let names = TABLES.iter().map(|table| table.file).chain(["run.json"]);
+    let names = TABLES.iter().map(|table| table.file).chain([story::FILE, "run.json"]);
     let names: Vec<&str> = names.collect();
     writeln!(out, "\nResults in {}: {}", plain(&folder.display().to_string()), names.join(", "))
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 
 use super::record::guid;
-use super::{Interner, Wanted};
+use super::{Interner, Seen, Wanted};
 use crate::model::{Channel, Fields, Form, Record, RecordRef, parse_utc};
 
 /// What is known of a record before its content is read.
@@ -91,7 +91,18 @@ impl System {
     pub fn is_wanted(&self, header: Header, wanted: &dyn Wanted) -> bool {
         let System { channel, provider, event_id, .. } = self;
         let known = Channel::of(channel, provider);
-        event_id.is_some_and(|id| wanted.wants(self.source(header), known, channel, id))
+        let source = self.source(header);
+        let Some(event_id) = *event_id else { return false };
+        if let Some(time) = self.time.or(header.own.map(|(_, time)| time)) {
+            wanted.passes(Seen {
+                channel: known,
+                computer: &self.computer,
+                event_id,
+                record_id: self.record_id.unwrap_or(source.number),
+                time,
+            });
+        }
+        wanted.wants(source, known, channel, event_id)
     }
 
     /// The record with its data, which is read when somebody wants it.

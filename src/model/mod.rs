@@ -3,6 +3,7 @@
 mod account;
 mod detection;
 mod event;
+mod finding;
 mod record;
 mod session;
 mod time;
@@ -10,6 +11,7 @@ mod time;
 pub use account::Account;
 pub use detection::{Detection, Level, MatchedField, Proof, RuleMeta, Subject};
 pub use event::*;
+pub use finding::*;
 pub(crate) use record::FieldsDraft;
 pub use record::{Channel, Fields, Form, Record, RecordRef};
 pub use session::*;

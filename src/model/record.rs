@@ -55,25 +55,35 @@ pub enum Channel {
     Other,
 }
 
+/// The channels by their names.
+const NAMES: [(&str, Channel); 14] = [
+    ("Microsoft-Windows-WinRM/Operational", Channel::WinRm),
+    ("Microsoft-Windows-WinRM/Analytic", Channel::WinRmAnalytic),
+    ("Microsoft-Windows-PowerShell/Operational", Channel::PowerShell),
+    ("Microsoft-Windows-PowerShell/Analytic", Channel::PowerShellAnalytic),
+    ("PowerShellCore/Operational", Channel::PowerShellCore),
+    ("PowerShellCore/Analytic", Channel::PowerShellAnalytic),
+    ("Windows PowerShell", Channel::PowerShellClassic),
+    ("Security", Channel::Security),
+    ("System", Channel::System),
+    ("Microsoft-Windows-Sysmon/Operational", Channel::Sysmon),
+    ("Microsoft-Windows-WMI-Activity/Operational", Channel::WmiActivity),
+    ("Microsoft-Windows-TaskScheduler/Operational", Channel::TaskScheduler),
+    ("Microsoft-Windows-Windows Defender/Operational", Channel::Defender),
+    ("OpenSSH/Operational", Channel::OpenSsh),
+];
+
 impl Channel {
+    /// The channel's name, as Windows spells it; empty for one that this program does not know.
+    pub fn name(self) -> &'static str {
+        match self {
+            Channel::AppLocker => "Microsoft-Windows-AppLocker",
+            _ => NAMES.iter().find(|(_, channel)| *channel == self).map_or("", |(name, _)| name),
+        }
+    }
+
     /// Tells a channel from a record's Channel and, where that is missing, its Provider.
     pub fn of(channel: &str, provider: &str) -> Channel {
-        const NAMES: [(&str, Channel); 14] = [
-            ("Microsoft-Windows-WinRM/Operational", Channel::WinRm),
-            ("Microsoft-Windows-WinRM/Analytic", Channel::WinRmAnalytic),
-            ("Microsoft-Windows-PowerShell/Operational", Channel::PowerShell),
-            ("Microsoft-Windows-PowerShell/Analytic", Channel::PowerShellAnalytic),
-            ("PowerShellCore/Operational", Channel::PowerShellCore),
-            ("PowerShellCore/Analytic", Channel::PowerShellAnalytic),
-            ("Windows PowerShell", Channel::PowerShellClassic),
-            ("Security", Channel::Security),
-            ("System", Channel::System),
-            ("Microsoft-Windows-Sysmon/Operational", Channel::Sysmon),
-            ("Microsoft-Windows-WMI-Activity/Operational", Channel::WmiActivity),
-            ("Microsoft-Windows-TaskScheduler/Operational", Channel::TaskScheduler),
-            ("Microsoft-Windows-Windows Defender/Operational", Channel::Defender),
-            ("OpenSSH/Operational", Channel::OpenSsh),
-        ];
         const PROVIDERS: [(&str, Channel); 9] = [
             ("Microsoft-Windows-WinRM", Channel::WinRm),
             ("Microsoft-Windows-PowerShell", Channel::PowerShell),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Account, ShellKind, Str};
+use super::{Account, Missing, Reason, ShellKind, Str, Tool, Weighed};
 
 /// How a session's end is known, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,21 +148,62 @@ impl Sides {
     }
 }
 
-/// Why a record belongs to a session.
+/// Why a record belongs to a session, the strongest first: by a key, then by time and what agrees
+/// besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Link {
-    /// By a key: process id within its lifetime, RunspaceId, logon id, ActivityID.
-    Key,
-    /// By time and names only.
-    Time,
+    /// Key: the session begins with it, there is nothing to tie it to.
+    Own,
+    /// Key: it is of a process of the session, by process id within its lifetime.
+    Process,
+    /// Key: it names the HostId of the session's engine.
+    HostId,
+    /// Key: it names a RunspaceId of the session.
+    Runspace,
+    /// Key: it names the logon id that the session's host process runs in.
+    Logon,
+    /// Key: it has the ActivityID of the session's shell or of the client's connection.
+    Activity,
+    /// Time: the target that the client named is this host.
+    Target,
+    /// Time: it is of the client's connection (ActivityID or process), whose target is this host.
+    Connection,
+    /// Time: kind and account agree.
+    Account,
+    /// Time: it has the command line of a process of the session.
+    CommandLine,
+    /// Time: a text names what it tells of.
+    Text,
+    /// Time: it names the source that the session has by better evidence.
+    Source,
 }
 
 impl Link {
-    /// The word that outputs use.
+    /// Whether it is a key, not time and names only.
+    pub fn is_key(self) -> bool {
+        self <= Link::Activity
+    }
+
+    /// The word for what it is: `key` or `time`.
+    pub fn strength(self) -> &'static str {
+        if self.is_key() { "key" } else { "time" }
+    }
+
+    /// The words that outputs use: its strength and what agrees.
     pub fn as_str(self) -> &'static str {
         match self {
-            Link::Key => "key",
-            Link::Time => "time",
+            Link::Own => "key: own record",
+            Link::Process => "key: process",
+            Link::HostId => "key: host id",
+            Link::Runspace => "key: runspace",
+            Link::Logon => "key: logon id",
+            Link::Activity => "key: activity id",
+            Link::Target => "time: target",
+            Link::Connection => "time: connection",
+            Link::Account => "time: account",
+            Link::CommandLine => "time: command line",
+            Link::Text => "time: text",
+            Link::Source => "time: source",
         }
     }
 }
@@ -200,6 +241,8 @@ impl Clock {
 /// A host whose records were read.
 #[derive(Debug, Clone)]
 pub struct Host {
+    /// Its full name as far as known, lower case: what events name it by.
+    pub full_name: Str,
     /// Its name, as its records spell it.
     pub name: Str,
     /// Its addresses, as far as its connections tell.
@@ -224,6 +267,8 @@ pub struct Session {
     pub source_ip: Option<String>,
     /// What the source rests on.
     pub source_basis: &'static str,
+    /// How the source was found, and who else was named.
+    pub weighed: Weighed,
     /// The target: the logging host's name, or the name the client used.
     pub target_host: Str,
     /// The account, as logged.
@@ -244,6 +289,8 @@ pub struct Session {
     pub logon_ids: Vec<u64>,
     /// The host process (wsmprovhost, winrshost) on the target.
     pub process_id: Option<u32>,
+    /// When that process started and exited, as far as logged; UTC.
+    pub process_life: (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
     /// RunspaceIds on the target.
     pub runspace_ids: Vec<String>,
     /// The session that it was started from, and how that is known: a second hop.
@@ -254,6 +301,14 @@ pub struct Session {
     pub sides: Sides,
     /// How far the links can be trusted.
     pub confidence: Confidence,
+    /// Why no more and no less, in short sentences.
+    pub confidence_reasons: Vec<Reason>,
+    /// What made it, where that is sure.
+    pub tool: Option<Tool>,
+    /// What its endpoint is for; empty where that is not known.
+    pub endpoint_kind: &'static str,
+    /// The records that one expects of it and that are not there.
+    pub missing: Vec<Missing>,
     /// The records it rests on, in the case's order.
     pub evidence: Vec<Evidence>,
     /// Which records of commands there are in it, and what is not known for want of others.
@@ -479,6 +534,7 @@ mod tests {
             source_host: None,
             source_ip: None,
             source_basis: "",
+            weighed: Weighed::default(),
             target_host: "srv.corp".into(),
             user: Account::parse(r"SRV\bob"),
             user_sid: None,
@@ -489,11 +545,16 @@ mod tests {
             engine_version: String::new(),
             logon_ids: Vec::new(),
             process_id: None,
+            process_life: (None, None),
             runspace_ids: Vec::new(),
             parent: None,
             clock: None,
             sides: Sides::default(),
             confidence: Confidence::Low,
+            confidence_reasons: Vec::new(),
+            tool: None,
+            endpoint_kind: "",
+            missing: Vec::new(),
             evidence: Vec::new(),
             command_completeness: String::new(),
         }

@@ -8,8 +8,8 @@ use super::clocks::Clocks;
 use super::estate::Estate;
 use super::{CLOCK_ERROR, Draft, JOIN_WINDOW, STEP_WINDOW, near};
 use crate::model::{
-    Account, Attempt, EndKind, Event, EventKind, FailureReason, Link, Session, ShellKind, Sides,
-    Str,
+    Account, Attempt, EndKind, Event, EventKind, FailureReason, Link, Rejected, Session, ShellKind,
+    Sides, Str,
 };
 
 /// SIDs of services: event forwarding talks to its collector all day.
@@ -20,6 +20,12 @@ const MOST_RIVALS: usize = 64;
 
 /// How far apart hosts whose clocks are compared log one moment.
 const SAME_MOMENT: TimeDelta = TimeDelta::seconds(3);
+/// Clients besides its own that a session keeps.
+const MOST_KEPT: usize = 8;
+
+/// How much farther in time another host's client must be, for the nearer one to be surely the
+/// session's: what the network and the target need for one step, more or less.
+const UNSURE: TimeDelta = TimeDelta::seconds(2);
 
 /// How long a client may be silent before its process id may be another's.
 const IDLE: TimeDelta = TimeDelta::minutes(30);
@@ -85,7 +91,7 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
                     powershell: connection.contains("psversion="),
                     user_sid: sid.map(str::to_owned),
                     account: None,
-                    evidence: BTreeMap::from([(index, Link::Key)]),
+                    evidence: BTreeMap::from([(index, Link::Own)]),
                     asked: false,
                     ran: false,
                     failures: Vec::new(),
@@ -96,8 +102,8 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
             EventKind::ClientStep(_)
             | EventKind::ClientFailure(_)
             | EventKind::ClientRunspace(_) => {
-                let Some(client) = owner(events, &mut clients, event) else { continue };
-                client.evidence.insert(index, Link::Key);
+                let Some((client, link)) = owner(events, &mut clients, event) else { continue };
+                client.evidence.insert(index, link);
                 if let EventKind::ClientStep(step) = &event.kind
                     && client.configuration.is_empty()
                     && let Some(uri) = &step.resource_uri
@@ -139,7 +145,7 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
         });
         if let Some(client) = candidates.min_by_key(|client| (client.time - event.time).abs()) {
             let own = events[client.event].process_id == Some(used.process_id);
-            client.evidence.insert(index, if own { Link::Key } else { Link::Time });
+            client.evidence.insert(index, if own { Link::Process } else { Link::Target });
             if client.account.is_none() {
                 client.account.clone_from(&used.account);
             }
@@ -149,7 +155,11 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
 }
 
 /// The client an event belongs to: by ActivityID, else the latest of its process.
-fn owner<'c>(events: &[Event], clients: &'c mut [Client], event: &Event) -> Option<&'c mut Client> {
+fn owner<'c>(
+    events: &[Event],
+    clients: &'c mut [Client],
+    event: &Event,
+) -> Option<(&'c mut Client, Link)> {
     let same_activity = |client: &Client| {
         event.activity_id.is_some() && events[client.event].activity_id == event.activity_id
     };
@@ -160,13 +170,13 @@ fn owner<'c>(events: &[Event], clients: &'c mut [Client], event: &Event) -> Opti
             && began.user_sid == event.user_sid
             && event.time - client.last <= IDLE
     };
-    let slot = clients
-        .iter()
-        .rposition(same_activity)
-        .or_else(|| clients.iter().rposition(same_process))?;
+    let (slot, link) = match clients.iter().rposition(same_activity) {
+        Some(slot) => (slot, Link::Activity),
+        None => (clients.iter().rposition(same_process)?, Link::Process),
+    };
     let client = &mut clients[slot];
     client.last = event.time;
-    Some(client)
+    Some((client, link))
 }
 
 /// Whether two names mean one host: equal, or one the other's first label. Addresses are equal
@@ -232,10 +242,29 @@ pub(super) fn join(
     }
     pairs.sort_unstable();
     let mut joined = vec![false; clients.len()];
-    for (_, _, c, d) in pairs {
+    for &(_, distance, c, d) in &pairs {
         if !joined[c] && drafts[d].client.is_none() {
             joined[c] = true;
+            drafts[d].client_distance = Some(distance);
             take(&mut drafts[d], &clients[c]);
+        }
+    }
+    for &(other_account, distance, c, d) in &pairs {
+        let (client, draft) = (&clients[c], &mut drafts[d]);
+        let Some(nearest) = draft.client_distance.filter(|_| draft.client != Some(client.event))
+        else {
+            continue;
+        };
+        let elsewhere = draft.source_host.as_ref() != Some(&client.host);
+        let as_near = (distance - nearest).abs() < UNSURE;
+        draft.client_unsure |= elsewhere && as_near && !other_account;
+        if draft.client_rivals.len() < MOST_KEPT {
+            let rejected = match (other_account, joined[c]) {
+                (true, _) => Rejected::OtherAccount,
+                (false, true) => Rejected::OtherSession,
+                (false, false) => Rejected::Farther(distance - nearest),
+            };
+            draft.client_rivals.push((client.event, rejected));
         }
     }
     far.retain(|&(c, d)| !joined[c] && drafts[d].client.is_none());
@@ -371,7 +400,11 @@ fn take(draft: &mut Draft, client: &Client) {
         draft.configuration.clone_from(&client.configuration);
     }
     for (&event, &link) in &client.evidence {
-        let link = if draft.server.is_some() { Link::Time } else { link };
+        let link = match draft.server {
+            Some(_) if event == client.event => Link::Target,
+            Some(_) => Link::Connection,
+            None => link,
+        };
         draft.add(event, link);
     }
     if draft.server.is_none() {

@@ -41,18 +41,19 @@ impl HostEvents<'_> {
         let mut late = Vec::new();
         for records in engines {
             let keyed = self.contexts(&records).find_map(|context| {
-                let ids = [&context.host_id, &context.runspace_id];
-                ids.into_iter().find_map(|id| by_id.get(id).copied())
+                let ids =
+                    [(&context.host_id, Link::HostId), (&context.runspace_id, Link::Runspace)];
+                ids.into_iter().find_map(|(id, link)| Some((*by_id.get(id)?, link)))
             });
             let (slot, link) = match keyed {
-                Some(slot) => (slot, Link::Key),
+                Some(keyed) => keyed,
                 None if !self.has_start(&records) => {
                     late.push(records);
                     continue;
                 }
                 None => match self.starting_near(drafts, &by_start, &records) {
-                    Some(slot) => (slot, Link::Time),
-                    None => (self.unknown(drafts), Link::Key),
+                    Some(slot) => (slot, Link::Account),
+                    None => (self.unknown(drafts), Link::Own),
                 },
             };
             self.take_engine(&mut drafts[slot], &records, link);
@@ -85,8 +86,8 @@ impl HostEvents<'_> {
             });
             let open = || only(by_start.near(first, OPEN, STEP_WINDOW).filter(can_be));
             let (slot, link) = match stopped.or_else(open) {
-                Some(slot) => (slot, Link::Time),
-                None => (self.unknown(drafts), Link::Key),
+                Some(slot) => (slot, Link::Account),
+                None => (self.unknown(drafts), Link::Own),
             };
             self.take_engine(&mut drafts[slot], &records, link);
             drafts[slot].begins(first);
@@ -189,7 +190,7 @@ impl HostEvents<'_> {
                 && !command.context.is_remote()
                 && !command.context.host_id.is_empty()
             {
-                by_host_id.entry(&command.context.host_id).or_insert((slot, Link::Key));
+                by_host_id.entry(&command.context.host_id).or_insert((slot, Link::HostId));
             }
         }
         for (index, event) in self.iter() {
@@ -209,7 +210,7 @@ impl HostEvents<'_> {
                         starts.get(from).filter(|(at, _)| *at <= event.time + STEP_WINDOW);
                     let Some(&(_, slot)) = started else { continue };
                     // An id that was tied by time ties no better than time.
-                    let known = (slot, Link::Time);
+                    let known = (slot, Link::CommandLine);
                     if !context.host_id.is_empty() {
                         by_host_id.insert(&context.host_id, known);
                     }
@@ -240,7 +241,7 @@ impl HostEvents<'_> {
                     && draft.can_be(account, sid)
             });
             if let Some(slot) = nearest(drafts, near, event.time) {
-                drafts[slot].add(index, Link::Time);
+                drafts[slot].add(index, Link::Account);
             }
         }
     }

@@ -10,8 +10,10 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 
+use super::reach::Reach;
 use crate::model::{
-    Account, EngineContext, Event, EventKind, Logon, ProcessStart, RecordRef, Str, file_name,
+    Account, Channel, Clearing, EngineContext, Event, EventKind, Logon, ProcessStart, RecordRef,
+    Str, file_name,
 };
 
 /// A text as a mark keeps it: equal texts have equal keys. The hash is keyed anew in each run, so
@@ -224,6 +226,10 @@ pub struct Gathered {
     pub(super) addresses: BTreeMap<Str, BTreeMap<String, u64>>,
     /// Addresses that other hosts' records give names, which are lower case.
     pub(super) hearsay: BTreeMap<String, BTreeSet<String>>,
+    /// 1102, 104.
+    pub(super) cleared: Vec<Clearing>,
+    /// How far the task's records reach.
+    pub reach: Reach,
     /// The accounts that logons give a SID.
     pub(super) accounts: BTreeMap<String, Spellings>,
 }
@@ -350,7 +356,14 @@ impl Gathered {
                 self.hints.push(mark);
             }
             EventKind::NtlmValidation(_) => self.hints.push(mark),
-            EventKind::LogCleared(_) | EventKind::WinRmService(_) | EventKind::Other(_) => {}
+            EventKind::LogCleared(cleared) => self.cleared.push(Clearing {
+                host: event.host.clone(),
+                channel: Channel::of(&cleared.log, ""),
+                time: event.time,
+                source: event.source,
+                account: cleared.account.clone(),
+            }),
+            EventKind::WinRmService(_) | EventKind::Other(_) => {}
             EventKind::ClientSession(_)
             | EventKind::ClientStep(_)
             | EventKind::ClientFailure(_)
@@ -464,6 +477,7 @@ impl Gathered {
         self.failed_logons.shrink_to_fit();
         self.hints.shrink_to_fit();
         self.by_name = HashMap::new();
+        self.reach.shrink();
     }
 }
 

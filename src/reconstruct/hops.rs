@@ -45,7 +45,7 @@ pub(super) fn parents(
             by_process.get(&(&event.host, root)).copied()
         });
         let mut found = found.filter(|&parent| parent != slot);
-        found.next().map(|parent| (parent, Link::Key))
+        found.next().map(|parent| (parent, Link::Process))
     };
     let by_time = |slot: usize, draft: &Draft| {
         let source = draft.source_host.as_ref()?;
@@ -71,7 +71,7 @@ pub(super) fn parents(
         });
         let open: Vec<usize> = open.collect();
         match open[..] {
-            [parent] => Some((parent, Link::Time)),
+            [parent] => Some((parent, Link::Account)),
             _ => None,
         }
     };

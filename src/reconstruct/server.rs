@@ -112,7 +112,7 @@ impl HostEvents<'_> {
             let Some((root, depth)) = root else { continue };
             let Some(&slot) = by_process.get(&root) else { continue };
             let draft = &mut drafts[slot];
-            draft.add(index, Link::Key);
+            draft.add(index, Link::Process);
             if draft.process.is_some_and(|process| self.processes.get(process).start.is_none()) {
                 draft.begins(event.time);
             }
@@ -159,7 +159,7 @@ impl HostEvents<'_> {
             for &slot in owners.get(&logon.logon_id).into_iter().flatten() {
                 // Logon ids recur after a restart: the logon comes shortly before the process.
                 if near(event.time, drafts[slot].start(), JOIN_WINDOW) {
-                    self.take_logon(&mut drafts[slot], index, logon, Link::Key);
+                    self.take_logon(&mut drafts[slot], index, logon, Link::Logon);
                 }
             }
         }
@@ -189,7 +189,7 @@ impl HostEvents<'_> {
                 let same = named.chain(by_name.get(&logon.sid).into_iter().flatten());
                 for &slot in same.collect::<BTreeSet<_>>() {
                     if self.is_connection_of(&drafts[slot], event, logon) {
-                        self.take_logon(&mut drafts[slot], index, logon, Link::Time);
+                        self.take_logon(&mut drafts[slot], index, logon, Link::Account);
                     }
                 }
             }
@@ -219,7 +219,7 @@ impl HostEvents<'_> {
                 if !ended || event.time < draft.start() {
                     continue;
                 }
-                if link == Link::Key {
+                if link.is_key() {
                     draft.ends(event.time, EndKind::Logoff);
                 } else {
                     let (last, ended) = all_ended.entry(slot).or_default();
@@ -256,8 +256,8 @@ impl HostEvents<'_> {
     /// How a logon id is tied to a draft: as its host process's own, or by time.
     fn logon_link(&self, draft: &Draft, logon_id: u64) -> Option<Link> {
         match draft.logon_ids.iter().position(|&known| known == logon_id)? {
-            0 if self.owns_logon(draft) => Some(Link::Key),
-            _ => Some(Link::Time),
+            0 if self.owns_logon(draft) => Some(Link::Logon),
+            _ => Some(Link::Account),
         }
     }
 
@@ -283,7 +283,7 @@ impl HostEvents<'_> {
         if !draft.logon_ids.contains(&logon.logon_id) {
             draft.logon_ids.push(logon.logon_id);
         }
-        if draft.auth.is_none() && (link == Link::Key || !self.owns_callers_logon(draft)) {
+        if draft.auth.is_none() && (link.is_key() || !self.owns_callers_logon(draft)) {
             draft.auth = Some(Auth::parse(&logon.package)).filter(|auth| *auth != Auth::Unknown);
         }
         if draft.user_sid.is_none() && logon.sid.starts_with("S-1-") && is_real(&logon.sid) {

@@ -106,7 +106,7 @@ impl HostEvents<'_> {
                 others.push(request);
                 continue;
             }
-            let link = if slot.is_some() { Link::Time } else { Link::Key };
+            let link = if slot.is_some() { Link::Account } else { Link::Own };
             let slot = slot.unwrap_or_else(|| {
                 drafts.push(Draft {
                     server: Some(self.host.clone()),
@@ -203,7 +203,7 @@ impl HostEvents<'_> {
             if let Some(slot) = nearest(drafts, near, request.time) {
                 let draft = &mut drafts[slot];
                 for &index in &request.events {
-                    draft.add(index, Link::Time);
+                    draft.add(index, Link::Account);
                 }
                 draft.auth = request.auth.or(draft.auth);
             }

@@ -2,7 +2,8 @@
 
 use super::gather::Gathered;
 use super::{Case, Keys, focus::Focus, rebuild};
-use crate::model::{Event, RecordRef};
+use crate::decode::Seen;
+use crate::model::{Channel, Event, RecordRef};
 
 /// The case of some events. Which of them are asked for must make no difference: all of them give
 /// the same as those that `focus` names. Nor must copies that are left out.
@@ -30,7 +31,18 @@ fn gathered(events: &[Event], copies: &[Event]) -> (Gathered, Keys) {
         let source = RecordRef { input: event.source.input + ELSEWHERE, ..event.source };
         Event { source, ..event.clone() }
     });
-    copies.chain(events.iter().cloned()).for_each(|event| gathered.take(event, &keys));
+    for event in copies.chain(events.iter().cloned()) {
+        if event.source.input < ELSEWHERE {
+            gathered.reach.see(Seen {
+                channel: Channel::of(&event.channel, &event.provider),
+                computer: &event.computer,
+                event_id: event.event_id,
+                record_id: event.record_id,
+                time: event.time,
+            });
+        }
+        gathered.take(event, &keys);
+    }
     gathered.retain(|source| source.input < ELSEWHERE, &keys);
     (gathered, keys)
 }

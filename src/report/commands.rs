@@ -5,6 +5,7 @@ use super::{Rows, columns, evidence};
 use crate::analysis::Analysis;
 use crate::detect::session_id;
 use crate::model::{Account, Command, Proof, csv_time};
+use crate::reconstruct::Case;
 use std::borrow::Cow;
 
 columns! { pub(super) COLUMNS:
@@ -15,11 +16,11 @@ columns! { pub(super) COLUMNS:
     "user" => "the session's account",
     "role" => "typed: typed or sent by the user; called: run by another row; engine: what PowerShell runs by itself; process",
     "parent" => "the row that ran it (command_id)",
-    "parent_link" => "how that is known: key (4105, pipeline, process) or time (text and time)",
+    "parent_link" => "how that is known: by a key (4105, pipeline, process) or by time and text",
     "depth" => "how far below the session's host process it ran: 0 in it, 1 in or as its child",
     "source_event" => "the event that its text is of: 4104, 4103, 800 or 7937 (PowerShell), 4688 or 1 (process start)",
     "all_events" => "the event ids of all its records, in the order of evidence",
-    "link" => "how its records were put together: key (ids) or time (a script's text names what was invoked, and time)",
+    "link" => "how its records were put together: by a key (ids), or by time and text (a script's text names what was invoked)",
     "runspace_id" => "RunspaceId, where an event has it",
     "pipeline_id" => "PipelineId, where an event has it",
     "text" => "what was run: the script, or the commands with parameters as bound; the decoded text where it was encoded",
@@ -31,28 +32,29 @@ columns! { pub(super) COLUMNS:
 
 struct Commands<'a> {
     analysis: &'a Analysis,
+    /// Of each command of the case, its id.
+    ids: Vec<String>,
     /// By session, then first event.
-    ordered: Vec<&'a Command>,
-    /// Of each command of the case, its number in its session.
-    numbers: Vec<usize>,
+    ordered: Vec<usize>,
 }
 
 pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {
-    let case = &analysis.case;
-    let mut counts = vec![0; case.sessions.len()];
-    let number = |command: &Command| {
-        counts[command.session] += 1;
-        counts[command.session]
-    };
-    let numbers = case.commands.iter().map(number).collect();
-    let mut ordered: Vec<&Command> = case.commands.iter().collect();
+    let commands = &analysis.case.commands;
+    let mut ordered: Vec<usize> = (0..commands.len()).collect();
     // They are in the order of their events, which the sort keeps: numbers count up in the file.
-    ordered.sort_by_key(|command| command.session);
-    Commands { analysis, ordered, numbers }
+    ordered.sort_by_key(|&index| commands[index].session);
+    Commands { analysis, ids: ids(&analysis.case), ordered }
 }
 
-fn id(command: &Command, number: usize) -> String {
-    format!("{}-{number}", session_id(command.session))
+/// The commands' ids: their session's and their number in it.
+pub(super) fn ids(case: &Case) -> Vec<String> {
+    let mut counts = vec![0; case.sessions.len()];
+    let id = |command: &Command| {
+        let count = &mut counts[command.session];
+        *count += 1;
+        format!("{}-{count}", session_id(command.session))
+    };
+    case.commands.iter().map(id).collect()
 }
 
 impl Rows for Commands<'_> {
@@ -62,16 +64,15 @@ impl Rows for Commands<'_> {
 
     fn row(&self, index: usize) -> Vec<Cow<'_, str>> {
         let case = &self.analysis.case;
-        let command = self.ordered[index];
+        let index = self.ordered[index];
+        let command = &case.commands[index];
         let event = &case.events[command.event()];
         let user = case.sessions[command.session].user.as_ref();
         let (text, original) = match &command.decoded {
             Some(decoded) => (decoded.as_str(), command.text.as_str()),
             None => (command.text.as_str(), ""),
         };
-        let first = self.ordered.partition_point(|other| other.session < command.session);
-        let parent =
-            command.parent.map(|(parent, _)| id(&case.commands[parent], self.numbers[parent]));
+        let parent = command.parent.map(|(parent, _)| self.ids[parent].as_str());
         let mut ids: Vec<u32> = Vec::new();
         for &event in &command.events {
             let id = case.events[event].event_id;
@@ -84,7 +85,7 @@ impl Rows for Commands<'_> {
         vec![
             csv_time(command.time).into(),
             session_id(command.session).into(),
-            id(command, index - first + 1).into(),
+            self.ids[index].as_str().into(),
             cell(&event.computer),
             owned(user.map(Account::to_string).unwrap_or_default()),
             command.role.as_str().into(),

@@ -8,8 +8,21 @@ use std::process::{Command, Output};
 pub type Row = BTreeMap<String, String>;
 
 /// The names of the CSV files a run writes.
-pub const TABLES: [&str; 6] =
-    ["timeline.csv", "sessions.csv", "commands.csv", "attempts.csv", "hosts.csv", "detections.csv"];
+pub const TABLES: [&str; 7] = [
+    "timeline.csv",
+    "sessions.csv",
+    "commands.csv",
+    "attempts.csv",
+    "hosts.csv",
+    "coverage.csv",
+    "detections.csv",
+];
+
+/// The names of all files that two runs on the same input write alike.
+pub const FILES: [&str; 8] = {
+    let [a, b, c, d, e, f, g] = TABLES;
+    [a, b, c, d, e, f, g, "sessions.jsonl"]
+};
 
 /// The repository's folder.
 pub fn root() -> PathBuf {

@@ -82,7 +82,7 @@ fn assert_same_as_samples(path: &Path, code: i32) {
     let (expected, out) = (folder.path().join("expected"), folder.path().join("out"));
     assert_eq!(analyze("samples", &expected, &[]), 0);
     assert_eq!(analyze(path.to_str().unwrap(), &out, &[]), code);
-    for table in ["sessions.csv", "commands.csv", "attempts.csv"] {
+    for table in ["sessions.csv", "commands.csv", "attempts.csv", "coverage.csv"] {
         assert_eq!(facts(&out, table), facts(&expected, table), "{table}");
     }
     assert_eq!(run_json(&out)["counts"]["records"], run_json(&expected)["counts"]["records"]);
@@ -133,7 +133,9 @@ fn a_zip_of_the_samples_gives_the_same_and_hashes_each() {
     assert_eq!(run["counts"]["inputs_read"], samples().len());
     for name in fs::read_dir(&out).unwrap() {
         let name = name.unwrap().file_name();
-        assert!([".csv", ".json"].iter().any(|end| name.to_str().unwrap().ends_with(end)));
+        assert!(
+            [".csv", ".json", ".jsonl"].iter().any(|end| name.to_str().unwrap().ends_with(end))
+        );
     }
 }
 

@@ -5,6 +5,7 @@ mod common;
 mod copies;
 mod corpus;
 mod determinism;
+mod explain;
 mod inputs;
 mod layers;
 mod psrp;

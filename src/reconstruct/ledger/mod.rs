@@ -87,9 +87,9 @@ pub(super) fn commands(
             let place =
                 Place { session, host: &event.host, process: Some(parent), depth: depth - 1 };
             let own = by_place.get(&place).map(Vec::as_slice).unwrap_or_default();
-            let by_text = runner(events, &rows, own, (index, start)).map(|row| (row, Link::Time));
+            let by_text = runner(events, &rows, own, (index, start)).map(|row| (row, Link::Text));
             let by_process = || started.get(&(session, &event.host, parent)).copied();
-            by_text.or_else(|| Some((by_process()?, Link::Key)))
+            by_text.or_else(|| Some((by_process()?, Link::Process)))
         });
         started.insert((session, &event.host, process), rows.len());
         rows.push(of_process(event, start, (index, session, depth), parent));
@@ -100,7 +100,7 @@ pub(super) fn commands(
         let Some(&process) = process else { continue };
         for &at in own {
             let command = &mut rows[at].command;
-            command.parent = command.parent.or(Some((process, Link::Key)));
+            command.parent = command.parent.or(Some((process, Link::Process)));
             if command.role == Role::Typed {
                 command.role = Role::Called;
             }
@@ -214,7 +214,7 @@ fn of_process(
         time: event.time,
         session,
         events: vec![index],
-        link: Link::Key,
+        link: Link::Own,
         role: Role::Process,
         parent,
         runspace_id: String::new(),

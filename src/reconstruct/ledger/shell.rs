@@ -107,7 +107,7 @@ pub(super) fn rows(
                 if first.is_empty() {
                     continue;
                 }
-                (rows.len() - 1, Link::Key)
+                (rows.len() - 1, Link::Own)
             }
         };
         // The end of a pipeline belongs to it.
@@ -124,7 +124,7 @@ impl<'a> Block<'a> {
             first: script.events.iter().copied().min().unwrap_or(0),
             words: Words::of(&script.text),
             pipeline: None,
-            link: Link::Key,
+            link: Link::Own,
             parent: None,
             statements: Vec::new(),
             runs: Vec::new(),
@@ -196,7 +196,7 @@ fn run<'e>(events: &'e [Event], blocks: &mut [Block<'_>], runs: &[usize]) -> Run
             let around = stack.last().copied().filter(|&around| around != at);
             if blocks[at].runspace.is_empty() {
                 blocks[at].runspace.clone_from(&run.runspace_id);
-                blocks[at].parent = around.map(|around| (around, Link::Key));
+                blocks[at].parent = around.map(|around| (around, Link::Runspace));
             }
             stack.push(at);
         } else {
@@ -224,7 +224,7 @@ fn give<'a>(
             running.get(next.checked_sub(1)?)?.1
         });
         let found = match innermost {
-            Some(block) => Some((block, Link::Key)),
+            Some(block) => Some((block, Link::Runspace)),
             None if is_chatter(statement) => None,
             None => {
                 let before = blocks.partition_point(|block| block.first < statement.first);
@@ -240,7 +240,7 @@ fn give<'a>(
                 };
                 let found =
                     rivals.find(|(_, block)| free(block) && block.agrees(events, statement));
-                found.map(|(block, _)| (block, Link::Time))
+                found.map(|(block, _)| (block, Link::Text))
             }
         };
         let Some((block, link)) = found else {
@@ -311,7 +311,7 @@ fn nest(
             Some(top) => Some(top).filter(|&top| top != at),
             None => around().or_else(|| inside().or_else(file).map(|(parent, _)| parent)),
         };
-        blocks[at].parent = parent.map(|parent| (parent, Link::Time));
+        blocks[at].parent = parent.map(|parent| (parent, Link::Text));
     }
 }
 
@@ -345,7 +345,7 @@ fn invoked(
         time: events[first].time,
         session: place.session,
         events: statements.iter().flat_map(|statement| &statement.events).copied().collect(),
-        link: Link::Key,
+        link: Link::Runspace,
         role,
         parent,
         runspace_id: pipeline.runspace.clone(),

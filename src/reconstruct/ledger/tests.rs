@@ -160,7 +160,7 @@ fn a_typed_line_is_one_row_with_all_its_records() {
     );
     assert_eq!(told(&case), [typed]);
     let row = &rows(&case)[0];
-    assert_eq!((&*row.runspace_id, &*row.pipeline_id, row.link), ("r", "5", Link::Time));
+    assert_eq!((&*row.runspace_id, &*row.pipeline_id, row.link), ("r", "5", Link::Text));
     assert_eq!(row.completeness, "whole");
 }
 
@@ -185,7 +185,7 @@ fn without_a_script_what_was_invoked_at_once_is_a_row_in_the_engines_order() {
             (Role::Typed, "Get-Item", vec![], vec![7937]),
         ]
     );
-    assert_eq!(parents(&case), [None, Some((0, Link::Key)), None]);
+    assert_eq!(parents(&case), [None, Some((0, Link::Runspace)), None]);
     let complete: Vec<&str> = rows(&case).iter().map(|row| &*row.completeness).collect();
     assert_eq!(complete, ["no script text", "no script text", "name only"]);
 }
@@ -231,7 +231,7 @@ fn fetched_code_is_called_by_the_line_that_runs_it() {
     ]);
     let roles: Vec<Role> = rows(&case).iter().map(|row| row.role).collect();
     assert_eq!(roles, [Role::Typed, Role::Called, Role::Called, Role::Typed]);
-    let by_time = Some((0, Link::Time));
+    let by_time = Some((0, Link::Text));
     assert_eq!(parents(&case), [None, by_time, by_time, None]);
     assert_eq!(rows(&case)[0].invocations.len(), 2);
     assert_eq!(rows(&case)[1].invocations, ["Get-Service -Name \"WinRM\""]);
@@ -264,8 +264,8 @@ fn runs_of_blocks_say_what_ran_what() {
             (Role::Typed, "Get-Date", vec![], vec![4104]),
         ]
     );
-    assert_eq!(parents(&case), [None, Some((0, Link::Key)), None]);
-    assert_eq!(rows(&case)[0].link, Link::Key);
+    assert_eq!(parents(&case), [None, Some((0, Link::Runspace)), None]);
+    assert_eq!(rows(&case)[0].link, Link::Own);
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn a_process_names_the_row_whose_text_started_it() {
         script(1500, "b", "hostname"),
         started(2000, whoami, r#""C:\Windows\system32\whoami.exe" /all"#),
     ]);
-    assert_eq!(parents(&by_text), [None, None, Some((0, Link::Time))]);
+    assert_eq!(parents(&by_text), [None, None, Some((0, Link::Text))]);
     // Long after, or with no text that names it, nothing is guessed.
     for (millis, image) in [(60_000, whoami), (2000, r"C:\Windows\System32\net.exe")] {
         let guessed = case(vec![script(1000, "a", "whoami /all"), started(millis, image, image)]);
@@ -323,11 +323,11 @@ fn the_engine_of_a_child_is_known_by_its_ids() {
         child(details(2000, (1, 21), &[SERVICE])),
         child(invoked(2001, (1, 21), &[SERVICE])),
     ]);
-    assert_eq!(parents(&case), [None, Some((0, Link::Key))]);
+    assert_eq!(parents(&case), [None, Some((0, Link::Process))]);
     let called = &told(&case)[1];
     assert_eq!((called.0, &called.3[..]), (Role::Called, &[4103, 800][..]));
     let evidence = &case.sessions[0].evidence;
-    assert!(evidence.iter().all(|evidence| evidence.link == Link::Key));
+    assert!(evidence.iter().all(|evidence| evidence.link.is_key()));
 }
 
 #[test]
