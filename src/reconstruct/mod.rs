@@ -14,6 +14,7 @@ mod ledger;
 mod pairs;
 mod process;
 mod scripts;
+mod seen;
 mod server;
 mod shells;
 mod source;
