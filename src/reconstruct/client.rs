@@ -366,9 +366,10 @@ fn can_join(events: &[Event], estate: &Estate, client: &Client, draft: &Draft) -
         EventKind::ShellCreated(shell) => shell.client_ip.as_deref(),
         _ => None,
     });
-    let caller = caller_ip.and_then(|ip| estate.resolve(ip));
-    let other_ip = caller_ip.zip(estate.ip_of(&client.host)).is_some_and(|(ip, own)| ip != own);
-    match (caller, estate.resolve(&client.target)) {
+    let caller = caller_ip.and_then(|ip| estate.resolve(ip, draft.start()));
+    let other_ip =
+        caller_ip.zip(estate.ip_of(&client.host, client.time)).is_some_and(|(ip, own)| ip != own);
+    match (caller, estate.resolve(&client.target, client.time)) {
         (Some(caller), _) if *caller != client.host => false,
         (None, _) if other_ip => false,
         (_, Some(target)) => target == server,
@@ -425,7 +426,7 @@ pub(super) fn attempts(
     let mut attempts: Vec<Attempt> = failures
         .into_iter()
         .map(|client| {
-            let server = estate.resolve(&client.target).cloned();
+            let server = estate.resolve(&client.target, client.time).cloned();
             let mut found: Vec<usize> = client.evidence.keys().copied().collect();
             let (mut reason, error_code) = reason(events, &client.failures);
             let mut sides = Sides { client: true, ..Sides::default() };
@@ -457,7 +458,7 @@ pub(super) fn attempts(
             Attempt {
                 time: client.time,
                 source_host: client.host.clone(),
-                source_ip: estate.ip_of(&client.host).cloned(),
+                source_ip: estate.ip_of(&client.host, client.time).cloned(),
                 target_host: server.unwrap_or_else(|| client.target.as_str().into()),
                 user: client.account.clone(),
                 user_sid: client.user_sid.clone(),

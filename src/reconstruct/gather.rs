@@ -4,13 +4,14 @@
 //! Logs hold millions of logons and processes, and few of them have to do with remoting. Which,
 //! is known when all logs are read; `focus` tells, and those records are read a second time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 
 use super::reach::Reach;
+use super::seen::Seen;
 use crate::model::{
     Account, Channel, Clearing, EngineContext, Event, EventKind, Logon, ProcessStart, RecordRef,
     Str, file_name,
@@ -222,10 +223,10 @@ pub struct Gathered {
     by_name: HashMap<Str, u32>,
     /// The host of the latest event: logs seldom change it.
     latest: u32,
-    /// Hosts' own addresses, by their names, and how many connections show each.
-    pub(super) addresses: BTreeMap<Str, BTreeMap<String, u64>>,
+    /// Hosts' own addresses, by their names, and when connections show each.
+    pub(super) addresses: BTreeMap<Str, BTreeMap<String, Seen>>,
     /// Addresses that other hosts' records give names, which are lower case.
-    pub(super) hearsay: BTreeMap<String, BTreeSet<String>>,
+    pub(super) hearsay: BTreeMap<String, BTreeMap<String, Seen>>,
     /// 1102, 104.
     pub(super) cleared: Vec<Clearing>,
     /// How far the task's records reach.
@@ -307,25 +308,26 @@ impl Gathered {
                 };
                 let known = self.addresses.get_mut(&event.host).and_then(|ips| ips.get_mut(own));
                 match known {
-                    Some(count) => *count += 1,
+                    Some(seen) => seen.note(event.time),
                     None => {
                         let ips = self.addresses.entry(event.host.clone()).or_default();
-                        ips.insert(own.clone(), 1);
+                        ips.entry(own.clone()).or_default().note(event.time);
                     }
                 }
-                self.hear(&connection.source_host, Some(&connection.source_ip));
-                self.hear(&connection.destination_host, Some(&connection.destination_ip));
+                let time = event.time;
+                self.hear(&connection.source_host, Some(&connection.source_ip), time);
+                self.hear(&connection.destination_host, Some(&connection.destination_ip), time);
                 let (id, runspace) = (connection.process_id, keys.of(own));
                 self.in_process.push(InProcess { id, runspace, connection: true, ..in_process });
             }
             EventKind::Logon(logon) => {
                 self.account(&event, logon);
-                self.hear_account(logon.account.as_ref(), logon.ip.as_deref());
+                self.hear_account(logon.account.as_ref(), logon.ip.as_deref(), event.time);
                 // Of an interactive logon the workstation is the logging host itself.
                 const NETWORK: u32 = 3;
                 if logon.logon_type == NETWORK {
                     let workstation = logon.workstation.as_deref().unwrap_or_default();
-                    self.hear(workstation, logon.ip.as_deref());
+                    self.hear(workstation, logon.ip.as_deref(), event.time);
                 }
                 let who = [keys.of_account(logon.account.as_ref()), keys.of(&logon.sid)];
                 self.logons.push(LogonMark { mark, logon_id: logon.logon_id, who });
@@ -344,14 +346,14 @@ impl Gathered {
             }
             EventKind::LogonFailed(_) => self.failed_logons.push(mark),
             EventKind::KerberosTicket(ticket) => {
-                self.hear_account(ticket.account.as_ref(), ticket.ip.as_deref());
+                self.hear_account(ticket.account.as_ref(), ticket.ip.as_deref(), event.time);
                 self.hints.push(mark);
             }
             EventKind::ExplicitCredentials(used) => {
                 // A machine's own account is used at that machine.
                 let machine = used.account.as_ref().map_or("", |account| &account.domain);
                 if used.target.parse::<IpAddr>().is_ok() {
-                    self.hear(machine, Some(&used.target));
+                    self.hear(machine, Some(&used.target), event.time);
                 }
                 self.hints.push(mark);
             }
@@ -403,24 +405,22 @@ impl Gathered {
     }
 
     /// Takes what a record says of another host's address.
-    fn hear(&mut self, name: &str, ip: Option<&str>) {
+    fn hear(&mut self, name: &str, ip: Option<&str>, time: DateTime<Utc>) {
         let Some(ip) = ip.filter(|_| !name.is_empty()) else { return };
         let name = name.to_lowercase();
-        match self.hearsay.get_mut(&name) {
-            Some(known) if known.contains(ip) => {}
-            Some(known) => {
-                known.insert(ip.to_owned());
-            }
+        match self.hearsay.get_mut(&name).and_then(|known| known.get_mut(ip)) {
+            Some(seen) => seen.note(time),
             None => {
-                self.hearsay.insert(name, BTreeSet::from([ip.to_owned()]));
+                let known = self.hearsay.entry(name).or_default();
+                known.entry(ip.to_owned()).or_default().note(time);
             }
         }
     }
 
     /// Takes what a record says of a caller: a machine's own account comes from the machine.
-    fn hear_account(&mut self, account: Option<&Account>, ip: Option<&str>) {
+    fn hear_account(&mut self, account: Option<&Account>, ip: Option<&str>, time: DateTime<Utc>) {
         if let Some(machine) = account.and_then(|account| account.name.strip_suffix('$')) {
-            self.hear(machine, ip);
+            self.hear(machine, ip, time);
         }
     }
 
@@ -451,16 +451,16 @@ impl Gathered {
         self.logon_ids.retain(|one| is_own(one.mark.source));
         self.failed_logons.retain(|mark| is_own(mark.source));
         self.hints.retain(|mark| is_own(mark.source));
-        let mut shown: HashMap<(&Str, Key), u64> = HashMap::new();
+        let mut shown: HashMap<(&Str, Key), Seen> = HashMap::new();
         for one in self.in_process.iter().filter(|one| one.connection) {
             let (host, _) = &self.hosts[one.mark.host as usize];
-            *shown.entry((host, one.runspace)).or_default() += 1;
+            shown.entry((host, one.runspace)).or_default().note(one.mark.time);
         }
         for (host, addresses) in &mut self.addresses {
-            for (address, count) in addresses.iter_mut() {
-                *count = shown.get(&(host, keys.of(address))).copied().unwrap_or_default();
+            for (address, seen) in addresses.iter_mut() {
+                *seen = shown.remove(&(host, keys.of(address))).unwrap_or_default();
             }
-            addresses.retain(|_, count| *count > 0);
+            addresses.retain(|_, seen| seen.count > 0);
         }
         self.shrink();
     }

@@ -19,6 +19,7 @@ mod pairs;
 mod process;
 mod reach;
 mod scripts;
+mod seen;
 mod server;
 mod shells;
 mod source;

@@ -76,7 +76,7 @@ fn sessions<'e>(estate: &'e Estate, drafts: &'e [Draft], clients: &'e [Client]) 
     by_server.values_mut().for_each(|starts| starts.0.sort_unstable());
     let mut pairs = Vec::new();
     for client in clients {
-        let Some(target) = estate.resolve(client.target()) else { continue };
+        let Some(target) = estate.resolve(client.target(), client.time()) else { continue };
         let Some(starts) = by_server.get(target) else { continue };
         let time = client.time();
         for (start, slot) in starts.near(time) {
@@ -130,7 +130,7 @@ fn logons<'e>(events: &'e [Event], estate: &'e Estate) -> Vec<Pair<'e>> {
             EventKind::KerberosTicket(ticket) => {
                 const SERVICE_TICKET: u32 = 4769;
                 let service = ticket.service.split('/').nth(1).unwrap_or(&ticket.service);
-                let server = estate.resolve(service.trim_end_matches('$'));
+                let server = estate.resolve(service.trim_end_matches('$'), event.time);
                 let (SERVICE_TICKET, Some(server), Some(account)) =
                     (event.event_id, server, &ticket.account)
                 else {
@@ -141,7 +141,8 @@ fn logons<'e>(events: &'e [Event], estate: &'e Estate) -> Vec<Pair<'e>> {
             EventKind::ExplicitCredentials(used) => {
                 let service = used.target_info.split_once('/');
                 let service = service.map_or(used.target.as_str(), |(_, service)| service);
-                let (Some(server), Some(account)) = (estate.resolve(service), &used.account) else {
+                let server = estate.resolve(service, event.time);
+                let (Some(server), Some(account)) = (server, &used.account) else {
                     continue;
                 };
                 (at_host.get(&(server, account.name.to_lowercase())), false)

@@ -50,7 +50,8 @@ pub(super) struct Process {
 impl Process {
     fn lives_at(&self, time: DateTime<Utc>) -> bool {
         if let Some((_, first, last)) = self.engine {
-            return time >= first - UNAUDITED && time <= last + UNAUDITED;
+            let last = self.end.map_or(last + UNAUDITED, |end| end + SLACK);
+            return time >= first - UNAUDITED && time <= last;
         }
         self.start.is_none_or(|start| time >= start - SLACK)
             && self.end.is_none_or(|end| time <= end + SLACK)
@@ -108,6 +109,11 @@ pub(super) struct Processes {
 fn orphans<'m>(marks: &[&'m ProcessMark]) -> Vec<(DateTime<Utc>, &'m ProcessMark)> {
     let mut latest: BTreeMap<u32, (DateTime<Utc>, Option<Key>)> = BTreeMap::new();
     let mut orphans = Vec::new();
+    let is_audit = |mark: &&&ProcessMark| matches!(mark.what, Told::Started(_) | Told::Exited(_));
+    // Before the audit log begins, an id may have been anybody's.
+    let Some(audited) = marks.iter().find(is_audit).map(|mark| mark.mark.time) else {
+        return orphans;
+    };
     for &mark in marks.iter().filter(|mark| mark.id != 0) {
         match mark.what {
             Told::Started(_) => {
@@ -120,7 +126,7 @@ fn orphans<'m>(marks: &[&'m ProcessMark]) -> Vec<(DateTime<Utc>, &'m ProcessMark
                 let again = known
                     .is_some_and(|(time, name)| name.is_none() && mark.mark.time - time <= SLACK);
                 if image != Image::Other && !alive && !again {
-                    let since = known.map_or(marks[0].mark.time, |(time, _)| time);
+                    let since = known.map_or(audited, |(time, _)| time);
                     orphans.push((since, mark));
                 }
             }
@@ -263,9 +269,18 @@ impl Processes {
         }
     }
 
-    /// Takes a remoting host process whose start is lost, and its exit not.
+    /// Takes a remoting host process whose start is lost, and its exit not: the one that an engine
+    /// proved before, or one not known yet.
     fn push_orphan(&mut self, known: DateTime<Utc>, exit: &ProcessMark) {
         let Told::Exited(image) = exit.what else { return };
+        let latest = self.by_id.get(&exit.id).and_then(|lives| lives.last().copied());
+        let proven = latest.map(|slot| &mut self.all[slot]).filter(|process| {
+            process.engine.is_some() && process.end.is_none() && process.name == exit.image
+        });
+        if let Some(process) = proven {
+            process.end = Some(exit.mark.time);
+            return;
+        }
         let slot = self.push(exit, image);
         let process = &mut self.all[slot];
         (process.known, process.start) = (known, None);

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::clocks::Clocks;
 use super::estate::Estate;
@@ -110,8 +110,9 @@ pub(super) fn weigh(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &
         (clocks.correct(&event.host, event.time) - start).abs()
     };
     let mut hints = hints(events, estate, clocks, draft);
+    let at = draft.start();
     for hint in &mut hints {
-        let named = hint.ip.as_deref().and_then(|ip| estate.resolve(ip));
+        let named = hint.ip.as_deref().and_then(|ip| estate.resolve(ip, at));
         hint.host = hint.host.take().or_else(|| named.cloned());
     }
     hints.sort_by_key(|hint| (hint.rejected.is_some(), hint.basis, distance(hint), hint.event));
@@ -138,7 +139,7 @@ pub(super) fn weigh(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &
     // An address that is no logging host's does not speak against the client that was joined.
     let joined = draft.source_host.take();
     draft.source_host = winner.host.clone().or(joined);
-    let by_host = || draft.source_host.as_ref().and_then(|host| estate.ip_of(host)).cloned();
+    let by_host = || draft.source_host.as_ref().and_then(|host| estate.ip_of(host, at)).cloned();
     draft.source_ip = winner.ip.clone().or_else(by_host);
     let mut taken = vec![false; hints.len()];
     for (hint, taken) in hints.iter().zip(&mut taken) {
@@ -330,11 +331,16 @@ fn hints(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &Draft) -> V
     // A target whose logs are not at hand goes by the name that the client used.
     let named = || {
         let target = draft.client_target.as_deref()?;
-        Some(estate.resolve(target).cloned().unwrap_or_else(|| target.to_lowercase().into()))
+        Some(
+            estate
+                .resolve(target, draft.start())
+                .cloned()
+                .unwrap_or_else(|| target.to_lowercase().into()),
+        )
     };
     let Some(server) = draft.server.clone().or_else(named) else { return hints };
-    let target =
-        Target { label: server.split('.').next().unwrap_or("").to_owned(), server, estate, clocks };
+    let label = server.split('.').next().unwrap_or("").to_owned();
+    let target = Target { label, server, time: draft.start(), estate, clocks };
     let (first, last) = (draft.start() - TICKET_WINDOW, draft.start() + STEP_WINDOW);
     let from = events.partition_point(|event| event.time < first - CLOCK_ERROR);
     let to = events.partition_point(|event| event.time <= last + CLOCK_ERROR);
@@ -351,6 +357,8 @@ fn succeeded(status: &str) -> bool {
 struct Target<'e> {
     server: Str,
     label: String,
+    /// When its session started.
+    time: DateTime<Utc>,
     estate: &'e Estate,
     clocks: &'e Clocks,
 }
@@ -359,7 +367,7 @@ impl Target<'_> {
     /// Whether a name, address or service (`HTTP/host`, `HOST$`) is the target.
     fn is(&self, name: &str) -> bool {
         let name = name.split('/').nth(1).unwrap_or(name).trim_end_matches('$');
-        match self.estate.resolve(name) {
+        match self.estate.resolve(name, self.time) {
             Some(host) => *host == self.server,
             None => {
                 let label = name.split('.').next().unwrap_or("");
@@ -372,7 +380,9 @@ impl Target<'_> {
 
     /// A logging host's name for what a record calls it, or the record's word.
     fn host(&self, name: Option<&str>) -> Option<Str> {
-        name.map(|name| self.estate.resolve(name).cloned().unwrap_or_else(|| name.into()))
+        name.map(|name| {
+            self.estate.resolve(name, self.time).cloned().unwrap_or_else(|| name.into())
+        })
     }
 
     /// What a record near the session's start says of its source.
