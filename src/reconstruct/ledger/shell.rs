@@ -107,7 +107,7 @@ pub(super) fn rows(
                 if first.is_empty() {
                     continue;
                 }
-                (rows.len() - 1, Link::Own)
+                (rows.len() - 1, Link::Runspace)
             }
         };
         // The end of a pipeline belongs to it.

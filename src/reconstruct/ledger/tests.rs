@@ -265,7 +265,7 @@ fn runs_of_blocks_say_what_ran_what() {
         ]
     );
     assert_eq!(parents(&case), [None, Some((0, Link::Runspace)), None]);
-    assert_eq!(rows(&case)[0].link, Link::Own);
+    assert_eq!(rows(&case)[0].link, Link::Runspace);
 }
 
 #[test]
