@@ -6,6 +6,33 @@ use super::encoding::{Compression, Encoding, base64, text_of};
 use super::operators::{Context, cast, format_text, pattern, replace_all};
 use super::value::Value;
 
+macro_rules! overloads {
+    ($name:literal) => {
+        concat!(
+            "int ", $name, "(char value), ",
+            "int ", $name, "(char value, int startIndex), ",
+            "int ", $name, "(char value, int startIndex, int count), ",
+            "int ", $name, "(string value), ",
+            "int ", $name, "(string value, int startIndex), ",
+            "int ", $name, "(string value, int startIndex, int count), ",
+            "int ", $name, "(string value, System.StringComparison comparisonType), ",
+            "int ", $name, "(string value, int startIndex, System.StringComparison comparisonType), ",
+            "int ", $name, "(string value, int startIndex, int count, ",
+            "System.StringComparison comparisonType)",
+        )
+    };
+}
+
+macro_rules! overloads_any {
+    ($name:literal) => {
+        concat!(
+            "int ", $name, "(char[] anyOf), ",
+            "int ", $name, "(char[] anyOf, int startIndex), ",
+            "int ", $name, "(char[] anyOf, int startIndex, int count)",
+        )
+    };
+}
+
 /// A property, `value.name`; the name is lower-case.
 pub(super) fn member(value: &Value, name: &str) -> Value {
     match (value, name) {
@@ -32,13 +59,28 @@ fn static_member(kind: &str, name: &str) -> Value {
     }
 }
 
-/// What PowerShell shows for some methods of a string: obfuscators take letters of it.
+/// What PowerShell shows for a method of a string that is not called: its overloads (Windows
+/// PowerShell 5.1 on .NET Framework). Obfuscators take letters of it.
 fn definition(name: &str) -> Option<&'static str> {
     Some(match name {
+        "chars" => "char Chars(int index) {get;}",
         "insert" => "string Insert(int startIndex, string value)",
-        "indexof" => {
-            "int IndexOf(char value), int IndexOf(char value, int startIndex), int IndexOf(char value, int startIndex, int count), int IndexOf(string value), int IndexOf(string value, int startIndex), int IndexOf(string value, int startIndex, int count), int IndexOf(string value, System.StringComparison comparisonType), int IndexOf(string value, int startIndex, System.StringComparison comparisonType), int IndexOf(string value, int startIndex, int count, System.StringComparison comparisonType)"
+        "normalize" => {
+            "string Normalize(), string Normalize(System.Text.NormalizationForm normalizationForm)"
         }
+        "isnormalized" => {
+            "bool IsNormalized(), bool IsNormalized(System.Text.NormalizationForm normalizationForm)"
+        }
+        "remove" => {
+            "string Remove(int startIndex, int count), string Remove(int startIndex)"
+        }
+        "substring" => {
+            "string Substring(int startIndex), string Substring(int startIndex, int length)"
+        }
+        "indexof" => overloads!("IndexOf"),
+        "lastindexof" => overloads!("LastIndexOf"),
+        "indexofany" => overloads_any!("IndexOfAny"),
+        "lastindexofany" => overloads_any!("LastIndexOfAny"),
         _ => return None,
     })
 }

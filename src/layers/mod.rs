@@ -234,8 +234,7 @@ impl Unwrapping<'_> {
         /// Evaluates a text, and shows it with what was worked out.
     fn evaluate(&mut self, seen: &Seen, parts: &mut Parts) {
         let text = &*seen.text;
-        // Reading costs steps, too: a node is some bytes.
-        if !self.budget.make(8 * text.len()) {
+        if !self.budget.read(text.len()) {
             return;
         }
         let script = parse::parse(text);
@@ -254,8 +253,8 @@ impl Unwrapping<'_> {
         let Some(first) = telling.next()else { return };
         let at = first.span.start;
         let size = text.len() + found.replacements.iter().map(|r| r.text.len()).sum::<usize>();
-        if !self.budget.make(size) {
-            return;
+        if size > self.budget.bytes_left() {
+            return self.budget.exceed(Limit::Bytes);
         }
         let mut shown = String::with_capacity(size);
         let mut from = 0;

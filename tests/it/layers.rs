@@ -58,6 +58,7 @@ fn classic(record: &Record, texts: &mut Vec<String>) {
 fn explore() {
     let Some(path) = corpus("evtx") else { return };
     let texts = texts(&path);
+    std::fs::write("/tmp/h/layers-texts.txt", texts.join("\n=====\n")).unwrap();
     let bytes: usize = texts.iter().map(String::len).sum();
     let before = std::time::Instant::now();
     let found: Vec<Unwrapped> = texts.iter().map(|text| layers(text, &Limits::default())).collect();

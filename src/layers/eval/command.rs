@@ -111,15 +111,15 @@ impl Machine<'_, '_> {
         };
         match known {
             Some(Known::InvokeExpression) => {
-                if let Some(replacement) = self.found.replacements.get_mut(mark)
-                    && replacement.span.start <= name.span.start
-                {
-                    replacement.invoked = true;
-                }
-                match (positional(&["command"]), input) {
+                let known = match (positional(&["command"]), input) {
                     (Some(text), _) => self.invoke(&text.value, &text.node.span),
                     (None, Some((value, from))) => self.invoke(value, &from.span),
-                    (None, None) => {}
+                    (None, None) => false,
+                };
+                if let Some(shown) = self.found.replacements.get_mut(mark)
+                    && shown.span.end <= name.span.end
+                {
+                    shown.invoked = known;
                 }
                 Value::Unknown
             }

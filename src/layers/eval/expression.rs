@@ -343,7 +343,7 @@ impl Machine<'_, '_> {
                     }
                 }
                 self.assign_element(base, suffixes, operator, &value);
-                Value::Unknown
+                value
             }
             _ => Value::Unknown,
         }

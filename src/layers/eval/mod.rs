@@ -159,7 +159,8 @@ impl Machine<'_, '_> {
                 _ => (true, true),
             },
             Kind::Unary(..) | Kind::Pipeline(_) => (true, true),
-            Kind::Cast(kind, _) => (true, kind.starts_with("char")),
+            // A letter by its number is no more than that until it is put to others.
+            Kind::Cast(..) => (true, false),
             Kind::Postfix(_, suffixes) => {
                 let member = |suffix: &Suffix| matches!(suffix.kind, SuffixKind::Member(_));
                 (true, !suffixes.iter().all(member))
@@ -226,18 +227,18 @@ impl Machine<'_, '_> {
         }
     }
 
-    /// A text goes to an interpreter.
-    fn invoke(&mut self, value: &Value, span: &Range<usize>) {
+    /// A text goes to an interpreter; whether it is one that is known.
+    fn invoke(&mut self, value: &Value, span: &Range<usize>) -> bool {
         let text = match value {
             Value::Text(text) => Rc::clone(text),
             // What comes out of a pipeline is run piece by piece.
             Value::Array(values) if values.iter().all(|value| matches!(value, Value::Text(_))) => {
                 match value.to_text("\n").filter(|text| self.budget.make(text.len())) {
                     Some(text) => Rc::new(text),
-                    None => return,
+                    None => return false,
                 }
             }
-            _ => return,
+            _ => return false,
         };
         for replacement in self.found.replacements.iter_mut().rev() {
             if replacement.span.start < span.start {
@@ -249,6 +250,7 @@ impl Machine<'_, '_> {
         if self.found.invoked.len() < MOST_INVOKED && !again && !text.trim().is_empty() {
             self.found.invoked.push((span.start, text));
         }
+        true
     }
 
     fn get(&self, name: &str) -> Option<&Value> {
