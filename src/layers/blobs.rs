@@ -21,9 +21,7 @@ pub(super) enum Blob {
 
 /// The runs of Base64 in a text that hold something, and where they begin.
 pub(super) fn blobs(text: &str, budget: &mut Budget) -> Vec<(usize, Blob)> {
-    runs(text)
-        .filter_map(|(at, run)| Some((at, blob(run, budget)?)))
-        .collect()
+    runs(text).filter_map(|(at, run)| Some((at, blob(run, budget)?))).collect()
 }
 
 fn runs(text: &str) -> impl Iterator<Item = (usize, &str)> {
@@ -37,7 +35,8 @@ fn runs(text: &str) -> impl Iterator<Item = (usize, &str)> {
                 at += bytes[at..].iter().take_while(|byte| is_base64(**byte)).count();
                 // Long lines go on after a line break.
                 let broken = at - line >= LINE;
-                let breaks = bytes[at..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+                let breaks =
+                    bytes[at..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
                 let next = at + breaks;
                 if !broken || breaks == 0 || next >= bytes.len() || !is_base64(bytes[next]) {
                     break;

@@ -114,7 +114,9 @@ impl Compression {
         let limit = most as u64 + 1;
         // Damage ends the stream: what was read until then stands in `out`.
         let _ = match self {
-            Compression::Gzip => flate2::read::GzDecoder::new(bytes).take(limit).read_to_end(&mut out),
+            Compression::Gzip => {
+                flate2::read::GzDecoder::new(bytes).take(limit).read_to_end(&mut out)
+            }
             Compression::Zlib => {
                 flate2::read::ZlibDecoder::new(bytes).take(limit).read_to_end(&mut out)
             }
@@ -136,9 +138,8 @@ pub(super) fn text_of(bytes: &[u8]) -> Option<String> {
         return std::str::from_utf8(marked).ok().filter(|text| is_text(text)).map(str::to_owned);
     }
     let bytes = bytes.strip_prefix(&[0xff, 0xfe]).unwrap_or(bytes);
-    utf16(bytes).or_else(|| {
-        std::str::from_utf8(bytes).ok().filter(|text| is_text(text)).map(str::to_owned)
-    })
+    utf16(bytes)
+        .or_else(|| std::str::from_utf8(bytes).ok().filter(|text| is_text(text)).map(str::to_owned))
 }
 
 /// The text that bytes are in UTF-16LE.

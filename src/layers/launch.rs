@@ -68,19 +68,18 @@ pub(super) fn is_command_line(text: &str) -> bool {
     matches!(name, "powershell" | "pwsh" | "cmd" | "%comspec%")
 }
 
-/// What is given to powershell.exe as a command, its quotes taken off, and where it begins.
-pub(super) fn commands(text: &str) -> Vec<(usize, String)> {
+/// What is given to powershell.exe as a command, its quotes taken off, and where it begins. In a
+/// command line that is all the rest, in a script the rest of a statement.
+pub(super) fn commands(text: &str, is_line: bool) -> Vec<(usize, String)> {
     let mut commands = Vec::new();
     for found in POWERSHELL.find_iter(text).take(MOST) {
-        // A command line may break lines inside its argument, a script's command does not.
-        let line = text[..found.start()].contains('\n');
+        let rest = &text[found.end()..];
         // Later in a text the name may stand in prose: there a parameter must follow.
-        let parameter = text[found.end()..].starts_with(|next| is_dash(next) || next == '/');
-        if !parameter && (line || found.start() > LONGEST_PATH) {
+        let parameter = rest.starts_with(|next| is_dash(next) || next == '/');
+        if !parameter && found.start() > LONGEST_PATH {
             continue;
         }
-        let end = if line { text[found.end()..].find(['\r', '\n']) } else { None };
-        let rest = &text[found.end()..end.map_or(text.len(), |end| found.end() + end)];
+        let rest = if is_line { rest } else { statement(rest) };
         if let Some(from) = command_from(rest) {
             let command = unquoted(&rest[from..]);
             if command.trim() != "-" {
@@ -89,6 +88,20 @@ pub(super) fn commands(text: &str) -> Vec<(usize, String)> {
         }
     }
     commands
+}
+
+/// A script's text up to where a statement ends.
+fn statement(text: &str) -> &str {
+    let mut open = None;
+    for (at, next) in text.char_indices() {
+        match (next, open) {
+            ('"' | '\'', None) => open = Some(next),
+            (_, Some(quote)) if next == quote => open = None,
+            (';' | '|' | '&' | '\r' | '\n', None) => return &text[..at],
+            _ => {}
+        }
+    }
+    text
 }
 
 /// Where the command begins in powershell.exe's arguments: after `-Command`, or at the first that

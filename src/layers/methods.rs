@@ -9,15 +9,33 @@ use super::value::Value;
 macro_rules! overloads {
     ($name:literal) => {
         concat!(
-            "int ", $name, "(char value), ",
-            "int ", $name, "(char value, int startIndex), ",
-            "int ", $name, "(char value, int startIndex, int count), ",
-            "int ", $name, "(string value), ",
-            "int ", $name, "(string value, int startIndex), ",
-            "int ", $name, "(string value, int startIndex, int count), ",
-            "int ", $name, "(string value, System.StringComparison comparisonType), ",
-            "int ", $name, "(string value, int startIndex, System.StringComparison comparisonType), ",
-            "int ", $name, "(string value, int startIndex, int count, ",
+            "int ",
+            $name,
+            "(char value), ",
+            "int ",
+            $name,
+            "(char value, int startIndex), ",
+            "int ",
+            $name,
+            "(char value, int startIndex, int count), ",
+            "int ",
+            $name,
+            "(string value), ",
+            "int ",
+            $name,
+            "(string value, int startIndex), ",
+            "int ",
+            $name,
+            "(string value, int startIndex, int count), ",
+            "int ",
+            $name,
+            "(string value, System.StringComparison comparisonType), ",
+            "int ",
+            $name,
+            "(string value, int startIndex, System.StringComparison comparisonType), ",
+            "int ",
+            $name,
+            "(string value, int startIndex, int count, ",
             "System.StringComparison comparisonType)",
         )
     };
@@ -26,9 +44,15 @@ macro_rules! overloads {
 macro_rules! overloads_any {
     ($name:literal) => {
         concat!(
-            "int ", $name, "(char[] anyOf), ",
-            "int ", $name, "(char[] anyOf, int startIndex), ",
-            "int ", $name, "(char[] anyOf, int startIndex, int count)",
+            "int ",
+            $name,
+            "(char[] anyOf), ",
+            "int ",
+            $name,
+            "(char[] anyOf, int startIndex), ",
+            "int ",
+            $name,
+            "(char[] anyOf, int startIndex, int count)",
         )
     };
 }
@@ -71,9 +95,7 @@ fn definition(name: &str) -> Option<&'static str> {
         "isnormalized" => {
             "bool IsNormalized(), bool IsNormalized(System.Text.NormalizationForm normalizationForm)"
         }
-        "remove" => {
-            "string Remove(int startIndex, int count), string Remove(int startIndex)"
-        }
+        "remove" => "string Remove(int startIndex, int count), string Remove(int startIndex)",
         "substring" => {
             "string Substring(int startIndex), string Substring(int startIndex, int length)"
         }
@@ -246,7 +268,10 @@ fn on_encoding(
         }
         ("getbytes", [text]) => {
             let text = text.joined()?;
-            context.budget.make(4 * text.len()).then(|| Value::Bytes(Rc::new(encoding.encode(&text))))
+            context
+                .budget
+                .make(4 * text.len())
+                .then(|| Value::Bytes(Rc::new(encoding.encode(&text))))
         }
         _ => None,
     }
@@ -271,7 +296,8 @@ fn on_type(
                 [value] => value.to_int().map(Value::Int),
                 [value, base] => {
                     let digits = value.to_text("")?;
-                    let base = u32::try_from(base.to_int()?).ok().filter(|b| [2, 8, 10, 16].contains(b));
+                    let base =
+                        u32::try_from(base.to_int()?).ok().filter(|b| [2, 8, 10, 16].contains(b));
                     let digits = digits.trim();
                     let digits = match base {
                         Some(16) => digits.trim_start_matches("0x").trim_start_matches("0X"),
@@ -311,7 +337,7 @@ fn on_type(
             let (format, values) = arguments.split_first()?;
             format_text(&format.to_text("")?, values, context).map(Value::text)
         }
-        ("char", "convertfromutf32") => arguments.first()?.to_char().map(|c| Value::text(c)),
+        ("char", "convertfromutf32") => arguments.first()?.to_char().map(Value::text),
         ("char", "parse") => arguments.first()?.to_char().map(Value::Char),
         ("int" | "int32", "parse") => arguments.first()?.to_int().map(Value::Int),
         ("regex" | "text.regularexpressions.regex", "replace") if arguments.len() == 3 => {
@@ -371,7 +397,10 @@ pub(super) fn create(kind: &str, arguments: &[Value], context: &mut Context<'_>)
             [text, times] => {
                 let times = usize::try_from(times.to_int()?).ok()?;
                 let text = text.to_char()?.to_string();
-                context.budget.make(text.len().checked_mul(times)?).then(|| Value::text(text.repeat(times)))
+                context
+                    .budget
+                    .make(text.len().checked_mul(times)?)
+                    .then(|| Value::text(text.repeat(times)))
             }
             [only] => only.joined().map(Value::text),
             // An array of characters is spread over the arguments.
@@ -382,7 +411,9 @@ pub(super) fn create(kind: &str, arguments: &[Value], context: &mut Context<'_>)
             match encoding {
                 Some(encoding) => Some(Value::Encoding(encoding)),
                 None if kind.ends_with("[]") => None,
-                None if matches!(kind, "char" | "int") => Some(cast(kind, arguments.first()?, context)),
+                None if matches!(kind, "char" | "int") => {
+                    Some(cast(kind, arguments.first()?, context))
+                }
                 None => None,
             }
         }

@@ -125,7 +125,11 @@ pub fn layers(text: &str, limits: &Limits) -> Unwrapped {
         found: Unwrapped::default(),
         waiting: VecDeque::new(),
     };
-    let whole = Seen { text: text.into(), layer: None, offset: 0, depth: 0,
+    let whole = Seen {
+        text: text.into(),
+        layer: None,
+        offset: 0,
+        depth: 0,
         environment: Rc::default(),
         is_line: false,
     };
@@ -204,10 +208,10 @@ impl Unwrapping<'_> {
         for (at, text) in launch::encoded_commands(text) {
             parts.add(at, text, How::EncodedCommand);
         }
-        let commands = launch::commands(text);
         // A command line is not PowerShell's language; what it hands on is.
-        let is_line = seen.is_line
-            || launch::is_command_line(text) && !(lines.is_empty() && commands.is_empty());
+        let line = seen.is_line || launch::is_command_line(text);
+        let commands = launch::commands(text, line);
+        let is_line = seen.is_line || line && !(lines.is_empty() && commands.is_empty());
         for (at, text) in commands {
             parts.add(at, text, How::CommandLine);
         }
@@ -231,7 +235,7 @@ impl Unwrapping<'_> {
         parts
     }
 
-        /// Evaluates a text, and shows it with what was worked out.
+    /// Evaluates a text, and shows it with what was worked out.
     fn evaluate(&mut self, seen: &Seen, parts: &mut Parts) {
         let text = &*seen.text;
         if !self.budget.read(text.len()) {
@@ -250,7 +254,7 @@ impl Unwrapping<'_> {
         }
         // What was decoded only to be handed to an interpreter is a layer already.
         let mut telling = found.replacements.iter().filter(|r| r.telling && !r.invoked);
-        let Some(first) = telling.next()else { return };
+        let Some(first) = telling.next() else { return };
         let at = first.span.start;
         let size = text.len() + found.replacements.iter().map(|r| r.text.len()).sum::<usize>();
         if size > self.budget.bytes_left() {
@@ -311,7 +315,8 @@ impl Unwrapping<'_> {
 
     fn note(&mut self, seen: &Seen, at: usize, what: &'static str, size: usize) {
         let again = |noted: &Binary| noted.what == what && noted.size == size;
-        if self.found.binaries.len() < self.limits.layers && !self.found.binaries.iter().any(again) {
+        if self.found.binaries.len() < self.limits.layers && !self.found.binaries.iter().any(again)
+        {
             let offset = seen.offset + at;
             self.found.binaries.push(Binary { what, size, parent: seen.layer, offset });
         }

@@ -112,9 +112,9 @@ pub(super) fn unary(operator: Unary, value: &Value, context: &mut Context<'_>) -
         Unary::Minus => value.to_int().and_then(i64::checked_neg).map(Value::Int),
         Unary::Plus => value.to_int().map(Value::Int),
         Unary::Join => join(value, "", context),
-        Unary::Split => value.to_text(&context.separator).map(|text| {
-            Value::Array(Rc::new(text.split_whitespace().map(Value::text).collect()))
-        }),
+        Unary::Split => value
+            .to_text(&context.separator)
+            .map(|text| Value::Array(Rc::new(text.split_whitespace().map(Value::text).collect()))),
         Unary::Step(_) => None,
     };
     result.unwrap_or(Value::Unknown)
@@ -160,7 +160,10 @@ fn multiply(left: &Value, right: &Value, context: &mut Context<'_>) -> Option<Va
     match left {
         Value::Text(_) | Value::Char(_) => {
             let text = left.to_text("")?;
-            context.budget.make(text.len().checked_mul(times)?).then(|| Value::text(text.repeat(times)))
+            context
+                .budget
+                .make(text.len().checked_mul(times)?)
+                .then(|| Value::text(text.repeat(times)))
         }
         Value::Array(values) => {
             let size = values.len().checked_mul(times)?.checked_mul(size_of::<Value>())?;
@@ -337,7 +340,9 @@ fn cast_known(name: &str, value: &Value, context: &mut Context<'_>) -> Option<Va
     match name {
         "char" => value.to_char().map(Value::Char),
         "char[]" => match value {
-            Value::Text(text) => Some(Value::Array(Rc::new(text.chars().map(Value::Char).collect()))),
+            Value::Text(text) => {
+                Some(Value::Array(Rc::new(text.chars().map(Value::Char).collect())))
+            }
             _ => each(|value| value.to_char().map(Value::Char)),
         },
         "string" => match value {

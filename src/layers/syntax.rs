@@ -17,16 +17,25 @@ pub(super) type Assigned = Range<usize>;
 #[derive(Debug)]
 pub(super) enum Kind {
     /// A literal string. `ticked`: escapes stood in it that mean nothing.
-    Text { value: Rc<String>, ticked: bool },
+    Text {
+        value: Rc<String>,
+        ticked: bool,
+    },
     /// A bare word: a command's name, a member's, an argument.
-    Word { value: Rc<String>, ticked: bool },
+    Word {
+        value: Rc<String>,
+        ticked: bool,
+    },
     /// `-Name` among a command's arguments.
     Parameter(Rc<String>),
     Number(i64),
     /// A double-quoted string, or a word, with values in it.
     Expand(Vec<Node>),
     /// A variable's name, lower-case, with its drive but for `variable:` and scopes.
-    Variable { name: Rc<str>, ticked: bool },
+    Variable {
+        name: Rc<str>,
+        ticked: bool,
+    },
     /// Operators of one precedence, from left to right.
     Chain(Box<Node>, Vec<(Operator, Node)>),
     Unary(Unary, Box<Node>),
@@ -38,23 +47,53 @@ pub(super) enum Kind {
     /// `(…)`.
     Paren(Vec<Node>),
     /// `$(…)`, or `@(…)` when `array`.
-    Sub { body: Vec<Node>, array: bool },
+    Sub {
+        body: Vec<Node>,
+        array: bool,
+    },
     /// `@{…}`.
     Hash(Vec<Node>),
     /// `{…}`.
     Block(Rc<Block>),
     /// `a, b`; or `, a`.
     List(Vec<Node>),
-    Assign { target: Box<Node>, operator: Option<Operator>, value: Box<Node> },
+    Assign {
+        target: Box<Node>,
+        operator: Option<Operator>,
+        value: Box<Node>,
+    },
     Pipeline(Vec<Node>),
-    Command { invoked: bool, name: Box<Node>, arguments: Vec<Node> },
+    Command {
+        invoked: bool,
+        name: Box<Node>,
+        arguments: Vec<Node>,
+    },
     /// Conditions and their branches; a last one without condition is `else`.
-    If { branches: Vec<(Option<Node>, Vec<Node>)>, assigned: Assigned },
-    For { parts: Vec<Vec<Node>>, body: Vec<Node>, assigned: Assigned },
-    ForEach { name: Rc<str>, list: Box<Node>, body: Vec<Node>, assigned: Assigned },
-    While { condition: Box<Node>, body: Vec<Node>, assigned: Assigned },
+    If {
+        branches: Vec<(Option<Node>, Vec<Node>)>,
+        assigned: Assigned,
+    },
+    For {
+        parts: Vec<Vec<Node>>,
+        body: Vec<Node>,
+        assigned: Assigned,
+    },
+    ForEach {
+        name: Rc<str>,
+        list: Box<Node>,
+        body: Vec<Node>,
+        assigned: Assigned,
+    },
+    While {
+        condition: Box<Node>,
+        body: Vec<Node>,
+        assigned: Assigned,
+    },
     /// Anything else: its parts are looked at, its value is not known.
-    Opaque { parts: Vec<Node>, assigned: Assigned },
+    Opaque {
+        parts: Vec<Node>,
+        assigned: Assigned,
+    },
 }
 
 /// The statements of a script block.
@@ -100,13 +139,20 @@ pub(super) enum Operator {
     BitAnd,
     BitOr,
     BitXor,
-    Equal { negated: bool, case: bool },
+    Equal {
+        negated: bool,
+        case: bool,
+    },
     Less,
     LessOrEqual,
     Greater,
     GreaterOrEqual,
-    Replace { case: bool },
-    Split { case: bool },
+    Replace {
+        case: bool,
+    },
+    Split {
+        case: bool,
+    },
     Join,
     As,
     ShiftLeft,
@@ -129,8 +175,18 @@ impl Operator {
         match self {
             And | Or | Xor => 0,
             BitAnd | BitOr | BitXor => 1,
-            Equal { .. } | Less | LessOrEqual | Greater | GreaterOrEqual | Replace { .. }
-            | Split { .. } | Join | As | ShiftLeft | ShiftRight | Other => 2,
+            Equal { .. }
+            | Less
+            | LessOrEqual
+            | Greater
+            | GreaterOrEqual
+            | Replace { .. }
+            | Split { .. }
+            | Join
+            | As
+            | ShiftLeft
+            | ShiftRight
+            | Other => 2,
             Add | Subtract => 3,
             Multiply | Divide | Modulo => 4,
             Format => 5,

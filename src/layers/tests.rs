@@ -57,20 +57,3 @@ fn what_stands_above_word_for_word_is_looked_into_and_not_repeated() {
     let text = "powershell.exe -nop -c iex('who'+'ami /all')";
     assert_eq!(only(text), ("whoami /all".into(), How::Invoked, 26));
 }
-
-#[test]
-#[ignore]
-fn timing() {
-    for p in ["(", "$(", "@{", "{", "\"$(", "[char]", "!", "-join ", "$a=", "$a[", "$a.b(", "iex (", "if(1){", "& {", "'a'+(","if(1){}else", "a|", "'a'+", "1,", ",", "&", ")", "]", "${", "[[", "a.b", "@'", "% {};", "Get-ChildItem -Path C:\\Windows | Where-Object { $_.Length -gt 100kb }\n", "abcdefgh ijkl mnop qrst "] {
-        let mut out = format!("{p:?}");
-        for n in [50_000, 100_000, 200_000] {
-            let text = p.repeat(n);
-            let b = std::time::Instant::now(); parse::parse(&text); let a = b.elapsed();
-            let b = std::time::Instant::now(); let g = gate::may_hold_layers(&text); let c = b.elapsed();
-            let text = format!("('a'+'b'); {text}");
-            let b = std::time::Instant::now(); let s= layers(&text, &Limits::default()).stopped;
-            out += &format!(" | {}k parse {a:?} gate {g} {c:?} all {:?} {:?}", text.len()/1000, b.elapsed(), s.map(|s| s.limit));
-        }
-        println!("{out}");
-    }
-}

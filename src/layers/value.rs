@@ -27,7 +27,10 @@ pub(super) enum Value {
     Encoding(Encoding),
     Block(Rc<Block>),
     /// A variable as an item of the `variable:` drive.
-    Item { name: Rc<str>, value: Box<Value> },
+    Item {
+        name: Rc<str>,
+        value: Box<Value>,
+    },
 }
 
 impl Value {

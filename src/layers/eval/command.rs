@@ -159,7 +159,8 @@ impl Machine<'_, '_> {
             Some(Known::NewObject) => {
                 let mut rest = given.iter().filter(|argument| {
                     argument.parameter.as_deref().is_none_or(|name| {
-                        "typename".starts_with(name) || "argumentlist".starts_with(name)
+                        "typename".starts_with(name)
+                            || "argumentlist".starts_with(name)
                             || name == "args"
                     })
                 });
@@ -284,10 +285,9 @@ impl Machine<'_, '_> {
     /// `Set-Variable name value`, `Set-Item variable:name value`.
     fn set_variable(&mut self, given: &[Argument<'_>]) -> Value {
         let mut values = given.iter().filter(|argument| {
-            argument
-                .parameter
-                .as_deref()
-                .is_none_or(|name| ["name", "path", "value"].iter().any(|full| full.starts_with(name)))
+            argument.parameter.as_deref().is_none_or(|name| {
+                ["name", "path", "value"].iter().any(|full| full.starts_with(name))
+            })
         });
         let (Some(name), Some(value)) = (values.next(), values.next()) else {
             return Value::Unknown;

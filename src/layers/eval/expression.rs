@@ -97,8 +97,7 @@ impl Machine<'_, '_> {
 
     /// Inside a string a value stands as it is, not in quotes of its own.
     fn note_inside(&mut self, part: &Node, value: &Value) {
-        if let (Some(replacement), Value::Text(text)) =
-            (self.found.replacements.last_mut(), value)
+        if let (Some(replacement), Value::Text(text)) = (self.found.replacements.last_mut(), value)
             && replacement.span == part.span
         {
             replacement.text.clear();
@@ -250,12 +249,7 @@ impl Machine<'_, '_> {
         Some(text.to_lowercase())
     }
 
-    fn call(
-        &mut self,
-        value: &Value,
-        name: Option<&str>,
-        arguments: &[Node],
-    ) -> Value {
+    fn call(&mut self, value: &Value, name: Option<&str>, arguments: &[Node]) -> Value {
         let values: Vec<Value> = arguments.iter().map(|argument| self.eval(argument)).collect();
         let Some(name) = name else { return Value::Unknown };
         let on = |wanted: &str| matches!(value, Value::Type(kind) if **kind == *wanted);
@@ -302,7 +296,12 @@ impl Machine<'_, '_> {
         call(value, name, &values, &mut self.context())
     }
 
-    pub(super) fn assign(&mut self, target: &Node, operator: Option<Operator>, value: &Node) -> Value {
+    pub(super) fn assign(
+        &mut self,
+        target: &Node,
+        operator: Option<Operator>,
+        value: &Node,
+    ) -> Value {
         self.note_variable(target);
         let value = self.eval(value);
         match &target.kind {
@@ -397,7 +396,8 @@ impl Machine<'_, '_> {
             None => value.clone(),
             Some(operator) => binary(operator, &old, value, &mut self.context()),
         };
-        let holder = if self.scopes == 0 { self.variables.remove(name) } else { self.get(name).cloned() };
+        let holder =
+            if self.scopes == 0 { self.variables.remove(name) } else { self.get(name).cloned() };
         let changed = match (holder, at, &value) {
             (Some(Value::Bytes(mut bytes)), Some(at), Value::Int(number)) => {
                 match (u8::try_from(*number), bytes.len() > at) {

@@ -221,7 +221,8 @@ impl Machine<'_, '_> {
 
     fn note_binary(&mut self, node: &Node, bytes: &[u8]) {
         let Some(what) = binary(bytes) else { return };
-        let noted = |(_, other, size): &(usize, &str, usize)| *other == what && *size == bytes.len();
+        let noted =
+            |(_, other, size): &(usize, &str, usize)| *other == what && *size == bytes.len();
         if self.found.binaries.len() < MOST_INVOKED && !self.found.binaries.iter().any(noted) {
             self.found.binaries.push((node.span.start, what, bytes.len()));
         }
@@ -307,10 +308,9 @@ impl Machine<'_, '_> {
             let value = self.eval(statement);
             let silent = match &statement.kind {
                 Kind::Assign { .. } | Kind::Unary(Unary::Step(_), _) => true,
-                Kind::Postfix(_, suffixes) => matches!(
-                    suffixes.last().map(|suffix| &suffix.kind),
-                    Some(SuffixKind::Step(_))
-                ),
+                Kind::Postfix(_, suffixes) => {
+                    matches!(suffixes.last().map(|suffix| &suffix.kind), Some(SuffixKind::Step(_)))
+                }
                 _ => false,
             };
             // In brackets of its own, an assignment's value is what it puts out.
@@ -337,11 +337,7 @@ impl Machine<'_, '_> {
         if known { Value::of_output(output) } else { Value::Unknown }
     }
 
-    fn branch(
-        &mut self,
-        branches: &[(Option<Node>, Vec<Node>)],
-        assigned: &Assigned,
-    ) -> Value {
+    fn branch(&mut self, branches: &[(Option<Node>, Vec<Node>)], assigned: &Assigned) -> Value {
         let mut certain = true;
         let mut result = None;
         for (condition, body) in branches {
@@ -404,7 +400,13 @@ impl Machine<'_, '_> {
             }
         };
         self.quiet -= 1;
-        self.after_loop(finished, output, &[condition.map_or(&[][..], std::slice::from_ref), step], body, assigned)
+        self.after_loop(
+            finished,
+            output,
+            &[condition.map_or(&[][..], std::slice::from_ref), step],
+            body,
+            assigned,
+        )
     }
 
     fn for_each(

@@ -11,13 +11,14 @@ impl Parser<'_> {
         self.skip_here();
         if let Some((operator, length)) = self.assignment() {
             self.assign(&first);
-            return self.nested(|parser| {
-                parser.at += length;
-                parser.skip(true);
-                let value = Box::new(parser.statement());
-                Kind::Assign { target: Box::new(first), operator, value }
-            })
-            .starting(start);
+            return self
+                .nested(|parser| {
+                    parser.at += length;
+                    parser.skip(true);
+                    let value = Box::new(parser.statement());
+                    Kind::Assign { target: Box::new(first), operator, value }
+                })
+                .starting(start);
         }
         let mut elements = vec![first];
         let mut end = elements[0].span.end;
@@ -89,9 +90,8 @@ impl Parser<'_> {
         let rest = rest.trim_start_matches(is_dash);
         let end = rest.find(|next: char| !next.is_ascii_alphabetic()).unwrap_or(rest.len());
         match rest[..end].to_ascii_lowercase().as_str() {
-            "" => rest.starts_with(|next: char| {
-                next.is_ascii_digit() || matches!(next, '$' | '(' | '[')
-            }),
+            "" => rest
+                .starts_with(|next: char| next.is_ascii_digit() || matches!(next, '$' | '(' | '[')),
             "join" | "split" | "isplit" | "csplit" | "not" | "bnot" => true,
             _ => false,
         }

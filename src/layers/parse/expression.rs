@@ -25,9 +25,7 @@ impl Parser<'_> {
             self.skip(true);
             let right = self.binary(operator.precedence() + 1);
             left = match left.kind {
-                Kind::Chain(first, mut more)
-                    if more[0].0.precedence() == operator.precedence() =>
-                {
+                Kind::Chain(first, mut more) if more[0].0.precedence() == operator.precedence() => {
                     more.push((operator, right));
                     self.node(start, Kind::Chain(first, more))
                 }
@@ -319,28 +317,20 @@ impl Parser<'_> {
     }
 
     /// Operands and the operators between them as chains, the tightest inside.
-    fn by_precedence(
-        &self,
-        start: usize,
-        operands: Vec<Node>,
-        operators: Vec<Operator>,
-    ) -> Node {
+    fn by_precedence(&self, start: usize, operands: Vec<Node>, operators: Vec<Operator>) -> Node {
         let mut values: Vec<Node> = Vec::new();
         let mut waiting: Vec<Operator> = Vec::new();
         let join = |values: &mut Vec<Node>, operator: Operator| {
             let (Some(right), Some(left)) = (values.pop(), values.pop()) else { return };
             let span = left.span.start..right.span.end;
             let kind = match left.kind {
-                Kind::Chain(first, mut more)
-                    if more[0].0.precedence() == operator.precedence() =>
-                {
+                Kind::Chain(first, mut more) if more[0].0.precedence() == operator.precedence() => {
                     more.push((operator, right));
                     Kind::Chain(first, more)
                 }
-                kind => Kind::Chain(
-                    Box::new(Node { span: left.span, kind }),
-                    vec![(operator, right)],
-                ),
+                kind => {
+                    Kind::Chain(Box::new(Node { span: left.span, kind }), vec![(operator, right)])
+                }
             };
             values.push(Node { span, kind });
         };

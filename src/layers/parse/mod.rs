@@ -20,7 +20,8 @@ const NESTING: usize = 80;
 
 /// Reads a text.
 pub(super) fn parse(text: &str) -> Script {
-    let mut parser = Parser { text, at: 0, nesting: 0, lines_join: false, script: Script::default() };
+    let mut parser =
+        Parser { text, at: 0, nesting: 0, lines_join: false, script: Script::default() };
     let statements = parser.statements(None);
     Script { statements, ..parser.script }
 }
@@ -178,12 +179,11 @@ impl Parser<'_> {
                 let condition = Box::new(parts.remove(0).remove(0));
                 Kind::While { condition, body, assigned }
             }),
-            "foreach" if self.text[start + word.len()..].trim_start().starts_with('(') => {
-                self.nested(|parser| {
+            "foreach" if self.text[start + word.len()..].trim_start().starts_with('(') => self
+                .nested(|parser| {
                     parser.at += word.len();
                     parser.for_each(before)
-                })
-            }
+                }),
             "function" | "filter" | "workflow" | "class" | "do" | "switch" | "try" | "catch"
             | "finally" | "begin" | "process" | "end" | "trap" | "param" | "until" => {
                 self.nested(|parser| {

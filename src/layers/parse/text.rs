@@ -179,7 +179,9 @@ impl Parser<'_> {
                 ';' | '|' | '(' | ')' | '{' | '}' | ',' => break,
                 '&' if !value.ends_with('>') => break,
                 '$' if self.is_value() => break,
-                _ if next.is_whitespace() || is_single_quote(next) || is_double_quote(next) => break,
+                _ if next.is_whitespace() || is_single_quote(next) || is_double_quote(next) => {
+                    break;
+                }
                 '`' => {
                     if self.peek_second().is_none_or(char::is_whitespace) {
                         break;
@@ -245,7 +247,8 @@ impl Parser<'_> {
             _ => {
                 let mut end = length.max(1);
                 let bytes = rest.as_bytes();
-                while end < bytes.len() && (bytes[end].is_ascii_alphanumeric() || bytes[end] == b'.')
+                while end < bytes.len()
+                    && (bytes[end].is_ascii_alphanumeric() || bytes[end] == b'.')
                     && !(bytes[end] == b'.' && bytes.get(end + 1) == Some(&b'.'))
                 {
                     end += 1;

@@ -104,7 +104,8 @@ fn interpreters_hide_their_names() {
 
 #[test]
 fn a_member_that_is_hidden_is_shown() {
-    let text = "${ExecutionContext}.\"Inv`okeCommand\".(\"{1}{0}\"-f'ript','InvokeSc')('who'+'ami')";
+    let text =
+        "${ExecutionContext}.\"Inv`okeCommand\".(\"{1}{0}\"-f'ript','InvokeSc')('who'+'ami')";
     assert_eq!(texts(text), ["whoami", "${ExecutionContext}.InvokeCommand.InvokeScript('whoami')"]);
 }
 
@@ -164,7 +165,10 @@ fn what_is_not_known_stays() {
         assert!(found.layers.iter().all(|layer| layer.how != How::Invoked), "{text}: {found:?}");
     }
     // A condition that is known is followed.
-    assert_eq!(only("$a='no'; if (1 -eq 1) { $a='who' } else { $a='x' }; iex ($a+'ami')").0, "whoami");
+    assert_eq!(
+        only("$a='no'; if (1 -eq 1) { $a='who' } else { $a='x' }; iex ($a+'ami')").0,
+        "whoami"
+    );
 }
 
 #[test]
@@ -173,7 +177,8 @@ fn encoded_commands_by_every_name() {
     for base64 in ["dwBoAG8AYQBtAGkAIAAvAGEAbABsAA==", "dwBoAG8AYQBtAGkAIAAvAGEAbABsAA"] {
         let full = "EncodedCommand";
         let prefixes = (1..=full.len()).map(|length| format!("-{}", &full[..length]));
-        let others = ["-ec", "-eNC", "/enc", "--enc", "\u{2013}EnCod", "\u{2014}e", "\u{2015}e", "-\"enc\""];
+        let others =
+            ["-ec", "-eNC", "/enc", "--enc", "\u{2013}EnCod", "\u{2014}e", "\u{2015}e", "-\"enc\""];
         for flag in prefixes.chain(others.map(str::to_owned)) {
             for quote in ["", "\"", "'"] {
                 let text = format!("powershell.exe -NoP {flag} {quote}{base64}{quote}");
@@ -251,7 +256,10 @@ fn command_lines_are_read_as_windows_does() {
     let text = "cmd.exe /c p^ow^er^shell -c i^ex ('who'+'ami')";
     assert_eq!(texts(text), ["powershell -c iex ('who'+'ami')", "whoami"]);
     let text = "cmd /c \"set x=who&& set y=ami&& call powershell iex %x%%y%\"";
-    assert_eq!(texts(text).first().map(String::as_str), Some("set x=who&& set y=ami&& call powershell iex whoami"));
+    assert_eq!(
+        texts(text).first().map(String::as_str),
+        Some("set x=who&& set y=ami&& call powershell iex whoami")
+    );
     let text = "cmd /c \"set p=iex ('who'+'ami')&& powershell iex $env:p\"";
     assert!(texts(text).contains(&"whoami".to_owned()), "{:?}", texts(text));
     let text = "%COMSPEC% /b /c echo %COMSPEC:~-7,3%^&calc";
