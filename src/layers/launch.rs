@@ -217,6 +217,8 @@ fn resolve(at: usize, line: &str, outer: &BTreeMap<String, String>) -> Option<Re
     let mut resolved = Resolved { at, ..Resolved::default() };
     let mut echoed: Option<String> = None;
     let mut segment = String::new();
+    // A value may be long and its uses many.
+    let mut room = 4 * line.len() + 65_536;
     let mut quoted = false;
     let mut chars = line.chars().peekable();
     loop {
@@ -234,7 +236,7 @@ fn resolve(at: usize, line: &str, outer: &BTreeMap<String, String>) -> Option<Re
             }
             None => '\0',
         };
-        let expanded = expand(&segment, &resolved.environment, outer);
+        let expanded = expand(&segment, &resolved.environment, outer, &mut room);
         segment.clear();
         let words = expanded.trim_start();
         let after = |word: &str| {
@@ -267,6 +269,7 @@ fn expand(
     text: &str,
     environment: &BTreeMap<String, String>,
     outer: &BTreeMap<String, String>,
+    room: &mut usize,
 ) -> String {
     let value = |found: &regex::Captures<'_>| -> Option<String> {
         let name = found[1].to_lowercase();
@@ -288,12 +291,10 @@ fn expand(
             _ => Some(value),
         }
     };
-    // A value may be long and its uses many.
-    let mut room = 4 * text.len() + 65_536;
     VARIABLE
         .replace_all(text, |found: &regex::Captures<'_>| match value(found) {
-            Some(value) if value.len() <= room => {
-                room -= value.len();
+            Some(value) if value.len() <= *room => {
+                *room -= value.len();
                 value
             }
             _ => found[0].to_owned(),

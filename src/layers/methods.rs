@@ -341,13 +341,13 @@ fn on_type(
         ("char", "parse") => arguments.first()?.to_char().map(Value::Char),
         ("int" | "int32", "parse") => arguments.first()?.to_int().map(Value::Int),
         ("regex" | "text.regularexpressions.regex", "replace") if arguments.len() == 3 => {
-            let from = pattern(&string(1)?, true)?;
+            let from = pattern(&string(1)?, true, context)?;
             replace_all(&from, &string(0)?, &string(2)?, context).map(Value::text)
         }
         ("regex" | "text.regularexpressions.regex", "split") if arguments.len() == 2 => {
             let text = string(0)?;
             context.budget.make(text.len()).then_some(())?;
-            let by = pattern(&string(1)?, true)?;
+            let by = pattern(&string(1)?, true, context)?;
             Some(Value::Array(Rc::new(by.split(&text).map(Value::text).collect())))
         }
         // A well-known way to turn a text round.

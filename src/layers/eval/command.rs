@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::super::parse::variable_name;
 use super::super::syntax::{Block, Kind, Node};
-use super::super::value::Value;
+use super::super::value::{DEEPEST_VALUE, Value};
 use super::expression::STANDARD_VARIABLES;
 use super::{DEEPEST_CALL, Machine};
 
@@ -167,6 +167,9 @@ impl Machine<'_, '_> {
                 };
                 let mut values = Vec::new();
                 for argument in rest {
+                    if !self.budget.make(argument.value.count()) {
+                        return Value::Unknown;
+                    }
                     match &argument.value {
                         Value::Array(spread) => values.extend(spread.iter().cloned()),
                         value => values.push(value.clone()),
@@ -243,7 +246,8 @@ impl Machine<'_, '_> {
         let name: Rc<str> = "_".into();
         let outer = self.get(&name).cloned();
         let mut output = Vec::new();
-        let mut known = input.is_some_and(Value::is_known) && self.calls < DEEPEST_CALL;
+        let mut known = self.calls < DEEPEST_CALL
+            && input.is_some_and(|input| self.budget.make(input.count()) && input.is_known());
         if let (true, Some(input)) = (known, input) {
             self.quiet += 1;
             self.calls += 1;
@@ -314,7 +318,13 @@ impl Machine<'_, '_> {
             name.into()
         };
         let value = self.variable(&name.to_lowercase());
-        if only_value { value } else { Value::Item { name, value: Box::new(value) } }
+        if only_value {
+            return value;
+        }
+        if !self.budget.make(value.count()) || value.depth() >= DEEPEST_VALUE {
+            return Value::Unknown;
+        }
+        Value::Item { name, value: Box::new(value) }
     }
 }
 

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use super::budget::Budget;
 use super::encoding::binary;
-use super::operators::Context;
+use super::operators::{Context, Patterns};
 use super::syntax::{Assigned, Kind, Node, Operator, Script, Suffix, SuffixKind, Unary};
 use super::value::{Value, is_plain_word, quoted};
 
@@ -62,6 +62,7 @@ pub(super) fn evaluate(
         scopes: 0,
         quiet: 0,
         calls: 0,
+        patterns: Patterns::default(),
         unknown: 0,
         word_cut: false,
         found: Evaluated::default(),
@@ -84,6 +85,7 @@ struct Machine<'s, 'b> {
     /// Above 0: replacements are not noted, as the nodes are evaluated more than once.
     quiet: usize,
     calls: usize,
+    patterns: Patterns,
     /// How often something came out unknown.
     unknown: u64,
     /// Whether the texts that were just put together had been cut inside a word.
@@ -94,7 +96,11 @@ struct Machine<'s, 'b> {
 impl Machine<'_, '_> {
     fn context(&mut self) -> Context<'_> {
         let separator = self.variables.get("ofs").and_then(|value| value.to_text(" "));
-        Context { budget: self.budget, separator: separator.unwrap_or_else(|| " ".to_owned()) }
+        Context {
+            budget: self.budget,
+            patterns: &mut self.patterns,
+            separator: separator.unwrap_or_else(|| " ".to_owned()),
+        }
     }
 
     fn as_text(&mut self, value: &Value) -> Option<String> {
@@ -420,7 +426,7 @@ impl Machine<'_, '_> {
         self.quiet += 1;
         let unknown = self.unknown;
         let mut output = Vec::new();
-        let mut finished = values.is_known();
+        let mut finished = self.budget.make(values.count()) && values.is_known();
         if finished {
             for value in values.elements() {
                 self.set(name, value);

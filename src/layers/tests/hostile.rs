@@ -78,6 +78,11 @@ fn work_without_end_ends() {
         "1..2000000000 | % { [char]$_ }",
         "iex ('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' -replace '(a+)+$|(a*)*b','b')",
         "iex ('ab'.Replace('a','ab'*99999).Replace('a','ab'*99999).Replace('a','ab'*99999))",
+        "$a=1; for ($i=0;$i -lt 99999;$i++) { $a = ,$a } ; iex ('b'+'c')",
+        "$a=@(1); for ($i=0;$i -lt 99999;$i++) { $a[0] = $a } ; iex ('b'+'c')",
+        "$a=1; for ($i=0;$i -lt 99999;$i++) { $a = gci variable:a } ; iex ('b'+'c')",
+        "$b=1..99999; for ($i=0;$i -lt 9999999;$i++) { $c = $b -band 1; $d = $b -eq $i } ; iex ('b'+'c')",
+        "1..99999 | % { 'a' -replace \"\\w{9}$_\",'b' } ; iex ('b'+'c')",
         "-join [char[]](65,66); $x=@(1); while ($x) { $x += $x }",
     ] {
         let found = unwrap(text);
