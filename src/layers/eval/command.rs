@@ -179,8 +179,8 @@ impl Machine<'_, '_> {
             }
             Some(Known::ForEachObject) => Value::Unknown,
             None => {
-                // An interpreter whose name was not worked out: what reaches it was.
-                if invoked && called.is_unknown() {
+                // An interpreter whose name is put together, but was not worked out: what reaches it was.
+                if invoked && called.is_unknown() && matches!(name.kind, Kind::Paren(_)) {
                     match (given.first(), input) {
                         (Some(text), _) if given.len() == 1 => {
                             self.invoke_decoded(&text.value, text.node);

