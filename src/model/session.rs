@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Account, ShellKind, Str};
+use crate::layers::{Layer, Stopped};
 
 /// How a session's end is known, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -287,8 +288,10 @@ pub struct ScriptBlock {
     pub host: Str,
     /// The text; a missing part is marked in its place.
     pub text: String,
-    /// The text inside an encoded command, decoded.
-    pub decoded: Option<String>,
+    /// What the text hides.
+    pub layers: Vec<Layer>,
+    /// Where a limit left something hidden.
+    pub stopped: Option<Stopped>,
     /// The script's path; empty for a block typed or sent.
     pub path: String,
     /// The parts seen.
