@@ -91,9 +91,7 @@ fn derived(case: &DerivedCase) -> FieldMap {
             yaml_serde::Value::Number(number) if number.is_i64() || number.is_u64() => {
                 map.number(name, number.as_i64().unwrap())
             }
-            yaml_serde::Value::Sequence(values) => {
-                map.list(name, values.iter().map(|value| &*text(value).leak()).collect())
-            }
+            yaml_serde::Value::Sequence(values) => map.list(name, values.iter().map(text)),
             value => map.text(name, text(value)),
         };
     }

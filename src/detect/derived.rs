@@ -250,9 +250,13 @@ fn script(events: &[Event], sessions: &[Session], script: &ScriptBlock) -> Deriv
         Some(session) => name(session.user.as_ref()),
         None => first.user(),
     };
-    let fields = FieldMap::default()
+    let fields = FieldMap::default();
+    let fields = match &script.layers[..] {
+        [] => fields,
+        layers => fields.list("DecodedText", layers.iter().map(|layer| layer.text.clone())),
+    };
+    let fields = fields
         .text("ScriptBlockText", &*script.text)
-        .known("DecodedText", script.decoded.as_deref())
         .text("ScriptBlockId", &*script.id)
         .text("Path", &*script.path)
         .number("Parts", script.parts.into())

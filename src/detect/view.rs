@@ -157,7 +157,7 @@ impl SigmaEvent for RecordView<'_> {
 pub(super) enum Value {
     Text(String),
     Number(i64),
-    List(Vec<&'static str>),
+    List(Vec<Cow<'static, str>>),
 }
 
 /// A derived event: its fields, absent ones left out.
@@ -183,8 +183,11 @@ impl FieldMap {
         self
     }
 
-    pub fn list(mut self, name: &'static str, values: Vec<&'static str>) -> Self {
-        self.0.push((name, Value::List(values)));
+    pub fn list<V>(mut self, name: &'static str, values: impl IntoIterator<Item = V>) -> Self
+    where
+        V: Into<Cow<'static, str>>,
+    {
+        self.0.push((name, Value::List(values.into_iter().map(Into::into).collect())));
         self
     }
 
@@ -201,7 +204,7 @@ impl SigmaEvent for FieldMap {
             Value::Text(text) => EventValue::Str(Cow::Borrowed(text)),
             Value::Number(number) => EventValue::Int(*number),
             Value::List(values) => {
-                let values = values.iter().map(|value| EventValue::Str(Cow::Borrowed(value)));
+                let values = values.iter().map(|value| EventValue::Str(Cow::Borrowed(&**value)));
                 EventValue::Array(values.collect())
             }
         })
@@ -217,7 +220,7 @@ impl SigmaEvent for FieldMap {
             match value {
                 Value::Text(text) => all.push(Cow::Borrowed(text.as_str())),
                 Value::Number(_) => {}
-                Value::List(values) => all.extend(values.iter().map(|v| Cow::Borrowed(*v))),
+                Value::List(values) => all.extend(values.iter().map(|v| Cow::Borrowed(&**v))),
             }
         }
         all

@@ -9,6 +9,9 @@ const LINE: usize = 60;
 /// What is decoded to see whether the rest is worth it: a multiple of 4 characters.
 const FIRST: usize = 64;
 
+/// What it costs to look for a bare deflate stream, as bytes of a value.
+const DEFLATE_COST: usize = 4096;
+
 /// What a run of Base64 holds.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Blob {
@@ -69,7 +72,7 @@ fn blob(run: &str, budget: &mut Budget) -> Option<Blob> {
         || binary(&first).is_some()
         || first.starts_with(b"MZ")
         || reads(&first)
-        || begins_deflated(&first);
+        || budget.make(DEFLATE_COST) && begins_deflated(&first);
     if !promising || !budget.make(run.len()) {
         return None;
     }

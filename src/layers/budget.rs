@@ -83,6 +83,11 @@ impl Budget {
         self.steps(1)
     }
 
+    /// Takes the steps for reading so many bytes of text.
+    pub fn read(&mut self, bytes: usize) -> bool {
+        self.steps(bytes as u64 / 8)
+    }
+
     fn steps(&mut self, count: u64) -> bool {
         let enough = count < self.steps;
         self.steps = self.steps.saturating_sub(count);

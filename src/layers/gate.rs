@@ -7,23 +7,26 @@ use regex::bytes::Regex;
 /// The shortest run of Base64 that is looked into where nothing says that it is some.
 pub(super) const SHORTEST_RUN: usize = 32;
 
-/// Signs of what is unwrapped. Text alone, however it ends up being run, is no layer: something must
-/// be encoded, put together or escaped.
+/// Signs of what is unwrapped. Where a text is run something must be
+/// encoded, put together or escaped to be a layer.
 static SIGNS: LazyLock<Regex> = LazyLock::new(|| {
     let signs = [
         // Base64, as an argument and anywhere.
-        r"[-/\xE2]\S{0,3}e(?:c|n[a-z]*)?[\x22']?\s+[\x22']?[a-z0-9+/]{8}",
+        r"[-/\xE2]\S{0,3}e(?:c|n[a-z]*)?[\x22']?\s+[\x22']*[a-z0-9+/]{8}",
         r"[a-z0-9+/]{32}",
         "frombase64",
         // Texts put together: 'a'+'b', -join, '{1}{0}'-f, [char]97.
         r#"['"\]][\s)]*\+[\s(]*(?:\\?['"]|\$)"#,
         r"(?:&|\.|iex|expression)\s*\(+\s*\$[\w:]+\s*\+",
+        r#"\+=\s*['"]"#,
         r"-join\b|::join\b|::concat\b|::format\b",
         r#"-f[\s(]*(?:\\?['"]|\[)"#,
         r"\[char",
         r"-bxor\b",
+        r"\biex\b|invoke-expression|invokescript|newscriptblock|scriptblock\]::create",
         // Texts taken apart and turned round.
-        r#"['"][\s)]*(?:-[ic]?replace|-[ic]?split|\.\s*['"(]*(?:replace|split|insert|substring|remove|trim))"#,
+        r#"['"][\s)]*(?:-[ic]?replace|-[ic]?split|\.\s*['"(]*(?:replace|split|insert|substring|remove|trim|tolower|toupper))"#,
+        r#"['"]\s*\["#,
         r"::reverse|righttoleft|\[\s*-\s*1\s*\.\.",
         "(?:gzip|deflate)stream",
         // Escapes that escape nothing, and names that hide: Ne`w, ${=}, .'Foo'.

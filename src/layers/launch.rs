@@ -20,7 +20,7 @@ const LONGEST_PATH: usize = 260;
 /// (Microsoft's about_PowerShell_exe).
 static ENCODED: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
-        r#"(?i)(?:^|[\s"'])[-/\u{2013}\u{2014}\u{2015}]+(?:ec|e(?:n(?:c(?:o(?:d(?:e(?:d(?:c(?:o(?:m(?:m(?:a(?:n(?:d)?)?)?)?)?)?)?)?)?)?)?)?)?)["']?\s+["']*([A-Za-z0-9+/]{8,}={0,2})"#,
+        r#"(?i)(?:^|[\s"'])[-/\u{2013}\u{2014}\u{2015}]+["']?(?:ec|e(?:n(?:c(?:o(?:d(?:e(?:d(?:c(?:o(?:m(?:m(?:a(?:n(?:d)?)?)?)?)?)?)?)?)?)?)?)?)?)["']?\s+["']*([A-Za-z0-9+/]{8,}={0,2})"#,
     )
     .expect("the pattern is fixed")
 });
@@ -68,19 +68,18 @@ pub(super) fn is_command_line(text: &str) -> bool {
     matches!(name, "powershell" | "pwsh" | "cmd" | "%comspec%")
 }
 
-/// What is given to powershell.exe as a command, its quotes taken off, and where it begins.
-pub(super) fn commands(text: &str) -> Vec<(usize, String)> {
+/// What is given to powershell.exe as a command, its quotes taken off, and where it begins. In a
+/// command line that is all the rest, in a script the rest of a statement.
+pub(super) fn commands(text: &str, is_line: bool) -> Vec<(usize, String)> {
     let mut commands = Vec::new();
     for found in POWERSHELL.find_iter(text).take(MOST) {
-        // A command line may break lines inside its argument, a script's command does not.
-        let line = text[..found.start()].contains('\n');
+        let rest = &text[found.end()..];
         // Later in a text the name may stand in prose: there a parameter must follow.
-        let parameter = text[found.end()..].starts_with(|next| is_dash(next) || next == '/');
-        if !parameter && (line || found.start() > LONGEST_PATH) {
+        let parameter = rest.starts_with(|next| is_dash(next) || next == '/');
+        if !parameter && found.start() > LONGEST_PATH {
             continue;
         }
-        let end = if line { text[found.end()..].find(['\r', '\n']) } else { None };
-        let rest = &text[found.end()..end.map_or(text.len(), |end| found.end() + end)];
+        let rest = if is_line { rest } else { statement(rest) };
         if let Some(from) = command_from(rest) {
             let command = unquoted(&rest[from..]);
             if command.trim() != "-" {
@@ -89,6 +88,20 @@ pub(super) fn commands(text: &str) -> Vec<(usize, String)> {
         }
     }
     commands
+}
+
+/// A script's text up to where a statement ends.
+fn statement(text: &str) -> &str {
+    let mut open = None;
+    for (at, next) in text.char_indices() {
+        match (next, open) {
+            ('"' | '\'', None) => open = Some(next),
+            (_, Some(quote)) if next == quote => open = None,
+            (';' | '|' | '&' | '\r' | '\n', None) => return &text[..at],
+            _ => {}
+        }
+    }
+    text
 }
 
 /// Where the command begins in powershell.exe's arguments: after `-Command`, or at the first that
@@ -204,6 +217,8 @@ fn resolve(at: usize, line: &str, outer: &BTreeMap<String, String>) -> Option<Re
     let mut resolved = Resolved { at, ..Resolved::default() };
     let mut echoed: Option<String> = None;
     let mut segment = String::new();
+    // A value may be long and its uses many.
+    let mut room = 4 * line.len() + 65_536;
     let mut quoted = false;
     let mut chars = line.chars().peekable();
     loop {
@@ -221,7 +236,7 @@ fn resolve(at: usize, line: &str, outer: &BTreeMap<String, String>) -> Option<Re
             }
             None => '\0',
         };
-        let expanded = expand(&segment, &resolved.environment, outer);
+        let expanded = expand(&segment, &resolved.environment, outer, &mut room);
         segment.clear();
         let words = expanded.trim_start();
         let after = |word: &str| {
@@ -254,6 +269,7 @@ fn expand(
     text: &str,
     environment: &BTreeMap<String, String>,
     outer: &BTreeMap<String, String>,
+    room: &mut usize,
 ) -> String {
     let value = |found: &regex::Captures<'_>| -> Option<String> {
         let name = found[1].to_lowercase();
@@ -275,12 +291,10 @@ fn expand(
             _ => Some(value),
         }
     };
-    // A value may be long and its uses many.
-    let mut room = 4 * text.len() + 65_536;
     VARIABLE
         .replace_all(text, |found: &regex::Captures<'_>| match value(found) {
-            Some(value) if value.len() <= room => {
-                room -= value.len();
+            Some(value) if value.len() <= *room => {
+                *room -= value.len();
                 value
             }
             _ => found[0].to_owned(),

@@ -6,6 +6,57 @@ use super::encoding::{Compression, Encoding, base64, text_of};
 use super::operators::{Context, cast, format_text, pattern, replace_all};
 use super::value::Value;
 
+macro_rules! overloads {
+    ($name:literal) => {
+        concat!(
+            "int ",
+            $name,
+            "(char value), ",
+            "int ",
+            $name,
+            "(char value, int startIndex), ",
+            "int ",
+            $name,
+            "(char value, int startIndex, int count), ",
+            "int ",
+            $name,
+            "(string value), ",
+            "int ",
+            $name,
+            "(string value, int startIndex), ",
+            "int ",
+            $name,
+            "(string value, int startIndex, int count), ",
+            "int ",
+            $name,
+            "(string value, System.StringComparison comparisonType), ",
+            "int ",
+            $name,
+            "(string value, int startIndex, System.StringComparison comparisonType), ",
+            "int ",
+            $name,
+            "(string value, int startIndex, int count, ",
+            "System.StringComparison comparisonType)",
+        )
+    };
+}
+
+macro_rules! overloads_any {
+    ($name:literal) => {
+        concat!(
+            "int ",
+            $name,
+            "(char[] anyOf), ",
+            "int ",
+            $name,
+            "(char[] anyOf, int startIndex), ",
+            "int ",
+            $name,
+            "(char[] anyOf, int startIndex, int count)",
+        )
+    };
+}
+
 /// A property, `value.name`; the name is lower-case.
 pub(super) fn member(value: &Value, name: &str) -> Value {
     match (value, name) {
@@ -32,13 +83,26 @@ fn static_member(kind: &str, name: &str) -> Value {
     }
 }
 
-/// What PowerShell shows for some methods of a string: obfuscators take letters of it.
+/// What PowerShell shows for a method of a string that is not called: its overloads (Windows
+/// PowerShell 5.1 on .NET Framework). Obfuscators take letters of it.
 fn definition(name: &str) -> Option<&'static str> {
     Some(match name {
+        "chars" => "char Chars(int index) {get;}",
         "insert" => "string Insert(int startIndex, string value)",
-        "indexof" => {
-            "int IndexOf(char value), int IndexOf(char value, int startIndex), int IndexOf(char value, int startIndex, int count), int IndexOf(string value), int IndexOf(string value, int startIndex), int IndexOf(string value, int startIndex, int count), int IndexOf(string value, System.StringComparison comparisonType), int IndexOf(string value, int startIndex, System.StringComparison comparisonType), int IndexOf(string value, int startIndex, int count, System.StringComparison comparisonType)"
+        "normalize" => {
+            "string Normalize(), string Normalize(System.Text.NormalizationForm normalizationForm)"
         }
+        "isnormalized" => {
+            "bool IsNormalized(), bool IsNormalized(System.Text.NormalizationForm normalizationForm)"
+        }
+        "remove" => "string Remove(int startIndex, int count), string Remove(int startIndex)",
+        "substring" => {
+            "string Substring(int startIndex), string Substring(int startIndex, int length)"
+        }
+        "indexof" => overloads!("IndexOf"),
+        "lastindexof" => overloads!("LastIndexOf"),
+        "indexofany" => overloads_any!("IndexOfAny"),
+        "lastindexofany" => overloads_any!("LastIndexOfAny"),
         _ => return None,
     })
 }
@@ -273,17 +337,17 @@ fn on_type(
             let (format, values) = arguments.split_first()?;
             format_text(&format.to_text("")?, values, context).map(Value::text)
         }
-        ("char", "convertfromutf32") => arguments.first()?.to_char().map(|c| Value::text(c)),
+        ("char", "convertfromutf32") => arguments.first()?.to_char().map(Value::text),
         ("char", "parse") => arguments.first()?.to_char().map(Value::Char),
         ("int" | "int32", "parse") => arguments.first()?.to_int().map(Value::Int),
         ("regex" | "text.regularexpressions.regex", "replace") if arguments.len() == 3 => {
-            let from = pattern(&string(1)?, true)?;
+            let from = pattern(&string(1)?, true, context)?;
             replace_all(&from, &string(0)?, &string(2)?, context).map(Value::text)
         }
         ("regex" | "text.regularexpressions.regex", "split") if arguments.len() == 2 => {
             let text = string(0)?;
             context.budget.make(text.len()).then_some(())?;
-            let by = pattern(&string(1)?, true)?;
+            let by = pattern(&string(1)?, true, context)?;
             Some(Value::Array(Rc::new(by.split(&text).map(Value::text).collect())))
         }
         // A well-known way to turn a text round.

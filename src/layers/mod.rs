@@ -208,10 +208,10 @@ impl Unwrapping<'_> {
         for (at, text) in launch::encoded_commands(text) {
             parts.add(at, text, How::EncodedCommand);
         }
-        let commands = launch::commands(text);
         // A command line is not PowerShell's language; what it hands on is.
-        let is_line = seen.is_line
-            || launch::is_command_line(text) && !(lines.is_empty() && commands.is_empty());
+        let line = seen.is_line || launch::is_command_line(text);
+        let commands = launch::commands(text, line);
+        let is_line = seen.is_line || line && !(lines.is_empty() && commands.is_empty());
         for (at, text) in commands {
             parts.add(at, text, How::CommandLine);
         }
@@ -238,8 +238,7 @@ impl Unwrapping<'_> {
     /// Evaluates a text, and shows it with what was worked out.
     fn evaluate(&mut self, seen: &Seen, parts: &mut Parts) {
         let text = &*seen.text;
-        // Reading costs steps, too: a node is some bytes.
-        if !self.budget.make(8 * text.len()) {
+        if !self.budget.read(text.len()) {
             return;
         }
         let script = parse::parse(text);
@@ -258,8 +257,8 @@ impl Unwrapping<'_> {
         let Some(first) = telling.next() else { return };
         let at = first.span.start;
         let size = text.len() + found.replacements.iter().map(|r| r.text.len()).sum::<usize>();
-        if !self.budget.make(size) {
-            return;
+        if size > self.budget.bytes_left() {
+            return self.budget.exceed(Limit::Bytes);
         }
         let mut shown = String::with_capacity(size);
         let mut from = 0;

@@ -1,5 +1,6 @@
 //! PowerShell's operators on known values (about_Operators), and casts.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use regex::{Captures, NoExpand, Regex, RegexBuilder};
@@ -9,11 +10,16 @@ use super::syntax::{Operator, Unary};
 use super::value::Value;
 
 /// Largest compiled pattern, in bytes: texts may bring their own.
-const PATTERN_SIZE: usize = 256 << 10;
+const PATTERN_SIZE: usize = 64 << 10;
+/// What compiling one costs, as bytes of a value.
+const PATTERN_COST: usize = 128 << 10;
+/// Most patterns that are kept.
+const MOST_PATTERNS: usize = 64;
 
 /// What the operators need to know beside their operands.
 pub(super) struct Context<'b> {
     pub budget: &'b mut Budget,
+    pub patterns: &'b mut Patterns,
     /// `$OFS`: what stands between an array's elements in a text.
     pub separator: String,
 }
@@ -33,7 +39,8 @@ fn apply(
     right: &Value,
     context: &mut Context<'_>,
 ) -> Option<Value> {
-    if !left.is_known() || !right.is_known() {
+    let size = left.count() + right.count();
+    if !context.budget.make(size) || !left.is_known() || !right.is_known() {
         return None;
     }
     let ints = || Some((left.to_int()?, right.to_int()?));
@@ -106,7 +113,7 @@ fn apply(
 
 pub(super) fn unary(operator: Unary, value: &Value, context: &mut Context<'_>) -> Value {
     let result = match operator {
-        _ if !value.is_known() => None,
+        _ if !context.budget.make(value.count()) || !value.is_known() => None,
         Unary::Not => value.truth().map(|truth| Value::Bool(!truth)),
         Unary::BitNot => value.to_int().map(|number| Value::Int(!number)),
         Unary::Minus => value.to_int().and_then(i64::checked_neg).map(Value::Int),
@@ -230,8 +237,25 @@ pub(super) fn format_text(
     Some(text)
 }
 
+/// Patterns that have been compiled, as loops use the same again and again.
+#[derive(Debug, Default)]
+pub(super) struct Patterns(BTreeMap<(String, bool), Option<Regex>>);
+
 /// A pattern of .NET's, where Rust's mean the same.
-pub(super) fn pattern(pattern: &str, case: bool) -> Option<Regex> {
+pub(super) fn pattern(text: &str, case: bool, context: &mut Context<'_>) -> Option<Regex> {
+    let key = (text.to_owned(), case);
+    if let Some(known) = context.patterns.0.get(&key) {
+        return known.clone();
+    }
+    if context.patterns.0.len() == MOST_PATTERNS || !context.budget.make(PATTERN_COST) {
+        return None;
+    }
+    let compiled = compile(text, case);
+    context.patterns.0.insert(key, compiled.clone());
+    compiled
+}
+
+fn compile(pattern: &str, case: bool) -> Option<Regex> {
     let build = |pattern: &str| {
         RegexBuilder::new(pattern)
             .case_insensitive(!case)
@@ -255,7 +279,7 @@ fn split(left: &Value, right: &Value, case: bool, context: &mut Context<'_>) -> 
         },
         _ => (right.to_text(&context.separator)?, 0),
     };
-    let by = pattern(&by, case)?;
+    let by = pattern(&by, case, context)?;
     let mut parts = Vec::new();
     for element in left.elements() {
         let text = element.to_text(&context.separator)?;
@@ -281,7 +305,7 @@ fn replace(left: &Value, right: &Value, case: bool, context: &mut Context<'_>) -
         },
         _ => (right.to_text(&context.separator)?, String::new()),
     };
-    let from = pattern(&from, case)?;
+    let from = pattern(&from, case, context)?;
     let one = |value: &Value, context: &mut Context<'_>| {
         let text = value.to_text(&context.separator)?;
         replace_all(&from, &text, &to, context).map(Value::text)
@@ -327,10 +351,7 @@ pub(super) fn cast(name: &str, value: &Value, context: &mut Context<'_>) -> Valu
 }
 
 fn cast_known(name: &str, value: &Value, context: &mut Context<'_>) -> Option<Value> {
-    if !value.is_known() {
-        return None;
-    }
-    if !context.budget.make(value.count()) {
+    if !context.budget.make(value.count()) || !value.is_known() {
         return None;
     }
     let each = |to: fn(&Value) -> Option<Value>| {

@@ -33,6 +33,9 @@ pub(super) enum Value {
     },
 }
 
+/// Values inside each other; what is deeper is not known.
+pub(super) const DEEPEST_VALUE: usize = 12;
+
 impl Value {
     pub fn text(text: impl Into<String>) -> Value {
         Value::Text(Rc::new(text.into()))
@@ -57,6 +60,15 @@ impl Value {
             Value::Unknown => false,
             Value::Array(values) => values.iter().all(|value| !value.is_unknown()),
             _ => true,
+        }
+    }
+
+    /// How deep values are in it: 1 for a value without others.
+    pub fn depth(&self) -> usize {
+        match self {
+            Value::Array(values) => 1 + values.iter().map(Value::depth).max().unwrap_or(0),
+            Value::Item { value, .. } => 1 + value.depth(),
+            _ => 1,
         }
     }
 

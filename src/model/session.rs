@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Account, Missing, Reason, ShellKind, Str, Tool, Weighed};
+use crate::layers::{Layer, Stopped};
 
 /// How a session's end is known, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -389,8 +390,10 @@ pub struct ScriptBlock {
     pub host: Str,
     /// The text; a missing part is marked in its place.
     pub text: String,
-    /// The text inside an encoded command, decoded.
-    pub decoded: Option<String>,
+    /// What the text hides.
+    pub layers: Vec<Layer>,
+    /// Where a limit left something hidden.
+    pub stopped: Option<Stopped>,
     /// The script's path; empty for a block typed or sent.
     pub path: String,
     /// The parts seen.

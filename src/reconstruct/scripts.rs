@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::gather::{Gathered, ScriptMark};
 use super::{Case, Hosts};
+use crate::layers::{Limits, layers};
 use crate::model::{Event, EventKind, RecordRef, ScriptBlock, Str};
-use crate::normalise::decode_command;
 
 /// Script blocks outside sessions, by the places of their parts.
 #[derive(Debug, Default)]
@@ -86,7 +86,8 @@ fn block(
         id: String::new(),
         host: "".into(),
         text: String::new(),
-        decoded: None,
+        layers: Vec::new(),
+        stopped: None,
         path: String::new(),
         parts: parts.len() as u32,
         total: 0,
@@ -109,7 +110,8 @@ fn block(
     }
     let end = script.total.saturating_add(1);
     mark_missing(&mut script, next, end);
-    script.decoded = decode_command(&script.text);
+    let hidden = layers(&script.text, &Limits::default());
+    (script.layers, script.stopped) = (hidden.layers, hidden.stopped);
     script
 }
 

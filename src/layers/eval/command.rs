@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::super::parse::variable_name;
 use super::super::syntax::{Block, Kind, Node};
-use super::super::value::Value;
+use super::super::value::{DEEPEST_VALUE, Value};
 use super::expression::STANDARD_VARIABLES;
 use super::{DEEPEST_CALL, Machine};
 
@@ -86,12 +86,9 @@ impl Machine<'_, '_> {
         };
         let known = match &called {
             Value::Text(text) => {
-                if invoked || matches!(name.kind, Kind::Word { ticked: true, .. }) {
+                if !matches!(name.kind, Kind::Word { ticked: false, .. }) {
                     let start = if invoked { node.span.start } else { name.span.start };
-                    let hidden = !matches!(name.kind, Kind::Word { ticked: false, .. });
-                    if hidden {
-                        self.note_name(start..name.span.end, mark, text);
-                    }
+                    self.note_name(start..name.span.end, mark, text);
                 }
                 Known::named(text)
             }
@@ -111,15 +108,15 @@ impl Machine<'_, '_> {
         };
         match known {
             Some(Known::InvokeExpression) => {
-                if let Some(replacement) = self.found.replacements.get_mut(mark)
-                    && replacement.span.start <= name.span.start
-                {
-                    replacement.invoked = true;
-                }
-                match (positional(&["command"]), input) {
+                let known = match (positional(&["command"]), input) {
                     (Some(text), _) => self.invoke(&text.value, &text.node.span),
                     (None, Some((value, from))) => self.invoke(value, &from.span),
-                    (None, None) => {}
+                    (None, None) => false,
+                };
+                if let Some(shown) = self.found.replacements.get_mut(mark)
+                    && shown.span.end <= name.span.end
+                {
+                    shown.invoked = known;
                 }
                 Value::Unknown
             }
@@ -141,9 +138,7 @@ impl Machine<'_, '_> {
             Some(Known::SetVariable) => self.set_variable(&given),
             Some(Known::GetItem { drive }) => match positional(&["name", "path"]) {
                 Some(path) => {
-                    let only_value = given.iter().any(|argument| {
-                        argument.parameter.as_deref().is_some_and(|name| name.starts_with('v'))
-                    }) || ends_with_switch(arguments, "valueonly");
+                    let only_value = has_switch(arguments, "valueonly");
                     let value = path.value.clone();
                     self.item(&value, drive, only_value)
                 }
@@ -172,6 +167,9 @@ impl Machine<'_, '_> {
                 };
                 let mut values = Vec::new();
                 for argument in rest {
+                    if !self.budget.make(argument.value.count()) {
+                        return Value::Unknown;
+                    }
                     match &argument.value {
                         Value::Array(spread) => values.extend(spread.iter().cloned()),
                         value => values.push(value.clone()),
@@ -181,8 +179,8 @@ impl Machine<'_, '_> {
             }
             Some(Known::ForEachObject) => Value::Unknown,
             None => {
-                // An interpreter whose name was not worked out: what reaches it was.
-                if invoked && called.is_unknown() {
+                // An interpreter whose name is put together, but was not worked out: what reaches it was.
+                if invoked && called.is_unknown() && matches!(name.kind, Kind::Paren(_)) {
                     match (given.first(), input) {
                         (Some(text), _) if given.len() == 1 => {
                             self.invoke_decoded(&text.value, text.node);
@@ -248,7 +246,8 @@ impl Machine<'_, '_> {
         let name: Rc<str> = "_".into();
         let outer = self.get(&name).cloned();
         let mut output = Vec::new();
-        let mut known = input.is_some_and(Value::is_known) && self.calls < DEEPEST_CALL;
+        let mut known = self.calls < DEEPEST_CALL
+            && input.is_some_and(|input| self.budget.make(input.count()) && input.is_known());
         if let (true, Some(input)) = (known, input) {
             self.quiet += 1;
             self.calls += 1;
@@ -319,14 +318,21 @@ impl Machine<'_, '_> {
             name.into()
         };
         let value = self.variable(&name.to_lowercase());
-        if only_value { value } else { Value::Item { name, value: Box::new(value) } }
+        if only_value {
+            return value;
+        }
+        if !self.budget.make(value.count()) || value.depth() >= DEEPEST_VALUE {
+            return Value::Unknown;
+        }
+        Value::Item { name, value: Box::new(value) }
     }
 }
 
-fn ends_with_switch(arguments: &[Node], switch: &str) -> bool {
+/// Whether a switch is among the arguments, by any prefix of its name.
+fn has_switch(arguments: &[Node], switch: &str) -> bool {
     arguments.iter().any(|argument| {
         matches!(&argument.kind, Kind::Parameter(name)
-            if name.len() > 2 && switch.starts_with(&name.to_lowercase()))
+            if switch.starts_with(&name.to_lowercase()))
     })
 }
 

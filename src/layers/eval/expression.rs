@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::super::methods::{call, create, member};
 use super::super::operators::{binary, cast, index, unary};
 use super::super::syntax::{Kind, Node, Operator, Suffix, SuffixKind, Unary};
-use super::super::value::{Value, quoted};
+use super::super::value::{DEEPEST_VALUE, Value, quoted};
 use super::Machine;
 
 impl Machine<'_, '_> {
@@ -49,13 +49,18 @@ impl Machine<'_, '_> {
             }
             Kind::List(values) => {
                 let values: Vec<Value> = values.iter().map(|value| self.eval(value)).collect();
-                if values.iter().any(Value::is_unknown) {
-                    return Value::Unknown;
-                }
-                Value::Array(Rc::new(values))
+                self.list(values)
             }
             _ => Value::Unknown,
         }
+    }
+
+    /// An array of values, if none is unknown and they are not too deep.
+    fn list(&mut self, values: Vec<Value>) -> Value {
+        let size = values.iter().map(Value::count).sum();
+        let known = self.budget.make(size)
+            && values.iter().all(|value| !value.is_unknown() && value.depth() < DEEPEST_VALUE);
+        if known { Value::Array(Rc::new(values)) } else { Value::Unknown }
     }
 
     pub(super) fn variable(&self, name: &str) -> Value {
@@ -114,7 +119,7 @@ impl Machine<'_, '_> {
         let mark = self.found.replacements.len();
         let mut left = self.eval(first);
         // Texts side by side become one, also before and after something unknown.
-        let mut run = Run::new(first, mark, &left);
+        let mut run = self.run(first, mark, &left);
         for (operator, operand) in more {
             let mark = self.found.replacements.len();
             let right = self.eval(operand);
@@ -132,7 +137,7 @@ impl Machine<'_, '_> {
                     self.note_run(&run);
                     let mark = self.found.replacements.len();
                     self.found.replacements.extend(operands);
-                    run = Run::new(operand, mark, &right);
+                    run = self.run(operand, mark, &right);
                 }
             }
             left = match operator {
@@ -172,6 +177,11 @@ impl Machine<'_, '_> {
             }
             (left, right) => binary(Operator::Add, &left, right, &mut self.context()),
         }
+    }
+
+    fn run(&mut self, first: &Node, mark: usize, value: &Value) -> Run {
+        let text = if self.budget.make(value.count()) { text_of(value) } else { None };
+        Run { span: first.span.clone(), mark, text, count: 1, word_cut: false }
     }
 
     fn note_run(&mut self, run: &Run) {
@@ -251,7 +261,8 @@ impl Machine<'_, '_> {
 
     fn call(&mut self, value: &Value, name: Option<&str>, arguments: &[Node]) -> Value {
         let values: Vec<Value> = arguments.iter().map(|argument| self.eval(argument)).collect();
-        let Some(name) = name else { return Value::Unknown };
+        let size = values.iter().map(Value::count).sum();
+        let Some(name) = name.filter(|_| self.budget.make(size)) else { return Value::Unknown };
         let on = |wanted: &str| matches!(value, Value::Type(kind) if **kind == *wanted);
         match name {
             // Methods that run or compile a text, whatever they are called on.
@@ -342,7 +353,7 @@ impl Machine<'_, '_> {
                     }
                 }
                 self.assign_element(base, suffixes, operator, &value);
-                Value::Unknown
+                value
             }
             _ => Value::Unknown,
         }
@@ -409,7 +420,11 @@ impl Machine<'_, '_> {
                 }
             }
             (Some(Value::Array(mut values)), Some(at), value)
-                if !value.is_unknown() && at < values.len() && self.owned(&values) =>
+                if !value.is_unknown()
+                    && at < values.len()
+                    && self.budget.make(value.count())
+                    && value.depth() < DEEPEST_VALUE
+                    && self.owned(&values) =>
             {
                 Rc::make_mut(&mut values)[at] = value.clone();
                 Value::Array(values)
@@ -443,12 +458,6 @@ struct Run {
     count: usize,
     /// Whether they part within a word.
     word_cut: bool,
-}
-
-impl Run {
-    fn new(first: &Node, mark: usize, value: &Value) -> Run {
-        Run { span: first.span.clone(), mark, text: text_of(value), count: 1, word_cut: false }
-    }
 }
 
 /// Whether a text and the next part within a word: plain scripts do not write like that.

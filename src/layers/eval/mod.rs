@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use super::budget::Budget;
 use super::encoding::binary;
-use super::operators::Context;
+use super::operators::{Context, Patterns};
 use super::syntax::{Assigned, Kind, Node, Operator, Script, Suffix, SuffixKind, Unary};
 use super::value::{Value, is_plain_word, quoted};
 
@@ -62,6 +62,7 @@ pub(super) fn evaluate(
         scopes: 0,
         quiet: 0,
         calls: 0,
+        patterns: Patterns::default(),
         unknown: 0,
         word_cut: false,
         found: Evaluated::default(),
@@ -84,6 +85,7 @@ struct Machine<'s, 'b> {
     /// Above 0: replacements are not noted, as the nodes are evaluated more than once.
     quiet: usize,
     calls: usize,
+    patterns: Patterns,
     /// How often something came out unknown.
     unknown: u64,
     /// Whether the texts that were just put together had been cut inside a word.
@@ -94,7 +96,11 @@ struct Machine<'s, 'b> {
 impl Machine<'_, '_> {
     fn context(&mut self) -> Context<'_> {
         let separator = self.variables.get("ofs").and_then(|value| value.to_text(" "));
-        Context { budget: self.budget, separator: separator.unwrap_or_else(|| " ".to_owned()) }
+        Context {
+            budget: self.budget,
+            patterns: &mut self.patterns,
+            separator: separator.unwrap_or_else(|| " ".to_owned()),
+        }
     }
 
     fn as_text(&mut self, value: &Value) -> Option<String> {
@@ -159,7 +165,8 @@ impl Machine<'_, '_> {
                 _ => (true, true),
             },
             Kind::Unary(..) | Kind::Pipeline(_) => (true, true),
-            Kind::Cast(kind, _) => (true, kind.starts_with("char")),
+            // A letter by its number is no more than that until it is put to others.
+            Kind::Cast(..) => (true, false),
             Kind::Postfix(_, suffixes) => {
                 let member = |suffix: &Suffix| matches!(suffix.kind, SuffixKind::Member(_));
                 (true, !suffixes.iter().all(member))
@@ -227,18 +234,18 @@ impl Machine<'_, '_> {
         }
     }
 
-    /// A text goes to an interpreter.
-    fn invoke(&mut self, value: &Value, span: &Range<usize>) {
+    /// A text goes to an interpreter; whether it is one that is known.
+    fn invoke(&mut self, value: &Value, span: &Range<usize>) -> bool {
         let text = match value {
             Value::Text(text) => Rc::clone(text),
             // What comes out of a pipeline is run piece by piece.
             Value::Array(values) if values.iter().all(|value| matches!(value, Value::Text(_))) => {
                 match value.to_text("\n").filter(|text| self.budget.make(text.len())) {
                     Some(text) => Rc::new(text),
-                    None => return,
+                    None => return false,
                 }
             }
-            _ => return,
+            _ => return false,
         };
         for replacement in self.found.replacements.iter_mut().rev() {
             if replacement.span.start < span.start {
@@ -250,6 +257,7 @@ impl Machine<'_, '_> {
         if self.found.invoked.len() < MOST_INVOKED && !again && !text.trim().is_empty() {
             self.found.invoked.push((span.start, text));
         }
+        true
     }
 
     fn get(&self, name: &str) -> Option<&Value> {
@@ -418,7 +426,7 @@ impl Machine<'_, '_> {
         self.quiet += 1;
         let unknown = self.unknown;
         let mut output = Vec::new();
-        let mut finished = values.is_known();
+        let mut finished = self.budget.make(values.count()) && values.is_known();
         if finished {
             for value in values.elements() {
                 self.set(name, value);

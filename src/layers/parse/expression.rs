@@ -165,12 +165,13 @@ impl Parser<'_> {
     /// A type's name between its brackets, as it is looked up.
     fn type_name(&mut self) -> Option<Rc<str>> {
         const LONGEST: usize = 200;
+        const DEEPEST: usize = 4;
         let mut open = 0_usize;
         let mut name = String::new();
         for _ in 0..LONGEST {
             let next = self.advance()?;
             match next {
-                '[' => open += 1,
+                '[' if open < DEEPEST => open += 1,
                 ']' => {
                     open -= 1;
                     if open == 0 {
