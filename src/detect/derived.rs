@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::rules::{Hit, RuleSet};
 use super::view::FieldMap;
+use crate::layers::Unwrapped;
 use crate::model::{
     Account, Attempt, Command, Detection, Event, EventKind, Proof, Role, ScriptBlock, Session, Str,
     Subject,
@@ -201,11 +202,19 @@ fn session(case: &Case, counts: &Counts, index: usize) -> Derived {
     }
 }
 
+/// All layers that a text hides, so that a rule fires on any of them.
+fn decoded(fields: FieldMap, hidden: &Unwrapped) -> FieldMap {
+    match &hidden.layers[..] {
+        [] => fields,
+        layers => fields.list("DecodedText", layers.iter().map(|layer| layer.text.clone())),
+    }
+}
+
 fn ran(case: &Case, command: &Command) -> Derived {
     let session = &case.sessions[command.session];
     let event = &case.events[command.event()];
-    let fields = ends(FieldMap::default(), command.session, session)
-        .known("DecodedText", command.decoded.as_deref());
+    let fields = ends(FieldMap::default(), command.session, session);
+    let fields = decoded(fields, &command.hidden);
     let (subject, fields) = match &event.kind {
         EventKind::ProcessStart(start) => {
             let fields = fields
@@ -250,12 +259,7 @@ fn script(events: &[Event], sessions: &[Session], script: &ScriptBlock) -> Deriv
         Some(session) => name(session.user.as_ref()),
         None => first.user(),
     };
-    let fields = FieldMap::default();
-    let fields = match &script.layers[..] {
-        [] => fields,
-        layers => fields.list("DecodedText", layers.iter().map(|layer| layer.text.clone())),
-    };
-    let fields = fields
+    let fields = decoded(FieldMap::default(), &script.hidden)
         .text("ScriptBlockText", &*script.text)
         .text("ScriptBlockId", &*script.id)
         .text("Path", &*script.path)

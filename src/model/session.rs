@@ -1,11 +1,12 @@
 //! Remoting sessions and what belongs to them, each with the records it rests on.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Account, Missing, Reason, ShellKind, Str, Tool, Weighed};
-use crate::layers::{Layer, Stopped};
+use crate::layers::Unwrapped;
 
 /// How a session's end is known, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -362,8 +363,8 @@ pub struct Command {
     pub pipeline_id: String,
     /// The text as logged: of a script block where there is one.
     pub text: String,
-    /// The text inside an encoded command, decoded.
-    pub decoded: Option<String>,
+    /// What the text hides, layer by layer; where it hides nothing, what it invoked does.
+    pub hidden: Arc<Unwrapped>,
     /// The commands that it invoked with the parameters as bound, in order, where the text is
     /// not made of them.
     pub invocations: Vec<String>,
@@ -379,6 +380,11 @@ impl Command {
     pub fn event(&self) -> usize {
         self.events[0]
     }
+
+    /// The text with all layers off, where it hides something.
+    pub fn bare(&self) -> Option<&str> {
+        self.hidden.layers.last().map(|layer| layer.text.as_str())
+    }
 }
 
 /// A script block, put together from its 4104 records.
@@ -390,10 +396,8 @@ pub struct ScriptBlock {
     pub host: Str,
     /// The text; a missing part is marked in its place.
     pub text: String,
-    /// What the text hides.
-    pub layers: Vec<Layer>,
-    /// Where a limit left something hidden.
-    pub stopped: Option<Stopped>,
+    /// What the text hides, layer by layer.
+    pub hidden: Arc<Unwrapped>,
     /// The script's path; empty for a block typed or sent.
     pub path: String,
     /// The parts seen.

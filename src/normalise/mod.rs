@@ -1,7 +1,6 @@
 //! Records to typed events: a file per family of providers, each a pure function of one record.
 
 mod context;
-mod encoded;
 mod powershell;
 mod security;
 mod system;
@@ -9,7 +8,6 @@ mod winrm;
 mod wire;
 
 pub(crate) use context::pairs;
-pub(crate) use encoded::decode_command;
 pub(crate) use powershell::{MOST_NAMES, context_text};
 pub use wire::{FragmentRecord, ServerSession, Wire, holds_wire, wire};
 

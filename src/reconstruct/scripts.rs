@@ -1,6 +1,7 @@
 //! Script blocks, put together from the records that hold their parts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::gather::{Gathered, ScriptMark};
 use super::{Case, Hosts};
@@ -86,8 +87,7 @@ fn block(
         id: String::new(),
         host: "".into(),
         text: String::new(),
-        layers: Vec::new(),
-        stopped: None,
+        hidden: Arc::default(),
         path: String::new(),
         parts: parts.len() as u32,
         total: 0,
@@ -110,8 +110,7 @@ fn block(
     }
     let end = script.total.saturating_add(1);
     mark_missing(&mut script, next, end);
-    let hidden = layers(&script.text, &Limits::default());
-    (script.layers, script.stopped) = (hidden.layers, hidden.stopped);
+    script.hidden = Arc::new(layers(&script.text, &Limits::default()));
     script
 }
 

@@ -97,7 +97,7 @@ impl Seen<'_> {
 
     fn ansible(&self) -> Option<Tool> {
         let found = self.commands.iter().find(|command| {
-            let text = command.decoded.as_deref().unwrap_or(&command.text).to_lowercase();
+            let text = command.bare().unwrap_or(&command.text).to_lowercase();
             ANSIBLE.iter().any(|known| text.contains(known))
         });
         let basis = "runs Ansible's bootstrap script";

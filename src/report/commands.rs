@@ -68,8 +68,8 @@ impl Rows for Commands<'_> {
         let command = &case.commands[index];
         let event = &case.events[command.event()];
         let user = case.sessions[command.session].user.as_ref();
-        let (text, original) = match &command.decoded {
-            Some(decoded) => (decoded.as_str(), command.text.as_str()),
+        let (text, original) = match command.bare() {
+            Some(bare) => (bare, command.text.as_str()),
             None => (command.text.as_str(), ""),
         };
         let parent = command.parent.map(|(parent, _)| self.ids[parent].as_str());

@@ -354,8 +354,8 @@ fn command(analysis: &Analysis, ids: &[String], index: usize) -> Command {
     let command = &case.commands[index];
     let event = &case.events[command.event()];
     let records = command.events.iter().map(|&event| &case.events[event]);
-    let (text, original) = match &command.decoded {
-        Some(decoded) => (decoded.clone(), Some(command.text.clone())),
+    let (text, original) = match command.bare() {
+        Some(bare) => (bare.to_owned(), Some(command.text.clone())),
         None => (command.text.clone(), None),
     };
     Command {

@@ -12,16 +12,17 @@ mod tests;
 mod words;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub(super) use coverage::{Coverage, broken};
 
 use self::shell::{MOST_RIVALS, Shell};
 use self::words::Words;
 use super::process::Processes;
+use crate::layers::{Limits, layers};
 use crate::model::{
     Command, Event, EventKind, Link, ProcessStart, Role, ScriptBlock, Str, file_name,
 };
-use crate::normalise::decode_command;
 
 /// Where something ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -220,7 +221,7 @@ fn of_process(
         runspace_id: String::new(),
         pipeline_id: String::new(),
         text: text.to_owned(),
-        decoded: decode_command(text),
+        hidden: Arc::new(layers(text, &Limits::default())),
         invocations: Vec::new(),
         completeness: completeness.into(),
         depth,

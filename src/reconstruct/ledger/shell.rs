@@ -9,14 +9,15 @@
 //! the same text sent again. What no block names stays a row of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::super::STEP_WINDOW;
 use super::engine;
 use super::pipelines::{self, Pipeline, Statement};
 use super::words::{Words, values};
 use super::{Place, Row};
+use crate::layers::{Limits, Unwrapped, layers};
 use crate::model::{Command, Event, EventKind, Link, Role, ScriptBlock, file_name};
-use crate::normalise::decode_command;
 
 /// Blocks before an invocation, or before a block, that are weighed against it.
 pub(super) const MOST_RIVALS: usize = 16;
@@ -165,7 +166,7 @@ impl<'a> Block<'a> {
             runspace_id: std::mem::take(&mut self.runspace),
             pipeline_id: pipeline.to_owned(),
             text: script.text.clone(),
-            decoded: script.decoded.clone(),
+            hidden: Arc::clone(&script.hidden),
             invocations: self.statements.iter().map(|statement| statement.text.clone()).collect(),
             completeness: match missing.len() {
                 0 => "whole".into(),
@@ -337,9 +338,12 @@ fn invoked(
         Some(_) => Role::Called,
         None => Role::Typed,
     };
-    let decoded = decode_command(&text);
-    let decoded =
-        decoded.or_else(|| invocations.iter().find_map(|text: &String| decode_command(text)));
+    let mut hidden = layers(&text, &Limits::default());
+    for invoked in &invocations {
+        if hidden == Unwrapped::default() {
+            hidden = layers(invoked, &Limits::default());
+        }
+    }
     let first = statements.iter().map(|statement| statement.first).min().unwrap_or(0);
     Command {
         time: events[first].time,
@@ -350,7 +354,7 @@ fn invoked(
         parent,
         runspace_id: pipeline.runspace.clone(),
         pipeline_id: pipeline.id.clone(),
-        decoded,
+        hidden: Arc::new(hidden),
         completeness: if statements.iter().any(|statement| statement.name_only) {
             "name only"
         } else if statements.iter().any(|statement| statement.lacks_parts()) {
