@@ -151,8 +151,10 @@ pub fn analyze(
 
     something(reports.iter().map(|report| (&report.input, &report.faults[..])))?;
     progress.stage("rebuilding sessions");
+    tracing::debug!("all logs read");
     let loader = Loader::new(&inputs);
     let case = reconstruct(gathered, &keys, |records| loader.load(records));
+    tracing::debug!(sessions = case.sessions.len(), "sessions rebuilt");
     progress.stage("matching rules");
     let mut detections = detect::on_case(&rules, &case);
     detections.extend(elsewhere(&case.elsewhere, scripts, &rules, &loader));

@@ -18,6 +18,7 @@ mod seen;
 mod server;
 mod shells;
 mod source;
+mod witnesses;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -40,6 +41,7 @@ use estate::Estate;
 use focus::Focus;
 use gather::{Marked, ProcessMark, Spelling, Spellings, spell};
 use process::Processes;
+use witnesses::Witnesses;
 
 /// How far apart the ends of one session may log its start, clocks included.
 const JOIN_WINDOW: TimeDelta = TimeDelta::seconds(60);
@@ -264,7 +266,9 @@ fn rebuild(
         keys,
     };
     let records = records(&focus);
+    tracing::debug!(at_hand = events.len(), to_read = records.len(), "records in focus");
     events.extend(load(records));
+    tracing::debug!("records read again");
     for event in &mut events {
         event.host = hosts.name(&event.host).clone();
     }
@@ -288,8 +292,9 @@ fn rebuild(
     let mut attempts = client::attempts(&events, &estate, &clocks, failures);
     // A session without a record that shows it is none.
     drafts.retain(|draft| !draft.evidence.is_empty());
+    let witnesses = Witnesses::of(&events, &estate, &clocks);
     for draft in &mut drafts {
-        source::weigh(&events, &estate, &clocks, draft);
+        source::weigh(&events, &estate, &clocks, &witnesses, draft);
     }
     name_sids(&accounts, &mut drafts);
     drafts.sort_by(|a, b| order(a).cmp(&order(b)));

@@ -8,7 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::clocks::Clocks;
 use super::estate::Estate;
-use super::{CLOCK_ERROR, Draft, JOIN_WINDOW, STEP_WINDOW, near};
+use super::witnesses::Witnesses;
+use super::{Draft, JOIN_WINDOW, STEP_WINDOW, near};
 use crate::model::{Auth, Event, EventKind, Link, Str, file_name};
 
 /// How long before a session its service ticket may have been asked for; it may also have been
@@ -63,8 +64,14 @@ impl Hint {
 }
 
 /// Finds the source of a draft, completes name and address, and adds the records that agree.
-pub(super) fn weigh(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &mut Draft) {
-    let mut hints = hints(events, estate, clocks, draft);
+pub(super) fn weigh(
+    events: &[Event],
+    estate: &Estate,
+    clocks: &Clocks,
+    witnesses: &Witnesses<'_>,
+    draft: &mut Draft,
+) {
+    let mut hints = hints(events, estate, clocks, witnesses, draft);
     let corrected = |host: &Str, time| clocks.correct(host, time);
     let logged_by = draft.server.as_ref().or(draft.source_host.as_ref());
     let start = logged_by.map_or(draft.start(), |host| corrected(host, draft.start()));
@@ -134,7 +141,13 @@ pub(super) fn weigh(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &
     }
 }
 
-fn hints(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &Draft) -> Vec<Hint> {
+fn hints(
+    events: &[Event],
+    estate: &Estate,
+    clocks: &Clocks,
+    witnesses: &Witnesses<'_>,
+    draft: &Draft,
+) -> Vec<Hint> {
     let mut hints = Vec::new();
     if let Some(shell) = draft.shell
         && let EventKind::ShellCreated(created) = &events[shell].kind
@@ -153,10 +166,14 @@ fn hints(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &Draft) -> V
     let Some(server) = draft.server.clone().or_else(named) else { return hints };
     let label = server.split('.').next().unwrap_or("").to_owned();
     let target = Target { label, server, time: draft.start(), estate, clocks };
-    let (first, last) = (draft.start() - TICKET_WINDOW, draft.start() + STEP_WINDOW);
-    let from = events.partition_point(|event| event.time < first - CLOCK_ERROR);
-    let to = events.partition_point(|event| event.time <= last + CLOCK_ERROR);
-    hints.extend((from..to).filter_map(|index| target.hint(events, draft, index)));
+    let logged_by = draft.server.as_ref().or(draft.source_host.as_ref()).unwrap_or(&target.server);
+    let start = clocks.correct(logged_by, draft.start());
+    let process = draft.client.map(|client| &events[client]);
+    let process = process.and_then(|client| Some((&client.host, client.process_id?)));
+    let user = draft.user.as_ref();
+    let mut near = witnesses.near(&target.server, user, process, start, TICKET_WINDOW);
+    near.extend(draft.evidence.keys());
+    hints.extend(near.into_iter().filter_map(|index| target.hint(events, draft, index)));
     hints
 }
 
