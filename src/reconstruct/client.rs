@@ -360,7 +360,8 @@ fn can_join(events: &[Event], estate: &Estate, client: &Client, draft: &Draft) -
         _ => None,
     });
     let caller = caller_ip.and_then(|ip| estate.resolve(ip, draft.start()));
-    let other_ip = caller_ip.zip(estate.ip_of(&client.host, client.time)).is_some_and(|(ip, own)| ip != own);
+    let other_ip =
+        caller_ip.zip(estate.ip_of(&client.host, client.time)).is_some_and(|(ip, own)| ip != own);
     match (caller, estate.resolve(&client.target, client.time)) {
         (Some(caller), _) if *caller != client.host => false,
         (None, _) if other_ip => false,

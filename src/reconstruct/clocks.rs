@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::Draft;
 use super::client::Client;
 use super::estate::Estate;
-use super::Draft;
 use super::pairs::{self, Pair, Thing};
 use crate::model::{Clock, Event, Str};
 
@@ -178,11 +178,8 @@ impl<'e> Groups<'e> {
                     (None, Some(ahead)) => (pair.from, ahead - pair.difference),
                     _ => continue,
                 };
-                let records = if host == pair.to {
-                    pair.records
-                } else {
-                    (pair.records.1, pair.records.0)
-                };
+                let records =
+                    if host == pair.to { pair.records } else { (pair.records.1, pair.records.0) };
                 let seen = Pair { from: first, to: host, difference, records, ..*pair };
                 by_host.entry(host).or_default().push(seen);
             }

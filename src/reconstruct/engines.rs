@@ -194,7 +194,8 @@ impl HostEvents<'_> {
                     let line = context.host_application.trim();
                     let Some(starts) = by_line.get(line) else { continue };
                     let from = starts.partition_point(|&(at, _)| at < event.time - STEP_WINDOW);
-                    let started = starts.get(from).filter(|(at, _)| *at <= event.time + STEP_WINDOW);
+                    let started =
+                        starts.get(from).filter(|(at, _)| *at <= event.time + STEP_WINDOW);
                     let Some(&(_, slot)) = started else { continue };
                     if !context.host_id.is_empty() {
                         by_host_id.insert(&context.host_id, slot);

@@ -125,9 +125,8 @@ impl Estate {
     fn host_of_ip(&self, ip: &str, time: DateTime<Utc>) -> Option<&Str> {
         let claims = self.hosts_by_ip.get(ip)?;
         let held = claims.iter().filter(|(host, _)| self.has(host, ip, time));
-        let held = held.map(|(host, seen)| {
-            ((seen.distance(time), self.hearsay.contains(host)), host)
-        });
+        let held =
+            held.map(|(host, seen)| ((seen.distance(time), self.hearsay.contains(host)), host));
         let held: Vec<_> = held.collect();
         let nearest = held.iter().map(|(rank, _)| *rank).min()?;
         only(held.iter().filter(|(rank, _)| *rank == nearest)).map(|(_, host)| *host)

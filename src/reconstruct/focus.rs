@@ -157,7 +157,9 @@ impl Focus<'_> {
         };
         // A remote engine's records are at hand.
         let marks = self.each(|task| &task.processes);
-        for (host, mark) in marks.filter(|(_, mark)| !matches!(mark.what, Told::Serves(..) | Told::Listens)) {
+        for (host, mark) in
+            marks.filter(|(_, mark)| !matches!(mark.what, Told::Serves(..) | Told::Listens))
+        {
             if let Some(root) = root(host, self.processes[host].of_mark(mark)) {
                 found.push(mark.mark.source);
                 if root.start.is_none() {

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 
+use super::WINRM_PORTS;
 use super::seen::Seen;
 use crate::model::{
     Account, EngineContext, Event, EventKind, Logon, ProcessStart, RecordRef, Str, file_name,
@@ -142,7 +143,7 @@ pub(super) struct InProcess {
     pub runspace: Key,
     /// The SID of who did it.
     pub sid: Key,
-    /// A connection, which may also tell a session's source.
+    /// A connection to WinRM's ports, which may also tell a session's source.
     pub connection: bool,
 }
 
@@ -305,7 +306,8 @@ impl Gathered {
                 self.hear(&connection.source_host, Some(&connection.source_ip), time);
                 self.hear(&connection.destination_host, Some(&connection.destination_ip), time);
                 let id = connection.process_id;
-                self.in_process.push(InProcess { id, connection: true, ..in_process });
+                let connection = WINRM_PORTS.contains(&connection.destination_port);
+                self.in_process.push(InProcess { id, connection, ..in_process });
             }
             EventKind::Logon(logon) => {
                 self.account(&event, logon);
@@ -398,12 +400,7 @@ impl Gathered {
     }
 
     /// Takes what a record says of a caller: a machine's own account comes from the machine.
-    fn hear_account(
-        &mut self,
-        account: Option<&Account>,
-        ip: Option<&str>,
-        time: DateTime<Utc>,
-    ) {
+    fn hear_account(&mut self, account: Option<&Account>, ip: Option<&str>, time: DateTime<Utc>) {
         if let Some(machine) = account.and_then(|account| account.name.strip_suffix('$')) {
             self.hear(machine, ip, time);
         }

@@ -18,11 +18,11 @@ mod seen;
 mod server;
 mod shells;
 mod source;
-mod witnesses;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod witnesses;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,6 +50,9 @@ const JOIN_WINDOW: TimeDelta = TimeDelta::seconds(60);
 const CLOCK_ERROR: TimeDelta = TimeDelta::minutes(5);
 /// How far apart one host logs what belongs to one step.
 const STEP_WINDOW: TimeDelta = TimeDelta::seconds(10);
+
+/// WinRM's ports: HTTP, HTTPS.
+const WINRM_PORTS: [u32; 2] = [5985, 5986];
 
 /// All that reconstruction knows, over all hosts.
 #[derive(Debug, Default)]

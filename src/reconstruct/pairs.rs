@@ -66,11 +66,7 @@ impl Times {
 
 /// Clients and the sessions on their targets that may be theirs: their starts, and the ends of those
 /// that last as long on both sides and long enough for that to mean something.
-fn sessions<'e>(
-    estate: &'e Estate,
-    drafts: &'e [Draft],
-    clients: &'e [Client],
-) -> Vec<Pair<'e>> {
+fn sessions<'e>(estate: &'e Estate, drafts: &'e [Draft], clients: &'e [Client]) -> Vec<Pair<'e>> {
     let mut by_server: BTreeMap<&Str, Times> = BTreeMap::new();
     for (slot, draft) in drafts.iter().enumerate() {
         if let Some(server) = &draft.server {

@@ -123,9 +123,8 @@ fn orphans<'m>(marks: &[&'m ProcessMark]) -> Vec<(DateTime<Utc>, &'m ProcessMark
                 let known = latest.insert(mark.id, (mark.mark.time, None));
                 let alive = known.is_some_and(|(_, name)| name == Some(mark.image));
                 // Security and Sysmon both log it: one exit.
-                let again = known.is_some_and(|(time, name)| {
-                    name.is_none() && mark.mark.time - time <= SLACK
-                });
+                let again = known
+                    .is_some_and(|(time, name)| name.is_none() && mark.mark.time - time <= SLACK);
                 if image != Image::Other && !alive && !again {
                     let since = known.map_or(audited, |(time, _)| time);
                     orphans.push((since, mark));

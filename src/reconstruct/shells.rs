@@ -162,8 +162,8 @@ impl HostEvents<'_> {
         let unaudited =
             draft.process.is_some_and(|process| self.processes.get(process).start.is_none());
         let same = request.sid.is_some() && request.sid == draft.user_sid.as_deref();
-        let same_kind = request.kind.is_none_or(|kind| kind == ShellKind::Other)
-            || draft.kind == request.kind;
+        let same_kind =
+            request.kind.is_none_or(|kind| kind == ShellKind::Other) || draft.kind == request.kind;
         (near(draft.start(), request.time, STEP_WINDOW)
             || (unaudited && same && draft.start() >= request.time))
             && !draft.ssh

@@ -9,15 +9,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::clocks::Clocks;
 use super::estate::Estate;
 use super::witnesses::Witnesses;
-use super::{Draft, JOIN_WINDOW, STEP_WINDOW, near};
+use super::{Draft, JOIN_WINDOW, STEP_WINDOW, WINRM_PORTS, near};
 use crate::model::{Auth, Event, EventKind, Link, Str, file_name};
 
 /// How long before a session its service ticket may have been asked for; it may also have been
 /// cached for hours, and then no record is near.
 const TICKET_WINDOW: TimeDelta = JOIN_WINDOW;
-
-/// WinRM's ports: HTTP, HTTPS.
-const PORTS: [u32; 2] = [5985, 5986];
 
 /// Kinds of evidence for a source, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -161,7 +158,12 @@ fn hints(
     // A target whose logs are not at hand goes by the name that the client used.
     let named = || {
         let target = draft.client_target.as_deref()?;
-        Some(estate.resolve(target, draft.start()).cloned().unwrap_or_else(|| target.to_lowercase().into()))
+        Some(
+            estate
+                .resolve(target, draft.start())
+                .cloned()
+                .unwrap_or_else(|| target.to_lowercase().into()),
+        )
     };
     let Some(server) = draft.server.clone().or_else(named) else { return hints };
     let label = server.split('.').next().unwrap_or("").to_owned();
@@ -209,7 +211,9 @@ impl Target<'_> {
 
     /// A logging host's name for what a record calls it, or the record's word.
     fn host(&self, name: Option<&str>) -> Option<Str> {
-        name.map(|name| self.estate.resolve(name, self.time).cloned().unwrap_or_else(|| name.into()))
+        name.map(|name| {
+            self.estate.resolve(name, self.time).cloned().unwrap_or_else(|| name.into())
+        })
     }
 
     /// What a record near the session's start says of its source.
@@ -253,7 +257,7 @@ impl Target<'_> {
                 };
                 // Event forwarding and the like: a service's connection is no person's session.
                 let service = outbound && file_name(&connection.image) == "svchost.exe";
-                let port = PORTS.contains(&connection.destination_port) && !draft.ssh;
+                let port = WINRM_PORTS.contains(&connection.destination_port) && !draft.ssh;
                 // The process that opened the session opened its connection, too.
                 let own = outbound
                     && draft.client.is_some_and(|client| {
@@ -267,7 +271,7 @@ impl Target<'_> {
                 let ip = Some(connection.source_ip.clone()).filter(|ip| !ip.is_empty());
                 let host = outbound.then(|| event.host.clone());
                 fits.then(|| Hint {
-                    https: Some(connection.destination_port == PORTS[1]),
+                    https: Some(connection.destination_port == WINRM_PORTS[1]),
                     ..Hint::new(Basis::Connection, index, host, ip)
                 })
             }
