@@ -12,9 +12,6 @@ use crate::model::{
     Str,
 };
 
-/// SIDs of services: event forwarding talks to its collector all day.
-const SERVICE_SIDS: [&str; 2] = ["S-1-5-19", "S-1-5-20"];
-
 /// Sessions that one client may be weighed against: a log full of forged ones costs no more.
 const MOST_RIVALS: usize = 64;
 
@@ -71,9 +68,8 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
         match &event.kind {
             EventKind::ClientSession(session) => {
                 let sid = event.user_sid.as_deref();
-                let service = sid.is_some_and(|sid| SERVICE_SIDS.contains(&sid));
                 let connection = session.connection.to_lowercase();
-                if service || connection.contains("/subscriptionmanager/") {
+                if connection.contains("/subscriptionmanager/") {
                     continue;
                 }
                 owners.add(event, clients.len());

@@ -10,8 +10,8 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 
-use super::WINRM_PORTS;
 use super::seen::Seen;
+use super::{SERVICE_SIDS, WINRM_PORTS};
 use crate::model::{
     Account, EngineContext, Event, EventKind, Logon, ProcessStart, RecordRef, Str, file_name,
 };
@@ -348,6 +348,12 @@ impl Gathered {
             }
             EventKind::NtlmValidation(_) => self.hints.push(mark),
             EventKind::LogCleared(_) | EventKind::WinRmService(_) | EventKind::Other(_) => {}
+            // Event forwarding talks to its collector all day.
+            EventKind::ClientSession(_)
+            | EventKind::ClientStep(_)
+            | EventKind::ClientFailure(_)
+            | EventKind::ClientRunspace(_)
+                if event.user_sid.as_deref().is_some_and(|sid| SERVICE_SIDS.contains(&sid)) => {}
             EventKind::ClientSession(_)
             | EventKind::ClientStep(_)
             | EventKind::ClientFailure(_)

@@ -51,6 +51,9 @@ const CLOCK_ERROR: TimeDelta = TimeDelta::minutes(5);
 /// How far apart one host logs what belongs to one step.
 const STEP_WINDOW: TimeDelta = TimeDelta::seconds(10);
 
+/// SIDs of services, LOCAL SERVICE and NETWORK SERVICE: what WinRM runs as, and event forwarding.
+const SERVICE_SIDS: [&str; 2] = ["S-1-5-19", "S-1-5-20"];
+
 /// WinRM's ports: HTTP, HTTPS.
 const WINRM_PORTS: [u32; 2] = [5985, 5986];
 
