@@ -175,9 +175,11 @@ pub fn analyze(
     read.leave_out(&copies, &keys);
     let Read { mut reports, events, gathered, fired, scripts, .. } = read;
     progress.stage("rebuilding sessions");
+    tracing::debug!("all logs read");
     let loader = Loader::new(&inputs);
     let mut case = reconstruct(gathered, &keys, |records| loader.load(records));
     case.look_for_missing(Window { from: options.from, to: options.to });
+    tracing::debug!(sessions = case.sessions.len(), "sessions rebuilt");
     progress.stage("matching rules");
     let mut detections = detect::on_case(&rules, &case);
     detections.extend(elsewhere(&case.elsewhere, scripts, &rules, &loader));

@@ -12,9 +12,6 @@ use crate::model::{
     Sides, Str,
 };
 
-/// SIDs of services: event forwarding talks to its collector all day.
-const SERVICE_SIDS: [&str; 2] = ["S-1-5-19", "S-1-5-20"];
-
 /// Sessions that one client may be weighed against: a log full of forged ones costs no more.
 const MOST_RIVALS: usize = 64;
 
@@ -70,17 +67,18 @@ pub(super) fn sessions(
 
 fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
     let mut clients: Vec<Client> = Vec::new();
+    let mut owners = Owners::default();
     let mut credentials = Vec::new();
     for &index in indexes {
         let event = &events[index];
         match &event.kind {
             EventKind::ClientSession(session) => {
                 let sid = event.user_sid.as_deref();
-                let service = sid.is_some_and(|sid| SERVICE_SIDS.contains(&sid));
                 let connection = session.connection.to_lowercase();
-                if service || connection.contains("/subscriptionmanager/") {
+                if connection.contains("/subscriptionmanager/") {
                     continue;
                 }
+                owners.add(event, clients.len());
                 clients.push(Client {
                     host: host.clone(),
                     event: index,
@@ -102,7 +100,7 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
             EventKind::ClientStep(_)
             | EventKind::ClientFailure(_)
             | EventKind::ClientRunspace(_) => {
-                let Some((client, link)) = owner(events, &mut clients, event) else { continue };
+                let Some((client, link)) = owners.of(&mut clients, event) else { continue };
                 client.evidence.insert(index, link);
                 if let EventKind::ClientStep(step) = &event.kind
                     && client.configuration.is_empty()
@@ -138,9 +136,11 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
         let EventKind::ExplicitCredentials(used) = &event.kind else { continue };
         let (class, service) = used.target_info.split_once('/').unwrap_or(("", &used.target));
         let http = class.eq_ignore_ascii_case("http");
-        let candidates = clients.iter_mut().filter(|client| {
-            near(client.time, event.time, STEP_WINDOW)
-                && (http || events[client.event].process_id == Some(used.process_id))
+        // Clients are in order of time.
+        let from = clients.partition_point(|client| client.time < event.time - STEP_WINDOW);
+        let to = clients.partition_point(|client| client.time <= event.time + STEP_WINDOW);
+        let candidates = clients[from..to].iter_mut().take(MOST_RIVALS).filter(|client| {
+            (http || events[client.event].process_id == Some(used.process_id))
                 && (same_name(&client.target, service) || same_name(&client.target, &used.target))
         });
         if let Some(client) = candidates.min_by_key(|client| (client.time - event.time).abs()) {
@@ -154,29 +154,46 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
     clients
 }
 
-/// The client an event belongs to: by ActivityID, else the latest of its process.
-fn owner<'c>(
-    events: &[Event],
-    clients: &'c mut [Client],
-    event: &Event,
-) -> Option<(&'c mut Client, Link)> {
-    let same_activity = |client: &Client| {
-        event.activity_id.is_some() && events[client.event].activity_id == event.activity_id
-    };
-    let same_process = |client: &Client| {
-        let began = &events[client.event];
-        began.process_id.is_some_and(|id| id != 0)
-            && began.process_id == event.process_id
-            && began.user_sid == event.user_sid
-            && event.time - client.last <= IDLE
-    };
-    let (slot, link) = match clients.iter().rposition(same_activity) {
-        Some(slot) => (slot, Link::Activity),
-        None => (clients.iter().rposition(same_process)?, Link::Process),
-    };
-    let client = &mut clients[slot];
-    client.last = event.time;
-    Some((client, link))
+/// Whose a client's later records are: by ActivityID, else the latest client of their process.
+#[derive(Default)]
+struct Owners<'e> {
+    by_activity: BTreeMap<&'e str, usize>,
+    by_process: BTreeMap<(u32, Option<&'e str>), usize>,
+}
+
+impl<'e> Owners<'e> {
+    /// Takes a client's first record.
+    fn add(&mut self, event: &'e Event, client: usize) {
+        if let Some(activity) = &event.activity_id {
+            self.by_activity.insert(activity, client);
+        }
+        if let Some(process) = process_of(event) {
+            self.by_process.insert(process, client);
+        }
+    }
+
+    /// The client that an event belongs to, and by what.
+    fn of<'c>(&self, clients: &'c mut [Client], event: &Event) -> Option<(&'c mut Client, Link)> {
+        let activity = event.activity_id.as_deref();
+        let by_activity = activity.and_then(|activity| self.by_activity.get(activity)).copied();
+        let by_process = || {
+            let latest = *self.by_process.get(&process_of(event)?)?;
+            (event.time - clients[latest].last <= IDLE).then_some(latest)
+        };
+        let (slot, link) = match by_activity {
+            Some(slot) => (slot, Link::Activity),
+            None => (by_process()?, Link::Process),
+        };
+        let client = &mut clients[slot];
+        client.last = event.time;
+        Some((client, link))
+    }
+}
+
+/// The process that logged an event, and who runs it.
+fn process_of(event: &Event) -> Option<(u32, Option<&str>)> {
+    let id = event.process_id.filter(|&id| id != 0)?;
+    Some((id, event.user_sid.as_deref()))
 }
 
 /// Whether two names mean one host: equal, or one the other's first label. Addresses are equal
@@ -423,6 +440,13 @@ pub(super) fn attempts(
     clocks: &Clocks,
     failures: Vec<Client>,
 ) -> Vec<Attempt> {
+    // What each host refused, in order of time.
+    let mut by_host: BTreeMap<&Str, Vec<usize>> = BTreeMap::new();
+    for (index, event) in events.iter().enumerate() {
+        if matches!(event.kind, EventKind::AuthorizationFailed(_) | EventKind::LogonFailed(_)) {
+            by_host.entry(&event.host).or_default().push(index);
+        }
+    }
     let mut attempts: Vec<Attempt> = failures
         .into_iter()
         .map(|client| {
@@ -431,10 +455,14 @@ pub(super) fn attempts(
             let (mut reason, error_code) = reason(events, &client.failures);
             let mut sides = Sides { client: true, ..Sides::default() };
             let tried = clocks.correct(&client.host, client.time);
-            for (index, event) in around(events, client.time) {
-                if !near(clocks.correct(&event.host, event.time), tried, STEP_WINDOW) {
-                    continue;
-                }
+            let refusals = server.as_ref().and_then(|server| by_host.get(server));
+            let refusals = refusals.map_or(&[][..], Vec::as_slice);
+            // When that was by the target's clock.
+            let then = tried + clocks.offset(server.as_ref().unwrap_or(&client.host));
+            let from = refusals.partition_point(|&at| events[at].time < then - STEP_WINDOW);
+            let near = refusals[from..].iter().take(MOST_RIVALS).copied();
+            let near = near.map(|index| (index, &events[index]));
+            for (index, event) in near.take_while(|(_, event)| event.time <= then + STEP_WINDOW) {
                 let refused = match &event.kind {
                     EventKind::AuthorizationFailed(_) => Some(FailureReason::NotAuthorised),
                     EventKind::LogonFailed(logon) => {
@@ -446,7 +474,7 @@ pub(super) fn attempts(
                     }
                     _ => None,
                 };
-                if let Some(refused) = refused.filter(|_| server.as_ref() == Some(&event.host)) {
+                if let Some(refused) = refused {
                     sides.server = true;
                     found.push(index);
                     if reason == FailureReason::Other {
@@ -534,14 +562,6 @@ fn refusals(events: &[Event], known: &[Attempt]) -> Vec<Attempt> {
         });
     }
     refusals
-}
-
-/// The events that may be logged within a step of a time, by whatever clock: events are in order of
-/// time.
-fn around(events: &[Event], time: DateTime<Utc>) -> impl Iterator<Item = (usize, &Event)> {
-    let from = events.partition_point(|event| event.time < time - CLOCK_ERROR - STEP_WINDOW);
-    let to = events.partition_point(|event| event.time <= time + CLOCK_ERROR + STEP_WINDOW);
-    (from..to).map(|index| (index, &events[index]))
 }
 
 /// The most telling reason among a client's failures, and its error code.

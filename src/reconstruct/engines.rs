@@ -126,7 +126,7 @@ impl HostEvents<'_> {
         let stops = records.iter().map(|&index| &self.events[index]).filter(|event| {
             matches!(&event.kind, EventKind::Engine(engine) if engine.state == EngineState::Stopped)
         });
-        stops.last().map(|event| event.time)
+        stops.map(|event| event.time).next_back()
     }
 
     fn take_engine(&self, draft: &mut Draft, records: &Records, link: Link) {

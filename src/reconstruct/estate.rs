@@ -156,10 +156,7 @@ impl Estate {
 /// Whether what is seen of one host's address is a mistake beside what is seen of another's: some
 /// records turn a connection's ends around, and they are few beside and among the right ones.
 fn is_mistake(seen: &Seen, other: &Seen) -> bool {
-    let (Some((first, last)), Some((from, to))) = (seen.bounds(), other.bounds()) else {
-        return false;
-    };
-    seen.count * SELDOM <= other.count && from <= first && last <= to
+    seen.count * SELDOM <= other.count && seen.within(other)
 }
 
 /// Whether an address tells hosts apart: not loopback, link-local, multicast or unset.

@@ -261,7 +261,7 @@ impl Focus<'_> {
         let mut tried: Vec<DateTime<Utc>> = clients.map(|event| event.time).collect();
         tried.sort_unstable();
         for task in self.gathered {
-            let connections = task.in_process.iter().filter(|event| event.connection);
+            let connections = task.in_process.iter().filter(|event| event.winrm);
             let hints = task.hints.iter().chain(connections.map(|event| &event.mark));
             let hints = hints.filter(|mark| is_near(starts, mark.time, CLOCK_ERROR + JOIN_WINDOW));
             let failed = task.failed_logons.iter();

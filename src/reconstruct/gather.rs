@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 
 use super::reach::Reach;
 use super::seen::Seen;
+use super::{SERVICE_SIDS, WINRM_PORTS};
 use crate::model::{
     Account, Channel, Clearing, EngineContext, Event, EventKind, Logon, ProcessStart, RecordRef,
     Str, file_name,
@@ -144,8 +145,10 @@ pub(super) struct InProcess {
     pub runspace: Key,
     /// The SID of who did it.
     pub sid: Key,
-    /// A connection, which may also tell a session's source.
+    /// A connection.
     pub connection: bool,
+    /// A connection to WinRM's ports, which may also tell a session's source.
+    pub winrm: bool,
     /// 4103, which is logged by policy only.
     pub command: bool,
 }
@@ -248,6 +251,7 @@ impl Gathered {
             runspace: Key::default(),
             sid: sid(),
             connection: false,
+            winrm: false,
             command: matches!(event.kind, EventKind::Command(_)),
         };
         match &event.kind {
@@ -318,7 +322,9 @@ impl Gathered {
                 self.hear(&connection.source_host, Some(&connection.source_ip), time);
                 self.hear(&connection.destination_host, Some(&connection.destination_ip), time);
                 let (id, runspace) = (connection.process_id, keys.of(own));
-                self.in_process.push(InProcess { id, runspace, connection: true, ..in_process });
+                let winrm = WINRM_PORTS.contains(&connection.destination_port);
+                let connection = true;
+                self.in_process.push(InProcess { id, runspace, connection, winrm, ..in_process });
             }
             EventKind::Logon(logon) => {
                 self.account(&event, logon);
@@ -366,6 +372,12 @@ impl Gathered {
                 account: cleared.account.clone(),
             }),
             EventKind::WinRmService(_) | EventKind::Other(_) => {}
+            // Event forwarding talks to its collector all day.
+            EventKind::ClientSession(_)
+            | EventKind::ClientStep(_)
+            | EventKind::ClientFailure(_)
+            | EventKind::ClientRunspace(_)
+                if event.user_sid.as_deref().is_some_and(|sid| SERVICE_SIDS.contains(&sid)) => {}
             EventKind::ClientSession(_)
             | EventKind::ClientStep(_)
             | EventKind::ClientFailure(_)

@@ -28,6 +28,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod witnesses;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,6 +49,7 @@ use estate::Estate;
 use focus::Focus;
 use gather::{Marked, ProcessMark, Spelling, Spellings, spell};
 use process::Processes;
+use witnesses::Witnesses;
 
 /// How far apart the ends of one session may log its start, clocks included.
 const JOIN_WINDOW: TimeDelta = TimeDelta::seconds(60);
@@ -56,6 +58,12 @@ const JOIN_WINDOW: TimeDelta = TimeDelta::seconds(60);
 const CLOCK_ERROR: TimeDelta = TimeDelta::minutes(5);
 /// How far apart one host logs what belongs to one step.
 const STEP_WINDOW: TimeDelta = TimeDelta::seconds(10);
+
+/// SIDs of services, LOCAL SERVICE and NETWORK SERVICE: what WinRM runs as, and event forwarding.
+const SERVICE_SIDS: [&str; 2] = ["S-1-5-19", "S-1-5-20"];
+
+/// WinRM's ports: HTTP, HTTPS.
+const WINRM_PORTS: [u32; 2] = [5985, 5986];
 
 /// All that reconstruction knows, over all hosts.
 #[derive(Debug, Default)]
@@ -307,7 +315,9 @@ fn rebuild(
         keys,
     };
     let records = records(&focus);
+    tracing::debug!(at_hand = events.len(), to_read = records.len(), "records in focus");
     events.extend(load(records));
+    tracing::debug!("records read again");
     for event in &mut events {
         event.host = hosts.name(&event.host).clone();
     }
@@ -331,8 +341,9 @@ fn rebuild(
     let mut attempts = client::attempts(&events, &estate, &clocks, failures);
     // A session without a record that shows it is none.
     drafts.retain(|draft| !draft.evidence.is_empty());
+    let witnesses = Witnesses::of(&events, &estate, &clocks);
     for draft in &mut drafts {
-        source::weigh(&events, &estate, &clocks, draft);
+        source::weigh(&events, &estate, &clocks, &witnesses, draft);
     }
     name_sids(&accounts, &mut drafts);
     drafts.sort_by(|a, b| order(a).cmp(&order(b)));

@@ -57,6 +57,12 @@ impl Seen {
         Some((self.spans.first()?.0, self.spans.last()?.1))
     }
 
+    /// Whether all of it lies in the time that another was seen in.
+    pub fn within(&self, other: &Seen) -> bool {
+        let bounds = self.bounds().zip(other.bounds());
+        bounds.is_some_and(|((first, last), (from, to))| from - GAP <= first && last <= to + GAP)
+    }
+
     /// How far a time is from the nearest sighting.
     pub fn distance(&self, time: DateTime<Utc>) -> TimeDelta {
         let next = self.spans.partition_point(|&(_, last)| last < time);
@@ -104,9 +110,11 @@ mod tests {
 
     #[test]
     fn more_spans_than_are_kept_are_one() {
-        let minutes: Vec<i64> = (0..2 * MOST_SPANS as i64).map(|n| 60 * n).rev().collect();
-        let seen = seen(&minutes);
-        assert_eq!(seen.distance(at(90)), TimeDelta::zero());
-        assert_eq!(seen.bounds(), Some((at(0), at(60 * (2 * MOST_SPANS as i64 - 1)))));
+        let most = MOST_SPANS as i64;
+        let few: Vec<i64> = (0..most).map(|n| 60 * n).rev().collect();
+        assert_eq!(seen(&few).distance(at(90)), TimeDelta::minutes(30));
+        let many: Vec<i64> = (0..=most).map(|n| 60 * n).rev().collect();
+        assert_eq!(seen(&many).distance(at(90)), TimeDelta::zero());
+        assert_eq!(seen(&many).bounds(), Some((at(0), at(60 * most))));
     }
 }

@@ -6,11 +6,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::server::{ByTime, HostEvents, WAITED, nearest};
-use super::{Draft, STEP_WINDOW, near};
+use super::{Draft, SERVICE_SIDS, STEP_WINDOW, near};
 use crate::model::{Account, Auth, Event, EventKind, Link, ServerOperation, ShellKind};
-
-/// SIDs of the services that WinRM runs as.
-const SERVICE_SIDS: [&str; 2] = ["S-1-5-19", "S-1-5-20"];
 
 /// Whether an operation makes a shell.
 pub(super) fn creates(operation: &ServerOperation) -> bool {

@@ -8,7 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::clocks::Clocks;
 use super::estate::Estate;
-use super::{CLOCK_ERROR, Draft, JOIN_WINDOW, STEP_WINDOW, near};
+use super::witnesses::Witnesses;
+use super::{Draft, JOIN_WINDOW, STEP_WINDOW, WINRM_PORTS, near};
 use crate::model::{
     Account, Auth, Event, EventKind, Link, Rejected, Rival, SourceHint, Str, Weighed, file_name,
 };
@@ -16,9 +17,6 @@ use crate::model::{
 /// How long before a session its service ticket may have been asked for; it may also have been
 /// cached for hours, and then no record is near.
 const TICKET_WINDOW: TimeDelta = JOIN_WINDOW;
-
-/// WinRM's ports: HTTP, HTTPS.
-const PORTS: [u32; 2] = [5985, 5986];
 
 /// What a source rests on that nothing decides.
 const UNDECIDED: &str = "undecided";
@@ -102,14 +100,20 @@ impl Hint {
 
 /// Finds the source of a draft, completes name and address, adds the records that agree, and keeps
 /// those that do not.
-pub(super) fn weigh(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &mut Draft) {
+pub(super) fn weigh(
+    events: &[Event],
+    estate: &Estate,
+    clocks: &Clocks,
+    witnesses: &Witnesses<'_>,
+    draft: &mut Draft,
+) {
     let logged_by = draft.server.as_ref().or(draft.source_host.as_ref()).cloned();
     let start = logged_by.map_or(draft.start(), |host| clocks.correct(&host, draft.start()));
     let distance = |hint: &Hint| {
         let event = &events[hint.event];
         (clocks.correct(&event.host, event.time) - start).abs()
     };
-    let mut hints = hints(events, estate, clocks, draft);
+    let mut hints = hints(events, estate, clocks, witnesses, draft);
     let at = draft.start();
     for hint in &mut hints {
         let named = hint.ip.as_deref().and_then(|ip| estate.resolve(ip, at));
@@ -312,7 +316,13 @@ fn common<T: PartialEq>(mut said: impl Iterator<Item = Option<T>>) -> Option<T> 
     said.all(|other| other.as_ref() == Some(&first)).then_some(first)
 }
 
-fn hints(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &Draft) -> Vec<Hint> {
+fn hints(
+    events: &[Event],
+    estate: &Estate,
+    clocks: &Clocks,
+    witnesses: &Witnesses<'_>,
+    draft: &Draft,
+) -> Vec<Hint> {
     let mut hints = Vec::new();
     if let Some(shell) = draft.shell
         && let EventKind::ShellCreated(created) = &events[shell].kind
@@ -341,10 +351,14 @@ fn hints(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &Draft) -> V
     let Some(server) = draft.server.clone().or_else(named) else { return hints };
     let label = server.split('.').next().unwrap_or("").to_owned();
     let target = Target { label, server, time: draft.start(), estate, clocks };
-    let (first, last) = (draft.start() - TICKET_WINDOW, draft.start() + STEP_WINDOW);
-    let from = events.partition_point(|event| event.time < first - CLOCK_ERROR);
-    let to = events.partition_point(|event| event.time <= last + CLOCK_ERROR);
-    hints.extend((from..to).filter_map(|index| target.hint(events, draft, index)));
+    let logged_by = draft.server.as_ref().or(draft.source_host.as_ref()).unwrap_or(&target.server);
+    let start = clocks.correct(logged_by, draft.start());
+    let process = draft.client.map(|client| &events[client]);
+    let process = process.and_then(|client| Some((&client.host, client.process_id?)));
+    let user = draft.user.as_ref();
+    let mut near = witnesses.near(&target.server, user, process, start, TICKET_WINDOW);
+    near.extend(draft.evidence.keys());
+    hints.extend(near.into_iter().filter_map(|index| target.hint(events, draft, index)));
     hints
 }
 
@@ -434,7 +448,7 @@ impl Target<'_> {
                 };
                 // Event forwarding and the like: a service's connection is no person's session.
                 let service = outbound && file_name(&connection.image) == "svchost.exe";
-                let port = PORTS.contains(&connection.destination_port) && !draft.ssh;
+                let port = WINRM_PORTS.contains(&connection.destination_port) && !draft.ssh;
                 // The process that opened the session opened its connection, too.
                 let own = outbound
                     && draft.client.is_some_and(|client| {
@@ -448,7 +462,7 @@ impl Target<'_> {
                 let ip = Some(connection.source_ip.clone()).filter(|ip| !ip.is_empty());
                 let host = outbound.then(|| event.host.clone());
                 fits.then(|| Hint {
-                    https: Some(connection.destination_port == PORTS[1]),
+                    https: Some(connection.destination_port == WINRM_PORTS[1]),
                     ..Hint::new(Basis::Connection, index, host, ip)
                 })
             }
