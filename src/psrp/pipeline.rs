@@ -90,7 +90,9 @@ impl Pipeline {
 
     /// Its commands as one could type them; none where they are lost.
     pub fn command_text(&self) -> Option<String> {
-        self.creation.as_ref().map(|(creation, _)| text::commands(&creation.commands))
+        let (creation, _) = self.creation.as_ref()?;
+        let cut = if creation.is_cut { text::CUT } else { "" };
+        Some(text::commands(&creation.commands) + cut)
     }
 
     /// The state told last.
@@ -107,7 +109,7 @@ impl Pipeline {
             MessageType::CreatePipeline => self.creation = Some((Creation::read(root), at)),
             MessageType::GetCommandMetadata => {
                 let names = root.get("Name");
-                let names = names.into_iter().flat_map(Node::items).map(text::line).collect();
+                let names = text::lines(names.into_iter().flat_map(Node::items));
                 self.metadata_request = Some((names, at));
             }
             MessageType::PipelineInput => self.input.push(Item { document, message: at }),
