@@ -1,7 +1,7 @@
 //! Whole conversations: fragments and documents in, runspace pools and pipelines out.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
@@ -33,6 +33,7 @@ pub struct Message<T> {
     /// The message before it in the conversation that says the same and came another way: the same
     /// traffic seen in two traces.
     pub twin_of: Option<usize>,
+    is_mixed: bool,
     bytes: Vec<u8>,
 }
 
@@ -142,8 +143,22 @@ impl<T: Clone> Exchange<T> {
         fragment: Fragment,
         tag: T,
     ) {
+        self.fragment_of(host, process, received, None, fragment, tag);
+    }
+
+    /// Takes a fragment whose record names an activity (ActivityID): what parts the answers of
+    /// several servers to one client process, which come under the same numbers.
+    pub fn fragment_of(
+        &mut self,
+        host: &str,
+        process: u32,
+        received: bool,
+        activity: Option<&str>,
+        fragment: Fragment,
+        tag: T,
+    ) {
         let lane = Lane::Process { host: host.into(), process, received };
-        self.take(&lane, fragment, tag);
+        self.take(&lane, fragment, activity, tag);
     }
 
     /// Notes that a fragment was logged and cannot be used: its payload is damaged.
@@ -195,7 +210,7 @@ impl<T: Clone> Exchange<T> {
             let lane = Lane::Shell { shell, to_server };
             for fragment in fragments {
                 if let Some(tag) = &tag {
-                    self.take(&lane, fragment, tag.clone());
+                    self.take(&lane, fragment, None, tag.clone());
                 }
             }
             if let Some(reason) = damage {
@@ -205,7 +220,7 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    fn take(&mut self, lane: &Lane, fragment: Fragment, tag: T) {
+    fn take(&mut self, lane: &Lane, fragment: Fragment, activity: Option<&str>, tag: T) {
         let (object_id, fragment_id) = (fragment.object_id, fragment.fragment_id);
         let header = Header::parse(&fragment.blob);
         if fragment_id == 0 && header.is_ok_and(|h| h.kind == MessageType::SessionCapability) {
@@ -214,7 +229,7 @@ impl<T: Clone> Exchange<T> {
                 self.reassembler.close(lane, object_id);
             }
         }
-        let (joined, oddity) = self.reassembler.push(lane, fragment, tag.clone());
+        let (joined, oddity) = self.reassembler.push(lane, fragment, activity, tag.clone());
         if let Some(oddity) = oddity {
             let fragment = Some((lane.clone(), object_id, fragment_id));
             self.anomalies.push(Anomaly { oddity, fragment, tags: vec![tag] });
@@ -225,7 +240,7 @@ impl<T: Clone> Exchange<T> {
     }
 
     fn message(&mut self, lane: &Lane, joined: Joined<T>) {
-        let Joined { object_id, generation, fragments, bytes, tags } = joined;
+        let Joined { object_id, generation, fragments, is_mixed, bytes, tags } = joined;
         let header = Header::parse(&bytes);
         let damage = match &header {
             Err(reason) => Some(reason.clone()),
@@ -249,6 +264,7 @@ impl<T: Clone> Exchange<T> {
                 header,
                 tags,
                 twin_of: None,
+                is_mixed,
                 bytes,
             }),
             (header, damage) => self.faults.push(MessageFault {
@@ -261,10 +277,32 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
+    /// Takes back what may be two senders' text in one message: fragments of several activities, in
+    /// a lane of several pools.
+    fn part(&mut self) {
+        let mut pools: BTreeMap<&Lane, BTreeSet<Guid>> = BTreeMap::new();
+        for message in self.messages.iter().filter(|message| !message.header.pool.is_zero()) {
+            pools.entry(&message.lane).or_default().insert(message.header.pool);
+        }
+        let several = pools.into_iter().filter(|(_, pools)| pools.len() > 1);
+        let several: BTreeSet<Lane> = several.map(|(lane, _)| lane.clone()).collect();
+        let is_doubtful =
+            |message: &mut Message<T>| message.is_mixed && several.contains(&message.lane);
+        let doubtful = self.messages.extract_if(.., is_doubtful);
+        self.faults.extend(doubtful.map(|message| MessageFault {
+            lane: message.lane,
+            object_id: message.object_id,
+            header: Some(message.header),
+            reason: "its fragments may be several senders'".to_owned(),
+            tags: message.tags,
+        }));
+    }
+
     /// What the fragments and documents amount to.
     pub fn finish(mut self) -> Conversation<T> {
         let (shells, found, other_documents) = std::mem::take(&mut self.shells).finish();
         self.take_all(found);
+        self.part();
         let (gaps, absent) = self.reassembler.finish();
         let mut conversation = Conversation {
             messages: self.messages,
@@ -576,6 +614,30 @@ mod tests {
             exchange.fragment("client", 7, true, output(object_id, pool, &text), tag as u32);
         }
         assert_eq!(outputs(&exchange.finish()), [["1:1", "1:2"], ["2:1", "2:2"]]);
+    }
+
+    #[test]
+    fn text_that_may_be_two_servers_is_not_shown() {
+        let half = |pool, id: u64, xml: &str| {
+            let blob = message(Direction::ToClient, MessageType::PipelineOutput, pool, 9, xml);
+            let blob = if id == 0 { blob } else { xml.as_bytes().to_vec() };
+            Fragment { object_id: 1, fragment_id: id, start: id == 0, end: id == 1, blob }
+        };
+        // The start of the second server's output is lost; it has one more message, or not.
+        for (is_told, texts) in [(true, vec![vec!["x"]]), (false, vec![vec!["ab"]])] {
+            let mut exchange = Exchange::new();
+            exchange.fragment_of("client", 7, true, Some("p"), half(1, 0, "<S>a"), 0);
+            exchange.fragment_of("client", 7, true, Some("q"), half(2, 1, "b</S>"), 1);
+            if is_told {
+                exchange.fragment_of("client", 7, true, Some("q"), output(2, 2, "x"), 2);
+                exchange.fragment_of("client", 7, true, Some("p"), output(3, 1, ""), 3);
+            }
+            let conversation = exchange.finish();
+            assert_eq!(conversation.faults.len(), usize::from(is_told));
+            let shown: Vec<Vec<String>> = outputs(&conversation);
+            let shown: Vec<_> = shown.into_iter().filter(|lines| lines != &[""]).collect();
+            assert_eq!(shown, texts);
+        }
     }
 
     #[test]

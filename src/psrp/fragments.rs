@@ -93,6 +93,8 @@ pub struct Joined<T> {
     pub generation: usize,
     /// How many fragments it had.
     pub fragments: usize,
+    /// Whether they are of several activities.
+    pub is_mixed: bool,
     /// Header and data.
     pub bytes: Vec<u8>,
     /// The callers' tags of its fragments, in the order of arrival.
@@ -188,6 +190,10 @@ enum State {
 struct Object<T> {
     /// The lane's count when it began.
     count: usize,
+    /// The activity of its first fragment.
+    activity: Option<Box<str>>,
+    /// Whether other fragments are of another activity.
+    is_mixed: bool,
     parts: BTreeMap<u64, Part>,
     /// FragmentId of the last part, once it is there.
     end: Option<u64>,
@@ -206,9 +212,11 @@ struct Part {
 }
 
 impl<T> Object<T> {
-    fn new(reason: GapReason, count: usize) -> Object<T> {
+    fn new(reason: GapReason, count: usize, activity: Option<&str>) -> Object<T> {
         Object {
             count,
+            activity: activity.map(Into::into),
+            is_mixed: false,
             parts: BTreeMap::new(),
             end: None,
             latest: 0,
@@ -237,18 +245,22 @@ impl<T> Object<T> {
     fn is_certain(&self) -> bool {
         match self.reason {
             GapReason::Missing => true,
-            GapReason::Contested => self.parts.len() == 1,
+            GapReason::Contested => {
+                self.parts.len() == 1 || (self.activity.is_some() && !self.is_mixed)
+            }
             GapReason::TooLong => false,
         }
     }
 }
 
 impl<T: Clone> Reassembler<T> {
-    /// Takes a fragment; gives its message when that gets whole.
+    /// Takes a fragment; gives its message when that gets whole. The activity, if the log tells
+    /// it, parts objects of one number that are open at the same time.
     pub fn push(
         &mut self,
         lane: &Lane,
         fragment: Fragment,
+        activity: Option<&str>,
         tag: T,
     ) -> (Option<Joined<T>>, Option<Oddity>) {
         let id = fragment.fragment_id;
@@ -265,7 +277,9 @@ impl<T: Clone> Reassembler<T> {
         let Some(numbers) = self.lanes.get_mut(lane) else { return (None, None) };
         let objects = numbers.objects.entry(fragment.object_id).or_default();
         let digest = fragment.digest();
-        if !objects.last().is_some_and(|latest| latest.has_room_for(&fragment)) {
+        let place = place(objects, &fragment, activity);
+        let generation = place.unwrap_or(objects.len());
+        if place.is_none() {
             let same = |object: &Object<T>| {
                 object.parts.get(&id).is_some_and(|part| part.digest == digest)
             };
@@ -273,15 +287,21 @@ impl<T: Clone> Reassembler<T> {
                 return (None, Some(Oddity::Duplicate));
             }
             let mut reason = GapReason::Missing;
-            if let Some(latest) = objects.last_mut().filter(|latest| latest.state == State::Open) {
-                latest.state = State::Closed;
+            for open in recent(objects).filter(|object| object.state == State::Open) {
                 reason = GapReason::Contested;
+                open.reason = open.reason.max(reason);
+                // Two activities tell two senders apart; else nobody can.
+                if activity.is_none()
+                    || open.activity.as_deref().is_none_or(|of| Some(of) == activity)
+                {
+                    open.state = State::Closed;
+                }
             }
             numbers.count = numbers.count.max(objects.len());
-            objects.push(Object::new(reason, numbers.count));
+            objects.push(Object::new(reason, numbers.count, activity));
         }
-        let generation = objects.len() - 1;
         let object = &mut objects[generation];
+        object.is_mixed |= object.activity.as_deref() != activity;
         let is_late = !object.parts.is_empty() && id < object.latest;
         let oddity = is_late.then_some(Oddity::OutOfOrder);
         object.latest = id;
@@ -314,6 +334,7 @@ impl<T: Clone> Reassembler<T> {
             object_id: fragment.object_id,
             generation,
             fragments: object.parts.len(),
+            is_mixed: object.is_mixed,
             bytes,
             tags: std::mem::take(&mut object.tags),
         };
@@ -324,7 +345,7 @@ impl<T: Clone> Reassembler<T> {
     pub fn close(&mut self, lane: &Lane, but: u64) {
         let objects = self.lanes.get_mut(lane).into_iter().flat_map(|lane| &mut lane.objects);
         for (_, objects) in objects.filter(|object| *object.0 != but) {
-            if let Some(object) = objects.last_mut().filter(|object| object.state == State::Open) {
+            for object in recent(objects).filter(|object| object.state == State::Open) {
                 object.state = State::Closed;
             }
         }
@@ -352,6 +373,29 @@ impl<T: Clone> Reassembler<T> {
         }
         (gaps, absent)
     }
+}
+
+/// The objects of one number that are looked at, from the latest.
+fn recent<T>(objects: &mut [Object<T>]) -> impl Iterator<Item = &mut Object<T>> {
+    objects.iter_mut().rev().take(MOST_LOOKED_AT)
+}
+
+/// The object that a fragment goes to: one of its activity, else the latest if no other is open.
+fn place<T>(
+    objects: &mut [Object<T>],
+    fragment: &Fragment,
+    activity: Option<&str>,
+) -> Option<usize> {
+    let last = objects.len().checked_sub(1)?;
+    let open = recent(objects).filter(|object| object.state == State::Open).count();
+    let is_its = |object: &Object<T>| {
+        activity.is_some()
+            && object.activity.as_deref() == activity
+            && object.has_room_for(fragment)
+    };
+    let mut places = (0..objects.len()).rev().take(MOST_LOOKED_AT);
+    let latest = || (open == 1 && objects[last].has_room_for(fragment)).then_some(last);
+    places.find(|&place| is_its(&objects[place])).or_else(latest)
 }
 
 /// The numbers missing between those that were seen: of the first count from 1, of later ones from
@@ -425,7 +469,7 @@ mod tests {
         let mut reassembler = Reassembler::default();
         let mut messages = Vec::new();
         for (tag, fragment) in fragments.iter().enumerate() {
-            if let (Some(joined), _) = reassembler.push(&lane(), fragment.clone(), tag) {
+            if let (Some(joined), _) = reassembler.push(&lane(), fragment.clone(), None, tag) {
                 messages.push(String::from_utf8(joined.bytes).unwrap());
             }
         }
@@ -454,7 +498,7 @@ mod tests {
     #[test]
     fn oddities_are_told_for_each_fragment() {
         let mut reassembler = Reassembler::default();
-        let mut push = |id, end| reassembler.push(&lane(), fragment(5, id, end, "x"), ()).1;
+        let mut push = |id, end| reassembler.push(&lane(), fragment(5, id, end, "x"), None, ()).1;
         assert_eq!(push(0, false), None);
         assert_eq!(push(3, true), None);
         assert_eq!(push(1, false), Some(Oddity::OutOfOrder));
@@ -463,7 +507,7 @@ mod tests {
         assert_eq!(push(2, false), Some(Oddity::Duplicate));
         let mut wrong = fragment(6, 1, false, "x");
         wrong.start = true;
-        assert!(matches!(reassembler.push(&lane(), wrong, ()).1, Some(Oddity::Refused(_))));
+        assert!(matches!(reassembler.push(&lane(), wrong, None, ()).1, Some(Oddity::Refused(_))));
     }
 
     #[test]
@@ -487,7 +531,7 @@ mod tests {
     fn objects_never_seen_are_told() {
         let mut reassembler = Reassembler::default();
         for object_id in [2, 3, 7] {
-            reassembler.push(&lane(), fragment(object_id, 0, true, "x"), ());
+            reassembler.push(&lane(), fragment(object_id, 0, true, "x"), None, ());
         }
         let (_, absent) = reassembler.finish();
         let ids: Vec<_> = absent.into_iter().map(|absent| absent.object_ids).collect();
@@ -498,7 +542,7 @@ mod tests {
     fn objects_never_seen_are_told_for_each_count() {
         let mut reassembler = Reassembler::default();
         for (object_id, text) in [(1, "a"), (3, "b"), (1, "c"), (2, "d"), (3, "e"), (5, "f")] {
-            reassembler.push(&lane(), fragment(object_id, 0, true, text), ());
+            reassembler.push(&lane(), fragment(object_id, 0, true, text), None, ());
         }
         let (_, absent) = reassembler.finish();
         let ids: Vec<_> = absent.into_iter().map(|absent| absent.object_ids).collect();
@@ -535,14 +579,35 @@ mod tests {
     }
 
     #[test]
+    fn activities_part_what_numbers_do_not() {
+        let rows = [("a", 0, "A0"), ("b", 0, "B0"), ("b", 1, "B1"), ("a", 1, "A1")];
+        let mut reassembler = Reassembler::default();
+        let mut messages = Vec::new();
+        for (activity, id, text) in rows {
+            let fragment = fragment(3, id, id == 1, text);
+            let (joined, _) = reassembler.push(&lane(), fragment, Some(activity), ());
+            messages.extend(joined.map(|joined| String::from_utf8(joined.bytes).unwrap()));
+        }
+        assert_eq!(
+            (messages, reassembler.finish().0.len()),
+            (vec!["B0B1".into(), "A0A1".into()], 0)
+        );
+        // With B's start lost, A's text may take in B's end: it says so.
+        let mut reassembler = Reassembler::default();
+        reassembler.push(&lane(), fragment(3, 0, false, "A0"), Some("a"), ());
+        let (joined, _) = reassembler.push(&lane(), fragment(3, 1, true, "B1"), Some("b"), ());
+        assert!(joined.unwrap().is_mixed);
+    }
+
+    #[test]
     fn a_new_count_takes_no_fragment_of_the_old() {
         let mut reassembler = Reassembler::default();
         // Object 3 lost its start; then the client connects again and sends another object 3.
-        reassembler.push(&lane(), fragment(3, 1, true, "old"), ());
+        reassembler.push(&lane(), fragment(3, 1, true, "old"), None, ());
         reassembler.close(&lane(), 1);
-        let (joined, _) = reassembler.push(&lane(), fragment(3, 0, false, "new "), ());
+        let (joined, _) = reassembler.push(&lane(), fragment(3, 0, false, "new "), None, ());
         assert!(joined.is_none());
-        let (joined, _) = reassembler.push(&lane(), fragment(3, 1, true, "text"), ());
+        let (joined, _) = reassembler.push(&lane(), fragment(3, 1, true, "text"), None, ());
         assert_eq!(joined.unwrap().bytes, b"new text");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use evtx_writer::{Event as Logged, LogWriter, Payload, Value as Wired};
+use evtx_writer::{Event as Logged, Guid, LogWriter, Payload, Value as Wired};
 use psr_forensics::decode::{Decoder, Wanted};
 use psr_forensics::input::{Piece, Reader, discover, piece_count};
 use psr_forensics::normalise::{holds_wire, wire};
@@ -471,6 +471,7 @@ fn evtx(fixture: &Value) -> Vec<u8> {
             version: 1,
             level: 5,
             record_id: number("EventRecordID"),
+            activity_id: Some(guid(text(row, "ActivityID"))),
             process_id: number("ProcessID") as u32,
             thread_id: number("ThreadID") as u32,
             channel: text(common, "Channel").to_owned(),
@@ -481,6 +482,11 @@ fn evtx(fixture: &Value) -> Vec<u8> {
         writer.push(&event).unwrap();
     }
     writer.finish()
+}
+
+fn guid(text: &str) -> Guid {
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    Guid::from_u128(u128::from_str_radix(&digits, 16).unwrap())
 }
 
 /// Wants all records that hold traffic.
