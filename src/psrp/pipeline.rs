@@ -62,10 +62,12 @@ pub struct Pipeline {
     pub messages: Vec<usize>,
     /// Its messages that are not whole: indices in the conversation's gaps.
     pub gaps: Vec<usize>,
+    /// Its messages that cannot be read: indices in the conversation's faults.
+    pub faults: Vec<usize>,
 }
 
 impl Pipeline {
-    pub(super) fn new(id: Guid, pool: Guid, gaps: Vec<usize>) -> Pipeline {
+    pub(super) fn new(id: Guid, pool: Guid, gaps: Vec<usize>, faults: Vec<usize>) -> Pipeline {
         Pipeline {
             id,
             pool,
@@ -85,6 +87,7 @@ impl Pipeline {
             failure: None,
             messages: Vec::new(),
             gaps,
+            faults,
         }
     }
 
