@@ -6,6 +6,5 @@ mod corpus;
 mod determinism;
 mod inputs;
 mod psrp;
-mod psrp_hostile;
 mod readme;
 mod samples;
