@@ -4,6 +4,7 @@
 mod fixtures;
 mod hostile;
 mod losses;
+mod peer;
 mod told;
 
 use std::collections::BTreeSet;
