@@ -1,7 +1,7 @@
 //! What an exchange amounts to: messages, what is missing, runspace pools and pipelines.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
@@ -262,11 +262,19 @@ impl<T: Clone> Conversation<T> {
     /// Tells which messages came twice: in a trace of fragments and in one of documents, or on
     /// both ends.
     pub(super) fn pair(&mut self) {
+        // A server's first message names no pool: any server may say the same.
+        let named = |message: &&Message<T>| !message.header.pool.is_zero();
+        let way = |message: &Message<T>| (message.header.pool, message.header.direction);
+        let mut lanes: BTreeMap<(Guid, Direction), BTreeSet<&Lane>> = BTreeMap::new();
+        for message in self.messages.iter().filter(named) {
+            lanes.entry(way(message)).or_default().insert(&message.lane);
+        }
+        lanes.retain(|_, lanes| lanes.len() > 1);
+        let several: BTreeSet<(Guid, Direction)> = lanes.into_keys().collect();
         let mut first: BTreeMap<(u64, [u8; 32]), Vec<usize>> = BTreeMap::new();
         for at in 0..self.messages.len() {
             let message = &self.messages[at];
-            // A server's first message names no pool: any server may say the same.
-            if message.header.pool.is_zero() {
+            if !several.contains(&way(message)) {
                 continue;
             }
             let key = (message.object_id, Sha256::digest(&message.bytes).into());

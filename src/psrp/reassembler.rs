@@ -4,7 +4,7 @@
 //! lack fragments, have them twice or in another order; a client that connects again counts from 1
 //! again. What is joined here is joined without doubt; the rest is a [`Gap`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 
 use super::Lane;
@@ -12,7 +12,7 @@ use super::fragments::Fragment;
 
 /// Longest message that is joined, in bytes.
 const LONGEST_MESSAGE: usize = 64 << 20;
-/// Most bytes held for messages that are not whole; past it, messages are given up as they grow.
+/// Most bytes held for messages that are not whole; past it, the oldest are given up.
 const MOST_HELD: usize = 128 << 20;
 /// How many objects of one number are looked at for a repeat, from the latest.
 const MOST_LOOKED_AT: usize = 4;
@@ -55,8 +55,8 @@ pub enum GapReason {
     /// Another object of the same number was open at the same time: whose the fragments are,
     /// cannot be told.
     Contested,
-    /// It is longer than this program joins.
-    TooLong,
+    /// It is longer than this program joins, or more came in between than it holds.
+    GivenUp,
 }
 
 /// A message that is not whole; its text is not shown.
@@ -95,7 +95,12 @@ pub struct Absent {
 #[derive(Debug)]
 pub struct Reassembler<T> {
     lanes: BTreeMap<Lane, Numbers<T>>,
+    /// Bytes of objects that are not whole, and the most there may be.
     held: usize,
+    most_held: usize,
+    /// Objects in the order in which they began, of those that did not get whole at once: lane,
+    /// ObjectId, generation.
+    begun: VecDeque<(Lane, u64, usize)>,
 }
 
 /// The objects of a lane.
@@ -109,7 +114,12 @@ struct Numbers<T> {
 
 impl<T> Default for Reassembler<T> {
     fn default() -> Self {
-        Reassembler { lanes: BTreeMap::new(), held: 0 }
+        Reassembler {
+            lanes: BTreeMap::new(),
+            held: 0,
+            most_held: MOST_HELD,
+            begun: VecDeque::new(),
+        }
     }
 }
 
@@ -183,7 +193,7 @@ impl<T> Object<T> {
             GapReason::Contested => {
                 self.parts.len() == 1 || (self.activity.is_some() && !self.is_mixed)
             }
-            GapReason::TooLong => false,
+            GapReason::GivenUp => false,
         }
     }
 }
@@ -229,7 +239,7 @@ impl<T: Clone> Reassembler<T> {
                 if activity.is_none()
                     || open.activity.as_deref().is_none_or(|of| Some(of) == activity)
                 {
-                    open.state = State::Closed;
+                    self.held -= open.close();
                 }
             }
             numbers.count = numbers.count.max(objects.len());
@@ -245,18 +255,20 @@ impl<T: Clone> Reassembler<T> {
             object.end = Some(id);
         }
         let mut blob = fragment.blob;
-        if object.reason == GapReason::TooLong {
+        if object.reason == GapReason::GivenUp {
             blob = head(id, blob);
         }
         object.bytes += blob.len();
         self.held += blob.len();
         object.parts.insert(id, Part { digest, blob });
-        let is_too_long = object.bytes > LONGEST_MESSAGE || self.held > MOST_HELD;
-        if is_too_long && object.reason != GapReason::TooLong {
-            object.reason = GapReason::TooLong;
+        if object.bytes > LONGEST_MESSAGE {
             self.held -= object.give_up();
         }
         if !object.is_complete() || !object.is_certain() {
+            if place.is_none() {
+                self.begun.push_back((lane.clone(), fragment.object_id, generation));
+            }
+            self.make_room();
             return (None, oddity);
         }
         object.state = State::Whole;
@@ -281,7 +293,20 @@ impl<T: Clone> Reassembler<T> {
         let objects = self.lanes.get_mut(lane).into_iter().flat_map(|lane| &mut lane.objects);
         for (_, objects) in objects.filter(|object| *object.0 != but) {
             for object in recent(objects).filter(|object| object.state == State::Open) {
-                object.state = State::Closed;
+                self.held -= object.close();
+            }
+        }
+    }
+
+    /// Gives up the oldest objects that are not whole, until what is held is little enough.
+    fn make_room(&mut self) {
+        while self.held > self.most_held {
+            let Some((lane, object_id, generation)) = self.begun.pop_front() else { return };
+            let objects =
+                self.lanes.get_mut(&lane).and_then(|lane| lane.objects.get_mut(&object_id));
+            let object = objects.and_then(|objects| objects.get_mut(generation));
+            if let Some(object) = object.filter(|object| object.state == State::Open) {
+                self.held -= object.give_up();
             }
         }
     }
@@ -355,7 +380,7 @@ fn head(fragment_id: u64, mut blob: Vec<u8>) -> Vec<u8> {
 
 impl<T> Object<T> {
     /// Lets go of all bytes but the head, and says how many are no longer held.
-    fn give_up(&mut self) -> usize {
+    fn let_go(&mut self) -> usize {
         let mut kept = 0;
         for (&id, part) in &mut self.parts {
             part.blob = head(id, std::mem::take(&mut part.blob));
@@ -364,6 +389,19 @@ impl<T> Object<T> {
         let freed = self.bytes - kept;
         self.bytes = kept;
         freed
+    }
+
+    fn give_up(&mut self) -> usize {
+        if self.reason == GapReason::GivenUp {
+            return 0;
+        }
+        self.reason = GapReason::GivenUp;
+        self.let_go()
+    }
+
+    fn close(&mut self) -> usize {
+        self.state = State::Closed;
+        self.let_go()
     }
 
     fn gap(self, lane: Lane, object_id: u64, generation: usize) -> Gap<T> {

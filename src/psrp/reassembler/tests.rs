@@ -140,3 +140,21 @@ fn a_new_count_takes_no_fragment_of_the_old() {
     let (joined, _) = reassembler.push(&lane(), fragment(3, 1, true, "text"), None, ());
     assert_eq!(joined.unwrap().bytes, b"new text");
 }
+
+#[test]
+fn the_oldest_are_given_up_when_too_much_is_held() {
+    let mut reassembler = Reassembler { most_held: 1 << 20, ..Reassembler::default() };
+    let big = "x".repeat(10 << 10);
+    // Each of these lacks its end; the last one gets it. The first one's comes too late.
+    let last = 200;
+    for object_id in 1..=last {
+        reassembler.push(&lane(), fragment(object_id, 0, false, &big), None, ());
+    }
+    assert!(reassembler.held <= 1 << 20);
+    let mut end =
+        |id| reassembler.push(&lane(), fragment(id, 1, true, "end"), None, ()).0.is_some();
+    assert!(end(last) && !end(1));
+    let (gaps, _) = reassembler.finish();
+    assert_eq!(gaps[0].reason, GapReason::GivenUp);
+    assert!(gaps.iter().all(|gap| gap.head.as_ref().is_some_and(|head| head.len() == HEAD)));
+}
