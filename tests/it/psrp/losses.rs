@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use psr_forensics::psrp::{self, Conversation, Oddity, Pipeline};
+use psr_forensics::psrp::{self, Conversation, Exchange, Oddity, Pipeline};
 
 use super::fixtures::{chunks, exchange, fixtures, fragments, sessions, soap};
 
@@ -181,5 +181,25 @@ fn lost_doubled_and_shuffled_chunks() {
             dice.shuffle(&mut rows);
             assert_eq!(shown(&soap(rows.clone())), truth, "{name}, round {round}");
         }
+    }
+}
+
+#[test]
+fn both_traces_together_say_each_thing_once_and_fill_each_others_gaps() {
+    for (name, fixture) in fixtures() {
+        let (rows, documents) = (fragments(&fixture), chunks(&fixture));
+        let (of_rows, of_documents) =
+            (shown(&exchange(rows.clone())), shown(&soap(documents.clone())));
+        let mut exchange = Exchange::new();
+        for (tag, (process, received, fragment)) in rows.into_iter().enumerate() {
+            exchange.fragment("srv", process, received, fragment, tag);
+        }
+        documents.into_iter().for_each(|chunk| exchange.chunk(chunk, 0));
+        let both = shown(&exchange.finish());
+        // What only one of the two tells, is there as well.
+        let mut expected = of_rows.clone();
+        expected.extend(beyond(&of_documents, &of_rows));
+        expected.sort();
+        assert_eq!(both, expected, "{name}");
     }
 }
