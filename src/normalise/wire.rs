@@ -24,6 +24,8 @@ pub struct FragmentRecord {
     pub host: String,
     /// System/Execution ProcessID: senders count objects per process.
     pub process: u32,
+    /// System/Correlation ActivityID.
+    pub activity: Option<String>,
     /// 32867; on a server it comes from the client.
     pub received: bool,
     /// ObjectId.
@@ -96,11 +98,21 @@ impl Wire {
             Wire::Chunk(chunk) => exchange.chunk(chunk, tag),
             Wire::Session(_) => {}
             Wire::Fragment(record) => {
-                let FragmentRecord { host, process, received, object_id, fragment_id, fragment } =
-                    record;
+                let FragmentRecord {
+                    host,
+                    process,
+                    activity,
+                    received,
+                    object_id,
+                    fragment_id,
+                    fragment,
+                } = record;
                 let ids = (object_id, fragment_id);
                 match fragment {
-                    Ok(fragment) => exchange.fragment(&host, process, received, fragment, tag),
+                    Ok(fragment) => {
+                        let activity = activity.as_deref();
+                        exchange.fragment_of(&host, process, received, activity, fragment, tag);
+                    }
                     Err(reason) => {
                         exchange.damaged_fragment(&host, process, received, ids, reason, tag);
                     }
@@ -136,7 +148,8 @@ fn fragment(record: &Record, host: String) -> FragmentRecord {
     };
     let process = record.process_id.unwrap_or_default();
     let received = record.event_id == 32867;
-    FragmentRecord { host, process, received, object_id, fragment_id, fragment }
+    let activity = record.activity_id.as_deref().map(guid);
+    FragmentRecord { host, process, activity, received, object_id, fragment_id, fragment }
 }
 
 /// The fragment's blob. PowerShell's source logs it without the fragment's header, as `0x` and hex;

@@ -1,13 +1,13 @@
 //! Documents from the chunks in which WinRM traces them: `index` from 1, of `totalChunks`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use sha2::{Digest, Sha256};
 
 /// Longest document that is joined, in bytes. WinRM's MaxEnvelopeSizekb is 500 by default, and
 /// 8192 at most is usual.
 const LONGEST_DOCUMENT: usize = 64 << 20;
-/// Most bytes held for documents that are not whole.
+/// Most bytes held for documents that are not whole; past it, the oldest are given up.
 const MOST_HELD: usize = 128 << 20;
 /// Most bytes kept of the start of a document that is lost, but for its first chunk.
 const LONGEST_START: usize = 16 << 10;
@@ -75,11 +75,17 @@ pub enum Outcome<T> {
 pub struct Chunks<T> {
     open: BTreeMap<ChunkKey, Draft<T>>,
     lost: Vec<LostDocument<T>>,
+    /// Bytes of documents that are not whole, and the most there may be.
     held: usize,
+    most_held: usize,
+    /// Documents of several chunks, by number, in the order in which they began.
+    begun: VecDeque<(ChunkKey, u64)>,
+    count: u64,
 }
 
 #[derive(Debug)]
 struct Draft<T> {
+    number: u64,
     total: u32,
     parts: BTreeMap<u32, Part<T>>,
     bytes: usize,
@@ -94,7 +100,14 @@ struct Part<T> {
 
 impl<T> Default for Chunks<T> {
     fn default() -> Self {
-        Chunks { open: BTreeMap::new(), lost: Vec::new(), held: 0 }
+        Chunks {
+            open: BTreeMap::new(),
+            lost: Vec::new(),
+            held: 0,
+            most_held: MOST_HELD,
+            begun: VecDeque::new(),
+            count: 0,
+        }
     }
 }
 
@@ -115,22 +128,40 @@ impl<T: Clone> Chunks<T> {
                 self.give_up(&key);
             }
         }
-        let new = || Draft { total, parts: BTreeMap::new(), bytes: 0 };
+        let number = self.count;
+        let new = || Draft { number, total, parts: BTreeMap::new(), bytes: 0 };
         let draft = self.open.entry(key.clone()).or_insert_with(new);
+        let is_new = draft.parts.is_empty();
         draft.bytes += text.len();
         self.held += text.len();
         draft.parts.insert(index, Part { digest, text: Some((text, tag)) });
-        if draft.bytes > LONGEST_DOCUMENT || self.held > MOST_HELD {
+        if draft.bytes > LONGEST_DOCUMENT {
             self.give_up(&key);
             return Outcome::Refused("its document is too long".to_owned());
         }
         if draft.parts.len() < total as usize {
+            if is_new {
+                self.begun.push_back((key, number));
+                self.count += 1;
+            }
+            self.make_room();
             return Outcome::Kept;
         }
         self.held -= std::mem::take(&mut draft.bytes);
         let parts = draft.parts.values_mut().filter_map(|part| part.text.take());
         let (texts, tags): (Vec<String>, Vec<T>) = parts.unzip();
         Outcome::Whole(texts.concat(), tags)
+    }
+
+    /// Gives up the oldest documents that are not whole, until what is held is little enough.
+    fn make_room(&mut self) {
+        while self.held > self.most_held {
+            let Some((key, number)) = self.begun.pop_front() else { return };
+            if self.open.get(&key).is_some_and(|draft| draft.number == number && !draft.is_whole())
+            {
+                self.give_up(&key);
+            }
+        }
     }
 
     /// Makes room for another document of this key: the one that is there is lost, if not whole.
@@ -239,6 +270,19 @@ mod tests {
         assert_eq!(whole, ["ef", "g"]);
         assert_eq!((lost.len(), &*lost[0].missing), (1, &[(2, 3), (5, 5)][..]));
         assert_eq!((&*lost[0].start, &*lost[0].tags), ("a", &[0, 1][..]));
+    }
+
+    #[test]
+    fn the_oldest_are_given_up_when_too_much_is_held() {
+        let mut joiner = Chunks { most_held: 100, ..Chunks::default() };
+        for thread in 0..9 {
+            joiner.push(chunk(thread, 1, 2, &"x".repeat(20)), ());
+        }
+        assert!(joiner.held <= 100);
+        assert!(matches!(joiner.push(chunk(8, 2, 2, "y"), ()), Outcome::Whole(..)));
+        assert_eq!(joiner.push(chunk(0, 2, 2, "y"), ()), Outcome::Kept);
+        // Eight starts and the end that came too late.
+        assert_eq!(joiner.finish().len(), 9);
     }
 
     #[test]

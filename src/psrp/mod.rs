@@ -12,10 +12,12 @@
 
 mod chunks;
 mod clixml;
+mod conversation;
 mod exchange;
 mod fragments;
 mod message;
 mod pipeline;
+mod reassembler;
 mod records;
 mod shells;
 mod soap;
@@ -27,10 +29,12 @@ use std::sync::Arc;
 
 pub use chunks::{Chunk, ChunkKey, Chunks, LostDocument, Outcome};
 pub use clixml::{Container, Damage, Document, Node, Primitive, Value};
-pub use exchange::{Anomaly, Conversation, Exchange, Message, MessageFault, Pool};
-pub use fragments::{Absent, Fragment, Gap, GapReason, Joined, Oddity, Reassembler};
+pub use conversation::{Anomaly, Conversation, Message, MessageFault, Pool};
+pub use exchange::Exchange;
+pub use fragments::Fragment;
 pub use message::{Direction, Guid, Header, MessageType, pipeline_state, pool_state};
 pub use pipeline::{Item, Pipeline};
+pub use reassembler::{Absent, Gap, GapReason, Joined, Oddity, Reassembler};
 pub use records::{
     Command, Creation, ErrorRecord, HostCall, HostCalls, Information, Parameter, Progress,
     informational_message,

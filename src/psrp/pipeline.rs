@@ -50,7 +50,7 @@ pub struct Pipeline {
     pub debug: Vec<(String, usize)>,
     /// Information records.
     pub information: Vec<(Information, usize)>,
-    /// Progress, all of it; [`text::progress`] folds it.
+    /// Progress, all of it; [`progress`](crate::psrp::progress) folds it.
     pub progress: Vec<(Progress, usize)>,
     /// Calls of the client's host.
     pub host_calls: HostCalls,
@@ -62,10 +62,12 @@ pub struct Pipeline {
     pub messages: Vec<usize>,
     /// Its messages that are not whole: indices in the conversation's gaps.
     pub gaps: Vec<usize>,
+    /// Its messages that cannot be read: indices in the conversation's faults.
+    pub faults: Vec<usize>,
 }
 
 impl Pipeline {
-    pub(super) fn new(id: Guid, pool: Guid, gaps: Vec<usize>) -> Pipeline {
+    pub(super) fn new(id: Guid, pool: Guid, gaps: Vec<usize>, faults: Vec<usize>) -> Pipeline {
         Pipeline {
             id,
             pool,
@@ -85,12 +87,15 @@ impl Pipeline {
             failure: None,
             messages: Vec::new(),
             gaps,
+            faults,
         }
     }
 
     /// Its commands as one could type them; none where they are lost.
     pub fn command_text(&self) -> Option<String> {
-        self.creation.as_ref().map(|(creation, _)| text::commands(&creation.commands))
+        let (creation, _) = self.creation.as_ref()?;
+        let cut = if creation.is_cut { text::CUT } else { "" };
+        Some(text::commands(&creation.commands) + cut)
     }
 
     /// The state told last.
@@ -107,7 +112,7 @@ impl Pipeline {
             MessageType::CreatePipeline => self.creation = Some((Creation::read(root), at)),
             MessageType::GetCommandMetadata => {
                 let names = root.get("Name");
-                let names = names.into_iter().flat_map(Node::items).map(text::line).collect();
+                let names = text::lines(names.into_iter().flat_map(Node::items));
                 self.metadata_request = Some((names, at));
             }
             MessageType::PipelineInput => self.input.push(Item { document, message: at }),

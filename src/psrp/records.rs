@@ -4,10 +4,17 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::clixml::Node;
-use super::text::{line, literal};
+use super::text::{line, lines, literal, start};
 
-/// Most commands of a pipeline, and parameters of a command, that are read.
+/// Most commands of a pipeline, and parameters of all of them, that are read.
 const MOST_PARTS: usize = 4096;
+/// Most text of all commands of a pipeline, in bytes: references can repeat a text at no cost.
+const MOST_TEXT: usize = 64 << 20;
+
+/// The text of a property, its start if it is very long; none where it is missing or null.
+fn text_of(node: Node<'_>, name: &str) -> Option<String> {
+    node.get(name)?.as_str().map(start)
+}
 
 /// A command in a pipeline (MS-PSRP 2.2.3.11).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +45,8 @@ pub struct Parameter {
 pub struct Creation {
     /// All commands of all statements.
     pub commands: Vec<Command>,
+    /// Whether it has more commands or text than this program reads.
+    pub is_cut: bool,
     /// What goes into the client's history.
     pub history: Option<String>,
     /// Whether no input follows.
@@ -55,15 +64,18 @@ impl Creation {
         let of = |name: &str| powershell.and_then(|powershell| powershell.get(name));
         let extra = of("ExtraCmds").filter(|extra| extra.items().len() > 0);
         // ExtraCmds has every statement, Cmds the first one only.
-        let commands = match extra {
+        let statements: Vec<Node<'_>> = match extra {
             Some(extra) => {
-                let statements = extra.items().take(MOST_PARTS).filter_map(|one| one.get("Cmds"));
-                statements.flat_map(statement).take(MOST_PARTS).collect()
+                extra.items().take(MOST_PARTS).filter_map(|one| one.get("Cmds")).collect()
             }
-            None => of("Cmds").map(statement).unwrap_or_default(),
+            None => of("Cmds").into_iter().collect(),
         };
+        let is_cut = extra.is_some_and(|extra| extra.items().len() > MOST_PARTS);
+        let mut reader = CommandReader { room: MOST_TEXT, parts: MOST_PARTS, is_cut };
+        let commands = statements.into_iter().flat_map(|one| reader.statement(one)).collect();
         Creation {
             commands,
+            is_cut: reader.is_cut,
             history: of("History").and_then(Node::as_str).map(str::to_owned),
             no_input: root.get("NoInput").and_then(Node::as_bool),
             add_to_history: root.get("AddToHistory").and_then(Node::as_bool),
@@ -72,30 +84,61 @@ impl Creation {
     }
 }
 
-fn statement(commands: Node<'_>) -> Vec<Command> {
-    let mut commands: Vec<Command> = commands.items().take(MOST_PARTS).map(command).collect();
-    if let Some(last) = commands.last_mut() {
-        last.end_of_statement = true;
-    }
-    commands
+/// Reads commands, and stops at what no client sends.
+struct CommandReader {
+    room: usize,
+    parts: usize,
+    is_cut: bool,
 }
 
-fn command(command: Node<'_>) -> Command {
-    let arguments = command.get("Args");
-    let parameters = arguments.into_iter().flat_map(Node::items).take(MOST_PARTS);
-    let parameter = |argument: Node<'_>| {
-        let value = argument.get("V");
-        Parameter {
-            name: argument.text_of("N"),
-            value: value.map(line).unwrap_or_default(),
-            literal: value.map_or_else(|| "$null".to_owned(), literal),
+impl CommandReader {
+    fn statement(&mut self, commands: Node<'_>) -> Vec<Command> {
+        let mut read = Vec::new();
+        for command in commands.items() {
+            if self.is_full() {
+                break;
+            }
+            read.push(self.command(command));
         }
-    };
-    Command {
-        text: command.text_of("Cmd").unwrap_or_default(),
-        is_script: command.get("IsScript").and_then(Node::as_bool) == Some(true),
-        end_of_statement: false,
-        parameters: parameters.map(parameter).collect(),
+        if let Some(last) = read.last_mut() {
+            last.end_of_statement = true;
+        }
+        read
+    }
+
+    fn is_full(&mut self) -> bool {
+        let is_full = self.parts == 0 || self.room == 0;
+        self.is_cut |= is_full;
+        is_full
+    }
+
+    fn command(&mut self, command: Node<'_>) -> Command {
+        self.parts -= 1;
+        let text = command.get("Cmd").and_then(Node::as_str).unwrap_or_default();
+        self.room = self.room.saturating_sub(text.len());
+        let mut parameters = Vec::new();
+        for argument in command.get("Args").into_iter().flat_map(Node::items) {
+            if self.is_full() {
+                break;
+            }
+            self.parts -= 1;
+            let value = argument.get("V");
+            let parameter = Parameter {
+                name: text_of(argument, "N"),
+                value: value.map(line).unwrap_or_default(),
+                literal: value.map_or_else(|| "$null".to_owned(), literal),
+            };
+            let name = parameter.name.as_ref().map_or(0, String::len);
+            let length = name + parameter.value.len() + parameter.literal.len();
+            self.room = self.room.saturating_sub(length);
+            parameters.push(parameter);
+        }
+        Command {
+            text: text.to_owned(),
+            is_script: command.get("IsScript").and_then(Node::as_bool) == Some(true),
+            end_of_statement: false,
+            parameters,
+        }
     }
 }
 
@@ -168,24 +211,25 @@ impl ErrorRecord {
             "NotEnabled",
         ];
         let exception = root.get("Exception");
-        let message = exception.and_then(|exception| exception.text_of("Message"));
-        let shown = || root.to_string_text().map(str::to_owned);
+        let message = exception.and_then(|exception| text_of(exception, "Message"));
+        let shown = || root.to_string_text().map(start);
         let category = root.get("ErrorCategory_Category").and_then(Node::as_i64);
         let place = category.and_then(|category| usize::try_from(category).ok());
         ErrorRecord {
             message: message.or_else(shown).unwrap_or_else(|| line(root)),
-            exception_type: exception.and_then(|exception| exception.types().first().cloned()),
-            fully_qualified_error_id: root.text_of("FullyQualifiedErrorId"),
+            exception_type: exception
+                .and_then(|exception| exception.types().first().map(|name| start(name))),
+            fully_qualified_error_id: text_of(root, "FullyQualifiedErrorId"),
             category,
             category_name: place.and_then(|place| CATEGORIES.get(place).copied()),
-            category_message: root.text_of("ErrorCategory_Message"),
-            activity: root.text_of("ErrorCategory_Activity"),
-            reason: root.text_of("ErrorCategory_Reason"),
-            target_name: root.text_of("ErrorCategory_TargetName"),
+            category_message: text_of(root, "ErrorCategory_Message"),
+            activity: text_of(root, "ErrorCategory_Activity"),
+            reason: text_of(root, "ErrorCategory_Reason"),
+            target_name: text_of(root, "ErrorCategory_TargetName"),
             target_object: root.get("TargetObject").map(line),
-            details_message: root.text_of("ErrorDetails_Message"),
-            script_stack_trace: root.text_of("ErrorDetails_ScriptStackTrace"),
-            position_message: root.text_of("InvocationInfo_PositionMessage"),
+            details_message: text_of(root, "ErrorDetails_Message"),
+            script_stack_trace: text_of(root, "ErrorDetails_ScriptStackTrace"),
+            position_message: text_of(root, "InvocationInfo_PositionMessage"),
         }
     }
 
@@ -197,7 +241,7 @@ impl ErrorRecord {
 
 /// The message of a debug, verbose or warning record (MS-PSRP 2.2.3.15.1).
 pub fn informational_message(root: Node<'_>) -> String {
-    root.text_of("InformationalRecord_Message").unwrap_or_else(|| line(root))
+    text_of(root, "InformationalRecord_Message").unwrap_or_else(|| line(root))
 }
 
 /// An information record (MS-PSRP 2.2.2.26).
@@ -221,10 +265,10 @@ impl Information {
         let tags = root.get("Tags");
         Information {
             data: root.get("MessageData").map(line).unwrap_or_default(),
-            source: root.text_of("Source"),
-            tags: tags.into_iter().flat_map(Node::items).take(MOST_PARTS).map(line).collect(),
-            user: root.text_of("User"),
-            computer: root.text_of("Computer"),
+            source: text_of(root, "Source"),
+            tags: lines(tags.into_iter().flat_map(Node::items)),
+            user: text_of(root, "User"),
+            computer: text_of(root, "Computer"),
         }
     }
 }
@@ -250,10 +294,10 @@ impl Progress {
     /// Reads a PROGRESS_RECORD's object.
     pub fn read(root: Node<'_>) -> Progress {
         Progress {
-            activity: root.text_of("Activity").unwrap_or_default(),
+            activity: text_of(root, "Activity").unwrap_or_default(),
             activity_id: root.get("ActivityId").and_then(Node::as_i64).unwrap_or_default(),
-            status: root.text_of("StatusDescription").unwrap_or_default(),
-            operation: root.text_of("CurrentOperation"),
+            status: text_of(root, "StatusDescription").unwrap_or_default(),
+            operation: text_of(root, "CurrentOperation"),
             percent: root.get("PercentComplete").and_then(Node::as_i64),
             kind: root.get("Type").map(|kind| match kind.to_string_text() {
                 None if kind.as_i64() == Some(0) => "Processing".to_owned(),
@@ -294,12 +338,7 @@ impl HostCall {
             call_id: root.get("ci").and_then(Node::as_i64).unwrap_or_default(),
             method_id,
             method: name.or_else(|| method.map(line)).unwrap_or_default(),
-            parameters: parameters
-                .into_iter()
-                .flat_map(Node::items)
-                .take(MOST_PARTS)
-                .map(line)
-                .collect(),
+            parameters: lines(parameters.into_iter().flat_map(Node::items)),
             response: None,
             error: None,
             answered: false,
@@ -405,3 +444,6 @@ fn host_method(id: i64) -> Option<&'static str> {
     ];
     NAMES.get(usize::try_from(id.checked_sub(1)?).ok()?).copied()
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,8 +56,10 @@ pub struct Shell<T> {
     pub readings: BTreeMap<Reading, usize>,
     /// The callers' tags of the documents.
     pub tags: Vec<T>,
-    /// Where in `commands` an id is.
+    /// Where in `commands` an id is; without an id, the latest one that has none.
     places: BTreeMap<Option<String>, usize>,
+    /// By MessageID of its request, where in `commands` one is whose id the server will tell.
+    asked: BTreeMap<String, usize>,
 }
 
 /// A command of a shell: a pipeline's start, or a command line of `winrs` with its streams.
@@ -91,7 +93,8 @@ pub(super) struct Found<T> {
     pub(super) fragments: Vec<Fragment>,
     /// What is wrong with the rest of the bytes.
     pub(super) damage: Option<String>,
-    pub(super) tags: Vec<T>,
+    /// The caller's tag of the document's first chunk, which stands for all of them.
+    pub(super) tag: Option<T>,
 }
 
 /// All shells of a trace. What names no shell that is known yet, waits for the end.
@@ -199,6 +202,7 @@ impl<T: Clone> Shells<T> {
             readings: BTreeMap::new(),
             tags: Vec::new(),
             places: BTreeMap::new(),
+            asked: BTreeMap::new(),
         });
         self.shells.len() - 1
     }
@@ -231,7 +235,7 @@ impl<T: Clone> Shells<T> {
                         to_server,
                         fragments,
                         damage,
-                        tags: tags.clone(),
+                        tag: tags.first().cloned(),
                     });
                 }
                 Content::Plain(bytes) => {
@@ -285,8 +289,30 @@ impl<T: Clone> Shell<T> {
         if let Some(code) = &envelope.signal {
             self.signals.push((envelope.command_id.clone(), code.clone()));
         }
+        // `winrs` leaves it to the server to name its commands.
+        match (
+            envelope.operation(),
+            &envelope.command_id,
+            &envelope.message_id,
+            &envelope.relates_to,
+        ) {
+            ("Command", None, Some(message), _) if envelope.command.is_some() => {
+                self.asked.insert(message.clone(), self.commands.len());
+                self.places.remove(&None);
+            }
+            ("CommandResponse", Some(id), _, Some(request)) => {
+                if let Some(at) = self.asked.remove(request)
+                    && let Some(command) = self.commands.get_mut(at)
+                {
+                    command.id = Some(id.clone());
+                    self.places.entry(command.id.clone()).or_insert(at);
+                }
+            }
+            _ => {}
+        }
         let is_told = envelope.command.is_some() || envelope.command_state.is_some();
-        if is_told || (envelope.command_id.is_some() && envelope.operation() == "Command") {
+        if is_told || (envelope.command_id.is_some() && envelope.operation().starts_with("Command"))
+        {
             let command = self.command(envelope.command_id.clone());
             command.tags.extend_from_slice(tags);
             if let Some(line) = &envelope.command {
@@ -299,7 +325,7 @@ impl<T: Clone> Shell<T> {
         }
     }
 
-    /// The command of this id, or the one without.
+    /// The command of this id, or the latest one without.
     fn command(&mut self, id: Option<String>) -> &mut ShellCommand<T> {
         let at = *self.places.entry(id.clone()).or_insert_with(|| {
             self.commands.push(ShellCommand {
@@ -395,3 +421,6 @@ impl<T> ShellCommand<T> {
         self.streams.get(name).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 }
+
+#[cfg(test)]
+mod tests;

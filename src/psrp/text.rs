@@ -7,10 +7,12 @@ use super::records::{Command, ErrorRecord, HostCall, Progress};
 
 /// Longest text made of one value, in bytes: what follows is cut, and says so.
 const LONGEST: usize = 1 << 20;
+/// Most values of a list that are given a line each.
+const MOST_LINES: usize = 4096;
 /// Most objects in each other that are written out.
 const MAX_DEPTH: usize = 32;
 /// What stands in place of what is not written out.
-const CUT: &str = "\u{2026}";
+pub(super) const CUT: &str = "\u{2026}";
 /// What stands in place of a SecureString: its text is encrypted with the session key, which
 /// travels encrypted, too (MS-PSRP 2.2.5.1.24, 2.2.2.4).
 const SECURE: &str = "<encrypted SecureString>";
@@ -23,6 +25,22 @@ pub fn line(node: Node<'_>) -> String {
     cut(out)
 }
 
+/// Values on a line each, all of them together little longer than the longest text of one; the
+/// last line says so where there are more.
+pub(super) fn lines<'d>(nodes: impl Iterator<Item = Node<'d>>) -> Vec<String> {
+    let (mut room, mut lines) = (LONGEST, Vec::new());
+    for node in nodes {
+        if room == 0 || lines.len() == MOST_LINES {
+            lines.push(CUT.to_owned());
+            break;
+        }
+        let line = line(node);
+        room = room.saturating_sub(line.len());
+        lines.push(line);
+    }
+    lines
+}
+
 /// A value as one could type it in PowerShell, as far as it can be typed.
 pub fn literal(node: Node<'_>) -> String {
     let mut out = String::new();
@@ -30,13 +48,22 @@ pub fn literal(node: Node<'_>) -> String {
     cut(out)
 }
 
+/// The start of a text, no longer than the longest text of one value.
+pub(super) fn start(text: &str) -> String {
+    let mut out = String::new();
+    push(&mut out, text);
+    cut(out)
+}
+
+/// Adds as much of a text as there is room for, and a little more, so that it is seen to be full.
+fn push(out: &mut String, text: &str) {
+    let room = (LONGEST + 4).saturating_sub(out.len()).min(text.len());
+    out.push_str(&text[..text.floor_char_boundary(room)]);
+}
+
 fn cut(mut out: String) -> String {
     if out.len() > LONGEST {
-        let mut at = LONGEST;
-        while !out.is_char_boundary(at) {
-            at -= 1;
-        }
-        out.truncate(at);
+        out.truncate(out.floor_char_boundary(LONGEST));
         out.push_str(CUT);
     }
     out
@@ -53,14 +80,14 @@ fn write_line(node: Node<'_>, out: &mut String, depth: usize) {
         return out.push_str(CUT);
     }
     if let Some(text) = node.to_string_text() {
-        return out.push_str(text);
+        return push(out, text);
     }
     if let Some((primitive, text)) = node.simple() {
         return write_simple(primitive, text, out);
     }
     match (node.value(), node.inner(), node.container()) {
         (Value::Null, ..) => {}
-        (Value::Dangling(id), ..) => out.push_str(&format!("<object {id} is missing>")),
+        (Value::Dangling(id), ..) => push(out, &format!("<object {id} is missing>")),
         (_, Some(inner), _) => write_line(inner, out, depth + 1),
         (_, _, Some(Container::Dictionary)) => {
             write_all(out, ("@{", "; ", "}"), node.entries(), |(key, value), out| {
@@ -77,7 +104,7 @@ fn write_line(node: Node<'_>, out: &mut String, depth: usize) {
         _ => {
             let members = members(node);
             write_all(out, ("@{", "; ", "}"), members.into_iter(), |(name, value), out| {
-                out.push_str(name);
+                push(out, name);
                 out.push('=');
                 write_line(value, out, depth + 1);
             });
@@ -128,7 +155,7 @@ fn write_simple(primitive: Primitive, text: &str, out: &mut String) {
         Primitive::Secure => out.push_str(SECURE),
         Primitive::Bool => out.push_str(if text == "true" { "True" } else { "False" }),
         Primitive::Char => out.push(character(text)),
-        _ => out.push_str(text),
+        _ => push(out, text),
     }
 }
 
@@ -150,8 +177,12 @@ fn write_literal(node: Node<'_>, out: &mut String, depth: usize) {
             Primitive::Secure => out.push_str(SECURE),
             Primitive::Bool => out.push_str(if text == "true" { "$true" } else { "$false" }),
             Primitive::Char => write_quoted(&character(text).to_string(), out),
-            Primitive::ScriptBlock => out.push_str(&format!("{{{text}}}")),
-            _ if is_bare(primitive) => out.push_str(text),
+            Primitive::ScriptBlock => {
+                out.push('{');
+                push(out, text);
+                out.push('}');
+            }
+            _ if is_bare(primitive) => push(out, text),
             _ => write_quoted(text, out),
         };
     }
@@ -173,9 +204,7 @@ fn write_literal(node: Node<'_>, out: &mut String, depth: usize) {
             out.push_str(if present { "$true" } else { "$false" });
         }
         _ => {
-            let mut shown = String::new();
-            write_line(node, &mut shown, depth + 1);
-            out.push_str(&cut(shown));
+            write_line(node, out, depth + 1);
         }
     }
 }
@@ -187,7 +216,7 @@ fn is_bare(primitive: Primitive) -> bool {
 
 fn write_quoted(text: &str, out: &mut String) {
     out.push('\'');
-    out.push_str(&text.replace('\'', "''"));
+    push(out, &start(text).replace('\'', "''"));
     out.push('\'');
 }
 

@@ -6,6 +6,10 @@ use quick_xml::events::{BytesRef, BytesStart, Event};
 
 /// The value of an attribute, by its local name.
 pub(super) fn attribute(start: &BytesStart<'_>, name: &str) -> Option<String> {
+    // Most elements have no such attribute, and need no reading.
+    if !start.attributes_raw().contains(name) {
+        return None;
+    }
     let mut attributes = start.attributes();
     let found = attributes.with_checks(false).filter_map(Result::ok).find(|found| {
         found.key.as_namespace_binding().is_none() && found.key.local_name().into_inner() == name

@@ -14,10 +14,10 @@ pub enum Damage {
     /// A block's header or data stop early.
     #[error("a compressed block breaks off")]
     Short,
-    /// The lengths of the codes make no code, or one that leaves gaps.
-    #[error("a compressed block has no usable table of codes")]
+    /// The lengths of the codes make no code, or none for these bits.
+    #[error("a compressed block does not follow its table of codes")]
     Table,
-    /// A match starts before the block does, or is longer than any.
+    /// A match starts before the stream does, or is longer than what is left of its block.
     #[error("a compressed block refers outside itself")]
     Match,
     /// More than this program unpacks.
@@ -52,8 +52,7 @@ fn unpack_block(block: &[u8], length: usize, plain: &mut Vec<u8>) -> Result<(), 
     let (lengths, data) = block.split_at_checked(TABLE).ok_or(Damage::Short)?;
     let codes = Codes::new(lengths)?;
     let mut bits = Bits::new(data);
-    let start = plain.len();
-    let end = start + length;
+    let end = plain.len() + length;
     while plain.len() < end {
         let symbol = codes.next(&mut bits)?;
         let Some(symbol) = symbol.checked_sub(256) else {
@@ -66,7 +65,7 @@ fn unpack_block(block: &[u8], length: usize, plain: &mut Vec<u8>) -> Result<(), 
         }
         let distance = (1 << distance_bits) + bits.take(distance_bits) as usize;
         let run = run + 3;
-        if distance > plain.len() - start || run > end - plain.len() {
+        if distance > plain.len() || run > end - plain.len() {
             return Err(Damage::Match);
         }
         for at in plain.len() - distance..plain.len() - distance + run {
@@ -95,14 +94,22 @@ impl Codes {
                 symbols.resize(symbols.len() + share, (symbol as u16, length));
             }
         }
-        // An incomplete code is no product of this format.
-        if symbols.len() == 1 << LONGEST_CODE { Ok(Codes { symbols }) } else { Err(Damage::Table) }
+        if symbols.is_empty() {
+            return Err(Damage::Table);
+        }
+        // What a code leaves over, stands for nothing.
+        symbols.resize(1 << LONGEST_CODE, (0, 0));
+        Ok(Codes { symbols })
     }
 
     fn next(&self, bits: &mut Bits<'_>) -> Result<u16, Damage> {
         let (symbol, length) = self.symbols[(bits.next >> (32 - LONGEST_CODE)) as usize];
         bits.skip(u32::from(length));
-        if bits.is_overdrawn() { Err(Damage::Short) } else { Ok(symbol) }
+        match length {
+            0 => Err(Damage::Table),
+            _ if bits.is_overdrawn() => Err(Damage::Short),
+            _ => Ok(symbol),
+        }
     }
 }
 
@@ -235,11 +242,12 @@ mod tests {
         assert_eq!(unpack(&framed(299, &abc())), Err(Damage::Match));
         // Of 26 letters the codes of the last ones are not there.
         assert_eq!(unpack(&framed(60, &alphabet()[..TABLE + 8])), Err(Damage::Short));
-        // No codes at all, and a code that leaves gaps: `a` has four bits in place of three.
+        // No codes at all, more than there is room for, and bits that are no code: `a` alone has
+        // one, a zero.
         assert_eq!(unpack(&framed(5, &[0; TABLE + 8])), Err(Damage::Table));
-        let mut gaps = abc();
-        gaps[48] = 0x40;
-        assert_eq!(unpack(&framed(300, &gaps)), Err(Damage::Table));
+        assert_eq!(unpack(&framed(5, &[0x11; TABLE + 8])), Err(Damage::Table));
+        let alone = [table(&[(48, 0x10)]), vec![0, 0x80, 0, 0]].concat();
+        assert_eq!(unpack(&framed(16, &alone)), Err(Damage::Table));
         // `c` first: a match of `abc` at distance 3 when one byte is there.
         let mut early = abc();
         early.splice(TABLE.., [0b1010_0000, 0b0010_1000, 0, 0, 1]);
