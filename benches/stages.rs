@@ -17,7 +17,7 @@ use psr_forensics::reconstruct::{Gathered, Keys, reconstruct};
 use psr_forensics::report::sorted::{Rows, Sorter};
 use psr_forensics::report::timeline::{Lines, Origins};
 use psr_forensics::{
-    Channel, Event, Input, InputKind, NoProgress, Options, Output, Pack, Record, RecordRef,
+    Channel, Event, Input, InputKind, NoProgress, Options, Output, Pack, Prints, Record, RecordRef,
     RuleSet, RunInfo, analyze, discover, normalise, report,
 };
 
@@ -182,14 +182,18 @@ fn rebuilding(c: &mut Criterion) {
 
 fn reporting(c: &mut Criterion) {
     let mut normaliser = Normaliser::default();
-    let events: Vec<Event> = records().iter().map(|record| normaliser.event(record)).collect();
-    let tasks: Vec<&[Event]> = events.chunk_by(|a, b| a.source.input == b.source.input).collect();
-    let origins = Origins::default();
+    let records = records();
+    let event = |record: Record| (normaliser.event(&record), record);
+    let events: Vec<(Event, Record)> = records.into_iter().map(event).collect();
+    let same_input = |(a, _): &(Event, _), (b, _): &(Event, _)| a.source.input == b.source.input;
+    let tasks: Vec<&[(Event, Record)]> = events.chunk_by(same_input).collect();
+    let (origins, prints) = (Origins::default(), Prints::default());
     let lines = || {
-        let line_up = |task: &&[Event]| {
+        let line_up = |task: &&[(Event, Record)]| {
             let mut lines = Lines::default();
-            for event in *task {
-                lines.add(event, Vec::new(), &origins).expect("a line has a serial form");
+            for (event, record) in *task {
+                let (_, print) = prints.of(record, event, &[]);
+                lines.add(event, print, Vec::new(), &origins).expect("a line has a serial form");
             }
             lines.rows
         };
@@ -198,11 +202,10 @@ fn reporting(c: &mut Criterion) {
     let sort = |mut tasks: Vec<Rows>| {
         let sorter = Sorter::new(std::env::temp_dir());
         tasks.iter_mut().for_each(|rows| sorter.add(rows).expect("it fits into memory"));
-        let each = |row: &[u8]| {
-            black_box(row);
-            Ok(())
-        };
-        sorter.finish().for_each(each).expect("nothing is on disk");
+        let sorted = sorter.finish();
+        for row in sorted.rows().expect("nothing is on disk") {
+            black_box(row.expect("nothing is on disk").content());
+        }
     };
     let mut group = c.benchmark_group("report");
     group.throughput(Throughput::Elements(events.len() as u64));

@@ -42,6 +42,22 @@ pub enum Error {
         .0.display()
     )]
     OutputExists(PathBuf),
+    /// No session of that name is in the results.
+    #[error("no session '{wanted}': {known}")]
+    UnknownSession {
+        /// What was asked for.
+        wanted: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A folder does not hold the results of this version.
+    #[error("{}: {reason}", path.display())]
+    NoResults {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong and what helps.
+        reason: String,
+    },
     /// Writing failed.
     #[error("cannot write {}", path.display())]
     Write {

@@ -26,13 +26,16 @@ pub mod decode;
 pub mod detect;
 mod error;
 pub mod input;
+pub mod layers;
 mod model;
 pub mod normalise;
+pub mod psrp;
 pub mod reconstruct;
 pub mod report;
 
 pub use analysis::{
-    Analysis, Fired, InputReport, NoProgress, Options, Progress, analyze, read_record,
+    Analysis, Fired, InputReport, NoProgress, Options, Overlap, Print, Prints, Progress, analyze,
+    read_record,
 };
 pub use detect::{Pack, Refused, RuleSet};
 pub use error::{Error, Fault, FaultKind};

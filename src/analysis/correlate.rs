@@ -6,20 +6,23 @@ use std::path::Path;
 
 use chrono::TimeDelta;
 
+use super::Copies;
 use crate::detect::{Correlated, Correlator, RuleSet, Step};
 use crate::model::{Detection, Host};
 use crate::reconstruct::Case;
-use crate::report::sorted::{Rows, Sorted, Sorter};
+use crate::report::sorted::{Frame, Rows, Sorted, Sorter};
 
 /// Steps that are sorted at a time.
 const STEPS_AT_ONCE: usize = 1 << 16;
 
 /// What correlations find in the hits on records, which are rows, and those on what was rebuilt.
+/// Hits on copies count for nothing.
 ///
 /// # Errors
 /// When the scratch folder takes no more.
 pub(super) fn correlate(
-    on_records: Sorted,
+    on_records: &Sorted,
+    copies: &Copies,
     rebuilt: &[Detection],
     case: &Case,
     rules: &RuleSet,
@@ -43,21 +46,26 @@ pub(super) fn correlate(
         }
         Ok::<(), io::Error>(())
     };
-    on_records.for_each(|row| {
-        let mut step: Step = postcard::from_bytes(row).map_err(io::Error::other)?;
+    for row in on_records.rows()? {
+        let mut step: Step = read(&row?)?;
         let record = step.evidence.first().map(|proof| proof.source);
+        if record.is_some_and(|record| copies.contains(record)) {
+            continue;
+        }
         step.session = record.and_then(|record| sessions.get(&record).copied());
-        put(step)
-    })?;
+        put(step)?;
+    }
     rebuilt.iter().filter_map(Step::of).try_for_each(&mut put)?;
     sorter.add(&mut rows)?;
     let mut correlator = Correlator::new(rules);
-    sorter.finish().for_each(|row| {
-        let step: Step = postcard::from_bytes(row).map_err(io::Error::other)?;
-        correlator.take(&step);
-        Ok(())
-    })?;
+    for row in sorter.finish().rows()? {
+        correlator.take(&read(&row?)?);
+    }
     Ok(correlator.finish())
+}
+
+fn read(row: &Frame<'_>) -> io::Result<Step> {
+    postcard::from_bytes(row.content()).map_err(io::Error::other)
 }
 
 /// Offsets up to this are no error of a clock: they are learnt from a request and what it led to,
@@ -75,7 +83,7 @@ impl Clocks {
     fn of(hosts: &[Host]) -> Clocks {
         let mut clocks = Clocks { full: BTreeMap::new(), short: BTreeMap::new() };
         for host in hosts {
-            let name = host.name.to_lowercase();
+            let name = host.full_name.to_string();
             let offset = host.clock.map(|clock| clock.offset);
             let offset = offset.filter(|offset| offset.abs() > NO_ERROR).unwrap_or_default();
             let short = name.split('.').next().unwrap_or_default().to_owned();
@@ -104,6 +112,7 @@ mod tests {
     #[test]
     fn a_host_is_known_by_its_full_name_or_by_a_short_one_that_only_it_has() {
         let host = |name: &str, seconds: i64| Host {
+            full_name: name.to_lowercase().into(),
             name: name.into(),
             addresses: Vec::new(),
             clock: (seconds != 0).then(|| Clock { offset: TimeDelta::seconds(seconds), pairs: 2 }),
@@ -152,6 +161,7 @@ mod tests {
         let found = |offset: i64| {
             let clock = |seconds| Clock { offset: TimeDelta::seconds(seconds), pairs: 3 };
             let host = |name: &str, seconds| Host {
+                full_name: name.into(),
                 name: name.into(),
                 addresses: Vec::new(),
                 clock: Some(clock(seconds)),
@@ -164,7 +174,8 @@ mod tests {
                 rows.push(|key| step.key(key), &step).unwrap();
             }
             sorter.add(&mut rows).unwrap();
-            let found = correlate(sorter.finish(), &[], &case, &rules, folder.path()).unwrap();
+            let (steps, copies) = (sorter.finish(), Copies::default());
+            let found = correlate(&steps, &copies, &[], &case, &rules, folder.path()).unwrap();
             let times = found.detections.iter().map(|found| found.time.timestamp() - 1000);
             times.collect::<Vec<_>>()
         };

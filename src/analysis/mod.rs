@@ -4,10 +4,15 @@
 //! down at once: lines of outputs, hits of rules, marks for reconstruction. The few records that
 //! sessions are then rebuilt from are read a second time.
 
+mod copies;
 mod correlate;
 mod load;
+mod overlap;
 mod pointer;
 mod read;
+
+pub(crate) use copies::Copies;
+pub use copies::{Overlap, Print, Prints};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,8 +22,8 @@ use chrono::{DateTime, Utc};
 use crate::detect::{self, Correlated, Limited, LoneScripts, RuleSet};
 use crate::error::{Error, Fault, FaultKind};
 use crate::input::{self, Input};
-use crate::model::{Detection, RecordRef, Subject};
-use crate::reconstruct::{Case, Elsewhere, Keys, assemble, reconstruct};
+use crate::model::{Detection, RecordRef, Str, Subject};
+use crate::reconstruct::{Case, Elsewhere, Keys, Window, assemble, reconstruct};
 use crate::report::sorted::{Rows, Sorted, Sorter};
 use crate::report::timeline::Origins;
 use crate::report::{detections, findings};
@@ -68,6 +73,9 @@ pub struct InputReport {
     pub chunks: u64,
     /// Records read, relevant or not.
     pub records: u64,
+    /// The inputs, by index, that hold records of it and are preferred to it: what they hold counts
+    /// there.
+    pub overlaps: Vec<(usize, Overlap)>,
     /// What is wrong with it, in the order of the file.
     pub faults: Vec<Fault>,
 }
@@ -99,6 +107,7 @@ pub struct Analysis {
     pub limited: Vec<Limited>,
     /// The rules that fired on what was rebuilt, by the records that show it.
     pub(crate) shown: BTreeMap<RecordRef, Vec<usize>>,
+    pub(crate) copies: Copies,
     pub(crate) timeline: Sorted,
     /// Cells that the timeline's lines name by index.
     pub(crate) origins: Vec<String>,
@@ -121,6 +130,16 @@ impl Analysis {
     /// Records read, over all inputs.
     pub fn records(&self) -> u64 {
         self.inputs.iter().map(|report| report.records).sum()
+    }
+
+    /// Events that are copies of one in another input and left out of everything else, and how
+    /// many are not, though they have the name and time of one there.
+    pub fn overlap(&self) -> Overlap {
+        let all = self.inputs.iter().flat_map(|report| &report.overlaps);
+        all.fold(Overlap::default(), |sum, (_, one)| Overlap {
+            copies: sum.copies + one.copies,
+            differing: sum.differing + one.differing,
+        })
     }
 }
 
@@ -145,29 +164,38 @@ pub fn analyze(
     let steps = Sorter::new(scratch.clone());
     let origins = Origins::default();
     let keys = Keys::default();
+    let prints = Prints::default();
     let pass = read::Pass {
         inputs: &inputs,
         paths: &paths,
         options,
         rules: &rules,
         keys: &keys,
+        prints: &prints,
         timeline: &timeline,
         origins: &origins,
         detections: &found,
         steps: &steps,
         progress,
     };
-    let Read { mut reports, events, gathered, fired, scripts } =
-        pass.read().map_err(Error::write(&scratch))?;
-
-    something(reports.iter().map(|report| (&report.input, &report.faults[..])))?;
+    let mut read = pass.read().map_err(Error::write(&scratch))?;
+    something(read.reports.iter().map(|report| (&report.input, &report.faults[..])))?;
+    progress.stage("telling copies");
+    let timeline = timeline.finish();
+    let copies = copies::find(&timeline, &read.spans, &scratch).map_err(Error::write(&scratch))?;
+    read.leave_out(&copies, &keys);
+    let Read { mut reports, events, gathered, fired, scripts, .. } = read;
     progress.stage("rebuilding sessions");
+    tracing::debug!("all logs read");
     let loader = Loader::new(&inputs);
-    let case = reconstruct(gathered, &keys, |records| loader.load(records));
+    let mut case = reconstruct(gathered, &keys, |records| loader.load(records));
+    case.look_for_missing(Window { from: options.from, to: options.to });
+    tracing::debug!(sessions = case.sessions.len(), "sessions rebuilt");
     progress.stage("matching rules");
     let mut detections = detect::on_case(&rules, &case);
     detections.extend(elsewhere(&case.elsewhere, scripts, &rules, &loader));
-    let correlated = correlate::correlate(steps.finish(), &detections, &case, &rules, &scratch);
+    let steps = steps.finish();
+    let correlated = correlate::correlate(&steps, &copies, &detections, &case, &rules, &scratch);
     let Correlated { detections: correlated, limited } =
         correlated.map_err(Error::write(&scratch))?;
     detections.retain(|detection| !rules.is_silent(detection.rule));
@@ -194,8 +222,8 @@ pub fn analyze(
     }
     found.add(&mut rows).map_err(Error::write(&scratch))?;
     loader.ledger(&mut reports);
-    let (timeline, detections) = (timeline.finish(), found.finish());
-    let findings = findings::fold(&detections, &sessions, &rules, scratch.clone());
+    let detections = found.finish();
+    let findings = findings::fold(&detections, &copies, &sessions, &rules, scratch.clone());
     let findings = findings.map_err(Error::write(&scratch))?;
     let origins = origins.into_cells();
     Ok(Analysis {
@@ -207,6 +235,7 @@ pub fn analyze(
         fired,
         limited,
         shown,
+        copies,
         timeline,
         origins,
         detections,
@@ -230,7 +259,16 @@ fn elsewhere(
     let mut found: Vec<Detection> = scripts.into_iter().filter(known).collect();
     let mut lone = LoneScripts::default();
     for blocks in blocks.parted.chunks(BLOCKS_AT_ONCE) {
-        let events = loader.load(blocks.iter().flatten().copied().collect());
+        let hosts: BTreeMap<RecordRef, &Str> = blocks
+            .iter()
+            .flat_map(|(parts, host)| parts.iter().map(move |&part| (part, host)))
+            .collect();
+        let mut events = loader.load(hosts.keys().copied().collect());
+        for event in &mut events {
+            if let Some(&host) = hosts.get(&event.source) {
+                event.host = host.clone();
+            }
+        }
         for block in assemble(&events, &vec![None; events.len()]) {
             found.extend(lone.detect(rules, &events, &block));
         }

@@ -1,19 +1,21 @@
 //! The one reading of all logs.
 
+use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::{InputReport, Options, Progress};
-use crate::decode::{Decoder, Tally, Wanted, chunk_count, chunk_of};
+use super::overlap::Spans;
+use super::{Copies, InputReport, Options, Prints, Progress};
+use crate::decode::{Decoder, Seen, Tally, Wanted, chunk_count, chunk_of};
 use crate::detect::{self, LoneScripts, RuleSet, Step};
 use crate::error::{Fault, FaultKind};
 use crate::input::{Input, InputKind, Piece, Reader, piece_count};
 use crate::model::{Channel, Detection, EventKind, Record, RecordRef};
 use crate::normalise::{self, Normaliser};
-use crate::reconstruct::{Gathered, Keys, assemble};
+use crate::reconstruct::{Gathered, Keys, Reach, assemble};
 use crate::report::sorted::{Rows, Sorter};
 use crate::report::{
     detections,
@@ -27,6 +29,7 @@ pub(super) struct Pass<'a> {
     pub options: &'a Options,
     pub rules: &'a RuleSet,
     pub keys: &'a Keys,
+    pub prints: &'a Prints,
     pub timeline: &'a Sorter,
     pub origins: &'a Origins,
     pub detections: &'a Sorter,
@@ -45,6 +48,26 @@ pub(super) struct Read {
     pub fired: Vec<(usize, RecordRef)>,
     /// Detections on script blocks of one part, should they belong to no session.
     pub scripts: Vec<Detection>,
+    /// By input, which logs its events are of.
+    pub spans: Vec<Spans>,
+}
+
+impl Read {
+    /// Leaves copies out of everything, and says so in the reports.
+    pub fn leave_out(&mut self, copies: &Copies, keys: &Keys) {
+        if copies.count() == 0 && copies.overlaps.is_empty() {
+            return;
+        }
+        let is_own = |source: RecordRef| !copies.contains(source);
+        self.events -= copies.count();
+        self.gathered.par_iter_mut().for_each(|task| task.retain(is_own, keys));
+        self.fired.retain(|&(_, source)| is_own(source));
+        let own = |script: &Detection| script.evidence.iter().all(|proof| is_own(proof.source));
+        self.scripts.retain(own);
+        for (&(input, other), &overlap) in &copies.overlaps {
+            self.reports[input as usize].overlaps.push((other as usize, overlap));
+        }
+    }
 }
 
 /// What a task came to.
@@ -61,9 +84,20 @@ struct Batch {
     gathered: Gathered,
     fired: Vec<(usize, RecordRef)>,
     scripts: Vec<Detection>,
+    spans: Spans,
 }
 
-impl Wanted for Pass<'_> {
+/// Sees the records of a task, and says which are wanted.
+struct Watch<'p> {
+    rules: &'p RuleSet,
+    reach: RefCell<Reach>,
+}
+
+impl Wanted for Watch<'_> {
+    fn passes(&self, seen: Seen<'_>) {
+        self.reach.borrow_mut().see(seen);
+    }
+
     fn wants(&self, source: RecordRef, channel: Channel, name: &str, event_id: u32) -> bool {
         normalise::relevant(channel, event_id) || self.rules.wants(source, channel, name, event_id)
     }
@@ -97,7 +131,9 @@ impl Pass<'_> {
             gathered: Vec::new(),
             fired: Vec::new(),
             scripts: Vec::new(),
+            spans: Vec::new(),
         };
+        read.spans.resize_with(self.inputs.len(), Spans::default);
         let mut foreign: Vec<Vec<Fault>> = vec![Vec::new(); self.inputs.len()];
         for batch in batches {
             let report = &mut read.reports[batch.input];
@@ -108,6 +144,7 @@ impl Pass<'_> {
             read.gathered.push(batch.gathered);
             read.fired.extend(batch.fired);
             read.scripts.extend(batch.scripts);
+            read.spans[batch.input].absorb(batch.spans);
         }
         for (report, foreign) in read.reports.iter_mut().zip(foreign) {
             report.judge(foreign);
@@ -135,6 +172,7 @@ fn report(input: &Input) -> InputReport {
         input: input.clone(),
         sha256: None,
         records: 0,
+        overlaps: Vec::new(),
     }
 }
 
@@ -186,8 +224,9 @@ impl<'p, 'a> Worker<'p, 'a> {
             }
         };
         let log = &pass.inputs[input];
+        let watch = Watch { rules: pass.rules, reach: RefCell::new(Reach::of(input as u32)) };
         let Tally { records, faults, foreign } =
-            decoder.piece(log, input as u32, piece, pass, each);
+            decoder.piece(log, input as u32, piece, &watch, each);
         put?;
         let batch = &mut take.batch;
         (batch.records, batch.faults, batch.foreign) = (records, faults, foreign);
@@ -202,6 +241,7 @@ impl<'p, 'a> Worker<'p, 'a> {
         pass.timeline.add(&mut take.lines.rows)?;
         pass.detections.add(&mut take.found)?;
         pass.steps.add(&mut take.steps)?;
+        take.batch.gathered.reach = watch.reach.into_inner();
         take.batch.gathered.shrink();
         Ok(std::mem::take(&mut take.batch))
     }
@@ -222,7 +262,7 @@ struct Take<'p, 'a> {
 impl Take<'_, '_> {
     /// Writes down what a record gives, if it is relevant or a rule fires on it.
     fn record(&mut self, record: &Record) -> io::Result<()> {
-        let Pass { options, rules, keys, paths, origins, .. } = self.pass;
+        let Pass { options, rules, keys, prints, paths, origins, .. } = self.pass;
         let Options { from, to, .. } = options;
         if from.is_some_and(|from| record.time < from) || to.is_some_and(|to| record.time >= to) {
             return Ok(());
@@ -238,7 +278,9 @@ impl Take<'_, '_> {
         let heard = hits.iter().map(|hit| hit.rule).filter(|&rule| !rules.is_silent(rule));
         let fired: Vec<usize> = heard.collect();
         batch.fired.extend(fired.iter().map(|&rule| (rule, event.source)));
-        self.lines.add(&event, fired, origins)?;
+        let (log, print) = prints.of(record, &event, &hits);
+        batch.spans.take(log, event.record_id);
+        self.lines.add(&event, print, fired, origins)?;
         for detection in detect::on_record(&event, hits) {
             if let Some(step) = Step::of(&detection) {
                 self.steps.push(|key| step.key(key), &step)?;

@@ -18,7 +18,7 @@ use crate::model::parse_utc;
 use crate::report::{self, Output, RunInfo};
 
 /// Where results go when no folder is named.
-const DEFAULT_OUTPUT: &str = "psr-forensics-results";
+pub(super) const DEFAULT_OUTPUT: &str = "psr-forensics-results";
 
 #[derive(clap::Args)]
 pub(super) struct Args {

@@ -1,6 +1,7 @@
 //! The command line: arguments, progress, the closing summary, exit codes.
 
 mod analyze;
+mod explain;
 mod packs;
 mod progress;
 mod rules;
@@ -26,6 +27,9 @@ struct Args {
 enum Verb {
     /// Read logs, rebuild sessions, match rules, write timelines.
     Analyze(analyze::Args),
+    /// Tell sessions of a run's results in order, each statement with its record, the reasons,
+    /// what speaks against it, and what is missing.
+    Explain(explain::Args),
     /// List, check, test, explain and export packs of rules.
     Packs(packs::Args),
 }
@@ -34,7 +38,7 @@ const EXIT_CODES: &str = "Exit codes:
   0  done
   1  nothing could be read, or the output could not be written
   2  wrong usage: an unknown option, a path that does not exist, an output folder in use,
-     a selection that leaves no rule, an evidence pointer that leads nowhere
+     no such session, a selection that leaves no rule, an evidence pointer that leads nowhere
   3  a pack that cannot be read or loads no rule; packs check and test: something is wrong
   4  done, but something could not be read in full or a rule was not loaded: see run.json";
 
@@ -58,6 +62,7 @@ pub fn main() -> ExitCode {
     };
     let ending = match args.command {
         Verb::Analyze(args) => analyze::run(args),
+        Verb::Explain(args) => explain::run(&args),
         Verb::Packs(args) => packs::run(args),
     };
     match ending {
@@ -76,9 +81,11 @@ fn code(error: &anyhow::Error) -> u8 {
         Some(
             Error::MissingInput(_)
             | Error::BadGlob { .. }
+            | Error::OutputExists(_)
+            | Error::UnknownSession { .. }
+            | Error::NoResults { .. }
             | Error::Selection(_)
-            | Error::Pointer(_)
-            | Error::OutputExists(_),
+            | Error::Pointer(_),
         ) => 2,
         Some(Error::Pack { .. }) => 3,
         _ => 1,

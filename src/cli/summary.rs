@@ -6,13 +6,13 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::plain;
-use crate::analysis::{Analysis, InputReport};
+use crate::analysis::{Analysis, InputReport, Overlap};
 use crate::detect::session_id;
 use crate::error::FaultKind;
 use crate::input::InputKind;
 use crate::model::{Account, Level, RuleMeta, Session};
-use crate::report::TABLES;
 use crate::report::findings::{self, Finding};
+use crate::report::{TABLES, story};
 
 /// Most sessions, findings and faults it names.
 const MOST: usize = 10;
@@ -21,7 +21,7 @@ pub(super) fn print(analysis: &Analysis, folder: &Path, out: &mut impl Write) ->
     inputs(analysis, out)?;
     sessions(analysis, out)?;
     detections(analysis, out)?;
-    let names = TABLES.iter().map(|table| table.file).chain(["run.json"]);
+    let names = TABLES.iter().map(|table| table.file).chain([story::FILE, "run.json"]);
     let names: Vec<&str> = names.collect();
     writeln!(out, "\nResults in {}: {}", plain(&folder.display().to_string()), names.join(", "))
 }
@@ -41,6 +41,17 @@ fn inputs(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
         analysis.records(),
         analysis.events,
     )?;
+    let Overlap { copies, differing } = analysis.overlap();
+    if copies > 0 {
+        writeln!(out, "  Copies    {copies} more are copies of these in other inputs")?;
+    }
+    if differing > 0 {
+        writeln!(
+            out,
+            "  Differing {differing} have the id and time of one in another input and say something \
+             else, see run.json"
+        )?;
+    }
     let faults = |kind| {
         let faults = analysis
             .inputs

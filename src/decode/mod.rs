@@ -28,6 +28,8 @@ pub use evtx::{chunk_count, chunk_of};
 
 use std::collections::HashSet;
 
+use chrono::{DateTime, Utc};
+
 use crate::error::Fault;
 use crate::input::{Input, Piece};
 use crate::model::{Channel, Record, RecordRef, Str};
@@ -84,8 +86,26 @@ pub fn place(input: &Input, offset: u64) -> u64 {
     if input.kind.is_evtx() { evtx::chunk_start(evtx::chunk_number(offset)) } else { offset }
 }
 
-/// Says which records some later stage has a use for; the others are only counted.
-pub trait Wanted: Sync {
+/// What is known of a record before its data is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'r> {
+    /// Its channel.
+    pub channel: Channel,
+    /// System/Computer as logged.
+    pub computer: &'r str,
+    /// System/EventID.
+    pub event_id: u32,
+    /// System/EventRecordID; the header's number where it is missing.
+    pub record_id: u64,
+    /// When it was logged, UTC.
+    pub time: DateTime<Utc>,
+}
+
+/// Says which records some later stage has a use for; the others are only seen.
+pub trait Wanted {
+    /// A record passes, wanted or not. One that is hard to read may pass more than once.
+    fn passes(&self, _seen: Seen<'_>) {}
+
     /// Whether the record of this place, channel and event id is wanted.
     fn wants(&self, source: RecordRef, channel: Channel, channel_name: &str, event_id: u32)
     -> bool;

@@ -11,8 +11,9 @@ use super::binxml::{Odd, Value, kind};
 use super::definition::Source;
 use super::instance::{Instance, Instances, RecordHeader};
 use super::plan::{Empty, Step, SystemField};
+use super::system::keywords;
 use super::value::{filetime, unsigned};
-use super::{Interner, Wanted};
+use super::{Interner, Seen, Wanted};
 use crate::model::{Channel, FieldsDraft, Record, RecordRef, Str, parse_utc};
 
 /// The record last read, whose room the next one takes, and what its texts were made of.
@@ -51,20 +52,9 @@ impl Latest {
         if other_provider || other_channel {
             record.known_channel = Channel::of(&record.channel, &record.provider);
         }
-        if !wanted.wants(source, record.known_channel, &record.channel, event_id) {
-            return Ok(false);
-        }
         record.source = source;
         record.event_id = event_id;
         share(&mut record.computer, computer.text(find(&system.computer), &mut name)?);
-        record.user_sid = match find(&system.user_sid) {
-            Found::Nothing => None,
-            found => Some(user_sid.text(found, &mut name)?.clone()),
-        };
-        record.activity_id = match find(&system.activity_id) {
-            Found::Nothing => None,
-            found => Some(activity_id.text(found, |text| name(guid(&text)))?.clone()),
-        };
         let logged = match find(&system.time) {
             Found::Value(Value { kind: kind::FILETIME, bytes }) => {
                 Some(filetime(unsigned(bytes)).ok_or(Odd("a time past the year 9999"))?)
@@ -73,8 +63,31 @@ impl Latest {
         };
         let written = || filetime(header.ticks).ok_or(Odd("a record's time is none"));
         record.time = logged.map_or_else(written, Ok)?;
-        record.level = find(&system.level).number()?.unwrap_or(0);
+        record.logged = record.time;
         record.record_id = find(&system.record_id).number()?.unwrap_or(source.number);
+        wanted.passes(Seen {
+            channel: record.known_channel,
+            computer: &record.computer,
+            event_id,
+            record_id: record.record_id,
+            time: record.time,
+        });
+        if !wanted.wants(source, record.known_channel, &record.channel, event_id) {
+            return Ok(false);
+        }
+        record.user_sid = match find(&system.user_sid) {
+            Found::Nothing => None,
+            found => Some(user_sid.text(found, &mut name)?.clone()),
+        };
+        record.activity_id = match find(&system.activity_id) {
+            Found::Nothing => None,
+            found => Some(activity_id.text(found, |text| name(guid(&text)))?.clone()),
+        };
+        record.level = find(&system.level).number()?.unwrap_or(0);
+        record.keywords = match find(&system.keywords) {
+            Found::Value(Value { kind: kind::HEX_INT64, bytes }) => unsigned(bytes),
+            found => keywords(&found.text()?),
+        };
         record.process_id = find(&system.process_id).number()?;
         record.thread_id = find(&system.thread_id).number()?;
 

@@ -5,8 +5,8 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use super::classic;
 use super::node::Node;
-use super::system::System;
-use crate::model::{Channel, Fields, parse_utc};
+use super::system::{System, keywords};
+use crate::model::{Channel, Fields, Form, parse_utc};
 
 /// A shape that records come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,13 +114,20 @@ impl Shape {
             Shape::Hayabusa => channel_name(&text(paths.channel)).to_owned(),
             _ => text(paths.channel),
         };
+        let logged = match self {
+            Shape::NxLog => nxlog_time(node),
+            _ => None,
+        };
         System {
             time: self.time(node, &channel),
+            logged,
+            form: Some(self.form()),
             provider: text(paths.provider),
             channel,
             computer: text(paths.computer),
             event_id: node.number(paths.event_id).or_else(|| node.number("event.code")),
             level: self.level(node),
+            keywords: self.keywords(node),
             record_id: node.number(paths.record_id),
             user_sid: given(paths.user_sid),
             activity_id: given(paths.activity_id),
@@ -129,10 +136,23 @@ impl Shape {
         }
     }
 
+    fn form(self) -> Form {
+        match self {
+            Shape::NxLog => Form::NxLog,
+            Shape::Winlogbeat | Shape::OldWinlogbeat => Form::Winlogbeat,
+            Shape::Hayabusa => Form::Hayabusa,
+        }
+    }
+
     fn time(self, node: &Node<'_>, channel: &str) -> Option<DateTime<Utc>> {
         let at = |path: &str| node.text(path).and_then(time);
         match self {
-            Shape::NxLog => nxlog_time(node, channel),
+            Shape::NxLog => {
+                // Sysmon's own UtcTime has milliseconds.
+                let sysmon = Channel::of(channel, "") == Channel::Sysmon;
+                let own = if sysmon { at("UtcTime") } else { None };
+                own.or_else(|| nxlog_time(node))
+            }
             Shape::Winlogbeat => at("winlog.time_created").or_else(|| at("@timestamp")),
             Shape::OldWinlogbeat => at("@timestamp"),
             Shape::Hayabusa => at("Timestamp"),
@@ -149,6 +169,16 @@ impl Shape {
         };
         let words = paths.iter().filter_map(|path| node.text(path));
         words.filter_map(level).next().unwrap_or(0)
+    }
+
+    fn keywords(self, node: &Node<'_>) -> u64 {
+        let path = match self {
+            Shape::NxLog => "Keywords",
+            Shape::Winlogbeat => "winlog.keywords",
+            Shape::OldWinlogbeat => "keywords",
+            Shape::Hayabusa => return 0,
+        };
+        node.text(path).map(keywords).unwrap_or_default()
     }
 
     /// The record's data by the names EVTX has.
@@ -202,18 +232,13 @@ fn time(text: &str) -> Option<DateTime<Utc>> {
 
 /// The best that NXLog's fields say of a record's time in UTC.
 ///
-/// Sysmon's own UtcTime has milliseconds. EventTime is the agent's local time, most often in whole
-/// seconds; `@timestamp` is UTC, but of when the record was collected. The agent's distance from
-/// UTC comes from the two times of collection, EventReceivedTime being the local one: it is a
-/// multiple of a quarter of an hour, what is left is the collector's delay. Without `@timestamp`
-/// EventTime is taken for UTC, unless it names its offset.
-fn nxlog_time(node: &Node<'_>, channel: &str) -> Option<DateTime<Utc>> {
+/// EventTime is the agent's local time, most often in whole seconds; `@timestamp` is UTC, but of
+/// when the record was collected. The agent's distance from UTC comes from the two times of
+/// collection, EventReceivedTime being the local one: it is a multiple of a quarter of an hour, what
+/// is left is the collector's delay. Without `@timestamp` EventTime is taken for UTC, unless it
+/// names its offset.
+fn nxlog_time(node: &Node<'_>) -> Option<DateTime<Utc>> {
     let at = |path: &str| node.text(path).and_then(time);
-    if Channel::of(channel, "") == Channel::Sysmon
-        && let Some(time) = at("UtcTime")
-    {
-        return Some(time);
-    }
     let local = |path: &str| {
         let text = node.text(path)?.replace('T', " ");
         NaiveDateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f").ok()

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 
 use super::record::guid;
-use super::{Interner, Wanted};
-use crate::model::{Channel, Fields, Record, RecordRef, parse_utc};
+use super::{Interner, Seen, Wanted};
+use crate::model::{Channel, Fields, Form, Record, RecordRef, parse_utc};
 
 /// What is known of a record before its content is read.
 #[derive(Clone, Copy)]
@@ -37,8 +37,13 @@ pub(super) struct System {
     pub channel: String,
     pub computer: String,
     pub time: Option<DateTime<Utc>>,
+    /// TimeCreated, where `time` is another one.
+    pub logged: Option<DateTime<Utc>>,
+    /// A collector's form of text; none is Windows' own.
+    pub form: Option<Form>,
     pub event_id: Option<u32>,
     pub level: u8,
+    pub keywords: u64,
     pub record_id: Option<u64>,
     pub user_sid: Option<String>,
     pub activity_id: Option<String>,
@@ -58,6 +63,7 @@ impl System {
             "Provider" => self.provider = attribute("Name").unwrap_or_default(),
             "EventID" => self.event_id = text.and_then(|id| id.parse().ok()),
             "Level" => self.level = text.and_then(|level| level.parse().ok()).unwrap_or(0),
+            "Keywords" => self.keywords = text.map(keywords).unwrap_or_default(),
             "EventRecordID" => self.record_id = text.and_then(|id| id.parse().ok()),
             "TimeCreated" => {
                 self.time = attribute("SystemTime").and_then(|time| parse_utc(&time).ok());
@@ -85,7 +91,18 @@ impl System {
     pub fn is_wanted(&self, header: Header, wanted: &dyn Wanted) -> bool {
         let System { channel, provider, event_id, .. } = self;
         let known = Channel::of(channel, provider);
-        event_id.is_some_and(|id| wanted.wants(self.source(header), known, channel, id))
+        let source = self.source(header);
+        let Some(event_id) = *event_id else { return false };
+        if let Some(time) = self.time.or(header.own.map(|(_, time)| time)) {
+            wanted.passes(Seen {
+                channel: known,
+                computer: &self.computer,
+                event_id,
+                record_id: self.record_id.unwrap_or(source.number),
+                time,
+            });
+        }
+        wanted.wants(source, known, channel, event_id)
     }
 
     /// The record with its data, which is read when somebody wants it.
@@ -105,15 +122,22 @@ impl System {
         }
         let source = self.source(header);
         let written = header.own.map(|(_, time)| time);
+        let time = self.time.or(written).ok_or("it has no time")?;
         Ok(Some(Record {
             source,
-            time: self.time.or(written).ok_or("it has no time")?,
+            time,
+            logged: self.logged.unwrap_or(time),
+            form: match header.own {
+                Some(_) => Form::Binary,
+                None => self.form.unwrap_or(Form::Rendered),
+            },
             provider: names.get(&self.provider),
             channel: names.get(&self.channel),
             known_channel: Channel::of(&self.channel, &self.provider),
             computer: names.get(&self.computer),
             event_id,
             level: self.level,
+            keywords: self.keywords,
             record_id: self.record_id.unwrap_or(source.number),
             user_sid: self.user_sid.as_deref().map(|sid| names.get(sid)),
             activity_id: self.activity_id.as_deref().map(|id| names.get(&guid(id))),
@@ -124,9 +148,38 @@ impl System {
     }
 }
 
+/// Keywords from their text: hexadecimal as in XML, decimal and signed as NXLog has them, or in the
+/// words of Winlogbeat, as far as auditing goes.
+pub(super) fn keywords(text: &str) -> u64 {
+    let text = text.trim();
+    match text {
+        "Audit Success" => return 0x8020_0000_0000_0000,
+        "Audit Failure" => return 0x8010_0000_0000_0000,
+        _ => {}
+    }
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok().or_else(|| text.parse().ok().map(i64::cast_unsigned)),
+    }
+    .unwrap_or_default()
+}
+
 /// An element of System: its text and attributes, whatever type they have where they are read.
 #[derive(Debug, Default)]
 pub(super) struct Element<'t> {
     pub text: Option<Cow<'t, str>>,
     pub attributes: Vec<(Cow<'t, str>, Cow<'t, str>)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::keywords;
+
+    #[test]
+    fn keywords_are_read_however_they_are_written() {
+        let texts =
+            ["0x8010000000000000", "-9218868437227405312", "9227875636482146304", "Audit Failure"];
+        assert_eq!(texts.map(keywords), [0x8010_0000_0000_0000; 4]);
+        assert_eq!(["", "Classic", "0xzz"].map(keywords), [0; 3]);
+    }
 }

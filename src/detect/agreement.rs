@@ -7,10 +7,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use rsigma_eval::{CompiledRule, compile_rule, evaluate_rule};
+use rsigma_eval::{CompiledRule, compile_to_compiled, evaluate_rule};
 use rsigma_parser::parse_sigma_yaml;
 
 use super::logsource::{ChannelName, Scope, scope};
+use super::lower::lower;
 use super::view::{FieldMap, RecordView};
 use super::{Pack, RuleSet};
 use crate::decode::{Decoder, Wanted};
@@ -40,8 +41,9 @@ fn plain(pack: &Pack) -> (Vec<Plain>, usize) {
         let collection = parse_sigma_yaml(text).unwrap();
         refused += collection.errors.len();
         for rule in collection.rules {
-            match (compile_rule(&rule), scope(&rule.logsource)) {
-                (Ok(rule), Ok(scope)) => rules.push(Plain { rule, scope }),
+            let compiled = lower(&rule).ok().and_then(|rule| compile_to_compiled(&rule).ok());
+            match (compiled, scope(&rule.logsource)) {
+                (Some(rule), Ok(scope)) => rules.push(Plain { rule, scope }),
                 _ => refused += 1,
             }
         }
@@ -54,21 +56,24 @@ type Fired = (usize, Vec<(String, String)>);
 
 /// Whether a record is of a log source.
 pub(super) fn selects(scope: &Scope, record: &Record) -> bool {
-    let Scope::Records { selectors, .. } = scope else { return false };
-    selectors.iter().any(|selector| {
+    let Scope::Records { selectors, mapping } = scope else { return false };
+    let mut selectors = selectors.iter();
+    let selected = selectors.any(|selector| {
         selector.event_ids.is_none_or(|ids| ids.contains(&record.event_id))
             && match selector.channel {
                 ChannelName::Known(channel) => channel == record.known_channel,
                 ChannelName::Named(name) => name.eq_ignore_ascii_case(&record.channel),
+                ChannelName::Every => true,
             }
-    })
+    });
+    selected && mapping.admits(record)
 }
 
 fn fired_plainly(rules: &[Plain], record: &Record) -> Vec<Fired> {
     let mut fired = Vec::new();
     for (index, Plain { rule, scope }) in rules.iter().enumerate() {
-        let Scope::Records { process_creation, .. } = scope else { continue };
-        let view = RecordView::new(record, *process_creation);
+        let Scope::Records { mapping, .. } = scope else { continue };
+        let view = RecordView::new(record, *mapping);
         let Some(result) = selects(scope, record).then(|| evaluate_rule(rule, &view)).flatten()
         else {
             continue;
@@ -232,8 +237,25 @@ fn gates_let_through_what_rules_fire_on() {
         ),
         ("  s: {EventID|neq: 1}\n  condition: s", &[(2, &[])], &[(1, &[])]),
         // Values that are not texts.
-        ("  s: {EventID: 1, A: null}\n  condition: s", &[(1, &[])], &[(1, &[("A", "x")])]),
-        ("  s: {A: [null, xx]}\n  condition: s", &[(1, &[("A", "xx")])], &[(1, &[])]),
+        (
+            "  s: {EventID: 1, A: null}\n  condition: s",
+            &[(1, &[]), (1, &[("A", "")])],
+            &[(1, &[("A", "x")]), (2, &[])],
+        ),
+        (
+            "  s: {A: [null, xx], B: yy}\n  condition: s",
+            &[
+                (1, &[("A", "xx"), ("B", "yy")]),
+                (1, &[("A", ""), ("B", "yy")]),
+                (1, &[("B", "yy")]),
+            ],
+            &[(1, &[("B", "x")]), (1, &[("A", "yy"), ("B", "yy")])],
+        ),
+        (
+            "  s: {EventID: 1}\n  f:\n    - A: null\n    - B: null\n  condition: s and not f",
+            &[(1, &[("A", "x"), ("B", "y")])],
+            &[(1, &[("A", "x"), ("B", "")]), (1, &[("B", "y")])],
+        ),
         ("  s: {A: ''}\n  condition: s", &[(1, &[("A", "")])], &[(1, &[("A", "x")]), (1, &[])]),
         ("  s: {A|exists: false}\n  condition: s", &[(1, &[])], &[(1, &[("A", "x")])]),
         (
@@ -251,6 +273,17 @@ fn gates_let_through_what_rules_fire_on() {
             "  k: [alpha, 'be?a*x']\n  condition: k",
             &[(1, &[("A", "..ALPHA..")]), (2, &[("A", "-"), ("B", "beta x")])],
             &[(1, &[("alpha", "-")]), (1, &[("A", "be"), ("B", "ta x")])],
+        ),
+        (
+            "  k:\n    '|all': [alpha, beta]\n  condition: k",
+            &[(1, &[("A", "alpha beta")]), (1, &[("A", "alpha"), ("B", "beta")])],
+            &[(1, &[("A", "alpha")])],
+        ),
+        // Truths, logged as texts.
+        (
+            "  s: {A: true}\n  condition: s",
+            &[(1, &[("A", "true")])],
+            &[(1, &[("A", "false")]), (1, &[])],
         ),
         // Places in a value.
         (
@@ -350,6 +383,75 @@ fn gates_let_through_what_rules_fire_on() {
             let found = fired(&rules, &record);
             assert_eq!(found.len(), usize::from(expected), "{detection} on {id} {data:?}");
             assert_eq!(found, fired_plainly(&plain, &record), "{detection} on {id} {data:?}");
+        }
+    }
+}
+
+#[test]
+fn rules_are_asked_about_the_logs_of_their_source() {
+    let value = |operation: &'static str| {
+        let key = r"\REGISTRY\MACHINE\SYSTEM\ControlSet001\Control\Lsa";
+        let data = [("ObjectName", key), ("ObjectValueName", "x"), ("OperationType", operation)];
+        record("Security", 4657, &data)
+    };
+    let connection = [("Application", r"\device\harddiskvolume3\a.exe"), ("DestPort", "3389")];
+    let connection = record("Security", 5156, &connection);
+    let opened = [("FileName", r"\Device\HarddiskVolume3\logins.json")];
+    let kernel_file = |id| record("Microsoft-Windows-Kernel-File/Analytic", id, &opened);
+    let anywhere = |channel| record(channel, 7, &[("Data", "x lsadump:: x")]);
+    let mitigation = record("Microsoft-Windows-Security-Mitigations/KernelMode", 12, &[]);
+
+    let set = r"{TargetObject: 'HKLM\System\CurrentControlSet\Control\Lsa\x'}";
+    let port = r"{Image: 'C:\a.exe', DestinationPort: 3389}";
+    let cases = [
+        (
+            "category: registry_set",
+            set,
+            vec![value("%%1904"), value("%%1905")],
+            vec![value("%%1906")],
+        ),
+        ("category: registry_delete", set, vec![value("%%1906")], vec![value("%%1905")]),
+        ("category: network_connection", port, vec![connection.clone()], vec![]),
+        ("service: security", port, vec![], vec![connection]),
+        (
+            "category: file_access",
+            r"{FileName|endswith: '\logins.json'}",
+            vec![kernel_file(12), kernel_file(30)],
+            vec![kernel_file(14)],
+        ),
+        (
+            "service: security-mitigations",
+            "{EventID: 12}",
+            vec![mitigation],
+            vec![anywhere("System")],
+        ),
+        // A product alone.
+        ("", "['lsadump::']", vec![anywhere("System"), anywhere("Any/Operational")], vec![]),
+    ];
+    for (source, detection, fires, misses) in cases {
+        let text = format!(
+            "title: t\nlogsource:\n  product: windows\n  {source}\n\
+             detection:\n  s: {detection}\n  condition: s\n"
+        );
+        let files = vec![("t.yml".to_owned(), text)];
+        let pack = Pack {
+            name: "t".into(),
+            path: Some("".into()),
+            sha256: "".into(),
+            files,
+            cases: Vec::new(),
+            unread: Vec::new(),
+        };
+        let (plain, _) = plain(&pack);
+        let rules = RuleSet::load(vec![pack]).unwrap();
+        let records = fires.iter().map(|record| (record, 1));
+        for (record, expected) in records.chain(misses.iter().map(|record| (record, 0))) {
+            let found = fired(&rules, record);
+            assert_eq!(found.len(), expected, "{source}: {detection} on {record:?}");
+            assert_eq!(found, fired_plainly(&plain, record), "{source}: {detection}");
+            let (channel, id) = (record.known_channel, record.event_id);
+            let wanted = rules.wants(record.source, channel, &record.channel, id);
+            assert!(wanted || expected == 0, "{source}: {detection} on {record:?}");
         }
     }
 }

@@ -293,6 +293,7 @@ fn record(case: &EventCase, time: DateTime<Utc>) -> Result<Record, String> {
     let provider = case.provider.as_deref().unwrap_or_default();
     Ok(Record {
         time,
+        logged: time,
         provider: provider.into(),
         channel: case.channel.as_str().into(),
         known_channel: Channel::of(&case.channel, provider),

@@ -10,9 +10,10 @@ use rayon::prelude::*;
 
 use super::rules::{Hit, RuleSet};
 use super::view::FieldMap;
+use crate::layers::Unwrapped;
 use crate::model::{
-    Account, Attempt, Command, Detection, Event, EventKind, Kept, Proof, ScriptBlock, Session, Str,
-    Subject,
+    Account, Attempt, Command, Detection, Event, EventKind, Kept, Proof, Role, ScriptBlock,
+    Session, Str, Subject,
 };
 use crate::reconstruct::Case;
 
@@ -52,7 +53,9 @@ pub(super) fn fields(subject: Subject) -> &'static [&'static str] {
             "TargetHost",
             "User",
             "Text",
+            "Invocations",
             "DecodedText",
+            "Role",
             "SourceEvent",
             "HostApplication",
         ],
@@ -146,7 +149,8 @@ impl LoneScripts {
 pub fn on_case(rules: &RuleSet, case: &Case) -> Vec<Detection> {
     let counts = Counts::of(case);
     let sessions = (0..case.sessions.len()).into_par_iter().map(|i| session(case, &counts, i));
-    let commands = case.commands.par_iter().map(|command| ran(case, command));
+    let commands = case.commands.par_iter().filter(|command| command.role != Role::Engine);
+    let commands = commands.map(|command| ran(case, command));
     let scripts = case.scripts.par_iter().map(|block| script(&case.events, &case.sessions, block));
     let attempts = case.attempts.par_iter().map(|tried| attempt(case, tried));
     let derived = sessions.chain(commands).chain(scripts).chain(attempts);
@@ -188,7 +192,7 @@ impl Derived {
 
 /// How much each session ran.
 pub(crate) struct Counts {
-    /// Commands, child processes not counted.
+    /// Commands; child processes and what the engine runs by itself not counted.
     pub commands: Vec<usize>,
     /// Script blocks.
     pub scripts: Vec<usize>,
@@ -201,9 +205,11 @@ impl Counts {
         let none = vec![0; case.sessions.len()];
         let mut counts = Counts { commands: none.clone(), scripts: none.clone(), children: none };
         for command in &case.commands {
-            let is_process = matches!(case.events[command.event].kind, EventKind::ProcessStart(_));
-            let kind = if is_process { &mut counts.children } else { &mut counts.commands };
-            kind[command.session] += 1;
+            match command.role {
+                Role::Typed | Role::Called => counts.commands[command.session] += 1,
+                Role::Process => counts.children[command.session] += 1,
+                Role::Engine => {}
+            }
         }
         for session in case.scripts.iter().filter_map(|script| script.session) {
             counts.scripts[session] += 1;
@@ -281,11 +287,19 @@ fn logged_by(case: &Case, time: DateTime<Utc>, events: impl Iterator<Item = usiz
     events.find(|event| event.time == time).map(|event| event.computer.clone()).unwrap_or_default()
 }
 
+/// All layers that a text hides, so that a rule fires on any of them.
+fn decoded(fields: FieldMap, hidden: &Unwrapped) -> FieldMap {
+    match &hidden.layers[..] {
+        [] => fields,
+        layers => fields.list("DecodedText", layers.iter().map(|layer| layer.text.clone())),
+    }
+}
+
 fn ran(case: &Case, command: &Command) -> Derived {
     let session = &case.sessions[command.session];
-    let event = &case.events[command.event];
-    let fields = ends(FieldMap::default(), command.session, session)
-        .known("DecodedText", command.decoded.as_deref());
+    let event = &case.events[command.event()];
+    let fields = ends(FieldMap::default(), command.session, session);
+    let fields = decoded(fields, &command.hidden);
     let (subject, fields) = match &event.kind {
         EventKind::ProcessStart(start) => {
             let fields = fields
@@ -295,14 +309,18 @@ fn ran(case: &Case, command: &Command) -> Derived {
                 .number("Depth", command.depth.into());
             (Subject::ChildProcess, fields)
         }
-        kind => {
-            let application = match kind {
-                EventKind::Command(invocation) => Some(&invocation.context.host_application),
-                EventKind::Pipeline(pipeline) => Some(&pipeline.context.host_application),
-                _ => None,
-            };
+        _ => {
+            let application =
+                command.events.iter().find_map(|&event| match &case.events[event].kind {
+                    EventKind::Command(invocation) => Some(&invocation.context.host_application),
+                    EventKind::Pipeline(pipeline) => Some(&pipeline.context.host_application),
+                    _ => None,
+                });
+            let invocations = command.invocations.join("\n");
             let fields = fields
                 .text("Text", &*command.text)
+                .known("Invocations", Some(invocations).filter(|text| !text.is_empty()))
+                .text("Role", command.role.as_str())
                 .number("SourceEvent", event.event_id.into())
                 .known("HostApplication", application.map(String::as_str));
             (Subject::Command, fields)
@@ -316,7 +334,7 @@ fn ran(case: &Case, command: &Command) -> Derived {
         host: event.computer.clone(),
         user: name(session.user.as_ref()),
         session: Some(command.session),
-        evidence: vec![Proof::of(event)],
+        evidence: command.events.iter().map(|&event| Proof::of(&case.events[event])).collect(),
     }
 }
 
@@ -327,9 +345,8 @@ pub(super) fn script_fields(
     script: &ScriptBlock,
 ) -> FieldMap {
     let first: &Event = &events[script.events[0]];
-    FieldMap::default()
+    decoded(FieldMap::default(), &script.hidden)
         .text("ScriptBlockText", &*script.text)
-        .known("DecodedText", script.decoded.as_deref())
         .text("ScriptBlockId", &*script.id)
         .text("Path", &*script.path)
         .number("Parts", script.parts.into())

@@ -79,9 +79,9 @@ impl RuleSet {
                     "Result      a record alone cannot show why it did or did not fire".to_owned(),
                 );
             }
-            Scope::Records { process_creation, .. } => {
+            Scope::Records { mapping, .. } => {
                 self.explain_source(rule, record, lines);
-                self.explain_event(rule, &RecordView::new(record, *process_creation), lines);
+                self.explain_event(rule, &RecordView::new(record, *mapping), lines);
                 let fires = self.on_record(record).iter().any(|hit| hit.rule == rule);
                 self.result(rule, fires, lines);
             }

@@ -328,7 +328,8 @@ fn chosen(items: Vec<Item>, selected: &[bool]) -> Vec<Loaded> {
 }
 
 fn source(source: &LogSource) -> String {
-    source.category.as_ref().or(source.service.as_ref()).cloned().unwrap_or_default()
+    let names = [&source.category, &source.service, &source.product];
+    names.into_iter().flatten().next().cloned().unwrap_or_default()
 }
 
 fn meta(

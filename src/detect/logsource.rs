@@ -1,9 +1,12 @@
 //! Sigma's `logsource` to the events it means.
 //!
-//! Names: SigmaHQ's taxonomy appendix and the `service` definitions its Windows rules carry.
+//! Names: SigmaHQ's taxonomy appendix (2.1.0) and the `service` definitions its Windows rules carry.
+//! Where Windows itself spells a channel otherwise than the appendix, both spellings stand. What of
+//! the Security log is worth an event of Sysmon: see [`equivalent`](super::equivalent).
 
 use rsigma_parser::LogSource;
 
+use super::equivalent::Mapping;
 use crate::model::{Channel, Subject};
 
 /// What a logsource selects.
@@ -13,8 +16,8 @@ pub(super) enum Scope {
     Records {
         /// Channels by name, each with its event ids; none means all.
         selectors: Vec<Selector>,
-        /// Whether the fields of 4688 go by the names of Sysmon's event 1.
-        process_creation: bool,
+        /// Which of Sysmon's events the Security log's records stand for.
+        mapping: Mapping,
     },
     /// Events made by reconstruction.
     Derived(Subject),
@@ -27,11 +30,12 @@ pub(super) struct Selector {
     pub event_ids: Option<&'static [u32]>,
 }
 
-/// A channel this program knows, or any other by its name.
+/// A channel this program knows, any other by its name, or all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum ChannelName {
     Known(Channel),
     Named(&'static str),
+    Every,
 }
 
 /// The categories of derived events, as rules name them.
@@ -54,15 +58,22 @@ pub(super) fn scope(source: &LogSource) -> Result<Scope, String> {
         }
         let selectors = by_category(category)
             .ok_or_else(|| format!("no Windows log holds logsource category '{category}'"))?;
-        return Ok(Scope::Records { selectors, process_creation: category == "process_creation" });
+        return Ok(Scope::Records { selectors, mapping: Mapping::of(category) });
     }
-    let Some(service) = source.service.as_deref() else {
-        return Err("its logsource names neither a category nor a service".to_owned());
+    let selectors = match (source.service.as_deref(), &source.product) {
+        (Some(service), _) => {
+            let channels = by_service(service);
+            let channels =
+                channels.ok_or_else(|| format!("logsource service '{service}' is not known"))?;
+            channels.iter().map(|name| select(name, None)).collect()
+        }
+        // Sigma: a logsource that gives a product alone means all logs of it.
+        (None, Some(_)) => vec![Selector { channel: ChannelName::Every, event_ids: None }],
+        (None, None) => {
+            return Err("its logsource names neither product, category nor service".to_owned());
+        }
     };
-    let channels =
-        by_service(service).ok_or_else(|| format!("logsource service '{service}' is not known"))?;
-    let selectors = channels.iter().map(|name| select(name, None)).collect();
-    Ok(Scope::Records { selectors, process_creation: false })
+    Ok(Scope::Records { selectors, mapping: Mapping::None })
 }
 
 fn select(name: &'static str, event_ids: Option<&'static [u32]>) -> Selector {
@@ -77,15 +88,20 @@ const SYSMON: &str = "Microsoft-Windows-Sysmon/Operational";
 const POWERSHELL: [&str; 2] =
     ["Microsoft-Windows-PowerShell/Operational", "PowerShellCore/Operational"];
 const CLASSIC: &str = "Windows PowerShell";
+/// The channel of the provider that the appendix names for `file_access` and `file_rename`
+/// (manifest of Microsoft-Windows-Kernel-File). Its events name no image; collectors may add it.
+const KERNEL_FILE: &str = "Microsoft-Windows-Kernel-File/Analytic";
 
 fn by_category(category: &str) -> Option<Vec<Selector>> {
     let sysmon = |ids| vec![select(SYSMON, Some(ids))];
     let powershell = |ids| POWERSHELL.iter().map(|name| select(name, Some(ids))).collect();
     let classic = |ids| vec![select(CLASSIC, Some(ids))];
+    let or_security =
+        |ids, security| vec![select(SYSMON, Some(ids)), select("Security", Some(security))];
     Some(match category {
-        "process_creation" => vec![select(SYSMON, Some(&[1])), select("Security", Some(&[4688]))],
+        "process_creation" => or_security(&[1], &[4688]),
         "file_change" => sysmon(&[2]),
-        "network_connection" => sysmon(&[3]),
+        "network_connection" => or_security(&[3], &[5156]),
         "sysmon_status" => sysmon(&[4, 16]),
         "process_termination" => sysmon(&[5]),
         "driver_load" => sysmon(&[6]),
@@ -94,15 +110,20 @@ fn by_category(category: &str) -> Option<Vec<Selector>> {
         "raw_access_thread" => sysmon(&[9]),
         "process_access" => sysmon(&[10]),
         "file_event" => sysmon(&[11]),
-        "registry_add" | "registry_delete" => sysmon(&[12]),
-        "registry_set" => sysmon(&[13]),
+        "registry_add" | "registry_delete" => or_security(&[12], &[4657]),
+        "registry_set" => or_security(&[13], &[4657]),
         "registry_rename" => sysmon(&[14]),
-        "registry_event" => sysmon(&[12, 13, 14]),
+        "registry_event" => or_security(&[12, 13, 14], &[4657]),
         "create_stream_hash" => sysmon(&[15]),
         "pipe_created" => sysmon(&[17, 18]),
         "wmi_event" => sysmon(&[19, 20, 21]),
         "dns_query" => sysmon(&[22]),
+        // A deletion that Sysmon did not archive is one, too: as in SigmaHQ's pipeline for Sysmon.
         "file_delete" => sysmon(&[23, 26]),
+        "file_delete_detected" => sysmon(&[26]),
+        // Create and CreateNewFile; RenamePath.
+        "file_access" => vec![select(KERNEL_FILE, Some(&[12, 30]))],
+        "file_rename" => vec![select(KERNEL_FILE, Some(&[27]))],
         "clipboard_capture" => sysmon(&[24]),
         "process_tampering" => sysmon(&[25]),
         "file_block_executable" => sysmon(&[27]),
@@ -137,10 +158,24 @@ fn by_service(service: &str) -> Option<&'static [&'static str]> {
             "Microsoft-Windows-AppLocker/Packaged app-Deployment",
             "Microsoft-Windows-AppLocker/Packaged app-Execution",
         ],
+        "application-experience" => &[
+            "Microsoft-Windows-Application-Experience/Program-Telemetry",
+            "Microsoft-Windows-Application-Experience/Program-Compatibility-Assistant",
+        ],
+        "bitlocker" => &["Microsoft-Windows-BitLocker/BitLocker Management"],
+        "ntfs" => &["Microsoft-Windows-Ntfs/Operational"],
         "ntlm" => &["Microsoft-Windows-NTLM/Operational"],
-        "dns-client" => &["Microsoft-Windows-DNS Client Events/Operational"],
+        "dns-client" => &[
+            "Microsoft-Windows-DNS Client Events/Operational",
+            "Microsoft-Windows-DNS-Client/Operational",
+        ],
         "dns-server" => &["DNS Server"],
-        "dns-server-analytic" => &["Microsoft-Windows-DNS-Server/Analytical"],
+        "dns-server-analytic" => {
+            &["Microsoft-Windows-DNS-Server/Analytical", "Microsoft-Windows-DNSServer/Analytical"]
+        }
+        "dns-server-audit" => {
+            &["Microsoft-Windows-DNS-Server/Audit", "Microsoft-Windows-DNSServer/Audit"]
+        }
         "dhcp" => &["Microsoft-Windows-DHCP-Server/Operational"],
         "driver-framework" => &["Microsoft-Windows-DriverFrameworks-UserMode/Operational"],
         "msexchange-management" => &["MSExchange Management"],
@@ -157,12 +192,14 @@ fn by_service(service: &str) -> Option<&'static [&'static str]> {
         "bits-client" => &["Microsoft-Windows-Bits-Client/Operational"],
         "security-mitigations" => &[
             "Microsoft-Windows-Security-Mitigations/Kernel Mode",
+            "Microsoft-Windows-Security-Mitigations/KernelMode",
             "Microsoft-Windows-Security-Mitigations/User Mode",
+            "Microsoft-Windows-Security-Mitigations/UserMode",
         ],
         "diagnosis-scripted" => &["Microsoft-Windows-Diagnosis-Scripted/Operational"],
         "shell-core" => &["Microsoft-Windows-Shell-Core/Operational"],
         "ldap_debug" | "ldap" => &["Microsoft-Windows-LDAP-Client/Debug"],
-        "vhdmp" => &["Microsoft-Windows-VHDMP/Operational"],
+        "vhdmp" => &["Microsoft-Windows-VHDMP/Operational", "Microsoft-Windows-VHDMP-Operational"],
         "appxdeployment-server" => &["Microsoft-Windows-AppXDeploymentServer/Operational"],
         "appxpackaging-om" => &["Microsoft-Windows-AppxPackaging/Operational"],
         "appmodel-runtime" => &["Microsoft-Windows-AppModel-Runtime/Admin"],
@@ -171,11 +208,24 @@ fn by_service(service: &str) -> Option<&'static [&'static str]> {
             &["Microsoft-Windows-CertificateServicesClient-Lifecycle-System/Operational"]
         }
         "capi2" => &["Microsoft-Windows-CAPI2/Operational"],
-        "hyper-v-worker" => &["Microsoft-Windows-Hyper-V-Worker"],
-        "kernel-event-tracing" => &["Microsoft-Windows-Kernel-EventTracing"],
-        "kernel-shimengine" => &["Microsoft-Windows-Kernel-ShimEngine/Operational"],
+        "hyper-v-worker" => &[
+            "Microsoft-Windows-Hyper-V-Worker",
+            "Microsoft-Windows-Hyper-V-Worker-Admin",
+            "Microsoft-Windows-Hyper-V-Worker-Operational",
+        ],
+        "kernel-event-tracing" => &[
+            "Microsoft-Windows-Kernel-EventTracing",
+            "Microsoft-Windows-Kernel-EventTracing/Admin",
+            "Microsoft-Windows-Kernel-EventTracing/Analytic",
+        ],
+        "kernel-shimengine" => &[
+            "Microsoft-Windows-Kernel-ShimEngine/Operational",
+            "Microsoft-Windows-Kernel-ShimEngine/Diagnostic",
+        ],
         "iis-configuration" => &["Microsoft-IIS-Configuration/Operational"],
-        "microsoft-servicebus-client" => &["Microsoft-ServiceBus-Client"],
+        "servicebus-client" | "microsoft-servicebus-client" => {
+            &["Microsoft-ServiceBus-Client/Operational", "Microsoft-ServiceBus-Client/Admin"]
+        }
         "sense" => &["Microsoft-Windows-SENSE/Operational"],
         _ => return None,
     })
@@ -200,7 +250,7 @@ mod tests {
         let ids: &[u32] = &[4104];
         let on = |channel| Selector { channel: ChannelName::Known(channel), event_ids: Some(ids) };
         let selectors = vec![on(Channel::PowerShell), on(Channel::PowerShellCore)];
-        assert_eq!(scripts, Scope::Records { selectors, process_creation: false });
+        assert_eq!(scripts, Scope::Records { selectors, mapping: Mapping::None });
         let session = scope(&source("windows", Some("remoting_session"), None));
         assert_eq!(session, Ok(Scope::Derived(Subject::Session)));
     }
@@ -209,12 +259,12 @@ mod tests {
     fn what_is_not_held_is_named() {
         let refused = [
             source("linux", None, Some("sshd")),
-            source("windows", Some("file_access"), None),
+            source("windows", Some("antivirus"), None),
             source("windows", None, Some("no-such")),
-            source("windows", None, None),
+            LogSource::default(),
         ];
         let reasons: Vec<_> = refused.iter().map(|source| scope(source).unwrap_err()).collect();
-        for (reason, word) in reasons.iter().zip(["linux", "file_access", "no-such", "neither"]) {
+        for (reason, word) in reasons.iter().zip(["linux", "antivirus", "no-such", "neither"]) {
             assert!(reason.contains(word), "{reason}");
         }
     }

@@ -3,6 +3,7 @@
 mod cases;
 mod correlation;
 mod derived;
+mod equivalent;
 mod explain;
 mod filter;
 mod gate;
@@ -10,6 +11,7 @@ mod index;
 mod lint;
 mod load;
 mod logsource;
+mod lower;
 mod pack;
 mod rule;
 mod rules;

@@ -3,15 +3,14 @@
 use std::sync::LazyLock;
 
 use rsigma_eval::{
-    CompiledRule, ConditionTrace, EvalError, Event as SigmaEvent, FieldMatch, ResultBody,
-    compile_to_compiled, evaluate_rule, explain_rule,
+    CompiledRule, ConditionTrace, Event as SigmaEvent, FieldMatch, ResultBody, compile_to_compiled,
+    evaluate_rule, explain_rule,
 };
-use rsigma_ir::{
-    IrDetection, IrMatcher, IrNumber, IrPattern, IrPatternPart, IrRule, LowerOptions, lower_rule,
-};
+use rsigma_ir::{IrDetection, IrMatcher, IrNumber, IrPattern, IrPatternPart, IrRule};
 use rsigma_parser::SigmaRule;
 
 use super::gate::Gate;
+use super::lower::lower;
 use crate::model::MatchedField;
 
 /// Longest value of a matched field that a detection keeps, in characters.
@@ -33,8 +32,7 @@ impl Rule {
     /// # Errors
     /// Why rsigma does not accept the rule.
     pub fn new(rule: &SigmaRule, proven: bool) -> Result<Rule, String> {
-        let lowered = lower_rule(rule, &LowerOptions::default()).map_err(EvalError::from);
-        let mut rule = lowered.map_err(|error| error.to_string())?;
+        let mut rule = lower(rule)?;
         // Each result would carry copies of it.
         rule.metadata = Default::default();
         let gate = Gate::of(&rule);

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use rsigma_eval::Event as SigmaEvent;
 
 use super::correlation::Correlation;
+use super::equivalent::Mapping;
 use super::gate::Gate;
 use super::index::Index;
 use super::load::{Loaded, Rules, What, load};
@@ -32,9 +33,8 @@ pub struct Hit {
 }
 
 /// The rules of one scope.
-#[derive(Default)]
 struct Group {
-    process_creation: bool,
+    mapping: Mapping,
     /// Those to ask about an event of this id.
     by_id: HashMap<u32, Bucket>,
     /// Those to ask about any other event.
@@ -52,8 +52,8 @@ struct Bucket {
 
 impl Group {
     /// Sorts rules, each with its index, into buckets.
-    fn new(process_creation: bool, rules: &[(usize, &Gate)]) -> Group {
-        let mut group = Group { process_creation, ..Group::default() };
+    fn new(mapping: Mapping, rules: &[(usize, &Gate)]) -> Group {
+        let mut group = Group { mapping, by_id: HashMap::new(), rest: Bucket::default() };
         let ids = rules.iter().filter_map(|(_, gate)| gate.event_ids.as_ref()).flatten();
         group.by_id = ids.map(|&id| (id, Bucket::default())).collect();
         for (rule, gate) in rules {
@@ -114,6 +114,7 @@ pub struct RuleSet {
     groups: Vec<Group>,
     known: HashMap<Channel, Vec<Applies>>,
     named: Vec<(&'static str, Applies)>,
+    everywhere: Vec<Applies>,
     derived: HashMap<Subject, usize>,
 }
 
@@ -160,6 +161,7 @@ impl RuleSet {
             groups: Vec::new(),
             known: HashMap::new(),
             named: Vec::new(),
+            everywhere: Vec::new(),
             derived: HashMap::new(),
         };
         for Loaded { pack, meta, what, silent } in rules {
@@ -204,10 +206,13 @@ impl RuleSet {
         }
         for (scope, rules) in scopes {
             self.register(&scope);
-            let process_creation = matches!(scope, Scope::Records { process_creation: true, .. });
+            let mapping = match scope {
+                Scope::Records { mapping, .. } => mapping,
+                Scope::Derived(_) => Mapping::None,
+            };
             let rules: Vec<_> =
                 rules.into_iter().map(|rule| (rule, &self.checked[rule].gate)).collect();
-            self.groups.push(Group::new(process_creation, &rules));
+            self.groups.push(Group::new(mapping, &rules));
         }
     }
 
@@ -257,6 +262,7 @@ impl RuleSet {
                             }
                         }
                         ChannelName::Named(name) => self.named.push((name, applies)),
+                        ChannelName::Every => self.everywhere.push(applies),
                     }
                 }
             }
@@ -273,20 +279,20 @@ impl RuleSet {
             .map(|(_, applies)| applies);
         known
             .chain(named)
+            .chain(&self.everywhere)
             .filter(move |(ids, _)| ids.is_none_or(|ids| ids.contains(&event_id)))
             .map(|&(_, group)| &self.groups[group])
     }
 
-    /// The buckets for a record, each with whether it sees 4688 as process creation.
+    /// The buckets for a record, each with what it sees the record as.
     fn buckets(
         &self,
         channel: Channel,
         name: &str,
         event_id: u32,
-    ) -> impl Iterator<Item = (bool, &Bucket)> {
+    ) -> impl Iterator<Item = (Mapping, &Bucket)> {
         let groups = self.groups(channel, name, event_id);
-        groups
-            .filter_map(move |group| Some((group.process_creation, group.bucket(Some(event_id))?)))
+        groups.filter_map(move |group| Some((group.mapping, group.bucket(Some(event_id))?)))
     }
 
     /// Whether a record is of a rule's log source, or of that of a rule it refers to.
@@ -295,7 +301,7 @@ impl RuleSet {
             return correlation.rules().any(|rule| self.sees(rule, record));
         }
         let mut groups = self.groups(record.known_channel, &record.channel, record.event_id);
-        groups.any(|group| group.has(rule))
+        groups.any(|group| group.mapping.admits(record) && group.has(rule))
     }
 
     /// What of a pack, which is given by its index, was not loaded.
@@ -319,10 +325,13 @@ impl RuleSet {
     /// The rules that fire on a record, in the order of the rules.
     pub fn on_record(&self, record: &Record) -> Vec<Hit> {
         let mut hits = Vec::new();
-        let views = [false, true].map(|process_creation| RecordView::new(record, process_creation));
+        let logged = RecordView::new(record, Mapping::None);
         let buckets = self.buckets(record.known_channel, &record.channel, record.event_id);
-        for (process_creation, bucket) in buckets {
-            self.evaluate(bucket, &views[usize::from(process_creation)], &mut hits);
+        for (mapping, bucket) in buckets.filter(|(mapping, _)| mapping.admits(record)) {
+            match mapping {
+                Mapping::None => self.evaluate(bucket, &logged, &mut hits),
+                _ => self.evaluate(bucket, &RecordView::new(record, mapping), &mut hits),
+            }
         }
         hits.sort_by_key(|hit| hit.rule);
         hits

@@ -6,21 +6,22 @@ use std::cell::OnceCell;
 use rsigma_eval::{Event as SigmaEvent, EventValue};
 use serde_json::{Map, Value as Json};
 
+use super::equivalent::Mapping;
 use crate::model::{Channel, Record};
 use crate::normalise::{context_text, pairs};
 
 /// A record as rules see it.
 pub(super) struct RecordView<'r> {
     record: &'r Record,
-    process_creation: bool,
+    mapping: Mapping,
     parts: OnceCell<Vec<(String, String)>>,
+    spaced: OnceCell<bool>,
 }
 
 impl<'r> RecordView<'r> {
-    /// With `process_creation`, the fields of 4688 go by Sysmon's names.
-    pub fn new(record: &'r Record, process_creation: bool) -> Self {
-        let process_creation = process_creation && record.known_channel == Channel::Security;
-        RecordView { record, process_creation, parts: OnceCell::new() }
+    /// A record under its fields' own names, and those of the mapping.
+    pub fn new(record: &'r Record, mapping: Mapping) -> Self {
+        RecordView { record, mapping, parts: OnceCell::new(), spaced: OnceCell::new() }
     }
 
     /// The fields inside the texts that PowerShell logs: classic details and ContextInfo.
@@ -31,44 +32,43 @@ impl<'r> RecordView<'r> {
         })
     }
 
-    /// Sysmon's name for a field of 4688.
-    fn process_field(&self, name: &str) -> Option<Cow<'_, str>> {
+    /// The value of a field that is logged under a name with blanks, as Defender's are. Rules leave
+    /// them out (`ProcessName`) or write an underscore (`Feature_Name`).
+    fn spaced(&self, name: &str) -> Option<&'r str> {
         let data = &self.record.data;
-        let logged = match name {
-            "Image" => "NewProcessName",
-            "ParentImage" => "ParentProcessName",
-            "ProcessId" => "NewProcessId",
-            "ParentProcessId" => "ProcessId",
-            "LogonId" => "SubjectLogonId",
-            "IntegrityLevel" => return integrity(data.get("MandatoryLabel")?).map(Cow::Borrowed),
-            "User" => {
-                let domain = data.get("SubjectDomainName").unwrap_or_default();
-                return Some(format!("{domain}\\{}", data.get("SubjectUserName")?).into());
-            }
-            _ => return None,
-        };
-        data.get(logged).map(Cow::Borrowed)
+        let mut fields = data.iter();
+        if !*self.spaced.get_or_init(|| data.iter().any(|(known, _)| known.contains(' '))) {
+            return None;
+        }
+        let letters = || name.bytes().filter(|&byte| byte != b'_');
+        let (_, value) = fields.find(|(known, _)| {
+            known.contains(' ') && known.bytes().filter(|&byte| byte != b' ').eq(letters())
+        })?;
+        Some(value)
     }
 
     fn field<'v>(&'v self, name: &str) -> Option<EventValue<'v>> {
         let record = self.record;
-        if self.process_creation
-            && let Some(value) = self.process_field(name)
-        {
+        if let Some(value) = self.mapping.field(record, name) {
             return Some(EventValue::Str(value));
         }
         match name {
             "EventID" => return Some(EventValue::Int(record.event_id.into())),
             "Level" => return Some(EventValue::Int(record.level.into())),
+            "Keywords" if record.keywords != 0 => {
+                return Some(EventValue::Str(format!("{:#x}", record.keywords).into()));
+            }
             "Channel" if record.data.get(name).is_none() => return text(&record.channel),
             "Provider_Name" => return text(&record.provider),
             "Computer" | "ComputerName" => return text(&record.computer),
-            "UserID" => return record.user_sid.as_deref().and_then(text),
+            "UserID" | "Security_UserID" => return record.user_sid.as_deref().and_then(text),
             _ => {}
         }
         let mut values = record.data.all(name);
         if let Some(first) = values.next() {
             return match values.next() {
+                // Some logon processes' names end in blanks: `NtLmSsp `, `Advapi  `.
+                None if name == "LogonProcessName" => text(first.trim_end()),
                 None => text(first),
                 // Rules on the classic log's strings expect its whole text.
                 Some(_) => {
@@ -77,24 +77,60 @@ impl<'r> RecordView<'r> {
                 }
             };
         }
+        let other =
+            self.spaced(name).or_else(|| hash(record, name)).or_else(|| nameless(record, name));
+        if let Some(value) = other {
+            return text(value);
+        }
+        if name == "Message" {
+            // The text itself is not in the log; what is put into it is.
+            let all: Vec<&str> = record.data.iter().map(|(_, value)| value).collect();
+            return (!all.is_empty()).then(|| EventValue::Str(all.join("\n").into()));
+        }
         let part = self.parts().iter().find(|(key, _)| key == name);
         part.and_then(|(_, value)| text(value))
     }
 }
 
-fn text(text: &str) -> Option<EventValue<'_>> {
-    Some(EventValue::Str(Cow::Borrowed(text)))
+/// One of the hashes that Sysmon logs as `SHA1=...,MD5=...`, by the names of Sigma's taxonomy.
+fn hash<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
+    const NAMES: [&str; 4] = ["imphash", "md5", "sha1", "sha256"];
+    if record.known_channel != Channel::Sysmon
+        || !NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
+    {
+        return None;
+    }
+    let hashes = record.data.get("Hashes").or_else(|| record.data.get("Hash"))?;
+    let mut hashes = hashes.split(',').filter_map(|hash| hash.split_once('='));
+    hashes.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, hash)| hash)
 }
 
-/// The integrity levels that Sysmon names and 4688 gives as SIDs ([MS-DTYP] 2.4.2.4).
-fn integrity(sid: &str) -> Option<&'static str> {
-    Some(match sid {
-        "S-1-16-4096" => "Low",
-        "S-1-16-8192" => "Medium",
-        "S-1-16-12288" => "High",
-        "S-1-16-16384" => "System",
-        _ => return None,
-    })
+/// A string of an event whose provider came to name its strings, as it was before that.
+fn nameless<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
+    const APPLICATION_ERROR: [&str; 13] = [
+        "AppName",
+        "AppVersion",
+        "AppTimeStamp",
+        "ModuleName",
+        "ModuleVersion",
+        "ModuleTimeStamp",
+        "ExceptionCode",
+        "FaultingOffset",
+        "ProcessId",
+        "ProcessCreationTime",
+        "AppPath",
+        "ModulePath",
+        "IntegratorReportId",
+    ];
+    if record.event_id != 1000 || &*record.provider != "Application Error" {
+        return None;
+    }
+    let place = APPLICATION_ERROR.iter().position(|known| *known == name)?;
+    record.data.all("Data").nth(place)
+}
+
+fn text(text: &str) -> Option<EventValue<'_>> {
+    Some(EventValue::Str(Cow::Borrowed(text)))
 }
 
 impl SigmaEvent for RecordView<'_> {
@@ -121,7 +157,7 @@ impl SigmaEvent for RecordView<'_> {
 pub(super) enum Value {
     Text(String),
     Number(i64),
-    List(Vec<&'static str>),
+    List(Vec<Cow<'static, str>>),
 }
 
 /// A derived event: its fields, absent ones left out.
@@ -147,8 +183,11 @@ impl FieldMap {
         self
     }
 
-    pub fn list(mut self, name: &'static str, values: Vec<&'static str>) -> Self {
-        self.0.push((name, Value::List(values)));
+    pub fn list<V>(mut self, name: &'static str, values: impl IntoIterator<Item = V>) -> Self
+    where
+        V: Into<Cow<'static, str>>,
+    {
+        self.0.push((name, Value::List(values.into_iter().map(Into::into).collect())));
         self
     }
 
@@ -165,7 +204,7 @@ impl SigmaEvent for FieldMap {
             Value::Text(text) => EventValue::Str(Cow::Borrowed(text)),
             Value::Number(number) => EventValue::Int(*number),
             Value::List(values) => {
-                let values = values.iter().map(|value| EventValue::Str(Cow::Borrowed(value)));
+                let values = values.iter().map(|value| EventValue::Str(Cow::Borrowed(&**value)));
                 EventValue::Array(values.collect())
             }
         })
@@ -181,7 +220,7 @@ impl SigmaEvent for FieldMap {
             match value {
                 Value::Text(text) => all.push(Cow::Borrowed(text.as_str())),
                 Value::Number(_) => {}
-                Value::List(values) => all.extend(values.iter().map(|v| Cow::Borrowed(*v))),
+                Value::List(values) => all.extend(values.iter().map(|v| Cow::Borrowed(&**v))),
             }
         }
         all
@@ -211,22 +250,61 @@ mod tests {
     }
 
     #[test]
-    fn a_4688_reads_as_process_creation_only_where_asked() {
-        let data = [
-            ("SubjectUserName", "a"),
-            ("SubjectDomainName", "CORP"),
-            ("NewProcessId", "0x10"),
-            ("ProcessId", "0x20"),
-            ("NewProcessName", r"C:\x.exe"),
-            ("MandatoryLabel", "S-1-16-12288"),
-        ];
+    fn fields_go_by_sysmon_s_names_only_where_asked() {
+        let data =
+            [("NewProcessName", r"C:\x.exe"), ("NewProcessId", "0x10"), ("ProcessId", "0x20")];
         let record = record("Security", 4688, &data);
-        let sysmon = RecordView::new(&record, true);
-        let found = ["Image", "ProcessId", "ParentProcessId", "User", "IntegrityLevel"]
-            .map(|name| seen(&sysmon, name).unwrap());
-        assert_eq!(found, [r"C:\x.exe", "0x10", "0x20", r"CORP\a", "High"]);
-        let raw = RecordView::new(&record, false);
-        assert_eq!((seen(&raw, "Image"), seen(&raw, "ProcessId").unwrap()), (None, "0x20".into()));
+        let found = |mapping| {
+            let view = RecordView::new(&record, mapping);
+            ["Image", "ProcessId"].map(|name| seen(&view, name))
+        };
+        let sysmon = found(Mapping::ProcessCreation);
+        assert_eq!(sysmon, [Some(r"C:\x.exe".into()), Some("16".into())]);
+        assert_eq!(found(Mapping::None), [None, Some("0x20".into())]);
+    }
+
+    #[test]
+    fn names_with_blanks_are_found_without() {
+        let data = [("Feature Name", "%%886"), ("Process Name", "a.exe"), ("Path", "p")];
+        let record = record("Microsoft-Windows-Windows Defender/Operational", 3002, &data);
+        let view = RecordView::new(&record, Mapping::None);
+        let found =
+            ["Feature_Name", "FeatureName", "ProcessName", "Process Name", "Process", "Path"]
+                .map(|name| seen(&view, name));
+        let expected =
+            [Some("%%886"), Some("%%886"), Some("a.exe"), Some("a.exe"), None, Some("p")];
+        assert_eq!(found, expected.map(|value| value.map(Into::into)));
+    }
+
+    #[test]
+    fn what_is_not_a_field_of_its_own_is_found() {
+        let data = [("Hashes", "SHA1=AB,MD5=CD,IMPHASH=EF")];
+        let sysmon = record("Microsoft-Windows-Sysmon/Operational", 1, &data);
+        let sysmon = RecordView::new(&sysmon, Mapping::None);
+        let found = ["md5", "Imphash", "sha1", "sha256"].map(|name| seen(&sysmon, name));
+        assert_eq!(found, [Some("CD"), Some("EF"), Some("AB"), None].map(|v| v.map(Into::into)));
+
+        let strings = ["lsass.exe", "10.0", "", "ntdll.dll", "10.0", "", "c0000001"];
+        let crash = record("Application", 1000, &strings.map(|string| ("Data", string)));
+        let crash = Record { provider: "Application Error".into(), ..crash };
+        let crash = RecordView::new(&crash, Mapping::None);
+        let found = ["AppName", "ExceptionCode"].map(|name| seen(&crash, name).unwrap());
+        assert_eq!(found, ["lsass.exe", "c0000001"]);
+
+        let installed = record("Application", 1033, &[("Data", "AteraAgent"), ("Data", "1.8")]);
+        let installed = Record { keywords: 0x80_0000_0000_0000, ..installed };
+        let installed = RecordView::new(&installed, Mapping::None);
+        assert_eq!(seen(&installed, "Message").unwrap(), "AteraAgent\n1.8");
+        assert_eq!(seen(&installed, "Keywords").unwrap(), "0x80000000000000");
+    }
+
+    #[test]
+    fn a_logon_process_s_name_has_no_blanks_behind() {
+        let data = [("LogonProcessName", "NtLmSsp "), ("WorkstationName", "A ")];
+        let record = record("Security", 4624, &data);
+        let view = RecordView::new(&record, Mapping::None);
+        assert_eq!(seen(&view, "LogonProcessName").unwrap(), "NtLmSsp");
+        assert_eq!(seen(&view, "WorkstationName").unwrap(), "A ");
     }
 
     #[test]
@@ -234,13 +312,13 @@ mod tests {
         let data =
             [("Data", "Available"), ("Data", "\tHostName=ConsoleHost\n\tEngineVersion=2.0\n")];
         let record_400 = record("Windows PowerShell", 400, &data);
-        let view = RecordView::new(&record_400, false);
+        let view = RecordView::new(&record_400, Mapping::None);
         assert_eq!(seen(&view, "EngineVersion").unwrap(), "2.0");
         assert!(seen(&view, "Data").unwrap().starts_with("Available\n"));
         let context = "   Host Application = wsmprovhost.exe -Embedding\r\n";
         let record_4103 =
             record("Microsoft-Windows-PowerShell/Operational", 4103, &[("ContextInfo", context)]);
-        let view = RecordView::new(&record_4103, false);
+        let view = RecordView::new(&record_4103, Mapping::None);
         assert_eq!(seen(&view, "HostApplication").unwrap(), "wsmprovhost.exe -Embedding");
         assert_eq!(seen(&view, "Nothing"), None);
     }

@@ -70,7 +70,8 @@ pub struct RuleMeta {
     pub pack: String,
     /// Its file, as the pack names it.
     pub file: String,
-    /// The category or service of its log source; `correlation` for a correlation.
+    /// The category of its log source, or else its service or product; `correlation` for a
+    /// correlation.
     pub source: String,
 }
 

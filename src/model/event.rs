@@ -72,9 +72,9 @@ impl Event {
             _ => None,
         };
         let engine = match &self.kind {
-            EventKind::Command(command) | EventKind::CommandError(command) => {
-                Some(&command.context.user)
-            }
+            EventKind::Command(command)
+            | EventKind::CommandError(command)
+            | EventKind::CommandLifecycle(command) => Some(&command.context.user),
             EventKind::Engine(engine) => Some(&engine.context.user),
             EventKind::Pipeline(pipeline) => Some(&pipeline.context.user),
             _ => None,
@@ -86,7 +86,7 @@ impl Event {
 }
 
 /// What an event says.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub enum EventKind {
     /// WinRM 6: a client creates a session.
     ClientSession(ClientSession),
@@ -120,7 +120,9 @@ pub enum EventKind {
     ClientRunspace(String),
     /// PowerShell 53504: an engine in this process listens on its named pipe.
     EngineListening(Option<u32>),
-    /// PowerShell 32784, 32850, 32867, 32868, 40961, 40962, 7937: other engine events.
+    /// PowerShell 7937: a command starts or stops; its name, no parameters.
+    CommandLifecycle(Box<CommandInvocation>),
+    /// PowerShell 32784, 32850, 32867, 32868, 40961, 40962: other engine events.
     PowerShell(String),
     /// Security 4624.
     Logon(Box<Logon>),
@@ -135,7 +137,7 @@ pub enum EventKind {
     /// Security 4688, Sysmon 1.
     ProcessStart(Box<ProcessStart>),
     /// Security 4689, Sysmon 5.
-    ProcessExit(ProcessExit),
+    ProcessExit(Box<ProcessExit>),
     /// Security 4768, 4769, 4771 on a domain controller.
     KerberosTicket(Box<KerberosTicket>),
     /// Security 4776 on the host that checked the password.
@@ -151,7 +153,7 @@ pub enum EventKind {
 }
 
 /// WinRM 6.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ClientSession {
     /// The connection string: `HOST/wsman?PSVersion=5.1.x`.
     pub connection: String,
@@ -163,7 +165,7 @@ pub struct ClientSession {
 }
 
 /// WinRM 8 to 33, 132, 145.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ClientStep {
     /// What the client did, with what it says of it.
     pub text: String,
@@ -172,7 +174,7 @@ pub struct ClientStep {
 }
 
 /// WinRM 142, 161, 162, 164.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ClientFailure {
     /// operationName, when given.
     pub operation: Option<String>,
@@ -219,7 +221,7 @@ impl ShellKind {
 }
 
 /// WinRM 91.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ShellCreated {
     /// The resource URI without the caller that newer builds append.
     pub resource_uri: String,
@@ -236,7 +238,7 @@ pub struct ShellCreated {
 }
 
 /// WinRM 81, 82, 134 and their Analytic twins.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ServerOperation {
     /// The operation: CreateShell ... DeleteShell.
     pub operation: String,
@@ -245,7 +247,7 @@ pub struct ServerOperation {
 }
 
 /// WinRM 169 and 1295.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Authenticated {
     /// The caller.
     pub account: Option<Account>,
@@ -254,7 +256,7 @@ pub struct Authenticated {
 }
 
 /// The context that the classic log and 4103's ContextInfo give of an engine.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct EngineContext {
     /// HostName: `ServerRemoteHost` means inside a remoting session.
     pub host_name: String,
@@ -272,6 +274,11 @@ pub struct EngineContext {
     pub command_line: String,
     /// CommandName.
     pub command_name: String,
+    /// CommandType: `Cmdlet`, `Function`, `Application` ... ; localised with the rest of 4103.
+    pub command_type: String,
+    /// SequenceNumber: counts what an engine logs. A pipeline's 800 has the number before that of
+    /// its 4103.
+    pub sequence: Option<u64>,
     /// User.
     pub user: String,
     /// Connected User: who connected, where User is a virtual account.
@@ -293,7 +300,7 @@ impl EngineContext {
 }
 
 /// What happened to an engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EngineState {
     /// 400
     Available,
@@ -304,7 +311,7 @@ pub enum EngineState {
 }
 
 /// Classic 400, 403, 600.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Engine {
     /// What happened.
     pub state: EngineState,
@@ -315,25 +322,32 @@ pub struct Engine {
 }
 
 /// Classic 800.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct PipelineDetails {
     /// The engine.
     pub context: EngineContext,
     /// The CommandInvocation and ParameterBinding lines.
     pub details: String,
+    /// The commands that they name.
+    pub names: Vec<String>,
+    /// DetailSequence and DetailTotal: which part of the details this record holds, of how many.
+    pub part: (u32, u32),
 }
 
-/// PowerShell 4103 and 4100.
-#[derive(Debug, Clone)]
+/// PowerShell 4103, 4100 and 7937.
+#[derive(Debug, Clone, Hash)]
 pub struct CommandInvocation {
     /// The engine.
     pub context: EngineContext,
-    /// The invoked command with its parameters, as one could have typed it; 4100's message.
+    /// The invoked command with its parameters, as one could have typed it; 4100's and 7937's
+    /// message.
     pub text: String,
+    /// The commands that 4103's payload names, in its order; the one that 7937 is about.
+    pub names: Vec<String>,
 }
 
 /// PowerShell 4104.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ScriptBlockPart {
     /// ScriptBlockId, which all parts share.
     pub id: String,
@@ -357,7 +371,7 @@ impl ScriptBlockPart {
 }
 
 /// PowerShell 4105, 4106.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ScriptBlockRun {
     /// ScriptBlockId.
     pub id: String,
@@ -368,7 +382,7 @@ pub struct ScriptBlockRun {
 }
 
 /// Security 4624, 4625.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Logon {
     /// The account that logged on.
     pub account: Option<Account>,
@@ -391,7 +405,7 @@ pub struct Logon {
 }
 
 /// Security 4634, 4647, 4672.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Logoff {
     /// The logon id.
     pub logon_id: u64,
@@ -400,7 +414,7 @@ pub struct Logoff {
 }
 
 /// Security 4648.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ExplicitCredentials {
     /// Who used credentials.
     pub subject: Option<Account>,
@@ -417,7 +431,7 @@ pub struct ExplicitCredentials {
 }
 
 /// Security 4688, Sysmon 1.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ProcessStart {
     /// The new process.
     pub process_id: u32,
@@ -450,16 +464,22 @@ pub fn file_name(path: &str) -> String {
 }
 
 /// Security 4689, Sysmon 5.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ProcessExit {
     /// The process.
     pub process_id: u32,
     /// Its image.
     pub image: String,
+    /// The logon it ran in; 0 when not logged.
+    pub logon_id: u64,
+    /// The account it ran as, where logged.
+    pub account: Option<Account>,
+    /// The account's SID, where logged.
+    pub sid: Option<String>,
 }
 
 /// Security 4768, 4769, 4771.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct KerberosTicket {
     /// Who asked.
     pub account: Option<Account>,
@@ -472,7 +492,7 @@ pub struct KerberosTicket {
 }
 
 /// Security 4776.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct NtlmValidation {
     /// Who.
     pub account: Option<Account>,
@@ -483,7 +503,7 @@ pub struct NtlmValidation {
 }
 
 /// Security 5156, Sysmon 3.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Connection {
     /// The process.
     pub process_id: u32,
@@ -495,6 +515,8 @@ pub struct Connection {
     pub source_ip: String,
     /// The opener's name, where logged.
     pub source_host: String,
+    /// The opener's port.
+    pub source_port: u32,
     /// The listener's address.
     pub destination_ip: String,
     /// The listener's name, where logged.
@@ -504,7 +526,7 @@ pub struct Connection {
 }
 
 /// OpenSSH 4, "Accepted METHOD for USER from ADDRESS port PORT ssh2".
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct SshAccepted {
     /// Who.
     pub account: Option<Account>,
@@ -515,7 +537,7 @@ pub struct SshAccepted {
 }
 
 /// Security 1102, System 104.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct LogCleared {
     /// The cleared log.
     pub log: String,
@@ -524,7 +546,7 @@ pub struct LogCleared {
 }
 
 /// An event with no part in reconstruction.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct OtherEvent {
     /// What it is, in a word or two.
     pub name: &'static str,

@@ -3,6 +3,7 @@
 mod account;
 mod detection;
 mod event;
+mod finding;
 mod record;
 mod session;
 mod time;
@@ -11,8 +12,9 @@ pub use account::Account;
 pub use detection::{Detection, Level, MatchedField, Proof, RuleMeta, Subject};
 pub(crate) use detection::{FieldValue, Kept, Value};
 pub use event::*;
+pub use finding::*;
 pub(crate) use record::FieldsDraft;
-pub use record::{Channel, Fields, Record, RecordRef};
+pub use record::{Channel, Fields, Form, Record, RecordRef};
 pub use session::*;
 pub use time::{csv_time, parse_utc};
 

@@ -55,24 +55,35 @@ pub enum Channel {
     Other,
 }
 
+/// The channels by their names.
+const NAMES: [(&str, Channel); 14] = [
+    ("Microsoft-Windows-WinRM/Operational", Channel::WinRm),
+    ("Microsoft-Windows-WinRM/Analytic", Channel::WinRmAnalytic),
+    ("Microsoft-Windows-PowerShell/Operational", Channel::PowerShell),
+    ("Microsoft-Windows-PowerShell/Analytic", Channel::PowerShellAnalytic),
+    ("PowerShellCore/Operational", Channel::PowerShellCore),
+    ("PowerShellCore/Analytic", Channel::PowerShellAnalytic),
+    ("Windows PowerShell", Channel::PowerShellClassic),
+    ("Security", Channel::Security),
+    ("System", Channel::System),
+    ("Microsoft-Windows-Sysmon/Operational", Channel::Sysmon),
+    ("Microsoft-Windows-WMI-Activity/Operational", Channel::WmiActivity),
+    ("Microsoft-Windows-TaskScheduler/Operational", Channel::TaskScheduler),
+    ("Microsoft-Windows-Windows Defender/Operational", Channel::Defender),
+    ("OpenSSH/Operational", Channel::OpenSsh),
+];
+
 impl Channel {
+    /// The channel's name, as Windows spells it; empty for one that this program does not know.
+    pub fn name(self) -> &'static str {
+        match self {
+            Channel::AppLocker => "Microsoft-Windows-AppLocker",
+            _ => NAMES.iter().find(|(_, channel)| *channel == self).map_or("", |(name, _)| name),
+        }
+    }
+
     /// Tells a channel from a record's Channel and, where that is missing, its Provider.
     pub fn of(channel: &str, provider: &str) -> Channel {
-        const NAMES: [(&str, Channel); 13] = [
-            ("Microsoft-Windows-WinRM/Operational", Channel::WinRm),
-            ("Microsoft-Windows-WinRM/Analytic", Channel::WinRmAnalytic),
-            ("Microsoft-Windows-PowerShell/Operational", Channel::PowerShell),
-            ("Microsoft-Windows-PowerShell/Analytic", Channel::PowerShellAnalytic),
-            ("PowerShellCore/Operational", Channel::PowerShellCore),
-            ("Windows PowerShell", Channel::PowerShellClassic),
-            ("Security", Channel::Security),
-            ("System", Channel::System),
-            ("Microsoft-Windows-Sysmon/Operational", Channel::Sysmon),
-            ("Microsoft-Windows-WMI-Activity/Operational", Channel::WmiActivity),
-            ("Microsoft-Windows-TaskScheduler/Operational", Channel::TaskScheduler),
-            ("Microsoft-Windows-Windows Defender/Operational", Channel::Defender),
-            ("OpenSSH/Operational", Channel::OpenSsh),
-        ];
         const PROVIDERS: [(&str, Channel); 9] = [
             ("Microsoft-Windows-WinRM", Channel::WinRm),
             ("Microsoft-Windows-PowerShell", Channel::PowerShell),
@@ -101,7 +112,7 @@ impl Channel {
 /// The data of a record (EventData, UserData or ProcessingErrorData) as text, in log order.
 ///
 /// Names repeat where the log repeats them: the classic log's unnamed strings are all `Data`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Fields {
     /// Each field's name, and its value right behind it.
     text: String,
@@ -180,6 +191,24 @@ impl FieldsDraft {
     }
 }
 
+/// The form a record came in, the richest first.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub enum Form {
+    /// Binary XML, as Windows logs it.
+    #[default]
+    Binary,
+    /// All of it made text: XML, or evtx_dump's JSON.
+    Rendered,
+    /// Winlogbeat's JSON.
+    Winlogbeat,
+    /// Hayabusa's timeline.
+    Hayabusa,
+    /// NXLog's fields.
+    NxLog,
+}
+
 /// A decoded log record.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Record {
@@ -187,6 +216,11 @@ pub struct Record {
     pub source: RecordRef,
     /// System/TimeCreated, or the record header's time where that is missing; UTC, 100 ns.
     pub time: DateTime<Utc>,
+    /// TimeCreated as exact as its form has it. It is `time`, but for Sysmon's records from NXLog,
+    /// whose `time` is Sysmon's own and finer one.
+    pub logged: DateTime<Utc>,
+    /// The form it came in.
+    pub form: Form,
     /// System/Provider Name.
     pub provider: Str,
     /// System/Channel as logged; empty when the record has none.
@@ -199,6 +233,9 @@ pub struct Record {
     pub event_id: u32,
     /// System/Level (1 critical to 5 verbose, 0 always).
     pub level: u8,
+    /// System/Keywords; 0 where it has none. A success that was audited has
+    /// 0x8020000000000000, a failure 0x8010000000000000.
+    pub keywords: u64,
     /// System/EventRecordID, which Event Viewer shows; the header's number where it is missing.
     pub record_id: u64,
     /// System/Security UserID, a SID.

@@ -1,8 +1,12 @@
 //! Remoting sessions and what belongs to them, each with the records it rests on.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Account, ShellKind, Str};
+use super::{Account, Missing, Reason, ShellKind, Str, Tool, Weighed};
+use crate::layers::Unwrapped;
 
 /// How a session's end is known, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -146,21 +150,62 @@ impl Sides {
     }
 }
 
-/// Why a record belongs to a session.
+/// Why a record belongs to a session, the strongest first: by a key, then by time and what agrees
+/// besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Link {
-    /// By a key: process id within its lifetime, RunspaceId, logon id, ActivityID.
-    Key,
-    /// By time and names only.
-    Time,
+    /// Key: the session begins with it, there is nothing to tie it to.
+    Own,
+    /// Key: it is of a process of the session, by process id within its lifetime.
+    Process,
+    /// Key: it names the HostId of the session's engine.
+    HostId,
+    /// Key: it names a RunspaceId of the session.
+    Runspace,
+    /// Key: it names the logon id that the session's host process runs in.
+    Logon,
+    /// Key: it has the ActivityID of the session's shell or of the client's connection.
+    Activity,
+    /// Time: the target that the client named is this host.
+    Target,
+    /// Time: it is of the client's connection (ActivityID or process), whose target is this host.
+    Connection,
+    /// Time: kind and account agree.
+    Account,
+    /// Time: it has the command line of a process of the session.
+    CommandLine,
+    /// Time: a text names what it tells of.
+    Text,
+    /// Time: it names the source that the session has by better evidence.
+    Source,
 }
 
 impl Link {
-    /// The word that outputs use.
+    /// Whether it is a key, not time and names only.
+    pub fn is_key(self) -> bool {
+        self <= Link::Activity
+    }
+
+    /// The word for what it is: `key` or `time`.
+    pub fn strength(self) -> &'static str {
+        if self.is_key() { "key" } else { "time" }
+    }
+
+    /// The words that outputs use: its strength and what agrees.
     pub fn as_str(self) -> &'static str {
         match self {
-            Link::Key => "key",
-            Link::Time => "time",
+            Link::Own => "key: own record",
+            Link::Process => "key: process",
+            Link::HostId => "key: host id",
+            Link::Runspace => "key: runspace",
+            Link::Logon => "key: logon id",
+            Link::Activity => "key: activity id",
+            Link::Target => "time: target",
+            Link::Connection => "time: connection",
+            Link::Account => "time: account",
+            Link::CommandLine => "time: command line",
+            Link::Text => "time: text",
+            Link::Source => "time: source",
         }
     }
 }
@@ -198,6 +243,8 @@ impl Clock {
 /// A host whose records were read.
 #[derive(Debug, Clone)]
 pub struct Host {
+    /// Its full name as far as known, lower case: what events name it by.
+    pub full_name: Str,
     /// Its name, as its records spell it.
     pub name: Str,
     /// Its addresses, as far as its connections tell.
@@ -222,6 +269,8 @@ pub struct Session {
     pub source_ip: Option<String>,
     /// What the source rests on.
     pub source_basis: &'static str,
+    /// How the source was found, and who else was named.
+    pub weighed: Weighed,
     /// The target: the logging host's name, or the name the client used.
     pub target_host: Str,
     /// The account, as logged.
@@ -242,6 +291,8 @@ pub struct Session {
     pub logon_ids: Vec<u64>,
     /// The host process (wsmprovhost, winrshost) on the target.
     pub process_id: Option<u32>,
+    /// When that process started and exited, as far as logged; UTC.
+    pub process_life: (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
     /// RunspaceIds on the target.
     pub runspace_ids: Vec<String>,
     /// The session that it was started from, and how that is known: a second hop.
@@ -252,30 +303,88 @@ pub struct Session {
     pub sides: Sides,
     /// How far the links can be trusted.
     pub confidence: Confidence,
+    /// Why no more and no less, in short sentences.
+    pub confidence_reasons: Vec<Reason>,
+    /// What made it, where that is sure.
+    pub tool: Option<Tool>,
+    /// What its endpoint is for; empty where that is not known.
+    pub endpoint_kind: &'static str,
+    /// The records that one expects of it and that are not there.
+    pub missing: Vec<Missing>,
     /// The records it rests on, in the case's order.
     pub evidence: Vec<Evidence>,
+    /// Which records of commands there are in it, and what is not known for want of others.
+    pub command_completeness: String,
 }
 
-/// Something run in a session: a command, a script block, a process.
+/// What a row of the ledger is to its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Typed by the session's user, or sent by their script: the session's own words.
+    Typed,
+    /// Run by something else of the ledger: a function, a script, a child's own commands.
+    Called,
+    /// What PowerShell runs by itself.
+    Engine,
+    /// A process.
+    Process,
+}
+
+impl Role {
+    /// The word that outputs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Typed => "typed",
+            Role::Called => "called",
+            Role::Engine => "engine",
+            Role::Process => "process",
+        }
+    }
+}
+
+/// One thing that was run in a session, with all records that tell of it.
 #[derive(Debug, Clone)]
 pub struct Command {
-    /// When, UTC.
+    /// When its first record was logged, UTC.
     pub time: DateTime<Utc>,
     /// Index of its session.
     pub session: usize,
-    /// Index of its event in the case's events.
-    pub event: usize,
+    /// Indexes of its events in the case's events, best first; the text is the first one's.
+    pub events: Vec<usize>,
+    /// How the events were put together.
+    pub link: Link,
+    /// What it is to its session.
+    pub role: Role,
+    /// Index of the command that ran it, and how that is known.
+    pub parent: Option<(usize, Link)>,
     /// RunspaceId; empty when not known.
     pub runspace_id: String,
     /// PipelineId; empty when not known.
     pub pipeline_id: String,
-    /// The text as logged.
+    /// The text as logged: of a script block where there is one.
     pub text: String,
-    /// The text inside an encoded command, decoded.
-    pub decoded: Option<String>,
+    /// What the text hides, layer by layer; where it hides nothing, what it invoked does.
+    pub hidden: Arc<Unwrapped>,
+    /// The commands that it invoked with the parameters as bound, in order, where the text is
+    /// not made of them.
+    pub invocations: Vec<String>,
+    /// What of it the records hold.
+    pub completeness: Cow<'static, str>,
     /// How far below the session's host process it ran or, for a process, lies: 0 in it, 1 in
     /// its child.
     pub depth: u32,
+}
+
+impl Command {
+    /// The event that tells most of it.
+    pub fn event(&self) -> usize {
+        self.events[0]
+    }
+
+    /// The text with all layers off, where it hides something.
+    pub fn bare(&self) -> Option<&str> {
+        self.hidden.layers.last().map(|layer| layer.text.as_str())
+    }
 }
 
 /// A script block, put together from its 4104 records.
@@ -287,14 +396,16 @@ pub struct ScriptBlock {
     pub host: Str,
     /// The text; a missing part is marked in its place.
     pub text: String,
-    /// The text inside an encoded command, decoded.
-    pub decoded: Option<String>,
+    /// What the text hides, layer by layer.
+    pub hidden: Arc<Unwrapped>,
     /// The script's path; empty for a block typed or sent.
     pub path: String,
     /// The parts seen.
     pub parts: u32,
     /// The parts there are.
     pub total: u32,
+    /// The parts not seen, each from and to; in order.
+    pub missing: Vec<(u32, u32)>,
     /// Index of the session it ran in.
     pub session: Option<usize>,
     /// Indexes of its events, by part.
@@ -430,6 +541,7 @@ mod tests {
             source_host: None,
             source_ip: None,
             source_basis: "",
+            weighed: Weighed::default(),
             target_host: "srv.corp".into(),
             user: Account::parse(r"SRV\bob"),
             user_sid: None,
@@ -440,12 +552,18 @@ mod tests {
             engine_version: String::new(),
             logon_ids: Vec::new(),
             process_id: None,
+            process_life: (None, None),
             runspace_ids: Vec::new(),
             parent: None,
             clock: None,
             sides: Sides::default(),
             confidence: Confidence::Low,
+            confidence_reasons: Vec::new(),
+            tool: None,
+            endpoint_kind: "",
+            missing: Vec::new(),
             evidence: Vec::new(),
+            command_completeness: String::new(),
         }
     }
 

@@ -51,7 +51,12 @@ pub fn classic(text: &str) -> EngineContext {
             "PipelineId" => &mut context.pipeline_id,
             "CommandLine" => &mut context.command_line,
             "CommandName" => &mut context.command_name,
+            "CommandType" => &mut context.command_type,
             "UserId" => &mut context.user,
+            "SequenceNumber" => {
+                context.sequence = context.sequence.or(value.parse().ok());
+                continue;
+            }
             _ => continue,
         };
         // What stands before the host application cannot be forged in it; what stands after can
@@ -66,7 +71,8 @@ pub fn classic(text: &str) -> EngineContext {
 /// The engine's context of 4103 and 4100.
 ///
 /// On a system whose keys are not English the values still tell some of it: the host's name, two
-/// GUIDs (host before runspace in every known translation), the host application.
+/// GUIDs (host before runspace in every known translation), the host application; and what follows
+/// the runspace by its place, as the order is not localised.
 pub fn context_info(text: &str) -> EngineContext {
     let mut context = EngineContext::default();
     let pairs = pairs(text);
@@ -80,6 +86,11 @@ pub fn context_info(text: &str) -> EngineContext {
             "Runspace ID" => &mut context.runspace_id,
             "Pipeline ID" => &mut context.pipeline_id,
             "Command Name" => &mut context.command_name,
+            "Command Type" => &mut context.command_type,
+            "Sequence Number" => {
+                context.sequence = value.parse().ok();
+                continue;
+            }
             "User" => &mut context.user,
             "Connected User" => &mut context.connected_user,
             _ => continue,
@@ -102,6 +113,18 @@ fn by_value(pairs: &[(&str, String)], context: &mut EngineContext) {
     let mut guids = pairs.iter().map(|(_, value)| value).filter(|value| is_guid(value));
     context.host_id = guids.next().cloned().unwrap_or_default();
     context.runspace_id = guids.next().cloned().unwrap_or_default();
+    let runspace = pairs.iter().position(|(_, value)| *value == context.runspace_id);
+    let after = |place: usize| Some(&pairs.get(runspace? + place)?.1);
+    // Runspace ID, Pipeline ID, Command Name, Command Type, Script Name, Command Path, Sequence
+    // Number.
+    let sequence = after(6).and_then(|value| value.parse().ok());
+    if let (Some(pipeline), Some(_)) = (after(1), sequence)
+        && pipeline.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        context.sequence = sequence;
+        context.pipeline_id.clone_from(pipeline);
+        context.command_name = after(2).cloned().unwrap_or_default();
+    }
     let mut values = pairs.iter().map(|(_, value)| value.as_str());
     if let Some(host) =
         values.clone().find(|value| matches!(*value, "ServerRemoteHost" | "ConsoleHost"))
@@ -161,8 +184,13 @@ mod tests {
         let text = "        Schweregrad = Informational\n        Hostname = ServerRemoteHost\n\
                     \x20       Host-ID = 3A01E863-e5f7-4fe6-a55d-36e4078d77f9\n\
                     \x20       Hostanwendung = C:\\windows\\system32\\wsmprovhost.exe -Embedding\n\
-                    \x20       Runspace-ID = c1c61e0c-fa39-457f-bb50-49692f950904\n";
+                    \x20       Runspace-ID = c1c61e0c-fa39-457f-bb50-49692f950904\n\
+                    \x20       Pipeline-ID = 7\n        Befehlsname = Get-Date\n\
+                    \x20       Befehlstyp = Cmdlet\n        Skriptname = \n\
+                    \x20       Befehlspfad = \n        Sequenznummer = 18\n";
         let context = context_info(text);
+        assert_eq!((context.pipeline_id.as_str(), context.sequence), ("7", Some(18)));
+        assert_eq!(context.command_name, "Get-Date");
         assert!(context.is_remote());
         assert_eq!(context.host_id, "3a01e863-e5f7-4fe6-a55d-36e4078d77f9");
         assert_eq!(context.runspace_id, "c1c61e0c-fa39-457f-bb50-49692f950904");

@@ -1,15 +1,15 @@
 //! Records to typed events: a file per family of providers, each a pure function of one record.
 
 mod context;
-mod encoded;
 mod powershell;
 mod security;
 mod system;
 mod winrm;
+mod wire;
 
 pub(crate) use context::pairs;
-pub(crate) use encoded::decode_command;
-pub(crate) use powershell::context_text;
+pub(crate) use powershell::{MOST_NAMES, context_text};
+pub use wire::{FragmentRecord, ServerSession, Wire, holds_wire, wire};
 
 use crate::model::{Channel, Event, EventKind, Record, Str};
 
@@ -91,7 +91,7 @@ fn guid(text: &str) -> String {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::Normaliser;
-    use crate::model::{Channel, Event, Fields, Record, RecordRef};
+    use crate::model::{Channel, Event, Fields, Form, Record, RecordRef};
     use chrono::DateTime;
 
     /// The event of a record.
@@ -108,12 +108,15 @@ pub(crate) mod testing {
         Record {
             source: RecordRef { input: 0, offset: 0, number: 1 },
             time: DateTime::UNIX_EPOCH,
+            logged: DateTime::UNIX_EPOCH,
+            form: Form::Binary,
             provider: "".into(),
             channel: channel.into(),
             known_channel: Channel::of(channel, ""),
             computer: "HOST".into(),
             event_id,
             level: 4,
+            keywords: 0,
             record_id: 1,
             user_sid: None,
             activity_id: None,

@@ -21,7 +21,8 @@ pub(super) fn reader(event_id: u32) -> Option<Reader> {
         4105 | 4106 => script_block_run,
         8193..=8198 | 12039 => client_runspace,
         53504 => |record| EventKind::EngineListening(number_of(record, "param1")),
-        7937 | 32784 | 32850 | 32867 | 32868 | 40961 | 40962 => other,
+        7937 => |record| EventKind::CommandLifecycle(Box::new(lifecycle(record))),
+        32784 | 32850 | 32867 | 32868 | 40961 | 40962 => other,
         _ => return None,
     })
 }
@@ -37,9 +38,33 @@ pub(super) fn classic_reader(event_id: u32) -> Option<Reader> {
 fn command(record: &Record) -> CommandInvocation {
     let context = context::context_info(record.data.get("ContextInfo").unwrap_or_default());
     let payload = record.data.get("Payload").unwrap_or_default();
-    CommandInvocation {
-        text: as_typed(payload).unwrap_or_else(|| payload.trim().to_owned()),
-        context,
+    let (text, names) = told(payload);
+    CommandInvocation { context, text, names }
+}
+
+/// 7937 has 4103's fields ([its manifest][manifest]: T_LOG_CONTEXT for both), but its payload is a
+/// sentence about the command that ContextInfo names.
+///
+/// [manifest]: https://github.com/PowerShell/PowerShell/blob/master/src/PowerShell.Core.Instrumentation/PowerShell.Core.Instrumentation.man
+fn lifecycle(record: &Record) -> CommandInvocation {
+    let context = context::context_info(record.data.get("ContextInfo").unwrap_or_default());
+    let text = record.data.get("Payload").unwrap_or_default().trim().to_owned();
+    let name = Some(context.command_name.clone()).filter(|name| !name.is_empty());
+    CommandInvocation { context, text, names: name.into_iter().collect() }
+}
+
+/// Commands of a pipeline that are kept by name.
+pub const MOST_NAMES: usize = 64;
+
+/// What a payload tells, and the commands it names.
+fn told(payload: &str) -> (String, Vec<String>) {
+    match as_typed(payload) {
+        Some(commands) => {
+            let (mut names, texts): (Vec<String>, Vec<String>) = commands.into_iter().unzip();
+            names.truncate(MOST_NAMES);
+            (texts.join(" | "), names)
+        }
+        None => (payload.trim().to_owned(), Vec::new()),
     }
 }
 
@@ -53,8 +78,9 @@ static BINDING: LazyLock<Regex> = LazyLock::new(|| {
         .expect("fixed")
 });
 
-/// The commands of a payload as one could have typed them: `Get-Item -Path "C:\"`, piped.
-fn as_typed(payload: &str) -> Option<String> {
+/// The commands of a payload, each with its name and as one could have typed it:
+/// `Get-Item -Path "C:\"`.
+fn as_typed(payload: &str) -> Option<Vec<(String, String)>> {
     type Binding = (String, String);
     let mut lines: Vec<(usize, String, Option<Binding>)> = Vec::new();
     for found in BINDING.captures_iter(payload) {
@@ -83,8 +109,7 @@ fn as_typed(payload: &str) -> Option<String> {
             }
         }
     }
-    let texts: Vec<String> = commands.into_iter().map(|(_, text)| text).collect();
-    (!texts.is_empty()).then(|| texts.join(" | "))
+    (!commands.is_empty()).then_some(commands)
 }
 
 fn script_block(record: &Record) -> EventKind {
@@ -125,7 +150,6 @@ fn client_runspace(record: &Record) -> EventKind {
 
 fn other(record: &Record) -> EventKind {
     let what = match record.event_id {
-        7937 => "command lifecycle",
         32784 => "transport error",
         32850 => "server session created",
         32867 => "remoting fragment received",
@@ -178,14 +202,20 @@ fn engine(record: &Record) -> EventKind {
 }
 
 fn pipeline(record: &Record) -> EventKind {
-    let (line, context, details) = classic_strings(record);
-    let mut context = context::classic(context);
+    let (line, strings_context, details) = classic_strings(record);
+    let mut context = context::classic(strings_context);
     if context.command_line.is_empty() {
         context.command_line =
             known(record, "CommandLine").unwrap_or_else(|| line.trim().to_owned());
     }
-    let details = as_typed(details).unwrap_or_else(|| details.trim().to_owned());
-    EventKind::Pipeline(Box::new(PipelineDetails { context, details }))
+    let pairs = context::pairs(strings_context);
+    let number = |name: &str| {
+        let (_, value) = pairs.iter().find(|(key, _)| *key == name)?;
+        value.parse().ok()
+    };
+    let part = (number("DetailSequence").unwrap_or(1), number("DetailTotal").unwrap_or(1));
+    let (details, names) = told(details);
+    EventKind::Pipeline(Box::new(PipelineDetails { context, details, names, part }))
 }
 
 #[cfg(test)]
@@ -199,11 +229,13 @@ mod tests {
             CommandInvocation(Out-Default): \"Out-Default\"\r\n\
             ParameterBinding(Get-ChildItem): name=\"Path\"; value=\"C:\\Users\"\r\n\
             ParameterBinding(Out-Default): name=\"InputObject\"; value=\"a\nb\"\r\n";
+        let (text, names) = told(payload);
+        let typed = "Get-ChildItem -Path \"C:\\Users\" | Out-Default -InputObject \"a\nb\"";
         assert_eq!(
-            as_typed(payload).unwrap(),
-            "Get-ChildItem -Path \"C:\\Users\" | Out-Default -InputObject \"a\nb\""
+            (text.as_str(), names),
+            (typed, vec!["Get-ChildItem".into(), "Out-Default".into()])
         );
-        assert_eq!(as_typed("nothing of the kind"), None);
+        assert_eq!(told("nothing of the kind"), ("nothing of the kind".into(), Vec::new()));
     }
 
     #[test]

@@ -143,12 +143,25 @@ fn sysmon_process_start(record: &Record) -> EventKind {
 
 fn process_exit(record: &Record) -> EventKind {
     let process_id = number_of(record, "ProcessId").unwrap_or(0);
-    EventKind::ProcessExit(ProcessExit { process_id, image: text(record, "ProcessName") })
+    // The subject is the token of the process that ends (SeAuditProcessExit).
+    EventKind::ProcessExit(Box::new(ProcessExit {
+        process_id,
+        image: text(record, "ProcessName"),
+        logon_id: long(record, SUBJECT.logon_id),
+        account: account(record, &SUBJECT),
+        sid: known(record, SUBJECT.sid),
+    }))
 }
 
 fn sysmon_process_exit(record: &Record) -> EventKind {
     let process_id = number_of(record, "ProcessId").unwrap_or(0);
-    EventKind::ProcessExit(ProcessExit { process_id, image: text(record, "Image") })
+    EventKind::ProcessExit(Box::new(ProcessExit {
+        process_id,
+        image: text(record, "Image"),
+        logon_id: 0,
+        account: record.data.known("User").and_then(Account::parse),
+        sid: None,
+    }))
 }
 
 fn kerberos(record: &Record) -> EventKind {
@@ -173,17 +186,31 @@ fn ntlm(record: &Record) -> EventKind {
 /// The message number of "outbound" in 5156's Direction.
 const OUTBOUND: &str = "%%14593";
 
+/// WinRM's ports, HTTP and HTTPS, as 5156 writes them.
+const WINRM_PORTS: [u32; 2] = [5985, 5986];
+
+/// A 5156. Source is the opener's end in either direction (seen on real inbound records), but for
+/// those that put the listening host first: then WinRM's port is the source's.
 fn connection(record: &Record) -> EventKind {
+    let port = |name| number_of(record, name).unwrap_or(0);
+    let outbound = record.data.get("Direction") == Some(OUTBOUND);
+    let turned = !outbound
+        && WINRM_PORTS.contains(&port("SourcePort"))
+        && !WINRM_PORTS.contains(&port("DestPort"));
+    let (opener, opens, listener, listens) = match turned {
+        false => ("SourceAddress", "SourcePort", "DestAddress", "DestPort"),
+        true => ("DestAddress", "DestPort", "SourceAddress", "SourcePort"),
+    };
     EventKind::Connection(Box::new(Connection {
         process_id: number_of(record, "ProcessID").unwrap_or(0),
         image: text(record, "Application"),
-        outbound: record.data.get("Direction") == Some(OUTBOUND),
-        // Source is the opener's end in either direction (seen on real inbound records).
-        source_ip: address(record, "SourceAddress").unwrap_or_default(),
+        outbound,
+        source_ip: address(record, opener).unwrap_or_default(),
         source_host: String::new(),
-        destination_ip: address(record, "DestAddress").unwrap_or_default(),
+        source_port: port(opens),
+        destination_ip: address(record, listener).unwrap_or_default(),
         destination_host: String::new(),
-        destination_port: number_of(record, "DestPort").unwrap_or(0),
+        destination_port: port(listens),
     }))
 }
 
@@ -194,6 +221,7 @@ fn sysmon_connection(record: &Record) -> EventKind {
         outbound: record.data.get("Initiated") == Some("true"),
         source_ip: address(record, "SourceIp").unwrap_or_default(),
         source_host: known(record, "SourceHostname").unwrap_or_default(),
+        source_port: number_of(record, "SourcePort").unwrap_or(0),
         destination_ip: address(record, "DestinationIp").unwrap_or_default(),
         destination_host: known(record, "DestinationHostname").unwrap_or_default(),
         destination_port: number_of(record, "DestinationPort").unwrap_or(0),
@@ -246,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inbound_5156_names_its_opener_first() {
+    fn an_inbound_5156_names_its_opener_whichever_end_comes_first() {
         let data = [
             ("Direction", "%%14592"),
             ("SourceAddress", "172.18.39.5"),
@@ -254,16 +282,23 @@ mod tests {
             ("DestAddress", "172.18.39.6"),
             ("DestPort", "5985"),
         ];
-        match connection(&record("Security", 5156, &data)) {
-            EventKind::Connection(found) => {
-                assert!(!found.outbound);
-                assert_eq!(found.source_ip, "172.18.39.5");
-                assert_eq!(
-                    (found.destination_ip.as_str(), found.destination_port),
-                    ("172.18.39.6", 5985)
-                );
-            }
-            other => panic!("{other:?}"),
+        let turned = [
+            ("Direction", "%%14592"),
+            ("SourceAddress", "172.18.39.6"),
+            ("SourcePort", "5985"),
+            ("DestAddress", "172.18.39.5"),
+            ("DestPort", "50123"),
+        ];
+        for data in [data, turned] {
+            let EventKind::Connection(found) = connection(&record("Security", 5156, &data)) else {
+                panic!("no connection");
+            };
+            assert!(!found.outbound);
+            assert_eq!(found.source_ip, "172.18.39.5");
+            assert_eq!(
+                (found.destination_ip.as_str(), found.destination_port),
+                ("172.18.39.6", 5985)
+            );
         }
     }
 }

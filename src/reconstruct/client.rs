@@ -8,15 +8,21 @@ use super::clocks::Clocks;
 use super::estate::Estate;
 use super::{CLOCK_ERROR, Draft, JOIN_WINDOW, STEP_WINDOW, near};
 use crate::model::{
-    Account, Attempt, EndKind, Event, EventKind, FailureReason, Link, Session, ShellKind, Sides,
-    Str,
+    Account, Attempt, EndKind, Event, EventKind, FailureReason, Link, Rejected, Session, ShellKind,
+    Sides, Str,
 };
-
-/// SIDs of services: event forwarding talks to its collector all day.
-const SERVICE_SIDS: [&str; 2] = ["S-1-5-19", "S-1-5-20"];
 
 /// Sessions that one client may be weighed against: a log full of forged ones costs no more.
 const MOST_RIVALS: usize = 64;
+
+/// How far apart hosts whose clocks are compared log one moment.
+const SAME_MOMENT: TimeDelta = TimeDelta::seconds(3);
+/// Clients besides its own that a session keeps.
+const MOST_KEPT: usize = 8;
+
+/// How much farther in time another host's client must be, for the nearer one to be surely the
+/// session's: what the network and the target need for one step, more or less.
+const UNSURE: TimeDelta = TimeDelta::seconds(2);
 
 /// How long a client may be silent before its process id may be another's.
 const IDLE: TimeDelta = TimeDelta::minutes(30);
@@ -61,17 +67,18 @@ pub(super) fn sessions(
 
 fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
     let mut clients: Vec<Client> = Vec::new();
+    let mut owners = Owners::default();
     let mut credentials = Vec::new();
     for &index in indexes {
         let event = &events[index];
         match &event.kind {
             EventKind::ClientSession(session) => {
                 let sid = event.user_sid.as_deref();
-                let service = sid.is_some_and(|sid| SERVICE_SIDS.contains(&sid));
                 let connection = session.connection.to_lowercase();
-                if service || connection.contains("/subscriptionmanager/") {
+                if connection.contains("/subscriptionmanager/") {
                     continue;
                 }
+                owners.add(event, clients.len());
                 clients.push(Client {
                     host: host.clone(),
                     event: index,
@@ -82,7 +89,7 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
                     powershell: connection.contains("psversion="),
                     user_sid: sid.map(str::to_owned),
                     account: None,
-                    evidence: BTreeMap::from([(index, Link::Key)]),
+                    evidence: BTreeMap::from([(index, Link::Own)]),
                     asked: false,
                     ran: false,
                     failures: Vec::new(),
@@ -93,8 +100,8 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
             EventKind::ClientStep(_)
             | EventKind::ClientFailure(_)
             | EventKind::ClientRunspace(_) => {
-                let Some(client) = owner(events, &mut clients, event) else { continue };
-                client.evidence.insert(index, Link::Key);
+                let Some((client, link)) = owners.of(&mut clients, event) else { continue };
+                client.evidence.insert(index, link);
                 if let EventKind::ClientStep(step) = &event.kind
                     && client.configuration.is_empty()
                     && let Some(uri) = &step.resource_uri
@@ -129,14 +136,16 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
         let EventKind::ExplicitCredentials(used) = &event.kind else { continue };
         let (class, service) = used.target_info.split_once('/').unwrap_or(("", &used.target));
         let http = class.eq_ignore_ascii_case("http");
-        let candidates = clients.iter_mut().filter(|client| {
-            near(client.time, event.time, STEP_WINDOW)
-                && (http || events[client.event].process_id == Some(used.process_id))
+        // Clients are in order of time.
+        let from = clients.partition_point(|client| client.time < event.time - STEP_WINDOW);
+        let to = clients.partition_point(|client| client.time <= event.time + STEP_WINDOW);
+        let candidates = clients[from..to].iter_mut().take(MOST_RIVALS).filter(|client| {
+            (http || events[client.event].process_id == Some(used.process_id))
                 && (same_name(&client.target, service) || same_name(&client.target, &used.target))
         });
         if let Some(client) = candidates.min_by_key(|client| (client.time - event.time).abs()) {
             let own = events[client.event].process_id == Some(used.process_id);
-            client.evidence.insert(index, if own { Link::Key } else { Link::Time });
+            client.evidence.insert(index, if own { Link::Process } else { Link::Target });
             if client.account.is_none() {
                 client.account.clone_from(&used.account);
             }
@@ -145,36 +154,60 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
     clients
 }
 
-/// The client an event belongs to: by ActivityID, else the latest of its process.
-fn owner<'c>(events: &[Event], clients: &'c mut [Client], event: &Event) -> Option<&'c mut Client> {
-    let same_activity = |client: &Client| {
-        event.activity_id.is_some() && events[client.event].activity_id == event.activity_id
-    };
-    let same_process = |client: &Client| {
-        let began = &events[client.event];
-        began.process_id.is_some_and(|id| id != 0)
-            && began.process_id == event.process_id
-            && began.user_sid == event.user_sid
-            && event.time - client.last <= IDLE
-    };
-    let slot = clients
-        .iter()
-        .rposition(same_activity)
-        .or_else(|| clients.iter().rposition(same_process))?;
-    let client = &mut clients[slot];
-    client.last = event.time;
-    Some(client)
+/// Whose a client's later records are: by ActivityID, else the latest client of their process.
+#[derive(Default)]
+struct Owners<'e> {
+    by_activity: BTreeMap<&'e str, usize>,
+    by_process: BTreeMap<(u32, Option<&'e str>), usize>,
+}
+
+impl<'e> Owners<'e> {
+    /// Takes a client's first record.
+    fn add(&mut self, event: &'e Event, client: usize) {
+        if let Some(activity) = &event.activity_id {
+            self.by_activity.insert(activity, client);
+        }
+        if let Some(process) = process_of(event) {
+            self.by_process.insert(process, client);
+        }
+    }
+
+    /// The client that an event belongs to, and by what.
+    fn of<'c>(&self, clients: &'c mut [Client], event: &Event) -> Option<(&'c mut Client, Link)> {
+        let activity = event.activity_id.as_deref();
+        let by_activity = activity.and_then(|activity| self.by_activity.get(activity)).copied();
+        let by_process = || {
+            let latest = *self.by_process.get(&process_of(event)?)?;
+            (event.time - clients[latest].last <= IDLE).then_some(latest)
+        };
+        let (slot, link) = match by_activity {
+            Some(slot) => (slot, Link::Activity),
+            None => (by_process()?, Link::Process),
+        };
+        let client = &mut clients[slot];
+        client.last = event.time;
+        Some((client, link))
+    }
+}
+
+/// The process that logged an event, and who runs it.
+fn process_of(event: &Event) -> Option<(u32, Option<&str>)> {
+    let id = event.process_id.filter(|&id| id != 0)?;
+    Some((id, event.user_sid.as_deref()))
 }
 
 /// Whether two names mean one host: equal, or one the other's first label. Addresses are equal
 /// or not.
 fn same_name(a: &str, b: &str) -> bool {
-    let is_address = |name: &str| name.parse::<std::net::IpAddr>().is_ok();
     let label = |name: &str| name.split('.').next().unwrap_or("").to_lowercase();
     if a.is_empty() || is_address(a) || is_address(b) {
         return !a.is_empty() && a.eq_ignore_ascii_case(b);
     }
     a.eq_ignore_ascii_case(b) || (label(a) == label(b) && !(a.contains('.') && b.contains('.')))
+}
+
+fn is_address(name: &str) -> bool {
+    name.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// Joins clients to the drafts of their targets, nearest in time first; a client with a session of
@@ -207,8 +240,14 @@ pub(super) fn join(
             let window = if known { STEP_WINDOW } else { JOIN_WINDOW };
             let closed = client.closed.map(|closed| clocks.correct(&client.host, closed));
             let distance = (started - asked).abs();
+            let other_account = !draft.can_be(client.account.as_ref(), client.sid());
+            // Credentials that the client's log does not show can be anybody's: then only the time
+            // speaks for them, and that must be known well.
+            let unlikely = client.is_another(draft) && !(known && distance <= SAME_MOMENT);
+            if unlikely {
+                continue;
+            }
             if distance <= window && closed.is_none_or(|closed| closed >= started - window) {
-                let other_account = !draft.can_be(client.account.as_ref(), client.sid());
                 near.push((other_account, distance, c, d));
             } else if !known && client.has_account_of(draft) {
                 far.push((c, d));
@@ -220,10 +259,29 @@ pub(super) fn join(
     }
     pairs.sort_unstable();
     let mut joined = vec![false; clients.len()];
-    for (_, _, c, d) in pairs {
+    for &(_, distance, c, d) in &pairs {
         if !joined[c] && drafts[d].client.is_none() {
             joined[c] = true;
+            drafts[d].client_distance = Some(distance);
             take(&mut drafts[d], &clients[c]);
+        }
+    }
+    for &(other_account, distance, c, d) in &pairs {
+        let (client, draft) = (&clients[c], &mut drafts[d]);
+        let Some(nearest) = draft.client_distance.filter(|_| draft.client != Some(client.event))
+        else {
+            continue;
+        };
+        let elsewhere = draft.source_host.as_ref() != Some(&client.host);
+        let as_near = (distance - nearest).abs() < UNSURE;
+        draft.client_unsure |= elsewhere && as_near && !other_account;
+        if draft.client_rivals.len() < MOST_KEPT {
+            let rejected = match (other_account, joined[c]) {
+                (true, _) => Rejected::OtherAccount,
+                (false, true) => Rejected::OtherSession,
+                (false, false) => Rejected::Farther(distance - nearest),
+            };
+            draft.client_rivals.push((client.event, rejected));
         }
     }
     far.retain(|&(c, d)| !joined[c] && drafts[d].client.is_none());
@@ -271,15 +329,34 @@ impl Client {
         self.time
     }
 
+    /// Index of its WinRM 6.
+    pub fn event(&self) -> usize {
+        self.event
+    }
+
+    /// When it closed its session.
+    pub fn closed(&self) -> Option<DateTime<Utc>> {
+        self.closed
+    }
+
     /// Whether a session can be this client's by what it is and whose.
     pub fn may_have(&self, draft: &Draft) -> bool {
-        let another = self.sid().zip(draft.user_sid.as_deref()).is_some_and(|(a, b)| a != b);
+        self.may_make(draft) && !self.is_another(draft)
+    }
+
+    /// Whether a session is another account's than the one that ran this client.
+    fn is_another(&self, draft: &Draft) -> bool {
+        self.sid().zip(draft.user_sid.as_deref()).is_some_and(|(own, theirs)| own != theirs)
+    }
+
+    /// Whether a session can be this client's by what it is.
+    fn may_make(&self, draft: &Draft) -> bool {
         let kind = match draft.kind {
             Some(ShellKind::PowerShell) => self.powershell,
             Some(ShellKind::Winrs) => !self.powershell,
             Some(ShellKind::Other) | None => true,
         };
-        kind && !draft.ssh && !another
+        kind && !draft.ssh
     }
 
     /// Whether a session is known to be of the account that this client used.
@@ -299,22 +376,38 @@ impl Client {
 /// Whether a session can be a client's, whatever the time.
 fn can_join(events: &[Event], estate: &Estate, client: &Client, draft: &Draft) -> bool {
     let Some(server) = &draft.server else { return false };
-    if !client.may_have(draft) {
+    if !client.may_make(draft) {
         return false;
     }
     let caller_ip = draft.shell.and_then(|shell| match &events[shell].kind {
         EventKind::ShellCreated(shell) => shell.client_ip.as_deref(),
         _ => None,
     });
-    let caller = caller_ip.and_then(|ip| estate.resolve(ip));
-    let other_ip = caller_ip.zip(estate.ip_of(&client.host)).is_some_and(|(ip, own)| ip != own);
-    match (caller, estate.resolve(&client.target)) {
+    let caller = caller_ip.and_then(|ip| estate.resolve(ip, draft.start()));
+    let other_ip =
+        caller_ip.zip(estate.ip_of(&client.host, client.time)).is_some_and(|(ip, own)| ip != own);
+    match (caller, estate.resolve(&client.target, client.time)) {
         (Some(caller), _) if *caller != client.host => false,
         (None, _) if other_ip => false,
         (_, Some(target)) => target == server,
-        // The target's address is not known: the caller's, in the target's own log, decides.
-        (caller, None) => caller.is_some() || same_name(&client.target, server),
+        // The target's address is not known: the caller's address or name, in the target's own log,
+        // decides.
+        (caller, None) => {
+            caller.is_some()
+                || same_name(&client.target, server)
+                || (is_address(&client.target) && names_workstation(events, draft, &client.host))
+        }
     }
+}
+
+/// Whether a session's logon names a host as the workstation that it came from.
+fn names_workstation(events: &[Event], draft: &Draft, host: &str) -> bool {
+    draft.evidence.keys().any(|&index| match &events[index].kind {
+        EventKind::Logon(logon) => {
+            logon.workstation.as_ref().is_some_and(|workstation| same_name(workstation, host))
+        }
+        _ => false,
+    })
 }
 
 fn take(draft: &mut Draft, client: &Client) {
@@ -325,7 +418,11 @@ fn take(draft: &mut Draft, client: &Client) {
         draft.configuration.clone_from(&client.configuration);
     }
     for (&event, &link) in &client.evidence {
-        let link = if draft.server.is_some() { Link::Time } else { link };
+        let link = match draft.server {
+            Some(_) if event == client.event => Link::Target,
+            Some(_) => Link::Connection,
+            None => link,
+        };
         draft.add(event, link);
     }
     if draft.server.is_none() {
@@ -343,18 +440,29 @@ pub(super) fn attempts(
     clocks: &Clocks,
     failures: Vec<Client>,
 ) -> Vec<Attempt> {
+    // What each host refused, in order of time.
+    let mut by_host: BTreeMap<&Str, Vec<usize>> = BTreeMap::new();
+    for (index, event) in events.iter().enumerate() {
+        if matches!(event.kind, EventKind::AuthorizationFailed(_) | EventKind::LogonFailed(_)) {
+            by_host.entry(&event.host).or_default().push(index);
+        }
+    }
     let mut attempts: Vec<Attempt> = failures
         .into_iter()
         .map(|client| {
-            let server = estate.resolve(&client.target).cloned();
+            let server = estate.resolve(&client.target, client.time).cloned();
             let mut found: Vec<usize> = client.evidence.keys().copied().collect();
             let (mut reason, error_code) = reason(events, &client.failures);
             let mut sides = Sides { client: true, ..Sides::default() };
             let tried = clocks.correct(&client.host, client.time);
-            for (index, event) in around(events, client.time) {
-                if !near(clocks.correct(&event.host, event.time), tried, STEP_WINDOW) {
-                    continue;
-                }
+            let refusals = server.as_ref().and_then(|server| by_host.get(server));
+            let refusals = refusals.map_or(&[][..], Vec::as_slice);
+            // When that was by the target's clock.
+            let then = tried + clocks.offset(server.as_ref().unwrap_or(&client.host));
+            let from = refusals.partition_point(|&at| events[at].time < then - STEP_WINDOW);
+            let near = refusals[from..].iter().take(MOST_RIVALS).copied();
+            let near = near.map(|index| (index, &events[index]));
+            for (index, event) in near.take_while(|(_, event)| event.time <= then + STEP_WINDOW) {
                 let refused = match &event.kind {
                     EventKind::AuthorizationFailed(_) => Some(FailureReason::NotAuthorised),
                     EventKind::LogonFailed(logon) => {
@@ -366,7 +474,7 @@ pub(super) fn attempts(
                     }
                     _ => None,
                 };
-                if let Some(refused) = refused.filter(|_| server.as_ref() == Some(&event.host)) {
+                if let Some(refused) = refused {
                     sides.server = true;
                     found.push(index);
                     if reason == FailureReason::Other {
@@ -378,7 +486,7 @@ pub(super) fn attempts(
             Attempt {
                 time: client.time,
                 source_host: client.host.clone(),
-                source_ip: estate.ip_of(&client.host).cloned(),
+                source_ip: estate.ip_of(&client.host, client.time).cloned(),
                 target_host: server.unwrap_or_else(|| client.target.as_str().into()),
                 user: client.account.clone(),
                 user_sid: client.user_sid.clone(),
@@ -454,14 +562,6 @@ fn refusals(events: &[Event], known: &[Attempt]) -> Vec<Attempt> {
         });
     }
     refusals
-}
-
-/// The events that may be logged within a step of a time, by whatever clock: events are in order of
-/// time.
-fn around(events: &[Event], time: DateTime<Utc>) -> impl Iterator<Item = (usize, &Event)> {
-    let from = events.partition_point(|event| event.time < time - CLOCK_ERROR - STEP_WINDOW);
-    let to = events.partition_point(|event| event.time <= time + CLOCK_ERROR + STEP_WINDOW);
-    (from..to).map(|index| (index, &events[index]))
 }
 
 /// The most telling reason among a client's failures, and its error code.

@@ -1,39 +1,26 @@
 //! How far the hosts' clocks are apart, learnt from what two of them log of one thing.
 //!
-//! A client logs that it connects (WinRM 6), and the target that a session starts; a domain
-//! controller logs a ticket (4769), and the target the logon made with it. One such pair may be a
-//! coincidence; differences that many pairs share are the clocks'.
+//! One pair of records that may be one thing may be a coincidence; differences that many pairs share
+//! are the clocks'.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::Draft;
 use super::client::Client;
 use super::estate::Estate;
-use super::{CLOCK_ERROR, Draft};
-use crate::model::{Clock, Event, EventKind, Str};
+use super::pairs::{self, Pair, Thing};
+use crate::model::{Clock, Event, Str};
 
 /// How much the time between two logs of one thing varies: what the network and the target need.
 const JITTER: TimeDelta = TimeDelta::seconds(3);
 
-/// Pairs that one record may be part of: a log full of forged ones costs no more.
-const MOST_PAIRS: usize = 64;
-
 /// The clocks of all hosts whose difference to others is known.
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
-    clocks: BTreeMap<Str, Clock>,
-}
-
-/// Something that two hosts logged, each at its own time.
-struct Pair<'e> {
-    /// Who logs first.
-    from: &'e Str,
-    /// Who logs next.
-    to: &'e Str,
-    /// What was logged on each side: a record may be part of several pairs, one of them right.
-    records: (usize, usize),
-    difference: TimeDelta,
+    /// Clocks, and which of them were compared with each other.
+    clocks: BTreeMap<Str, (Clock, usize)>,
 }
 
 /// What the pairs of two hosts say of their clocks.
@@ -54,10 +41,10 @@ impl Clocks {
         drafts: &[Draft],
         clients: &[Client],
     ) -> Clocks {
+        let pairs = pairs::pairs(events, estate, drafts, clients);
         let mut by_hosts: BTreeMap<(&Str, &Str), Vec<Pair<'_>>> = BTreeMap::new();
-        let pairs = connections(estate, drafts, clients);
-        for pair in pairs.into_iter().chain(tickets(events, estate)) {
-            by_hosts.entry((pair.from, pair.to)).or_default().push(pair);
+        for pair in &pairs {
+            by_hosts.entry((pair.from, pair.to)).or_default().push(pair.clone());
         }
         let mut edges: Vec<Edge<'_>> = by_hosts.into_values().filter_map(agree).collect();
         // The best known differences first: each host hangs on the others by one.
@@ -66,12 +53,13 @@ impl Clocks {
         for edge in &edges {
             groups.tie(edge);
         }
+        groups.tie_rest(&pairs);
         Clocks { clocks: groups.clocks() }
     }
 
     /// How far a host's clock is ahead of the others', as far as known.
     pub fn offset(&self, host: &Str) -> TimeDelta {
-        self.clocks.get(host).map_or(TimeDelta::zero(), |clock| clock.offset)
+        self.clocks.get(host).map_or(TimeDelta::zero(), |(clock, _)| clock.offset)
     }
 
     /// A host's time by the others' clocks.
@@ -81,89 +69,14 @@ impl Clocks {
 
     /// Whether the times of two hosts can be compared.
     pub fn know(&self, a: &Str, b: &Str) -> bool {
-        a == b || (self.clocks.contains_key(a) && self.clocks.contains_key(b))
+        let group = |host| self.clocks.get(host).map(|(_, group)| group);
+        a == b || (group(a).is_some() && group(a) == group(b))
     }
 
     /// What is known of a host's clock.
     pub fn get(&self, host: &Str) -> Option<Clock> {
-        self.clocks.get(host).copied()
+        self.clocks.get(host).map(|(clock, _)| *clock)
     }
-}
-
-/// Times and what was logged then.
-type Times = Vec<(DateTime<Utc>, usize)>;
-
-/// Clients and the sessions on their targets that may be theirs.
-fn connections<'e>(
-    estate: &'e Estate,
-    drafts: &'e [Draft],
-    clients: &'e [Client],
-) -> Vec<Pair<'e>> {
-    let mut by_server: BTreeMap<&Str, Times> = BTreeMap::new();
-    for (slot, draft) in drafts.iter().enumerate() {
-        if let Some(server) = &draft.server {
-            by_server.entry(server).or_default().push((draft.start(), slot));
-        }
-    }
-    by_server.values_mut().for_each(|starts| starts.sort_unstable());
-    let mut pairs = Vec::new();
-    for (index, client) in clients.iter().enumerate() {
-        let Some(target) = estate.resolve(client.target()) else { continue };
-        let Some(starts) = by_server.get(target) else { continue };
-        let (host, time) = (client.host(), client.time());
-        let near = within(starts, time).filter(|(_, slot)| client.may_have(&drafts[*slot]));
-        pairs.extend(near.take(MOST_PAIRS).map(|(start, slot)| Pair {
-            from: host,
-            to: target,
-            records: (index, slot),
-            difference: start - time,
-        }));
-    }
-    pairs
-}
-
-/// Tickets and the logons on their services' hosts that may be made with them.
-fn tickets<'e>(events: &'e [Event], estate: &'e Estate) -> Vec<Pair<'e>> {
-    const SERVICE_TICKET: u32 = 4769;
-    let mut logons: BTreeMap<(&Str, String), Times> = BTreeMap::new();
-    for (index, event) in events.iter().enumerate() {
-        if let EventKind::Logon(logon) = &event.kind
-            && let Some(account) = &logon.account
-            && logon.package.eq_ignore_ascii_case("kerberos")
-        {
-            let key = (&event.host, account.name.to_lowercase());
-            logons.entry(key).or_default().push((event.time, index));
-        }
-    }
-    let mut pairs = Vec::new();
-    for (index, event) in events.iter().enumerate() {
-        let EventKind::KerberosTicket(ticket) = &event.kind else { continue };
-        let (SERVICE_TICKET, Some(account)) = (event.event_id, &ticket.account) else { continue };
-        let service = ticket.service.split('/').nth(1).unwrap_or(&ticket.service);
-        let Some(server) = estate.resolve(service.trim_end_matches('$')) else { continue };
-        if *server == event.host {
-            continue;
-        }
-        let Some(logons) = logons.get(&(server, account.name.to_lowercase())) else { continue };
-        let near = within(logons, event.time).take(MOST_PAIRS);
-        pairs.extend(near.map(|(time, logon)| Pair {
-            from: &event.host,
-            to: server,
-            records: (index, logon),
-            difference: time - event.time,
-        }));
-    }
-    pairs
-}
-
-/// What lies near enough to a time to be the same moment by another clock; times are in order.
-fn within(
-    times: &[(DateTime<Utc>, usize)],
-    time: DateTime<Utc>,
-) -> impl Iterator<Item = (DateTime<Utc>, usize)> {
-    let from = times.partition_point(|&(known, _)| known < time - CLOCK_ERROR);
-    let to = times.partition_point(|&(known, _)| known <= time + CLOCK_ERROR);
-    times[from..to].iter().copied()
 }
 
 /// The difference on which most pairs of two hosts agree; none when others agree as well on
@@ -171,8 +84,8 @@ fn within(
 fn agree(mut pairs: Vec<Pair<'_>>) -> Option<Edge<'_>> {
     pairs.sort_by_key(|pair| (pair.difference, pair.records));
     // Each record is part of one right pair at most: of a window's pairs, as many agree as there
-    // are records on the side that has fewer.
-    let mut sides: [BTreeMap<usize, usize>; 2] = Default::default();
+    // are records on the side that has fewer. What a key ties counts twice.
+    let mut sides: [BTreeMap<Thing, usize>; 2] = Default::default();
     let (mut windows, mut to) = (Vec::with_capacity(pairs.len()), 0);
     for (from, first) in pairs.iter().enumerate() {
         while let Some(pair) = pairs.get(to)
@@ -182,7 +95,8 @@ fn agree(mut pairs: Vec<Pair<'_>>) -> Option<Edge<'_>> {
             *sides[1].entry(pair.records.1).or_default() += 1;
             to += 1;
         }
-        windows.push((sides[0].len().min(sides[1].len()), from, to));
+        let sure = pairs[from..to].iter().filter(|pair| pair.sure).count();
+        windows.push((sides[0].len().min(sides[1].len()) + sure, from, to));
         for (side, record) in sides.iter_mut().zip([first.records.0, first.records.1]) {
             match side.get_mut(&record) {
                 Some(count) if *count > 1 => *count -= 1,
@@ -243,16 +157,51 @@ impl<'e> Groups<'e> {
         }
     }
 
+    /// Ties hosts that no other host alone tells enough of to the largest group, by what all of that
+    /// group together tell.
+    fn tie_rest(&mut self, pairs: &[Pair<'e>]) {
+        loop {
+            let largest = (0..self.members.len()).max_by_key(|&group| self.members[group].len());
+            let Some(largest) = largest.filter(|&group| self.members[group].len() > 1) else {
+                return;
+            };
+            let ahead = |host| {
+                let known = self.of.get(host).filter(|(group, ..)| *group == largest);
+                known.map(|&(_, ahead, _)| ahead)
+            };
+            let first = self.members[largest][0];
+            // Each pair with the other end's clock put right, as if the group's first had logged it.
+            let mut by_host: BTreeMap<&Str, Vec<Pair<'e>>> = BTreeMap::new();
+            for pair in pairs {
+                let (host, difference) = match (ahead(pair.from), ahead(pair.to)) {
+                    (Some(ahead), None) => (pair.to, pair.difference + ahead),
+                    (None, Some(ahead)) => (pair.from, ahead - pair.difference),
+                    _ => continue,
+                };
+                let records =
+                    if host == pair.to { pair.records } else { (pair.records.1, pair.records.0) };
+                let seen = Pair { from: first, to: host, difference, records, ..*pair };
+                by_host.entry(host).or_default().push(seen);
+            }
+            let edges: Vec<Edge<'e>> = by_host.into_values().filter_map(agree).collect();
+            if edges.is_empty() {
+                return;
+            }
+            edges.iter().for_each(|edge| self.tie(edge));
+        }
+    }
+
     /// Each clock against the middle one of its group: most clocks are right.
-    fn clocks(self) -> BTreeMap<Str, Clock> {
+    fn clocks(self) -> BTreeMap<Str, (Clock, usize)> {
         let mut clocks = BTreeMap::new();
-        for members in self.members.iter().filter(|members| members.len() > 1) {
+        let groups = self.members.iter().enumerate();
+        for (group, members) in groups.filter(|(_, members)| members.len() > 1) {
             let mut ahead: Vec<TimeDelta> = members.iter().map(|host| self.of[host].1).collect();
             ahead.sort_unstable();
             let middle = ahead[ahead.len() / 2];
             for &host in members {
                 let (_, ahead, pairs) = self.of[host];
-                clocks.insert(host.clone(), Clock { offset: ahead - middle, pairs });
+                clocks.insert(host.clone(), (Clock { offset: ahead - middle, pairs }, group));
             }
         }
         clocks

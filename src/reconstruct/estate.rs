@@ -2,6 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
+
+use super::seen::Seen;
+use super::server::only;
 use super::{Gathered, Hosts};
 use crate::model::Str;
 
@@ -14,21 +18,24 @@ pub(super) fn full_names<'h>(hosts: impl Iterator<Item = &'h Str>) -> BTreeMap<&
             full.entry(label).or_default().insert(host);
         }
     }
-    full.into_iter().filter_map(|(label, hosts)| Some((label, *only(&hosts)?))).collect()
+    full.into_iter().filter_map(|(label, hosts)| Some((label, *only(hosts.iter())?))).collect()
 }
 
 /// How many times as many connections show an address as one host's than as another's, for the
 /// other's to be taken for mistakes.
 const SELDOM: u64 = 4;
 
-/// Which host has which names and addresses.
+/// Which host has which names and addresses. Addresses change hands: all that is asked of them is
+/// asked for a time.
 pub(super) struct Estate {
     /// Logging hosts by their names: full and first label.
     names: BTreeMap<String, BTreeSet<Str>>,
     /// Logging hosts by address.
-    hosts_by_ip: BTreeMap<String, BTreeSet<Str>>,
+    hosts_by_ip: BTreeMap<String, BTreeMap<Str, Seen>>,
     /// Addresses by logging host.
-    ips_by_host: BTreeMap<Str, BTreeSet<String>>,
+    ips_by_host: BTreeMap<Str, BTreeMap<String, Seen>>,
+    /// Hosts whose addresses only others tell.
+    hearsay: BTreeSet<Str>,
 }
 
 impl Estate {
@@ -39,6 +46,7 @@ impl Estate {
             names: BTreeMap::new(),
             hosts_by_ip: BTreeMap::new(),
             ips_by_host: BTreeMap::new(),
+            hearsay: BTreeSet::new(),
         };
         for host in hosts.names() {
             let label = host.split('.').next().unwrap_or("").to_owned();
@@ -46,71 +54,109 @@ impl Estate {
                 estate.names.entry(name).or_default().insert(host.clone());
             }
         }
-        let mut claims: BTreeMap<&str, BTreeMap<&Str, u64>> = BTreeMap::new();
+        let mut claims: BTreeMap<&str, BTreeMap<&Str, Seen>> = BTreeMap::new();
         for (host, own) in gathered.iter().flat_map(|task| &task.addresses) {
-            for (ip, count) in own {
-                *claims.entry(ip).or_default().entry(hosts.name(host)).or_default() += count;
+            for (ip, seen) in own {
+                let claims = claims.entry(ip).or_default();
+                claims.entry(hosts.name(host)).or_default().merge(seen);
             }
         }
-        for (ip, claims) in claims {
-            let most = claims.values().copied().max().unwrap_or(0);
-            // Some records turn a connection's ends around: they are few beside the right ones.
-            for (host, _) in claims.iter().filter(|(_, count)| *count * SELDOM > most) {
-                estate.address(host, ip);
+        for (ip, mut claims) in claims {
+            claims.values_mut().for_each(Seen::settle);
+            for (host, seen) in &claims {
+                if !claims.values().any(|other| is_mistake(seen, other)) {
+                    estate.address(host, ip, seen);
+                }
             }
         }
-        let heard = gathered.iter().flat_map(|task| &task.hearsay).filter_map(|(name, ips)| {
-            let host = estate.resolve(name)?;
-            let ips = ips.iter().filter(|ip| !estate.hosts_by_ip.contains_key(*ip));
-            let silent = !estate.ips_by_host.contains_key(host);
-            silent.then(|| (host.clone(), ips.collect::<Vec<_>>()))
-        });
-        for (host, ips) in heard.collect::<Vec<(Str, Vec<&String>)>>() {
-            ips.into_iter().for_each(|ip| estate.address(&host, ip));
+        let mut heard: BTreeMap<Str, BTreeMap<&str, Seen>> = BTreeMap::new();
+        for (name, ips) in gathered.iter().flat_map(|task| &task.hearsay) {
+            let Some(host) = estate.host_of_name(name) else { continue };
+            // A host that tells its own addresses is known better than others know it.
+            if estate.ips_by_host.contains_key(host) {
+                continue;
+            }
+            let known = heard.entry(host.clone()).or_default();
+            for (ip, seen) in ips {
+                known.entry(ip).or_default().merge(seen);
+            }
+        }
+        for (host, ips) in heard {
+            for (ip, mut seen) in ips {
+                seen.settle();
+                estate.address(&host, ip, &seen);
+            }
+            estate.hearsay.insert(host);
         }
         estate
     }
 
-    fn address(&mut self, host: &Str, ip: &str) {
+    fn address(&mut self, host: &Str, ip: &str, seen: &Seen) {
         if is_routable(ip) {
-            self.hosts_by_ip.entry(ip.to_owned()).or_default().insert(host.clone());
-            self.ips_by_host.entry(host.clone()).or_default().insert(ip.to_owned());
+            let hosts = self.hosts_by_ip.entry(ip.to_owned()).or_default();
+            hosts.insert(host.clone(), seen.clone());
+            let ips = self.ips_by_host.entry(host.clone()).or_default();
+            ips.insert(ip.to_owned(), seen.clone());
         }
     }
 
-    /// The one logging host that a name or address means; none when it could be two.
-    pub fn resolve(&self, target: &str) -> Option<&Str> {
-        let target = target.to_lowercase();
-        let label = || match target.split_once('.') {
-            // A full name is another's full name only when they are equal.
-            Some((label, _)) => {
-                let hosts = self.names.get(label)?;
-                hosts.iter().all(|host| !host.contains('.')).then_some(hosts)
-            }
-            None => None,
+    /// The one logging host that a name or address means at a time; none when it could be two.
+    pub fn resolve(&self, target: &str, time: DateTime<Utc>) -> Option<&Str> {
+        match target.parse::<std::net::IpAddr>() {
+            Ok(_) => self.host_of_ip(&target.to_lowercase(), time),
+            Err(_) => self.host_of_name(target),
+        }
+    }
+
+    /// The one logging host that a name means.
+    fn host_of_name(&self, name: &str) -> Option<&Str> {
+        let name = name.to_lowercase();
+        // A full name may be logged by its first label only, or the other way round; it is another's
+        // full name only when they are equal.
+        let label = || {
+            let hosts = self.names.get(name.split_once('.')?.0)?;
+            hosts.iter().all(|host| !host.contains('.')).then_some(hosts)
         };
-        let hosts = match target.parse::<std::net::IpAddr>() {
-            Ok(_) => self.hosts_by_ip.get(&target)?,
-            // A full name may be logged by its first label only, or the other way round.
-            Err(_) => self.names.get(&target).or_else(label)?,
-        };
-        only(hosts)
+        only(self.names.get(&name).or_else(label)?.iter())
+    }
+
+    /// The one host that has an address at a time: of several that had it, the one that was seen
+    /// with it nearest to then; its own word before others'.
+    fn host_of_ip(&self, ip: &str, time: DateTime<Utc>) -> Option<&Str> {
+        let claims = self.hosts_by_ip.get(ip)?;
+        let held = claims.iter().filter(|(host, _)| self.has(host, ip, time));
+        let held =
+            held.map(|(host, seen)| ((seen.distance(time), self.hearsay.contains(host)), host));
+        let held: Vec<_> = held.collect();
+        let nearest = held.iter().map(|(rank, _)| *rank).min()?;
+        only(held.iter().filter(|(rank, _)| *rank == nearest)).map(|(_, host)| *host)
+    }
+
+    /// Whether an address that a host was seen with is its own at a time, and was not changed for
+    /// another.
+    fn has(&self, host: &Str, ip: &str, time: DateTime<Utc>) -> bool {
+        self.ips_by_host.get(host).is_some_and(|ips| {
+            let own = ips.get(ip);
+            own.is_some_and(|own| !ips.values().any(|other| own.gave_way(other, time)))
+        })
     }
 
     /// The addresses a host is known to have had.
     pub fn addresses(&self, host: &Str) -> Vec<String> {
-        self.ips_by_host.get(host).into_iter().flatten().cloned().collect()
+        self.ips_by_host.get(host).into_iter().flatten().map(|(ip, _)| ip.clone()).collect()
     }
 
-    /// The one address a host is known to have.
-    pub fn ip_of(&self, host: &Str) -> Option<&String> {
-        only(self.ips_by_host.get(host)?)
+    /// The one address a host is known to have at a time.
+    pub fn ip_of(&self, host: &Str, time: DateTime<Utc>) -> Option<&String> {
+        let ips = self.ips_by_host.get(host)?.keys();
+        only(ips.filter(|ip| self.has(host, ip, time)))
     }
 }
 
-fn only<T>(set: &BTreeSet<T>) -> Option<&T> {
-    let mut items = set.iter();
-    items.next().filter(|_| items.next().is_none())
+/// Whether what is seen of one host's address is a mistake beside what is seen of another's: some
+/// records turn a connection's ends around, and they are few beside and among the right ones.
+fn is_mistake(seen: &Seen, other: &Seen) -> bool {
+    seen.count * SELDOM <= other.count && seen.within(other)
 }
 
 /// Whether an address tells hosts apart: not loopback, link-local, multicast or unset.

@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::gather::{Gathered, Key, Keys, LocalEngine, Marked, Told};
 use super::process::Processes;
 use super::server::WAITED;
+use super::shells::creates;
 use super::{CLOCK_ERROR, Hosts, JOIN_WINDOW, STEP_WINDOW, context};
 use crate::model::{Account, Event, EventKind, RecordRef};
 
@@ -34,6 +35,8 @@ struct Traces {
     /// The names and SIDs of those who may have had one.
     who: HashSet<Key>,
     logon_ids: HashSet<u64>,
+    /// The runspaces of what sessions' processes invoked.
+    runspaces: HashSet<Key>,
     /// The command lines of sessions' processes, and when they started.
     lines: BTreeMap<Key, Vec<DateTime<Utc>>>,
 }
@@ -76,6 +79,10 @@ impl Focus<'_> {
                     names.extend(&shell.account);
                     // Its engine may be heard of late.
                     traces[host].lives.push((event.time, event.time + WAITED));
+                }
+                EventKind::ServerOperation(operation) if creates(operation) => {
+                    starts.push(event.time);
+                    traces[host].lives.push((event.time, event.time));
                 }
                 EventKind::Authenticated(caller) => names.extend(&caller.account),
                 EventKind::EngineListening(_) => {
@@ -152,7 +159,9 @@ impl Focus<'_> {
         };
         // A remote engine's records are at hand.
         let marks = self.each(|task| &task.processes);
-        for (host, mark) in marks.filter(|(_, mark)| !matches!(mark.what, Told::Serves(..))) {
+        for (host, mark) in
+            marks.filter(|(_, mark)| !matches!(mark.what, Told::Serves(..) | Told::Listens))
+        {
             if let Some(root) = root(host, self.processes[host].of_mark(mark)) {
                 found.push(mark.mark.source);
                 if root.start.is_none() {
@@ -162,14 +171,16 @@ impl Focus<'_> {
             }
         }
         let scripts = self.each(|task| &task.scripts);
-        let scripts = scripts.map(|(host, part)| (host, part.mark, part.process, part.sid));
+        let none = Key::default();
+        let scripts = scripts.map(|(host, part)| (host, part.mark, part.process, part.sid, none));
         let events = self.each(|task| &task.in_process);
-        let events = events.map(|(host, event)| (host, event.mark, event.id, event.sid));
-        for (host, mark, id, sid) in events.chain(scripts) {
+        let events = events.map(|(host, one)| (host, one.mark, one.id, one.sid, one.runspace));
+        for (host, mark, id, sid, runspace) in events.chain(scripts) {
             let process = self.processes[host].at(id, mark.time);
             let Some(root) = root(host, process) else { continue };
             found.push(mark.source);
             traces[host].who.extend(Some(sid).filter(|sid| sid.is_some()));
+            traces[host].runspaces.extend(Some(runspace).filter(|runspace| runspace.is_some()));
             if root.start.is_none() {
                 starts.push(mark.time);
                 traces[host].lives.push((mark.time, mark.time));
@@ -193,6 +204,9 @@ impl Focus<'_> {
     fn engines(&self, traces: &[Traces], found: &mut Vec<RecordRef>) {
         let engines = || self.each(|task| &task.engines);
         let started = |host: usize, engine: &LocalEngine| {
+            if traces[host].runspaces.contains(&engine.runspace) {
+                return true;
+            }
             let starts = traces[host].lines.get(&engine.line);
             starts.is_some_and(|starts| is_near(starts, engine.mark.time, STEP_WINDOW))
         };
@@ -247,7 +261,7 @@ impl Focus<'_> {
         let mut tried: Vec<DateTime<Utc>> = clients.map(|event| event.time).collect();
         tried.sort_unstable();
         for task in self.gathered {
-            let connections = task.in_process.iter().filter(|event| event.connection);
+            let connections = task.in_process.iter().filter(|event| event.winrm);
             let hints = task.hints.iter().chain(connections.map(|event| &event.mark));
             let hints = hints.filter(|mark| is_near(starts, mark.time, CLOCK_ERROR + JOIN_WINDOW));
             let failed = task.failed_logons.iter();

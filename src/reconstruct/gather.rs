@@ -4,13 +4,18 @@
 //! Logs hold millions of logons and processes, and few of them have to do with remoting. Which,
 //! is known when all logs are read; `focus` tells, and those records are read a second time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 
+use super::reach::Reach;
+use super::seen::Seen;
+use super::{SERVICE_SIDS, WINRM_PORTS};
 use crate::model::{
-    Account, EngineContext, Event, EventKind, Logon, ProcessStart, RecordRef, Str, file_name,
+    Account, Channel, Clearing, EngineContext, Event, EventKind, Logon, ProcessStart, RecordRef,
+    Str, file_name,
 };
 
 /// A text as a mark keeps it: equal texts have equal keys. The hash is keyed anew in each run, so
@@ -93,7 +98,9 @@ pub(super) struct ProcessMark {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
     Started(Image),
-    Exited,
+    Exited(Image),
+    /// Its PowerShell engine began to listen (53504), once in its life.
+    Listens,
     /// It holds the remote engine of this HostId.
     Serves(Image, Key),
 }
@@ -134,12 +141,16 @@ const POWERSHELL_HOST: &str = "wsmprovhost.exe";
 pub(super) struct InProcess {
     pub mark: Mark,
     pub id: u32,
-    /// Its runspace, for a command.
+    /// Its runspace, for a command; for a connection, the near end's address.
     pub runspace: Key,
     /// The SID of who did it.
     pub sid: Key,
-    /// A connection, which may also tell a session's source.
+    /// A connection.
     pub connection: bool,
+    /// A connection to WinRM's ports, which may also tell a session's source.
+    pub winrm: bool,
+    /// 4103, which is logged by policy only.
+    pub command: bool,
 }
 
 /// A record of an engine of this host's own.
@@ -176,6 +187,8 @@ pub(super) struct ScriptMark {
     pub id: Key,
     /// It says that it is the first and only part.
     pub whole: bool,
+    /// The engine found it suspicious, and so logged it without any policy.
+    pub warning: bool,
     pub number: u32,
     pub process: u32,
     /// The SID of who ran it.
@@ -213,10 +226,14 @@ pub struct Gathered {
     by_name: HashMap<Str, u32>,
     /// The host of the latest event: logs seldom change it.
     latest: u32,
-    /// Hosts' own addresses, by their names, and how many connections show each.
-    pub(super) addresses: BTreeMap<Str, BTreeMap<String, u64>>,
+    /// Hosts' own addresses, by their names, and when connections show each.
+    pub(super) addresses: BTreeMap<Str, BTreeMap<String, Seen>>,
     /// Addresses that other hosts' records give names, which are lower case.
-    pub(super) hearsay: BTreeMap<String, BTreeSet<String>>,
+    pub(super) hearsay: BTreeMap<String, BTreeMap<String, Seen>>,
+    /// 1102, 104.
+    pub(super) cleared: Vec<Clearing>,
+    /// How far the task's records reach.
+    pub reach: Reach,
     /// The accounts that logons give a SID.
     pub(super) accounts: BTreeMap<String, Spellings>,
 }
@@ -234,16 +251,25 @@ impl Gathered {
             runspace: Key::default(),
             sid: sid(),
             connection: false,
+            winrm: false,
+            command: matches!(event.kind, EventKind::Command(_)),
         };
         match &event.kind {
             EventKind::ProcessStart(start) => self.processes.push(started(mark, start, keys)),
             EventKind::ProcessExit(exit) => self.processes.push(ProcessMark {
                 id: exit.process_id,
                 image: keys.of(&file_name(&exit.image)),
-                what: Told::Exited,
+                logon_id: exit.logon_id,
+                who: [
+                    keys.of_account(exit.account.as_ref()),
+                    keys.of(exit.sid.as_deref().unwrap_or_default()),
+                ],
+                what: Told::Exited(Image::of(&file_name(&exit.image), "")),
                 ..ProcessMark::bare(mark)
             }),
-            EventKind::Command(command) | EventKind::CommandError(command) => {
+            EventKind::Command(command)
+            | EventKind::CommandError(command)
+            | EventKind::CommandLifecycle(command) => {
                 let EngineContext { host_id, runspace_id, host_application, .. } = &command.context;
                 if command.context.is_remote() {
                     let ssh = is_ssh(host_application);
@@ -272,8 +298,8 @@ impl Gathered {
             EventKind::ScriptBlockPart(part) => {
                 let id = keys.of(&part.id);
                 let (number, whole) = (part.number, part.is_whole());
-                let sid = in_process.sid;
-                self.scripts.push(ScriptMark { mark, id, whole, number, process, sid });
+                let (sid, warning) = (in_process.sid, part.warning);
+                self.scripts.push(ScriptMark { mark, id, whole, warning, number, process, sid });
             }
             EventKind::ScriptBlockRun(_) | EventKind::PowerShell(_) => {
                 self.in_process.push(in_process);
@@ -286,25 +312,28 @@ impl Gathered {
                 };
                 let known = self.addresses.get_mut(&event.host).and_then(|ips| ips.get_mut(own));
                 match known {
-                    Some(count) => *count += 1,
+                    Some(seen) => seen.note(event.time),
                     None => {
                         let ips = self.addresses.entry(event.host.clone()).or_default();
-                        ips.insert(own.clone(), 1);
+                        ips.entry(own.clone()).or_default().note(event.time);
                     }
                 }
-                self.hear(&connection.source_host, Some(&connection.source_ip));
-                self.hear(&connection.destination_host, Some(&connection.destination_ip));
-                let id = connection.process_id;
-                self.in_process.push(InProcess { id, connection: true, ..in_process });
+                let time = event.time;
+                self.hear(&connection.source_host, Some(&connection.source_ip), time);
+                self.hear(&connection.destination_host, Some(&connection.destination_ip), time);
+                let (id, runspace) = (connection.process_id, keys.of(own));
+                let winrm = WINRM_PORTS.contains(&connection.destination_port);
+                let connection = true;
+                self.in_process.push(InProcess { id, runspace, connection, winrm, ..in_process });
             }
             EventKind::Logon(logon) => {
                 self.account(&event, logon);
-                self.hear_account(logon.account.as_ref(), logon.ip.as_deref());
+                self.hear_account(logon.account.as_ref(), logon.ip.as_deref(), event.time);
                 // Of an interactive logon the workstation is the logging host itself.
                 const NETWORK: u32 = 3;
                 if logon.logon_type == NETWORK {
                     let workstation = logon.workstation.as_deref().unwrap_or_default();
-                    self.hear(workstation, logon.ip.as_deref());
+                    self.hear(workstation, logon.ip.as_deref(), event.time);
                 }
                 let who = [keys.of_account(logon.account.as_ref()), keys.of(&logon.sid)];
                 self.logons.push(LogonMark { mark, logon_id: logon.logon_id, who });
@@ -312,15 +341,43 @@ impl Gathered {
             EventKind::Logoff(of) | EventKind::SpecialPrivileges(of) => {
                 self.logon_ids.push(LogonId { mark, logon_id: of.logon_id });
             }
+            EventKind::EngineListening(_) => {
+                self.processes.push(ProcessMark {
+                    id: process,
+                    who: [Key::default(), in_process.sid],
+                    what: Told::Listens,
+                    ..ProcessMark::bare(mark)
+                });
+                self.core.push(event);
+            }
             EventKind::LogonFailed(_) => self.failed_logons.push(mark),
             EventKind::KerberosTicket(ticket) => {
-                self.hear_account(ticket.account.as_ref(), ticket.ip.as_deref());
+                self.hear_account(ticket.account.as_ref(), ticket.ip.as_deref(), event.time);
                 self.hints.push(mark);
             }
-            EventKind::ExplicitCredentials(_) | EventKind::NtlmValidation(_) => {
+            EventKind::ExplicitCredentials(used) => {
+                // A machine's own account is used at that machine.
+                let machine = used.account.as_ref().map_or("", |account| &account.domain);
+                if used.target.parse::<IpAddr>().is_ok() {
+                    self.hear(machine, Some(&used.target), event.time);
+                }
                 self.hints.push(mark);
             }
-            EventKind::LogCleared(_) | EventKind::WinRmService(_) | EventKind::Other(_) => {}
+            EventKind::NtlmValidation(_) => self.hints.push(mark),
+            EventKind::LogCleared(cleared) => self.cleared.push(Clearing {
+                host: event.host.clone(),
+                channel: Channel::of(&cleared.log, ""),
+                time: event.time,
+                source: event.source,
+                account: cleared.account.clone(),
+            }),
+            EventKind::WinRmService(_) | EventKind::Other(_) => {}
+            // Event forwarding talks to its collector all day.
+            EventKind::ClientSession(_)
+            | EventKind::ClientStep(_)
+            | EventKind::ClientFailure(_)
+            | EventKind::ClientRunspace(_)
+                if event.user_sid.as_deref().is_some_and(|sid| SERVICE_SIDS.contains(&sid)) => {}
             EventKind::ClientSession(_)
             | EventKind::ClientStep(_)
             | EventKind::ClientFailure(_)
@@ -331,7 +388,6 @@ impl Gathered {
             | EventKind::AuthorizationFailed(_)
             | EventKind::Engine(_)
             | EventKind::Pipeline(_)
-            | EventKind::EngineListening(_)
             | EventKind::SshAccepted(_) => self.core.push(event),
         }
     }
@@ -361,24 +417,22 @@ impl Gathered {
     }
 
     /// Takes what a record says of another host's address.
-    fn hear(&mut self, name: &str, ip: Option<&str>) {
+    fn hear(&mut self, name: &str, ip: Option<&str>, time: DateTime<Utc>) {
         let Some(ip) = ip.filter(|_| !name.is_empty()) else { return };
         let name = name.to_lowercase();
-        match self.hearsay.get_mut(&name) {
-            Some(known) if known.contains(ip) => {}
-            Some(known) => {
-                known.insert(ip.to_owned());
-            }
+        match self.hearsay.get_mut(&name).and_then(|known| known.get_mut(ip)) {
+            Some(seen) => seen.note(time),
             None => {
-                self.hearsay.insert(name, BTreeSet::from([ip.to_owned()]));
+                let known = self.hearsay.entry(name).or_default();
+                known.entry(ip.to_owned()).or_default().note(time);
             }
         }
     }
 
     /// Takes what a record says of a caller: a machine's own account comes from the machine.
-    fn hear_account(&mut self, account: Option<&Account>, ip: Option<&str>) {
+    fn hear_account(&mut self, account: Option<&Account>, ip: Option<&str>, time: DateTime<Utc>) {
         if let Some(machine) = account.and_then(|account| account.name.strip_suffix('$')) {
-            self.hear(machine, ip);
+            self.hear(machine, ip, time);
         }
     }
 
@@ -397,6 +451,32 @@ impl Gathered {
         }
     }
 
+    /// Keeps what the records give that `is_own` holds of. The others are copies: what is known of
+    /// hosts, accounts and names without a count, the records that stay say, too.
+    pub fn retain(&mut self, is_own: impl Fn(RecordRef) -> bool, keys: &Keys) {
+        self.core.retain(|event| is_own(event.source));
+        self.processes.retain(|one| is_own(one.mark.source));
+        self.in_process.retain(|one| is_own(one.mark.source));
+        self.engines.retain(|one| is_own(one.mark.source));
+        self.scripts.retain(|one| is_own(one.mark.source));
+        self.logons.retain(|one| is_own(one.mark.source));
+        self.logon_ids.retain(|one| is_own(one.mark.source));
+        self.failed_logons.retain(|mark| is_own(mark.source));
+        self.hints.retain(|mark| is_own(mark.source));
+        let mut shown: HashMap<(&Str, Key), Seen> = HashMap::new();
+        for one in self.in_process.iter().filter(|one| one.connection) {
+            let (host, _) = &self.hosts[one.mark.host as usize];
+            shown.entry((host, one.runspace)).or_default().note(one.mark.time);
+        }
+        for (host, addresses) in &mut self.addresses {
+            for (address, seen) in addresses.iter_mut() {
+                *seen = shown.remove(&(host, keys.of(address))).unwrap_or_default();
+            }
+            addresses.retain(|_, seen| seen.count > 0);
+        }
+        self.shrink();
+    }
+
     /// Gives back the room that was made for more.
     pub fn shrink(&mut self) {
         self.core.shrink_to_fit();
@@ -409,6 +489,7 @@ impl Gathered {
         self.failed_logons.shrink_to_fit();
         self.hints.shrink_to_fit();
         self.by_name = HashMap::new();
+        self.reach.shrink();
     }
 }
 
@@ -438,7 +519,7 @@ impl ProcessMark {
             line: Key::default(),
             logon_id: 0,
             who: [Key::default(); 2],
-            what: Told::Exited,
+            what: Told::Listens,
         }
     }
 }

@@ -12,8 +12,9 @@ const MOST_RIVALS: usize = 64;
 /// Of each draft, the one it was started from, and how that is known.
 ///
 /// What the source logged of it (WinRM 6, 4648, its connection) names a process, and a session's
-/// process tree there is a key. Without one, a session of the same account on the source that was
-/// open at the time is a link by time, if there is no more than one.
+/// process tree there is a key. Where the source logged no process, a session of the same account
+/// there that was open at the time is a link by time, if there is no more than one; a process that
+/// is in no session's tree is somebody's at the keyboard.
 pub(super) fn parents(
     events: &[Event],
     drafts: &[Draft],
@@ -29,10 +30,12 @@ pub(super) fn parents(
             by_process.insert((server, process), slot);
         }
     }
-    let by_key = |slot: usize, draft: &Draft| {
+    let of_source = |draft: &Draft| -> Vec<&Event> {
         let records = draft.evidence.keys().map(|&index| &events[index]);
-        let of_source = records.filter(|event| Some(&event.host) != draft.server.as_ref());
-        let mut found = of_source.filter_map(|event| {
+        records.filter(|event| Some(&event.host) != draft.server.as_ref()).collect()
+    };
+    let by_key = |slot: usize, draft: &Draft| {
+        let found = of_source(draft).into_iter().filter_map(|event| {
             let table = processes.get(&event.host)?;
             let process = match &event.kind {
                 EventKind::ExplicitCredentials(used) => table.at(used.process_id, event.time),
@@ -41,10 +44,19 @@ pub(super) fn parents(
             let (root, _) = table.remoting_host(process?)?;
             by_process.get(&(&event.host, root)).copied()
         });
-        found.find(|&parent| parent != slot).map(|parent| (parent, Link::Key))
+        let mut found = found.filter(|&parent| parent != slot);
+        found.next().map(|parent| (parent, Link::Process))
     };
     let by_time = |slot: usize, draft: &Draft| {
         let source = draft.source_host.as_ref()?;
+        let names_process = |event: &&Event| match &event.kind {
+            EventKind::ExplicitCredentials(used) => used.process_id != 0,
+            EventKind::Connection(connection) => connection.process_id != 0,
+            _ => event.process_id.is_some_and(|id| id != 0),
+        };
+        if of_source(draft).iter().any(|event| event.host == *source && names_process(event)) {
+            return None;
+        }
         let began = by_server.get(source)?;
         let before = began.partition_point(|&other| drafts[other].start() < draft.start());
         let latest = began[..before].iter().rev().take(MOST_RIVALS).copied();
@@ -59,7 +71,7 @@ pub(super) fn parents(
         });
         let open: Vec<usize> = open.collect();
         match open[..] {
-            [parent] => Some((parent, Link::Time)),
+            [parent] => Some((parent, Link::Account)),
             _ => None,
         }
     };

@@ -5,37 +5,51 @@
 
 mod client;
 mod clocks;
+mod confidence;
+mod coverage;
+mod engines;
 mod estate;
+#[cfg(test)]
+mod finding_tests;
 mod focus;
 mod gather;
 mod hops;
 mod ledger;
+mod pairs;
 mod process;
+mod reach;
 mod scripts;
+mod seen;
 mod server;
+mod shells;
 mod source;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod tools;
+mod witnesses;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rayon::prelude::*;
 
+pub use coverage::Window;
 pub use gather::{Gathered, Keys};
+pub use reach::Reach;
 pub(crate) use scripts::{Elsewhere, assemble};
 
 use crate::model::{
-    Account, Attempt, Auth, Command, Confidence, EndKind, Event, EventKind, Evidence, Host, Link,
-    RecordRef, ScriptBlock, Session, ShellKind, Sides, Str, Transport,
+    Account, Attempt, Auth, Clearing, Command, Coverage, EndKind, Event, EventKind, Evidence, Host,
+    Link, RecordRef, Rejected, ScriptBlock, Session, ShellKind, Sides, Str, Transport, Weighed,
 };
 use clocks::Clocks;
 use estate::Estate;
 use focus::Focus;
 use gather::{Marked, ProcessMark, Spelling, Spellings, spell};
 use process::Processes;
+use witnesses::Witnesses;
 
 /// How far apart the ends of one session may log its start, clocks included.
 const JOIN_WINDOW: TimeDelta = TimeDelta::seconds(60);
@@ -44,6 +58,12 @@ const JOIN_WINDOW: TimeDelta = TimeDelta::seconds(60);
 const CLOCK_ERROR: TimeDelta = TimeDelta::minutes(5);
 /// How far apart one host logs what belongs to one step.
 const STEP_WINDOW: TimeDelta = TimeDelta::seconds(10);
+
+/// SIDs of services, LOCAL SERVICE and NETWORK SERVICE: what WinRM runs as, and event forwarding.
+const SERVICE_SIDS: [&str; 2] = ["S-1-5-19", "S-1-5-20"];
+
+/// WinRM's ports: HTTP, HTTPS.
+const WINRM_PORTS: [u32; 2] = [5985, 5986];
 
 /// All that reconstruction knows, over all hosts.
 #[derive(Debug, Default)]
@@ -63,6 +83,10 @@ pub struct Case {
     pub attempts: Vec<Attempt>,
     /// The logging hosts, by name.
     pub hosts: Vec<Host>,
+    /// How far the logs reach, by host, channel and input.
+    pub coverage: Vec<Coverage>,
+    /// Where logs were cleared, by time.
+    pub cleared: Vec<Clearing>,
     /// The session of each event, if it has one.
     pub session_of: Vec<Option<usize>>,
 }
@@ -71,6 +95,25 @@ impl Case {
     /// Script blocks, in sessions and elsewhere.
     pub fn script_blocks(&self) -> usize {
         self.scripts.len() + self.elsewhere.whole.len() + self.elsewhere.parted.len()
+    }
+
+    /// A host's name as its records spell it, by the name that events have of it.
+    pub fn name<'n>(&'n self, host: &'n Str) -> &'n Str {
+        self.host(host).map_or(host, |host| &host.name)
+    }
+
+    /// The host that events have this name of.
+    pub fn host(&self, name: &Str) -> Option<&Host> {
+        let found = self.hosts.binary_search_by(|known| known.full_name.cmp(name)).ok()?;
+        Some(&self.hosts[found])
+    }
+
+    /// Judges which records of its sessions are missing, in a run that looks at a part of the time.
+    pub(crate) fn look_for_missing(&mut self, window: Window) {
+        let missing = coverage::missing(self, window);
+        for (session, missing) in self.sessions.iter_mut().zip(missing) {
+            session.missing = missing;
+        }
     }
 
     /// The records that belong to sessions: which session, and by what.
@@ -85,9 +128,7 @@ impl Case {
         }
         by_record
     }
-}
 
-impl Case {
     /// The sessions that records belong to.
     pub(crate) fn sessions_of_records(&self) -> BTreeMap<RecordRef, usize> {
         let records = self.by_record().into_iter();
@@ -134,6 +175,11 @@ impl Hosts {
         self.names.iter().map(|(name, _)| name)
     }
 
+    /// The full name of a host by its index.
+    fn full_name(&self, index: usize) -> &Str {
+        &self.names[index].0
+    }
+
     /// The full name of a host, as far as known.
     fn name<'h>(&'h self, host: &'h Str) -> &'h Str {
         self.index_of(host).map_or(host, |index| &self.names[index].0)
@@ -171,6 +217,12 @@ struct Draft {
     shell: Option<usize>,
     /// WinRM 6 and its host.
     client: Option<usize>,
+    /// How far apart client and target log the start, by corrected clocks, where time joined them.
+    client_distance: Option<TimeDelta>,
+    /// WinRM 6 of other clients that could be its own but for this.
+    client_rivals: Vec<(usize, Rejected)>,
+    /// One of them, on another host, is as near.
+    client_unsure: bool,
     /// The name the client used for the target.
     client_target: Option<String>,
     https: Option<bool>,
@@ -187,6 +239,7 @@ struct Draft {
     source_host: Option<Str>,
     source_ip: Option<String>,
     source_basis: &'static str,
+    weighed: Weighed,
     /// The source's own logs show it.
     client_seen: bool,
     /// A domain controller's log shows it.
@@ -268,7 +321,9 @@ fn rebuild(
         keys,
     };
     let records = records(&focus);
+    tracing::debug!(at_hand = events.len(), to_read = records.len(), "records in focus");
     events.extend(load(records));
+    tracing::debug!("records read again");
     for event in &mut events {
         event.host = hosts.name(&event.host).clone();
     }
@@ -292,8 +347,9 @@ fn rebuild(
     let mut attempts = client::attempts(&events, &estate, &clocks, failures);
     // A session without a record that shows it is none.
     drafts.retain(|draft| !draft.evidence.is_empty());
+    let witnesses = Witnesses::of(&events, &estate, &clocks);
     for draft in &mut drafts {
-        source::weigh(&events, &estate, &clocks, draft);
+        source::weigh(&events, &estate, &clocks, &witnesses, draft);
     }
     name_sids(&accounts, &mut drafts);
     drafts.sort_by(|a, b| order(a).cmp(&order(b)));
@@ -313,11 +369,17 @@ fn rebuild(
     case.scripts.retain(|script| script.session.is_some());
     case.elsewhere = Elsewhere::of(&gathered, &hosts, &case);
     case.commands = ledger::commands(&case.events, &case.session_of, &case.scripts, &processes);
+    let mut coverage = ledger::Coverage::learn(&gathered, &hosts);
+    case.events.iter().for_each(|event| coverage.add(event));
+    let broken = ledger::broken(&case.scripts, drafts.len());
     let parents = hops::parents(&case.events, &drafts, &processes);
-    let finished = drafts.into_iter().zip(parents).map(|(draft, parent)| {
+    let finished = drafts.into_iter().zip(parents).zip(broken).map(|((draft, parent), broken)| {
+        let server = draft.server.clone();
         let logged_by = draft.server.clone().or_else(|| draft.source_host.clone());
-        let mut session = finish(&case.events, &processes, draft);
+        let mut session = finish(&case.events, &processes, &clocks, draft);
         session.parent = parent;
+        session.command_completeness =
+            coverage.statement(&case.events, &session, server.as_ref(), broken);
         session.clock = logged_by.and_then(|host| clocks.get(&host));
         session.source_host = session.source_host.as_ref().map(|host| hosts.as_logged(host));
         session.target_host = hosts.as_logged(&session.target_host);
@@ -326,11 +388,25 @@ fn rebuild(
     case.sessions = finished.collect();
     client::tie_later(&mut case.attempts, &case.sessions);
     let host = |name: &Str| Host {
+        full_name: name.clone(),
         name: hosts.as_logged(name),
         addresses: estate.addresses(name),
         clock: clocks.get(name),
     };
     case.hosts = hosts.names().map(host).collect();
+    let tools = tools::tools(&case);
+    let endpoints = case.sessions.iter().map(|session| tools::endpoint_kind(&case, session));
+    let endpoints: Vec<&'static str> = endpoints.collect();
+    for ((session, tool), endpoint) in case.sessions.iter_mut().zip(tools).zip(endpoints) {
+        session.tool = tool;
+        session.endpoint_kind = endpoint;
+    }
+    case.coverage = reach::coverage(gathered.iter().map(|task| &task.reach), &hosts);
+    let cleared = gathered.iter().flat_map(|task| &task.cleared);
+    case.cleared = cleared
+        .map(|cleared| Clearing { host: hosts.as_logged(&cleared.host), ..cleared.clone() })
+        .collect();
+    case.cleared.sort_by_key(|cleared| (cleared.time, cleared.source));
     case
 }
 
@@ -406,12 +482,16 @@ fn accounts(gathered: &[Gathered]) -> BTreeMap<String, Account> {
     told.collect()
 }
 
-fn finish(events: &[Event], processes: &BTreeMap<Str, Processes>, draft: Draft) -> Session {
+fn finish(
+    events: &[Event],
+    processes: &BTreeMap<Str, Processes>,
+    clocks: &Clocks,
+    draft: Draft,
+) -> Session {
     let start = draft.start();
     let on_target =
         |event: usize| draft.server.as_ref().is_none_or(|host| events[event].host == *host);
-    let keyed =
-        draft.evidence.iter().filter(|&(&event, &link)| link == Link::Key && on_target(event));
+    let keyed = draft.evidence.iter().filter(|&(&event, &link)| link.is_key() && on_target(event));
     let last = keyed.map(|(&event, _)| events[event].time).max().unwrap_or(start);
     let (end, end_kind) = match draft.end {
         // What a session's own process and engine say ends it; other ends are guesses that its own
@@ -428,12 +508,9 @@ fn finish(events: &[Event], processes: &BTreeMap<Str, Processes>, draft: Draft) 
         server: draft.server.is_some(),
         dc: draft.dc,
     };
-    let keyed = draft.process.is_some() || !draft.runspace_ids.is_empty();
-    let confidence = match (sides.server, keyed, sides.client) {
-        (true, true, true) => Confidence::High,
-        (true, true, false) | (true, false, true) => Confidence::Medium,
-        (true, false, false) | (false, ..) => Confidence::Low,
-    };
+    let found = process.map(|(host, index)| processes[host].get(index));
+    let (confidence, confidence_reasons) =
+        confidence::judge(&draft, sides, found, end_kind, clocks);
     let named = || draft.client_target.as_deref().unwrap_or("").into();
     let evidence = draft.evidence.iter().map(|(&event, &link)| Evidence { event, link });
     Session {
@@ -443,6 +520,7 @@ fn finish(events: &[Event], processes: &BTreeMap<Str, Processes>, draft: Draft) 
         source_host: draft.source_host,
         source_ip: draft.source_ip,
         source_basis: draft.source_basis,
+        weighed: draft.weighed,
         target_host: draft.server.clone().unwrap_or_else(named),
         user: draft.user,
         user_sid: draft.user_sid,
@@ -461,12 +539,18 @@ fn finish(events: &[Event], processes: &BTreeMap<Str, Processes>, draft: Draft) 
         engine_version: draft.engine_version,
         logon_ids: draft.logon_ids,
         process_id,
+        process_life: found.map_or((None, None), |process| (process.start, process.end)),
         runspace_ids: draft.runspace_ids,
         parent: None,
         clock: None,
         sides,
         confidence,
+        confidence_reasons,
+        tool: None,
+        endpoint_kind: "",
+        missing: Vec::new(),
         evidence: evidence.collect(),
+        command_completeness: String::new(),
     }
 }
 
@@ -475,7 +559,9 @@ fn context(event: &Event) -> Option<&crate::model::EngineContext> {
     match &event.kind {
         EventKind::Engine(engine) => Some(&engine.context),
         EventKind::Pipeline(pipeline) => Some(&pipeline.context),
-        EventKind::Command(command) | EventKind::CommandError(command) => Some(&command.context),
+        EventKind::Command(command)
+        | EventKind::CommandError(command)
+        | EventKind::CommandLifecycle(command) => Some(&command.context),
         _ => None,
     }
 }

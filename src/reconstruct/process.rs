@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::gather::{Image, Key, ProcessMark, Told};
+use super::server::WAITED;
 use crate::model::{Account, Event, EventKind, RecordRef, file_name};
 
 /// How far apart two logs of one host write the same moment.
@@ -49,7 +50,8 @@ pub(super) struct Process {
 impl Process {
     fn lives_at(&self, time: DateTime<Utc>) -> bool {
         if let Some((_, first, last)) = self.engine {
-            return time >= first - UNAUDITED && time <= last + UNAUDITED;
+            let last = self.end.map_or(last + UNAUDITED, |end| end + SLACK);
+            return time >= first - UNAUDITED && time <= last;
         }
         self.start.is_none_or(|start| time >= start - SLACK)
             && self.end.is_none_or(|end| time <= end + SLACK)
@@ -75,11 +77,26 @@ pub(super) struct Details {
     pub sid: Option<String>,
 }
 
+impl Details {
+    /// Takes an account that is not known yet.
+    fn runs_as(&mut self, account: Option<&Account>, sid: Option<&str>) {
+        if self.account.is_none() {
+            self.account = account.cloned();
+        }
+        if self.sid.is_none() {
+            self.sid = sid.map(str::to_owned);
+        }
+    }
+}
+
 /// A host's processes.
 #[derive(Debug, Default)]
 pub(super) struct Processes {
     all: Vec<Process>,
     by_id: BTreeMap<u32, Vec<usize>>,
+    /// Of each id, the latest engine that listens and whose process is not known: when, and the
+    /// SID of who runs it.
+    listening: BTreeMap<u32, (DateTime<Utc>, Key)>,
     /// Processes by the record that lacks their id.
     by_record: BTreeMap<RecordRef, usize>,
     /// Of each process, the remoting host process it is or descends from, and how deep.
@@ -87,17 +104,57 @@ pub(super) struct Processes {
     details: BTreeMap<usize, Details>,
 }
 
+/// The exits of remoting host processes whose starts are not logged, and since when each may have
+/// had its id.
+fn orphans<'m>(marks: &[&'m ProcessMark]) -> Vec<(DateTime<Utc>, &'m ProcessMark)> {
+    let mut latest: BTreeMap<u32, (DateTime<Utc>, Option<Key>)> = BTreeMap::new();
+    let mut orphans = Vec::new();
+    let is_audit = |mark: &&&ProcessMark| matches!(mark.what, Told::Started(_) | Told::Exited(_));
+    // Before the audit log begins, an id may have been anybody's.
+    let Some(audited) = marks.iter().find(is_audit).map(|mark| mark.mark.time) else {
+        return orphans;
+    };
+    for &mark in marks.iter().filter(|mark| mark.id != 0) {
+        match mark.what {
+            Told::Started(_) => {
+                latest.insert(mark.id, (mark.mark.time, Some(mark.image)));
+            }
+            Told::Exited(image) => {
+                let known = latest.insert(mark.id, (mark.mark.time, None));
+                let alive = known.is_some_and(|(_, name)| name == Some(mark.image));
+                // Security and Sysmon both log it: one exit.
+                let again = known
+                    .is_some_and(|(time, name)| name.is_none() && mark.mark.time - time <= SLACK);
+                if image != Image::Other && !alive && !again {
+                    let since = known.map_or(audited, |(time, _)| time);
+                    orphans.push((since, mark));
+                }
+            }
+            Told::Listens | Told::Serves(..) => {}
+        }
+    }
+    orphans.sort_by_key(|(since, exit)| (*since, exit.mark.time, exit.mark.source));
+    orphans
+}
+
 impl Processes {
     /// Learns from a host's marks, which are in order of time.
     pub fn learn(marks: &[&ProcessMark]) -> Processes {
         let mut table = Processes::default();
+        let mut orphans = orphans(marks).into_iter().peekable();
         for &mark in marks {
+            while let Some((known, exit)) = orphans.next_if(|(known, _)| *known <= mark.mark.time) {
+                table.push_orphan(known, exit);
+            }
             match mark.what {
                 Told::Started(image) if mark.id != 0 => {
                     table.started(mark, image);
                 }
                 Told::Started(_) => {}
-                Told::Exited => table.exited(mark),
+                Told::Exited(_) => table.exited(mark),
+                Told::Listens => {
+                    table.listening.insert(mark.id, (mark.mark.time, mark.who[1]));
+                }
                 Told::Serves(image, host_id) => table.serves(mark, image, host_id),
             }
         }
@@ -127,14 +184,28 @@ impl Processes {
             };
             table.roots.push(root);
         }
+        table.inherit();
         table
+    }
+
+    /// A session's logon is also its children's (4688 names the creator's), where none of the host
+    /// process's own records tells it: before Windows 10 its start does not.
+    fn inherit(&mut self) {
+        for index in 0..self.all.len() {
+            let Some((root, 1)) = self.roots[index] else { continue };
+            let (logon_id, who) = (self.all[index].logon_id, self.all[index].who);
+            self.all[root].runs_in(logon_id, who);
+        }
     }
 
     /// Takes a start. Security and Sysmon both log it: one process.
     fn started(&mut self, mark: &ProcessMark, image: Image) {
         let same = |process: &Process| process.name == mark.image && process.starts_at(mark);
         let twin = self.latest(mark.id, same);
-        let slot = twin.unwrap_or_else(|| self.push(mark, image));
+        let slot = twin.unwrap_or_else(|| {
+            self.listening.remove(&mark.id);
+            self.push(mark, image)
+        });
         self.complete(slot, mark);
     }
 
@@ -151,17 +222,7 @@ impl Processes {
             process.line = mark.line;
         }
         // Before Windows 10, 4688 names only the creator, and a shell's is the system itself.
-        if process.is_remoting_host() && SERVICE_LOGONS.contains(&mark.logon_id) {
-            return;
-        }
-        if process.logon_id == 0 {
-            process.logon_id = mark.logon_id;
-        }
-        for (known, told) in process.who.iter_mut().zip(mark.who) {
-            if !known.is_some() {
-                *known = told;
-            }
-        }
+        process.runs_in(mark.logon_id, mark.who);
     }
 
     fn exited(&mut self, mark: &ProcessMark) {
@@ -171,6 +232,7 @@ impl Processes {
         });
         if let Some(slot) = alive {
             self.all[slot].end.get_or_insert(time);
+            self.all[slot].runs_in(mark.logon_id, mark.who);
         }
     }
 
@@ -191,13 +253,37 @@ impl Processes {
                 }
             }
             None => {
+                // Each PowerShell process says once that its engine listens: the latest of its id
+                // to do so is this one.
+                let heard = self.listening.remove(&mark.id).filter(|(heard, sid)| {
+                    time - *heard <= WAITED && (*sid == mark.who[1] || !sid.is_some())
+                });
+                let first = heard.map_or(time, |(heard, _)| heard);
                 let slot = self.push(mark, image);
                 let process = &mut self.all[slot];
+                process.known = first;
                 process.start = None;
-                process.engine = Some((host_id, time, time));
+                process.engine = Some((host_id, first, time));
                 process.who = mark.who;
             }
         }
+    }
+
+    /// Takes a remoting host process whose start is lost, and its exit not: the one that an engine
+    /// proved before, or one not known yet.
+    fn push_orphan(&mut self, known: DateTime<Utc>, exit: &ProcessMark) {
+        let Told::Exited(image) = exit.what else { return };
+        let latest = self.by_id.get(&exit.id).and_then(|lives| lives.last().copied());
+        let proven = latest.map(|slot| &mut self.all[slot]).filter(|process| {
+            process.engine.is_some() && process.end.is_none() && process.name == exit.image
+        });
+        if let Some(process) = proven {
+            process.end = Some(exit.mark.time);
+            return;
+        }
+        let slot = self.push(exit, image);
+        let process = &mut self.all[slot];
+        (process.known, process.start) = (known, None);
     }
 
     fn push(&mut self, mark: &ProcessMark, image: Image) -> usize {
@@ -242,12 +328,15 @@ impl Processes {
                     if process.is_remoting_host() && SERVICE_LOGONS.contains(&start.logon_id) {
                         continue;
                     }
-                    if details.account.is_none() {
-                        details.account.clone_from(&start.account);
+                    details.runs_as(start.account.as_ref(), start.sid.as_deref());
+                    let Some((root, 1)) = self.roots[slot] else { continue };
+                    if self.all[root].logon_id == start.logon_id {
+                        let details = self.details.entry(root).or_default();
+                        details.runs_as(start.account.as_ref(), start.sid.as_deref());
                     }
-                    if details.sid.is_none() {
-                        details.sid.clone_from(&start.sid);
-                    }
+                }
+                EventKind::ProcessExit(exit) if !SERVICE_LOGONS.contains(&exit.logon_id) => {
+                    details.runs_as(exit.account.as_ref(), exit.sid.as_deref());
                 }
                 EventKind::Command(command) | EventKind::CommandError(command)
                     if process.engine.is_some()
@@ -331,6 +420,11 @@ impl Processes {
         self.all.iter().enumerate()
     }
 
+    /// The process that started it.
+    pub fn parent(&self, index: usize) -> Option<usize> {
+        self.all[index].parent
+    }
+
     /// The remoting host process that a process is or descends from, and how deep.
     pub fn remoting_host(&self, index: usize) -> Option<(usize, u32)> {
         self.roots[index]
@@ -338,6 +432,21 @@ impl Processes {
 }
 
 impl Process {
+    /// Takes what a record says of its logon and account, where they are not known.
+    fn runs_in(&mut self, logon_id: u64, who: [Key; 2]) {
+        if self.is_remoting_host() && SERVICE_LOGONS.contains(&logon_id) {
+            return;
+        }
+        if self.logon_id == 0 {
+            self.logon_id = logon_id;
+        }
+        for (known, told) in self.who.iter_mut().zip(who) {
+            if !known.is_some() {
+                *known = told;
+            }
+        }
+    }
+
     /// Whether a start is another log's record of this process's own.
     fn starts_at(&self, mark: &ProcessMark) -> bool {
         self.start.is_some_and(|known| (mark.mark.time - known).abs() <= SLACK)

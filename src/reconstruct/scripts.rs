@@ -1,19 +1,21 @@
 //! Script blocks, put together from the records that hold their parts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::gather::{Gathered, ScriptMark};
 use super::{Case, Hosts};
+use crate::layers::{Limits, layers};
 use crate::model::{Event, EventKind, RecordRef, ScriptBlock, Str};
-use crate::normalise::decode_command;
 
 /// Script blocks outside sessions, by the places of their parts.
 #[derive(Debug, Default)]
 pub(crate) struct Elsewhere {
     /// Blocks of one part.
     pub whole: BTreeSet<RecordRef>,
-    /// Blocks of several parts, or with parts missing: the parts' records, in their own order.
-    pub parted: Vec<Vec<RecordRef>>,
+    /// Blocks of several parts, or with parts missing: the parts' records, in their own order, and
+    /// the full name of the host that logged them, as one may log under two.
+    pub parted: Vec<(Vec<RecordRef>, Str)>,
 }
 
 impl Elsewhere {
@@ -44,7 +46,10 @@ impl Elsewhere {
                 [part] if part.whole => {
                     elsewhere.whole.insert(part.mark.source);
                 }
-                _ => elsewhere.parted.push(parts.iter().map(|part| part.mark.source).collect()),
+                _ => {
+                    let records = parts.iter().map(|part| part.mark.source).collect();
+                    elsewhere.parted.push((records, hosts.full_name(block[0].0).clone()));
+                }
             }
         }
         // Keys order nothing: they are others in each run.
@@ -82,17 +87,18 @@ fn block(
         id: String::new(),
         host: "".into(),
         text: String::new(),
-        decoded: None,
+        hidden: Arc::default(),
         path: String::new(),
         parts: parts.len() as u32,
         total: 0,
+        missing: Vec::new(),
         session: parts.values().find_map(|&event| session_of[event]),
         events: parts.values().copied().collect(),
     };
     let mut next = 1;
     for (&number, &index) in parts {
         let EventKind::ScriptBlockPart(part) = &events[index].kind else { continue };
-        mark_missing(&mut script.text, next, number);
+        mark_missing(&mut script, next, number);
         next = number.saturating_add(1);
         script.text.push_str(&part.text);
         script.id.clone_from(&part.id);
@@ -102,18 +108,20 @@ fn block(
             script.path.clone_from(&part.path);
         }
     }
-    mark_missing(&mut script.text, next, script.total.saturating_add(1));
-    script.decoded = decode_command(&script.text);
+    let end = script.total.saturating_add(1);
+    mark_missing(&mut script, next, end);
+    script.hidden = Arc::new(layers(&script.text, &Limits::default()));
     script
 }
 
 /// Marks parts `from` to before `to` as missing, in their place.
-fn mark_missing(text: &mut String, from: u32, to: u32) {
+fn mark_missing(script: &mut ScriptBlock, from: u32, to: u32) {
     match to.saturating_sub(from) {
-        0 => {}
-        1 => text.push_str(&format!("<# part {from} is missing #>")),
-        _ => text.push_str(&format!("<# parts {from} to {} are missing #>", to - 1)),
+        0 => return,
+        1 => script.text.push_str(&format!("<# part {from} is missing #>")),
+        _ => script.text.push_str(&format!("<# parts {from} to {} are missing #>", to - 1)),
     }
+    script.missing.push((from, to - 1));
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The target's side: host processes, engines, shells and logons to session drafts.
+//! The target's side: host processes and logons to session drafts; engines and shells in their
+//! own files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,9 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::gather::Image;
 use super::process::Processes;
 use super::{Draft, JOIN_WINDOW, STEP_WINDOW, context, near};
-use crate::model::{
-    Account, Auth, EndKind, EngineState, Event, EventKind, Link, Logon, ShellKind, Str,
-};
+use crate::model::{Account, Auth, EndKind, Event, EventKind, Link, Logon, ShellKind, Str};
 
 /// Whether a SID is a person's or a service's, and not one that WinRM made up for a virtual account
 /// (S-1-5-94-…).
@@ -19,9 +18,6 @@ fn is_real(sid: &str) -> bool {
 
 /// How long after its shell a session's first command may come where no record tells of its process.
 pub(super) const WAITED: TimeDelta = TimeDelta::hours(1);
-
-/// SIDs of the services that WinRM runs as.
-const SERVICE_SIDS: [&str; 2] = ["S-1-5-19", "S-1-5-20"];
 
 /// The sessions that one host's own events show.
 pub(super) fn sessions(
@@ -35,12 +31,12 @@ pub(super) fn sessions(
     let host_events = HostEvents { events, indexes, host, processes, accounts };
     host_events.process_events(&mut drafts);
     host_events.own_logons(&mut drafts);
-    host_events.engines(&mut drafts);
+    let late = host_events.engines(&mut drafts);
     host_events.child_engines(&mut drafts);
     host_events.named_pipes(&mut drafts);
     host_events.shells(&mut drafts);
-    host_events.requests(&mut drafts);
     host_events.logons(&mut drafts);
+    host_events.late_engines(&mut drafts, late);
     drafts
 }
 
@@ -76,17 +72,18 @@ fn host_processes(processes: &Processes, host: &Str) -> Vec<Draft> {
         .collect()
 }
 
-struct HostEvents<'a> {
-    events: &'a [Event],
-    indexes: &'a [usize],
-    host: &'a Str,
-    processes: &'a Processes,
+/// One host's events, and what they point to.
+pub(super) struct HostEvents<'a> {
+    pub events: &'a [Event],
+    pub indexes: &'a [usize],
+    pub host: &'a Str,
+    pub processes: &'a Processes,
     /// Accounts by SID, from all logons.
-    accounts: &'a BTreeMap<String, Account>,
+    pub accounts: &'a BTreeMap<String, Account>,
 }
 
 impl HostEvents<'_> {
-    fn iter(&self) -> impl Iterator<Item = (usize, &Event)> {
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &Event)> {
         self.indexes.iter().map(|&index| (index, &self.events[index]))
     }
 
@@ -103,6 +100,7 @@ impl HostEvents<'_> {
                 | EventKind::ProcessExit(_)
                 | EventKind::Command(_)
                 | EventKind::CommandError(_)
+                | EventKind::CommandLifecycle(_)
                 | EventKind::ScriptBlockPart(_)
                 | EventKind::ScriptBlockRun(_)
                 | EventKind::EngineListening(_)
@@ -114,7 +112,7 @@ impl HostEvents<'_> {
             let Some((root, depth)) = root else { continue };
             let Some(&slot) = by_process.get(&root) else { continue };
             let draft = &mut drafts[slot];
-            draft.add(index, Link::Key);
+            draft.add(index, Link::Process);
             if draft.process.is_some_and(|process| self.processes.get(process).start.is_none()) {
                 draft.begins(event.time);
             }
@@ -143,267 +141,9 @@ impl HostEvents<'_> {
         }
     }
 
-    /// The classic log's remote engines: an engine's records by HostId or RunspaceId, the engine to
-    /// its session by the same ids, or by user and time where no 4103 ties it to a process.
-    fn engines(&self, drafts: &mut Vec<Draft>) {
-        let mut engines: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (index, event) in self.iter() {
-            let classic = matches!(event.kind, EventKind::Engine(_) | EventKind::Pipeline(_));
-            if let Some(context) = context(event).filter(|context| classic && context.is_remote()) {
-                let id = match context.host_id.as_str() {
-                    "" => &context.runspace_id,
-                    host_id => host_id,
-                };
-                engines.entry(id).or_default().push(index);
-            }
-        }
-        let mut engines: Vec<Vec<usize>> = engines.into_values().collect();
-        engines.sort();
-        let mut by_id: BTreeMap<String, usize> = BTreeMap::new();
-        for (slot, draft) in drafts.iter().enumerate() {
-            let ids = draft.host_ids.iter().chain(&draft.runspace_ids);
-            by_id.extend(ids.map(|id| (id.clone(), slot)));
-        }
-        for records in engines {
-            let contexts = || records.iter().filter_map(|&index| context(&self.events[index]));
-            let keyed = contexts()
-                .flat_map(|context| [&context.host_id, &context.runspace_id])
-                .find_map(|id| by_id.get(id).copied());
-            let user = contexts().find_map(|context| Account::parse(&context.user));
-            let user = user.map(Account::caller);
-            let start = self.events[records[0]].time;
-            let (slot, link) = match keyed {
-                Some(slot) => (slot, Link::Key),
-                None => match self.starting_near(drafts, start, user.as_ref()) {
-                    Some(slot) => (slot, Link::Time),
-                    None => {
-                        drafts.push(Draft {
-                            server: Some(self.host.clone()),
-                            kind: Some(ShellKind::PowerShell),
-                            ..Draft::default()
-                        });
-                        (drafts.len() - 1, Link::Key)
-                    }
-                },
-            };
-            let draft = &mut drafts[slot];
-            draft.begins(start);
-            for &index in &records {
-                draft.add(index, link);
-                if let EventKind::Engine(engine) = &self.events[index].kind
-                    && engine.state == EngineState::Stopped
-                {
-                    draft.ends(self.events[index].time, EndKind::EngineStopped);
-                }
-            }
-            for context in contexts() {
-                remember(&mut draft.host_ids, &context.host_id);
-                remember(&mut draft.runspace_ids, &context.runspace_id);
-                if draft.engine_version.is_empty() {
-                    draft.engine_version.clone_from(&context.engine_version);
-                }
-            }
-            if draft.user.is_none() {
-                draft.user = user;
-            }
-        }
-    }
-
-    /// Engines of PowerShell processes that a session started, which the classic log names by
-    /// command line only: by that and time, then by HostId.
-    fn child_engines(&self, drafts: &mut [Draft]) {
-        let slots: BTreeMap<Option<usize>, usize> =
-            drafts.iter().enumerate().map(|(slot, draft)| (draft.process, slot)).collect();
-        let children = self.processes.iter().filter_map(|(index, process)| {
-            let (root, depth) = self.processes.remoting_host(index)?;
-            let line = self.processes.details(index)?.command_line.trim();
-            let child = depth > 0 && !line.is_empty();
-            child.then_some((line, process.start?, *slots.get(&Some(root))?))
-        });
-        let children: Vec<(&str, DateTime<Utc>, usize)> = children.collect();
-        let mut by_host_id: BTreeMap<&str, usize> = BTreeMap::new();
-        for (index, event) in self.iter() {
-            if !matches!(event.kind, EventKind::Engine(_) | EventKind::Pipeline(_)) {
-                continue;
-            }
-            let Some(context) = context(event).filter(|context| !context.is_remote()) else {
-                continue;
-            };
-            let slot = match by_host_id.get(context.host_id.as_str()) {
-                Some(&slot) => slot,
-                None => {
-                    let line = context.host_application.trim();
-                    let started = children
-                        .iter()
-                        .find(|(own, at, _)| *own == line && near(*at, event.time, STEP_WINDOW));
-                    let Some(&(.., slot)) = started else { continue };
-                    if !context.host_id.is_empty() {
-                        by_host_id.insert(&context.host_id, slot);
-                    }
-                    slot
-                }
-            };
-            // An id that was tied by time ties no better than time.
-            drafts[slot].add(index, Link::Time);
-        }
-    }
-
-    /// The PowerShell host process without an engine yet whose start is nearest.
-    fn starting_near(
-        &self,
-        drafts: &[Draft],
-        time: DateTime<Utc>,
-        user: Option<&Account>,
-    ) -> Option<usize> {
-        let candidates = drafts.iter().enumerate().filter(|(_, draft)| {
-            draft.kind == Some(ShellKind::PowerShell)
-                && draft.host_ids.is_empty()
-                && draft.can_be(user, None)
-                && draft.start.is_some_and(|start| near(start, time, STEP_WINDOW))
-        });
-        nearest(candidates, time)
-    }
-
-    /// 53504 names an engine's process: with no process audit, the only tie between the classic
-    /// log's engine and what Operational logs by process. By time.
-    fn named_pipes(&self, drafts: &mut [Draft]) {
-        for (index, event) in self.iter() {
-            let EventKind::EngineListening(_) = event.kind else { continue };
-            let untied =
-                event.process_id.is_some_and(|id| self.processes.at(id, event.time).is_none());
-            if !untied {
-                continue;
-            }
-            let sid = event.user_sid.as_deref();
-            let account = self.account_of(sid);
-            let candidates = drafts.iter().enumerate().filter(|(_, draft)| {
-                draft.process.is_none()
-                    && !draft.runspace_ids.is_empty()
-                    && draft.can_be(account, sid)
-                    && near(draft.start(), event.time, STEP_WINDOW)
-            });
-            if let Some(slot) = nearest(candidates, event.time) {
-                drafts[slot].add(index, Link::Time);
-            }
-        }
-    }
-
-    /// WinRM 91, to the host process it started: by account and time, nearest pairs first.
-    fn shells(&self, drafts: &mut Vec<Draft>) {
-        let mut shells = Vec::new();
-        let mut pairs = Vec::new();
-        for (index, event) in self.iter() {
-            let EventKind::ShellCreated(shell) = &event.kind else { continue };
-            // Event forwarding subscribes by a shell of its own.
-            if shell.resource_uri.to_ascii_lowercase().contains("/subscription") {
-                continue;
-            }
-            // Some builds log it as the service, not as the caller.
-            let sid = event.user_sid.as_deref().filter(|sid| !SERVICE_SIDS.contains(sid));
-            let account = shell.account.as_ref().or_else(|| self.account_of(sid));
-            for (slot, draft) in drafts.iter().enumerate() {
-                // Without process audit, a session's start is its first command's.
-                let unaudited = draft
-                    .process
-                    .is_some_and(|process| self.processes.get(process).start.is_none());
-                let before = draft.start() - event.time;
-                let same = sid.is_some() && sid == draft.user_sid.as_deref();
-                let waited = unaudited && same && before >= TimeDelta::zero() && before <= WAITED;
-                if (near(draft.start(), event.time, STEP_WINDOW) || waited)
-                    && !draft.ssh
-                    && (draft.kind == Some(shell.kind) || shell.kind == ShellKind::Other)
-                    && draft.can_be(account, sid)
-                {
-                    pairs.push(((draft.start() - event.time).abs(), shells.len(), slot));
-                }
-            }
-            shells.push((index, event, shell, sid));
-        }
-        pairs.sort_unstable();
-        let mut taken: Vec<Option<usize>> = vec![None; shells.len()];
-        for (_, shell, slot) in pairs {
-            if taken[shell].is_none() && drafts[slot].shell.is_none() {
-                taken[shell] = Some(slot);
-                drafts[slot].shell = Some(shells[shell].0);
-            }
-        }
-        for ((index, event, shell, sid), slot) in shells.into_iter().zip(taken) {
-            let link = if slot.is_some() { Link::Time } else { Link::Key };
-            let slot = slot.unwrap_or_else(|| {
-                drafts.push(Draft {
-                    server: Some(self.host.clone()),
-                    kind: Some(shell.kind),
-                    shell: Some(index),
-                    ..Draft::default()
-                });
-                drafts.len() - 1
-            });
-            let draft = &mut drafts[slot];
-            draft.add(index, link);
-            draft.begins(event.time);
-            draft.configuration.clone_from(&shell.configuration);
-            if let Some(account) = &shell.account {
-                draft.user = Some(account.clone());
-            } else if draft.user.is_none() {
-                draft.user = self.account_of(sid).cloned();
-            }
-            if let Some(sid) = sid {
-                draft.user_sid = Some(sid.to_owned());
-            }
-        }
-    }
-
     /// The account that logons on any host give a SID.
-    fn account_of(&self, sid: Option<&str>) -> Option<&Account> {
+    pub fn account_of(&self, sid: Option<&str>) -> Option<&Account> {
         self.accounts.get(sid?)
-    }
-
-    /// The WinRM service's records of the request that made the shell: by ActivityID, or for the
-    /// authentication by account and time.
-    fn requests(&self, drafts: &mut [Draft]) {
-        for (index, event) in self.iter() {
-            let account = match &event.kind {
-                EventKind::Authenticated(caller) => caller.account.as_ref(),
-                EventKind::ServerOperation(_) => None,
-                _ => continue,
-            };
-            let same_activity = |draft: &Draft| {
-                let shell = draft.shell.map(|shell| &self.events[shell]);
-                shell.is_some_and(|shell| {
-                    shell.activity_id.is_some() && shell.activity_id == event.activity_id
-                })
-            };
-            let keyed = drafts.iter().position(same_activity);
-            let found = match keyed {
-                Some(slot) => Some((slot, Link::Key)),
-                None => account.and_then(|account| {
-                    let candidates = drafts.iter().enumerate().filter(|(_, draft)| {
-                        draft.user.is_some()
-                            && draft.can_be(Some(account), None)
-                            && near(draft.start(), event.time, STEP_WINDOW)
-                    });
-                    Some((nearest(candidates, event.time)?, Link::Time))
-                }),
-            };
-            let Some((slot, link)) = found else { continue };
-            let draft = &mut drafts[slot];
-            draft.add(index, link);
-            if let EventKind::ServerOperation(operation) = &event.kind
-                && draft.configuration.is_empty()
-                && let Some(uri) = &operation.resource_uri
-            {
-                ShellKind::of(uri).1.clone_into(&mut draft.configuration);
-            }
-            if let EventKind::Authenticated(caller) = &event.kind {
-                match Auth::parse(&caller.mechanism) {
-                    Auth::Unknown => {}
-                    auth => draft.auth = Some(auth),
-                }
-                if draft.user.is_none() {
-                    draft.user.clone_from(&caller.account);
-                }
-            }
-        }
     }
 
     /// The logon that each host process runs in, by its id: it says who the session is.
@@ -419,7 +159,7 @@ impl HostEvents<'_> {
             for &slot in owners.get(&logon.logon_id).into_iter().flatten() {
                 // Logon ids recur after a restart: the logon comes shortly before the process.
                 if near(event.time, drafts[slot].start(), JOIN_WINDOW) {
-                    self.take_logon(&mut drafts[slot], index, logon, Link::Key);
+                    self.take_logon(&mut drafts[slot], index, logon, Link::Logon);
                 }
             }
         }
@@ -449,7 +189,7 @@ impl HostEvents<'_> {
                 let same = named.chain(by_name.get(&logon.sid).into_iter().flatten());
                 for &slot in same.collect::<BTreeSet<_>>() {
                     if self.is_connection_of(&drafts[slot], event, logon) {
-                        self.take_logon(&mut drafts[slot], index, logon, Link::Time);
+                        self.take_logon(&mut drafts[slot], index, logon, Link::Account);
                     }
                 }
             }
@@ -460,6 +200,8 @@ impl HostEvents<'_> {
                 by_logon.entry(logon_id).or_default().push(slot);
             }
         }
+        // Of each draft, the logons that ended.
+        let mut all_ended: BTreeMap<usize, (DateTime<Utc>, BTreeSet<u64>)> = BTreeMap::new();
         // 4672 is logged before the 4624 it belongs to.
         for (index, event) in self.iter() {
             let (logon_id, ended) = match &event.kind {
@@ -474,11 +216,24 @@ impl HostEvents<'_> {
                     continue;
                 }
                 draft.add(index, link);
-                // The process's own logon ends with it; without one, the last connection tells.
-                let tells = link == Link::Key || !self.owns_logon(draft);
-                if ended && tells && event.time >= draft.start() {
-                    draft.ends(event.time, EndKind::Logoff);
+                if !ended || event.time < draft.start() {
+                    continue;
                 }
+                if link.is_key() {
+                    draft.ends(event.time, EndKind::Logoff);
+                } else {
+                    let (last, ended) = all_ended.entry(slot).or_default();
+                    *last = event.time.max(*last);
+                    ended.insert(logon_id);
+                }
+            }
+        }
+        // The process's own logon ends with it; where that is not known, the session is over when
+        // none of its logons is left.
+        for (slot, (last, ended)) in all_ended {
+            let draft = &mut drafts[slot];
+            if !self.owns_logon(draft) && draft.logon_ids.iter().all(|id| ended.contains(id)) {
+                draft.ends(last, EndKind::Logoff);
             }
         }
     }
@@ -488,11 +243,21 @@ impl HostEvents<'_> {
         draft.process.is_some_and(|process| self.processes.get(process).logon_id != 0)
     }
 
+    /// Whether that logon is the caller's own: an endpoint's virtual account has another.
+    fn owns_callers_logon(&self, draft: &Draft) -> bool {
+        let details = draft.process.and_then(|process| self.processes.details(process));
+        let sid = details.and_then(|details| details.sid.as_deref());
+        let account = details.and_then(|details| details.account.as_ref());
+        self.owns_logon(draft)
+            && sid.is_none_or(is_real)
+            && account.is_none_or(|account| account.clone().caller() == *account)
+    }
+
     /// How a logon id is tied to a draft: as its host process's own, or by time.
     fn logon_link(&self, draft: &Draft, logon_id: u64) -> Option<Link> {
         match draft.logon_ids.iter().position(|&known| known == logon_id)? {
-            0 if self.owns_logon(draft) => Some(Link::Key),
-            _ => Some(Link::Time),
+            0 if self.owns_logon(draft) => Some(Link::Logon),
+            _ => Some(Link::Account),
         }
     }
 
@@ -510,7 +275,7 @@ impl HostEvents<'_> {
             && logon.logon_type == NETWORK
             && (draft.user.is_some() || draft.user_sid.is_some())
             && draft.can_be(logon.account.as_ref(), Some(&logon.sid))
-            && (logon.ip.is_none() || (at_start && !kerberos && !self.owns_logon(draft)))
+            && (logon.ip.is_none() || (at_start && !kerberos && !self.owns_callers_logon(draft)))
     }
 
     fn take_logon(&self, draft: &mut Draft, index: usize, logon: &Logon, link: Link) {
@@ -518,7 +283,7 @@ impl HostEvents<'_> {
         if !draft.logon_ids.contains(&logon.logon_id) {
             draft.logon_ids.push(logon.logon_id);
         }
-        if draft.auth.is_none() && (link == Link::Key || !self.owns_logon(draft)) {
+        if draft.auth.is_none() && (link.is_key() || !self.owns_callers_logon(draft)) {
             draft.auth = Some(Auth::parse(&logon.package)).filter(|auth| *auth != Auth::Unknown);
         }
         if draft.user_sid.is_none() && logon.sid.starts_with("S-1-") && is_real(&logon.sid) {
@@ -530,15 +295,62 @@ impl HostEvents<'_> {
     }
 }
 
-fn nearest<'d>(
-    drafts: impl Iterator<Item = (usize, &'d Draft)>,
-    time: DateTime<Utc>,
-) -> Option<usize> {
-    let nearest = drafts.min_by_key(|(slot, draft)| ((draft.start() - time).abs(), *slot));
-    nearest.map(|(slot, _)| slot)
+/// Sessions that one record may be weighed against, before it and after: a log full of forged ones
+/// costs no more.
+const MOST_RIVALS: usize = 64;
+
+/// Drafts in order of a time of theirs.
+pub(super) struct ByTime(Vec<(DateTime<Utc>, usize)>);
+
+impl ByTime {
+    pub fn of_starts(drafts: &[Draft]) -> ByTime {
+        ByTime::of(drafts, |draft| draft.start)
+    }
+
+    pub fn of_ends(drafts: &[Draft]) -> ByTime {
+        ByTime::of(drafts, |draft| draft.end.map(|(end, _)| end))
+    }
+
+    fn of(drafts: &[Draft], time: fn(&Draft) -> Option<DateTime<Utc>>) -> ByTime {
+        let timed = drafts.iter().enumerate();
+        let timed = timed.filter_map(|(slot, draft)| Some((time(draft)?, slot)));
+        let mut timed: Vec<_> = timed.collect();
+        timed.sort_unstable();
+        ByTime(timed)
+    }
+
+    /// The drafts whose time is at most so long before or after another, nearest first on each
+    /// side.
+    pub fn near(
+        &self,
+        time: DateTime<Utc>,
+        before: TimeDelta,
+        after: TimeDelta,
+    ) -> impl Iterator<Item = usize> {
+        let split = self.0.partition_point(|&(known, _)| known < time);
+        let earlier = self.0[..split].iter().rev().take(MOST_RIVALS);
+        let earlier = earlier.take_while(move |(known, _)| *known >= time - before);
+        let later = self.0[split..].iter().take(MOST_RIVALS);
+        let later = later.take_while(move |(known, _)| *known <= time + after);
+        earlier.chain(later).map(|&(_, slot)| slot)
+    }
 }
 
-fn remember(ids: &mut Vec<String>, id: &str) {
+/// The one there is; none where there are several.
+pub(super) fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    items.next().filter(|_| items.next().is_none())
+}
+
+/// The draft whose start is nearest to a time.
+pub(super) fn nearest(
+    drafts: &[Draft],
+    slots: impl Iterator<Item = usize>,
+    time: DateTime<Utc>,
+) -> Option<usize> {
+    slots.min_by_key(|&slot| ((drafts[slot].start() - time).abs(), slot))
+}
+
+pub(super) fn remember(ids: &mut Vec<String>, id: &str) {
     if !id.is_empty() && !ids.iter().any(|known| known == id) {
         ids.push(id.to_owned());
     }

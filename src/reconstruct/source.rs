@@ -4,19 +4,22 @@
 
 use std::collections::BTreeSet;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::clocks::Clocks;
 use super::estate::Estate;
-use super::{CLOCK_ERROR, Draft, JOIN_WINDOW, STEP_WINDOW, near};
-use crate::model::{Auth, Event, EventKind, Link, Str, file_name};
+use super::witnesses::Witnesses;
+use super::{Draft, JOIN_WINDOW, STEP_WINDOW, WINRM_PORTS, near};
+use crate::model::{
+    Account, Auth, Event, EventKind, Link, Rejected, Rival, SourceHint, Str, Weighed, file_name,
+};
 
 /// How long before a session its service ticket may have been asked for; it may also have been
 /// cached for hours, and then no record is near.
 const TICKET_WINDOW: TimeDelta = JOIN_WINDOW;
 
-/// WinRM's ports: HTTP, HTTPS.
-const PORTS: [u32; 2] = [5985, 5986];
+/// What a source rests on that nothing decides.
+const UNDECIDED: &str = "undecided";
 
 /// Kinds of evidence for a source, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +49,13 @@ impl Basis {
     }
 }
 
+/// How much nearer to a session's start one of two hints of a kind must be to decide: what the
+/// network and the target need for one step, more or less.
+const DECISIVE: TimeDelta = TimeDelta::seconds(2);
+
+/// Rivals that a session weighs by what agrees with them, and keeps: a log full of forged ones costs no more.
+const MOST_KEPT: usize = 8;
+
 /// A hint at the source: what it is, what it names, what else it says of the session.
 struct Hint {
     basis: Basis,
@@ -54,38 +64,97 @@ struct Hint {
     ip: Option<String>,
     auth: Option<Auth>,
     https: Option<bool>,
+    /// Set from the start for what cannot be the session's.
+    rejected: Option<Rejected>,
 }
 
 impl Hint {
     fn new(basis: Basis, event: usize, host: Option<Str>, ip: Option<String>) -> Hint {
-        Hint { basis, event, host, ip, auth: None, https: None }
+        Hint { basis, event, host, ip, auth: None, https: None, rejected: None }
+    }
+
+    /// Whether two hints name one source: the same address or the same host.
+    fn agrees(&self, other: &Hint) -> bool {
+        let ip = self.ip.is_some() && self.ip == other.ip;
+        ip || (self.host.is_some() && self.host == other.host)
+    }
+
+    /// Whether two hints name two sources; where one names a host and the other an address that no
+    /// host is known by, nobody can tell.
+    fn differs(&self, other: &Hint) -> bool {
+        let hosts = self.host.is_some() && other.host.is_some();
+        let ips = self.ip.is_some() && other.ip.is_some();
+        (hosts || ips) && !self.agrees(other)
+    }
+
+    fn told(&self) -> SourceHint {
+        SourceHint {
+            basis: self.basis.as_str(),
+            host: self.host.clone(),
+            ip: self.ip.clone(),
+            event: self.event,
+            records: 1,
+        }
     }
 }
 
-/// Finds the source of a draft, completes name and address, and adds the records that agree.
-pub(super) fn weigh(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &mut Draft) {
-    let mut hints = hints(events, estate, clocks, draft);
-    hints.sort_by_key(|hint| {
-        let distance = (events[hint.event].time - draft.start()).abs();
-        (hint.basis, distance, hint.event)
-    });
-    let Some(best) = hints.first() else { return };
-    draft.source_basis = best.basis.as_str();
-    let by_ip = |ip: &Option<String>| ip.as_deref().and_then(|ip| estate.resolve(ip)).cloned();
+/// Finds the source of a draft, completes name and address, adds the records that agree, and keeps
+/// those that do not.
+pub(super) fn weigh(
+    events: &[Event],
+    estate: &Estate,
+    clocks: &Clocks,
+    witnesses: &Witnesses<'_>,
+    draft: &mut Draft,
+) {
+    let logged_by = draft.server.as_ref().or(draft.source_host.as_ref()).cloned();
+    let start = logged_by.map_or(draft.start(), |host| clocks.correct(&host, draft.start()));
+    let distance = |hint: &Hint| {
+        let event = &events[hint.event];
+        (clocks.correct(&event.host, event.time) - start).abs()
+    };
+    let mut hints = hints(events, estate, clocks, witnesses, draft);
+    let at = draft.start();
+    for hint in &mut hints {
+        let named = hint.ip.as_deref().and_then(|ip| estate.resolve(ip, at));
+        hint.host = hint.host.take().or_else(|| named.cloned());
+    }
+    hints.sort_by_key(|hint| (hint.rejected.is_some(), hint.basis, distance(hint), hint.event));
+    let (best, reason) = match choose(&hints, distance) {
+        Choice::Nothing => {
+            draft.weighed.rivals = rivals(&hints, |hint| hint.rejected);
+            return;
+        }
+        Choice::Undecided(basis) => {
+            let same = |hint: &&Hint| hint.basis == basis;
+            draft.source_basis = UNDECIDED;
+            draft.auth = draft.auth.or(common(hints.iter().filter(same).map(|hint| hint.auth)));
+            draft.weighed.rivals = rivals(&hints, |hint| {
+                let undecided =
+                    if hint.basis == basis { Rejected::Undecided } else { Rejected::WeakerKind };
+                hint.rejected.or(Some(undecided))
+            });
+            return;
+        }
+        Choice::Decided(best, reason) => (best, reason),
+    };
+    let winner = &hints[best];
+    draft.source_basis = winner.basis.as_str();
     // An address that is no logging host's does not speak against the client that was joined.
     let joined = draft.source_host.take();
-    draft.source_host = best.host.clone().or_else(|| by_ip(&best.ip)).or(joined);
-    let by_host = || draft.source_host.as_ref().and_then(|host| estate.ip_of(host)).cloned();
-    draft.source_ip = best.ip.clone().or_else(by_host);
-    for hint in &hints {
-        let host = hint.host.clone().or_else(|| by_ip(&hint.ip));
+    draft.source_host = winner.host.clone().or(joined);
+    let by_host = || draft.source_host.as_ref().and_then(|host| estate.ip_of(host, at)).cloned();
+    draft.source_ip = winner.ip.clone().or_else(by_host);
+    let mut taken = vec![false; hints.len()];
+    for (hint, taken) in hints.iter().zip(&mut taken) {
         let same_ip = hint.ip.is_some() && hint.ip == draft.source_ip;
-        let same_host = host.is_some() && host == draft.source_host;
-        if !(same_ip || same_host) {
+        let same_host = hint.host.is_some() && hint.host == draft.source_host;
+        if hint.rejected.is_some() || !(same_ip || same_host) {
             continue;
         }
-        draft.add(hint.event, Link::Time);
-        draft.source_host = draft.source_host.take().or(host);
+        *taken = true;
+        draft.add(hint.event, Link::Source);
+        draft.source_host = draft.source_host.take().or_else(|| hint.host.clone());
         draft.source_ip = draft.source_ip.take().or_else(|| hint.ip.clone());
         draft.auth = draft.auth.or(hint.auth);
         draft.https = draft.https.or(hint.https);
@@ -94,25 +163,166 @@ pub(super) fn weigh(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &
         draft.client_seen |=
             logged_by == draft.source_host.as_ref() && logged_by != draft.server.as_ref();
     }
+    // An address that is no known host's goes with the one name that is.
+    if draft.source_host.is_none() && draft.source_ip.is_some() {
+        let unplaced = |hint: &&Hint| {
+            hint.ip.is_none()
+                && hint.host.as_ref().is_some_and(|host| estate.addresses(host).is_empty())
+        };
+        let named: BTreeSet<&Str> =
+            hints.iter().filter(unplaced).filter_map(|hint| hint.host.as_ref()).collect();
+        if let [host] = named.iter().collect::<Vec<_>>()[..] {
+            draft.source_host = Some((*host).clone());
+            for hint in hints.iter().filter(unplaced) {
+                draft.add(hint.event, Link::Source);
+                draft.auth = draft.auth.or(hint.auth);
+                draft.dc |= hint.basis == Basis::Ntlm;
+            }
+        }
+    }
     // The target saw callers whose addresses are no known host's: one caller is the source.
     if draft.source_ip.is_none() {
-        let inbound = hints.iter().filter(|hint| {
-            hint.basis == Basis::Connection && hint.host.is_none() && by_ip(&hint.ip).is_none()
+        let inbound = hints.iter().enumerate().filter(|(_, hint)| {
+            hint.basis == Basis::Connection && hint.host.is_none() && hint.rejected.is_none()
         });
-        let inbound: Vec<&Hint> = inbound.collect();
+        let inbound: Vec<(usize, &Hint)> = inbound.collect();
         let addresses: BTreeSet<&String> =
-            inbound.iter().filter_map(|hint| hint.ip.as_ref()).collect();
+            inbound.iter().filter_map(|(_, hint)| hint.ip.as_ref()).collect();
         if let [address] = addresses.iter().collect::<Vec<_>>()[..] {
             draft.source_ip = Some((*address).clone());
-            for hint in inbound {
-                draft.add(hint.event, Link::Time);
+            for (index, hint) in inbound {
+                taken[index] = true;
+                draft.add(hint.event, Link::Source);
                 draft.https = draft.https.or(hint.https);
             }
         }
     }
+    let nearest = distance(winner);
+    // What names the same source is no rival, whatever it is about.
+    let same = |hint: &Hint| {
+        (hint.host.is_some() && hint.host == draft.source_host)
+            || (hint.ip.is_some() && hint.ip == draft.source_ip)
+    };
+    let others = hints.iter().zip(&taken).filter(|(hint, taken)| !**taken && !same(hint));
+    let others: Vec<&Hint> = others.map(|(hint, _)| hint).collect();
+    draft.weighed = Weighed {
+        winner: Some(winner.told()),
+        agreeing: grouped(
+            hints
+                .iter()
+                .enumerate()
+                .filter(|&(index, _)| index != best && taken[index])
+                .map(|(_, hint)| hint),
+        ),
+        rivals: rivals(others, |hint| {
+            let why = || match (hint.basis == winner.basis, reason) {
+                (false, _) => Rejected::WeakerKind,
+                (true, Reason::Agreed) => Rejected::Alone,
+                (true, Reason::Nearest) => Rejected::Farther(distance(hint) - nearest),
+            };
+            Some(hint.rejected.unwrap_or_else(why))
+        }),
+    };
 }
 
-fn hints(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &Draft) -> Vec<Hint> {
+/// What the hints come to.
+enum Choice {
+    Nothing,
+    /// The best kind of evidence names two sources, and nothing says which.
+    Undecided(Basis),
+    /// The index of the hint to follow, and why it and no other of its kind.
+    Decided(usize, Reason),
+}
+
+#[derive(Clone, Copy)]
+enum Reason {
+    Nearest,
+    /// Other kinds agree with it, and with no other of its kind.
+    Agreed,
+}
+
+/// Chooses among hints, the best kind and nearest first. Where two of the best kind disagree, one
+/// that another kind agrees with wins; else the nearer, if it is nearer by a step.
+fn choose(hints: &[Hint], distance: impl Fn(&Hint) -> TimeDelta) -> Choice {
+    let usable = || hints.iter().enumerate().take_while(|(_, hint)| hint.rejected.is_none());
+    let Some((_, best)) = usable().next() else { return Choice::Nothing };
+    let of_kind = || usable().filter(|(_, hint)| hint.basis == best.basis);
+    let Some((_, rival)) = of_kind().find(|(_, hint)| hint.differs(best)) else {
+        return Choice::Decided(0, Reason::Nearest);
+    };
+    let agreed =
+        |hint: &Hint| usable().any(|(_, other)| other.basis != best.basis && other.agrees(hint));
+    let mut sources: Vec<(usize, &Hint)> = Vec::new();
+    for (index, hint) in of_kind() {
+        let named = |known: &(usize, &Hint)| (&known.1.host, &known.1.ip) == (&hint.host, &hint.ip);
+        if sources.len() < MOST_KEPT && !sources.iter().any(named) {
+            sources.push((index, hint));
+        }
+    }
+    let mut backed = sources.into_iter().filter(|(_, hint)| agreed(hint));
+    if let Some((index, first)) = backed.next()
+        && backed.all(|(_, hint)| !hint.differs(first))
+    {
+        return Choice::Decided(index, Reason::Agreed);
+    }
+    match distance(rival) - distance(best) >= DECISIVE {
+        true => Choice::Decided(0, Reason::Nearest),
+        false => Choice::Undecided(best.basis),
+    }
+}
+
+/// Hints, one for each kind and source.
+fn grouped<'h>(hints: impl Iterator<Item = &'h Hint>) -> Vec<SourceHint> {
+    let mut groups: Vec<SourceHint> = Vec::new();
+    for hint in hints {
+        let told = hint.told();
+        let same = |known: &SourceHint| {
+            (known.basis, &known.host, &known.ip) == (told.basis, &told.host, &told.ip)
+        };
+        match groups.iter().position(same) {
+            Some(known) => groups[known].records += 1,
+            None if groups.len() < MOST_KEPT => groups.push(told),
+            None => {}
+        }
+    }
+    groups
+}
+
+/// Rivals, one for each kind, source and reason.
+fn rivals<'h>(
+    hints: impl IntoIterator<Item = &'h Hint>,
+    why: impl Fn(&Hint) -> Option<Rejected>,
+) -> Vec<Rival> {
+    let mut rivals: Vec<Rival> = Vec::new();
+    for hint in hints {
+        let Some(why) = why(hint) else { continue };
+        let told = hint.told();
+        let same = |known: &Rival| {
+            let known = &known.hint;
+            (known.basis, &known.host, &known.ip) == (told.basis, &told.host, &told.ip)
+        };
+        match rivals.iter().position(same) {
+            Some(known) => rivals[known].hint.records += 1,
+            None if rivals.len() < MOST_KEPT => rivals.push(Rival { hint: told, why }),
+            None => {}
+        }
+    }
+    rivals
+}
+
+/// What all say, if they say one thing.
+fn common<T: PartialEq>(mut said: impl Iterator<Item = Option<T>>) -> Option<T> {
+    let first = said.next()??;
+    said.all(|other| other.as_ref() == Some(&first)).then_some(first)
+}
+
+fn hints(
+    events: &[Event],
+    estate: &Estate,
+    clocks: &Clocks,
+    witnesses: &Witnesses<'_>,
+    draft: &Draft,
+) -> Vec<Hint> {
     let mut hints = Vec::new();
     if let Some(shell) = draft.shell
         && let EventKind::ShellCreated(created) = &events[shell].kind
@@ -123,18 +333,32 @@ fn hints(events: &[Event], estate: &Estate, clocks: &Clocks, draft: &Draft) -> V
     if let Some(client) = draft.client {
         hints.push(Hint::new(Basis::Client, client, Some(events[client].host.clone()), None));
     }
+    for &(rival, rejected) in &draft.client_rivals {
+        let host = Some(events[rival].host.clone());
+        let hint = Hint::new(Basis::Client, rival, host, None);
+        hints.push(Hint { rejected: Some(rejected), ..hint });
+    }
     // A target whose logs are not at hand goes by the name that the client used.
     let named = || {
         let target = draft.client_target.as_deref()?;
-        Some(estate.resolve(target).cloned().unwrap_or_else(|| target.to_lowercase().into()))
+        Some(
+            estate
+                .resolve(target, draft.start())
+                .cloned()
+                .unwrap_or_else(|| target.to_lowercase().into()),
+        )
     };
     let Some(server) = draft.server.clone().or_else(named) else { return hints };
-    let target =
-        Target { label: server.split('.').next().unwrap_or("").to_owned(), server, estate, clocks };
-    let (first, last) = (draft.start() - TICKET_WINDOW, draft.start() + STEP_WINDOW);
-    let from = events.partition_point(|event| event.time < first - CLOCK_ERROR);
-    let to = events.partition_point(|event| event.time <= last + CLOCK_ERROR);
-    hints.extend((from..to).filter_map(|index| target.hint(events, draft, index)));
+    let label = server.split('.').next().unwrap_or("").to_owned();
+    let target = Target { label, server, time: draft.start(), estate, clocks };
+    let logged_by = draft.server.as_ref().or(draft.source_host.as_ref()).unwrap_or(&target.server);
+    let start = clocks.correct(logged_by, draft.start());
+    let process = draft.client.map(|client| &events[client]);
+    let process = process.and_then(|client| Some((&client.host, client.process_id?)));
+    let user = draft.user.as_ref();
+    let mut near = witnesses.near(&target.server, user, process, start, TICKET_WINDOW);
+    near.extend(draft.evidence.keys());
+    hints.extend(near.into_iter().filter_map(|index| target.hint(events, draft, index)));
     hints
 }
 
@@ -147,6 +371,8 @@ fn succeeded(status: &str) -> bool {
 struct Target<'e> {
     server: Str,
     label: String,
+    /// When its session started.
+    time: DateTime<Utc>,
     estate: &'e Estate,
     clocks: &'e Clocks,
 }
@@ -155,7 +381,7 @@ impl Target<'_> {
     /// Whether a name, address or service (`HTTP/host`, `HOST$`) is the target.
     fn is(&self, name: &str) -> bool {
         let name = name.split('/').nth(1).unwrap_or(name).trim_end_matches('$');
-        match self.estate.resolve(name) {
+        match self.estate.resolve(name, self.time) {
             Some(host) => *host == self.server,
             None => {
                 let label = name.split('.').next().unwrap_or("");
@@ -168,7 +394,9 @@ impl Target<'_> {
 
     /// A logging host's name for what a record calls it, or the record's word.
     fn host(&self, name: Option<&str>) -> Option<Str> {
-        name.map(|name| self.estate.resolve(name).cloned().unwrap_or_else(|| name.into()))
+        name.map(|name| {
+            self.estate.resolve(name, self.time).cloned().unwrap_or_else(|| name.into())
+        })
     }
 
     /// What a record near the session's start says of its source.
@@ -183,12 +411,19 @@ impl Target<'_> {
         let same_user = |account: Option<&_>| {
             account.is_some() && draft.user.is_some() && draft.can_be(account, None)
         };
+        let other_user = |account: Option<&Account>| {
+            let person = account.is_some_and(|account| !account.name.ends_with('$'));
+            person && draft.user.is_some() && !draft.can_be(account, None)
+        };
         match &event.kind {
             EventKind::ExplicitCredentials(used) => {
                 let http = used.target_info.to_uppercase().starts_with("HTTP/");
                 let fits = close && !at_target && http && self.is(&used.target_info);
-                let hint = || Hint::new(Basis::Credentials, index, Some(event.host.clone()), None);
-                (fits && draft.can_be(used.account.as_ref(), None)).then(hint)
+                let other = other_user(used.account.as_ref());
+                fits.then(|| Hint {
+                    rejected: other.then_some(Rejected::OtherAccount),
+                    ..Hint::new(Basis::Credentials, index, Some(event.host.clone()), None)
+                })
             }
             EventKind::KerberosTicket(ticket) => {
                 const SERVICE_TICKET: u32 = 4769;
@@ -196,10 +431,11 @@ impl Target<'_> {
                     && time >= start - TICKET_WINDOW
                     && time <= start + STEP_WINDOW
                     && succeeded(&ticket.status)
-                    && self.is(&ticket.service)
-                    && same_user(ticket.account.as_ref());
-                fits.then(|| Hint {
+                    && self.is(&ticket.service);
+                let other = close && other_user(ticket.account.as_ref());
+                (fits && (other || same_user(ticket.account.as_ref()))).then(|| Hint {
                     auth: Some(Auth::Kerberos),
+                    rejected: other.then_some(Rejected::OtherAccount),
                     ..Hint::new(Basis::Ticket, index, None, ticket.ip.clone())
                 })
             }
@@ -212,7 +448,7 @@ impl Target<'_> {
                 };
                 // Event forwarding and the like: a service's connection is no person's session.
                 let service = outbound && file_name(&connection.image) == "svchost.exe";
-                let port = PORTS.contains(&connection.destination_port) && !draft.ssh;
+                let port = WINRM_PORTS.contains(&connection.destination_port) && !draft.ssh;
                 // The process that opened the session opened its connection, too.
                 let own = outbound
                     && draft.client.is_some_and(|client| {
@@ -226,7 +462,7 @@ impl Target<'_> {
                 let ip = Some(connection.source_ip.clone()).filter(|ip| !ip.is_empty());
                 let host = outbound.then(|| event.host.clone());
                 fits.then(|| Hint {
-                    https: Some(connection.destination_port == PORTS[1]),
+                    https: Some(connection.destination_port == WINRM_PORTS[1]),
                     ..Hint::new(Basis::Connection, index, host, ip)
                 })
             }

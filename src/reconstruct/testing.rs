@@ -2,26 +2,56 @@
 
 use super::gather::Gathered;
 use super::{Case, Keys, focus::Focus, rebuild};
-use crate::model::{Event, RecordRef};
+use crate::decode::Seen;
+use crate::model::{Channel, Event, RecordRef};
 
 /// The case of some events. Which of them are asked for must make no difference: all of them give
-/// the same as those that `focus` names.
+/// the same as those that `focus` names. Nor must copies that are left out.
 pub(crate) fn rebuilt(events: Vec<Event>) -> Case {
-    let focused = rebuild_with(&events, |focus| focus.records());
+    let focused = rebuild_with(&events, gathered(&events, &[]), |focus| focus.records());
+    let some: Vec<Event> = events.iter().step_by(2).cloned().collect();
+    let copied = rebuild_with(&events, gathered(&events, &some), |focus| focus.records());
+    assert_eq!(shape(&focused), shape(&copied), "copies left something behind");
     let every = |focus: &Focus<'_>| {
         let at_hand: Vec<RecordRef> = focus.core.iter().map(|event| event.source).collect();
         let all = events.iter().map(|event| event.source);
         all.filter(|source| !at_hand.contains(source)).collect()
     };
-    let whole = rebuild_with(&events, every);
+    let whole = rebuild_with(&events, gathered(&events, &[]), every);
     assert_eq!(shape(&focused), shape(&whole), "records that matter were passed over");
     focused
 }
 
-fn rebuild_with(events: &[Event], records: impl FnOnce(&Focus<'_>) -> Vec<RecordRef>) -> Case {
+/// What is gathered of some events, and of copies of some that are then left out.
+fn gathered(events: &[Event], copies: &[Event]) -> (Gathered, Keys) {
+    const ELSEWHERE: u32 = 1 << 20;
     let keys = Keys::default();
     let mut gathered = Gathered::default();
-    events.iter().for_each(|event| gathered.take(event.clone(), &keys));
+    let copies = copies.iter().map(|event| {
+        let source = RecordRef { input: event.source.input + ELSEWHERE, ..event.source };
+        Event { source, ..event.clone() }
+    });
+    for event in copies.chain(events.iter().cloned()) {
+        if event.source.input < ELSEWHERE {
+            gathered.reach.see(Seen {
+                channel: Channel::of(&event.channel, &event.provider),
+                computer: &event.computer,
+                event_id: event.event_id,
+                record_id: event.record_id,
+                time: event.time,
+            });
+        }
+        gathered.take(event, &keys);
+    }
+    gathered.retain(|source| source.input < ELSEWHERE, &keys);
+    (gathered, keys)
+}
+
+fn rebuild_with(
+    events: &[Event],
+    (gathered, keys): (Gathered, Keys),
+    records: impl FnOnce(&Focus<'_>) -> Vec<RecordRef>,
+) -> Case {
     let load = |records: Vec<RecordRef>| {
         events.iter().filter(|event| records.contains(&event.source)).cloned().collect()
     };
@@ -37,7 +67,8 @@ fn shape(case: &Case) -> impl PartialEq + std::fmt::Debug {
         (format!("{:?}", crate::model::Session { evidence: vec![], ..session.clone() }), evidence)
     });
     let commands = case.commands.iter().map(|command| {
-        (command.session, place(command.event), command.text.clone(), command.depth)
+        let events: Vec<_> = command.events.iter().map(|&event| place(event)).collect();
+        format!("{:?} {events:?}", crate::model::Command { events: vec![], ..command.clone() })
     });
     let attempts = case.attempts.iter().map(|attempt| {
         let events: Vec<_> = attempt.events.iter().map(|&event| place(event)).collect();
@@ -48,6 +79,7 @@ fn shape(case: &Case) -> impl PartialEq + std::fmt::Debug {
         (script.text.clone(), script.session, events)
     });
     (
+        format!("{:?}", case.hosts),
         sessions.collect::<Vec<_>>(),
         commands.collect::<Vec<_>>(),
         attempts.collect::<Vec<_>>(),

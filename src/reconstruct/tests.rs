@@ -9,28 +9,34 @@ use crate::model::{
 };
 use crate::normalise::testing::{self, event};
 
-const WINRM: &str = "Microsoft-Windows-WinRM/Operational";
-const POWERSHELL: &str = "Microsoft-Windows-PowerShell/Operational";
+pub(super) const WINRM: &str = "Microsoft-Windows-WinRM/Operational";
+pub(super) const POWERSHELL: &str = "Microsoft-Windows-PowerShell/Operational";
 const CLASSIC: &str = "Windows PowerShell";
 const URI: &str = "http://schemas.microsoft.com/powershell/Microsoft.PowerShell";
 
-fn at(seconds: i64) -> DateTime<Utc> {
+pub(super) fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
 }
 
 /// A record of a host at a second; its number keeps records apart.
-fn on(host: &str, seconds: i64, channel: &str, id: u32, data: &[(&str, &str)]) -> Record {
+pub(super) fn on(
+    host: &str,
+    seconds: i64,
+    channel: &str,
+    id: u32,
+    data: &[(&str, &str)],
+) -> Record {
     let mut record = testing::record(channel, id, data);
     record.computer = host.into();
     record.time = at(seconds);
     record
 }
 
-fn by(sid: &str, process: u32, record: Record) -> Record {
+pub(super) fn by(sid: &str, process: u32, record: Record) -> Record {
     Record { user_sid: Some(sid.into()), process_id: Some(process), ..record }
 }
 
-fn case(records: Vec<Record>) -> Case {
+pub(super) fn case(records: Vec<Record>) -> Case {
     let events = records.into_iter().enumerate().map(|(number, mut record)| {
         record.source.offset = number as u64;
         event(&record)
@@ -38,7 +44,7 @@ fn case(records: Vec<Record>) -> Case {
     rebuilt(events.collect::<Vec<Event>>())
 }
 
-fn logon(host: &str, seconds: i64, user: &str, sid: &str, id: &str) -> Record {
+pub(super) fn logon(host: &str, seconds: i64, user: &str, sid: &str, id: &str) -> Record {
     let data = [
         ("TargetUserName", user),
         ("TargetDomainName", "CORP"),
@@ -51,7 +57,7 @@ fn logon(host: &str, seconds: i64, user: &str, sid: &str, id: &str) -> Record {
     on(host, seconds, "Security", 4624, &data)
 }
 
-fn host_process(host: &str, seconds: i64, id: &str, user: &str, logon: &str) -> Record {
+pub(super) fn host_process(host: &str, seconds: i64, id: &str, user: &str, logon: &str) -> Record {
     let data = [
         ("SubjectLogonId", "0x3e7"),
         ("NewProcessId", id),
@@ -64,7 +70,7 @@ fn host_process(host: &str, seconds: i64, id: &str, user: &str, logon: &str) -> 
     on(host, seconds, "Security", 4688, &data)
 }
 
-fn child(host: &str, seconds: i64, id: &str, parent: &str, line: &str) -> Record {
+pub(super) fn child(host: &str, seconds: i64, id: &str, parent: &str, line: &str) -> Record {
     let data = [
         ("NewProcessId", id),
         ("NewProcessName", r"C:\Windows\System32\cmd.exe"),
@@ -82,7 +88,7 @@ fn context(application: &str, host_id: &str) -> String {
     )
 }
 
-fn command(host: &str, seconds: i64, process: u32, host_id: &str) -> Record {
+pub(super) fn command(host: &str, seconds: i64, process: u32, host_id: &str) -> Record {
     let context = context("C:\\Windows\\system32\\wsmprovhost.exe -Embedding", host_id);
     let payload = "CommandInvocation(Get-Date): \"Get-Date\"";
     let data = [("ContextInfo", context.as_str()), ("Payload", payload)];
@@ -94,10 +100,10 @@ fn texts(case: &Case, session: usize) -> Vec<&str> {
     own.map(|command| command.text.as_str()).collect()
 }
 
-const ANN: &str = "S-1-5-21-1-1-1-1101";
-const BOB: &str = "S-1-5-21-1-1-1-1102";
+pub(super) const ANN: &str = "S-1-5-21-1-1-1-1101";
+pub(super) const BOB: &str = "S-1-5-21-1-1-1-1102";
 
-fn shell(host: &str, seconds: i64, sid: &str) -> Record {
+pub(super) fn shell(host: &str, seconds: i64, sid: &str) -> Record {
     by(sid, 900, on(host, seconds, WINRM, 91, &[("resourceUri", URI)]))
 }
 
@@ -191,7 +197,7 @@ fn engines_go_to_their_users_processes() {
     // Nothing but user and time ties an engine to a process here, and that is what it says.
     let command = &case.commands[0];
     let evidence = &case.sessions[command.session].evidence;
-    assert!(evidence.iter().any(|e| e.event == command.event && e.link == Link::Time));
+    assert!(evidence.iter().any(|e| e.event == command.event() && !e.link.is_key()));
 }
 
 #[test]
@@ -289,7 +295,7 @@ fn the_engine_ends_the_session() {
         (session.start, session.end, session.end_kind),
         (at(1), at(9), EndKind::EngineStopped)
     );
-    assert!(session.evidence.iter().all(|evidence| evidence.link == Link::Key));
+    assert!(session.evidence.iter().all(|evidence| evidence.link.is_key()));
     assert_eq!(session.process_id, Some(77));
 }
 
@@ -416,7 +422,7 @@ fn a_session_from_inside_another_names_its_parent() {
     ]);
     let parents: Vec<_> =
         case.sessions.iter().map(|session| (&*session.target_host, session.parent)).collect();
-    assert_eq!(parents, [("srv", None), ("db", Some((0, Link::Key)))]);
+    assert_eq!(parents, [("srv", None), ("db", Some((0, Link::Process)))]);
 }
 
 fn exit(host: &str, seconds: i64, id: &str, image: &str) -> Record {

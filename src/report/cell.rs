@@ -13,14 +13,24 @@ const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 /// Line ends show as `␊`, other control characters as their pictures (U+2400 on), characters that
 /// reorder text as `<U+202E>`. A cell that a spreadsheet would take for a formula gets a `'`.
 pub(super) fn cell(text: &str) -> Cow<'_, str> {
+    safe(text, true)
+}
+
+/// A text for a terminal: as a cell, and no `'` where no spreadsheet reads it.
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+    safe(text, false)
+}
+
+fn safe(text: &str, spreadsheet: bool) -> Cow<'_, str> {
+    let formula = spreadsheet && text.starts_with(FORMULA);
     // Without an early end, so that many bytes are looked at in one step.
     let printable =
         |text: &str| text.bytes().fold(true, |all, byte| all & (b' '..0x7f).contains(&byte));
-    if text.len() <= MAX_CELL && !text.starts_with(FORMULA) && printable(text) {
+    if text.len() <= MAX_CELL && !formula && printable(text) {
         return Cow::Borrowed(text);
     }
     let mut cell = String::with_capacity(text.len() + text.len() / 8 + 1);
-    if text.starts_with(FORMULA) {
+    if formula {
         cell.push('\'');
     }
     let mut rest = text;

@@ -1,36 +1,60 @@
 //! `commands.csv`: what was run in each session, in order.
 
-use super::cell::{cell, owned};
+use super::cell::{cell, list, owned};
 use super::{Rows, columns, evidence};
 use crate::analysis::Analysis;
 use crate::detect::session_id;
 use crate::model::{Account, Command, Proof, csv_time};
+use crate::reconstruct::Case;
 use std::borrow::Cow;
 
 columns! { pub(super) COLUMNS:
-    "time" => "when it was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
+    "time" => "when the first of its records was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
     "session_id" => "its session (sessions.csv)",
+    "command_id" => "its name: the session's and a number, in order",
     "host" => "the host it ran on",
     "user" => "the session's account",
-    "source_event" => "the event it was read from: 4103, 4104, 800 (PowerShell), 4688 or 1 (process start)",
+    "role" => "typed: typed or sent by the user; called: run by another row; engine: what PowerShell runs by itself; process",
+    "parent" => "the row that ran it (command_id)",
+    "parent_link" => "how that is known: by a key (4105, pipeline, process) or by time and text",
     "depth" => "how far below the session's host process it ran: 0 in it, 1 in or as its child",
-    "runspace_id" => "RunspaceId, where the event has it",
-    "pipeline_id" => "PipelineId, where the event has it",
-    "text" => "what was run; the decoded text where it was encoded",
+    "source_event" => "the event that its text is of: 4104, 4103, 800 or 7937 (PowerShell), 4688 or 1 (process start)",
+    "all_events" => "the event ids of all its records, in the order of evidence",
+    "link" => "how its records were put together: by a key (ids), or by time and text (a script's text names what was invoked)",
+    "runspace_id" => "RunspaceId, where an event has it",
+    "pipeline_id" => "PipelineId, where an event has it",
+    "text" => "what was run: the script, or the commands with parameters as bound; the decoded text where it was encoded",
     "original" => "the text as logged, where `text` is decoded",
-    "evidence" => "its record: FILE:EVENT_RECORD_ID@OFFSET",
+    "invocations" => "the commands that the script invoked by itself, with parameters as bound, in order",
+    "completeness" => "whole; parts missing; no script text (only what was invoked); name only; no command line",
+    "evidence" => "its records, best first: FILE:EVENT_RECORD_ID@OFFSET",
 }
 
 struct Commands<'a> {
     analysis: &'a Analysis,
-    /// By session, then time.
-    ordered: Vec<&'a Command>,
+    /// Of each command of the case, its id.
+    ids: Vec<String>,
+    /// By session, then first event.
+    ordered: Vec<usize>,
 }
 
 pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {
-    let mut ordered: Vec<&Command> = analysis.case.commands.iter().collect();
-    ordered.sort_by_key(|command| (command.session, command.event));
-    Commands { analysis, ordered }
+    let commands = &analysis.case.commands;
+    let mut ordered: Vec<usize> = (0..commands.len()).collect();
+    // They are in the order of their events, which the sort keeps: numbers count up in the file.
+    ordered.sort_by_key(|&index| commands[index].session);
+    Commands { analysis, ids: ids(&analysis.case), ordered }
+}
+
+/// The commands' ids: their session's and their number in it.
+pub(super) fn ids(case: &Case) -> Vec<String> {
+    let mut counts = vec![0; case.sessions.len()];
+    let id = |command: &Command| {
+        let count = &mut counts[command.session];
+        *count += 1;
+        format!("{}-{count}", session_id(command.session))
+    };
+    case.commands.iter().map(id).collect()
 }
 
 impl Rows for Commands<'_> {
@@ -40,25 +64,44 @@ impl Rows for Commands<'_> {
 
     fn row(&self, index: usize) -> Vec<Cow<'_, str>> {
         let case = &self.analysis.case;
-        let command = self.ordered[index];
-        let event = &case.events[command.event];
+        let index = self.ordered[index];
+        let command = &case.commands[index];
+        let event = &case.events[command.event()];
         let user = case.sessions[command.session].user.as_ref();
-        let (text, original) = match &command.decoded {
-            Some(decoded) => (decoded.as_str(), command.text.as_str()),
+        let (text, original) = match command.bare() {
+            Some(bare) => (bare, command.text.as_str()),
             None => (command.text.as_str(), ""),
         };
+        let parent = command.parent.map(|(parent, _)| self.ids[parent].as_str());
+        let mut ids: Vec<u32> = Vec::new();
+        for &event in &command.events {
+            let id = case.events[event].event_id;
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        let proofs: Vec<Proof> =
+            command.events.iter().map(|&event| Proof::of(&case.events[event])).collect();
         vec![
             csv_time(command.time).into(),
             session_id(command.session).into(),
+            self.ids[index].as_str().into(),
             cell(&event.computer),
             owned(user.map(Account::to_string).unwrap_or_default()),
-            event.event_id.to_string().into(),
+            command.role.as_str().into(),
+            parent.unwrap_or_default().into(),
+            command.parent.map(|(_, link)| link.as_str()).unwrap_or_default().into(),
             command.depth.to_string().into(),
+            event.event_id.to_string().into(),
+            list(ids.iter().map(u32::to_string)),
+            command.link.as_str().into(),
             cell(&command.runspace_id),
             cell(&command.pipeline_id),
             cell(text),
             cell(original),
-            evidence::cell(&self.analysis.paths, &[Proof::of(event)]),
+            list(&command.invocations),
+            cell(&command.completeness),
+            evidence::cell(&self.analysis.paths, &proofs),
         ]
     }
 }

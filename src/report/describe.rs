@@ -24,6 +24,7 @@ pub(super) fn kind(event: &Event) -> &'static str {
         EventKind::Pipeline(_) => "pipeline",
         EventKind::Command(_) => "command",
         EventKind::CommandError(_) => "command_error",
+        EventKind::CommandLifecycle(_) => "command_lifecycle",
         EventKind::ScriptBlockPart(_) => "script_block",
         EventKind::ScriptBlockRun(_) => "script_block_run",
         EventKind::ClientRunspace(_) => "client_runspace",
@@ -92,7 +93,7 @@ pub(super) fn summary(event: &Event, to: &mut String) {
             to.push_str(if line.is_empty() { &pipeline.details } else { line });
             in_host(&pipeline.context, to);
         }
-        EventKind::Command(command) => {
+        EventKind::Command(command) | EventKind::CommandLifecycle(command) => {
             to.push_str(&command.text);
             in_host(&command.context, to);
         }

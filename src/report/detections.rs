@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::cell::{list, push};
-use super::sorted::{Rows, place, time};
+use super::sorted::{Rows, Sorted, place, time};
 use super::{columns, evidence};
-use crate::analysis::Analysis;
+use crate::analysis::{Analysis, Copies};
 use crate::detect::session_id;
 use crate::model::{Detection, RecordRef, Subject, csv_time};
 
@@ -38,7 +38,7 @@ pub(super) struct Row<'a> {
     pub rule: usize,
     pub host: &'a str,
     pub user: &'a str,
-    pub session: Of,
+    session: Of,
     /// The first of its evidence pointers.
     pub pointer: &'a str,
     /// The cells after the session's.
@@ -46,22 +46,12 @@ pub(super) struct Row<'a> {
 }
 
 /// Whose session a detection is in.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-pub(super) enum Of {
+#[derive(Serialize, Deserialize)]
+enum Of {
     /// The record's, if it has one.
     Record(RecordRef),
     /// This one, or none.
     Session(Option<usize>),
-}
-
-impl Of {
-    /// The session's index, by the sessions of records.
-    pub fn index(self, sessions: &BTreeMap<RecordRef, usize>) -> Option<usize> {
-        match self {
-            Of::Record(source) => sessions.get(&source).copied(),
-            Of::Session(session) => session,
-        }
-    }
 }
 
 /// Adds the line of a detection.
@@ -93,12 +83,28 @@ pub(crate) fn add(rows: &mut Rows, detection: &Detection, paths: &[PathBuf]) -> 
     rows.push(|key| order(key, detection), &row)
 }
 
-/// Reads a row back.
+/// Calls `each` with the row of every detection and the session it is in, in the order of lines.
+/// Those on copies of records are none.
 ///
 /// # Errors
-/// When it is none.
-pub(super) fn read(row: &[u8]) -> io::Result<Row<'_>> {
-    postcard::from_bytes(row).map_err(io::Error::other)
+/// When the rows cannot be read back, and what `each` returns.
+pub(super) fn each(
+    found: &Sorted,
+    copies: &Copies,
+    sessions: &BTreeMap<RecordRef, usize>,
+    mut each: impl FnMut(&Row<'_>, Option<usize>) -> io::Result<()>,
+) -> io::Result<()> {
+    for row in found.rows()? {
+        let row = row?;
+        let row: Row<'_> = postcard::from_bytes(row.content()).map_err(io::Error::other)?;
+        let session = match row.session {
+            Of::Record(source) if copies.contains(source) => continue,
+            Of::Record(source) => sessions.get(&source).copied(),
+            Of::Session(session) => session,
+        };
+        each(&row, session)?;
+    }
+    Ok(())
 }
 
 /// The order of lines: time, host, rule, what it fired on, its records. It is total.
@@ -124,17 +130,17 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
     });
     let rules: Vec<String> = rules.collect();
     let mut line = String::new();
-    analysis.detections.for_each(|row| {
-        let Row { time, rule, host, user, session, after, .. } = read(row)?;
+    each(&analysis.detections, &analysis.copies, &sessions, |row, session| {
+        let Row { time, rule, host, user, after, .. } = row;
         line.clear();
         line.push_str(time);
         line.push(',');
-        line.push_str(&rules[rule]);
+        line.push_str(&rules[*rule]);
         for text in [host, user] {
             push(&mut line, text);
             line.push(',');
         }
-        if let Some(session) = session.index(&sessions) {
+        if let Some(session) = session {
             line.push_str(&session_id(session));
         }
         line.push(',');

@@ -11,7 +11,7 @@ use super::cell::{list, push};
 use super::columns;
 use super::detections::{self, Row};
 use super::sorted::{Rows, Sorted, Sorter};
-use crate::analysis::Analysis;
+use crate::analysis::{Analysis, Copies};
 use crate::detect::{RuleSet, session_id};
 use crate::model::RecordRef;
 
@@ -104,6 +104,7 @@ impl Finding {
 /// When the folder takes no more.
 pub(crate) fn fold(
     found: &Sorted,
+    copies: &Copies,
     sessions: &BTreeMap<RecordRef, usize>,
     rules: &RuleSet,
     folder: PathBuf,
@@ -118,12 +119,10 @@ pub(crate) fn fold(
         }
         sorter.add(&mut rows)
     };
-    found.for_each(|row| {
-        let row = detections::read(row)?;
-        let session = row.session.index(sessions);
+    detections::each(found, copies, sessions, |row, session| {
         let known = open.get_mut(&(row.rule, session)).and_then(|hosts| hosts.get_mut(row.host));
         if let Some(finding) = known {
-            finding.add(&row);
+            finding.add(row);
             return Ok(());
         }
         if count == MOST_FINDINGS {
@@ -141,7 +140,7 @@ pub(crate) fn fold(
             last: String::new(),
             evidence: Vec::new(),
         };
-        finding.add(&row);
+        finding.add(row);
         open.entry((row.rule, session)).or_default().insert(row.host.to_owned(), finding);
         Ok(())
     })?;
@@ -158,8 +157,8 @@ pub(crate) fn each(
     mut each: impl FnMut(Finding) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut open: Option<Finding> = None;
-    findings.for_each(|row| {
-        let part: Finding = postcard::from_bytes(row).map_err(io::Error::other)?;
+    for row in findings.rows()? {
+        let part: Finding = postcard::from_bytes(row?.content()).map_err(io::Error::other)?;
         match &mut open {
             Some(finding) if finding.is_of(&part) => finding.join(part),
             _ => {
@@ -168,8 +167,7 @@ pub(crate) fn each(
                 }
             }
         }
-        Ok(())
-    })?;
+    }
     open.map_or(Ok(()), each)
 }
 

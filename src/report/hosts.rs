@@ -26,7 +26,7 @@ impl Rows for Hosts<'_> {
     }
 
     fn row(&self, index: usize) -> Vec<Cow<'_, str>> {
-        let Host { name, addresses, clock } = &self.0[index];
+        let Host { name, addresses, clock, .. } = &self.0[index];
         vec![
             cell(name),
             list(addresses),

@@ -2,17 +2,21 @@
 
 mod cell;
 mod commands;
+mod coverage;
 mod describe;
 pub(crate) mod detections;
 mod evidence;
 pub(crate) mod findings;
 mod hosts;
+mod missing;
 mod output;
 mod run;
 mod sessions;
 pub mod sorted;
+pub mod story;
 pub mod timeline;
 
+pub(crate) use cell::visible;
 pub use output::Output;
 pub use run::RunInfo;
 
@@ -50,7 +54,7 @@ pub struct Table {
 }
 
 /// All CSV files of a run.
-pub const TABLES: [Table; 7] = [
+pub const TABLES: [Table; 8] = [
     Table { file: "timeline.csv", columns: timeline::COLUMNS, write: timeline::write },
     Table {
         file: "sessions.csv",
@@ -71,6 +75,11 @@ pub const TABLES: [Table; 7] = [
         file: "hosts.csv",
         columns: hosts::COLUMNS,
         write: |analysis, to| write_rows(&hosts::rows(analysis), to),
+    },
+    Table {
+        file: "coverage.csv",
+        columns: coverage::COLUMNS,
+        write: |analysis, to| write_rows(&coverage::rows(analysis), to),
     },
     Table { file: "detections.csv", columns: detections::COLUMNS, write: detections::write },
     Table { file: "findings.csv", columns: findings::COLUMNS, write: findings::write },
@@ -102,6 +111,9 @@ pub fn write(analysis: &Analysis, info: &RunInfo, mut output: Output) -> Result<
         })
         .collect();
     written.into_iter().collect::<Result<(), Error>>()?;
+    let path = output.path(story::FILE);
+    let mut file = output.create(story::FILE)?;
+    story::write(analysis, &mut file).map_err(Error::write(&path))?;
     let path = output.path("run.json");
     let file = output.create("run.json")?;
     run::write(analysis, info, file).map_err(Error::write(&path))?;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use crate::analysis::{Analysis, InputReport};
+use crate::analysis::{Analysis, InputReport, Overlap};
 use crate::detect::{Excluded, Limited, Refused};
 use crate::error::Fault;
 use crate::input::InputKind;
@@ -41,6 +41,7 @@ struct Counts {
     inputs_read: usize,
     records: u64,
     events: u64,
+    copies: u64,
     sessions: usize,
     attempts: usize,
     commands: usize,
@@ -65,7 +66,15 @@ struct InputRow<'a> {
     kind: InputKind,
     chunks: u64,
     records: u64,
+    overlaps: Vec<OverlapRow>,
     faults: &'a [Fault],
+}
+
+#[derive(Serialize)]
+struct OverlapRow {
+    with: String,
+    copies: u64,
+    differing: u64,
 }
 
 pub(super) fn write(analysis: &Analysis, info: &RunInfo, mut to: impl Write) -> io::Result<()> {
@@ -84,6 +93,7 @@ pub(super) fn write(analysis: &Analysis, info: &RunInfo, mut to: impl Write) -> 
             inputs_read: inputs.iter().filter(read).count(),
             records: analysis.records(),
             events: analysis.events,
+            copies: analysis.copies.count(),
             sessions: case.sessions.len(),
             attempts: case.attempts.len(),
             commands: case.commands.len(),
@@ -114,6 +124,7 @@ pub(super) fn write(analysis: &Analysis, info: &RunInfo, mut to: impl Write) -> 
                 kind: report.input.kind,
                 chunks: report.chunks,
                 records: report.records,
+                overlaps: overlaps(analysis, report),
                 faults: &report.faults,
             })
             .collect(),
@@ -121,4 +132,13 @@ pub(super) fn write(analysis: &Analysis, info: &RunInfo, mut to: impl Write) -> 
     serde_json::to_writer_pretty(&mut to, &run)?;
     to.write_all(b"\n")?;
     to.flush()
+}
+
+fn overlaps(analysis: &Analysis, report: &InputReport) -> Vec<OverlapRow> {
+    let row = |&(other, Overlap { copies, differing }): &(usize, Overlap)| OverlapRow {
+        with: analysis.paths[other].display().to_string(),
+        copies,
+        differing,
+    };
+    report.overlaps.iter().map(row).collect()
 }

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 
 use super::cell::{cell, list, owned};
-use super::{Rows, columns, evidence};
+use super::{Rows, columns, evidence, missing};
 use crate::analysis::Analysis;
 use crate::detect::{Counts, session_id};
-use crate::model::{Account, Link, Proof, csv_time};
+use crate::model::{Account, Proof, Rival, SourceHint, csv_time};
 use crate::reconstruct::Case;
 
 columns! { pub(super) COLUMNS:
@@ -19,7 +19,8 @@ columns! { pub(super) COLUMNS:
     "end_corrected" => "its end by the same",
     "source_host" => "the client's name",
     "source_ip" => "the client's address",
-    "source_basis" => "the best evidence for the source",
+    "source_basis" => "the best evidence for the source; undecided where two records of one kind name two sources and nothing decides",
+    "source_rivals" => "who else was named: by which kind of evidence, and why that was not followed",
     "target_host" => "the target's name",
     "user" => "the account on the target, as logged",
     "user_sid" => "its SID",
@@ -27,10 +28,14 @@ columns! { pub(super) COLUMNS:
     "transport" => "http, https, ssh or unknown",
     "kind" => "powershell, winrs or other",
     "configuration" => "the session configuration (endpoint)",
+    "endpoint_kind" => "what that is for: default, 32bit, powershell7, workflow, server_manager, exchange, admin_center, custom, custom_virtual_account (JEA as a rule)",
+    "tool" => "what made it, where that is sure: Enter-PSSession, winrs, evil-winrm, winrm gem (Ruby), Ansible, or the name of the program on the client that connected",
+    "tool_basis" => "what shows it",
     "logon_ids" => "logon ids on the target, the host process's own first",
     "process_id" => "the host process on the target (wsmprovhost, winrshost)",
     "runspace_ids" => "RunspaceIds on the target",
-    "command_count" => "commands in commands.csv, child processes not counted",
+    "command_count" => "commands in commands.csv; child processes and what the engine runs by itself not counted",
+    "command_completeness" => "which records of commands there are, and which were not seen",
     "script_block_count" => "script blocks, each counted once however many records hold it",
     "child_process_count" => "processes below the host process",
     "message_encryption" => "what encrypted its messages: none, rc4, ticket, tls, ssh or unknown",
@@ -41,10 +46,13 @@ columns! { pub(super) COLUMNS:
     "parent_link" => "how that is known: key (a process of that session started it) or time (the same account had it open on the source)",
     "evidence_sides" => "whose logs show it: client, server, dc",
     "confidence" => "high: both ends seen, the target's records tied by keys; medium: the target alone by keys, or both ends without; low: less",
+    "confidence_reasons" => "why no more and no less",
     "level" => "the highest level of the detections in it",
     "detections" => "titles of the rules that fired in it",
     "key_links" => "records tied to it by a key",
     "time_links" => "records tied to it by time and names",
+    "missing" => "records that one expects and that are not there: whose log, channel, event ids, and why: not_collected, rolled_over, cleared, ends_before, not_audited (none at any time), not_logged, may_be_cached, outside_window",
+    "collect_next" => "the logs to look for next: host, channel, from when to when, UTC by that host's clock",
     "evidence" => "its records: FILE:EVENT_RECORD_ID@OFFSET, with #NUMBER where the header's differs",
 }
 
@@ -70,6 +78,15 @@ pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {
     Sessions { analysis, counts: Counts::of(&analysis.case), fired }
 }
 
+impl Sessions<'_> {
+    fn rival(&self, rival: &Rival) -> String {
+        let hint = &rival.hint;
+        let host = hint.host.as_ref().map(|host| self.analysis.case.name(host).clone());
+        let name = SourceHint { host, ..hint.clone() }.name();
+        format!("{name} by {} ({})", hint.basis, rival.why.reason())
+    }
+}
+
 impl Rows for Sessions<'_> {
     fn count(&self) -> usize {
         self.analysis.case.sessions.len()
@@ -84,7 +101,8 @@ impl Rows for Sessions<'_> {
         let level = rules.clone().next().map(|rule| rule.level.to_string());
         let corrected =
             |time| session.clock.map(|clock| csv_time(clock.correct(time))).unwrap_or_default();
-        let by = |link| session.evidence.iter().filter(|e| e.link == link).count().to_string();
+        let by =
+            |key| session.evidence.iter().filter(|e| e.link.is_key() == key).count().to_string();
         vec![
             session_id(index).into(),
             csv_time(session.start).into(),
@@ -95,6 +113,7 @@ impl Rows for Sessions<'_> {
             cell(session.source_host.as_deref().unwrap_or_default()),
             cell(session.source_ip.as_deref().unwrap_or_default()),
             session.source_basis.into(),
+            list(session.weighed.rivals.iter().map(|rival| self.rival(rival))),
             cell(&session.target_host),
             owned(account(session.user.as_ref())),
             cell(session.user_sid.as_deref().unwrap_or_default()),
@@ -102,10 +121,14 @@ impl Rows for Sessions<'_> {
             session.transport.as_str().into(),
             session.kind.as_str().into(),
             cell(&session.configuration),
+            session.endpoint_kind.into(),
+            cell(session.tool.as_ref().map(|tool| &*tool.name).unwrap_or_default()),
+            session.tool.as_ref().map(|tool| tool.basis).unwrap_or_default().into(),
             list(session.logon_ids.iter().map(|id| format!("{id:#x}"))),
             session.process_id.map(|id| id.to_string()).unwrap_or_default().into(),
             list(&session.runspace_ids),
             counts.commands[index].to_string().into(),
+            cell(&session.command_completeness),
             counts.scripts[index].to_string().into(),
             counts.children[index].to_string().into(),
             consequences.encryption.into(),
@@ -113,13 +136,16 @@ impl Rows for Sessions<'_> {
             consequences.credential_exposed.into(),
             consequences.second_hop.into(),
             session.parent.map(|(parent, _)| session_id(parent)).unwrap_or_default().into(),
-            session.parent.map(|(_, link)| link.as_str()).unwrap_or_default().into(),
+            session.parent.map(|(_, link)| link.strength()).unwrap_or_default().into(),
             list(session.sides.names()),
             session.confidence.as_str().into(),
+            list(session.confidence_reasons.iter().map(|reason| &reason.says)),
             level.unwrap_or_default().into(),
             list(rules.map(|rule| &rule.title)),
-            by(Link::Key).into(),
-            by(Link::Time).into(),
+            by(true).into(),
+            by(false).into(),
+            list(session.missing.iter().map(missing::short_form)),
+            list(missing::collect(&session.missing).iter().map(missing::collect_form)),
             evidence::cell(
                 &analysis.paths,
                 &proofs(case, session.evidence.iter().map(|e| e.event)),

@@ -53,6 +53,11 @@ impl Rows {
         Ok(())
     }
 
+    /// Bytes that they take.
+    pub fn size(&self) -> usize {
+        self.frames.len()
+    }
+
     /// Takes out the rows' frames by key, in one piece.
     fn sort(&mut self) -> Vec<u8> {
         let frame = |start: usize| Frame::first(&self.frames[start..]);
@@ -70,7 +75,7 @@ impl Rows {
 }
 
 /// A row with its key.
-struct Frame<'b> {
+pub struct Frame<'b> {
     bytes: Cow<'b, [u8]>,
     key: usize,
 }
@@ -83,11 +88,13 @@ impl<'b> Frame<'b> {
         Some(Frame { bytes: Cow::Borrowed(bytes.get(..size)?), key })
     }
 
-    fn key(&self) -> &[u8] {
+    /// The row's key.
+    pub fn key(&self) -> &[u8] {
         &self.bytes[LENGTHS..LENGTHS + self.key]
     }
 
-    fn content(&self) -> &[u8] {
+    /// The row's content in its serial form.
+    pub fn content(&self) -> &[u8] {
         &self.bytes[LENGTHS + self.key..]
     }
 }
@@ -100,15 +107,22 @@ fn sizes(lengths: &[u8; LENGTHS]) -> (usize, usize) {
 }
 
 /// Appends a time to a key.
-pub(super) fn time(key: &mut Vec<u8>, time: DateTime<Utc>) {
+pub(crate) fn time(key: &mut Vec<u8>, time: DateTime<Utc>) {
     // Flipping the sign's bit puts what is before 1970 before it.
     let seconds = time.timestamp() as u64 ^ 1 << 63;
     key.extend_from_slice(&seconds.to_be_bytes());
     key.extend_from_slice(&time.timestamp_subsec_nanos().to_be_bytes());
 }
 
+/// The time that a key begins with.
+pub(crate) fn time_of(key: &[u8]) -> Option<DateTime<Utc>> {
+    let (seconds, rest) = key.split_first_chunk()?;
+    let seconds = (u64::from_be_bytes(*seconds) ^ 1 << 63) as i64;
+    DateTime::from_timestamp(seconds, u32::from_be_bytes(*rest.first_chunk()?))
+}
+
 /// Appends a record's place to a key.
-pub(super) fn place(key: &mut Vec<u8>, source: RecordRef) {
+pub(crate) fn place(key: &mut Vec<u8>, source: RecordRef) {
     key.extend_from_slice(&source.input.to_be_bytes());
     key.extend_from_slice(&source.offset.to_be_bytes());
 }
@@ -131,7 +145,12 @@ pub struct Sorted {
 impl Sorter {
     /// A sorter that puts what memory shall not hold into nameless files in `folder`.
     pub fn new(folder: PathBuf) -> Sorter {
-        Sorter { folder, in_memory: IN_MEMORY, state: Mutex::default() }
+        Sorter::with_room(folder, IN_MEMORY)
+    }
+
+    /// A sorter that keeps no more than so many bytes of rows in memory.
+    pub fn with_room(folder: PathBuf, in_memory: usize) -> Sorter {
+        Sorter { folder, in_memory, state: Mutex::default() }
     }
 
     /// Takes a task's rows out of its hands.
@@ -188,15 +207,13 @@ impl Sorter {
 }
 
 impl Sorted {
-    /// Calls `each` with every row's content, by key.
+    /// All rows by key, from the first on; one reading at a time.
     ///
     /// # Errors
-    /// When a run cannot be read back, and what `each` returns.
-    pub fn for_each(&self, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-        for frame in merge(&self.blocks, &self.runs) {
-            each(frame?.content())?;
-        }
-        self.runs.iter().try_for_each(|mut run| run.rewind())
+    /// When a run cannot be read back.
+    pub fn rows(&self) -> io::Result<impl Iterator<Item = io::Result<Frame<'_>>>> {
+        self.runs.iter().try_for_each(|mut run| run.rewind())?;
+        Ok(merge(&self.blocks, &self.runs))
     }
 }
 
@@ -255,7 +272,7 @@ mod tests {
 
     /// The numbers below `count`, `step` apart and wrapped around, in blocks of `size`.
     fn sort(count: u32, size: usize, in_memory: usize) -> (Vec<u32>, usize) {
-        let sorter = Sorter { in_memory, ..Sorter::new(std::env::temp_dir()) };
+        let sorter = Sorter::with_room(std::env::temp_dir(), in_memory);
         let numbers: Vec<u32> = (0..count).map(|n| n * 7919 % count).collect();
         for block in numbers.chunks(size) {
             let mut rows = Rows::default();
@@ -267,11 +284,9 @@ mod tests {
         let sorted = sorter.finish();
         let read = || {
             let mut found = Vec::new();
-            let each = |row: &[u8]| {
-                found.push(postcard::from_bytes::<u32>(row).unwrap());
-                Ok(())
-            };
-            sorted.for_each(each).unwrap();
+            for row in sorted.rows().unwrap() {
+                found.push(postcard::from_bytes::<u32>(row.unwrap().content()).unwrap());
+            }
             found
         };
         let first = read();

@@ -1,20 +1,22 @@
 //! `timeline.csv`: every relevant event in order.
 //!
-//! An event's line is made when its record is read, all but what is known only later: its session
-//! and what was found in what was rebuilt from it.
+//! An event's line is made when its record is read, all but what is known only later: its copies,
+//! its session, and what was found in what was rebuilt from it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::iter::Peekable;
 use std::sync::{Mutex, PoisonError};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::cell::{list, push};
-use super::sorted::Rows;
-use super::{columns, describe};
-use crate::analysis::Analysis;
+use super::sorted::{Frame, Rows, Sorted, place, time, time_of};
+use super::{columns, describe, evidence};
+use crate::analysis::{Analysis, Print};
 use crate::detect::session_id;
-use crate::model::{Event, Link, RecordRef, Str, csv_time};
+use crate::model::{Event, Link, Proof, RecordRef, Str, csv_time};
 
 columns! { pub(super) COLUMNS:
     "time" => "when it was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
@@ -26,24 +28,28 @@ columns! { pub(super) COLUMNS:
     "kind" => "what it is, in this program's words",
     "user" => "the account it concerns, as logged, or the record's SID",
     "session_id" => "the session it belongs to (sessions.csv)",
-    "link" => "why it belongs: by a key (process, runspace, logon, activity) or by time and names",
+    "link" => "why it belongs: `key` and which (own record, process, host id, runspace, logon id, activity id), or `time` and what agrees besides (target, connection, account, command line, source)",
     "summary" => "what it says, on one line",
     "detections" => "titles of the rules that fired on it or on what was rebuilt from it; those on a session or attempt stand at its first record, a correlation at the one that completed it",
     "level" => "the highest level of those rules",
     "input_file" => "the file it was read from",
     "offset" => "the record's offset in that file, bytes",
     "record_number" => "the number in the record's own header, which exported logs renumber",
+    "copies" => "the same record in other inputs: FILE:EVENT_RECORD_ID@OFFSET",
 }
 
 /// An event's line, as far as it is known when the record is read.
 #[derive(Serialize, Deserialize)]
 struct Row<'a> {
     source: RecordRef,
-    time: &'a str,
+    print: Print,
     /// Index of the cells of host, channel and provider; without one they are in `before`.
     origin: Option<usize>,
-    /// The other cells before those of its session.
+    /// The other cells before that of the record's id.
     before: &'a str,
+    record_id: u64,
+    /// The cells between that and those of its session.
+    what: &'a str,
     summary: &'a str,
     /// The rules that fired on the record.
     rules: Vec<usize>,
@@ -101,6 +107,7 @@ pub struct Lines {
     /// The lines, until a sorter takes them.
     pub rows: Rows,
     before: String,
+    what: String,
     summary: String,
     text: String,
     latest: Option<(Origin, usize)>,
@@ -111,9 +118,16 @@ impl Lines {
     ///
     /// # Errors
     /// When the line has no serial form.
-    pub fn add(&mut self, event: &Event, rules: Vec<usize>, origins: &Origins) -> io::Result<()> {
-        let Lines { before, summary, text, latest, .. } = self;
+    pub fn add(
+        &mut self,
+        event: &Event,
+        print: Print,
+        rules: Vec<usize>,
+        origins: &Origins,
+    ) -> io::Result<()> {
+        let Lines { before, what, summary, text, latest, .. } = self;
         before.clear();
+        what.clear();
         summary.clear();
         text.clear();
         let names = [&event.computer, &event.channel, &event.provider];
@@ -129,30 +143,77 @@ impl Lines {
                 index
             }
         };
-        let mut number = itoa::Buffer::new();
-        for id in [event.event_id.into(), event.record_id] {
-            before.push_str(number.format(id));
-            before.push(',');
-        }
-        before.push_str(describe::kind(event));
-        before.push(',');
-        push(before, &event.user());
+        before.push_str(itoa::Buffer::new().format(event.event_id));
+        what.push_str(describe::kind(event));
+        what.push(',');
+        push(what, &event.user());
         describe::summary(event, text);
         push(summary, text);
-        let time = &csv_time(event.time);
-        let row = Row { source: event.source, time, origin, before, summary, rules };
-        self.rows.push(|key| order(key, event), &row)
+        let Event { source, record_id, .. } = *event;
+        let row = Row { source, print, origin, before, record_id, what, summary, rules };
+        self.rows.push(|key| order(key, event.time, source), &row)
     }
 }
 
 /// The order of lines: time, place. It is total.
-fn order(key: &mut Vec<u8>, event: &Event) {
-    super::sorted::time(key, event.time);
-    super::sorted::place(key, event.source);
+pub(crate) fn order(key: &mut Vec<u8>, at: DateTime<Utc>, source: RecordRef) {
+    time(key, at);
+    place(key, source);
+}
+
+/// Of a line what tells its record from others.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Printed {
+    pub time: DateTime<Utc>,
+    pub source: RecordRef,
+    pub record_id: u64,
+    pub print: Print,
+}
+
+/// What tells the records of all lines from each other, in the order of lines.
+///
+/// # Errors
+/// When the lines cannot be read back.
+pub(crate) fn prints(timeline: &Sorted) -> io::Result<impl Iterator<Item = io::Result<Printed>>> {
+    Ok(timeline.rows()?.map(|line| {
+        let line = line?;
+        let Row { source, record_id, print, .. } = row(&line)?;
+        Ok(Printed { time: time_in(&line)?, source, record_id, print })
+    }))
+}
+
+fn row<'l>(line: &'l Frame<'_>) -> io::Result<Row<'l>> {
+    postcard::from_bytes(line.content()).map_err(io::Error::other)
+}
+
+fn time_in(line: &Frame<'_>) -> io::Result<DateTime<Utc>> {
+    time_of(line.key()).ok_or_else(|| io::Error::other("a line of no time"))
+}
+
+/// The places of copies, taken line by line in the order of lines.
+struct Places<I: Iterator>(Peekable<I>);
+
+impl<'p, I: Iterator<Item = io::Result<Frame<'p>>>> Places<I> {
+    /// The copies of the next line's record, as many as are named, and how many there are.
+    fn of(&mut self, line: &Frame<'_>) -> io::Result<(Vec<Proof>, usize)> {
+        let (mut named, mut count) = (Vec::new(), 0);
+        let is_of = |place: &io::Result<Frame<'_>>| match place {
+            Ok(place) => place.key().starts_with(line.key()),
+            Err(_) => true,
+        };
+        while let Some(place) = self.0.next_if(is_of) {
+            let place = place?;
+            count += 1;
+            if count <= evidence::MAX_NAMED {
+                named.push(postcard::from_bytes(place.content()).map_err(io::Error::other)?);
+            }
+        }
+        Ok((named, count))
+    }
 }
 
 pub(super) fn write(analysis: &Analysis, to: &mut dyn io::Write) -> io::Result<()> {
-    let Analysis { inputs, rules, shown, case, origins, .. } = analysis;
+    let Analysis { inputs, rules, shown, case, origins, copies, .. } = analysis;
     let sessions: BTreeMap<RecordRef, (usize, Link)> = case.by_record();
     let paths = inputs.iter().map(|report| {
         let mut cell = String::new();
@@ -160,16 +221,25 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn io::Write) -> io::Result<(
         cell
     });
     let paths: Vec<String> = paths.collect();
+    let mut places = Places(copies.places.rows()?.peekable());
     let (mut line, mut number) = (String::new(), itoa::Buffer::new());
-    analysis.timeline.for_each(|row| {
-        let row: Row<'_> = postcard::from_bytes(row).map_err(io::Error::other)?;
+    for read in analysis.timeline.rows()? {
+        let read = read?;
+        let row = row(&read)?;
+        if copies.contains(row.source) {
+            continue;
+        }
         line.clear();
-        line.push_str(row.time);
+        line.push_str(&csv_time(time_in(&read)?));
         line.push(',');
         if let Some(origin) = row.origin {
             line.push_str(&origins[origin]);
         }
         line.push_str(row.before);
+        line.push(',');
+        line.push_str(number.format(row.record_id));
+        line.push(',');
+        line.push_str(row.what);
         line.push(',');
         if let Some((session, link)) = sessions.get(&row.source) {
             line.push_str(&session_id(*session));
@@ -201,7 +271,13 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn io::Write) -> io::Result<(
             line.push(',');
             line.push_str(number.format(place));
         }
+        line.push(',');
+        let (named, count) = places.of(&read)?;
+        if count > 0 {
+            push(&mut line, &evidence::copies(&analysis.paths, &named, count));
+        }
         line.push('\n');
-        to.write_all(line.as_bytes())
-    })
+        to.write_all(line.as_bytes())?;
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::common::{TABLES, analyze, psr, run_json};
+use crate::common::{FILES, analyze, psr, run_json};
 
 /// Runs `analyze` and gives exit code and what it said on stderr.
 fn fails(args: &[&str]) -> (i32, String) {
@@ -112,7 +112,7 @@ fn results_are_replaced_only_when_told() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    let mut expected: Vec<&str> = TABLES.to_vec();
+    let mut expected: Vec<&str> = FILES.to_vec();
     expected.push("run.json");
     expected.sort_unstable();
     assert_eq!(names, expected);

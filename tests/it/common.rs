@@ -8,15 +8,22 @@ use std::process::{Command, Output};
 pub type Row = BTreeMap<String, String>;
 
 /// The names of the CSV files a run writes.
-pub const TABLES: [&str; 7] = [
+pub const TABLES: [&str; 8] = [
     "timeline.csv",
     "sessions.csv",
     "commands.csv",
     "attempts.csv",
     "hosts.csv",
+    "coverage.csv",
     "detections.csv",
     "findings.csv",
 ];
+
+/// The names of all files that two runs on the same input write alike.
+pub const FILES: [&str; 9] = {
+    let [a, b, c, d, e, f, g, h] = TABLES;
+    [a, b, c, d, e, f, g, h, "sessions.jsonl"]
+};
 
 /// The repository's folder.
 pub fn root() -> PathBuf {
@@ -54,13 +61,22 @@ pub fn run_json(out: &Path) -> serde_json::Value {
 
 /// A folder of the corpus that lies beside the repository in CI; says so where it is absent.
 pub fn corpus(name: &str) -> Option<String> {
-    let path = root().join("../shared/data").join(name);
-    if path.is_dir() {
-        return Some(path.to_str().expect("it is UTF-8").to_owned());
+    let path = shared(&format!("data/{name}"))?;
+    Some(path.to_str().expect("it is UTF-8").to_owned())
+}
+
+/// A file or folder of what lies beside the repository in CI; says so where it is absent.
+pub fn shared(name: &str) -> Option<PathBuf> {
+    let path = root().join("../shared").join(name);
+    if path.exists() {
+        return Some(path);
     }
-    #[expect(clippy::print_stdout, reason = "a test that skips says so")]
-    {
-        println!("skipped: {} is not here", path.display());
-    }
+    say(&format!("skipped: {} is not here", path.display()));
     None
+}
+
+/// Prints a line; `--nocapture` shows it.
+#[expect(clippy::print_stdout, reason = "a test that skips or compares says so")]
+pub fn say(line: &str) {
+    println!("{line}");
 }

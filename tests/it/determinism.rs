@@ -2,21 +2,21 @@
 
 use std::fs;
 
-use crate::common::{TABLES, analyze, corpus};
+use crate::common::{FILES, analyze, corpus};
 use crate::inputs;
 
-fn assert_same_bytes(path: &str, code: i32) {
+pub fn assert_same_bytes(path: &str, code: i32) {
     let folder = tempfile::tempdir().unwrap();
     let run = |name: &str, threads: &str| {
         let out = folder.path().join(name);
         assert_eq!(analyze(path, &out, &["--threads", threads]), code);
-        TABLES.map(|table| fs::read(out.join(table)).unwrap())
+        FILES.map(|file| fs::read(out.join(file)).unwrap())
     };
     let first = run("a", "1");
     for (name, threads) in [("b", "1"), ("c", "2"), ("d", "3")] {
         let next = run(name, threads);
-        for (table, (a, b)) in TABLES.iter().zip(first.iter().zip(&next)) {
-            assert!(a == b, "{table} differs with {threads} threads");
+        for (file, (a, b)) in FILES.iter().zip(first.iter().zip(&next)) {
+            assert!(a == b, "{file} differs with {threads} threads");
         }
     }
 }

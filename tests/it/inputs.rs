@@ -14,7 +14,7 @@ use zip::write::SimpleFileOptions;
 use crate::common::{Row, analyze, corpus, psr, root, rows, run_json};
 
 /// The samples' logs, and their names in the samples' folder.
-fn samples() -> Vec<(PathBuf, String)> {
+pub fn samples() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root().join("samples")];
     while let Some(folder) = folders.pop() {
@@ -82,7 +82,7 @@ fn assert_same_as_samples(path: &Path, code: i32) {
     let (expected, out) = (folder.path().join("expected"), folder.path().join("out"));
     assert_eq!(analyze("samples", &expected, &[]), 0);
     assert_eq!(analyze(path.to_str().unwrap(), &out, &[]), code);
-    for table in ["sessions.csv", "commands.csv", "attempts.csv"] {
+    for table in ["sessions.csv", "commands.csv", "attempts.csv", "coverage.csv"] {
         assert_eq!(facts(&out, table), facts(&expected, table), "{table}");
     }
     assert_eq!(run_json(&out)["counts"]["records"], run_json(&expected)["counts"]["records"]);
@@ -133,7 +133,9 @@ fn a_zip_of_the_samples_gives_the_same_and_hashes_each() {
     assert_eq!(run["counts"]["inputs_read"], samples().len());
     for name in fs::read_dir(&out).unwrap() {
         let name = name.unwrap().file_name();
-        assert!([".csv", ".json"].iter().any(|end| name.to_str().unwrap().ends_with(end)));
+        assert!(
+            [".csv", ".json", ".jsonl"].iter().any(|end| name.to_str().unwrap().ends_with(end))
+        );
     }
 }
 
@@ -248,4 +250,44 @@ fn json_without_records_is_no_log_and_damage_is_located() {
     let faults = input("hostile.jsonl")["faults"].as_array().unwrap();
     let offsets: Vec<_> = faults.iter().map(|fault| fault["offset"].as_u64().unwrap()).collect();
     assert_eq!(offsets, [RECORD.len() + 1, long, hostile.len() - 40].map(|offset| offset as u64));
+}
+
+/// A host logs a part of a script block under its short name, and the next under its full one.
+#[test]
+fn a_block_logged_under_two_names_of_a_host_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let part = |number: u32, computer: &str, text: &str| {
+        let record = serde_json::json!({"Event": {
+            "System": {
+                "Provider": {"#attributes": {"Name": "Microsoft-Windows-PowerShell"}},
+                "EventID": 4104,
+                "TimeCreated": {"#attributes": {"SystemTime": format!("2026-03-14T10:00:0{number}Z")}},
+                "EventRecordID": number,
+                "Channel": "Microsoft-Windows-PowerShell/Operational",
+                "Computer": computer,
+            },
+            "EventData": {
+                "MessageNumber": number,
+                "MessageTotal": 2,
+                "ScriptBlockText": text,
+                "ScriptBlockId": "6f2c1d3e-0b7a-4c55-9a55-0d4f1c9b7a10",
+            },
+        }});
+        format!("{record}\n")
+    };
+    let log = part(1, "SRV", "# quiet") + &part(2, "SRV.corp.example", "meadow");
+    fs::write(folder.path().join("log.json"), log).unwrap();
+    let rule = "title: Meadow\nid: 7d0f2c3e-95b1-4f0f-8f0e-6a1f4b7c2d90\nlogsource:\n    \
+                product: windows\n    category: script_block\ndetection:\n    selection:\n        \
+                ScriptBlockText|contains: quietmeadow\n        Complete: 'true'\n    \
+                condition: selection\nlevel: low\n";
+    let pack = folder.path().join("rule.yml");
+    fs::write(&pack, rule).unwrap();
+    let out = folder.path().join("out");
+    let more = ["--no-default-pack", "--pack", pack.to_str().unwrap()];
+    let log = folder.path().join("log.json");
+    assert_eq!(analyze(log.to_str().unwrap(), &out, &more), 0);
+    let found = rows(&out, "detections.csv");
+    assert_eq!(found.len(), 1);
+    assert!(found[0]["evidence"].contains("; "), "{}", found[0]["evidence"]);
 }

@@ -2,11 +2,16 @@
 
 mod cli;
 mod common;
+mod copies;
 mod corpus;
 mod correlations;
 mod determinism;
+mod explain;
 mod findings;
 mod inputs;
+mod layers;
 mod packs;
+mod psrp;
 mod readme;
 mod samples;
+mod sigma;

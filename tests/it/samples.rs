@@ -78,33 +78,53 @@ fn commands_are_those_of_the_script() {
     let truth = truth();
     let found = rows(out.path(), "commands.csv");
     let mut found = found.iter();
-    for session in truth["sessions"].as_array().unwrap() {
-        for expected in session["commands"].as_array().unwrap() {
+    for (session, id) in truth["sessions"].as_array().unwrap().iter().zip(["S0001", "S0002"]) {
+        for (number, expected) in (1..).zip(session["commands"].as_array().unwrap()) {
             let row = found.next().expect("as many commands as the script has");
+            assert_eq!(row["command_id"], format!("{id}-{number}"));
             assert_eq!(row["time"], time(&expected["time"]));
             assert_eq!(row["source_event"], expected["event_id"].to_string());
             assert_eq!(row["depth"], expected["depth"].to_string());
+            assert_eq!(row["role"], text(&expected["role"]));
+            let parent = expected["parent"].as_u64().map(|parent| format!("{id}-{parent}"));
+            assert_eq!(row["parent"], parent.unwrap_or_default());
+            assert_eq!(row["completeness"], "whole");
             let typed = text(&expected["text"]).replace("\r\n", "␊");
             match expected.get("decoded") {
                 Some(decoded) => {
                     assert_eq!(row["text"], text(decoded));
                     assert_eq!(row["original"], typed);
                 }
-                // 4103 adds the parameters it bound.
-                None if row["source_event"] == "4103" => {
-                    assert!(row["text"].starts_with(&typed), "{}", row["text"]);
-                    for (name, value) in expected["parameters"].as_object().unwrap() {
+                None => assert_eq!(row["text"], typed),
+            }
+            // 4103 adds the parameters it bound.
+            match expected.get("invokes") {
+                Some(invoked) => {
+                    let invocations = &row["invocations"];
+                    assert!(invocations.starts_with(text(&invoked["command"])), "{invocations}");
+                    for (name, value) in invoked["parameters"].as_object().unwrap() {
                         let bound = format!(" -{name} \"{}\"", value.as_str().unwrap());
-                        assert!(row["text"].contains(&bound), "{bound} in {}", row["text"]);
+                        assert!(invocations.contains(&bound), "{bound} in {invocations}");
                     }
                     assert_eq!(row["runspace_id"], text(&expected["runspace_id"]));
                     assert_eq!(row["pipeline_id"], text(&expected["pipeline_id"]));
                 }
-                None => assert_eq!(row["text"], typed),
+                None => assert_eq!(row["invocations"], ""),
             }
+            // All its records, and no others.
+            let named: Vec<String> =
+                row["evidence"].split("; ").map(|proof| record_id(proof).to_owned()).collect();
+            let proofs = proofs(expected).into_iter().map(|[.., record]| record);
+            assert_eq!(named, proofs.collect::<Vec<_>>());
         }
     }
     assert_eq!(found.next(), None);
+}
+
+/// The EventRecordID in an evidence pointer.
+fn record_id(pointer: &str) -> &str {
+    let (_, id) = pointer.rsplit_once(':').unwrap();
+    id.split(['@', '#']).next().unwrap()
 }
 
 #[test]

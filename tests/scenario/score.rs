@@ -342,14 +342,19 @@ impl Score {
         }
         for ((token, process), rows) in &told {
             let right = true_session.get(token).copied().flatten();
+            let mut hit = false;
             for row in rows {
                 let count = if *process { &mut self.children } else { &mut self.commands };
                 count.found += 1;
-                if right.is_none_or(|right| right["session_id"] != row["session_id"]) {
+                let its = right.is_some_and(|right| right["session_id"] == row["session_id"]);
+                // One thing that was run is one row, however many records tell of it.
+                if !its || hit {
                     count.strangers += 1;
-                    let what = format!("{:?} is not of {}", row["text"], row["session_id"]);
+                    let why = if its { "is a second row in" } else { "is not of" };
+                    let what = format!("{:?} {why} {}", row["text"], row["session_id"]);
                     self.faults.push(format!("no such command: {what}"));
                 }
+                hit |= its;
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Which sessions and failed attempts there are, case by case.
 
 use crate::Config;
-use crate::clock::{BEGIN, LENGTH, MIDNIGHT, millis, seconds};
+use crate::clock::{BEGIN, LENGTH, MIDNIGHT, MOVED, millis, seconds};
 use crate::plan::{
     Auth, Called, Ending, Failure, FailureSpec, Fate, Hole, Kind, Parent, Plan, Spec, Wire,
 };
@@ -17,6 +17,7 @@ impl Plan {
             CASES[case % CASES.len()](&mut planner);
             case += 1;
         }
+        planner.stay();
         planner.plan
     }
 }
@@ -135,6 +136,17 @@ impl Planner<'_> {
                 fate,
             };
             self.plan.holes.push(hole);
+        }
+    }
+
+    /// No session of a machine outlives its address: its connections would.
+    fn stay(&mut self) {
+        let moving = self.world.moving();
+        for spec in &mut self.plan.sessions {
+            let moves = moving.contains(&spec.source) || moving.contains(&spec.target);
+            if moves && spec.start < MOVED && spec.end > MOVED {
+                spec.end = MOVED.max(spec.start + seconds(2));
+            }
         }
     }
 

@@ -9,6 +9,8 @@ pub(crate) type Ticks = u64;
 /// The story begins on 2026-03-14 at 10:00 UTC and lasts a day, so that it has a midnight in it.
 pub(crate) const BEGIN: Ticks = FileTime::from_unix(1_773_482_400, 0).0;
 pub(crate) const LENGTH: Ticks = seconds(24 * 3600);
+/// When some machines get another address.
+pub(crate) const MOVED: Ticks = BEGIN + seconds(9 * 3600);
 pub(crate) const MIDNIGHT: Ticks = BEGIN + seconds(14 * 3600);
 
 pub(crate) const fn seconds(count: u64) -> Ticks {

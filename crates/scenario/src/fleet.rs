@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use evtx_writer::{Event, FileTime, LogWriter};
 
-use crate::clock::{Ticks, millis};
+use crate::clock::{MOVED, Ticks, millis};
 use crate::events::{security, system};
 use crate::json::{self, Shape};
 use crate::judge::{self, Known};
@@ -28,6 +28,8 @@ const NOISE: u64 = 1000;
 pub struct Fleet {
     config: Config,
     world: World,
+    /// The world after some addresses changed.
+    moved: World,
     plan: Plan,
     /// What is left of the records of sessions, attempts and what is around them.
     entries: Vec<Entry>,
@@ -44,15 +46,18 @@ impl Fleet {
     pub fn generate(config: &Config) -> Fleet {
         assert!(config.hosts >= 8, "a fleet needs hosts of each kind");
         let world = World::make(config, &mut Rng::part(config.seed, WORLD));
+        let moved = world.moved();
         let plan = Plan::make(config, &world, &mut Rng::part(config.seed, PLAN));
         let mut scribe = Scribe::new(&world, Rng::part(config.seed, SESSIONS));
         let mut done = Vec::new();
         for (index, spec) in plan.sessions.iter().enumerate() {
+            scribe.world = if spec.start < MOVED { &world } else { &moved };
             let session = scribe.session(index, spec, &done);
             scribe.around(spec);
             done.push(session);
         }
         for (index, spec) in plan.failures.iter().enumerate() {
+            scribe.world = if spec.time < MOVED { &world } else { &moved };
             scribe.failure(index, spec);
         }
         let Scribe { mut entries, runs, process_ids, .. } = scribe;
@@ -67,6 +72,7 @@ impl Fleet {
                 attempts: Vec::new(),
             },
             world,
+            moved,
             plan,
             entries,
             process_ids,
@@ -82,6 +88,7 @@ impl Fleet {
         }
         let judge = judge::Judge {
             world: &fleet.world,
+            moved: &fleet.moved,
             plan: &fleet.plan,
             done: &done,
             runs: &runs,
@@ -182,7 +189,8 @@ impl Fleet {
         let rng = Rng::part(self.config.seed, NOISE + machine as u64);
         let ids = &self.process_ids[machine];
         let count = self.config.noise_per_host;
-        let mut events = noise::of_machine(&self.world, machine, count, rng, ids);
+        let worlds = (&self.world, &self.moved);
+        let mut events = noise::of_machine(worlds, machine, count, rng, ids);
         events.retain(|event| !lost(&self.plan.holes, machine, event, &self.world));
         let holes = self.plan.holes.iter();
         for hole in holes.filter(|hole| hole.machine == machine && hole.fate == Fate::Cleared) {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use evtx_writer::{Event, Payload, Sid, Value};
 
 use crate::Config;
-use crate::clock::{Ticks, utc};
+use crate::clock::{MOVED, Ticks, utc};
 use crate::facts::{Facts, Told};
 use crate::fleet::{is_controller, names};
 use crate::plan::{Auth, Called, Failure, Kind, Plan, Spec};
@@ -46,6 +46,7 @@ impl Known {
 
 pub(crate) struct Judge<'j> {
     pub world: &'j World,
+    pub moved: &'j World,
     pub plan: &'j Plan,
     pub done: &'j [Done],
     pub runs: &'j [Run],
@@ -140,7 +141,7 @@ impl Judge<'_> {
         let one_sided = client && !server;
         let who = |known: bool| sure_unless(known, one_sided || told.aimless());
         let (source_host, source_ip) = self.source(spec, told, user, client);
-        let source = &self.world.machines[spec.source];
+        let source = &self.at(spec.start).machines[spec.source];
         let (end_kind, end) = self.end(spec, told, one_sided);
         let start = told.first();
         let start_told = if server { told.server_start.is_some() } else { client };
@@ -189,7 +190,7 @@ impl Judge<'_> {
             source_host: fact(&source.name, source_host),
             source_ip: fact(&source.ip, source_ip),
             target_host: self.target(spec, server, has(Facts::TARGET)),
-            target_names: names(self.world, spec.target),
+            target_names: names(self.at(spec.start), spec.target),
             user: fact(caller.account().full_name(), who(user)),
             user_sid: fact(
                 caller.sid.to_string(),
@@ -251,8 +252,13 @@ impl Judge<'_> {
         (from(host, ip), from(ip, host))
     }
 
+    /// The world at a time.
+    fn at(&self, time: Ticks) -> &World {
+        if time < MOVED { self.world } else { self.moved }
+    }
+
     fn target(&self, spec: &Spec, server: bool, named: bool) -> Fact {
-        let target = &self.world.machines[spec.target];
+        let target = &self.at(spec.start).machines[spec.target];
         let evidence = Evidence::Yes;
         if server || named {
             return fact(&target.name, evidence);
@@ -322,7 +328,7 @@ impl Judge<'_> {
         } else {
             Expected::No
         };
-        let source = &self.world.machines[spec.source];
+        let source = &self.at(spec.time).machines[spec.source];
         let caller = &self.world.people[spec.user];
         let by_client = perhaps(client.is_some());
         let reason = match (spec.failure, client.is_some()) {

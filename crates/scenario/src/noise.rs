@@ -2,7 +2,7 @@
 
 use evtx_writer::{Event, FileTime};
 
-use crate::clock::{BEGIN, LENGTH, Ticks, millis, seconds};
+use crate::clock::{BEGIN, LENGTH, MOVED, Ticks, millis, seconds};
 use crate::events::powershell::{Engine, REMOTE, VERBOSE};
 use crate::events::security::{self, Source};
 use crate::events::system::service_state;
@@ -30,7 +30,7 @@ const PROGRAMS: [(&str, &str); 6] = [
 
 /// A machine's noise: at least `count` events, in no order, as its logs show them.
 pub(crate) fn of_machine(
-    world: &World,
+    (world, moved): (&World, &World),
     machine: usize,
     count: usize,
     rng: Rng,
@@ -40,12 +40,18 @@ pub(crate) fn of_machine(
     // Logon ids of noise are far from those of sessions, process ids between theirs.
     scribe.skip_logons(machine, 0x8000_0000);
     scribe.process_ids[machine] = ids.clone();
-    let mut noise = Noise { machine, scribe };
+    let mut noise = Noise { machine, scribe, from: BEGIN, to: MOVED };
     // What is not audited is no event: a machine that logs next to nothing is done at some time.
     let mut rounds = 0;
-    while noise.scribe.entries.len() < count && rounds < 4 * count {
-        noise.something();
-        rounds += 1;
+    let before = count * (MOVED - BEGIN) as usize / LENGTH as usize;
+    for (world, from, to, count) in
+        [(world, BEGIN, MOVED, before), (moved, MOVED, BEGIN + LENGTH, count)]
+    {
+        (noise.scribe.world, noise.from, noise.to) = (world, from, to);
+        while noise.scribe.entries.len() < count && rounds < 4 * count {
+            noise.something();
+            rounds += 1;
+        }
     }
     noise.scribe.entries.into_iter().map(|entry| entry.event).collect()
 }
@@ -53,6 +59,9 @@ pub(crate) fn of_machine(
 struct Noise<'w> {
     machine: usize,
     scribe: Scribe<'w>,
+    /// The part of the day that it makes.
+    from: Ticks,
+    to: Ticks,
 }
 
 impl Noise<'_> {
@@ -61,7 +70,7 @@ impl Noise<'_> {
     }
 
     fn time(&mut self) -> Ticks {
-        BEGIN + self.scribe.rng.within(0..LENGTH)
+        self.scribe.rng.within(self.from..self.to)
     }
 
     fn other_machine(&mut self) -> usize {

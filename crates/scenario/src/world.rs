@@ -334,6 +334,25 @@ impl World {
         World { machines, people, monitor, domain_people, krbtgt, collected: config.hosts }
     }
 
+    /// The same after some workstations got other addresses: each the next one's, the last a new
+    /// one, as leases that ran out are given anew.
+    pub(crate) fn moved(&self) -> World {
+        let mut world = self.clone();
+        let moved: Vec<usize> = self.moving();
+        for (nth, &machine) in moved.iter().enumerate() {
+            world.machines[machine].ip = match moved.get(nth + 1) {
+                Some(&next) => self.machines[next].ip.clone(),
+                None => "10.20.9.9".into(),
+            };
+        }
+        world
+    }
+
+    /// The machines whose address changes.
+    pub(crate) fn moving(&self) -> Vec<usize> {
+        self.of_role(Role::Workstation).into_iter().step_by(3).collect()
+    }
+
     /// The machines of a role that are collected.
     pub(crate) fn of_role(&self, role: Role) -> Vec<usize> {
         (0..self.collected).filter(|&index| self.machines[index].role == role).collect()

@@ -1,0 +1,502 @@
+//! Which records are copies of a record in another input: of a log and its shadow copy, a log and
+//! its export, a host's own log and a collector's. The rest of the program asks, and leaves copies
+//! out.
+//!
+//! Windows names a record by its host, channel and EventRecordID. Record ids begin anew in a new
+//! log, so that a copy must have the event id and the time as well, as exact as its form has them.
+//! And it must say the same: of two records that Windows wrote down for one, neither may hide the
+//! other. What a collector made of a record is other text; there the name and the time decide.
+//!
+//! Of records that are one, that of the richest form counts, then that of the first input. Those of
+//! one input are never taken for one.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::io;
+use std::path::Path;
+
+use chrono::{DateTime, TimeDelta, Timelike, Utc};
+use foldhash::SharedSeed;
+use foldhash::quality::SeedableRandomState;
+use serde::{Deserialize, Serialize};
+
+use super::overlap::{Spans, overlapping};
+use crate::detect::Hit;
+use crate::model::{Event, EventKind, Form, MatchedField, Proof, Record, RecordRef};
+use crate::report::sorted::{self, Rows, Sorted, Sorter};
+use crate::report::timeline::{self, Printed};
+
+/// What tells a record from others. It is of one run: hashes are keyed anew in each, so that no log
+/// can be written to make two records one.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Print {
+    /// Of host, channel, event id and EventRecordID.
+    identity: u64,
+    /// Of all that this program takes from it and that rules found in it.
+    content: u64,
+    form: Form,
+    /// When it was logged, in nanoseconds after the time that is shown of it.
+    late: i64,
+}
+
+/// Makes the prints of a run.
+#[derive(Debug)]
+pub struct Prints(SeedableRandomState);
+
+impl Default for Prints {
+    fn default() -> Prints {
+        // The library seeds its hashes from addresses and the clock; this seed is the system's.
+        let seed = RandomState::new().hash_one(());
+        Prints(SeedableRandomState::with_seed(seed, SharedSeed::global_random()))
+    }
+}
+
+impl Prints {
+    /// The print of a record on which these rules fired, and a hash of which log it is of: its host
+    /// and channel.
+    pub fn of(&self, record: &Record, event: &Event, hits: &[Hit]) -> (u64, Print) {
+        let hash = &self.0;
+        let name = if event.channel.is_empty() { &event.provider } else { &event.channel };
+        let log = hash.hash_one((&event.host, name));
+        let content = self.content(record, event, hits);
+        let Record { event_id, record_id, time, logged, form, ref data, .. } = *record;
+        let identity = match record_id {
+            // Without a name, all of it must be the same.
+            0 => hash.hash_one((log, event_id, logged, class(form), content, data)),
+            _ => hash.hash_one((log, event_id, record_id)),
+        };
+        let late = (logged - time).num_nanoseconds().unwrap_or_default();
+        (log, Print { identity, content, form, late })
+    }
+
+    fn content(&self, record: &Record, event: &Event, hits: &[Hit]) -> u64 {
+        let Event { provider, user_sid, activity_id, process_id, kind, .. } = event;
+        let mut hash = self.0.build_hasher();
+        (provider, user_sid, activity_id, process_id).hash(&mut hash);
+        match kind {
+            // Its data as it stands, but for what the ways to write a record down differ in.
+            EventKind::Other(_) => {
+                let data = record.data.iter().filter(|(name, _)| *name != "Binary");
+                for (name, value) in data.filter(|(_, value)| !value.trim().is_empty()) {
+                    name.hash(&mut hash);
+                    hash_value(value, &mut hash);
+                }
+            }
+            kind => kind.hash(&mut hash),
+        }
+        for Hit { rule, matched, values } in hits {
+            rule.hash(&mut hash);
+            for MatchedField { field, value } in matched {
+                field.hash(&mut hash);
+                hash_value(value, &mut hash);
+            }
+            // Correlations tell records apart by these.
+            for (field, value) in values.iter().flatten() {
+                field.hash(&mut hash);
+                hash_value(&value.text(), &mut hash);
+            }
+        }
+        hash.finish()
+    }
+}
+
+/// Windows writes a GUID in braces, in XML and in what it forwards; the evtx crate in upper case.
+fn hash_value(value: &str, hash: &mut impl Hasher) {
+    let value = value.trim();
+    let bare = value.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(value);
+    match <[u8; 36]>::try_from(bare.as_bytes()) {
+        Ok(mut guid) if guid[8] == b'-' => {
+            guid.make_ascii_lowercase();
+            guid.hash(hash);
+        }
+        _ => value.hash(hash),
+    }
+}
+
+/// Forms of one class say the same of the same record.
+fn class(form: Form) -> Form {
+    form.max(Form::Rendered)
+}
+
+/// How long after its `logged` a record may have been logged: its form keeps no more of the time.
+fn open(form: Form, logged: DateTime<Utc>) -> TimeDelta {
+    const TICK: u32 = 100;
+    const MILLISECOND: u32 = 1_000_000;
+    const SECOND: u32 = 1_000_000_000;
+    let unit = match form {
+        Form::Binary | Form::Rendered => TICK,
+        Form::Winlogbeat | Form::Hayabusa => MILLISECOND,
+        Form::NxLog => SECOND,
+    };
+    // Some are set up to keep more than is usual.
+    let kept = |unit: &u32| logged.nanosecond().is_multiple_of(*unit);
+    let unit = [unit, MILLISECOND.min(unit)].into_iter().find(kept).unwrap_or(TICK);
+    TimeDelta::nanoseconds(unit.into())
+}
+
+/// What two inputs have in common.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Overlap {
+    /// Events of the one that are copies of the other's.
+    pub copies: u64,
+    /// Events of the one that have the name and time of one of the other's, and say something else.
+    pub differing: u64,
+}
+
+/// The records that are copies.
+#[derive(Default)]
+pub(crate) struct Copies {
+    /// Their offsets, by input and in order.
+    offsets: Vec<Vec<u64>>,
+    /// The copies of each record that has some, by its line of the timeline.
+    pub(crate) places: Sorted,
+    /// What an input, the first, has in common with one that is preferred.
+    pub(super) overlaps: BTreeMap<(u32, u32), Overlap>,
+}
+
+impl Copies {
+    /// Whether the record there is a copy.
+    pub fn contains(&self, source: RecordRef) -> bool {
+        let offsets = self.offsets.get(source.input as usize);
+        offsets.is_some_and(|offsets| offsets.binary_search(&source.offset).is_ok())
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.offsets.iter().map(|offsets| offsets.len() as u64).sum()
+    }
+}
+
+/// Bytes of rows that are sorted at a time.
+const BLOCK: usize = 1 << 20;
+/// Bytes of rows that stay in memory: most of what a run may take is marks by now.
+const IN_MEMORY: usize = 16 << 20;
+
+/// Finds the copies among the events of a timeline, of which `spans` tells by input what they
+/// are of.
+///
+/// # Errors
+/// When the scratch folder takes no more or the timeline cannot be read back.
+pub(super) fn find(timeline: &Sorted, spans: &[Spans], scratch: &Path) -> io::Result<Copies> {
+    let overlapping = overlapping(spans);
+    if !overlapping.contains(&true) {
+        return Ok(Copies::default());
+    }
+    let sorter = Sorter::with_room(scratch.to_owned(), IN_MEMORY);
+    let mut rows = Rows::default();
+    for printed in timeline::prints(timeline)? {
+        let printed = printed?;
+        let Printed { source, print, .. } = printed;
+        if overlapping[source.input as usize] {
+            let key = |key: &mut Vec<u8>| {
+                key.extend(print.identity.to_be_bytes());
+                key.push(print.form as u8);
+                sorted::place(key, source);
+            };
+            rows.push(key, &printed)?;
+        }
+        if rows.size() > BLOCK {
+            sorter.add(&mut rows)?;
+        }
+    }
+    sorter.add(&mut rows)?;
+
+    let mut found = Found::new(spans.len(), scratch);
+    let mut namesakes = Namesakes::default();
+    let mut latest = None;
+    for row in sorter.finish().rows()? {
+        let printed: Printed = postcard::from_bytes(row?.content()).map_err(io::Error::other)?;
+        if latest.replace(printed.print.identity) != Some(printed.print.identity) {
+            namesakes.clear();
+        }
+        found.add(&printed, namesakes.judge(&printed))?;
+    }
+    found.finish()
+}
+
+/// What a record is to those that were judged before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// A record of its own.
+    Own,
+    /// A copy of this one.
+    CopyOf(Place),
+    /// One with this one's name and time that says something else.
+    DiffersFrom(Place),
+}
+
+/// A record's place in the timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    time: DateTime<Utc>,
+    source: RecordRef,
+}
+
+/// Records of one name that are told apart; hostile logs may hold ever more.
+const MOST_NAMESAKES: usize = 1 << 16;
+
+/// The records of one name that are not copies, of which the best comes first.
+#[derive(Default)]
+struct Namesakes {
+    /// By all that copies have in common: class, time and content.
+    same: BTreeMap<(Form, DateTime<Utc>, u64), Place>,
+    /// The first of each time, and its class.
+    at: BTreeMap<DateTime<Utc>, (Form, Place)>,
+}
+
+impl Namesakes {
+    fn clear(&mut self) {
+        self.same.clear();
+        self.at.clear();
+    }
+
+    /// Judges the next record in the order of form, input and offset.
+    fn judge(&mut self, printed: &Printed) -> Verdict {
+        let Printed { time, source, print, .. } = *printed;
+        let logged = time + TimeDelta::nanoseconds(print.late);
+        let class = class(print.form);
+        let place = Place { time, source };
+        let copy_of = |known: Place| match known.source.input == source.input {
+            true => Verdict::Own,
+            false => Verdict::CopyOf(known),
+        };
+        let same = (class, logged, print.content);
+        if let Some(&known) = self.same.get(&same) {
+            return copy_of(known);
+        }
+        let mut near = self.at.range(logged..logged + open(print.form, logged));
+        let verdict = match (near.next(), near.next()) {
+            (Some((_, &(other, known))), None) if other != class => return copy_of(known),
+            (Some((_, &(_, known))), None) if known.source.input != source.input => {
+                Verdict::DiffersFrom(known)
+            }
+            // None, or more than one: then it is not certain which.
+            _ => Verdict::Own,
+        };
+        if self.same.len() < MOST_NAMESAKES {
+            self.same.insert(same, place);
+            self.at.entry(logged).or_insert((class, place));
+        }
+        verdict
+    }
+}
+
+/// Writes down what is found.
+struct Found {
+    copies: Copies,
+    places: Sorter,
+    rows: Rows,
+}
+
+impl Found {
+    fn new(inputs: usize, scratch: &Path) -> Found {
+        let copies = Copies { offsets: vec![Vec::new(); inputs], ..Copies::default() };
+        let places = Sorter::with_room(scratch.to_owned(), IN_MEMORY);
+        Found { copies, places, rows: Rows::default() }
+    }
+
+    fn add(&mut self, printed: &Printed, verdict: Verdict) -> io::Result<()> {
+        let Printed { source, record_id, .. } = *printed;
+        let (known, is_copy) = match verdict {
+            Verdict::Own => return Ok(()),
+            Verdict::CopyOf(known) => (known, true),
+            Verdict::DiffersFrom(known) => (known, false),
+        };
+        let inputs = (source.input, known.source.input);
+        let overlap = self.copies.overlaps.entry(inputs).or_default();
+        if !is_copy {
+            overlap.differing += 1;
+            return Ok(());
+        }
+        overlap.copies += 1;
+        self.copies.offsets[source.input as usize].push(source.offset);
+        let key = |key: &mut Vec<u8>| {
+            timeline::order(key, known.time, known.source);
+            sorted::place(key, source);
+        };
+        self.rows.push(key, &Proof { source, record_id })?;
+        if self.rows.size() > BLOCK {
+            self.places.add(&mut self.rows)?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> io::Result<Copies> {
+        let Found { mut copies, places, mut rows } = self;
+        places.add(&mut rows)?;
+        copies.places = places.finish();
+        for offsets in &mut copies.offsets {
+            offsets.sort_unstable();
+            offsets.shrink_to_fit();
+        }
+        Ok(copies)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::parse_utc;
+    use crate::normalise::testing::{event, record};
+
+    /// A record of input 0, one of input 1 that is the same, and so on.
+    fn logon(input: u32, offset: u64) -> Record {
+        let data = [("TargetUserName", "a"), ("TargetLogonId", "0x1")];
+        let time = parse_utc("2026-03-14T21:14:07.1234567Z").unwrap();
+        Record {
+            source: RecordRef { input, offset, number: offset },
+            time,
+            logged: time,
+            record_id: 70,
+            ..record("Security", 4624, &data)
+        }
+    }
+
+    fn with(record: Record, data: &[(&str, &str)]) -> Record {
+        let mut with = record;
+        data.iter().for_each(|(name, value)| with.data.push(name, value));
+        with
+    }
+
+    fn collected(form: Form, time: &str, record: Record) -> Record {
+        let time = parse_utc(time).unwrap();
+        Record { form, time, logged: time, ..record }
+    }
+
+    /// What the records are found to be, in the order they are given: `find` on a timeline of them.
+    fn judged(records: &[Record]) -> Vec<&'static str> {
+        let prints = Prints::default();
+        let folder = std::env::temp_dir();
+        let inputs = records.iter().map(|record| record.source.input).max().unwrap() as usize + 1;
+        let mut spans: Vec<Spans> = Vec::new();
+        spans.resize_with(inputs, Spans::default);
+        let sorter = Sorter::new(folder.clone());
+        let mut lines = timeline::Lines::default();
+        for record in records {
+            let event = event(record);
+            let (log, print) = prints.of(record, &event, &[]);
+            spans[record.source.input as usize].take(log, record.record_id);
+            lines.add(&event, print, Vec::new(), &timeline::Origins::default()).unwrap();
+        }
+        sorter.add(&mut lines.rows).unwrap();
+        let copies = find(&sorter.finish(), &spans, &folder).unwrap();
+        let is_copy = |record: &Record| copies.contains(record.source);
+        let found = records.iter().filter(|record| is_copy(record)).count() as u64;
+        assert_eq!(copies.count(), found);
+        assert_eq!(copies.overlaps.values().map(|overlap| overlap.copies).sum::<u64>(), found);
+        assert_eq!(copies.places.rows().unwrap().count() as u64, found);
+        let differing: u64 = copies.overlaps.values().map(|overlap| overlap.differing).sum();
+        let word = |record| match (is_copy(record), differing) {
+            (true, _) => "copy",
+            (false, 0) => "own",
+            (false, _) => "disputed",
+        };
+        records.iter().map(word).collect()
+    }
+
+    #[test]
+    fn of_a_record_in_three_inputs_the_first_counts() {
+        let records = [(2, 512), (0, 9000), (1, 512)].map(|(input, at)| logon(input, at));
+        assert_eq!(judged(&records), ["copy", "own", "copy"]);
+    }
+
+    #[test]
+    fn records_of_one_input_are_never_one() {
+        assert_eq!(judged(&[logon(0, 512), logon(0, 900)]), ["own", "own"]);
+        let records = [(0, 512), (0, 900), (1, 512), (1, 900), (1, 1300)];
+        let records = records.map(|(input, at)| logon(input, at));
+        assert_eq!(judged(&records), ["own", "own", "copy", "copy", "copy"]);
+    }
+
+    #[test]
+    fn other_names_and_other_times_are_other_records() {
+        let own = |other: Record| assert_eq!(judged(&[logon(0, 512), other]), ["own", "own"]);
+        own(Record { record_id: 71, ..logon(1, 512) });
+        own(Record { computer: "OTHER".into(), ..logon(1, 512) });
+        own(Record { channel: "System".into(), ..logon(1, 512) });
+        own(Record { event_id: 4634, ..logon(1, 512) });
+        // A log that was cleared begins anew.
+        own(collected(Form::Binary, "2026-03-14T21:14:07.1234568Z", logon(1, 512)));
+        let cased = Record { computer: "host".into(), ..logon(1, 512) };
+        assert_eq!(judged(&[logon(0, 512), cased]), ["own", "copy"]);
+    }
+
+    #[test]
+    fn neither_of_two_that_say_otherwise_hides_the_other() {
+        let forged = with(logon(0, 512), &[("IpAddress", "10.0.0.1")]);
+        assert_eq!(judged(&[forged.clone(), logon(1, 512)]), ["disputed", "disputed"]);
+        // A third one, and what a collector has of it, are still known.
+        let third = Record { form: Form::Rendered, ..logon(2, 80) };
+        let fourth = collected(Form::NxLog, "2026-03-14T21:14:07Z", logon(3, 80));
+        let all = [forged, logon(1, 512), third, fourth];
+        assert_eq!(judged(&all), ["disputed", "disputed", "copy", "copy"]);
+    }
+
+    /// As EVTX has it, and as Windows writes the same in XML and in what it forwards.
+    #[test]
+    fn a_guid_is_one_however_it_is_spelled() {
+        let created = |input, guid: &str| {
+            let data = [("ProcessGuid", guid), ("TargetFilename", "a"), ("Binary", "00")];
+            let channel = "Microsoft-Windows-Sysmon/Operational";
+            Record {
+                known_channel: record(channel, 11, &[]).known_channel,
+                channel: channel.into(),
+                event_id: 11,
+                data: record(channel, 11, &data).data,
+                ..logon(input, 512)
+            }
+        };
+        let evtx = created(0, "365ABB72-0F3D-5CDC-0000-0010A4C2E200");
+        let xml = created(1, "{365abb72-0f3d-5cdc-0000-0010a4c2e200}");
+        assert_eq!(judged(&[evtx.clone(), xml]), ["own", "copy"]);
+        let other = created(1, "{365abb72-0f3d-5cdc-0000-0010a4c2e201}");
+        assert_eq!(judged(&[evtx, other]), ["disputed", "disputed"]);
+    }
+
+    #[test]
+    fn the_richest_form_counts_as_far_as_its_time_goes() {
+        let time = "2026-03-14T21:14:07";
+        let line = |form, fraction: &str| {
+            let record = collected(form, &format!("{time}{fraction}Z"), logon(0, 0));
+            // A collector's names are not Windows'.
+            with(record, &[("IpPort", "1")])
+        };
+        for (form, fraction, word) in [
+            (Form::NxLog, "", "copy"),
+            (Form::NxLog, ".123", "copy"),
+            (Form::NxLog, ".1234567", "copy"),
+            (Form::NxLog, ".124", "own"),
+            (Form::Winlogbeat, ".123", "copy"),
+            (Form::Winlogbeat, ".1234567", "copy"),
+            (Form::Winlogbeat, "", "own"),
+            (Form::Hayabusa, ".124", "own"),
+        ] {
+            let found = judged(&[line(form, fraction), logon(1, 512)]);
+            assert_eq!(found, [word, "own"], "{form:?} {fraction}");
+        }
+        // Two collectors and no log: the finer time counts.
+        let beats = Record {
+            source: RecordRef { input: 1, ..logon(1, 9).source },
+            ..line(Form::Winlogbeat, ".123")
+        };
+        assert_eq!(judged(&[line(Form::NxLog, ""), beats]), ["copy", "own"]);
+        // Of two records in its second it is not certain which one it is.
+        let later = collected(Form::Binary, &format!("{time}.9Z"), logon(2, 512));
+        let all = [line(Form::NxLog, ""), logon(1, 512), later];
+        assert_eq!(judged(&all), ["own", "own", "own"]);
+    }
+
+    #[test]
+    fn records_without_an_id_are_one_only_if_all_of_them_is_the_same() {
+        let line = |input, offset| Record {
+            record_id: 0,
+            ..collected(Form::NxLog, "2026-03-14T21:14:07Z", logon(input, offset))
+        };
+        assert_eq!(judged(&[line(0, 0), line(0, 50), line(1, 0)]), ["own", "own", "copy"]);
+        // What the program takes from a logon does not hold this field.
+        let other = with(line(1, 0), &[("TransmittedServices", "x")]);
+        assert_eq!(judged(&[line(0, 0), other]), ["own", "own"]);
+        let log = Record { record_id: 0, ..logon(1, 512) };
+        assert_eq!(judged(&[line(0, 0), log]), ["own", "own"]);
+    }
+}

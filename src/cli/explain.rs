@@ -1,0 +1,510 @@
+//! `psr-forensics explain`: sessions told in order from a folder of results.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::Deserialize;
+
+use super::Ending;
+use super::analyze::DEFAULT_OUTPUT;
+use crate::error::Error;
+use crate::model::csv_time;
+use crate::report::story::{self, Command, Hint, Pointer, Statement, Story};
+use crate::report::visible;
+
+/// Most names that a message lists.
+const MOST_NAMES: usize = 20;
+/// Most lines of a command that are shown.
+const MOST_LINES: usize = 12;
+/// Longest text of a statement that is shown, in characters.
+const MAX_SHOWN: usize = 240;
+/// Statements of one kind in a row, from which on only the first is shown.
+const FEW: usize = 3;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Sessions, as in sessions.csv: S0001; `all` for all of them
+    #[arg(required = true, value_name = "SESSION")]
+    sessions: Vec<String>,
+    /// Folder with the results of `analyze`
+    #[arg(short, long, value_name = "DIR", default_value = DEFAULT_OUTPUT)]
+    output: PathBuf,
+}
+
+/// What of a line says whether it is wanted.
+#[derive(Deserialize)]
+struct Name {
+    format: u32,
+    session_id: String,
+}
+
+pub(super) fn run(args: &Args) -> Result<Ending> {
+    let path = args.output.join(story::FILE);
+    let names = names(&args.output, &path)?;
+    let mut wanted = BTreeSet::new();
+    for asked in &args.sessions {
+        let same = |name: &&String| name.eq_ignore_ascii_case(asked);
+        match names.iter().find(same) {
+            Some(name) => {
+                wanted.insert(name.as_str());
+            }
+            None if asked.eq_ignore_ascii_case("all") => {
+                wanted.extend(names.iter().map(String::as_str));
+            }
+            None => {
+                let (wanted, known) = (visible(asked).into_owned(), known(&names));
+                return Err(Error::UnknownSession { wanted, known }.into());
+            }
+        }
+    }
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut first = true;
+    each_line(&path, |line| {
+        let name: Name = serde_json::from_str(line)?;
+        if wanted.contains(name.session_id.as_str()) {
+            let told: Story = serde_json::from_str(line)?;
+            let mut text = Vec::new();
+            if !first {
+                text.extend_from_slice(b"\n");
+            }
+            first = false;
+            tell(&told, &mut text)?;
+            // A reader that closed the pipe has seen enough.
+            let _ = out.write_all(&text);
+        }
+        Ok(())
+    })?;
+    let _ = out.flush();
+    Ok(Ending::Whole)
+}
+
+/// The sessions there are.
+fn names(folder: &Path, path: &Path) -> Result<Vec<String>> {
+    if !path.is_file() {
+        let reason = match folder.join("sessions.csv").is_file() {
+            true => "results of an older version: run analyze again".to_owned(),
+            false => format!("no {} in it: name the folder of a run with --output", story::FILE),
+        };
+        return Err(Error::NoResults { path: folder.to_owned(), reason }.into());
+    }
+    let mut names = Vec::new();
+    each_line(path, |line| {
+        let Name { format, session_id } = serde_json::from_str(line)?;
+        anyhow::ensure!(format == story::FORMAT, "another version");
+        names.push(session_id);
+        Ok(())
+    })?;
+    Ok(names)
+}
+
+/// Gives each line of the file; what it cannot be read as is one error for all.
+fn each_line(path: &Path, mut take: impl FnMut(&str) -> Result<()>) -> Result<()> {
+    let foreign = |reason: String| {
+        let reason = format!("{reason}: run analyze again, with this version");
+        anyhow::Error::from(Error::NoResults { path: path.to_owned(), reason })
+    };
+    let file = File::open(path).map_err(|error| foreign(format!("cannot be read ({error})")))?;
+    for (number, line) in BufReader::new(file).lines().enumerate() {
+        let line = line.map_err(|error| foreign(format!("cannot be read ({error})")))?;
+        let read = take(&line);
+        read.map_err(|_| foreign(format!("line {} is not of this version", number + 1)))?;
+    }
+    Ok(())
+}
+
+/// The names there are, for a message.
+fn known(names: &[String]) -> String {
+    let shown = names.iter().take(MOST_NAMES).map(|name| visible(name).into_owned());
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    match names.len() {
+        0 => "these results hold no session".to_owned(),
+        n if n > MOST_NAMES => format!("there are {shown} and {} more", n - MOST_NAMES),
+        _ => format!("there are {shown}"),
+    }
+}
+
+/// Tells a session.
+fn tell(story: &Story, out: &mut impl Write) -> io::Result<()> {
+    let files = Files::of(story);
+    head(story, &files, out)?;
+    happened(story, &files, out)?;
+    for_it(story, &files, out)?;
+    against(story, &files, out)?;
+    missing(story, out)?;
+    files.list(out)
+}
+
+/// Who, from where, to where, when, how.
+fn head(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result<()> {
+    let unknown = |what: &Option<String>, name: &str| match what {
+        Some(known) => visible(known).into_owned(),
+        None => format!("an unknown {name}"),
+    };
+    let source = match (&story.source_host, &story.source_ip) {
+        (Some(host), Some(ip)) => format!("{} ({})", visible(host), visible(ip)),
+        (Some(only), None) | (None, Some(only)) => visible(only).into_owned(),
+        (None, None) => "an unknown source".to_owned(),
+    };
+    writeln!(
+        out,
+        "{}  {} on {}, from {source}\n",
+        visible(&story.session_id),
+        unknown(&story.user, "account"),
+        visible(&story.target_host),
+    )?;
+    let seconds = (story.end_time - story.start_time).num_milliseconds() as f64 / 1000.0;
+    row(
+        out,
+        "When",
+        &format!(
+            "{} to {} UTC, {seconds:.1} s; end known by {}",
+            csv_time(story.start_time),
+            csv_time(story.end_time),
+            story.end_kind.replace('_', " "),
+        ),
+    )?;
+    if let (Some(start), Some(end)) = (story.start_corrected, story.end_corrected)
+        && start != story.start_time
+    {
+        row(
+            out,
+            "",
+            &format!("{} to {} by the other hosts' clocks", csv_time(start), csv_time(end)),
+        )?;
+    }
+    let endpoint = match (story.configuration.as_str(), story.endpoint_kind.as_str()) {
+        ("", _) => String::new(),
+        (name, "") => format!(", endpoint {name}"),
+        (name, kind) => format!(", endpoint {name} ({})", kind.replace('_', " ")),
+    };
+    let how = format!("{} by {} over {}{endpoint}", story.kind, story.auth, story.transport);
+    row(out, "How", &how)?;
+    if let Some(process) = &story.process {
+        let logon = story.logon_ids.first().map(|id| format!(", logon id {id}"));
+        let logon = logon.unwrap_or_default();
+        row(out, "Process", &format!("{} on the target{logon}", process.id))?;
+    }
+    if let Some(tool) = &story.tool {
+        row(
+            out,
+            "Tool",
+            &format!("{}: {} ({})", tool.name, tool.basis, files.record(&tool.evidence)),
+        )?;
+    }
+    if let Some(parent) = &story.parent {
+        row(out, "Started", &format!("from {} ({})", parent.session_id, parent.link))?;
+    }
+    if !story.children.is_empty() {
+        row(out, "Led to", &story.children.join(", "))?;
+    }
+    let of = &story.consequences;
+    row(
+        out,
+        "It follows",
+        &format!(
+            "messages encrypted by {}, target proven: {}, credentials exposed: {}, second hop: {}",
+            of.message_encryption,
+            of.server_identity_proven,
+            of.credential_exposed,
+            of.second_hop.replace('_', " "),
+        ),
+    )?;
+    row(out, "Seen in", &format!("the logs of {}", story.evidence_sides.join(", ")))?;
+    row(out, "Confidence", &story.confidence.level)?;
+    for (index, detection) in story.detections.iter().enumerate() {
+        let times =
+            if detection.count > 1 { format!(" ({})", detection.count) } else { String::new() };
+        let text = format!("{}: {}{times}", detection.level, detection.title);
+        row(out, if index == 0 { "Rules" } else { "" }, &text)?;
+    }
+    Ok(())
+}
+
+fn row(out: &mut impl Write, name: &str, text: &str) -> io::Result<()> {
+    writeln!(out, "  {name:<11} {}", visible(text))
+}
+
+/// The files that a story names, by number.
+struct Files<'s>(BTreeMap<&'s str, usize>);
+
+impl<'s> Files<'s> {
+    fn of(story: &'s Story) -> Files<'s> {
+        let statements = story.statements.iter().map(|statement| &statement.evidence);
+        let commands = story.commands.iter().flat_map(|command| &command.evidence);
+        let Story { source, tool, .. } = story;
+        let rivals = source.rivals.iter().map(|rival| &rival.hint);
+        let hints = source.winner.iter().chain(&source.agreeing).chain(rivals);
+        let hints = hints.map(|hint| &hint.evidence);
+        let tool = tool.iter().map(|tool| &tool.evidence);
+        let all = statements.chain(commands).chain(hints).chain(tool);
+        let names: BTreeSet<&str> = all.map(|pointer| pointer.file.as_str()).collect();
+        Files(names.into_iter().zip(1..).collect())
+    }
+
+    /// A record's place: its EventRecordID, the number in its header where that is another one,
+    /// its offset, its file.
+    fn record(&self, pointer: &Pointer) -> String {
+        let Pointer { file, record_id, offset, record_number } = pointer;
+        let number = self.0.get(file.as_str()).copied().unwrap_or_default();
+        match record_number == record_id {
+            true => format!("record {record_id} at byte {offset} of [{number}]"),
+            false => format!("record {record_id}#{record_number} at byte {offset} of [{number}]"),
+        }
+    }
+
+    fn list(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "\nFiles")?;
+        self.0.iter().try_for_each(|(name, number)| writeln!(out, "  [{number}] {}", visible(name)))
+    }
+}
+
+/// The beginning of a text, for one line.
+fn short(text: &str) -> String {
+    let shown = visible(text);
+    match shown.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", &shown[..end]),
+        None => shown.into_owned(),
+    }
+}
+
+/// One step of the story.
+enum Step<'s> {
+    /// A record, and how many like it follow.
+    Statement(&'s Statement, Vec<&'s Statement>),
+    Command(&'s Command, Option<&'s Statement>),
+}
+
+/// The story in order: each record once, commands in the place of their first record.
+fn steps(story: &Story) -> Vec<Step<'_>> {
+    let mut by_record: BTreeMap<&Pointer, &Command> = BTreeMap::new();
+    for command in &story.commands {
+        for pointer in &command.evidence {
+            by_record.entry(pointer).or_insert(command);
+        }
+    }
+    let mut told: BTreeSet<&Pointer> = BTreeSet::new();
+    let mut steps: Vec<Step<'_>> = Vec::new();
+    for statement in &story.statements {
+        if let Some(command) = by_record.get(&statement.evidence) {
+            if command.evidence.first().is_some_and(|first| told.insert(first)) {
+                steps.push(Step::Command(command, Some(statement)));
+            }
+            continue;
+        }
+        let alike = |known: &Statement| {
+            (&known.host, &known.channel, known.event_id, &known.link)
+                == (&statement.host, &statement.channel, statement.event_id, &statement.link)
+        };
+        match steps.last_mut() {
+            Some(Step::Statement(first, more)) if alike(first) => more.push(statement),
+            _ => steps.push(Step::Statement(statement, Vec::new())),
+        }
+    }
+    // Commands whose records are no evidence of this session's own.
+    let others = story
+        .commands
+        .iter()
+        .filter(|command| command.evidence.first().is_none_or(|first| !told.contains(first)));
+    steps.extend(others.map(|command| Step::Command(command, None)));
+    steps
+}
+
+fn happened(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result<()> {
+    let corrected = story.statements.iter().any(|statement| statement.corrected.is_some());
+    let by = if corrected {
+        "UTC, as logged, and by corrected clocks in brackets and order"
+    } else {
+        "UTC, as logged"
+    };
+    writeln!(out, "\nWhat happened ({by})")?;
+    let mut day = None;
+    for step in steps(story) {
+        match step {
+            Step::Statement(statement, more) if more.len() >= FEW => {
+                self::statement(statement, files, &mut day, out)?;
+                let last = more.last().map_or(statement.time, |last| last.time);
+                let (count, last) = (more.len(), last.format("%H:%M:%S%.3f"));
+                writeln!(out, "      and {count} more like it until {last}, see timeline.csv")?;
+            }
+            Step::Statement(statement, more) => {
+                for statement in [statement].into_iter().chain(more) {
+                    self::statement(statement, files, &mut day, out)?;
+                }
+            }
+            Step::Command(command, statement) => {
+                self::command(command, statement, files, &mut day, out)?
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A line for a new day, then the time, and the corrected one where it is another.
+fn clock(
+    time: DateTime<Utc>,
+    corrected: Option<DateTime<Utc>>,
+    day: &mut Option<NaiveDate>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    if *day != Some(time.date_naive()) {
+        *day = Some(time.date_naive());
+        writeln!(out, "  {}", time.date_naive())?;
+    }
+    let clock = |time: DateTime<Utc>| time.format("%H:%M:%S%.3f").to_string();
+    write!(out, "  {}  ", clock(time))?;
+    match corrected.map(clock).filter(|corrected| *corrected != clock(time)) {
+        Some(corrected) => write!(out, "({corrected})  "),
+        None => Ok(()),
+    }
+}
+
+fn statement(
+    statement: &Statement,
+    files: &Files<'_>,
+    day: &mut Option<NaiveDate>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let Statement { host, kind, text, .. } = statement;
+    clock(statement.time, statement.corrected, day, out)?;
+    writeln!(out, "{}  {}: {}", label(host), visible(&kind.replace('_', " ")), short(text))?;
+    proof(statement, files, "", out)
+}
+
+/// A host's first label.
+fn label(host: &str) -> String {
+    let is_address = host.parse::<std::net::IpAddr>().is_ok();
+    let label = host.split('.').next().filter(|_| !is_address);
+    visible(label.unwrap_or(host)).into_owned()
+}
+
+/// Why a record is the session's, and where it is.
+fn proof(
+    statement: &Statement,
+    files: &Files<'_>,
+    indent: &str,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let Statement { channel, event_id, link, why, evidence, .. } = statement;
+    let strength = link.split(':').next().unwrap_or_default();
+    writeln!(out, "      {indent}{}", visible(&format!("{strength}: {why}")))?;
+    let channel = channel.trim_start_matches("Microsoft-Windows-");
+    let place = format!("{channel} {event_id}, {}", files.record(evidence));
+    writeln!(out, "      {indent}{}", visible(&place))
+}
+
+fn command(
+    command: &Command,
+    statement: Option<&Statement>,
+    files: &Files<'_>,
+    day: &mut Option<NaiveDate>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let corrected = statement.and_then(|statement| statement.corrected);
+    clock(command.time, corrected, day, out)?;
+    let host = statement.map_or("", |statement| &statement.host);
+    let indent = "  ".repeat(command.depth.min(16) as usize);
+    let lines: Vec<&str> = command.text.lines().collect();
+    let first = lines.first().copied().unwrap_or_default();
+    let by = match command.role.as_str() {
+        "called" => " (called by it)",
+        "engine" => " (PowerShell itself)",
+        _ => "",
+    };
+    writeln!(out, "{}  {indent}> {}{by}", label(host), short(first))?;
+    for line in lines.iter().skip(1).take(MOST_LINES - 1) {
+        writeln!(out, "      {indent}| {}", short(line))?;
+    }
+    if lines.len() > MOST_LINES {
+        let more = lines.len() - MOST_LINES;
+        writeln!(out, "      {indent}| … {more} more lines, see commands.csv")?;
+    }
+    for invocation in command.invocations.iter().take(MOST_LINES) {
+        writeln!(out, "      {indent}invoked: {}", short(invocation))?;
+    }
+    if command.invocations.len() > MOST_LINES {
+        let more = command.invocations.len() - MOST_LINES;
+        writeln!(out, "      {indent}invoked: … {more} more, see commands.csv")?;
+    }
+    if let Some(original) = &command.original {
+        writeln!(out, "      {indent}decoded from: {}", short(original))?;
+    }
+    if let Some(statement) = statement {
+        proof(statement, files, &indent, out)?;
+    }
+    let others = command.evidence.iter();
+    for pointer in others.filter(|pointer| statement.is_none_or(|told| told.evidence != **pointer))
+    {
+        writeln!(out, "      {indent}{}", visible(&files.record(pointer)))?;
+    }
+    Ok(())
+}
+
+fn hint(hint: &Hint, files: &Files<'_>) -> String {
+    let name = match (&hint.host, &hint.ip) {
+        (Some(host), Some(ip)) => format!("{host} ({ip})"),
+        (Some(only), None) | (None, Some(only)) => only.clone(),
+        (None, None) => "no name".to_owned(),
+    };
+    let more = match hint.records {
+        1 => String::new(),
+        n => format!(" and {} more", n - 1),
+    };
+    format!("{name} by {}, {}{more}", hint.basis, files.record(&hint.evidence))
+}
+
+fn for_it(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "\nWhy we say so (confidence {})", visible(&story.confidence.level))?;
+    for reason in &story.confidence.reasons {
+        writeln!(out, "  - {}", visible(reason))?;
+    }
+    if let Some(winner) = &story.source.winner {
+        writeln!(out, "  - the source: {}", visible(&hint(winner, files)))?;
+    }
+    for agreeing in &story.source.agreeing {
+        writeln!(out, "    agrees: {}", visible(&hint(agreeing, files)))?;
+    }
+    Ok(())
+}
+
+fn against(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "\nWhat speaks against it")?;
+    let by_time = story.statements.iter().filter(|s| s.link.starts_with("time")).count();
+    let all = story.statements.len();
+    for rival in &story.source.rivals {
+        let text = format!("another source: {}; {}", hint(&rival.hint, files), rival.why);
+        writeln!(out, "  - {}", visible(&text))?;
+    }
+    for reason in &story.confidence.against {
+        writeln!(out, "  - {}", visible(reason))?;
+    }
+    if by_time > 0 {
+        writeln!(out, "  - {by_time} of its {all} records are tied by time and names only")?;
+    }
+    if by_time == 0 && story.source.rivals.is_empty() && story.confidence.against.is_empty() {
+        writeln!(out, "  nothing that the logs show")?;
+    }
+    Ok(())
+}
+
+fn missing(story: &Story, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "\nWhat is missing, and what to collect next")?;
+    for missing in &story.missing {
+        let ids = missing.event_ids.iter().map(u32::to_string).collect::<Vec<_>>().join("/");
+        let text = format!("{ids}, {}: {}", missing.tells, missing.reason);
+        writeln!(out, "  - {}", visible(&text))?;
+    }
+    for collect in &story.collect {
+        let time = "%Y-%m-%d %H:%M:%S";
+        let (from, to) = (collect.from.format(time), collect.to.format(time));
+        let text = format!("{} of {}, {from} to {to} UTC", collect.channel, collect.host);
+        writeln!(out, "  collect {}", visible(&text))?;
+    }
+    if story.missing.is_empty() {
+        writeln!(out, "  nothing that one expects of such a session")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,319 @@
+//! Command lines: what powershell.exe and cmd.exe make of their arguments before anything is run.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::encoding::{base64, utf16};
+use super::parse::is_dash;
+
+/// Most command lines of a kind that are looked at in a text.
+const MOST: usize = 16;
+
+/// Longest path of a program at the beginning of a command line, in bytes (Windows' MAX_PATH).
+const LONGEST_PATH: usize = 260;
+
+/// `-e`, `-ec`, `-en` ... `-encodedcommand` with any of the dashes PowerShell takes, then Base64.
+///
+/// PowerShell resolves a parameter by any unambiguous prefix; `-ec` is an alias of its own
+/// (Microsoft's about_PowerShell_exe).
+static ENCODED: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r#"(?i)(?:^|[\s"'])[-/\u{2013}\u{2014}\u{2015}]+["']?(?:ec|e(?:n(?:c(?:o(?:d(?:e(?:d(?:c(?:o(?:m(?:m(?:a(?:n(?:d)?)?)?)?)?)?)?)?)?)?)?)?)?)["']?\s+["']*([A-Za-z0-9+/]{8,}={0,2})"#,
+    )
+    .expect("the pattern is fixed")
+});
+
+static POWERSHELL: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r#"(?i)(?:^|[\s\\"'&|;(=,])(?:powershell|pwsh)(?:\.exe)?["']?[ \t]+"#)
+        .expect("the pattern is fixed")
+});
+
+static CMD: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r#"(?i)(?:\bcmd(?:\.exe)?["']?|%comspec%)(?:\s+/[a-z](?::\w+)?)*?\s*/[ckr]\s*"#)
+        .expect("the pattern is fixed")
+});
+
+static VARIABLE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"%([A-Za-z_][A-Za-z0-9_()]*)(?::~(-?\d+)(?:,(-?\d+))?|:([^=%]+)=([^%]*))?%")
+        .expect("the pattern is fixed")
+});
+
+/// The commands inside `-EncodedCommand` arguments, Base64 of UTF-16LE, and where it begins.
+pub(super) fn encoded_commands(text: &str) -> Vec<(usize, String)> {
+    ENCODED
+        .captures_iter(text)
+        .filter_map(|found| {
+            let argument = found.get(1)?;
+            Some((argument.start(), utf16(&base64(argument.as_str())?)?))
+        })
+        .take(MOST)
+        .collect()
+}
+
+/// Whether a text is one command line for powershell.exe or cmd.exe.
+pub(super) fn is_command_line(text: &str) -> bool {
+    let text = text.trim();
+    if text.contains('\n') {
+        return false;
+    }
+    let program = match text.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next(),
+        None => text.split_whitespace().next(),
+    };
+    let program = program.unwrap_or_default().to_lowercase();
+    let name = program.rsplit(['\\', '/']).next().unwrap_or_default();
+    let name = name.strip_suffix(".exe").unwrap_or(name);
+    matches!(name, "powershell" | "pwsh" | "cmd" | "%comspec%")
+}
+
+/// What is given to powershell.exe as a command, its quotes taken off, and where it begins. In a
+/// command line that is all the rest, in a script the rest of a statement.
+pub(super) fn commands(text: &str, is_line: bool) -> Vec<(usize, String)> {
+    let mut commands = Vec::new();
+    for found in POWERSHELL.find_iter(text).take(MOST) {
+        let rest = &text[found.end()..];
+        // Later in a text the name may stand in prose: there a parameter must follow.
+        let parameter = rest.starts_with(|next| is_dash(next) || next == '/');
+        if !parameter && found.start() > LONGEST_PATH {
+            continue;
+        }
+        let rest = if is_line { rest } else { statement(rest) };
+        if let Some(from) = command_from(rest) {
+            let command = unquoted(&rest[from..]);
+            if command.trim() != "-" {
+                commands.push((found.end() + from, command));
+            }
+        }
+    }
+    commands
+}
+
+/// A script's text up to where a statement ends.
+fn statement(text: &str) -> &str {
+    let mut open = None;
+    for (at, next) in text.char_indices() {
+        match (next, open) {
+            ('"' | '\'', None) => open = Some(next),
+            (_, Some(quote)) if next == quote => open = None,
+            (';' | '|' | '&' | '\r' | '\n', None) => return &text[..at],
+            _ => {}
+        }
+    }
+    text
+}
+
+/// Where the command begins in powershell.exe's arguments: after `-Command`, or at the first that
+/// is no parameter.
+fn command_from(arguments: &str) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += arguments[at..].len() - arguments[at..].trim_start().len();
+        let rest = &arguments[at..];
+        let first = rest.chars().next()?;
+        let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+        if !is_dash(first) && first != '/' {
+            return Some(at);
+        }
+        let name = rest[..end].trim_start_matches(|next| is_dash(next) || next == '/');
+        let name = name.trim_matches(['"', '\'']).to_lowercase();
+        at += end;
+        if !name.is_empty() && "command".starts_with(&name) {
+            return Some(at + arguments[at..].len() - arguments[at..].trim_start().len());
+        }
+        // Switches have no value; all other parameters have one.
+        let is = |full: &str, shortest: usize| name.len() >= shortest && full.starts_with(&name);
+        let switch = is("noprofile", 3)
+            || is("nologo", 3)
+            || is("noninteractive", 4)
+            || is("noexit", 3)
+            || is("sta", 1)
+            || is("mta", 1)
+            || is("help", 1);
+        if is("file", 1) || is("encodedcommand", 1) || name == "ec" {
+            return None;
+        }
+        if !switch {
+            at += arguments[at..].len() - arguments[at..].trim_start().len();
+            let value = &arguments[at..];
+            at += value.find(char::is_whitespace).unwrap_or(value.len());
+        }
+    }
+}
+
+/// Arguments as a program gets them, with a blank between them, which is how powershell.exe joins
+/// them (Microsoft's "Parsing C++ command-line arguments").
+fn unquoted(arguments: &str) -> String {
+    let mut text = String::with_capacity(arguments.len());
+    let mut quoted = false;
+    let mut slashes = 0_usize;
+    for next in arguments.trim_end().chars() {
+        match next {
+            '\\' => {
+                slashes += 1;
+                continue;
+            }
+            '"' => {
+                text.extend(std::iter::repeat_n('\\', slashes / 2));
+                if slashes.is_multiple_of(2) {
+                    quoted = !quoted;
+                } else {
+                    text.push('"');
+                }
+            }
+            _ => {
+                text.extend(std::iter::repeat_n('\\', slashes));
+                text.push(next);
+            }
+        }
+        slashes = 0;
+    }
+    text.extend(std::iter::repeat_n('\\', slashes));
+    text
+}
+
+/// A command line after cmd.exe has read it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Resolved {
+    pub at: usize,
+    pub text: String,
+    /// Variables it sets, by lower-case name.
+    pub environment: BTreeMap<String, String>,
+    /// What it writes to the standard input of a powershell.exe.
+    pub piped: Option<String>,
+}
+
+/// Command lines for cmd.exe with carets and variables resolved, where that changes them.
+pub(super) fn cmd_lines(text: &str, outer: &BTreeMap<String, String>) -> Vec<Resolved> {
+    let mut lines = Vec::new();
+    for found in CMD.find_iter(text).take(MOST) {
+        let end = text[found.end()..].find(['\r', '\n']);
+        let rest = &text[found.end()..end.map_or(text.len(), |end| found.end() + end)];
+        lines.extend(resolve(found.end(), strip_quotes(rest), outer));
+    }
+    // A caret inside a word is an escape also where cmd.exe is not named.
+    if lines.is_empty() && has_caret_in_word(text) {
+        lines.extend(resolve(0, text, outer));
+    }
+    lines
+}
+
+fn has_caret_in_word(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphabetic();
+    text.as_bytes().windows(3).any(|three| letter(three[0]) && three[1] == b'^' && letter(three[2]))
+}
+
+/// cmd.exe takes off the first quote and the last (`cmd /?`).
+fn strip_quotes(rest: &str) -> &str {
+    let Some(inner) = rest.strip_prefix('"') else { return rest };
+    match inner.rfind('"') {
+        Some(last) if inner[last + 1..].trim().is_empty() => &inner[..last],
+        _ => inner,
+    }
+}
+
+fn resolve(at: usize, line: &str, outer: &BTreeMap<String, String>) -> Option<Resolved> {
+    let mut resolved = Resolved { at, ..Resolved::default() };
+    let mut echoed: Option<String> = None;
+    let mut segment = String::new();
+    // A value may be long and its uses many.
+    let mut room = 4 * line.len() + 65_536;
+    let mut quoted = false;
+    let mut chars = line.chars().peekable();
+    loop {
+        let next = chars.next();
+        let separator = match next {
+            Some('^') if !quoted => {
+                segment.extend(chars.next());
+                continue;
+            }
+            Some(next @ ('&' | '|')) if !quoted => next,
+            Some(next) => {
+                quoted ^= next == '"';
+                segment.push(next);
+                continue;
+            }
+            None => '\0',
+        };
+        let expanded = expand(&segment, &resolved.environment, outer, &mut room);
+        segment.clear();
+        let words = expanded.trim_start();
+        let after = |word: &str| {
+            let head = words.get(..word.len())?;
+            let tail = &words[word.len()..];
+            (head.eq_ignore_ascii_case(word) && tail.starts_with([' ', '\t', '('])).then_some(tail)
+        };
+        if let Some((name, value)) = after("set").and_then(|set| set.trim().split_once('=')) {
+            let name = name.trim_matches(['"', ' ']).to_lowercase();
+            resolved.environment.insert(name, value.trim_end_matches('"').to_owned());
+        }
+        let reads_input = words.to_lowercase().contains("powershell")
+            && words.trim_end().trim_end_matches('"').ends_with(" -");
+        if reads_input {
+            resolved.piped = resolved.piped.or(echoed.take());
+        }
+        echoed = after("echo").filter(|_| separator == '|').map(|echo| echo.trim().to_owned());
+        resolved.text.push_str(&expanded);
+        if separator == '\0' {
+            break;
+        }
+        resolved.text.push(separator);
+    }
+    let changed = resolved.text != line;
+    (changed || !resolved.environment.is_empty() || resolved.piped.is_some()).then_some(resolved)
+}
+
+/// `%NAME%`, `%NAME:~from,count%` and `%NAME:old=new%` as far as the variable is known.
+fn expand(
+    text: &str,
+    environment: &BTreeMap<String, String>,
+    outer: &BTreeMap<String, String>,
+    room: &mut usize,
+) -> String {
+    let value = |found: &regex::Captures<'_>| -> Option<String> {
+        let name = found[1].to_lowercase();
+        let known = environment.get(&name).or_else(|| outer.get(&name));
+        let cut = found.get(2).is_some();
+        // Letters may be taken of what almost any Windows has; the whole would be a guess.
+        let usual = || match name.as_str() {
+            "comspec" if cut => Some(r"C:\WINDOWS\system32\cmd.exe".to_owned()),
+            "public" if cut => Some(r"C:\Users\Public".to_owned()),
+            "programdata" if cut => Some(r"C:\ProgramData".to_owned()),
+            _ => None,
+        };
+        let value = known.cloned().or_else(usual)?;
+        if let Some(from) = found.get(2) {
+            return substring(&value, from.as_str(), found.get(3).map(|count| count.as_str()));
+        }
+        match (found.get(4), found.get(5)) {
+            (Some(old), Some(new)) => Some(value.replace(old.as_str(), new.as_str())),
+            _ => Some(value),
+        }
+    };
+    VARIABLE
+        .replace_all(text, |found: &regex::Captures<'_>| match value(found) {
+            Some(value) if value.len() <= *room => {
+                *room -= value.len();
+                value
+            }
+            _ => found[0].to_owned(),
+        })
+        .into_owned()
+}
+
+fn substring(value: &str, from: &str, count: Option<&str>) -> Option<String> {
+    let chars: Vec<char> = value.chars().collect();
+    let length = chars.len() as i64;
+    let place = |number: i64| if number < 0 { length.saturating_add(number) } else { number };
+    let from = place(from.parse().ok()?).clamp(0, length);
+    let end = match count {
+        None => length,
+        Some(count) => match count.parse::<i64>().ok()? {
+            count if count < 0 => length.saturating_add(count),
+            count => from.saturating_add(count),
+        },
+    };
+    let end = end.clamp(from, length);
+    Some(chars[from as usize..end as usize].iter().collect())
+}

@@ -1,0 +1,327 @@
+//! What a command hides: the layers that obfuscators wrap around it, taken off one by one.
+//!
+//! Nothing is run. `-EncodedCommand`, Base64 and compressed streams are decoded, command lines are
+//! read as powershell.exe and cmd.exe read them, and the expressions that obfuscators build texts
+//! with are worked out by an evaluator that knows values, operators and a fixed list of pure
+//! functions. It takes any text, knows no log, and ends within [`Limits`].
+//!
+//! What stands word for word in the text above is no layer of its own: it can be read there.
+
+mod blobs;
+mod budget;
+mod encoding;
+mod eval;
+mod gate;
+mod launch;
+mod methods;
+mod operators;
+mod parse;
+mod syntax;
+mod value;
+
+pub use budget::{Limit, Limits};
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use blobs::Blob;
+use budget::Budget;
+
+/// How a layer came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// The text of an `-EncodedCommand`.
+    EncodedCommand,
+    /// Base64 in the text above.
+    Base64,
+    /// A compressed stream, as Base64 in the text above.
+    Inflated,
+    /// A command line's argument, or a command line with cmd.exe's escapes and variables resolved.
+    CommandLine,
+    /// A text that was put together and handed to an interpreter.
+    Invoked,
+    /// The text above with what could be worked out in its place.
+    Evaluated,
+}
+
+impl How {
+    /// The word that outputs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            How::EncodedCommand => "encoded_command",
+            How::Base64 => "base64",
+            How::Inflated => "inflated",
+            How::CommandLine => "command_line",
+            How::Invoked => "invoked",
+            How::Evaluated => "evaluated",
+        }
+    }
+}
+
+/// A text that was hidden in another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// The text.
+    pub text: String,
+    /// How it was hidden.
+    pub how: How,
+    /// Index of the layer it was in; `None` for the text itself.
+    pub parent: Option<usize>,
+    /// Where in that text it begins: a byte offset.
+    pub offset: usize,
+}
+
+/// A program found in a layer. It is not text, and is not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binary {
+    /// What its first bytes say it is: `MZ executable` or `shellcode`.
+    pub what: &'static str,
+    /// Its size in bytes.
+    pub size: usize,
+    /// Index of the layer it was in; `None` for the text itself.
+    pub parent: Option<usize>,
+    /// Where in that text it begins: a byte offset.
+    pub offset: usize,
+}
+
+/// Where unwrapping ended before everything was unwrapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped {
+    /// The limit that was met.
+    pub limit: Limit,
+    /// Index of the layer in which; `None` for the text itself.
+    pub layer: Option<usize>,
+}
+
+/// What was found in a text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unwrapped {
+    /// The layers, outer ones first.
+    pub layers: Vec<Layer>,
+    /// Programs among what was decoded.
+    pub binaries: Vec<Binary>,
+    /// Whether a limit left something wrapped.
+    pub stopped: Option<Stopped>,
+}
+
+/// Takes the layers off a text.
+///
+/// ```
+/// use psr_forensics::layers::{How, Limits, layers};
+///
+/// let found = layers("&('i'+'ex') ('who'+'ami')", &Limits::default());
+/// assert_eq!(found.layers[0].text, "whoami");
+/// assert_eq!(found.layers[0].how, How::Invoked);
+/// ```
+pub fn layers(text: &str, limits: &Limits) -> Unwrapped {
+    if !gate::may_hold_layers(text) {
+        return Unwrapped::default();
+    }
+    let mut unwrapping = Unwrapping {
+        limits,
+        budget: Budget::new(limits, text.len()),
+        seen: BTreeSet::from([Rc::from(text)]),
+        found: Unwrapped::default(),
+        waiting: VecDeque::new(),
+    };
+    let whole = Seen {
+        text: text.into(),
+        layer: None,
+        offset: 0,
+        depth: 0,
+        environment: Rc::default(),
+        is_line: false,
+    };
+    unwrapping.waiting.push_back(whole);
+    while let Some(seen) = unwrapping.waiting.pop_front() {
+        unwrapping.look_into(&seen);
+    }
+    unwrapping.found
+}
+
+type Environment = BTreeMap<String, String>;
+
+/// A text to be looked into.
+struct Seen {
+    text: Rc<str>,
+    /// The layer it is or stands in, and where.
+    layer: Option<usize>,
+    offset: usize,
+    depth: usize,
+    environment: Rc<Environment>,
+    /// It is cmd.exe's to read, not PowerShell's.
+    is_line: bool,
+}
+
+/// Something found in a text.
+struct Part {
+    at: usize,
+    text: String,
+    how: How,
+    is_line: bool,
+}
+
+/// What a text hides, and the variables that a command line in it sets.
+struct Parts {
+    environment: Rc<Environment>,
+    found: Vec<Part>,
+}
+
+impl Parts {
+    fn add(&mut self, at: usize, text: String, how: How) {
+        self.found.push(Part { at, text, how, is_line: false });
+    }
+}
+
+struct Unwrapping<'l> {
+    limits: &'l Limits,
+    budget: Budget,
+    /// All texts looked into, so that none is twice.
+    seen: BTreeSet<Rc<str>>,
+    found: Unwrapped,
+    waiting: VecDeque<Seen>,
+}
+
+impl Unwrapping<'_> {
+    fn look_into(&mut self, seen: &Seen) {
+        let parts = self.parts(seen);
+        for part in parts.found {
+            self.take(seen, part, &parts.environment);
+        }
+        if let (Some(limit), None) = (self.budget.exceeded, self.found.stopped) {
+            self.found.stopped = Some(Stopped { limit, layer: seen.layer });
+        }
+    }
+
+    /// What a text hides.
+    fn parts(&mut self, seen: &Seen) -> Parts {
+        let text = &*seen.text;
+        let lines = launch::cmd_lines(text, &seen.environment);
+        let mut environment = Rc::clone(&seen.environment);
+        for line in &lines {
+            if !line.environment.is_empty() {
+                Rc::make_mut(&mut environment).extend(line.environment.clone());
+            }
+        }
+        let mut parts = Parts { environment, found: Vec::new() };
+        for (at, text) in launch::encoded_commands(text) {
+            parts.add(at, text, How::EncodedCommand);
+        }
+        // A command line is not PowerShell's language; what it hands on is.
+        let line = seen.is_line || launch::is_command_line(text);
+        let commands = launch::commands(text, line);
+        let is_line = seen.is_line || line && !(lines.is_empty() && commands.is_empty());
+        for (at, text) in commands {
+            parts.add(at, text, How::CommandLine);
+        }
+        for line in lines {
+            if let Some(text) = line.piped {
+                parts.add(line.at, text, How::CommandLine);
+            }
+            let (at, text) = (line.at, line.text);
+            parts.found.push(Part { at, text, how: How::CommandLine, is_line: true });
+        }
+        for (at, blob) in blobs::blobs(text, &mut self.budget) {
+            match blob {
+                Blob::Text(text) => parts.add(at, text, How::Base64),
+                Blob::Inflated(text) => parts.add(at, text, How::Inflated),
+                Blob::Binary(what, size) => self.note(seen, at, what, size),
+            }
+        }
+        if !is_line {
+            self.evaluate(seen, &mut parts);
+        }
+        parts
+    }
+
+    /// Evaluates a text, and shows it with what was worked out.
+    fn evaluate(&mut self, seen: &Seen, parts: &mut Parts) {
+        let text = &*seen.text;
+        if !self.budget.read(text.len()) {
+            return;
+        }
+        let script = parse::parse(text);
+        if script.too_deep.is_some() {
+            self.budget.exceed(Limit::Nesting);
+        }
+        let found = eval::evaluate(&script, &seen.environment, &mut self.budget);
+        for (at, what, size) in found.binaries {
+            self.note(seen, at, what, size);
+        }
+        for (at, text) in found.invoked {
+            parts.add(at, text.to_string(), How::Invoked);
+        }
+        // What was decoded only to be handed to an interpreter is a layer already.
+        let mut telling = found.replacements.iter().filter(|r| r.telling && !r.invoked);
+        let Some(first) = telling.next() else { return };
+        let at = first.span.start;
+        let size = text.len() + found.replacements.iter().map(|r| r.text.len()).sum::<usize>();
+        if size > self.budget.bytes_left() {
+            return self.budget.exceed(Limit::Bytes);
+        }
+        let mut shown = String::with_capacity(size);
+        let mut from = 0;
+        for replacement in &found.replacements {
+            if let Some(between) = text.get(from..replacement.span.start) {
+                shown.push_str(between);
+                shown.push_str(&replacement.text);
+                from = replacement.span.end;
+            }
+        }
+        shown.push_str(&text[from..]);
+        parts.add(at, shown, How::Evaluated);
+    }
+
+    fn take(&mut self, seen: &Seen, part: Part, environment: &Rc<Environment>) {
+        let text: Rc<str> = part.text.as_str().into();
+        if part.text.trim().is_empty() || !self.seen.insert(Rc::clone(&text)) {
+            return;
+        }
+        let goes_on = gate::may_hold_layers(&text)
+            || *environment != seen.environment && part.how == How::CommandLine;
+        let inside = memchr::memmem::find(seen.text.as_bytes(), text.as_bytes());
+        if inside.is_some() && !goes_on {
+            return;
+        }
+        if seen.depth == self.limits.depth {
+            return self.budget.exceed(Limit::Depth);
+        }
+        if self.seen.len() > self.limits.layers {
+            return self.budget.exceed(Limit::Layers);
+        }
+        let (layer, offset) = match inside {
+            Some(at) => (seen.layer, seen.offset + at),
+            None => {
+                if !self.budget.keep(text.len()) {
+                    return;
+                }
+                self.found.layers.push(Layer {
+                    text: part.text,
+                    how: part.how,
+                    parent: seen.layer,
+                    offset: seen.offset + part.at,
+                });
+                (Some(self.found.layers.len() - 1), 0)
+            }
+        };
+        if goes_on {
+            let environment = Rc::clone(environment);
+            let depth = seen.depth + 1;
+            let is_line = part.is_line;
+            self.waiting.push_back(Seen { text, layer, offset, depth, environment, is_line });
+        }
+    }
+
+    fn note(&mut self, seen: &Seen, at: usize, what: &'static str, size: usize) {
+        let again = |noted: &Binary| noted.what == what && noted.size == size;
+        if self.found.binaries.len() < self.limits.layers && !self.found.binaries.iter().any(again)
+        {
+            let offset = seen.offset + at;
+            self.found.binaries.push(Binary { what, size, parent: seen.layer, offset });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+//! What is found about a session besides the session: who else its source could be, which records
+//! are missing, what made it, and how far the logs at hand reach.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Account, Channel, RecordRef, Str};
+
+/// What one kind of evidence names as a session's source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceHint {
+    /// The kind of evidence.
+    pub basis: &'static str,
+    /// The host it names.
+    pub host: Option<Str>,
+    /// The address it names.
+    pub ip: Option<String>,
+    /// Index of its event, the nearest to the session's start where there are several.
+    pub event: usize,
+    /// How many records of this kind name this source.
+    pub records: usize,
+}
+
+impl SourceHint {
+    /// The host and the address it names, as far as it does.
+    pub fn name(&self) -> String {
+        match (&self.host, &self.ip) {
+            (Some(host), Some(ip)) => format!("{host} ({ip})"),
+            (Some(name), None) => name.to_string(),
+            (None, Some(ip)) => ip.clone(),
+            (None, None) => "no name".to_owned(),
+        }
+    }
+}
+
+/// Why a hint at the source was not followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejected {
+    /// A better kind of evidence names another source.
+    WeakerKind,
+    /// The same kind of evidence is nearer to the session's start, by this much more.
+    Farther(TimeDelta),
+    /// The same kind of evidence, and other kinds agree with the one that was followed only.
+    Alone,
+    /// The same kind of evidence, as near: nothing decides.
+    Undecided,
+    /// It is about another account.
+    OtherAccount,
+    /// It has a session of its own.
+    OtherSession,
+}
+
+impl Rejected {
+    /// The reason, as a phrase.
+    pub fn reason(self) -> String {
+        match self {
+            Rejected::WeakerKind => "a weaker kind of evidence".to_owned(),
+            Rejected::Farther(by) => {
+                format!("{:.1} s farther from the start", by.num_milliseconds() as f64 / 1000.0)
+            }
+            Rejected::Alone => "no other kind of evidence agrees".to_owned(),
+            Rejected::Undecided => "as near as the other: nothing decides".to_owned(),
+            Rejected::OtherAccount => "another account".to_owned(),
+            Rejected::OtherSession => "it has a session of its own".to_owned(),
+        }
+    }
+}
+
+/// A hint that was not followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rival {
+    /// What it names.
+    pub hint: SourceHint,
+    /// Why it was not followed.
+    pub why: Rejected,
+}
+
+/// How a session's source was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Weighed {
+    /// The hint that decided; none where nothing names a source or nothing decides.
+    pub winner: Option<SourceHint>,
+    /// Hints of the same or other kinds that agree with it.
+    pub agreeing: Vec<SourceHint>,
+    /// Hints that name another source.
+    pub rivals: Vec<Rival>,
+}
+
+/// Why a session can be trusted so far and no further.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// A short sentence.
+    pub says: String,
+    /// Whether it speaks against the session, not for it.
+    pub against: bool,
+}
+
+/// Whose log it is, as a session sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// The host that the session is on.
+    Target,
+    /// The host that it came from.
+    Client,
+    /// The host that vouched for the caller.
+    DomainController,
+}
+
+impl Side {
+    /// The words that outputs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Side::Target => "target",
+            Side::Client => "client",
+            Side::DomainController => "domain controller",
+        }
+    }
+}
+
+/// Why a record that one expects is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// No log of this channel and host is among the inputs.
+    NotCollected,
+    /// The log begins after this time: older records were overwritten, or were not exported.
+    RolledOver(DateTime<Utc>),
+    /// The log was cleared at this time.
+    Cleared(DateTime<Utc>, RecordRef),
+    /// Nothing in the log is later than this time.
+    EndsBefore(DateTime<Utc>),
+    /// The log has records of the time, but none of such an event at any time.
+    NotAudited,
+    /// The log has records of the time, and such events at other times.
+    NotLogged,
+    /// The ticket may be hours older than the session.
+    Cached,
+    /// The run leaves out a part of the time (`--from`, `--to`).
+    OutsideWindow,
+}
+
+impl Absence {
+    /// The word that outputs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Absence::NotCollected => "not_collected",
+            Absence::RolledOver(_) => "rolled_over",
+            Absence::Cleared(..) => "cleared",
+            Absence::EndsBefore(_) => "ends_before",
+            Absence::NotAudited => "not_audited",
+            Absence::NotLogged => "not_logged",
+            Absence::Cached => "may_be_cached",
+            Absence::OutsideWindow => "outside_window",
+        }
+    }
+}
+
+/// A kind of record that one expects of a session and that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Whose log it would be in.
+    pub side: Side,
+    /// The host, as far as known; else what is known of it.
+    pub host: String,
+    /// The channel.
+    pub channel: Channel,
+    /// The event ids, any of which would do.
+    pub ids: &'static [u32],
+    /// What it would say.
+    pub tells: &'static str,
+    /// Why it is not there.
+    pub why: Absence,
+    /// From when to when to look for it, where looking elsewhere can help; UTC, by that host's clock
+    /// as far as it is known.
+    pub collect: Option<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+/// What made a session, where the records leave no doubt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tool {
+    /// The tool's name, or the file name of the program that connected.
+    pub name: String,
+    /// What shows it.
+    pub basis: &'static str,
+    /// Index of the event that shows it.
+    pub event: usize,
+}
+
+/// How far a log at hand reaches: one host's records of one channel in one input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    /// The host, as its records spell it.
+    pub host: Str,
+    /// The channel.
+    pub channel: Channel,
+    /// Index of the input.
+    pub input: u32,
+    /// The earliest record's time and EventRecordID.
+    pub first: (DateTime<Utc>, u64),
+    /// The latest record's time and EventRecordID.
+    pub last: (DateTime<Utc>, u64),
+    /// The event ids that are there.
+    pub ids: BTreeSet<u32>,
+}
+
+/// A log was cleared (1102, 104).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clearing {
+    /// The host, as its records spell it.
+    pub host: Str,
+    /// The channel that was cleared.
+    pub channel: Channel,
+    /// When, UTC.
+    pub time: DateTime<Utc>,
+    /// The record that says so.
+    pub source: RecordRef,
+    /// Who did it.
+    pub account: Option<Account>,
+}

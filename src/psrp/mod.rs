@@ -1,0 +1,75 @@
+//! PowerShell Remoting on the wire, from fragments and SOAP documents to what was typed and shown
+//! (MS-PSRP, MS-WSMV, MS-XCA).
+//!
+//! Bytes go through [`Fragment`]s and [`Reassembler`] to [`Message`]s, whose objects [`Document`]
+//! reads; [`Exchange`] does all of it, takes SOAP documents and their chunks, too, and gives a
+//! [`Conversation`] with runspace [`Pool`]s and [`Pipeline`]s. It knows no log formats: whoever
+//! reads a log hands it fragments and chunks, each with a tag of its own, which stays with all that
+//! is made of it.
+//!
+//! What is not there, is not shown: messages with a gap become a [`Gap`], damaged ones a
+//! [`MessageFault`], and nothing is made up in their place.
+
+mod chunks;
+mod clixml;
+mod conversation;
+mod exchange;
+mod fragments;
+mod message;
+mod pipeline;
+mod reassembler;
+mod records;
+mod shells;
+mod soap;
+mod text;
+mod xml;
+mod xpress;
+
+use std::sync::Arc;
+
+pub use chunks::{Chunk, ChunkKey, Chunks, LostDocument, Outcome};
+pub use clixml::{Container, Damage, Document, Node, Primitive, Value};
+pub use conversation::{Anomaly, Conversation, Message, MessageFault, Pool};
+pub use exchange::Exchange;
+pub use fragments::Fragment;
+pub use message::{Direction, Guid, Header, MessageType, pipeline_state, pool_state};
+pub use pipeline::{Item, Pipeline};
+pub use reassembler::{Absent, Gap, GapReason, Joined, Oddity, Reassembler};
+pub use records::{
+    Command, Creation, ErrorRecord, HostCall, HostCalls, Information, Parameter, Progress,
+    informational_message,
+};
+pub use shells::{Reading, Shell, ShellCommand};
+pub use soap::{Envelope, Slot, Stream, base64};
+pub use text::{commands, error, host_call, line, literal, progress};
+pub use xpress::{Damage as XpressDamage, unpack};
+
+/// Who counts objects: within a lane, an ObjectId is an object's for as long as nobody connects
+/// again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// What one process received, or sent.
+    Process {
+        /// The logging host.
+        host: Arc<str>,
+        /// The process that logged it.
+        process: u32,
+        /// Whether it received it.
+        received: bool,
+    },
+    /// What went through a shell in one direction.
+    Shell {
+        /// The shell's index in [`Conversation::shells`].
+        shell: usize,
+        /// Whether the client sent it.
+        to_server: bool,
+    },
+}
+
+impl Lane {
+    /// Whether all objects that are counted go through it. A client counts what it sends over all
+    /// its sessions, so a shell sees some of its numbers only.
+    fn has_all_objects(&self) -> bool {
+        !matches!(self, Lane::Shell { to_server: true, .. })
+    }
+}

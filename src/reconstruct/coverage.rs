@@ -1,0 +1,297 @@
+//! Which records one expects of a session, which of them are missing, why, and where to look.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Case, STEP_WINDOW};
+use crate::model::{Absence, Auth, Channel, Clearing, Coverage, Missing, Session, ShellKind, Side};
+
+/// How much before its start and after its end a session's records are looked for.
+const AROUND: TimeDelta = TimeDelta::minutes(1);
+
+/// How old a service ticket may be that a session is opened with: Windows' default for the longest
+/// life of one is ten hours (Maximum lifetime for service ticket, 600 minutes).
+const TICKET_LIFE: TimeDelta = TimeDelta::hours(10);
+
+/// What one expects to find.
+#[derive(Clone, Copy)]
+struct Expected {
+    side: Side,
+    /// Where, best first; the first stands for all.
+    places: &'static [(Channel, &'static [u32])],
+    tells: &'static str,
+    /// Whether it comes some time after the start: a log that begins within a step covers it.
+    later: bool,
+}
+
+const fn on_target(places: &'static [(Channel, &'static [u32])], tells: &'static str) -> Expected {
+    Expected { side: Side::Target, places, tells, later: false }
+}
+
+const fn in_session(places: &'static [(Channel, &'static [u32])], tells: &'static str) -> Expected {
+    Expected { side: Side::Target, places, tells, later: true }
+}
+
+/// Windows 7 and 2008 R2 log the request, not the shell.
+const SHELL: Expected = on_target(
+    &[(Channel::WinRm, &[91]), (Channel::WinRm, &[81, 82, 134, 169])],
+    "the shell: endpoint, account, maybe the address",
+);
+const LOGON: Expected =
+    on_target(&[(Channel::Security, &[4624])], "the logon: account, logon id, authentication");
+const PROCESS: Expected = on_target(
+    &[(Channel::Security, &[4688]), (Channel::Sysmon, &[1])],
+    "the host process and what it started",
+);
+const ENGINE: Expected =
+    in_session(&[(Channel::PowerShellClassic, &[400, 403])], "the engine's start and end");
+const COMMANDS: Expected = in_session(
+    &[(Channel::PowerShell, &[4103]), (Channel::PowerShellClassic, &[800])],
+    "the commands",
+);
+const SCRIPTS: Expected = in_session(&[(Channel::PowerShell, &[4104])], "the script text");
+const CORE_COMMANDS: Expected = in_session(&[(Channel::PowerShellCore, &[4103])], "the commands");
+const CORE_SCRIPTS: Expected = in_session(&[(Channel::PowerShellCore, &[4104])], "the script text");
+const SSH: Expected = on_target(&[(Channel::OpenSsh, &[4])], "the caller's account and address");
+const CONNECTION: Expected = Expected {
+    side: Side::Client,
+    places: &[(Channel::WinRm, &[6])],
+    tells: "the client's connection: target as named, process",
+    later: false,
+};
+const TICKET: Expected = Expected {
+    side: Side::DomainController,
+    places: &[(Channel::Security, &[4769])],
+    tells: "the ticket: account and address",
+    later: false,
+};
+const NTLM: Expected = Expected {
+    side: Side::DomainController,
+    places: &[(Channel::Security, &[4776])],
+    tells: "the password check: account and workstation",
+    later: false,
+};
+
+/// What one expects of a session by its kind, its engine and how it was authenticated.
+fn expected(session: &Session, core: bool) -> Vec<Expected> {
+    let ssh = session.auth == Auth::Ssh;
+    let mut expected = vec![if ssh { SSH } else { SHELL }];
+    if !ssh {
+        expected.push(LOGON);
+    }
+    expected.push(PROCESS);
+    match session.kind {
+        ShellKind::PowerShell if core || ssh => expected.extend([CORE_COMMANDS, CORE_SCRIPTS]),
+        // PowerShell 2.0 logs neither commands nor script text to Operational.
+        ShellKind::PowerShell if session.engine_version.starts_with("2.") => expected.push(ENGINE),
+        ShellKind::PowerShell => expected.extend([ENGINE, COMMANDS, SCRIPTS]),
+        ShellKind::Winrs | ShellKind::Other => {}
+    }
+    if !ssh {
+        expected.push(CONNECTION);
+    }
+    match session.auth {
+        Auth::Kerberos => expected.push(TICKET),
+        Auth::Ntlm if !session.local_account() => expected.push(NTLM),
+        _ => {}
+    }
+    expected
+}
+
+/// The part of the time that a run looks at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Window {
+    /// From then on; UTC.
+    pub from: Option<DateTime<Utc>>,
+    /// Until before then; UTC.
+    pub to: Option<DateTime<Utc>>,
+}
+
+impl Window {
+    fn has(&self, time: DateTime<Utc>) -> bool {
+        self.from.is_none_or(|from| time >= from) && self.to.is_none_or(|to| time < to)
+    }
+}
+
+/// The logs at hand, by host and channel.
+struct Logs<'c> {
+    case: &'c Case,
+    window: Window,
+    by_place: BTreeMap<(&'c str, Channel), Vec<&'c Coverage>>,
+    /// Where logs were cleared, by host and channel, in order of time.
+    cleared: BTreeMap<(&'c str, Channel), Vec<&'c Clearing>>,
+    /// The hosts whose logs show them to be domain controllers.
+    controllers: BTreeSet<&'c str>,
+    /// How far the hosts' clocks are ahead of the middle one, where that is known.
+    offsets: BTreeMap<&'c str, TimeDelta>,
+}
+
+/// Of each session, what one expects of it and does not find.
+pub(super) fn missing(case: &Case, window: Window) -> Vec<Vec<Missing>> {
+    let mut by_place: BTreeMap<(&str, Channel), Vec<&Coverage>> = BTreeMap::new();
+    let mut controllers = BTreeSet::new();
+    for coverage in &case.coverage {
+        by_place.entry((&coverage.host, coverage.channel)).or_default().push(coverage);
+        let grants = [4768, 4769, 4771].iter().any(|id| coverage.ids.contains(id));
+        if coverage.channel == Channel::Security && grants {
+            controllers.insert(&*coverage.host);
+        }
+    }
+    let mut cleared: BTreeMap<(&str, Channel), Vec<&Clearing>> = BTreeMap::new();
+    for clearing in &case.cleared {
+        cleared.entry((&clearing.host, clearing.channel)).or_default().push(clearing);
+    }
+    let known = case.hosts.iter().filter_map(|host| Some((&*host.name, host.clock?.offset)));
+    let logs = Logs { case, window, by_place, cleared, controllers, offsets: known.collect() };
+    case.sessions.iter().map(|session| logs.missing(session)).collect()
+}
+
+impl Logs<'_> {
+    fn missing(&self, session: &Session) -> Vec<Missing> {
+        let mut seen: BTreeSet<(bool, Channel, u32)> = BTreeSet::new();
+        let mut core = session.configuration.to_lowercase().starts_with("powershell.");
+        for evidence in &session.evidence {
+            let event = &self.case.events[evidence.event];
+            let channel = Channel::of(&event.channel, &event.provider);
+            let on_target = *self.case.name(&event.host) == session.target_host;
+            seen.insert((on_target, channel, event.event_id));
+            core |= channel == Channel::PowerShellCore && on_target;
+        }
+        let found = |expected: &Expected| {
+            let target = expected.side == Side::Target;
+            let ids = expected
+                .places
+                .iter()
+                .flat_map(|(channel, ids)| ids.iter().map(move |&id| (target, *channel, id)));
+            ids.into_iter().any(|place| seen.contains(&place))
+        };
+        let expected = expected(session, core).into_iter().filter(|expected| !found(expected));
+        expected.map(|expected| self.judge(session, expected)).collect()
+    }
+
+    /// Why something expected is not there.
+    fn judge(&self, session: &Session, expected: Expected) -> Missing {
+        let (host, known) = match expected.side {
+            Side::Target => (session.target_host.to_string(), true),
+            Side::Client => match (&session.source_host, &session.source_ip) {
+                (Some(host), _) => (host.to_string(), true),
+                (None, Some(ip)) => (ip.clone(), true),
+                (None, None) => ("the unknown source".to_owned(), false),
+            },
+            Side::DomainController => return self.judge_controllers(session, expected),
+        };
+        let around = self.local(session, &host, session.start - AROUND, session.end + AROUND);
+        let judged = expected.places.iter().map(|&(channel, ids)| {
+            (channel, ids, self.absence(session, &host, channel, ids, expected.later))
+        });
+        let judged: Vec<_> = judged.collect();
+        // A log that has a hole tells more than one that never had such events.
+        let hole = judged.iter().find(|(.., why)| may_be_elsewhere(*why) && !is_uncollected(*why));
+        let &(channel, ids, why) = hole.unwrap_or(&judged[0]);
+        Missing {
+            side: expected.side,
+            host,
+            channel,
+            ids,
+            tells: expected.tells,
+            why,
+            collect: (known && may_be_elsewhere(why)).then_some(around),
+        }
+    }
+
+    fn judge_controllers(&self, session: &Session, expected: Expected) -> Missing {
+        let (channel, ids) = expected.places[0];
+        let domain = session.user.as_ref().map(|user| user.domain.as_str()).unwrap_or_default();
+        let any = match domain {
+            "" => "a domain controller".to_owned(),
+            domain => format!("a domain controller of {domain}"),
+        };
+        let ticket = ids == [4769];
+        let judged = self
+            .controllers
+            .iter()
+            .map(|host| (host.to_string(), self.absence(session, host, channel, ids, false)));
+        let (host, why) = judged
+            .min_by_key(|(_, why)| may_be_elsewhere(*why))
+            .unwrap_or((any, Absence::NotCollected));
+        let why = match why {
+            Absence::NotLogged if ticket => Absence::Cached,
+            why => why,
+        };
+        // A ticket that was asked for hours ago serves as well.
+        let before = if ticket { TICKET_LIFE } else { AROUND };
+        let (from, to) = (session.start - before, session.start + AROUND);
+        let collect = self.local(session, &host, from, to);
+        Missing {
+            side: expected.side,
+            host,
+            channel,
+            ids,
+            tells: expected.tells,
+            why,
+            collect: may_be_elsewhere(why).then_some(collect),
+        }
+    }
+
+    /// Times of a session by another host's clock.
+    fn local(
+        &self,
+        session: &Session,
+        host: &str,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> (DateTime<Utc>, DateTime<Utc>) {
+        let offset = self.offsets.get(host).copied().unwrap_or_default();
+        let local = |time| session.clock.map_or(time, |clock| clock.correct(time)) + offset;
+        (local(from), local(to))
+    }
+
+    /// Why a host's channel has no such event at a session's start.
+    fn absence(
+        &self,
+        session: &Session,
+        host: &str,
+        channel: Channel,
+        ids: &[u32],
+        later: bool,
+    ) -> Absence {
+        let Some(spans) = self.by_place.get(&(host, channel)) else { return Absence::NotCollected };
+        let (start, _) = self.local(session, host, session.start, session.end);
+        if !self.window.has(start) {
+            return Absence::OutsideWindow;
+        }
+        // The first time after the start, if the log begins with what came after it.
+        let all = self.cleared.get(&(host, channel)).map(Vec::as_slice).unwrap_or_default();
+        let next = all.partition_point(|cleared| cleared.time < start);
+        let cleared = |before| all.get(next).filter(|c| c.time <= before + STEP_WINDOW);
+        let latest = if later { start + STEP_WINDOW } else { start };
+        let covers = |span: &&Coverage| {
+            let (first, last) = (span.first.0, span.last.0);
+            let begins = first <= start || (first <= latest && cleared(first).is_none());
+            begins && last >= start - STEP_WINDOW
+        };
+        if spans.iter().any(covers) {
+            let logged = spans.iter().any(|span| ids.iter().any(|id| span.ids.contains(id)));
+            return if logged { Absence::NotLogged } else { Absence::NotAudited };
+        }
+        let after = spans.iter().map(|span| span.first.0).filter(|&first| first > start).min();
+        let Some(after) = after else {
+            let last = spans.iter().map(|span| span.last.0).max().unwrap_or(start);
+            return Absence::EndsBefore(last);
+        };
+        match cleared(after) {
+            Some(cleared) => Absence::Cleared(cleared.time, cleared.source),
+            None => Absence::RolledOver(after),
+        }
+    }
+}
+
+/// Whether another copy of the log may have the record.
+fn may_be_elsewhere(why: Absence) -> bool {
+    !matches!(why, Absence::NotAudited | Absence::NotLogged | Absence::OutsideWindow)
+}
+
+fn is_uncollected(why: Absence) -> bool {
+    why == Absence::NotCollected
+}

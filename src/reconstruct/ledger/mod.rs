@@ -1,0 +1,256 @@
+//! What was run in each session, in order: one row for each thing, with all its records.
+//!
+//! The records of each process are put together in `shell`; here they are shared out by process,
+//! and processes, which are rows of their own, get the row that they came from.
+
+mod coverage;
+mod engine;
+mod pipelines;
+mod shell;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(super) use coverage::{Coverage, broken};
+
+use self::shell::{MOST_RIVALS, Shell};
+use self::words::Words;
+use super::process::Processes;
+use crate::layers::{Limits, layers};
+use crate::model::{
+    Command, Event, EventKind, Link, ProcessStart, Role, ScriptBlock, Str, file_name,
+};
+
+/// Where something ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place<'e> {
+    session: usize,
+    host: &'e Str,
+    /// Index of its process in the host's table, when known.
+    process: Option<usize>,
+    /// How far below the remoting host process.
+    depth: u32,
+}
+
+/// A command in the making.
+#[derive(Debug)]
+struct Row {
+    command: Command,
+    /// Its first event.
+    first: usize,
+    words: Words,
+}
+
+/// The commands of all sessions, by time.
+pub(super) fn commands(
+    events: &[Event],
+    session_of: &[Option<usize>],
+    scripts: &[ScriptBlock],
+    processes: &BTreeMap<Str, Processes>,
+) -> Vec<Command> {
+    let shells = shells(events, session_of, scripts, processes);
+    let mut rows: Vec<Row> = Vec::new();
+    // Of each process, its rows in order.
+    let mut by_place: BTreeMap<Place<'_>, Vec<usize>> = BTreeMap::new();
+    for (place, shell) in &shells {
+        let offset = rows.len();
+        let mut own = shell::rows(events, scripts, place, shell);
+        for Row { command, .. } in &mut own {
+            command.parent = command.parent.map(|(parent, link)| (parent + offset, link));
+        }
+        rows.append(&mut own);
+        let mut order: Vec<usize> = (offset..rows.len()).collect();
+        order.sort_by_key(|&at| rows[at].first);
+        by_place.insert(*place, order);
+    }
+    let mut started: BTreeMap<(usize, &Str, usize), usize> = BTreeMap::new();
+    for (index, event) in events.iter().enumerate() {
+        let EventKind::ProcessStart(start) = &event.kind else { continue };
+        let Some(session) = session_of[index] else { continue };
+        let table = &processes[&event.host];
+        let Some(process) = table.of(event) else { continue };
+        // Security and Sysmon log a start each: the first tells. The host process itself was not
+        // run by anyone, and the client's processes are none of the session's.
+        let depth = table.remoting_host(process).map_or(0, |(_, depth)| depth);
+        if depth == 0 {
+            continue;
+        }
+        if table.get(process).first != event.source {
+            if let Some(&row) = started.get(&(session, &event.host, process)) {
+                rows[row].command.events.push(index);
+            }
+            continue;
+        }
+        let parent = table.parent(process).and_then(|parent| {
+            let place =
+                Place { session, host: &event.host, process: Some(parent), depth: depth - 1 };
+            let own = by_place.get(&place).map(Vec::as_slice).unwrap_or_default();
+            let by_text = runner(events, &rows, own, (index, start)).map(|row| (row, Link::Text));
+            let by_process = || started.get(&(session, &event.host, parent)).copied();
+            by_text.or_else(|| Some((by_process()?, Link::Process)))
+        });
+        started.insert((session, &event.host, process), rows.len());
+        rows.push(of_process(event, start, (index, session, depth), parent));
+    }
+    for (place, own) in &by_place {
+        // What nothing else of a child process ran, the process itself was started for.
+        let process = place.process.and_then(|at| started.get(&(place.session, place.host, at)));
+        let Some(&process) = process else { continue };
+        for &at in own {
+            let command = &mut rows[at].command;
+            command.parent = command.parent.or(Some((process, Link::Process)));
+            if command.role == Role::Typed {
+                command.role = Role::Called;
+            }
+        }
+    }
+    in_order(rows)
+}
+
+/// The shells of all sessions, by place.
+fn shells<'e>(
+    events: &'e [Event],
+    session_of: &[Option<usize>],
+    scripts: &[ScriptBlock],
+    processes: &BTreeMap<Str, Processes>,
+) -> BTreeMap<Place<'e>, Shell> {
+    let process = |event: &Event| {
+        let table = &processes[&event.host];
+        let process = table.of(event)?;
+        Some((process, table.remoting_host(process)?))
+    };
+    // The classic log tells no process: its runspace does, or that it is the session's own.
+    let mut by_runspace: BTreeMap<(usize, &str), (usize, u32)> = BTreeMap::new();
+    let mut roots: BTreeMap<usize, usize> = BTreeMap::new();
+    for (index, event) in events.iter().enumerate() {
+        let Some(session) = session_of[index] else { continue };
+        let Some((process, (root, depth))) = process(event) else { continue };
+        roots.entry(session).or_insert(root);
+        let runspace = match &event.kind {
+            EventKind::ScriptBlockRun(run) => Some(&run.runspace_id),
+            _ => super::context(event).map(|context| &context.runspace_id),
+        };
+        if let Some(runspace) = runspace.filter(|runspace| !runspace.is_empty()) {
+            by_runspace.entry((session, runspace)).or_insert((process, depth));
+        }
+    }
+    let place = |index: usize| {
+        let (event, session) = (&events[index], session_of[index]?);
+        let known = process(event).map(|(process, (_, depth))| (process, depth)).or_else(|| {
+            let context = super::context(event)?;
+            let of_runspace = by_runspace.get(&(session, context.runspace_id.as_str())).copied();
+            let root = || roots.get(&session).filter(|_| context.is_remote());
+            of_runspace.or_else(|| root().map(|&root| (root, 0)))
+        });
+        let depth = known.map_or(0, |(_, depth)| depth);
+        Some(Place { session, host: &event.host, process: known.map(|(at, _)| at), depth })
+    };
+    let mut shells: BTreeMap<Place<'_>, Shell> = BTreeMap::new();
+    for (index, event) in events.iter().enumerate() {
+        let kind: fn(&mut Shell) -> &mut Vec<usize> = match &event.kind {
+            EventKind::Command(_) | EventKind::CommandLifecycle(_) | EventKind::Pipeline(_) => {
+                |shell| &mut shell.records
+            }
+            EventKind::ScriptBlockRun(_) => |shell| &mut shell.runs,
+            _ => continue,
+        };
+        if let Some(place) = place(index) {
+            kind(shells.entry(place).or_default()).push(index);
+        }
+    }
+    for (at, script) in scripts.iter().enumerate() {
+        // A part may have been logged where its process is not known.
+        if let Some(place) = script.events.iter().find_map(|&event| place(event))
+            && !script.text.trim().is_empty()
+        {
+            shells.entry(place).or_default().blocks.push(at);
+        }
+    }
+    shells
+}
+
+/// The row whose text names a process that was started, the latest before it.
+fn runner(
+    events: &[Event],
+    rows: &[Row],
+    own: &[usize],
+    (index, start): (usize, &ProcessStart),
+) -> Option<usize> {
+    let before = own.partition_point(|&at| rows[at].first < index);
+    let arguments = arguments(&start.command_line);
+    let names = [file_name(&start.image)];
+    let fits = |row: &Row| {
+        let later = events[index].time - events[row.first].time;
+        row.command.role != Role::Engine
+            && row.words.agree(&names, std::iter::once(arguments), later)
+    };
+    own[..before].iter().rev().take(MOST_RIVALS).copied().find(|&at| fits(&rows[at]))
+}
+
+/// A command line without its program.
+fn arguments(line: &str) -> &str {
+    let line = line.trim_start();
+    let end = match line.strip_prefix('"') {
+        Some(quoted) => quoted.find('"').map(|at| at + 2),
+        None => line.find(' '),
+    };
+    line.get(end.unwrap_or(line.len())..).unwrap_or_default()
+}
+
+fn of_process(
+    event: &Event,
+    start: &ProcessStart,
+    (index, session, depth): (usize, usize, u32),
+    parent: Option<(usize, Link)>,
+) -> Row {
+    let line = start.command_line.as_str();
+    let (text, completeness) = match line.trim() {
+        "" => (start.image.as_str(), "no command line"),
+        _ => (line, "whole"),
+    };
+    let command = Command {
+        time: event.time,
+        session,
+        events: vec![index],
+        link: Link::Own,
+        role: Role::Process,
+        parent,
+        runspace_id: String::new(),
+        pipeline_id: String::new(),
+        text: text.to_owned(),
+        hidden: Arc::new(layers(text, &Limits::default())),
+        invocations: Vec::new(),
+        completeness: completeness.into(),
+        depth,
+    };
+    Row { command, first: index, words: Words::default() }
+}
+
+/// The commands of rows by time, none before what ran it, then in the order of their first events.
+fn in_order(rows: Vec<Row>) -> Vec<Command> {
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|&at| (rows[at].first, at));
+    // Some logs tell whole seconds only.
+    let mut below = vec![0_u32; rows.len()];
+    for &at in order.iter().chain(&order) {
+        let command = &rows[at].command;
+        let parent =
+            command.parent.filter(|&(parent, _)| rows[parent].command.time == command.time);
+        below[at] = parent.map_or(0, |(parent, _)| below[parent].saturating_add(1));
+    }
+    order.sort_by_key(|&at| (rows[at].command.time, below[at], rows[at].first, at));
+    let mut places = vec![0; rows.len()];
+    for (place, &at) in order.iter().enumerate() {
+        places[at] = place;
+    }
+    let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
+    let commands =
+        order.into_iter().filter_map(|at| rows[at].take()).map(|Row { command, .. }| {
+            let parent = command.parent.map(|(parent, link)| (places[parent], link));
+            Command { parent, ..command }
+        });
+    commands.collect()
+}

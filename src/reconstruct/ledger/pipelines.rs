@@ -1,0 +1,200 @@
+//! What engines say they invoked: the statements of each pipeline, one for all the records of it.
+//!
+//! What is typed or sent is one pipeline to the engine, and has one PipelineId; it may run many
+//! statements, in functions and loops, too. Of each the engine logs an 800 and at once a 4103, with
+//! numbers in a row: of one engine's counter, the 4103's is the next after the 800's. (Real logs show
+//! that; [`LogPipelineExecutionDetailEvent`][source] is called once for each statement, for all
+//! providers.) ActivityIDs are no key: real engines have one for each record.
+//!
+//! [source]: https://github.com/PowerShell/PowerShell/blob/master/src/System.Management.Automation/engine/pipeline.cs
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::model::{Event, EventKind};
+use crate::normalise::MOST_NAMES;
+
+/// A statement, and all records of it.
+#[derive(Debug, Default)]
+pub(super) struct Statement {
+    /// Its events, best first: 4103, 800, 7937.
+    pub events: Vec<usize>,
+    /// The first of them.
+    pub first: usize,
+    /// Its 4103's number, or what it would be.
+    sequence: Option<u64>,
+    /// Its commands with the parameters as bound; their names only, where only 7937 tells.
+    pub text: String,
+    pub names: Vec<String>,
+    pub command_type: String,
+    /// The line of script that it stands in, as 800 gives it.
+    pub line: String,
+    /// In an engine of a remoting session.
+    pub remote: bool,
+    /// Only its name is known.
+    pub name_only: bool,
+    /// Of an 800 without 4103, the parts seen and how many there are.
+    parts: BTreeSet<u32>,
+    parts_total: u32,
+}
+
+impl Statement {
+    fn new(event: usize, events: &[Event]) -> Statement {
+        let context = super::super::context(&events[event]);
+        Statement {
+            first: event,
+            sequence: context.and_then(|context| context.sequence),
+            command_type: context.map(|c| c.command_type.clone()).unwrap_or_default(),
+            remote: context.is_some_and(|context| context.is_remote()),
+            ..Statement::default()
+        }
+    }
+
+    fn add(&mut self, event: usize) {
+        self.events.push(event);
+        self.first = self.first.min(event);
+    }
+
+    /// Parts of its details that no record holds.
+    pub fn lacks_parts(&self) -> bool {
+        (self.parts.len() as u32) < self.parts_total
+    }
+}
+
+/// A pipeline, or a record that does not say which it is of.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    /// Empty when not known.
+    pub runspace: String,
+    /// Empty when not known.
+    pub id: String,
+    /// In the engine's order.
+    pub statements: Vec<Statement>,
+}
+
+impl Pipeline {
+    pub fn first(&self) -> usize {
+        self.statements.iter().map(|statement| statement.first).min().unwrap_or(0)
+    }
+}
+
+/// The pipelines that some events are of (4103, 800, 7937, in order), by first event.
+pub(super) fn of(events: &[Event], indexes: &[usize]) -> Vec<Pipeline> {
+    let mut groups: BTreeMap<(&str, &str, usize), Vec<usize>> = BTreeMap::new();
+    for &index in indexes {
+        let Some(context) = super::super::context(&events[index]) else { continue };
+        let (runspace, id) = (context.runspace_id.as_str(), context.pipeline_id.as_str());
+        let alone = if runspace.is_empty() || id.is_empty() { index + 1 } else { 0 };
+        groups.entry((runspace, id, alone)).or_default().push(index);
+    }
+    let pipeline = |((runspace, id, _), indexes): ((&str, &str, usize), Vec<usize>)| Pipeline {
+        runspace: runspace.to_owned(),
+        id: id.to_owned(),
+        statements: statements(events, &indexes),
+    };
+    let mut pipelines: Vec<Pipeline> = groups.into_iter().map(pipeline).collect();
+    pipelines.retain(|pipeline| !pipeline.statements.is_empty());
+    pipelines.sort_by_key(Pipeline::first);
+    pipelines
+}
+
+fn statements(events: &[Event], indexes: &[usize]) -> Vec<Statement> {
+    let mut all: Vec<Statement> = Vec::new();
+    let mut numbered: BTreeMap<u64, usize> = BTreeMap::new();
+    // Those without a number, by their names: an 800 goes to the first that has none.
+    let mut unnumbered: BTreeMap<&[String], VecDeque<usize>> = BTreeMap::new();
+    for &index in indexes {
+        let EventKind::Command(command) = &events[index].kind else { continue };
+        let known = command.context.sequence.and_then(|number| numbered.get(&number).copied());
+        match known {
+            // The record of a copied log.
+            Some(at) if all[at].text == command.text => all[at].add(index),
+            _ => {
+                match command.context.sequence {
+                    Some(number) => {
+                        numbered.entry(number).or_insert(all.len());
+                    }
+                    None => unnumbered.entry(&command.names).or_default().push_back(all.len()),
+                }
+                let mut statement = Statement::new(index, events);
+                statement.add(index);
+                statement.text.clone_from(&command.text);
+                statement.names.clone_from(&command.names);
+                all.push(statement);
+            }
+        }
+    }
+    for &index in indexes {
+        let EventKind::Pipeline(details) = &events[index].kind else { continue };
+        let number = details.context.sequence.map(|number| number.saturating_add(1));
+        let known = match number {
+            Some(number) => numbered.get(&number).copied(),
+            None => unnumbered.get_mut(&*details.names).and_then(VecDeque::pop_front),
+        };
+        // A part of long details may name fewer commands than the whole.
+        let fits = |at: &usize| {
+            let statement: &Statement = &all[*at];
+            !statement.parts.is_empty()
+                || details.names.iter().all(|name| statement.names.contains(name))
+        };
+        let at = known.filter(fits).unwrap_or_else(|| {
+            if let Some(number) = number {
+                numbered.entry(number).or_insert(all.len());
+            }
+            all.push(Statement { sequence: number, ..Statement::new(index, events) });
+            all.len() - 1
+        });
+        let statement = &mut all[at];
+        statement.add(index);
+        if statement.line.is_empty() {
+            details.context.command_line.trim().clone_into(&mut statement.line);
+        }
+        let (part, total) = details.part;
+        let told = matches!(events[statement.events[0]].kind, EventKind::Command(_));
+        if !told && statement.parts.insert(part) {
+            statement.parts_total = statement.parts_total.max(total);
+            if !statement.text.is_empty() {
+                statement.text.push(' ');
+            }
+            statement.text.push_str(&details.details);
+            for name in &details.names {
+                if statement.names.len() < MOST_NAMES && !statement.names.contains(name) {
+                    statement.names.push(name.clone());
+                }
+            }
+        }
+    }
+    lifecycles(events, indexes, &mut all);
+    all.retain(|statement| !statement.text.is_empty() || !statement.line.is_empty());
+    match all.iter().all(|statement| statement.sequence.is_some()) {
+        true => all.sort_by_key(|statement| (statement.sequence, statement.first)),
+        false => all.sort_by_key(|statement| statement.first),
+    }
+    all
+}
+
+/// 7937 says that a command of a name begins and ends: of the first statement with it, or of one
+/// that no other record tells of.
+fn lifecycles(events: &[Event], indexes: &[usize], all: &mut Vec<Statement>) {
+    let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
+    for (at, statement) in all.iter().enumerate() {
+        for name in &statement.names {
+            by_name.entry(name.to_lowercase()).or_insert(at);
+        }
+    }
+    for &index in indexes {
+        let EventKind::CommandLifecycle(command) = &events[index].kind else { continue };
+        let Some(name) = command.names.first() else { continue };
+        match by_name.get(&name.to_lowercase()) {
+            Some(&at) => all[at].add(index),
+            None => {
+                by_name.insert(name.to_lowercase(), all.len());
+                let mut statement = Statement::new(index, events);
+                statement.add(index);
+                statement.text.clone_from(name);
+                statement.names.clone_from(&command.names);
+                statement.name_only = true;
+                all.push(statement);
+            }
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! What one engine ran: its script blocks and pipelines, each thing one row.
+//!
+//! 4104 gives a block's text and no runspace or pipeline; 4103 and 800 give runspace, pipeline and
+//! what was invoked, and no text. What ties them, best first: 4105 and 4106, which say in which
+//! runspace a block runs from when to when; else the text, which must name what was invoked, in the
+//! same process and before it, the nearest such block first. A pipeline takes several blocks where
+//! its statements are named in several: the first is what was typed, the others are what it called.
+//! A block is never given to two pipelines: the engine logs a block once, so that the second may be
+//! the same text sent again. What no block names stays a row of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::super::STEP_WINDOW;
+use super::engine;
+use super::pipelines::{self, Pipeline, Statement};
+use super::words::{Words, values};
+use super::{Place, Row};
+use crate::layers::{Limits, Unwrapped, layers};
+use crate::model::{Command, Event, EventKind, Link, Role, ScriptBlock, file_name};
+
+/// Blocks before an invocation, or before a block, that are weighed against it.
+pub(super) const MOST_RIVALS: usize = 16;
+/// Blocks that were started and not stopped, that a stop is looked for among.
+const MOST_RUNNING: usize = 64;
+
+/// The events of one engine's process.
+#[derive(Debug, Default)]
+pub(super) struct Shell {
+    /// Script blocks by first part: indexes into the case's.
+    pub blocks: Vec<usize>,
+    /// 4103, 800, 7937.
+    pub records: Vec<usize>,
+    /// 4105, 4106.
+    pub runs: Vec<usize>,
+}
+
+/// A script block in the making.
+struct Block<'a> {
+    script: &'a ScriptBlock,
+    first: usize,
+    words: Words,
+    /// The pipeline it was given to.
+    pipeline: Option<usize>,
+    link: Link,
+    /// The block it ran in.
+    parent: Option<(usize, Link)>,
+    statements: Vec<&'a Statement>,
+    runs: Vec<usize>,
+    runspace: String,
+}
+
+/// A runspace's blocks: from each event on, the innermost that runs.
+type Running<'a> = BTreeMap<&'a str, Vec<(usize, Option<usize>)>>;
+
+/// The rows of a shell, in no order; parents are indexes among them.
+pub(super) fn rows(
+    events: &[Event],
+    scripts: &[ScriptBlock],
+    place: &Place<'_>,
+    shell: &Shell,
+) -> Vec<Row> {
+    let pipelines = pipelines::of(events, &shell.records);
+    let mut blocks: Vec<Block<'_>> =
+        shell.blocks.iter().map(|&at| Block::of(&scripts[at])).collect();
+    blocks.sort_by_key(|block| block.first);
+    let running = run(events, &mut blocks, &shell.runs);
+    let mut tops: Vec<Option<usize>> = Vec::new();
+    let mut left: Vec<Vec<&Statement>> = Vec::new();
+    for (at, pipeline) in pipelines.iter().enumerate() {
+        left.push(give(events, &mut blocks, &running, (at, pipeline)));
+        tops.push(None);
+    }
+    for (at, block) in blocks.iter().enumerate() {
+        if let Some(pipeline) = block.pipeline {
+            tops[pipeline].get_or_insert(at);
+        }
+    }
+    nest(events, &mut blocks, &pipelines, &tops);
+
+    let mut rows: Vec<Row> = Vec::new();
+    for block in &mut blocks {
+        let id = block.pipeline.map(|pipeline| pipelines[pipeline].id.as_str()).unwrap_or_default();
+        let command = block.command(events, place, id);
+        rows.push(Row { command, first: block.first, words: std::mem::take(&mut block.words) });
+    }
+    for ((pipeline, statements), top) in pipelines.iter().zip(left).zip(tops) {
+        let statement = |statements: &[&Statement], parent| {
+            let command = invoked(events, place, pipeline, statements, parent);
+            let first = statements.iter().map(|s| s.first).min().unwrap_or(0);
+            let words = Words::of(&command.text);
+            Row { command, first, words }
+        };
+        let (chatter, others): (Vec<&Statement>, Vec<&Statement>) =
+            statements.into_iter().partition(|s| is_chatter(s));
+        let mut others = others.as_slice();
+        let parent = match top {
+            Some(top) => (top, blocks[top].link),
+            None => {
+                // Without a text, what ran at once is what was typed.
+                let start = others.first().or(chatter.first()).map(|s| events[s.first].time);
+                let Some(start) = start else { continue };
+                let at_once = |s: &&&Statement| events[s.first].time - start <= STEP_WINDOW;
+                let typed = others.iter().take_while(at_once).count();
+                let (first, later) = others.split_at(typed);
+                others = later;
+                rows.push(statement(if first.is_empty() { &chatter } else { first }, None));
+                if first.is_empty() {
+                    continue;
+                }
+                (rows.len() - 1, Link::Runspace)
+            }
+        };
+        // The end of a pipeline belongs to it.
+        rows[parent.0].command.events.extend(chatter.iter().flat_map(|s| &s.events));
+        rows.extend(others.iter().map(|&one| statement(&[one], Some(parent))));
+    }
+    rows
+}
+
+impl<'a> Block<'a> {
+    fn of(script: &'a ScriptBlock) -> Block<'a> {
+        Block {
+            script,
+            first: script.events.iter().copied().min().unwrap_or(0),
+            words: Words::of(&script.text),
+            pipeline: None,
+            link: Link::Own,
+            parent: None,
+            statements: Vec::new(),
+            runs: Vec::new(),
+            runspace: String::new(),
+        }
+    }
+
+    /// Whether its text can have run a statement.
+    fn agrees(&self, events: &[Event], statement: &Statement) -> bool {
+        let later = events[statement.first].time - events[self.first].time;
+        self.words.agree(&statement.names, values(&statement.text), later)
+    }
+
+    fn command(&mut self, events: &[Event], place: &Place<'_>, pipeline: &str) -> Command {
+        let script = self.script;
+        let chatter = place.depth == 0 && engine::script(&script.text);
+        let mut all = script.events.clone();
+        all.extend(self.statements.iter().flat_map(|statement| &statement.events));
+        all.append(&mut self.runs);
+        let called = self.parent.is_some() || !script.path.is_empty();
+        let role = match (chatter, called) {
+            (true, _) => Role::Engine,
+            (false, true) => Role::Called,
+            (false, false) => Role::Typed,
+        };
+        let missing = script.missing.iter().map(|&(from, to)| match to - from {
+            0 => from.to_string(),
+            _ => format!("{from} to {to}"),
+        });
+        let missing: Vec<String> = missing.collect();
+        Command {
+            time: events[self.first].time,
+            session: place.session,
+            events: all,
+            link: self.link,
+            role,
+            parent: self.parent,
+            runspace_id: std::mem::take(&mut self.runspace),
+            pipeline_id: pipeline.to_owned(),
+            text: script.text.clone(),
+            hidden: Arc::clone(&script.hidden),
+            invocations: self.statements.iter().map(|statement| statement.text.clone()).collect(),
+            completeness: match missing.len() {
+                0 => "whole".into(),
+                _ => format!("parts missing: {} of {}", missing.join(", "), script.total).into(),
+            },
+            depth: place.depth,
+        }
+    }
+}
+
+fn is_chatter(statement: &Statement) -> bool {
+    let Statement { names, text, command_type, remote, .. } = statement;
+    engine::invocation(names, text, command_type, *remote)
+}
+
+/// Takes 4105 and 4106, in order: which blocks run where, and in which others.
+fn run<'e>(events: &'e [Event], blocks: &mut [Block<'_>], runs: &[usize]) -> Running<'e> {
+    let by_id: BTreeMap<&str, usize> =
+        blocks.iter().enumerate().map(|(at, block)| (block.script.id.as_str(), at)).collect();
+    let mut stacks: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut running = Running::new();
+    for &index in runs {
+        let EventKind::ScriptBlockRun(run) = &events[index].kind else { continue };
+        let Some(&at) = by_id.get(run.id.as_str()).filter(|_| !run.id.is_empty()) else { continue };
+        let stack = stacks.entry(&run.runspace_id).or_default();
+        blocks[at].runs.push(index);
+        if run.started {
+            let around = stack.last().copied().filter(|&around| around != at);
+            if blocks[at].runspace.is_empty() {
+                blocks[at].runspace.clone_from(&run.runspace_id);
+                blocks[at].parent = around.map(|around| (around, Link::Runspace));
+            }
+            stack.push(at);
+        } else {
+            let open = stack.iter().rev().take(MOST_RUNNING).position(|&open| open == at);
+            if let Some(above) = open {
+                stack.truncate(stack.len() - 1 - above);
+            }
+        }
+        running.entry(&run.runspace_id).or_default().push((index, stack.last().copied()));
+    }
+    running
+}
+
+/// Gives a pipeline's statements to the blocks that ran them; those that none did.
+fn give<'a>(
+    events: &[Event],
+    blocks: &mut [Block<'a>],
+    running: &Running<'_>,
+    (at, pipeline): (usize, &'a Pipeline),
+) -> Vec<&'a Statement> {
+    let mut left = Vec::new();
+    for statement in &pipeline.statements {
+        let innermost = running.get(pipeline.runspace.as_str()).and_then(|running| {
+            let next = running.partition_point(|&(index, _)| index < statement.first);
+            running.get(next.checked_sub(1)?)?.1
+        });
+        let found = match innermost {
+            Some(block) => Some((block, Link::Runspace)),
+            None if is_chatter(statement) => None,
+            None => {
+                let before = blocks.partition_point(|block| block.first < statement.first);
+                let rivals = blocks[..before].iter().enumerate().rev().take(MOST_RIVALS);
+                // What is before another pipeline's block of this runspace is older than this one.
+                let mut rivals = rivals.take_while(|(_, block)| match block.pipeline {
+                    Some(other) => other == at || block.runspace != pipeline.runspace,
+                    None => true,
+                });
+                let free = |block: &Block<'_>| match block.pipeline {
+                    Some(other) => other == at,
+                    None => block.runspace.is_empty() || block.runspace == pipeline.runspace,
+                };
+                let found =
+                    rivals.find(|(_, block)| free(block) && block.agrees(events, statement));
+                found.map(|(block, _)| (block, Link::Text))
+            }
+        };
+        let Some((block, link)) = found else {
+            left.push(statement);
+            continue;
+        };
+        let block = &mut blocks[block];
+        block.pipeline.get_or_insert(at);
+        block.link = block.link.max(link);
+        if block.runspace.is_empty() {
+            block.runspace.clone_from(&pipeline.runspace);
+        }
+        block.statements.push(statement);
+    }
+    left
+}
+
+/// Says which block ran which, where 4105 does not.
+fn nest(
+    events: &[Event],
+    blocks: &mut [Block<'_>],
+    pipelines: &[Pipeline],
+    tops: &[Option<usize>],
+) {
+    let runspaces: BTreeSet<&str> = pipelines.iter().map(|one| one.runspace.as_str()).collect();
+    // One runspace runs one pipeline at a time: what is logged while it runs is run by it.
+    let mut spans: Vec<(usize, usize, usize)> = Vec::new();
+    for (pipeline, top) in pipelines.iter().zip(tops) {
+        if let (Some(top), 1) = (*top, runspaces.len()) {
+            // 4103 stands in the log that 4104 stands in: their order is the log's own.
+            let told = pipeline.statements.iter().map(|statement| statement.events[0]);
+            let last = told.filter(|&at| matches!(events[at].kind, EventKind::Command(_))).max();
+            spans.push((blocks[top].first, last.unwrap_or(0), top));
+        }
+    }
+    spans.sort_unstable();
+    for at in 0..blocks.len() {
+        let (before, rest) = blocks.split_at(at);
+        let block = &rest[0];
+        if block.parent.is_some() {
+            continue;
+        }
+        let of_pipeline = block.pipeline.and_then(|pipeline| tops[pipeline]);
+        let around = || {
+            let next = spans.partition_point(|&(first, ..)| first < block.first);
+            let &(_, last, top) = spans.get(next.checked_sub(1)?)?;
+            (last > block.first).then_some(top)
+        };
+        let text = block.script.text.trim();
+        // A block inside another is logged with its braces.
+        let inside = || {
+            let braced = text.len() > 8 && text.starts_with('{') && text.ends_with('}');
+            let rivals = before.iter().enumerate().rev().take(MOST_RIVALS / 2);
+            braced
+                .then(|| rivals.into_iter().find(|(_, other)| other.script.text.contains(text)))?
+        };
+        let file = || {
+            let name = file_name(&block.script.path);
+            let later = |other: &Block<'_>| events[block.first].time - events[other.first].time;
+            let mut rivals = before.iter().enumerate().rev().take(MOST_RIVALS);
+            let names = |other: &Block<'_>| {
+                let none = std::iter::empty();
+                other.words.agree(&[&name], none, later(other))
+            };
+            (!name.is_empty()).then(|| rivals.find(|(_, other)| names(other)))?
+        };
+        let parent = match of_pipeline {
+            Some(top) => Some(top).filter(|&top| top != at),
+            None => around().or_else(|| inside().or_else(file).map(|(parent, _)| parent)),
+        };
+        blocks[at].parent = parent.map(|parent| (parent, Link::Text));
+    }
+}
+
+/// A row of what was invoked, where no text of a script is known.
+fn invoked(
+    events: &[Event],
+    place: &Place<'_>,
+    pipeline: &Pipeline,
+    statements: &[&Statement],
+    parent: Option<(usize, Link)>,
+) -> Command {
+    let texts = || statements.iter().map(|s| s.text.as_str()).filter(|text| !text.is_empty());
+    let line = statements.iter().map(|statement| statement.line.as_str());
+    let line = line.into_iter().find(|line| !line.is_empty());
+    // A called one's line is of the script that it stands in, which may be long and run often.
+    let line = line.filter(|_| parent.is_none() || texts().next().is_none());
+    let (text, invocations) = match line {
+        Some(line) => (line.to_owned(), texts().map(str::to_owned).collect()),
+        None => (texts().collect::<Vec<_>>().join("; "), Vec::new()),
+    };
+    let role = match parent {
+        _ if statements.iter().all(|statement| is_chatter(statement)) => Role::Engine,
+        Some(_) => Role::Called,
+        None => Role::Typed,
+    };
+    let mut hidden = layers(&text, &Limits::default());
+    for invoked in &invocations {
+        if hidden == Unwrapped::default() {
+            hidden = layers(invoked, &Limits::default());
+        }
+    }
+    let first = statements.iter().map(|statement| statement.first).min().unwrap_or(0);
+    Command {
+        time: events[first].time,
+        session: place.session,
+        events: statements.iter().flat_map(|statement| &statement.events).copied().collect(),
+        link: Link::Runspace,
+        role,
+        parent,
+        runspace_id: pipeline.runspace.clone(),
+        pipeline_id: pipeline.id.clone(),
+        hidden: Arc::new(hidden),
+        completeness: if statements.iter().any(|statement| statement.name_only) {
+            "name only"
+        } else if statements.iter().any(|statement| statement.lacks_parts()) {
+            "no script text; parts of the details missing"
+        } else if line.is_some() {
+            "no script text; its line"
+        } else {
+            "no script text"
+        }
+        .into(),
+        text,
+        invocations,
+        depth: place.depth,
+    }
+}

@@ -1,0 +1,270 @@
+//! Whether a text names what a record says was run: the words of scripts, and aliases.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
+
+use chrono::TimeDelta;
+use regex::Regex;
+
+use super::super::STEP_WINDOW;
+use crate::model::file_name;
+
+/// Longest value of a parameter that is looked for in a script.
+const LONGEST_VALUE: usize = 256;
+/// Shortest word that makes a value tell something.
+const SHORTEST_WORD: usize = 4;
+/// Values of one record that are looked for.
+const MOST_VALUES: usize = 16;
+
+/// The words of a text, lower case, as keyed hashes: a script of a megabyte is looked at once,
+/// however many records may belong to it. They are for look-up only.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    keys: RandomState,
+    all: HashSet<u64>,
+}
+
+impl Words {
+    pub fn of(text: &str) -> Words {
+        let mut words = Words::default();
+        each(text, |word| {
+            let key = words.keys.hash_one(word);
+            words.all.insert(key);
+        });
+        words
+    }
+
+    fn has(&self, word: &str) -> bool {
+        self.all.contains(&self.keys.hash_one(word))
+    }
+
+    /// Whether the text names a command or program, by itself or by one of its aliases.
+    fn names(&self, command: &str) -> bool {
+        let name = file_name(command);
+        let name = name.strip_suffix(".exe").unwrap_or(&name);
+        let mut words = 0;
+        let mut all = true;
+        each(name, |word| {
+            words += 1;
+            all &= self.has(word);
+        });
+        (words > 0 && all) || aliases(name).iter().any(|alias| self.has(alias))
+    }
+
+    /// Whether a value stands in the text, as far as words tell.
+    fn holds(&self, value: &str) -> bool {
+        let (mut tells, mut all) = (false, value.len() <= LONGEST_VALUE);
+        if all {
+            each(value, |word| {
+                tells |= word.len() >= SHORTEST_WORD;
+                all &= self.has(word);
+            });
+        }
+        tells && all
+    }
+
+    /// Whether the text can have run this: it names all of the commands, and, unless they ran at
+    /// once, a value they were given.
+    pub fn agree<'v>(
+        &self,
+        commands: &[impl AsRef<str>],
+        mut values: impl Iterator<Item = &'v str>,
+        later: TimeDelta,
+    ) -> bool {
+        !commands.is_empty()
+            && commands.iter().all(|command| self.names(command.as_ref()))
+            && (later <= STEP_WINDOW || values.any(|value| self.holds(value)))
+    }
+}
+
+/// Calls with each word of a text in lower case. What PowerShell takes for a dash is one.
+fn each(text: &str, mut take: impl FnMut(&str)) {
+    let mut word = String::new();
+    let mut end = |word: &mut String| {
+        let bare = word.trim_matches('-');
+        if !bare.is_empty() {
+            take(bare);
+        }
+        word.clear();
+    };
+    for c in text.chars() {
+        match c {
+            '\u{2013}' | '\u{2014}' | '\u{2015}' => word.push('-'),
+            '-' | '_' => word.push(c),
+            // Aliases of ForEach-Object and Where-Object.
+            '%' | '?' => {
+                end(&mut word);
+                end(&mut c.to_string());
+            }
+            _ if c.is_alphanumeric() => word.extend(c.to_lowercase()),
+            _ => end(&mut word),
+        }
+    }
+    end(&mut word);
+}
+
+/// The values of an invocation's parameters, as `normalise` writes them.
+pub(super) fn values(invocation: &str) -> impl Iterator<Item = &str> {
+    static VALUE: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r#"-[^\s"]+ "([^"]*)""#).expect("fixed"));
+    let found = VALUE.captures_iter(invocation).take(MOST_VALUES);
+    found.filter_map(|found| found.get(1).map(|value| value.as_str()))
+}
+
+/// The aliases that Windows PowerShell 5.1 begins with (its `Get-Alias`), by command, in lower
+/// case. 4103 names the command, whatever was typed.
+fn aliases(command: &str) -> &'static [&'static str] {
+    match command {
+        "add-content" => &["ac"],
+        "add-pssnapin" => &["asnp"],
+        "clear-content" => &["clc"],
+        "clear-history" => &["clhy"],
+        "clear-host" => &["clear", "cls"],
+        "clear-item" => &["cli"],
+        "clear-itemproperty" => &["clp"],
+        "clear-variable" => &["clv"],
+        "compare-object" => &["compare", "diff"],
+        "connect-pssession" => &["cnsn"],
+        "convert-path" => &["cvpa"],
+        "copy-item" => &["copy", "cp", "cpi"],
+        "copy-itemproperty" => &["cpp"],
+        "disable-psbreakpoint" => &["dbp"],
+        "disconnect-pssession" => &["dnsn"],
+        "enable-psbreakpoint" => &["ebp"],
+        "enter-pssession" => &["etsn"],
+        "exit-pssession" => &["exsn"],
+        "export-alias" => &["epal"],
+        "export-csv" => &["epcsv"],
+        "export-pssession" => &["epsn"],
+        "foreach-object" => &["%", "foreach"],
+        "format-custom" => &["fc"],
+        "format-hex" => &["fhx"],
+        "format-list" => &["fl"],
+        "format-table" => &["ft"],
+        "format-wide" => &["fw"],
+        "get-alias" => &["gal"],
+        "get-childitem" => &["dir", "gci", "ls"],
+        "get-clipboard" => &["gcb"],
+        "get-command" => &["gcm"],
+        "get-computerinfo" => &["gin"],
+        "get-content" => &["cat", "gc", "type"],
+        "get-help" => &["help", "man"],
+        "get-history" => &["ghy", "h", "history"],
+        "get-item" => &["gi"],
+        "get-itemproperty" => &["gp"],
+        "get-itempropertyvalue" => &["gpv"],
+        "get-job" => &["gjb"],
+        "get-location" => &["gl", "pwd"],
+        "get-member" => &["gm"],
+        "get-module" => &["gmo"],
+        "get-process" => &["gps", "ps"],
+        "get-psbreakpoint" => &["gbp"],
+        "get-pscallstack" => &["gcs"],
+        "get-psdrive" => &["gdr"],
+        "get-pssession" => &["gsn"],
+        "get-pssnapin" => &["gsnp"],
+        "get-service" => &["gsv"],
+        "get-timezone" => &["gtz"],
+        "get-unique" => &["gu"],
+        "get-variable" => &["gv"],
+        "get-wmiobject" => &["gwmi"],
+        "group-object" => &["group"],
+        "import-alias" => &["ipal"],
+        "import-csv" => &["ipcsv"],
+        "import-module" => &["ipmo"],
+        "import-pssession" => &["ipsn"],
+        "invoke-command" => &["icm"],
+        "invoke-expression" => &["iex"],
+        "invoke-history" => &["ihy", "r"],
+        "invoke-item" => &["ii"],
+        "invoke-restmethod" => &["irm"],
+        "invoke-webrequest" => &["curl", "iwr", "wget"],
+        "invoke-wmimethod" => &["iwmi"],
+        "measure-object" => &["measure"],
+        "mkdir" => &["md"],
+        "move-item" => &["mi", "move", "mv"],
+        "move-itemproperty" => &["mp"],
+        "new-alias" => &["nal"],
+        "new-item" => &["ni"],
+        "new-module" => &["nmo"],
+        "new-psdrive" => &["mount", "ndr"],
+        "new-pssession" => &["nsn"],
+        "new-pssessionconfigurationfile" => &["npssc"],
+        "new-variable" => &["nv"],
+        "out-gridview" => &["ogv"],
+        "out-host" => &["oh"],
+        "out-printer" => &["lp"],
+        "pop-location" => &["popd"],
+        "powershell_ise" => &["ise"],
+        "push-location" => &["pushd"],
+        "receive-job" => &["rcjb"],
+        "receive-pssession" => &["rcsn"],
+        "remove-item" => &["del", "erase", "rd", "ri", "rm", "rmdir"],
+        "remove-itemproperty" => &["rp"],
+        "remove-job" => &["rjb"],
+        "remove-module" => &["rmo"],
+        "remove-psbreakpoint" => &["rbp"],
+        "remove-psdrive" => &["rdr"],
+        "remove-pssession" => &["rsn"],
+        "remove-pssnapin" => &["rsnp"],
+        "remove-variable" => &["rv"],
+        "remove-wmiobject" => &["rwmi"],
+        "rename-item" => &["ren", "rni"],
+        "rename-itemproperty" => &["rnp"],
+        "resolve-path" => &["rvpa"],
+        "resume-job" => &["rujb"],
+        "select-object" => &["select"],
+        "select-string" => &["sls"],
+        "set-alias" => &["sal"],
+        "set-clipboard" => &["scb"],
+        "set-content" => &["sc"],
+        "set-item" => &["si"],
+        "set-itemproperty" => &["sp"],
+        "set-location" => &["cd", "chdir", "sl"],
+        "set-psbreakpoint" => &["sbp"],
+        "set-timezone" => &["stz"],
+        "set-variable" => &["set", "sv"],
+        "set-wmiinstance" => &["swmi"],
+        "show-command" => &["shcm"],
+        "sort-object" => &["sort"],
+        "start-job" => &["sajb"],
+        "start-process" => &["saps", "start"],
+        "start-service" => &["sasv"],
+        "start-sleep" => &["sleep"],
+        "stop-job" => &["spjb"],
+        "stop-process" => &["kill", "spps"],
+        "stop-service" => &["spsv"],
+        "suspend-job" => &["sujb"],
+        "tee-object" => &["tee"],
+        "trace-command" => &["trcm"],
+        "wait-job" => &["wjb"],
+        "where-object" => &["?", "where"],
+        "write-output" => &["echo", "write"],
+        _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agree(text: &str, commands: &[&str], invocation: &str, later: i64) -> bool {
+        Words::of(text).agree(commands, values(invocation), TimeDelta::seconds(later))
+    }
+
+    #[test]
+    fn names_and_aliases_at_once_and_values_later() {
+        let line = r#"GSV -Name spooler | ? { $_.Status }; & "C:\Tools\Do It.exe" /q"#;
+        assert!(agree(line, &["Get-Service", "Where-Object"], "", 1));
+        assert!(agree(line, &["Do It.exe"], "", 1));
+        assert!(!agree(line, &["Get-Service", "Get-Item"], "", 1));
+        assert!(!agree(line, &["Get-ServiceX"], "", 1));
+        // Much later a name alone is no tie.
+        let bound = |value: &str| format!("Get-Service -Name \"{value}\"");
+        assert!(!agree(line, &["Get-Service"], "Get-Service", 60));
+        assert!(agree(line, &["Get-Service"], &bound("Spooler"), 60));
+        assert!(!agree(line, &["Get-Service"], &bound("WinRM"), 60));
+        assert!(!agree(line, &[], "", 0));
+    }
+}

@@ -1,0 +1,120 @@
+//! When something was seen: what is known of a host may change, as its address does.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// Two sightings less far apart than this are of one span: shorter than the leases that are usual.
+const GAP: TimeDelta = TimeDelta::minutes(30);
+
+/// Spans that are kept apart; what is seen in more of them is seen all the time.
+const MOST_SPANS: usize = 256;
+
+/// How often something was seen, and when.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
+    pub count: u64,
+    /// From the first sighting to the last of each span; in order and apart once `settle`d.
+    spans: Vec<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+impl Seen {
+    /// Takes a sighting.
+    pub fn note(&mut self, time: DateTime<Utc>) {
+        self.count += 1;
+        match self.spans.last_mut() {
+            Some((first, last)) if time >= *first - GAP && time <= *last + GAP => {
+                (*first, *last) = (time.min(*first), time.max(*last));
+            }
+            _ => self.spans.push((time, time)),
+        }
+        if self.spans.len() > MOST_SPANS {
+            self.settle();
+        }
+    }
+
+    /// Takes all sightings of another.
+    pub fn merge(&mut self, other: &Seen) {
+        self.count += other.count;
+        self.spans.extend(&other.spans);
+    }
+
+    /// Puts spans in order and joins those that touch.
+    pub fn settle(&mut self) {
+        self.spans.sort_unstable();
+        let mut settled: Vec<(DateTime<Utc>, DateTime<Utc>)> = Vec::new();
+        for &(first, last) in &self.spans {
+            match settled.last_mut() {
+                Some((_, known)) if first <= *known + GAP || self.spans.len() > MOST_SPANS => {
+                    *known = last.max(*known);
+                }
+                _ => settled.push((first, last)),
+            }
+        }
+        self.spans = settled;
+    }
+
+    /// The first and the last sighting.
+    pub fn bounds(&self) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+        Some((self.spans.first()?.0, self.spans.last()?.1))
+    }
+
+    /// Whether all of it lies in the time that another was seen in.
+    pub fn within(&self, other: &Seen) -> bool {
+        let bounds = self.bounds().zip(other.bounds());
+        bounds.is_some_and(|((first, last), (from, to))| from - GAP <= first && last <= to + GAP)
+    }
+
+    /// How far a time is from the nearest sighting.
+    pub fn distance(&self, time: DateTime<Utc>) -> TimeDelta {
+        let next = self.spans.partition_point(|&(_, last)| last < time);
+        let after = self.spans.get(next).map(|(first, _)| (*first - time).max(TimeDelta::zero()));
+        let before = next.checked_sub(1).map(|at| time - self.spans[at].1);
+        after.into_iter().chain(before).min().unwrap_or(TimeDelta::MAX)
+    }
+
+    /// Whether this is no more the case at a time, and what `next` saw is: each of the two was seen
+    /// on one side of a moment only, and the time is on the other's.
+    pub fn gave_way(&self, next: &Seen, time: DateTime<Utc>) -> bool {
+        let (Some((first, last)), Some((next_first, next_last))) = (self.bounds(), next.bounds())
+        else {
+            return false;
+        };
+        let apart = last < next_first || next_last < first;
+        apart && next.distance(time) < self.distance(time)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minutes: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes)
+    }
+
+    fn seen(minutes: &[i64]) -> Seen {
+        let mut seen = Seen::default();
+        minutes.iter().for_each(|&minute| seen.note(at(minute)));
+        seen.settle();
+        seen
+    }
+
+    #[test]
+    fn an_address_that_was_changed_gave_way() {
+        let (old, new) = (seen(&[0, 20, 300]), seen(&[400, 410]));
+        assert!(old.gave_way(&new, at(405)) && old.gave_way(&new, at(390)));
+        assert!(!old.gave_way(&new, at(310)) && new.gave_way(&old, at(310)));
+        // Two at once are two.
+        let other = seen(&[100, 500]);
+        assert!(!old.gave_way(&other, at(500)) && !other.gave_way(&old, at(0)));
+    }
+
+    #[test]
+    fn more_spans_than_are_kept_are_one() {
+        let most = MOST_SPANS as i64;
+        let few: Vec<i64> = (0..most).map(|n| 60 * n).rev().collect();
+        assert_eq!(seen(&few).distance(at(90)), TimeDelta::minutes(30));
+        let many: Vec<i64> = (0..=most).map(|n| 60 * n).rev().collect();
+        assert_eq!(seen(&many).distance(at(90)), TimeDelta::zero());
+        assert_eq!(seen(&many).bounds(), Some((at(0), at(60 * most))));
+    }
+}

@@ -1,0 +1,209 @@
+//! What the target's WinRM service logs of the request that makes a shell: WinRM 91, and on builds
+//! that log them the request's steps (81, 82, 134) and its authentication (169).
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::server::{ByTime, HostEvents, WAITED, nearest};
+use super::{Draft, SERVICE_SIDS, STEP_WINDOW, near};
+use crate::model::{Account, Auth, Event, EventKind, Link, ServerOperation, ShellKind};
+
+/// Whether an operation makes a shell.
+pub(super) fn creates(operation: &ServerOperation) -> bool {
+    let uri = operation.resource_uri.as_deref().unwrap_or_default();
+    operation.operation.eq_ignore_ascii_case("CreateShell")
+        && ShellKind::of(uri).0 != ShellKind::Other
+}
+
+/// One request, as far as its records tell.
+#[derive(Default)]
+struct Request<'e> {
+    /// Indexes of its records, in order.
+    events: Vec<usize>,
+    /// When it made its shell: its 91, or the first of its steps.
+    time: DateTime<Utc>,
+    /// WinRM 91.
+    shell: Option<usize>,
+    /// Whether it asks for a shell.
+    creates: bool,
+    kind: Option<ShellKind>,
+    configuration: &'e str,
+    /// The caller, as 91 names it.
+    account: Option<&'e Account>,
+    /// The caller, as the authentication names it.
+    authenticated: Option<&'e Account>,
+    sid: Option<&'e str>,
+    auth: Option<Auth>,
+}
+
+impl<'e> Request<'e> {
+    /// Takes one of its records.
+    fn take(&mut self, index: usize, event: &'e Event) {
+        if self.events.is_empty() {
+            self.time = event.time;
+        }
+        self.events.push(index);
+        match &event.kind {
+            EventKind::ShellCreated(shell) => {
+                self.time = event.time;
+                self.shell = Some(index);
+                self.creates = true;
+                self.kind = Some(shell.kind);
+                self.configuration = &shell.configuration;
+                self.account = shell.account.as_ref();
+                // Some builds log it as the service, not as the caller.
+                let sid = event.user_sid.as_deref();
+                self.sid = sid.filter(|sid| !SERVICE_SIDS.contains(sid));
+            }
+            EventKind::ServerOperation(operation) => {
+                if let Some(uri) = &operation.resource_uri
+                    && self.shell.is_none()
+                {
+                    let (kind, configuration) = ShellKind::of(uri);
+                    (self.kind, self.configuration) = (Some(kind), configuration);
+                    self.creates |= creates(operation);
+                }
+            }
+            EventKind::Authenticated(caller) => {
+                self.authenticated = caller.account.as_ref();
+                self.auth = Some(Auth::parse(&caller.mechanism)).filter(|a| *a != Auth::Unknown);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl HostEvents<'_> {
+    /// Requests to the host process that each started: by account and time, nearest pairs first.
+    pub fn shells(&self, drafts: &mut Vec<Draft>) {
+        let requests = self.requests();
+        let by_start = ByTime::of_starts(drafts);
+        let mut pairs = Vec::new();
+        for (number, request) in requests.iter().enumerate().filter(|(_, one)| one.creates) {
+            for slot in by_start.near(request.time, STEP_WINDOW, WAITED) {
+                let draft = &drafts[slot];
+                if self.may_have_made(request, draft) {
+                    pairs.push(((draft.start() - request.time).abs(), number, slot));
+                }
+            }
+        }
+        pairs.sort_unstable();
+        let mut taken: Vec<Option<usize>> = vec![None; requests.len()];
+        let mut has_request = vec![false; drafts.len()];
+        for (_, number, slot) in pairs {
+            if taken[number].is_none() && !has_request[slot] {
+                taken[number] = Some(slot);
+                has_request[slot] = true;
+            }
+        }
+        let mut others = Vec::new();
+        for (request, slot) in requests.into_iter().zip(taken) {
+            if !request.creates {
+                others.push(request);
+                continue;
+            }
+            let link = if slot.is_some() { Link::Account } else { Link::Own };
+            let slot = slot.unwrap_or_else(|| {
+                drafts.push(Draft {
+                    server: Some(self.host.clone()),
+                    kind: request.kind,
+                    ..Draft::default()
+                });
+                drafts.len() - 1
+            });
+            self.take_request(&mut drafts[slot], &request, link);
+        }
+        self.authentications(drafts, others);
+    }
+
+    /// The requests, in order of their first records. One ActivityID is one request; a second shell
+    /// or a pause is another.
+    fn requests(&self) -> Vec<Request<'_>> {
+        let mut requests: Vec<Request<'_>> = Vec::new();
+        let mut by_activity: BTreeMap<&str, (usize, DateTime<Utc>)> = BTreeMap::new();
+        for (index, event) in self.iter() {
+            let shell = match &event.kind {
+                // Event forwarding subscribes by a shell of its own.
+                EventKind::ShellCreated(shell)
+                    if shell.resource_uri.to_ascii_lowercase().contains("/subscription") =>
+                {
+                    continue;
+                }
+                EventKind::ShellCreated(_) => true,
+                EventKind::ServerOperation(_) | EventKind::Authenticated(_) => false,
+                _ => continue,
+            };
+            let activity = event.activity_id.as_deref();
+            let known = activity.and_then(|activity| by_activity.get(activity).copied());
+            let known = known.filter(|&(number, last)| {
+                near(last, event.time, STEP_WINDOW) && !(shell && requests[number].shell.is_some())
+            });
+            let number = known.map_or(requests.len(), |(number, _)| number);
+            if number == requests.len() {
+                requests.push(Request::default());
+            }
+            requests[number].take(index, event);
+            if let Some(activity) = activity {
+                by_activity.insert(activity, (number, event.time));
+            }
+        }
+        requests
+    }
+
+    /// Whether a session can be what a request made.
+    fn may_have_made(&self, request: &Request<'_>, draft: &Draft) -> bool {
+        let account = request.account.or(request.authenticated);
+        let account = account.or_else(|| self.account_of(request.sid));
+        // Without process audit, a session's start is its first command's.
+        let unaudited =
+            draft.process.is_some_and(|process| self.processes.get(process).start.is_none());
+        let same = request.sid.is_some() && request.sid == draft.user_sid.as_deref();
+        let same_kind =
+            request.kind.is_none_or(|kind| kind == ShellKind::Other) || draft.kind == request.kind;
+        (near(draft.start(), request.time, STEP_WINDOW)
+            || (unaudited && same && draft.start() >= request.time))
+            && !draft.ssh
+            && same_kind
+            && draft.can_be(account, request.sid)
+    }
+
+    fn take_request(&self, draft: &mut Draft, request: &Request<'_>, link: Link) {
+        for &index in &request.events {
+            draft.add(index, link);
+        }
+        draft.shell = draft.shell.or(request.shell);
+        draft.begins(request.time);
+        if !request.configuration.is_empty() {
+            request.configuration.clone_into(&mut draft.configuration);
+        }
+        if let Some(account) = request.account {
+            draft.user = Some(account.clone());
+        } else if draft.user.is_none() {
+            draft.user = request.authenticated.or_else(|| self.account_of(request.sid)).cloned();
+        }
+        if let Some(sid) = request.sid {
+            draft.user_sid = Some(sid.to_owned());
+        }
+        draft.auth = request.auth.or(draft.auth);
+    }
+
+    /// Authentications that no ActivityID ties to a shell: by account and time.
+    fn authentications(&self, drafts: &mut [Draft], requests: Vec<Request<'_>>) {
+        let by_start = ByTime::of_starts(drafts);
+        for request in requests {
+            let Some(account) = request.authenticated else { continue };
+            let near = by_start.near(request.time, STEP_WINDOW, STEP_WINDOW);
+            let near = near.filter(|&slot| {
+                drafts[slot].user.is_some() && drafts[slot].can_be(Some(account), None)
+            });
+            if let Some(slot) = nearest(drafts, near, request.time) {
+                let draft = &mut drafts[slot];
+                for &index in &request.events {
+                    draft.add(index, Link::Account);
+                }
+                draft.auth = request.auth.or(draft.auth);
+            }
+        }
+    }
+}

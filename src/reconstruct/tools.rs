@@ -1,0 +1,200 @@
+//! What made a session and what its endpoint is for, where the records leave no doubt.
+//!
+//! Sources: for the winrm gem, its template of a pipeline (WinRb/WinRM,
+//! `lib/winrm/psrp/create_pipeline.xml.erb`: `Invoke-expression -Command …`, then `Out-string`); for
+//! evil-winrm, what it runs for each prompt (Hackplayers/evil-winrm, and SigmaHQ's rule
+//! 9fe55ea2-4cd6-4491-8a54-dd6871651b51); for Ansible, `bootstrap_wrapper.ps1` of ansible-core; for
+//! Enter-PSSession, `EvaluatePrompt` of PowerShell's `ConsoleHost.cs`, which runs `prompt` in the
+//! remote runspace.
+
+use std::collections::BTreeMap;
+
+use super::Case;
+use crate::model::{Command, Event, EventKind, Session, ShellKind, Tool, file_name};
+
+/// evil-winrm asks for its prompt by this.
+const EVIL_PROMPT: &str = "(get-location).path";
+/// The winrm gem runs every text by this, and sends what comes of it through `Out-String`.
+const GEM_COMMAND: &str = "invoke-expression -command \"";
+/// Ansible's bootstrap, of any version since 2.5.
+const ANSIBLE: [&str; 2] =
+    ["$exec_wrapper_str = $input | out-string", "ansible requires powershell v3.0 or newer"];
+
+/// Programs that connect for others, or that say no more than the session does.
+const HOSTS: [&str; 6] = [
+    "powershell.exe",
+    "pwsh.exe",
+    "powershell_ise.exe",
+    "wsmprovhost.exe",
+    "svchost.exe",
+    "lsass.exe",
+];
+
+/// What made each session.
+pub(super) fn tools(case: &Case) -> Vec<Option<Tool>> {
+    let mut commands: BTreeMap<usize, Vec<&Command>> = BTreeMap::new();
+    for command in &case.commands {
+        commands.entry(command.session).or_default().push(command);
+    }
+    let sessions = case.sessions.iter().enumerate();
+    let tool = |(index, session): (usize, &Session)| {
+        let commands = commands.get(&index).map(Vec::as_slice).unwrap_or_default();
+        Seen { case, session, commands }.tool()
+    };
+    sessions.map(tool).collect()
+}
+
+/// A session and what is known to have been run in it.
+struct Seen<'c> {
+    case: &'c Case,
+    session: &'c Session,
+    commands: &'c [&'c Command],
+}
+
+impl Seen<'_> {
+    fn tool(&self) -> Option<Tool> {
+        let by_what_ran = self.ansible().or_else(|| match self.session.kind {
+            ShellKind::PowerShell => {
+                self.evil_winrm().or_else(|| self.enter()).or_else(|| self.gem())
+            }
+            ShellKind::Winrs | ShellKind::Other => None,
+        });
+        by_what_ran.or_else(|| self.program()).or_else(|| match self.session.kind {
+            ShellKind::Winrs => self.winrs(),
+            ShellKind::PowerShell | ShellKind::Other => None,
+        })
+    }
+
+    fn events(&self) -> impl Iterator<Item = (usize, &Event)> {
+        let evidence = self.session.evidence.iter();
+        evidence.map(|evidence| (evidence.event, &self.case.events[evidence.event]))
+    }
+
+    /// What the session's own engine logged, not one that it started.
+    fn own(&self) -> impl Iterator<Item = (usize, &Event)> {
+        let process = self.session.process_id;
+        self.events().filter(move |(_, event)| {
+            *self.case.name(&event.host) == self.session.target_host
+                && (process.is_none() || event.process_id == process)
+        })
+    }
+
+    /// The texts of its script blocks (4104).
+    fn scripts(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.own().filter_map(|(index, event)| match &event.kind {
+            EventKind::ScriptBlockPart(part) => Some((index, part.text.trim())),
+            _ => None,
+        })
+    }
+
+    /// The pipelines that 4103 logs.
+    fn pipelines(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.own().filter_map(|(index, event)| match &event.kind {
+            EventKind::Command(command) => Some((index, command.text.as_str())),
+            _ => None,
+        })
+    }
+
+    fn ansible(&self) -> Option<Tool> {
+        let found = self.commands.iter().find(|command| {
+            let text = command.bare().unwrap_or(&command.text).to_lowercase();
+            ANSIBLE.iter().any(|known| text.contains(known))
+        });
+        let basis = "runs Ansible's bootstrap script";
+        found.map(|command| Tool { name: "Ansible".to_owned(), basis, event: command.event() })
+    }
+
+    fn evil_winrm(&self) -> Option<Tool> {
+        let by_gem = self.pipelines().find(|(_, text)| {
+            let text = text.to_lowercase();
+            text.starts_with(GEM_COMMAND) && text[GEM_COMMAND.len()..].starts_with(EVIL_PROMPT)
+        });
+        // A person may type it once; only a program asks for it after each command.
+        let typed = || {
+            let mut asked =
+                self.scripts().filter(|(_, text)| text.eq_ignore_ascii_case(EVIL_PROMPT));
+            let first = asked.next();
+            asked.next().and(first).filter(|_| self.prompt().is_none())
+        };
+        let found = by_gem.map(|(event, _)| event).or_else(|| typed().map(|(event, _)| event));
+        let basis = "asks for its prompt by (get-location).path";
+        found.map(|event| Tool { name: "evil-winrm".to_owned(), basis, event })
+    }
+
+    /// The record of a prompt that PowerShell's own console asked for.
+    fn prompt(&self) -> Option<usize> {
+        let prompt = |text: &str| text.trim().eq_ignore_ascii_case("prompt");
+        let found = self.own().find(|(_, event)| match &event.kind {
+            EventKind::ScriptBlockPart(part) => prompt(&part.text),
+            EventKind::Pipeline(pipeline) => prompt(&pipeline.context.command_line),
+            _ => false,
+        });
+        found.map(|(index, _)| index)
+    }
+
+    fn enter(&self) -> Option<Tool> {
+        let basis = "the client's console runs prompt in the session";
+        self.prompt().map(|event| Tool { name: "Enter-PSSession".to_owned(), basis, event })
+    }
+
+    /// All that the gem runs goes one way; what a person types does not.
+    fn gem(&self) -> Option<Tool> {
+        let by_gem = |text: &str| {
+            let text = text.to_lowercase();
+            text.starts_with(GEM_COMMAND) && text.contains("\" | out-string")
+        };
+        let (first, _) = self.pipelines().next()?;
+        let all = self.pipelines().all(|(_, text)| by_gem(text));
+        let basis = "every pipeline is Invoke-Expression into Out-String";
+        all.then_some(Tool { name: "winrm gem (Ruby)".to_owned(), basis, event: first })
+    }
+
+    /// WinRM 6, which only Windows' own client logs.
+    fn winrs(&self) -> Option<Tool> {
+        let connects = |event: &Event| matches!(event.kind, EventKind::ClientSession(_));
+        let (event, _) = self.events().find(|(_, event)| connects(event))?;
+        let basis = "Windows' own client (WinRM 6) asked for a command shell";
+        Some(Tool { name: "winrs".to_owned(), basis, event })
+    }
+
+    /// The program that connected, where the client's logs name one that is not PowerShell itself
+    /// or a service.
+    fn program(&self) -> Option<Tool> {
+        self.events().find_map(|(event, logged)| {
+            let image = match &logged.kind {
+                EventKind::Connection(connection) if connection.outbound => &connection.image,
+                EventKind::ExplicitCredentials(used) => &used.process_name,
+                _ => return None,
+            };
+            let known = file_name(image);
+            let telling = known.ends_with(".exe") && !HOSTS.contains(&&*known);
+            let name = image.rsplit(['\\', '/']).next().unwrap_or_default();
+            let basis = "the program on the client that connected";
+            telling.then(|| Tool { name: name[..name.len() - 4].to_owned(), basis, event })
+        })
+    }
+}
+
+/// What a session's endpoint is for, by the name of its configuration.
+pub(super) fn endpoint_kind(case: &Case, session: &Session) -> &'static str {
+    let virtual_account = |event: &Event| {
+        let context = super::context(event);
+        event.user_sid.as_deref().is_some_and(|sid| sid.starts_with("S-1-5-94-"))
+            || context.is_some_and(|context| context.user.contains("\\WinRM VA_"))
+    };
+    let name = session.configuration.to_lowercase();
+    match name.as_str() {
+        "" => "",
+        "microsoft.powershell" => "default",
+        "microsoft.powershell32" => "32bit",
+        "microsoft.powershell.workflow" => "workflow",
+        "microsoft.windows.servermanagerworkflows" => "server_manager",
+        "microsoft.exchange" => "exchange",
+        "microsoft.sme.powershell" => "admin_center",
+        name if name.starts_with("powershell.") => "powershell7",
+        _ if session.evidence.iter().any(|e| virtual_account(&case.events[e.event])) => {
+            "custom_virtual_account"
+        }
+        _ => "custom",
+    }
+}

@@ -1,0 +1,104 @@
+//! The records that may tell where a session came from, by what they speak of: each session looks
+//! at those that may speak of it, and at no more than a few.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::clocks::Clocks;
+use super::estate::Estate;
+use crate::model::{Account, Event, EventKind, Str};
+
+/// Records of one list that a session may be weighed against, before its start and after: a log
+/// full of forged ones costs no more.
+const MOST_WITNESSES: usize = 64;
+
+/// Records in order of their corrected times.
+type InTime = Vec<(DateTime<Utc>, usize)>;
+
+/// Where to look for what speaks of a session.
+#[derive(Default)]
+pub(super) struct Witnesses<'e> {
+    /// By the host they name or, where it is none that logs, the name's first label or the address.
+    by_target: BTreeMap<String, InTime>,
+    /// NTLM's checks by account: they name no target.
+    by_account: BTreeMap<String, InTime>,
+    /// Connections by the process that opened them.
+    by_process: BTreeMap<(&'e Str, u32), InTime>,
+}
+
+impl<'e> Witnesses<'e> {
+    /// Sorts all records by what they speak of.
+    pub fn of(events: &'e [Event], estate: &Estate, clocks: &Clocks) -> Witnesses<'e> {
+        let mut witnesses = Witnesses::default();
+        for (index, event) in events.iter().enumerate() {
+            let mut names: Vec<&str> = Vec::new();
+            let at = (clocks.correct(&event.host, event.time), index);
+            match &event.kind {
+                EventKind::ExplicitCredentials(used) => names.push(&used.target_info),
+                EventKind::KerberosTicket(ticket) => names.push(&ticket.service),
+                EventKind::Connection(connection) if connection.outbound => {
+                    names.extend([&*connection.destination_ip, &*connection.destination_host]);
+                    let process = (&event.host, connection.process_id);
+                    witnesses.by_process.entry(process).or_default().push(at);
+                }
+                EventKind::Connection(_) | EventKind::SshAccepted(_) => names.push(&event.host),
+                EventKind::NtlmValidation(check) => {
+                    let name = account_key(check.account.as_ref());
+                    witnesses.by_account.entry(name).or_default().push(at);
+                }
+                _ => {}
+            }
+            let keys: BTreeSet<String> =
+                names.into_iter().map(|name| target_key(estate, name, event.time)).collect();
+            for key in keys.into_iter().filter(|key| !key.is_empty()) {
+                witnesses.by_target.entry(key).or_default().push(at);
+            }
+        }
+        let by_target = witnesses.by_target.values_mut();
+        let by_account = witnesses.by_account.values_mut();
+        let all = by_target.chain(by_account).chain(witnesses.by_process.values_mut());
+        all.for_each(|list| list.sort_unstable());
+        witnesses
+    }
+
+    /// Records that may speak of a session on a target, within a time around its corrected start, in
+    /// order.
+    pub fn near(
+        &self,
+        server: &str,
+        account: Option<&Account>,
+        process: Option<(&Str, u32)>,
+        start: DateTime<Utc>,
+        window: TimeDelta,
+    ) -> BTreeSet<usize> {
+        let label = server.split('.').next().unwrap_or("");
+        let named = [server, label].map(|name| self.by_target.get(name));
+        let checked = account.and_then(|_| self.by_account.get(&account_key(account)));
+        let opened = process.and_then(|process| self.by_process.get(&process));
+        let lists = named.into_iter().chain([checked, opened]).flatten();
+        let near = lists.flat_map(|list| {
+            let split = list.partition_point(|&(time, _)| time < start);
+            let before = list[..split].iter().rev().take(MOST_WITNESSES);
+            let after = list[split..].iter().take(MOST_WITNESSES);
+            let near = move |(time, _): &&(DateTime<Utc>, usize)| (*time - start).abs() <= window;
+            before.take_while(near).chain(after.take_while(near))
+        });
+        near.map(|&(_, index)| index).collect()
+    }
+}
+
+fn account_key(account: Option<&Account>) -> String {
+    account.map(|account| account.name.to_lowercase()).unwrap_or_default()
+}
+
+/// What a name, address or service (`HTTP/host`, `HOST$`) is looked up by.
+fn target_key(estate: &Estate, name: &str, time: DateTime<Utc>) -> String {
+    let name = name.split('/').nth(1).unwrap_or(name).trim_end_matches('$');
+    match estate.resolve(name, time) {
+        Some(host) => host.to_string(),
+        None if name.parse::<IpAddr>().is_ok() => name.to_lowercase(),
+        None => name.split('.').next().unwrap_or("").to_lowercase(),
+    }
+}

@@ -1,0 +1,66 @@
+//! `coverage.csv`: how far the logs at hand reach.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::cell::{cell, list, owned};
+use super::{Rows, columns};
+use crate::analysis::Analysis;
+use crate::model::{Channel, Clearing, Str, csv_time};
+
+columns! { pub(super) COLUMNS:
+    "host" => "the host that logged (System/Computer)",
+    "channel" => "the channel",
+    "from" => "its earliest record in this file: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
+    "to" => "its latest record in this file, UTC",
+    "first_record_id" => "EventRecordID of the earliest record; what is older was overwritten, cleared or not exported",
+    "last_record_id" => "EventRecordID of the latest record",
+    "event_ids" => "the event ids that are there",
+    "cleared" => "when the channel was cleared on this host (1102, 104) and by whom, UTC; at most ten times",
+    "input_file" => "the file",
+}
+
+/// Clearings that a cell names; the timeline has them all.
+const MOST_CLEARED: usize = 10;
+
+struct Coverage<'a> {
+    analysis: &'a Analysis,
+    /// Where logs were cleared, by host and channel.
+    cleared: BTreeMap<(&'a Str, Channel), Vec<&'a Clearing>>,
+}
+
+pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {
+    let mut cleared: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for clearing in &analysis.case.cleared {
+        cleared.entry((&clearing.host, clearing.channel)).or_default().push(clearing);
+    }
+    Coverage { analysis, cleared }
+}
+
+impl Rows for Coverage<'_> {
+    fn count(&self) -> usize {
+        self.analysis.case.coverage.len()
+    }
+
+    fn row(&self, index: usize) -> Vec<Cow<'_, str>> {
+        let Analysis { case, paths, .. } = self.analysis;
+        let coverage = &case.coverage[index];
+        let cleared = self.cleared.get(&(&coverage.host, coverage.channel));
+        let cleared = cleared.into_iter().flatten().take(MOST_CLEARED);
+        let cleared = cleared.map(|cleared| match &cleared.account {
+            Some(account) => format!("{} by {account}", csv_time(cleared.time)),
+            None => csv_time(cleared.time),
+        });
+        vec![
+            cell(&coverage.host),
+            coverage.channel.name().into(),
+            csv_time(coverage.first.0).into(),
+            csv_time(coverage.last.0).into(),
+            coverage.first.1.to_string().into(),
+            coverage.last.1.to_string().into(),
+            list(coverage.ids.iter().map(u32::to_string)),
+            list(cleared),
+            owned(paths[coverage.input as usize].display().to_string()),
+        ]
+    }
+}

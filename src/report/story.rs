@@ -1,0 +1,601 @@
+//! `sessions.jsonl`: all that is known of each session, one to a line, as `psr-forensics explain`
+//! reads it again.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{commands, describe, missing};
+use crate::analysis::Analysis;
+use crate::detect::session_id;
+use crate::model::{
+    Account, Channel, Event, EventKind, Evidence, Level, Link, RecordRef, Session, SourceHint, Str,
+};
+use crate::reconstruct::Case;
+
+/// The file's name.
+pub const FILE: &str = "sessions.jsonl";
+
+/// The version of this form of the file.
+pub const FORMAT: u32 = 1;
+
+/// Longest text of a statement, in characters: commands have theirs in full.
+const MAX_TEXT: usize = 1000;
+
+/// Where a record lies: enough to find its bytes again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Pointer {
+    /// The file it was read from.
+    pub file: String,
+    /// System/EventRecordID.
+    pub record_id: u64,
+    /// Where the record begins in the file, in bytes.
+    pub offset: u64,
+    /// The number in the record's own header.
+    pub record_number: u64,
+}
+
+/// A session with all that is known of it. Times are UTC.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Story {
+    /// The form of this line.
+    pub format: u32,
+    /// Its name in all files of the run.
+    pub session_id: String,
+    /// Its start, by the clock of the host that logged it.
+    pub start_time: DateTime<Utc>,
+    /// Its end, as far as known.
+    pub end_time: DateTime<Utc>,
+    /// How the end is known.
+    pub end_kind: String,
+    /// Its start by the clocks of most hosts, where that clock could be compared.
+    pub start_corrected: Option<DateTime<Utc>>,
+    /// Its end by the same.
+    pub end_corrected: Option<DateTime<Utc>>,
+    /// Who it was from.
+    pub source_host: Option<String>,
+    /// Its address.
+    pub source_ip: Option<String>,
+    /// The target.
+    pub target_host: String,
+    /// The account on the target, as logged.
+    pub user: Option<String>,
+    /// Its SID.
+    pub user_sid: Option<String>,
+    /// How it was authenticated.
+    pub auth: String,
+    /// What it travelled over.
+    pub transport: String,
+    /// What it was for.
+    pub kind: String,
+    /// The session configuration.
+    pub configuration: String,
+    /// What that is for.
+    pub endpoint_kind: String,
+    /// EngineVersion of its PowerShell engine.
+    pub engine_version: String,
+    /// What made it, where that is sure.
+    pub tool: Option<Tool>,
+    /// Logon ids on the target, the host process's own first.
+    pub logon_ids: Vec<String>,
+    /// The host process on the target.
+    pub process: Option<Process>,
+    /// RunspaceIds on the target.
+    pub runspace_ids: Vec<String>,
+    /// What follows from how it was authenticated and carried.
+    pub consequences: Consequences,
+    /// The session that it was started from.
+    pub parent: Option<Parent>,
+    /// The sessions that were started from it.
+    pub children: Vec<String>,
+    /// Whose logs show it.
+    pub evidence_sides: Vec<String>,
+    /// How far it can be trusted.
+    pub confidence: Confidence,
+    /// How its source was found.
+    pub source: Source,
+    /// The records that one expects and that are not there.
+    pub missing: Vec<Missing>,
+    /// The logs to collect next.
+    pub collect: Vec<Collect>,
+    /// What the records say, in order.
+    pub statements: Vec<Statement>,
+    /// What was run, in order.
+    pub commands: Vec<Command>,
+    /// The rules that fired in it, most severe first.
+    pub detections: Vec<Detection>,
+}
+
+/// What made a session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tool {
+    /// Its name.
+    pub name: String,
+    /// What shows it.
+    pub basis: String,
+    /// The record that shows it.
+    pub evidence: Pointer,
+}
+
+/// The host process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its id.
+    pub id: u32,
+    /// When it started, if that was logged.
+    pub start: Option<DateTime<Utc>>,
+    /// When it exited, if that was logged.
+    pub end: Option<DateTime<Utc>>,
+}
+
+/// What follows from authentication and transport.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Consequences {
+    /// What encrypted its messages.
+    pub message_encryption: String,
+    /// Whether the client could be sure of the target.
+    pub server_identity_proven: String,
+    /// Whether the target could take the caller's credentials.
+    pub credential_exposed: String,
+    /// Whether the caller's identity could go on to a next host.
+    pub second_hop: String,
+}
+
+/// The session that one was started from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Parent {
+    /// Its name.
+    pub session_id: String,
+    /// How that is known.
+    pub link: String,
+}
+
+/// How far a session can be trusted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Confidence {
+    /// `high`, `medium` or `low`.
+    pub level: String,
+    /// What speaks for it.
+    pub reasons: Vec<String>,
+    /// What speaks against it.
+    pub against: Vec<String>,
+}
+
+/// How a source was found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// The best evidence for it, or that nothing decides.
+    pub basis: String,
+    /// The hint that decided.
+    pub winner: Option<Hint>,
+    /// Hints that agree with it.
+    pub agreeing: Vec<Hint>,
+    /// Hints that name another.
+    pub rivals: Vec<Rival>,
+}
+
+/// What one kind of evidence names as the source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hint {
+    /// The kind of evidence.
+    pub basis: String,
+    /// The host it names.
+    pub host: Option<String>,
+    /// The address it names.
+    pub ip: Option<String>,
+    /// How many records say so.
+    pub records: usize,
+    /// The one nearest to the session's start.
+    pub evidence: Pointer,
+}
+
+/// A hint that was not followed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rival {
+    /// What it names.
+    #[serde(flatten)]
+    pub hint: Hint,
+    /// Why it was not followed.
+    pub why: String,
+}
+
+/// A kind of record that one expects and that is not there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Missing {
+    /// Whose log it would be in.
+    pub side: String,
+    /// The host, as far as known.
+    pub host: String,
+    /// The channel.
+    pub channel: String,
+    /// The event ids, any of which would do.
+    pub event_ids: Vec<u32>,
+    /// What it would say.
+    pub tells: String,
+    /// Why it is not there, in a word.
+    pub why: String,
+    /// The same in a sentence.
+    pub reason: String,
+}
+
+/// A log to collect.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Collect {
+    /// The host, as far as known.
+    pub host: String,
+    /// The channel.
+    pub channel: String,
+    /// From when on.
+    pub from: DateTime<Utc>,
+    /// Until when.
+    pub to: DateTime<Utc>,
+}
+
+/// What a record of the session says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Statement {
+    /// When it was logged, by its host's clock.
+    pub time: DateTime<Utc>,
+    /// The same by the clocks of most hosts, where that clock could be compared.
+    pub corrected: Option<DateTime<Utc>>,
+    /// The host that logged it.
+    pub host: String,
+    /// `target`, `client` or `other`.
+    pub side: String,
+    /// The channel.
+    pub channel: String,
+    /// The event id.
+    pub event_id: u32,
+    /// What it is, in this program's words.
+    pub kind: String,
+    /// What it says.
+    pub text: String,
+    /// What ties it to the session.
+    pub link: String,
+    /// The same with the ids or times that agree.
+    pub why: String,
+    /// The record.
+    pub evidence: Pointer,
+}
+
+/// What was run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Command {
+    /// When it was logged.
+    pub time: DateTime<Utc>,
+    /// Its id in commands.csv.
+    pub command_id: String,
+    /// typed, called, engine or process.
+    pub role: String,
+    /// The id of the command that ran it.
+    pub parent: Option<String>,
+    /// How far below the host process it ran.
+    pub depth: u32,
+    /// The event that its text is of.
+    pub source_event: u32,
+    /// What was run, decoded where it was encoded.
+    pub text: String,
+    /// The text as logged, where `text` is decoded.
+    pub original: Option<String>,
+    /// The commands that it invoked with the parameters as bound, where the text is not made of
+    /// them.
+    pub invocations: Vec<String>,
+    /// What of it the records hold.
+    pub completeness: String,
+    /// Its records, best first.
+    pub evidence: Vec<Pointer>,
+}
+
+/// A rule that fired.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Detection {
+    /// The rule's level.
+    pub level: String,
+    /// Its title.
+    pub title: String,
+    /// Its id.
+    pub rule_id: String,
+    /// How often it fired.
+    pub count: usize,
+}
+
+/// Writes a line per session.
+pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
+    let case = &analysis.case;
+    let mut children: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for (index, session) in case.sessions.iter().enumerate() {
+        if let Some((parent, _)) = session.parent {
+            children.entry(parent).or_default().push(session_id(index));
+        }
+    }
+    let ids = commands::ids(case);
+    let mut commands: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (index, command) in case.commands.iter().enumerate() {
+        commands.entry(command.session).or_default().push(index);
+    }
+    let mut fired: BTreeMap<usize, BTreeMap<usize, usize>> = BTreeMap::new();
+    for detection in &analysis.fired {
+        if let Some(session) = detection.session {
+            *fired.entry(session).or_default().entry(detection.rule).or_default() += 1;
+        }
+    }
+    for (index, session) in case.sessions.iter().enumerate() {
+        let own = commands.remove(&index).unwrap_or_default();
+        let story = Story {
+            children: children.remove(&index).unwrap_or_default(),
+            commands: own.into_iter().map(|index| command(analysis, &ids, index)).collect(),
+            detections: detections(analysis, &fired.remove(&index).unwrap_or_default()),
+            ..Teller { case, paths: &analysis.paths, session }.story(index)
+        };
+        serde_json::to_writer(&mut *to, &story)?;
+        to.write_all(b"\n")?;
+    }
+    to.flush()
+}
+
+fn detections(analysis: &Analysis, fired: &BTreeMap<usize, usize>) -> Vec<Detection> {
+    let rules = &analysis.rules.rules;
+    let mut by_level: Vec<(&usize, &usize)> = fired.iter().collect();
+    by_level.sort_by_key(|(rule, _)| (std::cmp::Reverse(rules[**rule].level), **rule));
+    let told = by_level.into_iter().map(|(&rule, &count)| Detection {
+        level: Level::as_str(rules[rule].level).to_owned(),
+        title: rules[rule].title.clone(),
+        rule_id: rules[rule].id.clone(),
+        count,
+    });
+    told.collect()
+}
+
+fn command(analysis: &Analysis, ids: &[String], index: usize) -> Command {
+    let case = &analysis.case;
+    let command = &case.commands[index];
+    let event = &case.events[command.event()];
+    let records = command.events.iter().map(|&event| &case.events[event]);
+    let (text, original) = match command.bare() {
+        Some(bare) => (bare.to_owned(), Some(command.text.clone())),
+        None => (command.text.clone(), None),
+    };
+    Command {
+        time: command.time,
+        command_id: ids[index].clone(),
+        role: command.role.as_str().to_owned(),
+        parent: command.parent.map(|(parent, _)| ids[parent].clone()),
+        depth: command.depth,
+        source_event: event.event_id,
+        text,
+        original,
+        invocations: command.invocations.clone(),
+        completeness: command.completeness.to_string(),
+        evidence: records.map(|event| pointer(&analysis.paths, event)).collect(),
+    }
+}
+
+fn pointer(paths: &[PathBuf], event: &Event) -> Pointer {
+    let RecordRef { input, offset, number } = event.source;
+    let file = paths[input as usize].display().to_string();
+    Pointer { file, record_id: event.record_id, offset, record_number: number }
+}
+
+/// Tells of a session.
+struct Teller<'a> {
+    case: &'a Case,
+    paths: &'a [PathBuf],
+    session: &'a Session,
+}
+
+impl Teller<'_> {
+    fn story(&self, index: usize) -> Story {
+        let Teller { session, .. } = *self;
+        let text = |text: &Option<Str>| text.as_ref().map(|text| text.to_string());
+        let corrected = |time| session.clock.map(|clock| clock.correct(time));
+        let of = session.consequences();
+        let (start, end) = session.process_life;
+        Story {
+            format: FORMAT,
+            session_id: session_id(index),
+            start_time: session.start,
+            end_time: session.end,
+            end_kind: session.end_kind.as_str().to_owned(),
+            start_corrected: corrected(session.start),
+            end_corrected: corrected(session.end),
+            source_host: text(&session.source_host),
+            source_ip: session.source_ip.clone(),
+            target_host: session.target_host.to_string(),
+            user: session.user.as_ref().map(Account::to_string),
+            user_sid: session.user_sid.clone(),
+            auth: session.auth.as_str().to_owned(),
+            transport: session.transport.as_str().to_owned(),
+            kind: session.kind.as_str().to_owned(),
+            configuration: session.configuration.clone(),
+            endpoint_kind: session.endpoint_kind.to_owned(),
+            engine_version: session.engine_version.clone(),
+            tool: session.tool.as_ref().map(|tool| Tool {
+                name: tool.name.clone(),
+                basis: tool.basis.to_owned(),
+                evidence: self.pointer(tool.event),
+            }),
+            logon_ids: session.logon_ids.iter().map(|id| format!("{id:#x}")).collect(),
+            process: session.process_id.map(|id| Process { id, start, end }),
+            runspace_ids: session.runspace_ids.clone(),
+            consequences: Consequences {
+                message_encryption: of.encryption.to_owned(),
+                server_identity_proven: of.server_identity_proven.to_owned(),
+                credential_exposed: of.credential_exposed.to_owned(),
+                second_hop: of.second_hop.to_owned(),
+            },
+            parent: session.parent.map(|(parent, link)| Parent {
+                session_id: session_id(parent),
+                link: link.as_str().to_owned(),
+            }),
+            children: Vec::new(),
+            evidence_sides: session.sides.names().into_iter().map(str::to_owned).collect(),
+            confidence: Confidence {
+                level: session.confidence.as_str().to_owned(),
+                reasons: self.reasons(false),
+                against: self.reasons(true),
+            },
+            source: self.source(),
+            missing: session.missing.iter().map(missing::told).collect(),
+            collect: missing::collect(&session.missing),
+            statements: self.statements(),
+            commands: Vec::new(),
+            detections: Vec::new(),
+        }
+    }
+
+    fn reasons(&self, against: bool) -> Vec<String> {
+        let reasons = self.session.confidence_reasons.iter();
+        let reasons = reasons.filter(|reason| reason.against == against);
+        reasons.map(|reason| reason.says.clone()).collect()
+    }
+
+    fn pointer(&self, event: usize) -> Pointer {
+        pointer(self.paths, &self.case.events[event])
+    }
+
+    fn source(&self) -> Source {
+        let weighed = &self.session.weighed;
+        let hint = |hint: &SourceHint| Hint {
+            basis: hint.basis.to_owned(),
+            host: hint.host.as_ref().map(|host| self.case.name(host).to_string()),
+            ip: hint.ip.clone(),
+            records: hint.records,
+            evidence: self.pointer(hint.event),
+        };
+        let rivals = weighed.rivals.iter();
+        let rivals = rivals.map(|rival| Rival { hint: hint(&rival.hint), why: rival.why.reason() });
+        Source {
+            basis: self.session.source_basis.to_owned(),
+            winner: weighed.winner.as_ref().map(hint),
+            agreeing: weighed.agreeing.iter().map(hint).collect(),
+            rivals: rivals.collect(),
+        }
+    }
+
+    /// What the records say, by corrected times.
+    fn statements(&self) -> Vec<Statement> {
+        let evidence = self.session.evidence.iter();
+        let mut statements: Vec<Statement> = evidence.map(|at| self.statement(at)).collect();
+        statements.sort_by_key(|statement| statement.corrected.unwrap_or(statement.time));
+        statements
+    }
+
+    fn statement(&self, evidence: &Evidence) -> Statement {
+        let event = &self.case.events[evidence.event];
+        let name = self.case.name(&event.host);
+        let side = match (
+            *name == self.session.target_host,
+            Some(name) == self.session.source_host.as_ref(),
+        ) {
+            (true, _) => "target",
+            (false, true) => "client",
+            (false, false) => "other",
+        };
+        let mut text = String::new();
+        describe::summary(event, &mut text);
+        if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {
+            text.truncate(end);
+            text.push_str("… (cut: the record holds the rest)");
+        }
+        let known = Channel::of(&event.channel, &event.provider);
+        let channel = if event.channel.is_empty() { known.name() } else { &event.channel };
+        Statement {
+            time: event.time,
+            corrected: self.corrected(event),
+            host: name.to_string(),
+            side: side.to_owned(),
+            channel: channel.to_owned(),
+            event_id: event.event_id,
+            kind: describe::kind(event).to_owned(),
+            text,
+            link: evidence.link.as_str().to_owned(),
+            why: self.why(event, evidence.link),
+            evidence: self.pointer(evidence.event),
+        }
+    }
+
+    fn corrected(&self, event: &Event) -> Option<DateTime<Utc>> {
+        let clock = self.case.host(&event.host).and_then(|host| host.clock);
+        clock.map(|clock| clock.correct(event.time))
+    }
+
+    /// What ties a record to the session, with the ids or times that agree.
+    fn why(&self, event: &Event, link: Link) -> String {
+        let apart = || self.apart(event);
+        match link {
+            Link::Own => "the session is known by it".to_owned(),
+            Link::Process => self.process(event),
+            Link::HostId | Link::Runspace => {
+                let context = context(event);
+                let (id, of) = match link {
+                    Link::HostId => ("HostId", context.map(|context| &context.host_id)),
+                    _ => ("RunspaceId", context.map(|context| &context.runspace_id)),
+                };
+                format!("{id} {} is the session's", of.map_or("", String::as_str))
+            }
+            Link::Logon => match self.session.logon_ids.first() {
+                Some(id) => format!("logon id {id:#x}, the host process's own"),
+                None => "logon id, the host process's own".to_owned(),
+            },
+            Link::Activity => {
+                format!("ActivityID {}", event.activity_id.as_deref().unwrap_or_default())
+            }
+            Link::Target => format!("names this target, {}", apart()),
+            Link::Connection => "of the client's connection, which names this target".to_owned(),
+            Link::Account => format!("same account, {}", apart()),
+            Link::CommandLine => {
+                format!("command line of a process of the session, {}", apart())
+            }
+            Link::Text => format!("its text agrees, {}", apart()),
+            Link::Source => format!("names the source, {}", apart()),
+        }
+    }
+
+    /// How a process of an event is the session's.
+    fn process(&self, event: &Event) -> String {
+        let id = match &event.kind {
+            EventKind::ProcessStart(start) => start.process_id,
+            EventKind::ProcessExit(exit) => exit.process_id,
+            EventKind::Connection(connection) => connection.process_id,
+            EventKind::ExplicitCredentials(used) => used.process_id,
+            _ => event.process_id.unwrap_or_default(),
+        };
+        let clock = |time: DateTime<Utc>| time.format("%H:%M:%S").to_string();
+        match (self.session.process_id, self.session.process_life) {
+            (Some(own), _) if id == 0 => {
+                format!("host process {own} or one below it, by image and parent")
+            }
+            (Some(own), life) if own == id => match life {
+                (Some(start), Some(end)) => {
+                    format!("host process {id}, alive {} to {}", clock(start), clock(end))
+                }
+                (Some(start), None) => format!("host process {id}, started {}", clock(start)),
+                (None, _) => format!("host process {id}"),
+            },
+            (Some(own), _) => format!("process {id}, below the host process {own}"),
+            (None, _) => format!("process {id}"),
+        }
+    }
+
+    /// How long before or after the session's start an event was logged.
+    fn apart(&self, event: &Event) -> String {
+        let session = self.session;
+        let start = session.clock.map_or(session.start, |clock| clock.correct(session.start));
+        let apart = self.corrected(event).unwrap_or(event.time) - start;
+        let side = if apart < TimeDelta::zero() { "before" } else { "after" };
+        format!("{:.1} s {side} the start", apart.abs().num_milliseconds() as f64 / 1000.0)
+    }
+}
+
+/// The context an event gives of a PowerShell engine.
+fn context(event: &Event) -> Option<&crate::model::EngineContext> {
+    match &event.kind {
+        EventKind::Engine(engine) => Some(&engine.context),
+        EventKind::Pipeline(pipeline) => Some(&pipeline.context),
+        EventKind::Command(command) | EventKind::CommandError(command) => Some(&command.context),
+        _ => None,
+    }
+}
