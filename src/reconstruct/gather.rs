@@ -463,6 +463,7 @@ impl Gathered {
         self.logon_ids.retain(|one| is_own(one.mark.source));
         self.failed_logons.retain(|mark| is_own(mark.source));
         self.hints.retain(|mark| is_own(mark.source));
+        self.cleared.retain(|one| is_own(one.source));
         let mut shown: HashMap<(&Str, Key), Seen> = HashMap::new();
         for one in self.in_process.iter().filter(|one| one.connection) {
             let (host, _) = &self.hosts[one.mark.host as usize];

@@ -182,6 +182,18 @@ fn what_another_program_found_is_found() {
     let ours: BTreeSet<Hit> =
         detections.iter().map(|row| hit(&row["evidence"], &row["rule_id"])).collect();
     assert_eq!(ours.len(), detections.len(), "each is on a record");
+    // The peer finds a record in each log that holds it.
+    let timeline = rows(out.path(), "timeline.csv");
+    let places = timeline.iter().filter(|row| !row["copies"].is_empty()).map(|row| {
+        let (file, record, _) = hit(&format!("{}:{}", row["input_file"], row["record_id"]), "");
+        ((file, record), &row["copies"])
+    });
+    let places: BTreeMap<(String, String), &String> = places.collect();
+    let copies = ours.iter().flat_map(|(file, record, rule)| {
+        let copies = places.get(&(file.clone(), record.clone())).map(|copies| copies.split("; "));
+        copies.into_iter().flatten().map(move |copy| hit(copy, rule))
+    });
+    let ours: BTreeSet<Hit> = copies.collect::<BTreeSet<Hit>>().union(&ours).cloned().collect();
 
     let rules = rule_files(rules.path()).into_iter().map(|path| read::<Rule>(&path));
     let rules: BTreeMap<String, Rule> = rules.map(|rule| (rule.id.clone(), rule)).collect();
