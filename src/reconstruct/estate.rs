@@ -245,3 +245,60 @@ fn is_routable(ip: &str) -> bool {
         Err(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{ANN, WINRM, by, case, logon, on, shell};
+    use crate::model::Record;
+
+    fn ntlm(seconds: i64, workstation: &str, ip: &str) -> Record {
+        let data = [
+            ("TargetUserName", "bob"),
+            ("TargetUserSid", "S-1-5-21-1-1-1-1102"),
+            ("TargetLogonId", "0x999"),
+            ("LogonType", "3"),
+            ("AuthenticationPackageName", "NTLM"),
+            ("WorkstationName", workstation),
+            ("IpAddress", ip),
+        ];
+        on("file", seconds, "Security", 4624, &data)
+    }
+
+    fn called_from(ip: &str) -> Record {
+        let uri = format!(
+            "http://schemas.microsoft.com/powershell/Microsoft.PowerShell (CORP\\ann clientIP: {ip})"
+        );
+        let data = [("resourceUri", uri.as_str())];
+        Record { ..by(ANN, 900, on("srv", 1000, WINRM, 91, &data)) }
+    }
+
+    #[test]
+    fn a_host_without_logs_goes_by_the_name_that_others_give_its_address() {
+        let named = case(vec![ntlm(10, "PC9", "10.0.0.9"), called_from("10.0.0.9")]);
+        assert_eq!(named.sessions[0].source_host.as_deref(), Some("pc9"));
+        // Two names at once: neither.
+        let two =
+            vec![ntlm(10, "PC9", "10.0.0.9"), ntlm(10, "PC8", "10.0.0.9"), called_from("10.0.0.9")];
+        assert_eq!(case(two).sessions[0].source_host, None);
+        // The one that had it last before the session.
+        let later = vec![
+            ntlm(-20_000, "PC8", "10.0.0.9"),
+            ntlm(900, "PC9", "10.0.0.9"),
+            called_from("10.0.0.9"),
+        ];
+        assert_eq!(case(later).sessions[0].source_host.as_deref(), Some("pc9"));
+    }
+
+    #[test]
+    fn a_client_known_by_its_sid_has_the_name_that_logons_give_it() {
+        let target = [("connection", "far.corp/wsman?PSVersion=5.1.1")];
+        let case = case(vec![
+            logon("file", 1, "ann", ANN, "0x111"),
+            by(ANN, 50, on("pc", 100, WINRM, 6, &target)),
+            shell("other", 5000, ANN),
+        ]);
+        let client = case.sessions.iter().find(|session| &*session.target_host == "far.corp");
+        let user = client.and_then(|session| session.user.as_ref()).map(ToString::to_string);
+        assert_eq!(user.as_deref(), Some("CORP\\ann"));
+    }
+}

@@ -87,3 +87,55 @@ pub(super) fn served(marks: &[&ProcessMark]) -> Served {
     }
     served
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::super::tests::{ANN, POWERSHELL, by, case, engine, on};
+    use crate::model::Record;
+
+    fn listens(milliseconds: i64, process: u32) -> Record {
+        let record = by(ANN, process, on("srv", 0, POWERSHELL, 53504, &[("param1", "1")]));
+        let time = record.time + TimeDelta::seconds(1000) + TimeDelta::milliseconds(milliseconds);
+        Record { time, ..record }
+    }
+
+    fn script(seconds: i64, process: u32, text: &str) -> Record {
+        let data = [
+            ("MessageNumber", "1"),
+            ("MessageTotal", "1"),
+            ("ScriptBlockText", text),
+            ("ScriptBlockId", text),
+        ];
+        by(ANN, process, on("srv", seconds, POWERSHELL, 4104, &data))
+    }
+
+    #[test]
+    fn a_process_that_begins_to_listen_with_the_engine_is_the_engines() {
+        let case = case(vec![
+            listens(-100, 77),
+            engine("srv", 1000, 400, "h", ""),
+            script(1030, 77, "Get-Date"),
+            script(1040, 78, "of another process"),
+            engine("srv", 1060, 403, "h", ""),
+        ]);
+        assert_eq!(case.sessions.len(), 1);
+        assert_eq!(case.sessions[0].process_id, Some(77));
+        let texts: Vec<&str> = case.commands.iter().map(|command| &*command.text).collect();
+        assert_eq!(texts, ["Get-Date"]);
+    }
+
+    #[test]
+    fn of_two_that_begin_at_once_neither_is() {
+        let case = case(vec![
+            listens(-100, 77),
+            listens(300, 99),
+            engine("srv", 1000, 400, "h", ""),
+            script(1030, 77, "Get-Date"),
+            engine("srv", 1060, 403, "h", ""),
+        ]);
+        assert_eq!((case.sessions.len(), case.sessions[0].process_id), (1, None));
+        assert!(case.commands.is_empty());
+    }
+}
