@@ -171,6 +171,8 @@ pub struct ClientStep {
     pub text: String,
     /// The resource URI, when given: what it asked the target for.
     pub resource_uri: Option<String>,
+    /// Whether it asks for a shell: 11, or 145 of CreateShell.
+    pub asks_shell: bool,
 }
 
 /// WinRM 142, 161, 162, 164.

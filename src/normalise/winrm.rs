@@ -63,7 +63,10 @@ fn client_step(record: &Record) -> EventKind {
         _ => "operation started",
     };
     let resource_uri = known(record, "resourceUri").or_else(|| known(record, "resourceURI"));
-    EventKind::ClientStep(ClientStep { text: with_data(step, record), resource_uri })
+    let operation = record.data.get("operationName").unwrap_or_default();
+    let asks_shell = record.event_id == 11
+        || (record.event_id == 145 && operation.eq_ignore_ascii_case("CreateShell"));
+    EventKind::ClientStep(ClientStep { text: with_data(step, record), resource_uri, asks_shell })
 }
 
 fn client_failure(record: &Record) -> EventKind {

@@ -117,7 +117,7 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
                         }
                     }
                     // To ask again after a failure is to try another way in.
-                    (EventKind::ClientStep(_), 11) => {
+                    (EventKind::ClientStep(step), _) if step.asks_shell => {
                         client.asked = true;
                         client.failures.clear();
                     }
@@ -140,8 +140,12 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
         let from = clients.partition_point(|client| client.time < event.time - STEP_WINDOW);
         let to = clients.partition_point(|client| client.time <= event.time + STEP_WINDOW);
         let candidates = clients[from..to].iter_mut().take(MOST_RIVALS).filter(|client| {
-            (http || events[client.event].process_id == Some(used.process_id))
-                && (same_name(&client.target, service) || same_name(&client.target, &used.target))
+            let own = events[client.event].process_id == Some(used.process_id);
+            // An address cannot be compared with the name that the credentials were used for.
+            let by_address = own && http && client.target.parse::<std::net::IpAddr>().is_ok();
+            let named =
+                same_name(&client.target, service) || same_name(&client.target, &used.target);
+            (http || own) && (named || by_address)
         });
         if let Some(client) = candidates.min_by_key(|client| (client.time - event.time).abs()) {
             let own = events[client.event].process_id == Some(used.process_id);

@@ -148,7 +148,9 @@ impl HostEvents<'_> {
         }
     }
 
-    /// The PowerShell host process without an engine yet whose start is nearest.
+    /// The PowerShell host process without an engine yet that is nearest: by when its engine began
+    /// to listen, which is the moment that the classic log calls the engine's start, else by its
+    /// own start.
     fn starting_near(
         &self,
         drafts: &[Draft],
@@ -162,7 +164,10 @@ impl HostEvents<'_> {
                 && draft.host_ids.is_empty()
                 && draft.can_be(user.as_ref(), None)
         });
-        nearest(drafts, near, time)
+        near.min_by_key(|&slot| {
+            let draft = &drafts[slot];
+            ((draft.listens.unwrap_or_else(|| draft.start()) - time).abs(), slot)
+        })
     }
 
     /// Engines of PowerShell processes that a session started, which the classic log names by their

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::seen::Seen;
 use super::server::only;
@@ -36,6 +36,17 @@ pub(super) struct Estate {
     ips_by_host: BTreeMap<Str, BTreeMap<String, Seen>>,
     /// Hosts whose addresses only others tell.
     hearsay: BTreeSet<Str>,
+    /// Hosts whose logs are not at hand, by first label, as others' records name them.
+    strangers: BTreeMap<String, Stranger>,
+    /// The labels of such hosts by address.
+    strangers_by_ip: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// A host that is known from others' records only.
+struct Stranger {
+    /// The longest of its names, lower case.
+    name: Str,
+    ips: BTreeMap<String, Seen>,
 }
 
 impl Estate {
@@ -47,6 +58,8 @@ impl Estate {
             hosts_by_ip: BTreeMap::new(),
             ips_by_host: BTreeMap::new(),
             hearsay: BTreeSet::new(),
+            strangers: BTreeMap::new(),
+            strangers_by_ip: BTreeMap::new(),
         };
         for host in hosts.names() {
             let label = host.split('.').next().unwrap_or("").to_owned();
@@ -71,7 +84,10 @@ impl Estate {
         }
         let mut heard: BTreeMap<Str, BTreeMap<&str, Seen>> = BTreeMap::new();
         for (name, ips) in gathered.iter().flat_map(|task| &task.hearsay) {
-            let Some(host) = estate.host_of_name(name) else { continue };
+            let Some(host) = estate.host_of_name(name) else {
+                estate.hear_of_stranger(name, ips);
+                continue;
+            };
             // A host that tells its own addresses is known better than others know it.
             if estate.ips_by_host.contains_key(host) {
                 continue;
@@ -88,7 +104,39 @@ impl Estate {
             }
             estate.hearsay.insert(host);
         }
+        let ips = estate.strangers.values_mut().flat_map(|stranger| stranger.ips.values_mut());
+        ips.for_each(Seen::settle);
         estate
+    }
+
+    fn hear_of_stranger(&mut self, name: &str, ips: &BTreeMap<String, Seen>) {
+        let label = first_label(name);
+        if label.is_empty() || self.names.contains_key(label) || is_address(name) {
+            return;
+        }
+        for (ip, seen) in ips.iter().filter(|(ip, _)| is_routable(ip)) {
+            let unknown = || Stranger { name: name.into(), ips: BTreeMap::new() };
+            let stranger = self.strangers.entry(label.to_owned()).or_insert_with(unknown);
+            if (name.len(), &*stranger.name) > (stranger.name.len(), name) {
+                stranger.name = name.into();
+            }
+            stranger.ips.entry(ip.clone()).or_default().merge(seen);
+            self.strangers_by_ip.entry(ip.clone()).or_default().insert(label.to_owned());
+        }
+    }
+
+    /// The one host without logs at hand that others name with an address that no logging host has:
+    /// of several, the one that was named nearest to a time.
+    pub fn stranger_of_ip(&self, ip: &str, time: DateTime<Utc>) -> Option<&Str> {
+        let labels = self.strangers_by_ip.get(ip).filter(|_| !self.hosts_by_ip.contains_key(ip))?;
+        let named = labels.iter().map(|label| &self.strangers[label]);
+        nearest(named.map(|stranger| (stranger.ips[ip].distance(time), &stranger.name)))
+    }
+
+    /// The fullest name of a host without logs at hand.
+    pub fn stranger(&self, name: &str) -> Option<&Str> {
+        let known = self.strangers.get(first_label(&name.to_lowercase()));
+        known.map(|stranger| &stranger.name)
     }
 
     fn address(&mut self, host: &Str, ip: &str, seen: &Seen) {
@@ -148,9 +196,28 @@ impl Estate {
 
     /// The one address a host is known to have at a time.
     pub fn ip_of(&self, host: &Str, time: DateTime<Utc>) -> Option<&String> {
-        let ips = self.ips_by_host.get(host)?.keys();
-        only(ips.filter(|ip| self.has(host, ip, time)))
+        let Some(ips) = self.ips_by_host.get(host) else {
+            let stranger = self.strangers.get(first_label(&host.to_lowercase()))?;
+            return nearest(stranger.ips.iter().map(|(ip, seen)| (seen.distance(time), ip)));
+        };
+        only(ips.keys().filter(|ip| self.has(host, ip, time)))
     }
+}
+
+/// The one that is nearest; none where two are.
+fn nearest<T>(items: impl Iterator<Item = (TimeDelta, T)>) -> Option<T> {
+    let mut items: Vec<(TimeDelta, T)> = items.collect();
+    items.sort_by_key(|(distance, _)| *distance);
+    let tie = items.len() > 1 && items[0].0 == items[1].0;
+    items.into_iter().next().filter(|_| !tie).map(|(_, item)| item)
+}
+
+fn first_label(name: &str) -> &str {
+    name.split('.').next().unwrap_or("")
+}
+
+fn is_address(name: &str) -> bool {
+    name.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// Whether what is seen of one host's address is a mistake beside what is seen of another's: some
@@ -176,5 +243,62 @@ fn is_routable(ip: &str) -> bool {
                 || ip.is_unspecified())
         }
         Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{ANN, WINRM, by, case, logon, on, shell};
+    use crate::model::Record;
+
+    fn ntlm(seconds: i64, workstation: &str, ip: &str) -> Record {
+        let data = [
+            ("TargetUserName", "bob"),
+            ("TargetUserSid", "S-1-5-21-1-1-1-1102"),
+            ("TargetLogonId", "0x999"),
+            ("LogonType", "3"),
+            ("AuthenticationPackageName", "NTLM"),
+            ("WorkstationName", workstation),
+            ("IpAddress", ip),
+        ];
+        on("file", seconds, "Security", 4624, &data)
+    }
+
+    fn called_from(ip: &str) -> Record {
+        let uri = format!(
+            "http://schemas.microsoft.com/powershell/Microsoft.PowerShell (CORP\\ann clientIP: {ip})"
+        );
+        let data = [("resourceUri", uri.as_str())];
+        Record { ..by(ANN, 900, on("srv", 1000, WINRM, 91, &data)) }
+    }
+
+    #[test]
+    fn a_host_without_logs_goes_by_the_name_that_others_give_its_address() {
+        let named = case(vec![ntlm(10, "PC9", "10.0.0.9"), called_from("10.0.0.9")]);
+        assert_eq!(named.sessions[0].source_host.as_deref(), Some("pc9"));
+        // Two names at once: neither.
+        let two =
+            vec![ntlm(10, "PC9", "10.0.0.9"), ntlm(10, "PC8", "10.0.0.9"), called_from("10.0.0.9")];
+        assert_eq!(case(two).sessions[0].source_host, None);
+        // The one that had it last before the session.
+        let later = vec![
+            ntlm(-20_000, "PC8", "10.0.0.9"),
+            ntlm(900, "PC9", "10.0.0.9"),
+            called_from("10.0.0.9"),
+        ];
+        assert_eq!(case(later).sessions[0].source_host.as_deref(), Some("pc9"));
+    }
+
+    #[test]
+    fn a_client_known_by_its_sid_has_the_name_that_logons_give_it() {
+        let target = [("connection", "far.corp/wsman?PSVersion=5.1.1")];
+        let case = case(vec![
+            logon("file", 1, "ann", ANN, "0x111"),
+            by(ANN, 50, on("pc", 100, WINRM, 6, &target)),
+            shell("other", 5000, ANN),
+        ]);
+        let client = case.sessions.iter().find(|session| &*session.target_host == "far.corp");
+        let user = client.and_then(|session| session.user.as_ref()).map(ToString::to_string);
+        assert_eq!(user.as_deref(), Some("CORP\\ann"));
     }
 }

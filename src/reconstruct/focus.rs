@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::gather::{Gathered, Key, Keys, LocalEngine, Marked, Told};
+use super::gather::{Gathered, Key, Keys, LocalEngine, Marked, ProcessMark, Told};
 use super::process::Processes;
 use super::server::WAITED;
 use super::shells::creates;
@@ -159,9 +159,8 @@ impl Focus<'_> {
         };
         // A remote engine's records are at hand.
         let marks = self.each(|task| &task.processes);
-        for (host, mark) in
-            marks.filter(|(_, mark)| !matches!(mark.what, Told::Serves(..) | Told::Listens))
-        {
+        let at_hand = |mark: &ProcessMark| !matches!(mark.what, Told::Started(_) | Told::Exited(_));
+        for (host, mark) in marks.filter(|(_, mark)| !at_hand(mark)) {
             if let Some(root) = root(host, self.processes[host].of_mark(mark)) {
                 found.push(mark.mark.source);
                 if root.start.is_none() {

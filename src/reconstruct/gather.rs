@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 
 use super::reach::Reach;
 use super::seen::Seen;
-use super::{SERVICE_SIDS, WINRM_PORTS};
+use super::{SERVICE_SIDS, WINRM_PORTS, context};
 use crate::model::{
     Account, Channel, Clearing, EngineContext, Event, EventKind, Logon, ProcessStart, RecordRef,
     Str, file_name,
@@ -103,6 +103,8 @@ pub(super) enum Told {
     Listens,
     /// It holds the remote engine of this HostId.
     Serves(Image, Key),
+    /// The classic log tells of the remote engine of this HostId, and not of its process.
+    Engine(Image, Key),
 }
 
 /// What a process is to remoting.
@@ -295,6 +297,18 @@ impl Gathered {
             EventKind::Pipeline(pipeline) if !pipeline.context.is_remote() => {
                 self.engines.push(local_engine(mark, &pipeline.context, keys));
             }
+            EventKind::Engine(_) | EventKind::Pipeline(_) => {
+                if let Some(EngineContext { host_id, host_application, .. }) = context(&event) {
+                    let ssh = is_ssh(host_application);
+                    let host = if ssh { Image::SshHost } else { Image::PowerShellHost };
+                    self.processes.push(ProcessMark {
+                        image: keys.of(POWERSHELL_HOST),
+                        what: Told::Engine(host, keys.of(host_id)),
+                        ..ProcessMark::bare(mark)
+                    });
+                }
+                self.core.push(event);
+            }
             EventKind::ScriptBlockPart(part) => {
                 let id = keys.of(&part.id);
                 let (number, whole) = (part.number, part.is_whole());
@@ -386,8 +400,6 @@ impl Gathered {
             | EventKind::ServerOperation(_)
             | EventKind::Authenticated(_)
             | EventKind::AuthorizationFailed(_)
-            | EventKind::Engine(_)
-            | EventKind::Pipeline(_)
             | EventKind::SshAccepted(_) => self.core.push(event),
         }
     }

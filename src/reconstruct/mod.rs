@@ -16,6 +16,7 @@ mod gather;
 mod hops;
 mod ledger;
 mod pairs;
+mod pipes;
 mod process;
 mod reach;
 mod scripts;
@@ -211,6 +212,8 @@ struct Draft {
     server: Option<Str>,
     /// Index of the host process in its host's table.
     process: Option<usize>,
+    /// When its host process said that its engine listens (53504).
+    listens: Option<DateTime<Utc>>,
     host_ids: Vec<String>,
     runspace_ids: Vec<String>,
     /// WinRM 91.
@@ -347,6 +350,10 @@ fn rebuild(
     let mut attempts = client::attempts(&events, &estate, &clocks, failures);
     // A session without a record that shows it is none.
     drafts.retain(|draft| !draft.evidence.is_empty());
+    // Who a client is, its own log says by SID only.
+    for draft in drafts.iter_mut().filter(|draft| draft.user.is_none()) {
+        draft.user = draft.user_sid.as_ref().and_then(|sid| accounts.get(sid)).cloned();
+    }
     let witnesses = Witnesses::of(&events, &estate, &clocks);
     for draft in &mut drafts {
         source::weigh(&events, &estate, &clocks, &witnesses, draft);

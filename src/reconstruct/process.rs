@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::gather::{Image, Key, ProcessMark, Told};
+use super::pipes;
 use super::server::WAITED;
 use crate::model::{Account, Event, EventKind, RecordRef, file_name};
 
@@ -130,7 +131,7 @@ fn orphans<'m>(marks: &[&'m ProcessMark]) -> Vec<(DateTime<Utc>, &'m ProcessMark
                     orphans.push((since, mark));
                 }
             }
-            Told::Listens | Told::Serves(..) => {}
+            Told::Listens | Told::Serves(..) | Told::Engine(..) => {}
         }
     }
     orphans.sort_by_key(|(since, exit)| (*since, exit.mark.time, exit.mark.source));
@@ -142,6 +143,7 @@ impl Processes {
     pub fn learn(marks: &[&ProcessMark]) -> Processes {
         let mut table = Processes::default();
         let mut orphans = orphans(marks).into_iter().peekable();
+        let served = pipes::served(marks);
         for &mark in marks {
             while let Some((known, exit)) = orphans.next_if(|(known, _)| *known <= mark.mark.time) {
                 table.push_orphan(known, exit);
@@ -152,6 +154,12 @@ impl Processes {
                 }
                 Told::Started(_) => {}
                 Told::Exited(_) => table.exited(mark),
+                Told::Engine(image, host_id) => {
+                    if let Some(&(id, sid)) = served.get(&host_id) {
+                        let who = [Key::default(), sid];
+                        table.serves(&ProcessMark { id, who, ..*mark }, image, host_id);
+                    }
+                }
                 Told::Listens => {
                     table.listening.insert(mark.id, (mark.mark.time, mark.who[1]));
                 }

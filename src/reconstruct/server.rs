@@ -116,6 +116,9 @@ impl HostEvents<'_> {
             if draft.process.is_some_and(|process| self.processes.get(process).start.is_none()) {
                 draft.begins(event.time);
             }
+            if depth == 0 && matches!(event.kind, EventKind::EngineListening(_)) {
+                draft.listens.get_or_insert(event.time);
+            }
             if depth == 0
                 && let Some(sid) = event.user_sid.as_deref().filter(|sid| is_real(sid))
                 && matches!(

@@ -116,7 +116,10 @@ pub(super) fn weigh(
     let mut hints = hints(events, estate, clocks, witnesses, draft);
     let at = draft.start();
     for hint in &mut hints {
-        let named = hint.ip.as_deref().and_then(|ip| estate.resolve(ip, at));
+        let named = hint
+            .ip
+            .as_deref()
+            .and_then(|ip| estate.resolve(ip, at).or_else(|| estate.stranger_of_ip(ip, at)));
         hint.host = hint.host.take().or_else(|| named.cloned());
     }
     hints.sort_by_key(|hint| (hint.rejected.is_some(), hint.basis, distance(hint), hint.event));
@@ -392,10 +395,12 @@ impl Target<'_> {
         }
     }
 
-    /// A logging host's name for what a record calls it, or the record's word.
+    /// A host's name for what a record calls it, or the record's word.
     fn host(&self, name: Option<&str>) -> Option<Str> {
         name.map(|name| {
-            self.estate.resolve(name, self.time).cloned().unwrap_or_else(|| name.into())
+            let known = self.estate.resolve(name, self.time);
+            let known = known.or_else(|| self.estate.stranger(name));
+            known.cloned().unwrap_or_else(|| name.into())
         })
     }
 
@@ -431,6 +436,7 @@ impl Target<'_> {
                     && time >= start - TICKET_WINDOW
                     && time <= start + STEP_WINDOW
                     && succeeded(&ticket.status)
+                    && !matches!(draft.auth, Some(Auth::Ntlm | Auth::Basic | Auth::Certificate))
                     && self.is(&ticket.service);
                 let other = close && other_user(ticket.account.as_ref());
                 (fits && (other || same_user(ticket.account.as_ref()))).then(|| Hint {

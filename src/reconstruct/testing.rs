@@ -3,7 +3,7 @@
 use super::gather::Gathered;
 use super::{Case, Keys, focus::Focus, rebuild};
 use crate::decode::Seen;
-use crate::model::{Channel, Event, RecordRef};
+use crate::model::{Channel, Event, RecordRef, Weighed};
 
 /// The case of some events. Which of them are asked for must make no difference: all of them give
 /// the same as those that `focus` names. Nor must copies that are left out.
@@ -64,7 +64,14 @@ fn shape(case: &Case) -> impl PartialEq + std::fmt::Debug {
     let sessions = case.sessions.iter().map(|session| {
         let evidence = session.evidence.iter().map(|e| (place(e.event), e.link));
         let evidence: Vec<_> = evidence.collect();
-        (format!("{:?}", crate::model::Session { evidence: vec![], ..session.clone() }), evidence)
+        let mut session = crate::model::Session { evidence: vec![], ..session.clone() };
+        let Weighed { winner, agreeing, rivals } = &mut session.weighed;
+        let hints = winner.iter_mut().chain(agreeing);
+        let hints = hints.chain(rivals.iter_mut().map(|rival| &mut rival.hint));
+        let indexes = hints.map(|hint| &mut hint.event);
+        let indexes = indexes.chain(session.tool.iter_mut().map(|tool| &mut tool.event));
+        let told: Vec<_> = indexes.map(|index| place(std::mem::take(index))).collect();
+        (format!("{session:?}"), evidence, told)
     });
     let commands = case.commands.iter().map(|command| {
         let events: Vec<_> = command.events.iter().map(|&event| place(event)).collect();

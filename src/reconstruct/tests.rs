@@ -108,7 +108,7 @@ pub(super) fn shell(host: &str, seconds: i64, sid: &str) -> Record {
 }
 
 /// A classic record of a remote engine; 800 names the user.
-fn engine(host: &str, seconds: i64, id: u32, host_id: &str, user: &str) -> Record {
+pub(super) fn engine(host: &str, seconds: i64, id: u32, host_id: &str, user: &str) -> Record {
     let details = format!(
         "\tHostName=ServerRemoteHost\n\tHostId={host_id}\n\tUserId={user}\n\
          \tHostApplication=C:\\Windows\\system32\\wsmprovhost.exe -Embedding\n\tRunspaceId=r-{host_id}\n\
