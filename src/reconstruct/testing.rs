@@ -1,7 +1,7 @@
 //! Reconstruction of events at hand.
 
 use super::gather::Gathered;
-use super::{Case, Keys, focus::Focus, rebuild};
+use super::{Case, Keys, Logs, Overheard, focus::Focus, rebuild};
 use crate::decode::Seen;
 use crate::model::{Channel, Event, RecordRef, Weighed};
 
@@ -52,10 +52,17 @@ fn rebuild_with(
     (gathered, keys): (Gathered, Keys),
     records: impl FnOnce(&Focus<'_>) -> Vec<RecordRef>,
 ) -> Case {
-    let load = |records: Vec<RecordRef>| {
-        events.iter().filter(|event| records.contains(&event.source)).cloned().collect()
-    };
-    rebuild(vec![gathered], &keys, load, records)
+    rebuild(vec![gathered], &keys, &events, records)
+}
+
+impl Logs for &[Event] {
+    fn events(&self, records: Vec<RecordRef>) -> Vec<Event> {
+        self.iter().filter(|event| records.contains(&event.source)).cloned().collect()
+    }
+
+    fn traffic(&self, _: Vec<RecordRef>) -> Vec<Overheard> {
+        Vec::new()
+    }
 }
 
 /// A case with records in the place of indexes.

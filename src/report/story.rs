@@ -536,6 +536,7 @@ impl Teller<'_> {
                 };
                 format!("{id} {} is the session's", of.map_or("", String::as_str))
             }
+            Link::Pool => "of the traffic of its runspace pool or shell".to_owned(),
             Link::Logon => match self.session.logon_ids.first() {
                 Some(id) => format!("logon id {id:#x}, the host process's own"),
                 None => "logon id, the host process's own".to_owned(),
