@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::super::gather::Gathered;
 use super::super::{Hosts, STEP_WINDOW};
-use crate::model::{Event, EventKind, ScriptBlock, Session, ShellKind, Str};
+use crate::model::{Event, EventKind, Link, ScriptBlock, Session, ShellKind, Str};
 
 /// What hosts log of PowerShell at any time.
 pub(in crate::reconstruct) struct Coverage {
@@ -89,6 +89,9 @@ impl Coverage {
             None => format!("no {log} seen"),
         };
         let mut told: Vec<String> = Vec::new();
+        if of.traffic {
+            told.push("remoting traffic".to_owned());
+        }
         let powershell = session.kind != ShellKind::Winrs;
         if powershell || of.blocks || of.warnings {
             told.push(match (of.blocks, of.warnings) {
@@ -122,6 +125,7 @@ impl Coverage {
 struct Sources {
     blocks: bool,
     warnings: bool,
+    traffic: bool,
     /// Event ids.
     invocations: BTreeSet<u32>,
     processes: BTreeSet<u32>,
@@ -130,6 +134,7 @@ struct Sources {
 impl Sources {
     fn of(events: &[Event], session: &Session, host: &Str) -> Sources {
         let mut of = Sources::default();
+        of.traffic = session.evidence.iter().any(|evidence| evidence.link == Link::Pool);
         let own = session.evidence.iter().map(|evidence| &events[evidence.event]);
         for event in own.filter(|event| event.host == *host) {
             match &event.kind {

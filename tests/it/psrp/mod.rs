@@ -6,6 +6,7 @@ mod hostile;
 mod losses;
 mod peer;
 mod told;
+mod transcripts;
 
 use std::collections::BTreeSet;
 
