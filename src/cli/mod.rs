@@ -1,6 +1,7 @@
 //! The command line: arguments, progress, the closing summary, exit codes.
 
 mod analyze;
+mod decode;
 mod explain;
 mod progress;
 mod summary;
@@ -28,6 +29,9 @@ enum Verb {
     /// Tell sessions of a run's results in order, each statement with its record, the reasons,
     /// what speaks against it, and what is missing.
     Explain(explain::Args),
+    /// Take off what a text or command line hides, layer by layer, and run nothing of it; or read
+    /// remoting's traffic.
+    Decode(decode::Args),
 }
 
 const EXIT_CODES: &str = "Exit codes:
@@ -56,6 +60,7 @@ pub fn main() -> ExitCode {
     let ending = match args.command {
         Verb::Analyze(args) => analyze::run(args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Decode(args) => decode::run(&args),
     };
     match ending {
         Ok(Ending::Whole) => ExitCode::SUCCESS,

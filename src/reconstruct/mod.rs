@@ -39,6 +39,7 @@ use rayon::prelude::*;
 pub use coverage::Window;
 pub use gather::{Gathered, Keys};
 pub use reach::Reach;
+pub(crate) use traffic::shown;
 pub use traffic::{Logs, Overheard};
 
 pub(crate) use scripts::{Elsewhere, assemble};

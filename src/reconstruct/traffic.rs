@@ -15,7 +15,7 @@ use super::{Draft, Gathered, Hosts};
 use crate::model::{Event, EventKind, Heard, Line, Link, RecordRef, ShellKind, Str, Stream};
 use crate::normalise::Wire;
 use crate::psrp::{
-    self, Conversation, Direction, Exchange, Gap, Lane, Pipeline, Pool, Shell, ShellCommand,
+    self, Conversation, Direction, Exchange, Lane, Pipeline, Pool, Shell, ShellCommand,
 };
 
 /// Most bytes of traffic that are held at once. Of a host with more, it is read in parts: what
@@ -276,7 +276,7 @@ impl Listener {
             self.room -= text.len();
             heard.lines.push(Line { time: time_of(at), stream, text });
         }
-        let gaps = pipeline.gaps.iter().map(|&at| incomplete(&conversation.gaps[at]));
+        let gaps = pipeline.gaps.iter().map(|&at| conversation.gaps[at].sentence());
         let faults = pipeline.faults.iter().map(|&at| {
             let fault = &conversation.faults[at];
             let kind = fault.header.map_or("message", |header| header.kind.name());
@@ -368,24 +368,9 @@ fn line_of<'s>(shell: &'s Shell<Tag>, id: &str) -> Option<&'s str> {
     commands.find(|command| command.id.as_deref() == Some(id)).map(|command| &*command.line)
 }
 
-/// A message that is not whole, in a sentence.
-fn incomplete(gap: &Gap<Tag>) -> String {
-    let head = gap.head.as_deref().and_then(|head| psrp::Header::parse(head).ok());
-    let kind = head.map_or("message", |head| head.kind.name());
-    let missing = gap.missing.iter().map(|range| match range.end() - range.start() {
-        0 => range.start().to_string(),
-        _ => format!("{} to {}", range.start(), range.end()),
-    });
-    let mut missing: Vec<String> = missing.take(MOST_GAPS).collect();
-    if !gap.end_seen {
-        missing.push("the last".to_owned());
-    }
-    format!("a {kind} is not shown, its fragments are missing: {}", missing.join(", "))
-}
-
 /// What a pipeline showed, in the order in which it was sent: what it is, the message that has it,
 /// the text.
-fn shown(pipeline: &Pipeline) -> Vec<(Stream, usize, String)> {
+pub(crate) fn shown(pipeline: &Pipeline) -> Vec<(Stream, usize, String)> {
     let mut shown: Vec<(Stream, usize, String)> = Vec::new();
     let items = |items: &[psrp::Item], stream| {
         let lines = items.iter().map(|item| (stream, item.message, item.line()));

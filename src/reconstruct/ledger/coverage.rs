@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::super::gather::Gathered;
 use super::super::{Hosts, STEP_WINDOW};
-use crate::model::{Event, EventKind, Link, ScriptBlock, Session, ShellKind, Str};
+use crate::model::{Event, EventKind, ScriptBlock, Session, ShellKind, Str};
 
 /// What hosts log of PowerShell at any time.
 pub(in crate::reconstruct) struct Coverage {
@@ -134,8 +134,9 @@ struct Sources {
 impl Sources {
     fn of(events: &[Event], session: &Session, host: &Str) -> Sources {
         let mut of = Sources::default();
-        of.traffic = session.evidence.iter().any(|evidence| evidence.link == Link::Pool);
-        let own = session.evidence.iter().map(|evidence| &events[evidence.event]);
+        let all = || session.evidence.iter().map(|evidence| &events[evidence.event]);
+        of.traffic = all().any(|event| matches!(event.kind, EventKind::Traffic(_)));
+        let own = all();
         for event in own.filter(|event| event.host == *host) {
             match &event.kind {
                 EventKind::ScriptBlockPart(part) if part.warning => of.warnings = true,
