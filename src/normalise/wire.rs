@@ -255,7 +255,7 @@ mod tests {
         let action = "<a:Action s:mustUnderstand=\"true\">http://x/transfer/Create</a:Action>";
         let data = [("index", " 1"), ("totalChunks", "2"), ("SoapDocument", action)];
         let short = chunk_in_short(&record("Microsoft-Windows-WinRM/Analytic", 1027, &data));
-        assert_eq!(short, "listener sends Create, part 1 of 2, 68 bytes");
+        assert_eq!(short, "listener sends Create, part 1 of 2, 69 bytes");
         let data = [
             ("index", "       1"),
             ("totalChunks", "2"),

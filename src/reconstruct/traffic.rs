@@ -422,7 +422,7 @@ pub(super) fn tie(
         if let Some((host, process)) = server {
             by_process.insert((host, *process), slot);
         }
-        for (&event, _) in &drafts[slot].evidence {
+        for &event in drafts[slot].evidence.keys() {
             let id = match &events[event].kind {
                 EventKind::ShellCreated(shell) => shell.shell_id.as_deref(),
                 EventKind::ClientRunspace(_) => events[event].activity_id.as_deref(),

@@ -129,3 +129,42 @@ fn soap_fills_the_gaps_of_fragments() {
         pipelines.iter().for_each(|pipeline| reads(&name, &transcript, pipeline));
     }
 }
+
+/// The script block that the target logged of what came over the wire is the same command.
+#[test]
+fn a_pipeline_and_its_script_block_are_one_row() {
+    let Some((name, fixture)) = fixtures().into_iter().find(|(name, _)| name == "simple_script")
+    else {
+        return;
+    };
+    let pipeline = all(&fixture["expected"], "pipelines")[0];
+    let script = text(&pipeline["commands"][0], "text");
+    let begins = &fixture["events"][0];
+    let block = serde_json::json!({"Event": {
+        "System": {
+            "Provider": {"#attributes": {"Name": "Microsoft-Windows-PowerShell"}},
+            "EventID": 4104,
+            "Level": 5,
+            "TimeCreated": {"#attributes": {"SystemTime": begins["TimeCreated"]}},
+            "EventRecordID": 7,
+            "Execution": {"#attributes": {"ProcessID": begins["ProcessID"], "ThreadID": 1}},
+            "Channel": "Microsoft-Windows-PowerShell/Operational",
+            "Computer": fixture["events_common"]["Computer"],
+        },
+        "EventData": {
+            "MessageNumber": 1,
+            "MessageTotal": 1,
+            "ScriptBlockText": script,
+            "ScriptBlockId": "9f0c6f0e-5b43-4d0e-9d0a-0f3f6a1c2b3d",
+            "Path": "",
+        },
+    }});
+    let log = format!("{}\n{block}\n", super::fixtures::lines(&fixture));
+    let (_, commands, transcript) = run(&format!("{name}.jsonl"), log.as_bytes());
+    assert_eq!(commands.len(), 1);
+    let row = &commands[0];
+    assert_eq!((&*row["text"], &*row["state"], &*row["role"]), (script, "Completed", "typed"));
+    assert_eq!(row["all_events"], "4104; 32867; 32868");
+    assert!(row["output"].starts_with("PerfLogs␊Program Files␊"), "{}", row["output"]);
+    reads(&name, &transcript, pipeline);
+}
