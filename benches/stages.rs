@@ -13,7 +13,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use psr_forensics::decode::{Decoder, Wanted};
 use psr_forensics::input::{CHUNK_SIZE, FILE_HEADER, Piece, Reader, piece_count};
 use psr_forensics::normalise::Normaliser;
-use psr_forensics::reconstruct::{Gathered, Keys, reconstruct};
+use psr_forensics::reconstruct::{Gathered, Keys, Logs, Overheard, reconstruct};
 use psr_forensics::report::sorted::{Rows, Sorter};
 use psr_forensics::report::timeline::{Lines, Origins};
 use psr_forensics::{
@@ -159,17 +159,28 @@ fn detecting(c: &mut Criterion) {
     });
 }
 
+/// Events by the places of their records.
+struct AtHand<'e>(BTreeMap<RecordRef, &'e Event>);
+
+impl Logs for AtHand<'_> {
+    fn events(&self, records: Vec<RecordRef>) -> Vec<Event> {
+        records.iter().filter_map(|record| self.0.get(record).copied().cloned()).collect()
+    }
+
+    fn traffic(&self, _: Vec<RecordRef>) -> Vec<Overheard> {
+        Vec::new()
+    }
+}
+
 fn rebuilding(c: &mut Criterion) {
     let events = events();
     let by_place: BTreeMap<RecordRef, &Event> =
         events.iter().map(|event| (event.source, event)).collect();
-    let load = |records: Vec<RecordRef>| -> Vec<Event> {
-        records.iter().filter_map(|record| by_place.get(record).copied().cloned()).collect()
-    };
+    let logs = AtHand(by_place);
     let rebuild = |events: Vec<Event>| {
         let (keys, mut gathered) = (Keys::default(), Gathered::default());
         events.into_iter().for_each(|event| gathered.take(event, &keys));
-        reconstruct(vec![gathered], &keys, load)
+        reconstruct(vec![gathered], &keys, &logs)
     };
     let sessions = rebuild(events.clone()).sessions.len();
     assert_eq!(sessions, 2, "the sessions of samples/README.md");
@@ -220,7 +231,7 @@ fn reporting(c: &mut Criterion) {
     group.bench_function("all files", |b| {
         b.iter(|| {
             let output = Output::open(folder.path(), true).expect("a folder to write to");
-            report::write(&analysis, &info, output).expect("room for the files");
+            report::write(&analysis, &info, false, output).expect("room for the files");
         });
     });
 }

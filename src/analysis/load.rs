@@ -11,7 +11,8 @@ use crate::decode::{self, Decoder, Wanted, chunk_of};
 use crate::error::{Fault, FaultKind};
 use crate::input::{Again, Input, Piece};
 use crate::model::{Channel, Event, Record, RecordRef};
-use crate::normalise::Normaliser;
+use crate::normalise::{Normaliser, wire};
+use crate::reconstruct::{Logs, Overheard};
 
 /// Places that one task reads again.
 const PLACES_PER_TASK: usize = 32;
@@ -30,8 +31,12 @@ impl<'a> Loader<'a> {
         Loader { inputs, faults: Mutex::default() }
     }
 
-    /// The events of some records, by their places. One that is no longer there is a fault.
-    pub fn load(&self, records: Vec<RecordRef>) -> Vec<Event> {
+    /// What some records give, by their places. One that is no longer there is a fault.
+    fn read<T: Send>(
+        &self,
+        records: Vec<RecordRef>,
+        take: impl Fn(&mut Normaliser, &Record) -> T + Sync,
+    ) -> Vec<T> {
         let mut places = Places::new();
         for record in records.into_iter().sorted_unstable().dedup() {
             let place = decode::place(&self.inputs[record.input as usize], record.offset);
@@ -48,8 +53,8 @@ impl<'a> Loader<'a> {
                     let input = &self.inputs[*index as usize];
                     let before = events.len();
                     let read = again.read(*index, input, *place, piece).map(|()| {
-                        let take = |record: &Record| events.push(normaliser.event(record));
-                        decoder.piece(input, *index, piece, &These(records), take);
+                        let each = |record: &Record| events.push(take(&mut normaliser, record));
+                        decoder.piece(input, *index, piece, &These(records), each);
                     });
                     if let Err(error) = read {
                         self.lost(*index, *place, format!("not read a second time: {error}"));
@@ -79,6 +84,20 @@ impl<'a> Loader<'a> {
         for (input, fault) in faults {
             reports[input as usize].faults.push(fault);
         }
+    }
+}
+
+impl Logs for Loader<'_> {
+    fn events(&self, records: Vec<RecordRef>) -> Vec<Event> {
+        self.read(records, |normaliser, record| normaliser.event(record))
+    }
+
+    fn traffic(&self, records: Vec<RecordRef>) -> Vec<Overheard> {
+        let overheard = self.read(records, |_, record| {
+            let Record { time, source, event_id, .. } = *record;
+            Some(Overheard { time, source, event_id, wire: wire(record)? })
+        });
+        overheard.into_iter().flatten().collect()
     }
 }
 

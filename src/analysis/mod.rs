@@ -23,7 +23,7 @@ use crate::detect::{self, Correlated, Limited, LoneScripts, RuleSet};
 use crate::error::{Error, Fault, FaultKind};
 use crate::input::{self, Input};
 use crate::model::{Detection, RecordRef, Str, Subject};
-use crate::reconstruct::{Case, Elsewhere, Keys, Window, assemble, reconstruct};
+use crate::reconstruct::{Case, Elsewhere, Keys, Logs, Window, assemble, reconstruct};
 use crate::report::sorted::{Rows, Sorted, Sorter};
 use crate::report::timeline::Origins;
 use crate::report::{detections, findings};
@@ -188,7 +188,7 @@ pub fn analyze(
     progress.stage("rebuilding sessions");
     tracing::debug!("all logs read");
     let loader = Loader::new(&inputs);
-    let mut case = reconstruct(gathered, &keys, |records| loader.load(records));
+    let mut case = reconstruct(gathered, &keys, &loader);
     case.look_for_missing(Window { from: options.from, to: options.to });
     tracing::debug!(sessions = case.sessions.len(), "sessions rebuilt");
     progress.stage("matching rules");
@@ -263,7 +263,7 @@ fn elsewhere(
             .iter()
             .flat_map(|(parts, host)| parts.iter().map(move |&part| (part, host)))
             .collect();
-        let mut events = loader.load(hosts.keys().copied().collect());
+        let mut events = loader.events(hosts.keys().copied().collect());
         for event in &mut events {
             if let Some(&host) = hosts.get(&event.source) {
                 event.host = host.clone();

@@ -41,6 +41,9 @@ pub(super) struct Args {
     /// Leave out events at or after this UTC time
     #[arg(long, value_name = "TIME", value_parser = parse_utc)]
     to: Option<DateTime<Utc>>,
+    /// Write a transcript of each session whose traffic was logged: sessions/S0001.txt
+    #[arg(long)]
+    transcripts: bool,
     /// Threads to use; 0 for one a core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
@@ -82,7 +85,7 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
             }
         }
     }
-    report::write(&analysis, &info, output)?;
+    report::write(&analysis, &info, args.transcripts, output)?;
     if !args.quiet {
         // A reader that closed the pipe has seen enough.
         let _ = summary::print(&analysis, &folder, &mut io::stdout().lock());

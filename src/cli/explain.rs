@@ -13,7 +13,7 @@ use super::Ending;
 use super::analyze::DEFAULT_OUTPUT;
 use crate::error::Error;
 use crate::model::csv_time;
-use crate::report::story::{self, Command, Hint, Pointer, Statement, Story};
+use crate::report::story::{self, Answer, Command, Hint, Pointer, Statement, Story};
 use crate::report::visible;
 
 /// Most names that a message lists.
@@ -429,6 +429,9 @@ fn command(
         let more = command.invocations.len() - MOST_LINES;
         writeln!(out, "      {indent}invoked: … {more} more, see commands.csv")?;
     }
+    if let Some(answer) = &command.answer {
+        self::answer(answer, &indent, out)?;
+    }
     if let Some(original) = &command.original {
         writeln!(out, "      {indent}decoded from: {}", short(original))?;
     }
@@ -441,6 +444,27 @@ fn command(
         writeln!(out, "      {indent}{}", visible(&files.record(pointer)))?;
     }
     Ok(())
+}
+
+/// What came back of a command, cut.
+fn answer(answer: &Answer, indent: &str, out: &mut impl Write) -> io::Result<()> {
+    for (mark, text) in [("<", &answer.output), ("!", &answer.errors)] {
+        let lines: Vec<&str> = text.lines().collect();
+        for line in lines.iter().take(MOST_LINES) {
+            writeln!(out, "      {indent}{mark} {}", short(line))?;
+        }
+        if lines.len() > MOST_LINES {
+            let more = lines.len() - MOST_LINES;
+            writeln!(out, "      {indent}{mark} … {more} more lines, see commands.csv")?;
+        }
+    }
+    for missing in &answer.missing {
+        writeln!(out, "      {indent}missing: {}", short(missing))?;
+    }
+    match answer.state.as_str() {
+        "" => Ok(()),
+        state => writeln!(out, "      {indent}= {}", short(state)),
+    }
 }
 
 fn hint(hint: &Hint, files: &Files<'_>) -> String {

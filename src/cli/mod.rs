@@ -1,6 +1,7 @@
 //! The command line: arguments, progress, the closing summary, exit codes.
 
 mod analyze;
+mod decode;
 mod explain;
 mod packs;
 mod progress;
@@ -32,6 +33,9 @@ enum Verb {
     Explain(explain::Args),
     /// List, check, test, explain and export packs of rules.
     Packs(packs::Args),
+    /// Take off what a text or command line hides, layer by layer, and run nothing of it; or read
+    /// remoting's traffic.
+    Decode(decode::Args),
 }
 
 const EXIT_CODES: &str = "Exit codes:
@@ -64,6 +68,7 @@ pub fn main() -> ExitCode {
         Verb::Analyze(args) => analyze::run(args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Packs(args) => packs::run(args),
+        Verb::Decode(args) => decode::run(&args),
     };
     match ending {
         Ok(Ending::Whole) => ExitCode::SUCCESS,

@@ -236,10 +236,8 @@ impl Happened {
         }
         let (keys, mut gathered) = (Keys::default(), Gathered::default());
         events.iter().for_each(|event| gathered.take(event.clone(), &keys));
-        let load = |records: Vec<RecordRef>| {
-            events.iter().filter(|event| records.contains(&event.source)).cloned().collect()
-        };
-        hits.extend(on_case(rules, &reconstruct(vec![gathered], &keys, load)));
+        let case = reconstruct(vec![gathered], &keys, &events.as_slice());
+        hits.extend(on_case(rules, &case));
         let mut steps: Vec<(Vec<u8>, Step)> = Vec::new();
         for step in hits.iter().filter_map(Step::of) {
             let mut key = Vec::new();

@@ -12,8 +12,8 @@ use super::rules::{Hit, RuleSet};
 use super::view::FieldMap;
 use crate::layers::Unwrapped;
 use crate::model::{
-    Account, Attempt, Command, Detection, Event, EventKind, Kept, Proof, Role, ScriptBlock,
-    Session, Str, Subject,
+    Account, Attempt, Command, Detection, Event, EventKind, Heard, Kept, Proof, Role, ScriptBlock,
+    Session, Str, Stream, Subject,
 };
 use crate::reconstruct::Case;
 
@@ -54,6 +54,7 @@ pub(super) fn fields(subject: Subject) -> &'static [&'static str] {
             "User",
             "Text",
             "Invocations",
+            "Output",
             "DecodedText",
             "Role",
             "SourceEvent",
@@ -319,6 +320,7 @@ fn ran(case: &Case, command: &Command) -> Derived {
             let invocations = command.invocations.join("\n");
             let fields = fields
                 .text("Text", &*command.text)
+                .known("Output", command.heard.as_deref().and_then(output))
                 .known("Invocations", Some(invocations).filter(|text| !text.is_empty()))
                 .text("Role", command.role.as_str())
                 .number("SourceEvent", event.event_id.into())
@@ -336,6 +338,15 @@ fn ran(case: &Case, command: &Command) -> Derived {
         session: Some(command.session),
         evidence: command.events.iter().map(|&event| Proof::of(&case.events[event])).collect(),
     }
+}
+
+/// Longest text of what came back that rules see, in characters.
+const MAX_OUTPUT: usize = 1 << 16;
+
+/// What came back of a command, errors too.
+fn output(heard: &Heard) -> Option<String> {
+    let (text, _) = heard.text(|stream| stream.is_output() || stream == Stream::Error, MAX_OUTPUT);
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// The fields of a script block.

@@ -69,6 +69,7 @@ impl Event {
             EventKind::NtlmValidation(check) => check.account.as_ref(),
             EventKind::LogCleared(cleared) => cleared.account.as_ref(),
             EventKind::SshAccepted(caller) => caller.account.as_ref(),
+            EventKind::ServerSession(session) => session.account.as_ref(),
             _ => None,
         };
         let engine = match &self.kind {
@@ -122,8 +123,13 @@ pub enum EventKind {
     EngineListening(Option<u32>),
     /// PowerShell 7937: a command starts or stops; its name, no parameters.
     CommandLifecycle(Box<CommandInvocation>),
-    /// PowerShell 32784, 32850, 32867, 32868, 40961, 40962: other engine events.
+    /// PowerShell 32784, 40961, 40962: other engine events.
     PowerShell(String),
+    /// PowerShell 32850: a host process starts to serve a session that came over WinRM.
+    ServerSession(Box<ServerSession>),
+    /// PowerShell 32867, 32868, WinRM 771, 772, 779, 1026, 1027, 1044: a piece of remoting's
+    /// traffic, in short.
+    Traffic(String),
     /// Security 4624.
     Logon(Box<Logon>),
     /// Security 4625.
@@ -381,6 +387,15 @@ pub struct ScriptBlockRun {
     pub runspace_id: String,
     /// 4105 starts, 4106 stops.
     pub started: bool,
+}
+
+/// PowerShell 32850.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServerSession {
+    /// Who connected.
+    pub account: Option<Account>,
+    /// The shell's id or resource URI.
+    pub shell: Option<String>,
 }
 
 /// Security 4624, 4625.

@@ -162,6 +162,8 @@ pub enum Link {
     HostId,
     /// Key: it names a RunspaceId of the session.
     Runspace,
+    /// Key: it is of the traffic of the session's runspace pool or shell, by its id.
+    Pool,
     /// Key: it names the logon id that the session's host process runs in.
     Logon,
     /// Key: it has the ActivityID of the session's shell or of the client's connection.
@@ -198,6 +200,7 @@ impl Link {
             Link::Process => "key: process",
             Link::HostId => "key: host id",
             Link::Runspace => "key: runspace",
+            Link::Pool => "key: runspace pool",
             Link::Logon => "key: logon id",
             Link::Activity => "key: activity id",
             Link::Target => "time: target",
@@ -370,6 +373,8 @@ pub struct Command {
     pub invocations: Vec<String>,
     /// What of it the records hold.
     pub completeness: Cow<'static, str>,
+    /// What remoting's own traffic shows of it, where that was logged.
+    pub heard: Option<Box<Heard>>,
     /// How far below the session's host process it ran or, for a process, lies: 0 in it, 1 in
     /// its child.
     pub depth: u32,
@@ -384,6 +389,99 @@ impl Command {
     /// The text with all layers off, where it hides something.
     pub fn bare(&self) -> Option<&str> {
         self.hidden.layers.last().map(|layer| layer.text.as_str())
+    }
+}
+
+/// What remoting's traffic shows of a command: what came back, and what it was asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// The pipeline's id, in SOAP the CommandId.
+    pub id: String,
+    /// What was shown, asked and answered, in the order in which it was sent.
+    pub lines: Vec<Line>,
+    /// The state told last: `Completed`, `Failed`, `Stopped` ...; empty where none was seen.
+    pub state: String,
+    /// When that was logged, UTC.
+    pub ended: Option<DateTime<Utc>>,
+    /// What of it is missing, a sentence each.
+    pub gaps: Vec<String>,
+}
+
+impl Heard {
+    /// The texts of some kinds, a line each, until they are longer than `most` characters; and
+    /// whether that left some out.
+    pub fn text(&self, wanted: impl Fn(Stream) -> bool, most: usize) -> (String, bool) {
+        let mut text = String::new();
+        let mut room = most;
+        for line in self.lines.iter().filter(|line| wanted(line.stream)) {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            match line.text.char_indices().nth(room) {
+                Some((end, _)) => {
+                    text.push_str(&line.text[..end]);
+                    return (text, true);
+                }
+                None => text.push_str(&line.text),
+            }
+            room -= line.text.chars().count();
+        }
+        (text, false)
+    }
+}
+
+/// One text of a command's traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// When it was logged, UTC.
+    pub time: DateTime<Utc>,
+    /// What it is.
+    pub stream: Stream,
+    /// The text, of one line or several.
+    pub text: String,
+}
+
+/// What a text of a command's traffic is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stream {
+    /// What went in.
+    Input,
+    /// An object that came out.
+    Output,
+    /// What was written to the caller's screen, and what the caller was asked and answered.
+    Host,
+    /// An error.
+    Error,
+    /// A warning.
+    Warning,
+    /// A verbose message.
+    Verbose,
+    /// A debug message.
+    Debug,
+    /// An information record.
+    Information,
+    /// The last word of an activity's progress.
+    Progress,
+}
+
+impl Stream {
+    /// Whether the caller's screen shows it by default, errors aside.
+    pub fn is_output(self) -> bool {
+        matches!(self, Stream::Output | Stream::Host | Stream::Warning)
+    }
+
+    /// What stands before it in a transcript; nothing for what came out.
+    pub fn label(self) -> &'static str {
+        match self {
+            Stream::Output | Stream::Host => "",
+            Stream::Input => "INPUT: ",
+            Stream::Error => "ERROR: ",
+            Stream::Warning => "WARNING: ",
+            Stream::Verbose => "VERBOSE: ",
+            Stream::Debug => "DEBUG: ",
+            Stream::Information => "INFORMATION: ",
+            Stream::Progress => "PROGRESS: ",
+        }
     }
 }
 

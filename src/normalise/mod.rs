@@ -9,7 +9,7 @@ mod wire;
 
 pub(crate) use context::pairs;
 pub(crate) use powershell::{MOST_NAMES, context_text};
-pub use wire::{FragmentRecord, ServerSession, Wire, holds_wire, wire};
+pub use wire::{FragmentRecord, Wire, holds_wire, wire};
 
 use crate::model::{Channel, Event, EventKind, Record, Str};
 

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Reader, context, guid, known, number_of, text};
+use super::{Reader, context, guid, known, number_of, text, wire};
 use crate::model::{
     Channel, CommandInvocation, Engine, EngineState, EventKind, PipelineDetails, Record,
     ScriptBlockPart, ScriptBlockRun,
@@ -22,7 +22,9 @@ pub(super) fn reader(event_id: u32) -> Option<Reader> {
         8193..=8198 | 12039 => client_runspace,
         53504 => |record| EventKind::EngineListening(number_of(record, "param1")),
         7937 => |record| EventKind::CommandLifecycle(Box::new(lifecycle(record))),
-        32784 | 32850 | 32867 | 32868 | 40961 | 40962 => other,
+        32784 | 40961 | 40962 => other,
+        32850 => |record| EventKind::ServerSession(Box::new(wire::server_session(record))),
+        32867 | 32868 => |record| EventKind::Traffic(wire::fragment_in_short(record)),
         _ => return None,
     })
 }
@@ -151,14 +153,11 @@ fn client_runspace(record: &Record) -> EventKind {
 fn other(record: &Record) -> EventKind {
     let what = match record.event_id {
         32784 => "transport error",
-        32850 => "server session created",
-        32867 => "remoting fragment received",
-        32868 => "remoting fragment sent",
         40961 => "console starting",
         _ => "console ready",
     };
-    let short = record.data.iter().filter(|(name, _)| *name != "FragmentPayload");
-    let data: Vec<String> = short.map(|(name, value)| format!("{name}={value}")).collect();
+    let data: Vec<String> =
+        record.data.iter().map(|(name, value)| format!("{name}={value}")).collect();
     EventKind::PowerShell(match data.join(", ") {
         data if data.is_empty() => what.to_owned(),
         data => format!("{what}: {data}"),

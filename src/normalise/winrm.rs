@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Reader, known, number, text};
+use super::{Reader, known, number, text, wire};
 use crate::model::{
     Account, Authenticated, ClientFailure, ClientSession, ClientStep, EventKind, Record,
     ServerOperation, ShellCreated, ShellKind,
@@ -19,6 +19,9 @@ pub(super) fn reader(event_id: u32) -> Option<Reader> {
         81 | 82 | 134 | 788 | 789 | 1050 => server_operation,
         169 | 1295 => authenticated,
         192 => authorization_failed,
+        771 | 772 | 779 | 1026 | 1027 | 1044 => {
+            |record| EventKind::Traffic(wire::chunk_in_short(record))
+        }
         193 | 208..=212 | 224 | 785..=787 | 1293 | 1843 => service,
         _ => return None,
     })

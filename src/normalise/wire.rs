@@ -3,7 +3,7 @@
 //! manifests). What they say together, [`psrp`](crate::psrp) tells.
 
 use super::{guid, known, number, number_of, text};
-use crate::model::{Account, Channel, Record};
+use crate::model::{Account, Channel, Record, ServerSession};
 use crate::psrp::{Chunk, ChunkKey, Exchange, Fragment};
 
 /// What a record holds of the traffic.
@@ -13,8 +13,6 @@ pub enum Wire {
     Fragment(FragmentRecord),
     /// WinRM 771, 772, 779, 1026, 1027, 1044: a chunk of a SOAP document.
     Chunk(Chunk),
-    /// PowerShell 32850: a session's host process starts to serve it.
-    Session(ServerSession),
 }
 
 /// PowerShell 32867, 32868.
@@ -36,19 +34,6 @@ pub struct FragmentRecord {
     pub fragment: Result<Fragment, String>,
 }
 
-/// PowerShell 32850.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerSession {
-    /// The logging host, lower case.
-    pub host: String,
-    /// System/Execution ProcessID of the session's host process.
-    pub process: Option<u32>,
-    /// Who connected.
-    pub account: Option<Account>,
-    /// The shell's id or resource URI.
-    pub shell: Option<String>,
-}
-
 /// Whether a record of this channel and event id holds traffic.
 pub fn holds_wire(channel: Channel, event_id: u32) -> bool {
     match channel {
@@ -56,7 +41,7 @@ pub fn holds_wire(channel: Channel, event_id: u32) -> bool {
             matches!(event_id, 771 | 772 | 779 | 1026 | 1027 | 1044)
         }
         Channel::PowerShell | Channel::PowerShellCore | Channel::PowerShellAnalytic => {
-            matches!(event_id, 32850 | 32867 | 32868)
+            matches!(event_id, 32867 | 32868)
         }
         _ => false,
     }
@@ -69,12 +54,6 @@ pub fn wire(record: &Record) -> Option<Wire> {
     }
     let host = record.computer.to_lowercase();
     Some(match record.event_id {
-        32850 => Wire::Session(ServerSession {
-            host,
-            process: record.process_id,
-            account: record.data.known("param2").and_then(Account::parse),
-            shell: known(record, "param3"),
-        }),
         32867 | 32868 => Wire::Fragment(fragment(record, host)),
         _ => Wire::Chunk(Chunk {
             key: ChunkKey {
@@ -92,11 +71,18 @@ pub fn wire(record: &Record) -> Option<Wire> {
 }
 
 impl Wire {
-    /// Hands it to an exchange with the caller's tag; a session's start is none of its matters.
+    /// How many bytes of the traffic it holds.
+    pub fn length(&self) -> usize {
+        match self {
+            Wire::Fragment(record) => record.fragment.as_ref().map_or(0, |one| one.blob.len()),
+            Wire::Chunk(chunk) => chunk.text.len(),
+        }
+    }
+
+    /// Hands it to an exchange with the caller's tag.
     pub fn add_to<T: Clone>(self, exchange: &mut Exchange<T>, tag: T) {
         match self {
             Wire::Chunk(chunk) => exchange.chunk(chunk, tag),
-            Wire::Session(_) => {}
             Wire::Fragment(record) => {
                 let FragmentRecord {
                     host,
@@ -120,6 +106,43 @@ impl Wire {
             }
         }
     }
+}
+
+/// What 32850 says.
+pub(super) fn server_session(record: &Record) -> ServerSession {
+    ServerSession {
+        account: record.data.known("param2").and_then(Account::parse),
+        shell: known(record, "param3"),
+    }
+}
+
+/// 32867, 32868 without their payload.
+pub(super) fn fragment_in_short(record: &Record) -> String {
+    let what = if record.event_id == 32867 { "received" } else { "sent" };
+    let short = record.data.iter().filter(|(name, _)| *name != "FragmentPayload");
+    let data: Vec<String> = short.map(|(name, value)| format!("{name}={value}")).collect();
+    format!("remoting fragment {what}: {}", data.join(", "))
+}
+
+/// What a chunk's record says of it without its text: the document's action, where this chunk
+/// names it.
+pub(super) fn chunk_in_short(record: &Record) -> String {
+    let what = match record.event_id {
+        771 | 779 => "client sends",
+        1026 => "client receives",
+        772 => "listener receives",
+        _ => "listener sends",
+    };
+    let field = |name| record.data.get(name).map_or("?", str::trim);
+    let document = record.data.get("SoapDocument").unwrap_or_default();
+    let action = || {
+        let (_, rest) = document.split_once("Action")?;
+        let (uri, _) = rest.split_once('>')?.1.split_once('<')?;
+        uri.rsplit('/').next().filter(|name| name.len() < 64)
+    };
+    let action = action().map(|action| format!(" {action}")).unwrap_or_default();
+    let (index, total) = (field("index"), field("totalChunks"));
+    format!("{what}{action}, part {index} of {total}, {} bytes", document.len())
 }
 
 fn fragment(record: &Record, host: String) -> FragmentRecord {
@@ -229,6 +252,10 @@ mod tests {
 
     #[test]
     fn chunks_and_sessions() {
+        let action = "<a:Action s:mustUnderstand=\"true\">http://x/transfer/Create</a:Action>";
+        let data = [("index", " 1"), ("totalChunks", "2"), ("SoapDocument", action)];
+        let short = chunk_in_short(&record("Microsoft-Windows-WinRM/Analytic", 1027, &data));
+        assert_eq!(short, "listener sends Create, part 1 of 2, 69 bytes");
         let data = [
             ("index", "       1"),
             ("totalChunks", "2"),
@@ -243,12 +270,8 @@ mod tests {
             other => panic!("{other:?}"),
         }
         let data = [("param1", "request"), ("param2", r"CORP\alice"), ("param3", "http://x")];
-        match wire(&record(POWERSHELL, 32850, &data)) {
-            Some(Wire::Session(session)) => {
-                assert_eq!(session.account.unwrap().to_string(), r"CORP\alice");
-            }
-            other => panic!("{other:?}"),
-        }
+        let session = server_session(&record(POWERSHELL, 32850, &data));
+        assert_eq!(session.account.unwrap().to_string(), r"CORP\alice");
         assert_eq!(wire(&record(POWERSHELL, 7937, &[])), None);
         assert_eq!(wire(&record("Security", 772, &[])), None);
     }

@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 
 use super::Lane;
 use super::fragments::Fragment;
+use super::message::Header;
 
 /// Longest message that is joined, in bytes.
 const LONGEST_MESSAGE: usize = 64 << 20;
@@ -80,6 +81,32 @@ pub struct Gap<T> {
     pub head: Option<Vec<u8>>,
     /// The callers' tags of the fragments that are there.
     pub tags: Vec<T>,
+}
+
+impl<T> Gap<T> {
+    /// Most ranges of fragments that a sentence names.
+    const MOST_NAMED: usize = 20;
+
+    /// What is missing, in a sentence.
+    pub fn sentence(&self) -> String {
+        let head = self.head.as_deref().and_then(|head| Header::parse(head).ok());
+        let kind = head.map_or("message", |head| head.kind.name());
+        let missing = self.missing.iter().map(|range| match range.end() - range.start() {
+            0 => range.start().to_string(),
+            _ => format!("{} to {}", range.start(), range.end()),
+        });
+        let mut missing: Vec<String> = missing.take(Gap::<T>::MOST_NAMED).collect();
+        if !self.end_seen {
+            missing.push("the last".to_owned());
+        }
+        match missing.is_empty() {
+            true => format!("a {kind} is not shown: its fragments cannot be told from another's"),
+            false => {
+                let missing = missing.join(", ");
+                format!("a {kind} is not shown, its fragments are missing: {missing}")
+            }
+        }
+    }
 }
 
 /// Objects of which a lane has no fragment, though it has later ones.

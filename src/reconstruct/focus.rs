@@ -85,7 +85,7 @@ impl Focus<'_> {
                     traces[host].lives.push((event.time, event.time));
                 }
                 EventKind::Authenticated(caller) => names.extend(&caller.account),
-                EventKind::EngineListening(_) => {
+                EventKind::EngineListening(_) | EventKind::ServerSession(_) => {
                     starts.push(event.time);
                     remote = true;
                     traces[host].lives.push((event.time, event.time));
@@ -174,7 +174,9 @@ impl Focus<'_> {
         let scripts = scripts.map(|(host, part)| (host, part.mark, part.process, part.sid, none));
         let events = self.each(|task| &task.in_process);
         let events = events.map(|(host, one)| (host, one.mark, one.id, one.sid, one.runspace));
-        for (host, mark, id, sid, runspace) in events.chain(scripts) {
+        let traffic = self.each(|task| &task.traffic);
+        let traffic = traffic.map(|(host, one)| (host, one.mark, one.process, none, none));
+        for (host, mark, id, sid, runspace) in events.chain(scripts).chain(traffic) {
             let process = self.processes[host].at(id, mark.time);
             let Some(root) = root(host, process) else { continue };
             found.push(mark.source);

@@ -75,7 +75,7 @@ macro_rules! marked {
     };
 }
 
-marked!(ProcessMark, InProcess, LocalEngine, LogonMark, LogonId, ScriptMark);
+marked!(ProcessMark, InProcess, LocalEngine, LogonMark, LogonId, ScriptMark, TrafficMark);
 
 /// What a record says of a process, without its texts.
 #[derive(Debug, Clone, Copy)]
@@ -197,6 +197,14 @@ pub(super) struct ScriptMark {
     pub sid: Key,
 }
 
+/// A piece of remoting's traffic, which is read again by its place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TrafficMark {
+    pub mark: Mark,
+    /// The process that logged it.
+    pub process: u32,
+}
+
 /// How logs spell an account, each spelling at its earliest.
 pub(super) type Spellings = BTreeMap<Account, (DateTime<Utc>, RecordRef)>;
 
@@ -217,6 +225,7 @@ pub struct Gathered {
     pub(super) in_process: Vec<InProcess>,
     pub(super) engines: Vec<LocalEngine>,
     pub(super) scripts: Vec<ScriptMark>,
+    pub(super) traffic: Vec<TrafficMark>,
     pub(super) logons: Vec<LogonMark>,
     pub(super) logon_ids: Vec<LogonId>,
     /// 4625.
@@ -364,6 +373,19 @@ impl Gathered {
                 });
                 self.core.push(event);
             }
+            EventKind::ServerSession(_) => {
+                if process != 0 {
+                    self.processes.push(ProcessMark {
+                        id: process,
+                        image: keys.of(POWERSHELL_HOST),
+                        who: [Key::default(), in_process.sid],
+                        what: Told::Serves(Image::PowerShellHost, Key::default()),
+                        ..ProcessMark::bare(mark)
+                    });
+                }
+                self.core.push(event);
+            }
+            EventKind::Traffic(_) => self.traffic.push(TrafficMark { mark, process }),
             EventKind::LogonFailed(_) => self.failed_logons.push(mark),
             EventKind::KerberosTicket(ticket) => {
                 self.hear_account(ticket.account.as_ref(), ticket.ip.as_deref(), event.time);
@@ -471,6 +493,7 @@ impl Gathered {
         self.in_process.retain(|one| is_own(one.mark.source));
         self.engines.retain(|one| is_own(one.mark.source));
         self.scripts.retain(|one| is_own(one.mark.source));
+        self.traffic.retain(|one| is_own(one.mark.source));
         self.logons.retain(|one| is_own(one.mark.source));
         self.logon_ids.retain(|one| is_own(one.mark.source));
         self.failed_logons.retain(|mark| is_own(mark.source));
@@ -497,6 +520,7 @@ impl Gathered {
         self.in_process.shrink_to_fit();
         self.engines.shrink_to_fit();
         self.scripts.shrink_to_fit();
+        self.traffic.shrink_to_fit();
         self.logons.shrink_to_fit();
         self.logon_ids.shrink_to_fit();
         self.failed_logons.shrink_to_fit();

@@ -29,6 +29,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod traffic;
 mod witnesses;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +40,9 @@ use rayon::prelude::*;
 pub use coverage::Window;
 pub use gather::{Gathered, Keys};
 pub use reach::Reach;
+pub(crate) use traffic::shown;
+pub use traffic::{Logs, Overheard};
+
 pub(crate) use scripts::{Elsewhere, assemble};
 
 use crate::model::{
@@ -294,26 +298,28 @@ fn near(a: DateTime<Utc>, b: DateTime<Utc>, window: TimeDelta) -> bool {
     (a - b).abs() <= window
 }
 
-/// Rebuilds sessions and what belongs to them from what all logs gave, in any order. `load` reads
-/// records again, each an event or nothing.
-pub fn reconstruct(
-    gathered: Vec<Gathered>,
-    keys: &Keys,
-    load: impl FnOnce(Vec<RecordRef>) -> Vec<Event>,
-) -> Case {
-    rebuild(gathered, keys, load, |focus| focus.records())
+/// Rebuilds sessions and what belongs to them from what all logs gave, in any order. `logs` reads
+/// records again.
+pub fn reconstruct(gathered: Vec<Gathered>, keys: &Keys, logs: &impl Logs) -> Case {
+    rebuild(gathered, keys, logs, |focus| focus.records())
 }
 
 fn rebuild(
     mut gathered: Vec<Gathered>,
     keys: &Keys,
-    load: impl FnOnce(Vec<RecordRef>) -> Vec<Event>,
+    logs: &impl Logs,
     records: impl FnOnce(&Focus<'_>) -> Vec<RecordRef>,
 ) -> Case {
     let mut events: Vec<Event> =
         gathered.iter_mut().flat_map(|task| std::mem::take(&mut task.core)).collect();
     let hosts = Hosts::of(&gathered);
     let mut processes = processes(&gathered, &hosts);
+    let talks = traffic::listen(&gathered, &hosts, logs);
+    for talk in &talks {
+        if let (Some(host), Some(process)) = (hosts.index_of(&talk.host), talk.served_by) {
+            processes[host].carries(process, talk.first, talk.last);
+        }
+    }
     let accounts = accounts(&gathered);
     let focus = Focus {
         core: &events,
@@ -323,9 +329,10 @@ fn rebuild(
         accounts: &accounts,
         keys,
     };
-    let records = records(&focus);
+    let mut records = records(&focus);
+    records.extend(talks.iter().flat_map(traffic::Talk::records));
     tracing::debug!(at_hand = events.len(), to_read = records.len(), "records in focus");
-    events.extend(load(records));
+    events.extend(logs.events(records));
     tracing::debug!("records read again");
     for event in &mut events {
         event.host = hosts.name(&event.host).clone();
@@ -365,6 +372,7 @@ fn rebuild(
         attempt.target_host = hosts.as_logged(&attempt.target_host);
     }
 
+    let heard = traffic::tie(&mut drafts, talks, &events, &processes);
     let mut case = Case { session_of: vec![None; events.len()], events, ..Case::default() };
     for (index, draft) in drafts.iter().enumerate() {
         for &event in draft.evidence.keys() {
@@ -375,7 +383,8 @@ fn rebuild(
     case.scripts = assemble(&case.events, &case.session_of);
     case.scripts.retain(|script| script.session.is_some());
     case.elsewhere = Elsewhere::of(&gathered, &hosts, &case);
-    case.commands = ledger::commands(&case.events, &case.session_of, &case.scripts, &processes);
+    case.commands =
+        ledger::commands(&case.events, &case.session_of, &case.scripts, &processes, &heard);
     let mut coverage = ledger::Coverage::learn(&gathered, &hosts);
     case.events.iter().for_each(|event| coverage.add(event));
     let broken = ledger::broken(&case.scripts, drafts.len());

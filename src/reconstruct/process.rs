@@ -250,14 +250,20 @@ impl Processes {
         let known = self.latest(mark.id, |process| {
             process.is_remoting_host()
                 && match process.engine {
-                    Some((known, ..)) if host_id.is_some() => known == host_id,
+                    Some((known, ..)) if host_id.is_some() && known.is_some() => known == host_id,
+                    // Known by 32850 alone: its first command may come late.
+                    Some((_, _, last)) if host_id.is_some() => time - last <= WAITED,
                     _ => process.lives_at(time),
                 }
         });
         match known {
             Some(slot) => {
-                if let Some((_, _, last)) = &mut self.all[slot].engine {
+                if let Some((known, _, last)) = &mut self.all[slot].engine {
                     *last = time;
+                    // 32850 comes first, and names no engine.
+                    if !known.is_some() {
+                        *known = host_id;
+                    }
                 }
             }
             None => {
@@ -274,6 +280,14 @@ impl Processes {
                 process.engine = Some((host_id, first, time));
                 process.who = mark.who;
             }
+        }
+    }
+
+    /// Takes from when to when a process served a runspace pool: as long as that is open, it lives.
+    pub fn carries(&mut self, id: u32, from: DateTime<Utc>, to: DateTime<Utc>) {
+        let Some(slot) = self.at(id, from) else { return };
+        if let Some((_, _, last)) = &mut self.all[slot].engine {
+            *last = to.max(*last);
         }
     }
 

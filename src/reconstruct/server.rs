@@ -105,6 +105,8 @@ impl HostEvents<'_> {
                 | EventKind::ScriptBlockRun(_)
                 | EventKind::EngineListening(_)
                 | EventKind::PowerShell(_)
+                | EventKind::ServerSession(_)
+                | EventKind::Traffic(_)
                 | EventKind::Connection(_) => self.processes.of(event),
                 _ => None,
             };
@@ -129,6 +131,16 @@ impl HostEvents<'_> {
                 )
             {
                 draft.user_sid.get_or_insert_with(|| sid.to_owned());
+            }
+            if let EventKind::ServerSession(session) = &event.kind {
+                if draft.user.is_none() {
+                    draft.user = session.account.clone().map(Account::caller);
+                }
+                let (kind, configuration) =
+                    ShellKind::of(session.shell.as_deref().unwrap_or_default());
+                if kind == ShellKind::PowerShell && draft.configuration.is_empty() {
+                    configuration.clone_into(&mut draft.configuration);
+                }
             }
             if let Some(context) = context(event).filter(|context| context.is_remote()) {
                 remember(&mut draft.host_ids, &context.host_id);

@@ -52,10 +52,7 @@ fn rebuild_with(
     (gathered, keys): (Gathered, Keys),
     records: impl FnOnce(&Focus<'_>) -> Vec<RecordRef>,
 ) -> Case {
-    let load = |records: Vec<RecordRef>| {
-        events.iter().filter(|event| records.contains(&event.source)).cloned().collect()
-    };
-    rebuild(vec![gathered], &keys, load, records)
+    rebuild(vec![gathered], &keys, &events, records)
 }
 
 /// A case with records in the place of indexes.

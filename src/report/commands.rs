@@ -4,7 +4,7 @@ use super::cell::{cell, list, owned};
 use super::{Rows, columns, evidence};
 use crate::analysis::Analysis;
 use crate::detect::session_id;
-use crate::model::{Account, Command, Proof, csv_time};
+use crate::model::{Account, Command, Heard, Proof, Stream, csv_time};
 use crate::reconstruct::Case;
 use std::borrow::Cow;
 
@@ -18,16 +18,34 @@ columns! { pub(super) COLUMNS:
     "parent" => "the row that ran it (command_id)",
     "parent_link" => "how that is known: by a key (4105, pipeline, process) or by time and text",
     "depth" => "how far below the session's host process it ran: 0 in it, 1 in or as its child",
-    "source_event" => "the event that its text is of: 4104, 4103, 800 or 7937 (PowerShell), 4688 or 1 (process start)",
+    "source_event" => "the event that its text is of: 4104, 4103, 800, 7937 or 32867 (PowerShell), 771, 772, 779 (WinRM), 4688 or 1 (process start)",
     "all_events" => "the event ids of all its records, in the order of evidence",
     "link" => "how its records were put together: by a key (ids), or by time and text (a script's text names what was invoked)",
     "runspace_id" => "RunspaceId, where an event has it",
-    "pipeline_id" => "PipelineId, where an event has it",
+    "pipeline_id" => "PipelineId, where an event has it; else the id of the pipeline in the traffic",
     "text" => "what was run: the script, or the commands with parameters as bound; the decoded text where it was encoded",
     "original" => "the text as logged, where `text` is decoded",
     "invocations" => "the commands that the script invoked by itself, with parameters as bound, in order",
-    "completeness" => "whole; parts missing; no script text (only what was invoked); name only; no command line",
+    "completeness" => "whole; parts missing; its start is lost; no script text (only what was invoked); name only; no command line",
+    "output" => "what came back, as the caller saw it, where the Analytic logs hold it: at most 4,000 characters",
+    "errors" => "the errors that came back: at most 4,000 characters",
+    "state" => "how it ended, as the target told it: Completed, Failed, Stopped, or the last state seen; of winrs the exit code",
+    "missing" => "what of its traffic is not there",
     "evidence" => "its records, best first: FILE:EVENT_RECORD_ID@OFFSET",
+}
+
+/// Longest text of what came back, in characters.
+const MAX_SHOWN: usize = 4000;
+/// What follows where more came back.
+const MORE: &str = "\n… (cut: a transcript holds the rest, see --transcripts)";
+
+/// What came back, and the errors, cut.
+pub(super) fn shown(heard: &Heard) -> [String; 2] {
+    let text = |wanted: fn(Stream) -> bool| {
+        let (text, is_cut) = heard.text(wanted, MAX_SHOWN);
+        if is_cut { text + MORE } else { text }
+    };
+    [text(Stream::is_output), text(|stream| stream == Stream::Error)]
 }
 
 struct Commands<'a> {
@@ -80,6 +98,8 @@ impl Rows for Commands<'_> {
                 ids.push(id);
             }
         }
+        let heard = command.heard.as_deref();
+        let [output, errors] = heard.map(shown).unwrap_or_default();
         let proofs: Vec<Proof> =
             command.events.iter().map(|&event| Proof::of(&case.events[event])).collect();
         vec![
@@ -101,6 +121,10 @@ impl Rows for Commands<'_> {
             cell(original),
             list(&command.invocations),
             cell(&command.completeness),
+            owned(output),
+            owned(errors),
+            cell(heard.map_or("", |heard| &heard.state)),
+            list(heard.into_iter().flat_map(|heard| &heard.gaps)),
             evidence::cell(&self.analysis.paths, &proofs),
         ]
     }

@@ -30,6 +30,8 @@ pub(super) fn kind(event: &Event) -> &'static str {
         EventKind::ClientRunspace(_) => "client_runspace",
         EventKind::EngineListening(_) => "engine_listening",
         EventKind::PowerShell(_) => "powershell",
+        EventKind::ServerSession(_) => "server_session",
+        EventKind::Traffic(_) => "traffic",
         EventKind::Logon(_) => "logon",
         EventKind::LogonFailed(_) => "logon_failed",
         EventKind::Logoff(_) => "logoff",
@@ -53,7 +55,12 @@ pub(super) fn summary(event: &Event, to: &mut String) {
         EventKind::ClientStep(step) => to.push_str(&step.text),
         EventKind::WinRmService(step)
         | EventKind::ClientRunspace(step)
-        | EventKind::PowerShell(step) => to.push_str(step),
+        | EventKind::PowerShell(step)
+        | EventKind::Traffic(step) => to.push_str(step),
+        EventKind::ServerSession(session) => {
+            let shell = session.shell.as_deref().unwrap_or("-");
+            say!(to, "session of ", session.account, " begins, shell ", shell);
+        }
         EventKind::ClientFailure(failure) => {
             let operation = failure.operation.as_deref().unwrap_or("authentication");
             say!(to, operation, " failed");

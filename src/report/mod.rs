@@ -15,6 +15,7 @@ mod sessions;
 pub mod sorted;
 pub mod story;
 pub mod timeline;
+mod transcript;
 
 pub(crate) use cell::visible;
 pub use output::Output;
@@ -95,11 +96,17 @@ macro_rules! columns {
 }
 use columns;
 
-/// Writes all files of a run and gives them their names once each is whole.
+/// Writes all files of a run, sessions' transcripts if they are wanted, and gives them their names
+/// once each is whole.
 ///
 /// # Errors
 /// [`Error::Write`] when a file cannot be written: no file has its name before it is whole.
-pub fn write(analysis: &Analysis, info: &RunInfo, mut output: Output) -> Result<(), Error> {
+pub fn write(
+    analysis: &Analysis,
+    info: &RunInfo,
+    transcripts: bool,
+    mut output: Output,
+) -> Result<(), Error> {
     let mut files = Vec::new();
     for table in &TABLES {
         files.push((table, output.path(table.file), output.create(table.file)?));
@@ -114,6 +121,12 @@ pub fn write(analysis: &Analysis, info: &RunInfo, mut output: Output) -> Result<
     let path = output.path(story::FILE);
     let mut file = output.create(story::FILE)?;
     story::write(analysis, &mut file).map_err(Error::write(&path))?;
+    let wanted = if transcripts { transcript::all(analysis) } else { Vec::new() };
+    for (session, name, commands) in wanted {
+        let path = output.path(&name);
+        let mut file = output.create(&name)?;
+        transcript::write(analysis, session, &commands, &mut file).map_err(Error::write(&path))?;
+    }
     let path = output.path("run.json");
     let file = output.create("run.json")?;
     run::write(analysis, info, file).map_err(Error::write(&path))?;

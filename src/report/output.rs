@@ -57,11 +57,19 @@ impl Output {
     }
 
     fn unfinished(&self, name: &str) -> PathBuf {
-        self.folder.join(format!(".{name}{UNFINISHED}"))
+        let (folder, name) = name.rsplit_once('/').unwrap_or(("", name));
+        self.folder.join(folder).join(format!(".{name}{UNFINISHED}"))
     }
 
-    /// Begins a file.
+    /// Begins a file; its name may have one folder in it.
     pub(super) fn create(&mut self, name: &str) -> Result<BufWriter<File>, Error> {
+        if let Some((folder, _)) = name.split_once('/') {
+            let folder = self.path(folder);
+            if !folder.exists() {
+                fs::create_dir(&folder).map_err(Error::write(&folder))?;
+                self.made.push(folder);
+            }
+        }
         let file = File::create(self.unfinished(name)).map_err(Error::write(&self.path(name)))?;
         if !self.names.iter().any(|known| known == name) {
             self.names.push(name.to_owned());
@@ -75,6 +83,7 @@ impl Output {
             let source = std::io::Error::from(std::io::ErrorKind::IsADirectory);
             return Err(Error::Write { path, source });
         }
+        self.forget_transcripts();
         // The file that was begun first, run.json, vouches for the others: it comes last.
         for name in self.names.iter().rev() {
             let path = self.path(name);
@@ -82,6 +91,21 @@ impl Output {
         }
         self.whole = true;
         Ok(())
+    }
+
+    /// Removes the transcripts of results that this run replaces: they name other sessions.
+    fn forget_transcripts(&self) {
+        let folder = self.path("sessions");
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let number = name.strip_prefix('S').and_then(|name| name.strip_suffix(".txt"));
+            if number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        // Stays where it holds something else, or transcripts that get their names now.
+        let _ = fs::remove_dir(&folder);
     }
 }
 

@@ -285,8 +285,26 @@ pub struct Command {
     pub invocations: Vec<String>,
     /// What of it the records hold.
     pub completeness: String,
+    /// What came back, where the Analytic logs hold it.
+    #[serde(default)]
+    pub answer: Option<Answer>,
     /// Its records, best first.
     pub evidence: Vec<Pointer>,
+}
+
+/// What came back of a command.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// What the caller saw, at most 4,000 characters.
+    pub output: String,
+    /// The errors, at most 4,000 characters.
+    pub errors: String,
+    /// How it ended; empty where that was not seen.
+    pub state: String,
+    /// When it ended.
+    pub ended: Option<DateTime<Utc>>,
+    /// What of its traffic is not there.
+    pub missing: Vec<String>,
 }
 
 /// A rule that fired.
@@ -369,6 +387,11 @@ fn command(analysis: &Analysis, ids: &[String], index: usize) -> Command {
         original,
         invocations: command.invocations.clone(),
         completeness: command.completeness.to_string(),
+        answer: command.heard.as_deref().map(|heard| {
+            let [output, errors] = commands::shown(heard);
+            let (state, missing) = (heard.state.clone(), heard.gaps.clone());
+            Answer { output, errors, state, ended: heard.ended, missing }
+        }),
         evidence: records.map(|event| pointer(&analysis.paths, event)).collect(),
     }
 }
@@ -536,6 +559,7 @@ impl Teller<'_> {
                 };
                 format!("{id} {} is the session's", of.map_or("", String::as_str))
             }
+            Link::Pool => "of the traffic of its runspace pool or shell".to_owned(),
             Link::Logon => match self.session.logon_ids.first() {
                 Some(id) => format!("logon id {id:#x}, the host process's own"),
                 None => "logon id, the host process's own".to_owned(),

@@ -28,7 +28,7 @@ columns! { pub(super) COLUMNS:
     "kind" => "what it is, in this program's words",
     "user" => "the account it concerns, as logged, or the record's SID",
     "session_id" => "the session it belongs to (sessions.csv)",
-    "link" => "why it belongs: `key` and which (own record, process, host id, runspace, logon id, activity id), or `time` and what agrees besides (target, connection, account, command line, source)",
+    "link" => "why it belongs: `key` and which (own record, process, host id, runspace, runspace pool, logon id, activity id), or `time` and what agrees besides (target, connection, account, command line, source)",
     "summary" => "what it says, on one line",
     "detections" => "titles of the rules that fired on it or on what was rebuilt from it; those on a session or attempt stand at its first record, a correlation at the one that completed it",
     "level" => "the highest level of those rules",

@@ -89,6 +89,9 @@ impl Coverage {
             None => format!("no {log} seen"),
         };
         let mut told: Vec<String> = Vec::new();
+        if of.traffic {
+            told.push("remoting traffic".to_owned());
+        }
         let powershell = session.kind != ShellKind::Winrs;
         if powershell || of.blocks || of.warnings {
             told.push(match (of.blocks, of.warnings) {
@@ -122,6 +125,7 @@ impl Coverage {
 struct Sources {
     blocks: bool,
     warnings: bool,
+    traffic: bool,
     /// Event ids.
     invocations: BTreeSet<u32>,
     processes: BTreeSet<u32>,
@@ -130,7 +134,9 @@ struct Sources {
 impl Sources {
     fn of(events: &[Event], session: &Session, host: &Str) -> Sources {
         let mut of = Sources::default();
-        let own = session.evidence.iter().map(|evidence| &events[evidence.event]);
+        let all = || session.evidence.iter().map(|evidence| &events[evidence.event]);
+        of.traffic = all().any(|event| matches!(event.kind, EventKind::Traffic(_)));
+        let own = all();
         for event in own.filter(|event| event.host == *host) {
             match &event.kind {
                 EventKind::ScriptBlockPart(part) if part.warning => of.warnings = true,

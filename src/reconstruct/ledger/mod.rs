@@ -5,6 +5,7 @@
 
 mod coverage;
 mod engine;
+mod heard;
 mod pipelines;
 mod shell;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub(super) use coverage::{Coverage, broken};
 use self::shell::{MOST_RIVALS, Shell};
 use self::words::Words;
 use super::process::Processes;
+use super::traffic::Spoken;
 use crate::layers::{Limits, layers};
 use crate::model::{
     Command, Event, EventKind, Link, ProcessStart, Role, ScriptBlock, Str, file_name,
@@ -50,6 +52,7 @@ pub(super) fn commands(
     session_of: &[Option<usize>],
     scripts: &[ScriptBlock],
     processes: &BTreeMap<Str, Processes>,
+    heard: &BTreeMap<usize, Vec<Spoken>>,
 ) -> Vec<Command> {
     let shells = shells(events, session_of, scripts, processes);
     let mut rows: Vec<Row> = Vec::new();
@@ -65,6 +68,12 @@ pub(super) fn commands(
         let mut order: Vec<usize> = (offset..rows.len()).collect();
         order.sort_by_key(|&at| rows[at].first);
         by_place.insert(*place, order);
+    }
+    for (&session, spoken) in heard {
+        let Some(Spoken { host, process, .. }) = spoken.first() else { continue };
+        let place = Place { session, host, process: *process, depth: 0 };
+        let own = by_place.entry(place).or_default();
+        heard::merge(events, &place, spoken, &mut rows, own);
     }
     let mut started: BTreeMap<(usize, &Str, usize), usize> = BTreeMap::new();
     for (index, event) in events.iter().enumerate() {
@@ -223,6 +232,7 @@ fn of_process(
         text: text.to_owned(),
         hidden: Arc::new(layers(text, &Limits::default())),
         invocations: Vec::new(),
+        heard: None,
         completeness: completeness.into(),
         depth,
     };

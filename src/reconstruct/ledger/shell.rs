@@ -167,6 +167,7 @@ impl<'a> Block<'a> {
             pipeline_id: pipeline.to_owned(),
             text: script.text.clone(),
             hidden: Arc::clone(&script.hidden),
+            heard: None,
             invocations: self.statements.iter().map(|statement| statement.text.clone()).collect(),
             completeness: match missing.len() {
                 0 => "whole".into(),
@@ -365,6 +366,7 @@ fn invoked(
             "no script text"
         }
         .into(),
+        heard: None,
         text,
         invocations,
         depth: place.depth,

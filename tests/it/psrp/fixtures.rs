@@ -1,6 +1,6 @@
 //! The fixtures, and their three forms as input: fragments, event rows, SOAP documents.
 
-use evtx_writer::{Event as Logged, Guid, LogWriter, Payload, Value as Wired};
+use evtx_writer::{Event as Logged, FileTime, Guid, LogWriter, Payload, Value as Wired};
 use psr_forensics::decode::{Decoder, Wanted};
 use psr_forensics::input::{Piece, Reader, discover, piece_count};
 use psr_forensics::normalise::{holds_wire, wire};
@@ -119,8 +119,24 @@ pub fn all<'v>(expected: &'v Value, key: &str) -> Vec<&'v Value> {
 /// The event rows as the records of a log, in its order, one JSON text a line, as evtx_dump has
 /// them.
 pub fn lines(fixture: &Value) -> String {
-    let row = |common: &Value, event: &Value, id: &Value, data: Value| {
-        json!({"Event": {
+    let events = fixture["events"].as_array().unwrap().iter().map(|event| {
+        row(&fixture["events_common"], event, &event["EventID"], event["EventData"].clone())
+    });
+    events.collect::<Vec<_>>().join("\n")
+}
+
+/// The SOAP rows in the same form.
+pub fn soap_lines(fixture: &Value) -> String {
+    let chunks = fixture["soap"].as_array().unwrap().iter().map(|chunk| {
+        let data = ["index", "totalChunks", "bytes", "SoapDocument"];
+        let data = data.map(|name| (name.to_owned(), chunk[name].clone())).into_iter().collect();
+        row(&fixture["soap_common"], chunk, &chunk["eid"], Value::Object(data))
+    });
+    chunks.collect::<Vec<_>>().join("\n")
+}
+
+fn row(common: &Value, event: &Value, id: &Value, data: Value) -> String {
+    json!({"Event": {
             "System": {
                 "Provider": {"#attributes": {"Name": common["Provider"], "Guid": common["ProviderGuid"]}},
                 "EventID": id,
@@ -136,11 +152,6 @@ pub fn lines(fixture: &Value) -> String {
             "EventData": data,
         }})
         .to_string()
-    };
-    let events = fixture["events"].as_array().unwrap().iter().map(|event| {
-        row(&fixture["events_common"], event, &event["EventID"], event["EventData"].clone())
-    });
-    events.collect::<Vec<_>>().join("\n")
 }
 
 /// The same rows as EVTX, with the types of the manifests.
@@ -168,6 +179,7 @@ pub fn evtx(fixture: &Value) -> Vec<u8> {
             event_id: number("EventID") as u16,
             version: 1,
             level: 5,
+            time: file_time(text(row, "TimeCreated")),
             record_id: number("EventRecordID"),
             activity_id: Some(guid(text(row, "ActivityID"))),
             process_id: number("ProcessID") as u32,
@@ -180,6 +192,11 @@ pub fn evtx(fixture: &Value) -> Vec<u8> {
         writer.push(&event).unwrap();
     }
     writer.finish()
+}
+
+fn file_time(text: &str) -> FileTime {
+    let time: chrono::DateTime<chrono::Utc> = text.parse().unwrap();
+    FileTime::from_unix(time.timestamp() as u64, time.timestamp_subsec_nanos() / 100)
 }
 
 pub fn guid(text: &str) -> Guid {

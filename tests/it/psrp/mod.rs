@@ -1,11 +1,13 @@
 //! The exchanges made with an independent implementation, outside the repository: from fragments,
 //! event rows and SOAP documents, all that they say and nothing else.
 
+mod decode;
 mod fixtures;
 mod hostile;
 mod losses;
 mod peer;
 mod told;
+mod transcripts;
 
 use std::collections::BTreeSet;
 

@@ -1,0 +1,480 @@
+//! Remoting's own traffic, where Analytic logs hold it: read a second time, host by host, and tied to
+//! sessions by ids.
+//!
+//! A conversation is one runspace pool's, or one plain shell's. It belongs to the session whose
+//! host process served it, whose WinRM 91 names its shell, or whose client's pool has its id
+//! (8193 to 8197 have it as ActivityID). One that none of these ties belongs to none: its records
+//! are in the timeline.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+
+use super::process::Processes;
+use super::{Draft, Gathered, Hosts};
+use crate::model::{Event, EventKind, Heard, Line, Link, RecordRef, ShellKind, Str, Stream};
+use crate::normalise::Wire;
+use crate::psrp::{
+    self, Conversation, Direction, Exchange, Lane, Pipeline, Pool, Shell, ShellCommand,
+};
+
+/// Most bytes of traffic that are held at once. Of a host with more, it is read in parts: what
+/// goes over the edge of one is told as missing.
+const MOST_HELD: usize = 128 << 20;
+/// Records read at once.
+const AT_ONCE: usize = 4096;
+/// Most bytes kept of what one command showed.
+const LONGEST_SHOWN: usize = 1 << 20;
+/// Most bytes kept of what all commands showed.
+const MOST_SHOWN: usize = 256 << 20;
+/// Most records that are named as evidence of one command's traffic.
+const MOST_PROOFS: usize = 100;
+/// Most sentences on what is missing of one command.
+const MOST_GAPS: usize = 20;
+
+/// Reads records again by their places.
+pub trait Logs {
+    /// The events of some records.
+    fn events(&self, records: Vec<RecordRef>) -> Vec<Event>;
+    /// What some records hold of remoting's traffic.
+    fn traffic(&self, records: Vec<RecordRef>) -> Vec<Overheard>;
+}
+
+/// A few events at hand, for small cases: they hold no traffic.
+impl Logs for &[Event] {
+    fn events(&self, records: Vec<RecordRef>) -> Vec<Event> {
+        self.iter().filter(|event| records.contains(&event.source)).cloned().collect()
+    }
+
+    fn traffic(&self, _: Vec<RecordRef>) -> Vec<Overheard> {
+        Vec::new()
+    }
+}
+
+/// A piece of traffic, and the record that holds it.
+#[derive(Debug, Clone)]
+pub struct Overheard {
+    /// When it was logged, UTC.
+    pub time: DateTime<Utc>,
+    /// Where its record lies.
+    pub source: RecordRef,
+    /// The record's event id.
+    pub event_id: u32,
+    /// What it holds.
+    pub wire: Wire,
+}
+
+/// What tells a record: when, where, which.
+type Tag = (DateTime<Utc>, RecordRef, u32);
+
+/// What one runspace pool or plain shell said, as one host's log has it.
+#[derive(Debug)]
+pub(super) struct Talk {
+    /// The pool's or shell's id, and the shell's where that is another one.
+    ids: BTreeSet<String>,
+    /// The logging host.
+    pub host: Str,
+    /// The host process that served it, where this host is the target.
+    pub served_by: Option<u32>,
+    /// When its first and last records were logged.
+    pub first: DateTime<Utc>,
+    pub last: DateTime<Utc>,
+    /// Its commands, in order.
+    said: Vec<Said>,
+}
+
+/// A command in a conversation.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// When it was sent.
+    pub time: DateTime<Utc>,
+    /// As one could type it; empty where that is lost.
+    pub text: String,
+    /// The text of each script in it, else the name of each command.
+    pub parts: Vec<String>,
+    /// What of the command is there.
+    pub completeness: &'static str,
+    records: Vec<RecordRef>,
+    pub heard: Heard,
+}
+
+/// A session's command, and the indexes of its events.
+#[derive(Debug)]
+pub(super) struct Spoken {
+    pub said: Said,
+    pub host: Str,
+    /// Index of the host process.
+    pub process: Option<usize>,
+    /// Its first one tells the command.
+    pub events: Vec<usize>,
+}
+
+impl Talk {
+    /// The records that prove it.
+    pub fn records(&self) -> impl Iterator<Item = RecordRef> {
+        self.said.iter().flat_map(|said| said.records.iter().copied())
+    }
+}
+
+/// All conversations, by host, in order of time.
+pub(super) fn listen(gathered: &[Gathered], hosts: &Hosts, logs: &impl Logs) -> Vec<Talk> {
+    let mut by_host: BTreeMap<usize, Vec<(DateTime<Utc>, RecordRef)>> = BTreeMap::new();
+    for (host, one) in hosts.each(gathered, |task| &task.traffic) {
+        by_host.entry(host).or_default().push((one.mark.time, one.mark.source));
+    }
+    let (mut talks, mut room) = (Vec::new(), MOST_SHOWN);
+    for (host, mut marks) in by_host {
+        marks.sort_unstable();
+        let mut listener = Listener::new(hosts.full_name(host).clone(), room);
+        for records in marks.chunks(AT_ONCE) {
+            let mut overheard = logs.traffic(records.iter().map(|&(_, source)| source).collect());
+            overheard.sort_unstable_by_key(|one| (one.time, one.source));
+            overheard.into_iter().for_each(|one| listener.hear(one));
+        }
+        listener.turn();
+        room = listener.room;
+        talks.extend(listener.talks);
+    }
+    talks
+}
+
+/// Hears one host.
+struct Listener {
+    host: Str,
+    exchange: Exchange<Tag>,
+    held: usize,
+    /// Bytes that may still be kept of what commands showed.
+    room: usize,
+    talks: Vec<Talk>,
+    by_id: BTreeMap<String, usize>,
+}
+
+impl Listener {
+    fn new(host: Str, room: usize) -> Listener {
+        let (talks, by_id) = (Vec::new(), BTreeMap::new());
+        Listener { host, exchange: Exchange::new(), held: 0, room, talks, by_id }
+    }
+
+    fn hear(&mut self, one: Overheard) {
+        let Overheard { time, source, event_id, wire } = one;
+        self.held += wire.length();
+        wire.add_to(&mut self.exchange, (time, source, event_id));
+        if self.held > MOST_HELD {
+            self.turn();
+        }
+    }
+
+    /// Takes down what was heard, and begins anew.
+    fn turn(&mut self) {
+        let conversation = std::mem::take(&mut self.exchange).finish();
+        self.held = 0;
+        let shells = by_pool(&conversation);
+        let mut taken: BTreeSet<usize> = BTreeSet::new();
+        for pool in conversation.pools() {
+            let shell = shells.get(&pool.id).map(|&at| &conversation.shells[at]);
+            taken.extend(shells.get(&pool.id));
+            self.pool(&conversation, &pool, shell);
+        }
+        for (at, shell) in conversation.shells.iter().enumerate() {
+            if !taken.contains(&at) {
+                self.shell(shell);
+            }
+        }
+    }
+
+    fn pool(&mut self, conversation: &Conversation<Tag>, pool: &Pool, shell: Option<&Shell<Tag>>) {
+        let mut said = Vec::new();
+        let (mut served_by, mut span) = (None, None);
+        let mut all = pool.messages.clone();
+        for &id in &pool.pipelines {
+            let pipeline = conversation.pipeline(pool.id, id);
+            let line = shell.and_then(|shell| line_of(shell, &id.to_string()));
+            all.extend(&pipeline.messages);
+            said.push(self.said(conversation, &pipeline, line));
+        }
+        for message in all.iter().map(|&at| &conversation.messages[at]) {
+            message.tags.iter().for_each(|&(time, ..)| widen(&mut span, time));
+            // Who received what goes to the server, or sent what comes from it, is the server.
+            if let Lane::Process { process, received, .. } = message.lane
+                && received == (message.header.direction == Direction::ToServer)
+            {
+                served_by.get_or_insert(process);
+            }
+        }
+        let mut ids = BTreeSet::from([pool.id.to_string()]);
+        ids.extend(shell.and_then(|shell| shell.id.clone()));
+        self.add(ids, served_by.or(shell.and_then(served)), span, said);
+    }
+
+    /// A shell of `winrs`, or one whose streams are no fragments.
+    fn shell(&mut self, shell: &Shell<Tag>) {
+        let uri = shell.resource_uri.as_deref().unwrap_or_default();
+        if ShellKind::of(uri).0 == ShellKind::PowerShell {
+            return;
+        }
+        let Some(id) = shell.id.clone() else { return };
+        let mut span = None;
+        shell.tags.iter().for_each(|&(time, ..)| widen(&mut span, time));
+        let said = shell.commands.iter().filter_map(|command| self.plain(command)).collect();
+        self.add(BTreeSet::from([id]), served(shell), span, said);
+    }
+
+    fn add(
+        &mut self,
+        ids: BTreeSet<String>,
+        served_by: Option<u32>,
+        span: Option<(DateTime<Utc>, DateTime<Utc>)>,
+        said: Vec<Said>,
+    ) {
+        let Some((first, last)) = span else { return };
+        let known = ids.iter().find_map(|id| self.by_id.get(id).copied());
+        let at = known.unwrap_or(self.talks.len());
+        if known.is_none() {
+            let (host, ids) = (self.host.clone(), BTreeSet::new());
+            self.talks.push(Talk { ids, host, served_by, first, last, said: Vec::new() });
+        }
+        let talk = &mut self.talks[at];
+        talk.served_by = talk.served_by.or(served_by);
+        (talk.first, talk.last) = (talk.first.min(first), talk.last.max(last));
+        talk.said.extend(said);
+        for id in ids {
+            self.by_id.entry(id.clone()).or_insert(at);
+            talk.ids.insert(id);
+        }
+    }
+
+    fn said(
+        &mut self,
+        conversation: &Conversation<Tag>,
+        pipeline: &Pipeline,
+        line: Option<&str>,
+    ) -> Said {
+        let tags = |at: usize| conversation.messages[at].tags.iter();
+        let time_of = |at: usize| tags(at).map(|&(time, ..)| time).max().unwrap_or_default();
+        let creation = pipeline.creation.as_ref().map(|&(_, at)| at);
+        let asked = pipeline.metadata_request.as_ref().map(|&(_, at)| at);
+        let begin = creation.or(asked);
+        let first = begin.or(pipeline.messages.first().copied());
+        let (text, completeness) = match (pipeline.command_text(), &pipeline.metadata_request) {
+            (Some(text), _) => (text, "whole"),
+            (None, Some((names, _))) => {
+                (format!("(command metadata of {})", names.join(", ")), "whole")
+            }
+            (None, None) => match line.filter(|line| !line.is_empty()) {
+                Some(line) => (line.to_owned(), "its start is lost; text of the request's history"),
+                None => (String::new(), "its start is lost"),
+            },
+        };
+        let commands = pipeline.creation.iter().flat_map(|(creation, _)| &creation.commands);
+        let parts = commands.map(|command| command.text.clone()).collect();
+        let mut heard = Heard { id: pipeline.id.to_string(), ..Heard::default() };
+        if let Some((state, at)) = pipeline.states.last() {
+            heard.state.clone_from(state);
+            heard.ended = Some(time_of(*at));
+        }
+        let mut room = LONGEST_SHOWN.min(self.room);
+        for (stream, at, text) in shown(pipeline) {
+            let text = match room.checked_sub(text.len()) {
+                Some(left) => {
+                    room = left;
+                    text
+                }
+                None => {
+                    heard.gaps.push("more came back than is shown".to_owned());
+                    break;
+                }
+            };
+            self.room -= text.len();
+            heard.lines.push(Line { time: time_of(at), stream, text });
+        }
+        let gaps = pipeline.gaps.iter().map(|&at| conversation.gaps[at].sentence());
+        let faults = pipeline.faults.iter().map(|&at| {
+            let fault = &conversation.faults[at];
+            let kind = fault.header.map_or("message", |header| header.kind.name());
+            format!("a {kind} cannot be read: {}", fault.reason)
+        });
+        heard.gaps.extend(gaps.chain(faults).take(MOST_GAPS));
+        let untold = (pipeline.gaps.len() + pipeline.faults.len()).saturating_sub(MOST_GAPS);
+        if untold > 0 {
+            heard.gaps.push(format!("{untold} more messages are missing"));
+        }
+        let state = pipeline.states.last().map(|&(_, at)| at);
+        let order = begin.into_iter().chain(state).chain(pipeline.messages.iter().copied());
+        Said {
+            time: first.map(time_of).unwrap_or_default(),
+            text,
+            parts,
+            completeness,
+            records: proofs(order.flat_map(tags)),
+            heard,
+        }
+    }
+
+    /// A command line of a plain shell, with what its streams hold.
+    fn plain(&mut self, command: &ShellCommand<Tag>) -> Option<Said> {
+        let &(time, ..) = command.tags.first()?;
+        let last = command.tags.iter().map(|&(time, ..)| time).max();
+        let line = std::iter::once(&command.line).chain(&command.arguments);
+        let text = line.map(String::as_str).collect::<Vec<_>>().join(" ");
+        let mut heard = Heard { id: command.id.clone().unwrap_or_default(), ..Heard::default() };
+        if let Some(code) = &command.exit_code {
+            (heard.state, heard.ended) = (format!("exit code {code}"), last);
+        }
+        for name in command.streams.keys() {
+            let stream = match name.as_str() {
+                "stdin" => Stream::Input,
+                "stderr" => Stream::Error,
+                _ => Stream::Output,
+            };
+            let mut text = command.stream_text(name).unwrap_or_default();
+            let end = text.floor_char_boundary(LONGEST_SHOWN.min(self.room));
+            if end < text.len() || command.is_cut {
+                text.truncate(end);
+                heard.gaps.push(format!("more of {name} came than is shown"));
+            }
+            self.room -= text.len();
+            heard.lines.push(Line { time, stream, text });
+        }
+        Some(Said {
+            time,
+            text,
+            parts: vec![command.line.clone()],
+            completeness: "whole",
+            records: proofs(command.tags.iter()),
+            heard,
+        })
+    }
+}
+
+fn widen(span: &mut Option<(DateTime<Utc>, DateTime<Utc>)>, time: DateTime<Utc>) {
+    let (first, last) = span.get_or_insert((time, time));
+    (*first, *last) = ((*first).min(time), (*last).max(time));
+}
+
+fn proofs<'t>(tags: impl Iterator<Item = &'t Tag>) -> Vec<RecordRef> {
+    let mut seen = BTreeSet::new();
+    let records = tags.map(|&(_, source, _)| source).filter(|&source| seen.insert(source));
+    records.take(MOST_PROOFS).collect()
+}
+
+/// The shells that carried each pool's messages, where one did.
+fn by_pool(conversation: &Conversation<Tag>) -> BTreeMap<psrp::Guid, usize> {
+    let mut shells = BTreeMap::new();
+    for message in &conversation.messages {
+        if let Lane::Shell { shell, .. } = message.lane {
+            shells.entry(message.header.pool).or_insert(shell);
+        }
+    }
+    shells
+}
+
+/// The host process of a shell, where the target's own log tells it.
+fn served(shell: &Shell<Tag>) -> Option<u32> {
+    let by_listener = shell.tags.iter().any(|&(_, _, id)| matches!(id, 772 | 1027 | 1044));
+    shell.process_id.filter(|_| by_listener)
+}
+
+fn line_of<'s>(shell: &'s Shell<Tag>, id: &str) -> Option<&'s str> {
+    let mut commands = shell.commands.iter();
+    commands.find(|command| command.id.as_deref() == Some(id)).map(|command| &*command.line)
+}
+
+/// What a pipeline showed, in the order in which it was sent: what it is, the message that has it,
+/// the text.
+pub(crate) fn shown(pipeline: &Pipeline) -> Vec<(Stream, usize, String)> {
+    let mut shown: Vec<(Stream, usize, String)> = Vec::new();
+    let items = |items: &[psrp::Item], stream| {
+        let lines = items.iter().map(|item| (stream, item.message, item.line()));
+        lines.collect::<Vec<_>>()
+    };
+    shown.extend(items(&pipeline.input, Stream::Input));
+    shown.extend(items(&pipeline.output, Stream::Output));
+    for (stream, texts) in [
+        (Stream::Warning, &pipeline.warnings),
+        (Stream::Verbose, &pipeline.verbose),
+        (Stream::Debug, &pipeline.debug),
+    ] {
+        shown.extend(texts.iter().map(|(text, at)| (stream, *at, text.clone())));
+    }
+    // What ends a pipeline comes as an error record of its last state.
+    let errors = pipeline.errors.iter().chain(&pipeline.failure);
+    shown.extend(errors.map(|(error, at)| (Stream::Error, *at, psrp::error(error))));
+    let information = pipeline.information.iter();
+    shown.extend(information.map(|(one, at)| (Stream::Information, *at, one.data.clone())));
+    let calls = pipeline.host_calls.iter();
+    let calls = calls.filter_map(|(call, at)| Some((Stream::Host, *at, psrp::host_call(call)?)));
+    shown.extend(calls);
+    if let Some(&(_, at)) = pipeline.progress.last() {
+        let progress = psrp::progress(pipeline.progress.iter().map(|(one, _)| one));
+        shown.extend(progress.into_iter().map(|text| (Stream::Progress, at, text)));
+    }
+    let places: BTreeMap<usize, usize> =
+        pipeline.messages.iter().enumerate().map(|(place, &at)| (at, place)).collect();
+    shown.sort_by_key(|(_, at, _)| places.get(at).copied());
+    shown
+}
+
+/// Ties conversations to sessions; gives each session's commands.
+pub(super) fn tie(
+    drafts: &mut [Draft],
+    talks: Vec<Talk>,
+    events: &[Event],
+    processes: &BTreeMap<Str, Processes>,
+) -> BTreeMap<usize, Vec<Spoken>> {
+    if talks.is_empty() {
+        return BTreeMap::new();
+    }
+    let mut by_process: BTreeMap<(&Str, usize), usize> = BTreeMap::new();
+    // An id that two sessions have ties to neither.
+    let mut by_id: BTreeMap<&str, Option<usize>> = BTreeMap::new();
+    let servers: Vec<Option<(Str, usize)>> =
+        drafts.iter().map(|draft| draft.server.clone().zip(draft.process)).collect();
+    for (slot, server) in servers.iter().enumerate() {
+        if let Some((host, process)) = server {
+            by_process.insert((host, *process), slot);
+        }
+        for &event in drafts[slot].evidence.keys() {
+            let id = match &events[event].kind {
+                EventKind::ShellCreated(shell) => shell.shell_id.as_deref(),
+                EventKind::ClientRunspace(_) => events[event].activity_id.as_deref(),
+                _ => None,
+            };
+            if let Some(id) = id {
+                let known = by_id.entry(id).or_insert(Some(slot));
+                *known = known.filter(|&known| known == slot);
+            }
+        }
+    }
+    let by_record: BTreeMap<RecordRef, usize> =
+        events.iter().enumerate().map(|(index, event)| (event.source, index)).collect();
+    // The target's own log of a pool before the client's.
+    let mut talks = talks;
+    talks.sort_by_key(|talk| talk.served_by.is_none());
+    let mut heard: BTreeMap<usize, Vec<Spoken>> = BTreeMap::new();
+    let mut seen: BTreeSet<(usize, String)> = BTreeSet::new();
+    for talk in talks {
+        let process = talk.served_by.and_then(|id| processes[&talk.host].at(id, talk.first));
+        let process = process.filter(|&process| by_process.contains_key(&(&talk.host, process)));
+        let served = process.map(|process| by_process[&(&talk.host, process)]);
+        let named = || talk.ids.iter().find_map(|id| by_id.get(id.as_str()).copied().flatten());
+        let Some(slot) = served.or_else(named) else { continue };
+        let mut said = talk.said;
+        said.sort_by_key(|said| said.time);
+        let host = match &drafts[slot].server {
+            Some(server) => server.clone(),
+            None => talk.host.clone(),
+        };
+        for said in said {
+            let records = said.records.iter().filter_map(|record| by_record.get(record).copied());
+            let records: Vec<usize> = records.collect();
+            records.iter().for_each(|&event| drafts[slot].add(event, Link::Pool));
+            let is_new = said.heard.id.is_empty() || seen.insert((slot, said.heard.id.clone()));
+            if is_new && !records.is_empty() {
+                let process = process.or(drafts[slot].process);
+                let spoken = Spoken { said, host: host.clone(), process, events: records };
+                heard.entry(slot).or_default().push(spoken);
+            }
+        }
+    }
+    heard
+}
