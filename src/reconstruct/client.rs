@@ -195,7 +195,7 @@ impl<'e> Owners<'e> {
 }
 
 /// The process that logged an event, and who runs it.
-fn process_of(event: &Event) -> Option<(u32, Option<&str>)> {
+pub(super) fn process_of(event: &Event) -> Option<(u32, Option<&str>)> {
     let id = event.process_id.filter(|&id| id != 0)?;
     Some((id, event.user_sid.as_deref()))
 }

@@ -3,13 +3,17 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-use super::gather::{Gathered, Key, Keys, LocalEngine, Marked, ProcessMark, Told};
+use super::client::process_of;
+use super::estate::Estate;
+use super::gather::{Gathered, Hint, Key, Keys, LocalEngine, Marked, Told};
 use super::process::Processes;
 use super::server::WAITED;
 use super::shells::creates;
-use super::{CLOCK_ERROR, Hosts, JOIN_WINDOW, STEP_WINDOW, context};
+use super::starts::{Starts, is_near};
+use super::witnesses::called;
+use super::{Hosts, JOIN_WINDOW, STEP_WINDOW, context};
 use crate::model::{Account, Event, EventKind, RecordRef};
 
 /// What reconstruction knows before it reads the records it needs.
@@ -20,6 +24,7 @@ pub(super) struct Focus<'a> {
     pub gathered: &'a [Gathered],
     pub hosts: &'a Hosts,
     pub processes: &'a [Processes],
+    pub estate: &'a Estate,
     pub accounts: &'a BTreeMap<String, Account>,
     pub keys: &'a Keys,
 }
@@ -34,6 +39,10 @@ struct Traces {
     lives: Vec<Life>,
     /// The names and SIDs of those who may have had one.
     who: HashSet<Key>,
+    /// The SIDs of those who ran clients on it.
+    callers: HashSet<Key>,
+    /// When its remote engines were first heard of.
+    engines: Vec<DateTime<Utc>>,
     logon_ids: HashSet<u64>,
     /// The runspaces of what sessions' processes invoked.
     runspaces: HashSet<Key>,
@@ -45,15 +54,16 @@ impl Focus<'_> {
     /// The records to read, in the order of their places.
     pub fn records(&self) -> Vec<RecordRef> {
         let mut traces: Vec<Traces> = self.processes.iter().map(|_| Traces::default()).collect();
-        let mut starts = Vec::new();
+        let mut starts = Starts::of(self.hosts);
         let mut found = Vec::new();
         self.core(&mut traces, &mut starts);
+        self.clients(&mut traces, &mut starts);
         self.roots(&mut traces, &mut starts);
         self.in_trees(&mut traces, &mut starts, &mut found);
-        starts.sort_unstable();
+        starts.settle(self.hosts, self.estate, self.keys);
         self.engines(&traces, &mut found);
         self.logons(&mut traces, &starts, &mut found);
-        self.near_starts(&starts, &mut found);
+        self.hints(&traces, &starts, &mut found);
         found.sort_unstable();
         found.dedup();
         found
@@ -65,35 +75,30 @@ impl Focus<'_> {
     }
 
     /// What the events that show remoting by themselves tell.
-    fn core(&self, traces: &mut [Traces], starts: &mut Vec<DateTime<Utc>>) {
+    fn core(&self, traces: &mut [Traces], starts: &mut Starts) {
         let mut engines: BTreeMap<(usize, &str), Life> = BTreeMap::new();
+        // An engine's first record, in each process that has its id.
+        let mut firsts: BTreeMap<(usize, &str, Option<u32>), DateTime<Utc>> = BTreeMap::new();
         for event in self.core {
             let Some(host) = self.hosts.index_of(&event.host) else { continue };
             let mut names: Vec<&Account> = Vec::new();
             let (mut users, mut remote) = (Vec::new(), false);
             match &event.kind {
-                EventKind::ClientSession(_) => starts.push(event.time),
                 EventKind::ShellCreated(shell) => {
-                    starts.push(event.time);
+                    starts.on(host, event.time);
                     remote = true;
                     names.extend(&shell.account);
                     // Its engine may be heard of late.
                     traces[host].lives.push((event.time, event.time + WAITED));
                 }
                 EventKind::ServerOperation(operation) if creates(operation) => {
-                    starts.push(event.time);
+                    starts.on(host, event.time);
                     traces[host].lives.push((event.time, event.time));
                 }
                 EventKind::Authenticated(caller) => names.extend(&caller.account),
-                EventKind::EngineListening(_) => {
-                    starts.push(event.time);
-                    remote = true;
-                    traces[host].lives.push((event.time, event.time));
-                }
                 _ => {}
             }
             if let Some(context) = context(event) {
-                starts.push(event.time);
                 remote = true;
                 users.extend(Account::parse(&context.user));
                 users.extend(Account::parse(&context.connected_user));
@@ -105,6 +110,8 @@ impl Focus<'_> {
                 let processes = &self.processes[host];
                 let root = processes.of(event).and_then(|of| processes.remoting_host(of));
                 let start = root.and_then(|(root, _)| processes.get(root).start);
+                let first = firsts.entry((host, id, event.process_id)).or_insert(event.time);
+                *first = event.time.min(*first);
                 let life = engines.entry((host, id)).or_insert((event.time, event.time));
                 let from = start.unwrap_or(event.time).min(event.time);
                 *life = (life.0.min(from), life.1.max(event.time));
@@ -121,11 +128,47 @@ impl Focus<'_> {
         for ((host, _), life) in engines {
             traces[host].lives.push(life);
         }
+        for ((host, ..), first) in firsts {
+            starts.on(host, first);
+            traces[host].engines.push(first);
+        }
+        traces.iter_mut().for_each(|traces| traces.engines.sort_unstable());
+    }
+
+    /// What clients tell. PowerShell names its version when it connects, others ask for a shell or
+    /// fail; what does none of that, as CIM, has no session unless a target's logs show one.
+    fn clients(&self, traces: &mut [Traces], starts: &mut Starts) {
+        let told = self.core.iter().filter(|event| match &event.kind {
+            EventKind::ClientStep(step) => step.asks_shell,
+            EventKind::ClientFailure(_) => true,
+            _ => false,
+        });
+        let (mut activities, mut processes) = (HashSet::new(), HashSet::new());
+        for event in told {
+            activities.extend(event.activity_id.as_deref().map(|id| (&event.host, id)));
+            processes.extend(process_of(event).map(|process| (&event.host, process)));
+        }
+        for event in self.core {
+            let EventKind::ClientSession(session) = &event.kind else { continue };
+            let Some(host) = self.hosts.index_of(&event.host) else { continue };
+            let target = self.estate.resolve(&session.target, event.time);
+            let target = target.and_then(|target| self.hosts.index_of(target));
+            let activity = event.activity_id.as_deref();
+            let asks = activity.is_some_and(|id| activities.contains(&(&event.host, id)))
+                || process_of(event).is_some_and(|of| processes.contains(&(&event.host, of)));
+            if !asks && !session.connection.to_lowercase().contains("psversion=") {
+                starts.other_client(host, event.time, target);
+                continue;
+            }
+            starts.client(host, event.time, self.keys.of(&called(&session.target)), target);
+            let sid = self.keys.of(event.user_sid.as_deref().unwrap_or_default());
+            traces[host].callers.extend(Some(sid).filter(|sid| sid.is_some()));
+        }
     }
 
     /// What the processes that serve sessions tell.
-    fn roots(&self, traces: &mut [Traces], starts: &mut Vec<DateTime<Utc>>) {
-        for (traces, processes) in traces.iter_mut().zip(self.processes) {
+    fn roots(&self, traces: &mut [Traces], starts: &mut Starts) {
+        for (host, (traces, processes)) in traces.iter_mut().zip(self.processes).enumerate() {
             for (index, process) in processes.iter() {
                 if processes.remoting_host(index).is_none() {
                     continue;
@@ -134,9 +177,11 @@ impl Focus<'_> {
                     traces.lines.entry(process.line).or_default().extend(process.start);
                 }
                 if process.is_remoting_host() {
-                    starts.extend(process.start);
                     let start = process.start.or(process.engine_first());
-                    traces.lives.extend(start.map(|start| (start, process.end.unwrap_or(start))));
+                    if let Some(start) = start {
+                        starts.on(host, start);
+                        traces.lives.push((start, process.end.unwrap_or(start)));
+                    }
                     traces.who.extend(process.who.iter().filter(|key| key.is_some()));
                     traces.logon_ids.extend(Some(process.logon_id).filter(|&id| id != 0));
                 }
@@ -146,26 +191,34 @@ impl Focus<'_> {
     }
 
     /// What sessions' processes did, and what bounds their lives.
-    fn in_trees(
-        &self,
-        traces: &mut [Traces],
-        starts: &mut Vec<DateTime<Utc>>,
-        found: &mut Vec<RecordRef>,
-    ) {
-        let root = |host: usize, process: Option<usize>| {
-            let processes = &self.processes[host];
-            let (root, _) = processes.remoting_host(process?)?;
-            Some(processes.get(root))
+    fn in_trees(&self, traces: &mut [Traces], starts: &mut Starts, found: &mut Vec<RecordRef>) {
+        let root = |host: usize, process: usize| self.processes[host].remoting_host(process);
+        // Of each root whose start is lost, from when to when something was heard of it.
+        let mut heard: BTreeMap<(usize, usize), Life> = BTreeMap::new();
+        let mut hear = |host: usize, root: usize, time: DateTime<Utc>| {
+            if self.processes[host].get(root).start.is_none() {
+                let life = heard.entry((host, root)).or_insert((time, time));
+                *life = (life.0.min(time), life.1.max(time));
+            }
         };
-        // A remote engine's records are at hand.
-        let marks = self.each(|task| &task.processes);
-        let at_hand = |mark: &ProcessMark| !matches!(mark.what, Told::Started(_) | Told::Exited(_));
-        for (host, mark) in marks.filter(|(_, mark)| !at_hand(mark)) {
-            if let Some(root) = root(host, self.processes[host].of_mark(mark)) {
+        for (host, mark) in self.each(|task| &task.processes) {
+            // A remote engine's records are at hand.
+            if matches!(mark.what, Told::Serves(..) | Told::Engine(..)) {
+                continue;
+            }
+            let (listens, time) = (mark.what == Told::Listens, mark.mark.time);
+            let Some(process) = self.processes[host].of_mark(mark) else {
+                // It may tell an engine's process that nothing else does.
+                if listens && is_near(&traces[host].engines, time, STEP_WINDOW) {
+                    found.push(mark.mark.source);
+                }
+                continue;
+            };
+            if let Some((root, _)) = root(host, process) {
                 found.push(mark.mark.source);
-                if root.start.is_none() {
-                    starts.push(mark.mark.time);
-                    traces[host].lives.push((mark.mark.time, mark.mark.time));
+                hear(host, root, time);
+                if listens {
+                    traces[host].who.extend(Some(mark.who[1]).filter(|sid| sid.is_some()));
                 }
             }
         }
@@ -176,14 +229,15 @@ impl Focus<'_> {
         let events = events.map(|(host, one)| (host, one.mark, one.id, one.sid, one.runspace));
         for (host, mark, id, sid, runspace) in events.chain(scripts) {
             let process = self.processes[host].at(id, mark.time);
-            let Some(root) = root(host, process) else { continue };
+            let Some((root, _)) = process.and_then(|process| root(host, process)) else { continue };
             found.push(mark.source);
+            hear(host, root, mark.time);
             traces[host].who.extend(Some(sid).filter(|sid| sid.is_some()));
             traces[host].runspaces.extend(Some(runspace).filter(|runspace| runspace.is_some()));
-            if root.start.is_none() {
-                starts.push(mark.time);
-                traces[host].lives.push((mark.time, mark.time));
-            }
+        }
+        for ((host, _), life) in heard {
+            starts.on(host, life.0);
+            traces[host].lives.push(life);
         }
         // A block is put together from all its parts.
         let in_tree: HashSet<RecordRef> = found.iter().copied().collect();
@@ -227,7 +281,7 @@ impl Focus<'_> {
     }
 
     /// Logons of those who had sessions, in the time of a session; then what ended them.
-    fn logons(&self, traces: &mut [Traces], starts: &[DateTime<Utc>], found: &mut Vec<RecordRef>) {
+    fn logons(&self, traces: &mut [Traces], starts: &Starts, found: &mut Vec<RecordRef>) {
         let logons = || self.each(|task| &task.logons);
         for (host, logon) in logons() {
             let traces = &mut traces[host];
@@ -241,11 +295,12 @@ impl Focus<'_> {
         for (host, logon) in logons() {
             let traces = &mut traces[host];
             let own = traces.logon_ids.contains(&logon.logon_id)
-                && is_near(starts, logon.mark.time, JOIN_WINDOW);
+                && starts.is_on(host, logon.mark.time, JOIN_WINDOW);
             let known = logon.who.iter().any(|who| traces.who.contains(who));
             if own || (known && covers(&traces.lives, logon.mark.time)) {
                 found.push(logon.mark.source);
                 traces.logon_ids.insert(logon.logon_id);
+                traces.callers.extend(logon.who.iter().filter(|key| key.is_some()));
             }
         }
         let ends = self.each(|task| &task.logon_ids);
@@ -254,27 +309,26 @@ impl Focus<'_> {
     }
 
     /// What may tell where a session came from, or why an attempt failed.
-    fn near_starts(&self, starts: &[DateTime<Utc>], found: &mut Vec<RecordRef>) {
-        let clients =
-            self.core.iter().filter(|event| matches!(event.kind, EventKind::ClientSession(_)));
-        let mut tried: Vec<DateTime<Utc>> = clients.map(|event| event.time).collect();
-        tried.sort_unstable();
-        for task in self.gathered {
-            let connections = task.in_process.iter().filter(|event| event.winrm);
-            let hints = task.hints.iter().chain(connections.map(|event| &event.mark));
-            let hints = hints.filter(|mark| is_near(starts, mark.time, CLOCK_ERROR + JOIN_WINDOW));
-            let failed = task.failed_logons.iter();
-            let failed =
-                failed.filter(|mark| is_near(&tried, mark.time, CLOCK_ERROR + STEP_WINDOW));
-            found.extend(hints.chain(failed).map(|mark| mark.source));
+    fn hints(&self, traces: &[Traces], starts: &Starts, found: &mut Vec<RecordRef>) {
+        let hints = || self.each(|task| &task.hints);
+        let known = traces.iter().flat_map(|traces| traces.who.iter().chain(&traces.callers));
+        let mut who: HashSet<Key> = known.copied().collect();
+        // A client says by other credentials whose its session is.
+        let used = hints().filter(|(host, hint)| {
+            hint.what == Hint::Credentials && starts.is_clients(*host, hint.mark.time)
+        });
+        who.extend(used.map(|(_, hint)| hint.account).filter(|account| account.is_some()));
+        for (sid, account) in self.accounts {
+            if who.contains(&self.keys.of(sid)) {
+                who.insert(self.keys.of_account(Some(account)));
+            }
         }
+        let hints = hints().filter(|(host, hint)| starts.may_concern(*host, hint, &who));
+        found.extend(hints.map(|(_, hint)| hint.mark.source));
+        let failed = self.each(|task| &task.failed_logons);
+        let failed = failed.filter(|(host, mark)| starts.is_attempt(*host, mark.time));
+        found.extend(failed.map(|(_, mark)| mark.source));
     }
-}
-
-/// Whether one of some times, which are in order, is at most `window` away.
-fn is_near(times: &[DateTime<Utc>], time: DateTime<Utc>, window: TimeDelta) -> bool {
-    let next = times.partition_point(|&known| known < time - window);
-    times.get(next).is_some_and(|&known| known <= time + window)
 }
 
 /// Lives, with what may belong to their ends, in order and without overlaps.

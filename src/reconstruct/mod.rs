@@ -24,6 +24,7 @@ mod seen;
 mod server;
 mod shells;
 mod source;
+mod starts;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -309,11 +310,13 @@ fn rebuild(
     let hosts = Hosts::of(&gathered);
     let mut processes = processes(&gathered, &hosts);
     let accounts = accounts(&gathered);
+    let estate = Estate::learn(&hosts, &gathered);
     let focus = Focus {
         core: &events,
         gathered: &gathered,
         hosts: &hosts,
         processes: &processes,
+        estate: &estate,
         accounts: &accounts,
         keys,
     };
@@ -327,7 +330,6 @@ fn rebuild(
     // The order is total, so that no two sorts differ.
     events.par_sort_unstable_by(|a, b| key(a).cmp(&key(b)));
     let by_host = by_host(&events, &hosts);
-    let estate = Estate::learn(&hosts, &gathered);
     for (processes, indexes) in processes.iter_mut().zip(&by_host) {
         processes.describe(indexes.iter().map(|&index| &events[index]));
     }
