@@ -4,10 +4,13 @@
 use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use rayon::prelude::*;
 
 use super::client::process_of;
 use super::estate::Estate;
-use super::gather::{Gathered, Hint, Key, Keys, LocalEngine, Marked, Told};
+use super::gather::{
+    Gathered, Hint, HintMark, Key, Keys, LocalEngine, LogonId, LogonMark, Mark, Marked, Told,
+};
 use super::process::Processes;
 use super::server::WAITED;
 use super::shells::creates;
@@ -69,9 +72,28 @@ impl Focus<'_> {
         found
     }
 
-    /// What was gathered of one kind, each with the index of its host.
-    fn each<T: Marked>(&self, kind: fn(&Gathered) -> &Vec<T>) -> impl Iterator<Item = (usize, &T)> {
-        self.hosts.each(self.gathered, kind)
+    /// What is taken of the marks of one kind, each of which comes with the index of its host.
+    fn sift<T: Marked, R: Send>(
+        &self,
+        kind: fn(&Gathered) -> &Vec<T>,
+        take: impl Fn(usize, &T) -> Option<R> + Sync,
+    ) -> Vec<R> {
+        let take = &take;
+        let tasks = self.gathered.par_iter().zip(&self.hosts.of_tasks);
+        let taken = tasks.flat_map_iter(|(task, hosts)| {
+            let marks = kind(task).iter();
+            marks.filter_map(move |mark| take(hosts[mark.mark().host as usize], mark))
+        });
+        taken.collect()
+    }
+
+    /// The records of the marks of one kind of which something holds.
+    fn those<T: Marked>(
+        &self,
+        kind: fn(&Gathered) -> &Vec<T>,
+        is_one: impl Fn(usize, &T) -> bool + Sync,
+    ) -> Vec<RecordRef> {
+        self.sift(kind, |host, mark| is_one(host, mark).then_some(mark.mark().source))
     }
 
     /// What the events that show remoting by themselves tell.
@@ -192,48 +214,54 @@ impl Focus<'_> {
 
     /// What sessions' processes did, and what bounds their lives.
     fn in_trees(&self, traces: &mut [Traces], starts: &mut Starts, found: &mut Vec<RecordRef>) {
-        let root = |host: usize, process: usize| self.processes[host].remoting_host(process);
+        let root = |host: usize, process: Option<usize>| {
+            self.processes[host].remoting_host(process?).map(|(root, _)| root)
+        };
+        let of_process = self.sift(
+            |task| &task.processes,
+            |host, mark| {
+                // A remote engine's records are at hand.
+                if matches!(mark.what, Told::Serves(..) | Told::Engine(..)) {
+                    return None;
+                }
+                let (listens, time) = (mark.what == Told::Listens, mark.mark.time);
+                let process = self.processes[host].of_mark(mark);
+                let root = root(host, process);
+                // It may tell an engine's process that nothing else does.
+                let untied = process.is_none()
+                    && listens
+                    && is_near(&traces[host].engines, time, STEP_WINDOW);
+                let sid = if listens && !untied { mark.who[1] } else { Key::default() };
+                (root.is_some() || untied).then_some((host, mark.mark, root, sid, Key::default()))
+            },
+        );
+        let scripts = self.sift(
+            |task| &task.scripts,
+            |host, part| {
+                let root = root(host, self.processes[host].at(part.process, part.mark.time))?;
+                Some((host, part.mark, Some(root), part.sid, Key::default()))
+            },
+        );
+        let events = self.sift(
+            |task| &task.in_process,
+            |host, one| {
+                let root = root(host, self.processes[host].at(one.id, one.mark.time))?;
+                Some((host, one.mark, Some(root), one.sid, one.runspace))
+            },
+        );
         // Of each root whose start is lost, from when to when something was heard of it.
         let mut heard: BTreeMap<(usize, usize), Life> = BTreeMap::new();
-        let mut hear = |host: usize, root: usize, time: DateTime<Utc>| {
-            if self.processes[host].get(root).start.is_none() {
-                let life = heard.entry((host, root)).or_insert((time, time));
-                *life = (life.0.min(time), life.1.max(time));
-            }
-        };
-        for (host, mark) in self.each(|task| &task.processes) {
-            // A remote engine's records are at hand.
-            if matches!(mark.what, Told::Serves(..) | Told::Engine(..)) {
-                continue;
-            }
-            let (listens, time) = (mark.what == Told::Listens, mark.mark.time);
-            let Some(process) = self.processes[host].of_mark(mark) else {
-                // It may tell an engine's process that nothing else does.
-                if listens && is_near(&traces[host].engines, time, STEP_WINDOW) {
-                    found.push(mark.mark.source);
-                }
-                continue;
-            };
-            if let Some((root, _)) = root(host, process) {
-                found.push(mark.mark.source);
-                hear(host, root, time);
-                if listens {
-                    traces[host].who.extend(Some(mark.who[1]).filter(|sid| sid.is_some()));
-                }
-            }
-        }
-        let scripts = self.each(|task| &task.scripts);
-        let none = Key::default();
-        let scripts = scripts.map(|(host, part)| (host, part.mark, part.process, part.sid, none));
-        let events = self.each(|task| &task.in_process);
-        let events = events.map(|(host, one)| (host, one.mark, one.id, one.sid, one.runspace));
-        for (host, mark, id, sid, runspace) in events.chain(scripts) {
-            let process = self.processes[host].at(id, mark.time);
-            let Some((root, _)) = process.and_then(|process| root(host, process)) else { continue };
+        for (host, mark, root, sid, runspace) in of_process.into_iter().chain(events).chain(scripts)
+        {
             found.push(mark.source);
-            hear(host, root, mark.time);
             traces[host].who.extend(Some(sid).filter(|sid| sid.is_some()));
             traces[host].runspaces.extend(Some(runspace).filter(|runspace| runspace.is_some()));
+            if let Some(root) = root
+                && self.processes[host].get(root).start.is_none()
+            {
+                let life = heard.entry((host, root)).or_insert((mark.time, mark.time));
+                *life = (life.0.min(mark.time), life.1.max(mark.time));
+            }
         }
         for ((host, _), life) in heard {
             starts.on(host, life.0);
@@ -241,21 +269,21 @@ impl Focus<'_> {
         }
         // A block is put together from all its parts.
         let in_tree: HashSet<RecordRef> = found.iter().copied().collect();
-        let parts = || {
-            let parts = self.each(|task| &task.scripts);
-            parts.filter(|(_, part)| part.id.is_some())
-        };
-        let blocks: HashSet<(usize, Key)> = parts()
-            .filter(|(_, part)| in_tree.contains(&part.mark.source))
-            .map(|(host, part)| (host, part.id))
-            .collect();
-        let others = parts().filter(|(host, part)| blocks.contains(&(*host, part.id)));
-        found.extend(others.map(|(_, part)| part.mark.source));
+        let blocks = self.sift(
+            |task| &task.scripts,
+            |host, part| {
+                let known = part.id.is_some() && in_tree.contains(&part.mark.source);
+                known.then_some((host, part.id))
+            },
+        );
+        let blocks: HashSet<(usize, Key)> = blocks.into_iter().collect();
+        found.extend(
+            self.those(|task| &task.scripts, |host, part| blocks.contains(&(host, part.id))),
+        );
     }
 
     /// The engines of processes that sessions started, and the commands that they log, too.
     fn engines(&self, traces: &[Traces], found: &mut Vec<RecordRef>) {
-        let engines = || self.each(|task| &task.engines);
         let started = |host: usize, engine: &LocalEngine| {
             if traces[host].runspaces.contains(&engine.runspace) {
                 return true;
@@ -263,71 +291,90 @@ impl Focus<'_> {
             let starts = traces[host].lines.get(&engine.line);
             starts.is_some_and(|starts| is_near(starts, engine.mark.time, STEP_WINDOW))
         };
-        let mut ids = HashSet::new();
-        for (host, engine) in engines().filter(|(host, engine)| started(*host, engine)) {
-            found.push(engine.mark.source);
-            ids.insert((host, engine.host_id));
-        }
-        ids.retain(|(_, id)| id.is_some());
-        let mut runspaces = HashSet::new();
-        for (host, engine) in engines().filter(|(host, one)| ids.contains(&(*host, one.host_id))) {
-            found.push(engine.mark.source);
-            runspaces.insert((host, engine.runspace));
-        }
-        runspaces.retain(|(_, runspace)| runspace.is_some());
-        let commands = self.each(|task| &task.in_process);
-        let commands = commands.filter(|(host, one)| runspaces.contains(&(*host, one.runspace)));
-        found.extend(commands.map(|(_, command)| command.mark.source));
+        let first = self.sift(
+            |task| &task.engines,
+            |host, engine| {
+                let id = (host, engine.host_id);
+                started(host, engine).then_some((engine.mark.source, id))
+            },
+        );
+        found.extend(first.iter().map(|(source, _)| source));
+        let ids = first.into_iter().map(|(_, id)| id).filter(|(_, id)| id.is_some());
+        let ids: HashSet<(usize, Key)> = ids.collect();
+        let all = self.sift(
+            |task| &task.engines,
+            |host, engine| {
+                let known = ids.contains(&(host, engine.host_id));
+                known.then_some((engine.mark.source, (host, engine.runspace)))
+            },
+        );
+        found.extend(all.iter().map(|(source, _)| source));
+        let runspaces = all.into_iter().map(|(_, one)| one).filter(|(_, one)| one.is_some());
+        let runspaces: HashSet<(usize, Key)> = runspaces.collect();
+        found.extend(
+            self.those(
+                |task| &task.in_process,
+                |host, one| runspaces.contains(&(host, one.runspace)),
+            ),
+        );
     }
 
     /// Logons of those who had sessions, in the time of a session; then what ended them.
     fn logons(&self, traces: &mut [Traces], starts: &Starts, found: &mut Vec<RecordRef>) {
-        let logons = || self.each(|task| &task.logons);
-        for (host, logon) in logons() {
-            let traces = &mut traces[host];
-            if traces.logon_ids.contains(&logon.logon_id) {
-                traces.who.extend(logon.who.iter().filter(|key| key.is_some()));
-            }
+        let own = |traces: &[Traces], host: usize, logon: &LogonMark| {
+            traces[host].logon_ids.contains(&logon.logon_id)
+        };
+        let who = self.sift(
+            |task| &task.logons,
+            |host, logon| own(traces, host, logon).then_some((host, logon.who)),
+        );
+        for (host, who) in who {
+            traces[host].who.extend(who.iter().filter(|key| key.is_some()));
         }
         for traces in traces.iter_mut() {
             traces.lives = joined(std::mem::take(&mut traces.lives));
         }
-        for (host, logon) in logons() {
-            let traces = &mut traces[host];
-            let own = traces.logon_ids.contains(&logon.logon_id)
-                && starts.is_on(host, logon.mark.time, JOIN_WINDOW);
-            let known = logon.who.iter().any(|who| traces.who.contains(who));
-            if own || (known && covers(&traces.lives, logon.mark.time)) {
-                found.push(logon.mark.source);
-                traces.logon_ids.insert(logon.logon_id);
-                traces.callers.extend(logon.who.iter().filter(|key| key.is_some()));
-            }
+        let logons = self.sift(
+            |task| &task.logons,
+            |host, logon| {
+                let time = logon.mark.time;
+                let own = own(traces, host, logon) && starts.is_on(host, time, JOIN_WINDOW);
+                let known = || logon.who.iter().any(|who| traces[host].who.contains(who));
+                let is_one = own || (covers(&traces[host].lives, time) && known());
+                is_one.then_some((host, *logon))
+            },
+        );
+        for (host, logon) in logons {
+            found.push(logon.mark.source);
+            traces[host].logon_ids.insert(logon.logon_id);
+            traces[host].callers.extend(logon.who.iter().filter(|key| key.is_some()));
         }
-        let ends = self.each(|task| &task.logon_ids);
-        let ends = ends.filter(|(host, end)| traces[*host].logon_ids.contains(&end.logon_id));
-        found.extend(ends.map(|(_, end)| end.mark.source));
+        let is_end = |host: usize, end: &LogonId| traces[host].logon_ids.contains(&end.logon_id);
+        found.extend(self.those(|task| &task.logon_ids, is_end));
     }
 
     /// What may tell where a session came from, or why an attempt failed.
     fn hints(&self, traces: &[Traces], starts: &Starts, found: &mut Vec<RecordRef>) {
-        let hints = || self.each(|task| &task.hints);
         let known = traces.iter().flat_map(|traces| traces.who.iter().chain(&traces.callers));
         let mut who: HashSet<Key> = known.copied().collect();
         // A client says by other credentials whose its session is.
-        let used = hints().filter(|(host, hint)| {
-            hint.what == Hint::Credentials && starts.is_clients(*host, hint.mark.time)
-        });
-        who.extend(used.map(|(_, hint)| hint.account).filter(|account| account.is_some()));
+        let used = self.sift(
+            |task| &task.hints,
+            |host, hint| {
+                let used = hint.what == Hint::Credentials && hint.account.is_some();
+                (used && starts.is_clients(host, hint.mark.time)).then_some(hint.account)
+            },
+        );
+        who.extend(used);
         for (sid, account) in self.accounts {
             if who.contains(&self.keys.of(sid)) {
                 who.insert(self.keys.of_account(Some(account)));
             }
         }
-        let hints = hints().filter(|(host, hint)| starts.may_concern(*host, hint, &who));
-        found.extend(hints.map(|(_, hint)| hint.mark.source));
-        let failed = self.each(|task| &task.failed_logons);
-        let failed = failed.filter(|(host, mark)| starts.is_attempt(*host, mark.time));
-        found.extend(failed.map(|(_, mark)| mark.source));
+        let is_hint = |host: usize, hint: &HintMark| starts.may_concern(host, hint, &who);
+        found.extend(self.those(|task| &task.hints, is_hint));
+        let is_attempt = |host: usize, mark: &Mark| starts.is_attempt(host, mark.time);
+        found.extend(self.those(|task| &task.failed_logons, is_attempt));
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) struct Mark {
 }
 
 /// What holds a mark.
-pub(super) trait Marked: 'static {
+pub(super) trait Marked: Sync + 'static {
     fn mark(&self) -> &Mark;
 }
 
@@ -533,6 +533,17 @@ impl Gathered {
             addresses.retain(|_, seen| seen.count > 0);
         }
         self.shrink();
+    }
+
+    /// Forgets the marks but for script blocks': what they are for is known.
+    pub(super) fn forget(&mut self) {
+        self.processes = Vec::new();
+        self.in_process = Vec::new();
+        self.engines = Vec::new();
+        self.logons = Vec::new();
+        self.logon_ids = Vec::new();
+        self.failed_logons = Vec::new();
+        self.hints = Vec::new();
     }
 
     /// Gives back the room that was made for more.
