@@ -16,6 +16,7 @@ pub use copies::{Overlap, Print, Prints};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
@@ -154,6 +155,7 @@ pub fn analyze(
     rules: RuleSet,
     progress: &dyn Progress,
 ) -> Result<Analysis, Error> {
+    let begun = Instant::now();
     let scratch = options.scratch.clone().unwrap_or_else(std::env::temp_dir);
     let inputs = input::unpack(inputs, &scratch)?;
     let faults = inputs.iter().map(|input| (input, &input.faults[..]));
@@ -180,17 +182,20 @@ pub fn analyze(
     };
     let mut read = pass.read().map_err(Error::write(&scratch))?;
     something(read.reports.iter().map(|report| (&report.input, &report.faults[..])))?;
+    tracing::debug!(ms = begun.elapsed().as_millis(), "all logs read");
     progress.stage("telling copies");
     let timeline = timeline.finish();
     let copies = copies::find(&timeline, &read.spans, &scratch).map_err(Error::write(&scratch))?;
     read.leave_out(&copies, &keys);
     let Read { mut reports, events, gathered, fired, scripts, .. } = read;
     progress.stage("rebuilding sessions");
-    tracing::debug!("all logs read");
+    tracing::debug!(ms = begun.elapsed().as_millis(), "copies told");
+    let begun = Instant::now();
     let loader = Loader::new(&inputs);
     let mut case = reconstruct(gathered, &keys, &loader);
     case.look_for_missing(Window { from: options.from, to: options.to });
-    tracing::debug!(sessions = case.sessions.len(), "sessions rebuilt");
+    let sessions = case.sessions.len();
+    tracing::debug!(sessions, ms = begun.elapsed().as_millis(), "sessions rebuilt");
     progress.stage("matching rules");
     let mut detections = detect::on_case(&rules, &case);
     detections.extend(elsewhere(&case.elsewhere, scripts, &rules, &loader));

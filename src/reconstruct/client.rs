@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rayon::prelude::*;
 
 use super::clocks::Clocks;
 use super::estate::Estate;
@@ -58,11 +59,9 @@ pub(super) fn sessions(
     events: &[Event],
     by_host: &BTreeMap<Str, Vec<usize>>,
 ) -> (Vec<Client>, Vec<Client>) {
-    let mut all = Vec::new();
-    for (host, indexes) in by_host {
-        all.extend(on_host(events, host, indexes));
-    }
-    all.into_iter().partition(|client: &Client| client.ran || client.failures.is_empty())
+    let all = by_host.par_iter().flat_map_iter(|(host, indexes)| on_host(events, host, indexes));
+    let all: Vec<Client> = all.collect();
+    all.into_iter().partition(|client| client.ran || client.failures.is_empty())
 }
 
 fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
@@ -195,7 +194,7 @@ impl<'e> Owners<'e> {
 }
 
 /// The process that logged an event, and who runs it.
-fn process_of(event: &Event) -> Option<(u32, Option<&str>)> {
+pub(super) fn process_of(event: &Event) -> Option<(u32, Option<&str>)> {
     let id = event.process_id.filter(|&id| id != 0)?;
     Some((id, event.user_sid.as_deref()))
 }

@@ -3,13 +3,20 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
+use rayon::prelude::*;
 
-use super::gather::{Gathered, Key, Keys, LocalEngine, Marked, ProcessMark, Told};
+use super::client::process_of;
+use super::estate::Estate;
+use super::gather::{
+    Gathered, Hint, HintMark, Key, Keys, LocalEngine, LogonId, LogonMark, Mark, Marked, Told,
+};
 use super::process::Processes;
 use super::server::WAITED;
 use super::shells::creates;
-use super::{CLOCK_ERROR, Hosts, JOIN_WINDOW, STEP_WINDOW, context};
+use super::starts::{Starts, is_near};
+use super::witnesses::called;
+use super::{Hosts, JOIN_WINDOW, STEP_WINDOW, context};
 use crate::model::{Account, Event, EventKind, RecordRef};
 
 /// What reconstruction knows before it reads the records it needs.
@@ -20,6 +27,7 @@ pub(super) struct Focus<'a> {
     pub gathered: &'a [Gathered],
     pub hosts: &'a Hosts,
     pub processes: &'a [Processes],
+    pub estate: &'a Estate,
     pub accounts: &'a BTreeMap<String, Account>,
     pub keys: &'a Keys,
 }
@@ -34,6 +42,10 @@ struct Traces {
     lives: Vec<Life>,
     /// The names and SIDs of those who may have had one.
     who: HashSet<Key>,
+    /// The SIDs of those who ran clients on it.
+    callers: HashSet<Key>,
+    /// When its remote engines were first heard of.
+    engines: Vec<DateTime<Utc>>,
     logon_ids: HashSet<u64>,
     /// The runspaces of what sessions' processes invoked.
     runspaces: HashSet<Key>,
@@ -45,55 +57,75 @@ impl Focus<'_> {
     /// The records to read, in the order of their places.
     pub fn records(&self) -> Vec<RecordRef> {
         let mut traces: Vec<Traces> = self.processes.iter().map(|_| Traces::default()).collect();
-        let mut starts = Vec::new();
+        let mut starts = Starts::of(self.hosts);
         let mut found = Vec::new();
         self.core(&mut traces, &mut starts);
+        self.clients(&mut traces, &mut starts);
         self.roots(&mut traces, &mut starts);
         self.in_trees(&mut traces, &mut starts, &mut found);
-        starts.sort_unstable();
+        starts.settle(self.hosts, self.estate, self.keys);
         self.engines(&traces, &mut found);
         self.logons(&mut traces, &starts, &mut found);
-        self.near_starts(&starts, &mut found);
+        self.hints(&traces, &starts, &mut found);
         found.sort_unstable();
         found.dedup();
         found
     }
 
-    /// What was gathered of one kind, each with the index of its host.
-    fn each<T: Marked>(&self, kind: fn(&Gathered) -> &Vec<T>) -> impl Iterator<Item = (usize, &T)> {
-        self.hosts.each(self.gathered, kind)
+    /// What is taken of the marks of one kind, each of which comes with the index of its host.
+    fn sift<T: Marked, R: Send>(
+        &self,
+        kind: fn(&Gathered) -> &Vec<T>,
+        take: impl Fn(usize, &T) -> Option<R> + Sync,
+    ) -> Vec<R> {
+        let take = &take;
+        let tasks = self.gathered.par_iter().zip(&self.hosts.of_tasks);
+        let taken = tasks.flat_map_iter(|(task, hosts)| {
+            let marks = kind(task).iter();
+            marks.filter_map(move |mark| take(hosts[mark.mark().host as usize], mark))
+        });
+        taken.collect()
+    }
+
+    /// The records of the marks of one kind of which something holds.
+    fn those<T: Marked>(
+        &self,
+        kind: fn(&Gathered) -> &Vec<T>,
+        is_one: impl Fn(usize, &T) -> bool + Sync,
+    ) -> Vec<RecordRef> {
+        self.sift(kind, |host, mark| is_one(host, mark).then_some(mark.mark().source))
     }
 
     /// What the events that show remoting by themselves tell.
-    fn core(&self, traces: &mut [Traces], starts: &mut Vec<DateTime<Utc>>) {
+    fn core(&self, traces: &mut [Traces], starts: &mut Starts) {
         let mut engines: BTreeMap<(usize, &str), Life> = BTreeMap::new();
+        // An engine's first record, in each process that has its id.
+        let mut firsts: BTreeMap<(usize, &str, Option<u32>), DateTime<Utc>> = BTreeMap::new();
         for event in self.core {
             let Some(host) = self.hosts.index_of(&event.host) else { continue };
             let mut names: Vec<&Account> = Vec::new();
             let (mut users, mut remote) = (Vec::new(), false);
             match &event.kind {
-                EventKind::ClientSession(_) => starts.push(event.time),
                 EventKind::ShellCreated(shell) => {
-                    starts.push(event.time);
+                    starts.on(host, event.time);
                     remote = true;
                     names.extend(&shell.account);
                     // Its engine may be heard of late.
                     traces[host].lives.push((event.time, event.time + WAITED));
                 }
                 EventKind::ServerOperation(operation) if creates(operation) => {
-                    starts.push(event.time);
+                    starts.on(host, event.time);
                     traces[host].lives.push((event.time, event.time));
                 }
                 EventKind::Authenticated(caller) => names.extend(&caller.account),
-                EventKind::EngineListening(_) | EventKind::ServerSession(_) => {
-                    starts.push(event.time);
+                EventKind::ServerSession(_) => {
+                    starts.on(host, event.time);
                     remote = true;
                     traces[host].lives.push((event.time, event.time));
                 }
                 _ => {}
             }
             if let Some(context) = context(event) {
-                starts.push(event.time);
                 remote = true;
                 users.extend(Account::parse(&context.user));
                 users.extend(Account::parse(&context.connected_user));
@@ -105,6 +137,8 @@ impl Focus<'_> {
                 let processes = &self.processes[host];
                 let root = processes.of(event).and_then(|of| processes.remoting_host(of));
                 let start = root.and_then(|(root, _)| processes.get(root).start);
+                let first = firsts.entry((host, id, event.process_id)).or_insert(event.time);
+                *first = event.time.min(*first);
                 let life = engines.entry((host, id)).or_insert((event.time, event.time));
                 let from = start.unwrap_or(event.time).min(event.time);
                 *life = (life.0.min(from), life.1.max(event.time));
@@ -121,11 +155,47 @@ impl Focus<'_> {
         for ((host, _), life) in engines {
             traces[host].lives.push(life);
         }
+        for ((host, ..), first) in firsts {
+            starts.on(host, first);
+            traces[host].engines.push(first);
+        }
+        traces.iter_mut().for_each(|traces| traces.engines.sort_unstable());
+    }
+
+    /// What clients tell. PowerShell names its version when it connects, others ask for a shell or
+    /// fail; what does none of that, as CIM, has no session unless a target's logs show one.
+    fn clients(&self, traces: &mut [Traces], starts: &mut Starts) {
+        let told = self.core.iter().filter(|event| match &event.kind {
+            EventKind::ClientStep(step) => step.asks_shell,
+            EventKind::ClientFailure(_) => true,
+            _ => false,
+        });
+        let (mut activities, mut processes) = (HashSet::new(), HashSet::new());
+        for event in told {
+            activities.extend(event.activity_id.as_deref().map(|id| (&event.host, id)));
+            processes.extend(process_of(event).map(|process| (&event.host, process)));
+        }
+        for event in self.core {
+            let EventKind::ClientSession(session) = &event.kind else { continue };
+            let Some(host) = self.hosts.index_of(&event.host) else { continue };
+            let target = self.estate.resolve(&session.target, event.time);
+            let target = target.and_then(|target| self.hosts.index_of(target));
+            let activity = event.activity_id.as_deref();
+            let asks = activity.is_some_and(|id| activities.contains(&(&event.host, id)))
+                || process_of(event).is_some_and(|of| processes.contains(&(&event.host, of)));
+            if !asks && !session.connection.to_lowercase().contains("psversion=") {
+                starts.other_client(host, event.time, target);
+                continue;
+            }
+            starts.client(host, event.time, self.keys.of(&called(&session.target)), target);
+            let sid = self.keys.of(event.user_sid.as_deref().unwrap_or_default());
+            traces[host].callers.extend(Some(sid).filter(|sid| sid.is_some()));
+        }
     }
 
     /// What the processes that serve sessions tell.
-    fn roots(&self, traces: &mut [Traces], starts: &mut Vec<DateTime<Utc>>) {
-        for (traces, processes) in traces.iter_mut().zip(self.processes) {
+    fn roots(&self, traces: &mut [Traces], starts: &mut Starts) {
+        for (host, (traces, processes)) in traces.iter_mut().zip(self.processes).enumerate() {
             for (index, process) in processes.iter() {
                 if processes.remoting_host(index).is_none() {
                     continue;
@@ -134,9 +204,11 @@ impl Focus<'_> {
                     traces.lines.entry(process.line).or_default().extend(process.start);
                 }
                 if process.is_remoting_host() {
-                    starts.extend(process.start);
                     let start = process.start.or(process.engine_first());
-                    traces.lives.extend(start.map(|start| (start, process.end.unwrap_or(start))));
+                    if let Some(start) = start {
+                        starts.on(host, start);
+                        traces.lives.push((start, process.end.unwrap_or(start)));
+                    }
                     traces.who.extend(process.who.iter().filter(|key| key.is_some()));
                     traces.logon_ids.extend(Some(process.logon_id).filter(|&id| id != 0));
                 }
@@ -146,64 +218,84 @@ impl Focus<'_> {
     }
 
     /// What sessions' processes did, and what bounds their lives.
-    fn in_trees(
-        &self,
-        traces: &mut [Traces],
-        starts: &mut Vec<DateTime<Utc>>,
-        found: &mut Vec<RecordRef>,
-    ) {
+    fn in_trees(&self, traces: &mut [Traces], starts: &mut Starts, found: &mut Vec<RecordRef>) {
         let root = |host: usize, process: Option<usize>| {
-            let processes = &self.processes[host];
-            let (root, _) = processes.remoting_host(process?)?;
-            Some(processes.get(root))
+            self.processes[host].remoting_host(process?).map(|(root, _)| root)
         };
-        // A remote engine's records are at hand.
-        let marks = self.each(|task| &task.processes);
-        let at_hand = |mark: &ProcessMark| !matches!(mark.what, Told::Started(_) | Told::Exited(_));
-        for (host, mark) in marks.filter(|(_, mark)| !at_hand(mark)) {
-            if let Some(root) = root(host, self.processes[host].of_mark(mark)) {
-                found.push(mark.mark.source);
-                if root.start.is_none() {
-                    starts.push(mark.mark.time);
-                    traces[host].lives.push((mark.mark.time, mark.mark.time));
+        let of_process = self.sift(
+            |task| &task.processes,
+            |host, mark| {
+                // A remote engine's records are at hand.
+                if matches!(mark.what, Told::Serves(..) | Told::Engine(..)) {
+                    return None;
                 }
-            }
-        }
-        let scripts = self.each(|task| &task.scripts);
-        let none = Key::default();
-        let scripts = scripts.map(|(host, part)| (host, part.mark, part.process, part.sid, none));
-        let events = self.each(|task| &task.in_process);
-        let events = events.map(|(host, one)| (host, one.mark, one.id, one.sid, one.runspace));
-        let traffic = self.each(|task| &task.traffic);
-        let traffic = traffic.map(|(host, one)| (host, one.mark, one.process, none, none));
-        for (host, mark, id, sid, runspace) in events.chain(scripts).chain(traffic) {
-            let process = self.processes[host].at(id, mark.time);
-            let Some(root) = root(host, process) else { continue };
+                let (listens, time) = (mark.what == Told::Listens, mark.mark.time);
+                let process = self.processes[host].of_mark(mark);
+                let root = root(host, process);
+                // It may tell an engine's process that nothing else does.
+                let untied = process.is_none()
+                    && listens
+                    && is_near(&traces[host].engines, time, STEP_WINDOW);
+                let sid = if listens && !untied { mark.who[1] } else { Key::default() };
+                (root.is_some() || untied).then_some((host, mark.mark, root, sid, Key::default()))
+            },
+        );
+        let scripts = self.sift(
+            |task| &task.scripts,
+            |host, part| {
+                let root = root(host, self.processes[host].at(part.process, part.mark.time))?;
+                Some((host, part.mark, Some(root), part.sid, Key::default()))
+            },
+        );
+        let traffic = self.sift(
+            |task| &task.traffic,
+            |host, one| {
+                let root = root(host, self.processes[host].at(one.process, one.mark.time))?;
+                Some((host, one.mark, Some(root), Key::default(), Key::default()))
+            },
+        );
+        let events = self.sift(
+            |task| &task.in_process,
+            |host, one| {
+                let root = root(host, self.processes[host].at(one.id, one.mark.time))?;
+                Some((host, one.mark, Some(root), one.sid, one.runspace))
+            },
+        );
+        // Of each root whose start is lost, from when to when something was heard of it.
+        let mut heard: BTreeMap<(usize, usize), Life> = BTreeMap::new();
+        let all = of_process.into_iter().chain(events).chain(scripts).chain(traffic);
+        for (host, mark, root, sid, runspace) in all {
             found.push(mark.source);
             traces[host].who.extend(Some(sid).filter(|sid| sid.is_some()));
             traces[host].runspaces.extend(Some(runspace).filter(|runspace| runspace.is_some()));
-            if root.start.is_none() {
-                starts.push(mark.time);
-                traces[host].lives.push((mark.time, mark.time));
+            if let Some(root) = root
+                && self.processes[host].get(root).start.is_none()
+            {
+                let life = heard.entry((host, root)).or_insert((mark.time, mark.time));
+                *life = (life.0.min(mark.time), life.1.max(mark.time));
             }
+        }
+        for ((host, _), life) in heard {
+            starts.on(host, life.0);
+            traces[host].lives.push(life);
         }
         // A block is put together from all its parts.
         let in_tree: HashSet<RecordRef> = found.iter().copied().collect();
-        let parts = || {
-            let parts = self.each(|task| &task.scripts);
-            parts.filter(|(_, part)| part.id.is_some())
-        };
-        let blocks: HashSet<(usize, Key)> = parts()
-            .filter(|(_, part)| in_tree.contains(&part.mark.source))
-            .map(|(host, part)| (host, part.id))
-            .collect();
-        let others = parts().filter(|(host, part)| blocks.contains(&(*host, part.id)));
-        found.extend(others.map(|(_, part)| part.mark.source));
+        let blocks = self.sift(
+            |task| &task.scripts,
+            |host, part| {
+                let known = part.id.is_some() && in_tree.contains(&part.mark.source);
+                known.then_some((host, part.id))
+            },
+        );
+        let blocks: HashSet<(usize, Key)> = blocks.into_iter().collect();
+        found.extend(
+            self.those(|task| &task.scripts, |host, part| blocks.contains(&(host, part.id))),
+        );
     }
 
     /// The engines of processes that sessions started, and the commands that they log, too.
     fn engines(&self, traces: &[Traces], found: &mut Vec<RecordRef>) {
-        let engines = || self.each(|task| &task.engines);
         let started = |host: usize, engine: &LocalEngine| {
             if traces[host].runspaces.contains(&engine.runspace) {
                 return true;
@@ -211,72 +303,91 @@ impl Focus<'_> {
             let starts = traces[host].lines.get(&engine.line);
             starts.is_some_and(|starts| is_near(starts, engine.mark.time, STEP_WINDOW))
         };
-        let mut ids = HashSet::new();
-        for (host, engine) in engines().filter(|(host, engine)| started(*host, engine)) {
-            found.push(engine.mark.source);
-            ids.insert((host, engine.host_id));
-        }
-        ids.retain(|(_, id)| id.is_some());
-        let mut runspaces = HashSet::new();
-        for (host, engine) in engines().filter(|(host, one)| ids.contains(&(*host, one.host_id))) {
-            found.push(engine.mark.source);
-            runspaces.insert((host, engine.runspace));
-        }
-        runspaces.retain(|(_, runspace)| runspace.is_some());
-        let commands = self.each(|task| &task.in_process);
-        let commands = commands.filter(|(host, one)| runspaces.contains(&(*host, one.runspace)));
-        found.extend(commands.map(|(_, command)| command.mark.source));
+        let first = self.sift(
+            |task| &task.engines,
+            |host, engine| {
+                let id = (host, engine.host_id);
+                started(host, engine).then_some((engine.mark.source, id))
+            },
+        );
+        found.extend(first.iter().map(|(source, _)| source));
+        let ids = first.into_iter().map(|(_, id)| id).filter(|(_, id)| id.is_some());
+        let ids: HashSet<(usize, Key)> = ids.collect();
+        let all = self.sift(
+            |task| &task.engines,
+            |host, engine| {
+                let known = ids.contains(&(host, engine.host_id));
+                known.then_some((engine.mark.source, (host, engine.runspace)))
+            },
+        );
+        found.extend(all.iter().map(|(source, _)| source));
+        let runspaces = all.into_iter().map(|(_, one)| one).filter(|(_, one)| one.is_some());
+        let runspaces: HashSet<(usize, Key)> = runspaces.collect();
+        found.extend(
+            self.those(
+                |task| &task.in_process,
+                |host, one| runspaces.contains(&(host, one.runspace)),
+            ),
+        );
     }
 
     /// Logons of those who had sessions, in the time of a session; then what ended them.
-    fn logons(&self, traces: &mut [Traces], starts: &[DateTime<Utc>], found: &mut Vec<RecordRef>) {
-        let logons = || self.each(|task| &task.logons);
-        for (host, logon) in logons() {
-            let traces = &mut traces[host];
-            if traces.logon_ids.contains(&logon.logon_id) {
-                traces.who.extend(logon.who.iter().filter(|key| key.is_some()));
-            }
+    fn logons(&self, traces: &mut [Traces], starts: &Starts, found: &mut Vec<RecordRef>) {
+        let own = |traces: &[Traces], host: usize, logon: &LogonMark| {
+            traces[host].logon_ids.contains(&logon.logon_id)
+        };
+        let who = self.sift(
+            |task| &task.logons,
+            |host, logon| own(traces, host, logon).then_some((host, logon.who)),
+        );
+        for (host, who) in who {
+            traces[host].who.extend(who.iter().filter(|key| key.is_some()));
         }
         for traces in traces.iter_mut() {
             traces.lives = joined(std::mem::take(&mut traces.lives));
         }
-        for (host, logon) in logons() {
-            let traces = &mut traces[host];
-            let own = traces.logon_ids.contains(&logon.logon_id)
-                && is_near(starts, logon.mark.time, JOIN_WINDOW);
-            let known = logon.who.iter().any(|who| traces.who.contains(who));
-            if own || (known && covers(&traces.lives, logon.mark.time)) {
-                found.push(logon.mark.source);
-                traces.logon_ids.insert(logon.logon_id);
-            }
+        let logons = self.sift(
+            |task| &task.logons,
+            |host, logon| {
+                let time = logon.mark.time;
+                let own = own(traces, host, logon) && starts.is_on(host, time, JOIN_WINDOW);
+                let known = || logon.who.iter().any(|who| traces[host].who.contains(who));
+                let is_one = own || (covers(&traces[host].lives, time) && known());
+                is_one.then_some((host, *logon))
+            },
+        );
+        for (host, logon) in logons {
+            found.push(logon.mark.source);
+            traces[host].logon_ids.insert(logon.logon_id);
+            traces[host].callers.extend(logon.who.iter().filter(|key| key.is_some()));
         }
-        let ends = self.each(|task| &task.logon_ids);
-        let ends = ends.filter(|(host, end)| traces[*host].logon_ids.contains(&end.logon_id));
-        found.extend(ends.map(|(_, end)| end.mark.source));
+        let is_end = |host: usize, end: &LogonId| traces[host].logon_ids.contains(&end.logon_id);
+        found.extend(self.those(|task| &task.logon_ids, is_end));
     }
 
     /// What may tell where a session came from, or why an attempt failed.
-    fn near_starts(&self, starts: &[DateTime<Utc>], found: &mut Vec<RecordRef>) {
-        let clients =
-            self.core.iter().filter(|event| matches!(event.kind, EventKind::ClientSession(_)));
-        let mut tried: Vec<DateTime<Utc>> = clients.map(|event| event.time).collect();
-        tried.sort_unstable();
-        for task in self.gathered {
-            let connections = task.in_process.iter().filter(|event| event.winrm);
-            let hints = task.hints.iter().chain(connections.map(|event| &event.mark));
-            let hints = hints.filter(|mark| is_near(starts, mark.time, CLOCK_ERROR + JOIN_WINDOW));
-            let failed = task.failed_logons.iter();
-            let failed =
-                failed.filter(|mark| is_near(&tried, mark.time, CLOCK_ERROR + STEP_WINDOW));
-            found.extend(hints.chain(failed).map(|mark| mark.source));
+    fn hints(&self, traces: &[Traces], starts: &Starts, found: &mut Vec<RecordRef>) {
+        let known = traces.iter().flat_map(|traces| traces.who.iter().chain(&traces.callers));
+        let mut who: HashSet<Key> = known.copied().collect();
+        // A client says by other credentials whose its session is.
+        let used = self.sift(
+            |task| &task.hints,
+            |host, hint| {
+                let used = hint.what == Hint::Credentials && hint.account.is_some();
+                (used && starts.is_clients(host, hint.mark.time)).then_some(hint.account)
+            },
+        );
+        who.extend(used);
+        for (sid, account) in self.accounts {
+            if who.contains(&self.keys.of(sid)) {
+                who.insert(self.keys.of_account(Some(account)));
+            }
         }
+        let is_hint = |host: usize, hint: &HintMark| starts.may_concern(host, hint, &who);
+        found.extend(self.those(|task| &task.hints, is_hint));
+        let is_attempt = |host: usize, mark: &Mark| starts.is_attempt(host, mark.time);
+        found.extend(self.those(|task| &task.failed_logons, is_attempt));
     }
-}
-
-/// Whether one of some times, which are in order, is at most `window` away.
-fn is_near(times: &[DateTime<Utc>], time: DateTime<Utc>, window: TimeDelta) -> bool {
-    let next = times.partition_point(|&known| known < time - window);
-    times.get(next).is_some_and(|&known| known <= time + window)
 }
 
 /// Lives, with what may belong to their ends, in order and without overlaps.

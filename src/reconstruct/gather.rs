@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 
 use super::reach::Reach;
 use super::seen::Seen;
+use super::witnesses::called;
 use super::{SERVICE_SIDS, WINRM_PORTS, context};
 use crate::model::{
     Account, Channel, Clearing, EngineContext, Event, EventKind, Logon, ProcessStart, RecordRef,
@@ -61,7 +62,7 @@ pub(super) struct Mark {
 }
 
 /// What holds a mark.
-pub(super) trait Marked: 'static {
+pub(super) trait Marked: Sync + 'static {
     fn mark(&self) -> &Mark;
 }
 
@@ -75,7 +76,13 @@ macro_rules! marked {
     };
 }
 
-marked!(ProcessMark, InProcess, LocalEngine, LogonMark, LogonId, ScriptMark, TrafficMark);
+marked!(ProcessMark, InProcess, LocalEngine, LogonMark, LogonId, HintMark, ScriptMark, TrafficMark);
+
+impl Marked for Mark {
+    fn mark(&self) -> &Mark {
+        self
+    }
+}
 
 /// What a record says of a process, without its texts.
 #[derive(Debug, Clone, Copy)]
@@ -149,8 +156,6 @@ pub(super) struct InProcess {
     pub sid: Key,
     /// A connection.
     pub connection: bool,
-    /// A connection to WinRM's ports, which may also tell a session's source.
-    pub winrm: bool,
     /// 4103, which is logged by policy only.
     pub command: bool,
 }
@@ -172,6 +177,31 @@ pub(super) struct LogonMark {
     pub logon_id: u64,
     /// Its account's name and SID.
     pub who: [Key; 2],
+}
+
+/// What may tell a session's source, and what it speaks of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HintMark {
+    pub mark: Mark,
+    pub what: Hint,
+    /// What it calls its target: first labels of names, or addresses.
+    pub targets: [Key; 2],
+    pub account: Key,
+}
+
+/// Kinds of hints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hint {
+    /// 4648, at the client.
+    Credentials,
+    /// 4768, 4769, 4771.
+    Ticket,
+    /// 4776: it names an account and no target.
+    Check,
+    /// A connection to WinRM's ports, at the client.
+    Outbound,
+    /// The same at the target, which is the logging host.
+    Inbound,
 }
 
 /// 4634, 4647, 4672.
@@ -230,8 +260,7 @@ pub struct Gathered {
     pub(super) logon_ids: Vec<LogonId>,
     /// 4625.
     pub(super) failed_logons: Vec<Mark>,
-    /// What may tell a session's source: 4648 and what domain controllers log.
-    pub(super) hints: Vec<Mark>,
+    pub(super) hints: Vec<HintMark>,
     /// The logging hosts by their lower-case names.
     pub(super) hosts: Vec<(Str, Spelling)>,
     by_name: HashMap<Str, u32>,
@@ -262,7 +291,6 @@ impl Gathered {
             runspace: Key::default(),
             sid: sid(),
             connection: false,
-            winrm: false,
             command: matches!(event.kind, EventKind::Command(_)),
         };
         match &event.kind {
@@ -345,9 +373,14 @@ impl Gathered {
                 self.hear(&connection.source_host, Some(&connection.source_ip), time);
                 self.hear(&connection.destination_host, Some(&connection.destination_ip), time);
                 let (id, runspace) = (connection.process_id, keys.of(own));
-                let winrm = WINRM_PORTS.contains(&connection.destination_port);
+                if WINRM_PORTS.contains(&connection.destination_port) {
+                    let names = [&*connection.destination_ip, &*connection.destination_host];
+                    let targets = names.map(|name| keys.of(&called(name)));
+                    let what = if connection.outbound { Hint::Outbound } else { Hint::Inbound };
+                    self.hints.push(HintMark { mark, what, targets, account: Key::default() });
+                }
                 let connection = true;
-                self.in_process.push(InProcess { id, runspace, connection, winrm, ..in_process });
+                self.in_process.push(InProcess { id, runspace, connection, ..in_process });
             }
             EventKind::Logon(logon) => {
                 self.account(&event, logon);
@@ -364,15 +397,13 @@ impl Gathered {
             EventKind::Logoff(of) | EventKind::SpecialPrivileges(of) => {
                 self.logon_ids.push(LogonId { mark, logon_id: of.logon_id });
             }
-            EventKind::EngineListening(_) => {
-                self.processes.push(ProcessMark {
-                    id: process,
-                    who: [Key::default(), in_process.sid],
-                    what: Told::Listens,
-                    ..ProcessMark::bare(mark)
-                });
-                self.core.push(event);
-            }
+            // Every PowerShell of a host's own says it, too.
+            EventKind::EngineListening(_) => self.processes.push(ProcessMark {
+                id: process,
+                who: [Key::default(), in_process.sid],
+                what: Told::Listens,
+                ..ProcessMark::bare(mark)
+            }),
             EventKind::ServerSession(_) => {
                 if process != 0 {
                     self.processes.push(ProcessMark {
@@ -389,7 +420,12 @@ impl Gathered {
             EventKind::LogonFailed(_) => self.failed_logons.push(mark),
             EventKind::KerberosTicket(ticket) => {
                 self.hear_account(ticket.account.as_ref(), ticket.ip.as_deref(), event.time);
-                self.hints.push(mark);
+                self.hints.push(HintMark {
+                    mark,
+                    what: Hint::Ticket,
+                    targets: [keys.of(&called(&ticket.service)), Key::default()],
+                    account: keys.of_account(ticket.account.as_ref()),
+                });
             }
             EventKind::ExplicitCredentials(used) => {
                 // A machine's own account is used at that machine.
@@ -397,9 +433,19 @@ impl Gathered {
                 if used.target.parse::<IpAddr>().is_ok() {
                     self.hear(machine, Some(&used.target), event.time);
                 }
-                self.hints.push(mark);
+                self.hints.push(HintMark {
+                    mark,
+                    what: Hint::Credentials,
+                    targets: [&used.target_info, &used.target].map(|name| keys.of(&called(name))),
+                    account: keys.of_account(used.account.as_ref()),
+                });
             }
-            EventKind::NtlmValidation(_) => self.hints.push(mark),
+            EventKind::NtlmValidation(check) => self.hints.push(HintMark {
+                mark,
+                what: Hint::Check,
+                targets: [Key::default(); 2],
+                account: keys.of_account(check.account.as_ref()),
+            }),
             EventKind::LogCleared(cleared) => self.cleared.push(Clearing {
                 host: event.host.clone(),
                 channel: Channel::of(&cleared.log, ""),
@@ -497,7 +543,7 @@ impl Gathered {
         self.logons.retain(|one| is_own(one.mark.source));
         self.logon_ids.retain(|one| is_own(one.mark.source));
         self.failed_logons.retain(|mark| is_own(mark.source));
-        self.hints.retain(|mark| is_own(mark.source));
+        self.hints.retain(|hint| is_own(hint.mark.source));
         self.cleared.retain(|one| is_own(one.source));
         let mut shown: HashMap<(&Str, Key), Seen> = HashMap::new();
         for one in self.in_process.iter().filter(|one| one.connection) {
@@ -511,6 +557,18 @@ impl Gathered {
             addresses.retain(|_, seen| seen.count > 0);
         }
         self.shrink();
+    }
+
+    /// Forgets the marks but for script blocks': what they are for is known.
+    pub(super) fn forget(&mut self) {
+        self.processes = Vec::new();
+        self.in_process = Vec::new();
+        self.engines = Vec::new();
+        self.traffic = Vec::new();
+        self.logons = Vec::new();
+        self.logon_ids = Vec::new();
+        self.failed_logons = Vec::new();
+        self.hints = Vec::new();
     }
 
     /// Gives back the room that was made for more.

@@ -24,6 +24,7 @@ mod seen;
 mod server;
 mod shells;
 mod source;
+mod starts;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -33,6 +34,7 @@ mod traffic;
 mod witnesses;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rayon::prelude::*;
@@ -310,6 +312,7 @@ fn rebuild(
     logs: &impl Logs,
     records: impl FnOnce(&Focus<'_>) -> Vec<RecordRef>,
 ) -> Case {
+    let begun = Instant::now();
     let mut events: Vec<Event> =
         gathered.iter_mut().flat_map(|task| std::mem::take(&mut task.core)).collect();
     let hosts = Hosts::of(&gathered);
@@ -321,36 +324,41 @@ fn rebuild(
         }
     }
     let accounts = accounts(&gathered);
+    let estate = Estate::learn(&hosts, &gathered);
     let focus = Focus {
         core: &events,
         gathered: &gathered,
         hosts: &hosts,
         processes: &processes,
+        estate: &estate,
         accounts: &accounts,
         keys,
     };
     let mut records = records(&focus);
     records.extend(talks.iter().flat_map(traffic::Talk::records));
-    tracing::debug!(at_hand = events.len(), to_read = records.len(), "records in focus");
+    let (at_hand, to_read) = (events.len(), records.len());
+    tracing::debug!(at_hand, to_read, ms = begun.elapsed().as_millis(), "records in focus");
+    let mut coverage = ledger::Coverage::learn(&gathered, &hosts);
+    // There are millions: they make room for the records.
+    gathered.iter_mut().for_each(Gathered::forget);
     events.extend(logs.events(records));
-    tracing::debug!("records read again");
+    tracing::debug!(ms = begun.elapsed().as_millis(), "records read again");
     for event in &mut events {
         event.host = hosts.name(&event.host).clone();
     }
     // The order is total, so that no two sorts differ.
     events.par_sort_unstable_by(|a, b| key(a).cmp(&key(b)));
     let by_host = by_host(&events, &hosts);
-    let estate = Estate::learn(&hosts, &gathered);
-    for (processes, indexes) in processes.iter_mut().zip(&by_host) {
+    processes.par_iter_mut().zip(&by_host).for_each(|(processes, indexes)| {
         processes.describe(indexes.iter().map(|&index| &events[index]));
-    }
+    });
     let processes: BTreeMap<Str, Processes> = hosts.names().cloned().zip(processes).collect();
     let by_host: BTreeMap<Str, Vec<usize>> = hosts.names().cloned().zip(by_host).collect();
 
-    let mut drafts = Vec::new();
-    for (host, indexes) in &by_host {
-        drafts.extend(server::sessions(&events, host, indexes, &processes[host], &accounts));
-    }
+    let drafts = by_host.par_iter().flat_map_iter(|(host, indexes)| {
+        server::sessions(&events, host, indexes, &processes[host], &accounts)
+    });
+    let mut drafts: Vec<Draft> = drafts.collect();
     let (clients, failures) = client::sessions(&events, &by_host);
     let clocks = Clocks::learn(&events, &estate, &drafts, &clients);
     client::join(&events, &estate, &clocks, &mut drafts, clients);
@@ -362,9 +370,9 @@ fn rebuild(
         draft.user = draft.user_sid.as_ref().and_then(|sid| accounts.get(sid)).cloned();
     }
     let witnesses = Witnesses::of(&events, &estate, &clocks);
-    for draft in &mut drafts {
+    drafts.par_iter_mut().for_each(|draft| {
         source::weigh(&events, &estate, &clocks, &witnesses, draft);
-    }
+    });
     name_sids(&accounts, &mut drafts);
     drafts.sort_by(|a, b| order(a).cmp(&order(b)));
     for attempt in &mut attempts {
@@ -385,7 +393,6 @@ fn rebuild(
     case.elsewhere = Elsewhere::of(&gathered, &hosts, &case);
     case.commands =
         ledger::commands(&case.events, &case.session_of, &case.scripts, &processes, &heard);
-    let mut coverage = ledger::Coverage::learn(&gathered, &hosts);
     case.events.iter().for_each(|event| coverage.add(event));
     let broken = ledger::broken(&case.scripts, drafts.len());
     let parents = hops::parents(&case.events, &drafts, &processes);

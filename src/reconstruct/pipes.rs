@@ -26,25 +26,27 @@ pub(super) type Served = HashMap<Key, (u32, Key)>;
 /// in order of time.
 pub(super) fn served(marks: &[&ProcessMark]) -> Served {
     let mut proven: HashSet<Key> = HashSet::new();
-    let mut known: HashMap<u32, Vec<(DateTime<Utc>, bool)>> = HashMap::new();
+    // Of each process id, when processes started and when they worked.
+    let mut known: HashMap<u32, [Vec<DateTime<Utc>>; 2]> = HashMap::new();
     for mark in marks {
         match mark.what {
             Told::Serves(_, host_id) => {
                 proven.insert(host_id);
-                known.entry(mark.id).or_default().push((mark.mark.time, false));
+                known.entry(mark.id).or_default()[1].push(mark.mark.time);
             }
-            Told::Started(_) => known.entry(mark.id).or_default().push((mark.mark.time, true)),
+            Told::Started(_) => known.entry(mark.id).or_default()[0].push(mark.mark.time),
             Told::Exited(_) | Told::Listens | Told::Engine(..) => {}
         }
     }
     // A start before it or work after it says what process listens.
     let untold = |mark: &&&ProcessMark| {
         let time = mark.mark.time;
-        let told = |&(at, start): &(DateTime<Utc>, bool)| match start {
-            true => at <= time + STEP_WINDOW && time - at <= WAITED,
-            false => at >= time && at - time <= WAITED,
+        let one_in = |times: &[DateTime<Utc>], from, to| {
+            times.get(times.partition_point(|&at| at < from)).is_some_and(|&at| at <= to)
         };
-        !known.get(&mark.id).is_some_and(|known| known.iter().any(told))
+        !known.get(&mark.id).is_some_and(|[starts, works]| {
+            one_in(starts, time - WAITED, time + STEP_WINDOW) || one_in(works, time, time + WAITED)
+        })
     };
     let listens = marks.iter().filter(|mark| mark.what == Told::Listens && mark.id != 0);
     let listens: Vec<&&ProcessMark> = listens.filter(untold).collect();

@@ -95,10 +95,23 @@ fn account_key(account: Option<&Account>) -> String {
 
 /// What a name, address or service (`HTTP/host`, `HOST$`) is looked up by.
 fn target_key(estate: &Estate, name: &str, time: DateTime<Utc>) -> String {
-    let name = name.split('/').nth(1).unwrap_or(name).trim_end_matches('$');
-    match estate.resolve(name, time) {
+    match estate.resolve(bare(name), time) {
         Some(host) => host.to_string(),
-        None if name.parse::<IpAddr>().is_ok() => name.to_lowercase(),
-        None => name.split('.').next().unwrap_or("").to_lowercase(),
+        None => called(name),
+    }
+}
+
+/// The name or address in a service's name.
+fn bare(name: &str) -> &str {
+    name.split('/').nth(1).unwrap_or(name).trim_end_matches('$')
+}
+
+/// What a name, address or service is called by, whoever it is: the address, or the name's first
+/// label.
+pub(super) fn called(name: &str) -> String {
+    let name = bare(name);
+    match name.parse::<IpAddr>() {
+        Ok(_) => name.to_lowercase(),
+        Err(_) => name.split('.').next().unwrap_or("").to_lowercase(),
     }
 }

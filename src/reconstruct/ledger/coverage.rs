@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::super::gather::Gathered;
+use super::super::gather::{Gathered, Told};
 use super::super::{Hosts, STEP_WINDOW};
 use crate::model::{Event, EventKind, ScriptBlock, Session, ShellKind, Str};
 
@@ -54,18 +54,22 @@ impl Coverage {
                 seen.log = Some(seen.log.map_or(time, |log| log.min(time)));
             }
         }
+        for (host, mark) in hosts.each(gathered, |task| &task.processes) {
+            if mark.what == Told::Listens {
+                let (seen, time) = (&mut seen[host], mark.mark.time);
+                seen.log = Some(seen.log.map_or(time, |log| log.min(time)));
+            }
+        }
         Coverage { by_host: hosts.names().cloned().zip(seen).collect() }
     }
 
     /// Learns from the events that show remoting by themselves.
     pub fn add(&mut self, event: &Event) {
         let Some(seen) = self.by_host.get_mut(&event.host) else { return };
-        match &event.kind {
-            EventKind::Command(_) => widen(&mut seen.invocations, event.time),
-            EventKind::EngineListening(_) => {}
-            _ => return,
+        if let EventKind::Command(_) = &event.kind {
+            widen(&mut seen.invocations, event.time);
+            seen.log = Some(seen.log.map_or(event.time, |log| log.min(event.time)));
         }
-        seen.log = Some(seen.log.map_or(event.time, |log| log.min(event.time)));
     }
 
     /// What is known of the commands of a session on a host, of whose script blocks some have
