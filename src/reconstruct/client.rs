@@ -13,7 +13,8 @@ use crate::model::{
     Sides, Str,
 };
 
-/// Sessions that one client may be weighed against: a log full of forged ones costs no more.
+/// Sessions of one name that one client may be weighed against, before it and after: a log full of
+/// forged ones costs no more.
 const MOST_RIVALS: usize = 64;
 
 /// How far apart hosts whose clocks are compared log one moment.
@@ -222,23 +223,17 @@ pub(super) fn join(
     drafts: &mut Vec<Draft>,
     clients: Vec<Client>,
 ) {
-    let mut by_start: Vec<usize> = (0..drafts.len()).collect();
-    by_start.sort_by_key(|&d| drafts[d].start());
+    let candidates = Candidates::of(events, estate, clocks, drafts);
     let mut pairs = Vec::new();
     // Pairs that only clocks far apart would explain, and that nothing but time speaks against.
     let mut far = Vec::new();
     for (c, client) in clients.iter().enumerate() {
-        let from = by_start.partition_point(|&d| drafts[d].start() < client.time - CLOCK_ERROR);
-        let to = by_start.partition_point(|&d| drafts[d].start() <= client.time + CLOCK_ERROR);
-        let mut near = Vec::new();
-        for &d in &by_start[from..to] {
+        let asked = clocks.correct(&client.host, client.time);
+        for d in candidates.of_client(estate, client, asked) {
             let draft = &drafts[d];
             let Some(server) = draft.server.as_ref() else { continue };
-            if !can_join(events, estate, client, draft) {
-                continue;
-            }
+            let Some(tie) = tie(events, estate, client, draft) else { continue };
             let started = clocks.correct(server, draft.start());
-            let asked = clocks.correct(&client.host, client.time);
             let known = clocks.know(&client.host, server);
             let window = if known { STEP_WINDOW } else { JOIN_WINDOW };
             let closed = client.closed.map(|closed| clocks.correct(&client.host, closed));
@@ -251,25 +246,23 @@ pub(super) fn join(
                 continue;
             }
             if distance <= window && closed.is_none_or(|closed| closed >= started - window) {
-                near.push((other_account, distance, c, d));
-            } else if !known && client.has_account_of(draft) {
+                pairs.push((other_account, tie, distance, c, d));
+            } else if !known && tie == Tie::Name && client.has_account_of(draft) {
                 far.push((c, d));
             }
         }
-        near.sort_unstable();
-        near.truncate(MOST_RIVALS);
-        pairs.extend(near);
     }
+    let mut pairs = without_guesses(&clients, drafts, pairs);
     pairs.sort_unstable();
     let mut joined = vec![false; clients.len()];
-    for &(_, distance, c, d) in &pairs {
+    for &(_, _, distance, c, d) in &pairs {
         if !joined[c] && drafts[d].client.is_none() {
             joined[c] = true;
             drafts[d].client_distance = Some(distance);
             take(&mut drafts[d], &clients[c]);
         }
     }
-    for &(other_account, distance, c, d) in &pairs {
+    for &(other_account, _, distance, c, d) in &pairs {
         let (client, draft) = (&clients[c], &mut drafts[d]);
         let Some(nearest) = draft.client_distance.filter(|_| draft.client != Some(client.event))
         else {
@@ -376,31 +369,134 @@ impl Client {
     }
 }
 
-/// Whether a session can be a client's, whatever the time.
-fn can_join(events: &[Event], estate: &Estate, client: &Client, draft: &Draft) -> bool {
-    let Some(server) = &draft.server else { return false };
+/// What ties a client to a session on a target, besides the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Tie {
+    /// The client names the target.
+    Name,
+    /// The client names an address that is no known host's, and the target's own log the client.
+    Address,
+}
+
+/// What ties a client to a session, whatever the time; none where it cannot be its.
+fn tie(events: &[Event], estate: &Estate, client: &Client, draft: &Draft) -> Option<Tie> {
+    let server = draft.server.as_ref()?;
     if !client.may_make(draft) {
-        return false;
+        return None;
     }
-    let caller_ip = draft.shell.and_then(|shell| match &events[shell].kind {
-        EventKind::ShellCreated(shell) => shell.client_ip.as_deref(),
-        _ => None,
-    });
+    let caller_ip = caller_ip(events, draft);
     let caller = caller_ip.and_then(|ip| estate.resolve(ip, draft.start()));
     let other_ip =
         caller_ip.zip(estate.ip_of(&client.host, client.time)).is_some_and(|(ip, own)| ip != own);
-    match (caller, estate.resolve(&client.target, client.time)) {
-        (Some(caller), _) if *caller != client.host => false,
-        (None, _) if other_ip => false,
-        (_, Some(target)) => target == server,
+    let (tie, fits) = match (caller, estate.resolve(&client.target, client.time)) {
+        (Some(caller), _) if *caller != client.host => return None,
+        (None, _) if other_ip => return None,
+        (_, Some(target)) => (Tie::Name, target == server),
         // The target's address is not known: the caller's address or name, in the target's own log,
         // decides.
-        (caller, None) => {
-            caller.is_some()
-                || same_name(&client.target, server)
-                || (is_address(&client.target) && names_workstation(events, draft, &client.host))
+        (caller, None) if is_address(&client.target) && **server != *client.target => {
+            (Tie::Address, caller.is_some() || names_workstation(events, draft, &client.host))
         }
+        (_, None) => (Tie::Name, same_name(&client.target, server)),
+    };
+    fits.then_some(tie)
+}
+
+/// The caller's address, as the target's 91 has it.
+fn caller_ip<'e>(events: &'e [Event], draft: &Draft) -> Option<&'e str> {
+    match &events[draft.shell?].kind {
+        EventKind::ShellCreated(shell) => shell.client_ip.as_deref(),
+        _ => None,
     }
+}
+
+/// A client, and a session that may be its: whether that is another account's, what ties the two,
+/// how far apart they are, and the slots of both.
+type Pair = (bool, Tie, TimeDelta, usize, usize);
+
+/// The pairs without those that are guesses: a client that names no one host and may have made
+/// sessions on two, or a session that clients of two unknown addresses may have made, both as near.
+fn without_guesses(clients: &[Client], drafts: &[Draft], mut pairs: Vec<Pair>) -> Vec<Pair> {
+    let servers = undecided(
+        pairs.iter().map(|&(.., distance, c, d)| (c, drafts[d].server.as_deref(), distance)),
+    );
+    pairs.retain(|(.., c, _)| !servers.contains(c));
+    let by_address = pairs.iter().filter(|(_, tie, ..)| *tie == Tie::Address);
+    let addresses =
+        undecided(by_address.map(|&(.., distance, c, d)| (d, Some(&*clients[c].target), distance)));
+    pairs.retain(|(_, tie, .., d)| *tie == Tie::Name || !addresses.contains(d));
+    pairs
+}
+
+/// Of some slots that may belong to what has a name, each so far away, those that two names are as
+/// near to.
+fn undecided<'n>(
+    pairs: impl Iterator<Item = (usize, Option<&'n str>, TimeDelta)>,
+) -> BTreeSet<usize> {
+    let mut nearest: BTreeMap<usize, BTreeMap<Option<&str>, TimeDelta>> = BTreeMap::new();
+    for (slot, name, distance) in pairs {
+        let known = nearest.entry(slot).or_default().entry(name).or_insert(distance);
+        *known = (*known).min(distance);
+    }
+    let undecided = nearest.into_iter().filter(|(_, names)| {
+        let mut distances: Vec<TimeDelta> = names.values().copied().collect();
+        distances.sort_unstable();
+        matches!(distances[..], [first, second, ..] if second - first < UNSURE)
+    });
+    undecided.map(|(slot, _)| slot).collect()
+}
+
+/// The sessions that clients may have made, by the names that may tie the two: the target's, the
+/// caller's as the target has it, the workstation's. In order of corrected starts.
+struct Candidates(BTreeMap<String, Vec<(DateTime<Utc>, usize)>>);
+
+impl Candidates {
+    fn of(events: &[Event], estate: &Estate, clocks: &Clocks, drafts: &[Draft]) -> Candidates {
+        let mut by_name: BTreeMap<String, Vec<(DateTime<Utc>, usize)>> = BTreeMap::new();
+        for (d, draft) in drafts.iter().enumerate() {
+            let Some(server) = &draft.server else { continue };
+            let caller = caller_ip(events, draft);
+            let caller = caller.and_then(|ip| estate.resolve(ip, draft.start()));
+            let workstations =
+                draft.evidence.keys().filter_map(|&index| match &events[index].kind {
+                    EventKind::Logon(logon) => logon.workstation.as_deref(),
+                    _ => None,
+                });
+            let names = [&**server].into_iter().chain(caller.map(|caller| &**caller));
+            let names: BTreeSet<String> = names.chain(workstations).flat_map(both_names).collect();
+            for name in names {
+                let start = clocks.correct(server, draft.start());
+                by_name.entry(name).or_default().push((start, d));
+            }
+        }
+        by_name.values_mut().for_each(|drafts| drafts.sort_unstable());
+        Candidates(by_name)
+    }
+
+    /// The sessions near the time that a client asked, nearest first on each side.
+    fn of_client(&self, estate: &Estate, client: &Client, asked: DateTime<Utc>) -> BTreeSet<usize> {
+        let names: BTreeSet<String> = match estate.resolve(&client.target, client.time) {
+            Some(target) => BTreeSet::from([target.to_string()]),
+            None => [&client.target, &*client.host].into_iter().flat_map(both_names).collect(),
+        };
+        let lists = names.iter().filter_map(|name| self.0.get(name));
+        let near = lists.flat_map(|list| {
+            let split = list.partition_point(|&(start, _)| start < asked);
+            let before = list[..split].iter().rev().take(MOST_RIVALS);
+            let after = list[split..].iter().take(MOST_RIVALS);
+            let near =
+                move |(start, _): &&(DateTime<Utc>, usize)| (*start - asked).abs() <= CLOCK_ERROR;
+            before.take_while(near).chain(after.take_while(near))
+        });
+        near.map(|&(_, d)| d).collect()
+    }
+}
+
+/// A name and its first label, lower case; of an address, only the whole.
+fn both_names(name: &str) -> BTreeSet<String> {
+    let name = name.to_lowercase();
+    let label = name.split('.').next().filter(|_| !is_address(&name)).unwrap_or(&name).to_owned();
+    BTreeSet::from([label, name])
 }
 
 /// Whether a session's logon names a host as the workstation that it came from.

@@ -86,17 +86,18 @@ fn agree(mut pairs: Vec<Pair<'_>>) -> Option<Edge<'_>> {
     // Each record is part of one right pair at most: of a window's pairs, as many agree as there
     // are records on the side that has fewer. What a key ties counts twice.
     let mut sides: [BTreeMap<Thing, usize>; 2] = Default::default();
-    let (mut windows, mut to) = (Vec::with_capacity(pairs.len()), 0);
+    let (mut windows, mut to, mut sure) = (Vec::with_capacity(pairs.len()), 0, 0);
     for (from, first) in pairs.iter().enumerate() {
         while let Some(pair) = pairs.get(to)
             && pair.difference <= first.difference + JITTER
         {
             *sides[0].entry(pair.records.0).or_default() += 1;
             *sides[1].entry(pair.records.1).or_default() += 1;
+            sure += usize::from(pair.sure);
             to += 1;
         }
-        let sure = pairs[from..to].iter().filter(|pair| pair.sure).count();
         windows.push((sides[0].len().min(sides[1].len()) + sure, from, to));
+        sure -= usize::from(first.sure);
         for (side, record) in sides.iter_mut().zip([first.records.0, first.records.1]) {
             match side.get_mut(&record) {
                 Some(count) if *count > 1 => *count -= 1,

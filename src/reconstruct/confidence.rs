@@ -3,7 +3,7 @@
 use super::Draft;
 use super::clocks::Clocks;
 use super::process::Process;
-use crate::model::{Confidence, EndKind, Link, Reason, Rejected, Sides};
+use crate::model::{Confidence, EndKind, Link, Reason, Rejected, Sides, Weighed};
 
 /// The confidence in a session, and the reasons in short sentences.
 pub(super) fn judge(
@@ -27,9 +27,13 @@ pub(super) fn judge(
     if sides.dc {
         reasons.push(pro("a domain controller's log agrees"));
     }
-    // A caller's address, as the target logged it, is no matter of time.
-    let by_address = draft.weighed.winner.as_ref().is_some_and(|winner| winner.ip.is_some());
-    if draft.client_unsure && draft.weighed.agreeing.is_empty() && !by_address {
+    // What names the same host besides is no matter of time: an address that is no known host's
+    // does not.
+    let Weighed { winner, agreeing, .. } = &draft.weighed;
+    let named = winner.iter().chain(agreeing).any(|hint| {
+        Some(hint.event) != draft.client && hint.host.is_some() && hint.host == draft.source_host
+    });
+    if draft.client_unsure && !named {
         confidence = confidence.min(Confidence::Medium);
         reasons.push(con("another client could fit as well: only time speaks for this one"));
     }

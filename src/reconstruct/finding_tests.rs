@@ -117,6 +117,53 @@ fn connects(host: &str, seconds: i64) -> Record {
     by(ANN, 500, on(host, seconds, WINRM, 6, &data))
 }
 
+/// A shell on SRV that names PC1's address as its caller's, and who has that address.
+fn called() -> [Record; 2] {
+    let uri = "http://schemas.microsoft.com/powershell/Microsoft.PowerShell \
+               (CORP\\ann clientIP: 10.0.0.5)";
+    let own = [
+        ("Initiated", "true"),
+        ("SourceIp", "10.0.0.5"),
+        ("DestinationIp", "10.0.9.9"),
+        ("DestinationPort", "443"),
+    ];
+    [
+        by(ANN, 900, on("SRV", 103, WINRM, 91, &[("resourceUri", uri)])),
+        on("PC1", 90, "Microsoft-Windows-Sysmon/Operational", 3, &own),
+    ]
+}
+
+fn connects_to(target: &str, seconds: i64) -> Record {
+    let connection = format!("{target}/wsman?PSVersion=5.1.1");
+    by(ANN, 500, on("PC1", seconds, WINRM, 6, &[("connection", &connection)]))
+}
+
+/// When the client of SRV's session connected.
+fn connected(case: &Case) -> Option<i64> {
+    let session = case.sessions.iter().find(|session| session.sides.server)?;
+    let mut evidence = session.evidence.iter().map(|one| &case.events[one.event]);
+    evidence.find(|event| event.event_id == 6).map(|event| event.time.timestamp())
+}
+
+#[test]
+fn a_caller_that_fans_out_has_the_session_that_it_names() {
+    let others = [connects_to("A", 100), connects_to("C", 102)];
+    let both = called().into_iter().chain(others.clone()).chain([connects_to("SRV", 101)]);
+    let joined = case(both.collect());
+    assert_eq!(connected(&joined), Some(101));
+    assert_eq!(joined.sessions.len(), 3);
+    // That one's record is lost: to others it did not connect.
+    assert_eq!(connected(&case(called().into_iter().chain(others).collect())), None);
+}
+
+#[test]
+fn an_unknown_address_is_the_targets_where_there_is_one() {
+    let one = called().into_iter().chain([connects_to("10.0.0.7", 101)]);
+    assert_eq!(connected(&case(one.collect())), Some(101));
+    let two = [connects_to("10.0.0.7", 101), connects_to("10.0.0.8", 102)];
+    assert_eq!(connected(&case(called().into_iter().chain(two).collect())), None);
+}
+
 #[test]
 fn a_second_client_as_near_lowers_the_confidence() {
     let alone = with([connects("PC1", 100)]);
@@ -127,6 +174,36 @@ fn a_second_client_as_near_lowers_the_confidence() {
     assert_eq!(session.confidence, Confidence::Medium);
     assert!(says(session, "another client could fit"));
     assert_eq!(session.weighed.rivals.len(), 1);
+}
+
+#[test]
+fn an_address_that_is_no_known_hosts_decides_between_no_clients() {
+    let [shell, own] = called();
+    let two = [connects("PC1", 103), connects("PC2", 103), shell];
+    let unsure = with(two.clone());
+    let session = unsure.sessions.iter().find(|session| session.sides.server).unwrap();
+    assert_eq!(session.source_ip.as_deref(), Some("10.0.0.5"));
+    assert_eq!(session.confidence, Confidence::Medium);
+    assert!(says(session, "another client could fit"));
+    // It is PC1's.
+    let known = with(two.into_iter().chain([own]));
+    let session = known.sessions.iter().find(|session| session.sides.server).unwrap();
+    assert_eq!(session.source_host.as_deref(), Some("PC1"));
+    assert_eq!(session.confidence, Confidence::High);
+}
+
+#[test]
+fn a_label_that_two_hosts_share_names_neither() {
+    let client = || connects_to("SRV", 100);
+    let shells = |other| [shell("SRV.a.com", 100, ANN), shell("SRV.b.com", other, ANN)];
+    let servers = |case: &Case| -> Vec<String> {
+        let joined = case.sessions.iter().filter(|session| session.sides.client);
+        joined.map(|session| session.target_host.to_string()).collect()
+    };
+    let unsure = case(shells(101).into_iter().chain([client()]).collect());
+    assert_eq!(servers(&unsure), ["srv"]);
+    let nearer = case(shells(140).into_iter().chain([client()]).collect());
+    assert_eq!(servers(&nearer), ["SRV.a.com"]);
 }
 
 #[test]
@@ -197,6 +274,21 @@ fn what_is_missing_has_a_reason_from_the_logs_at_hand() {
     let collect = |id| missing.iter().find(|m| m.ids.contains(&id)).unwrap().collect;
     assert_eq!(collect(91), Some((at(40), at(160))));
     assert_eq!(collect(4104), None);
+}
+
+#[test]
+fn the_logs_of_a_target_that_its_client_names_in_short_are_looked_at() {
+    let data = [("connection", "srv/wsman?PSVersion=5.1.1")];
+    let case = case(vec![
+        by(ANN, 500, on("PC1", 100, WINRM, 6, &data)),
+        logon("srv.corp", 10, "bob", BOB, "0x9"),
+        logon("srv.corp", 900, "bob", BOB, "0x99"),
+    ]);
+    assert_eq!(&*case.sessions[0].target_host, "srv.corp");
+    let missing = missing(case, Window::default());
+    assert_eq!(why(&missing, Side::Target, 4624), Some(Absence::NotLogged));
+    assert_eq!(why(&missing, Side::Target, 4688), Some(Absence::NotAudited));
+    assert_eq!(why(&missing, Side::Target, 91), Some(Absence::NotCollected));
 }
 
 #[test]

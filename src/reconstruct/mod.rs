@@ -6,6 +6,8 @@
 mod client;
 mod clocks;
 mod confidence;
+#[cfg(test)]
+mod cost_tests;
 mod coverage;
 mod engines;
 mod estate;
@@ -405,6 +407,9 @@ fn rebuild(
             coverage.statement(&case.events, &session, server.as_ref(), broken);
         session.clock = logged_by.and_then(|host| clocks.get(&host));
         session.source_host = session.source_host.as_ref().map(|host| hosts.as_logged(host));
+        // A client may name a host by its address or first label.
+        let target = estate.resolve(&session.target_host, session.start).cloned();
+        session.target_host = target.unwrap_or(session.target_host);
         session.target_host = hosts.as_logged(&session.target_host);
         session
     });

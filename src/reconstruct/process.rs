@@ -1,6 +1,6 @@
 //! Processes of a host: ids recur, so each is bounded by its lifetime.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -167,17 +167,20 @@ impl Processes {
             }
         }
         // Some collectors drop the process id: such a start is its twin's, or a process of its own.
-        let mut by_image: BTreeMap<(Key, u64), Vec<usize>> = BTreeMap::new();
-        for (index, process) in table.all.iter().enumerate() {
-            by_image.entry((process.name, process.logon_id)).or_default().push(index);
-        }
+        let known = |index: usize, process: &Process| {
+            Some((process.name, process.logon_id, process.start?, index))
+        };
+        let all = table.all.iter().enumerate();
+        let mut by_image: BTreeSet<(Key, u64, DateTime<Utc>, usize)> =
+            all.filter_map(|(index, process)| known(index, process)).collect();
         for mark in marks.iter().copied().filter(|mark| mark.id == 0) {
             let Told::Started(image) = mark.what else { continue };
-            let same = by_image.entry((mark.image, mark.logon_id)).or_default();
-            let twin = same.iter().copied().find(|&index| table.all[index].starts_at(mark));
-            let slot = twin.unwrap_or_else(|| {
+            let time = mark.mark.time;
+            let from = (mark.image, mark.logon_id, time - SLACK, 0);
+            let twin = by_image.range(from..=(mark.image, mark.logon_id, time + SLACK, usize::MAX));
+            let slot = twin.map(|&(.., index)| index).next().unwrap_or_else(|| {
                 let slot = table.push(mark, image);
-                same.push(slot);
+                by_image.insert((mark.image, mark.logon_id, time, slot));
                 slot
             });
             table.complete(slot, mark);

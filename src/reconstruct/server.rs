@@ -19,6 +19,9 @@ fn is_real(sid: &str) -> bool {
 /// How long after its shell a session's first command may come where no record tells of its process.
 pub(super) const WAITED: TimeDelta = TimeDelta::hours(1);
 
+/// How long before one of its connections a session may have begun: longer than logs reach back.
+const LONGEST: TimeDelta = TimeDelta::days(3660);
+
 /// The sessions that one host's own events show.
 pub(super) fn sessions(
     events: &[Event],
@@ -163,19 +166,13 @@ impl HostEvents<'_> {
 
     /// The logon that each host process runs in, by its id: it says who the session is.
     fn own_logons(&self, drafts: &mut [Draft]) {
-        let mut owners: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-        for (slot, draft) in drafts.iter().enumerate() {
-            for &logon_id in &draft.logon_ids {
-                owners.entry(logon_id).or_default().push(slot);
-            }
-        }
+        let owners = ByTime::by_key(drafts, |draft| draft.logon_ids.clone());
         for (index, event) in self.iter() {
             let EventKind::Logon(logon) = &event.kind else { continue };
-            for &slot in owners.get(&logon.logon_id).into_iter().flatten() {
-                // Logon ids recur after a restart: the logon comes shortly before the process.
-                if near(event.time, drafts[slot].start(), JOIN_WINDOW) {
-                    self.take_logon(&mut drafts[slot], index, logon, Link::Logon);
-                }
+            // Logon ids recur after a restart: the logon comes shortly before the process.
+            let owners = owners.get(&logon.logon_id).into_iter();
+            for slot in owners.flat_map(|own| own.near(event.time, JOIN_WINDOW, JOIN_WINDOW)) {
+                self.take_logon(&mut drafts[slot], index, logon, Link::Logon);
             }
         }
     }
@@ -188,33 +185,26 @@ impl HostEvents<'_> {
             .filter(|d| d.process.is_some())
             .flat_map(|d| d.logon_ids.clone())
             .collect();
-        let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (slot, draft) in drafts.iter().enumerate() {
+        let by_name = ByTime::by_key(drafts, |draft| {
             let name = draft.user.as_ref().map(|user| user.name.to_lowercase());
-            for name in name.into_iter().chain(draft.user_sid.clone()) {
-                by_name.entry(name).or_default().push(slot);
-            }
-        }
+            name.into_iter().chain(draft.user_sid.clone())
+        });
         for (index, event) in self.iter() {
             if let EventKind::Logon(logon) = &event.kind
                 && !own.contains(&logon.logon_id)
             {
                 let name = logon.account.as_ref().map(|account| account.name.to_lowercase());
-                let named = name.and_then(|name| by_name.get(&name)).into_iter().flatten();
-                let same = named.chain(by_name.get(&logon.sid).into_iter().flatten());
-                for &slot in same.collect::<BTreeSet<_>>() {
+                let lists = [name.as_ref(), Some(&logon.sid)].into_iter().flatten();
+                let lists = lists.filter_map(|name| by_name.get(name));
+                let same = lists.flat_map(|drafts| drafts.near(event.time, LONGEST, STEP_WINDOW));
+                for slot in same.collect::<BTreeSet<_>>() {
                     if self.is_connection_of(&drafts[slot], event, logon) {
                         self.take_logon(&mut drafts[slot], index, logon, Link::Account);
                     }
                 }
             }
         }
-        let mut by_logon: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-        for (slot, draft) in drafts.iter().enumerate() {
-            for &logon_id in &draft.logon_ids {
-                by_logon.entry(logon_id).or_default().push(slot);
-            }
-        }
+        let by_logon = ByTime::by_key(drafts, |draft| draft.logon_ids.clone());
         // Of each draft, the logons that ended.
         let mut all_ended: BTreeMap<usize, (DateTime<Utc>, BTreeSet<u64>)> = BTreeMap::new();
         // 4672 is logged before the 4624 it belongs to.
@@ -224,12 +214,10 @@ impl HostEvents<'_> {
                 EventKind::Logoff(logoff) => (logoff.logon_id, true),
                 _ => continue,
             };
-            for &slot in by_logon.get(&logon_id).into_iter().flatten() {
+            let begun = by_logon.get(&logon_id).into_iter();
+            for slot in begun.flat_map(|drafts| drafts.begun(event.time + STEP_WINDOW)) {
                 let draft = &mut drafts[slot];
                 let Some(link) = self.logon_link(draft, logon_id) else { continue };
-                if event.time < draft.start() - STEP_WINDOW {
-                    continue;
-                }
                 draft.add(index, link);
                 if !ended || event.time < draft.start() {
                     continue;
@@ -315,6 +303,7 @@ impl HostEvents<'_> {
 const MOST_RIVALS: usize = 64;
 
 /// Drafts in order of a time of theirs.
+#[derive(Default)]
 pub(super) struct ByTime(Vec<(DateTime<Utc>, usize)>);
 
 impl ByTime {
@@ -326,12 +315,33 @@ impl ByTime {
         ByTime::of(drafts, |draft| draft.end.map(|(end, _)| end))
     }
 
+    /// Drafts by what they have, each in order of start.
+    fn by_key<K: Ord, I: IntoIterator<Item = K>>(
+        drafts: &[Draft],
+        keys: impl Fn(&Draft) -> I,
+    ) -> BTreeMap<K, ByTime> {
+        let mut by_key: BTreeMap<K, ByTime> = BTreeMap::new();
+        for (slot, draft) in drafts.iter().enumerate() {
+            for key in keys(draft) {
+                by_key.entry(key).or_default().0.push((draft.start(), slot));
+            }
+        }
+        by_key.values_mut().for_each(|drafts| drafts.0.sort_unstable());
+        by_key
+    }
+
     fn of(drafts: &[Draft], time: fn(&Draft) -> Option<DateTime<Utc>>) -> ByTime {
         let timed = drafts.iter().enumerate();
         let timed = timed.filter_map(|(slot, draft)| Some((time(draft)?, slot)));
         let mut timed: Vec<_> = timed.collect();
         timed.sort_unstable();
         ByTime(timed)
+    }
+
+    /// The latest drafts whose time is at most this, the latest first.
+    fn begun(&self, time: DateTime<Utc>) -> impl Iterator<Item = usize> {
+        let begun = self.0.partition_point(|&(known, _)| known <= time);
+        self.0[..begun].iter().rev().take(MOST_RIVALS).map(|&(_, slot)| slot)
     }
 
     /// The drafts whose time is at most so long before or after another, nearest first on each

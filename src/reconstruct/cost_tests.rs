@@ -1,0 +1,97 @@
+//! Logs full of forged records: each is one host in one second, and none may cost a square.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+
+use super::tests::{ANN, WINRM, by, host_process, logon, on, shell};
+use super::{Case, Gathered, Keys, reconstruct};
+use crate::model::{Event, Record, RecordRef};
+use crate::normalise::testing::event;
+
+const MANY: i64 = 4_000;
+
+/// A tenth of this is usual, unoptimised; a square takes minutes.
+const ENOUGH: Duration = Duration::from_secs(20);
+
+/// The case of the records that each number gives, all within a second.
+fn rebuilt(many: i64, records: impl Fn(i64) -> Vec<Record>) -> Case {
+    let keys = Keys::default();
+    let mut gathered = Gathered::default();
+    let mut all: BTreeMap<RecordRef, Event> = BTreeMap::new();
+    for number in 0..many {
+        for mut record in records(number) {
+            record.source.offset = all.len() as u64;
+            record.time += TimeDelta::microseconds(number * 100);
+            let event = event(&record);
+            all.insert(event.source, event.clone());
+            gathered.take(event, &keys);
+        }
+    }
+    let began = Instant::now();
+    let load = |records: Vec<RecordRef>| records.iter().map(|at| all[at].clone()).collect();
+    let case = reconstruct(vec![gathered], &keys, load);
+    assert!(began.elapsed() < ENOUGH, "{:?}", began.elapsed());
+    case
+}
+
+fn client(target: &str) -> Record {
+    let connection = format!("{target}/wsman?PSVersion=5.1");
+    by(ANN, 500, on("pc", 0, WINRM, 6, &[("connection", &connection)]))
+}
+
+#[test]
+fn as_many_clients_as_shells() {
+    let case = rebuilt(MANY, |_| vec![client("srv"), shell("srv", 0, ANN)]);
+    assert!(case.sessions.len() >= MANY as usize);
+}
+
+#[test]
+fn as_many_logons_as_processes_of_one_logon_id() {
+    let case = rebuilt(MANY, |n| {
+        let process = host_process("srv", 0, &format!("{:#x}", n + 4), "ann", "0x111");
+        vec![process, logon("srv", 0, "ann", ANN, "0x111")]
+    });
+    assert_eq!(case.sessions.len(), MANY as usize);
+}
+
+#[test]
+fn as_many_logons_as_shells_of_one_account() {
+    let case = rebuilt(MANY, |n| {
+        vec![shell("srv", 0, ANN), logon("srv", 0, "ann", ANN, &format!("{:#x}", n + 5))]
+    });
+    assert_eq!(case.sessions.len(), MANY as usize);
+}
+
+#[test]
+fn starts_without_a_process_id() {
+    let case = rebuilt(10 * MANY, |n| {
+        let data = [("NewProcessName", r"C:\a.exe"), ("SubjectLogonId", "0x111")];
+        // Too far apart to be one process.
+        let mut records = vec![on("srv", 5 * n, "Security", 4688, &data)];
+        records.extend((n == 0).then(|| shell("srv", 0, ANN)));
+        records
+    });
+    assert_eq!(case.sessions.len(), 1);
+}
+
+#[test]
+fn connections_that_all_agree() {
+    let connection = |host: &str, initiated: &str| {
+        let data = [
+            ("Initiated", initiated),
+            ("SourceIp", "10.0.0.1"),
+            ("SourcePort", "50000"),
+            ("DestinationIp", "10.0.0.2"),
+            ("DestinationPort", "5985"),
+        ];
+        on(host, 0, "Microsoft-Windows-Sysmon/Operational", 3, &data)
+    };
+    let case = rebuilt(MANY, |n| {
+        let mut records = vec![connection("pc", "true"), connection("srv", "false")];
+        records.extend((n == 0).then(|| shell("srv", 0, ANN)));
+        records
+    });
+    assert_eq!(case.sessions.len(), 1);
+}
