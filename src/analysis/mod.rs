@@ -203,8 +203,8 @@ pub fn analyze(
     let correlated = correlate::correlate(&steps, &copies, &detections, &case, &rules, &scratch);
     let Correlated { detections: correlated, limited } =
         correlated.map_err(Error::write(&scratch))?;
-    detections.retain(|detection| !rules.is_silent(detection.rule));
     detections.extend(correlated);
+    detections.retain(|detection| !rules.is_silent(detection.rule));
 
     let mut rows = Rows::default();
     let mut shown: BTreeMap<RecordRef, Vec<usize>> = BTreeMap::new();

@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use rayon::prelude::*;
 
+use super::history::History;
 use super::rules::{Hit, RuleSet};
 use super::view::FieldMap;
 use crate::layers::Unwrapped;
@@ -44,6 +45,13 @@ pub(super) fn fields(subject: Subject) -> &'static [&'static str] {
             "EngineVersion",
             "MessageEncryption",
             "CredentialExposed",
+            "Tool",
+            "EndpointKind",
+            "ParentSessionId",
+            "SecondHop",
+            "RefusedBefore",
+            "PairFirstSeen",
+            "HistoryHours",
         ],
         Subject::Command => &[
             "SessionId",
@@ -148,8 +156,9 @@ impl LoneScripts {
 
 /// The detections on what was derived of a case.
 pub fn on_case(rules: &RuleSet, case: &Case) -> Vec<Detection> {
-    let counts = Counts::of(case);
-    let sessions = (0..case.sessions.len()).into_par_iter().map(|i| session(case, &counts, i));
+    let (counts, history) = (Counts::of(case), History::of(case));
+    let sessions = (0..case.sessions.len()).into_par_iter();
+    let sessions = sessions.map(|index| session(case, &counts, &history, index));
     let commands = case.commands.par_iter().filter(|command| command.role != Role::Engine);
     let commands = commands.map(|command| ran(case, command));
     let scripts = case.scripts.par_iter().map(|block| script(&case.events, &case.sessions, block));
@@ -239,7 +248,7 @@ fn ends(fields: FieldMap, index: usize, session: &Session) -> FieldMap {
         .text("User", name(session.user.as_ref()))
 }
 
-fn session(case: &Case, counts: &Counts, index: usize) -> Derived {
+fn session(case: &Case, counts: &Counts, history: &History, index: usize) -> Derived {
     let session = &case.sessions[index];
     let consequences = session.consequences();
     let count = |counts: &[usize]| counts[index] as i64;
@@ -269,7 +278,20 @@ fn session(case: &Case, counts: &Counts, index: usize) -> Derived {
         .truth("LocalAccount", session.local_account())
         .text("EngineVersion", &*session.engine_version)
         .text("MessageEncryption", consequences.encryption)
-        .text("CredentialExposed", consequences.credential_exposed);
+        .text("CredentialExposed", consequences.credential_exposed)
+        .known("Tool", session.tool.as_ref().map(|tool| tool.name.as_str()))
+        .known("EndpointKind", Some(session.endpoint_kind).filter(|kind| !kind.is_empty()))
+        .known("ParentSessionId", session.parent.map(|(parent, _)| session_id(parent)))
+        .truth("SecondHop", session.parent.is_some())
+        .number("RefusedBefore", history.refused[index]);
+    let fields = match history.first_seen[index] {
+        Some(first) => fields.truth("PairFirstSeen", first),
+        None => fields,
+    };
+    let fields = match history.hours[index] {
+        Some(hours) => fields.number("HistoryHours", hours),
+        None => fields,
+    };
     Derived {
         subject: Subject::Session,
         fields,

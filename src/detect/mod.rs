@@ -7,6 +7,7 @@ mod equivalent;
 mod explain;
 mod filter;
 mod gate;
+mod history;
 mod index;
 mod lint;
 mod load;

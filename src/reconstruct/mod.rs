@@ -98,6 +98,8 @@ pub struct Case {
     pub cleared: Vec<Clearing>,
     /// The session of each event, if it has one.
     pub session_of: Vec<Option<usize>>,
+    /// The part of the time that the run looks at.
+    pub(crate) window: Window,
 }
 
 impl Case {
@@ -119,6 +121,7 @@ impl Case {
 
     /// Judges which records of its sessions are missing, in a run that looks at a part of the time.
     pub(crate) fn look_for_missing(&mut self, window: Window) {
+        self.window = window;
         let missing = coverage::missing(self, window);
         for (session, missing) in self.sessions.iter_mut().zip(missing) {
             session.missing = missing;

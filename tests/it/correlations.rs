@@ -120,3 +120,21 @@ fn generate_reports_the_rules_it_refers_to_as_well() {
     assert_eq!(found.iter().filter(|row| row["rule_title"] == "A session").count(), 2);
     assert_eq!(found.len(), 5);
 }
+
+#[test]
+fn a_correlation_that_another_refers_to_is_not_reported_by_itself() {
+    let more = "\
+---
+title: Both, once more
+level: high
+correlation:
+    type: event_count
+    rules: [Two sessions within the hour]
+    timespan: 1h
+    condition: {gte: 1}
+";
+    let folder = tempfile::tempdir().unwrap();
+    let found = run(folder.path(), &[("rules.yml", &(PACK.to_owned() + more))], "2");
+    let titles: Vec<&str> = found.iter().map(|row| row["rule_title"].as_str()).collect();
+    assert_eq!(titles, ["Connected and opened", "Connected and opened", "Both, once more"]);
+}
