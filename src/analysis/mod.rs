@@ -10,11 +10,13 @@ mod load;
 mod overlap;
 mod pointer;
 mod read;
+mod texts;
 
 pub(crate) use copies::Copies;
 pub use copies::{Overlap, Print, Prints};
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -25,12 +27,14 @@ use crate::error::{Error, Fault, FaultKind};
 use crate::input::{self, Input};
 use crate::model::{Detection, RecordRef, Str, Subject};
 use crate::reconstruct::{Case, Elsewhere, Keys, Logs, Window, assemble, reconstruct};
+use crate::report::detections::Of;
 use crate::report::sorted::{Rows, Sorted, Sorter};
 use crate::report::timeline::Origins;
-use crate::report::{detections, findings};
+use crate::report::{commands, detections, findings, layers};
 use load::Loader;
 pub use pointer::read_record;
 use read::Read;
+pub(crate) use texts::Alone;
 
 /// What to keep.
 #[derive(Debug, Clone, Default)]
@@ -113,6 +117,10 @@ pub struct Analysis {
     /// Cells that the timeline's lines name by index.
     pub(crate) origins: Vec<String>,
     pub(crate) detections: Sorted,
+    /// What texts hide.
+    pub(crate) layers: Sorted,
+    /// What the run's ledger says of that.
+    pub notes: layers::Notes,
     /// Detections folded: see [`findings`].
     pub(crate) findings: Sorted,
 }
@@ -163,6 +171,7 @@ pub fn analyze(
     let paths: Vec<PathBuf> = inputs.iter().map(|input| input.path.clone()).collect();
     let timeline = Sorter::new(scratch.clone());
     let found = Sorter::new(scratch.clone());
+    let layers = Sorter::new(scratch.clone());
     let steps = Sorter::new(scratch.clone());
     let origins = Origins::default();
     let keys = Keys::default();
@@ -177,6 +186,7 @@ pub fn analyze(
         timeline: &timeline,
         origins: &origins,
         detections: &found,
+        layers: &layers,
         steps: &steps,
         progress,
     };
@@ -187,7 +197,7 @@ pub fn analyze(
     let timeline = timeline.finish();
     let copies = copies::find(&timeline, &read.spans, &scratch).map_err(Error::write(&scratch))?;
     read.leave_out(&copies, &keys);
-    let Read { mut reports, events, gathered, fired, scripts, .. } = read;
+    let Read { mut reports, events, gathered, fired, scripts, lines, .. } = read;
     progress.stage("rebuilding sessions");
     tracing::debug!(ms = begun.elapsed().as_millis(), "copies told");
     let begun = Instant::now();
@@ -198,7 +208,13 @@ pub fn analyze(
     tracing::debug!(sessions, ms = begun.elapsed().as_millis(), "sessions rebuilt");
     progress.stage("matching rules");
     let mut detections = detect::on_case(&rules, &case);
-    detections.extend(elsewhere(&case.elsewhere, scripts, &rules, &loader));
+    let sessions = case.sessions_of_records();
+    let texts = Texts { rules: &rules, paths: &paths, case: &case, layers: &layers };
+    let on_lines = texts.of_records(lines, &sessions);
+    detections.extend(on_lines);
+    detections.extend(texts.of_case().map_err(Error::write(&scratch))?);
+    let elsewhere = texts.elsewhere(scripts, &loader).map_err(Error::write(&scratch))?;
+    detections.extend(elsewhere);
     let steps = steps.finish();
     let correlated = correlate::correlate(&steps, &copies, &detections, &case, &rules, &scratch);
     let Correlated { detections: correlated, limited } =
@@ -208,7 +224,6 @@ pub fn analyze(
 
     let mut rows = Rows::default();
     let mut shown: BTreeMap<RecordRef, Vec<usize>> = BTreeMap::new();
-    let sessions = case.sessions_of_records();
     let on_record = |(rule, source)| Fired { rule, session: sessions.get(&source).copied() };
     let mut fired: Vec<Fired> = fired.into_iter().map(on_record).collect();
     for detection in &detections {
@@ -230,6 +245,8 @@ pub fn analyze(
     let detections = found.finish();
     let findings = findings::fold(&detections, &copies, &sessions, &rules, scratch.clone());
     let findings = findings.map_err(Error::write(&scratch))?;
+    let layers = layers.finish();
+    let notes = layers::notes(&layers, &copies, &case).map_err(Error::write(&scratch))?;
     let origins = origins.into_cells();
     Ok(Analysis {
         inputs: reports,
@@ -244,6 +261,8 @@ pub fn analyze(
         timeline,
         origins,
         detections,
+        layers,
+        notes,
         findings,
     })
 }
@@ -251,34 +270,79 @@ pub fn analyze(
 /// Blocks of many parts that are held at a time.
 const BLOCKS_AT_ONCE: usize = 256;
 
-/// The detections on script blocks outside sessions: those on blocks of one part are at hand.
-fn elsewhere(
-    blocks: &Elsewhere,
-    scripts: Vec<Detection>,
-    rules: &RuleSet,
-    loader: &Loader<'_>,
-) -> Vec<Detection> {
-    let known = |detection: &Detection| {
-        detection.evidence.iter().all(|proof| blocks.whole.contains(&proof.source))
-    };
-    let mut found: Vec<Detection> = scripts.into_iter().filter(known).collect();
-    let mut lone = LoneScripts::default();
-    for blocks in blocks.parted.chunks(BLOCKS_AT_ONCE) {
-        let hosts: BTreeMap<RecordRef, &Str> = blocks
-            .iter()
-            .flat_map(|(parts, host)| parts.iter().map(move |&part| (part, host)))
-            .collect();
-        let mut events = loader.events(hosts.keys().copied().collect());
-        for event in &mut events {
-            if let Some(&host) = hosts.get(&event.source) {
-                event.host = host.clone();
-            }
-        }
-        for block in assemble(&events, &vec![None; events.len()]) {
-            found.extend(lone.detect(rules, &events, &block));
-        }
+/// What is done with the texts of a run when sessions are known.
+struct Texts<'a> {
+    rules: &'a RuleSet,
+    paths: &'a [PathBuf],
+    case: &'a Case,
+    layers: &'a Sorter,
+}
+
+impl Texts<'_> {
+    /// The detections on what command lines of single records hide: sessions have some of them.
+    fn of_records(
+        &self,
+        lines: Vec<Detection>,
+        sessions: &BTreeMap<RecordRef, usize>,
+    ) -> impl Iterator<Item = Detection> {
+        let alone = Alone::of(self.case);
+        lines.into_iter().filter_map(move |detection| {
+            let source = detection.evidence.first()?.source;
+            let session = sessions.get(&source).copied();
+            alone.is_line(source).then_some(Detection { session, ..detection })
+        })
     }
-    found
+
+    /// Writes down what the texts of the case hide, and gives the detections on it.
+    fn of_case(&self) -> io::Result<Vec<Detection>> {
+        let ids = commands::ids(self.case);
+        let mut rows = Rows::default();
+        let mut found = Vec::new();
+        for text in texts::of_case(self.case) {
+            let command = text.command.map_or("", |command| &ids[command]);
+            layers::add(&mut rows, &text, Of::Session(text.session), command, self.paths)?;
+            found.extend(detect::on_layers(self.rules, &text));
+        }
+        self.layers.add(&mut rows)?;
+        Ok(found)
+    }
+
+    /// The detections on script blocks outside sessions and on what they hide: those on blocks of
+    /// one part are at hand.
+    fn elsewhere(
+        &self,
+        scripts: Vec<Detection>,
+        loader: &Loader<'_>,
+    ) -> io::Result<Vec<Detection>> {
+        let Elsewhere { whole, parted } = &self.case.elsewhere;
+        let known = |detection: &Detection| {
+            detection.evidence.iter().all(|proof| whole.contains(&proof.source))
+        };
+        let mut found: Vec<Detection> = scripts.into_iter().filter(known).collect();
+        let mut lone = LoneScripts::default();
+        for blocks in parted.chunks(BLOCKS_AT_ONCE) {
+            let hosts: BTreeMap<RecordRef, &Str> = blocks
+                .iter()
+                .flat_map(|(parts, host)| parts.iter().map(move |&part| (part, host)))
+                .collect();
+            let mut events = loader.events(hosts.keys().copied().collect());
+            for event in &mut events {
+                if let Some(&host) = hosts.get(&event.source) {
+                    event.host = host.clone();
+                }
+            }
+            let mut rows = Rows::default();
+            for block in assemble(&events, &vec![None; events.len()]) {
+                found.extend(lone.detect(self.rules, &events, &block));
+                if let Some(text) = texts::of_block(&events, &block) {
+                    layers::add(&mut rows, &text, Of::Session(None), "", self.paths)?;
+                    found.extend(detect::on_layers(self.rules, &text));
+                }
+            }
+            self.layers.add(&mut rows)?;
+        }
+        Ok(found)
+    }
 }
 
 /// That there is a log among the inputs, each of which comes with its faults.

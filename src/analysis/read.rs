@@ -8,17 +8,18 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::overlap::Spans;
-use super::{Copies, InputReport, Options, Prints, Progress};
+use super::{Copies, InputReport, Options, Prints, Progress, texts};
 use crate::decode::{Decoder, Seen, Tally, Wanted, chunk_count, chunk_of};
 use crate::detect::{self, LoneScripts, RuleSet, Step};
 use crate::error::{Fault, FaultKind};
 use crate::input::{Input, InputKind, Piece, Reader, piece_count};
-use crate::model::{Channel, Detection, EventKind, Record, RecordRef};
+use crate::model::{Channel, Detection, EventKind, Record, RecordRef, Wrapped};
 use crate::normalise::{self, Normaliser};
 use crate::reconstruct::{Gathered, Keys, Reach, assemble};
 use crate::report::sorted::{Rows, Sorter};
 use crate::report::{
-    detections,
+    detections::{self, Of},
+    layers,
     timeline::{Lines, Origins},
 };
 
@@ -33,6 +34,7 @@ pub(super) struct Pass<'a> {
     pub timeline: &'a Sorter,
     pub origins: &'a Origins,
     pub detections: &'a Sorter,
+    pub layers: &'a Sorter,
     pub steps: &'a Sorter,
     pub progress: &'a dyn Progress,
 }
@@ -48,6 +50,8 @@ pub(super) struct Read {
     pub fired: Vec<(usize, RecordRef)>,
     /// Detections on script blocks of one part, should they belong to no session.
     pub scripts: Vec<Detection>,
+    /// Detections on what command lines hide, should no session have them.
+    pub lines: Vec<Detection>,
     /// By input, which logs its events are of.
     pub spans: Vec<Spans>,
 }
@@ -64,6 +68,7 @@ impl Read {
         self.fired.retain(|&(_, source)| is_own(source));
         let own = |script: &Detection| script.evidence.iter().all(|proof| is_own(proof.source));
         self.scripts.retain(own);
+        self.lines.retain(own);
         for (&(input, other), &overlap) in &copies.overlaps {
             self.reports[input as usize].overlaps.push((other as usize, overlap));
         }
@@ -84,6 +89,7 @@ struct Batch {
     gathered: Gathered,
     fired: Vec<(usize, RecordRef)>,
     scripts: Vec<Detection>,
+    lines: Vec<Detection>,
     spans: Spans,
 }
 
@@ -131,6 +137,7 @@ impl Pass<'_> {
             gathered: Vec::new(),
             fired: Vec::new(),
             scripts: Vec::new(),
+            lines: Vec::new(),
             spans: Vec::new(),
         };
         read.spans.resize_with(self.inputs.len(), Spans::default);
@@ -144,6 +151,7 @@ impl Pass<'_> {
             read.gathered.push(batch.gathered);
             read.fired.extend(batch.fired);
             read.scripts.extend(batch.scripts);
+            read.lines.extend(batch.lines);
             read.spans[batch.input].absorb(batch.spans);
         }
         for (report, foreign) in read.reports.iter_mut().zip(foreign) {
@@ -203,6 +211,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             batch: Batch::default(),
             lines: Lines::default(),
             found: Rows::default(),
+            layers: Rows::default(),
             steps: Rows::default(),
             lone: LoneScripts::default(),
             normaliser: Normaliser::default(),
@@ -240,6 +249,7 @@ impl<'p, 'a> Worker<'p, 'a> {
         pass.progress.advance(length, records);
         pass.timeline.add(&mut take.lines.rows)?;
         pass.detections.add(&mut take.found)?;
+        pass.layers.add(&mut take.layers)?;
         pass.steps.add(&mut take.steps)?;
         take.batch.gathered.reach = watch.reach.into_inner();
         take.batch.gathered.shrink();
@@ -253,6 +263,8 @@ struct Take<'p, 'a> {
     batch: Batch,
     lines: Lines,
     found: Rows,
+    /// What texts hide.
+    layers: Rows,
     /// Hits that correlations wait for.
     steps: Rows,
     lone: LoneScripts,
@@ -289,16 +301,33 @@ impl Take<'_, '_> {
                 detections::add(&mut self.found, &detection, paths)?;
             }
         }
+        if let Some(line) = texts::of_record(record, &event) {
+            let found = self.layers(&line)?;
+            self.batch.lines.extend(found);
+        }
         if matches!(&event.kind, EventKind::ScriptBlockPart(part) if part.is_whole()) {
             let parts = [event];
             for block in assemble(&parts, &[None]) {
-                batch.scripts.extend(self.lone.detect(rules, &parts, &block));
+                let found = self.lone.detect(rules, &parts, &block);
+                self.batch.scripts.extend(found);
+                if let Some(text) = texts::of_block(&parts, &block) {
+                    let found = self.layers(&text)?;
+                    self.batch.scripts.extend(found);
+                }
             }
             let [event] = parts;
-            batch.gathered.take(event, keys);
+            self.batch.gathered.take(event, keys);
         } else {
-            batch.gathered.take(event, keys);
+            self.batch.gathered.take(event, keys);
         }
         Ok(())
+    }
+
+    /// Writes down what a record's text hides, and gives the detections on it.
+    fn layers(&mut self, text: &Wrapped) -> io::Result<Vec<Detection>> {
+        let Pass { rules, paths, .. } = self.pass;
+        let session = Of::Record(text.evidence[0].source);
+        layers::add(&mut self.layers, text, session, "", paths)?;
+        Ok(detect::on_layers(rules, text))
     }
 }

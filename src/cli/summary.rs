@@ -12,7 +12,7 @@ use crate::error::FaultKind;
 use crate::input::InputKind;
 use crate::model::{Account, Level, RuleMeta, Session};
 use crate::report::findings::{self, Finding};
-use crate::report::{TABLES, story};
+use crate::report::{Notes, TABLES, story};
 
 /// Most sessions, findings and faults it names.
 const MOST: usize = 10;
@@ -76,6 +76,13 @@ fn inputs(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
         for refused in refused.iter().take(3) {
             writeln!(out, "            {}: {}", plain(&refused.file), plain(&refused.reason))?;
         }
+    }
+    let Notes { left_wrapped, programs, .. } = analysis.notes;
+    if left_wrapped > 0 {
+        writeln!(out, "  Layers    a limit left {left_wrapped} texts wrapped, see run.json")?;
+    }
+    if programs > 0 {
+        writeln!(out, "  Layers    {programs} programs lie in texts, see run.json")?;
     }
     for limited in analysis.limited.iter().take(3) {
         writeln!(out, "  LIMIT     rule {}: {}", plain(&limited.rule), limited.reason)?;

@@ -2,6 +2,7 @@
 //! blocks, child processes and failed attempts, as events of their own with the fields that
 //! `detections/README.md` documents.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
@@ -9,12 +10,13 @@ use chrono::{DateTime, Datelike, Timelike, Utc};
 use rayon::prelude::*;
 
 use super::history::History;
+use super::rule::short;
 use super::rules::{Hit, RuleSet};
 use super::view::FieldMap;
 use crate::layers::Unwrapped;
 use crate::model::{
-    Account, Attempt, Command, Detection, Event, EventKind, Heard, Kept, Proof, Role, ScriptBlock,
-    Session, Str, Stream, Subject,
+    Account, Attempt, Command, Detection, Event, EventKind, Heard, Kept, MatchedField, Proof, Role,
+    ScriptBlock, Session, Str, Stream, Subject, Wrapped,
 };
 use crate::reconstruct::Case;
 
@@ -96,6 +98,20 @@ pub(super) fn fields(subject: Subject) -> &'static [&'static str] {
         Subject::Attempt => {
             &["SourceHost", "TargetHost", "User", "Reason", "ErrorCode", "EvidenceSides"]
         }
+        Subject::DecodedLayer => {
+            &["Text", "How", "Depth", "Parent", "Source", "Computer", "User", "SessionId", "Image"]
+        }
+        Subject::LogGap => &[
+            "Computer",
+            "Channel",
+            "Kind",
+            "FromRecordId",
+            "ToRecordId",
+            "Missing",
+            "From",
+            "To",
+            "SessionsInside",
+        ],
         Subject::Record | Subject::Correlation => &[],
     }
 }
@@ -141,7 +157,7 @@ impl LoneScripts {
             let hits = match self.seen.get(&key) {
                 Some(hits) => hits.clone(),
                 None => {
-                    let hits = rules.on_derived(derived.subject, &derived.fields);
+                    let hits = derived.hits(rules);
                     if self.seen.len() < MOST_SEEN {
                         self.seen.insert(key, hits.clone());
                     }
@@ -152,6 +168,49 @@ impl LoneScripts {
         });
         known.into_iter().flatten()
     }
+}
+
+/// The detections on what a text hides: of each rule the one on the outermost layer that it fires
+/// on, which `matched` tells.
+pub fn on_layers(rules: &RuleSet, wrapped: &Wrapped) -> Vec<Detection> {
+    let mut found: Vec<Detection> = Vec::new();
+    if !rules.has(Subject::DecodedLayer) {
+        return found;
+    }
+    for layer in wrapped.found() {
+        let fields = FieldMap::default()
+            .text("Text", layer.text)
+            .text("How", layer.how)
+            .number("Depth", layer.depth as i64)
+            .text("Parent", layer.parent)
+            .text("Source", wrapped.kind.as_str())
+            .text("Computer", &*wrapped.host)
+            .text("User", &*wrapped.user)
+            .known("SessionId", wrapped.session.map(session_id))
+            .known("Image", Some(&*wrapped.image).filter(|image| !image.is_empty()));
+        let mut hits = rules.on_derived(Subject::DecodedLayer, &fields);
+        hits.retain(|hit| found.iter().all(|known| known.rule != hit.rule));
+        for hit in &mut hits {
+            for (field, value) in [("How", layer.how), ("Depth", &layer.depth.to_string())] {
+                let (field, value) = (field.to_owned(), value.to_owned());
+                hit.matched.push(MatchedField { field, value });
+            }
+            hit.matched.sort();
+            hit.matched.dedup();
+        }
+        let derived = Derived {
+            subject: Subject::DecodedLayer,
+            fields,
+            time: wrapped.time,
+            logged_by: wrapped.host.clone(),
+            host: wrapped.host.clone(),
+            user: wrapped.user.clone(),
+            session: wrapped.session,
+            evidence: wrapped.evidence.clone(),
+        };
+        found.extend(derived.detections(hits));
+    }
+    found
 }
 
 /// The detections on what was derived of a case.
@@ -165,7 +224,7 @@ pub fn on_case(rules: &RuleSet, case: &Case) -> Vec<Detection> {
     let attempts = case.attempts.par_iter().map(|tried| attempt(case, tried));
     let derived = sessions.chain(commands).chain(scripts).chain(attempts);
     let fired = derived.flat_map_iter(|derived| {
-        let hits = rules.on_derived(derived.subject, &derived.fields);
+        let hits = derived.hits(rules);
         derived.detections(hits)
     });
     fired.collect()
@@ -184,7 +243,39 @@ struct Derived {
     evidence: Vec<Proof>,
 }
 
+/// The list of the layers that a text hides.
+const DECODED: &str = "DecodedText";
+/// Longest values beside a layer that is asked about by itself, in bytes: with the text it was in,
+/// each of many layers would cost as much as all of them.
+const BESIDE: usize = 1024;
+
 impl Derived {
+    /// The rules that fire on it. Where it is a layer that matched, the hit names that one.
+    fn hits(&self, rules: &RuleSet) -> Vec<Hit> {
+        let mut hits = rules.on_derived(self.subject, &self.fields);
+        let layers = self.fields.texts(DECODED);
+        if layers.is_empty() {
+            return hits;
+        }
+        let beside = OnceCell::new();
+        for hit in &mut hits {
+            let rule = hit.rule;
+            let Some(whole) = hit.matched.iter_mut().find(|one| one.field == DECODED) else {
+                continue;
+            };
+            let beside = beside.get_or_init(|| self.fields.short_but(DECODED, BESIDE));
+            let alone = layers.iter().find_map(|layer| {
+                let fields = beside.clone().list(DECODED, [layer.clone()]);
+                let mut matched = rules.matched(rule, &fields)?.into_iter();
+                matched.find(|one| one.field == DECODED).map(|_| layer)
+            });
+            if let Some(layer) = alone {
+                whole.value = short(layer.as_ref().to_owned());
+            }
+        }
+        hits
+    }
+
     fn detections(self, hits: Vec<Hit>) -> impl Iterator<Item = Detection> {
         hits.into_iter().map(move |hit| Detection {
             rule: hit.rule,
@@ -314,7 +405,7 @@ fn logged_by(case: &Case, time: DateTime<Utc>, events: impl Iterator<Item = usiz
 fn decoded(fields: FieldMap, hidden: &Unwrapped) -> FieldMap {
     match &hidden.layers[..] {
         [] => fields,
-        layers => fields.list("DecodedText", layers.iter().map(|layer| layer.text.clone())),
+        layers => fields.list(DECODED, layers.iter().map(|layer| layer.text.clone())),
     }
 }
 

@@ -39,12 +39,14 @@ pub(super) enum ChannelName {
 }
 
 /// The categories of derived events, as rules name them.
-pub(super) const DERIVED: [(&str, Subject); 5] = [
+pub(super) const DERIVED: [(&str, Subject); 7] = [
     ("remoting_session", Subject::Session),
     ("remoting_command", Subject::Command),
     ("script_block", Subject::ScriptBlock),
     ("remoting_child_process", Subject::ChildProcess),
     ("remoting_attempt", Subject::Attempt),
+    ("decoded_layer", Subject::DecodedLayer),
+    ("log_gap", Subject::LogGap),
 ];
 
 /// What a rule's logsource selects, or why this program has nothing for it.

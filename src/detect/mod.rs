@@ -26,7 +26,7 @@ pub use cases::{Tested, test};
 pub use correlation::Limited;
 pub(crate) use correlation::{Correlated, Correlator, Step};
 pub(crate) use derived::{Counts, session_id};
-pub use derived::{LoneScripts, on_case, on_record};
+pub use derived::{LoneScripts, on_case, on_layers, on_record};
 pub use lint::{Remark, lint};
 pub use pack::{Pack, Refused};
 pub use rules::{Hit, RuleSet};

@@ -56,15 +56,11 @@ impl Rule {
         let result = evaluate_rule(self.compiled.as_ref()?, event)?;
         let ResultBody::Detection(body) = result.body else { return None };
         let matched = body.matched_fields.into_iter().map(|FieldMatch { field, value, .. }| {
-            let mut value = match value {
+            let value = match value {
                 serde_json::Value::String(text) => text,
                 other => other.to_string(),
             };
-            if let Some((end, _)) = value.char_indices().nth(MAX_MATCHED) {
-                value.truncate(end);
-                value.shrink_to_fit();
-            }
-            MatchedField { field, value }
+            MatchedField { field, value: short(value) }
         });
         let mut matched: Vec<MatchedField> = matched.collect();
         matched.sort();
@@ -73,6 +69,15 @@ impl Rule {
         matched.shrink_to_fit();
         Some(matched)
     }
+}
+
+/// A matched field's value as a detection keeps it.
+pub(super) fn short(mut value: String) -> String {
+    if let Some((end, _)) = value.char_indices().nth(MAX_MATCHED) {
+        value.truncate(end);
+        value.shrink_to_fit();
+    }
+    value
 }
 
 /// A pattern with wildcards up to this long is a regex far below the size rsigma allows one.

@@ -352,6 +352,15 @@ impl RuleSet {
         hits
     }
 
+    /// What of a derived event matched, if the rule fires on it.
+    pub(super) fn matched(
+        &self,
+        rule: usize,
+        event: &impl SigmaEvent,
+    ) -> Option<Vec<MatchedField>> {
+        self.checked.get(rule)?.evaluate(event)
+    }
+
     fn evaluate(&self, bucket: &Bucket, event: &impl SigmaEvent, hits: &mut Vec<Hit>) {
         let clauses = || bucket.rules.iter().map(|&rule| &self.checked[rule].gate.clauses[..]);
         let index = bucket.index.get_or_init(|| Index::new(clauses()));

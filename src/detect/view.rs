@@ -191,6 +191,25 @@ impl FieldMap {
         self
     }
 
+    /// The texts of a list.
+    pub fn texts(&self, name: &str) -> &[Cow<'static, str>] {
+        match self.0.iter().find(|(known, _)| *known == name) {
+            Some((_, Value::List(texts))) => texts,
+            _ => &[],
+        }
+    }
+
+    /// The other fields up to a length, in bytes.
+    pub fn short_but(&self, name: &str, length: usize) -> FieldMap {
+        let is_short = |value: &Value| match value {
+            Value::Text(text) => text.len() <= length,
+            Value::Number(_) => true,
+            Value::List(texts) => texts.iter().map(|text| text.len()).sum::<usize>() <= length,
+        };
+        let fields = self.0.iter().filter(|(known, value)| *known != name && is_short(value));
+        FieldMap(fields.cloned().collect())
+    }
+
     /// A truth as rules write it: `true` or `false`.
     pub fn truth(self, name: &'static str, truth: bool) -> Self {
         self.text(name, if truth { "true" } else { "false" })

@@ -29,7 +29,9 @@ impl Default for Limits {
 }
 
 /// The limit that ended the unwrapping of a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
     /// More layers below each other than [`Limits::depth`].

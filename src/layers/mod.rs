@@ -105,6 +105,18 @@ pub struct Unwrapped {
     pub stopped: Option<Stopped>,
 }
 
+impl Unwrapped {
+    /// Whether nothing was found, and nothing was left.
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty() && self.binaries.is_empty() && self.stopped.is_none()
+    }
+
+    /// How many layers deep a layer lies, by its index: 1 in the text itself, which is at 0.
+    pub fn depth(&self, layer: Option<usize>) -> usize {
+        std::iter::successors(layer, |&layer| self.layers[layer].parent).count()
+    }
+}
+
 /// Takes the layers off a text.
 ///
 /// ```

@@ -99,6 +99,10 @@ pub enum Subject {
     ChildProcess,
     /// A failed attempt.
     Attempt,
+    /// A text that another hid.
+    DecodedLayer,
+    /// A place in a log where records are missing.
+    LogGap,
     /// Several of these, within a time.
     Correlation,
 }
@@ -113,6 +117,8 @@ impl Subject {
             Subject::ScriptBlock => "script_block",
             Subject::ChildProcess => "child_process",
             Subject::Attempt => "attempt",
+            Subject::DecodedLayer => "decoded_layer",
+            Subject::LogGap => "log_gap",
             Subject::Correlation => "correlation",
         }
     }

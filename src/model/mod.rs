@@ -7,6 +7,7 @@ mod finding;
 mod record;
 mod session;
 mod time;
+mod wrapped;
 
 pub use account::Account;
 pub use detection::{Detection, Level, MatchedField, Proof, RuleMeta, Subject};
@@ -17,6 +18,7 @@ pub(crate) use record::FieldsDraft;
 pub use record::{Channel, Fields, Form, Record, RecordRef};
 pub use session::*;
 pub use time::{csv_time, parse_utc};
+pub use wrapped::{Found, TextKind, Wrapped};
 
 /// A shared string: names of hosts, channels and fields repeat millions of times.
 pub type Str = std::sync::Arc<str>;

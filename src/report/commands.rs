@@ -65,7 +65,7 @@ pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {
 }
 
 /// The commands' ids: their session's and their number in it.
-pub(super) fn ids(case: &Case) -> Vec<String> {
+pub(crate) fn ids(case: &Case) -> Vec<String> {
     let mut counts = vec![0; case.sessions.len()];
     let id = |command: &Command| {
         let count = &mut counts[command.session];

@@ -25,7 +25,7 @@ columns! { pub(super) COLUMNS:
     "host" => "the host it concerns",
     "user" => "the account it concerns, as logged",
     "session_id" => "its session (sessions.csv)",
-    "fired_on" => "record, session, command, script_block, child_process, attempt or correlation",
+    "fired_on" => "record, session, command, script_block, child_process, attempt, decoded_layer, log_gap or correlation",
     "matched_fields" => "the fields that matched and their values",
     "evidence" => "the records that prove it: FILE:EVENT_RECORD_ID@OFFSET; of a correlation the one that completed it first",
 }
@@ -45,9 +45,9 @@ pub(super) struct Row<'a> {
     after: &'a str,
 }
 
-/// Whose session a detection is in.
-#[derive(Serialize, Deserialize)]
-enum Of {
+/// Whose session a row is in.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Of {
     /// The record's, if it has one.
     Record(RecordRef),
     /// This one, or none.

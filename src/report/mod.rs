@@ -1,13 +1,14 @@
 //! What was found, as files: a file per output, all or none of them.
 
 mod cell;
-mod commands;
+pub(crate) mod commands;
 mod coverage;
 mod describe;
 pub(crate) mod detections;
 mod evidence;
 pub(crate) mod findings;
 mod hosts;
+pub(crate) mod layers;
 mod missing;
 mod output;
 mod run;
@@ -18,6 +19,7 @@ pub mod timeline;
 mod transcript;
 
 pub(crate) use cell::visible;
+pub use layers::Notes;
 pub use output::Output;
 pub use run::RunInfo;
 
@@ -55,7 +57,7 @@ pub struct Table {
 }
 
 /// All CSV files of a run.
-pub const TABLES: [Table; 8] = [
+pub const TABLES: [Table; 9] = [
     Table { file: "timeline.csv", columns: timeline::COLUMNS, write: timeline::write },
     Table {
         file: "sessions.csv",
@@ -67,6 +69,7 @@ pub const TABLES: [Table; 8] = [
         columns: commands::COLUMNS,
         write: |analysis, to| write_rows(&commands::rows(analysis), to),
     },
+    Table { file: "layers.csv", columns: layers::COLUMNS, write: layers::write },
     Table {
         file: "attempts.csv",
         columns: sessions::ATTEMPT_COLUMNS,

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
+use super::layers::Notes;
 use crate::analysis::{Analysis, InputReport, Overlap};
 use crate::detect::{Excluded, Limited, Refused};
 use crate::error::Fault;
@@ -32,6 +33,7 @@ struct Run<'a> {
     rules_refused: &'a [Refused],
     rules_limited: &'a [Limited],
     rules_excluded: Excluded,
+    hidden_texts: &'a Notes,
     inputs: Vec<InputRow<'a>>,
 }
 
@@ -115,6 +117,7 @@ pub(super) fn write(analysis: &Analysis, info: &RunInfo, mut to: impl Write) -> 
         rules_refused: &rules.refused,
         rules_limited: &analysis.limited,
         rules_excluded: rules.excluded,
+        hidden_texts: &analysis.notes,
         inputs: inputs
             .iter()
             .map(|report| InputRow {

@@ -8,10 +8,11 @@ use std::process::{Command, Output};
 pub type Row = BTreeMap<String, String>;
 
 /// The names of the CSV files a run writes.
-pub const TABLES: [&str; 8] = [
+pub const TABLES: [&str; 9] = [
     "timeline.csv",
     "sessions.csv",
     "commands.csv",
+    "layers.csv",
     "attempts.csv",
     "hosts.csv",
     "coverage.csv",
@@ -20,9 +21,9 @@ pub const TABLES: [&str; 8] = [
 ];
 
 /// The names of all files that two runs on the same input write alike.
-pub const FILES: [&str; 9] = {
-    let [a, b, c, d, e, f, g, h] = TABLES;
-    [a, b, c, d, e, f, g, h, "sessions.jsonl"]
+pub const FILES: [&str; 10] = {
+    let [a, b, c, d, e, f, g, h, i] = TABLES;
+    [a, b, c, d, e, f, g, h, i, "sessions.jsonl"]
 };
 
 /// The repository's folder.

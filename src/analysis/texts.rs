@@ -1,0 +1,125 @@
+//! The texts of the logs that hide others: those that one record holds by itself, and those of
+//! what was rebuilt.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::layers::{Limits, layers};
+use crate::model::{
+    Account, Channel, Command, Event, EventKind, Proof, Record, RecordRef, ScriptBlock, TextKind,
+    Wrapped,
+};
+use crate::reconstruct::Case;
+
+/// The command line that a record holds, if it hides something.
+pub(super) fn of_record(record: &Record, event: &Event) -> Option<Wrapped> {
+    let data = |name| record.data.get(name).unwrap_or_default();
+    let (kind, text, image) = match (&event.kind, record.known_channel, record.event_id) {
+        (EventKind::ProcessStart(start), ..) => {
+            (TextKind::Process, &*start.command_line, &*start.image)
+        }
+        (EventKind::Engine(engine), _, 400) => {
+            (TextKind::Engine, &*engine.context.host_application, "")
+        }
+        (_, Channel::System, 7045) => (TextKind::Service, data("ImagePath"), ""),
+        (_, Channel::Security, 4697) => (TextKind::Service, data("ServiceFileName"), ""),
+        (_, Channel::Security, 4698) => (TextKind::Task, data("TaskContent"), ""),
+        _ => return None,
+    };
+    let hidden = layers(text, &Limits::default());
+    (!hidden.is_empty()).then(|| Wrapped {
+        kind,
+        time: event.time,
+        host: event.computer.clone(),
+        user: event.user(),
+        image: image.to_owned(),
+        session: None,
+        command: None,
+        evidence: vec![Proof::of(event)],
+        hidden: Arc::new(hidden),
+    })
+}
+
+/// A script block outside sessions, the parts of which are these events, if it hides something.
+pub(super) fn of_block(events: &[Event], block: &ScriptBlock) -> Option<Wrapped> {
+    let first = &events[block.events[0]];
+    (!block.hidden.is_empty()).then(|| Wrapped {
+        kind: TextKind::ScriptBlock,
+        time: first.time,
+        host: first.computer.clone(),
+        user: first.user(),
+        image: String::new(),
+        session: None,
+        command: None,
+        evidence: block.events.iter().map(|&event| Proof::of(&events[event])).collect(),
+        hidden: Arc::clone(&block.hidden),
+    })
+}
+
+/// The texts of a case that hide something: commands and script blocks. Where both are one text,
+/// it is the script block's, and the command is named.
+pub(super) fn of_case(case: &Case) -> impl Iterator<Item = Wrapped> + '_ {
+    let events = &case.events;
+    let is_script =
+        |command: &Command| matches!(events[command.event()].kind, EventKind::ScriptBlockPart(_));
+    let shown: BTreeMap<usize, usize> = (case.commands.iter().enumerate())
+        .filter(|(_, command)| is_script(command))
+        .map(|(index, command)| (command.event(), index))
+        .collect();
+    let user = |session: Option<usize>| {
+        let account = session.and_then(|session| case.sessions[session].user.as_ref());
+        account.map(Account::to_string).unwrap_or_default()
+    };
+    let scripts = case.scripts.iter().filter_map(move |block| {
+        let command = block.events.iter().find_map(|event| shown.get(event)).copied();
+        let wrapped = of_block(events, block)?;
+        Some(Wrapped { session: block.session, user: user(block.session), command, ..wrapped })
+    });
+    let commands = case.commands.iter().enumerate();
+    let commands = commands.filter(move |(_, command)| !is_script(command));
+    let commands = commands.filter(|(_, command)| !command.hidden.is_empty());
+    let commands = commands.map(move |(index, command)| {
+        let event = &events[command.event()];
+        let (kind, image) = match &event.kind {
+            EventKind::ProcessStart(start) => (TextKind::Process, start.image.clone()),
+            _ => (TextKind::Command, String::new()),
+        };
+        Wrapped {
+            kind,
+            time: command.time,
+            host: event.computer.clone(),
+            user: user(Some(command.session)),
+            image,
+            session: Some(command.session),
+            command: Some(index),
+            evidence: command.events.iter().map(|&event| Proof::of(&events[event])).collect(),
+            hidden: Arc::clone(&command.hidden),
+        }
+    });
+    scripts.chain(commands)
+}
+
+/// Which texts of single records are none of the case's.
+pub(crate) struct Alone<'c> {
+    case: &'c Case,
+    /// Records of processes that are commands of sessions.
+    processes: BTreeSet<RecordRef>,
+}
+
+impl<'c> Alone<'c> {
+    pub fn of(case: &'c Case) -> Alone<'c> {
+        let events = case.commands.iter().map(|command| &case.events[command.event()]);
+        let processes = events.filter(|event| matches!(event.kind, EventKind::ProcessStart(_)));
+        Alone { case, processes: processes.map(|event| event.source).collect() }
+    }
+
+    /// Whether the script block that is one record's is in no session.
+    pub fn is_script(&self, source: RecordRef) -> bool {
+        self.case.elsewhere.whole.contains(&source)
+    }
+
+    /// Whether a record's command line is no command of a session.
+    pub fn is_line(&self, source: RecordRef) -> bool {
+        !self.processes.contains(&source)
+    }
+}
