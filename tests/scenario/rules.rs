@@ -68,6 +68,8 @@ const ASKS: &str = "
 {title: hop, level: low, logsource: {category: remoting_session}, detection: {s: {SecondHop: 'true', ParentSessionId|startswith: S}, condition: s}}
 ---
 {title: tool, level: low, logsource: {category: remoting_session}, detection: {s: {Tool|exists: true}, condition: s}}
+---
+{title: refused, level: low, logsource: {category: remoting_session}, detection: {s: {RefusedBefore|gte: 1}, condition: s}}
 ";
 
 #[test]
@@ -89,6 +91,13 @@ fn rules_are_told_what_went_before_a_session() {
     };
     assert_eq!(told["hop"], with(&|row| !row["parent_session_id"].is_empty()));
     assert_eq!(told["tool"], with(&|row| !row["tool"].is_empty()));
+    const REFUSALS: [&str; 3] = ["access_denied", "bad_credentials", "not_authorised"];
+    let attempts = rows(&out, "attempts.csv").into_iter();
+    let refused = attempts.filter(|row| REFUSALS.contains(&&*row["reason"]));
+    let mut refused: BTreeSet<String> =
+        refused.map(|row| row["later_session_id"].clone()).collect();
+    refused.remove("");
+    assert_eq!(told.remove("refused").unwrap_or_default(), refused);
     // Rows are in the order of starts; an account may be known by its SID, its name or both.
     let (mut first, mut again) = (BTreeSet::new(), BTreeSet::new());
     for (index, row) in sessions.iter().enumerate() {
