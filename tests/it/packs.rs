@@ -330,3 +330,30 @@ fn an_exported_pack_is_the_built_in_one() {
     );
     assert_eq!(packs(&["export", path, "--force"]).0, 0);
 }
+
+/// The target's WinRM log begins at 21:00:02, the sessions are of 21:14:07 and 22:03:20.
+#[test]
+fn sessions_know_how_far_their_target_s_logs_reach_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let pack = folder.path().join("hours.yml");
+    let rule = |hours: u32| {
+        format!(
+            "title: '{hours}'\nlogsource: {{category: remoting_session}}\n\
+             detection: {{s: {{HistoryHours: {hours}}}, condition: s}}\n"
+        )
+    };
+    fs::write(&pack, rule(0) + "---\n" + &rule(1)).unwrap();
+    let hours = |name: &str, more: &[&str]| -> Vec<(String, String)> {
+        let out = folder.path().join(name);
+        let mut args = vec!["--no-default-pack", "--pack", pack.to_str().unwrap()];
+        args.extend(more);
+        assert_eq!(analyze("samples", &out, &args), 0);
+        let found = rows(&out, "detections.csv").into_iter();
+        found.map(|row| (row["user"].clone(), row["rule_title"].clone())).collect()
+    };
+    let of = |user: &str, hours: &str| (format!(r"CORP\{user}"), hours.to_owned());
+    assert_eq!(hours("whole", &[]), [of("adm.lee", "0"), of("j.doe", "1")]);
+    // What a run leaves out, it cannot have seen.
+    let later = ["--from", "2026-03-14T21:30:00Z"];
+    assert_eq!(hours("part", &later), [of("j.doe", "0")]);
+}

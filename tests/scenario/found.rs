@@ -40,7 +40,7 @@ impl Found {
 }
 
 /// The rows of a file; none where the program does not write it.
-fn rows(out: &Path, name: &str) -> Vec<Row> {
+pub fn rows(out: &Path, name: &str) -> Vec<Row> {
     let path = out.join(name);
     if !path.exists() {
         return Vec::new();

@@ -7,6 +7,7 @@
 
 mod found;
 mod perfect;
+mod rules;
 mod score;
 
 use std::collections::BTreeMap;
