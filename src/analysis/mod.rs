@@ -23,7 +23,7 @@ use chrono::{DateTime, Utc};
 
 use crate::detect::{self, Correlated, Limited, LoneScripts, RuleSet};
 use crate::error::{Error, Fault, FaultKind};
-use crate::input::{self, Input};
+use crate::input::{self, Input, InputKind};
 use crate::model::{Detection, RecordRef, Str, Subject};
 use crate::reconstruct::{Case, Elsewhere, Keys, Window, assemble, reconstruct};
 use crate::report::detections::Of;
@@ -199,7 +199,12 @@ pub fn analyze(
     tracing::debug!("all logs read");
     let loader = Loader::new(&inputs);
     let mut case = reconstruct(gathered, &keys, |records| loader.load(records));
-    case.look_for_missing(Window { from: options.from, to: options.to });
+    let window = Window { from: options.from, to: options.to };
+    case.look_for_missing(window);
+    case.look_for_gaps(window, |input| {
+        let report = &reports[input as usize];
+        report.input.kind == InputKind::Evtx && report.faults.is_empty()
+    });
     tracing::debug!(sessions = case.sessions.len(), "sessions rebuilt");
     progress.stage("matching rules");
     let mut detections = detect::on_case(&rules, &case);
