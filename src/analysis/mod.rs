@@ -24,7 +24,7 @@ use chrono::{DateTime, Utc};
 
 use crate::detect::{self, Correlated, Limited, LoneScripts, RuleSet};
 use crate::error::{Error, Fault, FaultKind};
-use crate::input::{self, Input};
+use crate::input::{self, Input, InputKind};
 use crate::model::{Detection, RecordRef, Str, Subject};
 use crate::reconstruct::{Case, Elsewhere, Keys, Logs, Window, assemble, reconstruct};
 use crate::report::detections::Of;
@@ -203,7 +203,12 @@ pub fn analyze(
     let begun = Instant::now();
     let loader = Loader::new(&inputs);
     let mut case = reconstruct(gathered, &keys, &loader);
-    case.look_for_missing(Window { from: options.from, to: options.to });
+    let window = Window { from: options.from, to: options.to };
+    case.look_for_missing(window);
+    case.look_for_gaps(window, |input| {
+        let report = &reports[input as usize];
+        report.input.kind == InputKind::Evtx && report.faults.is_empty()
+    });
     let sessions = case.sessions.len();
     tracing::debug!(sessions, ms = begun.elapsed().as_millis(), "sessions rebuilt");
     progress.stage("matching rules");

@@ -89,6 +89,8 @@ pub fn place(input: &Input, offset: u64) -> u64 {
 /// What is known of a record before its data is read.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen<'r> {
+    /// Its place.
+    pub source: RecordRef,
     /// Its channel.
     pub channel: Channel,
     /// System/Computer as logged.

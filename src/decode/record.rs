@@ -66,6 +66,7 @@ impl Latest {
         record.logged = record.time;
         record.record_id = find(&system.record_id).number()?.unwrap_or(source.number);
         wanted.passes(Seen {
+            source,
             channel: record.known_channel,
             computer: &record.computer,
             event_id,

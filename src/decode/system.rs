@@ -95,6 +95,7 @@ impl System {
         let Some(event_id) = *event_id else { return false };
         if let Some(time) = self.time.or(header.own.map(|(_, time)| time)) {
             wanted.passes(Seen {
+                source,
                 channel: known,
                 computer: &self.computer,
                 event_id,

@@ -15,8 +15,8 @@ use super::rules::{Hit, RuleSet};
 use super::view::FieldMap;
 use crate::layers::Unwrapped;
 use crate::model::{
-    Account, Attempt, Command, Detection, Event, EventKind, Heard, Kept, MatchedField, Proof, Role,
-    ScriptBlock, Session, Str, Stream, Subject, Wrapped,
+    Account, Attempt, Clearing, Command, Detection, Edge, Event, EventKind, Heard, Kept, LogGap,
+    MatchedField, Proof, Role, ScriptBlock, Session, Str, Stream, Subject, Wrapped, csv_time,
 };
 use crate::reconstruct::Case;
 
@@ -110,6 +110,7 @@ pub(super) fn fields(subject: Subject) -> &'static [&'static str] {
             "Missing",
             "From",
             "To",
+            "Renumbered",
             "SessionsInside",
         ],
         Subject::Record | Subject::Correlation => &[],
@@ -222,7 +223,10 @@ pub fn on_case(rules: &RuleSet, case: &Case) -> Vec<Detection> {
     let commands = commands.map(|command| ran(case, command));
     let scripts = case.scripts.par_iter().map(|block| script(&case.events, &case.sessions, block));
     let attempts = case.attempts.par_iter().map(|tried| attempt(case, tried));
+    let gaps = case.gaps.par_iter().map(gap);
+    let cleared = case.cleared.par_iter().map(|clearing| cleared(case, clearing));
     let derived = sessions.chain(commands).chain(scripts).chain(attempts);
+    let derived = derived.chain(gaps).chain(cleared);
     let fired = derived.flat_map_iter(|derived| {
         let hits = derived.hits(rules);
         derived.detections(hits)
@@ -525,6 +529,56 @@ fn attempt(case: &Case, attempt: &Attempt) -> Derived {
         user,
         session: None,
         evidence: attempt.events.iter().map(|&event| Proof::of(&case.events[event])).collect(),
+    }
+}
+
+fn gap(found: &LogGap) -> Derived {
+    let LogGap { host, channel, gap, sessions } = found;
+    let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let fields = FieldMap::default()
+        .text("Computer", &**host)
+        .text("Channel", channel.name())
+        .text("Kind", "missing_records")
+        .number("FromRecordId", whole(gap.before.record_id))
+        .number("ToRecordId", whole(gap.after.record_id))
+        .number("Missing", whole(gap.missing()))
+        .text("From", csv_time(gap.before.time))
+        .text("To", csv_time(gap.after.time))
+        .truth("Renumbered", gap.renumbered())
+        .number("SessionsInside", *sessions as i64);
+    let proof = |edge: Edge| Proof { source: edge.source, record_id: edge.record_id };
+    Derived {
+        subject: Subject::LogGap,
+        fields,
+        time: gap.before.time,
+        logged_by: host.clone(),
+        host: host.clone(),
+        user: String::new(),
+        session: None,
+        evidence: vec![proof(gap.before), proof(gap.after)],
+    }
+}
+
+fn cleared(case: &Case, clearing: &Clearing) -> Derived {
+    let inside = case.sessions.iter().filter(|session| {
+        session.target_host == clearing.host
+            && (session.start..=session.end).contains(&clearing.time)
+    });
+    let fields = FieldMap::default()
+        .text("Computer", &*clearing.host)
+        .text("Channel", clearing.channel.name())
+        .text("Kind", "cleared")
+        .text("To", csv_time(clearing.time))
+        .number("SessionsInside", inside.count() as i64);
+    Derived {
+        subject: Subject::LogGap,
+        fields,
+        time: clearing.time,
+        logged_by: clearing.host.clone(),
+        host: clearing.host.clone(),
+        user: name(clearing.account.as_ref()),
+        session: None,
+        evidence: vec![Proof { source: clearing.source, record_id: clearing.record_id }],
     }
 }
 

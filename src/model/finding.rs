@@ -201,6 +201,59 @@ pub struct Coverage {
     pub last: (DateTime<Utc>, u64),
     /// The event ids that are there.
     pub ids: BTreeSet<u32>,
+    /// The lowest and the highest EventRecordID.
+    pub numbers: [u64; 2],
+    /// The holes between them, in order; none where they are many.
+    pub gaps: Option<Vec<Gap>>,
+    /// The input holds nothing else.
+    pub alone: bool,
+}
+
+/// A hole in the EventRecordIDs of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The record before it.
+    pub before: Edge,
+    /// The record after it.
+    pub after: Edge,
+    /// Records without a hole on each side of it: the smaller number.
+    pub around: u64,
+}
+
+impl Gap {
+    /// How many records are missing.
+    pub fn missing(&self) -> u64 {
+        self.after.record_id - self.before.record_id - 1
+    }
+
+    /// Whether the file is an export: its records' headers have other numbers.
+    pub fn renumbered(&self) -> bool {
+        [self.before, self.after].iter().any(|edge| edge.source.number != edge.record_id)
+    }
+}
+
+/// A record beside a hole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Edge {
+    /// Its EventRecordID.
+    pub record_id: u64,
+    /// When it was logged, UTC.
+    pub time: DateTime<Utc>,
+    /// Its place.
+    pub source: RecordRef,
+}
+
+/// A hole in a log that nothing harmless is known to explain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogGap {
+    /// The host, as its records spell it.
+    pub host: Str,
+    /// The channel.
+    pub channel: Channel,
+    /// The hole.
+    pub gap: Gap,
+    /// Sessions of the host that lie in it, or in part.
+    pub sessions: usize,
 }
 
 /// A log was cleared (1102, 104).
@@ -214,6 +267,8 @@ pub struct Clearing {
     pub time: DateTime<Utc>,
     /// The record that says so.
     pub source: RecordRef,
+    /// Its EventRecordID.
+    pub record_id: u64,
     /// Who did it.
     pub account: Option<Account>,
 }

@@ -451,6 +451,7 @@ impl Gathered {
                 channel: Channel::of(&cleared.log, ""),
                 time: event.time,
                 source: event.source,
+                record_id: event.record_id,
                 account: cleared.account.clone(),
             }),
             EventKind::WinRmService(_) | EventKind::Other(_) => {}

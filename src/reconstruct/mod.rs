@@ -14,6 +14,7 @@ mod estate;
 #[cfg(test)]
 mod finding_tests;
 mod focus;
+mod gaps;
 mod gather;
 mod hops;
 mod ledger;
@@ -51,7 +52,8 @@ pub(crate) use scripts::{Elsewhere, assemble};
 
 use crate::model::{
     Account, Attempt, Auth, Clearing, Command, Coverage, EndKind, Event, EventKind, Evidence, Host,
-    Link, RecordRef, Rejected, ScriptBlock, Session, ShellKind, Sides, Str, Transport, Weighed,
+    Link, LogGap, RecordRef, Rejected, ScriptBlock, Session, ShellKind, Sides, Str, Transport,
+    Weighed,
 };
 use clocks::Clocks;
 use estate::Estate;
@@ -96,6 +98,8 @@ pub struct Case {
     pub coverage: Vec<Coverage>,
     /// Where logs were cleared, by time.
     pub cleared: Vec<Clearing>,
+    /// Holes in logs that nothing harmless is known to explain, by host, channel and place.
+    pub gaps: Vec<LogGap>,
     /// The session of each event, if it has one.
     pub session_of: Vec<Option<usize>>,
     /// The part of the time that the run looks at.
@@ -126,6 +130,12 @@ impl Case {
         for (session, missing) in self.sessions.iter_mut().zip(missing) {
             session.missing = missing;
         }
+    }
+
+    /// Says which holes in logs count, in a run that looks at a part of the time. `sound` says of
+    /// an input whether it is EVTX of which nothing was lost.
+    pub(crate) fn look_for_gaps(&mut self, window: Window, sound: impl Fn(u32) -> bool) {
+        self.gaps = gaps::gaps(&self.coverage, &self.sessions, window, sound);
     }
 
     /// The records that belong to sessions: which session, and by what.

@@ -1,5 +1,6 @@
 //! How far the logs at hand reach: of each host's channel in each input, the first and the last
-//! record and the event ids that are there. What is missing from a session is judged by it.
+//! record, the event ids that are there and the holes in EventRecordID. What is missing from a
+//! session is judged by it, and [`gaps`](super::gaps) says which holes count.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::Hosts;
 use crate::decode::Seen;
-use crate::model::{Channel, Coverage, Str};
+use crate::model::{Channel, Coverage, Edge, Gap, Str};
 
 /// One host's records of one channel, as far as they were seen.
 #[derive(Debug)]
@@ -19,6 +20,80 @@ struct Span {
     first: (DateTime<Utc>, u64),
     last: (DateTime<Utc>, u64),
     ids: BTreeSet<u32>,
+    /// The lowest and the highest EventRecordID.
+    numbers: [u64; 2],
+    runs: Runs,
+}
+
+/// Holes of a log that are told: one with more is a selection of records, and each says nothing.
+const MOST_GAPS: usize = 32;
+
+/// Records with EventRecordIDs in a row.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    first: Edge,
+    last: Edge,
+}
+
+/// The runs that records make up, in any order; none where they are too many.
+#[derive(Debug, Clone)]
+struct Runs(Option<Vec<Run>>);
+
+impl Runs {
+    fn take(&mut self, edge: Edge) {
+        let Runs(Some(runs)) = self else { return };
+        if let Some(run) = runs.last_mut() {
+            let id = edge.record_id;
+            if run.last.record_id.checked_add(1) == Some(id) {
+                run.last = edge;
+                return;
+            }
+            if (run.first.record_id..=run.last.record_id).contains(&id) {
+                return;
+            }
+        }
+        runs.push(Run { first: edge, last: edge });
+        if runs.len() > 2 * MOST_GAPS {
+            self.join();
+        }
+    }
+
+    /// Puts runs that follow each other together.
+    fn join(&mut self) {
+        let Runs(Some(runs)) = self else { return };
+        runs.sort_unstable_by_key(|run| (run.first, run.last));
+        runs.dedup_by(|next, run| {
+            let joins = next.first.record_id <= run.last.record_id.saturating_add(1);
+            if joins && next.last.record_id > run.last.record_id {
+                run.last = next.last;
+            }
+            joins
+        });
+        if runs.len() > MOST_GAPS + 1 {
+            self.0 = None;
+        }
+    }
+
+    /// Takes in those of another part of the log.
+    fn absorb(&mut self, other: &Runs) {
+        match (&mut self.0, &other.0) {
+            (Some(own), Some(others)) => own.extend(others),
+            (own, _) => *own = None,
+        }
+    }
+
+    /// The holes between them.
+    fn gaps(mut self) -> Option<Vec<Gap>> {
+        self.join();
+        let length = |run: &Run| (run.last.record_id - run.first.record_id).saturating_add(1);
+        let runs = self.0?;
+        let gaps = runs.iter().zip(runs.iter().skip(1)).map(|(run, next)| Gap {
+            before: run.last,
+            after: next.first,
+            around: length(run).min(length(next)),
+        });
+        Some(gaps.collect())
+    }
 }
 
 /// What a task saw of all records, wanted or not. To see one twice changes nothing.
@@ -30,6 +105,8 @@ pub struct Reach {
     by_name: HashMap<(Str, Channel), usize>,
     /// The latest record's span: logs seldom change it.
     latest: usize,
+    /// Some records are of channels that this program does not know.
+    others: bool,
 }
 
 impl Reach {
@@ -40,8 +117,9 @@ impl Reach {
 
     /// Takes note of a record. Only channels that this program knows are of use.
     pub fn see(&mut self, seen: Seen<'_>) {
-        let Seen { channel, computer, event_id, record_id, time } = seen;
+        let Seen { source, channel, computer, event_id, record_id, time } = seen;
         if channel == Channel::Other {
+            self.others = true;
             return;
         }
         let is_latest = |span: &Span| span.channel == channel && *span.computer == *computer;
@@ -56,6 +134,8 @@ impl Reach {
                         first: (time, record_id),
                         last: (time, record_id),
                         ids: BTreeSet::new(),
+                        numbers: [record_id, record_id],
+                        runs: Runs(Some(Vec::new())),
                     });
                     self.by_name.insert(key, self.spans.len() - 1);
                     self.spans.len() - 1
@@ -66,11 +146,20 @@ impl Reach {
         span.first = span.first.min((time, record_id));
         span.last = span.last.max((time, record_id));
         span.ids.insert(event_id);
+        let [from, to] = span.numbers;
+        span.numbers = [from.min(record_id), to.max(record_id)];
+        span.runs.take(Edge { record_id, time, source });
     }
 
     /// Gives back the room that was made for more.
     pub fn shrink(&mut self) {
         self.by_name = HashMap::new();
+        for span in &mut self.spans {
+            span.runs.join();
+            if let Runs(Some(runs)) = &mut span.runs {
+                runs.shrink_to_fit();
+            }
+        }
         self.spans.shrink_to_fit();
     }
 }
@@ -78,8 +167,13 @@ impl Reach {
 /// How far all logs reach, by host, channel and input.
 pub(super) fn coverage<'r>(all: impl Iterator<Item = &'r Reach>, hosts: &Hosts) -> Vec<Coverage> {
     let mut found: Vec<Coverage> = Vec::new();
+    let mut runs: Vec<Runs> = Vec::new();
+    let mut others: BTreeSet<u32> = BTreeSet::new();
     let mut by_place: HashMap<(Str, Channel, u32), usize> = HashMap::new();
     for reach in all {
+        if reach.others {
+            others.insert(reach.input);
+        }
         for span in &reach.spans {
             let host = hosts.as_logged(&span.computer.to_lowercase().into());
             let place = (host.clone(), span.channel, reach.input);
@@ -91,14 +185,30 @@ pub(super) fn coverage<'r>(all: impl Iterator<Item = &'r Reach>, hosts: &Hosts) 
                     first: span.first,
                     last: span.last,
                     ids: BTreeSet::new(),
+                    numbers: [u64::MAX, 0],
+                    gaps: None,
+                    alone: true,
                 });
+                runs.push(Runs(Some(Vec::new())));
                 found.len() - 1
             });
             let known = &mut found[slot];
             known.first = known.first.min(span.first);
             known.last = known.last.max(span.last);
             known.ids.extend(&span.ids);
+            let [from, to] = known.numbers;
+            let [first, last] = span.numbers;
+            known.numbers = [from.min(first), to.max(last)];
+            runs[slot].absorb(&span.runs);
         }
+    }
+    let mut places: HashMap<u32, usize> = HashMap::new();
+    for known in &found {
+        *places.entry(known.input).or_default() += 1;
+    }
+    for (known, runs) in found.iter_mut().zip(runs) {
+        known.gaps = runs.gaps();
+        known.alone = places[&known.input] == 1 && !others.contains(&known.input);
     }
     found.sort_by(|a, b| (&a.host, a.channel, a.input).cmp(&(&b.host, b.channel, b.input)));
     found
@@ -109,9 +219,13 @@ mod tests {
     use super::*;
     use chrono::TimeDelta;
 
+    use crate::model::RecordRef;
+
     fn seen(computer: &str, channel: Channel, event_id: u32, second: i64) -> Seen<'_> {
         let time = DateTime::UNIX_EPOCH + TimeDelta::seconds(second);
-        Seen { channel, computer, event_id, record_id: second as u64 + 100, time }
+        let record_id = second as u64 + 100;
+        let source = RecordRef { input: 3, offset: record_id, number: record_id };
+        Seen { source, channel, computer, event_id, record_id, time }
     }
 
     #[test]

@@ -34,6 +34,7 @@ fn gathered(events: &[Event], copies: &[Event]) -> (Gathered, Keys) {
     for event in copies.chain(events.iter().cloned()) {
         if event.source.input < ELSEWHERE {
             gathered.reach.see(Seen {
+                source: event.source,
                 channel: Channel::of(&event.channel, &event.provider),
                 computer: &event.computer,
                 event_id: event.event_id,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::cell::{cell, list, owned};
 use super::{Rows, columns};
 use crate::analysis::Analysis;
-use crate::model::{Channel, Clearing, Str, csv_time};
+use crate::model::{Channel, Clearing, Gap, Str, csv_time};
 
 columns! { pub(super) COLUMNS:
     "host" => "the host that logged (System/Computer)",
@@ -17,11 +17,25 @@ columns! { pub(super) COLUMNS:
     "last_record_id" => "EventRecordID of the latest record",
     "event_ids" => "the event ids that are there",
     "cleared" => "when the channel was cleared on this host (1102, 104) and by whom, UTC; at most ten times",
+    "missing_records" => "holes in EventRecordID, as FROM-TO; at most ten; many: over 32, as in a selection of records",
     "input_file" => "the file",
 }
 
 /// Clearings that a cell names; the timeline has them all.
 const MOST_CLEARED: usize = 10;
+
+/// Holes that a cell names.
+const MOST_MISSING: usize = 10;
+
+fn missing(coverage: &crate::model::Coverage) -> Cow<'static, str> {
+    let Some(gaps) = &coverage.gaps else { return "many".into() };
+    let hole = |gap: &Gap| format!("{}-{}", gap.before.record_id + 1, gap.after.record_id - 1);
+    let mut holes: Vec<String> = gaps.iter().take(MOST_MISSING).map(hole).collect();
+    if gaps.len() > MOST_MISSING {
+        holes.push(format!("and {} more", gaps.len() - MOST_MISSING));
+    }
+    list(holes)
+}
 
 struct Coverage<'a> {
     analysis: &'a Analysis,
@@ -60,6 +74,7 @@ impl Rows for Coverage<'_> {
             coverage.last.1.to_string().into(),
             list(coverage.ids.iter().map(u32::to_string)),
             list(cleared),
+            missing(coverage),
             owned(paths[coverage.input as usize].display().to_string()),
         ]
     }

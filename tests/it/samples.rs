@@ -215,7 +215,7 @@ fn detections_find_the_encoded_cradle_and_prove_it() {
         })
     };
     // The session's own command holds the cradle in its decoded text only.
-    assert!(of("S0001", "command", "DecodedText=[\"IEX (New-Object Net.WebClient).Download"));
+    assert!(of("S0001", "command", "DecodedText=IEX (New-Object Net.WebClient).Download"));
     assert!(of("S0001", "child_process", "-EncodedCommand"));
     assert!(of("S0002", "session", "Kind=winrs"));
     assert!(of("", "attempt", "access_denied"));
