@@ -189,7 +189,7 @@ const OUTBOUND: &str = "%%14593";
 /// WinRM's ports, HTTP and HTTPS, as 5156 writes them.
 const WINRM_PORTS: [u32; 2] = [5985, 5986];
 
-/// 5156. Source is the opener's end in either direction (seen on real inbound records), but for
+/// Source of 5156 is the opener's end in either direction (seen on real inbound records), but for
 /// those that put the listening host first: then WinRM's port is the source's.
 fn connection(record: &Record) -> EventKind {
     let port = |name| number_of(record, name).unwrap_or(0);
