@@ -8,6 +8,7 @@ mod correlations;
 mod determinism;
 mod explain;
 mod findings;
+mod gaps;
 mod hidden;
 mod inputs;
 mod layers;
