@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// Longest cell, in characters: a spreadsheet's limit of 32,767 less room for the note.
-const MAX_CELL: usize = 32_000;
+pub(super) const MAX_CELL: usize = 32_000;
 
 /// What makes a spreadsheet take a cell for a formula.
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];

@@ -3,13 +3,14 @@
 //! Of what one record holds, rows are made when it is read, and left out again where a session
 //! turns out to have the text.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::cell::push;
+use super::cell::{MAX_CELL, push};
 use super::detections::Of;
 use super::sorted::{Rows, Sorted, place, time};
 use super::{columns, evidence};
@@ -60,6 +61,25 @@ struct Row<'a> {
     pointer: &'a str,
 }
 
+/// Bytes of a text's layers that rows show in full cells: eight of the longest. A short text can be
+/// made to hide 64 long ones, and a log to hold a million such texts.
+const SHOWN: usize = 8 * MAX_CELL;
+/// What is shown of each further layer, in characters.
+const SHOWN_AFTER: usize = 1000;
+
+/// A layer as far as it is shown, when so many bytes more may be.
+fn shown<'t>(text: &'t str, room: &mut usize) -> Cow<'t, str> {
+    let size = text.len().min(MAX_CELL);
+    if size <= *room {
+        *room -= size;
+        return Cow::Borrowed(text);
+    }
+    match text.char_indices().nth(SHOWN_AFTER) {
+        Some((end, _)) => Cow::Owned(format!("{}… (cut: one of many long layers)", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
+
 /// Adds the rows of a text: of all that it hides and of a limit that was met.
 ///
 /// # Errors
@@ -102,9 +122,11 @@ pub(crate) fn add(
         number += 1;
         rows.push(|key| order(key, wrapped, number), &row)
     };
+    let mut room = SHOWN;
     for found in wrapped.found() {
+        let text = shown(&found.text, &mut room);
         let remark = if found.how == PROGRAM { Remark::Program } else { Remark::None };
-        add(found.depth, found.how, found.parent, &found.text, remark)?;
+        add(found.depth, found.how, found.parent, &text, remark)?;
     }
     if let Some(stopped) = wrapped.hidden.stopped {
         let depth = wrapped.hidden.depth(stopped.layer) + 1;
@@ -240,4 +262,21 @@ pub(crate) fn notes(found: &Sorted, copies: &Copies, case: &Case) -> io::Result<
         Ok(())
     })?;
     Ok(notes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_long_layers_are_cut_and_short_ones_are_not() {
+        let long = "x".repeat(10 * MAX_CELL);
+        let mut room = SHOWN;
+        for _ in 0..8 {
+            assert_eq!(shown(&long, &mut room), long, "the cell cuts it");
+        }
+        let cut = shown(&long, &mut room);
+        assert!(cut.starts_with(&"x".repeat(SHOWN_AFTER)) && cut.len() < SHOWN_AFTER + 60, "{cut}");
+        assert_eq!(shown("whoami", &mut room), "whoami");
+    }
 }

@@ -79,3 +79,44 @@ fn whole_logs_selections_and_damaged_logs_have_no_gap() {
     assert_eq!(gaps, Vec::<[String; 3]>::new());
     assert!(missing.contains('-') && !missing.contains(';'), "{missing}");
 }
+
+#[test]
+fn a_log_that_was_cleared_while_a_session_was_open_names_it_by_number() {
+    // 2026-03-14 21:15:35, in the samples' first session on SRV02; minutes before it; long before.
+    for (time, expected) in [(1_773_522_935, 1), (1_773_522_700, 0), (1_773_510_000, 0)] {
+        let event = Event {
+            provider: "Microsoft-Windows-Eventlog".into(),
+            event_id: 104,
+            record_id: 7,
+            time: FileTime::from_unix(time, 0),
+            channel: "System".into(),
+            computer: "SRV02.corp.example".into(),
+            payload: Payload::UserData {
+                element: "LogFileCleared".into(),
+                namespace: "http://manifests.microsoft.com/win/2004/08/windows/eventlog".into(),
+                fields: vec![
+                    ("SubjectUserName".into(), "adm.lee".into()),
+                    ("SubjectDomainName".into(), "CORP".into()),
+                    ("Channel".into(), "Windows PowerShell".into()),
+                ],
+            },
+            ..Event::default()
+        };
+        let mut log = LogWriter::new();
+        log.push(&event).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("System.evtx");
+        fs::write(&path, log.finish()).unwrap();
+        let out = folder.path().join("out");
+        assert_eq!(analyze("samples", &out, &[path.to_str().unwrap()]), 0);
+        let found = rows(&out, "detections.csv");
+        let found: Vec<_> = found.iter().filter(|row| row["fired_on"] == "log_gap").collect();
+        assert_eq!(found.len(), expected, "{time}");
+        for row in found {
+            assert_eq!(row["rule_title"], "Log cleared while a remoting session was open");
+            assert_eq!(row["matched_fields"], "Kind=cleared; SessionsInside=1");
+            assert_eq!(row["user"], r"CORP\adm.lee");
+            assert!(row["evidence"].ends_with("System.evtx:7@4608"), "{}", row["evidence"]);
+        }
+    }
+}
