@@ -108,7 +108,7 @@ pub struct RuleSet {
     pub(super) checked: Vec<Rule>,
     /// Of each of them, what it is about.
     pub(super) scopes: Vec<Scope>,
-    correlations: Vec<Correlation>,
+    pub(super) correlations: Vec<Correlation>,
     /// What correlations have to do with each rule.
     roles: Vec<Role>,
     groups: Vec<Group>,
