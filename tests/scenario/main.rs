@@ -34,7 +34,7 @@ const GOALS: [(&str, f64, f64); 38] = [
     ("end_kind: right", 0.98, 0.98),
     ("end_time: right", 0.98, 0.98),
     ("kind: right", 0.98, 0.98),
-    ("logon_ids: right", 0.98, 0.96),
+    ("logon_ids: right", 0.98, 0.98),
     ("process_id: right", 0.98, 0.98),
     ("process_id: no guess", 0.98, 0.98),
     ("runspace_ids: right", 0.98, 0.98),
