@@ -54,6 +54,18 @@ impl Event {
 }
 
 impl Event {
+    /// The context it gives of a PowerShell engine.
+    pub fn engine(&self) -> Option<&EngineContext> {
+        match &self.kind {
+            EventKind::Engine(engine) => Some(&engine.context),
+            EventKind::Pipeline(pipeline) => Some(&pipeline.context),
+            EventKind::Command(command)
+            | EventKind::CommandError(command)
+            | EventKind::CommandLifecycle(command) => Some(&command.context),
+            _ => None,
+        }
+    }
+
     /// The account it concerns, as logged; the record's SID where no account is named.
     pub fn user(&self) -> String {
         let account = match &self.kind {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::server::{ByTime, HostEvents, nearest, only, remember};
-use super::{Draft, STEP_WINDOW, context};
+use super::{Draft, STEP_WINDOW};
 use crate::model::{Account, EndKind, EngineContext, EngineState, EventKind, Link, ShellKind};
 
 /// The indexes of one engine's records, in order.
@@ -22,7 +22,7 @@ impl HostEvents<'_> {
         let mut engines: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (index, event) in self.iter() {
             let classic = matches!(event.kind, EventKind::Engine(_) | EventKind::Pipeline(_));
-            if let Some(context) = context(event).filter(|context| classic && context.is_remote()) {
+            if let Some(context) = event.engine().filter(|context| classic && context.is_remote()) {
                 let id = match context.host_id.as_str() {
                     "" => &context.runspace_id,
                     host_id => host_id,
@@ -105,7 +105,7 @@ impl HostEvents<'_> {
     }
 
     fn contexts(&self, records: &Records) -> impl Iterator<Item = &EngineContext> {
-        records.iter().filter_map(|&index| context(&self.events[index]))
+        records.iter().filter_map(|&index| self.events[index].engine())
     }
 
     /// The account that an engine's records name.
@@ -202,7 +202,7 @@ impl HostEvents<'_> {
             if !matches!(event.kind, EventKind::Engine(_) | EventKind::Pipeline(_)) {
                 continue;
             }
-            let Some(context) = context(event).filter(|context| !context.is_remote()) else {
+            let Some(context) = event.engine().filter(|context| !context.is_remote()) else {
                 continue;
             };
             let (slot, link) = match by_host_id.get(context.host_id.as_str()) {

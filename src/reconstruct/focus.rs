@@ -16,7 +16,7 @@ use super::server::WAITED;
 use super::shells::creates;
 use super::starts::{Starts, is_near};
 use super::witnesses::called;
-use super::{Hosts, JOIN_WINDOW, STEP_WINDOW, context};
+use super::{Hosts, JOIN_WINDOW, STEP_WINDOW};
 use crate::model::{Account, Event, EventKind, RecordRef};
 
 /// What reconstruction knows before it reads the records it needs.
@@ -125,7 +125,7 @@ impl Focus<'_> {
                 }
                 _ => {}
             }
-            if let Some(context) = context(event) {
+            if let Some(context) = event.engine() {
                 remote = true;
                 users.extend(Account::parse(&context.user));
                 users.extend(Account::parse(&context.connected_user));

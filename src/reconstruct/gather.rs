@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use super::reach::Reach;
 use super::seen::Seen;
 use super::witnesses::called;
-use super::{SERVICE_SIDS, WINRM_PORTS, context};
+use super::{SERVICE_SIDS, WINRM_PORTS};
 use crate::model::{
     Account, Channel, Clearing, EngineContext, Event, EventKind, Logon, ProcessStart, RecordRef,
     Str, file_name,
@@ -335,7 +335,7 @@ impl Gathered {
                 self.engines.push(local_engine(mark, &pipeline.context, keys));
             }
             EventKind::Engine(_) | EventKind::Pipeline(_) => {
-                if let Some(EngineContext { host_id, host_application, .. }) = context(&event) {
+                if let Some(EngineContext { host_id, host_application, .. }) = event.engine() {
                     let ssh = is_ssh(host_application);
                     let host = if ssh { Image::SshHost } else { Image::PowerShellHost };
                     self.processes.push(ProcessMark {

@@ -51,9 +51,8 @@ pub use traffic::{Logs, Overheard};
 pub(crate) use scripts::{Elsewhere, assemble};
 
 use crate::model::{
-    Account, Attempt, Auth, Clearing, Command, Coverage, EndKind, Event, EventKind, Evidence, Host,
-    Link, LogGap, RecordRef, Rejected, ScriptBlock, Session, ShellKind, Sides, Str, Transport,
-    Weighed,
+    Account, Attempt, Auth, Clearing, Command, Coverage, EndKind, Event, Evidence, Host, Link,
+    LogGap, RecordRef, Rejected, ScriptBlock, Session, ShellKind, Sides, Str, Transport, Weighed,
 };
 use clocks::Clocks;
 use estate::Estate;
@@ -592,17 +591,5 @@ fn finish(
         missing: Vec::new(),
         evidence: evidence.collect(),
         command_completeness: String::new(),
-    }
-}
-
-/// The context an event gives of a PowerShell engine.
-fn context(event: &Event) -> Option<&crate::model::EngineContext> {
-    match &event.kind {
-        EventKind::Engine(engine) => Some(&engine.context),
-        EventKind::Pipeline(pipeline) => Some(&pipeline.context),
-        EventKind::Command(command)
-        | EventKind::CommandError(command)
-        | EventKind::CommandLifecycle(command) => Some(&command.context),
-        _ => None,
     }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::gather::Image;
 use super::process::Processes;
-use super::{Draft, JOIN_WINDOW, STEP_WINDOW, context, near};
+use super::{Draft, JOIN_WINDOW, STEP_WINDOW, near};
 use crate::model::{Account, Auth, EndKind, Event, EventKind, Link, Logon, ShellKind, Str};
 
 /// Whether a SID is a person's or a service's, and not one that WinRM made up for a virtual account
@@ -145,7 +145,7 @@ impl HostEvents<'_> {
                     configuration.clone_into(&mut draft.configuration);
                 }
             }
-            if let Some(context) = context(event).filter(|context| context.is_remote()) {
+            if let Some(context) = event.engine().filter(|context| context.is_remote()) {
                 remember(&mut draft.host_ids, &context.host_id);
                 remember(&mut draft.runspace_ids, &context.runspace_id);
                 let user = match context.connected_user.as_str() {

@@ -178,7 +178,7 @@ impl Seen<'_> {
 /// What a session's endpoint is for, by the name of its configuration.
 pub(super) fn endpoint_kind(case: &Case, session: &Session) -> &'static str {
     let virtual_account = |event: &Event| {
-        let context = super::context(event);
+        let context = event.engine();
         event.user_sid.as_deref().is_some_and(|sid| sid.starts_with("S-1-5-94-"))
             || context.is_some_and(|context| context.user.contains("\\WinRM VA_"))
     };

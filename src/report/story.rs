@@ -552,7 +552,7 @@ impl Teller<'_> {
             Link::Own => "the session is known by it".to_owned(),
             Link::Process => self.process(event),
             Link::HostId | Link::Runspace => {
-                let context = context(event);
+                let context = event.engine();
                 let (id, of) = match link {
                     Link::HostId => ("HostId", context.map(|context| &context.host_id)),
                     _ => ("RunspaceId", context.map(|context| &context.runspace_id)),
@@ -611,15 +611,5 @@ impl Teller<'_> {
         let apart = self.corrected(event).unwrap_or(event.time) - start;
         let side = if apart < TimeDelta::zero() { "before" } else { "after" };
         format!("{:.1} s {side} the start", apart.abs().num_milliseconds() as f64 / 1000.0)
-    }
-}
-
-/// The context an event gives of a PowerShell engine.
-fn context(event: &Event) -> Option<&crate::model::EngineContext> {
-    match &event.kind {
-        EventKind::Engine(engine) => Some(&engine.context),
-        EventKind::Pipeline(pipeline) => Some(&pipeline.context),
-        EventKind::Command(command) | EventKind::CommandError(command) => Some(&command.context),
-        _ => None,
     }
 }

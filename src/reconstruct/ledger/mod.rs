@@ -140,7 +140,7 @@ fn shells<'e>(
         roots.entry(session).or_insert(root);
         let runspace = match &event.kind {
             EventKind::ScriptBlockRun(run) => Some(&run.runspace_id),
-            _ => super::context(event).map(|context| &context.runspace_id),
+            _ => event.engine().map(|context| &context.runspace_id),
         };
         if let Some(runspace) = runspace.filter(|runspace| !runspace.is_empty()) {
             by_runspace.entry((session, runspace)).or_insert((process, depth));
@@ -149,7 +149,7 @@ fn shells<'e>(
     let place = |index: usize| {
         let (event, session) = (&events[index], session_of[index]?);
         let known = process(event).map(|(process, (_, depth))| (process, depth)).or_else(|| {
-            let context = super::context(event)?;
+            let context = event.engine()?;
             let of_runspace = by_runspace.get(&(session, context.runspace_id.as_str())).copied();
             let root = || roots.get(&session).filter(|_| context.is_remote());
             of_runspace.or_else(|| root().map(|&root| (root, 0)))

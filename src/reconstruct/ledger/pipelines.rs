@@ -39,7 +39,7 @@ pub(super) struct Statement {
 
 impl Statement {
     fn new(event: usize, events: &[Event]) -> Statement {
-        let context = super::super::context(&events[event]);
+        let context = events[event].engine();
         Statement {
             first: event,
             sequence: context.and_then(|context| context.sequence),
@@ -81,7 +81,7 @@ impl Pipeline {
 pub(super) fn of(events: &[Event], indexes: &[usize]) -> Vec<Pipeline> {
     let mut groups: BTreeMap<(&str, &str, usize), Vec<usize>> = BTreeMap::new();
     for &index in indexes {
-        let Some(context) = super::super::context(&events[index]) else { continue };
+        let Some(context) = events[index].engine() else { continue };
         let (runspace, id) = (context.runspace_id.as_str(), context.pipeline_id.as_str());
         let alone = if runspace.is_empty() || id.is_empty() { index + 1 } else { 0 };
         groups.entry((runspace, id, alone)).or_default().push(index);
