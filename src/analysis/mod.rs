@@ -25,6 +25,7 @@ use chrono::{DateTime, Utc};
 use crate::detect::{self, Correlated, Limited, LoneScripts, RuleSet};
 use crate::error::{Error, Fault, FaultKind};
 use crate::input::{self, Input, InputKind};
+use crate::layers::Unwrapper;
 use crate::model::{Detection, RecordRef, Str, Subject};
 use crate::reconstruct::{Case, Elsewhere, Keys, Logs, Window, assemble, reconstruct};
 use crate::report::detections::Of;
@@ -325,6 +326,7 @@ impl Texts<'_> {
         };
         let mut found: Vec<Detection> = scripts.into_iter().filter(known).collect();
         let mut lone = LoneScripts::default();
+        let mut unwrapper = Unwrapper::default();
         for blocks in parted.chunks(BLOCKS_AT_ONCE) {
             let hosts: BTreeMap<RecordRef, &Str> = blocks
                 .iter()
@@ -337,7 +339,7 @@ impl Texts<'_> {
                 }
             }
             let mut rows = Rows::default();
-            for block in assemble(&events, &vec![None; events.len()]) {
+            for block in assemble(&events, &vec![None; events.len()], &mut unwrapper) {
                 found.extend(lone.detect(self.rules, &events, &block));
                 if let Some(text) = texts::of_block(&events, &block) {
                     layers::add(&mut rows, &text, Of::Session(None), "", self.paths)?;

@@ -13,6 +13,7 @@ use crate::decode::{Decoder, Seen, Tally, Wanted, chunk_count, chunk_of};
 use crate::detect::{self, LoneScripts, RuleSet, Step};
 use crate::error::{Fault, FaultKind};
 use crate::input::{Input, InputKind, Piece, Reader, piece_count};
+use crate::layers::Unwrapper;
 use crate::model::{Channel, Detection, EventKind, Record, RecordRef, Wrapped};
 use crate::normalise::{self, Normaliser};
 use crate::reconstruct::{Gathered, Keys, Reach, assemble};
@@ -214,6 +215,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             layers: Rows::default(),
             steps: Rows::default(),
             lone: LoneScripts::default(),
+            unwrapper: Unwrapper::default(),
             normaliser: Normaliser::default(),
         };
         Worker { piece: Piece::default(), decoder: Decoder::default(), take }
@@ -268,6 +270,7 @@ struct Take<'p, 'a> {
     /// Hits that correlations wait for.
     steps: Rows,
     lone: LoneScripts,
+    unwrapper: Unwrapper,
     normaliser: Normaliser,
 }
 
@@ -301,13 +304,13 @@ impl Take<'_, '_> {
                 detections::add(&mut self.found, &detection, paths)?;
             }
         }
-        if let Some(line) = texts::of_record(record, &event) {
+        if let Some(line) = texts::of_record(record, &event, &mut self.unwrapper) {
             let found = self.layers(&line)?;
             self.batch.lines.extend(found);
         }
         if matches!(&event.kind, EventKind::ScriptBlockPart(part) if part.is_whole()) {
             let parts = [event];
-            for block in assemble(&parts, &[None]) {
+            for block in assemble(&parts, &[None], &mut self.unwrapper) {
                 let found = self.lone.detect(rules, &parts, &block);
                 self.batch.scripts.extend(found);
                 if let Some(text) = texts::of_block(&parts, &block) {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::layers::{Limits, layers};
+use crate::layers::Unwrapper;
 use crate::model::{
     Account, Channel, Command, Event, EventKind, Proof, Record, RecordRef, ScriptBlock, TextKind,
     Wrapped,
@@ -12,7 +12,11 @@ use crate::model::{
 use crate::reconstruct::Case;
 
 /// The command line that a record holds, if it hides something.
-pub(super) fn of_record(record: &Record, event: &Event) -> Option<Wrapped> {
+pub(super) fn of_record(
+    record: &Record,
+    event: &Event,
+    unwrapper: &mut Unwrapper,
+) -> Option<Wrapped> {
     let data = |name| record.data.get(name).unwrap_or_default();
     let (kind, text, image) = match (&event.kind, record.known_channel, record.event_id) {
         (EventKind::ProcessStart(start), ..) => {
@@ -26,7 +30,7 @@ pub(super) fn of_record(record: &Record, event: &Event) -> Option<Wrapped> {
         (_, Channel::Security, 4698) => (TextKind::Task, data("TaskContent"), ""),
         _ => return None,
     };
-    let hidden = layers(text, &Limits::default());
+    let hidden = unwrapper.layers(text);
     (!hidden.is_empty()).then(|| Wrapped {
         kind,
         time: event.time,
@@ -36,7 +40,7 @@ pub(super) fn of_record(record: &Record, event: &Event) -> Option<Wrapped> {
         session: None,
         command: None,
         evidence: vec![Proof::of(event)],
-        hidden: Arc::new(hidden),
+        hidden,
     })
 }
 

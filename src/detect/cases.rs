@@ -11,6 +11,7 @@ use super::derived::{LoneScripts, on_case, on_record};
 use super::logsource::DERIVED;
 use super::pack::cases_of;
 use super::{Correlator, RuleSet, Step};
+use crate::layers::Unwrapper;
 use crate::model::{Channel, Detection, Event, Fields, Kept, Proof, Record, RecordRef};
 use crate::normalise::{self, Normaliser};
 use crate::reconstruct::{Gathered, Keys, assemble, reconstruct};
@@ -231,7 +232,7 @@ impl Happened {
     fn found(self, rules: &RuleSet) -> Vec<Detection> {
         let Happened { events, mut hits, .. } = self;
         let mut lone = LoneScripts::default();
-        for block in assemble(&events, &vec![None; events.len()]) {
+        for block in assemble(&events, &vec![None; events.len()], &mut Unwrapper::default()) {
             hits.extend(lone.detect(rules, &events, &block));
         }
         let (keys, mut gathered) = (Keys::default(), Gathered::default());

@@ -9,6 +9,7 @@ use super::derived::script_fields;
 use super::logsource::{DERIVED, Scope};
 use super::view::RecordView;
 use crate::error::Error;
+use crate::layers::Unwrapper;
 use crate::model::{Record, Subject};
 use crate::normalise::Normaliser;
 use crate::reconstruct::assemble;
@@ -91,7 +92,8 @@ impl RuleSet {
     /// A script block of one part is rebuilt from its record.
     fn explain_script(&self, rule: usize, record: &Record, lines: &mut Vec<String>) {
         let events = [Normaliser::default().event(record)];
-        let Some(block) = assemble(&events, &[None]).into_iter().next() else {
+        let Some(block) = assemble(&events, &[None], &mut Unwrapper::default()).into_iter().next()
+        else {
             lines.push("Log source  no: the record is no part of a script block (4104)".to_owned());
             self.result(rule, false, lines);
             return;

@@ -13,6 +13,7 @@ mod encoding;
 mod eval;
 mod gate;
 mod launch;
+mod memo;
 mod methods;
 mod operators;
 mod parse;
@@ -20,6 +21,7 @@ mod syntax;
 mod value;
 
 pub use budget::{Limit, Limits};
+pub use memo::Unwrapper;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -127,9 +129,14 @@ impl Unwrapped {
 /// assert_eq!(found.layers[0].how, How::Invoked);
 /// ```
 pub fn layers(text: &str, limits: &Limits) -> Unwrapped {
-    if !gate::may_hold_layers(text) {
-        return Unwrapped::default();
+    match gate::may_hold_layers(text) {
+        true => unwrap(text, limits),
+        false => Unwrapped::default(),
     }
+}
+
+/// Takes the layers off a text that may have some.
+fn unwrap(text: &str, limits: &Limits) -> Unwrapped {
     let mut unwrapping = Unwrapping {
         limits,
         budget: Budget::new(limits, text.len()),

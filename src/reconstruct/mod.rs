@@ -50,6 +50,7 @@ pub use traffic::{Logs, Overheard};
 
 pub(crate) use scripts::{Elsewhere, assemble};
 
+use crate::layers::Unwrapper;
 use crate::model::{
     Account, Attempt, Auth, Clearing, Command, Coverage, EndKind, Event, Evidence, Host, Link,
     LogGap, RecordRef, Rejected, ScriptBlock, Session, ShellKind, Sides, Str, Transport, Weighed,
@@ -402,7 +403,7 @@ fn rebuild(
         }
     }
     case.attempts = attempts;
-    case.scripts = assemble(&case.events, &case.session_of);
+    case.scripts = assemble(&case.events, &case.session_of, &mut Unwrapper::default());
     case.scripts.retain(|script| script.session.is_some());
     case.elsewhere = Elsewhere::of(&gathered, &hosts, &case);
     case.commands =

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::gather::{Gathered, ScriptMark};
 use super::{Case, Hosts};
-use crate::layers::{Limits, layers};
+use crate::layers::Unwrapper;
 use crate::model::{Event, EventKind, RecordRef, ScriptBlock, Str};
 
 /// Script blocks outside sessions, by the places of their parts.
@@ -60,7 +60,11 @@ impl Elsewhere {
 
 /// The script blocks that some events are the parts of, by their first part. A part that is
 /// missing shows in the text.
-pub(crate) fn assemble(events: &[Event], session_of: &[Option<usize>]) -> Vec<ScriptBlock> {
+pub(crate) fn assemble(
+    events: &[Event],
+    session_of: &[Option<usize>],
+    unwrapper: &mut Unwrapper,
+) -> Vec<ScriptBlock> {
     // A block's id is unique to an engine, and a copied log may hold a record twice.
     let mut blocks: BTreeMap<(&Str, &str), BTreeMap<u32, usize>> = BTreeMap::new();
     let mut alone = Vec::new();
@@ -72,8 +76,9 @@ pub(crate) fn assemble(events: &[Event], session_of: &[Option<usize>]) -> Vec<Sc
             blocks.entry((&event.host, &part.id)).or_default().entry(part.number).or_insert(index);
         }
     }
+    let blocks = blocks.into_values().chain(alone);
     let mut scripts: Vec<ScriptBlock> =
-        blocks.into_values().chain(alone).map(|parts| block(events, session_of, &parts)).collect();
+        blocks.map(|parts| block(events, session_of, &parts, unwrapper)).collect();
     scripts.sort_by_key(|script| script.events.iter().min().copied());
     scripts
 }
@@ -82,6 +87,7 @@ fn block(
     events: &[Event],
     session_of: &[Option<usize>],
     parts: &BTreeMap<u32, usize>,
+    unwrapper: &mut Unwrapper,
 ) -> ScriptBlock {
     let mut script = ScriptBlock {
         id: String::new(),
@@ -110,7 +116,7 @@ fn block(
     }
     let end = script.total.saturating_add(1);
     mark_missing(&mut script, next, end);
-    script.hidden = Arc::new(layers(&script.text, &Limits::default()));
+    script.hidden = unwrapper.layers(&script.text);
     script
 }
 
@@ -144,7 +150,7 @@ mod tests {
     }
 
     fn text(parts: &[Event]) -> (String, bool) {
-        let scripts = assemble(parts, &vec![None; parts.len()]);
+        let scripts = assemble(parts, &vec![None; parts.len()], &mut Unwrapper::default());
         assert_eq!(scripts.len(), 1);
         (scripts[0].text.clone(), scripts[0].complete())
     }

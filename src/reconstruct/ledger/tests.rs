@@ -389,7 +389,7 @@ fn a_log_full_of_alike_records_costs_no_square() {
         .collect();
     let indexes: Vec<usize> = (0..events.len()).collect();
     let session_of = vec![Some(0); events.len()];
-    let scripts = crate::reconstruct::assemble(&events, &session_of);
+    let scripts = crate::reconstruct::assemble(&events, &session_of, &mut Default::default());
     let host: crate::model::Str = "srv".into();
     let shell = super::Shell {
         blocks: (0..scripts.len()).collect(),
