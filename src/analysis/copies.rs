@@ -91,9 +91,9 @@ impl Prints {
                 hash_value(value, &mut hash);
             }
             // Correlations tell records apart by these.
-            for (field, value) in values.iter().flatten() {
-                field.hash(&mut hash);
-                hash_value(&value.text(), &mut hash);
+            for value in values.iter().flatten() {
+                value.is_some().hash(&mut hash);
+                value.iter().for_each(|value| hash_value(&value.text(), &mut hash));
             }
         }
         hash.finish()

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use chrono::TimeDelta;
+use itertools::Itertools;
 
 use super::Copies;
 use crate::detect::{Correlated, Correlator, RuleSet, Step};
@@ -21,7 +22,7 @@ const STEPS_AT_ONCE: usize = 1 << 16;
 /// # Errors
 /// When the scratch folder takes no more.
 pub(super) fn correlate(
-    on_records: &Sorted,
+    on_records: Sorted,
     copies: &Copies,
     rebuilt: &[Detection],
     case: &Case,
@@ -33,38 +34,52 @@ pub(super) fn correlate(
     }
     let clocks = Clocks::of(&case.hosts);
     let sessions = case.sessions_of_records();
-    let sorter = Sorter::new(scratch.to_owned());
-    let mut rows = Rows::default();
-    let mut waiting = 0;
-    let mut put = |mut step: Step| {
-        step.correct(clocks.offset(&step.logged_by));
-        rows.push(|key| step.key(key), &step)?;
-        waiting += 1;
-        if waiting == STEPS_AT_ONCE {
-            waiting = 0;
-            sorter.add(&mut rows)?;
-        }
-        Ok::<(), io::Error>(())
+    let on_records = match clocks.agree() {
+        true => on_records,
+        false => in_order(&on_records, &clocks, scratch)?,
     };
-    for row in on_records.rows()? {
-        let mut step: Step = read(&row?)?;
+    let mut rows = Rows::default();
+    for step in rebuilt.iter().filter_map(Step::of) {
+        rows.push(|key| step.key(clocks.ahead(&step.logged_by), key), &step)?;
+    }
+    let rebuilt = Sorter::new(scratch.to_owned());
+    rebuilt.add(&mut rows)?;
+    let rebuilt = rebuilt.finish();
+    let mut correlator = Correlator::new(rules);
+    let steps = on_records.rows()?.merge_by(rebuilt.rows()?, |a, b| match (a, b) {
+        (Ok(a), Ok(b)) => a.key() < b.key(),
+        (a, _) => a.is_err(),
+    });
+    for row in steps {
+        let row = row?;
+        let mut step = read(&row)?;
         let record = step.evidence.first().map(|proof| proof.source);
         if record.is_some_and(|record| copies.contains(record)) {
             continue;
         }
-        step.session = record.and_then(|record| sessions.get(&record).copied());
-        put(step)?;
-    }
-    rebuilt.iter().filter_map(Step::of).try_for_each(&mut put)?;
-    sorter.add(&mut rows)?;
-    let mut correlator = Correlator::new(rules);
-    for row in sorter.finish().rows()? {
-        correlator.take(&read(&row?)?);
+        step.session = step.session.or_else(|| sessions.get(&record?).copied());
+        correlator.take(Step::time(row.key()).unwrap_or(step.logged), &step);
     }
     Ok(correlator.finish())
 }
 
-fn read(row: &Frame<'_>) -> io::Result<Step> {
+/// Steps in the order of their times by the clocks of most hosts.
+fn in_order(steps: &Sorted, clocks: &Clocks, scratch: &Path) -> io::Result<Sorted> {
+    let sorter = Sorter::new(scratch.to_owned());
+    let mut rows = Rows::default();
+    for (count, row) in steps.rows()?.enumerate() {
+        let row = row?;
+        let step = read(&row)?;
+        rows.push(|key| step.key(clocks.ahead(&step.logged_by), key), &step)?;
+        if count % STEPS_AT_ONCE == 0 {
+            sorter.add(&mut rows)?;
+        }
+    }
+    sorter.add(&mut rows)?;
+    Ok(sorter.finish())
+}
+
+fn read<'r>(row: &'r Frame<'_>) -> io::Result<Step<'r>> {
     postcard::from_bytes(row.content()).map_err(io::Error::other)
 }
 
@@ -91,6 +106,16 @@ impl Clocks {
             clocks.full.insert(name, offset);
         }
         clocks
+    }
+
+    /// Whether no clock is known to be wrong.
+    fn agree(&self) -> bool {
+        self.full.values().all(TimeDelta::is_zero)
+    }
+
+    /// How far a host's clock is ahead, in ticks.
+    fn ahead(&self, computer: &str) -> i64 {
+        self.offset(computer).num_nanoseconds().unwrap_or_default() / 100
     }
 
     /// None is known of a host that could not be compared: its times stand.
@@ -128,10 +153,10 @@ mod tests {
     }
 
     /// A hit on a host at so many seconds by its clock.
-    fn step(rule: usize, host: &str, seconds: i64) -> Step {
+    fn detection(rule: usize, host: &str, seconds: i64) -> Detection {
         let time = DateTime::UNIX_EPOCH + TimeDelta::seconds(1000 + seconds);
         let source = RecordRef { input: 0, offset: rule as u64, number: 0 };
-        let detection = Detection {
+        Detection {
             rule,
             subject: Subject::Record,
             time,
@@ -141,8 +166,7 @@ mod tests {
             matched: Vec::new(),
             evidence: vec![Proof { source, record_id: 0 }],
             kept: Some(Kept { logged_by: host.into(), values: Vec::new() }),
-        };
-        Step::of(&detection).unwrap()
+        }
     }
 
     #[test]
@@ -170,12 +194,13 @@ mod tests {
             let sorter = Sorter::new(folder.path().to_owned());
             let mut rows = Rows::default();
             // By its own clock the target's came a minute before.
-            for step in [step(1, "srv", -55), step(0, "pc", 0)] {
-                rows.push(|key| step.key(key), &step).unwrap();
+            for hit in [detection(1, "srv", -55), detection(0, "pc", 0)] {
+                let step = Step::of(&hit).unwrap();
+                rows.push(|key| step.key(0, key), &step).unwrap();
             }
             sorter.add(&mut rows).unwrap();
             let (steps, copies) = (sorter.finish(), Copies::default());
-            let found = correlate(&steps, &copies, &[], &case, &rules, folder.path()).unwrap();
+            let found = correlate(steps, &copies, &[], &case, &rules, folder.path()).unwrap();
             let times = found.detections.iter().map(|found| found.time.timestamp() - 1000);
             times.collect::<Vec<_>>()
         };

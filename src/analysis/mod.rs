@@ -222,7 +222,7 @@ pub fn analyze(
     let elsewhere = texts.elsewhere(scripts, &loader).map_err(Error::write(&scratch))?;
     detections.extend(elsewhere);
     let steps = steps.finish();
-    let correlated = correlate::correlate(&steps, &copies, &detections, &case, &rules, &scratch);
+    let correlated = correlate::correlate(steps, &copies, &detections, &case, &rules, &scratch);
     let Correlated { detections: correlated, limited } =
         correlated.map_err(Error::write(&scratch))?;
     detections.extend(correlated);

@@ -282,7 +282,7 @@ impl Take<'_, '_> {
         if from.is_some_and(|from| record.time < from) || to.is_some_and(|to| record.time >= to) {
             return Ok(());
         }
-        let hits = rules.on_record(record);
+        let mut hits = rules.on_record(record);
         let relevant = normalise::relevant(record.known_channel, record.event_id);
         if !relevant && hits.is_empty() {
             return Ok(());
@@ -296,13 +296,14 @@ impl Take<'_, '_> {
         let (log, print) = prints.of(record, &event, &hits);
         batch.spans.take(log, event.record_id);
         self.lines.add(&event, print, fired, origins)?;
+        for hit in &mut hits {
+            if let Some(step) = Step::on_record(&event, hit) {
+                self.steps.push(|key| step.key(0, key), &step)?;
+            }
+        }
+        hits.retain(|hit| !rules.is_silent(hit.rule));
         for detection in detect::on_record(&event, hits) {
-            if let Some(step) = Step::of(&detection) {
-                self.steps.push(|key| step.key(key), &step)?;
-            }
-            if !rules.is_silent(detection.rule) {
-                detections::add(&mut self.found, &detection, paths)?;
-            }
+            detections::add(&mut self.found, &detection, paths)?;
         }
         if let Some(line) = texts::of_record(record, &event, &mut self.unwrapper) {
             let found = self.layers(&line)?;

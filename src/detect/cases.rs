@@ -239,15 +239,15 @@ impl Happened {
         events.iter().for_each(|event| gathered.take(event.clone(), &keys));
         let case = reconstruct(vec![gathered], &keys, &events.as_slice());
         hits.extend(on_case(rules, &case));
-        let mut steps: Vec<(Vec<u8>, Step)> = Vec::new();
+        let mut steps: Vec<(Vec<u8>, Step<'_>)> = Vec::new();
         for step in hits.iter().filter_map(Step::of) {
             let mut key = Vec::new();
-            step.key(&mut key);
+            step.key(0, &mut key);
             steps.push((key, step));
         }
         steps.sort_by(|a, b| a.0.cmp(&b.0));
         let mut correlator = Correlator::new(rules);
-        steps.iter().for_each(|(_, step)| correlator.take(step));
+        steps.iter().for_each(|(_, step)| correlator.take(step.logged, step));
         hits.extend(correlator.finish().detections);
         hits
     }

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use rsigma_eval::compiler::eval_condition;
 use rsigma_eval::{
     CompiledRule, ConditionTrace, Event as SigmaEvent, FieldMatch, ResultBody, compile_to_compiled,
     evaluate_rule, explain_rule,
@@ -49,6 +50,16 @@ impl Rule {
     pub fn explain(&self, event: &impl SigmaEvent) -> Vec<ConditionTrace> {
         let compiled = self.compiled.as_ref();
         compiled.map(|rule| explain_rule(rule, event).conditions).unwrap_or_default()
+    }
+
+    /// Whether the rule fires on the event.
+    pub fn fires(&self, event: &impl SigmaEvent) -> bool {
+        let Some(rule) = self.compiled.as_ref() else { return false };
+        let mut holds = rule
+            .conditions
+            .iter()
+            .map(|c| eval_condition(c, &rule.detections, event, &mut Vec::new()));
+        holds.any(|holds| holds)
     }
 
     /// What matched, if the rule fires on the event.

@@ -17,9 +17,7 @@ use super::select::{Excluded, Selection};
 use super::view::RecordView;
 use crate::decode::Wanted;
 use crate::error::Error;
-use crate::model::{
-    Channel, FieldValue, MatchedField, Record, RecordRef, RuleMeta, Subject, Value,
-};
+use crate::model::{Channel, MatchedField, Record, RecordRef, RuleMeta, Subject, Value, Values};
 
 /// A rule fired on a record.
 #[derive(Debug, Clone)]
@@ -29,7 +27,7 @@ pub struct Hit {
     /// What matched.
     pub matched: Vec<MatchedField>,
     /// What correlations need to know, where one refers to the rule.
-    pub(crate) values: Option<Vec<FieldValue>>,
+    pub(crate) values: Option<Values<'static>>,
 }
 
 /// The rules of one scope.
@@ -231,11 +229,8 @@ impl RuleSet {
         self.correlations.get(rule.checked_sub(self.checked.len())?)
     }
 
-    /// The fields kept of the hits of a rule of this name.
-    #[cfg(test)]
-    pub(super) fn fields(&self, title: &str) -> &[String] {
-        let is = |rule: &RuleMeta| rule.title.ends_with(title);
-        let rule = self.rules.iter().position(is).expect("it is loaded");
+    /// The fields kept of the hits of a rule.
+    pub(super) fn fields(&self, rule: usize) -> &[String] {
         &self.roles[rule].fields
     }
 
@@ -366,8 +361,13 @@ impl RuleSet {
         let index = bucket.index.get_or_init(|| Index::new(clauses()));
         for candidate in index.candidates(event) {
             let rule = bucket.rules[candidate];
-            if let Some(matched) = self.checked[rule].evaluate(event) {
-                let role = &self.roles[rule];
+            let role = &self.roles[rule];
+            let matched = match role.silent {
+                // Nobody is shown what matched.
+                true => self.checked[rule].fires(event).then(Vec::new),
+                false => self.checked[rule].evaluate(event),
+            };
+            if let Some(matched) = matched {
                 let values = (!role.correlated.is_empty()).then(|| role.values(event));
                 hits.push(Hit { rule, matched, values });
             }
@@ -376,11 +376,8 @@ impl RuleSet {
 }
 
 impl Role {
-    fn values(&self, event: &impl SigmaEvent) -> Vec<FieldValue> {
-        let values = self.fields.iter().filter_map(|field| {
-            let value = event.get_field(field)?;
-            Some((field.clone(), Value::of(&value)?))
-        });
+    fn values(&self, event: &impl SigmaEvent) -> Values<'static> {
+        let values = self.fields.iter().map(|field| Value::of(&event.get_field(field)?));
         values.collect()
     }
 }

@@ -1,5 +1,6 @@
 //! Detections: which rule fired, on what, and which records prove it.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
@@ -154,16 +155,18 @@ pub(crate) struct Kept {
     /// The host whose clock its time is by.
     pub logged_by: Str,
     /// The values that they group or count by.
-    pub values: Vec<FieldValue>,
+    pub values: Values<'static>,
 }
 
-/// A field and its value.
-pub(crate) type FieldValue = (String, Value);
+/// The values that correlations group or count a rule's hits by: one for each of the fields that
+/// the rule set keeps of them, in that order.
+pub(crate) type Values<'v> = Vec<Option<Value<'v>>>;
 
 /// A value of a field.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Value {
-    Text(String),
+pub(crate) enum Value<'v> {
+    #[serde(borrow)]
+    Text(Cow<'v, str>),
     Whole(i64),
     Real(f64),
     Truth(bool),

@@ -11,7 +11,7 @@ mod wrapped;
 
 pub use account::Account;
 pub use detection::{Detection, Level, MatchedField, Proof, RuleMeta, Subject};
-pub(crate) use detection::{FieldValue, Kept, Value};
+pub(crate) use detection::{Kept, Value, Values};
 pub use event::*;
 pub use finding::*;
 pub(crate) use record::FieldsDraft;

@@ -58,20 +58,38 @@ impl Rows {
         self.frames.len()
     }
 
-    /// Takes out the rows' frames by key, in one piece.
-    fn sort(&mut self) -> Vec<u8> {
+    /// Takes the rows out, in the order of their keys.
+    fn sort(&mut self) -> Block {
         let frame = |start: usize| Frame::first(&self.frames[start..]);
-        self.starts.sort_unstable_by(|&a, &b| {
-            frame(a).as_ref().map(Frame::key).cmp(&frame(b).as_ref().map(Frame::key))
+        let mut order: Vec<(u128, usize)> = Vec::with_capacity(self.starts.len());
+        order.extend(self.starts.iter().map(|&start| {
+            // Most keys differ in their first bytes, and then the frames need not be looked up.
+            let mut first = [0; 16];
+            if let Some(frame) = frame(start) {
+                first.iter_mut().zip(frame.key()).for_each(|(to, &byte)| *to = byte);
+            }
+            (u128::from_be_bytes(first), start)
+        }));
+        order.sort_unstable_by(|&(a, at), &(b, bt)| {
+            let whole = || {
+                let (a, b) = (frame(at), frame(bt));
+                a.as_ref().map(Frame::key).cmp(&b.as_ref().map(Frame::key))
+            };
+            a.cmp(&b).then_with(whole)
         });
-        let mut sorted = Vec::with_capacity(self.frames.len());
-        for frame in self.starts.iter().filter_map(|&start| frame(start)) {
-            sorted.extend_from_slice(&frame.bytes);
-        }
-        self.frames.clear();
         self.starts.clear();
-        sorted
+        let room = Vec::with_capacity(self.frames.len());
+        Block {
+            frames: std::mem::replace(&mut self.frames, room),
+            starts: order.into_iter().map(|(_, start)| start).collect(),
+        }
     }
+}
+
+/// Rows of a task: their frames, and where these start, in the order of their keys.
+struct Block {
+    frames: Vec<u8>,
+    starts: Vec<usize>,
 }
 
 /// A row with its key.
@@ -137,7 +155,7 @@ pub struct Sorter {
 /// Rows of all tasks: sorted blocks in memory, sorted runs on disk.
 #[derive(Default)]
 pub struct Sorted {
-    blocks: Vec<Vec<u8>>,
+    blocks: Vec<Block>,
     size: usize,
     runs: Vec<File>,
 }
@@ -159,12 +177,12 @@ impl Sorter {
     /// When the folder takes no more.
     pub fn add(&self, rows: &mut Rows) -> io::Result<()> {
         let block = rows.sort();
-        if block.is_empty() {
+        if block.starts.is_empty() {
             return Ok(());
         }
         let full = {
             let mut state = self.lock();
-            state.size += block.len();
+            state.size += block.frames.len();
             state.blocks.push(block);
             if state.size <= self.in_memory {
                 return Ok(());
@@ -218,11 +236,8 @@ impl Sorted {
 }
 
 /// The frames of blocks and runs in the order of their keys; an error comes at once.
-fn merge<'b>(
-    blocks: &'b [Vec<u8>],
-    runs: &'b [File],
-) -> impl Iterator<Item = io::Result<Frame<'b>>> {
-    let blocks = blocks.iter().map(|block| Frames::Block(block));
+fn merge<'b>(blocks: &'b [Block], runs: &'b [File]) -> impl Iterator<Item = io::Result<Frame<'b>>> {
+    let blocks = blocks.iter().map(|block| Frames::Block(&block.frames, block.starts.iter()));
     let runs = runs.iter().map(|run| Frames::Run(BufReader::with_capacity(READ_AHEAD, run)));
     blocks.chain(runs).kmerge_by(|a: &io::Result<Frame<'_>>, b| match (a, b) {
         (Ok(a), Ok(b)) => a.key() < b.key(),
@@ -232,7 +247,7 @@ fn merge<'b>(
 
 /// Where frames come from.
 enum Frames<'b> {
-    Block(&'b [u8]),
+    Block(&'b [u8], std::slice::Iter<'b, usize>),
     Run(BufReader<&'b File>),
 }
 
@@ -241,11 +256,7 @@ impl<'b> Iterator for Frames<'b> {
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {
-            Frames::Block(rest) => {
-                let frame = Frame::first(rest)?;
-                *rest = &rest[frame.bytes.len()..];
-                Some(Ok(frame))
-            }
+            Frames::Block(frames, starts) => Frame::first(&frames[*starts.next()?..]).map(Ok),
             Frames::Run(run) => read_frame(run).transpose(),
         }
     }

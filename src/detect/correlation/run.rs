@@ -1,16 +1,17 @@
 //! All hits in order of time, through all correlations.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use rsigma_eval::correlation::{CompiledCorrelation, GroupKey, WindowState};
 use rsigma_parser::{CorrelationType, WindowMode};
 use serde::Serialize;
 
 use super::Correlation;
-use super::step::{self, Step};
+use super::step::{self, Seen, Step};
 use super::window::{self, Effect, MOST_HITS, MOST_VALUES};
 use crate::detect::RuleSet;
-use crate::model::{Detection, FieldValue, MatchedField, Proof, Subject, Value};
+use crate::model::{Detection, MatchedField, Proof, Str, Subject, Value};
 
 /// Most groups, over all correlations, that are held at a time.
 pub(super) const MOST_GROUPS: usize = 1 << 16;
@@ -50,6 +51,7 @@ pub(crate) struct Correlator<'r> {
     groups: BTreeMap<(usize, Vec<Option<String>>), Group>,
     detections: Vec<Detection>,
     limits: BTreeSet<(usize, Limit)>,
+    names: Names,
 }
 
 /// Hits of a correlation with the same values of the fields it groups by.
@@ -58,11 +60,42 @@ struct Group {
     /// When the hits in the window were, and their records.
     hits: VecDeque<(i64, u64)>,
     /// The latest of them.
-    recent: VecDeque<Step>,
+    recent: VecDeque<Recent>,
     /// What it has found and may go on.
     found: Option<Found>,
     /// When its latest hit was.
     latest: i64,
+}
+
+/// A hit with its records.
+#[derive(Clone)]
+struct Recent {
+    time: i64,
+    logged: i64,
+    host: Str,
+    user: Str,
+    session: Option<usize>,
+    evidence: Vec<Proof>,
+    records: u64,
+}
+
+/// Hosts and accounts, which steps repeat.
+#[derive(Default)]
+struct Names(HashSet<Str>);
+
+impl Names {
+    fn get(&mut self, name: &str) -> Str {
+        if let Some(known) = self.0.get(name) {
+            return known.clone();
+        }
+        // What a hostile log holds of them need not stay.
+        if self.0.len() == MOST_GROUPS {
+            self.0.clear();
+        }
+        let name: Str = name.into();
+        self.0.insert(name.clone());
+        name
+    }
 }
 
 /// What a correlation found in a group: from the hit that completed it, and as long as each
@@ -75,8 +108,8 @@ struct Found {
     until: i64,
     evidence: Vec<Proof>,
     records: u64,
-    host: Agreed<String>,
-    user: Agreed<String>,
+    host: Agreed<Str>,
+    user: Agreed<Str>,
     session: Agreed<Option<usize>>,
 }
 
@@ -104,7 +137,7 @@ impl<T: PartialEq + Clone + Default> Agreed<T> {
 
 impl Found {
     /// Completed by the latest step of a group.
-    fn new(group: &Group, last: &Step, value: f64) -> Found {
+    fn new(group: &Group, last: &Recent, value: f64) -> Found {
         let mut found = Found {
             completed: last.logged,
             value,
@@ -123,7 +156,7 @@ impl Found {
         found
     }
 
-    fn add(&mut self, step: &Step) {
+    fn add(&mut self, step: &Recent) {
         self.steps += 1;
         self.records += step.records;
         let room = MOST_EVIDENCE - self.evidence.len();
@@ -141,70 +174,82 @@ impl<'r> Correlator<'r> {
             groups: BTreeMap::new(),
             detections: Vec::new(),
             limits: BTreeSet::new(),
+            names: Names::default(),
         }
     }
 
-    /// Takes a step, no earlier than the ones before.
-    pub fn take(&mut self, step: &Step) {
+    /// Takes a step of a time by the clocks of most hosts, in ticks, no earlier than the ones
+    /// before.
+    pub fn take(&mut self, time: i64, step: &Step<'_>) {
         for &rule in self.rules.correlated(step.rule) {
-            if let Some(completed) = self.correlate(rule, step) {
+            if let Some(completed) = self.correlate(rule, time, step) {
                 // What a correlation finds is a step of those that refer to it.
-                self.take(&completed);
+                self.take(time, &completed);
             }
         }
     }
 
     /// Takes a step of one correlation, and gives what that completes.
-    fn correlate(&mut self, rule: usize, step: &Step) -> Option<Step> {
+    fn correlate(&mut self, rule: usize, time: i64, step: &Step<'_>) -> Option<Step<'static>> {
         let correlation = self.rules.correlation(rule)?;
         let Correlation { compiled, .. } = correlation;
         let called: Vec<&str> = correlation.called(step.rule).collect();
-        let group = GroupKey::extract(step, &compiled.group_by, &called);
-        let pairs = group.to_pairs(&compiled.group_by);
-        let key = (rule, group.0);
-        if self.groups.len() >= MOST_GROUPS && !self.groups.contains_key(&key) {
-            self.make_room(step.time);
+        let seen = Seen { fields: self.rules.fields(step.rule), step };
+        let GroupKey(group) = GroupKey::extract(&seen, &compiled.group_by, &called);
+        let key = (rule, group);
+        if !self.groups.contains_key(&key) {
+            if self.groups.len() >= MOST_GROUPS {
+                self.make_room(time);
+            }
+            self.groups.insert(key.clone(), Group::new(compiled.correlation_type, time));
         }
-        let group = self.groups.entry(key).or_insert_with(|| Group {
-            window: WindowState::new_for(compiled.correlation_type),
-            hits: VecDeque::new(),
-            recent: VecDeque::new(),
-            found: None,
-            latest: step.time,
-        });
+        let group = self.groups.get_mut(&key)?;
+        let pairs = || GroupKey(key.1.clone()).to_pairs(&compiled.group_by);
         let reference = called.first().copied().unwrap_or_default();
         let Effect::Took { afresh, holds, full } =
-            window::take(&mut group.window, compiled, reference, step)
+            window::take(&mut group.window, compiled, reference, time, &seen)
         else {
             return None;
         };
         if full {
             self.limits.insert((rule, Limit::Hits));
         }
-        group.latest = step.time;
-        group.remember(step, compiled, afresh);
+        let recent = Recent {
+            time,
+            logged: step.logged,
+            host: self.names.get(&step.host),
+            user: self.names.get(&step.user),
+            session: step.session,
+            evidence: step.evidence.clone(),
+            records: step.records,
+        };
+        group.latest = time;
         if afresh || holds.is_none() {
             let found = group.found.take();
-            self.detections.extend(found.map(|found| detection(rule, compiled, &pairs, found)));
+            self.detections.extend(found.map(|found| detection(rule, compiled, &pairs(), found)));
         }
-        let value = holds?;
-        if let Some(found) = &mut group.found {
-            found.add(step);
+        if let (Some(found), Some(value)) = (&mut group.found, holds) {
+            found.add(&recent);
             found.until = found.until.max(step.logged);
             found.value = found.value.max(value);
+            group.remember(recent, compiled, afresh);
             return None;
         }
-        let found = Found::new(group, step, value);
-        let values = pairs.iter().map(|(name, value)| (name.clone(), Value::Text(value.clone())));
+        group.remember(recent.clone(), compiled, afresh);
+        let found = Found::new(group, &recent, holds?);
+        let pairs = pairs();
+        let value = |field: &String| pairs.iter().find(|(name, _)| name == field);
+        let values = self.rules.fields(rule).iter();
         let completed = Step {
             rule,
-            time: step.time,
             logged: step.logged,
-            logged_by: step.logged_by.clone(),
-            host: found.host.get(),
-            user: found.user.get(),
+            logged_by: Cow::Owned(step.logged_by.clone().into_owned()),
+            host: Cow::Owned(found.host.get().to_string()),
+            user: Cow::Owned(found.user.get().to_string()),
             session: found.session.get(),
-            values: values.collect::<Vec<FieldValue>>(),
+            values: values
+                .map(|field| Some(Value::Text(Cow::Owned(value(field)?.1.clone()))))
+                .collect(),
             evidence: found.evidence.clone(),
             records: found.records,
         };
@@ -268,8 +313,18 @@ impl<'r> Correlator<'r> {
 }
 
 impl Group {
+    fn new(kind: CorrelationType, time: i64) -> Group {
+        Group {
+            window: WindowState::new_for(kind),
+            hits: VecDeque::new(),
+            recent: VecDeque::new(),
+            found: None,
+            latest: time,
+        }
+    }
+
     /// Keeps a step with its records, as long as it counts.
-    fn remember(&mut self, step: &Step, correlation: &CompiledCorrelation, afresh: bool) {
+    fn remember(&mut self, step: Recent, correlation: &CompiledCorrelation, afresh: bool) {
         if afresh {
             self.recent.clear();
             self.hits.clear();
@@ -289,8 +344,8 @@ impl Group {
         if self.hits.len() == MOST_HITS {
             self.hits.pop_front();
         }
-        self.recent.push_back(step.clone());
         self.hits.push_back((step.time, step.records));
+        self.recent.push_back(step);
     }
 }
 
@@ -326,8 +381,8 @@ fn detection(
         rule,
         subject: Subject::Correlation,
         time: step::time(found.completed),
-        host: found.host.get().into(),
-        user: found.user.get(),
+        host: found.host.get(),
+        user: found.user.get().to_string(),
         session: found.session.get(),
         matched,
         evidence: found.evidence,

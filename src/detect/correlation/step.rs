@@ -2,51 +2,68 @@
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use rsigma_eval::{Event as SigmaEvent, EventValue};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::TICKS;
-use crate::model::{Detection, FieldValue, Proof, Value};
+use crate::detect::Hit;
+use crate::model::{Detection, Event, Proof, Value, Values};
 
 /// Most records that stand for a hit: a session's own row names them all.
 const MOST_EVIDENCE: usize = 10;
 
 /// A hit of a rule that a correlation refers to: a row that waits until all logs are read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Step {
+pub(crate) struct Step<'s> {
     /// Index of the rule.
     pub rule: usize,
-    /// When it was, in ticks since 1970 by the clocks of most hosts as far as known.
-    pub time: i64,
-    /// The same as logged.
+    /// When it was as logged, in ticks since 1970.
     pub logged: i64,
     /// The host whose clock that is.
-    pub logged_by: String,
+    #[serde(borrow)]
+    pub logged_by: Cow<'s, str>,
     /// What the hit says.
-    pub host: String,
-    pub user: String,
+    #[serde(borrow)]
+    pub host: Cow<'s, str>,
+    #[serde(borrow)]
+    pub user: Cow<'s, str>,
     pub session: Option<usize>,
-    pub values: Vec<FieldValue>,
+    #[serde(borrow)]
+    pub values: Values<'s>,
     /// Its records, or the first of many.
     pub evidence: Vec<Proof>,
     /// How many there are.
     pub records: u64,
 }
 
-impl Step {
-    /// The step that a hit is, if a correlation refers to its rule.
-    pub fn of(detection: &Detection) -> Option<Step> {
+impl<'s> Step<'s> {
+    /// The step that a rule's hit on a record is, if a correlation refers to the rule. The hit
+    /// loses its values.
+    pub fn on_record(event: &'s Event, hit: &mut Hit) -> Option<Step<'s>> {
+        Some(Step {
+            rule: hit.rule,
+            logged: ticks(event.time),
+            logged_by: Cow::Borrowed(&event.computer),
+            host: Cow::Borrowed(&event.computer),
+            user: Cow::Owned(event.user()),
+            session: None,
+            values: hit.values.take()?,
+            evidence: vec![Proof::of(event)],
+            records: 1,
+        })
+    }
+
+    /// The step that a detection is, if a correlation refers to its rule.
+    pub fn of(detection: &'s Detection) -> Option<Step<'s>> {
         let kept = detection.kept.as_ref()?;
-        let logged = ticks(detection.time);
         Some(Step {
             rule: detection.rule,
-            time: logged,
-            logged,
-            logged_by: kept.logged_by.to_string(),
-            host: detection.host.to_string(),
-            user: detection.user.clone(),
+            logged: ticks(detection.time),
+            logged_by: Cow::Borrowed(&kept.logged_by),
+            host: Cow::Borrowed(&detection.host),
+            user: Cow::Borrowed(&detection.user),
             session: detection.session,
             values: kept.values.clone(),
             evidence: detection.evidence.iter().take(MOST_EVIDENCE).copied().collect(),
@@ -54,27 +71,26 @@ impl Step {
         })
     }
 
-    /// Sets its time by the clocks of most hosts, which its own is ahead of.
-    pub fn correct(&mut self, ahead: TimeDelta) {
-        self.time = self.logged - ahead.num_nanoseconds().unwrap_or_default() / 100;
-    }
-
-    /// Appends to a sorter's key: time, then what makes it the only one of that time.
-    pub fn key(&self, key: &mut Vec<u8>) {
-        key.extend((self.time as u64 ^ 1 << 63).to_be_bytes());
+    /// Appends to a sorter's key: the time by the clocks of most hosts, which its own is so many
+    /// ticks ahead of, then what makes it the only one of that time.
+    pub fn key(&self, ahead: i64, key: &mut Vec<u8>) {
+        key.extend(((self.logged - ahead) as u64 ^ 1 << 63).to_be_bytes());
         for proof in self.evidence.iter().take(1) {
             key.extend(proof.source.input.to_be_bytes());
             key.extend(proof.source.offset.to_be_bytes());
         }
-        key.extend((self.rule as u64).to_be_bytes());
+        key.extend((self.rule as u32).to_be_bytes());
         // Of what was rebuilt of one record, there may be several.
         key.extend(self.logged.to_be_bytes());
-        for (name, value) in &self.values {
-            key.extend(name.bytes());
-            key.push(0);
-            key.extend(value.text().bytes());
+        for value in &self.values {
+            key.extend(value.iter().flat_map(|value| value.text().into_owned().into_bytes()));
             key.push(0);
         }
+    }
+
+    /// The time that a key begins with, in ticks.
+    pub fn time(key: &[u8]) -> Option<i64> {
+        Some((u64::from_be_bytes(*key.first_chunk()?) ^ 1 << 63) as i64)
     }
 }
 
@@ -90,11 +106,11 @@ pub(super) fn time(ticks: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(ticks.div_euclid(per_second), nanos).unwrap_or_default()
 }
 
-impl Value {
+impl Value<'_> {
     /// A value of an event; lists and what is missing cannot be grouped by.
-    pub fn of(value: &EventValue<'_>) -> Option<Value> {
+    pub fn of(value: &EventValue<'_>) -> Option<Value<'static>> {
         Some(match value {
-            EventValue::Str(text) => Value::Text(text.to_string()),
+            EventValue::Str(text) => Value::Text(Cow::Owned(text.to_string())),
             EventValue::Int(number) => Value::Whole(*number),
             EventValue::Float(number) => Value::Real(*number),
             EventValue::Bool(truth) => Value::Truth(*truth),
@@ -112,20 +128,33 @@ impl Value {
     }
 
     /// The value as text.
-    pub fn text(&self) -> String {
+    pub fn text(&self) -> Cow<'_, str> {
         match self {
-            Value::Text(text) => text.clone(),
-            Value::Whole(number) => number.to_string(),
-            Value::Real(number) => number.to_string(),
-            Value::Truth(truth) => truth.to_string(),
+            Value::Text(text) => Cow::Borrowed(text),
+            Value::Whole(number) => number.to_string().into(),
+            Value::Real(number) => number.to_string().into(),
+            Value::Truth(truth) => truth.to_string().into(),
         }
     }
 }
 
-/// To rsigma a step is an event of the fields that were kept.
-impl SigmaEvent for Step {
+/// A step as rsigma sees it: an event of the fields that were kept.
+pub(super) struct Seen<'a> {
+    /// The fields' names, in the order of the step's values.
+    pub fields: &'a [String],
+    pub step: &'a Step<'a>,
+}
+
+impl Seen<'_> {
+    fn values(&self) -> impl Iterator<Item = (&String, &Value<'_>)> {
+        let values = self.fields.iter().zip(&self.step.values);
+        values.filter_map(|(name, value)| Some((name, value.as_ref()?)))
+    }
+}
+
+impl SigmaEvent for Seen<'_> {
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
-        let (_, value) = self.values.iter().find(|(name, _)| name == path)?;
+        let (_, value) = self.values().find(|(name, _)| *name == path)?;
         Some(value.event_value())
     }
 
@@ -134,18 +163,16 @@ impl SigmaEvent for Step {
     }
 
     fn all_string_values(&self) -> Vec<Cow<'_, str>> {
-        let texts = self.values.iter().filter_map(|(_, value)| match value {
-            Value::Text(text) => Some(Cow::Borrowed(text.as_str())),
+        let texts = self.values().filter_map(|(_, value)| match value {
+            Value::Text(text) => Some(Cow::Borrowed(text.as_ref())),
             _ => None,
         });
         texts.collect()
     }
 
     fn to_json(&self) -> Json {
-        let values = self.values.iter();
-        Json::Object(
-            values.map(|(name, value)| (name.clone(), value.text().into())).collect::<Map<_, _>>(),
-        )
+        let values = self.values().map(|(name, value)| (name.clone(), value.text().into()));
+        Json::Object(values.collect::<Map<_, _>>())
     }
 }
 

@@ -54,21 +54,20 @@ fn run(rules: &RuleSet, hits: &[Hit<'_>]) -> Correlated {
         let time = start() + TimeDelta::microseconds((seconds * 1e6) as i64);
         let time = step::ticks(time);
         let source = RecordRef { input: 0, offset: place as u64, number: place as u64 };
-        let fields = fields
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), Value::Text((*value).to_owned())));
-        correlator.take(&Step {
+        let value = |field: &String| fields.iter().find(|(name, _)| name == field);
+        let values = rules.fields(rule).iter();
+        let step = Step {
             rule,
-            time,
             logged: time,
-            logged_by: "HOST".to_owned(),
-            host: "HOST".to_owned(),
-            user: "user".to_owned(),
+            logged_by: "HOST".into(),
+            host: "HOST".into(),
+            user: "user".into(),
             session: None,
-            values: fields.collect(),
+            values: values.map(|field| Some(Value::Text(value(field)?.1.into()))).collect(),
             evidence: vec![Proof { source, record_id: place as u64 }],
             records: 1,
-        });
+        };
+        correlator.take(time, &step);
     }
     correlator.finish()
 }
@@ -248,8 +247,9 @@ fn aliases_name_other_fields_of_each_rule() {
         "type: temporal\nrules: [failure, success]\ngroup-by: [address]\ntimespan: 1m\n\
          aliases: {address: {failure: From, success: To}}",
     ));
-    assert_eq!(rules.fields("failure"), ["From"]);
-    assert_eq!(rules.fields("success"), ["To"]);
+    let place = |name: &str| rules.rules.iter().position(|rule| rule.title.ends_with(name));
+    assert_eq!(rules.fields(place("failure").unwrap()), ["From"]);
+    assert_eq!(rules.fields(place("success").unwrap()), ["To"]);
     let hits: [Hit<'_>; 3] = [
         ("failure", 0.0, &[("From", "10.0.0.1"), ("To", "10.0.0.2")]),
         ("success", 1.0, &[("From", "10.0.0.1"), ("To", "10.0.0.3")]),

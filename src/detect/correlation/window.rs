@@ -8,7 +8,7 @@ use rsigma_eval::correlation::{
 use rsigma_eval::{Event as SigmaEvent, EventValue};
 use rsigma_parser::{CorrelationType, WindowMode};
 
-use super::step::Step;
+use super::step::Seen;
 
 /// Most hits that a window holds: eight bytes each.
 pub(super) const MOST_HITS: usize = 1 << 20;
@@ -36,7 +36,8 @@ pub(super) fn take(
     window: &mut WindowState,
     correlation: &CompiledCorrelation,
     reference: &str,
-    step: &Step,
+    time: i64,
+    step: &Seen<'_>,
 ) -> Effect {
     let CompiledCorrelation { window_mode, timespan_secs, gap_secs, condition, .. } = correlation;
     let fields = condition.field.as_deref().unwrap_or_default();
@@ -57,24 +58,24 @@ pub(super) fn take(
     if !counts {
         return Effect::Passed;
     }
-    let decision = apply_window_open(window, step.time, *timespan_secs, *window_mode, *gap_secs);
+    let decision = apply_window_open(window, time, *timespan_secs, *window_mode, *gap_secs);
     if decision == WindowDecision::Discard {
         return Effect::Passed;
     }
     let afresh = decision == WindowDecision::Reset || window.is_empty();
     match (kind, value, number) {
-        (CorrelationType::EventCount, ..) => window.push_event_count(step.time),
+        (CorrelationType::EventCount, ..) => window.push_event_count(time),
         (CorrelationType::Temporal | CorrelationType::TemporalOrdered, ..) => {
-            window.push_temporal(step.time, reference);
+            window.push_temporal(time, reference);
         }
         (_, Some(value), _) => {
             // One of each is enough to count them: the latest.
             if let WindowState::ValueCount { entries } = window {
                 entries.retain(|(_, known)| *known != value);
             }
-            window.push_value_count(step.time, value);
+            window.push_value_count(time, value);
         }
-        (_, _, Some(number)) => window.push_numeric(step.time, number),
+        (_, _, Some(number)) => window.push_numeric(time, number),
         _ => {}
     }
     let most = match kind {
@@ -127,7 +128,7 @@ fn in_order<'w>(times: impl Iterator<Item = Option<&'w VecDeque<i64>>>) -> bool 
 }
 
 /// The values of some fields as one, none if one of them is missing.
-fn values(step: &Step, fields: &[String]) -> Option<String> {
+fn values(step: &Seen<'_>, fields: &[String]) -> Option<String> {
     let mut all = String::new();
     for field in fields {
         match step.get_field(field)? {
