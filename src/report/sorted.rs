@@ -58,8 +58,8 @@ impl Rows {
         self.frames.len()
     }
 
-    /// Takes the rows out, in the order of their keys.
-    fn sort(&mut self) -> Block {
+    /// Takes out the rows' frames by key, in one piece of no more than their size.
+    fn sort(&mut self) -> Vec<u8> {
         let frame = |start: usize| Frame::first(&self.frames[start..]);
         let mut order: Vec<(u128, usize)> = Vec::with_capacity(self.starts.len());
         order.extend(self.starts.iter().map(|&start| {
@@ -77,19 +77,14 @@ impl Rows {
             };
             a.cmp(&b).then_with(whole)
         });
-        self.starts.clear();
-        let room = Vec::with_capacity(self.frames.len());
-        Block {
-            frames: std::mem::replace(&mut self.frames, room),
-            starts: order.into_iter().map(|(_, start)| start).collect(),
+        let mut sorted = Vec::with_capacity(self.frames.len());
+        for frame in order.iter().filter_map(|&(_, start)| frame(start)) {
+            sorted.extend_from_slice(&frame.bytes);
         }
+        self.frames.clear();
+        self.starts.clear();
+        sorted
     }
-}
-
-/// Rows of a task: their frames, and where these start, in the order of their keys.
-struct Block {
-    frames: Vec<u8>,
-    starts: Vec<usize>,
 }
 
 /// A row with its key.
@@ -155,7 +150,7 @@ pub struct Sorter {
 /// Rows of all tasks: sorted blocks in memory, sorted runs on disk.
 #[derive(Default)]
 pub struct Sorted {
-    blocks: Vec<Block>,
+    blocks: Vec<Vec<u8>>,
     size: usize,
     runs: Vec<File>,
 }
@@ -177,12 +172,12 @@ impl Sorter {
     /// When the folder takes no more.
     pub fn add(&self, rows: &mut Rows) -> io::Result<()> {
         let block = rows.sort();
-        if block.starts.is_empty() {
+        if block.is_empty() {
             return Ok(());
         }
         let full = {
             let mut state = self.lock();
-            state.size += block.frames.len();
+            state.size += block.len();
             state.blocks.push(block);
             if state.size <= self.in_memory {
                 return Ok(());
@@ -236,8 +231,11 @@ impl Sorted {
 }
 
 /// The frames of blocks and runs in the order of their keys; an error comes at once.
-fn merge<'b>(blocks: &'b [Block], runs: &'b [File]) -> impl Iterator<Item = io::Result<Frame<'b>>> {
-    let blocks = blocks.iter().map(|block| Frames::Block(&block.frames, block.starts.iter()));
+fn merge<'b>(
+    blocks: &'b [Vec<u8>],
+    runs: &'b [File],
+) -> impl Iterator<Item = io::Result<Frame<'b>>> {
+    let blocks = blocks.iter().map(|block| Frames::Block(block));
     let runs = runs.iter().map(|run| Frames::Run(BufReader::with_capacity(READ_AHEAD, run)));
     blocks.chain(runs).kmerge_by(|a: &io::Result<Frame<'_>>, b| match (a, b) {
         (Ok(a), Ok(b)) => a.key() < b.key(),
@@ -247,7 +245,7 @@ fn merge<'b>(blocks: &'b [Block], runs: &'b [File]) -> impl Iterator<Item = io::
 
 /// Where frames come from.
 enum Frames<'b> {
-    Block(&'b [u8], std::slice::Iter<'b, usize>),
+    Block(&'b [u8]),
     Run(BufReader<&'b File>),
 }
 
@@ -256,7 +254,11 @@ impl<'b> Iterator for Frames<'b> {
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {
-            Frames::Block(frames, starts) => Frame::first(&frames[*starts.next()?..]).map(Ok),
+            Frames::Block(rest) => {
+                let frame = Frame::first(rest)?;
+                *rest = &rest[frame.bytes.len()..];
+                Some(Ok(frame))
+            }
             Frames::Run(run) => read_frame(run).transpose(),
         }
     }
