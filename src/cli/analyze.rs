@@ -44,6 +44,9 @@ pub(super) struct Args {
     /// Write a transcript of each session whose traffic was logged: sessions/S0001.txt
     #[arg(long)]
     transcripts: bool,
+    /// Write no texts of script blocks to scripts/
+    #[arg(long)]
+    no_scripts: bool,
     /// Threads to use; 0 for one a core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
@@ -71,7 +74,12 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
     let folder = output.folder().to_owned();
 
     let bar = Bar::new(args.quiet);
-    let options = Options { from: args.from, to: args.to, scratch: Some(folder.clone()) };
+    let options = Options {
+        from: args.from,
+        to: args.to,
+        scratch: Some(folder.clone()),
+        scripts: !args.no_scripts,
+    };
     let analysis = analyze(inputs, &options, rules, &bar);
     bar.finish();
     let analysis = analysis?;

@@ -16,4 +16,5 @@ mod packs;
 mod psrp;
 mod readme;
 mod samples;
+mod scripts;
 mod sigma;
