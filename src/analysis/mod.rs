@@ -10,6 +10,7 @@ mod load;
 mod overlap;
 mod pointer;
 mod read;
+mod survey;
 mod texts;
 
 pub(crate) use copies::Copies;
@@ -29,13 +30,14 @@ use crate::layers::Unwrapper;
 use crate::model::{Detection, RecordRef, Str, Subject};
 use crate::reconstruct::{Case, Elsewhere, Keys, Logs, Window, assemble, reconstruct};
 use crate::report::detections::Of;
+use crate::report::scripts::{Keeper, Kept, Why};
 use crate::report::sorted::{Rows, Sorted, Sorter};
 use crate::report::timeline::Origins;
-use crate::report::scripts::{Keeper, Kept, Why};
 use crate::report::{commands, detections, findings, layers, scripts};
 use load::Loader;
 pub use pointer::read_record;
 use read::Read;
+pub use survey::{Cleared, Held, HeldEvents, Survey, survey};
 pub(crate) use texts::Alone;
 
 /// What to keep.
@@ -222,8 +224,13 @@ pub fn analyze(
     progress.stage("matching rules");
     let mut detections = detect::on_case(&rules, &case);
     let sessions = case.sessions_of_records();
-    let texts =
-        Texts { rules: &rules, paths: &paths, case: &case, layers: &layers, keeper: keeper.as_ref() };
+    let texts = Texts {
+        rules: &rules,
+        paths: &paths,
+        case: &case,
+        layers: &layers,
+        keeper: keeper.as_ref(),
+    };
     let on_lines = texts.of_records(lines, &sessions);
     detections.extend(on_lines);
     detections.extend(texts.of_case().map_err(Error::write(&scratch))?);

@@ -201,9 +201,8 @@ fn cells(
     let (hash, evidence) = (hex(hash), evidence::cell(paths, &proofs));
     let completeness = completeness(block);
     let id = &*block.id;
-    let cells = [
-        &*time, &*block.host, user, id, &hash, &size, &completeness, &block.path, why, &evidence,
-    ];
+    let cells =
+        [&*time, &*block.host, user, id, &hash, &size, &completeness, &block.path, why, &evidence];
     let mut line = String::new();
     for cell in cells {
         line.push(',');

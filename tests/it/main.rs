@@ -1,6 +1,7 @@
 //! The program and the library from outside.
 
 mod cli;
+mod comfort;
 mod common;
 mod copies;
 mod corpus;
@@ -10,6 +11,9 @@ mod explain;
 mod findings;
 mod gaps;
 mod hidden;
+#[cfg(unix)]
+mod hostile_names;
+mod info;
 mod inputs;
 mod layers;
 mod packs;
@@ -18,3 +22,4 @@ mod readme;
 mod samples;
 mod scripts;
 mod sigma;
+mod walk;

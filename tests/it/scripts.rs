@@ -62,7 +62,8 @@ fn the_sessions_scripts_are_those_of_the_script() {
         index.iter().filter(|row| row["session_id"] == name).collect()
     };
     for command in scripts {
-        let text = command["text"].as_str().unwrap_or_else(|| command["text"]["value"].as_str().unwrap());
+        let text =
+            command["text"].as_str().unwrap_or_else(|| command["text"]["value"].as_str().unwrap());
         let time = command["time"].as_str().unwrap().replace('T', " ").replace('Z', "");
         let of_time = of_session("S0001").into_iter().find(|row| row["time"] == time);
         let row = of_time.unwrap_or_else(|| panic!("no block at {time}"));
@@ -113,7 +114,9 @@ fn log(folder: &Path, blocks: &[(&str, u32, u32, &str, &str)]) -> String {
             channel: "Microsoft-Windows-PowerShell/Operational".into(),
             computer: "SRV01".into(),
             payload: Payload::EventData(
-                data.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().into())).collect(),
+                data.iter()
+                    .map(|(name, value)| ((*name).to_owned(), value.as_str().into()))
+                    .collect(),
             ),
             ..Event::default()
         };
