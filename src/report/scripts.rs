@@ -331,11 +331,10 @@ fn outside(
 ) -> Result<(), Error> {
     let (mut line, mut number) = (String::new(), 0);
     let rows = each(kept, analysis, |row| {
-        if !files.names.contains_key(&row.hash) {
+        files.names.entry(row.hash).or_insert_with(|| {
             number += 1;
-            let name = (number <= MOST_OUTSIDE).then(|| format!("outside-{number:05}.txt"));
-            files.names.insert(row.hash, name);
-        }
+            (number <= MOST_OUTSIDE).then(|| format!("outside-{number:05}.txt"))
+        });
         line.clear();
         files.line(&mut line, &row.hash, None, row.after);
         index.write_all(line.as_bytes())
