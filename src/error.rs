@@ -33,6 +33,9 @@ pub enum Error {
     /// A selection of rules that names what is not there, or leaves nothing.
     #[error("{0}")]
     Selection(String),
+    /// Options that do not go together, or a file of options that does not hold.
+    #[error("{0}")]
+    Usage(String),
     /// An evidence pointer that leads to no record.
     #[error("{0}")]
     Pointer(String),

@@ -34,8 +34,8 @@ pub mod reconstruct;
 pub mod report;
 
 pub use analysis::{
-    Analysis, Fired, InputReport, NoProgress, Options, Overlap, Print, Prints, Progress, analyze,
-    read_record,
+    Analysis, Cleared, Fired, Held, HeldEvents, InputReport, NoProgress, Options, Overlap, Print,
+    Prints, Progress, Survey, analyze, read_record, survey,
 };
 pub use detect::{Pack, Refused, RuleSet};
 pub use error::{Error, Fault, FaultKind};

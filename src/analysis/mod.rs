@@ -10,6 +10,7 @@ mod load;
 mod overlap;
 mod pointer;
 mod read;
+mod survey;
 mod texts;
 
 pub(crate) use copies::Copies;
@@ -29,12 +30,14 @@ use crate::layers::Unwrapper;
 use crate::model::{Detection, RecordRef, Str, Subject};
 use crate::reconstruct::{Case, Elsewhere, Keys, Logs, Window, assemble, reconstruct};
 use crate::report::detections::Of;
+use crate::report::scripts::{Keeper, Kept, Why};
 use crate::report::sorted::{Rows, Sorted, Sorter};
 use crate::report::timeline::Origins;
-use crate::report::{commands, detections, findings, layers};
+use crate::report::{commands, detections, findings, layers, scripts};
 use load::Loader;
 pub use pointer::read_record;
 use read::Read;
+pub use survey::{Cleared, Held, HeldEvents, Survey, survey};
 pub(crate) use texts::Alone;
 
 /// What to keep.
@@ -46,6 +49,8 @@ pub struct Options {
     pub to: Option<DateTime<Utc>>,
     /// The folder for what memory shall not hold; the system's own for such things when none.
     pub scratch: Option<PathBuf>,
+    /// Keep the texts of script blocks, for `scripts/`.
+    pub scripts: bool,
 }
 
 /// Hears how far a run has come, from any thread.
@@ -120,6 +125,8 @@ pub struct Analysis {
     pub(crate) detections: Sorted,
     /// What texts hide.
     pub(crate) layers: Sorted,
+    /// Script blocks outside sessions, where they are wanted.
+    pub(crate) scripts: Option<Kept>,
     /// What the run's ledger says of that.
     pub notes: layers::Notes,
     /// Detections folded: see [`findings`].
@@ -174,6 +181,7 @@ pub fn analyze(
     let found = Sorter::new(scratch.clone());
     let layers = Sorter::new(scratch.clone());
     let steps = Sorter::new(scratch.clone());
+    let keeper = options.scripts.then(|| Keeper::new(scratch.clone()));
     let origins = Origins::default();
     let keys = Keys::default();
     let prints = Prints::default();
@@ -189,6 +197,7 @@ pub fn analyze(
         detections: &found,
         layers: &layers,
         steps: &steps,
+        scripts: keeper.as_ref(),
         progress,
     };
     let mut read = pass.read().map_err(Error::write(&scratch))?;
@@ -215,7 +224,13 @@ pub fn analyze(
     progress.stage("matching rules");
     let mut detections = detect::on_case(&rules, &case);
     let sessions = case.sessions_of_records();
-    let texts = Texts { rules: &rules, paths: &paths, case: &case, layers: &layers };
+    let texts = Texts {
+        rules: &rules,
+        paths: &paths,
+        case: &case,
+        layers: &layers,
+        keeper: keeper.as_ref(),
+    };
     let on_lines = texts.of_records(lines, &sessions);
     detections.extend(on_lines);
     detections.extend(texts.of_case().map_err(Error::write(&scratch))?);
@@ -268,6 +283,7 @@ pub fn analyze(
         origins,
         detections,
         layers,
+        scripts: keeper.map(Keeper::finish),
         notes,
         findings,
     })
@@ -282,6 +298,7 @@ struct Texts<'a> {
     paths: &'a [PathBuf],
     case: &'a Case,
     layers: &'a Sorter,
+    keeper: Option<&'a Keeper>,
 }
 
 impl Texts<'_> {
@@ -327,6 +344,7 @@ impl Texts<'_> {
         let mut found: Vec<Detection> = scripts.into_iter().filter(known).collect();
         let mut lone = LoneScripts::default();
         let mut unwrapper = Unwrapper::default();
+        let mut kept = scripts::Task::default();
         for blocks in parted.chunks(BLOCKS_AT_ONCE) {
             let hosts: BTreeMap<RecordRef, &Str> = blocks
                 .iter()
@@ -340,13 +358,20 @@ impl Texts<'_> {
             }
             let mut rows = Rows::default();
             for block in assemble(&events, &vec![None; events.len()], &mut unwrapper) {
+                let before = found.len();
                 found.extend(lone.detect(self.rules, &events, &block));
                 if let Some(text) = texts::of_block(&events, &block) {
                     layers::add(&mut rows, &text, Of::Session(None), "", self.paths)?;
                     found.extend(detect::on_layers(self.rules, &text));
                 }
+                if self.keeper.is_some() {
+                    let rule = found[before..].iter().any(|hit| !self.rules.is_silent(hit.rule));
+                    let why = Why { rule, layers: !block.hidden.is_empty(), parts: true };
+                    kept.keep(&events, &block, Of::Session(None), why, self.paths)?;
+                }
             }
             self.layers.add(&mut rows)?;
+            self.keeper.map_or(Ok(()), |keeper| keeper.add(&mut kept))?;
         }
         Ok(found)
     }

@@ -21,6 +21,7 @@ use crate::report::sorted::{Rows, Sorter};
 use crate::report::{
     detections::{self, Of},
     layers,
+    scripts::{self, Keeper, Why},
     timeline::{Lines, Origins},
 };
 
@@ -37,6 +38,8 @@ pub(super) struct Pass<'a> {
     pub detections: &'a Sorter,
     pub layers: &'a Sorter,
     pub steps: &'a Sorter,
+    /// Keeps script blocks, if they are wanted.
+    pub scripts: Option<&'a Keeper>,
     pub progress: &'a dyn Progress,
 }
 
@@ -214,6 +217,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             found: Rows::default(),
             layers: Rows::default(),
             steps: Rows::default(),
+            scripts: scripts::Task::default(),
             lone: LoneScripts::default(),
             unwrapper: Unwrapper::default(),
             normaliser: Normaliser::default(),
@@ -253,6 +257,7 @@ impl<'p, 'a> Worker<'p, 'a> {
         pass.detections.add(&mut take.found)?;
         pass.layers.add(&mut take.layers)?;
         pass.steps.add(&mut take.steps)?;
+        pass.scripts.map_or(Ok(()), |keeper| keeper.add(&mut take.scripts))?;
         take.batch.gathered.reach = watch.reach.into_inner();
         take.batch.gathered.shrink();
         Ok(std::mem::take(&mut take.batch))
@@ -269,6 +274,7 @@ struct Take<'p, 'a> {
     layers: Rows,
     /// Hits that correlations wait for.
     steps: Rows,
+    scripts: scripts::Task,
     lone: LoneScripts,
     unwrapper: Unwrapper,
     normaliser: Normaliser,
@@ -292,6 +298,7 @@ impl Take<'_, '_> {
         batch.events += 1;
         let heard = hits.iter().map(|hit| hit.rule).filter(|&rule| !rules.is_silent(rule));
         let fired: Vec<usize> = heard.collect();
+        let has_fired = !fired.is_empty();
         batch.fired.extend(fired.iter().map(|&rule| (rule, event.source)));
         let (log, print) = prints.of(record, &event, &hits);
         batch.spans.take(log, event.record_id);
@@ -312,11 +319,19 @@ impl Take<'_, '_> {
         if matches!(&event.kind, EventKind::ScriptBlockPart(part) if part.is_whole()) {
             let parts = [event];
             for block in assemble(&parts, &[None], &mut self.unwrapper) {
+                let before = self.batch.scripts.len();
                 let found = self.lone.detect(rules, &parts, &block);
                 self.batch.scripts.extend(found);
                 if let Some(text) = texts::of_block(&parts, &block) {
                     let found = self.layers(&text)?;
                     self.batch.scripts.extend(found);
+                }
+                let found = &self.batch.scripts[before..];
+                let rule = has_fired || found.iter().any(|found| !rules.is_silent(found.rule));
+                let why = Why { rule, layers: !block.hidden.is_empty(), parts: false };
+                if self.pass.scripts.is_some() && why.any() {
+                    let session = Of::Record(parts[0].source);
+                    self.scripts.keep(&parts, &block, session, why, paths)?;
                 }
             }
             let [event] = parts;

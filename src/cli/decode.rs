@@ -16,6 +16,11 @@ use crate::report::visible;
 /// Longest input that is read, in bytes.
 const LONGEST: u64 = 64 << 20;
 
+pub(super) const EXAMPLES: &str = "Examples:
+  psr-forensics decode 'powershell -enc RwBlAHQALQBEAGEAdABlAA=='
+  psr-forensics decode - < script.txt
+  psr-forensics decode --psrp fragments.txt";
+
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The text: a command line, a script, Base64; from standard input if it is `-`

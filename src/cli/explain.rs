@@ -11,8 +11,10 @@ use serde::Deserialize;
 
 use super::Ending;
 use super::analyze::DEFAULT_OUTPUT;
+use super::paint::{HEAD, Painted};
+use super::who::Who;
+use super::zone::{Shown, Zone};
 use crate::error::Error;
-use crate::model::csv_time;
 use crate::report::story::{self, Answer, Command, Hint, Pointer, Statement, Story};
 use crate::report::visible;
 
@@ -25,11 +27,20 @@ const MAX_SHOWN: usize = 240;
 /// Statements of one kind in a row, from which on only the first is shown.
 const FEW: usize = 3;
 
+pub(super) const EXAMPLES: &str = "Examples:
+  psr-forensics explain S0001 -o results
+  psr-forensics explain all -o results --timezone Europe/Berlin
+  psr-forensics explain --host SRV02 --user adm.lee -o results";
+
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Sessions, as in sessions.csv: S0001; `all` for all of them
-    #[arg(required = true, value_name = "SESSION")]
+    #[arg(required_unless_present_any = ["hosts", "users"], value_name = "SESSION")]
     sessions: Vec<String>,
+    #[command(flatten)]
+    who: Who,
+    #[command(flatten)]
+    zone: Shown,
     /// Folder with the results of `analyze`
     #[arg(short, long, value_name = "DIR", default_value = DEFAULT_OUTPUT)]
     output: PathBuf,
@@ -40,13 +51,26 @@ pub(super) struct Args {
 struct Name {
     format: u32,
     session_id: String,
+    source_host: Option<String>,
+    source_ip: Option<String>,
+    target_host: String,
+    user: Option<String>,
+}
+
+impl Name {
+    fn is_of(&self, who: &Who) -> bool {
+        let sources = self.source_host.iter().chain(&self.source_ip).map(String::as_str);
+        who.takes(sources.chain([self.target_host.as_str()]), self.user.as_deref())
+    }
 }
 
 pub(super) fn run(args: &Args) -> Result<Ending> {
     let path = args.output.join(story::FILE);
     let names = names(&args.output, &path)?;
+    let everyone = [String::from("all")];
+    let asked = if args.sessions.is_empty() { &everyone[..] } else { &args.sessions };
     let mut wanted = BTreeSet::new();
-    for asked in &args.sessions {
+    for asked in asked {
         let same = |name: &&String| name.eq_ignore_ascii_case(asked);
         match names.iter().find(same) {
             Some(name) => {
@@ -61,24 +85,29 @@ pub(super) fn run(args: &Args) -> Result<Ending> {
             }
         }
     }
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = anstream::stdout().lock();
+    let zone = args.zone.timezone;
     let mut first = true;
     each_line(&path, |line| {
         let name: Name = serde_json::from_str(line)?;
-        if wanted.contains(name.session_id.as_str()) {
+        if wanted.contains(name.session_id.as_str()) && name.is_of(&args.who) {
             let told: Story = serde_json::from_str(line)?;
             let mut text = Vec::new();
             if !first {
                 text.extend_from_slice(b"\n");
             }
             first = false;
-            tell(&told, &mut text)?;
+            tell(&told, zone, &mut text)?;
             // A reader that closed the pipe has seen enough.
             let _ = out.write_all(&text);
         }
         Ok(())
     })?;
     let _ = out.flush();
+    if first && !args.who.words().is_empty() {
+        let (wanted, known) = (visible(&args.who.words()).into_owned(), known(&names));
+        return Err(Error::UnknownSession { wanted, known }.into());
+    }
     Ok(Ending::Whole)
 }
 
@@ -93,7 +122,7 @@ fn names(folder: &Path, path: &Path) -> Result<Vec<String>> {
     }
     let mut names = Vec::new();
     each_line(path, |line| {
-        let Name { format, session_id } = serde_json::from_str(line)?;
+        let Name { format, session_id, .. } = serde_json::from_str(line)?;
         anyhow::ensure!(format == story::FORMAT, "another version");
         names.push(session_id);
         Ok(())
@@ -128,18 +157,18 @@ fn known(names: &[String]) -> String {
 }
 
 /// Tells a session.
-fn tell(story: &Story, out: &mut impl Write) -> io::Result<()> {
+fn tell(story: &Story, zone: Zone, out: &mut impl Write) -> io::Result<()> {
     let files = Files::of(story);
-    head(story, &files, out)?;
-    happened(story, &files, out)?;
+    head(story, &files, zone, out)?;
+    happened(story, &files, zone, out)?;
     for_it(story, &files, out)?;
     against(story, &files, out)?;
-    missing(story, out)?;
+    missing(story, zone, out)?;
     files.list(out)
 }
 
 /// Who, from where, to where, when, how.
-fn head(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result<()> {
+fn head(story: &Story, files: &Files<'_>, zone: Zone, out: &mut impl Write) -> io::Result<()> {
     let unknown = |what: &Option<String>, name: &str| match what {
         Some(known) => visible(known).into_owned(),
         None => format!("an unknown {name}"),
@@ -161,9 +190,10 @@ fn head(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result<()
         out,
         "When",
         &format!(
-            "{} to {} UTC, {seconds:.1} s; end known by {}",
-            csv_time(story.start_time),
-            csv_time(story.end_time),
+            "{} to {} {}, {seconds:.1} s; end known by {}",
+            zone.exact(story.start_time),
+            zone.exact(story.end_time),
+            zone.mark(story.end_time),
             story.end_kind.replace('_', " "),
         ),
     )?;
@@ -173,7 +203,7 @@ fn head(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result<()
         row(
             out,
             "",
-            &format!("{} to {} by the other hosts' clocks", csv_time(start), csv_time(end)),
+            &format!("{} to {} by the other hosts' clocks", zone.exact(start), zone.exact(end)),
         )?;
     }
     let endpoint = match (story.configuration.as_str(), story.endpoint_kind.as_str()) {
@@ -257,7 +287,7 @@ impl<'s> Files<'s> {
     }
 
     fn list(&self, out: &mut impl Write) -> io::Result<()> {
-        writeln!(out, "\nFiles")?;
+        writeln!(out, "\n{}", Painted(HEAD, "Files"))?;
         self.0.iter().try_for_each(|(name, number)| writeln!(out, "  [{number}] {}", visible(name)))
     }
 }
@@ -313,21 +343,21 @@ fn steps(story: &Story) -> Vec<Step<'_>> {
     steps
 }
 
-fn happened(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result<()> {
+fn happened(story: &Story, files: &Files<'_>, zone: Zone, out: &mut impl Write) -> io::Result<()> {
     let corrected = story.statements.iter().any(|statement| statement.corrected.is_some());
-    let by = if corrected {
-        "UTC, as logged, and by corrected clocks in brackets and order"
-    } else {
-        "UTC, as logged"
-    };
-    writeln!(out, "\nWhat happened ({by})")?;
-    let mut day = None;
+    let by = if corrected { ", and by corrected clocks in brackets and order" } else { "" };
+    let name = zone.name();
+    writeln!(out, "\n{} ({name}, as logged{by})", Painted(HEAD, "What happened"))?;
+    if zone != Zone::Utc {
+        writeln!(out, "  times that texts and reasons quote are UTC, as in the files")?;
+    }
+    let mut day = Day { zone, latest: None };
     for step in steps(story) {
         match step {
             Step::Statement(statement, more) if more.len() >= FEW => {
                 self::statement(statement, files, &mut day, out)?;
                 let last = more.last().map_or(statement.time, |last| last.time);
-                let (count, last) = (more.len(), last.format("%H:%M:%S%.3f"));
+                let (count, last) = (more.len(), zone.local(last).format("%H:%M:%S%.3f"));
                 writeln!(out, "      and {count} more like it until {last}, see timeline.csv")?;
             }
             Step::Statement(statement, more) => {
@@ -343,18 +373,24 @@ fn happened(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Resul
     Ok(())
 }
 
+/// The day told last, in the zone that times are told in.
+struct Day {
+    zone: Zone,
+    latest: Option<NaiveDate>,
+}
+
 /// A line for a new day, then the time, and the corrected one where it is another.
 fn clock(
     time: DateTime<Utc>,
     corrected: Option<DateTime<Utc>>,
-    day: &mut Option<NaiveDate>,
+    Day { zone, latest }: &mut Day,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    if *day != Some(time.date_naive()) {
-        *day = Some(time.date_naive());
-        writeln!(out, "  {}", time.date_naive())?;
+    let day = zone.local(time).date();
+    if latest.replace(day) != Some(day) {
+        writeln!(out, "  {day}")?;
     }
-    let clock = |time: DateTime<Utc>| time.format("%H:%M:%S%.3f").to_string();
+    let clock = |time: DateTime<Utc>| zone.local(time).format("%H:%M:%S%.3f").to_string();
     write!(out, "  {}  ", clock(time))?;
     match corrected.map(clock).filter(|corrected| *corrected != clock(time)) {
         Some(corrected) => write!(out, "({corrected})  "),
@@ -365,7 +401,7 @@ fn clock(
 fn statement(
     statement: &Statement,
     files: &Files<'_>,
-    day: &mut Option<NaiveDate>,
+    day: &mut Day,
     out: &mut impl Write,
 ) -> io::Result<()> {
     let Statement { host, kind, text, .. } = statement;
@@ -400,7 +436,7 @@ fn command(
     command: &Command,
     statement: Option<&Statement>,
     files: &Files<'_>,
-    day: &mut Option<NaiveDate>,
+    day: &mut Day,
     out: &mut impl Write,
 ) -> io::Result<()> {
     let corrected = statement.and_then(|statement| statement.corrected);
@@ -481,7 +517,8 @@ fn hint(hint: &Hint, files: &Files<'_>) -> String {
 }
 
 fn for_it(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "\nWhy we say so (confidence {})", visible(&story.confidence.level))?;
+    let head = Painted(HEAD, "Why we say so");
+    writeln!(out, "\n{head} (confidence {})", visible(&story.confidence.level))?;
     for reason in &story.confidence.reasons {
         writeln!(out, "  - {}", visible(reason))?;
     }
@@ -495,7 +532,7 @@ fn for_it(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result<
 }
 
 fn against(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "\nWhat speaks against it")?;
+    writeln!(out, "\n{}", Painted(HEAD, "What speaks against it"))?;
     let by_time = story.statements.iter().filter(|s| s.link.starts_with("time")).count();
     let all = story.statements.len();
     for rival in &story.source.rivals {
@@ -514,17 +551,17 @@ fn against(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result
     Ok(())
 }
 
-fn missing(story: &Story, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "\nWhat is missing, and what to collect next")?;
+fn missing(story: &Story, zone: Zone, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "\n{}", Painted(HEAD, "What is missing, and what to collect next"))?;
     for missing in &story.missing {
         let ids = missing.event_ids.iter().map(u32::to_string).collect::<Vec<_>>().join("/");
         let text = format!("{ids}, {}: {}", missing.tells, missing.reason);
         writeln!(out, "  - {}", visible(&text))?;
     }
     for collect in &story.collect {
-        let time = "%Y-%m-%d %H:%M:%S";
-        let (from, to) = (collect.from.format(time), collect.to.format(time));
-        let text = format!("{} of {}, {from} to {to} UTC", collect.channel, collect.host);
+        let (from, to) = (zone.seconds(collect.from), zone.seconds(collect.to));
+        let mark = zone.mark(collect.to);
+        let text = format!("{} of {}, {from} to {to} {mark}", collect.channel, collect.host);
         writeln!(out, "  collect {}", visible(&text))?;
     }
     if story.missing.is_empty() {

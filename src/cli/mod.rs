@@ -1,50 +1,98 @@
 //! The command line: arguments, progress, the closing summary, exit codes.
 
 mod analyze;
+mod config;
 mod decode;
 mod explain;
+mod info;
+mod live;
+mod manual;
 mod packs;
+mod paint;
 mod progress;
 mod rules;
 mod summary;
+mod who;
+mod zone;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::Error;
+use crate::report::visible;
+use config::Stop;
 
 /// Rebuilds PowerShell Remoting sessions from Windows event logs: who, from where, to where, how
 /// authenticated, what was run, and which records prove it.
 #[derive(Parser)]
-#[command(name = "psr-forensics", version, after_help = EXIT_CODES)]
-struct Args {
+#[command(name = "psr-forensics", version, after_help = after_help())]
+struct Program {
     #[command(subcommand)]
     command: Verb,
+    /// Take options from a YAML file: long names and values, as 'output: results'; what is typed
+    /// wins
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
 enum Verb {
     /// Read logs, rebuild sessions, match rules, write timelines.
+    #[command(after_help = analyze::EXAMPLES)]
     Analyze(analyze::Args),
     /// Tell sessions of a run's results in order, each statement with its record, the reasons,
     /// what speaks against it, and what is missing.
+    #[command(after_help = explain::EXAMPLES)]
     Explain(explain::Args),
+    /// Say what logs hold before a full run: hosts, channels, times, records, holes, clearings,
+    /// damage.
+    #[command(after_help = info::EXAMPLES)]
+    Info(info::Args),
     /// List, check, test, explain and export packs of rules.
+    #[command(after_help = packs::EXAMPLES)]
     Packs(packs::Args),
     /// Take off what a text or command line hides, layer by layer, and run nothing of it; or read
     /// remoting's traffic.
+    #[command(after_help = decode::EXAMPLES)]
     Decode(decode::Args),
+    /// Write a script that completes the command line in a shell.
+    #[command(after_help = manual::COMPLETIONS_EXAMPLES)]
+    Completions(manual::Completions),
+    /// Write the manual pages.
+    #[command(after_help = manual::MAN_EXAMPLES)]
+    Man(manual::Man),
 }
 
-const EXIT_CODES: &str = "Exit codes:
-  0  done
-  1  nothing could be read, or the output could not be written
-  2  wrong usage: an unknown option, a path that does not exist, an output folder in use,
-     no such session, a selection that leaves no rule, an evidence pointer that leads nowhere
-  3  a pack that cannot be read or loads no rule; packs check and test: something is wrong
-  4  done, but something could not be read in full or a rule was not loaded: see run.json";
+/// The exit codes and what they mean: the one table of them.
+pub const EXIT_CODES: [(u8, &str); 5] = [
+    (0, "done"),
+    (1, "nothing could be read, or the output could not be written"),
+    (
+        2,
+        "wrong usage: an unknown option, a path that does not exist, an output folder in use, a \
+         selection that leaves no rule, an evidence pointer that leads nowhere, a file of options \
+         that does not hold; for `explain`, a session or results that are not there",
+    ),
+    (
+        3,
+        "a pack that cannot be read or loads no rule; `packs check` and `packs test`: something is \
+         wrong",
+    ),
+    (4, "done, but something could not be read in full or a rule was not loaded: see run.json"),
+];
+
+fn after_help() -> String {
+    let rows = EXIT_CODES.iter().map(|(code, text)| format!("\n  {code}  {text}"));
+    format!(
+        "Examples:\n  psr-forensics info CASE/logs\n  psr-forensics analyze CASE/logs -o results\n  \
+         psr-forensics explain S0001 -o results\n\nExit codes:{}",
+        rows.collect::<String>()
+    )
+}
 
 /// How a run ended, for the exit code.
 enum Ending {
@@ -56,28 +104,46 @@ enum Ending {
 
 /// Runs the program on the process's arguments.
 pub fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(error) => {
+    let read = config::read(&Program::command(), std::env::args_os().collect());
+    let parsed = read.and_then(|(arguments, found)| {
+        Ok((arguments, Program::from_arg_matches(&found).map_err(Stop::Typed)?))
+    });
+    let ending = match parsed {
+        Ok((arguments, program)) => run(program.command, &arguments),
+        Err(Stop::File(error)) => Err(error.into()),
+        Err(Stop::Typed(error)) => {
             // Help and version come this way, too. A closed pipe is no error of ours.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            if !error.use_stderr() {
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            // A shell may have made options of file names.
+            for line in error.render().to_string().lines() {
+                let _ = writeln!(io::stderr(), "{}", visible(line));
+            }
+            return ExitCode::from(2);
         }
-    };
-    let ending = match args.command {
-        Verb::Analyze(args) => analyze::run(args),
-        Verb::Explain(args) => explain::run(&args),
-        Verb::Packs(args) => packs::run(args),
-        Verb::Decode(args) => decode::run(&args),
     };
     match ending {
         Ok(Ending::Whole) => ExitCode::SUCCESS,
         Ok(Ending::Unsound) => ExitCode::from(3),
         Ok(Ending::Partial) => ExitCode::from(4),
         Err(error) => {
-            let _ = writeln!(io::stderr(), "psr-forensics: {error:#}");
+            let _ = writeln!(io::stderr(), "psr-forensics: {}", plain(&format!("{error:#}")));
             ExitCode::from(code(&error))
         }
+    }
+}
+
+fn run(verb: Verb, arguments: &[OsString]) -> anyhow::Result<Ending> {
+    match verb {
+        Verb::Analyze(args) => analyze::run(args, arguments),
+        Verb::Explain(args) => explain::run(&args),
+        Verb::Info(args) => info::run(&args),
+        Verb::Packs(args) => packs::run(args),
+        Verb::Decode(args) => decode::run(&args),
+        Verb::Completions(args) => Ok(manual::completions(&args)),
+        Verb::Man(args) => manual::man(&args),
     }
 }
 
@@ -90,6 +156,7 @@ fn code(error: &anyhow::Error) -> u8 {
             | Error::UnknownSession { .. }
             | Error::NoResults { .. }
             | Error::Selection(_)
+            | Error::Usage(_)
             | Error::Pointer(_),
         ) => 2,
         Some(Error::Pack { .. }) => 3,
@@ -97,7 +164,47 @@ fn code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// Log text for a terminal: no escape sequence gets through.
+/// A text of the logs, or a file's name, for a terminal: no escape sequence gets through, and no
+/// mark that reorders text.
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    visible(text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The examples in the help of a verb and those below it.
+    fn examples(command: &clap::Command) -> Vec<String> {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let lines = help.lines().filter_map(|line| line.strip_prefix("  psr-forensics"));
+        let own: Vec<String> = lines.map(|line| format!("psr-forensics{line}")).collect();
+        let below = command.get_subcommands().flat_map(examples);
+        own.into_iter().chain(below).collect()
+    }
+
+    #[test]
+    fn every_verb_has_examples_and_they_are_right() {
+        let command = Program::command();
+        command.clone().debug_assert();
+        for verb in command.get_subcommands() {
+            assert!(!examples(verb).is_empty(), "{} has none", verb.get_name());
+        }
+        for example in examples(&command) {
+            let typed = example.split(['|', '>']).next().unwrap_or_default();
+            // Words as a shell cuts them: quotes hold blanks.
+            let mut words = vec![String::new()];
+            let mut quote = None;
+            for c in typed.trim().chars() {
+                match (quote, c) {
+                    (None, '\'' | '"') => quote = Some(c),
+                    (Some(open), c) if open == c => quote = None,
+                    (None, ' ') => words.push(String::new()),
+                    (_, c) => words.last_mut().unwrap().push(c),
+                }
+            }
+            let found = command.clone().try_get_matches_from(&words);
+            assert!(found.is_ok(), "{example}: {}", found.unwrap_err());
+        }
+    }
 }

@@ -5,23 +5,32 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::paint::{self, ALARM, HEAD, Painted};
 use super::plain;
+use super::zone::Zone;
 use crate::analysis::{Analysis, InputReport, Overlap};
 use crate::detect::session_id;
 use crate::error::FaultKind;
 use crate::input::InputKind;
-use crate::model::{Account, Level, RuleMeta, Session};
+use crate::model::{Account, Level, RuleMeta, Session, parse_utc};
 use crate::report::findings::{self, Finding};
 use crate::report::{Notes, TABLES, story};
 
 /// Most sessions, findings and faults it names.
 const MOST: usize = 10;
 
-pub(super) fn print(analysis: &Analysis, folder: &Path, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn print(
+    analysis: &Analysis,
+    folder: &Path,
+    zone: Zone,
+    out: &mut impl Write,
+) -> io::Result<()> {
     inputs(analysis, out)?;
-    sessions(analysis, out)?;
-    detections(analysis, out)?;
-    let names = TABLES.iter().map(|table| table.file).chain([story::FILE, "run.json"]);
+    sessions(analysis, zone, out)?;
+    detections(analysis, zone, out)?;
+    let scripts = analysis.scripts.is_some().then_some("scripts/");
+    let names = TABLES.iter().map(|table| table.file).chain([story::FILE]);
+    let names = names.chain(scripts).chain(["run.json"]);
     let names: Vec<&str> = names.collect();
     writeln!(out, "\nResults in {}: {}", plain(&folder.display().to_string()), names.join(", "))
 }
@@ -34,7 +43,8 @@ fn inputs(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
     let skipped = analysis.inputs.iter().filter(is_skipped).count();
     writeln!(
         out,
-        "Inputs      {} logs read ({}), {} files skipped; {} records, {} of them relevant",
+        "{}      {} logs read ({}), {} files skipped; {} records, {} of them relevant",
+        Painted(HEAD, "Inputs"),
         read.len(),
         indicatif::HumanBytes(bytes),
         skipped,
@@ -64,7 +74,8 @@ fn inputs(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
         for (path, fault) in faults.iter().take(MOST) {
             let at = fault.offset.map_or(String::new(), |offset| format!(" at byte {offset}"));
             let path = plain(&path.display().to_string());
-            writeln!(out, "  {what:<9} {path}{at}: {}", plain(&fault.reason))?;
+            let what = Painted(ALARM, format_args!("{what:<9}"));
+            writeln!(out, "  {what} {path}{at}: {}", plain(&fault.reason))?;
         }
         if faults.len() > MOST {
             writeln!(out, "  {what:<9} and {} more, see run.json", faults.len() - MOST)?;
@@ -90,16 +101,17 @@ fn inputs(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn sessions(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
+fn sessions(analysis: &Analysis, zone: Zone, out: &mut impl Write) -> io::Result<()> {
     let sessions = &analysis.case.sessions;
     writeln!(
         out,
-        "\nSessions    {}, failed attempts {}",
+        "\n{}    {}, failed attempts {}",
+        Painted(HEAD, "Sessions"),
         sessions.len(),
         analysis.case.attempts.len()
     )?;
     for (index, session) in sessions.iter().enumerate().take(MOST) {
-        writeln!(out, "  {} {}", session_id(index), plain(&line(session)))?;
+        writeln!(out, "  {} {}", session_id(index), plain(&line(session, zone)))?;
     }
     if sessions.len() > MOST {
         writeln!(out, "  and {} more, see sessions.csv", sessions.len() - MOST)?;
@@ -107,11 +119,12 @@ fn sessions(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn line(session: &Session) -> String {
+fn line(session: &Session, zone: Zone) -> String {
     let source = session.source_host.as_deref().or(session.source_ip.as_deref());
     format!(
-        "{} UTC  {} -> {}  {}  {} by {}  ({} s, confidence {})",
-        session.start.format("%Y-%m-%d %H:%M:%S"),
+        "{} {}  {} -> {}  {}  {} by {}  ({} s, confidence {})",
+        zone.seconds(session.start),
+        zone.mark(session.start),
         source.unwrap_or("source unknown"),
         session.target_host,
         session.user.as_ref().map_or("user unknown".to_owned(), Account::to_string),
@@ -122,7 +135,7 @@ fn line(session: &Session) -> String {
     )
 }
 
-fn detections(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
+fn detections(analysis: &Analysis, zone: Zone, out: &mut impl Write) -> io::Result<()> {
     let mut by_rule: BTreeMap<usize, usize> = BTreeMap::new();
     for detection in &analysis.fired {
         *by_rule.entry(detection.rule).or_default() += 1;
@@ -134,7 +147,8 @@ fn detections(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
         format!("{count} {level}")
     });
     let by_level: Vec<String> = by_level.collect();
-    writeln!(out, "\nDetections  {} ({})", analysis.fired.len(), by_level.join(", "))?;
+    let head = Painted(HEAD, "Detections");
+    writeln!(out, "\n{head}  {} ({})", analysis.fired.len(), by_level.join(", "))?;
     let mut count = 0;
     let mut top: Vec<Finding> = Vec::new();
     findings::each(&analysis.findings, |finding| {
@@ -150,10 +164,12 @@ fn detections(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
         let Finding { count, host, session, first, last, .. } = finding;
         let place = [host.clone(), session.map(session_id).unwrap_or_default()];
         let place = place.iter().filter(|text| !text.is_empty()).map(|text| format!("  {text}"));
-        let until = until(seconds(first), seconds(last));
+        let (first, last) = (local(first, zone), local(last, zone));
+        let until = until(&first, &last);
         let (level, title) = (rule(finding.rule).level, plain(&rule(finding.rule).title));
         let place = plain(&place.collect::<String>());
-        writeln!(out, "  {level:<13} {count:>6}  {title}{place}  {}{until}", seconds(first))?;
+        let level = Painted(paint::level(level), format_args!("{level:<13}"));
+        writeln!(out, "  {level} {count:>6}  {title}{place}  {first}{until}")?;
     }
     if count > top.len() {
         writeln!(out, "  and {} more findings, see findings.csv", count - top.len())?;
@@ -178,7 +194,7 @@ fn until(first: &str, last: &str) -> String {
     }
 }
 
-/// A time to the second.
-fn seconds(time: &str) -> &str {
-    time.split('.').next().unwrap_or(time)
+/// A time of a file in a zone, to the second.
+fn local(time: &str, zone: Zone) -> String {
+    parse_utc(time).map_or_else(|_| time.to_owned(), |time| zone.seconds(time))
 }

@@ -93,6 +93,10 @@ pub struct Seen<'r> {
     pub source: RecordRef,
     /// Its channel.
     pub channel: Channel,
+    /// System/Channel as logged.
+    pub channel_name: &'r str,
+    /// System/Provider Name.
+    pub provider: &'r str,
     /// System/Computer as logged.
     pub computer: &'r str,
     /// System/EventID.

@@ -68,6 +68,8 @@ impl Latest {
         wanted.passes(Seen {
             source,
             channel: record.known_channel,
+            channel_name: &record.channel,
+            provider: &record.provider,
             computer: &record.computer,
             event_id,
             record_id: record.record_id,

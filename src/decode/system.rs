@@ -97,6 +97,8 @@ impl System {
             wanted.passes(Seen {
                 source,
                 channel: known,
+                channel_name: channel,
+                provider,
                 computer: &self.computer,
                 event_id,
                 record_id: self.record_id.unwrap_or(source.number),

@@ -3,12 +3,14 @@
 
 mod archive;
 mod cut;
+mod header;
 mod reader;
 mod source;
 mod text;
 mod texts;
 
 pub use archive::unpack;
+pub use header::{FileHeader, file_header};
 pub use reader::{Again, Piece, Reader, piece_count};
 pub use text::{LONGEST_RECORD, PartKind};
 pub(crate) use texts::{ZippedText, is_zip, text, zipped_texts};

@@ -99,6 +99,8 @@ mod tests {
             reach.see(Seen {
                 source: RecordRef { input, offset: index as u64, number },
                 channel: Channel::Security,
+                channel_name: "Security",
+                provider: "",
                 computer: "SRV01",
                 event_id: 4624,
                 record_id,
@@ -161,6 +163,8 @@ mod tests {
         mixed.see(Seen {
             source: RecordRef { input: 0, offset: 9, number: 9 },
             channel: Channel::Other,
+            channel_name: "Application",
+            provider: "",
             computer: "SRV01",
             event_id: 1,
             record_id: 9,

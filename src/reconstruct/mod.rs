@@ -45,6 +45,7 @@ use rayon::prelude::*;
 pub use coverage::Window;
 pub use gather::{Gathered, Keys};
 pub use reach::Reach;
+pub(crate) use reach::Runs;
 pub(crate) use traffic::shown;
 pub use traffic::{Logs, Overheard};
 

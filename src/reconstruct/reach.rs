@@ -30,17 +30,24 @@ const MOST_GAPS: usize = 32;
 
 /// Records with EventRecordIDs in a row.
 #[derive(Debug, Clone, Copy)]
-struct Run {
+pub(crate) struct Run {
     first: Edge,
     last: Edge,
 }
 
 /// The runs that records make up, in any order; none where they are too many.
 #[derive(Debug, Clone)]
-struct Runs(Option<Vec<Run>>);
+pub(crate) struct Runs(Option<Vec<Run>>);
+
+impl Default for Runs {
+    fn default() -> Runs {
+        Runs(Some(Vec::new()))
+    }
+}
 
 impl Runs {
-    fn take(&mut self, edge: Edge) {
+    /// Takes a record.
+    pub fn take(&mut self, edge: Edge) {
         let Runs(Some(runs)) = self else { return };
         if let Some(run) = runs.last_mut() {
             let id = edge.record_id;
@@ -75,15 +82,15 @@ impl Runs {
     }
 
     /// Takes in those of another part of the log.
-    fn absorb(&mut self, other: &Runs) {
+    pub fn absorb(&mut self, other: &Runs) {
         match (&mut self.0, &other.0) {
             (Some(own), Some(others)) => own.extend(others),
             (own, _) => *own = None,
         }
     }
 
-    /// The holes between them.
-    fn gaps(mut self) -> Option<Vec<Gap>> {
+    /// The holes between them; none where they are too many to tell.
+    pub fn gaps(mut self) -> Option<Vec<Gap>> {
         self.join();
         let length = |run: &Run| (run.last.record_id - run.first.record_id).saturating_add(1);
         let runs = self.0?;
@@ -117,7 +124,7 @@ impl Reach {
 
     /// Takes note of a record. Only channels that this program knows are of use.
     pub fn see(&mut self, seen: Seen<'_>) {
-        let Seen { source, channel, computer, event_id, record_id, time } = seen;
+        let Seen { source, channel, computer, event_id, record_id, time, .. } = seen;
         if channel == Channel::Other {
             self.others = true;
             return;
@@ -135,7 +142,7 @@ impl Reach {
                         last: (time, record_id),
                         ids: BTreeSet::new(),
                         numbers: [record_id, record_id],
-                        runs: Runs(Some(Vec::new())),
+                        runs: Runs::default(),
                     });
                     self.by_name.insert(key, self.spans.len() - 1);
                     self.spans.len() - 1
@@ -189,7 +196,7 @@ pub(super) fn coverage<'r>(all: impl Iterator<Item = &'r Reach>, hosts: &Hosts) 
                     gaps: None,
                     alone: true,
                 });
-                runs.push(Runs(Some(Vec::new())));
+                runs.push(Runs::default());
                 found.len() - 1
             });
             let known = &mut found[slot];
@@ -225,7 +232,8 @@ mod tests {
         let time = DateTime::UNIX_EPOCH + TimeDelta::seconds(second);
         let record_id = second as u64 + 100;
         let source = RecordRef { input: 3, offset: record_id, number: record_id };
-        Seen { source, channel, computer, event_id, record_id, time }
+        let (channel_name, provider) = (channel.name(), "");
+        Seen { source, channel, channel_name, provider, computer, event_id, record_id, time }
     }
 
     #[test]

@@ -36,6 +36,8 @@ fn gathered(events: &[Event], copies: &[Event]) -> (Gathered, Keys) {
             gathered.reach.see(Seen {
                 source: event.source,
                 channel: Channel::of(&event.channel, &event.provider),
+                channel_name: &event.channel,
+                provider: &event.provider,
                 computer: &event.computer,
                 event_id: event.event_id,
                 record_id: event.record_id,

@@ -12,6 +12,7 @@ pub(crate) mod layers;
 mod missing;
 mod output;
 mod run;
+pub(crate) mod scripts;
 mod sessions;
 pub mod sorted;
 pub mod story;
@@ -22,6 +23,7 @@ pub(crate) use cell::visible;
 pub use layers::Notes;
 pub use output::Output;
 pub use run::RunInfo;
+pub use scripts::{INDEX, INDEX_COLUMNS};
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -99,7 +101,7 @@ macro_rules! columns {
 }
 use columns;
 
-/// Writes all files of a run, sessions' transcripts if they are wanted, and gives them their names
+/// Writes all files of a run, script texts if they were kept, transcripts if they are wanted, and gives them their names
 /// once each is whole.
 ///
 /// # Errors
@@ -130,9 +132,13 @@ pub fn write(
         let mut file = output.create(&name)?;
         transcript::write(analysis, session, &commands, &mut file).map_err(Error::write(&path))?;
     }
+    let scripts = match &analysis.scripts {
+        Some(kept) => Some(scripts::write(analysis, kept, &mut output)?),
+        None => None,
+    };
     let path = output.path("run.json");
     let file = output.create("run.json")?;
-    run::write(analysis, info, file).map_err(Error::write(&path))?;
+    run::write(analysis, info, scripts, file).map_err(Error::write(&path))?;
     output.commit()
 }
 

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
+use super::{scripts, transcript};
 use crate::error::Error;
 
 /// How the name of a file in the making ends: a killed run leaves it, and it is in no one's way.
@@ -63,6 +64,24 @@ impl Output {
 
     /// Begins a file; its name may have one folder in it.
     pub(super) fn create(&mut self, name: &str) -> Result<BufWriter<File>, Error> {
+        self.make_folder(name)?;
+        let file = File::create(self.unfinished(name)).map_err(Error::write(&self.path(name)))?;
+        if !self.names.iter().any(|known| known == name) {
+            self.names.push(name.to_owned());
+        }
+        Ok(BufWriter::with_capacity(1 << 20, file))
+    }
+
+    /// Writes a small file whole; no other has its name.
+    pub(super) fn put(&mut self, name: &str, content: &[u8]) -> Result<(), Error> {
+        self.make_folder(name)?;
+        fs::write(self.unfinished(name), content).map_err(Error::write(&self.path(name)))?;
+        self.names.push(name.to_owned());
+        Ok(())
+    }
+
+    /// Makes the folder that a name has in it.
+    fn make_folder(&mut self, name: &str) -> Result<(), Error> {
         if let Some((folder, _)) = name.split_once('/') {
             let folder = self.path(folder);
             if !folder.exists() {
@@ -70,11 +89,7 @@ impl Output {
                 self.made.push(folder);
             }
         }
-        let file = File::create(self.unfinished(name)).map_err(Error::write(&self.path(name)))?;
-        if !self.names.iter().any(|known| known == name) {
-            self.names.push(name.to_owned());
-        }
-        Ok(BufWriter::with_capacity(1 << 20, file))
+        Ok(())
     }
 
     /// Gives all files their names.
@@ -83,7 +98,8 @@ impl Output {
             let source = std::io::Error::from(std::io::ErrorKind::IsADirectory);
             return Err(Error::Write { path, source });
         }
-        self.forget_transcripts();
+        self.forget("sessions", transcript::is_own);
+        self.forget(scripts::FOLDER, scripts::is_own);
         // The file that was begun first, run.json, vouches for the others: it comes last.
         for name in self.names.iter().rev() {
             let path = self.path(name);
@@ -93,18 +109,16 @@ impl Output {
         Ok(())
     }
 
-    /// Removes the transcripts of results that this run replaces: they name other sessions.
-    fn forget_transcripts(&self) {
-        let folder = self.path("sessions");
+    /// Removes from a folder the files of results that this run replaces: they name other
+    /// sessions.
+    fn forget(&self, folder: &str, is_own: fn(&str) -> bool) {
+        let folder = self.path(folder);
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            let number = name.strip_prefix('S').and_then(|name| name.strip_suffix(".txt"));
-            if number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
+            if is_own(&entry.file_name().to_string_lossy()) {
                 let _ = fs::remove_file(entry.path());
             }
         }
-        // Stays where it holds something else, or transcripts that get their names now.
+        // Stays where it holds something else, or files that get their names now.
         let _ = fs::remove_dir(&folder);
     }
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::layers::Notes;
+use super::scripts::Written;
 use crate::analysis::{Analysis, InputReport, Overlap};
 use crate::detect::{Excluded, Limited, Refused};
 use crate::error::Fault;
@@ -34,6 +35,7 @@ struct Run<'a> {
     rules_limited: &'a [Limited],
     rules_excluded: Excluded,
     hidden_texts: &'a Notes,
+    scripts: Option<Written>,
     inputs: Vec<InputRow<'a>>,
 }
 
@@ -79,7 +81,12 @@ struct OverlapRow {
     differing: u64,
 }
 
-pub(super) fn write(analysis: &Analysis, info: &RunInfo, mut to: impl Write) -> io::Result<()> {
+pub(super) fn write(
+    analysis: &Analysis,
+    info: &RunInfo,
+    scripts: Option<Written>,
+    mut to: impl Write,
+) -> io::Result<()> {
     let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Millis, true);
     let Analysis { inputs, rules, case, fired, .. } = analysis;
     let read = |report: &&InputReport| report.input.kind.is_log();
@@ -118,6 +125,7 @@ pub(super) fn write(analysis: &Analysis, info: &RunInfo, mut to: impl Write) -> 
         rules_limited: &analysis.limited,
         rules_excluded: rules.excluded,
         hidden_texts: &analysis.notes,
+        scripts,
         inputs: inputs
             .iter()
             .map(|report| InputRow {

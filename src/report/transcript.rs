@@ -10,6 +10,12 @@ use crate::model::{Account, Command, Heard, Role, Stream, csv_time};
 /// Longest line, in characters; a longer one is cut and says so.
 const MAX_LINE: usize = 30_000;
 
+/// Whether a name in the folder of transcripts is one that this program gives.
+pub(super) fn is_own(name: &str) -> bool {
+    let number = name.strip_prefix('S').and_then(|name| name.strip_suffix(".txt"));
+    number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// The sessions of which a transcript can be made, each with its file's name and its commands.
 pub(super) fn all(analysis: &Analysis) -> Vec<(usize, String, Vec<&Command>)> {
     let mut commands: Vec<Vec<&Command>> = vec![Vec::new(); analysis.case.sessions.len()];

@@ -1,6 +1,7 @@
 //! The program and the library from outside.
 
 mod cli;
+mod comfort;
 mod common;
 mod copies;
 mod corpus;
@@ -10,10 +11,15 @@ mod explain;
 mod findings;
 mod gaps;
 mod hidden;
+#[cfg(unix)]
+mod hostile_names;
+mod info;
 mod inputs;
 mod layers;
 mod packs;
 mod psrp;
 mod readme;
 mod samples;
+mod scripts;
 mod sigma;
+mod walk;

@@ -13,6 +13,13 @@ use clap::Subcommand;
 
 use super::Ending;
 
+pub(super) const EXAMPLES: &str = "Examples:
+  psr-forensics packs list
+  psr-forensics packs check --no-default-pack --pack my-rules
+  psr-forensics packs test --no-default-pack --pack my-rules
+  psr-forensics packs explain 'Download cradle in a script' 'SRV02/PowerShell.evtx:9026@15728'
+  psr-forensics packs export built-in";
+
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]

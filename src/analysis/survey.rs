@@ -1,0 +1,448 @@
+//! What logs hold, before a full run: only the System part of each record is read.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use rayon::prelude::*;
+
+use super::{Progress, something};
+use crate::decode::{Decoder, Seen, Tally, Wanted, chunk_count, chunk_of};
+use crate::error::{Error, Fault, FaultKind};
+use crate::input::{self, FileHeader, Input, InputKind, Piece, Reader, file_header, piece_count};
+use crate::model::{Account, Channel, Edge, EventKind, Gap, Record, RecordRef, Str};
+use crate::normalise::{self, Normaliser};
+use crate::reconstruct::Runs;
+
+/// Hosts' channels of one input that are told apart; forwarded logs mix thousands of hosts.
+const MOST_HELD: usize = 4096;
+/// Kinds of events of one input that are told apart.
+const MOST_KINDS: usize = 4096;
+/// Clearings that are named.
+const MOST_CLEARED: usize = 100;
+
+/// What an input holds.
+#[derive(Debug)]
+pub struct Survey {
+    /// The input.
+    pub input: Input,
+    /// SHA-256 of the whole file, or of an archive's member as unpacked; none for a file that was
+    /// not read in full.
+    pub sha256: Option<String>,
+    /// What the header of an EVTX file says.
+    pub header: Option<FileHeader>,
+    /// Chunks in the file.
+    pub chunks: u64,
+    /// Records read.
+    pub records: u64,
+    /// Records of the kinds that an analysis reads whole whatever rules are loaded.
+    pub relevant: u64,
+    /// The lowest and the highest number in the records' own headers; of EVTX.
+    pub numbers: Option<(u64, u64)>,
+    /// Whether later chunks hold older records: the log was full and went on at its beginning.
+    pub wrapped: bool,
+    /// What it holds of each host's channels, by host and channel.
+    pub held: Vec<Held>,
+    /// How many records there are of each kind, most first.
+    pub events: Vec<HeldEvents>,
+    /// Records that are told neither by host and channel nor by kind, as there are too many of
+    /// these.
+    pub untold: u64,
+    /// Records that say that a log was cleared (1102, 104), the first hundred.
+    pub cleared: Vec<Cleared>,
+    /// What is wrong with it, in the order of the file.
+    pub faults: Vec<Fault>,
+}
+
+/// An input's records of one host's channel.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// System/Computer as logged.
+    pub host: Str,
+    /// System/Channel as logged.
+    pub channel: Str,
+    /// How many.
+    pub records: u64,
+    /// The earliest one's time, UTC.
+    pub first: DateTime<Utc>,
+    /// The latest one's time, UTC.
+    pub last: DateTime<Utc>,
+    /// The lowest and the highest EventRecordID.
+    pub record_ids: (u64, u64),
+    /// Holes in EventRecordID; none where there are more than 32, as in a selection of records.
+    pub gaps: Option<Vec<Gap>>,
+}
+
+/// An input's records of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldEvents {
+    /// System/EventID.
+    pub event_id: u32,
+    /// System/Provider Name.
+    pub provider: Str,
+    /// How many.
+    pub records: u64,
+    /// How many of them an analysis reads whole whatever rules are loaded.
+    pub relevant: u64,
+}
+
+/// A record that says that a log was cleared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cleared {
+    /// When, UTC.
+    pub time: DateTime<Utc>,
+    /// The host, as logged.
+    pub host: Str,
+    /// The cleared log.
+    pub log: String,
+    /// Who cleared it, as logged.
+    pub account: Option<Account>,
+    /// The record's EventRecordID.
+    pub record_id: u64,
+}
+
+/// Reads what logs hold, on the threads of the rayon pool it is called in. Zips are unpacked into a
+/// nameless file in `scratch`.
+///
+/// # Errors
+/// [`Error::NothingToRead`] when no input is a log, [`Error::Write`] when the scratch folder takes
+/// no more. Damage inside inputs is no error: it is in the faults.
+pub fn survey(
+    inputs: Vec<Input>,
+    scratch: &Path,
+    progress: &dyn Progress,
+) -> Result<Vec<Survey>, Error> {
+    let inputs = input::unpack(inputs, scratch)?;
+    something(inputs.iter().map(|input| (input, &input.faults[..])))?;
+    let logs = || inputs.iter().enumerate().filter(|(_, input)| input.kind.is_log());
+    progress.begin(logs().count(), logs().map(|(_, input)| input.size).sum());
+    let readers: Vec<Mutex<Reader<'_>>> =
+        inputs.iter().map(|input| Mutex::new(Reader::new(input))).collect();
+    let tasks =
+        logs().flat_map(|(index, input)| std::iter::repeat_n(index, piece_count(input) as usize));
+    let room = || (Piece::default(), Decoder::default());
+    let parts = tasks.par_bridge().map_init(room, |(piece, decoder), index| {
+        let part = part(&inputs[index], index, &readers[index], piece, decoder);
+        progress.advance(piece.length, part.tally.records);
+        part
+    });
+    let mut parts: Vec<Part> = parts.collect();
+    // Threads finish in any order; what follows must not depend on it.
+    parts.sort_by_key(|part| (part.index, part.start));
+    let mut parts = parts.into_iter().peekable();
+    let mut surveys = Vec::new();
+    for ((index, input), reader) in inputs.iter().enumerate().zip(readers) {
+        let own = std::iter::from_fn(|| parts.next_if(|part| part.index == index));
+        let reader = reader.into_inner().unwrap_or_else(PoisonError::into_inner);
+        surveys.push(Survey::of(input, own, reader));
+    }
+    something(surveys.iter().map(|survey| (&survey.input, &survey.faults[..])))?;
+    Ok(surveys)
+}
+
+impl Survey {
+    /// Puts the parts of an input together, which come in order.
+    fn of(input: &Input, parts: impl Iterator<Item = Part>, reader: Reader<'_>) -> Survey {
+        let mut survey = Survey {
+            sha256: None,
+            header: None,
+            chunks: chunk_count(input),
+            records: 0,
+            relevant: 0,
+            numbers: None,
+            wrapped: false,
+            held: Vec::new(),
+            events: Vec::new(),
+            untold: 0,
+            cleared: Vec::new(),
+            faults: input.faults.clone(),
+            input: input.clone(),
+        };
+        if !input.kind.is_log() {
+            return survey;
+        }
+        let mut count = Count::default();
+        let mut foreign = Vec::new();
+        for part in parts {
+            survey.records += part.tally.records;
+            survey.faults.extend(part.tally.faults);
+            foreign.extend(part.tally.foreign);
+            count.absorb(part.count);
+        }
+        if input.kind.is_text() && survey.records == 0 && survey.faults.is_empty() {
+            survey.input.kind = InputKind::Unknown;
+            survey.faults.push(Fault::file(FaultKind::NotALog, "it holds no event record"));
+            return survey;
+        }
+        match reader.sha256() {
+            Ok(sha256) => survey.sha256 = Some(sha256),
+            Err(reason) => {
+                let reason = format!("not hashed: {reason}");
+                survey.faults.push(Fault::file(FaultKind::Lost, reason));
+            }
+        }
+        survey.faults.extend(foreign);
+        survey.faults.sort_by_key(|fault| fault.offset);
+        survey.header = file_header(input).unwrap_or_default();
+        if let Some(numbers) = count.numbers.filter(|_| input.kind.is_evtx()) {
+            survey.numbers = Some((numbers.low, numbers.high));
+            survey.wrapped = numbers.falls;
+        }
+        survey.cleared = std::mem::take(&mut count.cleared);
+        survey.untold = count.untold;
+        survey.held = count.held();
+        survey.events = count.events();
+        survey.relevant = survey.events.iter().map(|events| events.relevant).sum();
+        survey
+    }
+
+    /// Whether something could not be read, or is to be trusted less.
+    pub fn is_damaged(&self) -> bool {
+        self.faults.iter().any(|fault| fault.kind != FaultKind::NotALog)
+    }
+}
+
+/// What a piece of a log came to.
+struct Part {
+    index: usize,
+    start: u64,
+    tally: Tally,
+    count: Count,
+}
+
+/// Reads the next piece of a log.
+fn part(
+    input: &Input,
+    index: usize,
+    reader: &Mutex<Reader<'_>>,
+    piece: &mut Piece,
+    decoder: &mut Decoder,
+) -> Part {
+    let read = reader.lock().unwrap_or_else(PoisonError::into_inner).next(piece);
+    let start = piece.start;
+    let watch = Watch::default();
+    let mut cleared = Vec::new();
+    let mut normaliser = Normaliser::default();
+    let take = |record: &Record| {
+        let event = normaliser.event(record);
+        if let EventKind::LogCleared(what) = event.kind
+            && cleared.len() < MOST_CLEARED
+        {
+            let (host, log) = (event.computer, what.log);
+            let (time, record_id) = (event.time, event.record_id);
+            cleared.push(Cleared { time, host, log, account: what.account, record_id });
+        }
+    };
+    let mut tally = decoder.piece(input, index as u32, piece, &watch, take);
+    if let Err(error) = read {
+        tally.faults.push(Fault {
+            chunk: chunk_of(input, start),
+            offset: Some(start),
+            ..Fault::file(FaultKind::Lost, format!("not read in full from here on: {error}"))
+        });
+    }
+    let count = Count { cleared, ..watch.0.into_inner() };
+    Part { index, start, tally, count }
+}
+
+/// Counts the records that pass, and wants those that say that a log was cleared.
+#[derive(Default)]
+struct Watch(RefCell<Count>);
+
+impl Wanted for Watch {
+    fn passes(&self, seen: Seen<'_>) {
+        self.0.borrow_mut().see(seen);
+    }
+
+    fn wants(&self, _: RecordRef, channel: Channel, _: &str, event_id: u32) -> bool {
+        matches!((channel, event_id), (Channel::Security, 1102) | (Channel::System, 104))
+    }
+}
+
+/// What the records of a part of a log come to.
+#[derive(Default)]
+struct Count {
+    /// Where the latest record lies: one that is hard to read passes again.
+    latest: Option<u64>,
+    held: BTreeMap<Str, BTreeMap<Str, Span>>,
+    /// How many channels `held` has.
+    channels: usize,
+    kinds: BTreeMap<Str, BTreeMap<u32, Kind>>,
+    /// How many kinds there are.
+    ids: usize,
+    untold: u64,
+    numbers: Option<Numbers>,
+    cleared: Vec<Cleared>,
+}
+
+/// Records of one kind: all, and those that are relevant.
+#[derive(Default)]
+struct Kind {
+    records: u64,
+    relevant: u64,
+}
+
+/// The numbers in the headers of records, in the order of the file.
+#[derive(Clone, Copy)]
+struct Numbers {
+    first: u64,
+    last: u64,
+    low: u64,
+    high: u64,
+    /// One is lower than the one before it.
+    falls: bool,
+}
+
+/// Records of one host's channel.
+struct Span {
+    records: u64,
+    first: DateTime<Utc>,
+    last: DateTime<Utc>,
+    low: u64,
+    high: u64,
+    runs: Runs,
+}
+
+impl Count {
+    fn see(&mut self, seen: Seen<'_>) {
+        let Seen { source, record_id, time, .. } = seen;
+        if self.latest.is_some_and(|latest| source.offset <= latest) {
+            return;
+        }
+        self.latest = Some(source.offset);
+        let number = source.number;
+        let new = Numbers { first: number, last: number, low: number, high: number, falls: false };
+        self.number(new);
+        let is_told = self.kind(seen.provider, seen.event_id, |kind| {
+            kind.records += 1;
+            kind.relevant += u64::from(normalise::relevant(seen.channel, seen.event_id));
+        });
+        let edge = Edge { record_id, time, source };
+        let is_held = self.span(seen.computer, seen.channel_name, edge, |span| {
+            span.records += 1;
+            span.first = span.first.min(time);
+            span.last = span.last.max(time);
+            span.low = span.low.min(record_id);
+            span.high = span.high.max(record_id);
+            span.runs.take(edge);
+        });
+        self.untold += u64::from(!is_told || !is_held);
+    }
+
+    /// Changes a kind; not if it is one too many.
+    fn kind(&mut self, provider: &str, event_id: u32, change: impl FnOnce(&mut Kind)) -> bool {
+        if let Some(kind) = self.kinds.get_mut(provider).and_then(|ids| ids.get_mut(&event_id)) {
+            change(kind);
+            return true;
+        }
+        if self.ids == MOST_KINDS {
+            return false;
+        }
+        self.ids += 1;
+        change(self.kinds.entry(provider.into()).or_default().entry(event_id).or_default());
+        true
+    }
+
+    /// Changes a channel of a host; not if it is one too many. `edge` is a record of it.
+    fn span(
+        &mut self,
+        host: &str,
+        channel: &str,
+        edge: Edge,
+        change: impl FnOnce(&mut Span),
+    ) -> bool {
+        if let Some(span) = self.held.get_mut(host).and_then(|own| own.get_mut(channel)) {
+            change(span);
+            return true;
+        }
+        if self.channels == MOST_HELD {
+            return false;
+        }
+        self.channels += 1;
+        let Edge { record_id, time, .. } = edge;
+        let (low, high) = (record_id, record_id);
+        let new = Span { records: 0, first: time, last: time, low, high, runs: Runs::default() };
+        change(self.held.entry(host.into()).or_default().entry(channel.into()).or_insert(new));
+        true
+    }
+
+    fn number(&mut self, next: Numbers) {
+        self.numbers = Some(match self.numbers {
+            None => next,
+            Some(Numbers { first, last, low, high, falls }) => Numbers {
+                first,
+                last: next.last,
+                low: low.min(next.low),
+                high: high.max(next.high),
+                falls: falls || next.falls || next.first < last,
+            },
+        });
+    }
+
+    /// Takes in what follows in the log.
+    fn absorb(&mut self, next: Count) {
+        if let Some(numbers) = next.numbers {
+            self.number(numbers);
+        }
+        self.untold += next.untold;
+        let room = MOST_CLEARED.saturating_sub(self.cleared.len());
+        self.cleared.extend(next.cleared.into_iter().take(room));
+        for (provider, ids) in &next.kinds {
+            for (&event_id, more) in ids {
+                let add = |kind: &mut Kind| {
+                    kind.records += more.records;
+                    kind.relevant += more.relevant;
+                };
+                if !self.kind(provider, event_id, add) {
+                    self.untold += more.records;
+                }
+            }
+        }
+        for (host, channels) in &next.held {
+            for (channel, more) in channels {
+                let source = RecordRef::default();
+                let edge = Edge { record_id: more.low, time: more.first, source };
+                let add = |span: &mut Span| {
+                    span.records += more.records;
+                    span.first = span.first.min(more.first);
+                    span.last = span.last.max(more.last);
+                    span.low = span.low.min(more.low);
+                    span.high = span.high.max(more.high);
+                    span.runs.absorb(&more.runs);
+                };
+                if !self.span(host, channel, edge, add) {
+                    self.untold += more.records;
+                }
+            }
+        }
+    }
+
+    /// The channels of hosts.
+    fn held(&mut self) -> Vec<Held> {
+        let mut held = Vec::new();
+        for (host, channels) in std::mem::take(&mut self.held) {
+            for (channel, span) in channels {
+                let Span { records, first, last, low, high, runs } = span;
+                let (host, gaps) = (host.clone(), runs.gaps());
+                let record_ids = (low, high);
+                held.push(Held { host, channel, records, first, last, record_ids, gaps });
+            }
+        }
+        held
+    }
+
+    /// The kinds of events, most frequent first.
+    fn events(&mut self) -> Vec<HeldEvents> {
+        let mut events = Vec::new();
+        for (provider, ids) in std::mem::take(&mut self.kinds) {
+            for (event_id, Kind { records, relevant }) in ids {
+                events.push(HeldEvents { event_id, provider: provider.clone(), records, relevant });
+            }
+        }
+        // A stable sort: what is equal stays in the order of names.
+        events.sort_by_key(|kind| std::cmp::Reverse(kind.records));
+        events
+    }
+}

@@ -1,0 +1,49 @@
+//! Which logs to read: paths, or the logs of the Windows that the program runs on.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::input::{self, Input};
+
+/// Which logs to read.
+#[derive(clap::Args)]
+pub(super) struct Inputs {
+    /// Logs: files, folders (searched to the bottom), zips or globs. What a file is, its content
+    /// says
+    #[arg(required_unless_present = "live", value_name = "PATH")]
+    inputs: Vec<PathBuf>,
+    /// Read the logs of this Windows: %SystemRoot%\System32\winevt\Logs; takes an administrator's
+    /// rights
+    #[arg(long)]
+    live: bool,
+}
+
+impl Inputs {
+    /// Finds the files.
+    ///
+    /// # Errors
+    /// As [`input::discover`]; [`Error::Usage`] for the logs of a Windows on another system.
+    pub fn discover(&self) -> Result<Vec<Input>, Error> {
+        let mut paths = self.inputs.clone();
+        if self.live {
+            paths.push(live_folder()?);
+        }
+        input::discover(&paths)
+    }
+}
+
+/// The folder that Windows keeps its logs in. The event log service shares its files for reading
+/// and writing, and the standard library opens files just so: no copy is needed to read them. They
+/// grow while they are read, so what is written down of them is the state of one moment.
+fn live_folder() -> Result<PathBuf, Error> {
+    if !cfg!(windows) {
+        return Err(Error::Usage(
+            "--live reads the logs of the Windows that the program runs on, and this is none: give \
+             the folder of the collected logs instead, as copied from \
+             %SystemRoot%\\System32\\winevt\\Logs or exported by 'wevtutil epl CHANNEL FILE.evtx'"
+                .to_owned(),
+        ));
+    }
+    let root = std::env::var_os("SystemRoot").unwrap_or_else(|| r"C:\Windows".into());
+    Ok(Path::new(&root).join(r"System32\winevt\Logs"))
+}
