@@ -1,19 +1,20 @@
 //! `psr-forensics analyze`.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use tracing::{debug, warn};
 
-use super::Ending;
 use super::progress::Bar;
 use super::rules::{Packs, Select};
 use super::summary;
+use super::{Ending, interrupt};
 use crate::analysis::{Options, analyze};
 use crate::error::{Fault, FaultKind};
 use crate::input::discover;
+use crate::limits::{Limit, Limits, Setting};
 use crate::model::parse_utc;
 use crate::report::{self, Output, RunInfo};
 
@@ -23,7 +24,7 @@ pub(super) const DEFAULT_OUTPUT: &str = "psr-forensics-results";
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Logs: files, folders (searched to the bottom) or globs. What a file is, its content says
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required_unless_present = "limits", value_name = "PATH")]
     inputs: Vec<PathBuf>,
     /// Folder for the results
     #[arg(short, long, value_name = "DIR", default_value = DEFAULT_OUTPUT)]
@@ -44,6 +45,12 @@ pub(super) struct Args {
     /// Write a transcript of each session whose traffic was logged: sessions/S0001.txt
     #[arg(long)]
     transcripts: bool,
+    /// Set what hostile input may cost, e.g. record-bytes=16MiB; 'help' lists the limits
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limit)]
+    limits: Vec<LimitWord>,
+    /// Make anything not read in full and any limit met an error of its own: exit code 5
+    #[arg(long)]
+    strict: bool,
     /// Threads to use; 0 for one a core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
@@ -55,14 +62,48 @@ pub(super) struct Args {
     verbose: u8,
 }
 
+/// What `--limit` takes.
+#[derive(Debug, Clone, Copy)]
+enum LimitWord {
+    Help,
+    Set(Setting),
+}
+
+fn limit(text: &str) -> Result<LimitWord, String> {
+    if text == "help" { Ok(LimitWord::Help) } else { text.parse().map(LimitWord::Set) }
+}
+
+/// The limits that hold; none when they are to be listed.
+fn limits(words: &[LimitWord]) -> Option<Limits> {
+    let mut limits = Limits::default();
+    for word in words {
+        match word {
+            LimitWord::Help => return None,
+            LimitWord::Set(set) => limits.set(set.limit, set.value),
+        }
+    }
+    Some(limits)
+}
+
+fn list_limits() -> Ending {
+    let mut out = io::stdout().lock();
+    for limit in Limit::ALL {
+        let (name, value) = (limit.name(), limit.default_value());
+        // A reader that closed the pipe has seen enough.
+        let _ = writeln!(out, "{name:<16} {value:>10}  {}", limit.description());
+    }
+    Ending::Whole
+}
+
 pub(super) fn run(args: Args) -> Result<Ending> {
+    let Some(limits) = limits(&args.limits) else { return Ok(list_limits()) };
     log_to_stderr(&args);
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads);
     let pool = threads.build().context("cannot start the worker threads")?;
-    pool.install(|| run_on_pool(&args))
+    pool.install(|| run_on_pool(&args, limits))
 }
 
-fn run_on_pool(args: &Args) -> Result<Ending> {
+fn run_on_pool(args: &Args, limits: Limits) -> Result<Ending> {
     let info = RunInfo { arguments: std::env::args().skip(1).collect(), started: Utc::now() };
     let inputs = discover(&args.inputs)?;
     let rules = args.select.load(args.packs.read()?)?;
@@ -71,7 +112,10 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
     let folder = output.folder().to_owned();
 
     let bar = Bar::new(args.quiet);
-    let options = Options { from: args.from, to: args.to, scratch: Some(folder.clone()) };
+    let stop = interrupt::listen(output.take_back(), args.quiet)?;
+    let scratch = Some(folder.clone());
+    let (from, to) = (args.from, args.to);
+    let options = Options { from, to, scratch, stop: stop.clone(), limits };
     let analysis = analyze(inputs, &options, rules, &bar);
     bar.finish();
     let analysis = analysis?;
@@ -90,7 +134,12 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
         // A reader that closed the pipe has seen enough.
         let _ = summary::print(&analysis, &folder, &mut io::stdout().lock());
     }
-    let ending = if analysis.is_partial() { Ending::Partial } else { Ending::Whole };
+    let ending = match analysis.is_partial() {
+        _ if stop.is_asked() => Ending::Interrupted,
+        partial if args.strict && (partial || analysis.met_limit()) => Ending::Strict,
+        true => Ending::Partial,
+        false => Ending::Whole,
+    };
     // The process ends here: freeing millions of events one by one would only take time.
     std::mem::forget(analysis);
     Ok(ending)

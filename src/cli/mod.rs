@@ -3,6 +3,7 @@
 mod analyze;
 mod decode;
 mod explain;
+mod interrupt;
 mod packs;
 mod progress;
 mod rules;
@@ -44,14 +45,20 @@ const EXIT_CODES: &str = "Exit codes:
   2  wrong usage: an unknown option, a path that does not exist, an output folder in use,
      no such session, a selection that leaves no rule, an evidence pointer that leads nowhere
   3  a pack that cannot be read or loads no rule; packs check and test: something is wrong
-  4  done, but something could not be read in full or a rule was not loaded: see run.json";
+  4  done, but something could not be read in full or a rule was not loaded: see run.json
+  5  the same, or any other limit met, with --strict: the outputs are written all the same
+130  interrupted (Ctrl-C): the outputs have what was read until then, see run.json; after a second
+     Ctrl-C there are none";
 
 /// How a run ended, for the exit code.
 enum Ending {
     Whole,
     Partial,
+    /// Partial, or a limit met, and that was to be an error.
+    Strict,
     /// Rules are not as they should be.
     Unsound,
+    Interrupted,
 }
 
 /// Runs the program on the process's arguments.
@@ -74,6 +81,8 @@ pub fn main() -> ExitCode {
         Ok(Ending::Whole) => ExitCode::SUCCESS,
         Ok(Ending::Unsound) => ExitCode::from(3),
         Ok(Ending::Partial) => ExitCode::from(4),
+        Ok(Ending::Strict) => ExitCode::from(5),
+        Ok(Ending::Interrupted) => ExitCode::from(interrupt::CODE),
         Err(error) => {
             let _ = writeln!(io::stderr(), "psr-forensics: {error:#}");
             ExitCode::from(code(&error))

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::plain;
-use crate::analysis::{Analysis, InputReport, Overlap};
+use crate::analysis::{Analysis, Extent, InputReport, Overlap};
 use crate::detect::session_id;
 use crate::error::FaultKind;
 use crate::input::InputKind;
@@ -18,12 +18,28 @@ use crate::report::{Notes, TABLES, story};
 const MOST: usize = 10;
 
 pub(super) fn print(analysis: &Analysis, folder: &Path, out: &mut impl Write) -> io::Result<()> {
+    interrupted(analysis, out)?;
     inputs(analysis, out)?;
     sessions(analysis, out)?;
     detections(analysis, out)?;
     let names = TABLES.iter().map(|table| table.file).chain([story::FILE, "run.json"]);
     let names: Vec<&str> = names.collect();
     writeln!(out, "\nResults in {}: {}", plain(&folder.display().to_string()), names.join(", "))
+}
+
+fn interrupted(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
+    if !analysis.interrupted {
+        return Ok(());
+    }
+    let count = |extent| {
+        let logs = analysis.inputs.iter().filter(|report| report.input.kind.is_log());
+        logs.filter(|report| report.extent == extent).count()
+    };
+    let [whole, partly, nothing] = [Extent::Whole, Extent::Partly, Extent::Nothing].map(count);
+    writeln!(
+        out,
+        "INTERRUPTED {whole} logs were read whole, {partly} in part, {nothing} not at all"
+    )
 }
 
 fn inputs(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {

@@ -6,10 +6,11 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::layers::Notes;
-use crate::analysis::{Analysis, InputReport, Overlap};
+use crate::analysis::{Analysis, Extent, InputReport, Overlap};
 use crate::detect::{Excluded, Limited, Refused};
 use crate::error::Fault;
 use crate::input::InputKind;
+use crate::limits::LimitNote;
 
 /// What a run knows of itself.
 #[derive(Debug, Clone)]
@@ -28,11 +29,13 @@ struct Run<'a> {
     started: String,
     finished: String,
     partial: bool,
+    interrupted: bool,
     counts: Counts,
     packs: Vec<PackRow<'a>>,
     rules_refused: &'a [Refused],
     rules_limited: &'a [Limited],
     rules_excluded: Excluded,
+    limits: Vec<LimitNote>,
     hidden_texts: &'a Notes,
     inputs: Vec<InputRow<'a>>,
 }
@@ -66,6 +69,7 @@ struct InputRow<'a> {
     size: u64,
     sha256: Option<&'a str>,
     kind: InputKind,
+    read: Extent,
     chunks: u64,
     records: u64,
     overlaps: Vec<OverlapRow>,
@@ -90,6 +94,7 @@ pub(super) fn write(analysis: &Analysis, info: &RunInfo, mut to: impl Write) -> 
         started: time(info.started),
         finished: time(Utc::now()),
         partial: analysis.is_partial(),
+        interrupted: analysis.interrupted,
         counts: Counts {
             inputs: inputs.len(),
             inputs_read: inputs.iter().filter(read).count(),
@@ -117,6 +122,7 @@ pub(super) fn write(analysis: &Analysis, info: &RunInfo, mut to: impl Write) -> 
         rules_refused: &rules.refused,
         rules_limited: &analysis.limited,
         rules_excluded: rules.excluded,
+        limits: analysis.limits.notes(),
         hidden_texts: &analysis.notes,
         inputs: inputs
             .iter()
@@ -125,6 +131,7 @@ pub(super) fn write(analysis: &Analysis, info: &RunInfo, mut to: impl Write) -> 
                 size: report.input.size,
                 sha256: report.sha256.as_deref(),
                 kind: report.input.kind,
+                read: report.extent,
                 chunks: report.chunks,
                 records: report.records,
                 overlaps: overlaps(analysis, report),
