@@ -27,6 +27,7 @@ pub mod detect;
 mod error;
 pub mod input;
 pub mod layers;
+mod limits;
 mod model;
 pub mod normalise;
 pub mod psrp;
@@ -34,12 +35,13 @@ pub mod reconstruct;
 pub mod report;
 
 pub use analysis::{
-    Analysis, Cleared, Fired, Held, HeldEvents, InputReport, NoProgress, Options, Overlap, Print,
-    Prints, Progress, Survey, analyze, read_record, survey,
+    Analysis, Cleared, Extent, Fired, Held, HeldEvents, InputReport, NoProgress, Options, Overlap,
+    Print, Prints, Progress, Stop, Survey, analyze, read_record, survey,
 };
 pub use detect::{Pack, Refused, RuleSet};
 pub use error::{Error, Fault, FaultKind};
 pub use input::{Input, InputKind, discover};
+pub use limits::{Limit, LimitNote, Limits, Setting};
 pub use model::*;
 pub use reconstruct::Case;
-pub use report::{Column, Output, RunInfo, TABLES, Table, write};
+pub use report::{Column, Output, RunInfo, TABLES, Table, TakeBack, write};

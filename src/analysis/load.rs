@@ -10,6 +10,7 @@ use super::InputReport;
 use crate::decode::{self, Decoder, Wanted, chunk_of};
 use crate::error::{Fault, FaultKind};
 use crate::input::{Again, Input, Piece};
+use crate::limits::Limits;
 use crate::model::{Channel, Event, Record, RecordRef};
 use crate::normalise::{Normaliser, wire};
 use crate::reconstruct::{Logs, Overheard};
@@ -20,6 +21,7 @@ const PLACES_PER_TASK: usize = 32;
 /// Reads records again by their places.
 pub(super) struct Loader<'a> {
     inputs: &'a [Input],
+    limits: &'a Limits,
     faults: Mutex<Vec<(u32, Fault)>>,
 }
 
@@ -27,8 +29,8 @@ pub(super) struct Loader<'a> {
 type Places = BTreeMap<(u32, u64), Vec<RecordRef>>;
 
 impl<'a> Loader<'a> {
-    pub fn new(inputs: &'a [Input]) -> Loader<'a> {
-        Loader { inputs, faults: Mutex::default() }
+    pub fn new(inputs: &'a [Input], limits: &'a Limits) -> Loader<'a> {
+        Loader { inputs, limits, faults: Mutex::default() }
     }
 
     /// What some records give, by their places. One that is no longer there is a fault.
@@ -48,7 +50,7 @@ impl<'a> Loader<'a> {
             places.par_chunks(PLACES_PER_TASK).map_init(room, |(decoder, piece), places| {
                 let mut events = Vec::new();
                 let mut normaliser = Normaliser::default();
-                let mut again = Again::default();
+                let mut again = Again::within(self.limits);
                 for ((index, place), records) in places {
                     let input = &self.inputs[*index as usize];
                     let before = events.len();

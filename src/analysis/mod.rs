@@ -10,6 +10,7 @@ mod load;
 mod overlap;
 mod pointer;
 mod read;
+mod stop;
 mod survey;
 mod texts;
 
@@ -27,6 +28,7 @@ use crate::detect::{self, Correlated, Limited, LoneScripts, RuleSet};
 use crate::error::{Error, Fault, FaultKind};
 use crate::input::{self, Input, InputKind};
 use crate::layers::Unwrapper;
+use crate::limits::Limits;
 use crate::model::{Detection, RecordRef, Str, Subject};
 use crate::reconstruct::{Case, Elsewhere, Keys, Logs, Window, assemble, reconstruct};
 use crate::report::detections::Of;
@@ -37,6 +39,7 @@ use crate::report::{commands, detections, findings, layers, scripts};
 use load::Loader;
 pub use pointer::read_record;
 use read::Read;
+pub use stop::Stop;
 pub use survey::{Cleared, Held, HeldEvents, Survey, survey};
 pub(crate) use texts::Alone;
 
@@ -51,6 +54,10 @@ pub struct Options {
     pub scratch: Option<PathBuf>,
     /// Keep the texts of script blocks, for `scripts/`.
     pub scripts: bool,
+    /// Ends the reading early.
+    pub stop: Stop,
+    /// What input may cost.
+    pub limits: Limits,
 }
 
 /// Hears how far a run has come, from any thread.
@@ -72,6 +79,18 @@ impl Progress for NoProgress {
     fn stage(&self, _: &str) {}
 }
 
+/// How much of an input was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Extent {
+    /// From its first byte to its last.
+    Whole,
+    /// A part of it: reading failed, or the run was interrupted.
+    Partly,
+    /// None of it.
+    Nothing,
+}
+
 /// What became of an input.
 #[derive(Debug, Clone)]
 pub struct InputReport {
@@ -80,6 +99,8 @@ pub struct InputReport {
     /// SHA-256 of the whole file, or of an archive's member as unpacked; none for a file that was
     /// not read.
     pub sha256: Option<String>,
+    /// How much of it was read.
+    pub extent: Extent,
     /// Chunks in the file.
     pub chunks: u64,
     /// Records read, relevant or not.
@@ -106,6 +127,10 @@ pub struct Analysis {
     pub inputs: Vec<InputReport>,
     /// The inputs' paths.
     pub(crate) paths: Vec<PathBuf>,
+    /// The run was asked to stop before its end: see the inputs for what was read.
+    pub interrupted: bool,
+    /// What limits held, and how often each was met.
+    pub limits: Limits,
     /// The rules that were loaded.
     pub rules: RuleSet,
     /// Events that the timeline shows.
@@ -139,9 +164,17 @@ impl Analysis {
         let damaged = |report: &InputReport| {
             report.faults.iter().any(|fault| fault.kind != FaultKind::NotALog)
         };
-        self.inputs.iter().any(damaged)
+        self.interrupted
+            || self.inputs.iter().any(damaged)
             || !self.rules.refused.is_empty()
             || !self.limited.is_empty()
+    }
+
+    /// Whether a limit left something out that is no damage: see [`layers::Notes`].
+    pub fn met_limit(&self) -> bool {
+        self.notes.left_wrapped > 0
+            || !self.limited.is_empty()
+            || self.limits.notes().iter().any(|note| note.met > 0)
     }
 
     /// Records read, over all inputs.
@@ -173,7 +206,7 @@ pub fn analyze(
 ) -> Result<Analysis, Error> {
     let begun = Instant::now();
     let scratch = options.scratch.clone().unwrap_or_else(std::env::temp_dir);
-    let inputs = input::unpack(inputs, &scratch)?;
+    let inputs = input::unpack(inputs, &scratch, &options.limits)?;
     let faults = inputs.iter().map(|input| (input, &input.faults[..]));
     something(faults)?;
     let paths: Vec<PathBuf> = inputs.iter().map(|input| input.path.clone()).collect();
@@ -211,7 +244,7 @@ pub fn analyze(
     progress.stage("rebuilding sessions");
     tracing::debug!(ms = begun.elapsed().as_millis(), "copies told");
     let begun = Instant::now();
-    let loader = Loader::new(&inputs);
+    let loader = Loader::new(&inputs, &options.limits);
     let mut case = reconstruct(gathered, &keys, &loader);
     let window = Window { from: options.from, to: options.to };
     case.look_for_missing(window);
@@ -272,6 +305,8 @@ pub fn analyze(
     Ok(Analysis {
         inputs: reports,
         paths,
+        interrupted: options.stop.is_asked(),
+        limits: options.limits.clone(),
         rules,
         events,
         case,

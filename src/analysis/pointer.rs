@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::decode::{self, Decoder, Wanted};
 use crate::error::Error;
 use crate::input::{self, Again, Input, Piece, discover};
+use crate::limits::Limits;
 use crate::model::{Channel, Record, RecordRef};
 
 /// `FILE:ID@OFFSET` or `FILE:ID#NUMBER@OFFSET`, as the CSV files have it.
@@ -41,7 +42,8 @@ pub fn read_record(pointer: &str) -> Result<Record, Error> {
         Pointer::parse(pointer).ok_or_else(|| fail(form))?;
     // What is unpacked of a zip lies where temporary files do, and goes with the program.
     let scratch = std::env::temp_dir();
-    let inputs = input::unpack(discover(&[on_disk(file)])?, &scratch)?;
+    let limits = Limits::default();
+    let inputs = input::unpack(discover(&[on_disk(file)])?, &scratch, &limits)?;
     let named = |input: &&Input| input.path == Path::new(file);
     let input = inputs.iter().find(named).ok_or_else(|| fail("there is no such file in it"))?;
     if !input.kind.is_log() {
@@ -49,7 +51,7 @@ pub fn read_record(pointer: &str) -> Result<Record, Error> {
     }
     let mut found = None;
     let mut piece = Piece::default();
-    let read = Again::default().read(0, input, decode::place(input, offset), &mut piece);
+    let read = Again::within(&limits).read(0, input, decode::place(input, offset), &mut piece);
     read.map_err(|error| fail(&format!("the file cannot be read there: {error}")))?;
     let take = |record: &Record| found = Some(record.clone());
     Decoder::default().piece(input, 0, &mut piece, &At(offset), take);

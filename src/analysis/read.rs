@@ -8,12 +8,13 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::overlap::Spans;
-use super::{Copies, InputReport, Options, Prints, Progress, texts};
+use super::{Copies, Extent, InputReport, Options, Prints, Progress, texts};
 use crate::decode::{Decoder, Seen, Tally, Wanted, chunk_count, chunk_of};
 use crate::detect::{self, LoneScripts, RuleSet, Step};
 use crate::error::{Fault, FaultKind};
-use crate::input::{Input, InputKind, Piece, Reader, piece_count};
+use crate::input::{End, Input, InputKind, Piece, Reader, piece_count};
 use crate::layers::Unwrapper;
+use crate::limits::Limit;
 use crate::model::{Channel, Detection, EventKind, Record, RecordRef, Wrapped};
 use crate::normalise::{self, Normaliser};
 use crate::reconstruct::{Gathered, Keys, Reach, assemble};
@@ -87,6 +88,8 @@ struct Batch {
     start: u64,
     records: u64,
     faults: Vec<Fault>,
+    /// Reading failed.
+    unread: Option<Fault>,
     /// What is sound but no record.
     foreign: Vec<Fault>,
     events: u64,
@@ -122,12 +125,16 @@ impl Pass<'_> {
     pub fn read(&self) -> io::Result<Read> {
         let logs = || self.inputs.iter().filter(|input| input.kind != InputKind::Unknown);
         self.progress.begin(logs().count(), logs().map(|input| input.size).sum());
-        let readers: Vec<Mutex<Reader<'_>>> =
-            self.inputs.iter().map(|input| Mutex::new(Reader::new(input))).collect();
+        let readers: Vec<Mutex<Reader<'_>>> = self
+            .inputs
+            .iter()
+            .map(|input| Mutex::new(Reader::within(input, &self.options.limits)))
+            .collect();
         let tasks = self.inputs.iter().enumerate();
         let tasks = tasks.filter(|(_, input)| input.kind != InputKind::Unknown);
         let tasks = tasks
-            .flat_map(|(index, input)| std::iter::repeat_n(index, piece_count(input) as usize));
+            .flat_map(|(index, input)| std::iter::repeat_n(index, piece_count(input) as usize))
+            .take_while(|_| !self.options.stop.is_asked());
         let batches = tasks
             .par_bridge()
             .map_init(|| Worker::new(self), |worker, input| worker.batch(input, &readers[input]));
@@ -150,6 +157,7 @@ impl Pass<'_> {
             let report = &mut read.reports[batch.input];
             report.records += batch.records;
             report.faults.extend(batch.faults);
+            report.unread(batch.unread);
             foreign[batch.input].extend(batch.foreign);
             read.events += batch.events;
             read.gathered.push(batch.gathered);
@@ -158,24 +166,18 @@ impl Pass<'_> {
             read.lines.extend(batch.lines);
             read.spans[batch.input].absorb(batch.spans);
         }
-        for (report, foreign) in read.reports.iter_mut().zip(foreign) {
+        for ((report, reader), foreign) in read.reports.iter_mut().zip(readers).zip(foreign) {
+            if report.input.kind != InputKind::Unknown {
+                report.end(reader.into_inner().unwrap_or_else(PoisonError::into_inner).end());
+            }
             report.judge(foreign);
-        }
-        for (report, reader) in read.reports.iter_mut().zip(readers) {
-            if report.input.kind == InputKind::Unknown {
-                continue;
-            }
-            match reader.into_inner().unwrap_or_else(PoisonError::into_inner).sha256() {
-                Ok(sha256) => report.sha256 = Some(sha256),
-                Err(reason) => {
-                    let reason = format!("not hashed: {reason}");
-                    report.faults.push(Fault::file(FaultKind::Lost, reason));
-                }
-            }
         }
         Ok(read)
     }
 }
+
+/// Why an input was not read in full.
+const INTERRUPTED: &str = "the run was interrupted before it was read";
 
 fn report(input: &Input) -> InputReport {
     InputReport {
@@ -183,12 +185,43 @@ fn report(input: &Input) -> InputReport {
         faults: input.faults.clone(),
         input: input.clone(),
         sha256: None,
+        extent: Extent::Nothing,
         records: 0,
         overlaps: Vec::new(),
     }
 }
 
 impl InputReport {
+    /// Takes how the reading of it ended.
+    fn end(&mut self, end: End) {
+        let (extent, fault) = match end {
+            End::Whole(sha256) => {
+                self.sha256 = Some(sha256);
+                (Extent::Whole, None)
+            }
+            End::Failed(reason) => (Extent::Partly, Some((None, format!("not hashed: {reason}")))),
+            End::Interrupted(0) => (Extent::Nothing, Some((None, INTERRUPTED.to_owned()))),
+            End::Interrupted(position) => {
+                let reason = format!("{INTERRUPTED}, and not hashed; what follows was not read");
+                (Extent::Partly, Some((Some(position), reason)))
+            }
+        };
+        self.extent = extent;
+        self.faults.extend(fault.map(|(offset, reason)| Fault {
+            chunk: offset.and_then(|offset| chunk_of(&self.input, offset)),
+            offset,
+            ..Fault::file(FaultKind::Lost, reason)
+        }));
+    }
+
+    /// Takes that a piece could not be read. A whole disk that is gone is one row, not one a piece.
+    fn unread(&mut self, fault: Option<Fault>) {
+        let Some(fault) = fault else { return };
+        if self.faults.last().is_none_or(|last| last.reason != fault.reason) {
+            self.faults.push(fault);
+        }
+    }
+
     /// Takes what is sound but no record: a text that holds nothing else is no log.
     fn judge(&mut self, foreign: Vec<Fault>) {
         if self.input.kind.is_text() && self.records == 0 && self.faults.is_empty() {
@@ -240,15 +273,16 @@ impl<'p, 'a> Worker<'p, 'a> {
         };
         let log = &pass.inputs[input];
         let watch = Watch { rules: pass.rules, reach: RefCell::new(Reach::of(input as u32)) };
-        let Tally { records, faults, foreign } =
+        let Tally { records, faults, foreign, too_long } =
             decoder.piece(log, input as u32, piece, &watch, each);
         put?;
+        pass.options.limits.meet(Limit::RecordBytes, too_long);
         let batch = &mut take.batch;
         (batch.records, batch.faults, batch.foreign) = (records, faults, foreign);
         if let Err(error) = read {
-            batch.faults.push(Fault {
-                chunk: chunk_of(log, start),
-                offset: Some(start),
+            batch.unread = Some(Fault {
+                chunk: chunk_of(log, start + length),
+                offset: Some(start + length),
                 ..Fault::file(FaultKind::Lost, format!("not read in full from here on: {error}"))
             });
         }

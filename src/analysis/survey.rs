@@ -11,7 +11,10 @@ use rayon::prelude::*;
 use super::{Progress, something};
 use crate::decode::{Decoder, Seen, Tally, Wanted, chunk_count, chunk_of};
 use crate::error::{Error, Fault, FaultKind};
-use crate::input::{self, FileHeader, Input, InputKind, Piece, Reader, file_header, piece_count};
+use crate::input::{
+    self, End, FileHeader, Input, InputKind, Piece, Reader, file_header, piece_count,
+};
+use crate::limits::Limits;
 use crate::model::{Account, Channel, Edge, EventKind, Gap, Record, RecordRef, Str};
 use crate::normalise::{self, Normaliser};
 use crate::reconstruct::Runs;
@@ -114,7 +117,7 @@ pub fn survey(
     scratch: &Path,
     progress: &dyn Progress,
 ) -> Result<Vec<Survey>, Error> {
-    let inputs = input::unpack(inputs, scratch)?;
+    let inputs = input::unpack(inputs, scratch, &Limits::default())?;
     something(inputs.iter().map(|input| (input, &input.faults[..])))?;
     let logs = || inputs.iter().enumerate().filter(|(_, input)| input.kind.is_log());
     progress.begin(logs().count(), logs().map(|(_, input)| input.size).sum());
@@ -176,12 +179,14 @@ impl Survey {
             survey.faults.push(Fault::file(FaultKind::NotALog, "it holds no event record"));
             return survey;
         }
-        match reader.sha256() {
-            Ok(sha256) => survey.sha256 = Some(sha256),
-            Err(reason) => {
+        match reader.end() {
+            End::Whole(sha256) => survey.sha256 = Some(sha256),
+            End::Failed(reason) => {
                 let reason = format!("not hashed: {reason}");
                 survey.faults.push(Fault::file(FaultKind::Lost, reason));
             }
+            // All of its pieces are read.
+            End::Interrupted(_) => {}
         }
         survey.faults.extend(foreign);
         survey.faults.sort_by_key(|fault| fault.offset);

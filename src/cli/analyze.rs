@@ -1,7 +1,7 @@
 //! `psr-forensics analyze`.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -14,9 +14,10 @@ use super::progress::Bar;
 use super::rules::{Packs, Select};
 use super::summary;
 use super::zone::Shown;
-use super::{Ending, plain};
+use super::{Ending, interrupt, plain};
 use crate::analysis::{Options, analyze};
 use crate::error::{Fault, FaultKind};
+use crate::limits::{Limit, Limits, Setting};
 use crate::model::parse_utc;
 use crate::report::{self, Output, RunInfo};
 
@@ -58,6 +59,12 @@ pub(super) struct Args {
     no_scripts: bool,
     #[command(flatten)]
     zone: Shown,
+    /// Set what hostile input may cost, e.g. record-bytes=16MiB; 'help' lists the limits
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limit)]
+    limits: Vec<LimitWord>,
+    /// Make anything not read in full and any limit met an error of its own: exit code 5
+    #[arg(long)]
+    strict: bool,
     /// Threads to use; 0 for one a core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
@@ -69,14 +76,48 @@ pub(super) struct Args {
     verbose: u8,
 }
 
+/// What `--limit` takes.
+#[derive(Debug, Clone, Copy)]
+enum LimitWord {
+    Help,
+    Set(Setting),
+}
+
+fn limit(text: &str) -> Result<LimitWord, String> {
+    if text == "help" { Ok(LimitWord::Help) } else { text.parse().map(LimitWord::Set) }
+}
+
+/// The limits that hold; none when they are to be listed.
+fn limits(words: &[LimitWord]) -> Option<Limits> {
+    let mut limits = Limits::default();
+    for word in words {
+        match word {
+            LimitWord::Help => return None,
+            LimitWord::Set(set) => limits.set(set.limit, set.value),
+        }
+    }
+    Some(limits)
+}
+
+fn list_limits() -> Ending {
+    let mut out = io::stdout().lock();
+    for limit in Limit::ALL {
+        let (name, value) = (limit.name(), limit.default_value());
+        // A reader that closed the pipe has seen enough.
+        let _ = writeln!(out, "{name:<16} {value:>10}  {}", limit.description());
+    }
+    Ending::Whole
+}
+
 pub(super) fn run(args: Args, arguments: &[OsString]) -> Result<Ending> {
+    let Some(limits) = limits(&args.limits) else { return Ok(list_limits()) };
     log_to_stderr(&args);
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads);
     let pool = threads.build().context("cannot start the worker threads")?;
-    pool.install(|| run_on_pool(&args, arguments))
+    pool.install(|| run_on_pool(&args, arguments, limits))
 }
 
-fn run_on_pool(args: &Args, arguments: &[OsString]) -> Result<Ending> {
+fn run_on_pool(args: &Args, arguments: &[OsString], limits: Limits) -> Result<Ending> {
     let arguments = arguments.iter().skip(1).map(|argument| argument.to_string_lossy().into());
     let info = RunInfo { arguments: arguments.collect(), started: Utc::now() };
     let inputs = args.inputs.discover()?;
@@ -86,11 +127,14 @@ fn run_on_pool(args: &Args, arguments: &[OsString]) -> Result<Ending> {
     let folder = output.folder().to_owned();
 
     let bar = Bar::new(args.quiet);
+    let stop = interrupt::listen(output.take_back(), args.quiet)?;
     let options = Options {
         from: args.from,
         to: args.to,
         scratch: Some(folder.clone()),
         scripts: !args.no_scripts,
+        stop: stop.clone(),
+        limits,
     };
     let analysis = analyze(inputs, &options, rules, &bar);
     bar.finish();
@@ -112,7 +156,12 @@ fn run_on_pool(args: &Args, arguments: &[OsString]) -> Result<Ending> {
         let zone = args.zone.timezone;
         let _ = summary::print(&analysis, &folder, zone, &mut anstream::stdout().lock());
     }
-    let ending = if analysis.is_partial() { Ending::Partial } else { Ending::Whole };
+    let ending = match analysis.is_partial() {
+        _ if stop.is_asked() => Ending::Interrupted,
+        partial if args.strict && (partial || analysis.met_limit()) => Ending::Strict,
+        true => Ending::Partial,
+        false => Ending::Whole,
+    };
     // The process ends here: freeing millions of events one by one would only take time.
     std::mem::forget(analysis);
     Ok(ending)

@@ -5,6 +5,7 @@ mod config;
 mod decode;
 mod explain;
 mod info;
+mod interrupt;
 mod live;
 mod manual;
 mod packs;
@@ -68,7 +69,7 @@ enum Verb {
 }
 
 /// The exit codes and what they mean: the one table of them.
-pub const EXIT_CODES: [(u8, &str); 5] = [
+pub const EXIT_CODES: [(u8, &str); 7] = [
     (0, "done"),
     (1, "nothing could be read, or the output could not be written"),
     (
@@ -83,6 +84,12 @@ pub const EXIT_CODES: [(u8, &str); 5] = [
          wrong",
     ),
     (4, "done, but something could not be read in full or a rule was not loaded: see run.json"),
+    (5, "the same, or any other limit met, with --strict: the outputs are written all the same"),
+    (
+        130,
+        "interrupted (Ctrl-C): the outputs have what was read until then, see run.json; after a \
+         second Ctrl-C there are none",
+    ),
 ];
 
 fn after_help() -> String {
@@ -98,8 +105,11 @@ fn after_help() -> String {
 enum Ending {
     Whole,
     Partial,
+    /// Partial, or a limit met, and that was to be an error.
+    Strict,
     /// Rules are not as they should be.
     Unsound,
+    Interrupted,
 }
 
 /// Runs the program on the process's arguments.
@@ -128,6 +138,8 @@ pub fn main() -> ExitCode {
         Ok(Ending::Whole) => ExitCode::SUCCESS,
         Ok(Ending::Unsound) => ExitCode::from(3),
         Ok(Ending::Partial) => ExitCode::from(4),
+        Ok(Ending::Strict) => ExitCode::from(5),
+        Ok(Ending::Interrupted) => ExitCode::from(interrupt::CODE),
         Err(error) => {
             let _ = writeln!(io::stderr(), "psr-forensics: {}", plain(&format!("{error:#}")));
             ExitCode::from(code(&error))

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::paint::{self, ALARM, HEAD, Painted};
 use super::plain;
 use super::zone::Zone;
-use crate::analysis::{Analysis, InputReport, Overlap};
+use crate::analysis::{Analysis, Extent, InputReport, Overlap};
 use crate::detect::session_id;
 use crate::error::FaultKind;
 use crate::input::InputKind;
@@ -25,6 +25,7 @@ pub(super) fn print(
     zone: Zone,
     out: &mut impl Write,
 ) -> io::Result<()> {
+    interrupted(analysis, out)?;
     inputs(analysis, out)?;
     sessions(analysis, zone, out)?;
     detections(analysis, zone, out)?;
@@ -33,6 +34,21 @@ pub(super) fn print(
     let names = names.chain(scripts).chain(["run.json"]);
     let names: Vec<&str> = names.collect();
     writeln!(out, "\nResults in {}: {}", plain(&folder.display().to_string()), names.join(", "))
+}
+
+fn interrupted(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
+    if !analysis.interrupted {
+        return Ok(());
+    }
+    let count = |extent| {
+        let logs = analysis.inputs.iter().filter(|report| report.input.kind.is_log());
+        logs.filter(|report| report.extent == extent).count()
+    };
+    let [whole, partly, nothing] = [Extent::Whole, Extent::Partly, Extent::Nothing].map(count);
+    writeln!(
+        out,
+        "INTERRUPTED {whole} logs were read whole, {partly} in part, {nothing} not at all"
+    )
 }
 
 fn inputs(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {

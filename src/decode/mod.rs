@@ -51,6 +51,8 @@ pub struct Tally {
     pub faults: Vec<Fault>,
     /// What is sound but no record. A text that has nothing else is no log.
     pub foreign: Vec<Fault>,
+    /// Records whose texts are longer than the limit: each is a fault, listed or counted.
+    pub too_long: u64,
 }
 
 impl Decoder {

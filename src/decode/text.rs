@@ -9,7 +9,7 @@ use super::shapes::Shape;
 use super::system::Header;
 use super::{Interner, Tally, Wanted, json, xml};
 use crate::error::{Fault, FaultKind};
-use crate::input::{InputKind, LONGEST_RECORD, PartKind, Piece};
+use crate::input::{InputKind, PartKind, Piece};
 use crate::model::Record;
 
 /// Faults of a piece that are listed; the others are counted.
@@ -46,8 +46,8 @@ impl Decoder {
                 PartKind::Stray => foreign.lost(at, "text that is no record"),
                 PartKind::Broken => faults.lost(at, "a record that breaks off"),
                 PartKind::TooLong => {
-                    let reason = format!("a record's text is longer than {LONGEST_RECORD} bytes");
-                    faults.lost(at, &reason);
+                    faults.lost(at, "a record's text is longer than the limit record-bytes");
+                    tally.too_long += 1;
                 }
                 PartKind::Value => {
                     let bytes = piece.text.of(part);

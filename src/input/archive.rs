@@ -13,27 +13,22 @@ use zip::ZipArchive;
 use super::source::{Part, Source, Spool};
 use super::{HEAD, Input, InputKind, binary_kind, inspect, no_log, text_kind};
 use crate::error::{Error, Fault, FaultKind, chain};
-
-/// Most members that an archive may have.
-const MAX_MEMBERS: usize = 1 << 18;
-/// An archive, with those in it, may be unpacked to this many times its size...
-const MAX_RATIO: u64 = 100;
-/// ...or to this many bytes, whichever is more: 1 GiB.
-const ALWAYS_ALLOWED: u64 = 1 << 30;
+use crate::limits::{Limit, Limits};
 
 /// Puts behind each archive what it holds, in the order of the paths.
 ///
 /// # Errors
 /// [`Error::Write`] when the scratch folder takes no more.
-pub fn unpack(inputs: Vec<Input>, scratch: &Path) -> Result<Vec<Input>, Error> {
+pub fn unpack(inputs: Vec<Input>, scratch: &Path, limits: &Limits) -> Result<Vec<Input>, Error> {
     if inputs.iter().all(|input| input.kind != InputKind::Zip) {
         return Ok(inputs);
     }
     let spool = Spool::new(scratch).map_err(Error::write(scratch))?;
     let unpacked = inputs.into_par_iter().map(|input| match input.kind {
         InputKind::Zip => {
-            let mut budget = ALWAYS_ALLOWED.max(input.size.saturating_mul(MAX_RATIO));
-            open(input, &spool, &mut budget, Depth::Outer)
+            let by_ratio = input.size.saturating_mul(limits.get(Limit::ArchiveRatio));
+            let mut budget = limits.get(Limit::ArchiveBytes).max(by_ratio);
+            open(input, &spool, limits, &mut budget, Depth::Outer)
         }
         _ => Ok(vec![input]),
     });
@@ -55,8 +50,14 @@ enum Depth {
 ///
 /// # Errors
 /// When the spool takes no more.
-fn open(mut input: Input, spool: &Spool, budget: &mut u64, depth: Depth) -> io::Result<Vec<Input>> {
-    let archive = match members_of(&input, budget) {
+fn open(
+    mut input: Input,
+    spool: &Spool,
+    limits: &Limits,
+    budget: &mut u64,
+    depth: Depth,
+) -> io::Result<Vec<Input>> {
+    let archive = match members_of(&input, limits, budget) {
         Ok(archive) => archive,
         Err(reason) => {
             input.faults.push(Fault::file(FaultKind::Lost, reason));
@@ -77,7 +78,7 @@ fn open(mut input: Input, spool: &Spool, budget: &mut u64, depth: Depth) -> io::
     for mut member in found.into_iter().flatten() {
         match (member.kind, depth) {
             (InputKind::Zip, Depth::Outer) => {
-                members.extend(open(member, spool, budget, Depth::Inner)?);
+                members.extend(open(member, spool, limits, budget, Depth::Inner)?);
             }
             (InputKind::Zip, Depth::Inner) => {
                 let reason = "an archive in an archive in an archive is not opened";
@@ -101,16 +102,27 @@ fn open(mut input: Input, spool: &Spool, budget: &mut u64, depth: Depth) -> io::
 }
 
 /// The archive's list of members, if it may be unpacked.
-fn members_of(input: &Input, budget: &mut u64) -> Result<ZipArchive<Part>, String> {
+fn members_of(
+    input: &Input,
+    limits: &Limits,
+    budget: &mut u64,
+) -> Result<ZipArchive<Part>, String> {
     let part = Part::whole(&input.source).map_err(|error| error.to_string())?;
     let archive = ZipArchive::new(part).map_err(|error| chain(&error))?;
-    if archive.len() > MAX_MEMBERS {
-        return Err(format!("not unpacked: it has more than {MAX_MEMBERS} members"));
+    let most = limits.get(Limit::ArchiveMembers);
+    if archive.len() as u64 > most {
+        limits.meet(Limit::ArchiveMembers, 1);
+        return Err(format!("not unpacked: more members than the limit archive-members, {most}"));
     }
     let sizes = (0..archive.len()).filter_map(|index| archive.by_index_data(index).ok());
     let size = sizes.fold(0_u64, |sum, member| sum.saturating_add(member.size()));
     *budget = budget.checked_sub(size).ok_or_else(|| {
-        format!("not unpacked: {size} bytes would come of its {}, as of a zip bomb", input.size)
+        limits.meet(Limit::ArchiveRatio, 1);
+        format!(
+            "not unpacked: {size} bytes would come of its {}, as of a zip bomb; the limits \
+             archive-ratio and archive-bytes say what is too much",
+            input.size
+        )
     })?;
     Ok(archive)
 }
@@ -206,6 +218,10 @@ mod tests {
         zip.finish().unwrap().into_inner()
     }
 
+    fn unpack_all(path: &Path, scratch: &Path) -> Vec<Input> {
+        unpack(discover(&[path.to_owned()]).unwrap(), scratch, &Limits::default()).unwrap()
+    }
+
     /// A path below a zip, its kind, and its faults.
     type Found = (String, InputKind, Vec<(FaultKind, String)>);
 
@@ -214,7 +230,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         std::fs::write(&path, zip).unwrap();
-        let inputs = unpack(discover(std::slice::from_ref(&path)).unwrap(), folder.path()).unwrap();
+        let inputs = unpack_all(&path, folder.path());
         let shown = |input: &Input| {
             let shown = input.path.to_str().unwrap().strip_prefix(path.to_str().unwrap());
             shown.unwrap().to_owned()
@@ -270,7 +286,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         std::fs::write(&path, zip(&[("a", &log(1)), ("b", &log(2))])).unwrap();
-        let inputs = unpack(discover(&[path]).unwrap(), folder.path()).unwrap();
+        let inputs = unpack_all(&path, folder.path());
         let mut piece = Piece::default();
         for (index, fill) in [(1, 1), (2, 2)] {
             Again::default().read(0, &inputs[index], 4096, &mut piece).unwrap();

@@ -11,8 +11,8 @@ mod texts;
 
 pub use archive::unpack;
 pub use header::{FileHeader, file_header};
-pub use reader::{Again, Piece, Reader, piece_count};
-pub use text::{LONGEST_RECORD, PartKind};
+pub use reader::{Again, End, Piece, Reader, piece_count};
+pub use text::PartKind;
 pub(crate) use texts::{ZippedText, is_zip, text, zipped_texts};
 
 use std::collections::BTreeSet;

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::source::Opened;
 use super::text::{Text, TextCutter};
 use super::{CHUNK_SIZE, Input, hex};
+use crate::limits::{Limit, Limits};
 
 /// Chunks in a piece of an EVTX log.
 const CHUNKS: u64 = 32;
@@ -42,22 +43,42 @@ pub fn piece_count(input: &Input) -> u64 {
     input.size.saturating_sub(input.kind.header_size()).div_ceil(PIECE).max(1)
 }
 
+/// How the reading of a log ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// At its last byte; the SHA-256 of all of it, lower-case hex.
+    Whole(String),
+    /// Some of it could not be read: why.
+    Failed(String),
+    /// Nobody asked for what lies at this offset and behind it.
+    Interrupted(u64),
+}
+
 /// Reads a log piece by piece. The file is open from its first piece to its last.
 pub struct Reader<'i> {
     input: &'i Input,
     file: Option<Opened>,
     position: u64,
+    /// How far the file could be read.
+    reached: u64,
     hash: Result<Sha256, String>,
     cutter: Option<TextCutter>,
     raw: Vec<u8>,
 }
 
 impl<'i> Reader<'i> {
-    /// A reader at the start of a log.
+    /// A reader at the start of a log, within the default limits.
     pub fn new(input: &'i Input) -> Reader<'i> {
-        let cutter = input.kind.is_text().then(|| TextCutter::new(input.kind, input.encoding, 0));
+        Reader::within(input, &Limits::default())
+    }
+
+    /// A reader at the start of a log.
+    pub fn within(input: &'i Input, limits: &Limits) -> Reader<'i> {
+        let longest = limits.get(Limit::RecordBytes);
+        let cutter = || TextCutter::new(input.kind, input.encoding, 0, longest);
+        let cutter = input.kind.is_text().then(cutter);
         let hash = Ok(Sha256::new());
-        Reader { input, file: None, position: 0, hash, cutter, raw: Vec::new() }
+        Reader { input, file: None, position: 0, reached: 0, hash, cutter, raw: Vec::new() }
     }
 
     /// Fills a piece with what follows the file header and what was read before.
@@ -72,6 +93,9 @@ impl<'i> Reader<'i> {
         let to = end.min(from + PIECE);
         piece.start = from;
         piece.length = to - from;
+        if self.position == end {
+            return Ok(());
+        }
         let read = match &mut self.cutter {
             None => self.read(from, to, &mut piece.chunks, CHUNK_SIZE),
             Some(_) => self.text(from, to, &mut piece.text),
@@ -79,8 +103,13 @@ impl<'i> Reader<'i> {
         self.position = to;
         if let Err(error) = &read {
             self.hash = Err(error.to_string());
+            piece.length = self.reached.saturating_sub(from);
+            // Past its end a file has nothing to offer; past a bad place it may.
+            if error.kind() == io::ErrorKind::UnexpectedEof {
+                self.position = end;
+            }
         }
-        if to == end {
+        if self.position == end {
             self.file = None;
             self.raw = Vec::new();
         }
@@ -99,6 +128,7 @@ impl<'i> Reader<'i> {
     }
 
     fn read(&mut self, from: u64, to: u64, blocks: &mut [Vec<u8>], size: u64) -> io::Result<()> {
+        self.reached = from;
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(self.input.source.open()?),
@@ -116,7 +146,9 @@ impl<'i> Reader<'i> {
         for block in blocks {
             let wanted = left.min(size);
             block.reserve_exact(wanted as usize);
-            file.take(wanted).read_to_end(block)?;
+            let read = file.take(wanted).read_to_end(block);
+            self.reached += block.len() as u64;
+            read?;
             if block.len() as u64 != wanted {
                 let reason = "the file became shorter while it was read";
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
@@ -129,18 +161,19 @@ impl<'i> Reader<'i> {
         Ok(())
     }
 
-    /// The SHA-256 of all that was read, lower-case hex.
-    ///
-    /// # Errors
-    /// Why the file was not read to its end.
-    pub fn sha256(self) -> Result<String, String> {
-        self.hash.map(|hash| hex(&hash.finalize()))
+    /// How the reading ended.
+    pub fn end(self) -> End {
+        match self.hash {
+            Err(reason) => End::Failed(reason),
+            Ok(_) if self.position < self.input.size => End::Interrupted(self.position),
+            Ok(hash) => End::Whole(hex(&hash.finalize())),
+        }
     }
 }
 
 /// Reads single places of logs again.
-#[derive(Default)]
 pub struct Again {
+    longest: u64,
     /// The log read last, by the index of its input.
     file: Option<(u32, Opened)>,
     raw: Vec<u8>,
@@ -149,7 +182,18 @@ pub struct Again {
 /// Bytes of a text that are read first for a record, most of which are smaller.
 const FIRST_READ: u64 = 8 << 10;
 
+impl Default for Again {
+    fn default() -> Again {
+        Again::within(&Limits::default())
+    }
+}
+
 impl Again {
+    /// Reads what a run within these limits has read.
+    pub fn within(limits: &Limits) -> Again {
+        Again { longest: limits.get(Limit::RecordBytes), file: None, raw: Vec::new() }
+    }
+
     /// Fills a piece with what is at a place of an input: the chunk of an EVTX log that begins
     /// there, or the one value of a text.
     ///
@@ -164,7 +208,7 @@ impl Again {
     ) -> io::Result<()> {
         piece.clear();
         piece.start = place;
-        let Again { file, raw } = self;
+        let Again { longest, file, raw } = self;
         let file = match file {
             Some((known, file)) if *known == index => file,
             other => &mut other.insert((index, input.source.open()?)).1,
@@ -176,7 +220,7 @@ impl Again {
             }
             return Ok(());
         }
-        let mut cutter = TextCutter::new(input.kind, input.encoding, place);
+        let mut cutter = TextCutter::new(input.kind, input.encoding, place, *longest);
         let mut size = FIRST_READ;
         while piece.text.parts.is_empty() {
             raw.clear();
@@ -216,12 +260,12 @@ mod tests {
         assert_eq!(next(&mut reader, 4096, 604_096), (300_000, 300_000));
         assert_eq!(next(&mut reader, 604_096, 1_000_000), (300_000, 95_904));
         const MILLION_A: &str = "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0";
-        assert_eq!(reader.sha256().unwrap(), MILLION_A);
+        assert_eq!(reader.end(), End::Whole(MILLION_A.to_owned()));
         let mut reader = Reader::new(&inputs[0]);
         let mut piece = Piece::default();
         reader.next(&mut piece).unwrap();
         assert_eq!((piece.start, piece.length, piece.chunks[0].len()), (4096, 995_904, 65_536));
-        assert_eq!(reader.sha256().unwrap(), MILLION_A);
+        assert_eq!(reader.end(), End::Whole(MILLION_A.to_owned()));
     }
 
     #[test]
@@ -237,7 +281,8 @@ mod tests {
         assert_eq!(piece_count(&inputs[0]), 3);
         assert!(reader.next(&mut piece).is_ok());
         assert!(reader.next(&mut piece).is_err());
-        assert!(reader.sha256().unwrap_err().contains("shorter"));
+        assert!(reader.next(&mut piece).is_ok(), "the end is told once");
+        assert!(matches!(reader.end(), End::Failed(reason) if reason.contains("shorter")));
     }
 
     #[test]

@@ -5,10 +5,6 @@ use std::ops::Range;
 use super::InputKind;
 use super::cut::{Border, Cutter, Json, Xml, is_furniture};
 
-/// The longest text of one record, in bytes of UTF-8. A log's record is at most 64 KiB of
-/// binary XML; its text with all escapes is a few times as long.
-pub const LONGEST_RECORD: usize = 8 << 20;
-
 /// How a text's characters are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Encoding {
@@ -97,7 +93,7 @@ pub enum PartKind {
     Broken,
     /// Text between values that does not belong there.
     Stray,
-    /// More than [`LONGEST_RECORD`], left out.
+    /// Longer than the limit, left out.
     TooLong,
 }
 
@@ -138,13 +134,16 @@ pub(super) struct TextCutter {
     offset: u64,
     seen: usize,
     in_value: bool,
+    /// The longest value that is kept, in bytes of UTF-8.
+    longest: usize,
     /// Too long, and left out.
     dropped: bool,
 }
 
 impl TextCutter {
-    /// A cutter that begins at an offset of a file, outside of any value.
-    pub fn new(kind: InputKind, encoding: Encoding, offset: u64) -> TextCutter {
+    /// A cutter that begins at an offset of a file, outside of any value, and leaves out longer
+    /// values than this.
+    pub fn new(kind: InputKind, encoding: Encoding, offset: u64, longest: u64) -> TextCutter {
         let cutter = match kind {
             InputKind::Xml => Cutter::Xml(Xml::default()),
             _ => Cutter::Json(Json::default()),
@@ -156,6 +155,7 @@ impl TextCutter {
             offset,
             seen: 0,
             in_value: false,
+            longest: usize::try_from(longest).unwrap_or(usize::MAX),
             dropped: false,
         }
     }
@@ -176,7 +176,7 @@ impl TextCutter {
         if last {
             return self.end(false, left, text);
         }
-        if left.len() > LONGEST_RECORD && !self.dropped {
+        if left.len() > self.longest && !self.dropped {
             self.dropped = true;
             let kind = match self.in_value {
                 true => Some(PartKind::TooLong),
@@ -200,7 +200,7 @@ impl TextCutter {
         let kind = match (self.in_value, whole) {
             _ if self.dropped => None,
             (false, _) => (!is_furniture(bytes)).then_some(PartKind::Stray),
-            _ if bytes.len() > LONGEST_RECORD => Some(PartKind::TooLong),
+            _ if bytes.len() > self.longest => Some(PartKind::TooLong),
             (true, true) => Some(PartKind::Value),
             (true, false) => Some(PartKind::Broken),
         };
@@ -215,7 +215,7 @@ mod tests {
 
     /// The parts of a text that is read by so many bytes.
     fn parts(kind: InputKind, raw: &[u8], step: usize) -> Vec<(PartKind, u64, String)> {
-        let mut cutter = TextCutter::new(kind, Encoding::of(raw), 0);
+        let mut cutter = TextCutter::new(kind, Encoding::of(raw), 0, 8 << 20);
         let mut text = Text::default();
         let mut found = Vec::new();
         let pieces = raw.len().div_ceil(step);

@@ -21,7 +21,7 @@ mod transcript;
 
 pub(crate) use cell::visible;
 pub use layers::Notes;
-pub use output::Output;
+pub use output::{Output, TakeBack};
 pub use run::RunInfo;
 pub use scripts::{INDEX, INDEX_COLUMNS};
 

@@ -1,8 +1,10 @@
 //! The output folder: files get their names when all of them are whole.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{scripts, transcript};
 use crate::error::Error;
@@ -19,6 +21,52 @@ pub struct Output {
     made: Vec<PathBuf>,
     names: Vec<String>,
     whole: bool,
+    /// Held while files get their names.
+    naming: Arc<Mutex<()>>,
+}
+
+/// Takes back what a run is about to write, from another thread, for a process that must end at
+/// once.
+#[derive(Debug, Clone)]
+pub struct TakeBack {
+    folder: PathBuf,
+    made: Vec<PathBuf>,
+    naming: Arc<Mutex<()>>,
+}
+
+impl TakeBack {
+    /// Removes the files in the making, then leaves. A run that is giving its files their names
+    /// gives them to all first.
+    pub fn and_leave(&self, leave: impl FnOnce()) {
+        let _no_names = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
+        remove_unfinished(&self.folder);
+        for folder in self.made.iter().rev() {
+            let _ = fs::remove_dir(folder);
+        }
+        leave();
+    }
+}
+
+/// Removes files in the making from a folder and those in it: a run that was killed left them.
+/// What cannot be removed is in no one's way.
+fn remove_unfinished(folder: &Path) {
+    let own = |name: &OsStr| name.as_encoded_bytes().starts_with(b".") && is_unfinished(name);
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+    let remove = |folder: &Path| {
+        let unfinished = entries(folder).filter(|entry| own(&entry.file_name()));
+        unfinished.filter(|entry| fs::remove_file(entry.path()).is_ok()).count()
+    };
+    for entry in entries(folder).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        if remove(&entry.path()) > 0 {
+            // Stays where it holds something else.
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+    remove(folder);
+}
+
+fn is_unfinished(name: &OsStr) -> bool {
+    name.as_encoded_bytes().ends_with(UNFINISHED.as_bytes())
 }
 
 impl Output {
@@ -28,10 +76,10 @@ impl Output {
     /// [`Error::OutputExists`] when it holds something and `force` is not set, [`Error::Write`]
     /// when it cannot be written.
     pub fn open(folder: &Path, force: bool) -> Result<Output, Error> {
-        let is_result = |name: &std::ffi::OsStr| !name.to_string_lossy().ends_with(UNFINISHED);
+        remove_unfinished(folder);
         let occupied = || {
             let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
-            entries.any(|entry| is_result(&entry.file_name()))
+            entries.any(|entry| !is_unfinished(&entry.file_name()))
         };
         if folder.exists() && !force && (folder.is_file() || occupied()) {
             return Err(Error::OutputExists(folder.to_owned()));
@@ -41,8 +89,13 @@ impl Output {
         let mut made: Vec<PathBuf> = missing.map(Path::to_owned).collect();
         made.reverse();
         fs::create_dir_all(folder).map_err(Error::write(folder))?;
-        let mut output =
-            Output { folder: folder.to_owned(), made, names: Vec::new(), whole: false };
+        let mut output = Output {
+            folder: folder.to_owned(),
+            made,
+            names: Vec::new(),
+            whole: false,
+            naming: Arc::default(),
+        };
         output.create("run.json")?;
         Ok(output)
     }
@@ -50,6 +103,12 @@ impl Output {
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// What takes the files in the making back.
+    pub fn take_back(&self) -> TakeBack {
+        let Output { folder, made, naming, .. } = self;
+        TakeBack { folder: folder.clone(), made: made.clone(), naming: naming.clone() }
     }
 
     /// The path a file will have.
@@ -98,12 +157,26 @@ impl Output {
             let source = std::io::Error::from(std::io::ErrorKind::IsADirectory);
             return Err(Error::Write { path, source });
         }
+        let naming = self.naming.clone();
+        let _naming = naming.lock().unwrap_or_else(PoisonError::into_inner);
         self.forget("sessions", transcript::is_own);
         self.forget(scripts::FOLDER, scripts::is_own);
-        // The file that was begun first, run.json, vouches for the others: it comes last.
-        for name in self.names.iter().rev() {
+        // The file that was begun first, run.json, vouches for the others: an old one goes before
+        // any of them is replaced, and the new one comes last.
+        if let Some(voucher) = self.names.first().map(|name| self.path(name))
+            && voucher.exists()
+        {
+            fs::remove_file(&voucher).map_err(Error::write(&voucher))?;
+        }
+        for (done, name) in self.names.iter().rev().enumerate() {
             let path = self.path(name);
-            fs::rename(self.unfinished(name), &path).map_err(Error::write(&path))?;
+            if let Err(error) = fs::rename(self.unfinished(name), &path) {
+                // Some files without the others would look whole.
+                for name in self.names.iter().rev().take(done) {
+                    let _ = fs::remove_file(self.path(name));
+                }
+                return Err(Error::write(&path)(error));
+            }
         }
         self.whole = true;
         Ok(())

@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use super::layers::Notes;
 use super::scripts::Written;
-use crate::analysis::{Analysis, InputReport, Overlap};
+use crate::analysis::{Analysis, Extent, InputReport, Overlap};
 use crate::detect::{Excluded, Limited, Refused};
 use crate::error::Fault;
 use crate::input::InputKind;
+use crate::limits::LimitNote;
 
 /// What a run knows of itself.
 #[derive(Debug, Clone)]
@@ -29,11 +30,13 @@ struct Run<'a> {
     started: String,
     finished: String,
     partial: bool,
+    interrupted: bool,
     counts: Counts,
     packs: Vec<PackRow<'a>>,
     rules_refused: &'a [Refused],
     rules_limited: &'a [Limited],
     rules_excluded: Excluded,
+    limits: Vec<LimitNote>,
     hidden_texts: &'a Notes,
     scripts: Option<Written>,
     inputs: Vec<InputRow<'a>>,
@@ -68,6 +71,7 @@ struct InputRow<'a> {
     size: u64,
     sha256: Option<&'a str>,
     kind: InputKind,
+    read: Extent,
     chunks: u64,
     records: u64,
     overlaps: Vec<OverlapRow>,
@@ -97,6 +101,7 @@ pub(super) fn write(
         started: time(info.started),
         finished: time(Utc::now()),
         partial: analysis.is_partial(),
+        interrupted: analysis.interrupted,
         counts: Counts {
             inputs: inputs.len(),
             inputs_read: inputs.iter().filter(read).count(),
@@ -124,6 +129,7 @@ pub(super) fn write(
         rules_refused: &rules.refused,
         rules_limited: &analysis.limited,
         rules_excluded: rules.excluded,
+        limits: analysis.limits.notes(),
         hidden_texts: &analysis.notes,
         scripts,
         inputs: inputs
@@ -133,6 +139,7 @@ pub(super) fn write(
                 size: report.input.size,
                 sha256: report.sha256.as_deref(),
                 kind: report.input.kind,
+                read: report.extent,
                 chunks: report.chunks,
                 records: report.records,
                 overlaps: overlaps(analysis, report),

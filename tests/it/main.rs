@@ -8,6 +8,7 @@ mod corpus;
 mod correlations;
 mod determinism;
 mod explain;
+mod faults;
 mod findings;
 mod gaps;
 mod hidden;

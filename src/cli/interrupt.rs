@@ -1,0 +1,27 @@
+//! Ctrl-C: the first ends the reading, and what was read is finished; a second leaves at once.
+
+use std::io::{self, Write};
+
+use anyhow::{Context, Result};
+
+use crate::analysis::Stop;
+use crate::report::TakeBack;
+
+/// The exit code of an interrupted run: 128 and the number of SIGINT, as shells have it.
+pub(super) const CODE: u8 = 130;
+
+/// Listens for Ctrl-C, and for what else asks a program to end, until the process does.
+pub(super) fn listen(output: TakeBack, quiet: bool) -> Result<Stop> {
+    let stop = Stop::default();
+    let asked = stop.clone();
+    let hear = move || {
+        if asked.ask() {
+            output.and_leave(|| std::process::exit(CODE.into()));
+        } else if !quiet {
+            let line = "psr-forensics: interrupted: writing what was read; again to leave at once";
+            let _ = writeln!(io::stderr(), "{line}");
+        }
+    };
+    ctrlc::set_handler(hear).context("cannot listen for Ctrl-C")?;
+    Ok(stop)
+}

@@ -1,0 +1,184 @@
+//! What a run lets hostile input cost: every limit that can be set, by name, in one place.
+//!
+//! A limit that is met leaves something out, never silently: the input's report has a row for it,
+//! and `run.json` counts how often each was met. Limits count bytes and pieces of work, not time:
+//! the same input meets the same limits on any machine.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $default:expr;)+) => {
+        /// A limit that can be set.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Limit {
+            $($(#[doc = $doc])+ $variant),+
+        }
+
+        impl Limit {
+            /// All of them.
+            pub const ALL: &[Limit] = &[$(Limit::$variant),+];
+
+            /// Its name on the command line and in `run.json`.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Limit::$variant => $name),+
+                }
+            }
+
+            /// What holds when nothing is said.
+            pub fn default_value(self) -> u64 {
+                match self {
+                    $(Limit::$variant => $default),+
+                }
+            }
+
+            /// What it bounds, with its unit.
+            pub fn description(self) -> &'static str {
+                match self {
+                    $(Limit::$variant => concat!($($doc),+).trim_ascii()),+
+                }
+            }
+        }
+
+        const COUNT: usize = [$($name),+].len();
+    };
+}
+
+limits! {
+    /// Bytes of UTF-8 of one record's text in a JSON or XML log; a longer one is left out. A log's
+    /// record is at most 64 KiB of binary XML, and its text with all escapes a few times as long
+    RecordBytes = "record-bytes", 8 << 20;
+    /// Members that an archive may have, else it is not opened
+    ArchiveMembers = "archive-members", 1 << 18;
+    /// Times its own size that an archive, with those in it, may be unpacked to, else it is not
+    /// opened
+    ArchiveRatio = "archive-ratio", 100;
+    /// Bytes that an archive may be unpacked to whatever its size is
+    ArchiveBytes = "archive-bytes", 1 << 30;
+}
+
+/// The limits of a run, and how often each was met. Clones count together.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    values: [u64; COUNT],
+    met: Arc<[AtomicU64; COUNT]>,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        let mut limits = Limits { values: [0; COUNT], met: Arc::default() };
+        for &limit in Limit::ALL {
+            limits.set(limit, limit.default_value());
+        }
+        limits
+    }
+}
+
+impl Limits {
+    /// What holds.
+    pub fn get(&self, limit: Limit) -> u64 {
+        self.values[limit as usize]
+    }
+
+    /// Lets another value hold.
+    pub fn set(&mut self, limit: Limit, value: u64) {
+        self.values[limit as usize] = value;
+    }
+
+    /// Counts that it was met so many times.
+    pub(crate) fn meet(&self, limit: Limit, times: u64) {
+        self.met[limit as usize].fetch_add(times, Ordering::Relaxed);
+    }
+
+    /// What the ledger says of each, in the order of [`Limit::ALL`].
+    pub fn notes(&self) -> Vec<LimitNote> {
+        let note = |&limit: &Limit| LimitNote {
+            name: limit.name(),
+            value: self.get(limit),
+            met: self.met[limit as usize].load(Ordering::Relaxed),
+        };
+        Limit::ALL.iter().map(note).collect()
+    }
+}
+
+/// A limit in the ledger.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct LimitNote {
+    /// Its name.
+    pub name: &'static str,
+    /// What held.
+    pub value: u64,
+    /// How often it left something out.
+    pub met: u64,
+}
+
+/// A limit that is set: `record-bytes=16777216`, or `record-bytes=16MiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// The limit.
+    pub limit: Limit,
+    /// What holds instead of its default.
+    pub value: u64,
+}
+
+impl FromStr for Setting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Setting, String> {
+        let (name, value) = text.split_once('=').ok_or("a limit reads NAME=VALUE, or 'help'")?;
+        let named = |limit: &&Limit| limit.name() == name.trim();
+        let limit = Limit::ALL.iter().find(named).ok_or_else(|| {
+            let names: Vec<&str> = Limit::ALL.iter().map(|limit| limit.name()).collect();
+            format!("no limit '{}': there are {}", name.trim(), names.join(", "))
+        })?;
+        let value = value.trim();
+        let digits = value.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let unit: u64 = match value[digits.len()..].trim() {
+            "" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => 0,
+        };
+        let value = digits.parse().ok().and_then(|number: u64| number.checked_mul(unit));
+        let value = value.filter(|&value| value > 0);
+        let form = "a limit's value is a number above 0, maybe with KiB, MiB or GiB";
+        Ok(Setting { limit: *limit, value: value.ok_or(form)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_and_refused_by_name() {
+        let set = |text: &str| text.parse::<Setting>().map(|set| (set.limit, set.value));
+        assert_eq!(set("record-bytes=16"), Ok((Limit::RecordBytes, 16)));
+        assert_eq!(set("archive-bytes = 4 GiB"), Ok((Limit::ArchiveBytes, 4_294_967_296)));
+        assert!(set("record-byte=1").unwrap_err().contains("archive-ratio"));
+        for text in ["record-bytes", "record-bytes=", "record-bytes=0", "record-bytes=1x"] {
+            assert!(set(text).is_err(), "{text}");
+        }
+        assert!(set("record-bytes=99999999999999 GiB").is_err());
+    }
+
+    #[test]
+    fn clones_count_together_and_each_limit_has_its_default() {
+        let mut limits = Limits::default();
+        for &limit in Limit::ALL {
+            assert_eq!(limits.get(limit), limit.default_value(), "{}", limit.name());
+        }
+        limits.set(Limit::ArchiveRatio, 7);
+        limits.clone().meet(Limit::ArchiveRatio, 1);
+        limits.meet(Limit::ArchiveRatio, 1);
+        let met: Vec<(u64, u64)> =
+            limits.notes().iter().map(|note| (note.value, note.met)).collect();
+        assert_eq!(met[Limit::ArchiveRatio as usize], (7, 2));
+        assert_eq!(met[Limit::RecordBytes as usize], (8 << 20, 0));
+    }
+}
