@@ -10,7 +10,7 @@ use crate::input::{self, Input};
 pub(super) struct Inputs {
     /// Logs: files, folders (searched to the bottom), zips or globs. What a file is, its content
     /// says
-    #[arg(required_unless_present = "live", value_name = "PATH")]
+    #[arg(value_name = "PATH")]
     inputs: Vec<PathBuf>,
     /// Read the logs of this Windows: %SystemRoot%\System32\winevt\Logs; takes an administrator's
     /// rights
@@ -22,8 +22,13 @@ impl Inputs {
     /// Finds the files.
     ///
     /// # Errors
-    /// As [`input::discover`]; [`Error::Usage`] for the logs of a Windows on another system.
+    /// As [`input::discover`]; [`Error::Usage`] when none are named, and for the logs of a Windows
+    /// on another system.
     pub fn discover(&self) -> Result<Vec<Input>, Error> {
+        if self.inputs.is_empty() && !self.live {
+            let what = "no logs are named: give files, folders or globs, or --live";
+            return Err(Error::Usage(what.to_owned()));
+        }
         let mut paths = self.inputs.clone();
         if self.live {
             paths.push(live_folder()?);

@@ -84,12 +84,12 @@ pub const EXIT_CODES: [(u8, &str); 7] = [
          wrong",
     ),
     (4, "done, but something could not be read in full or a rule was not loaded: see run.json"),
-    (5, "the same, or any other limit met, with --strict: the outputs are written all the same"),
     (
-        130,
-        "interrupted (Ctrl-C): the outputs have what was read until then, see run.json; after a \
-         second Ctrl-C there are none",
+        5,
+        "the same with `--strict`, which also counts any limit met; without `--strict` such a limit \
+         leaves 0",
     ),
+    (130, "interrupted by Ctrl-C, or asked to end: the results have what was read until then"),
 ];
 
 fn after_help() -> String {
@@ -203,7 +203,7 @@ mod tests {
             assert!(!examples(verb).is_empty(), "{} has none", verb.get_name());
         }
         for example in examples(&command) {
-            let typed = example.split(['|', '>']).next().unwrap_or_default();
+            let typed = example.split(['|', '<', '>']).next().unwrap_or_default();
             // Words as a shell cuts them: quotes hold blanks.
             let mut words = vec![String::new()];
             let mut quote = None;

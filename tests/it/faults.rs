@@ -145,7 +145,13 @@ fn a_file_that_vanishes_is_one_row_of_the_ledger() {
 /// The program, started on a folder of logs that keeps it busy for seconds.
 fn start(logs: &Path, out: &Path) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_psr-forensics"));
-    command.args(["analyze".as_ref(), logs.as_os_str(), "-o".as_ref(), out.as_os_str()]);
+    command.args([
+        "analyze".as_ref(),
+        logs.as_os_str(),
+        "--no-scripts".as_ref(),
+        "-o".as_ref(),
+        out.as_os_str(),
+    ]);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let child = command.spawn().expect("the program starts");
     // It listens for signals before this file is there for long.
@@ -350,7 +356,8 @@ fn strict_makes_what_was_not_read_an_error_and_writes_all_the_same() {
     let logs = logs(folder.path(), &[500]);
     let run = |out: &str, strict: &[&str]| {
         let out = folder.path().join(out);
-        let args = ["analyze", logs.to_str().unwrap(), "-q", "-o", out.to_str().unwrap()];
+        let args =
+            ["analyze", logs.to_str().unwrap(), "-q", "--no-scripts", "-o", out.to_str().unwrap()];
         (psr(&[&args, strict].concat()).status.code().unwrap(), names(&out).len())
     };
     let files = FILES.len() + 1;
