@@ -6,6 +6,7 @@
 
 mod copies;
 mod correlate;
+mod custody;
 mod load;
 mod overlap;
 mod pointer;
@@ -46,6 +47,8 @@ pub struct Options {
     pub to: Option<DateTime<Utc>>,
     /// The folder for what memory shall not hold; the system's own for such things when none.
     pub scratch: Option<PathBuf>,
+    /// Each input is read and hashed a second time when all is done.
+    pub rehash: bool,
 }
 
 /// Hears how far a run has come, from any thread.
@@ -75,6 +78,8 @@ pub struct InputReport {
     /// SHA-256 of the whole file, or of an archive's member as unpacked; none for a file that was
     /// not read.
     pub sha256: Option<String>,
+    /// The same of a file that was read a second time at the end of the run.
+    pub sha256_after: Option<String>,
     /// Chunks in the file.
     pub chunks: u64,
     /// Records read, relevant or not.
@@ -248,6 +253,7 @@ pub fn analyze(
     }
     found.add(&mut rows).map_err(Error::write(&scratch))?;
     loader.ledger(&mut reports);
+    custody::look_again(&mut reports, options.rehash);
     let detections = found.finish();
     let findings = findings::fold(&detections, &copies, &sessions, &rules, scratch.clone());
     let findings = findings.map_err(Error::write(&scratch))?;

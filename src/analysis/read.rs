@@ -180,6 +180,7 @@ fn report(input: &Input) -> InputReport {
         faults: input.faults.clone(),
         input: input.clone(),
         sha256: None,
+        sha256_after: None,
         records: 0,
         overlaps: Vec::new(),
     }

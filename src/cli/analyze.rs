@@ -44,6 +44,10 @@ pub(super) struct Args {
     /// Write a transcript of each session whose traffic was logged: sessions/S0001.txt
     #[arg(long)]
     transcripts: bool,
+    /// Read and hash each input a second time at the end: sha256_after in run.json. Without it
+    /// sizes, times and identities are compared
+    #[arg(long)]
+    rehash: bool,
     /// Threads to use; 0 for one a core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
@@ -71,7 +75,12 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
     let folder = output.folder().to_owned();
 
     let bar = Bar::new(args.quiet);
-    let options = Options { from: args.from, to: args.to, scratch: Some(folder.clone()) };
+    let options = Options {
+        from: args.from,
+        to: args.to,
+        scratch: Some(folder.clone()),
+        rehash: args.rehash,
+    };
     let analysis = analyze(inputs, &options, rules, &bar);
     bar.finish();
     let analysis = analysis?;
@@ -85,10 +94,10 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
             }
         }
     }
-    report::write(&analysis, &info, args.transcripts, output)?;
+    let sha256 = report::write(&analysis, &info, args.transcripts, output)?;
     if !args.quiet {
         // A reader that closed the pipe has seen enough.
-        let _ = summary::print(&analysis, &folder, &mut io::stdout().lock());
+        let _ = summary::print(&analysis, &folder, &sha256, &mut io::stdout().lock());
     }
     let ending = if analysis.is_partial() { Ending::Partial } else { Ending::Whole };
     // The process ends here: freeing millions of events one by one would only take time.

@@ -17,13 +17,20 @@ use crate::report::{Notes, TABLES, story};
 /// Most sessions, findings and faults it names.
 const MOST: usize = 10;
 
-pub(super) fn print(analysis: &Analysis, folder: &Path, out: &mut impl Write) -> io::Result<()> {
+/// Prints it; `sha256` is that of run.json.
+pub(super) fn print(
+    analysis: &Analysis,
+    folder: &Path,
+    sha256: &str,
+    out: &mut impl Write,
+) -> io::Result<()> {
     inputs(analysis, out)?;
     sessions(analysis, out)?;
     detections(analysis, out)?;
     let names = TABLES.iter().map(|table| table.file).chain([story::FILE, "run.json"]);
     let names: Vec<&str> = names.collect();
-    writeln!(out, "\nResults in {}: {}", plain(&folder.display().to_string()), names.join(", "))
+    writeln!(out, "\nResults in {}: {}", plain(&folder.display().to_string()), names.join(", "))?;
+    writeln!(out, "SHA-256 of run.json, which has those of all files: {sha256}")
 }
 
 fn inputs(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {

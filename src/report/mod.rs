@@ -9,6 +9,7 @@ mod evidence;
 pub(crate) mod findings;
 mod hosts;
 pub(crate) mod layers;
+mod machine;
 mod missing;
 mod output;
 mod run;
@@ -20,7 +21,7 @@ mod transcript;
 
 pub(crate) use cell::visible;
 pub use layers::Notes;
-pub use output::Output;
+pub use output::{Output, Sum};
 pub use run::RunInfo;
 
 use std::borrow::Cow;
@@ -100,7 +101,8 @@ macro_rules! columns {
 use columns;
 
 /// Writes all files of a run, sessions' transcripts if they are wanted, and gives them their names
-/// once each is whole.
+/// once each is whole. Yields the SHA-256 of `run.json`, which has those of all others: who notes
+/// it can prove all of them.
 ///
 /// # Errors
 /// [`Error::Write`] when a file cannot be written: no file has its name before it is whole.
@@ -109,7 +111,7 @@ pub fn write(
     info: &RunInfo,
     transcripts: bool,
     mut output: Output,
-) -> Result<(), Error> {
+) -> Result<String, Error> {
     let mut files = Vec::new();
     for table in &TABLES {
         files.push((table, output.path(table.file), output.create(table.file)?));
@@ -130,9 +132,9 @@ pub fn write(
         let mut file = output.create(&name)?;
         transcript::write(analysis, session, &commands, &mut file).map_err(Error::write(&path))?;
     }
-    let path = output.path("run.json");
-    let file = output.create("run.json")?;
-    run::write(analysis, info, file).map_err(Error::write(&path))?;
+    let path = output.path(run::FILE);
+    let file = output.create(run::FILE)?;
+    run::write(analysis, info, &output.sums(), file).map_err(Error::write(&path))?;
     output.commit()
 }
 

@@ -1,13 +1,68 @@
 //! The output folder: files get their names when all of them are whole.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::BufWriter;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::run;
 use crate::error::Error;
+use crate::input::hex;
 
 /// How the name of a file in the making ends: a killed run leaves it, and it is in no one's way.
 const UNFINISHED: &str = ".unfinished";
+
+/// How the name of the file goes on that has the SHA-256 of `run.json`, as sha256sum writes it.
+pub(crate) const SEAL: &str = ".sha256";
+
+/// A file of a run, its size in bytes and its SHA-256 in lower-case hex.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sum {
+    /// Its name in the output folder.
+    pub file: String,
+    /// Its size.
+    pub size: u64,
+    /// Its hash.
+    pub sha256: String,
+}
+
+/// The sums of the files that are written, by name.
+type Sums = Arc<Mutex<BTreeMap<String, Sum>>>;
+
+/// A file that is hashed as it is written. Its sum is known when it is dropped.
+pub(super) struct Summed {
+    file: File,
+    name: String,
+    size: u64,
+    hash: Sha256,
+    sums: Sums,
+}
+
+impl Write for Summed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Summed {
+    fn drop(&mut self) {
+        let sha256 = hex(&std::mem::take(&mut self.hash).finalize());
+        let sum = Sum { file: self.name.clone(), size: self.size, sha256 };
+        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        sums.insert(self.name.clone(), sum);
+    }
+}
 
 /// An output folder with files in the making. Dropped before all are whole, it
 /// leaves nothing new behind.
@@ -17,6 +72,7 @@ pub struct Output {
     /// Folders this run made, outermost first: removed again if nothing comes of it.
     made: Vec<PathBuf>,
     names: Vec<String>,
+    sums: Sums,
     whole: bool,
 }
 
@@ -40,9 +96,14 @@ impl Output {
         let mut made: Vec<PathBuf> = missing.map(Path::to_owned).collect();
         made.reverse();
         fs::create_dir_all(folder).map_err(Error::write(folder))?;
-        let mut output =
-            Output { folder: folder.to_owned(), made, names: Vec::new(), whole: false };
-        output.create("run.json")?;
+        let mut output = Output {
+            folder: folder.to_owned(),
+            made,
+            names: Vec::new(),
+            sums: Sums::default(),
+            whole: false,
+        };
+        output.create(run::FILE)?;
         Ok(output)
     }
 
@@ -62,7 +123,7 @@ impl Output {
     }
 
     /// Begins a file; its name may have one folder in it.
-    pub(super) fn create(&mut self, name: &str) -> Result<BufWriter<File>, Error> {
+    pub(super) fn create(&mut self, name: &str) -> Result<BufWriter<Summed>, Error> {
         if let Some((folder, _)) = name.split_once('/') {
             let folder = self.path(folder);
             if !folder.exists() {
@@ -74,11 +135,26 @@ impl Output {
         if !self.names.iter().any(|known| known == name) {
             self.names.push(name.to_owned());
         }
-        Ok(BufWriter::with_capacity(1 << 20, file))
+        let (name, sums) = (name.to_owned(), self.sums.clone());
+        let summed = Summed { file, name, size: 0, hash: Sha256::new(), sums };
+        Ok(BufWriter::with_capacity(1 << 20, summed))
     }
 
-    /// Gives all files their names.
-    pub(super) fn commit(mut self) -> Result<(), Error> {
+    /// The sums of the files that are written, but for `run.json`, which has them.
+    pub(super) fn sums(&self) -> Vec<Sum> {
+        let sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        sums.values().filter(|sum| sum.file != run::FILE).cloned().collect()
+    }
+
+    /// Gives all files their names, and `run.json`, which is whole now, its seal. Yields its
+    /// SHA-256.
+    pub(super) fn commit(mut self) -> Result<String, Error> {
+        let sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        let sha256 = sums.get(run::FILE).map(|sum| sum.sha256.clone()).unwrap_or_default();
+        drop(sums);
+        let seal = format!("{}{SEAL}", run::FILE);
+        let written = write!(self.create(&seal)?, "{sha256}  {}\n", run::FILE);
+        written.map_err(Error::write(&self.path(&seal)))?;
         if let Some(path) = self.names.iter().map(|name| self.path(name)).find(|p| p.is_dir()) {
             let source = std::io::Error::from(std::io::ErrorKind::IsADirectory);
             return Err(Error::Write { path, source });
@@ -90,7 +166,7 @@ impl Output {
             fs::rename(self.unfinished(name), &path).map_err(Error::write(&path))?;
         }
         self.whole = true;
-        Ok(())
+        Ok(sha256)
     }
 
     /// Removes the transcripts of results that this run replaces: they name other sessions.

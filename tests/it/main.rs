@@ -5,6 +5,7 @@ mod common;
 mod copies;
 mod corpus;
 mod correlations;
+mod custody;
 mod determinism;
 mod explain;
 mod findings;
