@@ -32,6 +32,7 @@ pub mod normalise;
 pub mod psrp;
 pub mod reconstruct;
 pub mod report;
+pub mod verify;
 
 pub use analysis::{
     Analysis, Fired, InputReport, NoProgress, Options, Overlap, Print, Prints, Progress, analyze,

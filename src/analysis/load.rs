@@ -18,7 +18,7 @@ use crate::reconstruct::{Logs, Overheard};
 const PLACES_PER_TASK: usize = 32;
 
 /// Reads records again by their places.
-pub(super) struct Loader<'a> {
+pub(crate) struct Loader<'a> {
     inputs: &'a [Input],
     faults: Mutex<Vec<(u32, Fault)>>,
 }
@@ -32,7 +32,7 @@ impl<'a> Loader<'a> {
     }
 
     /// What some records give, by their places. One that is no longer there is a fault.
-    fn read<T: Send>(
+    pub fn read<T: Send>(
         &self,
         records: Vec<RecordRef>,
         take: impl Fn(&mut Normaliser, &Record) -> T + Sync,

@@ -1,19 +1,21 @@
 //! `psr-forensics analyze`.
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
+use clap::Parser;
 use tracing::{debug, warn};
 
 use super::Ending;
 use super::progress::Bar;
 use super::rules::{Packs, Select};
 use super::summary;
-use crate::analysis::{Options, analyze};
-use crate::error::{Fault, FaultKind};
-use crate::input::discover;
+use crate::analysis::{Analysis, Options, analyze};
+use crate::detect::RuleSet;
+use crate::error::{Error, Fault, FaultKind};
+use crate::input::{Input, discover};
 use crate::model::parse_utc;
 use crate::report::{self, Output, RunInfo};
 
@@ -73,17 +75,7 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
     debug!(inputs = inputs.len(), rules = rules.rules.len(), "read the command line");
     let output = Output::open(&args.output, args.force)?;
     let folder = output.folder().to_owned();
-
-    let bar = Bar::new(args.quiet);
-    let options = Options {
-        from: args.from,
-        to: args.to,
-        scratch: Some(folder.clone()),
-        rehash: args.rehash,
-    };
-    let analysis = analyze(inputs, &options, rules, &bar);
-    bar.finish();
-    let analysis = analysis?;
+    let analysis = analyze_with(args, inputs, rules, &folder, args.quiet)?;
     for report in &analysis.inputs {
         let path = report.input.path.display();
         for fault in &report.faults {
@@ -103,6 +95,67 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
     // The process ends here: freeing millions of events one by one would only take time.
     std::mem::forget(analysis);
     Ok(ending)
+}
+
+/// Analyzes, with a progress bar unless it is to be quiet.
+fn analyze_with(
+    args: &Args,
+    inputs: Vec<Input>,
+    rules: RuleSet,
+    scratch: &Path,
+    quiet: bool,
+) -> Result<Analysis, Error> {
+    let bar = Bar::new(quiet);
+    let options = Options {
+        from: args.from,
+        to: args.to,
+        scratch: Some(scratch.to_owned()),
+        rehash: args.rehash,
+    };
+    let analysis = analyze(inputs, &options, rules, &bar);
+    bar.finish();
+    analysis
+}
+
+/// A run's own arguments.
+///
+/// # Errors
+/// Why they are none of this version.
+fn parse(arguments: &[String]) -> Result<Args, String> {
+    let program = "psr-forensics".to_owned();
+    let parsed = super::Args::try_parse_from([program].iter().chain(arguments));
+    match parsed.map(|args| args.command) {
+        Ok(super::Verb::Analyze(args)) => Ok(args),
+        _ => Err("its arguments are none of analyze in this version".to_owned()),
+    }
+}
+
+/// Loads the rules of a run that was started in a folder with these arguments.
+///
+/// # Errors
+/// Why they are not at hand.
+pub(super) fn rules_of(arguments: &[String], folder: Option<&Path>) -> Result<RuleSet, String> {
+    let mut args = parse(arguments)?;
+    args.packs.look_in(folder);
+    let packs = args.packs.read().map_err(|error| error.to_string())?;
+    args.select.load(packs).map_err(|error| error.to_string())
+}
+
+/// Makes a run again, of the same arguments, evidence and rules, into a new folder.
+pub(super) fn again(
+    arguments: &[String],
+    inputs: Vec<Input>,
+    rules: RuleSet,
+    folder: &Path,
+    quiet: bool,
+) -> Result<()> {
+    let args = parse(arguments).map_err(anyhow::Error::msg)?;
+    let info = RunInfo { arguments: arguments.to_vec(), started: Utc::now() };
+    let output = Output::open(folder, false)?;
+    let analysis = analyze_with(&args, inputs, rules, folder, quiet)?;
+    report::write(&analysis, &info, args.transcripts, output)?;
+    std::mem::forget(analysis);
+    Ok(())
 }
 
 fn log_to_stderr(args: &Args) {

@@ -7,6 +7,7 @@ mod packs;
 mod progress;
 mod rules;
 mod summary;
+mod verify;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -33,6 +34,9 @@ enum Verb {
     Explain(explain::Args),
     /// List, check, test, explain and export packs of rules.
     Packs(packs::Args),
+    /// Check a folder of results: its files and the evidence by their hashes, each row by its records,
+    /// and all of it by making the run again.
+    Verify(verify::Args),
     /// Take off what a text or command line hides, layer by layer, and run nothing of it; or read
     /// remoting's traffic.
     Decode(decode::Args),
@@ -44,7 +48,9 @@ const EXIT_CODES: &str = "Exit codes:
   2  wrong usage: an unknown option, a path that does not exist, an output folder in use,
      no such session, a selection that leaves no rule, an evidence pointer that leads nowhere
   3  a pack that cannot be read or loads no rule; packs check and test: something is wrong
-  4  done, but something could not be read in full or a rule was not loaded: see run.json";
+  4  done, but something could not be read in full or a rule was not loaded: see run.json;
+     verify: nothing deviates, but something could not be checked
+  5  verify: something deviates";
 
 /// How a run ended, for the exit code.
 enum Ending {
@@ -52,6 +58,8 @@ enum Ending {
     Partial,
     /// Rules are not as they should be.
     Unsound,
+    /// Results or evidence are not as they were.
+    Deviates,
 }
 
 /// Runs the program on the process's arguments.
@@ -68,12 +76,14 @@ pub fn main() -> ExitCode {
         Verb::Analyze(args) => analyze::run(args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Packs(args) => packs::run(args),
+        Verb::Verify(args) => verify::run(&args),
         Verb::Decode(args) => decode::run(&args),
     };
     match ending {
         Ok(Ending::Whole) => ExitCode::SUCCESS,
         Ok(Ending::Unsound) => ExitCode::from(3),
         Ok(Ending::Partial) => ExitCode::from(4),
+        Ok(Ending::Deviates) => ExitCode::from(5),
         Err(error) => {
             let _ = writeln!(io::stderr(), "psr-forensics: {error:#}");
             ExitCode::from(code(&error))

@@ -97,6 +97,11 @@ impl Input {
         Input { path, size, kind, faults: vec![fault], state: None, source, encoding }
     }
 
+    /// The input that is shown as one path and lies at another: evidence that was moved.
+    pub fn moved(shown: PathBuf, path: PathBuf) -> Input {
+        inspect(shown, Source::File(path))
+    }
+
     /// What became of the file since the run began, in words; none when nothing did.
     pub fn changed(&self) -> Option<String> {
         match &self.source {

@@ -1,5 +1,6 @@
 //! What was found, as files: a file per output, all or none of them.
 
+mod again;
 mod cell;
 pub(crate) mod commands;
 mod coverage;
@@ -19,9 +20,12 @@ pub mod story;
 pub mod timeline;
 mod transcript;
 
-pub(crate) use cell::visible;
+pub(crate) use again::{Again, again};
+pub(crate) use cell::{cell, visible};
 pub use layers::Notes;
+pub(crate) use output::SEAL;
 pub use output::{Output, Sum};
+pub(crate) use run::FILE as RUN;
 pub use run::RunInfo;
 
 use std::borrow::Cow;

@@ -33,13 +33,22 @@ pub struct Sum {
 /// The sums of the files that are written, by name.
 type Sums = Arc<Mutex<BTreeMap<String, Sum>>>;
 
-/// A file that is hashed as it is written. Its sum is known when it is dropped.
+/// A file that is hashed as it is written. Its sum is known whenever it is flushed, and in the end.
 pub(super) struct Summed {
     file: File,
     name: String,
     size: u64,
     hash: Sha256,
     sums: Sums,
+}
+
+impl Summed {
+    fn note(&self) {
+        let sha256 = hex(&self.hash.clone().finalize());
+        let sum = Sum { file: self.name.clone(), size: self.size, sha256 };
+        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        sums.insert(self.name.clone(), sum);
+    }
 }
 
 impl Write for Summed {
@@ -51,16 +60,14 @@ impl Write for Summed {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.note();
         self.file.flush()
     }
 }
 
 impl Drop for Summed {
     fn drop(&mut self) {
-        let sha256 = hex(&std::mem::take(&mut self.hash).finalize());
-        let sum = Sum { file: self.name.clone(), size: self.size, sha256 };
-        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
-        sums.insert(self.name.clone(), sum);
+        self.note();
     }
 }
 
@@ -152,9 +159,10 @@ impl Output {
         let sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         let sha256 = sums.get(run::FILE).map(|sum| sum.sha256.clone()).unwrap_or_default();
         drop(sums);
-        let seal = format!("{}{SEAL}", run::FILE);
-        let written = write!(self.create(&seal)?, "{sha256}  {}\n", run::FILE);
-        written.map_err(Error::write(&self.path(&seal)))?;
+        let name = format!("{}{SEAL}", run::FILE);
+        let mut seal = self.create(&name)?;
+        let written = writeln!(seal, "{sha256}  {}", run::FILE).and_then(|()| seal.flush());
+        written.map_err(Error::write(&self.path(&name)))?;
         if let Some(path) = self.names.iter().map(|name| self.path(name)).find(|p| p.is_dir()) {
             let source = std::io::Error::from(std::io::ErrorKind::IsADirectory);
             return Err(Error::Write { path, source });

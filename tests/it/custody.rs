@@ -15,7 +15,7 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 /// A folder with copies of the samples.
-fn evidence(folder: &Path) -> PathBuf {
+pub fn evidence(folder: &Path) -> PathBuf {
     let to = folder.join("evidence");
     for host in fs::read_dir(root().join("samples")).unwrap().map(|entry| entry.unwrap().path()) {
         if host.is_dir() {

@@ -18,3 +18,4 @@ mod psrp;
 mod readme;
 mod samples;
 mod sigma;
+mod verify;
