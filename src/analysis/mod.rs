@@ -28,7 +28,7 @@ use crate::error::{Error, Fault, FaultKind};
 use crate::input::{self, Input, InputKind};
 use crate::layers::Unwrapper;
 use crate::model::{Detection, RecordRef, Str, Subject};
-use crate::reconstruct::{Case, Elsewhere, Keys, Logs, Window, assemble, reconstruct};
+use crate::reconstruct::{Case, Elsewhere, FileFacts, Keys, Logs, Window, assemble, reconstruct};
 use crate::report::detections::Of;
 use crate::report::sorted::{Rows, Sorted, Sorter};
 use crate::report::timeline::Origins;
@@ -204,18 +204,25 @@ pub fn analyze(
     let timeline = timeline.finish();
     let copies = copies::find(&timeline, &read.spans, &scratch).map_err(Error::write(&scratch))?;
     read.leave_out(&copies, &keys);
-    let Read { mut reports, events, gathered, fired, scripts, lines, .. } = read;
+    let Read { mut reports, events, gathered, fired, scripts, lines, forms, .. } = read;
     progress.stage("rebuilding sessions");
     tracing::debug!(ms = begun.elapsed().as_millis(), "copies told");
     let begun = Instant::now();
     let loader = Loader::new(&inputs);
     let mut case = reconstruct(gathered, &keys, &loader);
     let window = Window { from: options.from, to: options.to };
-    case.look_for_missing(window);
     case.look_for_gaps(window, |input| {
         let report = &reports[input as usize];
         report.input.kind == InputKind::Evtx && report.faults.is_empty()
     });
+    case.look_for_missing(window);
+    let files = reports.iter().zip(&forms).map(|(report, form)| FileFacts {
+        form,
+        is_evtx: report.input.kind.is_evtx(),
+        faults: &report.faults,
+    });
+    let files: Vec<FileFacts<'_>> = files.collect();
+    case.look_for_signs(window, &files, |input, chunk| loader.first_of_chunk(input, chunk));
     let sessions = case.sessions.len();
     tracing::debug!(sessions, ms = begun.elapsed().as_millis(), "sessions rebuilt");
     progress.stage("matching rules");

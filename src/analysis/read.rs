@@ -9,7 +9,9 @@ use rayon::prelude::*;
 
 use super::overlap::Spans;
 use super::{Copies, InputReport, Options, Prints, Progress, texts};
-use crate::decode::{Decoder, Seen, Tally, Wanted, chunk_count, chunk_of};
+use crate::decode::{
+    ChunkHeader, Decoder, FileHeader, Form, Seen, Tally, Wanted, chunk_count, chunk_of,
+};
 use crate::detect::{self, LoneScripts, RuleSet, Step};
 use crate::error::{Fault, FaultKind};
 use crate::input::{Input, InputKind, Piece, Reader, piece_count};
@@ -55,6 +57,8 @@ pub(super) struct Read {
     pub lines: Vec<Detection>,
     /// By input, which logs its events are of.
     pub spans: Vec<Spans>,
+    /// By input, what its headers say.
+    pub forms: Vec<Form>,
 }
 
 impl Read {
@@ -92,6 +96,7 @@ struct Batch {
     scripts: Vec<Detection>,
     lines: Vec<Detection>,
     spans: Spans,
+    chunks: Vec<ChunkHeader>,
 }
 
 /// Sees the records of a task, and says which are wanted.
@@ -140,6 +145,7 @@ impl Pass<'_> {
             scripts: Vec::new(),
             lines: Vec::new(),
             spans: Vec::new(),
+            forms: vec![Form::default(); self.inputs.len()],
         };
         read.spans.resize_with(self.inputs.len(), Spans::default);
         let mut foreign: Vec<Vec<Fault>> = vec![Vec::new(); self.inputs.len()];
@@ -154,15 +160,19 @@ impl Pass<'_> {
             read.scripts.extend(batch.scripts);
             read.lines.extend(batch.lines);
             read.spans[batch.input].absorb(batch.spans);
+            read.forms[batch.input].chunks.extend(batch.chunks);
         }
         for (report, foreign) in read.reports.iter_mut().zip(foreign) {
             report.judge(foreign);
         }
-        for (report, reader) in read.reports.iter_mut().zip(readers) {
+        let forms = &mut read.forms;
+        for ((report, reader), form) in read.reports.iter_mut().zip(readers).zip(forms) {
             if report.input.kind == InputKind::Unknown {
                 continue;
             }
-            match reader.into_inner().unwrap_or_else(PoisonError::into_inner).sha256() {
+            let reader = reader.into_inner().unwrap_or_else(PoisonError::into_inner);
+            form.file = FileHeader::read(reader.header());
+            match reader.sha256() {
                 Ok(sha256) => report.sha256 = Some(sha256),
                 Err(reason) => {
                     let reason = format!("not hashed: {reason}");
@@ -229,13 +239,17 @@ impl<'p, 'a> Worker<'p, 'a> {
         let read = reader.lock().unwrap_or_else(PoisonError::into_inner).next(piece);
         let (start, length) = (piece.start, piece.length);
         take.batch = Batch { input, start, ..Batch::default() };
+        let log = &pass.inputs[input];
+        if log.kind.is_evtx() {
+            // Before decoding takes the bytes.
+            take.batch.chunks = ChunkHeader::of(piece);
+        }
         let mut put = Ok(());
         let each = |record: &Record| {
             if put.is_ok() {
                 put = take.record(record);
             }
         };
-        let log = &pass.inputs[input];
         let watch = Watch { rules: pass.rules, reach: RefCell::new(Reach::of(input as u32)) };
         let Tally { records, faults, foreign } =
             decoder.piece(log, input as u32, piece, &watch, each);

@@ -128,9 +128,8 @@ fn same_packs(ledger: &Ledger, rules: RuleSet) -> Result<RuleSet, String> {
     if same {
         return Ok(rules);
     }
-    let differing = ledger.packs.iter().find(|then| {
-        rules.packs.iter().all(|own| own.sha256 != then.sha256)
-    });
+    let differing =
+        ledger.packs.iter().find(|then| rules.packs.iter().all(|own| own.sha256 != then.sha256));
     let name = differing.map_or("", |pack| &pack.name);
     Err(format!(
         "the pack '{name}' is not the one of the run, whose version was {}",

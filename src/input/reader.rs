@@ -50,6 +50,7 @@ pub struct Reader<'i> {
     hash: Result<Sha256, String>,
     cutter: Option<TextCutter>,
     raw: Vec<u8>,
+    header: Vec<u8>,
 }
 
 impl<'i> Reader<'i> {
@@ -57,7 +58,7 @@ impl<'i> Reader<'i> {
     pub fn new(input: &'i Input) -> Reader<'i> {
         let cutter = input.kind.is_text().then(|| TextCutter::new(input.kind, input.encoding, 0));
         let hash = Ok(Sha256::new());
-        Reader { input, file: None, position: 0, hash, cutter, raw: Vec::new() }
+        Reader { input, file: None, position: 0, hash, cutter, raw: Vec::new(), header: Vec::new() }
     }
 
     /// Fills a piece with what follows the file header and what was read before.
@@ -104,10 +105,9 @@ impl<'i> Reader<'i> {
             none => none.insert(self.input.source.open()?),
         };
         if self.position < from {
-            let mut header = Vec::new();
-            file.take(from - self.position).read_to_end(&mut header)?;
+            file.take(from - self.position).read_to_end(&mut self.header)?;
             if let Ok(hash) = &mut self.hash {
-                hash.update(&header);
+                hash.update(&self.header);
             }
         } else if self.hash.is_err() {
             file.seek(SeekFrom::Start(from))?;
@@ -127,6 +127,11 @@ impl<'i> Reader<'i> {
             left -= wanted;
         }
         Ok(())
+    }
+
+    /// The file header of an EVTX log, once it was read.
+    pub fn header(&self) -> &[u8] {
+        &self.header
     }
 
     /// The SHA-256 of all that was read, lower-case hex.

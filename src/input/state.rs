@@ -44,9 +44,8 @@ impl FileState {
             Ok(metadata) => FileState::of(&metadata),
             Err(error) => return Some(format!("it cannot be found any more: {error}")),
         };
-        let told = |time: Option<DateTime<Utc>>| {
-            time.map_or("unknown".to_owned(), crate::model::csv_time)
-        };
+        let told =
+            |time: Option<DateTime<Utc>>| time.map_or("unknown".to_owned(), crate::model::csv_time);
         let identity = |state: &FileState| state.inode.as_ref().map(|inode| inode.identity);
         if identity(self) != identity(&now) {
             Some("another file is in its place".to_owned())

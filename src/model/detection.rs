@@ -103,6 +103,8 @@ pub enum Subject {
     DecodedLayer,
     /// A place in a log where records are missing.
     LogGap,
+    /// A sign that a log is not as it was written.
+    LogIntegrity,
     /// Several of these, within a time.
     Correlation,
 }
@@ -119,6 +121,7 @@ impl Subject {
             Subject::Attempt => "attempt",
             Subject::DecodedLayer => "decoded_layer",
             Subject::LogGap => "log_gap",
+            Subject::LogIntegrity => "log_integrity",
             Subject::Correlation => "correlation",
         }
     }

@@ -9,6 +9,7 @@ pub(crate) mod detections;
 mod evidence;
 pub(crate) mod findings;
 mod hosts;
+mod integrity;
 pub(crate) mod layers;
 mod machine;
 mod missing;
@@ -62,7 +63,7 @@ pub struct Table {
 }
 
 /// All CSV files of a run.
-pub const TABLES: [Table; 9] = [
+pub const TABLES: [Table; 10] = [
     Table { file: "timeline.csv", columns: timeline::COLUMNS, write: timeline::write },
     Table {
         file: "sessions.csv",
@@ -89,6 +90,11 @@ pub const TABLES: [Table; 9] = [
         file: "coverage.csv",
         columns: coverage::COLUMNS,
         write: |analysis, to| write_rows(&coverage::rows(analysis), to),
+    },
+    Table {
+        file: "integrity.csv",
+        columns: integrity::COLUMNS,
+        write: |analysis, to| write_rows(&integrity::rows(analysis), to),
     },
     Table { file: "detections.csv", columns: detections::COLUMNS, write: detections::write },
     Table { file: "findings.csv", columns: findings::COLUMNS, write: findings::write },

@@ -115,7 +115,9 @@ enum Edit {
 impl Edit {
     fn found(&self) -> Option<usize> {
         match *self {
-            Edit::Changed { found, .. } | Edit::Added(found) | Edit::Moved { found, .. } => Some(found),
+            Edit::Changed { found, .. } | Edit::Added(found) | Edit::Moved { found, .. } => {
+                Some(found)
+            }
             Edit::Removed { .. } => None,
         }
     }
@@ -145,9 +147,9 @@ fn edits(expected: &[u64], found: &[u64]) -> Vec<Edit> {
     let (mut next_found, mut next_expected) = (0, 0);
     for (until_found, until_expected) in frame.into_iter().chain([(found.len(), expected.len())]) {
         let mut gone = (next_expected..until_expected).filter(|&place| !is_there[place]);
-        for line in next_found..until_found {
-            edits.push(match origins[line] {
-                Some(expected) => Edit::Moved { found: line, expected },
+        for (line, origin) in (next_found..).zip(&origins[next_found..until_found]) {
+            edits.push(match origin {
+                Some(expected) => Edit::Moved { found: line, expected: *expected },
                 None => match gone.next() {
                     Some(expected) => Edit::Changed { found: line, expected },
                     None => Edit::Added(line),
@@ -240,7 +242,8 @@ fn cells(line: &str) -> Vec<String> {
 fn changed(name: &str, line: u64, columns: &[String], here: &str, there: &str) -> Vec<Deviation> {
     let (new, old) = (cells(here), cells(there));
     if !columns.is_empty() && new.len() == columns.len() && old.len() == columns.len() {
-        let differing = columns.iter().zip(new.iter().zip(&old)).filter(|(_, (new, old))| new != old);
+        let differing =
+            columns.iter().zip(new.iter().zip(&old)).filter(|(_, (new, old))| new != old);
         return differing
             .map(|(column, (new, old))| Deviation::cell(name, line, column, found(new, old, AGAIN)))
             .collect();
@@ -326,7 +329,8 @@ fn ledgers(here: &Path, there: &Path, whole: bool) -> io::Result<Vec<Deviation>>
             if let Some(faults) = input.get_mut("faults").and_then(Value::as_array_mut) {
                 let of_the_run = |fault: &Value| {
                     let reason = fault.get("reason").and_then(Value::as_str);
-                    reason.is_some_and(|reason| reason.starts_with("the file changed during the run"))
+                    reason
+                        .is_some_and(|reason| reason.starts_with("the file changed during the run"))
                 };
                 faults.retain(|fault| !of_the_run(fault));
             }
@@ -407,6 +411,9 @@ mod tests {
                 format!("t.jsonl, line 3, /b: found 'x', expected 'y' {by}")
             ]
         );
-        assert_eq!(told("t.txt", "x", "y"), [format!("t.txt, line 3: found 'x', expected 'y' {by}")]);
+        assert_eq!(
+            told("t.txt", "x", "y"),
+            [format!("t.txt, line 3: found 'x', expected 'y' {by}")]
+        );
     }
 }

@@ -129,7 +129,8 @@ struct Elsewhere {
 
 impl Elsewhere {
     fn of(folder: &Path) -> Elsewhere {
-        let (mut by_name, mut by_size) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
+        let (mut by_name, mut by_size) =
+            (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
         let entries = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
         for entry in entries.flatten().filter(|entry| entry.file_type().is_file()) {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -144,7 +145,8 @@ impl Elsewhere {
     /// The file whose path ends as the old one did for longest; of several the one with the hash.
     /// One of another name is it by its hash alone.
     fn find(&self, old: &str, size: u64, hash: Option<&str>) -> Option<PathBuf> {
-        let is_it = |path: &&PathBuf| hash.is_some_and(|hash| sha256(path).is_ok_and(|own| own == hash));
+        let is_it =
+            |path: &&PathBuf| hash.is_some_and(|hash| sha256(path).is_ok_and(|own| own == hash));
         let old: Vec<&str> = old.rsplit(['/', '\\']).collect();
         let named = old.first().and_then(|name| self.by_name.get(*name));
         let alike = |path: &PathBuf| {
@@ -166,7 +168,8 @@ impl Elsewhere {
 pub(super) fn count(file: &str, rows: u64, expected: u64) -> Option<Deviation> {
     let by = format!("the counts of {RUN}");
     let (rows, expected) = (rows.to_string(), expected.to_string());
-    (rows != expected).then(|| Deviation::file(file, format!("rows: {}", found(&rows, &expected, &by))))
+    (rows != expected)
+        .then(|| Deviation::file(file, format!("rows: {}", found(&rows, &expected, &by))))
 }
 
 #[cfg(test)]

@@ -29,16 +29,10 @@ pub struct Checked {
 /// Reads the records that the rows of a folder's tables name again, and compares what the rows say
 /// of them. `inputs` are the evidence, by their paths in the ledger, unpacked; `rules` are those of
 /// the run, where they are at hand.
-pub fn rows(
-    folder: &Path,
-    ledger: &Ledger,
-    inputs: &[Input],
-    rules: Option<&RuleSet>,
-) -> Checked {
+pub fn rows(folder: &Path, ledger: &Ledger, inputs: &[Input], rules: Option<&RuleSet>) -> Checked {
     let by_path = inputs.iter().zip(0..);
-    let by_path = by_path.map(|(input, index)| {
-        (visible(&input.path.display().to_string()).into_owned(), index)
-    });
+    let by_path = by_path
+        .map(|(input, index)| (visible(&input.path.display().to_string()).into_owned(), index));
     let evidence = Evidence { inputs, by_path: by_path.collect(), rules };
     let mut checked = Checked::default();
     for table in &TABLES {
@@ -330,7 +324,10 @@ impl Check<'_, '_> {
         for &rule in reread.fired.iter().filter(|&&rule| !rules.is_silent(rule)) {
             let title = &rules.rules[rule].title;
             if !self.cell(&row.cells, "detections").contains(&*visible(title)) {
-                let what = format!("the rule {} fires on the record and is not here", super::quoted(title));
+                let what = format!(
+                    "the rule {} fires on the record and is not here",
+                    super::quoted(title)
+                );
                 self.deviates(row.line, "detections", what);
             }
         }
@@ -358,7 +355,8 @@ impl Check<'_, '_> {
                 let id = self.cell(&row.cells, "rule_id").to_owned();
                 let Some(rules) = self.evidence.rules else { return };
                 if !named[0].fired.iter().any(|&rule| *visible(&rules.rules[rule].id) == id) {
-                    let what = format!("the rule {} does not fire on the record", super::quoted(&id));
+                    let what =
+                        format!("the rule {} does not fire on the record", super::quoted(&id));
                     self.deviates(row.line, "rule_id", what);
                 }
             }
@@ -396,11 +394,7 @@ mod tests {
         };
         assert_eq!(
             all("a; b/x.evtx:7@4608; c.evtx:8#1@5000; and 3 more in timeline.csv"),
-            [
-                Some(("a; b/x.evtx", 7, None, 4608)),
-                Some(("c.evtx", 8, Some(1), 5000)),
-                None,
-            ]
+            [Some(("a; b/x.evtx", 7, None, 4608)), Some(("c.evtx", 8, Some(1), 5000)), None,]
         );
         assert_eq!(all(""), []);
     }

@@ -12,6 +12,7 @@ mod findings;
 mod gaps;
 mod hidden;
 mod inputs;
+mod integrity;
 mod layers;
 mod packs;
 mod psrp;
