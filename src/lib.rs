@@ -33,6 +33,7 @@ pub mod normalise;
 pub mod psrp;
 pub mod reconstruct;
 pub mod report;
+pub mod verify;
 
 pub use analysis::{
     Analysis, Cleared, Extent, Fired, Held, HeldEvents, InputReport, NoProgress, Options, Overlap,

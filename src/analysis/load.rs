@@ -1,5 +1,6 @@
 //! Reading single records again.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -7,11 +8,11 @@ use itertools::Itertools;
 use rayon::prelude::*;
 
 use super::InputReport;
-use crate::decode::{self, Decoder, Wanted, chunk_of};
+use crate::decode::{self, Decoder, Seen, Wanted, chunk_of};
 use crate::error::{Fault, FaultKind};
 use crate::input::{Again, Input, Piece};
 use crate::limits::Limits;
-use crate::model::{Channel, Event, Record, RecordRef};
+use crate::model::{Channel, Edge, Event, Record, RecordRef};
 use crate::normalise::{Normaliser, wire};
 use crate::reconstruct::{Logs, Overheard};
 
@@ -19,7 +20,7 @@ use crate::reconstruct::{Logs, Overheard};
 const PLACES_PER_TASK: usize = 32;
 
 /// Reads records again by their places.
-pub(super) struct Loader<'a> {
+pub(crate) struct Loader<'a> {
     inputs: &'a [Input],
     limits: &'a Limits,
     faults: Mutex<Vec<(u32, Fault)>>,
@@ -34,7 +35,7 @@ impl<'a> Loader<'a> {
     }
 
     /// What some records give, by their places. One that is no longer there is a fault.
-    fn read<T: Send>(
+    pub fn read<T: Send>(
         &self,
         records: Vec<RecordRef>,
         take: impl Fn(&mut Normaliser, &Record) -> T + Sync,
@@ -69,6 +70,16 @@ impl<'a> Loader<'a> {
         events.flatten().collect()
     }
 
+    /// The first record that can be read of a chunk.
+    pub fn first_of_chunk(&self, index: u32, number: u64) -> Option<Edge> {
+        let input = &self.inputs[index as usize];
+        let mut piece = Piece::default();
+        Again::default().read(index, input, decode::start_of_chunk(number), &mut piece).ok()?;
+        let first = First::default();
+        Decoder::default().piece(input, index, &mut piece, &first, |_| {});
+        first.0.get()
+    }
+
     fn lost(&self, input: u32, place: u64, reason: String) {
         let fault = Fault {
             chunk: chunk_of(&self.inputs[input as usize], place),
@@ -100,6 +111,23 @@ impl Logs for Loader<'_> {
             Some(Overheard { time, source, event_id, wire: wire(record)? })
         });
         overheard.into_iter().flatten().collect()
+    }
+}
+
+/// Wants no record, and notes the first.
+#[derive(Default)]
+struct First(Cell<Option<Edge>>);
+
+impl Wanted for First {
+    fn passes(&self, seen: Seen<'_>) {
+        let Seen { source, record_id, time, .. } = seen;
+        if self.0.get().is_none() {
+            self.0.set(Some(Edge { record_id, time, source }));
+        }
+    }
+
+    fn wants(&self, _: RecordRef, _: Channel, _: &str, _: u32) -> bool {
+        false
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod copies;
 mod correlate;
+mod custody;
 mod load;
 mod overlap;
 mod pointer;
@@ -30,13 +31,14 @@ use crate::input::{self, Input, InputKind};
 use crate::layers::Unwrapper;
 use crate::limits::Limits;
 use crate::model::{Detection, RecordRef, Str, Subject};
-use crate::reconstruct::{Case, Elsewhere, Keys, Logs, Window, assemble, reconstruct};
+use crate::reconstruct::{Case, Elsewhere, FileFacts, Keys, Logs, Window, assemble, reconstruct};
 use crate::report::detections::Of;
 use crate::report::scripts::{Keeper, Kept, Why};
 use crate::report::sorted::{Rows, Sorted, Sorter};
 use crate::report::timeline::Origins;
 use crate::report::{commands, detections, findings, layers, scripts};
-use load::Loader;
+pub(crate) use load::Loader;
+pub(crate) use pointer::Pointer;
 pub use pointer::read_record;
 use read::Read;
 pub use stop::Stop;
@@ -58,6 +60,8 @@ pub struct Options {
     pub stop: Stop,
     /// What input may cost.
     pub limits: Limits,
+    /// Each input is read and hashed a second time when all is done.
+    pub rehash: bool,
 }
 
 /// Hears how far a run has come, from any thread.
@@ -101,6 +105,8 @@ pub struct InputReport {
     pub sha256: Option<String>,
     /// How much of it was read.
     pub extent: Extent,
+    /// The same of a file that was read a second time at the end of the run.
+    pub sha256_after: Option<String>,
     /// Chunks in the file.
     pub chunks: u64,
     /// Records read, relevant or not.
@@ -240,18 +246,25 @@ pub fn analyze(
     let timeline = timeline.finish();
     let copies = copies::find(&timeline, &read.spans, &scratch).map_err(Error::write(&scratch))?;
     read.leave_out(&copies, &keys);
-    let Read { mut reports, events, gathered, fired, scripts, lines, .. } = read;
+    let Read { mut reports, events, gathered, fired, scripts, lines, forms, .. } = read;
     progress.stage("rebuilding sessions");
     tracing::debug!(ms = begun.elapsed().as_millis(), "copies told");
     let begun = Instant::now();
     let loader = Loader::new(&inputs, &options.limits);
     let mut case = reconstruct(gathered, &keys, &loader);
     let window = Window { from: options.from, to: options.to };
-    case.look_for_missing(window);
     case.look_for_gaps(window, |input| {
         let report = &reports[input as usize];
         report.input.kind == InputKind::Evtx && report.faults.is_empty()
     });
+    case.look_for_missing(window);
+    let files = reports.iter().zip(&forms).map(|(report, form)| FileFacts {
+        form,
+        is_evtx: report.input.kind.is_evtx(),
+        faults: &report.faults,
+    });
+    let files: Vec<FileFacts<'_>> = files.collect();
+    case.look_for_signs(window, &files, |input, chunk| loader.first_of_chunk(input, chunk));
     let sessions = case.sessions.len();
     tracing::debug!(sessions, ms = begun.elapsed().as_millis(), "sessions rebuilt");
     progress.stage("matching rules");
@@ -296,6 +309,7 @@ pub fn analyze(
     }
     found.add(&mut rows).map_err(Error::write(&scratch))?;
     loader.ledger(&mut reports);
+    custody::look_again(&mut reports, options.rehash);
     let detections = found.finish();
     let findings = findings::fold(&detections, &copies, &sessions, &rules, scratch.clone());
     let findings = findings.map_err(Error::write(&scratch))?;

@@ -9,17 +9,18 @@ use crate::limits::Limits;
 use crate::model::{Channel, Record, RecordRef};
 
 /// `FILE:ID@OFFSET` or `FILE:ID#NUMBER@OFFSET`, as the CSV files have it.
-#[derive(Debug, PartialEq, Eq)]
-struct Pointer<'p> {
-    file: &'p str,
-    record_id: u64,
-    number: Option<u64>,
-    offset: u64,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pointer<'p> {
+    pub file: &'p str,
+    pub record_id: u64,
+    /// The number in the record's header, where it is another one.
+    pub number: Option<u64>,
+    pub offset: u64,
 }
 
 impl<'p> Pointer<'p> {
     /// Reads a pointer from its right end: paths may hold anything.
-    fn parse(text: &'p str) -> Option<Pointer<'p>> {
+    pub fn parse(text: &'p str) -> Option<Pointer<'p>> {
         let (rest, offset) = text.trim().rsplit_once('@')?;
         let (file, id) = rest.rsplit_once(':')?;
         let (record_id, number) = match id.split_once('#') {

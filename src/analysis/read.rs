@@ -9,7 +9,9 @@ use rayon::prelude::*;
 
 use super::overlap::Spans;
 use super::{Copies, Extent, InputReport, Options, Prints, Progress, texts};
-use crate::decode::{Decoder, Seen, Tally, Wanted, chunk_count, chunk_of};
+use crate::decode::{
+    ChunkHeader, Decoder, FileHeader, Form, Seen, Tally, Wanted, chunk_count, chunk_of,
+};
 use crate::detect::{self, LoneScripts, RuleSet, Step};
 use crate::error::{Fault, FaultKind};
 use crate::input::{End, Input, InputKind, Piece, Reader, piece_count};
@@ -59,6 +61,8 @@ pub(super) struct Read {
     pub lines: Vec<Detection>,
     /// By input, which logs its events are of.
     pub spans: Vec<Spans>,
+    /// By input, what its headers say.
+    pub forms: Vec<Form>,
 }
 
 impl Read {
@@ -98,6 +102,7 @@ struct Batch {
     scripts: Vec<Detection>,
     lines: Vec<Detection>,
     spans: Spans,
+    chunks: Vec<ChunkHeader>,
 }
 
 /// Sees the records of a task, and says which are wanted.
@@ -150,6 +155,7 @@ impl Pass<'_> {
             scripts: Vec::new(),
             lines: Vec::new(),
             spans: Vec::new(),
+            forms: vec![Form::default(); self.inputs.len()],
         };
         read.spans.resize_with(self.inputs.len(), Spans::default);
         let mut foreign: Vec<Vec<Fault>> = vec![Vec::new(); self.inputs.len()];
@@ -165,10 +171,15 @@ impl Pass<'_> {
             read.scripts.extend(batch.scripts);
             read.lines.extend(batch.lines);
             read.spans[batch.input].absorb(batch.spans);
+            read.forms[batch.input].chunks.extend(batch.chunks);
         }
-        for ((report, reader), foreign) in read.reports.iter_mut().zip(readers).zip(foreign) {
+        let forms = &mut read.forms;
+        let ends = readers.into_iter().zip(foreign).zip(forms);
+        for (report, ((reader, foreign), form)) in read.reports.iter_mut().zip(ends) {
             if report.input.kind != InputKind::Unknown {
-                report.end(reader.into_inner().unwrap_or_else(PoisonError::into_inner).end());
+                let reader = reader.into_inner().unwrap_or_else(PoisonError::into_inner);
+                form.file = FileHeader::read(reader.header());
+                report.end(reader.end());
             }
             report.judge(foreign);
         }
@@ -186,6 +197,7 @@ fn report(input: &Input) -> InputReport {
         input: input.clone(),
         sha256: None,
         extent: Extent::Nothing,
+        sha256_after: None,
         records: 0,
         overlaps: Vec::new(),
     }
@@ -265,13 +277,17 @@ impl<'p, 'a> Worker<'p, 'a> {
         let read = reader.lock().unwrap_or_else(PoisonError::into_inner).next(piece);
         let (start, length) = (piece.start, piece.length);
         take.batch = Batch { input, start, ..Batch::default() };
+        let log = &pass.inputs[input];
+        if log.kind.is_evtx() {
+            // Before decoding takes the bytes.
+            take.batch.chunks = ChunkHeader::of(piece);
+        }
         let mut put = Ok(());
         let each = |record: &Record| {
             if put.is_ok() {
                 put = take.record(record);
             }
         };
-        let log = &pass.inputs[input];
         let watch = Watch { rules: pass.rules, reach: RefCell::new(Reach::of(input as u32)) };
         let Tally { records, faults, foreign, too_long } =
             decoder.piece(log, input as u32, piece, &watch, each);

@@ -429,7 +429,7 @@ impl Count {
         let mut held = Vec::new();
         for (host, channels) in std::mem::take(&mut self.held) {
             for (channel, span) in channels {
-                let Span { records, first, last, low, high, runs } = span;
+                let Span { records, first, last, low, high, mut runs } = span;
                 let (host, gaps) = (host.clone(), runs.gaps());
                 let record_ids = (low, high);
                 held.push(Held { host, channel, records, first, last, record_ids, gaps });

@@ -2,10 +2,11 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
+use clap::Parser;
 use tracing::{debug, warn};
 
 use super::live::Inputs;
@@ -15,8 +16,10 @@ use super::rules::{Packs, Select};
 use super::summary;
 use super::zone::Shown;
 use super::{Ending, interrupt, plain};
-use crate::analysis::{Options, analyze};
-use crate::error::{Fault, FaultKind};
+use crate::analysis::{Analysis, Options, Stop, analyze};
+use crate::detect::RuleSet;
+use crate::error::{Error, Fault, FaultKind};
+use crate::input::Input;
 use crate::limits::{Limit, Limits, Setting};
 use crate::model::parse_utc;
 use crate::report::{self, Output, RunInfo};
@@ -65,6 +68,10 @@ pub(super) struct Args {
     /// Make anything not read in full and any limit met an error of its own: exit code 5
     #[arg(long)]
     strict: bool,
+    /// Read and hash each input a second time at the end: sha256_after in run.json. Without it
+    /// sizes, times and identities are compared
+    #[arg(long)]
+    rehash: bool,
     /// Threads to use; 0 for one a core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
@@ -125,20 +132,9 @@ fn run_on_pool(args: &Args, arguments: &[OsString], limits: Limits) -> Result<En
     debug!(inputs = inputs.len(), rules = rules.rules.len(), "read the command line");
     let output = Output::open(&args.output, args.force)?;
     let folder = output.folder().to_owned();
-
-    let bar = Bar::new(args.quiet);
     let stop = interrupt::listen(output.take_back(), args.quiet)?;
-    let options = Options {
-        from: args.from,
-        to: args.to,
-        scratch: Some(folder.clone()),
-        scripts: !args.no_scripts,
-        stop: stop.clone(),
-        limits,
-    };
-    let analysis = analyze(inputs, &options, rules, &bar);
-    bar.finish();
-    let analysis = analysis?;
+    let run = Run { stop: stop.clone(), limits, quiet: args.quiet };
+    let analysis = analyze_with(args, inputs, rules, &folder, run)?;
     for report in &analysis.inputs {
         let path = plain(&report.input.path.display().to_string());
         for fault in &report.faults {
@@ -150,11 +146,12 @@ fn run_on_pool(args: &Args, arguments: &[OsString], limits: Limits) -> Result<En
             }
         }
     }
-    report::write(&analysis, &info, args.transcripts, output)?;
+    let sha256 = report::write(&analysis, &info, args.transcripts, output)?;
     if !args.quiet {
         // A reader that closed the pipe has seen enough.
         let zone = args.zone.timezone;
-        let _ = summary::print(&analysis, &folder, zone, &mut anstream::stdout().lock());
+        let out = &mut anstream::stdout().lock();
+        let _ = summary::print(&analysis, &folder, zone, &sha256, out);
     }
     let ending = match analysis.is_partial() {
         _ if stop.is_asked() => Ending::Interrupted,
@@ -165,6 +162,84 @@ fn run_on_pool(args: &Args, arguments: &[OsString], limits: Limits) -> Result<En
     // The process ends here: freeing millions of events one by one would only take time.
     std::mem::forget(analysis);
     Ok(ending)
+}
+
+/// What a run has besides its arguments.
+struct Run {
+    stop: Stop,
+    limits: Limits,
+    quiet: bool,
+}
+
+/// Analyzes, with a progress bar unless it is to be quiet.
+fn analyze_with(
+    args: &Args,
+    inputs: Vec<Input>,
+    rules: RuleSet,
+    scratch: &Path,
+    run: Run,
+) -> Result<Analysis, Error> {
+    let bar = Bar::new(run.quiet);
+    let options = Options {
+        from: args.from,
+        to: args.to,
+        scratch: Some(scratch.to_owned()),
+        scripts: !args.no_scripts,
+        rehash: args.rehash,
+        stop: run.stop,
+        limits: run.limits,
+    };
+    let analysis = analyze(inputs, &options, rules, &bar);
+    bar.finish();
+    analysis
+}
+
+/// A run's own arguments.
+///
+/// # Errors
+/// Why they are none of this version.
+fn parse(arguments: &[String]) -> Result<Args, String> {
+    let program = "psr-forensics".to_owned();
+    let parsed = super::Program::try_parse_from([program].iter().chain(arguments));
+    match parsed.map(|program| program.command) {
+        Ok(super::Verb::Analyze(args)) => Ok(args),
+        _ => Err("its arguments are none of analyze in this version".to_owned()),
+    }
+}
+
+/// Loads the rules of a run that was started in a folder with these arguments.
+///
+/// # Errors
+/// Why they are not at hand.
+pub(super) fn rules_of(arguments: &[String], folder: Option<&Path>) -> Result<RuleSet, String> {
+    let mut args = parse(arguments)?;
+    args.packs.look_in(folder);
+    let packs = args.packs.read().map_err(|error| error.to_string())?;
+    args.select.load(packs).map_err(|error| error.to_string())
+}
+
+/// The limits of a run that was started with these arguments, or the default ones.
+pub(super) fn limits_of(arguments: &[String]) -> Limits {
+    parse(arguments).ok().and_then(|args| limits(&args.limits)).unwrap_or_default()
+}
+
+/// Makes a run again, of the same arguments, evidence and rules, into a new folder.
+pub(super) fn again(
+    arguments: &[String],
+    inputs: Vec<Input>,
+    rules: RuleSet,
+    folder: &Path,
+    quiet: bool,
+) -> Result<()> {
+    let args = parse(arguments).map_err(anyhow::Error::msg)?;
+    let info = RunInfo { arguments: arguments.to_vec(), started: Utc::now() };
+    let output = Output::open(folder, false)?;
+    let limits = limits(&args.limits).unwrap_or_default();
+    let run = Run { stop: Stop::default(), limits, quiet };
+    let analysis = analyze_with(&args, inputs, rules, folder, run)?;
+    report::write(&analysis, &info, args.transcripts, output)?;
+    std::mem::forget(analysis);
+    Ok(())
 }
 
 fn log_to_stderr(args: &Args) {

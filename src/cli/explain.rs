@@ -553,6 +553,13 @@ fn against(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result
 
 fn missing(story: &Story, zone: Zone, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\n{}", Painted(HEAD, "What is missing, and what to collect next"))?;
+    for covered in &story.log_coverage {
+        let much = match covered.percent {
+            Some(percent) => format!("covers {percent}% of it"),
+            None => "is not among the inputs".to_owned(),
+        };
+        writeln!(out, "  {} {much}", visible(&covered.channel))?;
+    }
     for missing in &story.missing {
         let ids = missing.event_ids.iter().map(u32::to_string).collect::<Vec<_>>().join("/");
         let text = format!("{ids}, {}: {}", missing.tells, missing.reason);

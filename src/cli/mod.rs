@@ -13,6 +13,7 @@ mod paint;
 mod progress;
 mod rules;
 mod summary;
+mod verify;
 mod who;
 mod zone;
 
@@ -56,6 +57,10 @@ enum Verb {
     /// List, check, test, explain and export packs of rules.
     #[command(after_help = packs::EXAMPLES)]
     Packs(packs::Args),
+    /// Check a folder of results: its files and the evidence by their hashes, each row by its records,
+    /// and all of it by making the run again.
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(verify::Args),
     /// Take off what a text or command line hides, layer by layer, and run nothing of it; or read
     /// remoting's traffic.
     #[command(after_help = decode::EXAMPLES)]
@@ -69,7 +74,7 @@ enum Verb {
 }
 
 /// The exit codes and what they mean: the one table of them.
-pub const EXIT_CODES: [(u8, &str); 7] = [
+pub const EXIT_CODES: [(u8, &str); 8] = [
     (0, "done"),
     (1, "nothing could be read, or the output could not be written"),
     (
@@ -83,12 +88,17 @@ pub const EXIT_CODES: [(u8, &str); 7] = [
         "a pack that cannot be read or loads no rule; `packs check` and `packs test`: something is \
          wrong",
     ),
-    (4, "done, but something could not be read in full or a rule was not loaded: see run.json"),
+    (
+        4,
+        "done, but something could not be read in full or a rule was not loaded: see run.json; for \
+         `verify`, nothing deviates, but something could not be checked",
+    ),
     (
         5,
         "the same with `--strict`, which also counts any limit met; without `--strict` such a limit \
          leaves 0",
     ),
+    (6, "for `verify`: something deviates"),
     (130, "interrupted by Ctrl-C, or asked to end: the results have what was read until then"),
 ];
 
@@ -110,6 +120,8 @@ enum Ending {
     /// Rules are not as they should be.
     Unsound,
     Interrupted,
+    /// Results or evidence are not as they were.
+    Deviates,
 }
 
 /// Runs the program on the process's arguments.
@@ -140,6 +152,7 @@ pub fn main() -> ExitCode {
         Ok(Ending::Partial) => ExitCode::from(4),
         Ok(Ending::Strict) => ExitCode::from(5),
         Ok(Ending::Interrupted) => ExitCode::from(interrupt::CODE),
+        Ok(Ending::Deviates) => ExitCode::from(6),
         Err(error) => {
             let _ = writeln!(io::stderr(), "psr-forensics: {}", plain(&format!("{error:#}")));
             ExitCode::from(code(&error))
@@ -153,6 +166,7 @@ fn run(verb: Verb, arguments: &[OsString]) -> anyhow::Result<Ending> {
         Verb::Explain(args) => explain::run(&args),
         Verb::Info(args) => info::run(&args),
         Verb::Packs(args) => packs::run(args),
+        Verb::Verify(args) => verify::run(&args),
         Verb::Decode(args) => decode::run(&args),
         Verb::Completions(args) => Ok(manual::completions(&args)),
         Verb::Man(args) => manual::man(&args),

@@ -1,6 +1,6 @@
 //! Which rules to load: packs, and what to select of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
@@ -38,6 +38,16 @@ pub(super) struct Select {
 }
 
 impl Packs {
+    /// Has relative paths begin in this folder, where they lead somewhere.
+    pub fn look_in(&mut self, folder: Option<&Path>) {
+        for path in &mut self.packs {
+            let from_there = folder.map(|folder| folder.join(&*path));
+            if let Some(there) = from_there.filter(|there| there.exists()) {
+                *path = there;
+            }
+        }
+    }
+
     /// Reads the packs, the built-in one first.
     pub fn read(&self) -> Result<Vec<Pack>, Error> {
         let built_in = (!self.no_default_pack).then(|| Ok(Pack::default_pack()));

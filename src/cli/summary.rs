@@ -19,10 +19,12 @@ use crate::report::{Notes, TABLES, story};
 /// Most sessions, findings and faults it names.
 const MOST: usize = 10;
 
+/// Prints it; `sha256` is that of run.json.
 pub(super) fn print(
     analysis: &Analysis,
     folder: &Path,
     zone: Zone,
+    sha256: &str,
     out: &mut impl Write,
 ) -> io::Result<()> {
     interrupted(analysis, out)?;
@@ -33,7 +35,8 @@ pub(super) fn print(
     let names = TABLES.iter().map(|table| table.file).chain([story::FILE]);
     let names = names.chain(scripts).chain(["run.json"]);
     let names: Vec<&str> = names.collect();
-    writeln!(out, "\nResults in {}: {}", plain(&folder.display().to_string()), names.join(", "))
+    writeln!(out, "\nResults in {}: {}", plain(&folder.display().to_string()), names.join(", "))?;
+    writeln!(out, "SHA-256 of run.json, which has those of all files: {sha256}")
 }
 
 fn interrupted(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {

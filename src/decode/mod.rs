@@ -13,6 +13,7 @@ mod binxml;
 mod classic;
 mod definition;
 mod evtx;
+mod form;
 mod instance;
 mod json;
 mod node;
@@ -25,6 +26,7 @@ mod value;
 mod xml;
 
 pub use evtx::{chunk_count, chunk_of};
+pub use form::{ChunkHeader, FileHeader, Form};
 
 use std::collections::HashSet;
 
@@ -86,6 +88,11 @@ impl Decoder {
 /// Where in the file to begin for reading a record again: at its chunk, or at its text.
 pub fn place(input: &Input, offset: u64) -> u64 {
     if input.kind.is_evtx() { evtx::chunk_start(evtx::chunk_number(offset)) } else { offset }
+}
+
+/// Where a chunk of an EVTX log begins in its file.
+pub fn start_of_chunk(number: u64) -> u64 {
+    evtx::chunk_start(number)
 }
 
 /// What is known of a record before its data is read.

@@ -16,7 +16,8 @@ use super::view::FieldMap;
 use crate::layers::Unwrapped;
 use crate::model::{
     Account, Attempt, Clearing, Command, Detection, Edge, Event, EventKind, Heard, Kept, LogGap,
-    MatchedField, Proof, Role, ScriptBlock, Session, Str, Stream, Subject, Wrapped, csv_time,
+    LogSign, MatchedField, Proof, Role, ScriptBlock, Session, SignKind, Str, Stream, Subject,
+    Wrapped, csv_time,
 };
 use crate::reconstruct::Case;
 
@@ -111,6 +112,18 @@ pub(super) fn fields(subject: Subject) -> &'static [&'static str] {
             "From",
             "To",
             "Renumbered",
+            "SessionsInside",
+        ],
+        Subject::LogIntegrity => &[
+            "Computer",
+            "Channel",
+            "Kind",
+            "Count",
+            "Explained",
+            "Weight",
+            "What",
+            "From",
+            "To",
             "SessionsInside",
         ],
         Subject::Record | Subject::Correlation => &[],
@@ -226,7 +239,8 @@ pub fn on_case(rules: &RuleSet, case: &Case) -> Vec<Detection> {
     let gaps = case.gaps.par_iter().map(gap);
     let cleared = case.cleared.par_iter().map(|clearing| cleared(case, clearing));
     let derived = sessions.chain(commands).chain(scripts).chain(attempts);
-    let derived = derived.chain(gaps).chain(cleared);
+    let signs = case.signs.par_iter().filter_map(|found| sign(case, found));
+    let derived = derived.chain(gaps).chain(cleared).chain(signs);
     let fired = derived.flat_map_iter(|derived| {
         let hits = derived.hits(rules);
         derived.detections(hits)
@@ -580,6 +594,43 @@ fn cleared(case: &Case, clearing: &Clearing) -> Derived {
         session: None,
         evidence: vec![Proof { source: clearing.source, record_id: clearing.record_id }],
     }
+}
+
+/// A sign of what holes and clearings are not, which are events of their own. One that no record
+/// shows is in the table of signs only.
+fn sign(case: &Case, found: &LogSign) -> Option<Derived> {
+    let LogSign { kind, level, host, channel, span, count, explained, what, evidence, .. } = found;
+    if matches!(kind, SignKind::MissingRecords | SignKind::Cleared) || evidence.is_empty() {
+        return None;
+    }
+    let (from, to) = (*span)?;
+    let inside = case.sessions_within(host, from, to).count();
+    let explained = match explained {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "unknown",
+    };
+    let fields = FieldMap::default()
+        .text("Computer", &**host)
+        .text("Channel", channel.name())
+        .text("Kind", kind.as_str())
+        .number("Count", i64::try_from(*count).unwrap_or(i64::MAX))
+        .text("Explained", explained)
+        .text("Weight", level.as_str())
+        .text("What", &**what)
+        .text("From", csv_time(from))
+        .text("To", csv_time(to))
+        .number("SessionsInside", inside as i64);
+    Some(Derived {
+        subject: Subject::LogIntegrity,
+        fields,
+        time: from,
+        logged_by: host.clone(),
+        host: host.clone(),
+        user: String::new(),
+        session: None,
+        evidence: evidence.clone(),
+    })
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub(super) enum ChannelName {
 }
 
 /// The categories of derived events, as rules name them.
-pub(super) const DERIVED: [(&str, Subject); 7] = [
+pub(super) const DERIVED: [(&str, Subject); 8] = [
     ("remoting_session", Subject::Session),
     ("remoting_command", Subject::Command),
     ("script_block", Subject::ScriptBlock),
@@ -47,6 +47,7 @@ pub(super) const DERIVED: [(&str, Subject); 7] = [
     ("remoting_attempt", Subject::Attempt),
     ("decoded_layer", Subject::DecodedLayer),
     ("log_gap", Subject::LogGap),
+    ("log_integrity", Subject::LogIntegrity),
 ];
 
 /// What a rule's logsource selects, or why this program has nothing for it.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use rsigma_eval::Event as SigmaEvent;
+use sha2::{Digest, Sha256};
 
 use super::correlation::Correlation;
 use super::equivalent::Mapping;
@@ -17,6 +18,7 @@ use super::select::{Excluded, Selection};
 use super::view::RecordView;
 use crate::decode::Wanted;
 use crate::error::Error;
+use crate::input::hex;
 use crate::model::{Channel, MatchedField, Record, RecordRef, RuleMeta, Subject, Value, Values};
 
 /// A rule fired on a record.
@@ -303,6 +305,13 @@ impl RuleSet {
     pub fn refused_of(&self, pack: usize) -> &[Refused] {
         let before: usize = self.refusals[..pack].iter().sum();
         &self.refused[before..before + self.refusals[pack]]
+    }
+
+    /// The SHA-256 of the file that a rule is in, lower-case hex.
+    pub fn sha256_of(&self, rule: usize) -> Option<String> {
+        let (pack, file) = (&self.packs[self.homes[rule]], &self.rules[rule].file);
+        let (_, text) = pack.files.iter().find(|(name, _)| name == file)?;
+        Some(hex(&Sha256::digest(text)))
     }
 
     /// The indices of a pack's rules.

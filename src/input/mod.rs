@@ -6,12 +6,14 @@ mod cut;
 mod header;
 mod reader;
 mod source;
+mod state;
 mod text;
 mod texts;
 
 pub use archive::unpack;
 pub use header::{FileHeader, file_header};
 pub use reader::{Again, End, Piece, Reader, piece_count};
+pub use state::FileState;
 pub use text::PartKind;
 pub(crate) use texts::{ZippedText, is_zip, text, zipped_texts};
 
@@ -20,6 +22,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use memchr::memmem;
+use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use crate::error::{Error, Fault, FaultKind};
@@ -82,6 +85,8 @@ pub struct Input {
     pub kind: InputKind,
     /// Why it is not read, or what is wrong with it as a whole.
     pub faults: Vec<Fault>,
+    /// The file's state when the run began; none of an archive's member.
+    pub state: Option<FileState>,
     source: Source,
     encoding: Encoding,
 }
@@ -91,9 +96,53 @@ impl Input {
     fn left_alone(path: PathBuf, size: u64, fault: Fault) -> Input {
         let source = Source::File(path.clone());
         let (kind, encoding) = (InputKind::Unknown, Encoding::default());
-        Input { path, size, kind, faults: vec![fault], source, encoding }
+        Input { path, size, kind, faults: vec![fault], state: None, source, encoding }
+    }
+
+    /// The input that is shown as one path and lies at another: evidence that was moved.
+    pub fn moved(shown: PathBuf, path: PathBuf) -> Input {
+        inspect(shown, Source::File(path))
+    }
+
+    /// What became of the file since the run began, in words; none when nothing did.
+    pub fn changed(&self) -> Option<String> {
+        match &self.source {
+            Source::File(path) => self.state.as_ref()?.since(path),
+            Source::Part(_) => None,
+        }
+    }
+
+    /// Reads a file of its own once more, from its first byte to its last: its SHA-256, lower-case
+    /// hex. None for an archive's member, whose bytes are the archive's.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn hash_again(&self) -> Option<io::Result<String>> {
+        match &self.source {
+            Source::File(path) => Some(sha256(path)),
+            Source::Part(_) => None,
+        }
     }
 }
+
+/// The SHA-256 of a file, lower-case hex.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn sha256(path: &Path) -> io::Result<String> {
+    let mut file = state::open(path)?;
+    let mut hash = Sha256::new();
+    let mut block = vec![0; HASHED_AT_ONCE];
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(hex(&hash.finalize())),
+            read => hash.update(&block[..read]),
+        }
+    }
+}
+
+/// Bytes that are read at a time for a hash.
+const HASHED_AT_ONCE: usize = 1 << 18;
 
 /// Finds all files below the given paths, each once, in the order of their names.
 ///
@@ -155,13 +204,13 @@ fn unreadable(root: &Path, error: &walkdir::Error) -> Input {
 
 /// Tells what a file is from its first bytes.
 fn inspect(path: PathBuf, source: Source) -> Input {
-    let (size, kind, encoding) = match sniff(&source) {
+    let Sniffed { size, state, kind, encoding } = match sniff(&source) {
         Err(error) => {
             return Input::left_alone(path, 0, Fault::file(FaultKind::Lost, error.to_string()));
         }
-        Ok((size, InputKind::Unknown, _)) => {
+        Ok(Sniffed { size, state, kind: InputKind::Unknown, .. }) => {
             let fault = no_log(&path, size);
-            return Input::left_alone(path, size, fault);
+            return Input { state, ..Input::left_alone(path, size, fault) };
         }
         Ok(known) => known,
     };
@@ -175,7 +224,7 @@ fn inspect(path: PathBuf, source: Source) -> Input {
         }
         _ => None,
     };
-    Input { path, size, kind, faults: fault.into_iter().collect(), source, encoding }
+    Input { path, size, kind, faults: fault.into_iter().collect(), state, source, encoding }
 }
 
 /// A file that is named as a log and is none is a loss the user must hear of.
@@ -194,9 +243,17 @@ const HEAD: u64 = FILE_HEADER + 8;
 /// Bytes of a text in which a record must name its event id.
 const TEXT_HEAD: u64 = 1 << 20;
 
-fn sniff(source: &Source) -> io::Result<(u64, InputKind, Encoding)> {
+/// What the first bytes of an input tell.
+struct Sniffed {
+    size: u64,
+    state: Option<FileState>,
+    kind: InputKind,
+    encoding: Encoding,
+}
+
+fn sniff(source: &Source) -> io::Result<Sniffed> {
     let mut file = source.open()?;
-    let size = file.size()?;
+    let (size, state) = (file.size()?, file.state()?);
     let mut head = Vec::new();
     file.by_ref().take(HEAD).read_to_end(&mut head)?;
     let encoding = Encoding::of(&head);
@@ -208,7 +265,7 @@ fn sniff(source: &Source) -> io::Result<(u64, InputKind, Encoding)> {
         }
         None => InputKind::Unknown,
     };
-    Ok((size, kind, encoding))
+    Ok(Sniffed { size, state, kind, encoding })
 }
 
 fn binary_kind(head: &[u8]) -> Option<InputKind> {

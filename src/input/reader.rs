@@ -64,6 +64,7 @@ pub struct Reader<'i> {
     hash: Result<Sha256, String>,
     cutter: Option<TextCutter>,
     raw: Vec<u8>,
+    header: Vec<u8>,
 }
 
 impl<'i> Reader<'i> {
@@ -78,7 +79,8 @@ impl<'i> Reader<'i> {
         let cutter = || TextCutter::new(input.kind, input.encoding, 0, longest);
         let cutter = input.kind.is_text().then(cutter);
         let hash = Ok(Sha256::new());
-        Reader { input, file: None, position: 0, reached: 0, hash, cutter, raw: Vec::new() }
+        let (raw, header) = (Vec::new(), Vec::new());
+        Reader { input, file: None, position: 0, reached: 0, hash, cutter, raw, header }
     }
 
     /// Fills a piece with what follows the file header and what was read before.
@@ -134,10 +136,9 @@ impl<'i> Reader<'i> {
             none => none.insert(self.input.source.open()?),
         };
         if self.position < from {
-            let mut header = Vec::new();
-            file.take(from - self.position).read_to_end(&mut header)?;
+            file.take(from - self.position).read_to_end(&mut self.header)?;
             if let Ok(hash) = &mut self.hash {
-                hash.update(&header);
+                hash.update(&self.header);
             }
         } else if self.hash.is_err() {
             file.seek(SeekFrom::Start(from))?;
@@ -159,6 +160,11 @@ impl<'i> Reader<'i> {
             left -= wanted;
         }
         Ok(())
+    }
+
+    /// The file header of an EVTX log, once it was read.
+    pub fn header(&self) -> &[u8] {
+        &self.header
     }
 
     /// How the reading ended.

@@ -5,6 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::state::{self, FileState};
+
 /// Where an input's bytes are.
 #[derive(Debug, Clone)]
 pub(super) enum Source {
@@ -17,7 +19,7 @@ pub(super) enum Source {
 impl Source {
     pub fn open(&self) -> io::Result<Opened> {
         match self {
-            Source::File(path) => File::open(path).map(Opened::File),
+            Source::File(path) => state::open(path).map(Opened::File),
             Source::Part(part) => Ok(Opened::Part(Part { position: 0, ..part.clone() })),
         }
     }
@@ -34,6 +36,14 @@ impl Opened {
         match self {
             Opened::File(file) => Ok(file.metadata()?.len()),
             Opened::Part(part) => Ok(part.size),
+        }
+    }
+
+    /// The state of a file of its own.
+    pub fn state(&self) -> io::Result<Option<FileState>> {
+        match self {
+            Opened::File(file) => Ok(Some(FileState::of(&file.metadata()?))),
+            Opened::Part(_) => Ok(None),
         }
     }
 }

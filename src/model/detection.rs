@@ -104,6 +104,8 @@ pub enum Subject {
     DecodedLayer,
     /// A place in a log where records are missing.
     LogGap,
+    /// A sign that a log is not as it was written.
+    LogIntegrity,
     /// Several of these, within a time.
     Correlation,
 }
@@ -120,6 +122,7 @@ impl Subject {
             Subject::Attempt => "attempt",
             Subject::DecodedLayer => "decoded_layer",
             Subject::LogGap => "log_gap",
+            Subject::LogIntegrity => "log_integrity",
             Subject::Correlation => "correlation",
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Account, Channel, RecordRef, Str};
+use super::{Account, Channel, Mark, RecordRef, Str};
 
 /// What one kind of evidence names as a session's source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,6 +175,15 @@ pub struct Missing {
     pub collect: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
+/// How much of a session's time a log of its target covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Covered {
+    /// The channel.
+    pub channel: Channel,
+    /// The part that is covered, in whole percent, rounded down; none where the log is not at hand.
+    pub percent: Option<u8>,
+}
+
 /// What made a session, where the records leave no doubt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tool {
@@ -207,6 +216,10 @@ pub struct Coverage {
     pub gaps: Option<Vec<Gap>>,
     /// The input holds nothing else.
     pub alone: bool,
+    /// Records that say something of the logs.
+    pub marks: Vec<Mark>,
+    /// Where a record is older than the one before it by EventRecordID: that one, and it.
+    pub backwards: Vec<[Edge; 2]>,
 }
 
 /// A hole in the EventRecordIDs of a log.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Account, Missing, Reason, ShellKind, Str, Tool, Weighed};
+use super::{Account, Covered, Missing, Reason, ShellKind, Str, Tool, Weighed};
 use crate::layers::Unwrapped;
 
 /// How a session's end is known, best first.
@@ -314,6 +314,8 @@ pub struct Session {
     pub endpoint_kind: &'static str,
     /// The records that one expects of it and that are not there.
     pub missing: Vec<Missing>,
+    /// How much of its time each of the target's logs covers.
+    pub covered: Vec<Covered>,
     /// The records it rests on, in the case's order.
     pub evidence: Vec<Evidence>,
     /// Which records of commands there are in it, and what is not known for want of others.
@@ -660,6 +662,7 @@ mod tests {
             tool: None,
             endpoint_kind: "",
             missing: Vec::new(),
+            covered: Vec::new(),
             evidence: Vec::new(),
             command_completeness: String::new(),
         }

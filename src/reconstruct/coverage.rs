@@ -1,11 +1,14 @@
-//! Which records one expects of a session, which of them are missing, why, and where to look.
+//! Which records one expects of a session, which of them are missing, why, and where to look; and
+//! how much of its time the target's logs cover.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Case, STEP_WINDOW};
-use crate::model::{Absence, Auth, Channel, Clearing, Coverage, Missing, Session, ShellKind, Side};
+use crate::model::{
+    Absence, Auth, Channel, Clearing, Coverage, Covered, LogGap, Missing, Session, ShellKind, Side,
+};
 
 /// How much before its start and after its end a session's records are looked for.
 const AROUND: TimeDelta = TimeDelta::minutes(1);
@@ -109,7 +112,7 @@ pub struct Window {
 }
 
 impl Window {
-    fn has(&self, time: DateTime<Utc>) -> bool {
+    pub(super) fn has(&self, time: DateTime<Utc>) -> bool {
         self.from.is_none_or(|from| time >= from) && self.to.is_none_or(|to| time < to)
     }
 }
@@ -125,10 +128,14 @@ struct Logs<'c> {
     controllers: BTreeSet<&'c str>,
     /// How far the hosts' clocks are ahead of the middle one, where that is known.
     offsets: BTreeMap<&'c str, TimeDelta>,
+    /// Each host's latest record in any log.
+    latest: BTreeMap<&'c str, DateTime<Utc>>,
+    /// The holes that count, by host and channel.
+    gaps: BTreeMap<(&'c str, Channel), Vec<&'c LogGap>>,
 }
 
-/// Of each session, what one expects of it and does not find.
-pub(super) fn missing(case: &Case, window: Window) -> Vec<Vec<Missing>> {
+/// Of each session, what one expects of it and does not find, and how much of it logs cover.
+pub(super) fn judge(case: &Case, window: Window) -> Vec<(Vec<Missing>, Vec<Covered>)> {
     let mut by_place: BTreeMap<(&str, Channel), Vec<&Coverage>> = BTreeMap::new();
     let mut controllers = BTreeSet::new();
     for coverage in &case.coverage {
@@ -143,12 +150,22 @@ pub(super) fn missing(case: &Case, window: Window) -> Vec<Vec<Missing>> {
         cleared.entry((&clearing.host, clearing.channel)).or_default().push(clearing);
     }
     let known = case.hosts.iter().filter_map(|host| Some((&*host.name, host.clock?.offset)));
-    let logs = Logs { case, window, by_place, cleared, controllers, offsets: known.collect() };
-    case.sessions.iter().map(|session| logs.missing(session)).collect()
+    let offsets = known.collect();
+    let mut latest: BTreeMap<&str, DateTime<Utc>> = BTreeMap::new();
+    for coverage in &case.coverage {
+        let known = latest.entry(&coverage.host).or_insert(coverage.last.0);
+        *known = coverage.last.0.max(*known);
+    }
+    let mut gaps: BTreeMap<(&str, Channel), Vec<&LogGap>> = BTreeMap::new();
+    for gap in &case.gaps {
+        gaps.entry((&gap.host, gap.channel)).or_default().push(gap);
+    }
+    let logs = Logs { case, window, by_place, cleared, controllers, offsets, latest, gaps };
+    case.sessions.iter().map(|session| logs.of(session)).collect()
 }
 
 impl Logs<'_> {
-    fn missing(&self, session: &Session) -> Vec<Missing> {
+    fn of(&self, session: &Session) -> (Vec<Missing>, Vec<Covered>) {
         let mut seen: BTreeSet<(bool, Channel, u32)> = BTreeSet::new();
         let mut core = session.configuration.to_lowercase().starts_with("powershell.");
         for evidence in &session.evidence {
@@ -166,8 +183,48 @@ impl Logs<'_> {
                 .flat_map(|(channel, ids)| ids.iter().map(move |&id| (target, *channel, id)));
             ids.into_iter().any(|place| seen.contains(&place))
         };
-        let expected = expected(session, core).into_iter().filter(|expected| !found(expected));
-        expected.map(|expected| self.judge(session, expected)).collect()
+        let expected = expected(session, core);
+        let on_target = expected.iter().filter(|expected| expected.side == Side::Target);
+        let mut channels: Vec<Channel> = Vec::new();
+        for (channel, _) in on_target.flat_map(|expected| expected.places) {
+            // Few hosts have Sysmon: it is no loss.
+            let is_there = self.by_place.contains_key(&(&*session.target_host, *channel));
+            if !channels.contains(channel) && (*channel != Channel::Sysmon || is_there) {
+                channels.push(*channel);
+            }
+        }
+        let covered = channels.into_iter().map(|channel| self.covered(session, channel)).collect();
+        let missing = expected.into_iter().filter(|expected| !found(expected));
+        (missing.map(|expected| self.judge(session, expected)).collect(), covered)
+    }
+
+    /// How much of a session a log of the target covers. The latest one at hand reaches to the host's
+    /// latest record in any log, for a log in which nothing happens is there all the same.
+    fn covered(&self, session: &Session, channel: Channel) -> Covered {
+        let host = &*session.target_host;
+        let Some(logs) = self.by_place.get(&(host, channel)) else {
+            return Covered { channel, percent: None };
+        };
+        let (start, end) = self.local(session, host, session.start, session.end);
+        let newest = logs.iter().map(|log| log.last).max();
+        let span = |log: &&Coverage| {
+            let (first, last) = (log.first.0, log.last.0);
+            let is_newest = Some(log.last) == newest && last >= start - STEP_WINDOW;
+            let reaches = if is_newest { self.latest[host].max(last) } else { last };
+            (first, reaches)
+        };
+        let mut spans: Vec<(DateTime<Utc>, DateTime<Utc>)> = logs.iter().map(span).collect();
+        spans.sort_unstable();
+        let gaps = self.gaps.get(&(host, channel)).map(Vec::as_slice).unwrap_or_default();
+        let mut holes: Vec<_> =
+            gaps.iter().map(|gap| (gap.gap.before.time, gap.gap.after.time)).collect();
+        holes.sort_unstable();
+        let whole = (end - start).max(TimeDelta::milliseconds(1));
+        // Of a session of one moment that moment counts.
+        let end = start + whole;
+        let part = union(&spans, start, end) - union(&holes, start, end);
+        let percent = part.num_milliseconds().max(0) * 100 / whole.num_milliseconds().max(1);
+        Covered { channel, percent: Some(percent.min(100) as u8) }
     }
 
     /// Why something expected is not there.
@@ -285,6 +342,24 @@ impl Logs<'_> {
             None => Absence::RolledOver(after),
         }
     }
+}
+
+/// How much of a time spans in order cover together.
+fn union(
+    spans: &[(DateTime<Utc>, DateTime<Utc>)],
+    start: DateTime<Utc>,
+    end: DateTime<Utc>,
+) -> TimeDelta {
+    let mut covered = TimeDelta::zero();
+    let mut from = start;
+    for &(first, last) in spans {
+        let (first, last) = (first.max(from), last.min(end));
+        if last > first {
+            covered += last - first;
+            from = last;
+        }
+    }
+    covered
 }
 
 /// Whether another copy of the log may have the record.

@@ -17,6 +17,7 @@ mod focus;
 mod gaps;
 mod gather;
 mod hops;
+mod integrity;
 mod ledger;
 mod pairs;
 mod pipes;
@@ -44,6 +45,7 @@ use rayon::prelude::*;
 
 pub use coverage::Window;
 pub use gather::{Gathered, Keys};
+pub use integrity::FileFacts;
 pub use reach::Reach;
 pub(crate) use reach::Runs;
 pub(crate) use traffic::shown;
@@ -53,8 +55,9 @@ pub(crate) use scripts::{Elsewhere, assemble};
 
 use crate::layers::Unwrapper;
 use crate::model::{
-    Account, Attempt, Auth, Clearing, Command, Coverage, EndKind, Event, Evidence, Host, Link,
-    LogGap, RecordRef, Rejected, ScriptBlock, Session, ShellKind, Sides, Str, Transport, Weighed,
+    Account, Attempt, Auth, Clearing, Command, Coverage, Edge, EndKind, Event, Evidence, Host,
+    Link, LogGap, LogSign, RecordRef, Rejected, ScriptBlock, Session, ShellKind, Sides, Str,
+    Transport, Weighed,
 };
 use clocks::Clocks;
 use estate::Estate;
@@ -101,6 +104,8 @@ pub struct Case {
     pub cleared: Vec<Clearing>,
     /// Holes in logs that nothing harmless is known to explain, by host, channel and place.
     pub gaps: Vec<LogGap>,
+    /// Signs that a log is not as it was written, the weightiest first.
+    pub signs: Vec<LogSign>,
     /// The session of each event, if it has one.
     pub session_of: Vec<Option<usize>>,
     /// The part of the time that the run looks at.
@@ -124,12 +129,13 @@ impl Case {
         Some(&self.hosts[found])
     }
 
-    /// Judges which records of its sessions are missing, in a run that looks at a part of the time.
+    /// Judges which records of its sessions are missing and how much of them logs cover, in a run that
+    /// looks at a part of the time. The holes that count are to be known.
     pub(crate) fn look_for_missing(&mut self, window: Window) {
         self.window = window;
-        let missing = coverage::missing(self, window);
-        for (session, missing) in self.sessions.iter_mut().zip(missing) {
-            session.missing = missing;
+        let judged = coverage::judge(self, window);
+        for (session, (missing, covered)) in self.sessions.iter_mut().zip(judged) {
+            (session.missing, session.covered) = (missing, covered);
         }
     }
 
@@ -137,6 +143,32 @@ impl Case {
     /// an input whether it is EVTX of which nothing was lost.
     pub(crate) fn look_for_gaps(&mut self, window: Window, sound: impl Fn(u32) -> bool) {
         self.gaps = gaps::gaps(&self.coverage, &self.sessions, window, sound);
+    }
+
+    /// Looks for signs that logs are not as they were written, in a run that looks at a part of the
+    /// time. `files` are the inputs', `first` finds the first record that can be read of an input's
+    /// chunk.
+    pub(crate) fn look_for_signs(
+        &mut self,
+        window: Window,
+        files: &[FileFacts<'_>],
+        first: impl Fn(u32, u64) -> Option<Edge>,
+    ) {
+        self.signs = integrity::signs(self, window, files, first);
+    }
+
+    /// The sessions of a host that lie in a span of time, or in part.
+    pub(crate) fn sessions_within<'c>(
+        &'c self,
+        host: &'c Str,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> impl Iterator<Item = usize> {
+        let sessions = self.sessions.iter().enumerate();
+        let inside = move |session: &Session| {
+            session.target_host == *host && session.start <= to && session.end >= from
+        };
+        sessions.filter(move |(_, session)| inside(session)).map(|(index, _)| index)
     }
 
     /// The records that belong to sessions: which session, and by what.
@@ -591,6 +623,7 @@ fn finish(
         tool: None,
         endpoint_kind: "",
         missing: Vec::new(),
+        covered: Vec::new(),
         evidence: evidence.collect(),
         command_completeness: String::new(),
     }

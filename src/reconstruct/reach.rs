@@ -1,14 +1,15 @@
 //! How far the logs at hand reach: of each host's channel in each input, the first and the last
-//! record, the event ids that are there and the holes in EventRecordID. What is missing from a
-//! session is judged by it, and [`gaps`](super::gaps) says which holes count.
+//! record, the event ids that are there, the holes in EventRecordID, where time runs backwards, and
+//! the records that say something of the logs. What is missing from a session is judged by it,
+//! [`gaps`](super::gaps) says which holes count, and [`integrity`](super::integrity) what they mean.
 
 use std::collections::{BTreeSet, HashMap};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Hosts;
+use super::{Hosts, integrity};
 use crate::decode::Seen;
-use crate::model::{Channel, Coverage, Edge, Gap, Str};
+use crate::model::{Channel, Coverage, Edge, Gap, Mark, Str};
 
 /// One host's records of one channel, as far as they were seen.
 #[derive(Debug)]
@@ -23,10 +24,21 @@ struct Span {
     /// The lowest and the highest EventRecordID.
     numbers: [u64; 2],
     runs: Runs,
+    marks: Vec<Mark>,
 }
 
 /// Holes of a log that are told: one with more is a selection of records, and each says nothing.
 const MOST_GAPS: usize = 32;
+
+/// Places where time runs backwards that are told of a task's part of a log.
+const MOST_BACKWARDS: usize = 32;
+
+/// Records that say something of the log that are told of a task's part of it.
+const MOST_MARKS: usize = 4096;
+
+/// How much older than the record before it a record may be: buffers of several processors reach a
+/// log out of order by moments.
+const OUT_OF_ORDER: TimeDelta = TimeDelta::minutes(1);
 
 /// Records with EventRecordIDs in a row.
 #[derive(Debug, Clone, Copy)]
@@ -35,23 +47,31 @@ pub(crate) struct Run {
     last: Edge,
 }
 
-/// The runs that records make up, in any order; none where they are too many.
+/// The runs that records make up, in any order.
 #[derive(Debug, Clone)]
-pub(crate) struct Runs(Option<Vec<Run>>);
+pub(crate) struct Runs {
+    /// None where they are too many.
+    runs: Option<Vec<Run>>,
+    /// Records that are older than the one before them, after that one.
+    backwards: Vec<[Edge; 2]>,
+}
 
 impl Default for Runs {
     fn default() -> Runs {
-        Runs(Some(Vec::new()))
+        Runs { runs: Some(Vec::new()), backwards: Vec::new() }
     }
 }
 
 impl Runs {
     /// Takes a record.
     pub fn take(&mut self, edge: Edge) {
-        let Runs(Some(runs)) = self else { return };
+        let Runs { runs: Some(runs), backwards } = self else { return };
         if let Some(run) = runs.last_mut() {
             let id = edge.record_id;
             if run.last.record_id.checked_add(1) == Some(id) {
+                if edge.time < run.last.time && is_backwards(run.last, edge) {
+                    note(backwards, run.last, edge);
+                }
                 run.last = edge;
                 return;
             }
@@ -67,39 +87,54 @@ impl Runs {
 
     /// Puts runs that follow each other together.
     fn join(&mut self) {
-        let Runs(Some(runs)) = self else { return };
+        let Runs { runs: Some(runs), backwards } = self else { return };
         runs.sort_unstable_by_key(|run| (run.first, run.last));
         runs.dedup_by(|next, run| {
             let joins = next.first.record_id <= run.last.record_id.saturating_add(1);
+            let follows = run.last.record_id.checked_add(1) == Some(next.first.record_id);
+            if follows && is_backwards(run.last, next.first) {
+                note(backwards, run.last, next.first);
+            }
             if joins && next.last.record_id > run.last.record_id {
                 run.last = next.last;
             }
             joins
         });
         if runs.len() > MOST_GAPS + 1 {
-            self.0 = None;
+            self.runs = None;
         }
     }
 
     /// Takes in those of another part of the log.
     pub fn absorb(&mut self, other: &Runs) {
-        match (&mut self.0, &other.0) {
+        match (&mut self.runs, &other.runs) {
             (Some(own), Some(others)) => own.extend(others),
             (own, _) => *own = None,
         }
+        self.backwards.extend(&other.backwards);
     }
 
     /// The holes between them; none where they are too many to tell.
-    pub fn gaps(mut self) -> Option<Vec<Gap>> {
+    pub fn gaps(&mut self) -> Option<Vec<Gap>> {
         self.join();
         let length = |run: &Run| (run.last.record_id - run.first.record_id).saturating_add(1);
-        let runs = self.0?;
+        let runs = self.runs.as_ref()?;
         let gaps = runs.iter().zip(runs.iter().skip(1)).map(|(run, next)| Gap {
             before: run.last,
             after: next.first,
             around: length(run).min(length(next)),
         });
         Some(gaps.collect())
+    }
+}
+
+fn is_backwards(before: Edge, after: Edge) -> bool {
+    before.time - after.time > OUT_OF_ORDER
+}
+
+fn note(backwards: &mut Vec<[Edge; 2]>, before: Edge, after: Edge) {
+    if backwards.len() < MOST_BACKWARDS {
+        backwards.push([before, after]);
     }
 }
 
@@ -143,6 +178,7 @@ impl Reach {
                         ids: BTreeSet::new(),
                         numbers: [record_id, record_id],
                         runs: Runs::default(),
+                        marks: Vec::new(),
                     });
                     self.by_name.insert(key, self.spans.len() - 1);
                     self.spans.len() - 1
@@ -155,7 +191,11 @@ impl Reach {
         span.ids.insert(event_id);
         let [from, to] = span.numbers;
         span.numbers = [from.min(record_id), to.max(record_id)];
-        span.runs.take(Edge { record_id, time, source });
+        let edge = Edge { record_id, time, source };
+        span.runs.take(edge);
+        if integrity::is_mark(channel, event_id) && span.marks.len() < MOST_MARKS {
+            span.marks.push(Mark { event_id, edge });
+        }
     }
 
     /// Gives back the room that was made for more.
@@ -163,7 +203,7 @@ impl Reach {
         self.by_name = HashMap::new();
         for span in &mut self.spans {
             span.runs.join();
-            if let Runs(Some(runs)) = &mut span.runs {
+            if let Some(runs) = &mut span.runs.runs {
                 runs.shrink_to_fit();
             }
         }
@@ -195,6 +235,8 @@ pub(super) fn coverage<'r>(all: impl Iterator<Item = &'r Reach>, hosts: &Hosts) 
                     numbers: [u64::MAX, 0],
                     gaps: None,
                     alone: true,
+                    marks: Vec::new(),
+                    backwards: Vec::new(),
                 });
                 runs.push(Runs::default());
                 found.len() - 1
@@ -206,6 +248,7 @@ pub(super) fn coverage<'r>(all: impl Iterator<Item = &'r Reach>, hosts: &Hosts) 
             let [from, to] = known.numbers;
             let [first, last] = span.numbers;
             known.numbers = [from.min(first), to.max(last)];
+            known.marks.extend(&span.marks);
             runs[slot].absorb(&span.runs);
         }
     }
@@ -213,8 +256,11 @@ pub(super) fn coverage<'r>(all: impl Iterator<Item = &'r Reach>, hosts: &Hosts) 
     for known in &found {
         *places.entry(known.input).or_default() += 1;
     }
-    for (known, runs) in found.iter_mut().zip(runs) {
+    for (known, mut runs) in found.iter_mut().zip(runs) {
         known.gaps = runs.gaps();
+        runs.backwards.sort_unstable();
+        runs.backwards.dedup();
+        known.backwards = runs.backwards;
         known.alone = places[&known.input] == 1 && !others.contains(&known.input);
     }
     found.sort_by(|a, b| (&a.host, a.channel, a.input).cmp(&(&b.host, b.channel, b.input)));

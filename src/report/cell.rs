@@ -12,7 +12,7 @@ const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 ///
 /// Line ends show as `␊`, other control characters as their pictures (U+2400 on), characters that
 /// reorder text as `<U+202E>`. A cell that a spreadsheet would take for a formula gets a `'`.
-pub(super) fn cell(text: &str) -> Cow<'_, str> {
+pub(crate) fn cell(text: &str) -> Cow<'_, str> {
     safe(text, true)
 }
 

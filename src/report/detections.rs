@@ -25,7 +25,7 @@ columns! { pub(super) COLUMNS:
     "host" => "the host it concerns",
     "user" => "the account it concerns, as logged",
     "session_id" => "its session (sessions.csv)",
-    "fired_on" => "record, session, command, script_block, child_process, attempt, decoded_layer, log_gap or correlation",
+    "fired_on" => "record, session, command, script_block, child_process, attempt, decoded_layer, log_gap, log_integrity or correlation",
     "matched_fields" => "the fields that matched and their values",
     "evidence" => "the records that prove it: FILE:EVENT_RECORD_ID@OFFSET; of a correlation the one that completed it first",
 }

@@ -1,7 +1,7 @@
 //! What is missing from a session, in words.
 
 use super::story;
-use crate::model::{Absence, Channel, Missing, csv_time};
+use crate::model::{Absence, Channel, Covered, Missing, csv_time};
 
 /// A channel without the words that all have.
 fn short(channel: Channel) -> &'static str {
@@ -53,6 +53,14 @@ pub(super) fn told(missing: &Missing) -> story::Missing {
         tells: missing.tells.to_owned(),
         why: missing.why.as_str().to_owned(),
         reason: reason(missing),
+    }
+}
+
+/// How much of a session a log covers, in short.
+pub(super) fn covered_form(covered: &Covered) -> String {
+    match covered.percent {
+        Some(percent) => format!("{} {percent}%", short(covered.channel)),
+        None => format!("{} not_collected", short(covered.channel)),
     }
 }
 

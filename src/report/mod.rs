@@ -1,5 +1,6 @@
 //! What was found, as files: a file per output, all or none of them.
 
+mod again;
 mod cell;
 pub(crate) mod commands;
 mod coverage;
@@ -8,7 +9,9 @@ pub(crate) mod detections;
 mod evidence;
 pub(crate) mod findings;
 mod hosts;
+mod integrity;
 pub(crate) mod layers;
+mod machine;
 mod missing;
 mod output;
 mod run;
@@ -19,9 +22,12 @@ pub mod story;
 pub mod timeline;
 mod transcript;
 
-pub(crate) use cell::visible;
+pub(crate) use again::{Again, again};
+pub(crate) use cell::{cell, visible};
 pub use layers::Notes;
-pub use output::{Output, TakeBack};
+pub(crate) use output::SEAL;
+pub use output::{Output, Sum, TakeBack};
+pub(crate) use run::FILE as RUN;
 pub use run::RunInfo;
 pub use scripts::{INDEX, INDEX_COLUMNS};
 
@@ -59,7 +65,7 @@ pub struct Table {
 }
 
 /// All CSV files of a run.
-pub const TABLES: [Table; 9] = [
+pub const TABLES: [Table; 10] = [
     Table { file: "timeline.csv", columns: timeline::COLUMNS, write: timeline::write },
     Table {
         file: "sessions.csv",
@@ -87,6 +93,11 @@ pub const TABLES: [Table; 9] = [
         columns: coverage::COLUMNS,
         write: |analysis, to| write_rows(&coverage::rows(analysis), to),
     },
+    Table {
+        file: "integrity.csv",
+        columns: integrity::COLUMNS,
+        write: |analysis, to| write_rows(&integrity::rows(analysis), to),
+    },
     Table { file: "detections.csv", columns: detections::COLUMNS, write: detections::write },
     Table { file: "findings.csv", columns: findings::COLUMNS, write: findings::write },
 ];
@@ -101,8 +112,9 @@ macro_rules! columns {
 }
 use columns;
 
-/// Writes all files of a run, script texts if they were kept, transcripts if they are wanted, and gives them their names
-/// once each is whole.
+/// Writes all files of a run, script texts if they were kept, transcripts if they are wanted, and
+/// gives them their names once each is whole. Yields the SHA-256 of `run.json`, which has those of
+/// all others: who notes it can prove all of them.
 ///
 /// # Errors
 /// [`Error::Write`] when a file cannot be written: no file has its name before it is whole.
@@ -111,7 +123,7 @@ pub fn write(
     info: &RunInfo,
     transcripts: bool,
     mut output: Output,
-) -> Result<(), Error> {
+) -> Result<String, Error> {
     let mut files = Vec::new();
     for table in &TABLES {
         files.push((table, output.path(table.file), output.create(table.file)?));
@@ -136,9 +148,9 @@ pub fn write(
         Some(kept) => Some(scripts::write(analysis, kept, &mut output)?),
         None => None,
     };
-    let path = output.path("run.json");
-    let file = output.create("run.json")?;
-    run::write(analysis, info, scripts, file).map_err(Error::write(&path))?;
+    let path = output.path(run::FILE);
+    let file = output.create(run::FILE)?;
+    run::write(analysis, info, scripts, &output.sums(), file).map_err(Error::write(&path))?;
     output.commit()
 }
 

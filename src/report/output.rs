@@ -1,16 +1,84 @@
 //! The output folder: files get their names when all of them are whole.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::BufWriter;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{scripts, transcript};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{run, scripts, transcript};
 use crate::error::Error;
+use crate::input::hex;
 
 /// How the name of a file in the making ends: a killed run leaves it, and it is in no one's way.
 const UNFINISHED: &str = ".unfinished";
+
+/// How the name of the file goes on that has the SHA-256 of `run.json`, as sha256sum writes it.
+pub(crate) const SEAL: &str = ".sha256";
+
+/// A file of a run, its size in bytes and its SHA-256 in lower-case hex.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sum {
+    /// Its name in the output folder.
+    pub file: String,
+    /// Its size.
+    pub size: u64,
+    /// Its hash.
+    pub sha256: String,
+}
+
+impl Sum {
+    /// The sum of a file of this content.
+    fn of(name: &str, content: &[u8]) -> Sum {
+        let sha256 = hex(&Sha256::digest(content));
+        Sum { file: name.to_owned(), size: content.len() as u64, sha256 }
+    }
+}
+
+/// The sums of the files that are written, by name.
+type Sums = Arc<Mutex<BTreeMap<String, Sum>>>;
+
+/// A file that is hashed as it is written. Its sum is known whenever it is flushed, and in the end.
+pub(super) struct Summed {
+    file: File,
+    name: String,
+    size: u64,
+    hash: Sha256,
+    sums: Sums,
+}
+
+impl Summed {
+    fn note(&self) {
+        let sha256 = hex(&self.hash.clone().finalize());
+        let sum = Sum { file: self.name.clone(), size: self.size, sha256 };
+        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        sums.insert(self.name.clone(), sum);
+    }
+}
+
+impl Write for Summed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.note();
+        self.file.flush()
+    }
+}
+
+impl Drop for Summed {
+    fn drop(&mut self) {
+        self.note();
+    }
+}
 
 /// An output folder with files in the making. Dropped before all are whole, it
 /// leaves nothing new behind.
@@ -20,6 +88,7 @@ pub struct Output {
     /// Folders this run made, outermost first: removed again if nothing comes of it.
     made: Vec<PathBuf>,
     names: Vec<String>,
+    sums: Sums,
     whole: bool,
     /// Held while files get their names.
     naming: Arc<Mutex<()>>,
@@ -93,10 +162,11 @@ impl Output {
             folder: folder.to_owned(),
             made,
             names: Vec::new(),
+            sums: Sums::default(),
             whole: false,
             naming: Arc::default(),
         };
-        output.create("run.json")?;
+        output.create(run::FILE)?;
         Ok(output)
     }
 
@@ -122,13 +192,15 @@ impl Output {
     }
 
     /// Begins a file; its name may have one folder in it.
-    pub(super) fn create(&mut self, name: &str) -> Result<BufWriter<File>, Error> {
+    pub(super) fn create(&mut self, name: &str) -> Result<BufWriter<Summed>, Error> {
         self.make_folder(name)?;
         let file = File::create(self.unfinished(name)).map_err(Error::write(&self.path(name)))?;
         if !self.names.iter().any(|known| known == name) {
             self.names.push(name.to_owned());
         }
-        Ok(BufWriter::with_capacity(1 << 20, file))
+        let (name, sums) = (name.to_owned(), self.sums.clone());
+        let summed = Summed { file, name, size: 0, hash: Sha256::new(), sums };
+        Ok(BufWriter::with_capacity(1 << 20, summed))
     }
 
     /// Writes a small file whole; no other has its name.
@@ -136,6 +208,9 @@ impl Output {
         self.make_folder(name)?;
         fs::write(self.unfinished(name), content).map_err(Error::write(&self.path(name)))?;
         self.names.push(name.to_owned());
+        let sum = Sum::of(name, content);
+        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        sums.insert(name.to_owned(), sum);
         Ok(())
     }
 
@@ -151,8 +226,22 @@ impl Output {
         Ok(())
     }
 
-    /// Gives all files their names.
-    pub(super) fn commit(mut self) -> Result<(), Error> {
+    /// The sums of the files that are written, but for `run.json`, which has them.
+    pub(super) fn sums(&self) -> Vec<Sum> {
+        let sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        sums.values().filter(|sum| sum.file != run::FILE).cloned().collect()
+    }
+
+    /// Gives all files their names, and `run.json`, which is whole now, its seal. Yields its
+    /// SHA-256.
+    pub(super) fn commit(mut self) -> Result<String, Error> {
+        let sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        let sha256 = sums.get(run::FILE).map(|sum| sum.sha256.clone()).unwrap_or_default();
+        drop(sums);
+        let name = format!("{}{SEAL}", run::FILE);
+        let mut seal = self.create(&name)?;
+        let written = writeln!(seal, "{sha256}  {}", run::FILE).and_then(|()| seal.flush());
+        written.map_err(Error::write(&self.path(&name)))?;
         if let Some(path) = self.names.iter().map(|name| self.path(name)).find(|p| p.is_dir()) {
             let source = std::io::Error::from(std::io::ErrorKind::IsADirectory);
             return Err(Error::Write { path, source });
@@ -179,7 +268,7 @@ impl Output {
             }
         }
         self.whole = true;
-        Ok(())
+        Ok(sha256)
     }
 
     /// Removes from a folder the files of results that this run replaces: they name other

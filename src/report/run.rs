@@ -1,17 +1,24 @@
 //! `run.json`: what was run, on what, and what could not be read.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::layers::Notes;
+use super::machine::{BUILD, Build, Machine};
+use super::output::Sum;
 use super::scripts::Written;
 use crate::analysis::{Analysis, Extent, InputReport, Overlap};
 use crate::detect::{Excluded, Limited, Refused};
 use crate::error::Fault;
 use crate::input::InputKind;
 use crate::limits::LimitNote;
+use crate::model::{RuleMeta, csv_time};
+
+/// The file's name.
+pub(crate) const FILE: &str = "run.json";
 
 /// What a run knows of itself.
 #[derive(Debug, Clone)]
@@ -26,13 +33,18 @@ pub struct RunInfo {
 struct Run<'a> {
     tool: &'static str,
     version: &'static str,
+    build: Build,
     arguments: &'a [String],
+    working_directory: Option<String>,
+    machine: Machine,
+    threads: usize,
     started: String,
     finished: String,
     partial: bool,
     interrupted: bool,
     counts: Counts,
     packs: Vec<PackRow<'a>>,
+    rules_fired: Vec<RuleRow<'a>>,
     rules_refused: &'a [Refused],
     rules_limited: &'a [Limited],
     rules_excluded: Excluded,
@@ -40,6 +52,7 @@ struct Run<'a> {
     hidden_texts: &'a Notes,
     scripts: Option<Written>,
     inputs: Vec<InputRow<'a>>,
+    outputs: &'a [Sum],
 }
 
 #[derive(Serialize)]
@@ -66,10 +79,21 @@ struct PackRow<'a> {
 }
 
 #[derive(Serialize)]
+struct RuleRow<'a> {
+    id: &'a str,
+    pack: &'a str,
+    file: &'a str,
+    sha256: Option<String>,
+    detections: usize,
+}
+
+#[derive(Serialize)]
 struct InputRow<'a> {
     path: String,
     size: u64,
+    modified: Option<String>,
     sha256: Option<&'a str>,
+    sha256_after: Option<&'a str>,
     kind: InputKind,
     read: Extent,
     chunks: u64,
@@ -85,10 +109,12 @@ struct OverlapRow {
     differing: u64,
 }
 
+/// Writes it; `outputs` are the run's other files.
 pub(super) fn write(
     analysis: &Analysis,
     info: &RunInfo,
     scripts: Option<Written>,
+    outputs: &[Sum],
     mut to: impl Write,
 ) -> io::Result<()> {
     let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Millis, true);
@@ -97,7 +123,11 @@ pub(super) fn write(
     let run = Run {
         tool: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
+        build: BUILD,
         arguments: &info.arguments,
+        working_directory: std::env::current_dir().ok().map(|path| path.display().to_string()),
+        machine: Machine::this(),
+        threads: rayon::current_num_threads(),
         started: time(info.started),
         finished: time(Utc::now()),
         partial: analysis.is_partial(),
@@ -126,6 +156,7 @@ pub(super) fn write(
                 filters,
             })
             .collect(),
+        rules_fired: rules_fired(analysis),
         rules_refused: &rules.refused,
         rules_limited: &analysis.limited,
         rules_excluded: rules.excluded,
@@ -137,7 +168,9 @@ pub(super) fn write(
             .map(|report| InputRow {
                 path: report.input.path.display().to_string(),
                 size: report.input.size,
+                modified: modified(report),
                 sha256: report.sha256.as_deref(),
+                sha256_after: report.sha256_after.as_deref(),
                 kind: report.input.kind,
                 read: report.extent,
                 chunks: report.chunks,
@@ -146,10 +179,30 @@ pub(super) fn write(
                 faults: &report.faults,
             })
             .collect(),
+        outputs,
     };
     serde_json::to_writer_pretty(&mut to, &run)?;
     to.write_all(b"\n")?;
     to.flush()
+}
+
+/// When an input was last written to before the run, UTC.
+fn modified(report: &InputReport) -> Option<String> {
+    report.input.state.as_ref()?.modified.map(csv_time)
+}
+
+/// The rules that fired, by their places in their packs: which text judged.
+fn rules_fired(analysis: &Analysis) -> Vec<RuleRow<'_>> {
+    let mut count = BTreeMap::new();
+    for fired in &analysis.fired {
+        *count.entry(fired.rule).or_insert(0) += 1;
+    }
+    let row = |(rule, detections)| {
+        let RuleMeta { id, pack, file, .. } = &analysis.rules.rules[rule];
+        let sha256 = analysis.rules.sha256_of(rule);
+        RuleRow { id, pack, file, sha256, detections }
+    };
+    count.into_iter().map(row).collect()
 }
 
 fn overlaps(analysis: &Analysis, report: &InputReport) -> Vec<OverlapRow> {

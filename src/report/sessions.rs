@@ -52,6 +52,7 @@ columns! { pub(super) COLUMNS:
     "key_links" => "records tied to it by a key",
     "time_links" => "records tied to it by time and names",
     "missing" => "records that one expects and that are not there: whose log, channel, event ids, and why: not_collected, rolled_over, cleared, ends_before, not_audited (none at any time), not_logged, may_be_cached, outside_window",
+    "log_coverage" => "how much of its time each of the target's logs covers, by channel, in percent: from the log's first record to the host's last one in any log, less holes that count; not_collected where there is none",
     "collect_next" => "the logs to look for next: host, channel, from when to when, UTC by that host's clock",
     "evidence" => "its records: FILE:EVENT_RECORD_ID@OFFSET, with #NUMBER where the header's differs",
 }
@@ -145,6 +146,7 @@ impl Rows for Sessions<'_> {
             by(true).into(),
             by(false).into(),
             list(session.missing.iter().map(missing::short_form)),
+            list(session.covered.iter().map(missing::covered_form)),
             list(missing::collect(&session.missing).iter().map(missing::collect_form)),
             evidence::cell(
                 &analysis.paths,

@@ -99,6 +99,9 @@ pub struct Story {
     pub source: Source,
     /// The records that one expects and that are not there.
     pub missing: Vec<Missing>,
+    /// How much of its time each of the target's logs covers.
+    #[serde(default)]
+    pub log_coverage: Vec<Covered>,
     /// The logs to collect next.
     pub collect: Vec<Collect>,
     /// What the records say, in order.
@@ -219,6 +222,15 @@ pub struct Missing {
     pub why: String,
     /// The same in a sentence.
     pub reason: String,
+}
+
+/// How much of a session's time a log covers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Covered {
+    /// The channel.
+    pub channel: String,
+    /// Whole percent; none where the log is not at hand.
+    pub percent: Option<u8>,
 }
 
 /// A log to collect.
@@ -402,6 +414,10 @@ fn pointer(paths: &[PathBuf], event: &Event) -> Pointer {
     Pointer { file, record_id: event.record_id, offset, record_number: number }
 }
 
+fn covered(covered: &crate::model::Covered) -> Covered {
+    Covered { channel: covered.channel.name().to_owned(), percent: covered.percent }
+}
+
 /// Tells of a session.
 struct Teller<'a> {
     case: &'a Case,
@@ -462,6 +478,7 @@ impl Teller<'_> {
             },
             source: self.source(),
             missing: session.missing.iter().map(missing::told).collect(),
+            log_coverage: session.covered.iter().map(covered).collect(),
             collect: missing::collect(&session.missing),
             statements: self.statements(),
             commands: Vec::new(),

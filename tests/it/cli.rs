@@ -113,7 +113,7 @@ fn results_are_replaced_only_when_told() {
         .collect();
     names.sort();
     let mut expected: Vec<&str> = FILES.to_vec();
-    expected.extend(["run.json", "scripts"]);
+    expected.extend(["run.json", "run.json.sha256", "scripts"]);
     expected.sort_unstable();
     assert_eq!(names, expected);
 }

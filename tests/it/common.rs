@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 pub type Row = BTreeMap<String, String>;
 
 /// The names of the CSV files a run writes.
-pub const TABLES: [&str; 9] = [
+pub const TABLES: [&str; 10] = [
     "timeline.csv",
     "sessions.csv",
     "commands.csv",
@@ -16,14 +16,15 @@ pub const TABLES: [&str; 9] = [
     "attempts.csv",
     "hosts.csv",
     "coverage.csv",
+    "integrity.csv",
     "detections.csv",
     "findings.csv",
 ];
 
 /// The names of all files that two runs on the same input write alike.
-pub const FILES: [&str; 10] = {
-    let [a, b, c, d, e, f, g, h, i] = TABLES;
-    [a, b, c, d, e, f, g, h, i, "sessions.jsonl"]
+pub const FILES: [&str; 11] = {
+    let [a, b, c, d, e, f, g, h, i, j] = TABLES;
+    [a, b, c, d, e, f, g, h, i, j, "sessions.jsonl"]
 };
 
 /// The repository's folder.

@@ -1,0 +1,168 @@
+//! `psr-forensics verify`.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::analyze::{self, DEFAULT_OUTPUT};
+use super::{Ending, plain};
+use crate::detect::RuleSet;
+use crate::error::Error;
+use crate::input::{self, Input};
+use crate::verify::{self, Checked, Deviation, Found, Ledger};
+
+pub(super) const EXAMPLES: &str = "Examples:
+  psr-forensics verify results
+  psr-forensics verify results --inputs /mnt/evidence/SRV02
+  psr-forensics verify results --no-rerun --quiet";
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Folder with the results of `analyze`
+    #[arg(value_name = "OUT", default_value = DEFAULT_OUTPUT)]
+    output: PathBuf,
+    /// Where the evidence is now, if it was moved: files are told by the end of their path, then by
+    /// their hash
+    #[arg(long, value_name = "DIR")]
+    inputs: Option<PathBuf>,
+    /// Leave out the run made again: compare hashes, and rows with their records, only
+    #[arg(long)]
+    no_rerun: bool,
+    /// Threads to use; 0 for one a core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+    /// Print deviations and what was left out only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<Ending> {
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads);
+    let pool = threads.build().context("cannot start the worker threads")?;
+    pool.install(|| run_on_pool(args))
+}
+
+/// What was checked, and what not.
+#[derive(Default)]
+struct Outcome {
+    deviations: BTreeSet<Deviation>,
+    left_out: Vec<String>,
+}
+
+fn run_on_pool(args: &Args) -> Result<Ending> {
+    if let Some(folder) = args.inputs.as_ref().filter(|folder| !folder.is_dir()) {
+        return Err(Error::MissingInput(folder.clone()).into());
+    }
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    // A reader that closed the pipe has seen enough: the exit code says the rest.
+    let mut say = |name: &str, text: String| {
+        if !args.quiet {
+            let _ = writeln!(out, "{name:<11} {}", plain(&text)).and_then(|()| out.flush());
+        }
+    };
+    let ledger = Ledger::read(&args.output)?;
+    let mut outcome = Outcome::default();
+    let outputs = verify::outputs(&args.output, &ledger);
+    say("Outputs", format!("{} files by their hashes: {}", ledger.outputs.len(), told(&outputs)));
+    outcome.deviations.extend(outputs);
+    let found = verify::inputs(&ledger, args.inputs.as_deref());
+    let of = &found.deviations;
+    say("Inputs", format!("{} files by their hashes: {}", found.looked_for, told(of)));
+
+    let scratch = tempfile::tempdir().context("no scratch folder")?;
+    let inputs = moved(&ledger, &found);
+    let rules = analyze::rules_of(&ledger.arguments, ledger.working_directory.as_deref());
+    let rules = rules.and_then(|rules| same_packs(&ledger, rules));
+    if !inputs.is_empty() {
+        let limits = analyze::limits_of(&ledger.arguments);
+        let unpacked = input::unpack(inputs.clone(), scratch.path(), &limits)?;
+        let rules = rules.as_ref().ok();
+        let checked = verify::rows(&args.output, &ledger, &unpacked, &limits, rules);
+        let Checked { rows, records, deviations } = checked;
+        let text = format!("{rows} rows by {records} records read again: {}", told(&deviations));
+        say("Records", text);
+        outcome.deviations.extend(deviations);
+    }
+    match rules {
+        Err(reason) => outcome.left_out.push(format!("rules on records, and the run: {reason}")),
+        Ok(_) if args.no_rerun => {}
+        Ok(_) if is_missing(&ledger, &found) => {
+            outcome.left_out.push("the run made again: inputs are missing".to_owned());
+        }
+        Ok(rules) => {
+            let whole = ledger.files().all(|index| found.paths.contains_key(&index));
+            let again = scratch.path().join("again");
+            analyze::again(&ledger.arguments, inputs, rules, &again, args.quiet)?;
+            let deviations = verify::folders(&args.output, &again, whole);
+            let deviations = deviations.context("cannot read the run made again")?;
+            say("Again", format!("the run made again: {}", told(&deviations)));
+            outcome.deviations.extend(deviations);
+        }
+    }
+    outcome.deviations.extend(found.deviations);
+    outcome.tell(&args.output, &mut out)
+}
+
+fn told(deviations: &[Deviation]) -> String {
+    match deviations.len() {
+        0 => "as they should be".to_owned(),
+        1 => "1 deviation".to_owned(),
+        n => format!("{n} deviations"),
+    }
+}
+
+/// The inputs where they are now, as the run shows them.
+fn moved(ledger: &Ledger, found: &Found) -> Vec<Input> {
+    let input = |(&index, path): (&usize, &PathBuf)| {
+        Input::moved(PathBuf::from(&ledger.inputs[index].path), path.clone())
+    };
+    found.paths.iter().map(input).collect()
+}
+
+/// Whether something that was read is not at hand.
+fn is_missing(ledger: &Ledger, found: &Found) -> bool {
+    let mut read = ledger.files().filter(|&index| ledger.inputs[index].sha256.is_some());
+    read.any(|index| !found.paths.contains_key(&index))
+}
+
+/// The rules, if their packs are those of the run.
+fn same_packs(ledger: &Ledger, rules: RuleSet) -> Result<RuleSet, String> {
+    let same = rules.packs.len() == ledger.packs.len()
+        && rules.packs.iter().zip(&ledger.packs).all(|(own, then)| own.sha256 == then.sha256);
+    if same {
+        return Ok(rules);
+    }
+    let differing =
+        ledger.packs.iter().find(|then| rules.packs.iter().all(|own| own.sha256 != then.sha256));
+    let name = differing.map_or("", |pack| &pack.name);
+    Err(format!(
+        "the pack '{name}' is not the one of the run, whose version was {}",
+        ledger.version
+    ))
+}
+
+impl Outcome {
+    fn tell(&self, folder: &Path, out: &mut impl Write) -> Result<Ending> {
+        let print = |out: &mut dyn Write| {
+            for deviation in &self.deviations {
+                writeln!(out, "DEVIATION   {}", plain(&deviation.to_string()))?;
+            }
+            for left_out in &self.left_out {
+                writeln!(out, "NOT CHECKED {}", plain(left_out))?;
+            }
+            if self.deviations.is_empty() && self.left_out.is_empty() {
+                let seal = input::sha256(&folder.join(crate::report::RUN))?;
+                writeln!(out, "Verified. SHA-256 of run.json, to compare with your notes: {seal}")?;
+            }
+            out.flush()
+        };
+        let _ = print(out);
+        Ok(match (self.deviations.is_empty(), self.left_out.is_empty()) {
+            (false, _) => Ending::Deviates,
+            (true, false) => Ending::Partial,
+            (true, true) => Ending::Whole,
+        })
+    }
+}

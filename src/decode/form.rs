@@ -1,0 +1,134 @@
+//! What an EVTX file's own headers say: of the file, and of each chunk. Records are read without
+//! them; that they agree with each other is a question of its own.
+//!
+//! Offsets and flags are those of libevtx's description of the format ("Windows XML Event Log
+//! (EVTX)", sections 2 and 3) and of the evtx crate.
+
+use flate2::Crc;
+
+use crate::input::{CHUNK_SIZE, FILE_HEADER, Piece};
+
+/// The headers of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Form {
+    /// The file's own; none where it has none that can be read.
+    pub file: Option<FileHeader>,
+    /// Those of the chunks that hold records, in the order of the file.
+    pub chunks: Vec<ChunkHeader>,
+}
+
+/// A file's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileHeader {
+    /// The number of the chunk with the oldest records.
+    pub first_chunk: u64,
+    /// The number that the next record would get.
+    pub next_record: u64,
+    /// How many chunks there are.
+    pub chunks: u16,
+    /// It was not closed: the header may be older than the chunks.
+    pub dirty: bool,
+    /// Its checksum is right, or none was to be written.
+    pub is_sound: bool,
+}
+
+/// A chunk's header, as far as it orders chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkHeader {
+    /// The chunk's number in its file, from 0, by its place.
+    pub number: u64,
+    /// The number of its first record.
+    pub first: u64,
+    /// The number of its last record.
+    pub last: u64,
+}
+
+/// Flags of a file: not closed; without checksums.
+const DIRTY: u32 = 1;
+const NO_CHECKSUM: u32 = 4;
+
+impl FileHeader {
+    /// Reads a file's header.
+    pub fn read(bytes: &[u8]) -> Option<FileHeader> {
+        if !bytes.starts_with(b"ElfFile\0") {
+            return None;
+        }
+        let flags = u32::from_le_bytes(array(bytes, 120)?);
+        let mut crc = Crc::new();
+        crc.update(bytes.get(..120)?);
+        Some(FileHeader {
+            first_chunk: u64::from_le_bytes(array(bytes, 8)?),
+            next_record: u64::from_le_bytes(array(bytes, 24)?),
+            chunks: u16::from_le_bytes(array(bytes, 42)?),
+            dirty: flags & DIRTY != 0,
+            is_sound: flags & NO_CHECKSUM != 0
+                || crc.sum() == u32::from_le_bytes(array(bytes, 124)?),
+        })
+    }
+}
+
+impl ChunkHeader {
+    /// Reads the header of a chunk; none of what is no chunk, or has no record.
+    pub fn read(number: u64, bytes: &[u8]) -> Option<ChunkHeader> {
+        if !bytes.starts_with(b"ElfChnk\0") {
+            return None;
+        }
+        let first = u64::from_le_bytes(array(bytes, 8)?);
+        let last = u64::from_le_bytes(array(bytes, 16)?);
+        (first <= last && last != u64::MAX).then_some(ChunkHeader { number, first, last })
+    }
+
+    /// Reads those of a piece of a log.
+    pub fn of(piece: &Piece) -> Vec<ChunkHeader> {
+        let number = piece.start.saturating_sub(FILE_HEADER) / CHUNK_SIZE;
+        let chunks = piece.chunks.iter().filter(|chunk| !chunk.is_empty());
+        (number..)
+            .zip(chunks)
+            .filter_map(|(number, bytes)| ChunkHeader::read(number, bytes))
+            .collect()
+    }
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use evtx_writer::{Event, FileTime, LogWriter};
+
+    use super::*;
+
+    #[test]
+    fn headers_say_what_was_written() {
+        let mut log = LogWriter::new();
+        let time = FileTime::from_unix(1_773_522_847, 0);
+        for record_id in 5..1005 {
+            log.push(&Event { record_id, time, ..Event::default() }).unwrap();
+        }
+        let bytes = log.finish();
+        let file = FileHeader::read(&bytes).unwrap();
+        let chunks = (bytes.len() as u64 - FILE_HEADER) / CHUNK_SIZE;
+        let expected = FileHeader {
+            first_chunk: 0,
+            next_record: 1005,
+            chunks: chunks as u16,
+            dirty: false,
+            is_sound: true,
+        };
+        assert_eq!(file, expected);
+        let at = |number: u64| &bytes[(FILE_HEADER + number * CHUNK_SIZE) as usize..];
+        let read: Vec<_> = (0..chunks).filter_map(|n| ChunkHeader::read(n, at(n))).collect();
+        assert_eq!((read[0].number, read[0].first), (0, 5));
+        assert!(read.windows(2).all(|pair| pair[1].first == pair[0].last + 1));
+        assert_eq!(read.last().unwrap().last, 1004);
+        let mut flipped = bytes[..4096].to_vec();
+        flipped[24] ^= 1;
+        assert!(!FileHeader::read(&flipped).unwrap().is_sound);
+        // Flag 4: no checksum was to be written.
+        flipped[120] = 4;
+        assert!(FileHeader::read(&flipped).unwrap().is_sound);
+        assert_eq!(FileHeader::read(b"ElfFile\0"), None);
+        assert_eq!(ChunkHeader::read(0, &[0; 512]), None);
+    }
+}

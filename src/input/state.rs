@@ -1,0 +1,167 @@
+//! What the file system says of an input, so that a change during a run does not go unseen; and how
+//! inputs are opened: for reading only, and without a trace in their times where that can be had.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
+/// The state of a file. Two of one path are equal when nobody wrote to it or replaced it between
+/// them, as far as the file system tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileState {
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was last written to, UTC.
+    pub modified: Option<DateTime<Utc>>,
+    /// Which file it is, and when its times or attributes were last set (Unix): what is written to
+    /// and given its old time again differs in that.
+    inode: Option<Inode>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Inode {
+    /// Device and number.
+    identity: (u64, u64),
+    /// Seconds and nanoseconds of ctime.
+    changed: (i64, i64),
+}
+
+impl FileState {
+    /// The state that some metadata tell.
+    pub(super) fn of(metadata: &Metadata) -> FileState {
+        FileState {
+            size: metadata.len(),
+            modified: metadata.modified().ok().map(DateTime::from),
+            inode: inode(metadata),
+        }
+    }
+
+    /// What became of the file at a path since, in words; none when nothing did.
+    pub fn since(&self, path: &Path) -> Option<String> {
+        let now = match std::fs::metadata(path) {
+            Ok(metadata) => FileState::of(&metadata),
+            Err(error) => return Some(format!("it cannot be found any more: {error}")),
+        };
+        let told =
+            |time: Option<DateTime<Utc>>| time.map_or("unknown".to_owned(), crate::model::csv_time);
+        let identity = |state: &FileState| state.inode.as_ref().map(|inode| inode.identity);
+        if identity(self) != identity(&now) {
+            Some("another file is in its place".to_owned())
+        } else if self.size != now.size {
+            Some(format!("it had {} bytes and has {}", self.size, now.size))
+        } else if self.modified != now.modified {
+            let (before, after) = (told(self.modified), told(now.modified));
+            Some(format!("it was written to: modified {before} before, {after} now (UTC)"))
+        } else if self != &now {
+            Some("its times or attributes were set anew".to_owned())
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(unix)]
+fn inode(metadata: &Metadata) -> Option<Inode> {
+    use std::os::unix::fs::MetadataExt;
+    let identity = (metadata.dev(), metadata.ino());
+    Some(Inode { identity, changed: (metadata.ctime(), metadata.ctime_nsec()) })
+}
+
+#[cfg(not(unix))]
+fn inode(_: &Metadata) -> Option<Inode> {
+    None
+}
+
+/// Opens an input for reading. On Linux its time of access stays as it was, where the system lets
+/// us: it does for the file's owner and for root (open(2), `O_NOATIME`).
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    match open_unseen(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(path),
+        opened => opened,
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn open_unseen(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let unseen = rustix::fs::OFlags::NOATIME.bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(unseen).open(path)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_unseen(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::FileTimes;
+    use std::io::Read;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    fn state(path: &Path) -> FileState {
+        FileState::of(&std::fs::metadata(path).unwrap())
+    }
+
+    #[test]
+    fn whatever_happens_to_a_file_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, "1234").unwrap();
+        let before = state(&path);
+        assert_eq!(before.since(&path), None);
+        let set = |time| File::options().write(true).open(&path).unwrap().set_modified(time);
+        set(SystemTime::UNIX_EPOCH).unwrap();
+        assert!(before.since(&path).unwrap().contains("modified"));
+        std::fs::write(&path, "12345").unwrap();
+        assert_eq!(before.since(&path).unwrap(), "it had 4 bytes and has 5");
+        std::fs::rename(&path, folder.path().join("b")).unwrap();
+        assert!(before.since(&path).unwrap().contains("cannot be found"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_time_put_back_and_a_file_put_in_place_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, "1234").unwrap();
+        let (before, time) = (state(&path), std::fs::metadata(&path).unwrap().modified().unwrap());
+        std::thread::sleep(Duration::from_millis(20));
+        std::fs::write(&path, "4321").unwrap();
+        File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        assert!(before.since(&path).unwrap().contains("set anew"));
+        let other = folder.path().join("b");
+        std::fs::write(&other, "1234").unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        assert_eq!(before.since(&path).unwrap(), "another file is in its place");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn reading_leaves_the_time_of_access() {
+        let folder = tempfile::tempdir().unwrap();
+        let accessed = |path: &Path| std::fs::metadata(path).unwrap().accessed().unwrap();
+        // Read long ago and written to since: a plain reading sets the time even under relatime.
+        let old = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, "1234").unwrap();
+            let times = FileTimes::new().set_accessed(SystemTime::UNIX_EPOCH);
+            File::options().write(true).open(&path).unwrap().set_times(times).unwrap();
+            path
+        };
+        let (plain, unseen) = (old("plain"), old("unseen"));
+        let mut text = String::new();
+        File::open(&plain).unwrap().read_to_string(&mut text).unwrap();
+        open(&unseen).unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(accessed(&unseen), SystemTime::UNIX_EPOCH);
+        // Else the file system keeps no such times, and the test shows nothing.
+        if accessed(&plain) == SystemTime::UNIX_EPOCH {
+            let mut out = io::stderr().lock();
+            let _ = io::Write::write_all(&mut out, b"no times of access are kept here\n");
+        }
+    }
+}
