@@ -39,7 +39,7 @@ fn apart(timeline: &str) -> (Vec<Row>, Vec<String>) {
 /// That a table is as expected; coverage has a row for each file besides.
 fn assert_table(name: &str, found: &str, expected: &str) {
     match name {
-        "coverage.csv" => {
+        "coverage.csv" | "integrity.csv" => {
             let found: BTreeSet<&str> = found.lines().collect();
             let lost: Vec<&str> = expected.lines().filter(|line| !found.contains(line)).collect();
             assert!(lost.is_empty(), "{lost:?}");

@@ -52,7 +52,9 @@ S0002  CORP\\j.doe on SRV02.corp.example, from WS01.corp.example (10.20.0.15)
         "  - the source: WS01.corp.example (10.20.0.15) by winrm 91 clientIP, record 1308 at byte ",
         "    agrees: WS01.corp.example by client's winrm 6, record 363 at byte ",
         "\nWhat speaks against it\n",
-        "\nWhat is missing, and what to collect next\n  nothing that one expects of such a session\n",
+        "\nWhat is missing, and what to collect next\n",
+        "  Security covers 100% of it\n",
+        "  nothing that one expects of such a session\n",
         "\nFiles\n  [1] samples/DC01/Security.evtx\n",
     ];
     let mut rest = text.as_str();

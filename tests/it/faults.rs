@@ -114,11 +114,13 @@ fn a_file_cut_under_the_reader_is_lost_from_there_and_the_rest_goes_on() {
     let [cut, whole] = &analysis.inputs[..] else { panic!() };
     assert_eq!((cut.extent, whole.extent), (Extent::Partly, Extent::Whole));
     assert_eq!(whole.records, 500);
-    // The 35th chunk is cut, and a record in it; the file ends there; it has no hash.
+    // The 35th chunk is cut, and a record in it; the file ends there; it has no hash; it is another
+    // than at the start.
     let lost: Vec<_> = cut.faults.iter().map(|fault| (fault.kind, fault.chunk)).collect();
     let of = |chunk| (FaultKind::Lost, chunk);
     let chunk = Some(35);
-    assert_eq!(lost, [of(chunk), of(chunk), of(chunk), of(None)], "{:?}", cut.faults);
+    let changed = (FaultKind::Suspect, None);
+    assert_eq!(lost, [of(chunk), of(chunk), of(chunk), of(None), changed], "{:?}", cut.faults);
     let shorter = &cut.faults[2];
     assert!(shorter.reason.contains("became shorter"), "{shorter:?}");
     assert_eq!(shorter.offset, Some(4096 + (2 << 20) + 3 * 65536 + 1000));
@@ -127,7 +129,7 @@ fn a_file_cut_under_the_reader_is_lost_from_there_and_the_rest_goes_on() {
 }
 
 #[test]
-fn a_file_that_vanishes_is_one_row_of_the_ledger() {
+fn a_file_that_vanishes_is_told_and_the_rest_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let logs = logs(folder.path(), &[9_000, 500]);
     let inputs = discover(std::slice::from_ref(&logs)).unwrap();
@@ -136,7 +138,8 @@ fn a_file_that_vanishes_is_one_row_of_the_ledger() {
     let analysis = analyze(inputs, &Options::default(), rules, &NoProgress).unwrap();
     let [gone, whole] = &analysis.inputs[..] else { panic!() };
     let reasons: Vec<&str> = gone.faults.iter().map(|fault| fault.reason.as_str()).collect();
-    let [unread, unhashed] = reasons[..] else { panic!("{reasons:?}") };
+    let [unread, unhashed, changed] = reasons[..] else { panic!("{reasons:?}") };
+    assert!(changed.starts_with("the file changed during the run: "), "{changed}");
     assert!(unread.starts_with("not read in full from here on: "), "{unread}");
     assert!(unhashed.starts_with("not hashed: "), "{unhashed}");
     assert_eq!((gone.extent, whole.extent, whole.records), (Extent::Partly, Extent::Whole, 500));
@@ -204,7 +207,7 @@ fn signals_leave_whole_outputs_or_none() {
     let run = run_json(&out("int"));
     assert_eq!((&run["interrupted"], &run["partial"]), (&Value::Bool(true), &Value::Bool(true)));
     let mut expected: Vec<String> = FILES.iter().map(|&name| name.to_owned()).collect();
-    expected.push("run.json".to_owned());
+    expected.extend(["run.json", "run.json.sha256"].map(str::to_owned));
     expected.sort();
     assert_eq!(names(&out("int")), expected);
     let inputs = run["inputs"].as_array().unwrap();
@@ -255,7 +258,8 @@ fn signals_leave_whole_outputs_or_none() {
     assert!(files.clone().all(|name| name.ends_with(".unfinished")), "{left:?}");
     let explained = psr(&["explain", "all", "-o", out("kill").to_str().unwrap()]);
     assert_eq!(explained.status.code(), Some(2));
-    let args = ["analyze", "samples", "-q", "-o", out("kill").to_str().unwrap()].map(str::to_owned);
+    let args = ["analyze", "samples", "-q", "--no-scripts", "-o", out("kill").to_str().unwrap()]
+        .map(str::to_owned);
     assert_eq!(psr(&args.each_ref().map(String::as_str)).status.code(), Some(0));
     assert_eq!(names(&out("kill")), expected);
 }
@@ -360,7 +364,7 @@ fn strict_makes_what_was_not_read_an_error_and_writes_all_the_same() {
             ["analyze", logs.to_str().unwrap(), "-q", "--no-scripts", "-o", out.to_str().unwrap()];
         (psr(&[&args, strict].concat()).status.code().unwrap(), names(&out).len())
     };
-    let files = FILES.len() + 1;
+    let files = FILES.len() + 2;
     assert_eq!(run("whole", &["--strict"]), (0, files));
     let path = logs.join("0.evtx");
     let length = fs::metadata(&path).unwrap().len();

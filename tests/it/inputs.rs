@@ -134,7 +134,14 @@ fn a_zip_of_the_samples_gives_the_same_and_hashes_each() {
     for name in fs::read_dir(&out).unwrap() {
         let name = name.unwrap().file_name();
         let name = name.to_str().unwrap();
-        let own = ["timeline.csv", "run.json", "sessions.jsonl", "scripts", "report.html"];
+        let own = [
+            "timeline.csv",
+            "run.json",
+            "run.json.sha256",
+            "sessions.jsonl",
+            "scripts",
+            "report.html",
+        ];
         assert!(name.ends_with(".csv") || own.contains(&name), "{name}");
     }
 }

@@ -108,7 +108,7 @@ fn what_is_wrong_with_a_file_is_told_by_its_chunks() {
     let mut flipped = whole.clone();
     flipped[24] ^= 1;
     let mut changed = whole.clone();
-    changed[HEADER + 2 * CHUNK + 600] ^= 1;
+    changed[HEADER + 2 * CHUNK + 30_000] ^= 1;
     let mut dirty = changed.clone();
     dirty[120] = 1;
     let altered = vec!["Log file not as the service writes it".to_owned()];

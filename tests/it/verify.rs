@@ -254,7 +254,7 @@ fn every_planted_change_is_named_with_its_place() {
             cover(&out);
         }
         let (code, text) = verify(&out, &[]);
-        assert_eq!(code, 5, "{name}, covered: {covered}:\n{text}");
+        assert_eq!(code, 6, "{name}, covered: {covered}:\n{text}");
         let named = text.lines().filter(|line| line.starts_with("DEVIATION "));
         let named = { named }.any(|line| expected.iter().all(|part| line.contains(part)));
         assert!(named, "{name}, covered: {covered}:\n{text}");
@@ -306,7 +306,7 @@ fn evidence_that_was_moved_or_zipped_is_found() {
     fs::create_dir(at("store")).unwrap();
     fs::rename(&logs, at("store/2026-031")).unwrap();
     let (code, text) = verify(&at("out"), &[]);
-    assert_eq!(code, 5, "{text}");
+    assert_eq!(code, 6, "{text}");
     assert!(text.contains("say with --inputs where the evidence is now"), "{text}");
     whole(&at("out"), &["--inputs", at("store").to_str().unwrap()]);
     assert_eq!(verify(&at("out"), &["--inputs", "no/such/folder"]).0, 2);
