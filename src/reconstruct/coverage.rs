@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use super::{Case, STEP_WINDOW};
 use crate::model::{
@@ -208,7 +208,8 @@ impl Logs<'_> {
         let (start, end) = self.local(session, host, session.start, session.end);
         let newest = logs.iter().map(|log| log.last).max();
         let span = |log: &&Coverage| {
-            let (first, last) = (log.first.0, log.last.0);
+            // Some forms of a log keep whole seconds: what covers must not depend on the form.
+            let (first, last) = (log.first.0.trunc_subsecs(0), log.last.0);
             let is_newest = Some(log.last) == newest && last >= start - STEP_WINDOW;
             let reaches = if is_newest { self.latest[host].max(last) } else { last };
             (first, reaches)
