@@ -1,6 +1,6 @@
 //! `psr-forensics analyze`.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -10,11 +10,11 @@ use tracing::{debug, warn};
 use super::progress::Bar;
 use super::rules::{Packs, Select};
 use super::summary;
-use super::{Ending, interrupt};
+use super::{Ending, interrupt, limits};
 use crate::analysis::{Options, analyze};
 use crate::error::{Fault, FaultKind};
 use crate::input::discover;
-use crate::limits::{Limit, Limits, Setting};
+use crate::limits::Limits;
 use crate::model::parse_utc;
 use crate::report::{self, Output, RunInfo};
 
@@ -45,9 +45,13 @@ pub(super) struct Args {
     /// Write a transcript of each session whose traffic was logged: sessions/S0001.txt
     #[arg(long)]
     transcripts: bool,
+    /// Also look for records that no log holds any more: in slack space, in damaged logs, and in
+    /// files that are no logs, as raw images and memory dumps
+    #[arg(long)]
+    recover: bool,
     /// Set what hostile input may cost, e.g. record-bytes=16MiB; 'help' lists the limits
-    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limit)]
-    limits: Vec<LimitWord>,
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limits::word)]
+    limits: Vec<limits::Word>,
     /// Make anything not read in full and any limit met an error of its own: exit code 5
     #[arg(long)]
     strict: bool,
@@ -62,41 +66,8 @@ pub(super) struct Args {
     verbose: u8,
 }
 
-/// What `--limit` takes.
-#[derive(Debug, Clone, Copy)]
-enum LimitWord {
-    Help,
-    Set(Setting),
-}
-
-fn limit(text: &str) -> Result<LimitWord, String> {
-    if text == "help" { Ok(LimitWord::Help) } else { text.parse().map(LimitWord::Set) }
-}
-
-/// The limits that hold; none when they are to be listed.
-fn limits(words: &[LimitWord]) -> Option<Limits> {
-    let mut limits = Limits::default();
-    for word in words {
-        match word {
-            LimitWord::Help => return None,
-            LimitWord::Set(set) => limits.set(set.limit, set.value),
-        }
-    }
-    Some(limits)
-}
-
-fn list_limits() -> Ending {
-    let mut out = io::stdout().lock();
-    for limit in Limit::ALL {
-        let (name, value) = (limit.name(), limit.default_value());
-        // A reader that closed the pipe has seen enough.
-        let _ = writeln!(out, "{name:<16} {value:>10}  {}", limit.description());
-    }
-    Ending::Whole
-}
-
 pub(super) fn run(args: Args) -> Result<Ending> {
-    let Some(limits) = limits(&args.limits) else { return Ok(list_limits()) };
+    let Some(limits) = limits::of(&args.limits) else { return Ok(limits::list()) };
     log_to_stderr(&args);
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads);
     let pool = threads.build().context("cannot start the worker threads")?;
@@ -115,7 +86,8 @@ fn run_on_pool(args: &Args, limits: Limits) -> Result<Ending> {
     let stop = interrupt::listen(output.take_back(), args.quiet)?;
     let scratch = Some(folder.clone());
     let (from, to) = (args.from, args.to);
-    let options = Options { from, to, scratch, stop: stop.clone(), limits };
+    let recover = args.recover;
+    let options = Options { from, to, scratch, stop: stop.clone(), recover, limits };
     let analysis = analyze(inputs, &options, rules, &bar);
     bar.finish();
     let analysis = analysis?;

@@ -4,6 +4,7 @@ mod analyze;
 mod decode;
 mod explain;
 mod interrupt;
+mod limits;
 mod packs;
 mod progress;
 mod rules;

@@ -51,6 +51,7 @@ columns! { pub(super) COLUMNS:
     "detections" => "titles of the rules that fired in it",
     "key_links" => "records tied to it by a key",
     "time_links" => "records tied to it by time and names",
+    "recovered_links" => "of both, records that no log holds any more, and --recover found in a file",
     "missing" => "records that one expects and that are not there: whose log, channel, event ids, and why: not_collected, rolled_over, cleared, ends_before, not_audited (none at any time), not_logged, may_be_cached, outside_window",
     "collect_next" => "the logs to look for next: host, channel, from when to when, UTC by that host's clock",
     "evidence" => "its records: FILE:EVENT_RECORD_ID@OFFSET, with #NUMBER where the header's differs",
@@ -103,6 +104,8 @@ impl Rows for Sessions<'_> {
             |time| session.clock.map(|clock| csv_time(clock.correct(time))).unwrap_or_default();
         let by =
             |key| session.evidence.iter().filter(|e| e.link.is_key() == key).count().to_string();
+        let recovered = session.evidence.iter().map(|e| case.events[e.event].source.input);
+        let recovered = recovered.filter(|&input| analysis.is_recovered(input)).count();
         vec![
             session_id(index).into(),
             csv_time(session.start).into(),
@@ -144,6 +147,7 @@ impl Rows for Sessions<'_> {
             list(rules.map(|rule| &rule.title)),
             by(true).into(),
             by(false).into(),
+            recovered.to_string().into(),
             list(session.missing.iter().map(missing::short_form)),
             list(missing::collect(&session.missing).iter().map(missing::collect_form)),
             evidence::cell(

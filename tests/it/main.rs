@@ -1,5 +1,6 @@
 //! The program and the library from outside.
 
+mod bounds;
 mod cli;
 mod common;
 mod copies;
@@ -16,5 +17,6 @@ mod layers;
 mod packs;
 mod psrp;
 mod readme;
+mod recover;
 mod samples;
 mod sigma;
