@@ -86,6 +86,8 @@ pub enum FaultKind {
     Lost,
     /// Read in full, but its checksum or header is wrong: to be trusted less.
     Suspect,
+    /// What is left of a record that no log holds any more, and cannot be decoded.
+    Remnant,
     /// Not a log, and nothing said it was: left alone.
     NotALog,
 }

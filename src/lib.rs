@@ -42,7 +42,7 @@ pub use analysis::{
 pub use detect::{Pack, Refused, RuleSet};
 pub use error::{Error, Fault, FaultKind};
 pub use input::{Input, InputKind, discover};
-pub use limits::{Limit, LimitNote, Limits, Setting};
+pub use limits::{FIXED as FIXED_LIMITS, Fixed as FixedLimit, Limit, LimitNote, Limits, Setting};
 pub use model::*;
 pub use reconstruct::Case;
 pub use report::{Column, Output, RunInfo, TABLES, Table, TakeBack, write};

@@ -61,6 +61,156 @@ limits! {
     ArchiveBytes = "archive-bytes", 1 << 30;
 }
 
+/// A limit that cannot be set.
+#[derive(Debug)]
+pub struct Fixed {
+    /// Its name in lists.
+    pub name: &'static str,
+    /// What holds.
+    pub value: u64,
+    /// The file below `src` and the constant that it is.
+    pub constant: (&'static str, &'static str),
+    /// What it bounds, with its unit.
+    pub description: &'static str,
+}
+
+/// Limits that cannot be set: what a longer, deeper or larger one would show is of no use to anyone,
+/// or would cost more memory than a run may take. The source has each beside the code that keeps to it.
+pub const FIXED: &[Fixed] = &[
+    Fixed {
+        name: "record-text-faults",
+        value: 100,
+        constant: ("decode/text.rs", "MAX_FAULTS"),
+        description: "faults of 2 MiB of a text log that are listed one by one; the others are counted",
+    },
+    Fixed {
+        name: "xml-depth",
+        value: 64,
+        constant: ("decode/xml.rs", "MAX_DEPTH"),
+        description: "elements in one another in a record's XML",
+    },
+    Fixed {
+        name: "template-depth",
+        value: 16,
+        constant: ("decode/definition.rs", "MAX_DEPTH"),
+        description: "elements in one another in a template of binary XML; what is deeper is left to the evtx crate",
+    },
+    Fixed {
+        name: "template-nodes",
+        value: 2048,
+        constant: ("decode/definition.rs", "MAX_NODES"),
+        description: "elements, attributes and texts of a template; larger ones are left to the evtx crate",
+    },
+    Fixed {
+        name: "carved-chunks",
+        value: 256,
+        constant: ("decode/carve.rs", "MOST_CHUNKS"),
+        description: "chunks that --recover decodes in 2 MiB",
+    },
+    Fixed {
+        name: "script-nesting",
+        value: 80,
+        constant: ("layers/parse/mod.rs", "NESTING"),
+        description: "brackets in one another in a script, when layers are taken off",
+    },
+    Fixed {
+        name: "clixml-depth",
+        value: 256,
+        constant: ("psrp/clixml.rs", "MAX_DEPTH"),
+        description: "elements in one another in CLIXML",
+    },
+    Fixed {
+        name: "clixml-values",
+        value: 1 << 20,
+        constant: ("psrp/clixml.rs", "MOST_VALUES"),
+        description: "values of one CLIXML document",
+    },
+    Fixed {
+        name: "soap-depth",
+        value: 64,
+        constant: ("psrp/soap.rs", "MAX_DEPTH"),
+        description: "elements in one another in a SOAP document",
+    },
+    Fixed {
+        name: "soap-bytes",
+        value: 64 << 20,
+        constant: ("psrp/chunks.rs", "LONGEST_DOCUMENT"),
+        description: "bytes of a SOAP document that is put together from records",
+    },
+    Fixed {
+        name: "message-bytes",
+        value: 64 << 20,
+        constant: ("psrp/reassembler.rs", "LONGEST_MESSAGE"),
+        description: "bytes of a message that is put together from fragments",
+    },
+    Fixed {
+        name: "messages-held",
+        value: 128 << 20,
+        constant: ("psrp/reassembler.rs", "MOST_HELD"),
+        description: "bytes held for messages that are not whole",
+    },
+    Fixed {
+        name: "traffic-held",
+        value: 128 << 20,
+        constant: ("reconstruct/traffic.rs", "MOST_HELD"),
+        description: "bytes of a host's traffic that are held at once",
+    },
+    Fixed {
+        name: "output-of-command",
+        value: 1 << 20,
+        constant: ("reconstruct/traffic.rs", "LONGEST_SHOWN"),
+        description: "bytes kept of what one command showed",
+    },
+    Fixed {
+        name: "output-of-all",
+        value: 256 << 20,
+        constant: ("reconstruct/traffic.rs", "MOST_SHOWN"),
+        description: "bytes kept of what all commands showed",
+    },
+    Fixed {
+        name: "correlation-groups",
+        value: 1 << 16,
+        constant: ("detect/correlation/run.rs", "MOST_GROUPS"),
+        description: "groups that all correlations hold at a time",
+    },
+    Fixed {
+        name: "correlation-hits",
+        value: 1 << 20,
+        constant: ("detect/correlation/window.rs", "MOST_HITS"),
+        description: "hits that one window of a correlation holds",
+    },
+    Fixed {
+        name: "correlation-values",
+        value: 10_000,
+        constant: ("detect/correlation/window.rs", "MOST_VALUES"),
+        description: "values that one window of a correlation tells apart",
+    },
+    Fixed {
+        name: "record-gaps",
+        value: 32,
+        constant: ("reconstruct/reach.rs", "MOST_GAPS"),
+        description: "holes in the record ids of a log; one with more is a selection of records",
+    },
+    Fixed {
+        name: "namesakes",
+        value: 1 << 16,
+        constant: ("analysis/copies.rs", "MOST_NAMESAKES"),
+        description: "records of one name and id that are told apart when copies are looked for",
+    },
+    Fixed {
+        name: "findings",
+        value: 1 << 16,
+        constant: ("report/findings.rs", "MOST_FINDINGS"),
+        description: "findings that are folded in memory; with more, some come in parts",
+    },
+    Fixed {
+        name: "cell-bytes",
+        value: 32_000,
+        constant: ("report/cell.rs", "MAX_CELL"),
+        description: "characters of a cell of a CSV file; what is longer is cut, and says so",
+    },
+];
+
 /// The limits of a run, and how often each was met. Clones count together.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -165,6 +315,26 @@ mod tests {
             assert!(set(text).is_err(), "{text}");
         }
         assert!(set("record-bytes=99999999999999 GiB").is_err());
+    }
+
+    /// A constant's value, of the forms that the source has.
+    fn value_of(expression: &str) -> u64 {
+        let number = |text: &str| text.trim().replace('_', "").parse::<u64>().unwrap();
+        match expression.split_once("<<") {
+            Some((number_of, bits)) => number(number_of) << number(bits),
+            None => number(expression),
+        }
+    }
+
+    #[test]
+    fn what_is_fixed_is_what_the_source_says() {
+        let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        for Fixed { name, value, constant: (file, constant), .. } in FIXED {
+            let text = std::fs::read_to_string(source.join(file)).unwrap();
+            let line = text.lines().find(|line| line.contains(&format!("const {constant}: ")));
+            let (_, expression) = line.expect(name).split_once(" = ").unwrap();
+            assert_eq!(value_of(expression.trim_end_matches(';')), *value, "{name}");
+        }
     }
 
     #[test]

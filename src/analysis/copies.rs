@@ -173,12 +173,19 @@ const BLOCK: usize = 1 << 20;
 const IN_MEMORY: usize = 16 << 20;
 
 /// Finds the copies among the events of a timeline, of which `spans` tells by input what they
-/// are of.
+/// are of. Inputs from `recovered` on hold what was carved: any other record is preferred to
+/// theirs, and in them a record may lie more than once.
 ///
 /// # Errors
 /// When the scratch folder takes no more or the timeline cannot be read back.
-pub(super) fn find(timeline: &Sorted, spans: &[Spans], scratch: &Path) -> io::Result<Copies> {
-    let overlapping = overlapping(spans);
+pub(super) fn find(
+    timeline: &Sorted,
+    spans: &[Spans],
+    recovered: usize,
+    scratch: &Path,
+) -> io::Result<Copies> {
+    let mut overlapping = overlapping(spans);
+    overlapping.iter_mut().skip(recovered).for_each(|overlapping| *overlapping = true);
     if !overlapping.contains(&true) {
         return Ok(Copies::default());
     }
@@ -190,7 +197,8 @@ pub(super) fn find(timeline: &Sorted, spans: &[Spans], scratch: &Path) -> io::Re
         if overlapping[source.input as usize] {
             let key = |key: &mut Vec<u8>| {
                 key.extend(print.identity.to_be_bytes());
-                key.push(print.form as u8);
+                let is_live = (source.input as usize) < recovered;
+                key.push(if is_live { print.form as u8 } else { u8::MAX });
                 sorted::place(key, source);
             };
             rows.push(key, &printed)?;
@@ -202,7 +210,7 @@ pub(super) fn find(timeline: &Sorted, spans: &[Spans], scratch: &Path) -> io::Re
     sorter.add(&mut rows)?;
 
     let mut found = Found::new(spans.len(), scratch);
-    let mut namesakes = Namesakes::default();
+    let mut namesakes = Namesakes { recovered, ..Namesakes::default() };
     let mut latest = None;
     for row in sorter.finish().rows()? {
         let printed: Printed = postcard::from_bytes(row?.content()).map_err(io::Error::other)?;
@@ -242,6 +250,8 @@ struct Namesakes {
     same: BTreeMap<(Form, DateTime<Utc>, u64), Place>,
     /// The first of each time, and its class.
     at: BTreeMap<DateTime<Utc>, (Form, Place)>,
+    /// The first input in which a record may lie more than once.
+    recovered: usize,
 }
 
 impl Namesakes {
@@ -256,7 +266,8 @@ impl Namesakes {
         let logged = time + TimeDelta::nanoseconds(print.late);
         let class = class(print.form);
         let place = Place { time, source };
-        let copy_of = |known: Place| match known.source.input == source.input {
+        let once = (source.input as usize) < self.recovered;
+        let copy_of = |known: Place| match once && known.source.input == source.input {
             true => Verdict::Own,
             false => Verdict::CopyOf(known),
         };
@@ -379,7 +390,7 @@ mod tests {
             lines.add(&event, print, Vec::new(), &timeline::Origins::default()).unwrap();
         }
         sorter.add(&mut lines.rows).unwrap();
-        let copies = find(&sorter.finish(), &spans, &folder).unwrap();
+        let copies = find(&sorter.finish(), &spans, inputs, &folder).unwrap();
         let is_copy = |record: &Record| copies.contains(record.source);
         let found = records.iter().filter(|record| is_copy(record)).count() as u64;
         assert_eq!(copies.count(), found);

@@ -58,6 +58,9 @@ pub struct Options {
     pub scripts: bool,
     /// Ends the reading early.
     pub stop: Stop,
+    /// Look for records outside of logs: in slack space, in what is damaged, in files that are no
+    /// logs. What is found comes as inputs of their own, of [`InputKind::Recovered`].
+    pub recover: bool,
     /// What input may cost.
     pub limits: Limits,
     /// Each input is read and hashed a second time when all is done.
@@ -168,7 +171,8 @@ impl Analysis {
     /// Whether something could not be read in full, a rule was not loaded, or one met a limit.
     pub fn is_partial(&self) -> bool {
         let damaged = |report: &InputReport| {
-            report.faults.iter().any(|fault| fault.kind != FaultKind::NotALog)
+            let counts = |fault: &Fault| matches!(fault.kind, FaultKind::Lost | FaultKind::Suspect);
+            report.faults.iter().any(counts)
         };
         self.interrupted
             || self.inputs.iter().any(damaged)
@@ -181,6 +185,11 @@ impl Analysis {
         self.notes.left_wrapped > 0
             || !self.limited.is_empty()
             || self.limits.notes().iter().any(|note| note.met > 0)
+    }
+
+    /// Whether an input holds what was carved.
+    pub(crate) fn is_recovered(&self, input: u32) -> bool {
+        self.inputs[input as usize].input.kind == InputKind::Recovered
     }
 
     /// Records read, over all inputs.
@@ -213,6 +222,7 @@ pub fn analyze(
     let begun = Instant::now();
     let scratch = options.scratch.clone().unwrap_or_else(std::env::temp_dir);
     let inputs = input::unpack(inputs, &scratch, &options.limits)?;
+    let inputs = if options.recover { input::with_recovered(inputs) } else { inputs };
     let faults = inputs.iter().map(|input| (input, &input.faults[..]));
     something(faults)?;
     let paths: Vec<PathBuf> = inputs.iter().map(|input| input.path.clone()).collect();
@@ -243,8 +253,11 @@ pub fn analyze(
     something(read.reports.iter().map(|report| (&report.input, &report.faults[..])))?;
     tracing::debug!(ms = begun.elapsed().as_millis(), "all logs read");
     progress.stage("telling copies");
+    let is_recovered = |input: &Input| input.kind == InputKind::Recovered;
+    let recovered = inputs.iter().position(is_recovered).unwrap_or(inputs.len());
     let timeline = timeline.finish();
-    let copies = copies::find(&timeline, &read.spans, &scratch).map_err(Error::write(&scratch))?;
+    let copies = copies::find(&timeline, &read.spans, recovered, &scratch)
+        .map_err(Error::write(&scratch))?;
     read.leave_out(&copies, &keys);
     let Read { mut reports, events, gathered, fired, scripts, lines, forms, .. } = read;
     progress.stage("rebuilding sessions");

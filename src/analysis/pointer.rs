@@ -45,6 +45,7 @@ pub fn read_record(pointer: &str) -> Result<Record, Error> {
     let scratch = std::env::temp_dir();
     let limits = Limits::default();
     let inputs = input::unpack(discover(&[on_disk(file)])?, &scratch, &limits)?;
+    let inputs = input::with_recovered(inputs);
     let named = |input: &&Input| input.path == Path::new(file);
     let input = inputs.iter().find(named).ok_or_else(|| fail("there is no such file in it"))?;
     if !input.kind.is_log() {

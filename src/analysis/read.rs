@@ -108,11 +108,16 @@ struct Batch {
 /// Sees the records of a task, and says which are wanted.
 struct Watch<'p> {
     rules: &'p RuleSet,
+    recovered: bool,
     reach: RefCell<Reach>,
 }
 
 impl Wanted for Watch<'_> {
     fn passes(&self, seen: Seen<'_>) {
+        // What was carved says nothing of what a log holds.
+        if self.recovered {
+            return;
+        }
         self.reach.borrow_mut().see(seen);
     }
 
@@ -288,7 +293,9 @@ impl<'p, 'a> Worker<'p, 'a> {
                 put = take.record(record);
             }
         };
-        let watch = Watch { rules: pass.rules, reach: RefCell::new(Reach::of(input as u32)) };
+        let recovered = log.kind == InputKind::Recovered;
+        let reach = RefCell::new(Reach::of(input as u32));
+        let watch = Watch { rules: pass.rules, recovered, reach };
         let Tally { records, faults, foreign, too_long } =
             decoder.piece(log, input as u32, piece, &watch, each);
         put?;

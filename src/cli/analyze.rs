@@ -1,7 +1,7 @@
 //! `psr-forensics analyze`.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -15,12 +15,12 @@ use super::progress::Bar;
 use super::rules::{Packs, Select};
 use super::summary;
 use super::zone::Shown;
-use super::{Ending, interrupt, plain};
+use super::{Ending, interrupt, limits, plain};
 use crate::analysis::{Analysis, Options, Stop, analyze};
 use crate::detect::RuleSet;
 use crate::error::{Error, Fault, FaultKind};
 use crate::input::Input;
-use crate::limits::{Limit, Limits, Setting};
+use crate::limits::Limits;
 use crate::model::parse_utc;
 use crate::report::{self, Output, RunInfo};
 
@@ -62,9 +62,13 @@ pub(super) struct Args {
     no_scripts: bool,
     #[command(flatten)]
     zone: Shown,
+    /// Also look for records that no log holds any more: in slack space, in damaged logs, and in
+    /// files that are no logs, as raw images and memory dumps
+    #[arg(long)]
+    recover: bool,
     /// Set what hostile input may cost, e.g. record-bytes=16MiB; 'help' lists the limits
-    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limit)]
-    limits: Vec<LimitWord>,
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limits::word)]
+    limits: Vec<limits::Word>,
     /// Make anything not read in full and any limit met an error of its own: exit code 5
     #[arg(long)]
     strict: bool,
@@ -83,41 +87,8 @@ pub(super) struct Args {
     verbose: u8,
 }
 
-/// What `--limit` takes.
-#[derive(Debug, Clone, Copy)]
-enum LimitWord {
-    Help,
-    Set(Setting),
-}
-
-fn limit(text: &str) -> Result<LimitWord, String> {
-    if text == "help" { Ok(LimitWord::Help) } else { text.parse().map(LimitWord::Set) }
-}
-
-/// The limits that hold; none when they are to be listed.
-fn limits(words: &[LimitWord]) -> Option<Limits> {
-    let mut limits = Limits::default();
-    for word in words {
-        match word {
-            LimitWord::Help => return None,
-            LimitWord::Set(set) => limits.set(set.limit, set.value),
-        }
-    }
-    Some(limits)
-}
-
-fn list_limits() -> Ending {
-    let mut out = io::stdout().lock();
-    for limit in Limit::ALL {
-        let (name, value) = (limit.name(), limit.default_value());
-        // A reader that closed the pipe has seen enough.
-        let _ = writeln!(out, "{name:<16} {value:>10}  {}", limit.description());
-    }
-    Ending::Whole
-}
-
 pub(super) fn run(args: Args, arguments: &[OsString]) -> Result<Ending> {
-    let Some(limits) = limits(&args.limits) else { return Ok(list_limits()) };
+    let Some(limits) = limits::of(&args.limits) else { return Ok(limits::list()) };
     log_to_stderr(&args);
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads);
     let pool = threads.build().context("cannot start the worker threads")?;
@@ -186,6 +157,7 @@ fn analyze_with(
         scratch: Some(scratch.to_owned()),
         scripts: !args.no_scripts,
         rehash: args.rehash,
+        recover: args.recover,
         stop: run.stop,
         limits: run.limits,
     };
@@ -220,7 +192,7 @@ pub(super) fn rules_of(arguments: &[String], folder: Option<&Path>) -> Result<Ru
 
 /// The limits of a run that was started with these arguments, or the default ones.
 pub(super) fn limits_of(arguments: &[String]) -> Limits {
-    parse(arguments).ok().and_then(|args| limits(&args.limits)).unwrap_or_default()
+    parse(arguments).ok().and_then(|args| limits::of(&args.limits)).unwrap_or_default()
 }
 
 /// Makes a run again, of the same arguments, evidence and rules, into a new folder.
@@ -234,7 +206,7 @@ pub(super) fn again(
     let args = parse(arguments).map_err(anyhow::Error::msg)?;
     let info = RunInfo { arguments: arguments.to_vec(), started: Utc::now() };
     let output = Output::open(folder, false)?;
-    let limits = limits(&args.limits).unwrap_or_default();
+    let limits = limits::of(&args.limits).unwrap_or_default();
     let run = Run { stop: Stop::default(), limits, quiet };
     let analysis = analyze_with(&args, inputs, rules, folder, run)?;
     report::write(&analysis, &info, args.transcripts, output)?;

@@ -74,6 +74,7 @@ fn kind(kind: InputKind) -> &'static str {
         InputKind::Json => "JSON",
         InputKind::Xml => "XML",
         InputKind::Zip => "zip",
+        InputKind::Recovered => "recovered records",
         InputKind::Unknown => "unknown",
     }
 }

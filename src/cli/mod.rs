@@ -6,6 +6,7 @@ mod decode;
 mod explain;
 mod info;
 mod interrupt;
+mod limits;
 mod live;
 mod manual;
 mod packs;

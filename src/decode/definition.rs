@@ -32,6 +32,12 @@ impl<'c> Definition<'c> {
         Ok(Definition { chunk, start, key, body: cursor.take(size as usize)? })
     }
 
+    /// The first bytes of its GUID, by which instances name it, too.
+    pub fn id(&self) -> u32 {
+        let [a, b, c, d, ..] = self.key;
+        u32::from_le_bytes([a, b, c, d])
+    }
+
     /// Bytes of its BinXML.
     pub fn size(&self) -> usize {
         self.body.len()
@@ -69,6 +75,18 @@ pub(super) struct Imprint {
 }
 
 impl Imprint {
+    /// Whether all names of a definition that says the same are as they were written: each has a
+    /// hash (libevtx: every unit of UTF-16, after the hash before it times 65,599).
+    pub fn is_whole(&self, definition: Definition) -> bool {
+        let Definition { chunk, body, .. } = definition;
+        self.names.iter().all(|NamePlace { at, .. }| {
+            let offset = Cursor::new(body, *at, body.len()).u32().unwrap_or_default() as usize;
+            let hash = Cursor::new(chunk, offset.saturating_add(4), chunk.len()).u16();
+            let name = name_entry(chunk, offset);
+            name.is_ok_and(|(_, name)| hash == Ok(name_hash(name)))
+        })
+    }
+
     /// Whether that definition says the same: all its bytes and names are the same, and
     /// only the offsets of names differ.
     pub fn is_of(&self, definition: Definition) -> bool {
@@ -88,6 +106,12 @@ impl Imprint {
         });
         names && body.len() == self.body.len() && same(from, body.len())
     }
+}
+
+/// The hash that a chunk's string table has beside a name.
+fn name_hash(name: &[u8]) -> u16 {
+    let units = name.as_chunks::<2>().0.iter().map(|&unit| u32::from(u16::from_le_bytes(unit)));
+    units.fold(0_u32, |hash, unit| hash.wrapping_mul(65_599).wrapping_add(unit)) as u16
 }
 
 /// Where a text comes from.

@@ -43,7 +43,7 @@ pub(super) fn chunk_number(offset: u64) -> u64 {
 }
 
 /// Where a chunk begins in its file.
-pub(super) fn chunk_start(number: u64) -> u64 {
+pub(super) const fn chunk_start(number: u64) -> u64 {
     FILE_HEADER + number * CHUNK_SIZE
 }
 
@@ -79,8 +79,19 @@ impl Decoder {
         wanted: &dyn Wanted,
         take: impl FnMut(&Record),
     ) -> ChunkTally {
+        let place = Place { input, number: Some(number), start: chunk_start(number) };
+        self.chunk_at(bytes, place, wanted, take)
+    }
+
+    /// Decodes a chunk wherever it lies.
+    pub(super) fn chunk_at(
+        &mut self,
+        bytes: &mut Vec<u8>,
+        place: Place,
+        wanted: &dyn Wanted,
+        take: impl FnMut(&Record),
+    ) -> ChunkTally {
         let mut tally = ChunkTally::default();
-        let place = Place { input, number };
         if bytes.iter().all(|&byte| byte == 0) {
             return tally;
         }
@@ -98,7 +109,7 @@ impl Decoder {
                 return tally;
             }
         };
-        data.number = Some(number);
+        data.number = place.number;
         let checks = [
             (data.validate_header_checksum(), "wrong checksum of the chunk header"),
             (!whole || data.validate_data_checksum(), "wrong checksum of the chunk's records"),
@@ -132,8 +143,8 @@ impl Decoder {
         match planned {
             Ok(records) => tally.records = records,
             Err(Odd(reason)) => {
-                let Place { input, number: chunk } = place;
-                debug!(input, chunk, reason, "left to the evtx crate");
+                let Place { input, number: chunk, start } = place;
+                debug!(input, chunk, start, reason, "left to the evtx crate");
                 // The first records are the same again, and given already.
                 self.by_crate(data, place, wanted, tally, |record| match given {
                     0 => take(record),
@@ -165,6 +176,31 @@ impl Decoder {
             }
         }
         Ok(records.count)
+    }
+
+    /// Decodes records at these offsets of a chunk, of which parts may be overwritten, and hands
+    /// each that is wanted to `take`. Tells of each whether all that it is made of is there; what is
+    /// unusual is not decoded.
+    pub(super) fn remains(
+        &mut self,
+        chunk: &[u8],
+        place: Place,
+        offsets: &[usize],
+        wanted: &dyn Wanted,
+        mut take: impl FnMut(&Record),
+    ) -> Vec<bool> {
+        let Decoder { names, planned, latest, .. } = self;
+        let mut records = planned.remains(chunk, names);
+        let mut decode = |offset: usize| -> Result<(), Odd> {
+            let header = records.at(offset)?;
+            let source = place.source(header.offset as u64, header.number);
+            let (instances, names) = records.current();
+            if latest.read(instances, header, source, wanted, names)? {
+                take(&latest.record);
+            }
+            Ok(())
+        };
+        offsets.iter().map(|&offset| decode(offset).is_ok()).collect()
     }
 
     /// Reads what the evtx crate can read of a chunk.
@@ -213,28 +249,25 @@ impl Decoder {
     }
 }
 
-/// A chunk's place: the index of its input, and its own number.
+/// A chunk's place: the index of its input, its number among the chunks of a log, and where it
+/// begins in the file.
 #[derive(Clone, Copy)]
-struct Place {
-    input: u32,
-    number: u64,
+pub(super) struct Place {
+    pub input: u32,
+    pub number: Option<u64>,
+    pub start: u64,
 }
 
 impl Place {
-    /// Offset of the chunk from the start of its file.
-    fn start(self) -> u64 {
-        chunk_start(self.number)
-    }
-
     /// The record `offset` bytes into the chunk.
     fn source(self, offset: u64, number: u64) -> RecordRef {
-        RecordRef { input: self.input, offset: self.start() + offset, number }
+        RecordRef { input: self.input, offset: self.start + offset, number }
     }
 
     /// A fault `offset` bytes into the chunk.
     fn fault(self, kind: FaultKind, offset: u64, record: Option<u64>, reason: String) -> Fault {
-        let offset = Some(self.start() + offset);
-        Fault { kind, chunk: Some(self.number), offset, record, reason }
+        let offset = Some(self.start + offset);
+        Fault { kind, chunk: self.number, offset, record, reason }
     }
 
     /// The whole chunk is lost, or the part of it past the file's end.

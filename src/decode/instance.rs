@@ -55,24 +55,35 @@ impl Planned {
         let last = header.u64()?;
         header.take(8)?;
         let free_space = header.u32()? as usize;
+        let end = free_space.min(chunk.len());
+        Ok(Records { end, last, doubtful: false, ..self.remains(chunk, names) })
+    }
+
+    /// Begins to read single records of a chunk of which parts may be overwritten: what they refer to
+    /// is checked.
+    pub fn remains<'d, 'c>(
+        &'d mut self,
+        chunk: &'c [u8],
+        names: &'d mut Interner,
+    ) -> Records<'c, 'd> {
         self.here.clear();
         if self.kept > MAX_KEPT {
             self.plans.clear();
             self.known.clear();
             self.kept = 0;
         }
-        let end = free_space.min(chunk.len());
-        Ok(Records {
+        Records {
             chunk,
             planned: self,
             names,
             at: CHUNK_HEADER,
-            end,
-            last,
+            end: CHUNK_HEADER,
+            last: 0,
+            doubtful: true,
             count: 0,
             nodes: 0,
             text: 0,
-        })
+        }
     }
 }
 
@@ -154,6 +165,8 @@ pub(super) struct Records<'c, 'd> {
     end: usize,
     /// The number of the last record.
     last: u64,
+    /// Parts of the chunk may be overwritten.
+    doubtful: bool,
     /// Records read.
     pub count: u64,
     /// What the chunk's instances came to.
@@ -189,6 +202,12 @@ impl<'c> Records<'c, '_> {
         self.count += 1;
         self.at = if number == self.last { self.end } else { offset + size };
         Ok(Some(RecordHeader { offset, number, ticks }))
+    }
+
+    /// Reads the record at an offset.
+    pub fn at(&mut self, offset: usize) -> Result<RecordHeader, Odd> {
+        (self.at, self.end) = (offset, offset + 1);
+        self.next()?.ok_or(Odd("no record where one should start"))
     }
 
     /// The instances of the record that was read last, and the names for what is made of it.
@@ -227,8 +246,11 @@ impl<'c> Records<'c, '_> {
         within: Option<usize>,
         depth: usize,
     ) -> Result<(), Odd> {
-        let (_version, _id) = (cursor.u8()?, cursor.u32()?);
+        let (_version, id) = (cursor.u8()?, cursor.u32()?);
         let definition = cursor.u32()? as usize;
+        if self.doubtful && Definition::at(self.chunk, definition)?.id() != id {
+            return Err(Odd("its template is overwritten"));
+        }
         if definition == cursor.at {
             // It is defined where it is first used.
             cursor.take(20)?;
@@ -312,6 +334,9 @@ impl<'c> Records<'c, '_> {
                 plans.len() - 1
             }
         };
+        if self.doubtful && !plans[index].imprint.is_whole(definition) {
+            return Err(Odd("names of its template are overwritten"));
+        }
         here.push((offset, index));
         Ok(index)
     }

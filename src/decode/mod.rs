@@ -10,6 +10,7 @@
 //! Winlogbeat and Hayabusa make of records, `xml` what Windows exports.
 
 mod binxml;
+mod carve;
 mod classic;
 mod definition;
 mod evtx;
@@ -33,7 +34,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 
 use crate::error::Fault;
-use crate::input::{Input, Piece};
+use crate::input::{Input, InputKind, Piece};
 use crate::model::{Channel, Record, RecordRef, Str};
 
 /// Decodes pieces of logs, one after another, for one thread, and is the quicker the more it has
@@ -71,11 +72,14 @@ impl Decoder {
         if input.kind.is_text() {
             return self.text.piece(input.kind, index, piece, wanted, take);
         }
+        if input.kind == InputKind::Recovered {
+            return carve::piece(&mut self.evtx, input.live_chunks, index, piece, wanted, take);
+        }
         let mut tally = Tally::default();
         if input.kind.is_evtx() {
             let first = evtx::chunk_number(piece.start);
             let chunks = piece.chunks.iter_mut().filter(|chunk| !chunk.is_empty());
-            for (number, chunk) in (first..).zip(chunks) {
+            for (number, chunk) in (first..input.live_chunks).zip(chunks) {
                 let read = self.evtx.chunk(chunk, index, number, wanted, &mut take);
                 tally.records += read.records;
                 tally.faults.extend(read.faults);

@@ -3,15 +3,14 @@
 //! Members are unpacked to a nameless file in the scratch folder, and only those that may be
 //! logs. Names in archives are hostile: they are shown, and no path is made of them.
 
-use std::ffi::OsString;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rayon::prelude::*;
 use zip::ZipArchive;
 
 use super::source::{Part, Source, Spool};
-use super::{HEAD, Input, InputKind, binary_kind, inspect, no_log, text_kind};
+use super::{HEAD, Input, InputKind, binary_kind, inspect, no_log, shown, text_kind};
 use crate::error::{Error, Fault, FaultKind, chain};
 use crate::limits::{Limit, Limits};
 
@@ -188,14 +187,6 @@ fn member(
         input.faults.push(Fault::file(FaultKind::Lost, reason));
     }
     Ok(Some(input))
-}
-
-/// What a member is called: its archive's path and its name, whatever that holds.
-fn shown(archive: &Path, name: &str) -> PathBuf {
-    let mut path = OsString::from(archive);
-    path.push("/");
-    path.push(name);
-    PathBuf::from(path)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod archive;
 mod cut;
 mod header;
 mod reader;
+mod recovered;
 mod source;
 mod state;
 mod text;
@@ -13,11 +14,13 @@ mod texts;
 pub use archive::unpack;
 pub use header::{FileHeader, file_header};
 pub use reader::{Again, End, Piece, Reader, piece_count};
+pub use recovered::with_recovered;
 pub use state::FileState;
 pub use text::PartKind;
 pub(crate) use texts::{ZippedText, is_zip, text, zipped_texts};
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -48,6 +51,8 @@ pub enum InputKind {
     Xml,
     /// A zip. Its members are inputs of their own.
     Zip,
+    /// What is left of records in a file, outside of a log's own.
+    Recovered,
     /// Not a log, or not readable.
     Unknown,
 }
@@ -55,7 +60,7 @@ pub enum InputKind {
 impl InputKind {
     /// Whether records are read of it.
     pub fn is_log(self) -> bool {
-        self.is_evtx() || self.is_text()
+        self.is_evtx() || self.is_text() || self == InputKind::Recovered
     }
 
     /// Whether it is EVTX, with or without its header.
@@ -87,6 +92,8 @@ pub struct Input {
     pub faults: Vec<Fault>,
     /// The file's state when the run began; none of an archive's member.
     pub state: Option<FileState>,
+    /// How many of its chunks, from the first on, are a log's own.
+    pub(crate) live_chunks: u64,
     source: Source,
     encoding: Encoding,
 }
@@ -96,7 +103,16 @@ impl Input {
     fn left_alone(path: PathBuf, size: u64, fault: Fault) -> Input {
         let source = Source::File(path.clone());
         let (kind, encoding) = (InputKind::Unknown, Encoding::default());
-        Input { path, size, kind, faults: vec![fault], state: None, source, encoding }
+        Input {
+            path,
+            size,
+            kind,
+            faults: vec![fault],
+            state: None,
+            live_chunks: u64::MAX,
+            source,
+            encoding,
+        }
     }
 
     /// The input that is shown as one path and lies at another: evidence that was moved.
@@ -224,7 +240,8 @@ fn inspect(path: PathBuf, source: Source) -> Input {
         }
         _ => None,
     };
-    Input { path, size, kind, faults: fault.into_iter().collect(), state, source, encoding }
+    let faults = fault.into_iter().collect();
+    Input { path, size, kind, faults, state, live_chunks: u64::MAX, source, encoding }
 }
 
 /// A file that is named as a log and is none is a loss the user must hear of.
@@ -312,6 +329,14 @@ fn as_utf8(head: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     Utf8::new(Encoding::of(head)).append(head, false, &mut text);
     text
+}
+
+/// What is called as a part of a file: the file's path and the part's name, whatever that holds.
+fn shown(file: &Path, name: &str) -> PathBuf {
+    let mut path = OsString::from(file);
+    path.push("/");
+    path.push(name);
+    PathBuf::from(path)
 }
 
 /// Bytes as lower-case hex.

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::source::Opened;
 use super::text::{Text, TextCutter};
-use super::{CHUNK_SIZE, Input, hex};
+use super::{CHUNK_SIZE, Input, InputKind, hex};
 use crate::limits::{Limit, Limits};
 
 /// Chunks in a piece of an EVTX log.
@@ -24,6 +24,11 @@ pub struct Piece {
     pub length: u64,
     /// The chunks of an EVTX log.
     pub chunks: Vec<Vec<u8>>,
+    /// What is looked through for records, from this offset on: what was read, and a chunk's size
+    /// more at both ends.
+    pub window: Vec<u8>,
+    /// Where the window begins in the file.
+    pub window_start: u64,
     /// The values of a text log, the first of which may begin in an earlier piece.
     pub text: Text,
 }
@@ -31,6 +36,7 @@ pub struct Piece {
 impl Piece {
     fn clear(&mut self) {
         self.length = 0;
+        self.window.clear();
         self.chunks.resize_with(CHUNKS as usize, Vec::new);
         self.chunks.iter_mut().for_each(Vec::clear);
         self.text.bytes.clear();
@@ -99,6 +105,7 @@ impl<'i> Reader<'i> {
             return Ok(());
         }
         let read = match &mut self.cutter {
+            None if self.input.kind == InputKind::Recovered => self.window(from, to, piece),
             None => self.read(from, to, &mut piece.chunks, CHUNK_SIZE),
             Some(_) => self.text(from, to, &mut piece.text),
         };
@@ -127,6 +134,27 @@ impl<'i> Reader<'i> {
         }
         self.raw = raw;
         read
+    }
+
+    fn window(&mut self, from: u64, to: u64, piece: &mut Piece) -> io::Result<()> {
+        self.reached = from;
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(self.input.source.open()?),
+        };
+        let read = look(file, from, to, self.input.size, piece);
+        let window = piece.window_start..piece.window_start + piece.window.len() as u64;
+        self.reached = window.end.clamp(from, to);
+        read?;
+        if let Ok(hash) = &mut self.hash {
+            let [from, to] = [from, self.reached].map(|at| (at - window.start) as usize);
+            hash.update(&piece.window[from..to]);
+        }
+        if window.end < to {
+            let reason = "the file became shorter while it was read";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
+        }
+        Ok(())
     }
 
     fn read(&mut self, from: u64, to: u64, blocks: &mut [Vec<u8>], size: u64) -> io::Result<()> {
@@ -177,6 +205,14 @@ impl<'i> Reader<'i> {
     }
 }
 
+/// Fills a piece's window with what lies from `from` to `to`, and around it.
+fn look(file: &mut Opened, from: u64, to: u64, size: u64, piece: &mut Piece) -> io::Result<()> {
+    piece.window_start = from.saturating_sub(CHUNK_SIZE);
+    file.seek(SeekFrom::Start(piece.window_start))?;
+    let length = to.saturating_add(CHUNK_SIZE).min(size) - piece.window_start;
+    file.take(length).read_to_end(&mut piece.window).map(drop)
+}
+
 /// Reads single places of logs again.
 pub struct Again {
     longest: u64,
@@ -201,7 +237,7 @@ impl Again {
     }
 
     /// Fills a piece with what is at a place of an input: the chunk of an EVTX log that begins
-    /// there, or the one value of a text.
+    /// there, the one value of a text, or the one record that was left there.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -219,6 +255,10 @@ impl Again {
             Some((known, file)) if *known == index => file,
             other => &mut other.insert((index, input.source.open()?)).1,
         };
+        if input.kind == InputKind::Recovered {
+            piece.length = 1;
+            return look(file, place, place + 1, input.size, piece);
+        }
         file.seek(SeekFrom::Start(place))?;
         if !input.kind.is_text() {
             if let Some(chunk) = piece.chunks.first_mut() {
@@ -245,7 +285,7 @@ impl Again {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::{InputKind, discover};
+    use crate::input::discover;
 
     #[test]
     fn blocks_follow_the_header_and_the_hash_is_the_files() {

@@ -51,6 +51,7 @@ columns! { pub(super) COLUMNS:
     "detections" => "titles of the rules that fired in it",
     "key_links" => "records tied to it by a key",
     "time_links" => "records tied to it by time and names",
+    "recovered_links" => "of both, records that no log holds any more, and --recover found in a file",
     "missing" => "records that one expects and that are not there: whose log, channel, event ids, and why: not_collected, rolled_over, cleared, ends_before, not_audited (none at any time), not_logged, may_be_cached, outside_window",
     "log_coverage" => "how much of its time each of the target's logs covers, by channel, in percent: from the log's first record to the host's last one in any log, less holes that count; not_collected where there is none",
     "collect_next" => "the logs to look for next: host, channel, from when to when, UTC by that host's clock",
@@ -104,6 +105,8 @@ impl Rows for Sessions<'_> {
             |time| session.clock.map(|clock| csv_time(clock.correct(time))).unwrap_or_default();
         let by =
             |key| session.evidence.iter().filter(|e| e.link.is_key() == key).count().to_string();
+        let recovered = session.evidence.iter().map(|e| case.events[e.event].source.input);
+        let recovered = recovered.filter(|&input| analysis.is_recovered(input)).count();
         vec![
             session_id(index).into(),
             csv_time(session.start).into(),
@@ -145,6 +148,7 @@ impl Rows for Sessions<'_> {
             list(rules.map(|rule| &rule.title)),
             by(true).into(),
             by(false).into(),
+            recovered.to_string().into(),
             list(session.missing.iter().map(missing::short_form)),
             list(session.covered.iter().map(missing::covered_form)),
             list(missing::collect(&session.missing).iter().map(missing::collect_form)),

@@ -36,6 +36,7 @@ columns! { pub(super) COLUMNS:
     "offset" => "the record's offset in that file, bytes",
     "record_number" => "the number in the record's own header, which exported logs renumber",
     "copies" => "the same record in other inputs: FILE:EVENT_RECORD_ID@OFFSET",
+    "recovered" => "yes where no log holds it any more, and --recover found it in a file",
 }
 
 /// An event's line, as far as it is known when the record is read.
@@ -275,6 +276,10 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn io::Write) -> io::Result<(
         let (named, count) = places.of(&read)?;
         if count > 0 {
             push(&mut line, &evidence::copies(&analysis.paths, &named, count));
+        }
+        line.push(',');
+        if analysis.is_recovered(input) {
+            line.push_str("yes");
         }
         line.push('\n');
         to.write_all(line.as_bytes())?;

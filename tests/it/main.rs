@@ -1,5 +1,6 @@
 //! The program and the library from outside.
 
+mod bounds;
 mod cli;
 mod comfort;
 mod common;
@@ -22,6 +23,7 @@ mod layers;
 mod packs;
 mod psrp;
 mod readme;
+mod recover;
 mod samples;
 mod scripts;
 mod sigma;

@@ -19,14 +19,14 @@ use crate::model::Channel;
 struct Every(u32);
 impl Wanted for Every {
     fn wants(&self, source: RecordRef, _: Channel, _: &str, event_id: u32) -> bool {
-        assert!(source.input == PLACE.input && source.offset >= PLACE.start() + 512);
+        assert!(source.input == PLACE.input && source.offset >= PLACE.start + 512);
         event_id.is_multiple_of(self.0)
     }
 }
 
 const ALL: Every = Every(1);
 const EVEN: Every = Every(2);
-const PLACE: Place = Place { input: 7, number: 3 };
+const PLACE: Place = Place { input: 7, number: Some(3), start: chunk_start(3) };
 
 /// Records handed out, how many were read, and what is wrong with the others.
 type Outcome = (Vec<Record>, u64, Vec<Fault>);
@@ -344,7 +344,7 @@ fn no_bytes_make_plans_panic() {
         let mut decoder = Decoder::default();
         for length in (0..chunk.len()).step_by(509) {
             let _ = decoder.by_plans(&chunk[..length], PLACE, &ALL, |_| {});
-            decoder.chunk(&mut chunk[..length].to_vec(), PLACE.input, PLACE.number, &ALL, |_| {});
+            decoder.chunk(&mut chunk[..length].to_vec(), PLACE.input, 3, &ALL, |_| {});
         }
         let mut names = Interner::default();
         for offset in 0..chunk.len() + 8 {
