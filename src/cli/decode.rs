@@ -114,6 +114,7 @@ fn traffic(bytes: &[u8], out: &mut impl Write) -> Result<Ending> {
         && conversation.gaps.is_empty()
         && conversation.absent.is_empty()
         && conversation.faults.is_empty()
+        && conversation.damaged().next().is_none()
         && conversation.lost_documents.is_empty();
     let found = !conversation.messages.is_empty() || !conversation.shells.is_empty();
     tell(&conversation, &unread, out).map_or_else(closed, |()| {
@@ -197,11 +198,7 @@ fn closes(before: &str) -> bool {
 
 fn plain(text: &str) -> Option<Vec<u8>> {
     let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
-    let bytes = pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?));
-    let bytes: Option<Vec<u8>> = if rest.is_empty() { bytes.collect() } else { None };
-    bytes.or_else(|| psrp::base64(text))
+    psrp::hex(hex).or_else(|| psrp::base64(text))
 }
 
 /// Takes the fragments of some bytes: a message's header says which way it goes, and its other
@@ -258,6 +255,10 @@ fn tell(
     for fault in &conversation.faults {
         let kind = fault.header.map_or("message", |header| header.kind.name());
         writeln!(out, "Not read: a {kind}: {}", visible(&fault.reason))?;
+    }
+    for (message, damage) in conversation.damaged() {
+        let (kind, reason) = (message.header.kind.name(), damage.to_string());
+        writeln!(out, "Not read: a {kind}: {}", visible(&reason))?;
     }
     for anomaly in &conversation.anomalies {
         if let Oddity::Refused(reason) = &anomaly.oddity {

@@ -149,8 +149,10 @@ impl<T: Clone> Chunks<T> {
         }
         self.held -= std::mem::take(&mut draft.bytes);
         let parts = draft.parts.values_mut().filter_map(|part| part.text.take());
-        let (texts, tags): (Vec<String>, Vec<T>) = parts.unzip();
-        Outcome::Whole(texts.concat(), tags)
+        let (mut texts, tags): (Vec<String>, Vec<T>) = parts.unzip();
+        // Most documents are one chunk, which need not be copied.
+        let text = if texts.len() == 1 { texts.remove(0) } else { texts.concat() };
+        Outcome::Whole(text, tags)
     }
 
     /// Gives up the oldest documents that are not whole, until what is held is little enough.

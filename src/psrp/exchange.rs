@@ -1,10 +1,10 @@
 //! Fragments and SOAP documents in, a conversation out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Lane;
 use super::chunks::{Chunk, Chunks, Outcome};
-use super::clixml::Document;
 use super::conversation::{Anomaly, Conversation, Index, Message, MessageFault};
 use super::fragments::Fragment;
 use super::message::{Direction, Guid, Header, MessageType};
@@ -38,6 +38,8 @@ pub struct Exchange<T> {
     directions: BTreeMap<Lane, Direction>,
     /// Lanes in which a client or server has introduced itself.
     introduced: BTreeMap<Lane, u64>,
+    /// The host whose process had the latest fragment.
+    host: Arc<str>,
 }
 
 impl<T: Clone> Default for Exchange<T> {
@@ -58,6 +60,7 @@ impl<T: Clone> Exchange<T> {
             anomalies: Vec::new(),
             directions: BTreeMap::new(),
             introduced: BTreeMap::new(),
+            host: "".into(),
         }
     }
 
@@ -84,7 +87,7 @@ impl<T: Clone> Exchange<T> {
         fragment: Fragment,
         tag: T,
     ) {
-        let lane = Lane::Process { host: host.into(), process, received };
+        let lane = self.lane(host, process, received);
         self.take(&lane, fragment, activity, tag);
     }
 
@@ -98,12 +101,19 @@ impl<T: Clone> Exchange<T> {
         reason: String,
         tag: T,
     ) {
-        let lane = Lane::Process { host: host.into(), process, received };
+        let lane = self.lane(host, process, received);
         self.anomalies.push(Anomaly {
             oddity: Oddity::Refused(reason),
             fragment: Some((lane, ids.0, ids.1)),
             tags: vec![tag],
         });
+    }
+
+    fn lane(&mut self, host: &str, process: u32, received: bool) -> Lane {
+        if *self.host != *host {
+            self.host = host.into();
+        }
+        Lane::Process { host: self.host.clone(), process, received }
     }
 
     /// Takes a chunk of a SOAP document.
@@ -174,9 +184,7 @@ impl<T: Clone> Exchange<T> {
             Ok(Header { kind: MessageType::Unknown(value), .. }) => {
                 Some(format!("a message of type 0x{value:08x} is none of the protocol"))
             }
-            Ok(_) => {
-                Document::parse(&bytes[Header::LENGTH..]).err().map(|damage| damage.to_string())
-            }
+            Ok(_) => None,
         };
         let header = header.ok();
         if let Some(header) = header {

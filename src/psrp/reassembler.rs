@@ -300,10 +300,11 @@ impl<T: Clone> Reassembler<T> {
         }
         object.state = State::Whole;
         self.held -= object.bytes;
-        let mut bytes = Vec::with_capacity(object.bytes);
-        for part in object.parts.values_mut() {
-            bytes.append(&mut std::mem::take(&mut part.blob));
-        }
+        let mut blobs = object.parts.values_mut().map(|part| std::mem::take(&mut part.blob));
+        // Most messages are one fragment, which need not be copied.
+        let mut bytes = blobs.next().unwrap_or_default();
+        bytes.reserve_exact(object.bytes - bytes.len());
+        blobs.for_each(|blob| bytes.extend(blob));
         let joined = Joined {
             object_id: fragment.object_id,
             generation,

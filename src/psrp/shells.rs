@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use super::encoded::base64;
 use super::fragments::Fragment;
 use super::message::Header;
-use super::soap::{Envelope, Slot, Stream, base64};
+use super::soap::{Envelope, Slot, Stream};
 use super::xpress;
 
 /// Most bytes kept of a stream of a plain command.
@@ -103,7 +104,7 @@ pub(super) struct Shells<T> {
     shells: Vec<Shell<T>>,
     /// By host and ShellId, CommandId, MessageID or OperationID.
     known: BTreeMap<(String, Key), usize>,
-    waiting: Vec<(String, Envelope, Vec<T>)>,
+    waiting: Vec<(String, Envelope<'static>, Vec<T>)>,
     /// How many documents have to do with no shell that is known.
     others: usize,
 }
@@ -126,7 +127,12 @@ impl<T> Default for Shells<T> {
 
 impl<T: Clone> Shells<T> {
     /// Takes a document; gives the fragments in it.
-    pub(super) fn push(&mut self, host: &str, envelope: Envelope, tags: Vec<T>) -> Vec<Found<T>> {
+    pub(super) fn push(
+        &mut self,
+        host: &str,
+        envelope: Envelope<'_>,
+        tags: Vec<T>,
+    ) -> Vec<Found<T>> {
         let shell = match self.shell_of(host, &envelope) {
             Some(shell) => shell,
             None if envelope.operation() == "Create" => self.new_shell(host),
@@ -135,7 +141,7 @@ impl<T: Clone> Shells<T> {
                 return Vec::new();
             }
             None => {
-                self.waiting.push((host.to_owned(), envelope, tags));
+                self.waiting.push((host.to_owned(), envelope.into_owned(), tags));
                 return Vec::new();
             }
         };
@@ -160,7 +166,7 @@ impl<T: Clone> Shells<T> {
     }
 
     /// The shell that a document names, answers or asks on behalf of.
-    fn shell_of(&mut self, host: &str, envelope: &Envelope) -> Option<usize> {
+    fn shell_of(&mut self, host: &str, envelope: &Envelope<'_>) -> Option<usize> {
         let command = envelope.command_id.iter();
         let streams = envelope.streams.iter().filter_map(|stream| stream.command_id.as_ref());
         let keys = [
@@ -207,7 +213,13 @@ impl<T: Clone> Shells<T> {
         self.shells.len() - 1
     }
 
-    fn take(&mut self, at: usize, host: &str, envelope: Envelope, tags: Vec<T>) -> Vec<Found<T>> {
+    fn take(
+        &mut self,
+        at: usize,
+        host: &str,
+        envelope: Envelope<'_>,
+        tags: Vec<T>,
+    ) -> Vec<Found<T>> {
         let mut know = |key: Option<Key>| {
             if let Some(key) = key {
                 self.known.entry((host.to_owned(), key)).or_insert(at);
@@ -242,7 +254,7 @@ impl<T: Clone> Shells<T> {
                     let id = stream.command_id.as_ref().or(command_id.as_ref());
                     let command = shell.command(id.cloned());
                     match stream.slot {
-                        Slot::Arguments => command.arguments.push(stream.text),
+                        Slot::Arguments => command.arguments.push(stream.text.into_owned()),
                         Slot::Stream(name) => command.append(name, &bytes),
                         _ => {}
                     }
@@ -262,7 +274,7 @@ enum Content {
 
 impl<T: Clone> Shell<T> {
     /// Takes what a document tells of the shell and its commands.
-    fn tell(&mut self, envelope: &Envelope, tags: &[T]) {
+    fn tell(&mut self, envelope: &Envelope<'_>, tags: &[T]) {
         self.actions.push(envelope.action.clone());
         self.tags.extend_from_slice(tags);
         let is_request = envelope.relates_to.is_none();
@@ -345,7 +357,7 @@ impl<T: Clone> Shell<T> {
 
     /// Reads bytes in the way that makes sense: as they are, or as Xpress. The shell's compression
     /// says which to try first; a log that starts late does not have it.
-    fn read(&mut self, stream: &Stream) -> Content {
+    fn read(&mut self, stream: &Stream<'_>) -> Content {
         if stream.text.trim().is_empty() {
             return Content::Nothing;
         }
@@ -361,14 +373,18 @@ impl<T: Clone> Shell<T> {
         if !is_powershell {
             return self.read_plain(stream, bytes);
         }
-        let unpacked = || xpress::unpack(&bytes).ok();
-        let mut readings = [(Reading::Plain, Some(bytes.clone())), (Reading::Xpress, None)];
+        let mut readings = [Reading::Plain, Reading::Xpress];
         if self.compression.is_some() {
             readings.reverse();
         }
-        for (reading, plain) in readings {
-            let Some(plain) = plain.or_else(unpacked) else { continue };
-            let (fragments, damage) = Fragment::split(&plain);
+        for reading in readings {
+            let (fragments, damage) = match reading {
+                Reading::Plain => Fragment::split(&bytes),
+                Reading::Xpress => match xpress::unpack(&bytes) {
+                    Ok(plain) => Fragment::split(&plain),
+                    Err(_) => continue,
+                },
+            };
             if damage.is_none() && fragments.iter().all(makes_sense) {
                 *self.readings.entry(reading).or_default() += 1;
                 return Content::Fragments(fragments, None);
@@ -384,7 +400,7 @@ impl<T: Clone> Shell<T> {
         Content::Fragments(sound, Some(damage))
     }
 
-    fn read_plain(&mut self, stream: &Stream, bytes: Vec<u8>) -> Content {
+    fn read_plain(&mut self, stream: &Stream<'_>, bytes: Vec<u8>) -> Content {
         if stream.slot == Slot::Arguments {
             return Content::Plain(Vec::new());
         }

@@ -293,8 +293,12 @@ impl Listener {
             let kind = fault.header.map_or("message", |header| header.kind.name());
             format!("a {kind} cannot be read: {}", fault.reason)
         });
-        heard.gaps.extend(gaps.chain(faults).take(MOST_GAPS));
-        let untold = (pipeline.gaps.len() + pipeline.faults.len()).saturating_sub(MOST_GAPS);
+        let damaged = pipeline.damaged.iter().map(|(damage, at)| {
+            format!("a {} cannot be read: {damage}", conversation.messages[*at].header.kind.name())
+        });
+        let all = pipeline.gaps.len() + pipeline.faults.len() + pipeline.damaged.len();
+        heard.gaps.extend(gaps.chain(faults).chain(damaged).take(MOST_GAPS));
+        let untold = all.saturating_sub(MOST_GAPS);
         if untold > 0 {
             heard.gaps.push(format!("{untold} more messages are missing"));
         }
