@@ -9,7 +9,9 @@ use anyhow::{Context, Result};
 
 use super::Ending;
 use crate::layers::{Limits, layers};
-use crate::psrp::{self, Conversation, Direction, Exchange, Fragment, Header, Oddity, Pipeline};
+use crate::psrp::{
+    self, Conversation, Direction, Exchange, Fragment, Header, Oddity, Pipeline, SessionKey,
+};
 use crate::reconstruct::shown;
 use crate::report::visible;
 
@@ -25,12 +27,20 @@ pub(super) struct Args {
     /// fragments as bytes, hex or Base64, one piece a line or all in one; or SOAP documents
     #[arg(long, value_name = "FILE")]
     psrp: Option<PathBuf>,
+    /// Show the text of SecureStrings: the session key, 64 hex digits. The traffic has it in encrypted
+    /// form only; it has to come from elsewhere, such as the client's memory
+    #[arg(long, value_name = "HEX", requires = "psrp", value_parser = session_key)]
+    session_key: Option<SessionKey>,
+}
+
+fn session_key(text: &str) -> Result<SessionKey, &'static str> {
+    SessionKey::parse(text).ok_or("a session key is 64 hex digits")
 }
 
 pub(super) fn run(args: &Args) -> Result<Ending> {
     let mut out = io::stdout().lock();
     let told = match (&args.psrp, &args.text) {
-        (Some(path), _) => return traffic(&read(path)?, &mut out),
+        (Some(path), _) => return traffic(&read(path)?, args.session_key.as_ref(), &mut out),
         (None, Some(text)) if text == "-" => {
             tell_layers(&String::from_utf8_lossy(&read(Path::new("-"))?), &mut out)
         }
@@ -105,11 +115,12 @@ struct Heard {
     directions: BTreeMap<u64, bool>,
 }
 
-fn traffic(bytes: &[u8], out: &mut impl Write) -> Result<Ending> {
+fn traffic(bytes: &[u8], key: Option<&SessionKey>, out: &mut impl Write) -> Result<Ending> {
     let mut heard = Heard::default();
     pieces(bytes, &mut heard);
     let Heard { exchange, unread, .. } = heard;
-    let conversation = exchange.finish();
+    let mut conversation = exchange.finish();
+    conversation.session_key = key.cloned();
     let is_whole = unread.is_empty()
         && conversation.gaps.is_empty()
         && conversation.absent.is_empty()

@@ -174,6 +174,16 @@ impl<T: Clone> Chunks<T> {
         }
     }
 
+    /// Forgets what is whole, and gives the documents that can no longer become so.
+    pub fn part(&mut self) -> Vec<LostDocument<T>> {
+        self.open.retain(|_, draft| !draft.is_whole());
+        let is_open = |(key, number): &(ChunkKey, u64)| {
+            self.open.get(key).is_some_and(|draft| draft.number == *number)
+        };
+        self.begun.retain(is_open);
+        std::mem::take(&mut self.lost)
+    }
+
     /// The documents that did not get whole.
     pub fn finish(mut self) -> Vec<LostDocument<T>> {
         self.lost.extend(self.open.into_iter().filter_map(|(key, draft)| draft.lost(key)));

@@ -12,6 +12,7 @@ use super::message::{Direction, Guid, Header, MessageType, pool_state};
 use super::pipeline::Pipeline;
 use super::reassembler::{Absent, Gap, Oddity};
 use super::records::{ErrorRecord, HostCalls};
+use super::secret::SessionKey;
 use super::shells::Shell;
 
 /// A message whose fragments were all there.
@@ -103,6 +104,8 @@ pub struct Conversation<T> {
     pub lost_documents: Vec<LostDocument<T>>,
     /// How many documents have to do with no shell.
     pub other_documents: usize,
+    /// Opens SecureStrings of pools and pipelines, if given.
+    pub session_key: Option<SessionKey>,
     pub(super) index: Index,
 }
 
@@ -188,6 +191,15 @@ impl<T: Clone> Conversation<T> {
         self.messages.iter().filter_map(|message| Some((message, message.document().err()?)))
     }
 
+    /// A message's object, its SecureStrings opened where that can be done.
+    fn document(&self, message: &Message<T>) -> Result<Document, Damage> {
+        let mut document = message.document()?;
+        if let Some(key) = &self.session_key {
+            document.open(key);
+        }
+        Ok(document)
+    }
+
     /// Whether one of some messages can be read: as a rule the first.
     fn has_words(&self, messages: &[usize]) -> bool {
         messages.iter().any(|&at| self.messages[at].document().is_ok())
@@ -227,7 +239,7 @@ impl<T: Clone> Conversation<T> {
 
     fn tell(&self, at: usize, pool: &mut Pool) {
         let message = &self.messages[at];
-        let Ok(document) = message.document() else { return };
+        let Ok(document) = self.document(message) else { return };
         let root = document.root();
         match message.header.kind {
             // The client's comes after the server's, and counts.
@@ -256,7 +268,7 @@ impl<T: Clone> Conversation<T> {
         let mut pipeline = Pipeline::new(id, pool, of(&self.index.gaps), of(&self.index.faults));
         for &at in messages {
             let message = &self.messages[at];
-            match message.document() {
+            match self.document(message) {
                 Ok(document) => pipeline.tell(message.header.kind, document, at),
                 Err(damage) => pipeline.damaged.push((damage, at)),
             }

@@ -20,6 +20,7 @@ mod message;
 mod pipeline;
 mod reassembler;
 mod records;
+mod secret;
 mod shells;
 mod soap;
 mod text;
@@ -41,6 +42,7 @@ pub use records::{
     Command, Creation, ErrorRecord, HostCall, HostCalls, Information, Parameter, Progress,
     informational_message,
 };
+pub use secret::SessionKey;
 pub use shells::{Reading, Shell, ShellCommand};
 pub use soap::{Envelope, Slot, Stream};
 pub use text::{commands, error, host_call, line, literal, progress};

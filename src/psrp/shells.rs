@@ -57,6 +57,9 @@ pub struct Shell<T> {
     pub readings: BTreeMap<Reading, usize>,
     /// The callers' tags of the documents.
     pub tags: Vec<T>,
+    /// The callers' tags of the Create and of what tells owner and address: those of their first
+    /// chunks.
+    pub told_by: Vec<T>,
     /// Where in `commands` an id is; without an id, the latest one that has none.
     places: BTreeMap<Option<String>, usize>,
     /// By MessageID of its request, where in `commands` one is whose id the server will tell.
@@ -148,9 +151,9 @@ impl<T: Clone> Shells<T> {
         self.take(shell, host, envelope, tags)
     }
 
-    /// All shells, the fragments of documents that had to wait, and the number of documents that
-    /// have to do with no shell.
-    pub(super) fn finish(mut self) -> (Vec<Shell<T>>, Vec<Found<T>>, usize) {
+    /// All shells with what was told of them since the last part, the fragments of documents that
+    /// had to wait, and the number of documents that have to do with no shell.
+    pub(super) fn part(&mut self) -> (Vec<Shell<T>>, Vec<Found<T>>, usize) {
         let mut found = Vec::new();
         for (host, envelope, tags) in std::mem::take(&mut self.waiting) {
             let nobody = (host.clone(), Key::Nobody);
@@ -162,7 +165,8 @@ impl<T: Clone> Shells<T> {
             });
             found.extend(self.take(shell, &host, envelope, tags));
         }
-        (self.shells, found, self.others)
+        let shells = self.shells.iter_mut().map(Shell::part).collect();
+        (shells, found, std::mem::take(&mut self.others))
     }
 
     /// The shell that a document names, answers or asks on behalf of.
@@ -207,6 +211,7 @@ impl<T: Clone> Shells<T> {
             faults: Vec::new(),
             readings: BTreeMap::new(),
             tags: Vec::new(),
+            told_by: Vec::new(),
             places: BTreeMap::new(),
             asked: BTreeMap::new(),
         });
@@ -273,6 +278,23 @@ enum Content {
 }
 
 impl<T: Clone> Shell<T> {
+    /// What it is, and what was told of it; keeps only what it is.
+    fn part(&mut self) -> Shell<T> {
+        Shell {
+            actions: std::mem::take(&mut self.actions),
+            commands: std::mem::take(&mut self.commands),
+            signals: std::mem::take(&mut self.signals),
+            faults: std::mem::take(&mut self.faults),
+            readings: std::mem::take(&mut self.readings),
+            tags: std::mem::take(&mut self.tags),
+            told_by: std::mem::take(&mut self.told_by),
+            places: std::mem::take(&mut self.places),
+            asked: std::mem::take(&mut self.asked),
+            // What it is.
+            ..self.clone()
+        }
+    }
+
     /// Takes what a document tells of the shell and its commands.
     fn tell(&mut self, envelope: &Envelope<'_>, tags: &[T]) {
         self.actions.push(envelope.action.clone());
@@ -283,6 +305,11 @@ impl<T: Clone> Shell<T> {
                 field.clone_from(told);
             }
         };
+        let answers = envelope.owner.is_some() || envelope.client_ip.is_some();
+        let is_first = self.owner.is_none() && self.client_ip.is_none();
+        if (answers && is_first) || (is_request && envelope.operation() == "Create") {
+            self.told_by.extend(tags.first().cloned());
+        }
         tell(&mut self.resource_uri, &envelope.resource_uri);
         tell(&mut self.name, &envelope.shell_name);
         tell(&mut self.owner, &envelope.owner);
