@@ -6,6 +6,7 @@ mod fixtures;
 mod hostile;
 mod losses;
 mod peer;
+mod ties;
 mod told;
 mod transcripts;
 
