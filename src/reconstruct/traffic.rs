@@ -565,3 +565,6 @@ pub(crate) fn shown(pipeline: &Pipeline) -> Vec<(Stream, usize, String)> {
     shown.sort_by_key(|(_, at, _)| places.get(at).copied());
     shown
 }
+
+#[cfg(test)]
+mod tests;

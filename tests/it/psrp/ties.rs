@@ -101,7 +101,7 @@ fn a_shells_id_ties_its_documents_which_name_the_caller() {
 fn what_another_record_says_better_stands_and_the_documents_word_is_kept() {
     let Some((_, fixture)) = fixture("simple_script") else { return };
     let soap = &fixture["expected"]["soap"];
-    let mut log = shell_created(&fixture, r" (user: CONTOSO\someone clientIP: 10.99.0.1)");
+    let mut log = shell_created(&fixture, r" (CONTOSO\someone clientIP: 10.99.0.1)");
     log.push(soap_lines(&fixture));
     let (sessions, _, _, stories) = run(&log);
     assert_eq!(sessions.len(), 1);
