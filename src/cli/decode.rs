@@ -237,6 +237,12 @@ fn tell(
     for pool in conversation.pools() {
         let states: Vec<&str> = pool.states.iter().map(|(state, _)| state.as_str()).collect();
         writeln!(out, "Runspace pool {}: {}", pool.id, visible(&states.join(", ")))?;
+        for call in pool.host_calls.iter().filter_map(|(call, _)| psrp::host_call(call)) {
+            lines(&call, out)?;
+        }
+        if let Some(failure) = &pool.failure {
+            lines(&psrp::error(failure), out)?;
+        }
         for &id in &pool.pipelines {
             tell_pipeline(&conversation.pipeline(pool.id, id), conversation, out)?;
         }
