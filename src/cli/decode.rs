@@ -9,7 +9,9 @@ use anyhow::{Context, Result};
 
 use super::Ending;
 use crate::layers::{Limits, layers};
-use crate::psrp::{self, Conversation, Direction, Exchange, Fragment, Header, Oddity, Pipeline};
+use crate::psrp::{
+    self, Conversation, Direction, Exchange, Fragment, Header, Oddity, Pipeline, SessionKey,
+};
 use crate::reconstruct::shown;
 use crate::report::visible;
 
@@ -30,12 +32,20 @@ pub(super) struct Args {
     /// fragments as bytes, hex or Base64, one piece a line or all in one; or SOAP documents
     #[arg(long, value_name = "FILE")]
     psrp: Option<PathBuf>,
+    /// Show the text of SecureStrings: the session key, 64 hex digits. The traffic has it in encrypted
+    /// form only; it has to come from elsewhere, such as the client's memory
+    #[arg(long, value_name = "HEX", requires = "psrp", value_parser = session_key)]
+    session_key: Option<SessionKey>,
+}
+
+fn session_key(text: &str) -> Result<SessionKey, &'static str> {
+    SessionKey::parse(text).ok_or("a session key is 64 hex digits")
 }
 
 pub(super) fn run(args: &Args) -> Result<Ending> {
     let mut out = io::stdout().lock();
     let told = match (&args.psrp, &args.text) {
-        (Some(path), _) => return traffic(&read(path)?, &mut out),
+        (Some(path), _) => return traffic(&read(path)?, args.session_key.as_ref(), &mut out),
         (None, Some(text)) if text == "-" => {
             tell_layers(&String::from_utf8_lossy(&read(Path::new("-"))?), &mut out)
         }
@@ -110,15 +120,17 @@ struct Heard {
     directions: BTreeMap<u64, bool>,
 }
 
-fn traffic(bytes: &[u8], out: &mut impl Write) -> Result<Ending> {
+fn traffic(bytes: &[u8], key: Option<&SessionKey>, out: &mut impl Write) -> Result<Ending> {
     let mut heard = Heard::default();
     pieces(bytes, &mut heard);
     let Heard { exchange, unread, .. } = heard;
-    let conversation = exchange.finish();
+    let mut conversation = exchange.finish();
+    conversation.session_key = key.cloned();
     let is_whole = unread.is_empty()
         && conversation.gaps.is_empty()
         && conversation.absent.is_empty()
         && conversation.faults.is_empty()
+        && conversation.damaged().next().is_none()
         && conversation.lost_documents.is_empty();
     let found = !conversation.messages.is_empty() || !conversation.shells.is_empty();
     tell(&conversation, &unread, out).map_or_else(closed, |()| {
@@ -202,11 +214,7 @@ fn closes(before: &str) -> bool {
 
 fn plain(text: &str) -> Option<Vec<u8>> {
     let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
-    let bytes = pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?));
-    let bytes: Option<Vec<u8>> = if rest.is_empty() { bytes.collect() } else { None };
-    bytes.or_else(|| psrp::base64(text))
+    psrp::hex(hex).or_else(|| psrp::base64(text))
 }
 
 /// Takes the fragments of some bytes: a message's header says which way it goes, and its other
@@ -234,6 +242,12 @@ fn tell(
     for pool in conversation.pools() {
         let states: Vec<&str> = pool.states.iter().map(|(state, _)| state.as_str()).collect();
         writeln!(out, "Runspace pool {}: {}", pool.id, visible(&states.join(", ")))?;
+        for call in pool.host_calls.iter().filter_map(|(call, _)| psrp::host_call(call)) {
+            lines(&call, out)?;
+        }
+        if let Some(failure) = &pool.failure {
+            lines(&psrp::error(failure), out)?;
+        }
         for &id in &pool.pipelines {
             tell_pipeline(&conversation.pipeline(pool.id, id), conversation, out)?;
         }
@@ -263,6 +277,10 @@ fn tell(
     for fault in &conversation.faults {
         let kind = fault.header.map_or("message", |header| header.kind.name());
         writeln!(out, "Not read: a {kind}: {}", visible(&fault.reason))?;
+    }
+    for (message, damage) in conversation.damaged() {
+        let (kind, reason) = (message.header.kind.name(), damage.to_string());
+        writeln!(out, "Not read: a {kind}: {}", visible(&reason))?;
     }
     for anomaly in &conversation.anomalies {
         if let Oddity::Refused(reason) = &anomaly.oddity {

@@ -4,7 +4,7 @@
 
 use super::{guid, known, number, number_of, text};
 use crate::model::{Account, Channel, Record, ServerSession};
-use crate::psrp::{Chunk, ChunkKey, Exchange, Fragment};
+use crate::psrp::{self, Chunk, ChunkKey, Exchange, Fragment};
 
 /// What a record holds of the traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,11 +181,13 @@ fn fragment(record: &Record, host: String) -> FragmentRecord {
 fn payload(record: &Record, ids: (u64, u64)) -> Result<Vec<u8>, String> {
     let hex = record.data.get("FragmentPayload").unwrap_or_default().trim();
     let hex = hex.strip_prefix("0x").or_else(|| hex.strip_prefix("0X")).unwrap_or(hex);
-    let bytes = unhex(hex).ok_or_else(|| "its payload is no hex".to_owned())?;
-    if let ([fragment], None) = (&*Fragment::split(&bytes).0, Fragment::split(&bytes).1)
-        && (fragment.object_id, fragment.fragment_id) == ids
+    let bytes = psrp::hex(hex).ok_or_else(|| "its payload is no hex".to_owned())?;
+    let header = [ids.0.to_be_bytes(), ids.1.to_be_bytes()].concat();
+    if bytes.starts_with(&header)
+        && let (mut fragments, None) = Fragment::split(&bytes)
+        && fragments.len() == 1
     {
-        return Ok(fragment.blob.clone());
+        return Ok(fragments.remove(0).blob);
     }
     match number_of(record, "FragmentLength") {
         Some(length) if length as usize != bytes.len() => {
@@ -193,13 +195,6 @@ fn payload(record: &Record, ids: (u64, u64)) -> Result<Vec<u8>, String> {
         }
         _ => Ok(bytes),
     }
-}
-
-fn unhex(hex: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
-    let bytes = pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?));
-    if rest.is_empty() { bytes.collect() } else { None }
 }
 
 #[cfg(test)]

@@ -149,8 +149,10 @@ impl<T: Clone> Chunks<T> {
         }
         self.held -= std::mem::take(&mut draft.bytes);
         let parts = draft.parts.values_mut().filter_map(|part| part.text.take());
-        let (texts, tags): (Vec<String>, Vec<T>) = parts.unzip();
-        Outcome::Whole(texts.concat(), tags)
+        let (mut texts, tags): (Vec<String>, Vec<T>) = parts.unzip();
+        // Most documents are one chunk, which need not be copied.
+        let text = if texts.len() == 1 { texts.remove(0) } else { texts.concat() };
+        Outcome::Whole(text, tags)
     }
 
     /// Gives up the oldest documents that are not whole, until what is held is little enough.
@@ -170,6 +172,16 @@ impl<T: Clone> Chunks<T> {
             self.held -= draft.bytes;
             self.lost.extend(draft.lost(key));
         }
+    }
+
+    /// Forgets what is whole, and gives the documents that can no longer become so.
+    pub fn part(&mut self) -> Vec<LostDocument<T>> {
+        self.open.retain(|_, draft| !draft.is_whole());
+        let is_open = |(key, number): &(ChunkKey, u64)| {
+            self.open.get(key).is_some_and(|draft| draft.number == *number)
+        };
+        self.begun.retain(is_open);
+        std::mem::take(&mut self.lost)
     }
 
     /// The documents that did not get whole.

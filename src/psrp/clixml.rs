@@ -5,6 +5,7 @@
 
 mod parser;
 
+use super::secret::SessionKey;
 use parser::Parser;
 
 /// Most elements in each other. PowerShell takes 50 objects in each other at most, each of them up
@@ -170,6 +171,27 @@ impl Document {
     pub fn parse(data: &[u8]) -> Result<Document, Damage> {
         let text = std::str::from_utf8(data).map_err(|_| Damage::Encoding)?;
         Parser::default().run(text.strip_prefix('\u{feff}').unwrap_or(text))
+    }
+
+    /// Puts the texts of SecureStrings in their place, as far as a session key fits.
+    pub fn open(&mut self, key: &SessionKey) {
+        let mut open = |value: &mut Value| {
+            if let Value::Simple(Primitive::Secure, text) = value
+                && let Some(plain) = key.open(text)
+            {
+                *value = Value::Simple(Primitive::String, plain);
+            }
+        };
+        self.roots.iter_mut().for_each(&mut open);
+        for object in &mut self.objects {
+            object.value.iter_mut().chain(&mut object.items).for_each(&mut open);
+            let members = object.adapted.iter_mut().chain(&mut object.extended);
+            members.for_each(|(_, value)| open(value));
+            for (key, value) in &mut object.entries {
+                open(key);
+                open(value);
+            }
+        }
     }
 
     /// The value it holds: the first one, null if none.

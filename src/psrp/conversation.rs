@@ -12,6 +12,7 @@ use super::message::{Direction, Guid, Header, MessageType, pool_state};
 use super::pipeline::Pipeline;
 use super::reassembler::{Absent, Gap, Oddity};
 use super::records::{ErrorRecord, HostCalls};
+use super::secret::SessionKey;
 use super::shells::Shell;
 
 /// A message whose fragments were all there.
@@ -69,7 +70,7 @@ pub struct Anomaly<T> {
     pub tags: Vec<T>,
 }
 
-/// A message that cannot be read.
+/// A message whose header cannot be read, or that may be several senders'.
 #[derive(Debug, Clone)]
 pub struct MessageFault<T> {
     /// Who sent it, in which direction.
@@ -87,13 +88,13 @@ pub struct MessageFault<T> {
 /// What was said, as far as it is there.
 #[derive(Debug)]
 pub struct Conversation<T> {
-    /// Messages in the order in which they got whole.
+    /// Messages in the order in which they got whole. Their data is read when it is asked for.
     pub messages: Vec<Message<T>>,
     /// Messages that are not whole.
     pub gaps: Vec<Gap<T>>,
     /// Objects of which nothing is there.
     pub absent: Vec<Absent>,
-    /// Messages that cannot be read.
+    /// Messages that are none of the protocol, or nobody's for sure.
     pub faults: Vec<MessageFault<T>>,
     /// Fragments, chunks and documents that are odd, in the order of the log.
     pub anomalies: Vec<Anomaly<T>>,
@@ -103,6 +104,8 @@ pub struct Conversation<T> {
     pub lost_documents: Vec<LostDocument<T>>,
     /// How many documents have to do with no shell.
     pub other_documents: usize,
+    /// Opens SecureStrings of pools and pipelines, if given.
+    pub session_key: Option<SessionKey>,
     pub(super) index: Index,
 }
 
@@ -171,7 +174,8 @@ impl<T: Clone> Conversation<T> {
     /// The pools, in the order in which they are first seen.
     pub fn pools(&self) -> Vec<Pool> {
         let mut first: Vec<(usize, Guid)> = Vec::new();
-        for (&(id, _), messages) in self.index.messages.iter().filter(|part| !part.0.0.is_zero()) {
+        let named = self.index.messages.iter().filter(|part| !part.0.0.is_zero());
+        for (&(id, _), messages) in named.filter(|part| self.has_words(part.1)) {
             let seen = messages.iter().min().copied().unwrap_or_default();
             match first.last_mut().filter(|last| last.1 == id) {
                 Some(last) => last.0 = last.0.min(seen),
@@ -182,6 +186,25 @@ impl<T: Clone> Conversation<T> {
         first.into_iter().map(|(_, id)| self.pool(id)).collect()
     }
 
+    /// Messages whose data is damaged, and how: every one is read.
+    pub fn damaged(&self) -> impl Iterator<Item = (&Message<T>, Damage)> {
+        self.messages.iter().filter_map(|message| Some((message, message.document().err()?)))
+    }
+
+    /// A message's object, its SecureStrings opened where that can be done.
+    fn document(&self, message: &Message<T>) -> Result<Document, Damage> {
+        let mut document = message.document()?;
+        if let Some(key) = &self.session_key {
+            document.open(key);
+        }
+        Ok(document)
+    }
+
+    /// Whether one of some messages can be read: as a rule the first.
+    fn has_words(&self, messages: &[usize]) -> bool {
+        messages.iter().any(|&at| self.messages[at].document().is_ok())
+    }
+
     fn pool(&self, id: Guid) -> Pool {
         let mut pool = Pool { id, ..Pool::default() };
         let parts = self.index.messages.range((id, None)..).take_while(|part| part.0.0 == id);
@@ -189,9 +212,10 @@ impl<T: Clone> Conversation<T> {
         let mut lanes = Vec::new();
         for ((_, pipeline), messages) in parts {
             match pipeline {
-                Some(pipeline) => {
+                Some(pipeline) if self.has_words(messages) => {
                     pipelines.push((messages.iter().min().copied().unwrap_or_default(), *pipeline));
                 }
+                Some(_) => {}
                 None => pool.messages.clone_from(messages),
             }
             lanes.extend(messages.iter().map(|&at| &self.messages[at].lane));
@@ -215,7 +239,7 @@ impl<T: Clone> Conversation<T> {
 
     fn tell(&self, at: usize, pool: &mut Pool) {
         let message = &self.messages[at];
-        let Ok(document) = message.document() else { return };
+        let Ok(document) = self.document(message) else { return };
         let root = document.root();
         match message.header.kind {
             // The client's comes after the server's, and counts.
@@ -244,8 +268,9 @@ impl<T: Clone> Conversation<T> {
         let mut pipeline = Pipeline::new(id, pool, of(&self.index.gaps), of(&self.index.faults));
         for &at in messages {
             let message = &self.messages[at];
-            if let Ok(document) = message.document() {
-                pipeline.tell(message.header.kind, document, at);
+            match self.document(message) {
+                Ok(document) => pipeline.tell(message.header.kind, document, at),
+                Err(damage) => pipeline.damaged.push((damage, at)),
             }
         }
         pipeline

@@ -1,15 +1,15 @@
 //! Fragments and SOAP documents in, a conversation out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Lane;
-use super::chunks::{Chunk, Chunks, Outcome};
-use super::clixml::Document;
+use super::chunks::{Chunk, Chunks, LostDocument, Outcome};
 use super::conversation::{Anomaly, Conversation, Index, Message, MessageFault};
 use super::fragments::Fragment;
 use super::message::{Direction, Guid, Header, MessageType};
-use super::reassembler::{Joined, Oddity, Reassembler};
-use super::shells::{Found, Shells};
+use super::reassembler::{Absent, Gap, Joined, Oddity, Reassembler};
+use super::shells::{Found, Shell, Shells};
 use super::soap::Envelope;
 
 /// Takes fragments and documents as a log has them. `T` is the caller's tag: what it needs to know
@@ -38,6 +38,8 @@ pub struct Exchange<T> {
     directions: BTreeMap<Lane, Direction>,
     /// Lanes in which a client or server has introduced itself.
     introduced: BTreeMap<Lane, u64>,
+    /// The host whose process had the latest fragment.
+    host: Arc<str>,
 }
 
 impl<T: Clone> Default for Exchange<T> {
@@ -58,6 +60,7 @@ impl<T: Clone> Exchange<T> {
             anomalies: Vec::new(),
             directions: BTreeMap::new(),
             introduced: BTreeMap::new(),
+            host: "".into(),
         }
     }
 
@@ -84,7 +87,7 @@ impl<T: Clone> Exchange<T> {
         fragment: Fragment,
         tag: T,
     ) {
-        let lane = Lane::Process { host: host.into(), process, received };
+        let lane = self.lane(host, process, received);
         self.take(&lane, fragment, activity, tag);
     }
 
@@ -98,12 +101,19 @@ impl<T: Clone> Exchange<T> {
         reason: String,
         tag: T,
     ) {
-        let lane = Lane::Process { host: host.into(), process, received };
+        let lane = self.lane(host, process, received);
         self.anomalies.push(Anomaly {
             oddity: Oddity::Refused(reason),
             fragment: Some((lane, ids.0, ids.1)),
             tags: vec![tag],
         });
+    }
+
+    fn lane(&mut self, host: &str, process: u32, received: bool) -> Lane {
+        if *self.host != *host {
+            self.host = host.into();
+        }
+        Lane::Process { host: self.host.clone(), process, received }
     }
 
     /// Takes a chunk of a SOAP document.
@@ -174,9 +184,7 @@ impl<T: Clone> Exchange<T> {
             Ok(Header { kind: MessageType::Unknown(value), .. }) => {
                 Some(format!("a message of type 0x{value:08x} is none of the protocol"))
             }
-            Ok(_) => {
-                Document::parse(&bytes[Header::LENGTH..]).err().map(|damage| damage.to_string())
-            }
+            Ok(_) => None,
         };
         let header = header.ok();
         if let Some(header) = header {
@@ -204,9 +212,21 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
+    /// What got whole since the last part. What is open stays, and can still get whole; what is
+    /// whole is forgotten, its repeats with it. So a long trace needs no more memory than its longest
+    /// part.
+    pub fn part(&mut self) -> Conversation<T> {
+        let (shells, found, other_documents) = self.shells.part();
+        self.take_all(found);
+        self.take_back();
+        let gaps = self.reassembler.part();
+        let lost_documents = self.chunks.part();
+        self.conversation(shells, other_documents, gaps, Vec::new(), lost_documents)
+    }
+
     /// Takes back what may be two senders' text in one message: fragments of several activities, in
     /// a lane of several pools.
-    fn part(&mut self) {
+    fn take_back(&mut self) {
         let mut pools: BTreeMap<&Lane, BTreeSet<Guid>> = BTreeMap::new();
         for message in self.messages.iter().filter(|message| !message.header.pool.is_zero()) {
             pools.entry(&message.lane).or_default().insert(message.header.pool);
@@ -225,22 +245,35 @@ impl<T: Clone> Exchange<T> {
         }));
     }
 
-    /// What the fragments and documents amount to.
+    /// What the fragments and documents amount to, since the last part if there was one.
     pub fn finish(mut self) -> Conversation<T> {
-        let (shells, found, other_documents) = std::mem::take(&mut self.shells).finish();
+        let (shells, found, other_documents) = self.shells.part();
         self.take_all(found);
-        self.part();
-        let (gaps, absent) = self.reassembler.finish();
+        self.take_back();
+        let (gaps, absent) = std::mem::take(&mut self.reassembler).finish();
+        let lost_documents = std::mem::take(&mut self.chunks).finish();
+        self.conversation(shells, other_documents, gaps, absent, lost_documents)
+    }
+
+    fn conversation(
+        &mut self,
+        shells: Vec<Shell<T>>,
+        other_documents: usize,
+        gaps: Vec<Gap<T>>,
+        absent: Vec<Absent>,
+        lost_documents: Vec<LostDocument<T>>,
+    ) -> Conversation<T> {
         let mut conversation = Conversation {
-            messages: self.messages,
+            messages: std::mem::take(&mut self.messages),
             gaps,
             absent,
-            faults: self.faults,
-            anomalies: self.anomalies,
+            faults: std::mem::take(&mut self.faults),
+            anomalies: std::mem::take(&mut self.anomalies),
             shells,
-            lost_documents: self.chunks.finish(),
+            lost_documents,
             other_documents,
-            index: Index::new(self.directions),
+            session_key: None,
+            index: Index::new(self.directions.clone()),
         };
         conversation.pair();
         conversation.sort();

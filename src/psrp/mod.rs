@@ -13,12 +13,14 @@
 mod chunks;
 mod clixml;
 mod conversation;
+mod encoded;
 mod exchange;
 mod fragments;
 mod message;
 mod pipeline;
 mod reassembler;
 mod records;
+mod secret;
 mod shells;
 mod soap;
 mod text;
@@ -30,6 +32,7 @@ use std::sync::Arc;
 pub use chunks::{Chunk, ChunkKey, Chunks, LostDocument, Outcome};
 pub use clixml::{Container, Damage, Document, Node, Primitive, Value};
 pub use conversation::{Anomaly, Conversation, Message, MessageFault, Pool};
+pub use encoded::{base64, hex};
 pub use exchange::Exchange;
 pub use fragments::Fragment;
 pub use message::{Direction, Guid, Header, MessageType, pipeline_state, pool_state};
@@ -39,8 +42,9 @@ pub use records::{
     Command, Creation, ErrorRecord, HostCall, HostCalls, Information, Parameter, Progress,
     informational_message,
 };
+pub use secret::SessionKey;
 pub use shells::{Reading, Shell, ShellCommand};
-pub use soap::{Envelope, Slot, Stream, base64};
+pub use soap::{Envelope, Slot, Stream};
 pub use text::{commands, error, host_call, line, literal, progress};
 pub use xpress::{Damage as XpressDamage, unpack};
 

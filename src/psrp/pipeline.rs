@@ -1,6 +1,6 @@
 //! One pipeline: its commands, what went in, what came out, and its states.
 
-use super::clixml::{Document, Node};
+use super::clixml::{Damage, Document, Node};
 use super::message::{Guid, MessageType, pipeline_state};
 use super::records::{
     Creation, ErrorRecord, HostCalls, Information, Progress, informational_message,
@@ -62,8 +62,10 @@ pub struct Pipeline {
     pub messages: Vec<usize>,
     /// Its messages that are not whole: indices in the conversation's gaps.
     pub gaps: Vec<usize>,
-    /// Its messages that cannot be read: indices in the conversation's faults.
+    /// Its messages that are nobody's for sure: indices in the conversation's faults.
     pub faults: Vec<usize>,
+    /// Its messages whose data is damaged.
+    pub damaged: Vec<(Damage, usize)>,
 }
 
 impl Pipeline {
@@ -88,6 +90,7 @@ impl Pipeline {
             messages: Vec::new(),
             gaps,
             faults,
+            damaged: Vec::new(),
         }
     }
 

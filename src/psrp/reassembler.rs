@@ -128,6 +128,8 @@ pub struct Reassembler<T> {
     /// Objects in the order in which they began, of those that did not get whole at once: lane,
     /// ObjectId, generation.
     begun: VecDeque<(Lane, u64, usize)>,
+    /// Whether objects were forgotten.
+    is_in_parts: bool,
 }
 
 /// The objects of a lane.
@@ -146,6 +148,7 @@ impl<T> Default for Reassembler<T> {
             held: 0,
             most_held: MOST_HELD,
             begun: VecDeque::new(),
+            is_in_parts: false,
         }
     }
 }
@@ -300,10 +303,11 @@ impl<T: Clone> Reassembler<T> {
         }
         object.state = State::Whole;
         self.held -= object.bytes;
-        let mut bytes = Vec::with_capacity(object.bytes);
-        for part in object.parts.values_mut() {
-            bytes.append(&mut std::mem::take(&mut part.blob));
-        }
+        let mut blobs = object.parts.values_mut().map(|part| std::mem::take(&mut part.blob));
+        // Most messages are one fragment, which need not be copied.
+        let mut bytes = blobs.next().unwrap_or_default();
+        bytes.reserve_exact(object.bytes - bytes.len());
+        blobs.for_each(|blob| bytes.extend(blob));
         let joined = Joined {
             object_id: fragment.object_id,
             generation,
@@ -338,11 +342,49 @@ impl<T: Clone> Reassembler<T> {
         }
     }
 
-    /// What is not whole, and what is not there at all, in the order of lanes and objects.
+    /// Forgets what is whole, and gives what can no longer become so; what is open stays.
+    pub fn part(&mut self) -> Vec<Gap<T>> {
+        let mut gaps = Vec::new();
+        // Where an open object of this lane, number and generation is now.
+        let mut places: BTreeMap<(Lane, u64, usize), usize> = BTreeMap::new();
+        for (lane, numbers) in &mut self.lanes {
+            for (&object_id, objects) in &mut numbers.objects {
+                let mut open = Vec::new();
+                for (generation, object) in std::mem::take(objects).into_iter().enumerate() {
+                    match object.state {
+                        State::Whole => {}
+                        State::Closed => {
+                            self.held -= object.bytes;
+                            gaps.push(object.gap(lane.clone(), object_id, generation));
+                        }
+                        State::Open => {
+                            places.insert((lane.clone(), object_id, generation), open.len());
+                            open.push(object);
+                        }
+                    }
+                }
+                *objects = open;
+            }
+            numbers.objects.retain(|_, objects| !objects.is_empty());
+        }
+        self.lanes.retain(|_, numbers| !numbers.objects.is_empty());
+        let begun = std::mem::take(&mut self.begun).into_iter();
+        self.begun = begun
+            .filter_map(|begun| {
+                let place = *places.get(&begun)?;
+                Some((begun.0, begun.1, place))
+            })
+            .collect();
+        self.is_in_parts = true;
+        gaps
+    }
+
+    /// What is not whole, and what is not there at all, in the order of lanes and objects. The
+    /// second is not told once a part was taken.
     pub fn finish(self) -> (Vec<Gap<T>>, Vec<Absent>) {
         let (mut gaps, mut absent) = (Vec::new(), Vec::new());
         for (lane, Numbers { objects, .. }) in self.lanes {
-            if lane.has_all_objects() {
+            if lane.has_all_objects() && !self.is_in_parts {
                 let seen = objects.iter().flat_map(|(&object_id, objects)| {
                     objects.iter().map(move |object| (object.count, object_id))
                 });

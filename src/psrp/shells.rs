@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use super::encoded::base64;
 use super::fragments::Fragment;
 use super::message::Header;
-use super::soap::{Envelope, Slot, Stream, base64};
+use super::soap::{Envelope, Slot, Stream};
 use super::xpress;
 
 /// Most bytes kept of a stream of a plain command.
@@ -56,6 +57,9 @@ pub struct Shell<T> {
     pub readings: BTreeMap<Reading, usize>,
     /// The callers' tags of the documents.
     pub tags: Vec<T>,
+    /// The callers' tags of the Create and of what tells owner and address: those of their first
+    /// chunks.
+    pub told_by: Vec<T>,
     /// Where in `commands` an id is; without an id, the latest one that has none.
     places: BTreeMap<Option<String>, usize>,
     /// By MessageID of its request, where in `commands` one is whose id the server will tell.
@@ -103,7 +107,7 @@ pub(super) struct Shells<T> {
     shells: Vec<Shell<T>>,
     /// By host and ShellId, CommandId, MessageID or OperationID.
     known: BTreeMap<(String, Key), usize>,
-    waiting: Vec<(String, Envelope, Vec<T>)>,
+    waiting: Vec<(String, Envelope<'static>, Vec<T>)>,
     /// How many documents have to do with no shell that is known.
     others: usize,
 }
@@ -126,7 +130,12 @@ impl<T> Default for Shells<T> {
 
 impl<T: Clone> Shells<T> {
     /// Takes a document; gives the fragments in it.
-    pub(super) fn push(&mut self, host: &str, envelope: Envelope, tags: Vec<T>) -> Vec<Found<T>> {
+    pub(super) fn push(
+        &mut self,
+        host: &str,
+        envelope: Envelope<'_>,
+        tags: Vec<T>,
+    ) -> Vec<Found<T>> {
         let shell = match self.shell_of(host, &envelope) {
             Some(shell) => shell,
             None if envelope.operation() == "Create" => self.new_shell(host),
@@ -135,16 +144,16 @@ impl<T: Clone> Shells<T> {
                 return Vec::new();
             }
             None => {
-                self.waiting.push((host.to_owned(), envelope, tags));
+                self.waiting.push((host.to_owned(), envelope.into_owned(), tags));
                 return Vec::new();
             }
         };
         self.take(shell, host, envelope, tags)
     }
 
-    /// All shells, the fragments of documents that had to wait, and the number of documents that
-    /// have to do with no shell.
-    pub(super) fn finish(mut self) -> (Vec<Shell<T>>, Vec<Found<T>>, usize) {
+    /// All shells with what was told of them since the last part, the fragments of documents that
+    /// had to wait, and the number of documents that have to do with no shell.
+    pub(super) fn part(&mut self) -> (Vec<Shell<T>>, Vec<Found<T>>, usize) {
         let mut found = Vec::new();
         for (host, envelope, tags) in std::mem::take(&mut self.waiting) {
             let nobody = (host.clone(), Key::Nobody);
@@ -156,11 +165,12 @@ impl<T: Clone> Shells<T> {
             });
             found.extend(self.take(shell, &host, envelope, tags));
         }
-        (self.shells, found, self.others)
+        let shells = self.shells.iter_mut().map(Shell::part).collect();
+        (shells, found, std::mem::take(&mut self.others))
     }
 
     /// The shell that a document names, answers or asks on behalf of.
-    fn shell_of(&mut self, host: &str, envelope: &Envelope) -> Option<usize> {
+    fn shell_of(&mut self, host: &str, envelope: &Envelope<'_>) -> Option<usize> {
         let command = envelope.command_id.iter();
         let streams = envelope.streams.iter().filter_map(|stream| stream.command_id.as_ref());
         let keys = [
@@ -201,13 +211,20 @@ impl<T: Clone> Shells<T> {
             faults: Vec::new(),
             readings: BTreeMap::new(),
             tags: Vec::new(),
+            told_by: Vec::new(),
             places: BTreeMap::new(),
             asked: BTreeMap::new(),
         });
         self.shells.len() - 1
     }
 
-    fn take(&mut self, at: usize, host: &str, envelope: Envelope, tags: Vec<T>) -> Vec<Found<T>> {
+    fn take(
+        &mut self,
+        at: usize,
+        host: &str,
+        envelope: Envelope<'_>,
+        tags: Vec<T>,
+    ) -> Vec<Found<T>> {
         let mut know = |key: Option<Key>| {
             if let Some(key) = key {
                 self.known.entry((host.to_owned(), key)).or_insert(at);
@@ -242,7 +259,7 @@ impl<T: Clone> Shells<T> {
                     let id = stream.command_id.as_ref().or(command_id.as_ref());
                     let command = shell.command(id.cloned());
                     match stream.slot {
-                        Slot::Arguments => command.arguments.push(stream.text),
+                        Slot::Arguments => command.arguments.push(stream.text.into_owned()),
                         Slot::Stream(name) => command.append(name, &bytes),
                         _ => {}
                     }
@@ -261,8 +278,25 @@ enum Content {
 }
 
 impl<T: Clone> Shell<T> {
+    /// What it is, and what was told of it; keeps only what it is.
+    fn part(&mut self) -> Shell<T> {
+        Shell {
+            actions: std::mem::take(&mut self.actions),
+            commands: std::mem::take(&mut self.commands),
+            signals: std::mem::take(&mut self.signals),
+            faults: std::mem::take(&mut self.faults),
+            readings: std::mem::take(&mut self.readings),
+            tags: std::mem::take(&mut self.tags),
+            told_by: std::mem::take(&mut self.told_by),
+            places: std::mem::take(&mut self.places),
+            asked: std::mem::take(&mut self.asked),
+            // What it is.
+            ..self.clone()
+        }
+    }
+
     /// Takes what a document tells of the shell and its commands.
-    fn tell(&mut self, envelope: &Envelope, tags: &[T]) {
+    fn tell(&mut self, envelope: &Envelope<'_>, tags: &[T]) {
         self.actions.push(envelope.action.clone());
         self.tags.extend_from_slice(tags);
         let is_request = envelope.relates_to.is_none();
@@ -271,6 +305,11 @@ impl<T: Clone> Shell<T> {
                 field.clone_from(told);
             }
         };
+        let answers = envelope.owner.is_some() || envelope.client_ip.is_some();
+        let is_first = self.owner.is_none() && self.client_ip.is_none();
+        if (answers && is_first) || (is_request && envelope.operation() == "Create") {
+            self.told_by.extend(tags.first().cloned());
+        }
         tell(&mut self.resource_uri, &envelope.resource_uri);
         tell(&mut self.name, &envelope.shell_name);
         tell(&mut self.owner, &envelope.owner);
@@ -345,7 +384,7 @@ impl<T: Clone> Shell<T> {
 
     /// Reads bytes in the way that makes sense: as they are, or as Xpress. The shell's compression
     /// says which to try first; a log that starts late does not have it.
-    fn read(&mut self, stream: &Stream) -> Content {
+    fn read(&mut self, stream: &Stream<'_>) -> Content {
         if stream.text.trim().is_empty() {
             return Content::Nothing;
         }
@@ -361,14 +400,18 @@ impl<T: Clone> Shell<T> {
         if !is_powershell {
             return self.read_plain(stream, bytes);
         }
-        let unpacked = || xpress::unpack(&bytes).ok();
-        let mut readings = [(Reading::Plain, Some(bytes.clone())), (Reading::Xpress, None)];
+        let mut readings = [Reading::Plain, Reading::Xpress];
         if self.compression.is_some() {
             readings.reverse();
         }
-        for (reading, plain) in readings {
-            let Some(plain) = plain.or_else(unpacked) else { continue };
-            let (fragments, damage) = Fragment::split(&plain);
+        for reading in readings {
+            let (fragments, damage) = match reading {
+                Reading::Plain => Fragment::split(&bytes),
+                Reading::Xpress => match xpress::unpack(&bytes) {
+                    Ok(plain) => Fragment::split(&plain),
+                    Err(_) => continue,
+                },
+            };
             if damage.is_none() && fragments.iter().all(makes_sense) {
                 *self.readings.entry(reading).or_default() += 1;
                 return Content::Fragments(fragments, None);
@@ -384,7 +427,7 @@ impl<T: Clone> Shell<T> {
         Content::Fragments(sound, Some(damage))
     }
 
-    fn read_plain(&mut self, stream: &Stream, bytes: Vec<u8>) -> Content {
+    fn read_plain(&mut self, stream: &Stream<'_>, bytes: Vec<u8>) -> Content {
         if stream.slot == Slot::Arguments {
             return Content::Plain(Vec::new());
         }

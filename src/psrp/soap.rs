@@ -1,8 +1,7 @@
 //! WS-Management documents as WinRM traces them (MS-WSMV 3.1.4, MS-PSRP 3.1.5.3).
 
-use base64::Engine;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use std::borrow::Cow;
+
 use quick_xml::NsReader;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::{Namespace, ResolveResult};
@@ -23,22 +22,6 @@ const MICROSOFT: &str = "http://schemas.microsoft.com/wbem/wsman/1/wsman.xsd";
 const SHELL: &str = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell";
 const POWERSHELL: &str = "http://schemas.microsoft.com/powershell";
 
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
-
-/// The bytes of Base64 that may be broken into lines; none where it is no Base64.
-pub fn base64(text: &str) -> Option<Vec<u8>> {
-    if text.bytes().any(|byte| byte.is_ascii_whitespace()) {
-        let text: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-        return BASE64.decode(text).ok();
-    }
-    BASE64.decode(text).ok()
-}
-
 /// Where in a document bytes stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Slot {
@@ -56,20 +39,20 @@ pub enum Slot {
 
 /// Bytes in a document, still as its text has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stream {
+pub struct Stream<'t> {
     /// Where they stand.
     pub slot: Slot,
     /// CommandId, lower case.
     pub command_id: Option<String>,
     /// Base64, or an argument's text.
-    pub text: String,
+    pub text: Cow<'t, str>,
     /// Whether the stream ends here.
     pub end: bool,
 }
 
 /// A document, read. Ids are in lower case, without `uuid:`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Envelope {
+pub struct Envelope<'t> {
     /// Action: what is asked for or answered, a URI.
     pub action: String,
     /// MessageID.
@@ -111,24 +94,24 @@ pub struct Envelope {
     /// Reason of a Fault.
     pub fault: Option<String>,
     /// Bytes it carries.
-    pub streams: Vec<Stream>,
+    pub streams: Vec<Stream<'t>>,
 }
 
-impl Envelope {
+impl<'t> Envelope<'t> {
     /// What is asked for or answered: the last part of the action, `Create` or `ReceiveResponse`.
     pub fn operation(&self) -> &str {
         self.action.rsplit('/').next().unwrap_or_default()
     }
 
     /// Reads a document.
-    pub fn parse(text: &str) -> Result<Envelope, String> {
+    pub fn parse(text: &'t str) -> Result<Envelope<'t>, String> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let wrong = |error: quick_xml::Error| format!("its XML is damaged: {error}");
         let mut reader = NsReader::from_str(text);
         reader.config_mut().expand_empty_elements = true;
         reader.config_mut().allow_dangling_amp = true;
         let mut envelope = Envelope::default();
-        let mut open: Vec<Open> = Vec::new();
+        let mut open: Vec<Open<'t>> = Vec::new();
         let mut is_soap = false;
         loop {
             let (namespace, event) = reader.read_resolved_event().map_err(wrong)?;
@@ -147,26 +130,33 @@ impl Envelope {
                 }
                 Event::End(_) => {
                     let Some(element) = open.pop() else { continue };
-                    let parent = open.last().map_or("", |parent| &parent.name);
+                    let parent = open.last().map_or("", |parent| parent.name);
                     envelope.end(element, parent);
                 }
                 Event::Eof if open.is_empty() && is_soap => return Ok(envelope),
                 Event::Eof => return Err("its XML breaks off".to_owned()),
                 event => {
                     if let (Some(element), Some(text)) = (open.last_mut(), xml::text(&event)) {
-                        element.text.push_str(&text);
+                        element.text += text;
                     }
                 }
             }
         }
     }
 
-    fn start(&mut self, element: &Open) {
+    /// The same with nothing borrowed.
+    pub(super) fn into_owned(self) -> Envelope<'static> {
+        let owned = |stream: Stream<'_>| Stream { text: stream.text.into_owned().into(), ..stream };
+        let streams = self.streams.into_iter().map(owned).collect();
+        Envelope { streams, ..self }
+    }
+
+    fn start(&mut self, element: &Open<'_>) {
         if element.is("rsp", "Shell") {
             self.shell_id = self.shell_id.take().or_else(|| element.id("ShellId"));
             self.shell_name = element.attribute("Name");
         } else if element.space == "rsp"
-            && matches!(&*element.name, "CommandLine" | "Signal" | "CommandState" | "DesiredStream")
+            && matches!(element.name, "CommandLine" | "Signal" | "CommandState" | "DesiredStream")
         {
             self.command_id = self.command_id.take().or_else(|| element.id("CommandId"));
             if let Some(state) = element.attribute("State") {
@@ -175,8 +165,8 @@ impl Envelope {
         }
     }
 
-    fn end(&mut self, element: Open, parent: &str) {
-        let slot = match (element.space, &*element.name) {
+    fn end(&mut self, element: Open<'t>, parent: &str) {
+        let slot = match (element.space, element.name) {
             ("ps", "creationXml") => Some(Slot::Creation),
             ("ps", "connectXml") => Some(Slot::Connect),
             ("ps", "connectResponseXml") => Some(Slot::ConnectResponse),
@@ -198,7 +188,7 @@ impl Envelope {
         }
         let text = element.text.trim();
         let known = || Some(text.to_owned()).filter(|text| !text.is_empty());
-        let field = match (element.space, &*element.name) {
+        let field = match (element.space, element.name) {
             ("a", "Action") if parent == "Header" => return self.action = text.to_owned(),
             ("a", "MessageID") => return self.message_id = id(text),
             ("a", "RelatesTo") => return self.relates_to = id(text),
@@ -219,7 +209,7 @@ impl Envelope {
             ("rsp", "ClientIP") => &mut self.client_ip,
             ("rsp", "ProcessId") => return self.process_id = text.parse().ok(),
             ("rsp", "CompressionType" | "CompressionMode") => &mut self.compression,
-            ("rsp", "Command") => return self.command = Some(element.text),
+            ("rsp", "Command") => return self.command = Some(element.text.into_owned()),
             ("rsp", "Code") => &mut self.signal,
             ("rsp", "ExitCode") => &mut self.exit_code,
             ("s", "Text") => &mut self.fault,
@@ -238,17 +228,31 @@ fn id(text: &str) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// An element that is open.
-struct Open {
-    /// The usual prefix of its namespace; empty for one that means nothing here.
-    space: &'static str,
-    name: String,
-    attributes: Vec<(&'static str, String)>,
-    text: String,
+/// The names of elements and attributes that mean something here: any other one is empty.
+fn known(name: &str) -> &'static str {
+    macro_rules! known {
+        ($($name:literal)*) => { match name { $($name => $name,)* _ => "" } };
+    }
+    known! {
+        "Action" "Arguments" "ClientIP" "Code" "Command" "CommandId" "CommandLine" "CommandState"
+        "CompressionMode" "CompressionType" "DesiredStream" "End" "Envelope" "ExitCode" "Header"
+        "MessageID" "Name" "OperationID" "Option" "Owner" "ProcessId" "RelatesTo" "ResourceURI"
+        "ResourceUri" "Selector" "SessionId" "Shell" "ShellId" "Signal" "State" "Stream" "Text" "To"
+        "UserAgent" "connectResponseXml" "connectXml" "creationXml"
+    }
 }
 
-impl Open {
-    fn new(namespace: &ResolveResult<'_>, start: &BytesStart<'_>) -> Open {
+/// An element that is open.
+struct Open<'t> {
+    /// The usual prefix of its namespace; empty for one that means nothing here.
+    space: &'static str,
+    name: &'static str,
+    attributes: Vec<(&'static str, String)>,
+    text: Cow<'t, str>,
+}
+
+impl<'t> Open<'t> {
+    fn new(namespace: &ResolveResult<'_>, start: &BytesStart<'_>) -> Open<'t> {
         let space = match namespace {
             ResolveResult::Bound(Namespace(ENVELOPE)) => "s",
             ResolveResult::Bound(Namespace(ADDRESSING)) => "a",
@@ -258,16 +262,18 @@ impl Open {
             ResolveResult::Bound(Namespace(POWERSHELL)) => "ps",
             _ => "",
         };
-        const ATTRIBUTES: [&str; 5] = ["Name", "ShellId", "CommandId", "State", "End"];
         let attributes = match space {
-            "w" | "rsp" => {
-                let found = |name| xml::attribute(start, name).map(|value| (name, value));
-                ATTRIBUTES.into_iter().filter_map(found).collect()
-            }
+            "w" | "rsp" => xml::attributes(start)
+                .map(|(name, value)| (known(name), value))
+                .filter(|(name, _)| {
+                    matches!(*name, "Name" | "ShellId" | "CommandId" | "State" | "End")
+                })
+                .map(|(name, value)| (name, xml::unescaped(value)))
+                .collect(),
             _ => Vec::new(),
         };
-        let name = start.local_name().into_inner().to_owned();
-        Open { space, name, attributes, text: String::new() }
+        let name = known(start.local_name().into_inner());
+        Open { space, name, attributes, text: Cow::Borrowed("") }
     }
 
     fn is(&self, space: &str, name: &str) -> bool {
@@ -286,6 +292,7 @@ impl Open {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::psrp::base64;
 
     /// A document with prefixes that nobody else uses.
     fn document(header: &str, body: &str) -> String {

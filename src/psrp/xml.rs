@@ -10,16 +10,30 @@ pub(super) fn attribute(start: &BytesStart<'_>, name: &str) -> Option<String> {
     if !start.attributes_raw().contains(name) {
         return None;
     }
+    attributes(start).find(|found| found.0 == name).map(|(_, value)| unescaped(value))
+}
+
+/// The local names of an element's attributes, and their values as they stand there.
+pub(super) fn attributes<'s>(
+    start: &'s BytesStart<'_>,
+) -> impl Iterator<Item = (&'s str, Cow<'s, str>)> {
     let mut attributes = start.attributes();
-    let found = attributes.with_checks(false).filter_map(Result::ok).find(|found| {
-        found.key.as_namespace_binding().is_none() && found.key.local_name().into_inner() == name
-    })?;
-    let raw = &*found.value;
-    Some(quick_xml::escape::unescape(raw).unwrap_or(Cow::Borrowed(raw)).into_owned())
+    attributes.with_checks(false);
+    let found = attributes.filter_map(Result::ok);
+    let found = found.filter(|found| found.key.as_namespace_binding().is_none());
+    found.map(|found| (found.key.local_name().into_inner(), found.value))
+}
+
+/// The text that an attribute's value stands for; what is no reference stays as it is.
+pub(super) fn unescaped(value: Cow<'_, str>) -> String {
+    match quick_xml::escape::unescape(&value) {
+        Ok(text) => text.into_owned(),
+        Err(_) => value.into_owned(),
+    }
 }
 
 /// The text that an event within an element stands for, lines ended as XML 1.0, 2.11 has it.
-pub(super) fn text<'e>(event: &'e Event<'_>) -> Option<Cow<'e, str>> {
+pub(super) fn text<'i>(event: &Event<'i>) -> Option<Cow<'i, str>> {
     match event {
         Event::Text(text) => Some(text.xml10_content()),
         Event::CData(text) => Some(text.xml10_content()),

@@ -53,6 +53,7 @@ fn unpack_block(block: &[u8], length: usize, plain: &mut Vec<u8>) -> Result<(), 
     let codes = Codes::new(lengths)?;
     let mut bits = Bits::new(data);
     let end = plain.len() + length;
+    plain.reserve(length);
     while plain.len() < end {
         let symbol = codes.next(&mut bits)?;
         let Some(symbol) = symbol.checked_sub(256) else {
@@ -68,48 +69,82 @@ fn unpack_block(block: &[u8], length: usize, plain: &mut Vec<u8>) -> Result<(), 
         if distance > plain.len() || run > end - plain.len() {
             return Err(Damage::Match);
         }
-        for at in plain.len() - distance..plain.len() - distance + run {
-            plain.push(plain[at]);
+        // A run longer than its distance repeats what it has just added.
+        let (from, to) = (plain.len() - distance, plain.len() + run);
+        while plain.len() < to {
+            let there = (plain.len() - from).min(to - plain.len());
+            plain.extend_from_within(from..from + there);
         }
     }
     if bits.is_overdrawn() { Err(Damage::Short) } else { Ok(()) }
 }
 
+/// Bits by which most codes are looked up at once; longer ones are rare.
+const FAST: u32 = 10;
+
 /// The canonical code that a table of lengths stands for: shorter codes first, then by symbol.
 struct Codes {
-    /// By the next 15 bits: the symbol, and the length of its code.
-    symbols: Vec<(u16, u8)>,
+    /// By the next bits, for codes that are no longer: the symbol, and in the lowest four bits the
+    /// length of its code; zero for a longer code, or none.
+    fast: [u16; 1 << FAST],
+    /// All symbols that have a code, in the order of codes.
+    symbols: [u16; SYMBOLS],
+    /// By length: its first code, as 15 bits, and where its symbols begin; the codes past the last
+    /// one of its length are longer.
+    first: [(u32, usize); LONGEST_CODE as usize + 2],
 }
 
 impl Codes {
     fn new(table: &[u8]) -> Result<Codes, Damage> {
-        let length_of = |symbol: usize| table[symbol / 2] >> (4 * (symbol % 2)) & 15;
-        let mut symbols = Vec::with_capacity(1 << LONGEST_CODE);
-        for length in 1..=LONGEST_CODE as u8 {
-            let share = 1 << (LONGEST_CODE - u32::from(length));
-            for symbol in (0..SYMBOLS).filter(|&symbol| length_of(symbol) == length) {
-                if symbols.len() + share > 1 << LONGEST_CODE {
-                    return Err(Damage::Table);
-                }
-                symbols.resize(symbols.len() + share, (symbol as u16, length));
-            }
+        let lengths = || table.iter().flat_map(|&pair| [pair & 15, pair >> 4]).zip(0u16..);
+        let mut counts = [0; LONGEST_CODE as usize + 1];
+        lengths().for_each(|(length, _)| counts[usize::from(length)] += 1);
+        let mut first = [(0, 0); LONGEST_CODE as usize + 2];
+        for length in 1..=LONGEST_CODE {
+            let (code, place) = first[length as usize];
+            let count = counts[length as usize];
+            first[length as usize + 1] =
+                (code + ((count as u32) << (LONGEST_CODE - length)), place + count);
         }
-        if symbols.is_empty() {
+        let (end, count) = first[LONGEST_CODE as usize + 1];
+        if count == 0 || end > 1 << LONGEST_CODE {
             return Err(Damage::Table);
         }
-        // What a code leaves over, stands for nothing.
-        symbols.resize(1 << LONGEST_CODE, (0, 0));
-        Ok(Codes { symbols })
+        let mut codes = Codes { fast: [0; 1 << FAST], symbols: [0; SYMBOLS], first };
+        let mut next = first;
+        for (length, symbol) in lengths().filter(|&(length, _)| length > 0) {
+            let (code, place) = &mut next[usize::from(length)];
+            codes.symbols[*place] = symbol;
+            *place += 1;
+            let length = u32::from(length);
+            if length <= FAST {
+                let (from, share) = (*code >> (LONGEST_CODE - FAST), 1 << (FAST - length));
+                let entry = symbol << 4 | length as u16;
+                codes.fast[from as usize..from as usize + share].fill(entry);
+            }
+            *code += 1 << (LONGEST_CODE - length);
+        }
+        Ok(codes)
     }
 
     fn next(&self, bits: &mut Bits<'_>) -> Result<u16, Damage> {
-        let (symbol, length) = self.symbols[(bits.next >> (32 - LONGEST_CODE)) as usize];
-        bits.skip(u32::from(length));
-        match length {
-            0 => Err(Damage::Table),
-            _ if bits.is_overdrawn() => Err(Damage::Short),
-            _ => Ok(symbol),
-        }
+        let code = bits.next >> (32 - LONGEST_CODE);
+        let entry = self.fast[(code >> (LONGEST_CODE - FAST)) as usize];
+        let (symbol, length) = match entry {
+            0 => self.long(code).ok_or(Damage::Table)?,
+            entry => (entry >> 4, u32::from(entry & 15)),
+        };
+        bits.skip(length);
+        if bits.is_overdrawn() { Err(Damage::Short) } else { Ok(symbol) }
+    }
+
+    /// The symbol of a code that is too long for the table, and its length.
+    fn long(&self, code: u32) -> Option<(u16, u32)> {
+        let length =
+            (FAST + 1..=LONGEST_CODE).find(|&length| code < self.first[length as usize + 1].0)?;
+        let (first, place) = self.first[length as usize];
+        let at = place + ((code - first) >> (LONGEST_CODE - length)) as usize;
+        Some((self.symbols[at], length))
     }
 }
 

@@ -37,6 +37,10 @@ pub(super) fn judge(
         confidence = confidence.min(Confidence::Medium);
         reasons.push(con("another client could fit as well: only time speaks for this one"));
     }
+    let callers = draft.callers.iter().filter_map(|caller| caller.account.as_ref());
+    for account in callers.filter(|account| !draft.can_be(Some(account), None)) {
+        reasons.push(con(format!("the traffic names another owner of its shell, {account}")));
+    }
     let whys = || draft.weighed.rivals.iter().map(|rival| rival.why);
     if draft.weighed.winner.is_none() && whys().any(|why| why == Rejected::Undecided) {
         reasons.push(con("two sources are named alike, so none is given"));

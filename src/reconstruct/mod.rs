@@ -297,6 +297,8 @@ struct Draft {
     source_ip: Option<String>,
     source_basis: &'static str,
     weighed: Weighed,
+    /// Who its shell was made for, as the traffic tells.
+    callers: Vec<traffic::Caller>,
     /// The source's own logs show it.
     client_seen: bool,
     /// A domain controller's log shows it.
@@ -417,6 +419,7 @@ fn rebuild(
     for draft in drafts.iter_mut().filter(|draft| draft.user.is_none()) {
         draft.user = draft.user_sid.as_ref().and_then(|sid| accounts.get(sid)).cloned();
     }
+    traffic::introduce(&mut drafts, &talks, &events, &processes);
     let witnesses = Witnesses::of(&events, &estate, &clocks);
     drafts.par_iter_mut().for_each(|draft| {
         source::weigh(&events, &estate, &clocks, &witnesses, draft);

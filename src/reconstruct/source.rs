@@ -25,6 +25,7 @@ const UNDECIDED: &str = "undecided";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Basis {
     Shell,
+    Answer,
     Ssh,
     Client,
     Credentials,
@@ -38,6 +39,7 @@ impl Basis {
     fn as_str(self) -> &'static str {
         match self {
             Basis::Shell => "winrm 91 clientIP",
+            Basis::Answer => "ClientIP in the traffic",
             Basis::Ssh => "openssh 4",
             Basis::Client => "client's winrm 6",
             Basis::Credentials => "client's 4648",
@@ -332,6 +334,9 @@ fn hints(
         && created.client_ip.is_some()
     {
         hints.push(Hint::new(Basis::Shell, shell, None, created.client_ip.clone()));
+    }
+    for caller in draft.callers.iter().filter(|caller| caller.ip.is_some()) {
+        hints.push(Hint::new(Basis::Answer, caller.event, None, caller.ip.clone()));
     }
     if let Some(client) = draft.client {
         hints.push(Hint::new(Basis::Client, client, Some(events[client].host.clone()), None));

@@ -6,21 +6,29 @@
 //! (8193 to 8197 have it as ActivityID). One that none of these ties belongs to none: its records
 //! are in the timeline.
 
+mod tie;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::process::Processes;
-use super::{Draft, Gathered, Hosts};
-use crate::model::{Event, EventKind, Heard, Line, Link, RecordRef, ShellKind, Str, Stream};
+use super::{Gathered, Hosts};
+use crate::model::{Account, Event, Heard, Line, RecordRef, ShellKind, Str, Stream};
 use crate::normalise::Wire;
 use crate::psrp::{
-    self, Conversation, Direction, Exchange, Lane, Pipeline, Pool, Shell, ShellCommand,
+    self, Conversation, Direction, Exchange, Header, Lane, Pipeline, Pool, Shell, ShellCommand,
 };
 
-/// Most bytes of traffic that are held at once. Of a host with more, it is read in parts: what
-/// goes over the edge of one is told as missing.
+pub(super) use tie::{Caller, introduce, tie};
+
+/// Most bytes of traffic that are held at once. Of a host with more, it is taken down in parts.
+/// Parts are cut where nothing was logged for a while, so that what came in two traces, or twice,
+/// is told once; a host that never rests is cut at half as much again.
 const MOST_HELD: usize = 128 << 20;
+/// What a piece of traffic takes besides its bytes.
+const PIECE: usize = 1 << 10;
+/// How long nothing is logged where a part may be cut.
+const QUIET: TimeDelta = TimeDelta::seconds(1);
 /// Records read at once.
 const AT_ONCE: usize = 4096;
 /// Most bytes kept of what one command showed.
@@ -79,8 +87,43 @@ pub(super) struct Talk {
     /// When its first and last records were logged.
     pub first: DateTime<Utc>,
     pub last: DateTime<Utc>,
+    /// Who asked for its shell, where SOAP documents tell.
+    asked_by: AskedBy,
     /// Its commands, in order.
     said: Vec<Said>,
+}
+
+/// What the documents that made a shell tell of the client.
+#[derive(Debug, Default)]
+struct AskedBy {
+    /// Owner, in the server's answer.
+    account: Option<Account>,
+    /// ClientIP, in the server's answer.
+    ip: Option<String>,
+    /// To, in the client's request: a URL.
+    to: Option<String>,
+    /// The records that tell.
+    records: Vec<RecordRef>,
+}
+
+impl AskedBy {
+    fn of(shell: &Shell<Tag>) -> AskedBy {
+        AskedBy {
+            account: shell.owner.as_deref().and_then(Account::parse),
+            ip: shell.client_ip.clone().filter(|ip| !ip.is_empty()),
+            to: shell.to.clone(),
+            records: shell.told_by.iter().map(|&(_, source, _)| source).collect(),
+        }
+    }
+
+    /// Takes what is not known yet.
+    fn add(&mut self, other: AskedBy) {
+        self.account = self.account.take().or(other.account);
+        self.ip = self.ip.take().or(other.ip);
+        self.to = self.to.take().or(other.to);
+        self.records.extend(other.records);
+        self.records.truncate(MOST_PROOFS);
+    }
 }
 
 /// A command in a conversation.
@@ -112,9 +155,33 @@ pub(super) struct Spoken {
 impl Talk {
     /// The records that prove it.
     pub fn records(&self) -> impl Iterator<Item = RecordRef> {
-        self.said.iter().flat_map(|said| said.records.iter().copied())
+        let said = self.said.iter().flat_map(|said| said.records.iter().copied());
+        said.chain(self.asked_by.records.iter().copied())
     }
 }
+
+impl Said {
+    /// Takes what a later part of the traffic has of the same command.
+    fn goes_on(&mut self, later: Said) {
+        if self.completeness != WHOLE && later.completeness == WHOLE {
+            (self.text, self.parts) = (later.text, later.parts);
+            self.completeness = later.completeness;
+        }
+        self.time = self.time.min(later.time);
+        self.records.extend(later.records);
+        self.records.truncate(MOST_PROOFS);
+        let Heard { lines, state, ended, gaps, .. } = later.heard;
+        self.heard.lines.extend(lines);
+        self.heard.gaps.extend(gaps);
+        self.heard.gaps.truncate(MOST_GAPS + 1);
+        if !state.is_empty() {
+            (self.heard.state, self.heard.ended) = (state, ended);
+        }
+    }
+}
+
+/// What of a command's text is there, where all of it is.
+const WHOLE: &str = "whole";
 
 /// All conversations, by host, in order of time.
 pub(super) fn listen(gathered: &[Gathered], hosts: &Hosts, logs: &impl Logs) -> Vec<Talk> {
@@ -131,7 +198,7 @@ pub(super) fn listen(gathered: &[Gathered], hosts: &Hosts, logs: &impl Logs) -> 
             overheard.sort_unstable_by_key(|one| (one.time, one.source));
             overheard.into_iter().for_each(|one| listener.hear(one));
         }
-        listener.turn();
+        listener.finish();
         room = listener.room;
         talks.extend(listener.talks);
     }
@@ -143,41 +210,80 @@ struct Listener {
     host: Str,
     exchange: Exchange<Tag>,
     held: usize,
+    most_held: usize,
+    /// When the latest record was logged.
+    latest: DateTime<Utc>,
     /// Bytes that may still be kept of what commands showed.
     room: usize,
     talks: Vec<Talk>,
     by_id: BTreeMap<String, usize>,
+    /// By talk and pipeline or command, where in what the talk said it is.
+    places: BTreeMap<(usize, String), usize>,
 }
 
 impl Listener {
     fn new(host: Str, room: usize) -> Listener {
-        let (talks, by_id) = (Vec::new(), BTreeMap::new());
-        Listener { host, exchange: Exchange::new(), held: 0, room, talks, by_id }
+        Listener {
+            host,
+            exchange: Exchange::new(),
+            held: 0,
+            most_held: MOST_HELD,
+            latest: DateTime::UNIX_EPOCH,
+            room,
+            talks: Vec::new(),
+            by_id: BTreeMap::new(),
+            places: BTreeMap::new(),
+        }
     }
 
     fn hear(&mut self, one: Overheard) {
         let Overheard { time, source, event_id, wire } = one;
-        self.held += wire.length();
-        wire.add_to(&mut self.exchange, (time, source, event_id));
-        if self.held > MOST_HELD {
-            self.turn();
+        let is_quiet = time - self.latest > QUIET;
+        if self.held > self.most_held && (is_quiet || self.held > self.most_held / 2 * 3) {
+            let part = self.exchange.part();
+            self.take_down(&part);
+            self.held = 0;
         }
+        self.latest = time;
+        self.held += wire.length() + PIECE;
+        wire.add_to(&mut self.exchange, (time, source, event_id));
     }
 
-    /// Takes down what was heard, and begins anew.
-    fn turn(&mut self) {
-        let conversation = std::mem::take(&mut self.exchange).finish();
-        self.held = 0;
-        let shells = by_pool(&conversation);
+    fn finish(&mut self) {
+        let rest = std::mem::take(&mut self.exchange).finish();
+        self.take_down(&rest);
+    }
+
+    /// Takes down what a part of the traffic says.
+    fn take_down(&mut self, conversation: &Conversation<Tag>) {
+        let shells = by_pool(conversation);
         let mut taken: BTreeSet<usize> = BTreeSet::new();
         for pool in conversation.pools() {
             let shell = shells.get(&pool.id).map(|&at| &conversation.shells[at]);
             taken.extend(shells.get(&pool.id));
-            self.pool(&conversation, &pool, shell);
+            self.pool(conversation, &pool, shell);
         }
         for (at, shell) in conversation.shells.iter().enumerate() {
             if !taken.contains(&at) {
                 self.shell(shell);
+            }
+        }
+        // Of a pipeline that a part before this one told, only what is missing may be left to say.
+        for gap in &conversation.gaps {
+            let head = gap.head.as_deref().and_then(|head| Header::parse(head).ok());
+            let ids =
+                head.and_then(|head| Some((head.pool.to_string(), head.pipeline?.to_string())));
+            let said = ids.and_then(|(pool, id)| {
+                let talk = *self.by_id.get(&pool)?;
+                let place = *self.places.get(&(talk, id))?;
+                self.talks[talk].said.get_mut(place)
+            });
+            let sentence = gap.sentence();
+            if let Some(said) = said
+                && said.heard.gaps.len() < MOST_GAPS
+                && !said.heard.gaps.contains(&sentence)
+            {
+                said.heard.gaps.push(sentence);
             }
         }
     }
@@ -203,7 +309,8 @@ impl Listener {
         }
         let mut ids = BTreeSet::from([pool.id.to_string()]);
         ids.extend(shell.and_then(|shell| shell.id.clone()));
-        self.add(ids, served_by.or(shell.and_then(served)), span, said);
+        let asked_by = shell.map(AskedBy::of).unwrap_or_default();
+        self.add(ids, served_by.or(shell.and_then(served)), span, asked_by, said);
     }
 
     /// A shell of `winrs`, or one whose streams are no fragments.
@@ -216,7 +323,7 @@ impl Listener {
         let mut span = None;
         shell.tags.iter().for_each(|&(time, ..)| widen(&mut span, time));
         let said = shell.commands.iter().filter_map(|command| self.plain(command)).collect();
-        self.add(BTreeSet::from([id]), served(shell), span, said);
+        self.add(BTreeSet::from([id]), served(shell), span, AskedBy::of(shell), said);
     }
 
     fn add(
@@ -224,19 +331,37 @@ impl Listener {
         ids: BTreeSet<String>,
         served_by: Option<u32>,
         span: Option<(DateTime<Utc>, DateTime<Utc>)>,
+        asked_by: AskedBy,
         said: Vec<Said>,
     ) {
         let Some((first, last)) = span else { return };
         let known = ids.iter().find_map(|id| self.by_id.get(id).copied());
         let at = known.unwrap_or(self.talks.len());
         if known.is_none() {
-            let (host, ids) = (self.host.clone(), BTreeSet::new());
-            self.talks.push(Talk { ids, host, served_by, first, last, said: Vec::new() });
+            self.talks.push(Talk {
+                ids: BTreeSet::new(),
+                host: self.host.clone(),
+                served_by,
+                first,
+                last,
+                asked_by: AskedBy::default(),
+                said: Vec::new(),
+            });
         }
         let talk = &mut self.talks[at];
         talk.served_by = talk.served_by.or(served_by);
         (talk.first, talk.last) = (talk.first.min(first), talk.last.max(last));
-        talk.said.extend(said);
+        talk.asked_by.add(asked_by);
+        for said in said {
+            let id = (at, said.heard.id.clone());
+            match self.places.get(&id).filter(|_| !id.1.is_empty()) {
+                Some(&place) => talk.said[place].goes_on(said),
+                None => {
+                    self.places.insert(id, talk.said.len());
+                    talk.said.push(said);
+                }
+            }
+        }
         for id in ids {
             self.by_id.entry(id.clone()).or_insert(at);
             talk.ids.insert(id);
@@ -256,9 +381,9 @@ impl Listener {
         let begin = creation.or(asked);
         let first = begin.or(pipeline.messages.first().copied());
         let (text, completeness) = match (pipeline.command_text(), &pipeline.metadata_request) {
-            (Some(text), _) => (text, "whole"),
+            (Some(text), _) => (text, WHOLE),
             (None, Some((names, _))) => {
-                (format!("(command metadata of {})", names.join(", ")), "whole")
+                (format!("(command metadata of {})", names.join(", ")), WHOLE)
             }
             (None, None) => match line.filter(|line| !line.is_empty()) {
                 Some(line) => (line.to_owned(), "its start is lost; text of the request's history"),
@@ -268,6 +393,7 @@ impl Listener {
         let commands = pipeline.creation.iter().flat_map(|(creation, _)| &creation.commands);
         let parts = commands.map(|command| command.text.clone()).collect();
         let mut heard = Heard { id: pipeline.id.to_string(), ..Heard::default() };
+        let (text, parts) = self.afford(text, parts, &mut heard);
         if let Some((state, at)) = pipeline.states.last() {
             heard.state.clone_from(state);
             heard.ended = Some(time_of(*at));
@@ -293,8 +419,12 @@ impl Listener {
             let kind = fault.header.map_or("message", |header| header.kind.name());
             format!("a {kind} cannot be read: {}", fault.reason)
         });
-        heard.gaps.extend(gaps.chain(faults).take(MOST_GAPS));
-        let untold = (pipeline.gaps.len() + pipeline.faults.len()).saturating_sub(MOST_GAPS);
+        let damaged = pipeline.damaged.iter().map(|(damage, at)| {
+            format!("a {} cannot be read: {damage}", conversation.messages[*at].header.kind.name())
+        });
+        let all = pipeline.gaps.len() + pipeline.faults.len() + pipeline.damaged.len();
+        heard.gaps.extend(gaps.chain(faults).chain(damaged).take(MOST_GAPS));
+        let untold = all.saturating_sub(MOST_GAPS);
         if untold > 0 {
             heard.gaps.push(format!("{untold} more messages are missing"));
         }
@@ -310,6 +440,27 @@ impl Listener {
         }
     }
 
+    /// A command's text and parts, cut where there is no room for them.
+    fn afford(
+        &mut self,
+        mut text: String,
+        mut parts: Vec<String>,
+        heard: &mut Heard,
+    ) -> (String, Vec<String>) {
+        let end = text.floor_char_boundary(LONGEST_SHOWN.min(self.room));
+        if end < text.len() {
+            text.truncate(end);
+            heard.gaps.push("its text is longer than is kept".to_owned());
+        }
+        self.room -= text.len();
+        let length = parts.iter().map(String::len).sum();
+        match self.room.checked_sub(length) {
+            Some(room) => self.room = room,
+            None => parts.clear(),
+        }
+        (text, parts)
+    }
+
     /// A command line of a plain shell, with what its streams hold.
     fn plain(&mut self, command: &ShellCommand<Tag>) -> Option<Said> {
         let &(time, ..) = command.tags.first()?;
@@ -317,6 +468,7 @@ impl Listener {
         let line = std::iter::once(&command.line).chain(&command.arguments);
         let text = line.map(String::as_str).collect::<Vec<_>>().join(" ");
         let mut heard = Heard { id: command.id.clone().unwrap_or_default(), ..Heard::default() };
+        let (text, parts) = self.afford(text, vec![command.line.clone()], &mut heard);
         if let Some(code) = &command.exit_code {
             (heard.state, heard.ended) = (format!("exit code {code}"), last);
         }
@@ -338,8 +490,8 @@ impl Listener {
         Some(Said {
             time,
             text,
-            parts: vec![command.line.clone()],
-            completeness: "whole",
+            parts,
+            completeness: WHOLE,
             records: proofs(command.tags.iter()),
             heard,
         })
@@ -414,67 +566,5 @@ pub(crate) fn shown(pipeline: &Pipeline) -> Vec<(Stream, usize, String)> {
     shown
 }
 
-/// Ties conversations to sessions; gives each session's commands.
-pub(super) fn tie(
-    drafts: &mut [Draft],
-    talks: Vec<Talk>,
-    events: &[Event],
-    processes: &BTreeMap<Str, Processes>,
-) -> BTreeMap<usize, Vec<Spoken>> {
-    if talks.is_empty() {
-        return BTreeMap::new();
-    }
-    let mut by_process: BTreeMap<(&Str, usize), usize> = BTreeMap::new();
-    // An id that two sessions have ties to neither.
-    let mut by_id: BTreeMap<&str, Option<usize>> = BTreeMap::new();
-    let servers: Vec<Option<(Str, usize)>> =
-        drafts.iter().map(|draft| draft.server.clone().zip(draft.process)).collect();
-    for (slot, server) in servers.iter().enumerate() {
-        if let Some((host, process)) = server {
-            by_process.insert((host, *process), slot);
-        }
-        for &event in drafts[slot].evidence.keys() {
-            let id = match &events[event].kind {
-                EventKind::ShellCreated(shell) => shell.shell_id.as_deref(),
-                EventKind::ClientRunspace(_) => events[event].activity_id.as_deref(),
-                _ => None,
-            };
-            if let Some(id) = id {
-                let known = by_id.entry(id).or_insert(Some(slot));
-                *known = known.filter(|&known| known == slot);
-            }
-        }
-    }
-    let by_record: BTreeMap<RecordRef, usize> =
-        events.iter().enumerate().map(|(index, event)| (event.source, index)).collect();
-    // The target's own log of a pool before the client's.
-    let mut talks = talks;
-    talks.sort_by_key(|talk| talk.served_by.is_none());
-    let mut heard: BTreeMap<usize, Vec<Spoken>> = BTreeMap::new();
-    let mut seen: BTreeSet<(usize, String)> = BTreeSet::new();
-    for talk in talks {
-        let process = talk.served_by.and_then(|id| processes[&talk.host].at(id, talk.first));
-        let process = process.filter(|&process| by_process.contains_key(&(&talk.host, process)));
-        let served = process.map(|process| by_process[&(&talk.host, process)]);
-        let named = || talk.ids.iter().find_map(|id| by_id.get(id.as_str()).copied().flatten());
-        let Some(slot) = served.or_else(named) else { continue };
-        let mut said = talk.said;
-        said.sort_by_key(|said| said.time);
-        let host = match &drafts[slot].server {
-            Some(server) => server.clone(),
-            None => talk.host.clone(),
-        };
-        for said in said {
-            let records = said.records.iter().filter_map(|record| by_record.get(record).copied());
-            let records: Vec<usize> = records.collect();
-            records.iter().for_each(|&event| drafts[slot].add(event, Link::Pool));
-            let is_new = said.heard.id.is_empty() || seen.insert((slot, said.heard.id.clone()));
-            if is_new && !records.is_empty() {
-                let process = process.or(drafts[slot].process);
-                let spoken = Spoken { said, host: host.clone(), process, events: records };
-                heard.entry(slot).or_default().push(spoken);
-            }
-        }
-    }
-    heard
-}
+#[cfg(test)]
+mod tests;

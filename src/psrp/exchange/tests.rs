@@ -100,7 +100,8 @@ fn what_cannot_be_read_is_told_and_makes_no_pipeline() {
         exchange.fragment("srv", 1, false, whole(at as u64 + 1, blob), 0);
     }
     let conversation = exchange.finish();
-    assert_eq!((conversation.faults.len(), conversation.pipelines().count()), (3, 0));
+    assert_eq!((conversation.faults.len(), conversation.damaged().count()), (2, 1));
+    assert_eq!((conversation.pools().len(), conversation.pipelines().count()), (0, 0));
 }
 
 #[test]

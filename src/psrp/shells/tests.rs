@@ -3,7 +3,7 @@ use super::*;
 const POWERSHELL: &str = "http://schemas.microsoft.com/powershell/Microsoft.PowerShell";
 const WINRS: &str = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell/cmd";
 
-fn envelope(operation: &str, message: &str, relates_to: Option<&str>) -> Envelope {
+fn envelope(operation: &str, message: &str, relates_to: Option<&str>) -> Envelope<'static> {
     Envelope {
         action: format!("http://schemas.microsoft.com/wbem/wsman/1/windows/shell/{operation}"),
         message_id: Some(message.to_owned()),
@@ -12,9 +12,9 @@ fn envelope(operation: &str, message: &str, relates_to: Option<&str>) -> Envelop
     }
 }
 
-fn stream(name: &str, command: &str, text: &str) -> Stream {
+fn stream(name: &str, command: &str, text: &str) -> Stream<'static> {
     let slot = Slot::Stream(name.to_owned());
-    Stream { slot, command_id: Some(command.to_owned()), text: text.to_owned(), end: false }
+    Stream { slot, command_id: Some(command.to_owned()), text: text.to_owned().into(), end: false }
 }
 
 /// A fragment of object 1 that has no header of a message, in Base64.
@@ -59,7 +59,7 @@ fn a_command_line_with_its_output() {
         ..envelope("ReceiveResponse", "m5", Some("m9"))
     };
     assert!(shells.push("srv", output, vec![5]).is_empty());
-    let (shells, found, others) = shells.finish();
+    let (shells, found, others) = shells.part();
     assert_eq!((shells.len(), found.len(), others), (1, 0, 0));
     let shell = &shells[0];
     assert_eq!((shell.id.as_deref(), shell.owner.as_deref()), (Some("s1"), Some(r"CORP\alice")));
@@ -96,7 +96,7 @@ fn the_reading_that_makes_sense_holds() {
         let found = shells.push("srv", send, vec![()]);
         assert_eq!((found.len(), found[0].fragments.len(), &found[0].damage), (1, 1, &None));
         assert!(found[0].to_server);
-        assert_eq!(shells.finish().0[0].readings, BTreeMap::from([(reading, 1)]));
+        assert_eq!(shells.part().0[0].readings, BTreeMap::from([(reading, 1)]));
     }
 }
 
@@ -115,5 +115,5 @@ fn bytes_that_make_no_sense_are_told() {
     }
     // What has to do with no shell, is counted.
     shells.push("srv", envelope("EnumerateResponse", "m3", Some("m8")), vec![()]);
-    assert_eq!(shells.finish().2, 1);
+    assert_eq!(shells.part().2, 1);
 }

@@ -87,3 +87,26 @@ fn a_text_is_shown_without_its_layers() {
     assert_eq!(code, 0);
     assert!(text.contains("hides nothing"), "{text}");
 }
+
+/// The key and the texts are the fixture's own word.
+#[test]
+fn secure_strings_are_shown_to_who_has_the_session_key() {
+    let found = fixtures().into_iter().find(|(name, _)| name == "session_key_securestring");
+    let Some((_, fixture)) = found else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("traffic");
+    std::fs::write(&path, raw(&fixture).join("\n")).unwrap();
+    let path = path.to_str().unwrap();
+    let secrets = fixture["secrets"]["plaintexts_in_order"].as_array().unwrap();
+    let key = text(&fixture["secrets"], "session_key_hex");
+    let (code, closed) = said(psr(&["decode", "--psrp", path]));
+    assert_eq!(code, 0, "{closed}");
+    let (code, open) = said(psr(&["decode", "--psrp", path, "--session-key", key]));
+    assert_eq!(code, 0, "{open}");
+    for secret in secrets.iter().map(|secret| secret.as_str().unwrap()) {
+        assert!(!closed.contains(secret) && open.contains(secret), "{secret}: {open}");
+    }
+    assert!(closed.contains("<encrypted SecureString>") && !open.contains("<encrypted"), "{open}");
+    let (code, wrong) = said(psr(&["decode", "--psrp", path, "--session-key", "abc"]));
+    assert!(code == 2 && wrong.contains("64 hex digits"), "{wrong}");
+}

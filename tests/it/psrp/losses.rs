@@ -1,10 +1,11 @@
 //! What is lost, doubled or out of order: a stated gap, and never a wrong text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use psr_forensics::psrp::{self, Conversation, Exchange, Oddity, Pipeline};
+use psr_forensics::psrp::{self, Conversation, Exchange, Fragment, Oddity, Pipeline};
+use serde_json::Value;
 
-use super::fixtures::{chunks, exchange, fixtures, fragments, sessions, soap};
+use super::fixtures::{bytes, chunks, exchange, fixtures, fragments, sessions, soap, text};
 
 /// Every text that a conversation shows, by pipeline, in its kind; host calls apart from answers.
 fn shown(conversation: &Conversation<usize>) -> Vec<String> {
@@ -201,5 +202,111 @@ fn both_traces_together_say_each_thing_once_and_fill_each_others_gaps() {
         expected.extend(beyond(&of_documents, &of_rows));
         expected.sort();
         assert_eq!(both, expected, "{name}");
+    }
+}
+
+/// All that a message is, as far as it does not depend on what came before it.
+fn each<T: Clone>(conversation: &Conversation<T>) -> Vec<String> {
+    let one = |message: &psrp::Message<T>| {
+        let data = String::from_utf8_lossy(message.data());
+        format!("{} {:?} {data}", message.object_id, message.header)
+    };
+    let mut all: Vec<String> = conversation.messages.iter().map(one).collect();
+    all.sort();
+    all
+}
+
+/// A fixture's fragments as bytes, row by row.
+fn raw(fixture: &Value) -> Vec<(u32, bool, Vec<u8>)> {
+    let read = |row: &Value| {
+        let process = u32::try_from(row["process_id"].as_u64().unwrap()).unwrap();
+        let to_server = text(row, "direction") == "client_to_server";
+        (process, to_server, bytes(text(row, "raw_fragment_hex")))
+    };
+    fixture["fragments"].as_array().unwrap().iter().map(read).collect()
+}
+
+/// An exchange that hears bytes as they are, tagged with their rows.
+fn heard(rows: &[(u32, bool, Vec<u8>)]) -> Conversation<usize> {
+    let mut exchange = Exchange::new();
+    for (tag, (process, received, bytes)) in rows.iter().enumerate() {
+        for fragment in Fragment::split(bytes).0 {
+            exchange.fragment("srv", *process, *received, fragment, tag);
+        }
+    }
+    exchange.finish()
+}
+
+/// There is no checksum: a changed text cannot be told. It stays where it is.
+#[test]
+fn a_flipped_bit_or_a_cut_changes_no_message_but_its_own() {
+    let mut dice = Dice(13);
+    for (name, fixture) in fixtures() {
+        let rows = raw(&fixture);
+        let whole = heard(&rows);
+        let truth: BTreeSet<String> = each(&whole).into_iter().collect();
+        for round in 0..40 {
+            let mut rows = rows.clone();
+            let at = dice.below(rows.len());
+            let bytes = &mut rows[at].2;
+            let place = dice.below(bytes.len());
+            if round % 2 == 0 {
+                bytes[place] ^= 1 << dice.below(8);
+            } else {
+                bytes.truncate(place);
+            }
+            let mut found = heard(&rows);
+            let length: usize = found.messages.iter().map(|message| message.length()).sum();
+            assert!(length <= rows.iter().map(|row| row.2.len()).sum(), "{name}, round {round}");
+            found.messages.retain(|message| !message.tags.contains(&at));
+            for message in each(&found) {
+                assert!(truth.contains(&message), "{name}, row {at}, byte {place}: {message:.200}");
+            }
+            // Whoever asks for all of it, gets an answer.
+            shown(&heard(&rows));
+        }
+    }
+}
+
+#[test]
+fn parts_of_a_trace_hold_together_what_the_whole_does() {
+    for (name, fixture) in fixtures() {
+        let rows = fragments(&fixture);
+        let truth = exchange(rows.clone());
+        // What comes twice, in another part, is told twice.
+        if !truth.anomalies.is_empty() || sessions(&fixture["expected"]).len() > 1 {
+            continue;
+        }
+        for cut in some_of(rows.len(), 12) {
+            let mut exchange = Exchange::new();
+            let mut part = None;
+            for (tag, (process, received, fragment)) in rows.clone().into_iter().enumerate() {
+                if tag == cut {
+                    part = Some(exchange.part());
+                }
+                exchange.fragment("srv", process, received, fragment, tag);
+            }
+            let (part, rest) = (part.unwrap(), exchange.finish());
+            let mut both = [each(&part), each(&rest)].concat();
+            both.sort();
+            assert_eq!(both, each(&truth), "{name}, cut at {cut}");
+            assert_eq!(part.gaps.len() + rest.gaps.len(), truth.gaps.len(), "{name}, cut at {cut}");
+        }
+        let rows = chunks(&fixture);
+        let truth = soap(rows.clone());
+        if !truth.anomalies.is_empty() {
+            continue;
+        }
+        for cut in some_of(rows.len(), 12) {
+            let mut exchange = Exchange::new();
+            rows[..cut].iter().for_each(|chunk| exchange.chunk(chunk.clone(), 0));
+            let part = exchange.part();
+            rows[cut..].iter().for_each(|chunk| exchange.chunk(chunk.clone(), 0));
+            let rest = exchange.finish();
+            let mut both = [each(&part), each(&rest)].concat();
+            both.sort();
+            assert_eq!(both, each(&truth), "{name}, documents cut at {cut}");
+            assert_eq!(part.shells.len().max(rest.shells.len()), truth.shells.len(), "{name}");
+        }
     }
 }

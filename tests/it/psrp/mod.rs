@@ -6,6 +6,7 @@ mod fixtures;
 mod hostile;
 mod losses;
 mod peer;
+mod ties;
 mod told;
 mod transcripts;
 
@@ -110,7 +111,8 @@ fn from_event_rows_in_json_lines_and_evtx() {
                     let of_row = anomaly.fragment.as_ref().is_some_and(|found| found.1 == id);
                     of_row && matches!(anomaly.oddity, Oddity::Refused(_))
                 });
-                let faulty = conversation.faults.iter().any(|fault| fault.object_id == id);
+                let faulty = conversation.faults.iter().any(|fault| fault.object_id == id)
+                    || conversation.damaged().any(|(message, _)| message.object_id == id);
                 assert!(refused || faulty, "{name}: {row}");
             }
         }

@@ -192,7 +192,8 @@ pub fn messages(conversation: &Conversation<impl Clone>) -> Vec<Value> {
             "generation": message.generation,
         })
     };
-    conversation.messages.iter().map(row).collect()
+    let readable = |message: &&Message<_>| message.document().is_ok();
+    conversation.messages.iter().filter(readable).map(row).collect()
 }
 
 /// The gaps in the form of the fixtures.

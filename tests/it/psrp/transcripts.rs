@@ -19,7 +19,7 @@ fn run(name: &str, log: &[u8]) -> (Vec<Row>, Vec<Row>, String) {
     (rows(&out, "sessions.csv"), rows(&out, "commands.csv"), transcripts(&out))
 }
 
-fn transcripts(out: &Path) -> String {
+pub fn transcripts(out: &Path) -> String {
     let Ok(entries) = std::fs::read_dir(out.join("sessions")) else { return String::new() };
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
@@ -27,7 +27,7 @@ fn transcripts(out: &Path) -> String {
 }
 
 /// Whether all that a pipeline is expected to show stands in a transcript, in this order.
-fn reads(name: &str, transcript: &str, pipeline: &Value) {
+pub fn reads(name: &str, transcript: &str, pipeline: &Value) {
     let mut rest = transcript;
     let mut next = |what: &str| {
         for line in what.split('\n').filter(|line| is_plain(line)) {

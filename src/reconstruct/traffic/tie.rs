@@ -1,0 +1,146 @@
+//! Conversations and sessions: which is whose.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::Draft;
+use super::super::process::Processes;
+use super::{Spoken, Talk};
+use crate::model::{Account, Event, EventKind, Link, RecordRef, Str};
+
+/// Most answers on one session's caller that are weighed.
+const MOST_CALLERS: usize = 4;
+
+/// Who a session's shell was made for, as the answer to the request says.
+#[derive(Debug)]
+pub(in super::super) struct Caller {
+    /// The event of the answer.
+    pub event: usize,
+    /// ClientIP.
+    pub ip: Option<String>,
+    /// Owner.
+    pub account: Option<Account>,
+}
+
+/// Finds sessions by what a conversation names.
+struct Slots {
+    by_process: BTreeMap<(Str, usize), usize>,
+    /// An id that two sessions have ties to neither.
+    by_id: BTreeMap<String, Option<usize>>,
+}
+
+impl Slots {
+    fn of(drafts: &[Draft], events: &[Event]) -> Slots {
+        let mut slots = Slots { by_process: BTreeMap::new(), by_id: BTreeMap::new() };
+        for (slot, draft) in drafts.iter().enumerate() {
+            if let Some((host, process)) = draft.server.as_ref().zip(draft.process) {
+                slots.by_process.insert((host.clone(), process), slot);
+            }
+            for &event in draft.evidence.keys() {
+                let id = match &events[event].kind {
+                    EventKind::ShellCreated(shell) => shell.shell_id.as_deref(),
+                    EventKind::ClientRunspace(_) => events[event].activity_id.as_deref(),
+                    _ => None,
+                };
+                if let Some(id) = id {
+                    let known = slots.by_id.entry(id.to_owned()).or_insert(Some(slot));
+                    *known = known.filter(|&known| known == slot);
+                }
+            }
+        }
+        slots
+    }
+
+    /// A conversation's session, and the host process where that told it.
+    fn find(
+        &self,
+        talk: &Talk,
+        processes: &BTreeMap<Str, Processes>,
+    ) -> Option<(usize, Option<usize>)> {
+        let process = talk.served_by.and_then(|id| processes[&talk.host].at(id, talk.first));
+        let served = process.and_then(|process| {
+            let slot = *self.by_process.get(&(talk.host.clone(), process))?;
+            Some((slot, Some(process)))
+        });
+        let named = || talk.ids.iter().find_map(|id| self.by_id.get(id).copied().flatten());
+        served.or_else(|| Some((named()?, None)))
+    }
+}
+
+/// Tells sessions what the documents that made their shells say of the caller: what is not known by
+/// other records, is taken; the rest is weighed with them.
+pub(in super::super) fn introduce(
+    drafts: &mut [Draft],
+    talks: &[Talk],
+    events: &[Event],
+    processes: &BTreeMap<Str, Processes>,
+) {
+    let talks: Vec<&Talk> = talks.iter().filter(|talk| !talk.asked_by.records.is_empty()).collect();
+    if talks.is_empty() {
+        return;
+    }
+    let slots = Slots::of(drafts, events);
+    let by_record = by_record(events);
+    for talk in talks {
+        let Some((slot, _)) = slots.find(talk, processes) else { continue };
+        let draft = &mut drafts[slot];
+        let told = talk.asked_by.records.iter().filter_map(|record| by_record.get(record).copied());
+        let told: Vec<usize> = told.collect();
+        told.iter().for_each(|&event| draft.add(event, Link::Pool));
+        let to = talk.asked_by.to.as_deref().unwrap_or_default().to_ascii_lowercase();
+        let https = to.starts_with("https:").then_some(true);
+        let https = https.or_else(|| to.starts_with("http:").then_some(false));
+        draft.https = draft.https.or(https);
+        // The answer comes after the request.
+        let Some(&event) = told.last() else { continue };
+        let (ip, account) = (talk.asked_by.ip.clone(), talk.asked_by.account.clone());
+        if draft.user.is_none() {
+            draft.user.clone_from(&account);
+        }
+        if draft.callers.len() < MOST_CALLERS && (ip.is_some() || account.is_some()) {
+            draft.callers.push(Caller { event, ip, account });
+        }
+    }
+}
+
+fn by_record(events: &[Event]) -> BTreeMap<RecordRef, usize> {
+    events.iter().enumerate().map(|(index, event)| (event.source, index)).collect()
+}
+
+/// Ties conversations to sessions; gives each session's commands.
+pub(in super::super) fn tie(
+    drafts: &mut [Draft],
+    mut talks: Vec<Talk>,
+    events: &[Event],
+    processes: &BTreeMap<Str, Processes>,
+) -> BTreeMap<usize, Vec<Spoken>> {
+    if talks.is_empty() {
+        return BTreeMap::new();
+    }
+    let slots = Slots::of(drafts, events);
+    let by_record = by_record(events);
+    // The target's own log of a pool before the client's.
+    talks.sort_by_key(|talk| talk.served_by.is_none());
+    let mut heard: BTreeMap<usize, Vec<Spoken>> = BTreeMap::new();
+    let mut seen: BTreeSet<(usize, String)> = BTreeSet::new();
+    for talk in talks {
+        let Some((slot, process)) = slots.find(&talk, processes) else { continue };
+        let mut said = talk.said;
+        said.sort_by_key(|said| said.time);
+        let host = match &drafts[slot].server {
+            Some(server) => server.clone(),
+            None => talk.host.clone(),
+        };
+        for said in said {
+            let records = said.records.iter().filter_map(|record| by_record.get(record).copied());
+            let records: Vec<usize> = records.collect();
+            records.iter().for_each(|&event| drafts[slot].add(event, Link::Pool));
+            let is_new = said.heard.id.is_empty() || seen.insert((slot, said.heard.id.clone()));
+            if is_new && !records.is_empty() {
+                let process = process.or(drafts[slot].process);
+                let spoken = Spoken { said, host: host.clone(), process, events: records };
+                heard.entry(slot).or_default().push(spoken);
+            }
+        }
+    }
+    heard
+}
