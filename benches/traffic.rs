@@ -6,6 +6,8 @@
 //! and again, each time with ids, processes and activities of its own. Each log is then read on one
 //! thread, step by step; what counts are the bytes of the log's file and the processor's time.
 
+#![expect(clippy::print_stdout, reason = "a bench says what it measured")]
+
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::Path;
@@ -16,7 +18,7 @@ use evtx_writer::{Event, FileTime, Guid, LogWriter, Payload, Value as Typed};
 use psr_forensics::decode::{Decoder, Wanted};
 use psr_forensics::input::{Piece, Reader, piece_count};
 use psr_forensics::normalise::{Wire, holds_wire, wire};
-use psr_forensics::psrp::{self, Conversation, Exchange, Fragment};
+use psr_forensics::psrp::{self, Conversation, Exchange};
 use psr_forensics::{
     Channel, Input, NoProgress, Options, Output, Pack, RecordRef, RuleSet, RunInfo, analyze,
     discover, report,
