@@ -176,7 +176,7 @@ fn limits_are_listed_and_a_wrong_one_is_named() {
         let line = told
             .lines()
             .find(|line| line.trim_start().starts_with(limit.name()))
-            .expect(limit.name());
+            .unwrap_or_else(|| panic!("{}", limit.name()));
         assert!(line.contains(&limit.default_value().to_string()), "{line}");
     }
     for (set, says) in [("depth=1", "no limit 'depth'"), ("record-bytes=x", "a number above 0")] {
