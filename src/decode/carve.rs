@@ -49,7 +49,14 @@ pub(super) fn piece(
     let owned =
         Owned { wanted, own: own.clone(), seen: RefCell::default(), earlier: BTreeSet::new() };
     let mut carver = Carver { decoder, window, input, owned, tally: Tally::default() };
-    let chunks = window.chunks();
+    let mut chunks = window.chunks();
+    if let Some(more) = chunks.get(MOST_CHUNKS) {
+        let reason = "more chunks begin here than are looked for: the limit carved-chunks";
+        let offset = Some(window.start + more.at as u64);
+        let fault = Fault { offset, ..Fault::file(FaultKind::Lost, reason) };
+        carver.tally.faults.push(fault);
+        chunks.truncate(MOST_CHUNKS);
+    }
     for chunk in chunks.iter().filter(|chunk| !chunk.is_live) {
         carver.chunk(chunk, &mut take);
     }
@@ -107,7 +114,7 @@ impl<'w> Window<'w> {
             let plausible = size? == 128 && last < free && (CHUNK_HEADER..=CHUNK).contains(&free);
             plausible.then(|| Chunk { at, is_live: self.is_live(at), chain: self.chain(at, free) })
         });
-        found.take(MOST_CHUNKS).collect()
+        found.take(MOST_CHUNKS + 1).collect()
     }
 
     /// Whether a chunk there is one of a log's own.

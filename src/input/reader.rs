@@ -256,6 +256,9 @@ impl Again {
             other => &mut other.insert((index, input.source.open()?)).1,
         };
         if input.kind == InputKind::Recovered {
+            if place >= input.size {
+                return Ok(());
+            }
             piece.length = 1;
             return look(file, place, place + 1, input.size, piece);
         }
