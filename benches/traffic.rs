@@ -16,7 +16,7 @@ use evtx_writer::{Event, FileTime, Guid, LogWriter, Payload, Value as Typed};
 use psr_forensics::decode::{Decoder, Wanted};
 use psr_forensics::input::{Piece, Reader, piece_count};
 use psr_forensics::normalise::{Wire, holds_wire, wire};
-use psr_forensics::psrp::{self, Conversation, Exchange, Fragment};
+use psr_forensics::psrp::{self, Conversation, Exchange};
 use psr_forensics::{
     Channel, Input, NoProgress, Options, Output, Pack, RecordRef, RuleSet, RunInfo, analyze,
     discover, report,

@@ -256,7 +256,7 @@ impl Listener {
 
     /// Takes down what a part of the traffic says.
     fn take_down(&mut self, conversation: &Conversation<Tag>) {
-        let shells = by_pool(&conversation);
+        let shells = by_pool(conversation);
         let mut taken: BTreeSet<usize> = BTreeSet::new();
         for pool in conversation.pools() {
             let shell = shells.get(&pool.id).map(|&at| &conversation.shells[at]);
