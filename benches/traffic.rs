@@ -6,7 +6,7 @@
 //! and again, each time with ids, processes and activities of its own. Each log is then read on one
 //! thread, step by step; what counts are the bytes of the log's file and the processor's time.
 
-#![expect(clippy::print_stdout, reason = "a bench says what it measured")]
+#![expect(clippy::print_stdout, reason = "it prints what it measured")]
 
 use std::collections::BTreeSet;
 use std::error::Error;

@@ -87,15 +87,18 @@ pub struct Chunks<T> {
 struct Draft<T> {
     number: u64,
     total: u32,
+    /// Gone once the document is whole.
     parts: BTreeMap<u32, Part<T>>,
     bytes: usize,
+    /// What is left of a whole document: its parts' digests, which know their repeats.
+    whole: Box<[[u8; 16]]>,
 }
 
 #[derive(Debug)]
 struct Part<T> {
     digest: [u8; 16],
-    /// Gone once the document is whole: what is left, knows its repeats.
-    text: Option<(String, T)>,
+    text: String,
+    tag: T,
 }
 
 impl<T> Default for Chunks<T> {
@@ -120,7 +123,7 @@ impl<T: Clone> Chunks<T> {
         }
         let digest = digest(&text);
         if let Some(draft) = self.open.get(&key) {
-            let same = draft.parts.get(&index).map(|part| part.digest == digest);
+            let same = draft.digest_of(index).map(|known| known == digest);
             if draft.total == total && same == Some(true) {
                 return Outcome::Duplicate;
             }
@@ -129,12 +132,13 @@ impl<T: Clone> Chunks<T> {
             }
         }
         let number = self.count;
-        let new = || Draft { number, total, parts: BTreeMap::new(), bytes: 0 };
+        let (parts, whole) = (BTreeMap::new(), Box::default());
+        let new = || Draft { number, total, parts, bytes: 0, whole };
         let draft = self.open.entry(key.clone()).or_insert_with(new);
         let is_new = draft.parts.is_empty();
         draft.bytes += text.len();
         self.held += text.len();
-        draft.parts.insert(index, Part { digest, text: Some((text, tag)) });
+        draft.parts.insert(index, Part { digest, text, tag });
         if draft.bytes > LONGEST_DOCUMENT {
             self.give_up(&key);
             return Outcome::Refused("its document is too long".to_owned());
@@ -148,8 +152,10 @@ impl<T: Clone> Chunks<T> {
             return Outcome::Kept;
         }
         self.held -= std::mem::take(&mut draft.bytes);
-        let parts = draft.parts.values_mut().filter_map(|part| part.text.take());
-        let (mut texts, tags): (Vec<String>, Vec<T>) = parts.unzip();
+        draft.whole = draft.parts.values().map(|part| part.digest).collect();
+        let parts = std::mem::take(&mut draft.parts).into_values();
+        let (mut texts, tags): (Vec<String>, Vec<T>) =
+            parts.map(|part| (part.text, part.tag)).unzip();
         // Most documents are one chunk, which need not be copied.
         let text = if texts.len() == 1 { texts.remove(0) } else { texts.concat() };
         Outcome::Whole(text, tags)
@@ -193,11 +199,17 @@ impl<T: Clone> Chunks<T> {
 
 impl<T> Draft<T> {
     fn is_whole(&self) -> bool {
-        self.parts.len() == self.total as usize
+        !self.whole.is_empty()
+    }
+
+    /// What tells a part that is or was there from another of its place.
+    fn digest_of(&self, index: u32) -> Option<[u8; 16]> {
+        let part = || self.parts.get(&index).map(|part| part.digest);
+        self.whole.get(index as usize - 1).copied().or_else(part)
     }
 
     fn lost(self, key: ChunkKey) -> Option<LostDocument<T>> {
-        if self.is_whole() && self.bytes == 0 {
+        if self.is_whole() {
             return None;
         }
         let (mut missing, mut start, mut tags) = (Vec::new(), String::new(), Vec::new());
@@ -207,12 +219,10 @@ impl<T> Draft<T> {
                 missing.push((next, index - 1));
             }
             next = index + 1;
-            if let Some((text, tag)) = part.text {
-                if missing.is_empty() && start.len() < LONGEST_START {
-                    start.push_str(&text);
-                }
-                tags.push(tag);
+            if missing.is_empty() && start.len() < LONGEST_START {
+                start.push_str(&part.text);
             }
+            tags.push(part.tag);
         }
         if next <= self.total {
             missing.push((next, self.total));

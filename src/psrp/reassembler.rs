@@ -169,7 +169,10 @@ struct Object<T> {
     activity: Option<Box<str>>,
     /// Whether other fragments are of another activity.
     is_mixed: bool,
+    /// Gone once it is whole.
     parts: BTreeMap<u64, Part>,
+    /// What is left of a whole one: its parts' digests, which know their repeats.
+    whole: Box<[[u8; 16]]>,
     /// FragmentId of the last part, once it is there.
     end: Option<u64>,
     /// FragmentId of the latest arrival.
@@ -193,6 +196,7 @@ impl<T> Object<T> {
             activity: activity.map(Into::into),
             is_mixed: false,
             parts: BTreeMap::new(),
+            whole: Box::default(),
             end: None,
             latest: 0,
             bytes: 0,
@@ -210,6 +214,12 @@ impl<T> Object<T> {
             && !self.parts.contains_key(&id)
             && self.end.is_none_or(|end| id < end)
             && !(fragment.end && last.is_some_and(|last| last > id))
+    }
+
+    /// What tells a part that is or was there from another of its place.
+    fn digest_of(&self, fragment_id: u64) -> Option<[u8; 16]> {
+        let whole = usize::try_from(fragment_id).ok().and_then(|at| self.whole.get(at).copied());
+        whole.or_else(|| self.parts.get(&fragment_id).map(|part| part.digest))
     }
 
     fn is_complete(&self) -> bool {
@@ -255,9 +265,7 @@ impl<T: Clone> Reassembler<T> {
         let place = place(objects, &fragment, activity);
         let generation = place.unwrap_or(objects.len());
         if place.is_none() {
-            let same = |object: &Object<T>| {
-                object.parts.get(&id).is_some_and(|part| part.digest == digest)
-            };
+            let same = |object: &Object<T>| object.digest_of(id) == Some(digest);
             if objects.iter().rev().take(MOST_LOOKED_AT).any(same) {
                 return (None, Some(Oddity::Duplicate));
             }
@@ -303,7 +311,8 @@ impl<T: Clone> Reassembler<T> {
         }
         object.state = State::Whole;
         self.held -= object.bytes;
-        let mut blobs = object.parts.values_mut().map(|part| std::mem::take(&mut part.blob));
+        object.whole = object.parts.values().map(|part| part.digest).collect();
+        let mut blobs = std::mem::take(&mut object.parts).into_values().map(|part| part.blob);
         // Most messages are one fragment, which need not be copied.
         let mut bytes = blobs.next().unwrap_or_default();
         bytes.reserve_exact(object.bytes - bytes.len());
@@ -311,7 +320,7 @@ impl<T: Clone> Reassembler<T> {
         let joined = Joined {
             object_id: fragment.object_id,
             generation,
-            fragments: object.parts.len(),
+            fragments: object.whole.len(),
             is_mixed: object.is_mixed,
             bytes,
             tags: std::mem::take(&mut object.tags),

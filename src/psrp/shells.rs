@@ -106,7 +106,7 @@ pub(super) struct Found<T> {
 pub(super) struct Shells<T> {
     shells: Vec<Shell<T>>,
     /// By host and ShellId, CommandId, MessageID or OperationID.
-    known: BTreeMap<(String, Key), usize>,
+    known: BTreeMap<String, BTreeMap<Key, usize>>,
     waiting: Vec<(String, Envelope<'static>, Vec<T>)>,
     /// How many documents have to do with no shell that is known.
     others: usize,
@@ -156,11 +156,11 @@ impl<T: Clone> Shells<T> {
     pub(super) fn part(&mut self) -> (Vec<Shell<T>>, Vec<Found<T>>, usize) {
         let mut found = Vec::new();
         for (host, envelope, tags) in std::mem::take(&mut self.waiting) {
-            let nobody = (host.clone(), Key::Nobody);
-            let known = self.shell_of(&host, &envelope).or(self.known.get(&nobody).copied());
+            let nobody = self.known(&host, &Key::Nobody);
+            let known = self.shell_of(&host, &envelope).or(nobody);
             let shell = known.unwrap_or_else(|| {
                 let shell = self.new_shell(&host);
-                self.known.insert(nobody, shell);
+                self.keys(&host).insert(Key::Nobody, shell);
                 shell
             });
             found.extend(self.take(shell, &host, envelope, tags));
@@ -179,7 +179,7 @@ impl<T: Clone> Shells<T> {
             envelope.operation_id.clone().map(Key::Operation),
             command.chain(streams).next().cloned().map(Key::Command),
         ];
-        let known = |key: Key| self.known.get(&(host.to_owned(), key)).copied();
+        let known = |key: Key| self.known(host, &key);
         let found = keys.into_iter().flatten().find_map(known);
         let Some(id) = envelope.shell_id.clone() else { return found };
         // A shell that this document names, and no other one has named yet.
@@ -189,8 +189,17 @@ impl<T: Clone> Shells<T> {
             None => nameless.unwrap_or_else(|| self.new_shell(host)),
         };
         self.shells[shell].id = Some(id.clone());
-        self.known.insert((host.to_owned(), Key::Shell(id)), shell);
+        self.keys(host).insert(Key::Shell(id), shell);
         Some(shell)
+    }
+
+    fn known(&self, host: &str, key: &Key) -> Option<usize> {
+        self.known.get(host)?.get(key).copied()
+    }
+
+    /// What is known of a host's shells.
+    fn keys(&mut self, host: &str) -> &mut BTreeMap<Key, usize> {
+        self.known.entry(host.to_owned()).or_default()
     }
 
     fn new_shell(&mut self, host: &str) -> usize {
@@ -225,9 +234,10 @@ impl<T: Clone> Shells<T> {
         envelope: Envelope<'_>,
         tags: Vec<T>,
     ) -> Vec<Found<T>> {
+        let keys = self.keys(host);
         let mut know = |key: Option<Key>| {
             if let Some(key) = key {
-                self.known.entry((host.to_owned(), key)).or_insert(at);
+                keys.entry(key).or_insert(at);
             }
         };
         know(envelope.message_id.clone().map(Key::Message));

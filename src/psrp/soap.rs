@@ -272,7 +272,7 @@ impl<'t> Open<'t> {
                 .collect(),
             _ => Vec::new(),
         };
-        let name = known(start.local_name().into_inner());
+        let name = if space.is_empty() { "" } else { known(start.local_name().into_inner()) };
         Open { space, name, attributes, text: Cow::Borrowed("") }
     }
 
