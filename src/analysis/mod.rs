@@ -29,6 +29,7 @@ use crate::input::{self, Input, InputKind};
 use crate::layers::Unwrapper;
 use crate::model::{Detection, RecordRef, Str, Subject};
 use crate::reconstruct::{Case, Elsewhere, Keys, Logs, Window, assemble, reconstruct};
+use crate::report::Scope;
 use crate::report::detections::Of;
 use crate::report::scripts::{Keeper, Kept, Why};
 use crate::report::sorted::{Rows, Sorted, Sorter};
@@ -51,6 +52,8 @@ pub struct Options {
     pub scratch: Option<PathBuf>,
     /// Keep the texts of script blocks, for `scripts/`.
     pub scripts: bool,
+    /// What results tell of; everything is read and rebuilt all the same.
+    pub scope: Scope,
 }
 
 /// Hears how far a run has come, from any thread.
@@ -104,6 +107,8 @@ pub struct Fired {
 pub struct Analysis {
     /// The inputs, by path.
     pub inputs: Vec<InputReport>,
+    /// What results tell of.
+    pub scope: Scope,
     /// The inputs' paths.
     pub(crate) paths: Vec<PathBuf>,
     /// The rules that were loaded.
@@ -264,13 +269,19 @@ pub fn analyze(
     found.add(&mut rows).map_err(Error::write(&scratch))?;
     loader.ledger(&mut reports);
     let detections = found.finish();
-    let findings = findings::fold(&detections, &copies, &sessions, &rules, scratch.clone());
+    let is_told = |row: &detections::Row<'_>, session: Option<usize>| {
+        let session = session.map(|session| &case.sessions[session]);
+        options.scope.row(session, row.host, row.user)
+    };
+    let findings =
+        findings::fold(&detections, &copies, &sessions, is_told, &rules, scratch.clone());
     let findings = findings.map_err(Error::write(&scratch))?;
     let layers = layers.finish();
     let notes = layers::notes(&layers, &copies, &case).map_err(Error::write(&scratch))?;
     let origins = origins.into_cells();
     Ok(Analysis {
         inputs: reports,
+        scope: options.scope.clone(),
         paths,
         rules,
         events,

@@ -13,6 +13,7 @@ use super::paint;
 use super::progress::Bar;
 use super::rules::{Packs, Select};
 use super::summary;
+use super::who::Who;
 use super::zone::Shown;
 use super::{Ending, plain};
 use crate::analysis::{Options, analyze};
@@ -27,6 +28,7 @@ pub(super) const EXAMPLES: &str = "Examples:
   psr-forensics analyze CASE/logs -o CASE/results
   psr-forensics analyze SRV02/Security.evtx 'SRV02/*WinRM*.evtx' WS01 triage.zip -o results
   psr-forensics analyze CASE/logs --from 2026-03-14 --to '2026-03-15 06:00' -o results
+  psr-forensics analyze CASE/logs --host SRV02 --user adm.lee -o results
   psr-forensics analyze CASE/logs --pack my-rules --min-level medium -o results
   psr-forensics analyze CASE/logs --config case.yml --force";
 
@@ -56,6 +58,8 @@ pub(super) struct Args {
     /// Write no texts of script blocks to scripts/
     #[arg(long)]
     no_scripts: bool,
+    #[command(flatten)]
+    who: Who,
     #[command(flatten)]
     zone: Shown,
     /// Threads to use; 0 for one a core
@@ -91,6 +95,7 @@ fn run_on_pool(args: &Args, arguments: &[OsString]) -> Result<Ending> {
         to: args.to,
         scratch: Some(folder.clone()),
         scripts: !args.no_scripts,
+        scope: args.who.scope(),
     };
     let analysis = analyze(inputs, &options, rules, &bar);
     bar.finish();

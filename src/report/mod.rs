@@ -12,6 +12,7 @@ pub(crate) mod layers;
 mod missing;
 mod output;
 mod run;
+mod scope;
 pub(crate) mod scripts;
 mod sessions;
 pub mod sorted;
@@ -23,6 +24,7 @@ pub(crate) use cell::visible;
 pub use layers::Notes;
 pub use output::Output;
 pub use run::RunInfo;
+pub use scope::Scope;
 pub use scripts::{INDEX, INDEX_COLUMNS};
 
 use std::borrow::Cow;
@@ -47,6 +49,10 @@ trait Rows {
     fn count(&self) -> usize;
     /// The cells of one, in the order of the columns.
     fn row(&self, index: usize) -> Vec<Cow<'_, str>>;
+    /// Whether the run's [`Scope`] takes one in.
+    fn is_told(&self, _index: usize) -> bool {
+        true
+    }
 }
 
 /// A CSV file: its name, its columns, its rows.
@@ -153,7 +159,7 @@ impl Table {
 
 fn write_rows(rows: &dyn Rows, to: &mut dyn Write) -> io::Result<()> {
     let mut csv = csv::Writer::from_writer(to);
-    for index in 0..rows.count() {
+    for index in (0..rows.count()).filter(|&index| rows.is_told(index)) {
         csv.write_record(rows.row(index).iter().map(|cell| cell.as_bytes()))?;
     }
     csv.flush()

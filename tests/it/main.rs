@@ -11,7 +11,7 @@ mod explain;
 mod findings;
 mod gaps;
 mod hidden;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod hostile_names;
 mod info;
 mod inputs;
