@@ -32,6 +32,7 @@ use crate::layers::Unwrapper;
 use crate::limits::Limits;
 use crate::model::{Detection, RecordRef, Str, Subject};
 use crate::reconstruct::{Case, Elsewhere, FileFacts, Keys, Logs, Window, assemble, reconstruct};
+use crate::report::Scope;
 use crate::report::detections::Of;
 use crate::report::scripts::{Keeper, Kept, Why};
 use crate::report::sorted::{Rows, Sorted, Sorter};
@@ -65,6 +66,8 @@ pub struct Options {
     pub limits: Limits,
     /// Each input is read and hashed a second time when all is done.
     pub rehash: bool,
+    /// What results tell of; everything is read and rebuilt all the same.
+    pub scope: Scope,
 }
 
 /// Hears how far a run has come, from any thread.
@@ -134,6 +137,8 @@ pub struct Fired {
 pub struct Analysis {
     /// The inputs, by path.
     pub inputs: Vec<InputReport>,
+    /// What results tell of.
+    pub scope: Scope,
     /// The inputs' paths.
     pub(crate) paths: Vec<PathBuf>,
     /// The run was asked to stop before its end: see the inputs for what was read.
@@ -324,13 +329,19 @@ pub fn analyze(
     loader.ledger(&mut reports);
     custody::look_again(&mut reports, options.rehash);
     let detections = found.finish();
-    let findings = findings::fold(&detections, &copies, &sessions, &rules, scratch.clone());
+    let is_told = |row: &detections::Row<'_>, session: Option<usize>| {
+        let session = session.map(|session| &case.sessions[session]);
+        options.scope.row(session, row.host, row.user)
+    };
+    let findings =
+        findings::fold(&detections, &copies, &sessions, is_told, &rules, scratch.clone());
     let findings = findings.map_err(Error::write(&scratch))?;
     let layers = layers.finish();
     let notes = layers::notes(&layers, &copies, &case).map_err(Error::write(&scratch))?;
     let origins = origins.into_cells();
     Ok(Analysis {
         inputs: reports,
+        scope: options.scope.clone(),
         paths,
         interrupted: options.stop.is_asked(),
         limits: options.limits.clone(),

@@ -14,6 +14,7 @@ use super::paint;
 use super::progress::Bar;
 use super::rules::{Packs, Select};
 use super::summary;
+use super::who::Who;
 use super::zone::Shown;
 use super::{Ending, interrupt, limits, plain};
 use crate::analysis::{Analysis, Options, Stop, analyze};
@@ -31,6 +32,7 @@ pub(super) const EXAMPLES: &str = "Examples:
   psr-forensics analyze CASE/logs -o CASE/results
   psr-forensics analyze SRV02/Security.evtx 'SRV02/*WinRM*.evtx' WS01 triage.zip -o results
   psr-forensics analyze CASE/logs --from 2026-03-14 --to '2026-03-15 06:00' -o results
+  psr-forensics analyze CASE/logs --host SRV02 --user adm.lee -o results
   psr-forensics analyze CASE/logs --pack my-rules --min-level medium -o results
   psr-forensics analyze CASE/logs --config case.yml --force";
 
@@ -60,6 +62,8 @@ pub(super) struct Args {
     /// Write no texts of script blocks to scripts/
     #[arg(long)]
     no_scripts: bool,
+    #[command(flatten)]
+    who: Who,
     #[command(flatten)]
     zone: Shown,
     /// Also look for records that no log holds any more: in slack space, in damaged logs, and in
@@ -156,6 +160,7 @@ fn analyze_with(
         to: args.to,
         scratch: Some(scratch.to_owned()),
         scripts: !args.no_scripts,
+        scope: args.who.scope(),
         rehash: args.rehash,
         recover: args.recover,
         stop: run.stop,

@@ -16,7 +16,7 @@ use super::who::Who;
 use super::zone::{Shown, Zone};
 use crate::error::Error;
 use crate::report::story::{self, Answer, Command, Hint, Pointer, Statement, Story};
-use crate::report::visible;
+use crate::report::{Scope, visible};
 
 /// Most names that a message lists.
 const MOST_NAMES: usize = 20;
@@ -58,9 +58,9 @@ struct Name {
 }
 
 impl Name {
-    fn is_of(&self, who: &Who) -> bool {
+    fn is_of(&self, scope: &Scope) -> bool {
         let sources = self.source_host.iter().chain(&self.source_ip).map(String::as_str);
-        who.takes(sources.chain([self.target_host.as_str()]), self.user.as_deref())
+        scope.takes(sources.chain([self.target_host.as_str()]), self.user.as_deref())
     }
 }
 
@@ -85,12 +85,13 @@ pub(super) fn run(args: &Args) -> Result<Ending> {
             }
         }
     }
+    let scope = args.who.scope();
     let mut out = anstream::stdout().lock();
     let zone = args.zone.timezone;
     let mut first = true;
     each_line(&path, |line| {
         let name: Name = serde_json::from_str(line)?;
-        if wanted.contains(name.session_id.as_str()) && name.is_of(&args.who) {
+        if wanted.contains(name.session_id.as_str()) && name.is_of(&scope) {
             let told: Story = serde_json::from_str(line)?;
             let mut text = Vec::new();
             if !first {

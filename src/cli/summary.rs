@@ -121,19 +121,21 @@ fn inputs(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn sessions(analysis: &Analysis, zone: Zone, out: &mut impl Write) -> io::Result<()> {
-    let sessions = &analysis.case.sessions;
-    writeln!(
-        out,
-        "\n{}    {}, failed attempts {}",
-        Painted(HEAD, "Sessions"),
-        sessions.len(),
-        analysis.case.attempts.len()
-    )?;
-    for (index, session) in sessions.iter().enumerate().take(MOST) {
-        writeln!(out, "  {} {}", session_id(index), plain(&line(session, zone)))?;
+    let Analysis { case, scope, .. } = analysis;
+    let told = case.sessions.iter().enumerate();
+    let told: Vec<_> = told.filter(|(_, session)| scope.session(session)).collect();
+    let attempts = case.attempts.iter().filter(|attempt| scope.attempt(attempt)).count();
+    let head = Painted(HEAD, "Sessions");
+    writeln!(out, "\n{head}    {}, failed attempts {attempts}", told.len())?;
+    if !scope.is_whole() {
+        let (sessions, attempts) = (case.sessions.len(), case.attempts.len());
+        writeln!(out, "  --host and --user tell of these of {sessions} and {attempts}")?;
     }
-    if sessions.len() > MOST {
-        writeln!(out, "  and {} more, see sessions.csv", sessions.len() - MOST)?;
+    for (index, session) in told.iter().take(MOST) {
+        writeln!(out, "  {} {}", session_id(*index), plain(&line(session, zone)))?;
+    }
+    if told.len() > MOST {
+        writeln!(out, "  and {} more, see sessions.csv", told.len() - MOST)?;
     }
     Ok(())
 }
@@ -155,29 +157,24 @@ fn line(session: &Session, zone: Zone) -> String {
 }
 
 fn detections(analysis: &Analysis, zone: Zone, out: &mut impl Write) -> io::Result<()> {
-    let mut by_rule: BTreeMap<usize, usize> = BTreeMap::new();
-    for detection in &analysis.fired {
-        *by_rule.entry(detection.rule).or_default() += 1;
-    }
     let rule = |index: usize| &analysis.rules.rules[index];
-    let by_level = Level::DESCENDING.iter().map(|&level| {
-        let count: usize =
-            by_rule.iter().filter(|(index, _)| rule(**index).level == level).map(|(_, n)| n).sum();
-        format!("{count} {level}")
-    });
-    let by_level: Vec<String> = by_level.collect();
-    let head = Painted(HEAD, "Detections");
-    writeln!(out, "\n{head}  {} ({})", analysis.fired.len(), by_level.join(", "))?;
+    let mut by_level: BTreeMap<Level, u64> = BTreeMap::new();
     let mut count = 0;
     let mut top: Vec<Finding> = Vec::new();
     findings::each(&analysis.findings, |finding| {
         count += 1;
+        *by_level.entry(rule(finding.rule).level).or_default() += finding.count;
         top.push(finding);
         if top.len() >= 2 * MOST {
             most_severe(&mut top, rule);
         }
         Ok(())
     })?;
+    let of = |level: &Level| by_level.get(level).copied().unwrap_or_default();
+    let all: u64 = by_level.values().sum();
+    let levels = Level::DESCENDING.iter().map(|level| format!("{} {level}", of(level)));
+    let head = Painted(HEAD, "Detections");
+    writeln!(out, "\n{head}  {all} ({})", levels.collect::<Vec<_>>().join(", "))?;
     most_severe(&mut top, rule);
     for finding in &top {
         let Finding { count, host, session, first, last, .. } = finding;

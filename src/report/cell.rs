@@ -88,6 +88,20 @@ pub(super) fn push(line: &mut String, text: &str) {
     }
 }
 
+/// The `n`th cell of a CSV line, from 0; empty where there is none.
+pub(super) fn nth(line: &str, n: usize) -> Cow<'_, str> {
+    let mut quoted = false;
+    let mut cells = line.split(|c: char| {
+        quoted ^= c == '"';
+        c == ',' && !quoted
+    });
+    let cell = cells.nth(n).unwrap_or_default().trim_end_matches('\n');
+    match cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"')) {
+        Some(inner) => Cow::Owned(inner.replace("\"\"", "\"")),
+        None => Cow::Borrowed(cell),
+    }
+}
+
 /// Texts as one cell.
 pub(super) fn list<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Cow<'static, str> {
     let mut joined = String::new();
@@ -133,6 +147,20 @@ mod tests {
         assert_eq!(line("a,b"), "\"a,b\"");
         assert_eq!(line("say \"no\""), "\"say \"\"no\"\"\"");
         assert_eq!(line("a\nb"), "a␊b");
+    }
+
+    #[test]
+    fn cells_are_found_again() {
+        let mut line = String::new();
+        let cells = ["a", "", "b,c", "say \"no\", twice", "\""];
+        for cell in cells {
+            push(&mut line, cell);
+            line.push(',');
+        }
+        for (n, cell) in cells.into_iter().enumerate() {
+            assert_eq!(nth(&line, n), cell, "{line}");
+        }
+        assert_eq!(nth(&line, 9), "");
     }
 
     #[test]

@@ -80,6 +80,12 @@ impl Rows for Commands<'_> {
         self.ordered.len()
     }
 
+    fn is_told(&self, index: usize) -> bool {
+        let case = &self.analysis.case;
+        let session = case.commands[self.ordered[index]].session;
+        self.analysis.scope.session(&case.sessions[session])
+    }
+
     fn row(&self, index: usize) -> Vec<Cow<'_, str>> {
         let case = &self.analysis.case;
         let index = self.ordered[index];

@@ -32,7 +32,7 @@ columns! { pub(super) COLUMNS:
 
 /// A detection's line, as far as it is known when the rule fires.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Row<'a> {
+pub(crate) struct Row<'a> {
     pub time: &'a str,
     /// Index of the rule.
     pub rule: usize,
@@ -132,6 +132,10 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
     let mut line = String::new();
     each(&analysis.detections, &analysis.copies, &sessions, |row, session| {
         let Row { time, rule, host, user, after, .. } = row;
+        let told = session.map(|session| &analysis.case.sessions[session]);
+        if !analysis.scope.row(told, host, user) {
+            return Ok(());
+        }
         line.clear();
         line.push_str(time);
         line.push(',');

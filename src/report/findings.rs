@@ -106,6 +106,7 @@ pub(crate) fn fold(
     found: &Sorted,
     copies: &Copies,
     sessions: &BTreeMap<RecordRef, usize>,
+    is_told: impl Fn(&Row<'_>, Option<usize>) -> bool,
     rules: &RuleSet,
     folder: PathBuf,
 ) -> io::Result<Sorted> {
@@ -120,6 +121,9 @@ pub(crate) fn fold(
         sorter.add(&mut rows)
     };
     detections::each(found, copies, sessions, |row, session| {
+        if !is_told(row, session) {
+            return Ok(());
+        }
         let known = open.get_mut(&(row.rule, session)).and_then(|hosts| hosts.get_mut(row.host));
         if let Some(finding) = known {
             finding.add(row);

@@ -182,6 +182,10 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
     let Analysis { case, copies, layers, .. } = analysis;
     let mut line = String::new();
     each(layers, copies, case, |row, session| {
+        let told = session.map(|session| &case.sessions[session]);
+        if !analysis.scope.line(told, row.before, [1, 2]) {
+            return Ok(());
+        }
         line.clear();
         line.push_str(row.before);
         if let Some(session) = session {

@@ -15,6 +15,7 @@ mod machine;
 mod missing;
 mod output;
 mod run;
+mod scope;
 pub(crate) mod scripts;
 mod sessions;
 pub mod sorted;
@@ -29,6 +30,7 @@ pub(crate) use output::SEAL;
 pub use output::{Output, Sum, TakeBack};
 pub(crate) use run::FILE as RUN;
 pub use run::RunInfo;
+pub use scope::Scope;
 pub use scripts::{INDEX, INDEX_COLUMNS};
 
 use std::borrow::Cow;
@@ -53,6 +55,10 @@ trait Rows {
     fn count(&self) -> usize;
     /// The cells of one, in the order of the columns.
     fn row(&self, index: usize) -> Vec<Cow<'_, str>>;
+    /// Whether the run's [`Scope`] takes one in.
+    fn is_told(&self, _index: usize) -> bool {
+        true
+    }
 }
 
 /// A CSV file: its name, its columns, its rows.
@@ -165,7 +171,7 @@ impl Table {
 
 fn write_rows(rows: &dyn Rows, to: &mut dyn Write) -> io::Result<()> {
     let mut csv = csv::Writer::from_writer(to);
-    for index in 0..rows.count() {
+    for index in (0..rows.count()).filter(|&index| rows.is_told(index)) {
         csv.write_record(rows.row(index).iter().map(|cell| cell.as_bytes()))?;
     }
     csv.flush()

@@ -300,6 +300,7 @@ fn of_sessions(
     let case = &analysis.case;
     let mut blocks: Vec<(usize, &ScriptBlock)> =
         case.scripts.iter().filter_map(|block| Some((block.session?, block))).collect();
+    blocks.retain(|(session, _)| analysis.scope.session(&case.sessions[*session]));
     blocks.sort_by_key(|&(session, _)| session);
     for of_session in blocks.chunk_by(|(a, _), (b, _)| a == b) {
         for (number, &(session, block)) in (1..).zip(of_session) {
@@ -369,6 +370,8 @@ fn each(
         let row: Row<'_> = postcard::from_bytes(row.content()).map_err(io::Error::other)?;
         match row.session {
             Of::Record(source) if copies.contains(source) || !alone.is_script(source) => {}
+            // Cell 0 is before the first comma.
+            _ if !analysis.scope.line(None, row.after, [2, 3]) => {}
             _ => each(&row)?,
         }
     }

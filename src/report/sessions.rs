@@ -94,6 +94,10 @@ impl Rows for Sessions<'_> {
         self.analysis.case.sessions.len()
     }
 
+    fn is_told(&self, index: usize) -> bool {
+        self.analysis.scope.session(&self.analysis.case.sessions[index])
+    }
+
     fn row(&self, index: usize) -> Vec<Cow<'_, str>> {
         let Sessions { analysis, counts, fired } = self;
         let case = &analysis.case;
@@ -182,6 +186,10 @@ pub(super) fn attempt_rows(analysis: &Analysis) -> impl Rows + '_ {
 impl Rows for Attempts<'_> {
     fn count(&self) -> usize {
         self.0.case.attempts.len()
+    }
+
+    fn is_told(&self, index: usize) -> bool {
+        self.0.scope.attempt(&self.0.case.attempts[index])
     }
 
     fn row(&self, index: usize) -> Vec<Cow<'_, str>> {

@@ -352,7 +352,8 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
             *fired.entry(session).or_default().entry(detection.rule).or_default() += 1;
         }
     }
-    for (index, session) in case.sessions.iter().enumerate() {
+    let told = case.sessions.iter().enumerate();
+    for (index, session) in told.filter(|(_, session)| analysis.scope.session(session)) {
         let own = commands.remove(&index).unwrap_or_default();
         let story = Story {
             children: children.remove(&index).unwrap_or_default(),

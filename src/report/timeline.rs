@@ -236,12 +236,18 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn io::Write) -> io::Result<(
         if let Some(origin) = row.origin {
             line.push_str(&origins[origin]);
         }
+        let session = sessions.get(&row.source).map(|(session, _)| &case.sessions[*session]);
         line.push_str(row.before);
         line.push(',');
         line.push_str(number.format(row.record_id));
         line.push(',');
         line.push_str(row.what);
         line.push(',');
+        if !analysis.scope.line(session, &line, [1, 7]) {
+            // A copy's place is passed over with its line.
+            places.of(&read)?;
+            continue;
+        }
         if let Some((session, link)) = sessions.get(&row.source) {
             line.push_str(&session_id(*session));
             line.push(',');

@@ -25,7 +25,9 @@ pub(super) fn all(analysis: &Analysis) -> Vec<(usize, String, Vec<&Command>)> {
         }
     }
     let heard = |commands: &[&Command]| commands.iter().any(|command| command.heard.is_some());
-    let sessions = commands.into_iter().enumerate().filter(|(_, commands)| heard(commands));
+    let told = |at: usize| analysis.scope.session(&analysis.case.sessions[at]);
+    let sessions = commands.into_iter().enumerate();
+    let sessions = sessions.filter(|(at, commands)| heard(commands) && told(*at));
     sessions.map(|(at, own)| (at, format!("sessions/{}.txt", session_id(at)), own)).collect()
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use crate::common::{analyze, psr, root, rows, run_json};
+use crate::common::{Row, analyze, psr, root, rows, run_json};
 
 fn said(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
@@ -151,6 +151,60 @@ fn sessions_are_told_by_host_and_user() {
     assert_eq!((code, heads.len()), (Some(2), 0));
     assert_eq!(errors, "psr-forensics: no session '--host DC01': there are S0001, S0002\n");
     assert_eq!(explain(&[]).0, Some(2));
+}
+
+#[test]
+fn a_run_tells_of_the_hosts_and_accounts_that_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (all, some) = (folder.path().join("all"), folder.path().join("some"));
+    assert_eq!(analyze("samples", &all, &[]), 0);
+    let run = |more: &[&str]| {
+        let args = ["analyze", "samples", "--force", "-o", some.to_str().unwrap()];
+        let (code, text, errors) = said(&psr(&[&args[..], more].concat()));
+        assert_eq!((code, errors.as_str()), (Some(0), ""));
+        text
+    };
+    let ids = |out: &Path, name: &str| -> Vec<String> {
+        rows(out, name).into_iter().map(|row| row["session_id"].clone()).collect()
+    };
+    let text = run(&["--user", "j.doe"]);
+    let head =
+        "Sessions    1, failed attempts 1\n  --host and --user tell of these of 2 and 1\n  S0002 ";
+    assert!(text.contains(head), "{text}");
+    // Sessions keep their names, and what is in none goes by its own account.
+    assert_eq!(ids(&some, "sessions.csv"), ["S0002"]);
+    assert!(ids(&some, "commands.csv").iter().all(|id| id == "S0002"));
+    assert_eq!(rows(&some, "scripts/index.csv").len(), 0);
+    assert_eq!(rows(&some, "layers.csv").len(), 0);
+    for name in ["timeline.csv", "detections.csv"] {
+        let is_theirs = |row: &&Row| {
+            let account = row["user"].rsplit('\\').next().unwrap_or_default().to_lowercase();
+            match row["session_id"].as_str() {
+                "" => account.split('@').next() == Some("j.doe"),
+                id => id == "S0002",
+            }
+        };
+        let expected = rows(&all, name);
+        let expected: Vec<&Row> = expected.iter().filter(is_theirs).collect();
+        assert!(!expected.is_empty());
+        assert_eq!(rows(&some, name).iter().collect::<Vec<_>>(), expected, "{name}");
+    }
+    let findings = rows(&some, "findings.csv");
+    let counts = findings.iter().map(|row| row["count"].parse::<usize>().unwrap());
+    assert_eq!(counts.sum::<usize>(), rows(&some, "detections.csv").len());
+    // What was read is told whole.
+    for name in ["hosts.csv", "coverage.csv"] {
+        assert_eq!(rows(&some, name), rows(&all, name));
+    }
+    run(&["--host", "DC01"]);
+    assert_eq!((rows(&some, "sessions.csv").len(), rows(&some, "attempts.csv").len()), (0, 1));
+    let timeline = rows(&some, "timeline.csv");
+    assert!(timeline.iter().all(|row| row["host"] == "DC01.corp.example"));
+    // All hosts and all accounts: nothing is left out.
+    run(&["--host", "ws01", "--host", "srv02", "--host", "dc01"]);
+    for name in crate::common::FILES {
+        assert!(fs::read(some.join(name)).unwrap() == fs::read(all.join(name)).unwrap(), "{name}");
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! File names as an attacker may choose them, through every verb: shown as text, and in no way.
+//! File names as an attacker may choose them, through every verb: shown as text, and in nobody's
+//! way. Other systems' file systems refuse some of them.
 
 use std::ffi::OsString;
 use std::fs;

@@ -14,7 +14,7 @@ mod faults;
 mod findings;
 mod gaps;
 mod hidden;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod hostile_names;
 mod info;
 mod inputs;
