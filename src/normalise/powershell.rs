@@ -1,5 +1,6 @@
 //! Microsoft-Windows-PowerShell, PowerShellCore and the classic log.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -89,26 +90,29 @@ fn as_typed(payload: &str) -> Option<Vec<(String, String)>> {
         let binding = Some((found[2].to_owned(), found[3].to_owned()));
         lines.push((found.get(0)?.start(), found[1].to_owned(), binding));
     }
-    let bound: Vec<_> = BINDING.find_iter(payload).map(|found| found.range()).collect();
+    let mut bound = BINDING.find_iter(payload).map(|found| found.range()).peekable();
     for found in INVOCATION.captures_iter(payload) {
         let start = found.get(0)?.start();
-        if !bound.iter().any(|range| range.contains(&start)) {
+        // Both come in order: bindings that end before this line are done with.
+        while bound.next_if(|range| range.end <= start).is_some() {}
+        if !bound.peek().is_some_and(|range| range.contains(&start)) {
             lines.push((start, found[1].to_owned(), None));
         }
     }
     lines.sort_by_key(|line| line.0);
     let mut commands: Vec<(String, String)> = Vec::new();
+    // The latest command of each name: a payload may have any number of them.
+    let mut latest: HashMap<String, usize> = HashMap::new();
     for (_, name, binding) in lines {
-        match binding {
-            None => commands.push((name.clone(), name)),
-            Some((parameter, value)) => {
-                // Bindings of a command stand after its invocation, not always at once.
-                if !commands.iter().any(|(known, _)| *known == name) {
-                    commands.push((name.clone(), name.clone()));
-                }
-                let command = commands.iter_mut().rfind(|(known, _)| *known == name)?;
-                command.1.push_str(&format!(" -{parameter} \"{value}\""));
-            }
+        // Bindings of a command stand after its invocation, not always at once.
+        let known = latest.get(&name).copied().filter(|_| binding.is_some());
+        let index = known.unwrap_or_else(|| {
+            commands.push((name.clone(), name.clone()));
+            latest.insert(name, commands.len() - 1);
+            commands.len() - 1
+        });
+        if let Some((parameter, value)) = binding {
+            commands[index].1.push_str(&format!(" -{parameter} \"{value}\""));
         }
     }
     (!commands.is_empty()).then_some(commands)
@@ -235,6 +239,19 @@ mod tests {
             (typed, vec!["Get-ChildItem".into(), "Out-Default".into()])
         );
         assert_eq!(told("nothing of the kind"), ("nothing of the kind".into(), Vec::new()));
+    }
+
+    /// Each line was once compared with all others, and a long payload took minutes.
+    #[test]
+    fn a_long_payload_costs_no_more_than_its_length() {
+        let lines: String = (0..40_000)
+            .map(|at| format!("C(a{at}): \"a{at}\"\nP(b{at}): n=\"x\"; v=\"C(z): \"z\"\n"))
+            .collect();
+        let start = std::time::Instant::now();
+        let (text, names) = told(&lines);
+        assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+        assert_eq!(names.len(), MOST_NAMES);
+        assert!(text.starts_with("a0 | b0 -x \"C(z): \"z\" | a1 | b1 "), "{text:.80}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod determinism;
 mod explain;
 mod faults;
 mod findings;
+mod fuzzed;
 mod gaps;
 mod hidden;
 #[cfg(target_os = "linux")]
@@ -20,6 +21,7 @@ mod info;
 mod inputs;
 mod integrity;
 mod layers;
+mod mutation;
 mod packs;
 mod psrp;
 mod readme;

@@ -78,6 +78,35 @@ impl ChunkHeader<'_> {
     }
 }
 
+/// Puts a chunk's checksums right after its bytes were changed, for tests of damage that no checksum
+/// tells. Bytes that are no whole chunk stay as they are, and so does the records' checksum where
+/// the header does not say where they end.
+///
+/// ```
+/// # use evtx_writer::{Event, LogWriter, seal};
+/// let mut log = LogWriter::new();
+/// log.push(&Event::default())?;
+/// let whole = log.finish();
+/// let mut chunk = whole[4096..].to_vec();
+/// chunk[52..56].fill(0);
+/// chunk[124..128].fill(0);
+/// seal(&mut chunk);
+/// assert_eq!(chunk, whole[4096..]);
+/// # Ok::<(), evtx_writer::Error>(())
+/// ```
+pub fn seal(chunk: &mut [u8]) {
+    if chunk.len() != CHUNK_SIZE {
+        return;
+    }
+    let free = u32::from_le_bytes([chunk[48], chunk[49], chunk[50], chunk[51]]);
+    if let Some(records) = chunk.get(CHUNK_HEADER_SIZE..free as usize) {
+        let records = crc([records]);
+        put(chunk, 52, records.to_le_bytes());
+    }
+    let header = crc([&chunk[..120], &chunk[STRING_TABLE..CHUNK_HEADER_SIZE]]);
+    put(chunk, CHECKSUM, header.to_le_bytes());
+}
+
 /// Overwrites bytes at `offset`.
 pub(crate) fn put<const N: usize>(out: &mut [u8], offset: usize, bytes: [u8; N]) {
     out[offset..offset + N].copy_from_slice(&bytes);

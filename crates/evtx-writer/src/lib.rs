@@ -37,5 +37,6 @@ mod writer;
 
 pub use error::{Error, Result};
 pub use event::{Event, Payload};
+pub use header::seal;
 pub use value::{FileTime, Guid, Sid, Value};
 pub use writer::LogWriter;
