@@ -30,6 +30,7 @@ pub mod layers;
 mod model;
 pub mod normalise;
 pub mod psrp;
+pub mod query;
 pub mod reconstruct;
 pub mod report;
 
@@ -42,4 +43,4 @@ pub use error::{Error, Fault, FaultKind};
 pub use input::{Input, InputKind, discover};
 pub use model::*;
 pub use reconstruct::Case;
-pub use report::{Column, Output, RunInfo, TABLES, Table, write};
+pub use report::{Column, Format, Kind, Output, RunInfo, TABLES, Table, Wanted, write};

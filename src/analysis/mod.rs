@@ -46,6 +46,9 @@ pub struct Options {
     pub to: Option<DateTime<Utc>>,
     /// The folder for what memory shall not hold; the system's own for such things when none.
     pub scratch: Option<PathBuf>,
+    /// Whether the records of all events are kept, on disk where they are many: formats that show
+    /// them whole need it.
+    pub keep_records: bool,
 }
 
 /// Hears how far a run has come, from any thread.
@@ -115,6 +118,8 @@ pub struct Analysis {
     pub(crate) shown: BTreeMap<RecordRef, Vec<usize>>,
     pub(crate) copies: Copies,
     pub(crate) timeline: Sorted,
+    /// The timeline's records, where they were to be kept.
+    pub(crate) records: Option<Sorted>,
     /// Cells that the timeline's lines name by index.
     pub(crate) origins: Vec<String>,
     pub(crate) detections: Sorted,
@@ -174,6 +179,7 @@ pub fn analyze(
     let found = Sorter::new(scratch.clone());
     let layers = Sorter::new(scratch.clone());
     let steps = Sorter::new(scratch.clone());
+    let records = options.keep_records.then(|| Sorter::new(scratch.clone()));
     let origins = Origins::default();
     let keys = Keys::default();
     let prints = Prints::default();
@@ -189,6 +195,7 @@ pub fn analyze(
         detections: &found,
         layers: &layers,
         steps: &steps,
+        records: records.as_ref(),
         progress,
     };
     let mut read = pass.read().map_err(Error::write(&scratch))?;
@@ -265,6 +272,7 @@ pub fn analyze(
         shown,
         copies,
         timeline,
+        records: records.map(Sorter::finish),
         origins,
         detections,
         layers,

@@ -20,7 +20,7 @@ use crate::reconstruct::{Gathered, Keys, Reach, assemble};
 use crate::report::sorted::{Rows, Sorter};
 use crate::report::{
     detections::{self, Of},
-    layers,
+    layers, records,
     timeline::{Lines, Origins},
 };
 
@@ -37,6 +37,8 @@ pub(super) struct Pass<'a> {
     pub detections: &'a Sorter,
     pub layers: &'a Sorter,
     pub steps: &'a Sorter,
+    /// Where records go that outputs show whole.
+    pub records: Option<&'a Sorter>,
     pub progress: &'a dyn Progress,
 }
 
@@ -214,6 +216,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             found: Rows::default(),
             layers: Rows::default(),
             steps: Rows::default(),
+            records: Rows::default(),
             lone: LoneScripts::default(),
             unwrapper: Unwrapper::default(),
             normaliser: Normaliser::default(),
@@ -253,6 +256,7 @@ impl<'p, 'a> Worker<'p, 'a> {
         pass.detections.add(&mut take.found)?;
         pass.layers.add(&mut take.layers)?;
         pass.steps.add(&mut take.steps)?;
+        pass.records.map_or(Ok(()), |records| records.add(&mut take.records))?;
         take.batch.gathered.reach = watch.reach.into_inner();
         take.batch.gathered.shrink();
         Ok(std::mem::take(&mut take.batch))
@@ -269,6 +273,8 @@ struct Take<'p, 'a> {
     layers: Rows,
     /// Hits that correlations wait for.
     steps: Rows,
+    /// Records that outputs show whole.
+    records: Rows,
     lone: LoneScripts,
     unwrapper: Unwrapper,
     normaliser: Normaliser,
@@ -295,6 +301,9 @@ impl Take<'_, '_> {
         batch.fired.extend(fired.iter().map(|&rule| (rule, event.source)));
         let (log, print) = prints.of(record, &event, &hits);
         batch.spans.take(log, event.record_id);
+        if self.pass.records.is_some() {
+            records::add(&mut self.records, record, &fired)?;
+        }
         self.lines.add(&event, print, fired, origins)?;
         for detection in detect::on_record(&event, hits) {
             if let Some(step) = Step::of(&detection) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use tracing::{debug, warn};
 
 use super::Ending;
@@ -15,7 +16,7 @@ use crate::analysis::{Options, analyze};
 use crate::error::{Fault, FaultKind};
 use crate::input::discover;
 use crate::model::parse_utc;
-use crate::report::{self, Output, RunInfo};
+use crate::report::{self, Format, Output, RunInfo, Wanted};
 
 /// Where results go when no folder is named.
 pub(super) const DEFAULT_OUTPUT: &str = "psr-forensics-results";
@@ -41,6 +42,12 @@ pub(super) struct Args {
     /// Leave out events at or after this UTC time
     #[arg(long, value_name = "TIME", value_parser = parse_utc)]
     to: Option<DateTime<Utc>>,
+    /// What to write the results as; may be given several times
+    #[arg(long = "format", value_name = "NAME", value_parser = format_named(), default_value = "csv")]
+    formats: Vec<Format>,
+    /// Write Parquet tables as a file per host
+    #[arg(long)]
+    partition_by_host: bool,
     /// Write a transcript of each session whose traffic was logged: sessions/S0001.txt
     #[arg(long)]
     transcripts: bool,
@@ -71,7 +78,17 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
     let folder = output.folder().to_owned();
 
     let bar = Bar::new(args.quiet);
-    let options = Options { from: args.from, to: args.to, scratch: Some(folder.clone()) };
+    let wanted = Wanted {
+        formats: args.formats.iter().copied().collect(),
+        by_host: args.partition_by_host,
+        transcripts: args.transcripts,
+    };
+    let options = Options {
+        from: args.from,
+        to: args.to,
+        scratch: Some(folder.clone()),
+        keep_records: wanted.needs_records(),
+    };
     let analysis = analyze(inputs, &options, rules, &bar);
     bar.finish();
     let analysis = analysis?;
@@ -85,15 +102,21 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
             }
         }
     }
-    report::write(&analysis, &info, args.transcripts, output)?;
+    report::write(&analysis, &info, &wanted, output)?;
     if !args.quiet {
         // A reader that closed the pipe has seen enough.
-        let _ = summary::print(&analysis, &folder, &mut io::stdout().lock());
+        let _ = summary::print(&analysis, &wanted, &folder, &mut io::stdout().lock());
     }
     let ending = if analysis.is_partial() { Ending::Partial } else { Ending::Whole };
     // The process ends here: freeing millions of events one by one would only take time.
     std::mem::forget(analysis);
     Ok(ending)
+}
+
+/// A format by its name, which `--help` lists.
+pub(super) fn format_named() -> impl TypedValueParser<Value = Format> {
+    let name = |format: &Format| PossibleValue::new(format.as_str()).help(format.about());
+    PossibleValuesParser::new(Format::ALL.iter().map(name)).try_map(|name| name.parse::<Format>())
 }
 
 fn log_to_stderr(args: &Args) {

@@ -5,7 +5,9 @@ mod decode;
 mod explain;
 mod packs;
 mod progress;
+mod query;
 mod rules;
+mod schema;
 mod summary;
 
 use std::io::{self, Write};
@@ -36,6 +38,10 @@ enum Verb {
     /// Take off what a text or command line hides, layer by layer, and run nothing of it; or read
     /// remoting's traffic.
     Decode(decode::Args),
+    /// Ask a run's tables in SQL; needs `analyze --format parquet`.
+    Query(query::Args),
+    /// Print what each file of each output format holds.
+    Schema(schema::Args),
 }
 
 const EXIT_CODES: &str = "Exit codes:
@@ -69,6 +75,8 @@ pub fn main() -> ExitCode {
         Verb::Explain(args) => explain::run(&args),
         Verb::Packs(args) => packs::run(args),
         Verb::Decode(args) => decode::run(&args),
+        Verb::Query(args) => query::run(&args),
+        Verb::Schema(args) => schema::run(&args),
     };
     match ending {
         Ok(Ending::Whole) => ExitCode::SUCCESS,
@@ -90,7 +98,8 @@ fn code(error: &anyhow::Error) -> u8 {
             | Error::UnknownSession { .. }
             | Error::NoResults { .. }
             | Error::Selection(_)
-            | Error::Pointer(_),
+            | Error::Pointer(_)
+            | Error::Sql(_),
         ) => 2,
         Some(Error::Pack { .. }) => 3,
         _ => 1,

@@ -1,5 +1,6 @@
 //! The closing summary: what a tired person needs to know before opening a file.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -12,17 +13,26 @@ use crate::error::FaultKind;
 use crate::input::InputKind;
 use crate::model::{Account, Level, RuleMeta, Session};
 use crate::report::findings::{self, Finding};
-use crate::report::{Notes, TABLES, story};
+use crate::report::{Format, Notes, Wanted, schema, story};
 
 /// Most sessions, findings and faults it names.
 const MOST: usize = 10;
 
-pub(super) fn print(analysis: &Analysis, folder: &Path, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn print(
+    analysis: &Analysis,
+    wanted: &Wanted,
+    folder: &Path,
+    out: &mut impl Write,
+) -> io::Result<()> {
     inputs(analysis, out)?;
     sessions(analysis, out)?;
     detections(analysis, out)?;
-    let names = TABLES.iter().map(|table| table.file).chain([story::FILE, "run.json"]);
-    let names: Vec<&str> = names.collect();
+    let files = |&format: &Format| match format {
+        Format::Parquet => vec![Cow::Borrowed("parquet/")],
+        _ => schema::files(format).into_iter().map(|file| file.name).collect(),
+    };
+    let mut names: Vec<Cow<'_, str>> = wanted.formats.iter().flat_map(files).collect();
+    names.extend([story::FILE, "run.json"].map(Cow::Borrowed));
     writeln!(out, "\nResults in {}: {}", plain(&folder.display().to_string()), names.join(", "))
 }
 

@@ -7,34 +7,45 @@ mod describe;
 pub(crate) mod detections;
 mod evidence;
 pub(crate) mod findings;
+mod format;
 mod hosts;
 pub(crate) mod layers;
 mod missing;
 mod output;
+pub(crate) mod parquet;
+mod profile;
+pub(crate) mod records;
 mod run;
+pub mod schema;
 mod sessions;
 pub mod sorted;
 pub mod story;
 pub mod timeline;
 mod transcript;
 
-pub(crate) use cell::visible;
+pub(crate) use cell::{push as push_cell, visible};
+pub use format::{Format, Wanted};
 pub use layers::Notes;
 pub use output::Output;
 pub use run::RunInfo;
+pub use schema::Kind;
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 
 use rayon::prelude::*;
+use serde::Serialize;
 
 use crate::analysis::Analysis;
 use crate::error::Error;
 
-/// A column: its name in the header and what it holds.
+/// A column of a table, or a field of a line of JSON.
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct Column {
     /// The name.
     pub name: &'static str,
+    /// The type of its values.
+    pub kind: Kind,
     /// What it holds, with its unit.
     pub description: &'static str,
 }
@@ -89,29 +100,37 @@ pub const TABLES: [Table; 9] = [
     Table { file: "findings.csv", columns: findings::COLUMNS, write: findings::write },
 ];
 
-/// Declares a table's columns: `NAME: "name" => "description"`.
+/// Declares a table's columns: `NAME: "name" => "description"` for texts, `"name": Kind` for others.
 macro_rules! columns {
-    ($visibility:vis $constant:ident: $($name:literal => $description:literal),+ $(,)?) => {
+    ($visibility:vis $constant:ident:
+        $($name:literal $(: $kind:ident)? => $description:literal),+ $(,)?) => {
         $visibility const $constant: &[$crate::report::Column] = &[
-            $($crate::report::Column { name: $name, description: $description }),+
+            $($crate::report::Column {
+                name: $name,
+                kind: $crate::report::columns!(@kind $($kind)?),
+                description: $description,
+            }),+
         ];
     };
+    (@kind) => { $crate::report::Kind::Text };
+    (@kind $kind:ident) => { $crate::report::Kind::$kind };
 }
 use columns;
 
-/// Writes all files of a run, sessions' transcripts if they are wanted, and gives them their names
-/// once each is whole.
+/// Writes the files of a run that are wanted, `sessions.jsonl` and `run.json`, and gives them their
+/// names once each is whole.
 ///
 /// # Errors
 /// [`Error::Write`] when a file cannot be written: no file has its name before it is whole.
 pub fn write(
     analysis: &Analysis,
     info: &RunInfo,
-    transcripts: bool,
+    wanted: &Wanted,
     mut output: Output,
 ) -> Result<(), Error> {
     let mut files = Vec::new();
-    for table in &TABLES {
+    let tables: &[Table] = if wanted.formats.contains(&Format::Csv) { &TABLES } else { &[] };
+    for table in tables {
         files.push((table, output.path(table.file), output.create(table.file)?));
     }
     let written: Vec<Result<(), Error>> = files
@@ -121,11 +140,15 @@ pub fn write(
         })
         .collect();
     written.into_iter().collect::<Result<(), Error>>()?;
+    if wanted.formats.contains(&Format::Parquet) {
+        parquet::write(analysis, wanted.by_host, &mut output)?;
+    }
+    profile::write(analysis, wanted, &mut output)?;
     let path = output.path(story::FILE);
     let mut file = output.create(story::FILE)?;
     story::write(analysis, &mut file).map_err(Error::write(&path))?;
-    let wanted = if transcripts { transcript::all(analysis) } else { Vec::new() };
-    for (session, name, commands) in wanted {
+    let told = if wanted.transcripts { transcript::all(analysis) } else { Vec::new() };
+    for (session, name, commands) in told {
         let path = output.path(&name);
         let mut file = output.create(&name)?;
         transcript::write(analysis, session, &commands, &mut file).map_err(Error::write(&path))?;

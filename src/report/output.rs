@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
+use super::{Format, parquet, schema};
 use crate::error::Error;
 
 /// How the name of a file in the making ends: a killed run leaves it, and it is in no one's way.
@@ -61,10 +62,10 @@ impl Output {
         self.folder.join(folder).join(format!(".{name}{UNFINISHED}"))
     }
 
-    /// Begins a file; its name may have one folder in it.
+    /// Begins a file; its name may have folders in it.
     pub(super) fn create(&mut self, name: &str) -> Result<BufWriter<File>, Error> {
-        if let Some((folder, _)) = name.split_once('/') {
-            let folder = self.path(folder);
+        for (end, _) in name.match_indices('/') {
+            let folder = self.path(&name[..end]);
             if !folder.exists() {
                 fs::create_dir(&folder).map_err(Error::write(&folder))?;
                 self.made.push(folder);
@@ -84,6 +85,7 @@ impl Output {
             return Err(Error::Write { path, source });
         }
         self.forget_transcripts();
+        self.forget_formats();
         // The file that was begun first, run.json, vouches for the others: it comes last.
         for name in self.names.iter().rev() {
             let path = self.path(name);
@@ -106,6 +108,32 @@ impl Output {
         }
         // Stays where it holds something else, or transcripts that get their names now.
         let _ = fs::remove_dir(&folder);
+    }
+
+    /// Removes the files of formats that this run does not write: they are of other records.
+    fn forget_formats(&self) {
+        let forget = |name: &str| {
+            if !self.names.iter().any(|known| known == name) {
+                let _ = fs::remove_file(self.path(name));
+            }
+        };
+        for format in Format::ALL {
+            schema::files(format).iter().for_each(|file| forget(&file.name));
+        }
+        // Tables in parts: a folder for each, a file for each host.
+        for table in schema::files(Format::Parquet) {
+            let folder = table.name.trim_end_matches(parquet::EXTENSION);
+            for entry in fs::read_dir(self.path(folder)).into_iter().flatten().flatten() {
+                let part = entry.file_name();
+                let part = part.to_string_lossy();
+                if part.ends_with(parquet::EXTENSION) {
+                    forget(&format!("{folder}/{part}"));
+                }
+            }
+            // Stays where it holds something else.
+            let _ = fs::remove_dir(self.path(folder));
+        }
+        let _ = fs::remove_dir(self.path(parquet::FOLDER));
     }
 }
 

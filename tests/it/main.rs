@@ -8,6 +8,7 @@ mod correlations;
 mod determinism;
 mod explain;
 mod findings;
+mod formats;
 mod gaps;
 mod hidden;
 mod inputs;
