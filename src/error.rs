@@ -39,6 +39,9 @@ pub enum Error {
     /// An evidence pointer that leads to no record.
     #[error("{0}")]
     Pointer(String),
+    /// A query that cannot be answered.
+    #[error("{0}")]
+    Sql(String),
     /// The output folder exists already.
     #[error(
         "{} exists already: name another folder, or replace its files with --force",

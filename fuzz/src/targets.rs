@@ -315,7 +315,8 @@ pub fn zip(data: &[u8]) {
     }
     input.size = data.len() as u64;
     let folder = std::env::temp_dir();
-    let inputs = input::unpack(vec![input], &folder).expect("the scratch folder takes it");
+    let inputs = input::unpack(vec![input], &folder, &psr_forensics::Limits::default())
+        .expect("the scratch folder takes it");
     for input in inputs.iter().filter(|input| input.kind.is_log()) {
         read_log(input);
     }

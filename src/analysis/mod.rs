@@ -68,6 +68,9 @@ pub struct Options {
     pub rehash: bool,
     /// What results tell of; everything is read and rebuilt all the same.
     pub scope: Scope,
+    /// Whether the records of all events are kept, on disk where they are many: formats that show
+    /// them whole need it.
+    pub keep_records: bool,
 }
 
 /// Hears how far a run has come, from any thread.
@@ -159,6 +162,8 @@ pub struct Analysis {
     pub(crate) shown: BTreeMap<RecordRef, Vec<usize>>,
     pub(crate) copies: Copies,
     pub(crate) timeline: Sorted,
+    /// The timeline's records, where they were to be kept.
+    pub(crate) records: Option<Sorted>,
     /// Cells that the timeline's lines name by index.
     pub(crate) origins: Vec<String>,
     pub(crate) detections: Sorted,
@@ -236,6 +241,7 @@ pub fn analyze(
     let layers = Sorter::new(scratch.clone());
     let steps = Sorter::new(scratch.clone());
     let keeper = options.scripts.then(|| Keeper::new(scratch.clone()));
+    let records = options.keep_records.then(|| Sorter::new(scratch.clone()));
     let origins = Origins::default();
     let keys = Keys::default();
     let prints = Prints::default();
@@ -252,6 +258,7 @@ pub fn analyze(
         layers: &layers,
         steps: &steps,
         scripts: keeper.as_ref(),
+        records: records.as_ref(),
         progress,
     };
     let mut read = pass.read().map_err(Error::write(&scratch))?;
@@ -353,6 +360,7 @@ pub fn analyze(
         shown,
         copies,
         timeline,
+        records: records.map(Sorter::finish),
         origins,
         detections,
         layers,

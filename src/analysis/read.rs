@@ -23,7 +23,7 @@ use crate::reconstruct::{Gathered, Keys, Reach, assemble};
 use crate::report::sorted::{Rows, Sorter};
 use crate::report::{
     detections::{self, Of},
-    layers,
+    layers, records,
     scripts::{self, Keeper, Why},
     timeline::{Lines, Origins},
 };
@@ -43,6 +43,8 @@ pub(super) struct Pass<'a> {
     pub steps: &'a Sorter,
     /// Keeps script blocks, if they are wanted.
     pub scripts: Option<&'a Keeper>,
+    /// Where records go that outputs show whole.
+    pub records: Option<&'a Sorter>,
     pub progress: &'a dyn Progress,
 }
 
@@ -268,6 +270,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             layers: Rows::default(),
             steps: Rows::default(),
             scripts: scripts::Task::default(),
+            records: Rows::default(),
             lone: LoneScripts::default(),
             unwrapper: Unwrapper::default(),
             normaliser: Normaliser::default(),
@@ -315,6 +318,7 @@ impl<'p, 'a> Worker<'p, 'a> {
         pass.layers.add(&mut take.layers)?;
         pass.steps.add(&mut take.steps)?;
         pass.scripts.map_or(Ok(()), |keeper| keeper.add(&mut take.scripts))?;
+        pass.records.map_or(Ok(()), |records| records.add(&mut take.records))?;
         take.batch.gathered.reach = watch.reach.into_inner();
         take.batch.gathered.shrink();
         Ok(std::mem::take(&mut take.batch))
@@ -332,6 +336,8 @@ struct Take<'p, 'a> {
     /// Hits that correlations wait for.
     steps: Rows,
     scripts: scripts::Task,
+    /// Records that outputs show whole.
+    records: Rows,
     lone: LoneScripts,
     unwrapper: Unwrapper,
     normaliser: Normaliser,
@@ -359,6 +365,9 @@ impl Take<'_, '_> {
         batch.fired.extend(fired.iter().map(|&rule| (rule, event.source)));
         let (log, print) = prints.of(record, &event, &hits);
         batch.spans.take(log, event.record_id);
+        if self.pass.records.is_some() {
+            records::add(&mut self.records, record, &fired)?;
+        }
         self.lines.add(&event, print, fired, origins)?;
         for hit in &mut hits {
             if let Some(step) = Step::on_record(&event, hit) {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use clap::Parser;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use tracing::{debug, warn};
 
 use super::live::Inputs;
@@ -23,7 +24,7 @@ use crate::error::{Error, Fault, FaultKind};
 use crate::input::Input;
 use crate::limits::Limits;
 use crate::model::parse_utc;
-use crate::report::{self, Output, RunInfo};
+use crate::report::{self, Format, Output, RunInfo, Wanted};
 
 /// Where results go when no folder is named.
 pub(super) const DEFAULT_OUTPUT: &str = "psr-forensics-results";
@@ -56,6 +57,12 @@ pub(super) struct Args {
     /// Leave out events at or after this UTC time
     #[arg(long, value_name = "TIME", value_parser = parse_utc)]
     to: Option<DateTime<Utc>>,
+    /// What to write the results as; may be given several times
+    #[arg(long = "format", value_name = "NAME", value_parser = format_named(), default_value = "csv")]
+    formats: Vec<Format>,
+    /// Write Parquet tables as a file per host
+    #[arg(long)]
+    partition_by_host: bool,
     /// Write a transcript of each session whose traffic was logged: sessions/S0001.txt
     #[arg(long)]
     transcripts: bool,
@@ -91,12 +98,12 @@ pub(super) struct Args {
     verbose: u8,
 }
 
-pub(super) fn run(args: Args, arguments: &[OsString]) -> Result<Ending> {
+pub(super) fn run(args: &Args, arguments: &[OsString]) -> Result<Ending> {
     let Some(limits) = limits::of(&args.limits) else { return Ok(limits::list()) };
-    log_to_stderr(&args);
+    log_to_stderr(args);
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads);
     let pool = threads.build().context("cannot start the worker threads")?;
-    pool.install(|| run_on_pool(&args, arguments, limits))
+    pool.install(|| run_on_pool(args, arguments, limits))
 }
 
 fn run_on_pool(args: &Args, arguments: &[OsString], limits: Limits) -> Result<Ending> {
@@ -121,12 +128,12 @@ fn run_on_pool(args: &Args, arguments: &[OsString], limits: Limits) -> Result<En
             }
         }
     }
-    let sha256 = report::write(&analysis, &info, args.transcripts, output)?;
+    let sha256 = report::write(&analysis, &info, &args.wanted(), output)?;
     if !args.quiet {
         // A reader that closed the pipe has seen enough.
         let zone = args.zone.timezone;
         let out = &mut anstream::stdout().lock();
-        let _ = summary::print(&analysis, &folder, zone, &sha256, out);
+        let _ = summary::print(&analysis, &args.wanted(), &folder, zone, &sha256, out);
     }
     let ending = match analysis.is_partial() {
         _ if stop.is_asked() => Ending::Interrupted,
@@ -137,6 +144,23 @@ fn run_on_pool(args: &Args, arguments: &[OsString], limits: Limits) -> Result<En
     // The process ends here: freeing millions of events one by one would only take time.
     std::mem::forget(analysis);
     Ok(ending)
+}
+
+/// A format by its name, which `--help` lists.
+pub(super) fn format_named() -> impl TypedValueParser<Value = Format> {
+    let name = |format: &Format| PossibleValue::new(format.as_str()).help(format.about());
+    PossibleValuesParser::new(Format::ALL.iter().map(name)).try_map(|name| name.parse::<Format>())
+}
+
+impl Args {
+    /// What is to be written.
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            formats: self.formats.iter().copied().collect(),
+            by_host: self.partition_by_host,
+            transcripts: self.transcripts,
+        }
+    }
 }
 
 /// What a run has besides its arguments.
@@ -163,6 +187,7 @@ fn analyze_with(
         scope: args.who.scope(),
         rehash: args.rehash,
         recover: args.recover,
+        keep_records: args.wanted().needs_records(),
         stop: run.stop,
         limits: run.limits,
     };
@@ -179,7 +204,7 @@ fn parse(arguments: &[String]) -> Result<Args, String> {
     let program = "psr-forensics".to_owned();
     let parsed = super::Program::try_parse_from([program].iter().chain(arguments));
     match parsed.map(|program| program.command) {
-        Ok(super::Verb::Analyze(args)) => Ok(args),
+        Ok(super::Verb::Analyze(args)) => Ok(*args),
         _ => Err("its arguments are none of analyze in this version".to_owned()),
     }
 }
@@ -214,7 +239,7 @@ pub(super) fn again(
     let limits = limits::of(&args.limits).unwrap_or_default();
     let run = Run { stop: Stop::default(), limits, quiet };
     let analysis = analyze_with(&args, inputs, rules, folder, run)?;
-    report::write(&analysis, &info, args.transcripts, output)?;
+    report::write(&analysis, &info, &args.wanted(), output)?;
     std::mem::forget(analysis);
     Ok(())
 }

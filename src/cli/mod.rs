@@ -12,7 +12,9 @@ mod manual;
 mod packs;
 mod paint;
 mod progress;
+mod query;
 mod rules;
+mod schema;
 mod summary;
 mod verify;
 mod who;
@@ -46,7 +48,7 @@ struct Program {
 enum Verb {
     /// Read logs, rebuild sessions, match rules, write timelines.
     #[command(after_help = analyze::EXAMPLES)]
-    Analyze(analyze::Args),
+    Analyze(Box<analyze::Args>),
     /// Tell sessions of a run's results in order, each statement with its record, the reasons,
     /// what speaks against it, and what is missing.
     #[command(after_help = explain::EXAMPLES)]
@@ -66,6 +68,12 @@ enum Verb {
     /// remoting's traffic.
     #[command(after_help = decode::EXAMPLES)]
     Decode(decode::Args),
+    /// Ask a run's tables in SQL; needs `analyze --format parquet`.
+    #[command(after_help = query::EXAMPLES)]
+    Query(query::Args),
+    /// Print what each file of each output format holds.
+    #[command(after_help = schema::EXAMPLES)]
+    Schema(schema::Args),
     /// Write a script that completes the command line in a shell.
     #[command(after_help = manual::COMPLETIONS_EXAMPLES)]
     Completions(manual::Completions),
@@ -163,12 +171,14 @@ pub fn main() -> ExitCode {
 
 fn run(verb: Verb, arguments: &[OsString]) -> anyhow::Result<Ending> {
     match verb {
-        Verb::Analyze(args) => analyze::run(args, arguments),
+        Verb::Analyze(args) => analyze::run(&args, arguments),
         Verb::Explain(args) => explain::run(&args),
         Verb::Info(args) => info::run(&args),
         Verb::Packs(args) => packs::run(args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Decode(args) => decode::run(&args),
+        Verb::Query(args) => query::run(&args),
+        Verb::Schema(args) => schema::run(&args),
         Verb::Completions(args) => Ok(manual::completions(&args)),
         Verb::Man(args) => manual::man(&args),
     }
@@ -184,7 +194,8 @@ fn code(error: &anyhow::Error) -> u8 {
             | Error::NoResults { .. }
             | Error::Selection(_)
             | Error::Usage(_)
-            | Error::Pointer(_),
+            | Error::Pointer(_)
+            | Error::Sql(_),
         ) => 2,
         Some(Error::Pack { .. }) => 3,
         _ => 1,

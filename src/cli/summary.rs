@@ -1,5 +1,6 @@
 //! The closing summary: what a tired person needs to know before opening a file.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -14,7 +15,7 @@ use crate::error::FaultKind;
 use crate::input::InputKind;
 use crate::model::{Account, Level, RuleMeta, Session, parse_utc};
 use crate::report::findings::{self, Finding};
-use crate::report::{Notes, TABLES, story};
+use crate::report::{Format, Notes, Wanted, schema, story};
 
 /// Most sessions, findings and faults it names.
 const MOST: usize = 10;
@@ -22,6 +23,7 @@ const MOST: usize = 10;
 /// Prints it; `sha256` is that of run.json.
 pub(super) fn print(
     analysis: &Analysis,
+    wanted: &Wanted,
     folder: &Path,
     zone: Zone,
     sha256: &str,
@@ -31,10 +33,14 @@ pub(super) fn print(
     inputs(analysis, out)?;
     sessions(analysis, zone, out)?;
     detections(analysis, zone, out)?;
-    let scripts = analysis.scripts.is_some().then_some("scripts/");
-    let names = TABLES.iter().map(|table| table.file).chain([story::FILE]);
-    let names = names.chain(scripts).chain(["run.json"]);
-    let names: Vec<&str> = names.collect();
+    let files = |&format: &Format| match format {
+        Format::Parquet => vec![Cow::Borrowed("parquet/")],
+        _ => schema::files(format).into_iter().map(|file| file.name).collect(),
+    };
+    let mut names: Vec<Cow<'_, str>> = wanted.formats.iter().flat_map(files).collect();
+    names.push(story::FILE.into());
+    names.extend(analysis.scripts.is_some().then_some(Cow::Borrowed("scripts/")));
+    names.push("run.json".into());
     writeln!(out, "\nResults in {}: {}", plain(&folder.display().to_string()), names.join(", "))?;
     writeln!(out, "SHA-256 of run.json, which has those of all files: {sha256}")
 }

@@ -72,7 +72,7 @@ fn safe(text: &str, spreadsheet: bool) -> Cow<'_, str> {
 }
 
 /// Appends a text as a cell of a CSV line (RFC 4180): quoted where it has to be.
-pub(super) fn push(line: &mut String, text: &str) {
+pub(crate) fn push(line: &mut String, text: &str) {
     let cell = cell(text);
     if memchr::memchr2(b',', b'"', cell.as_bytes()).is_some() {
         line.push('"');

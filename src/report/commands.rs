@@ -9,7 +9,7 @@ use crate::reconstruct::Case;
 use std::borrow::Cow;
 
 columns! { pub(super) COLUMNS:
-    "time" => "when the first of its records was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
+    "time": Time => "when the first of its records was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
     "session_id" => "its session (sessions.csv)",
     "command_id" => "its name: the session's and a number, in order",
     "host" => "the host it ran on",
@@ -17,7 +17,7 @@ columns! { pub(super) COLUMNS:
     "role" => "typed: typed or sent by the user; called: run by another row; engine: what PowerShell runs by itself; process",
     "parent" => "the row that ran it (command_id)",
     "parent_link" => "how that is known: by a key (4105, pipeline, process) or by time and text",
-    "depth" => "how far below the session's host process it ran: 0 in it, 1 in or as its child",
+    "depth": Integer => "how far below the session's host process it ran: 0 in it, 1 in or as its child",
     "source_event" => "the event that its text is of: 4104, 4103, 800, 7937 or 32867 (PowerShell), 771, 772, 779 (WinRM), 4688 or 1 (process start)",
     "all_events" => "the event ids of all its records, in the order of evidence",
     "link" => "how its records were put together: by a key (ids), or by time and text (a script's text names what was invoked)",

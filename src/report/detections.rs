@@ -16,7 +16,7 @@ use crate::detect::session_id;
 use crate::model::{Detection, RecordRef, Subject, csv_time};
 
 columns! { pub(super) COLUMNS:
-    "time" => "when what it fired on was logged or began: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
+    "time": Time => "when what it fired on was logged or began: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
     "level" => "the rule's level: critical, high, medium, low, informational",
     "rule_id" => "the rule's id",
     "rule_title" => "the rule's title",
@@ -43,6 +43,19 @@ pub(crate) struct Row<'a> {
     pub pointer: &'a str,
     /// The cells after the session's.
     after: &'a str,
+}
+
+impl Row<'_> {
+    /// What it fired on, the fields that matched, and the records that prove it, as the file has
+    /// them.
+    ///
+    /// # Errors
+    /// When its cells are not those three.
+    pub fn cells(&self) -> io::Result<[String; 3]> {
+        let mut csv =
+            csv::ReaderBuilder::new().has_headers(false).from_reader(self.after.as_bytes());
+        csv.deserialize().next().transpose()?.ok_or_else(|| io::Error::other("a row of no cells"))
+    }
 }
 
 /// Whose session a row is in.

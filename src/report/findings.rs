@@ -22,9 +22,9 @@ columns! { pub(super) COLUMNS:
     "host" => "the host it concerns; empty where several hosts are",
     "session_id" => "the session (sessions.csv); empty for what is in none",
     "users" => "the accounts it concerns, as logged; the first ten",
-    "count" => "how many rows of detections.csv this is",
-    "first_time" => "the earliest of them: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
-    "last_time" => "the latest of them",
+    "count": Integer => "how many rows of detections.csv this is",
+    "first_time": Time => "the earliest of them: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
+    "last_time": Time => "the latest of them",
     "evidence" => "the first record of each of the first three: FILE:EVENT_RECORD_ID@OFFSET",
 }
 

@@ -10,8 +10,8 @@ use crate::model::Host;
 columns! { pub(super) COLUMNS:
     "host" => "the host's name, as its earliest record spells it",
     "addresses" => "its addresses, as far as its connections (5156, Sysmon 3) tell",
-    "clock_offset_seconds" => "how far its clock is ahead of the middle one of the hosts it could be compared with; empty when it could not",
-    "clock_pairs" => "pairs of records, its own and another host's of one thing (6 and a session's start, 4769 and 4624), that agree on it",
+    "clock_offset_seconds": Number => "how far its clock is ahead of the middle one of the hosts it could be compared with; empty when it could not",
+    "clock_pairs": Integer => "pairs of records, its own and another host's of one thing (6 and a session's start, 4769 and 4624), that agree on it",
 }
 
 struct Hosts<'a>(&'a [Host]);

@@ -21,14 +21,14 @@ use crate::model::{RecordRef, TextKind, Wrapped, csv_time};
 use crate::reconstruct::Case;
 
 columns! { pub(super) COLUMNS:
-    "time" => "when the first record of the text was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
+    "time": Time => "when the first record of the text was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
     "host" => "the host that logged it",
     "user" => "the account that ran it, as logged",
     "session_id" => "its session (sessions.csv)",
     "command_id" => "the command that it is the text of (commands.csv)",
     "source" => "what the text is: script_block, command, process, engine (HostApplication), service or task",
     "image" => "the process's image",
-    "depth" => "how many layers deep this one lies; 1 in the text itself",
+    "depth": Integer => "how many layers deep this one lies; 1 in the text itself",
     "how" => "how it was hidden: encoded_command, base64, inflated (a compressed stream), command_line, invoked (put together and handed to an interpreter), evaluated (the text above with what could be worked out in its place); program for a program; limit where unwrapping ended",
     "parent" => "how the layer it was in was hidden; text for the text itself",
     "text" => "the layer; of a program what it is and its size, of a limit which",

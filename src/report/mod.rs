@@ -8,13 +8,18 @@ mod describe;
 pub(crate) mod detections;
 mod evidence;
 pub(crate) mod findings;
+mod format;
 mod hosts;
 mod integrity;
 pub(crate) mod layers;
 mod machine;
 mod missing;
 mod output;
+pub(crate) mod parquet;
+mod profile;
+pub(crate) mod records;
 mod run;
+pub mod schema;
 mod scope;
 pub(crate) mod scripts;
 mod sessions;
@@ -24,12 +29,14 @@ pub mod timeline;
 mod transcript;
 
 pub(crate) use again::{Again, again};
-pub(crate) use cell::{cell, visible};
+pub(crate) use cell::{cell, push as push_cell, visible};
+pub use format::{Format, Wanted};
 pub use layers::Notes;
 pub(crate) use output::SEAL;
 pub use output::{Output, Sum, TakeBack};
 pub(crate) use run::FILE as RUN;
 pub use run::RunInfo;
+pub use schema::Kind;
 pub use scope::Scope;
 pub use scripts::{INDEX, INDEX_COLUMNS};
 
@@ -37,14 +44,18 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use rayon::prelude::*;
+use serde::Serialize;
 
 use crate::analysis::Analysis;
 use crate::error::Error;
 
-/// A column: its name in the header and what it holds.
+/// A column of a table, or a field of a line of JSON.
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct Column {
     /// The name.
     pub name: &'static str,
+    /// The type of its values.
+    pub kind: Kind,
     /// What it holds, with its unit.
     pub description: &'static str,
 }
@@ -108,30 +119,38 @@ pub const TABLES: [Table; 10] = [
     Table { file: "findings.csv", columns: findings::COLUMNS, write: findings::write },
 ];
 
-/// Declares a table's columns: `NAME: "name" => "description"`.
+/// Declares a table's columns: `NAME: "name" => "description"` for texts, `"name": Kind` for others.
 macro_rules! columns {
-    ($visibility:vis $constant:ident: $($name:literal => $description:literal),+ $(,)?) => {
+    ($visibility:vis $constant:ident:
+        $($name:literal $(: $kind:ident)? => $description:literal),+ $(,)?) => {
         $visibility const $constant: &[$crate::report::Column] = &[
-            $($crate::report::Column { name: $name, description: $description }),+
+            $($crate::report::Column {
+                name: $name,
+                kind: $crate::report::columns!(@kind $($kind)?),
+                description: $description,
+            }),+
         ];
     };
+    (@kind) => { $crate::report::Kind::Text };
+    (@kind $kind:ident) => { $crate::report::Kind::$kind };
 }
 use columns;
 
-/// Writes all files of a run, script texts if they were kept, transcripts if they are wanted, and
-/// gives them their names once each is whole. Yields the SHA-256 of `run.json`, which has those of
-/// all others: who notes it can prove all of them.
+/// Writes the files of a run that are wanted, `sessions.jsonl`, script texts if they were kept, and
+/// `run.json`, and gives them their names once each is whole. Yields the SHA-256 of `run.json`, which
+/// has those of all others: who notes it can prove all of them.
 ///
 /// # Errors
 /// [`Error::Write`] when a file cannot be written: no file has its name before it is whole.
 pub fn write(
     analysis: &Analysis,
     info: &RunInfo,
-    transcripts: bool,
+    wanted: &Wanted,
     mut output: Output,
 ) -> Result<String, Error> {
     let mut files = Vec::new();
-    for table in &TABLES {
+    let tables: &[Table] = if wanted.formats.contains(&Format::Csv) { &TABLES } else { &[] };
+    for table in tables {
         files.push((table, output.path(table.file), output.create(table.file)?));
     }
     let written: Vec<Result<(), Error>> = files
@@ -141,11 +160,15 @@ pub fn write(
         })
         .collect();
     written.into_iter().collect::<Result<(), Error>>()?;
+    if wanted.formats.contains(&Format::Parquet) {
+        parquet::write(analysis, wanted.by_host, &mut output)?;
+    }
+    profile::write(analysis, wanted, &mut output)?;
     let path = output.path(story::FILE);
     let mut file = output.create(story::FILE)?;
     story::write(analysis, &mut file).map_err(Error::write(&path))?;
-    let wanted = if transcripts { transcript::all(analysis) } else { Vec::new() };
-    for (session, name, commands) in wanted {
+    let told = if wanted.transcripts { transcript::all(analysis) } else { Vec::new() };
+    for (session, name, commands) in told {
         let path = output.path(&name);
         let mut file = output.create(&name)?;
         transcript::write(analysis, session, &commands, &mut file).map_err(Error::write(&path))?;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{run, scripts, transcript};
+use super::{Format, parquet, run, schema, scripts, transcript};
 use crate::error::Error;
 use crate::input::hex;
 
@@ -191,7 +191,7 @@ impl Output {
         self.folder.join(folder).join(format!(".{name}{UNFINISHED}"))
     }
 
-    /// Begins a file; its name may have one folder in it.
+    /// Begins a file; its name may have folders in it.
     pub(super) fn create(&mut self, name: &str) -> Result<BufWriter<Summed>, Error> {
         self.make_folder(name)?;
         let file = File::create(self.unfinished(name)).map_err(Error::write(&self.path(name)))?;
@@ -214,10 +214,10 @@ impl Output {
         Ok(())
     }
 
-    /// Makes the folder that a name has in it.
+    /// Makes the folders that a name has in it.
     fn make_folder(&mut self, name: &str) -> Result<(), Error> {
-        if let Some((folder, _)) = name.split_once('/') {
-            let folder = self.path(folder);
+        for (end, _) in name.match_indices('/') {
+            let folder = self.path(&name[..end]);
             if !folder.exists() {
                 fs::create_dir(&folder).map_err(Error::write(&folder))?;
                 self.made.push(folder);
@@ -250,6 +250,7 @@ impl Output {
         let _naming = naming.lock().unwrap_or_else(PoisonError::into_inner);
         self.forget("sessions", transcript::is_own);
         self.forget(scripts::FOLDER, scripts::is_own);
+        self.forget_formats();
         // The file that was begun first, run.json, vouches for the others: an old one goes before
         // any of them is replaced, and the new one comes last.
         if let Some(voucher) = self.names.first().map(|name| self.path(name))
@@ -282,6 +283,32 @@ impl Output {
         }
         // Stays where it holds something else, or files that get their names now.
         let _ = fs::remove_dir(&folder);
+    }
+
+    /// Removes the files of formats that this run does not write: they are of other records.
+    fn forget_formats(&self) {
+        let forget = |name: &str| {
+            if !self.names.iter().any(|known| known == name) {
+                let _ = fs::remove_file(self.path(name));
+            }
+        };
+        for format in Format::ALL {
+            schema::files(format).iter().for_each(|file| forget(&file.name));
+        }
+        // Tables in parts: a folder for each, a file for each host.
+        for table in schema::files(Format::Parquet) {
+            let folder = table.name.trim_end_matches(parquet::EXTENSION);
+            for entry in fs::read_dir(self.path(folder)).into_iter().flatten().flatten() {
+                let part = entry.file_name();
+                let part = part.to_string_lossy();
+                if part.ends_with(parquet::EXTENSION) {
+                    forget(&format!("{folder}/{part}"));
+                }
+            }
+            // Stays where it holds something else.
+            let _ = fs::remove_dir(self.path(folder));
+        }
+        let _ = fs::remove_dir(self.path(parquet::FOLDER));
     }
 }
 

@@ -12,11 +12,11 @@ use crate::reconstruct::Case;
 
 columns! { pub(super) COLUMNS:
     "session_id" => "the session's name in all files of this run, by start",
-    "start_time" => "its shell, host process or engine on the target, whichever is logged first, or the client's first record where only that was seen: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
-    "end_time" => "its end, as far as known, UTC",
+    "start_time": Time => "its shell, host process or engine on the target, whichever is logged first, or the client's first record where only that was seen: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
+    "end_time": Time => "its end, as far as known, UTC",
     "end_kind" => "how the end is known: engine_stopped (403), process_exited (4689), logoff (4634), client_closed, last_event",
-    "start_corrected" => "its start by the clocks of most hosts (hosts.csv), where the clock that logged it could be compared with theirs, UTC",
-    "end_corrected" => "its end by the same",
+    "start_corrected": Time => "its start by the clocks of most hosts (hosts.csv), where the clock that logged it could be compared with theirs, UTC",
+    "end_corrected": Time => "its end by the same",
     "source_host" => "the client's name",
     "source_ip" => "the client's address",
     "source_basis" => "the best evidence for the source; undecided where two records of one kind name two sources and nothing decides",
@@ -32,12 +32,12 @@ columns! { pub(super) COLUMNS:
     "tool" => "what made it, where that is sure: Enter-PSSession, winrs, evil-winrm, winrm gem (Ruby), Ansible, or the name of the program on the client that connected",
     "tool_basis" => "what shows it",
     "logon_ids" => "logon ids on the target, the host process's own first",
-    "process_id" => "the host process on the target (wsmprovhost, winrshost)",
+    "process_id": Integer => "the host process on the target (wsmprovhost, winrshost)",
     "runspace_ids" => "RunspaceIds on the target",
-    "command_count" => "commands in commands.csv; child processes and what the engine runs by itself not counted",
+    "command_count": Integer => "commands in commands.csv; child processes and what the engine runs by itself not counted",
     "command_completeness" => "which records of commands there are, and which were not seen",
-    "script_block_count" => "script blocks, each counted once however many records hold it",
-    "child_process_count" => "processes below the host process",
+    "script_block_count": Integer => "script blocks, each counted once however many records hold it",
+    "child_process_count": Integer => "processes below the host process",
     "message_encryption" => "what encrypted its messages: none, rc4, ticket, tls, ssh or unknown",
     "server_identity_proven" => "whether the client could be sure of the target: yes, no or unknown",
     "credential_exposed" => "whether the target could take the caller's credentials: yes, no or unknown",
@@ -49,9 +49,9 @@ columns! { pub(super) COLUMNS:
     "confidence_reasons" => "why no more and no less",
     "level" => "the highest level of the detections in it",
     "detections" => "titles of the rules that fired in it",
-    "key_links" => "records tied to it by a key",
-    "time_links" => "records tied to it by time and names",
-    "recovered_links" => "of both, records that no log holds any more, and --recover found in a file",
+    "key_links": Integer => "records tied to it by a key",
+    "time_links": Integer => "records tied to it by time and names",
+    "recovered_links": Integer => "of both, records that no log holds any more, and --recover found in a file",
     "missing" => "records that one expects and that are not there: whose log, channel, event ids, and why: not_collected, rolled_over, cleared, ends_before, not_audited (none at any time), not_logged, may_be_cached, outside_window",
     "log_coverage" => "how much of its time each of the target's logs covers, by channel, in percent: from the log's first record to the host's last one in any log, less holes that count; not_collected where there is none",
     "collect_next" => "the logs to look for next: host, channel, from when to when, UTC by that host's clock",
@@ -65,7 +65,8 @@ struct Sessions<'a> {
     fired: Vec<Vec<usize>>,
 }
 
-pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {
+/// By session, the rules that fired in it, most severe first.
+pub(super) fn fired(analysis: &Analysis) -> Vec<Vec<usize>> {
     let mut fired = vec![Vec::new(); analysis.case.sessions.len()];
     for detection in &analysis.fired {
         if let Some(session) = detection.session {
@@ -77,7 +78,11 @@ pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {
         fired.sort_by_key(|&rule| (Reverse(rules[rule].level), rule));
         fired.dedup();
     }
-    Sessions { analysis, counts: Counts::of(&analysis.case), fired }
+    fired
+}
+
+pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {
+    Sessions { analysis, counts: Counts::of(&analysis.case), fired: fired(analysis) }
 }
 
 impl Sessions<'_> {
@@ -165,13 +170,13 @@ impl Rows for Sessions<'_> {
 }
 
 columns! { pub(super) ATTEMPT_COLUMNS:
-    "time" => "when the client tried: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
+    "time": Time => "when the client tried: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
     "source_host" => "the client",
     "source_ip" => "the client's address",
     "target_host" => "the target",
     "user" => "who tried, as logged, or the SID",
     "reason" => "access_denied, bad_credentials, unreachable, not_authorised or other",
-    "error_code" => "the client's error code",
+    "error_code": Integer => "the client's error code",
     "later_session_id" => "the next session on the target within an hour by the same source or account",
     "evidence_sides" => "whose logs show it: client, server",
     "evidence" => "its records: FILE:EVENT_RECORD_ID@OFFSET",

@@ -14,17 +14,17 @@ use serde::{Deserialize, Serialize};
 use super::cell::{list, push};
 use super::sorted::{Frame, Rows, Sorted, place, time, time_of};
 use super::{columns, describe, evidence};
-use crate::analysis::{Analysis, Print};
+use crate::analysis::{Analysis, Copies, Print};
 use crate::detect::session_id;
 use crate::model::{Event, Link, Proof, RecordRef, Str, csv_time};
 
 columns! { pub(super) COLUMNS:
-    "time" => "when it was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
+    "time": Time => "when it was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
     "host" => "the host that logged it (System/Computer)",
     "channel" => "System/Channel; empty when the record has none",
     "provider" => "System/Provider Name",
-    "event_id" => "System/EventID",
-    "record_id" => "System/EventRecordID, as Event Viewer shows it",
+    "event_id": Integer => "System/EventID",
+    "record_id": Integer => "System/EventRecordID, as Event Viewer shows it",
     "kind" => "what it is, in this program's words",
     "user" => "the account it concerns, as logged, or the record's SID",
     "session_id" => "the session it belongs to (sessions.csv)",
@@ -33,8 +33,8 @@ columns! { pub(super) COLUMNS:
     "detections" => "titles of the rules that fired on it or on what was rebuilt from it; those on a session or attempt stand at its first record, a correlation at the one that completed it",
     "level" => "the highest level of those rules",
     "input_file" => "the file it was read from",
-    "offset" => "the record's offset in that file, bytes",
-    "record_number" => "the number in the record's own header, which exported logs renumber",
+    "offset": Integer => "the record's offset in that file, bytes",
+    "record_number": Integer => "the number in the record's own header, which exported logs renumber",
     "copies" => "the same record in other inputs: FILE:EVENT_RECORD_ID@OFFSET",
     "recovered" => "yes where no log holds it any more, and --recover found it in a file",
 }
@@ -192,11 +192,21 @@ fn time_in(line: &Frame<'_>) -> io::Result<DateTime<Utc>> {
 }
 
 /// The places of copies, taken line by line in the order of lines.
-struct Places<I: Iterator>(Peekable<I>);
+pub(super) struct Places<I: Iterator>(Peekable<I>);
+
+/// The places of a run's copies, one reading at a time.
+///
+/// # Errors
+/// When they cannot be read back.
+pub(super) fn places(
+    copies: &Copies,
+) -> io::Result<Places<impl Iterator<Item = io::Result<Frame<'_>>>>> {
+    Ok(Places(copies.places.rows()?.peekable()))
+}
 
 impl<'p, I: Iterator<Item = io::Result<Frame<'p>>>> Places<I> {
     /// The copies of the next line's record, as many as are named, and how many there are.
-    fn of(&mut self, line: &Frame<'_>) -> io::Result<(Vec<Proof>, usize)> {
+    pub fn of(&mut self, line: &Frame<'_>) -> io::Result<(Vec<Proof>, usize)> {
         let (mut named, mut count) = (Vec::new(), 0);
         let is_of = |place: &io::Result<Frame<'_>>| match place {
             Ok(place) => place.key().starts_with(line.key()),
@@ -222,7 +232,7 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn io::Write) -> io::Result<(
         cell
     });
     let paths: Vec<String> = paths.collect();
-    let mut places = Places(copies.places.rows()?.peekable());
+    let mut places = places(copies)?;
     let (mut line, mut number) = (String::new(), itoa::Buffer::new());
     for read in analysis.timeline.rows()? {
         let read = read?;

@@ -12,6 +12,7 @@ mod determinism;
 mod explain;
 mod faults;
 mod findings;
+mod formats;
 mod fuzzed;
 mod gaps;
 mod hidden;

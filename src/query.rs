@@ -1,0 +1,171 @@
+//! SQL over a run's Parquet tables: the only user of polars' SQL.
+//!
+//! A table is read row group by row group, with the columns that the query names and the rows that
+//! its conditions leave, so that memory grows with what is asked for. Nothing but these tables can
+//! be read: polars is built without its readers of files and addresses.
+
+use std::any::Any;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use polars::prelude::{
+    AnonymousScan, AnonymousScanArgs, DataFrame, IntoLazy, LazyFrame, PolarsResult,
+    ScanArgsAnonymous, SchemaRef,
+};
+use polars::sql::SQLContext;
+use polars_io::SerReader;
+use polars_io::parquet::read::{ParallelStrategy, ParquetReader};
+
+use crate::error::Error;
+use crate::report::{TABLES, parquet};
+
+/// The tables of a run.
+pub struct Tables(SQLContext);
+
+impl Tables {
+    /// Opens the tables in a folder of results.
+    ///
+    /// # Errors
+    /// [`Error::NoResults`] when it holds no Parquet tables.
+    pub fn open(folder: &Path) -> Result<Tables, Error> {
+        let no_results = |reason: String| Error::NoResults { path: folder.to_owned(), reason };
+        if !folder.is_dir() {
+            return Err(no_results("no such folder".to_owned()));
+        }
+        let context = SQLContext::new();
+        let mut found = false;
+        for table in &TABLES {
+            let name = table.file.trim_end_matches(".csv");
+            let files = files(folder, name);
+            if files.is_empty() {
+                continue;
+            }
+            found = true;
+            let schema = SchemaRef::new(parquet::schema(table.columns));
+            let args =
+                ScanArgsAnonymous { schema: Some(schema), name: "table", ..Default::default() };
+            let scan = LazyFrame::anonymous_scan(Arc::new(Scan(files)), args);
+            context.register(name, scan.map_err(|error| no_results(error.to_string()))?);
+        }
+        if !found {
+            return Err(no_results(
+                "no Parquet tables in it: analyze again with --format parquet".to_owned(),
+            ));
+        }
+        Ok(Tables(context))
+    }
+
+    /// Answers a query.
+    ///
+    /// # Errors
+    /// [`Error::Sql`] when it is no query, or asks for what is not there.
+    pub fn query(&mut self, sql: &str) -> Result<DataFrame, Error> {
+        let frame = self.0.execute(sql).and_then(LazyFrame::collect);
+        frame.map_err(|error| {
+            // What follows the first line is polars' plan.
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            Error::Sql(format!("{line}; the tables are {}", self.0.get_tables().join(", ")))
+        })
+    }
+}
+
+/// A table's files: one, or one per host.
+fn files(folder: &Path, name: &str) -> Vec<PathBuf> {
+    let folder = folder.join(parquet::FOLDER);
+    let one = folder.join(format!("{name}{}", parquet::EXTENSION));
+    if one.is_file() {
+        return vec![one];
+    }
+    let parts = fs::read_dir(folder.join(name)).into_iter().flatten().flatten();
+    let is_part = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.ends_with(parquet::EXTENSION)
+    };
+    let mut parts: Vec<PathBuf> = parts.map(|entry| entry.path()).filter(is_part).collect();
+    parts.sort();
+    parts
+}
+
+/// Reads a table's files.
+struct Scan(Vec<PathBuf>);
+
+impl Scan {
+    /// The rows of a file, group by group: of the next `room` those that the predicate leaves.
+    fn file(
+        &self,
+        path: &Path,
+        wanted: &AnonymousScanArgs,
+        room: &mut usize,
+        found: &mut Option<DataFrame>,
+    ) -> PolarsResult<()> {
+        let file = || {
+            let name = |error: io::Error| io::Error::other(format!("{}: {error}", path.display()));
+            File::open(path).map_err(name)
+        };
+        let metadata = ParquetReader::new(file()?).get_metadata()?.clone();
+        let columns = match wanted.with_columns.as_deref() {
+            // A count needs no column, and rows need one.
+            Some([]) => wanted.schema.iter_names().take(1).map(ToString::to_string).collect(),
+            Some(names) => names.iter().map(ToString::to_string).collect::<Vec<String>>(),
+            None => wanted.schema.iter_names().map(ToString::to_string).collect(),
+        };
+        let mut start = 0;
+        // A file of no rows has the types of its columns still.
+        let mut groups: Vec<usize> =
+            metadata.row_groups.iter().map(|group| group.num_rows()).collect();
+        if groups.is_empty() {
+            groups.push(0);
+        }
+        for rows in groups {
+            if *room == 0 && found.is_some() {
+                return Ok(());
+            }
+            let mut reader = ParquetReader::new(file()?);
+            reader.set_metadata(metadata.clone());
+            let mut group = reader
+                .read_parallel(ParallelStrategy::None)
+                .with_slice(Some((start, rows.min(*room))))
+                .with_columns(Some(columns.clone()))
+                .finish()?
+                .select(columns.iter().map(String::as_str))?;
+            start += rows;
+            *room -= group.height();
+            if let Some(predicate) = &wanted.predicate {
+                group = group.lazy().filter(predicate.clone()).collect()?;
+            }
+            match found {
+                Some(found) => {
+                    found.vstack_mut(&group)?;
+                }
+                None => *found = Some(group),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AnonymousScan for Scan {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn scan(&self, wanted: AnonymousScanArgs) -> PolarsResult<DataFrame> {
+        let mut room = wanted.n_rows.unwrap_or(usize::MAX);
+        let mut found = None;
+        for path in &self.0 {
+            self.file(path, &wanted, &mut room, &mut found)?;
+        }
+        Ok(found.unwrap_or_default())
+    }
+
+    fn allows_predicate_pushdown(&self) -> bool {
+        true
+    }
+
+    fn allows_projection_pushdown(&self) -> bool {
+        true
+    }
+}

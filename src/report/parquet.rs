@@ -1,0 +1,333 @@
+//! The tables as Parquet files: the cells of the CSV files, typed. An empty cell is null.
+//!
+//! A table's lines are cut into cells as they are written, and a row group is put down before it
+//! grows large, so that memory does not grow with the table.
+
+use std::borrow::Cow;
+use std::io::{self, BufWriter, Write};
+
+use polars::prelude::{
+    DataFrame, DataType, Field, IntoColumn, IntoSeries, NamedFrom, Schema, Series, TimeUnit,
+    TimeZone,
+};
+use polars_io::parquet::write::{BatchedWriter, ParquetCompression, ParquetWriter};
+use sha2::{Digest, Sha256};
+
+use super::output::Summed;
+use super::sorted::{Rows, Sorter};
+use super::{Column, Kind, Output, TABLES, Table};
+use crate::analysis::Analysis;
+use crate::error::Error;
+use crate::model::parse_utc;
+
+/// The folder of the files.
+pub(crate) const FOLDER: &str = "parquet";
+/// How their names end.
+pub(crate) const EXTENSION: &str = ".parquet";
+
+/// Rows of a row group.
+const MOST_ROWS: usize = 1 << 16;
+/// Bytes of texts in a row group, from which on it is put down.
+const MOST_BYTES: usize = 32 << 20;
+/// Bytes of lines that are cut into cells at a time.
+const AT_ONCE: usize = 1 << 20;
+/// Files that a table is parted into: a log may be written to have ever new hosts.
+const MOST_FILES: usize = 1024;
+
+/// A table's file.
+pub(super) fn name(table: &Table) -> String {
+    format!("{FOLDER}/{}{EXTENSION}", stem(table))
+}
+
+fn stem(table: &Table) -> &'static str {
+    table.file.trim_end_matches(".csv")
+}
+
+/// Writes all tables, those that name a host as a file per host if so wanted.
+pub(super) fn write(analysis: &Analysis, by_host: bool, output: &mut Output) -> Result<(), Error> {
+    for table in &TABLES {
+        let host = table.columns.iter().position(|column| {
+            by_host && table.file != "hosts.csv" && matches!(column.name, "host" | "target_host")
+        });
+        match host {
+            Some(host) => parted(table, analysis, host, output)?,
+            None => {
+                let name = name(table);
+                let path = output.path(&name);
+                let file = output.create(&name)?;
+                whole(table, analysis, file).map_err(Error::write(&path))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn whole(table: &Table, analysis: &Analysis, file: BufWriter<Summed>) -> io::Result<()> {
+    let mut to = Tables::new(table.columns, file)?;
+    cells(table, analysis, |row| to.add(row.iter()))?;
+    to.finish()
+}
+
+/// Writes a table as a file per host, in the order of hosts: one file is open at a time.
+fn parted(
+    table: &Table,
+    analysis: &Analysis,
+    host: usize,
+    output: &mut Output,
+) -> Result<(), Error> {
+    let folder = output.folder().to_owned();
+    let sorter = Sorter::new(folder.clone());
+    let mut number = 0_u64;
+    let mut rows = Rows::default();
+    let sorted = cells(table, analysis, |row| {
+        number += 1;
+        let key = |key: &mut Vec<u8>| {
+            key.extend(row[host].to_lowercase().bytes());
+            key.push(0);
+            key.extend(number.to_be_bytes());
+        };
+        rows.push(key, &row.iter().collect::<Vec<&str>>())?;
+        if rows.size() < AT_ONCE { Ok(()) } else { sorter.add(&mut rows) }
+    });
+    sorted.and_then(|()| sorter.add(&mut rows)).map_err(Error::write(&folder))?;
+    let sorted = sorter.finish();
+    let mut open: Option<(String, std::path::PathBuf, Tables)> = None;
+    let mut files = 0;
+    for row in sorted.rows().map_err(Error::write(&folder))? {
+        let row = row.map_err(Error::write(&folder))?;
+        let cells: Vec<&str> = postcard::from_bytes(row.content())
+            .map_err(|error| Error::write(&folder)(io::Error::other(error)))?;
+        let of = cells[host].to_lowercase();
+        let is_new = open.as_ref().is_none_or(|(known, ..)| *known != of);
+        if is_new && files < MOST_FILES {
+            if let Some((_, path, table)) = open.take() {
+                table.finish().map_err(Error::write(&path))?;
+            }
+            files += 1;
+            // What is past the most hosts goes into one file.
+            let part = if files == MOST_FILES { Cow::Borrowed("_more") } else { part(&of) };
+            let name = format!("{FOLDER}/{}/{part}{EXTENSION}", stem(table));
+            let path = output.path(&name);
+            let file = output.create(&name)?;
+            let table = Tables::new(table.columns, file).map_err(Error::write(&path))?;
+            open = Some((of, path, table));
+        }
+        if let Some((_, path, table)) = &mut open {
+            table.add(cells.into_iter()).map_err(Error::write(path))?;
+        }
+    }
+    match open {
+        Some((_, path, table)) => table.finish().map_err(Error::write(&path)),
+        // A table of no rows is one empty file.
+        None => {
+            let name = format!("{FOLDER}/{}/_none{EXTENSION}", stem(table));
+            let path = output.path(&name);
+            let file = output.create(&name)?;
+            Tables::new(table.columns, file).and_then(Tables::finish).map_err(Error::write(&path))
+        }
+    }
+}
+
+/// A host as a file's name on any file system: a name that is not plain gets a part of its hash.
+fn part(host: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let plain = |byte: u8| if is_plain(byte) || byte == b'.' { byte as char } else { '_' };
+    let first = |byte: Option<&u8>| byte.is_some_and(|&byte| is_plain(byte));
+    // Windows takes `con.txt` and `con.` for a device and for `con`.
+    let device = host.split('.').next().unwrap_or_default();
+    let is_device = matches!(device, "con" | "prn" | "aux" | "nul")
+        || device.len() == 4 && (device.starts_with("com") || device.starts_with("lpt"));
+    let bytes = host.as_bytes();
+    let is_safe = bytes.len() <= 100
+        && first(bytes.first())
+        && first(bytes.last())
+        && bytes.iter().all(|&byte| is_plain(byte) || byte == b'.')
+        && !is_device;
+    if is_safe {
+        return Cow::Borrowed(host);
+    }
+    let name: String = host.bytes().take(60).map(plain).collect();
+    let hash = Sha256::digest(host.as_bytes());
+    let hash: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    Cow::Owned(format!("_{name}_{hash}"))
+}
+
+/// Calls `each` with the cells of each row of a table.
+fn cells(
+    table: &Table,
+    analysis: &Analysis,
+    each: impl FnMut(&csv::StringRecord) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut lines = Lines { open: Vec::new(), each };
+    (table.write)(analysis, &mut lines)?;
+    lines.cut(lines.open.len())
+}
+
+/// Takes lines of CSV, in any pieces. A cell has no line end in it, so a line is a row.
+struct Lines<F> {
+    open: Vec<u8>,
+    each: F,
+}
+
+impl<F: FnMut(&csv::StringRecord) -> io::Result<()>> Lines<F> {
+    fn cut(&mut self, end: usize) -> io::Result<()> {
+        let mut csv = csv::ReaderBuilder::new().has_headers(false).from_reader(&self.open[..end]);
+        let mut row = csv::StringRecord::new();
+        while csv.read_record(&mut row).map_err(io::Error::other)? {
+            (self.each)(&row)?;
+        }
+        self.open.drain(..end);
+        Ok(())
+    }
+}
+
+impl<F: FnMut(&csv::StringRecord) -> io::Result<()>> Write for Lines<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.open.extend_from_slice(bytes);
+        if self.open.len() >= AT_ONCE
+            && let Some(last) = memchr::memrchr(b'\n', &self.open)
+        {
+            self.cut(last + 1)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The values of a column in a row group.
+enum Values {
+    Texts(Vec<Option<String>>),
+    Times(Vec<Option<i64>>),
+    Integers(Vec<Option<u64>>),
+    Numbers(Vec<Option<f64>>),
+}
+
+impl Values {
+    fn new(kind: Kind) -> Values {
+        match kind {
+            Kind::Time => Values::Times(Vec::new()),
+            Kind::Integer => Values::Integers(Vec::new()),
+            Kind::Number => Values::Numbers(Vec::new()),
+            _ => Values::Texts(Vec::new()),
+        }
+    }
+
+    fn add(&mut self, cell: &str) {
+        match self {
+            Values::Texts(values) => {
+                values.push((!cell.is_empty()).then(|| cell.to_owned()));
+            }
+            Values::Times(values) => {
+                // 64 bits of nanoseconds reach from 1677 to 2262.
+                let time = parse_utc(cell).ok();
+                values.push(time.and_then(|time| time.timestamp_nanos_opt()));
+            }
+            Values::Integers(values) => values.push(cell.parse().ok()),
+            Values::Numbers(values) => values.push(cell.parse().ok()),
+        }
+    }
+
+    /// Takes the values out.
+    fn take(&mut self, name: &str) -> Series {
+        match self {
+            Values::Texts(values) => Series::new(name.into(), std::mem::take(values)),
+            Values::Times(values) => {
+                polars::prelude::Int64Chunked::new(name.into(), &values.split_off(0))
+                    .into_datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC))
+                    .into_series()
+            }
+            Values::Integers(values) => Series::new(name.into(), std::mem::take(values)),
+            Values::Numbers(values) => Series::new(name.into(), std::mem::take(values)),
+        }
+    }
+}
+
+/// The Parquet type of a column.
+fn data_type(kind: Kind) -> DataType {
+    match kind {
+        Kind::Time => DataType::Datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC)),
+        Kind::Integer => DataType::UInt64,
+        Kind::Number => DataType::Float64,
+        _ => DataType::String,
+    }
+}
+
+/// The types of a table's columns.
+pub(crate) fn schema(columns: &[Column]) -> Schema {
+    columns.iter().map(|column| Field::new(column.name.into(), data_type(column.kind))).collect()
+}
+
+/// A Parquet file in the making.
+struct Tables {
+    columns: &'static [Column],
+    values: Vec<Values>,
+    rows: usize,
+    bytes: usize,
+    file: BatchedWriter<BufWriter<Summed>>,
+}
+
+impl Tables {
+    fn new(columns: &'static [Column], file: BufWriter<Summed>) -> io::Result<Tables> {
+        let writer = ParquetWriter::new(file)
+            .with_compression(ParquetCompression::Zstd(None))
+            .set_parallel(false);
+        let file = writer.batched(&schema(columns)).map_err(io::Error::other)?;
+        let values = columns.iter().map(|column| Values::new(column.kind)).collect();
+        Ok(Tables { columns, values, rows: 0, bytes: 0, file })
+    }
+
+    fn add<'c>(&mut self, cells: impl Iterator<Item = &'c str>) -> io::Result<()> {
+        for (values, cell) in self.values.iter_mut().zip(cells) {
+            self.bytes += cell.len();
+            values.add(cell);
+        }
+        self.rows += 1;
+        if self.rows < MOST_ROWS && self.bytes < MOST_BYTES {
+            return Ok(());
+        }
+        self.put()
+    }
+
+    /// Puts down a row group.
+    fn put(&mut self) -> io::Result<()> {
+        if self.rows == 0 {
+            return Ok(());
+        }
+        let columns = self.columns.iter().zip(&mut self.values);
+        let columns = columns.map(|(column, values)| values.take(column.name).into_column());
+        let group = DataFrame::new(self.rows, columns.collect()).map_err(io::Error::other)?;
+        (self.rows, self.bytes) = (0, 0);
+        self.file.write_batch(&group).map_err(io::Error::other)
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.put()?;
+        self.file.finish().map_err(io::Error::other)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn hosts_become_names_of_files() {
+        for plain in ["srv01", "srv01.lab.local", "10.0.0.1"] {
+            assert_eq!(part(plain), plain);
+        }
+        let hostile =
+            ["", "..", "../up", "a/b", "a\\b", "con", "com1.x", "a.", "nul\0", "ä", "c:x", "-_"];
+        let names: BTreeSet<String> = hostile.iter().map(|host| part(host).into_owned()).collect();
+        assert_eq!(names.len(), hostile.len(), "no two share a name");
+        for name in &names {
+            assert!(name.starts_with('_') && !name.contains(['/', '\\', ':', '\0']), "{name}");
+        }
+        assert!(part(&"x".repeat(1 << 20)).len() < 100);
+    }
+}

@@ -1,0 +1,235 @@
+//! The rows that all forms are made of: events, sessions, detections.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use chrono::{DateTime, Utc};
+
+use super::super::sorted::Frame;
+use super::super::{describe, detections, evidence, records, timeline};
+use crate::analysis::Analysis;
+use crate::decode::chunk_of;
+use crate::detect::{Counts, session_id};
+use crate::model::{
+    Account, Event, Level, Link, Proof, Record, RecordRef, RuleMeta, Session, parse_utc,
+};
+use crate::normalise::Normaliser;
+
+/// An event with its record.
+pub(super) struct EventRow<'a> {
+    pub record: &'a Record,
+    pub event: &'a Event,
+    /// What it is, in this program's words.
+    pub kind: &'static str,
+    /// The account it concerns, as logged, or the record's SID.
+    pub user: String,
+    /// What it says.
+    pub summary: String,
+    /// Its session and why it belongs to it.
+    pub session: Option<(String, Link)>,
+    /// The rules that fired on it or on what was rebuilt from it.
+    pub rules: Vec<&'a RuleMeta>,
+    /// The file it was read from.
+    pub file: &'a str,
+    /// The chunk it lies in, of a binary log.
+    pub chunk: Option<u64>,
+    /// `FILE:EVENT_RECORD_ID@OFFSET`
+    pub pointer: String,
+    /// The same record in other inputs.
+    pub copies: &'a str,
+}
+
+impl EventRow<'_> {
+    /// The highest level of the rules that fired.
+    pub fn level(&self) -> Option<Level> {
+        self.rules.iter().map(|rule| rule.level).max()
+    }
+}
+
+/// A session.
+pub(super) struct SessionRow<'a> {
+    pub id: String,
+    pub session: &'a Session,
+    /// The session that it was started from.
+    pub parent: Option<String>,
+    /// The rules that fired in it, most severe first.
+    pub rules: Vec<&'a RuleMeta>,
+    pub commands: usize,
+    pub child_processes: usize,
+    /// Pointers to its records, the first of many.
+    pub evidence: Vec<String>,
+    /// What it is, on one line.
+    pub summary: String,
+}
+
+/// A detection.
+pub(super) struct DetectionRow<'a> {
+    pub time: DateTime<Utc>,
+    pub rule: &'a RuleMeta,
+    pub host: &'a str,
+    pub user: &'a str,
+    pub session: Option<String>,
+    /// What it fired on.
+    pub fired_on: String,
+    /// The fields that matched, as `detections.csv` has them.
+    pub matched: String,
+    /// Pointers to its records, as `detections.csv` has them.
+    pub evidence: String,
+}
+
+/// An event taken out of its frame.
+pub(super) struct Told {
+    record: Record,
+    event: Event,
+    rules: Vec<usize>,
+    copies: String,
+}
+
+/// The rows of a run.
+pub(super) struct Rows<'a> {
+    analysis: &'a Analysis,
+    sessions: BTreeMap<RecordRef, (usize, Link)>,
+    files: Vec<String>,
+}
+
+impl<'a> Rows<'a> {
+    pub fn new(analysis: &'a Analysis) -> Self {
+        let files = analysis.paths.iter().map(|path| path.display().to_string()).collect();
+        Rows { analysis, sessions: analysis.case.by_record(), files }
+    }
+
+    /// Calls `each` with the frames of events in the order of the timeline, so many bytes at a
+    /// time, and of each its copies. Events that are copies are left out.
+    ///
+    /// # Errors
+    /// When rows cannot be read back, and what `each` returns.
+    pub fn frames(
+        &self,
+        at_once: usize,
+        mut each: impl FnMut(&[(Frame<'_>, String)]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let Analysis { copies, paths, records: Some(records), .. } = self.analysis else {
+            return Err(io::Error::other("the run kept no records"));
+        };
+        let mut places = timeline::places(copies)?;
+        let (mut frames, mut size) = (Vec::new(), 0);
+        for frame in records.rows()? {
+            let frame = frame?;
+            if copies.contains(records::source(&frame)?) {
+                continue;
+            }
+            let (named, count) = places.of(&frame)?;
+            let copies = match count {
+                0 => String::new(),
+                _ => evidence::copies(paths, &named, count).into_owned(),
+            };
+            size += frame.content().len();
+            frames.push((frame, copies));
+            if size >= at_once {
+                each(&frames)?;
+                frames.clear();
+                size = 0;
+            }
+        }
+        each(&frames)
+    }
+
+    /// The event of a frame.
+    ///
+    /// # Errors
+    /// When the frame holds none.
+    pub fn event(&self, (frame, copies): &(Frame<'_>, String)) -> io::Result<Told> {
+        let (record, mut rules) = records::read(frame)?;
+        rules.extend(self.analysis.shown.get(&record.source).into_iter().flatten());
+        rules.sort_unstable();
+        rules.dedup();
+        let event = Normaliser::default().event(&record);
+        Ok(Told { record, event, rules, copies: copies.clone() })
+    }
+
+    /// Its row.
+    pub fn row<'t>(&'t self, told: &'t Told) -> EventRow<'t> {
+        let Told { record, event, rules, copies } = told;
+        let session = self.sessions.get(&record.source);
+        let mut summary = String::new();
+        describe::summary(event, &mut summary);
+        let input = record.source.input as usize;
+        EventRow {
+            record,
+            event,
+            kind: describe::kind(event),
+            user: event.user(),
+            summary,
+            session: session.map(|&(session, link)| (session_id(session), link)),
+            rules: rules.iter().map(|&rule| &self.analysis.rules.rules[rule]).collect(),
+            file: &self.files[input],
+            chunk: chunk_of(&self.analysis.inputs[input].input, record.source.offset),
+            pointer: evidence::pointer(&self.analysis.paths, &Proof::of(event)),
+            copies,
+        }
+    }
+
+    /// The rows of sessions.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionRow<'_>> {
+        let Analysis { case, paths, rules, .. } = self.analysis;
+        let counts = Counts::of(case);
+        let fired = super::super::sessions::fired(self.analysis);
+        case.sessions.iter().enumerate().map(move |(index, session)| {
+            let records = session.evidence.iter().take(evidence::MAX_NAMED);
+            let records = records.map(|of| Proof::of(&case.events[of.event]));
+            SessionRow {
+                id: session_id(index),
+                session,
+                parent: session.parent.map(|(parent, _)| session_id(parent)),
+                rules: fired[index].iter().map(|&rule| &rules.rules[rule]).collect(),
+                commands: counts.commands[index],
+                child_processes: counts.children[index],
+                evidence: records.map(|proof| evidence::pointer(paths, &proof)).collect(),
+                summary: summary(index, session, counts.commands[index]),
+            }
+        })
+    }
+
+    /// Calls `each` with the row of every detection.
+    ///
+    /// # Errors
+    /// When rows cannot be read back, and what `each` returns.
+    pub fn detections(
+        &self,
+        mut each: impl FnMut(&DetectionRow<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let Analysis { detections: found, copies, case, rules, .. } = self.analysis;
+        detections::each(found, copies, &case.sessions_of_records(), |row, session| {
+            let [fired_on, matched, evidence] = row.cells()?;
+            each(&DetectionRow {
+                time: parse_utc(row.time).map_err(io::Error::other)?,
+                rule: &rules.rules[row.rule],
+                host: row.host,
+                user: row.user,
+                session: session.map(session_id),
+                fired_on,
+                matched,
+                evidence,
+            })
+        })
+    }
+}
+
+fn summary(index: usize, session: &Session, commands: usize) -> String {
+    let user = session.user.as_ref().map_or_else(|| "unknown user".to_owned(), Account::to_string);
+    let source = match (&session.source_host, &session.source_ip) {
+        (Some(host), Some(ip)) => format!("{host} ({ip})"),
+        (Some(host), None) => host.to_string(),
+        (None, Some(ip)) => ip.clone(),
+        (None, None) => "unknown source".to_owned(),
+    };
+    format!(
+        "{} session {} of {user} from {source} on {}: {} over {}, {commands} commands, {} confidence",
+        session.kind.as_str(),
+        session_id(index),
+        session.target_host,
+        session.auth.as_str(),
+        session.transport.as_str(),
+        session.confidence.as_str(),
+    )
+}

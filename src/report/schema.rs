@@ -1,0 +1,72 @@
+//! What outputs hold: each format's files and what their columns or fields mean.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::{Column, Format, TABLES, parquet, profile};
+
+/// The type of a column's or field's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A text.
+    Text,
+    /// A time, UTC.
+    Time,
+    /// A whole number, no less than 0.
+    Integer,
+    /// A number.
+    Number,
+    /// True or false.
+    Boolean,
+    /// A list of texts.
+    Texts,
+    /// An object, whose members the log names.
+    Object,
+    /// An IP address.
+    Address,
+}
+
+impl Kind {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Text => "text",
+            Kind::Time => "time",
+            Kind::Integer => "integer",
+            Kind::Number => "number",
+            Kind::Boolean => "boolean",
+            Kind::Texts => "texts",
+            Kind::Object => "object",
+            Kind::Address => "address",
+        }
+    }
+}
+
+/// A file of a format.
+#[derive(Serialize)]
+pub struct File {
+    /// Its name in the output folder.
+    pub name: Cow<'static, str>,
+    /// Its columns in order, or the fields of its lines.
+    pub columns: &'static [Column],
+}
+
+/// The files of a format.
+pub fn files(format: Format) -> Vec<File> {
+    let tables = TABLES.iter().map(|table| File {
+        name: match format {
+            Format::Parquet => parquet::name(table).into(),
+            _ => table.file.into(),
+        },
+        columns: table.columns,
+    });
+    match format {
+        Format::Csv | Format::Parquet => tables.collect(),
+        _ => {
+            let shapes = profile::shapes(format).iter();
+            shapes.map(|shape| File { name: shape.file.into(), columns: shape.columns }).collect()
+        }
+    }
+}

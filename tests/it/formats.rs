@@ -1,0 +1,317 @@
+//! Results in the forms of other tools: read by those tools, alike at any number of threads, and
+//! none the worse for hostile text.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use evtx_writer::{Event, FileTime, LogWriter, Payload};
+use serde_json::Value;
+
+use crate::common::{FILES, analyze, psr, root, rows, say};
+
+const ALL: [&str; 6] = ["csv", "evtxecmd", "timesketch", "ecs", "splunk", "parquet"];
+
+fn options() -> Vec<&'static str> {
+    ALL.iter().flat_map(|format| ["--format", format]).collect()
+}
+
+/// The files below a folder by their names, all but `run.json`, which has the clock in it.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(path) = open.pop() {
+        for entry in fs::read_dir(&path).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if !path.ends_with("run.json") {
+                let name = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+                found.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// Has the tools that the formats are for read a folder of results in all of them.
+fn check(out: &Path) {
+    let python = std::env::var("PSR_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let script = root().join("tests/outputs/check.py");
+    let mut run = Command::new(python);
+    run.arg(script).arg(env!("CARGO_BIN_EXE_psr-forensics")).arg(out);
+    let Ok(done) = run.output() else {
+        return say("skipped: no python3 here");
+    };
+    let told = String::from_utf8_lossy(&done.stdout);
+    match done.status.code() {
+        Some(0) => told.lines().for_each(say),
+        Some(77) => say(told.trim()),
+        _ => panic!("{told}\n{}", String::from_utf8_lossy(&done.stderr)),
+    }
+}
+
+#[test]
+fn tools_read_what_is_for_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    assert_eq!(analyze("samples", &out, &options()), 0);
+    check(&out);
+    let parted = folder.path().join("parted");
+    let mut more = options();
+    more.push("--partition-by-host");
+    assert_eq!(analyze("samples", &parted, &more), 0);
+    let parts = files(&parted);
+    assert!(
+        parts.contains_key("parquet/timeline/srv02.corp.example.parquet"),
+        "{:?}",
+        parts.keys()
+    );
+    assert!(parts.contains_key("parquet/hosts.parquet"), "a table of hosts is not parted");
+    check(&parted);
+}
+
+#[test]
+fn formats_are_alike_at_any_number_of_threads_and_leave_the_tables_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, more: &[&str]| {
+        let out = folder.path().join(name);
+        assert_eq!(analyze("samples", &out, more), 0);
+        files(&out)
+    };
+    let mut parted = options();
+    parted.push("--partition-by-host");
+    for options in [options(), parted] {
+        let with = |threads: &'static str| [&options[..], &["--threads", threads]].concat();
+        let one = run(&format!("one{}", options.len()), &with("1"));
+        let three = run(&format!("three{}", options.len()), &with("3"));
+        assert_eq!(one.keys().collect::<Vec<_>>(), three.keys().collect::<Vec<_>>());
+        for (name, bytes) in &one {
+            assert!(*bytes == three[name], "{name} differs");
+        }
+    }
+    let plain = run("plain", &[]);
+    let mut names = FILES.to_vec();
+    names.sort_unstable();
+    assert_eq!(plain.keys().collect::<Vec<_>>(), names);
+    let all = files(&folder.path().join("one12"));
+    for (name, bytes) in &plain {
+        assert!(*bytes == all[name], "{name} is not what a plain run writes");
+    }
+}
+
+#[test]
+fn what_is_not_asked_for_is_not_there_and_what_was_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    assert_eq!(analyze("samples", &out, &options()), 0);
+    assert_eq!(analyze("samples", &out, &["--force", "--format", "ecs"]), 0);
+    let names: Vec<String> = files(&out).into_keys().collect();
+    assert_eq!(names, ["ecs.jsonl", "sessions.jsonl"], "no file of another run is left");
+    let wrong = psr(&["analyze", "samples", "-o", "never", "--format", "xlsx"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&wrong.stderr);
+    assert!(told.contains("timesketch") && !root().join("never").exists(), "{told}");
+}
+
+/// Text that is not what it seems.
+const HOSTILE: [&str; 9] = [
+    "<script>alert(1)</script>",
+    "=cmd|' /C calc'!A0",
+    "+1;-1;@SUM(1)",
+    "\u{1b}[2J\u{1b}]0;title\u{7}",
+    "exe.\u{202e}txt",
+    "a\0b",
+    "quote\" comma, line\r\nnext\u{2028}sep",
+    "..\\..\\..\\windows\\x; C:\\nul",
+    "{\"@timestamp\":1}\n{\"x\":2}",
+];
+
+/// A log in which every text is hostile, hosts and names of fields among them, and some are long.
+fn hostile(folder: &Path) -> PathBuf {
+    let mut log = LogWriter::default();
+    let long = "\u{202e}=long\n".repeat(1 << 17);
+    let texts = HOSTILE.iter().map(|text| (*text).to_owned()).chain([long]);
+    for (index, text) in (0_u64..).zip(texts) {
+        let host = match index {
+            0 => "../../escaped".to_owned(),
+            1 => "=HOST".to_owned(),
+            2 => "con".to_owned(),
+            _ => format!("HOST{index}\u{202e}<b>"),
+        };
+        let data = [
+            ("MessageNumber", "1"),
+            ("MessageTotal", "1"),
+            ("ScriptBlockText", text.as_str()),
+            ("ScriptBlockId", "11111111-2222-3333-4444-555555555555"),
+            ("Path", "C:\\=x\\..\\\u{202e}y.ps1"),
+            ("Computer", "another host"),
+            ("winlog.event_data", "a dot in a name"),
+        ];
+        let event = Event {
+            provider: "Microsoft-Windows-PowerShell".to_owned(),
+            event_id: 4104,
+            record_id: index + 1,
+            time: FileTime::from_unix(1_773_522_847 + index, 1),
+            channel: "Microsoft-Windows-PowerShell/Operational".into(),
+            computer: host,
+            payload: Payload::EventData(
+                data.iter().map(|(name, text)| ((*name).to_owned(), (*text).into())).collect(),
+            ),
+            ..Event::default()
+        };
+        log.push(&event).unwrap();
+    }
+    let path = folder.join("log.evtx");
+    fs::write(&path, log.finish()).unwrap();
+    path
+}
+
+#[test]
+fn hostile_text_stays_text_in_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = hostile(folder.path());
+    let log = log.to_str().unwrap();
+    for (name, more) in [("whole", vec![]), ("parted", vec!["--partition-by-host"])] {
+        let out = folder.path().join("results").join(name);
+        let more = [options(), more].concat();
+        assert_eq!(analyze(log, &out, &more), 0);
+        assert_eq!(rows(&out, "timeline.csv").len(), HOSTILE.len() + 1, "each record is a row");
+        check(&out);
+        // Names of hosts made no folder elsewhere, and no name that a file system minds.
+        for name in files(folder.path()).keys() {
+            assert!(name == "log.evtx" || name.starts_with("results/"), "{name}");
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+            assert!(name.chars().all(is_plain), "{name}");
+        }
+        // JSON keeps the exact text.
+        let lines = fs::read_to_string(out.join("ecs.jsonl")).unwrap();
+        for (line, text) in lines.split('\n').zip(HOSTILE) {
+            let line: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(line["winlog"]["event_data"]["ScriptBlockText"], text);
+            assert_eq!(line["winlog"]["event_data"]["winlog.event_data"], "a dot in a name");
+        }
+        // The log cannot say that it was another host.
+        let lines = fs::read_to_string(out.join("splunk.jsonl")).unwrap();
+        let second: Value = serde_json::from_str(lines.split('\n').nth(1).unwrap()).unwrap();
+        assert_eq!(second["host"], "=HOST");
+        assert_eq!(second["event"]["Computer"][0], "=HOST");
+    }
+}
+
+/// The answer to a query, as CSV.
+fn ask(out: &Path, sql: &str) -> Vec<Vec<String>> {
+    let done = psr(&["query", out.to_str().unwrap(), sql]);
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    let mut csv = csv::ReaderBuilder::new().has_headers(false).from_reader(&done.stdout[..]);
+    csv.deserialize().collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn queries_answer_what_the_tables_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    assert_eq!(analyze("samples", &whole, &options()), 0);
+    let parted = folder.path().join("parted");
+    let more = ["--format", "parquet", "--partition-by-host"];
+    assert_eq!(analyze("samples", &parted, &more), 0);
+    let timeline = rows(&whole, "timeline.csv");
+    let mut by_host: BTreeMap<&str, (u64, &str)> = BTreeMap::new();
+    for row in &timeline {
+        let (count, last) = by_host.entry(&row["host"]).or_default();
+        *count += 1;
+        *last = (*last).max(&row["time"]);
+    }
+    let expected: Vec<Vec<String>> =
+        std::iter::once(["host", "n", "last"].map(str::to_owned).to_vec())
+            .chain(by_host.iter().map(|(host, (count, last))| {
+                vec![(*host).to_owned(), count.to_string(), (*last).to_owned()]
+            }))
+            .collect();
+    let logons = timeline.iter().filter(|row| row["event_id"] == "4624").count();
+    for out in [&whole, &parted] {
+        let sql = "SELECT host, COUNT(*) AS n, MAX(time) AS last FROM timeline GROUP BY host ORDER BY host";
+        assert_eq!(ask(out, sql), expected);
+        let count = |sql: &str| ask(out, sql)[1][0].clone();
+        assert_eq!(count("SELECT COUNT(*) FROM timeline"), timeline.len().to_string());
+        assert_eq!(
+            count("SELECT COUNT(*) FROM timeline WHERE event_id = 4624"),
+            logons.to_string()
+        );
+        let joined = "SELECT DISTINCT s.session_id FROM sessions s JOIN commands c \
+            ON s.session_id = c.session_id ORDER BY s.session_id";
+        let mut sessions: Vec<String> =
+            rows(&whole, "commands.csv").iter().map(|row| row["session_id"].clone()).collect();
+        sessions.sort();
+        sessions.dedup();
+        let found: Vec<String> = ask(out, joined)[1..].iter().map(|row| row[0].clone()).collect();
+        assert_eq!(found, sessions);
+        assert_eq!(ask(out, "SELECT * FROM timeline LIMIT 3").len(), 4);
+        let early = "SELECT COUNT(*) FROM timeline WHERE time < '2000-01-01'";
+        assert_eq!(count(early), "0");
+    }
+    let json = psr(&["query", "--json", whole.to_str().unwrap(), "SELECT * FROM sessions"]);
+    let lines: Vec<Value> = String::from_utf8(json.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let sessions = rows(&whole, "sessions.csv");
+    assert_eq!(lines.len(), sessions.len());
+    for (line, row) in lines.iter().zip(&sessions) {
+        assert_eq!(line["start_time"], row["start_time"]);
+        assert_eq!(line["command_count"].to_string(), row["command_count"]);
+        assert_eq!(line["user"], row["user"]);
+    }
+}
+
+#[test]
+fn a_query_that_cannot_be_answered_says_why_on_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = folder.path().join("plain");
+    assert_eq!(analyze("samples", &plain, &[]), 0);
+    let out = folder.path().join("out");
+    assert_eq!(analyze("samples", &out, &["--format", "parquet"]), 0);
+    let cases = [
+        (&plain, "SELECT 1", "--format parquet"),
+        (&out, "SELEKT", "SELEKT"),
+        (&out, "SELECT * FROM nowhere", "timeline"),
+        (&out, "SELECT nothing FROM sessions", "nothing"),
+        (&out, "SELECT * FROM read_parquet('/etc/passwd')", "read_parquet"),
+        (&out, "SELECT * FROM read_csv('http://none.invalid/x.csv')", "read_csv"),
+    ];
+    for (folder, sql, told) in cases {
+        let done = psr(&["query", folder.to_str().unwrap(), sql]);
+        let errors = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(2), "{sql}: {errors}");
+        assert!(errors.contains(told), "{sql}: {errors}");
+        assert_eq!(errors.trim_end().lines().count(), 1, "{sql}: {errors}");
+        assert!(done.stdout.is_empty());
+    }
+}
+
+#[test]
+fn the_output_reference_has_every_column_of_every_file() {
+    let page = fs::read_to_string(root().join("docs/outputs.md")).unwrap();
+    let schema = psr(&["schema", "--json"]);
+    let formats: Vec<Value> = serde_json::from_slice(&schema.stdout).unwrap();
+    for name in ALL {
+        assert!(formats.iter().any(|format| format["format"] == name), "{name}");
+    }
+    for file in formats.iter().flat_map(|format| format["files"].as_array().unwrap()) {
+        let name = file["name"].as_str().unwrap();
+        assert!(page.contains(&format!("`{name}`")), "{name} is not in the page");
+        let columns = file["columns"].as_array().unwrap();
+        let text = |column: &Value, key: &str| column[key].as_str().unwrap().to_owned();
+        let row = |column: &Value| {
+            let [name, kind, about] = ["name", "kind", "description"].map(|key| text(column, key));
+            format!("| `{name}` | {kind} | {about} |\n")
+        };
+        let table: String = columns.iter().map(row).collect();
+        assert!(page.contains(&table), "the page's table of {name} is not:\n{table}");
+    }
+    let named = psr(&["schema", "splunk"]);
+    let named = String::from_utf8(named.stdout).unwrap();
+    assert!(named.starts_with("splunk: ") && named.contains("event.EventCode"), "{named}");
+}
