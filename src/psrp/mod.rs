@@ -7,8 +7,9 @@
 //! reads a log hands it fragments and chunks, each with a tag of its own, which stays with all that
 //! is made of it.
 //!
-//! What is not there, is not shown: messages with a gap become a [`Gap`], damaged ones a
-//! [`MessageFault`], and nothing is made up in their place.
+//! What is not there, is not shown: messages with a gap become a [`Gap`], those that are none of the
+//! protocol a [`MessageFault`], those whose data is no CLIXML are told by [`Conversation::damaged`],
+//! and nothing is made up in their place.
 
 mod chunks;
 mod clixml;
