@@ -9,6 +9,8 @@ use crate::error::Error;
 
 /// How the name of a file in the making ends: a killed run leaves it, and it is in no one's way.
 const UNFINISHED: &str = ".unfinished";
+/// The folder of transcripts.
+const TRANSCRIPTS: &str = "sessions";
 
 /// An output folder with files in the making. Dropped before all are whole, it
 /// leaves nothing new behind.
@@ -28,12 +30,7 @@ impl Output {
     /// [`Error::OutputExists`] when it holds something and `force` is not set, [`Error::Write`]
     /// when it cannot be written.
     pub fn open(folder: &Path, force: bool) -> Result<Output, Error> {
-        let is_result = |name: &std::ffi::OsStr| !name.to_string_lossy().ends_with(UNFINISHED);
-        let occupied = || {
-            let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
-            entries.any(|entry| is_result(&entry.file_name()))
-        };
-        if folder.exists() && !force && (folder.is_file() || occupied()) {
+        if folder.exists() && !force && (folder.is_file() || is_occupied(folder)) {
             return Err(Error::OutputExists(folder.to_owned()));
         }
         let missing =
@@ -98,7 +95,7 @@ impl Output {
             let source = std::io::Error::from(std::io::ErrorKind::IsADirectory);
             return Err(Error::Write { path, source });
         }
-        self.forget("sessions", transcript::is_own);
+        self.forget(TRANSCRIPTS, transcript::is_own);
         self.forget(scripts::FOLDER, scripts::is_own);
         // The file that was begun first, run.json, vouches for the others: it comes last.
         for name in self.names.iter().rev() {
@@ -121,6 +118,18 @@ impl Output {
         // Stays where it holds something else, or files that get their names now.
         let _ = fs::remove_dir(&folder);
     }
+}
+
+/// Whether a folder holds anything but what a killed run leaves.
+fn is_occupied(folder: &Path) -> bool {
+    let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.any(|entry| match entry.file_name().to_string_lossy() {
+        name if name.ends_with(UNFINISHED) => false,
+        name if name == scripts::FOLDER || name == TRANSCRIPTS => {
+            !entry.path().is_dir() || is_occupied(&entry.path())
+        }
+        _ => true,
+    })
 }
 
 impl Drop for Output {
@@ -151,6 +160,21 @@ mod tests {
         output.create("x.csv").unwrap().write_all(b"half").unwrap();
         drop(output);
         assert!(!root.path().join("a").exists());
+    }
+
+    #[test]
+    fn what_a_killed_run_leaves_is_in_no_ones_way() {
+        let root = tempfile::tempdir().unwrap();
+        let mut output = Output::open(root.path(), false).unwrap();
+        output.put("scripts/S0001-001.txt", b"text").unwrap();
+        // As when the process ends here.
+        std::mem::forget(output);
+        let mut output = Output::open(root.path(), false).unwrap();
+        output.put("scripts/S0001-001.txt", b"text").unwrap();
+        output.commit().unwrap();
+        let left = fs::read_dir(root.path().join("scripts")).unwrap().count();
+        assert_eq!(left, 1);
+        assert!(matches!(Output::open(root.path(), false), Err(Error::OutputExists(_))));
     }
 
     #[test]
