@@ -426,7 +426,12 @@ fn whole(folder: &Path) -> Result<u64, Failed> {
         let analysis = analyze(inputs, &Options::default(), rules, &NoProgress)?;
         let out = tempfile::tempdir()?;
         let info = RunInfo { arguments: Vec::new(), started: chrono::Utc::now() };
-        report::write(&analysis, &info, false, Output::open(out.path(), true)?)?;
+        report::write(
+            &analysis,
+            &info,
+            &report::Wanted::default(),
+            Output::open(out.path(), true)?,
+        )?;
         println!(
             "  {} sessions, {} commands",
             analysis.case.sessions.len(),

@@ -16,6 +16,8 @@ use crate::input::hex;
 
 /// How the name of a file in the making ends: a killed run leaves it, and it is in no one's way.
 const UNFINISHED: &str = ".unfinished";
+/// The folder of transcripts.
+const TRANSCRIPTS: &str = "sessions";
 
 /// How the name of the file goes on that has the SHA-256 of `run.json`, as sha256sum writes it.
 pub(crate) const SEAL: &str = ".sha256";
@@ -248,7 +250,7 @@ impl Output {
         }
         let naming = self.naming.clone();
         let _naming = naming.lock().unwrap_or_else(PoisonError::into_inner);
-        self.forget("sessions", transcript::is_own);
+        self.forget(TRANSCRIPTS, transcript::is_own);
         self.forget(scripts::FOLDER, scripts::is_own);
         self.forget_formats();
         // The file that was begun first, run.json, vouches for the others: an old one goes before
@@ -340,6 +342,21 @@ mod tests {
         output.create("x.csv").unwrap().write_all(b"half").unwrap();
         drop(output);
         assert!(!root.path().join("a").exists());
+    }
+
+    #[test]
+    fn what_a_killed_run_leaves_is_in_no_ones_way() {
+        let root = tempfile::tempdir().unwrap();
+        let mut output = Output::open(root.path(), false).unwrap();
+        output.put("scripts/S0001-001.txt", b"text").unwrap();
+        // As when the process ends here.
+        std::mem::forget(output);
+        let mut output = Output::open(root.path(), false).unwrap();
+        output.put("scripts/S0001-001.txt", b"text").unwrap();
+        output.commit().unwrap();
+        let left = fs::read_dir(root.path().join("scripts")).unwrap().count();
+        assert_eq!(left, 1);
+        assert!(matches!(Output::open(root.path(), false), Err(Error::OutputExists(_))));
     }
 
     #[test]
