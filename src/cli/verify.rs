@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::analyze::{self, DEFAULT_OUTPUT};
-use super::{Ending, plain};
+use super::Ending;
 use crate::detect::RuleSet;
 use crate::error::Error;
 use crate::input::{self, Input};
+use crate::report::visible;
 use crate::verify::{self, Checked, Deviation, Found, Ledger};
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -59,7 +60,7 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
     // A reader that closed the pipe has seen enough: the exit code says the rest.
     let mut say = |name: &str, text: String| {
         if !args.quiet {
-            let _ = writeln!(out, "{name:<11} {}", plain(&text)).and_then(|()| out.flush());
+            let _ = writeln!(out, "{name:<11} {text}").and_then(|()| out.flush());
         }
     };
     let ledger = Ledger::read(&args.output)?;
@@ -147,10 +148,10 @@ impl Outcome {
     fn tell(&self, folder: &Path, out: &mut impl Write) -> Result<Ending> {
         let print = |out: &mut dyn Write| {
             for deviation in &self.deviations {
-                writeln!(out, "DEVIATION   {}", plain(&deviation.to_string()))?;
+                writeln!(out, "DEVIATION   {}", visible(&deviation.to_string()))?;
             }
             for left_out in &self.left_out {
-                writeln!(out, "NOT CHECKED {}", plain(left_out))?;
+                writeln!(out, "NOT CHECKED {}", visible(left_out))?;
             }
             if self.deviations.is_empty() && self.left_out.is_empty() {
                 let seal = input::sha256(&folder.join(crate::report::RUN))?;

@@ -122,6 +122,22 @@ impl Edit {
         }
     }
 
+    /// The same, so many lines further on.
+    fn moved_by(self, lines: usize) -> Edit {
+        match self {
+            Edit::Changed { found, expected } => {
+                Edit::Changed { found: found + lines, expected: expected + lines }
+            }
+            Edit::Added(found) => Edit::Added(found + lines),
+            Edit::Removed { expected, before } => {
+                Edit::Removed { expected: expected + lines, before: before + lines }
+            }
+            Edit::Moved { found, expected } => {
+                Edit::Moved { found: found + lines, expected: expected + lines }
+            }
+        }
+    }
+
     fn expected(&self) -> Option<usize> {
         match *self {
             Edit::Changed { expected, .. } | Edit::Removed { expected, .. } => Some(expected),
@@ -130,10 +146,21 @@ impl Edit {
     }
 }
 
+/// What was done to lines, by their hashes. Most files are the same but for a few lines.
+fn edits(expected: &[u64], found: &[u64]) -> Vec<Edit> {
+    let same = |(a, b): &(&u64, &u64)| a == b;
+    let head = expected.iter().zip(found).take_while(same).count();
+    let (expected, found) = (&expected[head..], &found[head..]);
+    let tail = expected.iter().rev().zip(found.iter().rev()).take_while(same).count();
+    let until = |lines: &[u64]| lines.len() - tail;
+    let edits = between(&expected[..until(expected)], &found[..until(found)]);
+    edits.into_iter().map(|edit| edit.moved_by(head)).collect()
+}
+
 /// What was done to lines, by their hashes. Lines that both have and that stand in one order are
 /// the frame; others that both have were moved; between two of the frame, what is here alone
 /// replaces in order what is there alone.
-fn edits(expected: &[u64], found: &[u64]) -> Vec<Edit> {
+fn between(expected: &[u64], found: &[u64]) -> Vec<Edit> {
     let mut places: HashMap<u64, VecDeque<usize>> = HashMap::new();
     for (place, &hash) in expected.iter().enumerate() {
         places.entry(hash).or_default().push_back(place);
@@ -390,6 +417,7 @@ mod tests {
     fn equal_lines_are_told_apart_by_their_number() {
         assert_eq!(told(&[1, 7, 7, 2], &[1, 7, 2]), [Edit::Removed { expected: 2, before: 2 }]);
         assert_eq!(told(&[1, 7, 2], &[1, 7, 7, 2]), [Edit::Added(2)]);
+        assert_eq!(told(&[7, 7], &[7]), [Edit::Removed { expected: 1, before: 1 }]);
     }
 
     #[test]
