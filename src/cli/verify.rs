@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::analyze::{self, DEFAULT_OUTPUT};
 use super::Ending;
+use super::analyze::{self, DEFAULT_OUTPUT};
 use crate::detect::RuleSet;
 use crate::error::Error;
 use crate::input::{self, Input};
