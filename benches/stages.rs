@@ -231,7 +231,8 @@ fn reporting(c: &mut Criterion) {
     group.bench_function("all files", |b| {
         b.iter(|| {
             let output = Output::open(folder.path(), true).expect("a folder to write to");
-            report::write(&analysis, &info, &psr_forensics::Wanted::default(), output).expect("room for the files");
+            report::write(&analysis, &info, &psr_forensics::Wanted::default(), output)
+                .expect("room for the files");
         });
     });
 }

@@ -44,11 +44,7 @@ fn stem(table: &Table) -> &'static str {
 }
 
 /// Writes all tables, those that name a host as a file per host if so wanted.
-pub(super) fn write(
-    analysis: &Analysis,
-    by_host: bool,
-    output: &mut Output,
-) -> Result<(), Error> {
+pub(super) fn write(analysis: &Analysis, by_host: bool, output: &mut Output) -> Result<(), Error> {
     for table in &TABLES {
         let host = table.columns.iter().position(|column| {
             by_host && table.file != "hosts.csv" && matches!(column.name, "host" | "target_host")
@@ -175,8 +171,7 @@ struct Lines<F> {
 
 impl<F: FnMut(&csv::StringRecord) -> io::Result<()>> Lines<F> {
     fn cut(&mut self, end: usize) -> io::Result<()> {
-        let mut csv =
-            csv::ReaderBuilder::new().has_headers(false).from_reader(&self.open[..end]);
+        let mut csv = csv::ReaderBuilder::new().has_headers(false).from_reader(&self.open[..end]);
         let mut row = csv::StringRecord::new();
         while csv.read_record(&mut row).map_err(io::Error::other)? {
             (self.each)(&row)?;
@@ -239,9 +234,11 @@ impl Values {
     fn take(&mut self, name: &str) -> Series {
         match self {
             Values::Texts(values) => Series::new(name.into(), std::mem::take(values)),
-            Values::Times(values) => polars::prelude::Int64Chunked::new(name.into(), &values.split_off(0))
-                .into_datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC))
-                .into_series(),
+            Values::Times(values) => {
+                polars::prelude::Int64Chunked::new(name.into(), &values.split_off(0))
+                    .into_datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC))
+                    .into_series()
+            }
             Values::Integers(values) => Series::new(name.into(), std::mem::take(values)),
             Values::Numbers(values) => Series::new(name.into(), std::mem::take(values)),
         }
@@ -326,8 +323,7 @@ mod tests {
         }
         let hostile =
             ["", "..", "../up", "a/b", "a\\b", "con", "com1.x", "a.", "nul\0", "ä", "c:x", "-_"];
-        let names: BTreeSet<String> =
-            hostile.iter().map(|host| part(host).into_owned()).collect();
+        let names: BTreeSet<String> = hostile.iter().map(|host| part(host).into_owned()).collect();
         assert_eq!(names.len(), hostile.len(), "no two share a name");
         for name in &names {
             assert!(name.starts_with('_') && !name.contains(['/', '\\', ':', '\0']), "{name}");

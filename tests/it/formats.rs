@@ -62,7 +62,11 @@ fn tools_read_what_is_for_them() {
     more.push("--partition-by-host");
     assert_eq!(analyze("samples", &parted, &more), 0);
     let parts = files(&parted);
-    assert!(parts.contains_key("parquet/timeline/srv02.corp.example.parquet"), "{:?}", parts.keys());
+    assert!(
+        parts.contains_key("parquet/timeline/srv02.corp.example.parquet"),
+        "{:?}",
+        parts.keys()
+    );
     assert!(parts.contains_key("parquet/hosts.parquet"), "a table of hosts is not parted");
     check(&parted);
 }
@@ -196,7 +200,12 @@ fn hostile_text_stays_text_in_every_format() {
 }
 
 /// The fields of a line of JSON by their dotted names, down to those of the schema.
-fn flat(value: &Value, path: &str, schema: &BTreeMap<String, String>, to: &mut Vec<(String, Value)>) {
+fn flat(
+    value: &Value,
+    path: &str,
+    schema: &BTreeMap<String, String>,
+    to: &mut Vec<(String, Value)>,
+) {
     let Value::Object(members) = value else {
         return to.push((path.to_owned(), value.clone()));
     };
@@ -215,9 +224,7 @@ fn is_of(value: &Value, kind: &str) -> bool {
         ("text", Value::String(_)) | ("object", Value::Object(_)) => true,
         ("integer", value) => value.is_u64() || value.is_i64(),
         ("number", value) => value.is_number(),
-        ("time", Value::String(text)) => {
-            psr_forensics::parse_utc(text).is_ok()
-        }
+        ("time", Value::String(text)) => psr_forensics::parse_utc(text).is_ok(),
         ("texts", Value::Array(values)) => values.iter().all(Value::is_string),
         ("address", Value::String(text)) => text.parse::<std::net::IpAddr>().is_ok(),
         _ => false,
@@ -270,11 +277,15 @@ fn files_hold_what_their_schema_says() {
                     for (field, value) in fields {
                         match kinds.get(&field) {
                             // What the log names, a record's data may repeat.
-                            Some(kind) if field.starts_with("event.") && kinds.contains_key("event.*") => {
+                            Some(kind)
+                                if field.starts_with("event.") && kinds.contains_key("event.*") =>
+                            {
                                 let first = value.get(0).filter(|_| kind != "texts");
                                 assert!(is_of(first.unwrap_or(&value), kind), "{name}: {field}");
                             }
-                            Some(kind) => assert!(is_of(&value, kind), "{name}: {field} is {value}"),
+                            Some(kind) => {
+                                assert!(is_of(&value, kind), "{name}: {field} is {value}")
+                            }
                             None => assert!(
                                 field.starts_with("event.") && kinds.contains_key("event.*"),
                                 "{name}: {field} is not in the schema"
@@ -310,11 +321,12 @@ fn queries_answer_what_the_tables_hold() {
         *count += 1;
         *last = (*last).max(&row["time"]);
     }
-    let expected: Vec<Vec<String>> = std::iter::once(["host", "n", "last"].map(str::to_owned).to_vec())
-        .chain(by_host.iter().map(|(host, (count, last))| {
-            vec![(*host).to_owned(), count.to_string(), (*last).to_owned()]
-        }))
-        .collect();
+    let expected: Vec<Vec<String>> =
+        std::iter::once(["host", "n", "last"].map(str::to_owned).to_vec())
+            .chain(by_host.iter().map(|(host, (count, last))| {
+                vec![(*host).to_owned(), count.to_string(), (*last).to_owned()]
+            }))
+            .collect();
     let logons = timeline.iter().filter(|row| row["event_id"] == "4624").count();
     for out in [&whole, &parted] {
         let sql = "SELECT host, COUNT(*) AS n, MAX(time) AS last FROM timeline GROUP BY host ORDER BY host";

@@ -8,10 +8,10 @@
 use serde_json::{Map, Value};
 
 use super::super::columns;
+use super::Shape;
 use super::doc::{Doc, add, iso};
 use super::ecs_fields::{self, User};
 use super::rows::{DetectionRow, EventRow, SessionRow};
-use super::Shape;
 use crate::model::{Level, Record, RuleMeta};
 
 /// The file's name.

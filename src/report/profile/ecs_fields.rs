@@ -128,9 +128,9 @@ fn category(
         EventKind::ExplicitCredentials(_) => (&["authentication"], &["start"], None),
         EventKind::SpecialPrivileges(_) => (&["iam"], &["admin"], None),
         EventKind::LogCleared(_) => (&["iam"], &["admin", "change"], None),
-        EventKind::ClientSession(_)
-        | EventKind::ShellCreated(_)
-        | EventKind::ServerSession(_) => (&["session"], &["start"], None),
+        EventKind::ClientSession(_) | EventKind::ShellCreated(_) | EventKind::ServerSession(_) => {
+            (&["session"], &["start"], None)
+        }
         EventKind::ClientFailure(_) => (&["session"], &["info"], Some("failure")),
         EventKind::ClientStep(_) | EventKind::ServerOperation(_) | EventKind::Traffic(_) => {
             (&["session"], &["info"], None)

@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::super::cell::{MAX_CELL, push};
 use super::super::columns;
+use super::Shape;
 use super::doc::escaped;
 use super::rows::EventRow;
-use super::Shape;
 use crate::model::{EventKind, Fields, csv_time};
 
 /// The file's name.
@@ -174,7 +174,8 @@ fn executable(kind: &EventKind) -> String {
 fn payload(data: &Fields) -> String {
     let mut longest = MAX_CELL;
     loop {
-        let fields: Vec<Value> = data.iter().map(|(name, value)| field(name, value, longest)).collect();
+        let fields: Vec<Value> =
+            data.iter().map(|(name, value)| field(name, value, longest)).collect();
         let json = json!({ "EventData": { "Data": fields } }).to_string();
         let json = escaped(&json);
         if json.len() <= MAX_CELL {

@@ -6,9 +6,9 @@
 use serde_json::{Map, Value};
 
 use super::super::columns;
+use super::Shape;
 use super::doc::{Doc, add, iso};
 use super::rows::{DetectionRow, EventRow, SessionRow};
-use super::Shape;
 use chrono::{DateTime, Utc};
 
 use crate::model::{Account, RuleMeta};
@@ -74,14 +74,8 @@ columns! { COLUMNS:
     "fields.psr_record_number" => "the number in the record's own header",
 }
 
-pub(super) const SHAPES: &[Shape] = &[Shape {
-    file: FILE,
-    columns: COLUMNS,
-    has_head: false,
-    event,
-    session,
-    detection,
-}];
+pub(super) const SHAPES: &[Shape] =
+    &[Shape { file: FILE, columns: COLUMNS, has_head: false, event, session, detection }];
 
 /// Appends a line. The time is written by hand: a float has no room for 100 ns.
 fn line(at: DateTime<Utc>, doc: Doc, to: &mut String) {
@@ -226,9 +220,15 @@ mod tests {
             line(at, doc, &mut to);
             to
         };
-        assert_eq!(time("2019-05-16T01:33:54.5678966Z"), "{\"time\":1557970434.5678966,\"host\":\"h\"}\n");
+        assert_eq!(
+            time("2019-05-16T01:33:54.5678966Z"),
+            "{\"time\":1557970434.5678966,\"host\":\"h\"}\n"
+        );
         assert_eq!(time("1969-12-31T23:59:58.7500000Z"), "{\"time\":-1.2500000,\"host\":\"h\"}\n");
         assert_eq!(time("1969-12-31T23:59:58Z"), "{\"time\":-2.0000000,\"host\":\"h\"}\n");
-        assert_eq!(iso("2019-05-16T01:33:54.5678966Z".parse().unwrap()), "2019-05-16T01:33:54.5678966Z");
+        assert_eq!(
+            iso("2019-05-16T01:33:54.5678966Z".parse().unwrap()),
+            "2019-05-16T01:33:54.5678966Z"
+        );
     }
 }

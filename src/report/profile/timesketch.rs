@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 
 use super::super::cell::push;
 use super::super::columns;
+use super::Shape;
 use super::doc::{Doc, add};
 use super::rows::{DetectionRow, EventRow, SessionRow};
-use super::Shape;
 use crate::model::{Account, RuleMeta, csv_time};
 
 columns! { COLUMNS:
