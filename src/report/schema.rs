@@ -14,7 +14,7 @@ pub enum Kind {
     Text,
     /// A time, UTC.
     Time,
-    /// A whole number, no less than 0.
+    /// A whole number; in tables no less than 0.
     Integer,
     /// A number.
     Number,

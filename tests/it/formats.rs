@@ -200,6 +200,105 @@ fn hostile_text_stays_text_in_every_format() {
     }
 }
 
+/// The fields of a line of JSON by their dotted names, down to those of the schema.
+fn flat(
+    value: &Value,
+    path: &str,
+    schema: &BTreeMap<String, String>,
+    to: &mut Vec<(String, Value)>,
+) {
+    let Value::Object(members) = value else {
+        return to.push((path.to_owned(), value.clone()));
+    };
+    if schema.get(path).is_some_and(|kind| kind == "object") {
+        return to.push((path.to_owned(), value.clone()));
+    }
+    for (name, inner) in members {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        flat(inner, &path, schema, to);
+    }
+}
+
+/// Whether a value is of a type that a schema names.
+fn is_of(value: &Value, kind: &str) -> bool {
+    match (kind, value) {
+        ("text", Value::String(_)) | ("object", Value::Object(_)) => true,
+        ("integer", value) => value.is_u64() || value.is_i64(),
+        ("number", value) => value.is_number(),
+        ("time", Value::String(text)) => psr_forensics::parse_utc(text).is_ok(),
+        ("texts", Value::Array(values)) => values.iter().all(Value::is_string),
+        ("address", Value::String(text)) => text.parse::<std::net::IpAddr>().is_ok(),
+        _ => false,
+    }
+}
+
+#[test]
+fn files_hold_what_their_schema_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = hostile(folder.path());
+    let schema = psr(&["schema", "--json"]);
+    let formats: Vec<Value> = serde_json::from_slice(&schema.stdout).unwrap();
+    let files = formats.iter().flat_map(|format| format["files"].as_array().unwrap());
+    let files: Vec<&Value> = files.collect();
+    for (name, input) in [("samples", "samples"), ("hostile", log.to_str().unwrap())] {
+        let out = folder.path().join(name);
+        assert_eq!(analyze(input, &out, &options()), 0);
+        for file in &files {
+            let name = file["name"].as_str().unwrap();
+            let columns = file["columns"].as_array().unwrap().iter().map(|column| {
+                let text = |key: &str| column[key].as_str().unwrap().to_owned();
+                assert!(!text("description").is_empty());
+                (text("name"), text("kind"))
+            });
+            let columns: Vec<(String, String)> = columns.collect();
+            let kinds: BTreeMap<String, String> = columns.iter().cloned().collect();
+            assert_eq!(kinds.len(), columns.len(), "no name of {name} stands for two things");
+            let text = || fs::read_to_string(out.join(name)).unwrap();
+            if name.ends_with(".csv") {
+                let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+                assert_eq!(text().split('\n').next().unwrap(), names.join(","), "{name}");
+                for row in rows(&out, name) {
+                    for (column, cell) in row.iter().filter(|(_, cell)| !cell.is_empty()) {
+                        let fits = match kinds[column].as_str() {
+                            "integer" => cell.parse::<u64>().is_ok(),
+                            "number" => cell.parse::<f64>().is_ok(),
+                            "time" => psr_forensics::parse_utc(cell).is_ok(),
+                            "boolean" => cell == "False",
+                            "texts" => serde_json::from_str::<Vec<String>>(cell).is_ok(),
+                            _ => true,
+                        };
+                        assert!(fits, "{name}: {column} is {cell}");
+                    }
+                }
+            } else if name.ends_with(".jsonl") {
+                let text = text();
+                for line in text.split_terminator('\n') {
+                    let mut fields = Vec::new();
+                    flat(&serde_json::from_str(line).unwrap(), "", &kinds, &mut fields);
+                    for (field, value) in fields {
+                        match kinds.get(&field) {
+                            // What the log names, a record's data may repeat.
+                            Some(kind)
+                                if field.starts_with("event.") && kinds.contains_key("event.*") =>
+                            {
+                                let first = value.get(0).filter(|_| kind != "texts");
+                                assert!(is_of(first.unwrap_or(&value), kind), "{name}: {field}");
+                            }
+                            Some(kind) => {
+                                assert!(is_of(&value, kind), "{name}: {field} is {value}")
+                            }
+                            None => assert!(
+                                field.starts_with("event.") && kinds.contains_key("event.*"),
+                                "{name}: {field} is not in the schema"
+                            ),
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// The answer to a query, as CSV.
 fn ask(out: &Path, sql: &str) -> Vec<Vec<String>> {
     let done = psr(&["query", out.to_str().unwrap(), sql]);

@@ -1,6 +1,6 @@
 """Reads the results of a run in all formats with the tools that they are for.
 
-    pip install timesketch-import-client pandas pyarrow duckdb polars
+    pip install timesketch-import-client six pandas pyarrow duckdb polars
     psr-forensics analyze samples -o out --format csv --format evtxecmd --format timesketch \
         --format ecs --format splunk --format parquet
     python tests/outputs/check.py psr-forensics out

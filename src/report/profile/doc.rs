@@ -1,5 +1,7 @@
 //! A line of JSON, its fields named by dotted paths. What is empty is left out.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 
@@ -43,7 +45,7 @@ impl Doc {
 
     /// Appends it as a line.
     pub fn line(self, to: &mut String) {
-        to.push_str(&Value::Object(self.0).to_string());
+        to.push_str(&escaped(&Value::Object(self.0).to_string()));
         to.push('\n');
     }
 
@@ -71,6 +73,28 @@ pub(super) fn iso(time: DateTime<Utc>) -> String {
     format!("{}Z", &text[..text.len() - 3])
 }
 
+/// JSON with escapes for the characters that end lines for some readers (Python's among them), hide
+/// themselves or reorder text.
+pub(super) fn escaped(json: &str) -> Cow<'_, str> {
+    let hides = |c: char| {
+        matches!(c,
+            '\u{7f}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    if !json.contains(hides) {
+        return Cow::Borrowed(json);
+    }
+    let mut text = String::with_capacity(json.len() + json.len() / 8);
+    for c in json.chars() {
+        if hides(c) {
+            text.push_str(&format!("\\u{:04x}", c as u32));
+        } else {
+            text.push(c);
+        }
+    }
+    Cow::Owned(text)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -86,6 +110,19 @@ mod tests {
         doc.set("e", Value::Array(Vec::new()));
         doc.set("a.b.c", "b is a number");
         assert_eq!(doc.value(), json!({"a": {"b": 1, "c": "x\u{0}"}}));
+    }
+
+    #[test]
+    fn a_line_is_one_for_any_reader() {
+        let text = "a\u{85}b\u{2028}c\u{202e}d\u{b}e\n";
+        let mut doc = Doc::default();
+        doc.set("text", text);
+        let mut line = String::new();
+        doc.line(&mut line);
+        let plain = |c: char| c == '\n' || (' '..='~').contains(&c);
+        assert!(line.chars().all(plain) && line.matches('\n').count() == 1, "{line}");
+        let read: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read["text"], text);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::super::cell::{MAX_CELL, push};
 use super::super::columns;
 use super::Shape;
+use super::doc::escaped;
 use super::rows::EventRow;
 use crate::model::{EventKind, Fields, csv_time};
 
@@ -175,9 +176,10 @@ fn payload(data: &Fields) -> String {
     loop {
         let fields: Vec<Value> =
             data.iter().map(|(name, value)| field(name, value, longest)).collect();
-        let json = escaped(&json!({ "EventData": { "Data": fields } }).to_string());
+        let json = json!({ "EventData": { "Data": fields } }).to_string();
+        let json = escaped(&json);
         if json.len() <= MAX_CELL {
-            return json;
+            return json.into_owned();
         }
         if longest < 32 {
             return json!({ "EventData": "too many fields for a cell" }).to_string();
@@ -199,22 +201,6 @@ fn field(name: &str, value: &str, longest: usize) -> Value {
     field.insert("@Name".to_owned(), cut(name).into());
     field.insert("#text".to_owned(), cut(value).into());
     Value::Object(field)
-}
-
-/// JSON in which only plain letters stand for themselves, where others would hide or reorder text.
-fn escaped(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    for c in json.chars() {
-        let hides = matches!(c,
-            '\u{7f}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' | '\u{feff}');
-        if hides {
-            text.push_str(&format!("\\u{:04x}", c as u32));
-        } else {
-            text.push(c);
-        }
-    }
-    text
 }
 
 #[cfg(test)]
