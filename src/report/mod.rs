@@ -8,6 +8,7 @@ pub(crate) mod detections;
 mod evidence;
 pub(crate) mod findings;
 mod hosts;
+mod html;
 pub(crate) mod layers;
 mod missing;
 mod output;
@@ -16,9 +17,11 @@ mod sessions;
 pub mod sorted;
 pub mod story;
 pub mod timeline;
+pub(crate) mod told;
 mod transcript;
 
 pub(crate) use cell::visible;
+pub use html::FILE as HTML_FILE;
 pub use layers::Notes;
 pub use output::Output;
 pub use run::RunInfo;
@@ -124,6 +127,9 @@ pub fn write(
     let path = output.path(story::FILE);
     let mut file = output.create(story::FILE)?;
     story::write(analysis, &mut file).map_err(Error::write(&path))?;
+    let path = output.path(html::FILE);
+    let mut file = output.create(html::FILE)?;
+    html::write(analysis, &mut file).map_err(Error::write(&path))?;
     let wanted = if transcripts { transcript::all(analysis) } else { Vec::new() };
     for (session, name, commands) in wanted {
         let path = output.path(&name);

@@ -64,6 +64,11 @@ struct Sessions<'a> {
 }
 
 pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {
+    Sessions { analysis, counts: Counts::of(&analysis.case), fired: fired(analysis) }
+}
+
+/// The rules that fired in each session, most severe first.
+pub(super) fn fired(analysis: &Analysis) -> Vec<Vec<usize>> {
     let mut fired = vec![Vec::new(); analysis.case.sessions.len()];
     for detection in &analysis.fired {
         if let Some(session) = detection.session {
@@ -75,7 +80,7 @@ pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {
         fired.sort_by_key(|&rule| (Reverse(rules[rule].level), rule));
         fired.dedup();
     }
-    Sessions { analysis, counts: Counts::of(&analysis.case), fired }
+    fired
 }
 
 impl Sessions<'_> {
