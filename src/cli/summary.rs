@@ -12,7 +12,7 @@ use crate::error::FaultKind;
 use crate::input::InputKind;
 use crate::model::{Account, Level, RuleMeta, Session};
 use crate::report::findings::{self, Finding};
-use crate::report::{Notes, TABLES, story};
+use crate::report::{HTML_FILE, Notes, TABLES, story};
 
 /// Most sessions, findings and faults it names.
 const MOST: usize = 10;
@@ -21,7 +21,7 @@ pub(super) fn print(analysis: &Analysis, folder: &Path, out: &mut impl Write) ->
     inputs(analysis, out)?;
     sessions(analysis, out)?;
     detections(analysis, out)?;
-    let names = TABLES.iter().map(|table| table.file).chain([story::FILE, "run.json"]);
+    let names = TABLES.iter().map(|table| table.file).chain([story::FILE, HTML_FILE, "run.json"]);
     let names: Vec<&str> = names.collect();
     writeln!(out, "\nResults in {}: {}", plain(&folder.display().to_string()), names.join(", "))
 }

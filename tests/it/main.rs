@@ -1,5 +1,6 @@
 //! The program and the library from outside.
 
+mod browser;
 mod cli;
 mod common;
 mod copies;
@@ -15,5 +16,6 @@ mod layers;
 mod packs;
 mod psrp;
 mod readme;
+mod report;
 mod samples;
 mod sigma;

@@ -45,3 +45,11 @@ function milliseconds(time) {
 function withCommas(number) {
   return String(number).replace(/\B(?=(\d{3})+$)/g, ",");
 }
+
+/** Gives a host's name by its first label, where that is no other host's, too. */
+function labels(names) {
+  const of = (name) => (/^[\d.]+$|:/.test(name) ? name : name.split(".")[0]);
+  const known = new Map();
+  for (const name of names) known.set(of(name), (known.get(of(name)) || new Set()).add(name.toLowerCase()));
+  return (name) => (known.get(of(name))?.size > 1 ? name : of(name));
+}

@@ -119,8 +119,8 @@ type Pair<'a> = ((&'a str, &'a str), (usize, Option<Level>));
 fn grid(pairs: &[Pair<'_>]) -> Grid {
     let columns = [
         ("Level", Kind::Level, true),
-        ("Source", Kind::Text, true),
-        ("Target", Kind::Text, true),
+        ("Source", Kind::Host, true),
+        ("Target", Kind::Host, true),
         ("Sessions", Kind::Number, true),
     ];
     let mut grid = Grid::new("pairs", "Who connected to whom", &columns, "sessions.csv", "No one.");

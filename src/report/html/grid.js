@@ -2,16 +2,20 @@
 
 const ROW = 28;
 const BEYOND = 8;
+const GAP = 10;
+/** Of each kind of column its least width in pixels, with much room and with little, and its share of what is left. */
 const WIDTHS = {
-  text: "minmax(104px, 1fr)",
-  long: "minmax(210px, 2.2fr)",
-  number: "86px",
-  time: "146px",
-  level: "110px",
-  confidence: "92px",
-  session: "70px",
+  text: [92, 84, 1],
+  host: [92, 84, 1],
+  channel: [130, 110, 1.2],
+  span: [120, 100, 1],
+  long: [170, 120, 2.2],
+  number: [72, 62, 0],
+  time: [142, 140, 0],
+  level: [100, 98, 0],
+  confidence: [84, 84, 0],
+  session: [62, 58, 0],
 };
-const NARROW = { ...WIDTHS, text: "minmax(84px, 1fr)", long: "minmax(120px, 2fr)", number: "64px", level: "104px", session: "60px" };
 const narrow = matchMedia("(max-width: 700px)");
 
 class Grid {
@@ -23,6 +27,13 @@ class Grid {
     this.confidence = this.columns.findIndex((column) => column.kind === "confidence");
     this.session = this.columns.findIndex((column) => column.kind === "session");
     this.sorted = this.level < 0 ? { column: -1, down: false } : { column: this.level, down: false };
+    this.hosts = labels(this.columns.flatMap(({ kind }, index) => (kind === "host" ? this.rows.map((row) => row[index]) : [])));
+    this.spans = this.columns.findIndex((column) => column.kind === "span");
+    this.reach = [Infinity, -Infinity];
+    for (const row of this.spans < 0 ? [] : this.rows) {
+      const [from, to] = row[this.spans].split("|").map(milliseconds);
+      this.reach = [Math.min(this.reach[0], from), Math.max(this.reach[1], to)];
+    }
     this.build();
     this.update();
     narrow.addEventListener("change", () => this.layOut());
@@ -105,11 +116,14 @@ class Grid {
 
   layOut() {
     this.shown = this.columns.map((column, index) => index).filter((index) => this.columns[index].narrow || !narrow.matches);
-    const widths = narrow.matches ? NARROW : WIDTHS;
-    const of = this.shown.map((index) => widths[this.columns[index].kind]);
-    this.view.style.setProperty("--columns", of.join(" "));
+    const least = ({ kind }) => WIDTHS[kind][narrow.matches ? 1 : 0];
+    const of = this.shown.map((index) => this.columns[index]);
+    const share = (column) => WIDTHS[column.kind][2];
+    const width = (column) => (share(column) ? `minmax(${least(column)}px, ${share(column)}fr)` : `${least(column)}px`);
+    this.view.style.setProperty("--columns", of.map(width).join(" "));
+    this.view.style.setProperty("--least", `${of.reduce((sum, column) => sum + least(column) + GAP, GAP)}px`);
     this.head.replaceChildren(...this.shown.map((index) => {
-      const button = make("button", { type: "button", tabindex: "-1" }, this.columns[index].name);
+      const button = make("button", { type: "button", tabindex: "-1", title: this.columns[index].name }, this.columns[index].name);
       button.addEventListener("click", () => this.sort(index));
       return make("div", { class: `cell ${this.columns[index].kind}`, role: "columnheader" }, button);
     }));
@@ -208,9 +222,33 @@ class Grid {
     const cell = make("div", { class: `cell ${kind}`, role: "gridcell" });
     if (kind === "level") cell.append(levelMark(text));
     else if (kind === "session" && this.root.dataset.grid !== "sessions" && text) cell.append(make("a", { href: `#${text}` }, text));
-    else cell.append(kind === "time" ? toSecond(text) : text);
-    if (kind !== "number" && kind !== "level") cell.title = text;
+    else if (kind === "span") cell.append(this.drawn(text));
+    else cell.append(this.brief(kind, text));
+    if (!["number", "level", "span"].includes(kind)) cell.title = text;
     return cell;
+  }
+
+  /** A cell's text in a list. */
+  brief(kind, text) {
+    if (kind === "time") return toSecond(text);
+    if (kind === "channel") return text.replace(/^Microsoft-Windows-/, "");
+    return kind === "host" ? this.hosts(text) : text;
+  }
+
+  /** From when to when, drawn, with marks at the times that follow. */
+  drawn(text) {
+    const [first, last] = this.reach;
+    const part = (time) => `${(100 * (milliseconds(time) - first)) / Math.max(last - first, 1)}%`;
+    const [from, to, ...marks] = text.split("|");
+    const bar = make("span", { class: "bar" });
+    bar.style.left = part(from);
+    bar.style.right = `calc(100% - ${part(to)})`;
+    const drawn = marks.map((time) => {
+      const mark = make("span", { class: "cleared", title: `cleared ${time}` });
+      mark.style.left = part(time);
+      return mark;
+    });
+    return make("span", { class: "reach" }, bar, ...drawn);
   }
 
   key(event) {
@@ -261,6 +299,7 @@ class Grid {
     const list = make("dl");
     this.columns.forEach(({ name, kind }, column) => {
       const text = this.rows[index][column];
+      if (kind === "span") return;
       const value = kind === "session" && text ? make("a", { href: `#${text}` }, text) : kind === "level" ? levelMark(text) : text || "–";
       list.append(make("dt", {}, name), make("dd", {}, value));
     });

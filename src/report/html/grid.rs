@@ -10,7 +10,13 @@ const IN_PAGE: usize = 100;
 #[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
     Text,
-    /// Shown after its name, in a line of its own where there is room.
+    /// A host's name: its first label in a list, where that is one host's only.
+    Host,
+    /// A channel's name: in a list without the words that all have.
+    Channel,
+    /// From when to when, and times between: drawn by scripts, and not in the page itself.
+    Span,
+    /// A text that is given more room.
     Long,
     Number,
     /// A time as outputs write it: to the second in a list.
@@ -35,6 +41,9 @@ impl Column {
     pub(super) fn class(&self) -> &'static str {
         match self.kind {
             Kind::Text => "text",
+            Kind::Host => "host",
+            Kind::Channel => "channel",
+            Kind::Span => "span",
             Kind::Long => "long",
             Kind::Number => "number",
             Kind::Time => "time",
@@ -105,8 +114,9 @@ impl Grid {
         self.rows.is_empty()
     }
 
-    pub(super) fn columns(&self) -> &[Column] {
-        &self.columns
+    /// The columns in the page itself.
+    pub(super) fn columns(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| column.kind != Kind::Span)
     }
 
     /// The rows in the page itself: of columns' cells, each with its column.
@@ -118,8 +128,9 @@ impl Grid {
             order.sort_by_key(|&row| rank(&self.rows[row][level]));
         }
         let cells = |row: usize| self.rows[row].iter().map(String::as_str);
-        let shown = order.into_iter().take(IN_PAGE);
-        shown.map(|row| self.columns.iter().zip(cells(row)).collect()).collect()
+        let of = |row| self.columns.iter().zip(cells(row));
+        let of = |row| of(row).filter(|(column, _)| column.kind != Kind::Span).collect();
+        order.into_iter().take(IN_PAGE).map(of).collect()
     }
 
     /// What the page says of rows that are not in it.

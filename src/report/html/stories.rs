@@ -65,6 +65,9 @@ struct Step {
 struct Command {
     id: String,
     role: String,
+    /// The command that ran it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<String>,
     depth: u32,
     completeness: String,
     invoked: Vec<String>,
@@ -237,6 +240,7 @@ fn command(
         command: Some(Command {
             id: command.command_id.clone(),
             role: command.role.clone(),
+            parent: command.parent.clone(),
             depth: command.depth,
             completeness: line(&command.completeness),
             invoked: command.invocations.iter().take(MOST_LISTED).map(|text| line(text)).collect(),

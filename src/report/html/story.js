@@ -25,6 +25,8 @@ async function tell(row, cells) {
   }
   const corrected = told.steps.some((step) => step.corrected);
   const steps = make("ol", { class: "steps" }, ...told.steps.map(step));
+  const brief = make("input", { type: "checkbox" });
+  brief.addEventListener("change", () => steps.classList.toggle("brief", brief.checked));
   const more = told.left_out ? [make("p", { class: "more" }, `${withCommas(told.left_out)} more steps are left out here: psr-forensics explain ${cells[0]} and timeline.csv have them.`)] : [];
   const list = (texts, extra = []) => make("ul", {}, ...texts.map((text) => make("li", {}, text)), ...extra);
   const collect = told.collect.map((text) => make("li", { class: "collect" }, make("strong", {}, "Collect "), text));
@@ -32,7 +34,7 @@ async function tell(row, cells) {
     make("h4", { class: "title" }, `${cells[0]}  `, told.title),
     facts,
     make("h4", {}, "What happened"),
-    make("p", { class: "by" }, corrected ? "UTC, as logged; by corrected clocks in brackets and order." : "UTC, as logged."),
+    make("p", { class: "by" }, make("label", { class: "brief-choice" }, brief, " commands only"), corrected ? "UTC, as logged; by corrected clocks in brackets and order." : "UTC, as logged."),
     steps,
     ...more,
     make("h4", {}, `Why we say so (confidence ${cells[9]})`),
@@ -67,16 +69,22 @@ function step({ time, corrected, host, kind, text, tie, records, more, command }
   if (more) item.append(make("div", { class: "more" }, `and ${withCommas(more[0])} more like it until ${more[1]}, see timeline.csv`));
   const proof = make("div", { class: "proof" });
   if (tie) proof.append(make("span", { class: "tie" }, tie), " · ");
-  proof.append(records.join(" · "));
+  const shown = records.length > 4 ? 3 : 4;
+  proof.append(records.slice(0, shown).join(" · "));
+  if (records.length > shown) proof.append(make("details", {}, make("summary", {}, `and ${records.length - shown} more records`), records.slice(shown).join(" · ")));
   item.append(proof);
   return item;
 }
 
-const ROLES = { typed: "typed", called: "called by it", engine: "PowerShell itself", process: "process" };
+/** What a command is. */
+function roleOf({ role, parent }) {
+  if (role === "engine") return "PowerShell itself";
+  return parent ? `${role} by ${parent}`.replace("process by", "process of") : role;
+}
 
 /** What was run, what it hid, what came back. */
 function ran(item, line, text, command) {
-  line.append(make("span", { class: "role" }, `${ROLES[command.role] || command.role} ${command.id}`));
+  line.append(make("span", { class: "role" }, `${command.id}, ${roleOf(command)}`));
   if (command.completeness && command.completeness !== "whole") line.append(" ", make("span", { class: "lack" }, command.completeness));
   item.append(make("pre", { class: "text" }, text));
   if (command.original) {

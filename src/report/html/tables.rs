@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::grid::{Grid, Kind, rank};
-use super::text::{number, short};
+use super::text::{line, number, short};
 use crate::analysis::Analysis;
 use crate::detect::{Counts, session_id};
 use crate::model::{Account, Level, RuleMeta, Session, csv_time};
@@ -67,8 +67,8 @@ pub(super) fn sessions(analysis: &Analysis, told: &Told) -> Grid {
         ("Level", Kind::Level, true),
         ("Start (UTC)", Kind::Time, false),
         ("Seconds", Kind::Number, false),
-        ("Source", Kind::Text, true),
-        ("Target", Kind::Text, true),
+        ("Source", Kind::Host, true),
+        ("Target", Kind::Host, true),
         ("Account", Kind::Text, false),
         ("How", Kind::Text, false),
         ("Commands", Kind::Number, false),
@@ -92,7 +92,7 @@ pub(super) fn sessions(analysis: &Analysis, told: &Told) -> Grid {
             format!("{} by {}", session.kind.as_str(), session.auth.as_str()),
             counts.commands[index].to_string(),
             session.confidence.as_str().to_owned(),
-            short(&titles.collect::<Vec<_>>().join("; ")),
+            line(&titles.collect::<Vec<_>>().join("; ")),
         ]);
     }
     (told.sessions.len()..told.levels.len()).for_each(|_| grid.leave_out());
@@ -103,8 +103,8 @@ pub(super) fn sessions(analysis: &Analysis, told: &Told) -> Grid {
 pub(super) fn attempts(analysis: &Analysis) -> Grid {
     let columns = [
         ("Time (UTC)", Kind::Time, true),
-        ("Source", Kind::Text, true),
-        ("Target", Kind::Text, true),
+        ("Source", Kind::Host, true),
+        ("Target", Kind::Host, true),
         ("Account", Kind::Text, false),
         ("Reason", Kind::Text, true),
         ("Error", Kind::Number, false),
@@ -296,7 +296,7 @@ pub(super) fn rows(analysis: &Analysis, findings: Findings) -> Grid {
         ("Level", Kind::Level, true),
         ("First (UTC)", Kind::Time, false),
         ("Rule", Kind::Long, true),
-        ("Host", Kind::Text, true),
+        ("Host", Kind::Host, true),
         ("Session", Kind::Session, true),
         ("Accounts", Kind::Text, false),
         ("Count", Kind::Number, false),
@@ -319,7 +319,7 @@ pub(super) fn rows(analysis: &Analysis, findings: Findings) -> Grid {
             short(&users.join("; ")),
             finding.count.to_string(),
             finding.last,
-            crate::report::cell::visible(&finding.evidence.join("; ")).into_owned(),
+            line(&finding.evidence.join("; ")),
         ]);
     }
     grid
@@ -329,8 +329,8 @@ pub(super) fn rows(analysis: &Analysis, findings: Findings) -> Grid {
 pub(super) fn collect(analysis: &Analysis) -> Grid {
     let columns = [
         ("Sessions", Kind::Number, true),
-        ("Host", Kind::Text, true),
-        ("Channel", Kind::Text, true),
+        ("Host", Kind::Host, true),
+        ("Channel", Kind::Channel, true),
         ("From (UTC)", Kind::Time, false),
         ("To (UTC)", Kind::Time, false),
         ("Why", Kind::Text, false),
@@ -373,16 +373,16 @@ pub(super) fn collect(analysis: &Analysis) -> Grid {
 /// The hosts: how far their logs reach, and their clocks.
 pub(super) fn hosts(analysis: &Analysis, told: &Told) -> Grid {
     let columns = [
-        ("Host", Kind::Text, true),
+        ("Host", Kind::Host, true),
         ("Level", Kind::Level, true),
-        ("Sessions to it", Kind::Number, true),
+        ("To it", Kind::Number, true),
         ("From it", Kind::Number, true),
         ("Channels", Kind::Number, false),
         ("Logs from (UTC)", Kind::Time, false),
         ("Logs to (UTC)", Kind::Time, false),
         ("Cleared", Kind::Number, false),
-        ("Clock, seconds ahead", Kind::Number, false),
-        ("Compared by", Kind::Number, false),
+        ("Clock (s)", Kind::Number, false),
+        ("Pairs", Kind::Number, false),
         ("Addresses", Kind::Text, false),
     ];
     let none = "No host.";
@@ -441,10 +441,11 @@ pub(super) fn hosts(analysis: &Analysis, told: &Told) -> Grid {
 /// How far each log reaches.
 pub(super) fn coverage(analysis: &Analysis) -> Grid {
     let columns = [
-        ("Host", Kind::Text, true),
-        ("Channel", Kind::Text, true),
+        ("Host", Kind::Host, true),
+        ("Channel", Kind::Channel, true),
         ("From (UTC)", Kind::Time, true),
         ("To (UTC)", Kind::Time, true),
+        ("Reach", Kind::Span, false),
         ("Cleared", Kind::Text, false),
         ("Missing records", Kind::Text, false),
         ("Event ids", Kind::Text, false),
@@ -460,8 +461,12 @@ pub(super) fn coverage(analysis: &Analysis) -> Grid {
         }
         let row = crate::report::Rows::row(&table, index);
         // The cells of coverage.csv, which are safe, without the record ids.
-        let cell = |index: usize| short(&row[index]);
-        grid.push([0, 1, 2, 3, 7, 8, 6, 9].map(cell));
+        let [host, channel, from, to, cleared, missing, ids, file] =
+            [0, 1, 2, 3, 7, 8, 6, 9].map(|index| short(&row[index]));
+        let times = row[7].split("; ").map(|one| one.split(" by ").next().unwrap_or_default());
+        let times = [&*from, &to].into_iter().chain(times.filter(|time| !time.is_empty()));
+        let span = times.collect::<Vec<_>>().join("|");
+        grid.push([host, channel, from, to, span, cleared, missing, ids, file]);
     }
     grid
 }
@@ -469,9 +474,9 @@ pub(super) fn coverage(analysis: &Analysis) -> Grid {
 /// Holes that nothing harmless explains.
 pub(super) fn holes(analysis: &Analysis) -> Grid {
     let columns = [
-        ("Host", Kind::Text, true),
-        ("Channel", Kind::Text, true),
-        ("Records missing", Kind::Number, true),
+        ("Host", Kind::Host, true),
+        ("Channel", Kind::Channel, true),
+        ("Records", Kind::Number, true),
         ("After (UTC)", Kind::Time, false),
         ("Before (UTC)", Kind::Time, false),
         ("Record ids", Kind::Text, false),

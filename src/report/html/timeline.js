@@ -26,6 +26,13 @@ class Timeline {
   collect(sessions, findings) {
     this.items = [];
     const hosts = new Map();
+    // A name without its domain is that of the one target which has it.
+    const full = new Map();
+    for (const { 5: name } of sessions.rows) {
+      const label = name.split(".")[0];
+      full.set(label, full.has(label) && full.get(label) !== name ? null : name);
+    }
+    const whole = (name) => full.get(name) || name;
     const note = (host, level) => {
       const known = hosts.get(host) || { level: LEVELS.length, count: 0 };
       hosts.set(host, { level: Math.min(known.level, level), count: known.count + 1 });
@@ -40,12 +47,14 @@ class Timeline {
     findings.rows.forEach((row) => {
       const from = milliseconds(row[1]);
       const level = LEVELS.indexOf(row[0]);
-      if (row[3]) note(row[3], level);
-      this.items.push({ from, to: milliseconds(row[7]), level, host: row[3], finding: true, row: rowOf.get(row[4]), says: `${row[0]}  ${toSecond(row[1])}  ${row[2]}  ${row[3]}  ${row[4]}` });
+      const host = whole(row[3]);
+      if (host) note(host, level);
+      this.items.push({ from, to: milliseconds(row[7]), level, host, finding: true, row: rowOf.get(row[4]), says: `${row[0]}  ${toSecond(row[1])}  ${row[2]}  ${row[3]}  ${row[4]}` });
     });
     this.items = this.items.filter(({ from, to }) => from <= to);
     const ranked = [...hosts].sort(([a, x], [b, y]) => x.level - y.level || y.count - x.count || (a < b ? -1 : 1));
     this.lanes = ranked.slice(0, MOST_LANES).map(([host]) => host);
+    this.names = labels(this.lanes);
     const others = ranked.length - this.lanes.length;
     const lane = new Map(this.lanes.map((host, index) => [host, index]));
     if (others || this.items.some(({ host }) => !host)) this.lanes.push(others ? `${withCommas(others)} other hosts` : "several hosts");
@@ -222,8 +231,7 @@ class Timeline {
     this.lanes.forEach((host, lane) => {
       const y = TOP + lane * LANE;
       pen.strokeRect(this.left + 0.5, y + 0.5, this.across - 1, 0);
-      const short = /^[\d.:]+$/.test(host) ? host : host.split(".")[0];
-      pen.fillText(fit(pen, short, this.left - 8), 0, y + LANE / 2);
+      pen.fillText(fit(pen, this.names(host), this.left - 8), 0, y + LANE / 2);
     });
     pen.fillText(fit(pen, "sessions", this.left - 8), 0, TOP - 20);
     const bottom = TOP + this.lanes.length * LANE;

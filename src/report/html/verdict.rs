@@ -209,11 +209,13 @@ fn sure(analysis: &Analysis) -> Vec<String> {
     }
     let clocks: Vec<_> = case.hosts.iter().filter_map(|host| Some((host, host.clock?))).collect();
     let worst = clocks.iter().max_by_key(|(_, clock)| clock.offset.abs());
+    let compared = format!("{} of {}", number(clocks.len()), count(case.hosts.len(), "host"));
     sure.push(match worst {
+        Some((_, clock)) if clock.seconds().abs() < 0.1 => {
+            format!("Clocks could be compared for {compared}; they agree within 0.1 s.")
+        }
         Some((host, clock)) => format!(
-            "Clocks could be compared for {} of {}; the one farthest off is that of {}, by {:+.1} s.",
-            number(clocks.len()),
-            count(case.hosts.len(), "host"),
+            "Clocks could be compared for {compared}; the one farthest off is that of {}, by {:+.1} s.",
             short(&host.name),
             clock.seconds(),
         ),
