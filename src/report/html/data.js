@@ -2,7 +2,12 @@
 
 /** Reads a block of data; null where the page has none of that name. */
 async function data(name) {
-  const block = document.getElementById(`data-${name}`);
+  const find = () => document.getElementById(`data-${name}`);
+  // What nothing follows is still being read.
+  if (!find()?.nextSibling && document.readyState === "loading") {
+    await new Promise((done) => document.addEventListener("DOMContentLoaded", done, { once: true }));
+  }
+  const block = find();
   if (!block) return null;
   const deflated = atob(block.textContent);
   const bytes = new Uint8Array(deflated.length);

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 /// The element that holds this data. `id` is one of this program's own names.
 pub(super) fn block(id: &str, data: &impl Serialize) -> io::Result<String> {
-    let mut deflated = ZlibEncoder::new(Vec::new(), Compression::fast());
+    let mut deflated = ZlibEncoder::new(Vec::new(), Compression::default());
     // The encoder is given large pieces: a call for each comma takes most of the time.
     deflated.write_all(&serde_json::to_vec(data)?)?;
     let text = BASE64.encode(deflated.finish()?);

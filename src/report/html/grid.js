@@ -71,8 +71,6 @@ class Grid {
     this.view = make("div", { class: "view", role: "grid", tabindex: "0", "aria-label": name }, this.head, this.body);
     this.view.addEventListener("scroll", () => this.soon());
     this.view.addEventListener("keydown", (event) => this.key(event));
-    this.view.addEventListener("focus", () => this.render());
-    this.view.addEventListener("blur", () => this.render());
     this.body.addEventListener("click", (event) => {
       const row = event.target.closest(".row");
       if (!row || event.target.closest("a")) return;
@@ -202,14 +200,14 @@ class Grid {
     for (let place = first; place < last; place += 1) rows.push(this.row(place));
     if (!this.order.length) rows.push(make("p", { class: "none" }, "No row has all of that."));
     this.body.replaceChildren(...rows);
-    const name = `${this.root.dataset.grid}-${this.at}`;
-    if (document.activeElement === this.view && this.order.length) this.view.setAttribute("aria-activedescendant", name);
+    if (this.order.length) this.view.setAttribute("aria-activedescendant", `${this.root.dataset.grid}-${this.at}`);
+    else this.view.removeAttribute("aria-activedescendant");
   }
 
   row(place) {
     const index = this.order[place];
     const row = make("div", { class: "row", role: "row", id: `${this.root.dataset.grid}-${place}`, "aria-rowindex": String(place + 2) });
-    if (place === this.at && document.activeElement === this.view) row.classList.add("current");
+    if (place === this.at) row.classList.add("current");
     if (index === this.opened) row.setAttribute("aria-selected", "true");
     row.style.top = `${place * ROW}px`;
     row.append(...this.shown.map((column) => this.cell(index, column)));

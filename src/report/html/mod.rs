@@ -33,11 +33,13 @@ pub const FILE: &str = "report.html";
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = concat!(
+    "(() => {\n\"use strict\";\n",
     include_str!("data.js"),
     include_str!("grid.js"),
     include_str!("story.js"),
     include_str!("timeline.js"),
     include_str!("page.js"),
+    "})();\n",
 );
 
 /// The page without its data.
@@ -45,7 +47,6 @@ const SCRIPT: &str = concat!(
 #[template(path = "page.html")]
 struct Page<'a> {
     version: &'static str,
-    script: &'static str,
     style: &'static str,
     /// What a policy names script and style by.
     script_hash: String,
@@ -106,7 +107,6 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
     let graph = Graph::of(analysis, &told);
     let page = Page {
         version: env!("CARGO_PKG_VERSION"),
-        script: SCRIPT,
         style: STYLE,
         script_hash: hash(SCRIPT),
         style_hash: hash(STYLE),
@@ -124,6 +124,8 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
     for block in blocks {
         to.write_all(block?.as_bytes())?;
     }
+    // Before the stories: a large page can be used while they are still read.
+    write!(to, "<script>{SCRIPT}</script>\n")?;
     stories::write(analysis, &told, to)?;
     to.write_all(b"</body>\n</html>\n")?;
     to.flush()

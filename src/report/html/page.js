@@ -100,31 +100,19 @@ function timeline(sessions, findings) {
   if (drawn.canvas) document.addEventListener("recolour", () => drawn.draw());
 }
 
-async function start() {
-  themes();
-  const read = {};
-  // Sessions first: they are what people wait for.
-  const parts = [...document.querySelectorAll(".grid")].sort((a, b) => (b.dataset.grid === "sessions") - (a.dataset.grid === "sessions"));
-  for (const part of parts) {
-    const name = part.dataset.grid;
-    if (!part.querySelector(".in-page")) continue;
-    const table = await data(name);
-    if (name === "sessions") sessionRows = new Map(table.rows.map((row, index) => [row[0], index]));
-    read[name] = table;
-    grids.set(name, new Grid(part, table, name === "sessions" ? tell : null));
-  }
-  root.classList.add("js");
-  drawing();
-  timeline(read.sessions, read.findings);
+/** Lists what a tactic is asked for. */
+function tactics() {
   for (const tactic of document.querySelectorAll("[data-tactic]")) {
     tactic.addEventListener("click", () => {
       const rules = grids.get("rules");
       const name = tactic.dataset.tactic;
-      const column = rules.columns.findIndex((known) => known.name === "Tactics");
-      rules.limit("tactic", name, (row) => row[column].split(", ").includes(name));
+      const column = rules?.columns.findIndex((known) => known.name === "Tactics");
+      rules?.limit("tactic", name, (row) => row[column].split(", ").includes(name));
     });
   }
-  addEventListener("hashchange", follow);
+}
+
+function keys() {
   document.addEventListener("keydown", (event) => {
     const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName);
     if (event.key !== "/" || typing || event.ctrlKey || event.metaKey || event.altKey || !grids.has("sessions")) return;
@@ -132,8 +120,32 @@ async function start() {
     grids.get("sessions").root.scrollIntoView({ block: "start" });
     grids.get("sessions").filter.focus({ preventScroll: true });
   });
+}
+
+/** Puts a table's rows in reach, where it has some. */
+async function put(name) {
+  const part = document.querySelector(`.grid[data-grid="${name}"]`);
+  if (!part.querySelector(".in-page")) return null;
+  const table = await data(name);
+  if (name === "sessions") sessionRows = new Map(table.rows.map((row, index) => [row[0], index]));
+  grids.set(name, new Grid(part, table, name === "sessions" ? tell : null));
+  return table;
+}
+
+async function start() {
+  themes();
+  keys();
+  tactics();
+  // Sessions first: they are what people wait for.
+  const sessions = await put("sessions");
+  root.classList.add("js");
+  drawing();
+  addEventListener("hashchange", follow);
   follow();
-  root.dataset.ready = "true";
+  root.dataset.ready = String(Math.round(performance.now()));
+  timeline(sessions, await put("findings"));
+  for (const part of document.querySelectorAll(".grid:not(.live)")) await put(part.dataset.grid);
+  root.dataset.complete = "true";
 }
 
 start().catch((error) => {

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::mem::size_of;
 
+use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -196,7 +197,7 @@ fn statement(statement: &Statement, files: &Files<'_>) -> Step {
     let Statement { time, corrected, host, kind, text, .. } = statement;
     Step {
         time: csv_time(*time),
-        corrected: corrected.filter(|corrected| corrected != time).map(csv_time),
+        corrected: self::corrected(*time, *corrected),
         host: line(told::label(host)),
         kind: kind.replace('_', " "),
         text: line(text),
@@ -205,6 +206,13 @@ fn statement(statement: &Statement, files: &Files<'_>) -> Step {
         more: None,
         command: None,
     }
+}
+
+/// A corrected time where it is another one: to the millisecond, as no clock is known better.
+fn corrected(time: DateTime<Utc>, corrected: Option<DateTime<Utc>>) -> Option<String> {
+    let corrected = corrected.filter(|corrected| *corrected != time)?;
+    let form = if corrected.date_naive() == time.date_naive() { "" } else { "%Y-%m-%d " };
+    Some(corrected.format(&format!("{form}%H:%M:%S%.3f")).to_string())
 }
 
 fn command(
@@ -227,10 +235,7 @@ fn command(
     };
     Step {
         time: csv_time(*time),
-        corrected: first
-            .and_then(|first| first.corrected)
-            .filter(|corrected| corrected != time)
-            .map(csv_time),
+        corrected: first.and_then(|first| self::corrected(*time, first.corrected)),
         host: line(first.map_or("", |first| told::label(&first.host))),
         kind: String::new(),
         text: lines(text),

@@ -57,7 +57,7 @@ function named(text) {
 function step({ time, corrected, host, kind, text, tie, records, more, command }) {
   const [day, clock] = time.split(" ");
   const when = make("span", { class: "when", title: `${time} UTC` }, make("span", { class: "day" }, day), ` ${clock.slice(0, 12)}`);
-  if (corrected) when.append(make("span", { class: "corrected", title: `${corrected} by corrected clocks` }, ` (${corrected.split(" ")[1].slice(0, 12)})`));
+  if (corrected) when.append(make("span", { class: "corrected", title: "by corrected clocks" }, ` (${corrected})`));
   const line = make("div", { class: "line" }, when, make("span", { class: "host" }, host), " ");
   const item = make("li", { class: command ? `command ${["typed", "called", "engine", "process"].includes(command.role) ? command.role : ""}` : "record" }, line);
   if (command) {
