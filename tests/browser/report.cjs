@@ -13,8 +13,11 @@ const ARGUMENTS = [
   "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ];
-/** How long a report of 10,000 sessions may take to open, in milliseconds. */
-const MOST_TIME = 3000;
+/** What a report of 10,000 sessions may cost the page's thread until all of it is there, in seconds
+ * of that thread: what else the machine does is not the page's. */
+const MOST_WORK = 3;
+/** How long a busy machine may take for any step, in milliseconds. */
+const PATIENCE = 180000;
 
 /** Opens a report, has it looked at, and checks that it asked for nothing and broke no rule. */
 async function open(report, options, look) {
@@ -25,6 +28,9 @@ async function open(report, options, look) {
   const wrong = [];
   try {
     const page = await context.newPage();
+    page.setDefaultTimeout(PATIENCE);
+    const thread = await context.newCDPSession(page);
+    await thread.send("Performance.enable", { timeDomain: "threadTicks" });
     page.on("console", (message) => wrong.push(`console: ${message.text()}`));
     page.on("pageerror", (error) => wrong.push(`error: ${error.message}`));
     page.on("dialog", (dialog) => wrong.push(`dialog: ${dialog.message()}`));
@@ -38,7 +44,8 @@ async function open(report, options, look) {
     }
     await page.goto(`file://${report}`);
     if (options.javaScriptEnabled !== false) await page.waitForSelector("html[data-complete]");
-    await look(page);
+    const { metrics } = await thread.send("Performance.getMetrics");
+    await look(page, metrics.find(({ name }) => name === "TaskDuration").value);
   } finally {
     await context.close();
     fs.rmSync(profile, { recursive: true, force: true });
@@ -171,8 +178,8 @@ async function attacked(page) {
   assert.ok(!/[\u202e\u0000\u001b]/.test(text));
 }
 
-async function large(page) {
-  const took = Number(await page.evaluate(() => document.documentElement.dataset.ready));
+async function large(page, work) {
+  const ready = Number(await page.evaluate(() => document.documentElement.dataset.ready));
   const grid = await page.locator(`${SESSIONS} .count`).textContent();
   assert.equal(grid, "10,000");
   assert.ok((await rows(page).count()) < 100, "only rows in view are elements");
@@ -201,8 +208,8 @@ async function large(page) {
   await page.keyboard.press("Enter");
   await page.keyboard.press("Enter");
   await page.locator(`${SESSIONS} .detail .steps`).waitFor();
-  console.log(`10,000 sessions: ready after ${Math.round(took)} ms, longest frame of a scroll ${Math.round(scrolled.worst)} ms, six letters filtered in ${Math.round(filtered)} ms`);
-  return took;
+  console.log(`10,000 sessions: ${work.toFixed(2)} s of work to open, the list ready after ${ready} ms, longest frame of a scroll ${Math.round(scrolled.worst)} ms, six letters filtered in ${Math.round(filtered)} ms`);
+  assert.ok(work > 0 && work < MOST_WORK, `10,000 sessions took ${work} s of work to open`);
 }
 
 async function main() {
@@ -211,12 +218,7 @@ async function main() {
   await open(samples, { javaScriptEnabled: false }, withoutScripts);
   await open(hostile, {}, attacked);
   await open(hostile, { viewport: { width: 400, height: 800 } }, small);
-  // The best of three: other work on the machine is not the page's.
-  const times = [];
-  while (times.length < 3 && !times.some((time) => time < MOST_TIME)) {
-    await open(many, {}, async (page) => times.push(await large(page)));
-  }
-  assert.ok(Math.min(...times) < MOST_TIME, `10,000 sessions took ${times} ms to open`);
+  await open(many, {}, large);
 }
 
 main().catch((error) => {
