@@ -12,11 +12,13 @@ use crate::model::Level;
 use crate::report::told::label;
 
 /// Pairs of hosts that are drawn: of more, those of the highest levels with the most sessions.
-const MOST_EDGES: usize = 40;
+const MOST_EDGES: usize = 30;
 /// Pairs whose number and level are written beside their line.
 const MOST_LABELS: usize = 14;
 /// Pairs in the table.
 const MOST_ROWS: usize = 20_000;
+/// Hosts below each other that a screen has room for.
+const MOST_IN_SIGHT: usize = 14;
 /// Letters of a name that are drawn.
 const MOST_LETTERS: usize = 22;
 
@@ -24,7 +26,7 @@ const MOST_LETTERS: usize = 22;
 const WIDTH: usize = 168;
 const HEIGHT: usize = 28;
 const ACROSS: usize = 330;
-const DOWN: usize = 46;
+const DOWN: usize = 40;
 const MARGIN: usize = 14;
 
 /// Hosts, and the sessions between them.
@@ -82,8 +84,11 @@ impl Graph {
         let mut nodes = Vec::new();
         let mut places: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
         for (column, names) in columns.iter().enumerate() {
-            // Short columns stand in the middle.
-            let above = (height - names.len()) * DOWN / 2;
+            // Short columns stand in the middle, unless that is out of sight.
+            let above = match height {
+                0..=MOST_IN_SIGHT => (height - names.len()) * DOWN / 2,
+                _ => 0,
+            };
             for (row, &name) in names.iter().enumerate() {
                 let (x, y) = (MARGIN + column * ACROSS, MARGIN + 8 + above + row * DOWN);
                 places.insert(name, (x, y));

@@ -5,15 +5,15 @@ const BEYOND = 8;
 const GAP = 10;
 /** Of each kind of column its least width in pixels, with much room and with little, and its share of what is left. */
 const WIDTHS = {
-  text: [92, 84, 1],
-  host: [92, 84, 1],
+  text: [92, 76, 1],
+  host: [92, 66, 1],
   channel: [130, 110, 1.2],
   span: [120, 100, 1],
-  long: [170, 120, 2.2],
-  number: [72, 62, 0],
+  long: [170, 96, 2.2],
+  number: [80, 66, 0],
   time: [142, 140, 0],
   level: [100, 98, 0],
-  confidence: [84, 84, 0],
+  confidence: [82, 82, 0],
   session: [62, 58, 0],
 };
 const narrow = matchMedia("(max-width: 700px)");

@@ -125,7 +125,7 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
         to.write_all(block?.as_bytes())?;
     }
     // Before the stories: a large page can be used while they are still read.
-    write!(to, "<script>{SCRIPT}</script>\n")?;
+    writeln!(to, "<script>{SCRIPT}</script>")?;
     stories::write(analysis, &told, to)?;
     to.write_all(b"</body>\n</html>\n")?;
     to.flush()

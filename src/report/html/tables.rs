@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use chrono::{DateTime, Utc};
+
 use super::grid::{Grid, Kind, rank};
 use super::text::{line, number, short};
 use crate::analysis::Analysis;
@@ -108,7 +110,7 @@ pub(super) fn attempts(analysis: &Analysis) -> Grid {
         ("Account", Kind::Text, false),
         ("Reason", Kind::Text, true),
         ("Error", Kind::Number, false),
-        ("Next session", Kind::Session, false),
+        ("Later", Kind::Session, false),
     ];
     let none = "No failed attempt to connect was found.";
     let mut grid = Grid::new("attempts", "Failed attempts", &columns, "attempts.csv", none);
@@ -325,6 +327,15 @@ pub(super) fn rows(analysis: &Analysis, findings: Findings) -> Grid {
     grid
 }
 
+/// A log that is wanted.
+struct Wanted {
+    /// Of how many sessions it would tell more.
+    sessions: usize,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    why: BTreeSet<&'static str>,
+}
+
 /// The logs to collect next: of how many sessions they would tell more.
 pub(super) fn collect(analysis: &Analysis) -> Grid {
     let columns = [
@@ -337,34 +348,33 @@ pub(super) fn collect(analysis: &Analysis) -> Grid {
     ];
     let none = "Nothing: no session lacks a record that one expects and could still collect.";
     let mut grid = Grid::new("collect", "What to collect next", &columns, "sessions.csv", none);
-    let mut logs: BTreeMap<(String, String), (usize, String, String, BTreeSet<&str>)> =
-        BTreeMap::new();
+    let mut logs: BTreeMap<(String, String), Wanted> = BTreeMap::new();
     for session in &analysis.case.sessions {
         for log in missing::collect(&session.missing) {
-            let (from, to) = (csv_time(log.from), csv_time(log.to));
-            let channel = log.channel.clone();
             let why = session.missing.iter().filter(|missing| {
                 missing.collect.is_some()
                     && missing.host == log.host
-                    && missing.channel.name() == channel
+                    && missing.channel.name() == log.channel
             });
-            let why: BTreeSet<&str> = why.map(|missing| missing.why.as_str()).collect();
-            let new = || (0, from.clone(), to.clone(), BTreeSet::new());
+            let why: Vec<&'static str> = why.map(|missing| missing.why.as_str()).collect();
+            let (from, to) = (log.from, log.to);
+            let new = || Wanted { sessions: 0, from, to, why: BTreeSet::new() };
             let known = logs.entry((log.host, log.channel)).or_insert_with(new);
-            known.0 += 1;
-            known.1 = std::mem::take(&mut known.1).min(from);
-            known.2 = std::mem::take(&mut known.2).max(to);
-            known.3.extend(why);
+            known.sessions += 1;
+            known.from = known.from.min(from);
+            known.to = known.to.max(to);
+            known.why.extend(why);
         }
     }
     let mut logs: Vec<_> = logs.into_iter().collect();
-    logs.sort_by(|(a, of_a), (b, of_b)| of_b.0.cmp(&of_a.0).then_with(|| a.cmp(b)));
-    for ((host, channel), (sessions, from, to, why)) in logs {
+    logs.sort_by(|(a, of_a), (b, of_b)| of_b.sessions.cmp(&of_a.sessions).then_with(|| a.cmp(b)));
+    for ((host, channel), Wanted { sessions, from, to, why }) in logs {
         if grid.len() == MOST_ROWS {
             grid.leave_out();
             continue;
         }
         let why = why.into_iter().collect::<Vec<_>>().join(", ").replace('_', " ");
+        let (from, to) = (csv_time(from), csv_time(to));
         grid.push([sessions.to_string(), short(&host), short(&channel), from, to, why]);
     }
     grid

@@ -237,7 +237,7 @@ class Timeline {
     const bottom = TOP + this.lanes.length * LANE;
     pen.strokeRect(this.left + 0.5, bottom + 0.5, this.across - 1, 0);
     const [from, to] = this.span;
-    const fits = Math.max(1, Math.floor(this.across / 120));
+    const fits = Math.max(2, Math.floor(this.across / 120));
     const step = STEPS.find((length) => (to - from) / length <= fits) || STEPS.at(-1) * Math.ceil((to - from) / STEPS.at(-1) / fits);
     let day = "";
     for (let time = Math.ceil(from / step) * step; time <= to; time += step) {
@@ -249,7 +249,9 @@ class Timeline {
       const [date, clock] = utc(time).split(" ");
       const text = step >= 86400 * SECOND ? date : date === day ? clock : `${date.slice(5)} ${clock}`;
       day = date;
-      if (x + pen.measureText(text).width < this.left + this.across) pen.fillText(text, x + 3, bottom + 13);
+      const { width } = pen.measureText(text);
+      const fitting = x + 3 + width < this.left + this.across;
+      pen.fillText(text, fitting ? x + 3 : x - 3 - width, bottom + 13);
     }
   }
 }

@@ -61,7 +61,7 @@ impl Verdict {
         };
         Verdict {
             level: word(findings.by_rule.keys().map(|&r| rule(r).level).max()),
-            headline: headline(told),
+            headline: headline(told, severe_outside(analysis, findings)),
             found: found(analysis, told, findings),
             sure: sure(analysis),
             lacking: lacking(analysis),
@@ -74,7 +74,26 @@ impl Verdict {
     }
 }
 
-fn headline(told: &Told) -> String {
+/// Findings of level medium or above outside sessions.
+fn severe_outside(analysis: &Analysis, findings: &Findings) -> usize {
+    let of = findings.by_rule.iter();
+    let of = of.filter(|(rule, _)| analysis.rules.rules[**rule].level >= Level::Medium);
+    of.map(|(_, of)| of.outside).sum()
+}
+
+/// `outside` is how many findings of level medium or above are in no session.
+fn headline(told: &Told, outside: usize) -> String {
+    let sessions = of_sessions(told);
+    match outside {
+        0 => sessions,
+        n => format!(
+            "{sessions} Outside sessions: {} of level medium or above.",
+            count(n, "finding")
+        ),
+    }
+}
+
+fn of_sessions(told: &Told) -> String {
     let all = told.levels.len();
     let at_least = |level: Level| told.levels.iter().filter(|&&known| known >= Some(level)).count();
     let are = |n: usize| if n == 1 { "is" } else { "are" };
