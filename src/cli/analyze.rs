@@ -58,7 +58,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", value_parser = parse_utc)]
     to: Option<DateTime<Utc>>,
     /// What to write the results as; may be given several times
-    #[arg(long = "format", value_name = "NAME", value_parser = format_named(), default_value = "csv")]
+    #[arg(long = "format", value_name = "NAME", value_parser = format_named(), default_values = ["csv", "html"])]
     formats: Vec<Format>,
     /// Write Parquet tables as a file per host
     #[arg(long)]
@@ -155,8 +155,11 @@ pub(super) fn format_named() -> impl TypedValueParser<Value = Format> {
 impl Args {
     /// What is to be written.
     fn wanted(&self) -> Wanted {
+        // The page tells of a run as a whole.
+        let is_whole = self.who.scope().is_whole();
+        let formats = self.formats.iter().copied();
         Wanted {
-            formats: self.formats.iter().copied().collect(),
+            formats: formats.filter(|&format| is_whole || format != Format::Html).collect(),
             by_host: self.partition_by_host,
             transcripts: self.transcripts,
         }

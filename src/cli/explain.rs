@@ -1,6 +1,6 @@
 //! `psr-forensics explain`: sessions told in order from a folder of results.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,8 @@ use super::paint::{HEAD, Painted};
 use super::who::Who;
 use super::zone::{Shown, Zone};
 use crate::error::Error;
-use crate::report::story::{self, Answer, Command, Hint, Pointer, Statement, Story};
+use crate::report::story::{self, Answer, Command, Statement, Story};
+use crate::report::told::{self, Files, Step};
 use crate::report::{Scope, visible};
 
 /// Most names that a message lists.
@@ -24,8 +25,6 @@ const MOST_NAMES: usize = 20;
 const MOST_LINES: usize = 12;
 /// Longest text of a statement that is shown, in characters.
 const MAX_SHOWN: usize = 240;
-/// Statements of one kind in a row, from which on only the first is shown.
-const FEW: usize = 3;
 
 pub(super) const EXAMPLES: &str = "Examples:
   psr-forensics explain S0001 -o results
@@ -165,132 +164,23 @@ fn tell(story: &Story, zone: Zone, out: &mut impl Write) -> io::Result<()> {
     for_it(story, &files, out)?;
     against(story, &files, out)?;
     missing(story, zone, out)?;
-    files.list(out)
+    list(&files, out)
+}
+
+fn list(files: &Files<'_>, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "\n{}", Painted(HEAD, "Files"))?;
+    files.names().try_for_each(|(name, number)| writeln!(out, "  [{number}] {}", visible(name)))
 }
 
 /// Who, from where, to where, when, how.
 fn head(story: &Story, files: &Files<'_>, zone: Zone, out: &mut impl Write) -> io::Result<()> {
-    let unknown = |what: &Option<String>, name: &str| match what {
-        Some(known) => visible(known).into_owned(),
-        None => format!("an unknown {name}"),
-    };
-    let source = match (&story.source_host, &story.source_ip) {
-        (Some(host), Some(ip)) => format!("{} ({})", visible(host), visible(ip)),
-        (Some(only), None) | (None, Some(only)) => visible(only).into_owned(),
-        (None, None) => "an unknown source".to_owned(),
-    };
-    writeln!(
-        out,
-        "{}  {} on {}, from {source}\n",
-        visible(&story.session_id),
-        unknown(&story.user, "account"),
-        visible(&story.target_host),
-    )?;
-    let seconds = (story.end_time - story.start_time).num_milliseconds() as f64 / 1000.0;
-    row(
-        out,
-        "When",
-        &format!(
-            "{} to {} {}, {seconds:.1} s; end known by {}",
-            zone.exact(story.start_time),
-            zone.exact(story.end_time),
-            zone.mark(story.end_time),
-            story.end_kind.replace('_', " "),
-        ),
-    )?;
-    if let (Some(start), Some(end)) = (story.start_corrected, story.end_corrected)
-        && start != story.start_time
-    {
-        row(
-            out,
-            "",
-            &format!("{} to {} by the other hosts' clocks", zone.exact(start), zone.exact(end)),
-        )?;
-    }
-    let endpoint = match (story.configuration.as_str(), story.endpoint_kind.as_str()) {
-        ("", _) => String::new(),
-        (name, "") => format!(", endpoint {name}"),
-        (name, kind) => format!(", endpoint {name} ({})", kind.replace('_', " ")),
-    };
-    let how = format!("{} by {} over {}{endpoint}", story.kind, story.auth, story.transport);
-    row(out, "How", &how)?;
-    if let Some(process) = &story.process {
-        let logon = story.logon_ids.first().map(|id| format!(", logon id {id}"));
-        let logon = logon.unwrap_or_default();
-        row(out, "Process", &format!("{} on the target{logon}", process.id))?;
-    }
-    if let Some(tool) = &story.tool {
-        row(
-            out,
-            "Tool",
-            &format!("{}: {} ({})", tool.name, tool.basis, files.record(&tool.evidence)),
-        )?;
-    }
-    if let Some(parent) = &story.parent {
-        row(out, "Started", &format!("from {} ({})", parent.session_id, parent.link))?;
-    }
-    if !story.children.is_empty() {
-        row(out, "Led to", &story.children.join(", "))?;
-    }
-    let of = &story.consequences;
-    row(
-        out,
-        "It follows",
-        &format!(
-            "messages encrypted by {}, target proven: {}, credentials exposed: {}, second hop: {}",
-            of.message_encryption,
-            of.server_identity_proven,
-            of.credential_exposed,
-            of.second_hop.replace('_', " "),
-        ),
-    )?;
-    row(out, "Seen in", &format!("the logs of {}", story.evidence_sides.join(", ")))?;
-    row(out, "Confidence", &story.confidence.level)?;
-    for (index, detection) in story.detections.iter().enumerate() {
-        let times =
-            if detection.count > 1 { format!(" ({})", detection.count) } else { String::new() };
-        let text = format!("{}: {}{times}", detection.level, detection.title);
-        row(out, if index == 0 { "Rules" } else { "" }, &text)?;
-    }
-    Ok(())
+    writeln!(out, "{}  {}\n", visible(&story.session_id), visible(&told::title(story)))?;
+    let facts = told::facts(story, files, &zone);
+    facts.iter().try_for_each(|(name, text)| row(out, name, text))
 }
 
 fn row(out: &mut impl Write, name: &str, text: &str) -> io::Result<()> {
     writeln!(out, "  {name:<11} {}", visible(text))
-}
-
-/// The files that a story names, by number.
-struct Files<'s>(BTreeMap<&'s str, usize>);
-
-impl<'s> Files<'s> {
-    fn of(story: &'s Story) -> Files<'s> {
-        let statements = story.statements.iter().map(|statement| &statement.evidence);
-        let commands = story.commands.iter().flat_map(|command| &command.evidence);
-        let Story { source, tool, .. } = story;
-        let rivals = source.rivals.iter().map(|rival| &rival.hint);
-        let hints = source.winner.iter().chain(&source.agreeing).chain(rivals);
-        let hints = hints.map(|hint| &hint.evidence);
-        let tool = tool.iter().map(|tool| &tool.evidence);
-        let all = statements.chain(commands).chain(hints).chain(tool);
-        let names: BTreeSet<&str> = all.map(|pointer| pointer.file.as_str()).collect();
-        Files(names.into_iter().zip(1..).collect())
-    }
-
-    /// A record's place: its EventRecordID, the number in its header where that is another one,
-    /// its offset, its file.
-    fn record(&self, pointer: &Pointer) -> String {
-        let Pointer { file, record_id, offset, record_number } = pointer;
-        let number = self.0.get(file.as_str()).copied().unwrap_or_default();
-        match record_number == record_id {
-            true => format!("record {record_id} at byte {offset} of [{number}]"),
-            false => format!("record {record_id}#{record_number} at byte {offset} of [{number}]"),
-        }
-    }
-
-    fn list(&self, out: &mut impl Write) -> io::Result<()> {
-        writeln!(out, "\n{}", Painted(HEAD, "Files"))?;
-        self.0.iter().try_for_each(|(name, number)| writeln!(out, "  [{number}] {}", visible(name)))
-    }
 }
 
 /// The beginning of a text, for one line.
@@ -302,48 +192,6 @@ fn short(text: &str) -> String {
     }
 }
 
-/// One step of the story.
-enum Step<'s> {
-    /// A record, and how many like it follow.
-    Statement(&'s Statement, Vec<&'s Statement>),
-    Command(&'s Command, Option<&'s Statement>),
-}
-
-/// The story in order: each record once, commands in the place of their first record.
-fn steps(story: &Story) -> Vec<Step<'_>> {
-    let mut by_record: BTreeMap<&Pointer, &Command> = BTreeMap::new();
-    for command in &story.commands {
-        for pointer in &command.evidence {
-            by_record.entry(pointer).or_insert(command);
-        }
-    }
-    let mut told: BTreeSet<&Pointer> = BTreeSet::new();
-    let mut steps: Vec<Step<'_>> = Vec::new();
-    for statement in &story.statements {
-        if let Some(command) = by_record.get(&statement.evidence) {
-            if command.evidence.first().is_some_and(|first| told.insert(first)) {
-                steps.push(Step::Command(command, Some(statement)));
-            }
-            continue;
-        }
-        let alike = |known: &Statement| {
-            (&known.host, &known.channel, known.event_id, &known.link)
-                == (&statement.host, &statement.channel, statement.event_id, &statement.link)
-        };
-        match steps.last_mut() {
-            Some(Step::Statement(first, more)) if alike(first) => more.push(statement),
-            _ => steps.push(Step::Statement(statement, Vec::new())),
-        }
-    }
-    // Commands whose records are no evidence of this session's own.
-    let others = story
-        .commands
-        .iter()
-        .filter(|command| command.evidence.first().is_none_or(|first| !told.contains(first)));
-    steps.extend(others.map(|command| Step::Command(command, None)));
-    steps
-}
-
 fn happened(story: &Story, files: &Files<'_>, zone: Zone, out: &mut impl Write) -> io::Result<()> {
     let corrected = story.statements.iter().any(|statement| statement.corrected.is_some());
     let by = if corrected { ", and by corrected clocks in brackets and order" } else { "" };
@@ -353,9 +201,9 @@ fn happened(story: &Story, files: &Files<'_>, zone: Zone, out: &mut impl Write) 
         writeln!(out, "  times that texts and reasons quote are UTC, as in the files")?;
     }
     let mut day = Day { zone, latest: None };
-    for step in steps(story) {
+    for step in told::steps(story) {
         match step {
-            Step::Statement(statement, more) if more.len() >= FEW => {
+            Step::Statement(statement, more) if more.len() >= told::FEW => {
                 self::statement(statement, files, &mut day, out)?;
                 let last = more.last().map_or(statement.time, |last| last.time);
                 let (count, last) = (more.len(), zone.local(last).format("%H:%M:%S%.3f"));
@@ -407,15 +255,9 @@ fn statement(
 ) -> io::Result<()> {
     let Statement { host, kind, text, .. } = statement;
     clock(statement.time, statement.corrected, day, out)?;
-    writeln!(out, "{}  {}: {}", label(host), visible(&kind.replace('_', " ")), short(text))?;
+    let label = visible(told::label(host));
+    writeln!(out, "{label}  {}: {}", visible(&kind.replace('_', " ")), short(text))?;
     proof(statement, files, "", out)
-}
-
-/// A host's first label.
-fn label(host: &str) -> String {
-    let is_address = host.parse::<std::net::IpAddr>().is_ok();
-    let label = host.split('.').next().filter(|_| !is_address);
-    visible(label.unwrap_or(host)).into_owned()
 }
 
 /// Why a record is the session's, and where it is.
@@ -425,12 +267,8 @@ fn proof(
     indent: &str,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let Statement { channel, event_id, link, why, evidence, .. } = statement;
-    let strength = link.split(':').next().unwrap_or_default();
-    writeln!(out, "      {indent}{}", visible(&format!("{strength}: {why}")))?;
-    let channel = channel.trim_start_matches("Microsoft-Windows-");
-    let place = format!("{channel} {event_id}, {}", files.record(evidence));
-    writeln!(out, "      {indent}{}", visible(&place))
+    writeln!(out, "      {indent}{}", visible(&told::tie(statement)))?;
+    writeln!(out, "      {indent}{}", visible(&told::place(statement, files)))
 }
 
 fn command(
@@ -451,7 +289,7 @@ fn command(
         "engine" => " (PowerShell itself)",
         _ => "",
     };
-    writeln!(out, "{}  {indent}> {}{by}", label(host), short(first))?;
+    writeln!(out, "{}  {indent}> {}{by}", visible(told::label(host)), short(first))?;
     for line in lines.iter().skip(1).take(MOST_LINES - 1) {
         writeln!(out, "      {indent}| {}", short(line))?;
     }
@@ -504,19 +342,6 @@ fn answer(answer: &Answer, indent: &str, out: &mut impl Write) -> io::Result<()>
     }
 }
 
-fn hint(hint: &Hint, files: &Files<'_>) -> String {
-    let name = match (&hint.host, &hint.ip) {
-        (Some(host), Some(ip)) => format!("{host} ({ip})"),
-        (Some(only), None) | (None, Some(only)) => only.clone(),
-        (None, None) => "no name".to_owned(),
-    };
-    let more = match hint.records {
-        1 => String::new(),
-        n => format!(" and {} more", n - 1),
-    };
-    format!("{name} by {}, {}{more}", hint.basis, files.record(&hint.evidence))
-}
-
 fn for_it(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result<()> {
     let head = Painted(HEAD, "Why we say so");
     writeln!(out, "\n{head} (confidence {})", visible(&story.confidence.level))?;
@@ -524,30 +349,22 @@ fn for_it(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result<
         writeln!(out, "  - {}", visible(reason))?;
     }
     if let Some(winner) = &story.source.winner {
-        writeln!(out, "  - the source: {}", visible(&hint(winner, files)))?;
+        writeln!(out, "  - the source: {}", visible(&told::hint(winner, files)))?;
     }
     for agreeing in &story.source.agreeing {
-        writeln!(out, "    agrees: {}", visible(&hint(agreeing, files)))?;
+        writeln!(out, "    agrees: {}", visible(&told::hint(agreeing, files)))?;
     }
     Ok(())
 }
 
 fn against(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\n{}", Painted(HEAD, "What speaks against it"))?;
-    let by_time = story.statements.iter().filter(|s| s.link.starts_with("time")).count();
-    let all = story.statements.len();
-    for rival in &story.source.rivals {
-        let text = format!("another source: {}; {}", hint(&rival.hint, files), rival.why);
-        writeln!(out, "  - {}", visible(&text))?;
-    }
-    for reason in &story.confidence.against {
+    let against = told::against(story, files);
+    for reason in &against {
         writeln!(out, "  - {}", visible(reason))?;
     }
-    if by_time > 0 {
-        writeln!(out, "  - {by_time} of its {all} records are tied by time and names only")?;
-    }
-    if by_time == 0 && story.source.rivals.is_empty() && story.confidence.against.is_empty() {
-        writeln!(out, "  nothing that the logs show")?;
+    if against.is_empty() {
+        writeln!(out, "  {}", told::NOTHING_AGAINST)?;
     }
     Ok(())
 }
@@ -562,18 +379,13 @@ fn missing(story: &Story, zone: Zone, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "  {} {much}", visible(&covered.channel))?;
     }
     for missing in &story.missing {
-        let ids = missing.event_ids.iter().map(u32::to_string).collect::<Vec<_>>().join("/");
-        let text = format!("{ids}, {}: {}", missing.tells, missing.reason);
-        writeln!(out, "  - {}", visible(&text))?;
+        writeln!(out, "  - {}", visible(&told::missing(missing)))?;
     }
     for collect in &story.collect {
-        let (from, to) = (zone.seconds(collect.from), zone.seconds(collect.to));
-        let mark = zone.mark(collect.to);
-        let text = format!("{} of {}, {from} to {to} {mark}", collect.channel, collect.host);
-        writeln!(out, "  collect {}", visible(&text))?;
+        writeln!(out, "  collect {}", visible(&told::collect(collect, &zone)))?;
     }
     if story.missing.is_empty() {
-        writeln!(out, "  nothing that one expects of such a session")?;
+        writeln!(out, "  {}", told::NOTHING_MISSING)?;
     }
     Ok(())
 }

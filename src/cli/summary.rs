@@ -15,6 +15,7 @@ use crate::error::FaultKind;
 use crate::input::InputKind;
 use crate::model::{Account, Level, RuleMeta, Session, parse_utc};
 use crate::report::findings::{self, Finding};
+use crate::report::told::Clock;
 use crate::report::{Format, Notes, Wanted, schema, story};
 
 /// Most sessions, findings and faults it names.

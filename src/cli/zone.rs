@@ -3,6 +3,8 @@
 use chrono::{DateTime, FixedOffset, NaiveDateTime, Offset, TimeZone, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 
+use crate::report::told::Clock;
+
 /// A time zone.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) enum Zone {
@@ -82,9 +84,11 @@ impl Zone {
     pub fn local(self, time: DateTime<Utc>) -> NaiveDateTime {
         time.with_timezone(&self.offset(time)).naive_local()
     }
+}
 
+impl Clock for Zone {
     /// What stands behind a time that has a day: `UTC`, or the offset, which summer time changes.
-    pub fn mark(self, time: DateTime<Utc>) -> String {
+    fn mark(&self, time: DateTime<Utc>) -> String {
         match self {
             Zone::Utc => "UTC".to_owned(),
             _ => self.offset(time).to_string(),
@@ -92,7 +96,7 @@ impl Zone {
     }
 
     /// A time with its day, to 100 ns.
-    pub fn exact(self, time: DateTime<Utc>) -> String {
+    fn exact(&self, time: DateTime<Utc>) -> String {
         let local = self.local(time);
         // FILETIME's 100 ns: nine digits less two.
         let text = local.format("%Y-%m-%d %H:%M:%S%.9f").to_string();
@@ -100,7 +104,7 @@ impl Zone {
     }
 
     /// A time with its day, to the second.
-    pub fn seconds(self, time: DateTime<Utc>) -> String {
+    fn seconds(&self, time: DateTime<Utc>) -> String {
         self.local(time).format("%Y-%m-%d %H:%M:%S").to_string()
     }
 }

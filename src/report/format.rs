@@ -8,6 +8,8 @@ use std::str::FromStr;
 pub enum Format {
     /// This program's own tables.
     Csv,
+    /// One page for a browser.
+    Html,
     /// The columns of EvtxECmd's CSV, which Timeline Explorer knows.
     EvtxECmd,
     /// What Timesketch imports: JSON lines and CSV.
@@ -22,8 +24,9 @@ pub enum Format {
 
 impl Format {
     /// All of them.
-    pub const ALL: [Format; 6] = [
+    pub const ALL: [Format; 7] = [
         Format::Csv,
+        Format::Html,
         Format::EvtxECmd,
         Format::Timesketch,
         Format::Ecs,
@@ -35,6 +38,7 @@ impl Format {
     pub fn as_str(self) -> &'static str {
         match self {
             Format::Csv => "csv",
+            Format::Html => "html",
             Format::EvtxECmd => "evtxecmd",
             Format::Timesketch => "timesketch",
             Format::Ecs => "ecs",
@@ -47,6 +51,7 @@ impl Format {
     pub fn about(self) -> &'static str {
         match self {
             Format::Csv => "this program's tables as CSV",
+            Format::Html => "the whole run as one page for a browser without a network",
             Format::EvtxECmd => "every event in the columns of EvtxECmd, for Timeline Explorer",
             Format::Timesketch => "events, sessions and detections for Timesketch: JSONL and CSV",
             Format::Ecs => "events, sessions and detections in the Elastic Common Schema: JSONL",
@@ -58,7 +63,7 @@ impl Format {
     /// Whether it shows records whole, so that they must be kept: see
     /// [`Options`](crate::Options::keep_records).
     pub fn needs_records(self) -> bool {
-        !matches!(self, Format::Csv | Format::Parquet)
+        !matches!(self, Format::Csv | Format::Html | Format::Parquet)
     }
 }
 
@@ -83,9 +88,9 @@ pub struct Wanted {
 }
 
 impl Default for Wanted {
-    /// This program's tables.
+    /// This program's tables, and the page.
     fn default() -> Self {
-        Wanted { formats: [Format::Csv].into(), by_host: false, transcripts: false }
+        Wanted { formats: [Format::Csv, Format::Html].into(), by_host: false, transcripts: false }
     }
 }
 

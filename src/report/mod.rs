@@ -10,6 +10,7 @@ mod evidence;
 pub(crate) mod findings;
 mod format;
 mod hosts;
+mod html;
 mod integrity;
 pub(crate) mod layers;
 mod machine;
@@ -26,11 +27,13 @@ mod sessions;
 pub mod sorted;
 pub mod story;
 pub mod timeline;
+pub(crate) mod told;
 mod transcript;
 
 pub(crate) use again::{Again, again};
 pub(crate) use cell::{cell, push as push_cell, visible};
 pub use format::{Format, Wanted};
+pub use html::FILE as HTML_FILE;
 pub use layers::Notes;
 pub(crate) use output::SEAL;
 pub use output::{Output, Sum, TakeBack};
@@ -167,6 +170,11 @@ pub fn write(
     let path = output.path(story::FILE);
     let mut file = output.create(story::FILE)?;
     story::write(analysis, &mut file).map_err(Error::write(&path))?;
+    if wanted.formats.contains(&Format::Html) {
+        let path = output.path(html::FILE);
+        let mut file = output.create(html::FILE)?;
+        html::write(analysis, &mut file).map_err(Error::write(&path))?;
+    }
     let told = if wanted.transcripts { transcript::all(analysis) } else { Vec::new() };
     for (session, name, commands) in told {
         let path = output.path(&name);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::{Column, Format, TABLES, parquet, profile};
+use super::{Column, Format, TABLES, html, parquet, profile};
 
 /// The type of a column's or field's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -64,6 +64,7 @@ pub fn files(format: Format) -> Vec<File> {
     });
     match format {
         Format::Csv | Format::Parquet => tables.collect(),
+        Format::Html => vec![File { name: html::FILE.into(), columns: &[] }],
         _ => {
             let shapes = profile::shapes(format).iter();
             shapes.map(|shape| File { name: shape.file.into(), columns: shape.columns }).collect()

@@ -65,7 +65,11 @@ struct Sessions<'a> {
     fired: Vec<Vec<usize>>,
 }
 
-/// By session, the rules that fired in it, most severe first.
+pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {
+    Sessions { analysis, counts: Counts::of(&analysis.case), fired: fired(analysis) }
+}
+
+/// The rules that fired in each session, most severe first.
 pub(super) fn fired(analysis: &Analysis) -> Vec<Vec<usize>> {
     let mut fired = vec![Vec::new(); analysis.case.sessions.len()];
     for detection in &analysis.fired {
@@ -79,10 +83,6 @@ pub(super) fn fired(analysis: &Analysis) -> Vec<Vec<usize>> {
         fired.dedup();
     }
     fired
-}
-
-pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {
-    Sessions { analysis, counts: Counts::of(&analysis.case), fired: fired(analysis) }
 }
 
 impl Sessions<'_> {

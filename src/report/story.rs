@@ -332,36 +332,62 @@ pub struct Detection {
     pub count: usize,
 }
 
+/// Tells the sessions of a run.
+pub(super) struct Stories<'a> {
+    analysis: &'a Analysis,
+    /// Of each session, the ones that were started from it.
+    children: BTreeMap<usize, Vec<String>>,
+    /// The commands' ids.
+    ids: Vec<String>,
+    /// Of each session, its commands.
+    commands: BTreeMap<usize, Vec<usize>>,
+    /// Of each session, how often which rule fired.
+    fired: BTreeMap<usize, BTreeMap<usize, usize>>,
+}
+
+impl<'a> Stories<'a> {
+    pub(super) fn of(analysis: &'a Analysis) -> Stories<'a> {
+        let case = &analysis.case;
+        let mut children: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        for (index, session) in case.sessions.iter().enumerate() {
+            if let Some((parent, _)) = session.parent {
+                children.entry(parent).or_default().push(session_id(index));
+            }
+        }
+        let mut commands: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (index, command) in case.commands.iter().enumerate() {
+            commands.entry(command.session).or_default().push(index);
+        }
+        let mut fired: BTreeMap<usize, BTreeMap<usize, usize>> = BTreeMap::new();
+        for detection in &analysis.fired {
+            if let Some(session) = detection.session {
+                *fired.entry(session).or_default().entry(detection.rule).or_default() += 1;
+            }
+        }
+        Stories { analysis, children, ids: commands::ids(case), commands, fired }
+    }
+
+    /// A session's story, and the indexes of its commands.
+    pub(super) fn tell(&self, index: usize) -> (Story, &[usize]) {
+        let Stories { analysis, children, ids, .. } = self;
+        let commands = self.commands.get(&index).map_or(&[][..], Vec::as_slice);
+        let (case, paths) = (&analysis.case, &analysis.paths);
+        let story = Story {
+            children: children.get(&index).cloned().unwrap_or_default(),
+            commands: commands.iter().map(|&index| command(analysis, ids, index)).collect(),
+            detections: self.fired.get(&index).map_or(Vec::new(), |of| detections(analysis, of)),
+            ..Teller { case, paths, session: &case.sessions[index] }.story(index)
+        };
+        (story, commands)
+    }
+}
+
 /// Writes a line per session.
 pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
-    let case = &analysis.case;
-    let mut children: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-    for (index, session) in case.sessions.iter().enumerate() {
-        if let Some((parent, _)) = session.parent {
-            children.entry(parent).or_default().push(session_id(index));
-        }
-    }
-    let ids = commands::ids(case);
-    let mut commands: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (index, command) in case.commands.iter().enumerate() {
-        commands.entry(command.session).or_default().push(index);
-    }
-    let mut fired: BTreeMap<usize, BTreeMap<usize, usize>> = BTreeMap::new();
-    for detection in &analysis.fired {
-        if let Some(session) = detection.session {
-            *fired.entry(session).or_default().entry(detection.rule).or_default() += 1;
-        }
-    }
-    let told = case.sessions.iter().enumerate();
-    for (index, session) in told.filter(|(_, session)| analysis.scope.session(session)) {
-        let own = commands.remove(&index).unwrap_or_default();
-        let story = Story {
-            children: children.remove(&index).unwrap_or_default(),
-            commands: own.into_iter().map(|index| command(analysis, &ids, index)).collect(),
-            detections: detections(analysis, &fired.remove(&index).unwrap_or_default()),
-            ..Teller { case, paths: &analysis.paths, session }.story(index)
-        };
-        serde_json::to_writer(&mut *to, &story)?;
+    let stories = Stories::of(analysis);
+    let told = analysis.case.sessions.iter().enumerate();
+    for (index, _) in told.filter(|(_, session)| analysis.scope.session(session)) {
+        serde_json::to_writer(&mut *to, &stories.tell(index).0)?;
         to.write_all(b"\n")?;
     }
     to.flush()

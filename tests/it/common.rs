@@ -22,9 +22,9 @@ pub const TABLES: [&str; 10] = [
 ];
 
 /// The names of all files that two runs on the same input write alike.
-pub const FILES: [&str; 11] = {
+pub const FILES: [&str; 12] = {
     let [a, b, c, d, e, f, g, h, i, j] = TABLES;
-    [a, b, c, d, e, f, g, h, i, j, "sessions.jsonl"]
+    [a, b, c, d, e, f, g, h, i, j, "sessions.jsonl", "report.html"]
 };
 
 /// The repository's folder.

@@ -1,6 +1,7 @@
 //! The program and the library from outside.
 
 mod bounds;
+mod browser;
 mod cli;
 mod comfort;
 mod common;
@@ -27,6 +28,7 @@ mod packs;
 mod psrp;
 mod readme;
 mod recover;
+mod report;
 mod samples;
 mod scripts;
 mod sigma;

@@ -43,7 +43,7 @@ pub(super) fn shapes(format: Format) -> &'static [Shape] {
         Format::Timesketch => timesketch::SHAPES,
         Format::Ecs => ecs::SHAPES,
         Format::Splunk => splunk::SHAPES,
-        Format::Csv | Format::Parquet => &[],
+        Format::Csv | Format::Html | Format::Parquet => &[],
     }
 }
 

@@ -1,0 +1,137 @@
+//! `report.html`: what was found as one page for a browser that has no network.
+//!
+//! The page is made by templates that escape; what it shows with scripts comes from blocks of
+//! compressed data, and its scripts make text of it, never markup. The policy in its head allows its
+//! own script and style, by their hashes, and nothing else. Without scripts it has the summary and
+//! the first rows of each table.
+
+mod data;
+mod graph;
+mod grid;
+mod ledger;
+mod stories;
+mod tables;
+mod text;
+mod verdict;
+
+use std::io::{self, Write};
+
+use askama::Template;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use crate::analysis::Analysis;
+use graph::Graph;
+use grid::{Grid, Kind};
+use tables::Told;
+use verdict::Verdict;
+
+/// The file's name.
+pub const FILE: &str = "report.html";
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = concat!(
+    "(() => {\n\"use strict\";\n",
+    include_str!("data.js"),
+    include_str!("grid.js"),
+    include_str!("story.js"),
+    include_str!("timeline.js"),
+    include_str!("page.js"),
+    "})();\n",
+);
+
+/// The page without its data.
+#[derive(Template)]
+#[template(path = "page.html")]
+struct Page<'a> {
+    version: &'static str,
+    style: &'static str,
+    /// What a policy names script and style by.
+    script_hash: String,
+    style_hash: String,
+    verdict: &'a Verdict,
+    graph: &'a Graph,
+    sections: &'a [Section],
+}
+
+/// A part of the page: a heading, what it says, its tables.
+struct Section {
+    id: &'static str,
+    title: &'static str,
+    says: &'static str,
+    grids: Vec<Grid>,
+}
+
+/// Writes the page.
+pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
+    let told = Told::of(analysis);
+    let findings = tables::findings(analysis)?;
+    let verdict = Verdict::of(analysis, &told, &findings);
+    let sections = [
+        Section {
+            id: "sessions",
+            title: "Sessions",
+            says: "One row per session, the highest level first. Open one to have it told: what \
+                   happened, why we say so, what speaks against it, what is missing.",
+            grids: vec![tables::sessions(analysis, &told), tables::attempts(analysis)],
+        },
+        Section {
+            id: "findings",
+            title: "Findings",
+            says: "What the rules found, folded: a rule on a host in a session is one finding, \
+                   however often it fired.",
+            grids: vec![tables::rules(analysis, &findings), tables::rows(analysis, findings)],
+        },
+        Section {
+            id: "coverage",
+            title: "Logs and hosts",
+            says: "How far the logs at hand reach, and how far the hosts' clocks are apart. What is \
+                   not covered cannot be found.",
+            grids: vec![
+                tables::collect(analysis),
+                tables::hosts(analysis, &told),
+                tables::coverage(analysis),
+                tables::holes(analysis),
+            ],
+        },
+        Section {
+            id: "run",
+            title: "The run",
+            says: "What was read, and what could not be. run.json holds the command line and the \
+                   clock.",
+            grids: ledger::all(analysis),
+        },
+    ];
+    let graph = Graph::of(analysis, &told);
+    let page = Page {
+        version: env!("CARGO_PKG_VERSION"),
+        style: STYLE,
+        script_hash: hash(SCRIPT),
+        style_hash: hash(STYLE),
+        verdict: &verdict,
+        graph: &graph,
+        sections: &sections,
+    };
+    let mut text = String::new();
+    page.render_into(&mut text).map_err(io::Error::other)?;
+    to.write_all(text.as_bytes())?;
+    let grids = sections.iter().flat_map(|section| &section.grids).chain([&graph.grid]);
+    let grids: Vec<&Grid> = grids.collect();
+    let blocks: Vec<io::Result<String>> =
+        grids.par_iter().map(|grid| data::block(grid.id, grid)).collect();
+    for block in blocks {
+        to.write_all(block?.as_bytes())?;
+    }
+    // Before the stories: a large page can be used while they are still read.
+    writeln!(to, "<script>{SCRIPT}</script>")?;
+    stories::write(analysis, &told, to)?;
+    to.write_all(b"</body>\n</html>\n")?;
+    to.flush()
+}
+
+/// A text's hash, as a content security policy spells it.
+fn hash(text: &str) -> String {
+    format!("sha256-{}", BASE64.encode(Sha256::digest(text)))
+}
