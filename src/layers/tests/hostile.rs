@@ -14,7 +14,7 @@ fn stopped(text: &str) -> Option<Limit> {
 }
 
 fn gzip(text: &str) -> String {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Compression::fast());
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(text.as_bytes()).unwrap();
     STANDARD.encode(encoder.finish().unwrap())
 }

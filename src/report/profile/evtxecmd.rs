@@ -117,7 +117,7 @@ fn level(level: u8) -> String {
 /// The keywords that logs of interest have, as EvtxECmd words them.
 fn keywords(keywords: u64) -> String {
     /// What channels and classic logs set besides, winmeta.xml.
-    const RESERVED: u64 = 0xff00_0000_0000_0000;
+    const RESERVED: u64 = 0x00ff_0000_0000_0000;
     match (keywords & RESERVED) >> 48 {
         bits if bits & 0x20 != 0 => "Audit success".to_owned(),
         bits if bits & 0x10 != 0 => "Audit failure".to_owned(),
