@@ -335,9 +335,10 @@ pub fn check(
                 let start = HEADER + chunk * CHUNK;
                 let ends = |record: &&Record| {
                     let at = start + record.source.offset as usize;
-                    let size = log.get(at + 4..at + 8).map(|size| size.try_into().unwrap());
-                    let size = size.map_or(usize::MAX, |size| u32::from_le_bytes(size) as usize);
-                    record.source.offset as usize + size <= end
+                    let size = log.get(at + 4..at + 8).and_then(|size| size.try_into().ok());
+                    size.is_some_and(|size| {
+                        record.source.offset as usize + u32::from_le_bytes(size) as usize <= end
+                    })
                 };
                 let kept: Vec<Record> = whole.iter().filter(ends).cloned().collect();
                 assert!(here.starts_with(&kept), "chunk {chunk}, cut at {end}");
