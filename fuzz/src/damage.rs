@@ -3,6 +3,8 @@
 //! A log is damaged in one of the ways of [`DAMAGE`], which says of each chunk afterwards what must
 //! come of it. The project's own tests take this file in, too.
 
+#![expect(clippy::ptr_arg, reason = "all ways of damage are of one type")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
