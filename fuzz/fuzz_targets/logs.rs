@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use libfuzzer_sys::fuzz_target;
 use psr_forensics_fuzz::damage::{DAMAGE, Random, Read, check, logs, read};
@@ -23,6 +24,9 @@ struct State {
     runs: usize,
 }
 
+/// Which log is read, for whoever hears of a panic.
+static CURRENT: Mutex<String> = Mutex::new(String::new());
+
 thread_local! {
     static STATE: RefCell<State> = RefCell::new(State {
         logs: logs(&std::env::var_os("PSR_LOGS").map_or_else(
@@ -36,7 +40,15 @@ thread_local! {
     });
 }
 
-fuzz_target!(|data: &[u8]| {
+fuzz_target!(
+    init: {
+        let tell = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            eprintln!("{}", CURRENT.lock().map_or_else(|_| String::new(), |what| what.clone()));
+            tell(panic);
+        }));
+    },
+    |data: &[u8]| {
     STATE.with_borrow_mut(|state| {
         // The same input many times over is to be another log each time; what fails can be had
         // again by the number that is printed.
@@ -45,7 +57,8 @@ fuzz_target!(|data: &[u8]| {
         seed.write_usize(state.runs);
         run(state, seed.finish());
     });
-});
+}
+);
 
 fn run(state: &mut State, seed: u64) {
     let State { logs, wholes, folder, figures, runs } = state;
@@ -54,13 +67,11 @@ fn run(state: &mut State, seed: u64) {
     let index = random.below(logs.len());
     let (name, log) = &logs[index];
     let whole = wholes.entry(index).or_insert_with(|| read(log, folder.path()));
+    *CURRENT.lock().expect("one thread") = format!("{name}, {way}, seed {seed}");
     let mut damaged = log.clone();
     let expected = damage(&mut damaged, &mut random);
     let found = read(&damaged, folder.path());
-    let checked =
-        std::panic::AssertUnwindSafe(|| check(&damaged, whole, &found, &expected, folder.path()));
-    let same = std::panic::catch_unwind(checked)
-        .unwrap_or_else(|_| panic!("{name}, {way}, seed {seed}, is read otherwise"));
+    let same = check(&damaged, whole, &found, &expected, folder.path());
     let figure = figures.entry(way).or_default();
     *figure = (figure.0 + 1, figure.1 + same);
     *runs += 1;

@@ -363,7 +363,7 @@ fn records() -> Vec<Vec<u8>> {
         format!("WSMan\0Started\0{CLASSIC}"),
         "https://srv.corp.example:5986/wsman?PSVersion=5.1".into(),
         "http://schemas.microsoft.com/powershell/Microsoft.PowerShell\0A".into(),
-        "15005\0shellId\0680074007400700000".into(),
+        "15005\0shellId\x00680074007400700000".into(),
         "WSMan operation CreateShell failed\x002150858770".into(),
         "CORP\\a\0Kerberos".into(),
         format!("{}\x001\x001", envelope("http://x/Create", "", "")),
@@ -411,7 +411,7 @@ const LAYERS: [&str; 20] = [
 /// The checksum of zips.
 fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| crc >> 1 ^ 0xedb8_8320 * (crc & 1))
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 * (crc & 1)))
     })
 }
 
