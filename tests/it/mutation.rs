@@ -2,7 +2,6 @@
 //!
 //! CI damages a few hundred; `PSR_MUTATIONS` and `PSR_SEED` say how many else, and by which chance.
 
-#[expect(clippy::ptr_arg, reason = "ways of damage share a signature: some make a log longer")]
 #[path = "../../fuzz/src/damage.rs"]
 mod damage;
 
