@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::common::{FILES, analyze, psr, root, rows, say};
 
-const ALL: [&str; 6] = ["csv", "evtxecmd", "timesketch", "ecs", "splunk", "parquet"];
+const ALL: [&str; 7] = ["csv", "html", "evtxecmd", "timesketch", "ecs", "splunk", "parquet"];
 
 fn options() -> Vec<&'static str> {
     ALL.iter().flat_map(|format| ["--format", format]).collect()
@@ -26,7 +26,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 open.push(path);
-            } else if !path.ends_with("run.json") {
+            } else if !path.ends_with("run.json") && !path.ends_with("run.json.sha256") {
                 let name = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
                 found.insert(name, fs::read(&path).unwrap());
             }
@@ -94,8 +94,9 @@ fn formats_are_alike_at_any_number_of_threads_and_leave_the_tables_alone() {
     let plain = run("plain", &[]);
     let mut names = FILES.to_vec();
     names.sort_unstable();
-    assert_eq!(plain.keys().collect::<Vec<_>>(), names);
-    let all = files(&folder.path().join("one12"));
+    let own = plain.keys().filter(|name| !name.starts_with("scripts/"));
+    assert_eq!(own.collect::<Vec<_>>(), names);
+    let all = files(&folder.path().join("one14"));
     for (name, bytes) in &plain {
         assert!(*bytes == all[name], "{name} is not what a plain run writes");
     }
@@ -106,7 +107,7 @@ fn what_is_not_asked_for_is_not_there_and_what_was_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     assert_eq!(analyze("samples", &out, &options()), 0);
-    assert_eq!(analyze("samples", &out, &["--force", "--format", "ecs"]), 0);
+    assert_eq!(analyze("samples", &out, &["--force", "--format", "ecs", "--no-scripts"]), 0);
     let names: Vec<String> = files(&out).into_keys().collect();
     assert_eq!(names, ["ecs.jsonl", "sessions.jsonl"], "no file of another run is left");
     let wrong = psr(&["analyze", "samples", "-o", "never", "--format", "xlsx"]);
@@ -131,7 +132,7 @@ const HOSTILE: [&str; 9] = [
 /// A log in which every text is hostile, hosts and names of fields among them, and some are long.
 fn hostile(folder: &Path) -> PathBuf {
     let mut log = LogWriter::default();
-    let long = "\u{202e}=long\n".repeat(1 << 17);
+    let long = "\u{202e}=long\n".repeat(1 << 11);
     let texts = HOSTILE.iter().map(|text| (*text).to_owned()).chain([long]);
     for (index, text) in (0_u64..).zip(texts) {
         let host = match index {
@@ -189,6 +190,8 @@ fn hostile_text_stays_text_in_every_format() {
         let lines = fs::read_to_string(out.join("ecs.jsonl")).unwrap();
         for (line, text) in lines.split('\n').zip(HOSTILE) {
             let line: Value = serde_json::from_str(line).unwrap();
+            // A text of binary XML ends at a NUL.
+            let text = text.split('\0').next().unwrap();
             assert_eq!(line["winlog"]["event_data"]["ScriptBlockText"], text);
             assert_eq!(line["winlog"]["event_data"]["winlog.event_data"], "a dot in a name");
         }
