@@ -1,6 +1,6 @@
 //! Records that hold remoting's own traffic: fragments in Microsoft-Windows-PowerShell/Analytic,
 //! SOAP documents in Microsoft-Windows-WinRM/Analytic (ids, names and types: the providers'
-//! manifests). What they say together, [`psrp`](crate::psrp) tells.
+//! manifests). What they say together, [`crate::psrp`] tells.
 
 use super::{guid, known, number, number_of, text};
 use crate::model::{Account, Channel, Record, ServerSession};

@@ -1,7 +1,7 @@
 //! How far the logs at hand reach: of each host's channel in each input, the first and the last
 //! record, the event ids that are there, the holes in EventRecordID, where time runs backwards, and
 //! the records that say something of the logs. What is missing from a session is judged by it,
-//! [`gaps`](super::gaps) says which holes count, and [`integrity`](super::integrity) what they mean.
+//! [`super::gaps`] says which holes count, and [`super::integrity`] what they mean.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -1,8 +1,8 @@
 //! Whether a folder of results is what its run wrote, and whether the evidence still says so.
 //!
-//! Three checks, each of which stands alone: [`files`] compares sizes and hashes of outputs and
-//! inputs with what `run.json` has of them; [`records`] reads each row's records again by their
-//! pointers and compares what the row says of them; [`compare`] compares a folder with another one
+//! Three checks, each of which stands alone: `files` compares sizes and hashes of outputs and
+//! inputs with what `run.json` has of them; `records` reads each row's records again by their
+//! pointers and compares what the row says of them; `compare` compares a folder with another one
 //! that the same run gave again. Who changes a file and its hash in `run.json` is found by the
 //! second or the third, which trust no hash. What each finds is a [`Deviation`].
 
