@@ -223,9 +223,22 @@ pub(super) fn rules_of(arguments: &[String], folder: Option<&Path>) -> Result<Ru
     args.select.load(packs).map_err(|error| error.to_string())
 }
 
-/// The limits of a run that was started with these arguments, or the default ones.
-pub(super) fn limits_of(arguments: &[String]) -> Limits {
-    parse(arguments).ok().and_then(|args| limits::of(&args.limits)).unwrap_or_default()
+/// How a run read its inputs, and whether it told of all that it found.
+#[derive(Default)]
+pub(super) struct Reading {
+    pub limits: Limits,
+    /// It looked for records outside of logs, too.
+    pub recover: bool,
+    /// It told of some hosts or accounts only.
+    pub narrowed: bool,
+}
+
+/// How a run read that was started with these arguments; by default where they are none of this
+/// version.
+pub(super) fn reading_of(arguments: &[String]) -> Reading {
+    let Ok(args) = parse(arguments) else { return Reading::default() };
+    let limits = limits::of(&args.limits).unwrap_or_default();
+    Reading { limits, recover: args.recover, narrowed: !args.who.scope().is_whole() }
 }
 
 /// Makes a run again, of the same arguments, evidence and rules, into a new folder.

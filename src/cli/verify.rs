@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::Ending;
-use super::analyze::{self, DEFAULT_OUTPUT};
+use super::analyze::{self, DEFAULT_OUTPUT, Reading};
 use crate::detect::RuleSet;
 use crate::error::Error;
 use crate::input::{self, Input};
@@ -77,10 +77,11 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
     let rules = analyze::rules_of(&ledger.arguments, ledger.working_directory.as_deref());
     let rules = rules.and_then(|rules| same_packs(&ledger, rules));
     if !inputs.is_empty() {
-        let limits = analyze::limits_of(&ledger.arguments);
+        let Reading { limits, recover, narrowed } = analyze::reading_of(&ledger.arguments);
         let unpacked = input::unpack(inputs.clone(), scratch.path(), &limits)?;
+        let unpacked = if recover { input::with_recovered(unpacked) } else { unpacked };
         let rules = rules.as_ref().ok();
-        let checked = verify::rows(&args.output, &ledger, &unpacked, &limits, rules);
+        let checked = verify::rows(&args.output, &ledger, &unpacked, &limits, rules, narrowed);
         let Checked { rows, records, deviations } = checked;
         let text = format!("{rows} rows by {records} records read again: {}", told(&deviations));
         say("Records", text);

@@ -83,7 +83,13 @@ impl Ledger {
         })
     }
 
-    /// The indices of the inputs that are files of their own: a zip's members are not.
+    /// Whether the run wrote this file.
+    pub fn has_output(&self, file: &str) -> bool {
+        self.outputs.iter().any(|output| output.file == file)
+    }
+
+    /// The indices of the inputs that are files of their own: a zip's members are not, nor what
+    /// was recovered of a file.
     pub fn files(&self) -> impl Iterator<Item = usize> {
         let archives = self.inputs.iter().filter(|input| input.kind == "zip");
         let archives: BTreeSet<&str> = archives.map(|input| input.path.as_str()).collect();
@@ -92,6 +98,7 @@ impl Ledger {
             folders.any(|folder| archives.contains(folder))
         };
         let inputs = self.inputs.iter().enumerate();
+        let inputs = inputs.filter(|(_, input)| input.kind != "recovered");
         inputs.filter(move |(_, input)| !is_member(input)).map(|(index, _)| index)
     }
 }

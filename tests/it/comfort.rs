@@ -189,6 +189,13 @@ fn a_run_tells_of_the_hosts_and_accounts_that_are_named() {
         assert!(!expected.is_empty());
         assert_eq!(rows(&some, name).iter().collect::<Vec<_>>(), expected, "{name}");
     }
+    // The forms of other tools tell of no more.
+    run(&["--user", "j.doe", "--format", "csv", "--format", "ecs", "--format", "evtxecmd"]);
+    let told = rows(&some, "timeline.csv");
+    assert_eq!(rows(&some, "evtxecmd.csv").len(), told.len());
+    let lines = fs::read_to_string(some.join("ecs.jsonl")).unwrap();
+    let others = rows(&some, "sessions.csv").len() + rows(&some, "detections.csv").len();
+    assert_eq!(lines.lines().count(), told.len() + others);
     let findings = rows(&some, "findings.csv");
     let counts = findings.iter().map(|row| row["count"].parse::<usize>().unwrap());
     assert_eq!(counts.sum::<usize>(), rows(&some, "detections.csv").len());

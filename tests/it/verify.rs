@@ -314,6 +314,30 @@ fn evidence_that_was_moved_or_zipped_is_found() {
 }
 
 #[test]
+fn runs_with_any_options_are_checked_by_what_they_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, options) in [
+        ("forms", &["--format", "ecs", "--format", "parquet"][..]),
+        ("parts", &["--format", "csv", "--format", "parquet", "--partition-by-host"]),
+        ("narrow", &["--host", "WS01", "--format", "csv", "--format", "splunk"]),
+        ("recovered", &["--recover"]),
+        (
+            "others",
+            &["--from", "2026-03-14T21:15:00", "--no-scripts", "--limit", "record-bytes=1MiB"],
+        ),
+    ] {
+        let out = folder.path().join(name);
+        assert_eq!(analyze("samples", &out, options), 0, "{name}");
+        whole(&out, &[]);
+    }
+    // What was not written of the sessions is no deviation, and what was taken away is one.
+    let out = folder.path().join("narrow");
+    fs::remove_file(out.join("timeline.csv")).unwrap();
+    let (code, text) = verify(&out, &["--no-rerun"]);
+    assert!(code == 6 && text.contains("DEVIATION   timeline.csv: missing"), "{text}");
+}
+
+#[test]
 fn another_pack_leaves_the_run_out_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let pack = folder.path().join("pack");

@@ -95,7 +95,7 @@ fn rows(analysis: &Analysis, open: &mut [Open]) -> io::Result<()> {
     };
     rows.frames(AT_ONCE, |frames| {
         let made = frames.par_iter().map(|frame| {
-            let told = rows.event(frame)?;
+            let Some(told) = rows.event(frame)? else { return Ok(Vec::new()) };
             let row = rows.row(&told);
             Ok(lines(&|shape, to| (shape.event)(&row, to)))
         });

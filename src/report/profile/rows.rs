@@ -134,17 +134,21 @@ impl<'a> Rows<'a> {
         each(&frames)
     }
 
-    /// The event of a frame.
+    /// The event of a frame; none of one that the run does not tell of.
     ///
     /// # Errors
     /// When the frame holds none.
-    pub fn event(&self, (frame, copies): &(Frame<'_>, String)) -> io::Result<Told> {
+    pub fn event(&self, (frame, copies): &(Frame<'_>, String)) -> io::Result<Option<Told>> {
         let (record, mut rules) = records::read(frame)?;
         rules.extend(self.analysis.shown.get(&record.source).into_iter().flatten());
         rules.sort_unstable();
         rules.dedup();
         let event = Normaliser::default().event(&record);
-        Ok(Told { record, event, rules, copies: copies.clone() })
+        let Analysis { scope, case, .. } = self.analysis;
+        let session = self.sessions.get(&record.source);
+        let session = session.map(|&(session, _)| &case.sessions[session]);
+        let is_told = scope.row(session, &event.computer, &event.user());
+        Ok(is_told.then(|| Told { record, event, rules, copies: copies.clone() }))
     }
 
     /// Its row.
@@ -171,10 +175,11 @@ impl<'a> Rows<'a> {
 
     /// The rows of sessions.
     pub fn sessions(&self) -> impl Iterator<Item = SessionRow<'_>> {
-        let Analysis { case, paths, rules, .. } = self.analysis;
+        let Analysis { case, paths, rules, scope, .. } = self.analysis;
         let counts = Counts::of(case);
         let fired = super::super::sessions::fired(self.analysis);
-        case.sessions.iter().enumerate().map(move |(index, session)| {
+        let told = case.sessions.iter().enumerate();
+        told.filter(|(_, session)| scope.session(session)).map(move |(index, session)| {
             let records = session.evidence.iter().take(evidence::MAX_NAMED);
             let records = records.map(|of| Proof::of(&case.events[of.event]));
             SessionRow {
@@ -198,8 +203,12 @@ impl<'a> Rows<'a> {
         &self,
         mut each: impl FnMut(&DetectionRow<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let Analysis { detections: found, copies, case, rules, .. } = self.analysis;
+        let Analysis { detections: found, copies, case, rules, scope, .. } = self.analysis;
         detections::each(found, copies, &case.sessions_of_records(), |row, session| {
+            let of = session.map(|session| &case.sessions[session]);
+            if !scope.row(of, row.host, row.user) {
+                return Ok(());
+            }
             let [fired_on, matched, evidence] = row.cells()?;
             each(&DetectionRow {
                 time: parse_utc(row.time).map_err(io::Error::other)?,
