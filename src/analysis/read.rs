@@ -9,12 +9,10 @@ use rayon::prelude::*;
 
 use super::overlap::Spans;
 use super::{Copies, Extent, InputReport, Options, Prints, Progress, texts};
-use crate::decode::{
-    ChunkHeader, Decoder, FileHeader, Form, Seen, Tally, Wanted, chunk_count, chunk_of,
-};
+use crate::decode::{ChunkHeader, Decoder, Form, Seen, Tally, Wanted, chunk_count, chunk_of};
 use crate::detect::{self, LoneScripts, RuleSet, Step};
 use crate::error::{Fault, FaultKind};
-use crate::input::{End, Input, InputKind, Piece, Reader, piece_count};
+use crate::input::{End, FileHeader, Input, InputKind, Piece, Reader, piece_count};
 use crate::layers::Unwrapper;
 use crate::limits::Limit;
 use crate::model::{Channel, Detection, EventKind, Record, RecordRef, Wrapped};

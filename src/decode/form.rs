@@ -4,9 +4,7 @@
 //! Offsets and flags are those of libevtx's description of the format ("Windows XML Event Log
 //! (EVTX)", sections 2 and 3) and of the evtx crate.
 
-use flate2::Crc;
-
-use crate::input::{CHUNK_SIZE, FILE_HEADER, Piece};
+use crate::input::{CHUNK_SIZE, FILE_HEADER, FileHeader, Piece};
 
 /// The headers of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,21 +13,6 @@ pub struct Form {
     pub file: Option<FileHeader>,
     /// Those of the chunks that hold records, in the order of the file.
     pub chunks: Vec<ChunkHeader>,
-}
-
-/// A file's header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileHeader {
-    /// The number of the chunk with the oldest records.
-    pub first_chunk: u64,
-    /// The number that the next record would get.
-    pub next_record: u64,
-    /// How many chunks there are.
-    pub chunks: u16,
-    /// It was not closed: the header may be older than the chunks.
-    pub dirty: bool,
-    /// Its checksum is right, or none was to be written.
-    pub is_sound: bool,
 }
 
 /// A chunk's header, as far as it orders chunks.
@@ -41,30 +24,6 @@ pub struct ChunkHeader {
     pub first: u64,
     /// The number of its last record.
     pub last: u64,
-}
-
-/// Flags of a file: not closed; without checksums.
-const DIRTY: u32 = 1;
-const NO_CHECKSUM: u32 = 4;
-
-impl FileHeader {
-    /// Reads a file's header.
-    pub fn read(bytes: &[u8]) -> Option<FileHeader> {
-        if !bytes.starts_with(b"ElfFile\0") {
-            return None;
-        }
-        let flags = u32::from_le_bytes(array(bytes, 120)?);
-        let mut crc = Crc::new();
-        crc.update(bytes.get(..120)?);
-        Some(FileHeader {
-            first_chunk: u64::from_le_bytes(array(bytes, 8)?),
-            next_record: u64::from_le_bytes(array(bytes, 24)?),
-            chunks: u16::from_le_bytes(array(bytes, 42)?),
-            dirty: flags & DIRTY != 0,
-            is_sound: flags & NO_CHECKSUM != 0
-                || crc.sum() == u32::from_le_bytes(array(bytes, 124)?),
-        })
-    }
 }
 
 impl ChunkHeader {
@@ -110,11 +69,12 @@ mod tests {
         let file = FileHeader::read(&bytes).unwrap();
         let chunks = (bytes.len() as u64 - FILE_HEADER) / CHUNK_SIZE;
         let expected = FileHeader {
+            dirty: false,
+            full: false,
             first_chunk: 0,
             next_record: 1005,
             chunks: chunks as u16,
-            dirty: false,
-            is_sound: true,
+            checksum_ok: true,
         };
         assert_eq!(file, expected);
         let at = |number: u64| &bytes[(FILE_HEADER + number * CHUNK_SIZE) as usize..];
@@ -124,10 +84,10 @@ mod tests {
         assert_eq!(read.last().unwrap().last, 1004);
         let mut flipped = bytes[..4096].to_vec();
         flipped[24] ^= 1;
-        assert!(!FileHeader::read(&flipped).unwrap().is_sound);
+        assert!(!FileHeader::read(&flipped).unwrap().checksum_ok);
         // Flag 4: no checksum was to be written.
         flipped[120] = 4;
-        assert!(FileHeader::read(&flipped).unwrap().is_sound);
+        assert!(FileHeader::read(&flipped).unwrap().checksum_ok);
         assert_eq!(FileHeader::read(b"ElfFile\0"), None);
         assert_eq!(ChunkHeader::read(0, &[0; 512]), None);
     }

@@ -27,7 +27,7 @@ mod value;
 mod xml;
 
 pub use evtx::{chunk_count, chunk_of};
-pub use form::{ChunkHeader, FileHeader, Form};
+pub use form::{ChunkHeader, Form};
 
 use std::collections::HashSet;
 

@@ -12,6 +12,11 @@ const CHECKED: usize = 120;
 /// Bytes of the header that hold something.
 const SIZE: usize = 128;
 
+/// Flags of a log: not closed; full; without checksums.
+const DIRTY: u32 = 1;
+const FULL: u32 = 2;
+const NO_CHECKSUM: u32 = 4;
+
 /// What the header of an EVTX file says ([libevtx's description of the format][format]).
 ///
 /// [format]: https://github.com/libyal/libevtx/blob/main/documentation/Windows%20XML%20Event%20Log%20(EVTX).asciidoc
@@ -22,31 +27,39 @@ pub struct FileHeader {
     pub dirty: bool,
     /// Whether Windows marked it as full.
     pub full: bool,
+    /// The number of the chunk with the oldest records.
+    pub first_chunk: u64,
     /// The number that the next record would have had.
     pub next_record: u64,
     /// Chunks in use.
     pub chunks: u16,
-    /// Whether its checksum is right.
+    /// Whether its checksum is right, or none was to be written.
     pub checksum_ok: bool,
 }
 
 impl FileHeader {
-    fn of(bytes: &[u8; SIZE]) -> FileHeader {
-        let number = |at: usize, size: usize| {
-            let bytes = bytes[at..at + size].iter().rev();
-            bytes.fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
-        };
-        let mut crc = Crc::new();
-        crc.update(&bytes[..CHECKED]);
-        let flags = number(120, 4);
-        FileHeader {
-            dirty: flags & 1 != 0,
-            full: flags & 2 != 0,
-            next_record: number(24, 8),
-            chunks: number(42, 2) as u16,
-            checksum_ok: u64::from(crc.sum()) == number(124, 4),
+    /// Reads the header of a file that begins so; none of what is too short or no log.
+    pub fn read(bytes: &[u8]) -> Option<FileHeader> {
+        if !bytes.starts_with(b"ElfFile\0") {
+            return None;
         }
+        let flags = u32::from_le_bytes(array(bytes, 120)?);
+        let mut crc = Crc::new();
+        crc.update(bytes.get(..CHECKED)?);
+        Some(FileHeader {
+            dirty: flags & DIRTY != 0,
+            full: flags & FULL != 0,
+            first_chunk: u64::from_le_bytes(array(bytes, 8)?),
+            next_record: u64::from_le_bytes(array(bytes, 24)?),
+            chunks: u16::from_le_bytes(array(bytes, 42)?),
+            checksum_ok: flags & NO_CHECKSUM != 0
+                || crc.sum() == u32::from_le_bytes(array(bytes, 124)?),
+        })
     }
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
 }
 
 /// The header of an EVTX file; none of a file that has none.
@@ -59,7 +72,7 @@ pub fn file_header(input: &Input) -> io::Result<Option<FileHeader>> {
     }
     let mut bytes = Vec::new();
     input.source.open()?.take(SIZE as u64).read_to_end(&mut bytes)?;
-    Ok(bytes.first_chunk().map(FileHeader::of))
+    Ok(FileHeader::read(&bytes))
 }
 
 #[cfg(test)]
@@ -73,14 +86,16 @@ mod tests {
         bytes[24..32].copy_from_slice(&48_822_u64.to_le_bytes());
         bytes[42..44].copy_from_slice(&5_u16.to_le_bytes());
         bytes[120..124].copy_from_slice(&3_u32.to_le_bytes());
-        let header = FileHeader::of(&bytes);
+        bytes[8..16].copy_from_slice(&2_u64.to_le_bytes());
+        let header = FileHeader::read(&bytes);
         let expected = FileHeader {
             dirty: true,
             full: true,
+            first_chunk: 2,
             next_record: 48_822,
             chunks: 5,
             checksum_ok: false,
         };
-        assert_eq!(header, expected);
+        assert_eq!(header, Some(expected));
     }
 }

@@ -3,10 +3,8 @@
 //! Such an input reads the bytes of the file that it is named after. What comes of it is told from
 //! live records by its input alone, in every output, as evidence names inputs.
 
-use std::io::Read;
-
 use super::source::Source;
-use super::{CHUNK_SIZE, FILE_HEADER, Input, InputKind, shown};
+use super::{CHUNK_SIZE, FILE_HEADER, Input, InputKind, file_header, shown};
 
 /// What the name of such an input ends with, below the name of its file.
 const NAME: &str = "[recovered]";
@@ -51,14 +49,10 @@ fn is_file(input: &Input) -> bool {
 /// How many chunks a log's header counts, of one that was closed: what lies behind them is no longer
 /// of the log. Of an open log the count is an old one (libevtx: file flags, 1 is dirty).
 fn counted_chunks(input: &Input) -> Option<u64> {
-    let mut header = Vec::new();
-    input.source.open().ok()?.take(128).read_to_end(&mut header).ok()?;
-    let count = u16::from_le_bytes(*header.get(42..)?.first_chunk()?);
-    let flags = u32::from_le_bytes(*header.get(120..)?.first_chunk()?);
+    let header = file_header(input).ok()??;
     // A log of more chunks than the field can count, and one whose header is wrong, are read whole.
-    let counted = flags & 1 == 0 && (1..u16::MAX).contains(&count);
-    let checksum = u32::from_le_bytes(*header.get(124..)?.first_chunk()?);
+    let counted = !header.dirty && header.checksum_ok && (1..u16::MAX).contains(&header.chunks);
     let chunks = input.size.saturating_sub(FILE_HEADER).div_ceil(CHUNK_SIZE);
-    let count = u64::from(count);
-    (counted && crc32fast::hash(&header[..120]) == checksum && count < chunks).then_some(count)
+    let count = u64::from(header.chunks);
+    (counted && count < chunks).then_some(count)
 }

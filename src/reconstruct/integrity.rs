@@ -509,7 +509,7 @@ impl<'f, F: Fn(u32, u64) -> Option<Edge>> File<'f, F> {
                 let what = "the file has no header of a log".to_owned();
                 signs.push(self.sign(SignKind::FileHeader, Level::Medium, &[], what));
             }
-            Some(header) if !header.is_sound => {
+            Some(header) if !header.checksum_ok => {
                 let what = "the file header's checksum is wrong".to_owned();
                 signs.push(self.sign(SignKind::FileHeader, Level::Medium, &[], what));
             }
