@@ -323,7 +323,11 @@ fn lacking(analysis: &Analysis) -> Vec<String> {
         lacking.push(format!("A limit left something wrapped in {left}: see run.json."));
     }
     if lacking.is_empty() {
-        lacking.push("Nothing that one expects of these sessions.".to_owned());
+        let what = match analysis.case.sessions.is_empty() {
+            true => "What other logs would show: those at hand, and their times, stand below.",
+            false => "Nothing that one expects of these sessions.",
+        };
+        lacking.push(what.to_owned());
     }
     lacking
 }
