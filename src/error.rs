@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A failure that ends the run, with the remedy in its text.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +82,7 @@ impl Error {
 }
 
 /// How much a fault costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
     /// Something was not read: a file, a chunk, a record.
@@ -96,7 +96,7 @@ pub enum FaultKind {
 }
 
 /// Something wrong with an input, located; the run went on.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Fault {
     /// What it costs.
     pub kind: FaultKind,

@@ -90,14 +90,16 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
     match rules {
         Err(reason) => outcome.left_out.push(format!("rules on records, and the run: {reason}")),
         Ok(_) if args.no_rerun => {}
+        Ok(_) if ledger.interrupted => {
+            outcome.left_out.push("the run made again: it was interrupted".to_owned());
+        }
         Ok(_) if is_missing(&ledger, &found) => {
             outcome.left_out.push("the run made again: inputs are missing".to_owned());
         }
         Ok(rules) => {
-            let whole = ledger.files().all(|index| found.paths.contains_key(&index));
             let again = scratch.path().join("again");
             analyze::again(&ledger.arguments, inputs, rules, &again, args.quiet)?;
-            let deviations = verify::folders(&args.output, &again, whole);
+            let deviations = verify::folders(&args.output, &again);
             let deviations = deviations.context("cannot read the run made again")?;
             say("Again", format!("the run made again: {}", told(&deviations)));
             outcome.deviations.extend(deviations);
@@ -115,12 +117,21 @@ fn told(deviations: &[Deviation]) -> String {
     }
 }
 
-/// The inputs where they are now, as the run shows them.
+/// The inputs where they are now, as the run shows them. Of what was not read, as a link that leads
+/// nowhere, the ledger's word is taken where nothing is at hand.
 fn moved(ledger: &Ledger, found: &Found) -> Vec<Input> {
-    let input = |(&index, path): (&usize, &PathBuf)| {
-        Input::moved(PathBuf::from(&ledger.inputs[index].path), path.clone())
+    let input = |index: usize| {
+        let entry = &ledger.inputs[index];
+        let shown = PathBuf::from(&entry.path);
+        match found.paths.get(&index) {
+            Some(path) => Some(Input::moved(shown, path.clone())),
+            None if entry.sha256.is_none() => {
+                Some(Input::unread(shown, entry.size, entry.faults.clone()))
+            }
+            None => None,
+        }
     };
-    found.paths.iter().map(input).collect()
+    ledger.files().filter_map(input).collect()
 }
 
 /// Whether something that was read is not at hand.

@@ -38,6 +38,9 @@ pub fn unpack(inputs: Vec<Input>, scratch: &Path, limits: &Limits) -> Result<Vec
     Ok(inputs)
 }
 
+/// Said of an archive that was left closed, and of those around it where nothing else is in them.
+const NOT_OPENED: &str = "an archive in an archive in an archive is not opened";
+
 /// Whether an archive is one in another one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Depth {
@@ -80,9 +83,8 @@ fn open(
                 members.extend(open(member, spool, limits, budget, Depth::Inner)?);
             }
             (InputKind::Zip, Depth::Inner) => {
-                let reason = "an archive in an archive in an archive is not opened";
                 member.kind = InputKind::Unknown;
-                member.faults.push(Fault::file(FaultKind::NotALog, reason));
+                member.faults.push(Fault::file(FaultKind::NotALog, NOT_OPENED));
                 members.push(member);
             }
             _ => members.push(member),
@@ -93,7 +95,12 @@ fn open(
     };
     if !matters(&input) && !members.iter().any(matters) {
         input.kind = InputKind::Unknown;
-        input.faults.push(Fault::file(FaultKind::NotALog, "an archive without an event log"));
+        let closed = members
+            .iter()
+            .flat_map(|member| &member.faults)
+            .any(|fault| fault.reason == NOT_OPENED);
+        let reason = if closed { NOT_OPENED } else { "an archive without an event log" };
+        input.faults.push(Fault::file(FaultKind::NotALog, reason));
         return Ok(vec![input]);
     }
     members.insert(0, input);
@@ -290,6 +297,15 @@ mod tests {
         let found = found(&zip(&[("a", b"text"), ("b.xml", b"<a/>")]));
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].1, found[0].2[0].0), (InputKind::Unknown, FaultKind::NotALog));
+        assert_eq!(found[0].2[0].1, "an archive without an event log");
+    }
+
+    #[test]
+    fn an_archive_with_another_that_is_left_closed_is_not_said_to_be_without_a_log() {
+        let nest = (0..3).fold(log(1), |content, _| zip(&[("a", &content)]));
+        let found = found(&nest);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].2, [(FaultKind::NotALog, NOT_OPENED.to_owned())]);
     }
 
     #[test]

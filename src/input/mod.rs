@@ -101,18 +101,14 @@ pub struct Input {
 impl Input {
     /// An input of which nothing is read.
     fn left_alone(path: PathBuf, size: u64, fault: Fault) -> Input {
+        Input::unread(path, size, vec![fault])
+    }
+
+    /// An input of which nothing was read, with what was said of it.
+    pub fn unread(path: PathBuf, size: u64, faults: Vec<Fault>) -> Input {
         let source = Source::File(path.clone());
         let (kind, encoding) = (InputKind::Unknown, Encoding::default());
-        Input {
-            path,
-            size,
-            kind,
-            faults: vec![fault],
-            state: None,
-            live_chunks: u64::MAX,
-            source,
-            encoding,
-        }
+        Input { path, size, kind, faults, state: None, live_chunks: u64::MAX, source, encoding }
     }
 
     /// The input that is shown as one path and lies at another: evidence that was moved.
@@ -175,7 +171,12 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<Input>, Error> {
                     Ok(entry) if entry.file_type().is_file() => {
                         files.insert(entry.into_path());
                     }
-                    Ok(_) => {}
+                    Ok(entry) if entry.file_type().is_dir() => {}
+                    Ok(entry) => faults.push(Input::left_alone(
+                        entry.into_path(),
+                        0,
+                        Fault::file(FaultKind::NotALog, "a pipe, a socket or a device: not opened"),
+                    )),
                     Err(error) => faults.push(unreadable(&root, &error)),
                 }
             }

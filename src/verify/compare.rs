@@ -21,12 +21,11 @@ const MOST_TOLD: usize = 1000;
 const AGAIN: &str = "the run made again";
 
 /// Compares all files of a folder of results, but for the seal, with those that the same run gave
-/// again. Of `run.json` what a run's own circumstances make is passed over; `whole` says that all
-/// inputs were at hand.
+/// again. Of `run.json` what a run's own circumstances make is passed over.
 ///
 /// # Errors
 /// When a file of the run made again cannot be read.
-pub fn folders(folder: &Path, again: &Path, whole: bool) -> io::Result<Vec<Deviation>> {
+pub fn folders(folder: &Path, again: &Path) -> io::Result<Vec<Deviation>> {
     let mut names = BTreeSet::new();
     for entry in WalkDir::new(again).into_iter().flatten() {
         if entry.file_type().is_file()
@@ -42,7 +41,7 @@ pub fn folders(folder: &Path, again: &Path, whole: bool) -> io::Result<Vec<Devia
         if !here.is_file() {
             deviations.push(Deviation::file(&name, format!("missing, and in {AGAIN}")));
         } else if name == RUN {
-            deviations.extend(ledgers(&here, &there, whole)?);
+            deviations.extend(ledgers(&here, &there)?);
         } else if sha256(&here)? != sha256(&there)? {
             deviations.extend(files(&name, &here, &there)?);
         }
@@ -344,7 +343,7 @@ const OWN: [&str; 9] = [
 ];
 
 /// Compares two ledgers of one run.
-fn ledgers(here: &Path, there: &Path, whole: bool) -> io::Result<Vec<Deviation>> {
+fn ledgers(here: &Path, there: &Path) -> io::Result<Vec<Deviation>> {
     let read = |path: &Path| -> io::Result<Value> {
         let mut value: Value = serde_json::from_slice(&fs::read(path)?)?;
         let Some(run) = value.as_object_mut() else { return Ok(value) };
@@ -365,16 +364,6 @@ fn ledgers(here: &Path, there: &Path, whole: bool) -> io::Result<Vec<Deviation>>
         for pack in run.get_mut("packs").and_then(Value::as_array_mut).into_iter().flatten() {
             // It may have been found from another folder; its hash is what counts.
             pack.as_object_mut().and_then(|pack| pack.remove("path"));
-        }
-        if !whole {
-            // What was not read then need not be at hand now.
-            run.remove("partial");
-            if let Some(counts) = run.get_mut("counts").and_then(Value::as_object_mut) {
-                counts.remove("inputs");
-            }
-            if let Some(inputs) = run.get_mut("inputs").and_then(Value::as_array_mut) {
-                inputs.retain(|input| input.get("sha256").is_some_and(|hash| !hash.is_null()));
-            }
         }
         Ok(value)
     };

@@ -80,6 +80,8 @@ pub struct Found {
 pub fn inputs(ledger: &Ledger, below: Option<&Path>) -> Found {
     let elsewhere = below.map(Elsewhere::of);
     let files: Vec<usize> = ledger.files().collect();
+    let places = |index: usize| places(&ledger.inputs[index].path, &ledger.working_directory);
+    let unclear = Unclear::of(files.iter().flat_map(|&index| places(index)));
     let found: Vec<(usize, Option<PathBuf>, Option<Deviation>)> = files
         .into_par_iter()
         .map(|index| {
@@ -87,7 +89,10 @@ pub fn inputs(ledger: &Ledger, below: Option<&Path>) -> Found {
             let hash = input.sha256.as_deref();
             let path = match &elsewhere {
                 Some(elsewhere) => elsewhere.find(&input.path, input.size, hash),
-                None => in_place(&input.path, ledger.working_directory.as_deref()),
+                None => places(index).find_map(|place| match place.is_file() {
+                    true => Some(place),
+                    false => unclear.find(&place, hash),
+                }),
             };
             let read = hash.is_some();
             let deviation = match &path {
@@ -114,11 +119,53 @@ fn missing(below: Option<&Path>) -> String {
     }
 }
 
-/// A file where the run found it: as given, or from where the run was started.
-fn in_place(path: &str, working_directory: Option<&Path>) -> Option<PathBuf> {
-    let from_there = working_directory.map(|folder| folder.join(path));
+/// Where the run may have found a file: from where it was started, or as given.
+fn places(path: &str, working_directory: &Option<PathBuf>) -> impl Iterator<Item = PathBuf> {
+    let from_there = working_directory.as_ref().map(|folder| folder.join(path));
     // The run's own folder first: the same relative path may lead elsewhere from here.
-    from_there.into_iter().chain([PathBuf::from(path)]).find(|path| path.is_file())
+    from_there.into_iter().chain([PathBuf::from(path)])
+}
+
+/// Files whose names are no valid text, by their paths as the ledger shows them: with `�` in place of
+/// what is none.
+struct Unclear(BTreeMap<PathBuf, Vec<PathBuf>>);
+
+impl Unclear {
+    /// Looks below the folders that such paths have in common with others, through each once.
+    fn of(paths: impl Iterator<Item = PathBuf>) -> Unclear {
+        let is_unclear = |path: &Path| path.to_string_lossy().contains('\u{fffd}');
+        let folders: BTreeSet<PathBuf> = paths
+            .filter(|path| is_unclear(path))
+            .filter_map(|path| path.ancestors().find(|path| !is_unclear(path)).map(Path::to_owned))
+            .collect();
+        let mut files = BTreeMap::<_, Vec<_>>::new();
+        let within = |folder: &&PathBuf| {
+            let mut above = folder.ancestors().skip(1);
+            !above.any(|above| folders.contains(above))
+        };
+        for folder in folders.iter().filter(within) {
+            // A relative path of one name is in the folder without a name.
+            let root = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            for entry in WalkDir::new(root).follow_links(true).sort_by_file_name() {
+                let Ok(entry) = entry else { continue };
+                let path = entry.into_path();
+                let path = path.strip_prefix(".").unwrap_or(&path).to_owned();
+                if is_unclear(&path) {
+                    let shown = PathBuf::from(path.to_string_lossy().into_owned());
+                    files.entry(shown).or_default().push(path);
+                }
+            }
+        }
+        Unclear(files)
+    }
+
+    /// The file that shows so; of several the one with the hash.
+    fn find(&self, shown: &Path, hash: Option<&str>) -> Option<PathBuf> {
+        let alike = self.0.get(shown)?;
+        let has_hash =
+            |path: &&PathBuf| hash.is_some_and(|hash| sha256(path).is_ok_and(|own| own == hash));
+        alike.iter().find(has_hash).or(alike.first()).cloned()
+    }
 }
 
 /// The files below a folder that evidence was moved to.

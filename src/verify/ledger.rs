@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::error::Error;
+use crate::error::{Error, Fault};
 use crate::report::{RUN, Sum};
 
 /// What `run.json` says of a run, as far as it can be checked.
@@ -18,6 +18,8 @@ pub struct Ledger {
     pub arguments: Vec<String>,
     /// The folder that paths are relative to.
     pub working_directory: Option<PathBuf>,
+    /// Whether it was interrupted: nothing gives the same again.
+    pub interrupted: bool,
     /// How much there is.
     pub counts: Counts,
     /// The packs.
@@ -65,6 +67,8 @@ pub struct InputEntry {
     pub sha256: Option<String>,
     /// What it was.
     pub kind: String,
+    /// What was said of it.
+    pub faults: Vec<Fault>,
 }
 
 impl Ledger {

@@ -234,6 +234,11 @@ fn signals_leave_whole_outputs_or_none() {
     }
     let lines = rows(&out("int"), "timeline.csv").len() as u64;
     assert_eq!(lines, run["counts"]["events"].as_u64().unwrap());
+    // All that can be checked of it holds; it cannot be made again.
+    let verified = psr(&["verify", out("int").to_str().unwrap()]);
+    let told = String::from_utf8(verified.stdout).unwrap();
+    assert_eq!(verified.status.code(), Some(4), "{told}");
+    assert!(told.contains("NOT CHECKED the run made again: it was interrupted"), "{told}");
 
     // Twice: it leaves at once, with all outputs or none.
     let mut child = start(&logs, &out("twice"));
