@@ -12,11 +12,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::cell::{list, push};
-use super::sorted::{Frame, Rows, Sorted, place, time, time_of};
 use super::{columns, describe, evidence};
 use crate::analysis::{Analysis, Copies, Print};
 use crate::detect::session_id;
 use crate::model::{Event, Link, Proof, RecordRef, Str, csv_time};
+use crate::sorted::{Frame, Rows, Sorted, place, time, time_of};
 
 columns! { pub(super) COLUMNS:
     "time": Time => "when it was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
