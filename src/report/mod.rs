@@ -2,6 +2,7 @@
 
 mod again;
 mod cell;
+pub mod changes;
 pub(crate) mod commands;
 mod coverage;
 mod describe;
