@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use itertools::Itertools;
@@ -294,6 +294,9 @@ fn parse(path: &Path, text: &[u8]) -> Result<(Known, usize), Error> {
             Ok(Line::Asks(now)) => asks = Arc::new(now),
             Ok(Line::Begun(paths)) => known.begun.extend(paths.iter().map(PathBuf::from)),
             Ok(Line::File(entry)) => {
+                if let Some(table) = entry.tables().find(|table| !is_below(&table.name)) {
+                    return Err(fail(format!("names a table elsewhere: {}", table.name)));
+                }
                 let path = PathBuf::from(&entry.path);
                 known.files.insert(path, (asks.clone(), *entry));
             }
@@ -302,6 +305,15 @@ fn parse(path: &Path, text: &[u8]) -> Result<(Known, usize), Error> {
     }
     known.begun.retain(|path| !known.files.contains_key(path));
     Ok((known, whole))
+}
+
+/// Whether a table's name leads into the folder of observations and not out of it again: who sends a
+/// case may have written its journal by hand.
+fn is_below(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    parts.next() == Some(Component::Normal(OBSERVATIONS.as_ref()))
+        && parts.all(|part| matches!(part, Component::Normal(_)))
+        && !name.contains(['\\', ':'])
 }
 
 /// The records of a file of observations, as records of this input.
@@ -325,4 +337,28 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 
 fn is_there(root: &Path, table: &TableEntry) -> bool {
     fs::metadata(root.join(&table.name)).is_ok_and(|found| found.len() == table.size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_lie_below_their_folder() {
+        for name in ["observations/host=a/day=2026-03-14/0-0.parquet", "observations/x"] {
+            assert!(is_below(name), "{name}");
+        }
+        for name in [
+            "",
+            "x",
+            "/observations/x",
+            "../observations/x",
+            "observations/../x",
+            "observations/../../x",
+            "observations\\..\\x",
+            "observations/c:x",
+        ] {
+            assert!(!is_below(name), "{name}");
+        }
+    }
 }

@@ -382,9 +382,17 @@ fn folders_that_are_no_case_are_left_alone() {
     fails(&["extract", text(&logs), "--case", text(&case)], 2, "another run is writing");
     drop(held);
     whole(&logs, &case);
-    // Of another version, and not as it was written.
     let journal = case.join("journal.jsonl");
     let lines = fs::read_to_string(&journal).unwrap();
+    // One that names a table elsewhere is not followed there.
+    fs::write(
+        &journal,
+        lines.replacen("\"name\":\"observations", "\"name\":\"observations/../..", 1),
+    )
+    .unwrap();
+    fails(&["merge", text(&at("into")), text(&case)], 2, "elsewhere");
+    assert!(!at("into").exists());
+    // Of another version, and not as it was written.
     fs::write(&journal, lines.replacen("\"schema\":1", "\"schema\":2", 1)).unwrap();
     fails(&["correlate", text(&case), "-o", text(&at("out"))], 2, "extract anew");
     fs::write(&journal, lines.replacen("\"asks\"", "\"axes\"", 1)).unwrap();
