@@ -26,6 +26,7 @@ mod layers;
 mod mutation;
 mod packs;
 mod psrp;
+mod query;
 mod readme;
 mod recover;
 mod report;
