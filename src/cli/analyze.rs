@@ -155,11 +155,8 @@ pub(super) fn format_named() -> impl TypedValueParser<Value = Format> {
 impl Args {
     /// What is to be written.
     fn wanted(&self) -> Wanted {
-        // The page tells of a run as a whole.
-        let is_whole = self.who.scope().is_whole();
-        let formats = self.formats.iter().copied();
         Wanted {
-            formats: formats.filter(|&format| is_whole || format != Format::Html).collect(),
+            formats: self.formats.iter().copied().collect(),
             by_host: self.partition_by_host,
             transcripts: self.transcripts,
         }

@@ -26,6 +26,7 @@ use crate::analysis::Analysis;
 use graph::Graph;
 use grid::{Grid, Kind};
 use tables::Told;
+use text::{count, number, short};
 use verdict::Verdict;
 
 /// The file's name.
@@ -51,6 +52,8 @@ struct Page<'a> {
     /// What a policy names script and style by.
     script_hash: String,
     style_hash: String,
+    /// Of what part of the run it tells, or nothing where it tells of all.
+    part: String,
     verdict: &'a Verdict,
     graph: &'a Graph,
     sections: &'a [Section],
@@ -90,7 +93,7 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
             says: "How far the logs at hand reach, and how far the hosts' clocks are apart. What is \
                    not covered cannot be found.",
             grids: vec![
-                tables::collect(analysis),
+                tables::collect(analysis, &told),
                 tables::hosts(analysis, &told),
                 tables::coverage(analysis),
                 tables::holes(analysis),
@@ -110,6 +113,7 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
         style: STYLE,
         script_hash: hash(SCRIPT),
         style_hash: hash(STYLE),
+        part: part(analysis, &told),
         verdict: &verdict,
         graph: &graph,
         sections: &sections,
@@ -129,6 +133,28 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
     stories::write(analysis, &told, to)?;
     to.write_all(b"</body>\n</html>\n")?;
     to.flush()
+}
+
+/// Of which hosts and accounts a page tells that is not of the whole run.
+fn part(analysis: &Analysis, told: &Told) -> String {
+    let Analysis { scope, case, .. } = analysis;
+    if scope.is_whole() {
+        return String::new();
+    }
+    let of = [("host", &scope.hosts), ("account", &scope.users)];
+    let named = of.iter().filter(|(_, names)| !names.is_empty()).map(|(what, names)| {
+        let names: Vec<String> = names.iter().map(|name| short(name)).collect();
+        format!("{what} {}", names.join(" or "))
+    });
+    format!(
+        "This page tells of a part of the run only: what concerns {}. That is {} of {} and {} of {}. \
+         Logs, clocks and the run are told whole.",
+        named.collect::<Vec<_>>().join(" and "),
+        number(told.all.len()),
+        count(case.sessions.len(), "session"),
+        number(tables::attempts_of(analysis).count()),
+        count(case.attempts.len(), "failed attempt"),
+    )
 }
 
 /// A text's hash, as a content security policy spells it.
