@@ -100,6 +100,12 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, arguments: &[OsString]) -> Result<Ending> {
     let Some(limits) = limits::of(&args.limits) else { return Ok(limits::list()) };
+    if let (Some(from), Some(to)) = (args.from, args.to)
+        && from >= to
+    {
+        let what = "--from is not before --to: no event can be between them";
+        return Err(Error::Usage(what.to_owned()).into());
+    }
     log_to_stderr(args);
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads);
     let pool = threads.build().context("cannot start the worker threads")?;

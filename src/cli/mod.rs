@@ -16,6 +16,7 @@ mod query;
 mod rules;
 mod schema;
 mod summary;
+mod unwrap;
 mod verify;
 mod who;
 mod zone;

@@ -9,6 +9,7 @@ mod copies;
 mod corpus;
 mod correlations;
 mod custody;
+mod decode;
 mod determinism;
 mod explain;
 mod faults;

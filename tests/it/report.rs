@@ -173,7 +173,8 @@ fn a_session_is_told_as_explain_tells_it() {
     for fact in told["facts"].as_array().unwrap() {
         assert!(explained.contains(fact[1].as_str().unwrap()), "{fact}");
     }
-    for text in [texts("against"), texts("missing"), texts("files")].concat() {
+    assert!(!texts("covered").is_empty());
+    for text in [texts("against"), texts("covered"), texts("missing"), texts("files")].concat() {
         assert!(explained.contains(&text), "{text}");
     }
     let steps = told["steps"].as_array().unwrap();

@@ -25,7 +25,8 @@ use sha2::{Digest, Sha256};
 use crate::analysis::Analysis;
 use graph::Graph;
 use grid::{Grid, Kind};
-use tables::Told;
+pub(super) use stories::{A_BLOCK, block, tale};
+pub(super) use tables::Told;
 use text::{count, number, short};
 use verdict::Verdict;
 
@@ -67,18 +68,17 @@ struct Section {
     grids: Vec<Grid>,
 }
 
-/// Writes the page.
-pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
-    let told = Told::of(analysis);
+/// Writes the page as far as the stories of sessions, which are its end.
+pub(super) fn begin(analysis: &Analysis, told: &Told, to: &mut dyn Write) -> io::Result<()> {
     let findings = tables::findings(analysis)?;
-    let verdict = Verdict::of(analysis, &told, &findings);
+    let verdict = Verdict::of(analysis, told, &findings);
     let sections = [
         Section {
             id: "sessions",
             title: "Sessions",
             says: "One row per session, the highest level first. Open one to have it told: what \
                    happened, why we say so, what speaks against it, what is missing.",
-            grids: vec![tables::sessions(analysis, &told), tables::attempts(analysis)],
+            grids: vec![tables::sessions(analysis, told), tables::attempts(analysis)],
         },
         Section {
             id: "findings",
@@ -93,8 +93,8 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
             says: "How far the logs at hand reach, and how far the hosts' clocks are apart. What is \
                    not covered cannot be found.",
             grids: vec![
-                tables::collect(analysis, &told),
-                tables::hosts(analysis, &told),
+                tables::collect(analysis, told),
+                tables::hosts(analysis, told),
                 tables::coverage(analysis),
                 tables::holes(analysis),
             ],
@@ -107,13 +107,13 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
             grids: ledger::all(analysis),
         },
     ];
-    let graph = Graph::of(analysis, &told);
+    let graph = Graph::of(analysis, told);
     let page = Page {
         version: env!("CARGO_PKG_VERSION"),
         style: STYLE,
         script_hash: hash(SCRIPT),
         style_hash: hash(STYLE),
-        part: part(analysis, &told),
+        part: part(analysis, told),
         verdict: &verdict,
         graph: &graph,
         sections: &sections,
@@ -129,8 +129,11 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
         to.write_all(block?.as_bytes())?;
     }
     // Before the stories: a large page can be used while they are still read.
-    writeln!(to, "<script>{SCRIPT}</script>")?;
-    stories::write(analysis, &told, to)?;
+    writeln!(to, "<script>{SCRIPT}</script>")
+}
+
+/// Writes what is behind the stories.
+pub(super) fn end(to: &mut dyn Write) -> io::Result<()> {
     to.write_all(b"</body>\n</html>\n")?;
     to.flush()
 }

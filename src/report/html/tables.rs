@@ -23,7 +23,7 @@ const MOST_ROWS: usize = 20_000;
 const MOST_NAMED: usize = 3;
 
 /// The sessions, as far as the run tells of them and the page shows them.
-pub(super) struct Told {
+pub(in crate::report) struct Told {
     /// Those that the run's scope takes in, by start.
     pub all: Vec<usize>,
     /// Those of them that the page shows, by start.
@@ -35,7 +35,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn of(analysis: &Analysis) -> Told {
+    pub(in crate::report) fn of(analysis: &Analysis) -> Told {
         let fired = sessions::fired(analysis);
         let rules = &analysis.rules.rules;
         let level = |fired: &Vec<usize>| fired.first().map(|&rule| rules[rule].level);
