@@ -22,6 +22,7 @@ mod rules;
 mod running;
 mod schema;
 mod summary;
+mod unwrap;
 mod verify;
 mod who;
 mod zone;

@@ -160,11 +160,8 @@ impl Results {
 
     /// What is to be written.
     fn wanted(&self) -> Wanted {
-        // The page tells of a run as a whole.
-        let is_whole = self.who.scope().is_whole();
-        let formats = self.formats.iter().copied();
         Wanted {
-            formats: formats.filter(|&format| is_whole || format != Format::Html).collect(),
+            formats: self.formats.iter().copied().collect(),
             by_host: self.partition_by_host,
             transcripts: self.transcripts,
         }

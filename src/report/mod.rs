@@ -16,6 +16,7 @@ mod integrity;
 pub(crate) mod layers;
 mod machine;
 mod missing;
+mod narrate;
 mod output;
 pub(crate) mod parquet;
 mod profile;
@@ -26,6 +27,7 @@ mod scope;
 pub(crate) mod scripts;
 mod sessions;
 pub mod story;
+mod teller;
 pub mod timeline;
 pub(crate) mod told;
 mod transcript;
@@ -139,14 +141,7 @@ pub fn write(
         parquet::write(analysis, wanted.by_host, &mut output)?;
     }
     profile::write(analysis, wanted, &mut output)?;
-    let path = output.path(story::FILE);
-    let mut file = output.create(story::FILE)?;
-    story::write(analysis, &mut file).map_err(Error::write(&path))?;
-    if wanted.formats.contains(&Format::Html) {
-        let path = output.path(html::FILE);
-        let mut file = output.create(html::FILE)?;
-        html::write(analysis, &mut file).map_err(Error::write(&path))?;
-    }
+    narrate::write(analysis, wanted.formats.contains(&Format::Html), &mut output)?;
     let told = if wanted.transcripts { transcript::all(analysis) } else { Vec::new() };
     for (session, name, commands) in told {
         let path = output.path(&name);
