@@ -1,6 +1,7 @@
 //! Rules over events and over what reconstruction derives from them. Only this stage knows rsigma.
 
 mod cases;
+mod compile;
 mod correlation;
 mod derived;
 mod equivalent;
