@@ -271,7 +271,7 @@ pub fn analyze(
     let copies = copies::find(&timeline, &read.spans, recovered, &scratch)
         .map_err(Error::write(&scratch))?;
     read.leave_out(&copies, &keys);
-    let Read { mut reports, events, gathered, fired, scripts, lines, forms, .. } = read;
+    let Read { mut reports, events, gathered, fired, stepped, scripts, lines, forms, .. } = read;
     progress.stage("rebuilding sessions");
     tracing::debug!(ms = begun.elapsed().as_millis(), "copies told");
     let begun = Instant::now();
@@ -307,7 +307,7 @@ pub fn analyze(
     detections.extend(texts.of_case().map_err(Error::write(&scratch))?);
     let elsewhere = texts.elsewhere(scripts, &loader).map_err(Error::write(&scratch))?;
     detections.extend(elsewhere);
-    let steps = steps.finish();
+    let steps = (steps.finish(), stepped);
     let correlated = correlate::correlate(steps, &copies, &detections, &case, &rules, &scratch);
     let Correlated { detections: correlated, limited } =
         correlated.map_err(Error::write(&scratch))?;

@@ -1,6 +1,7 @@
 //! The one reading of all logs.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -55,6 +56,8 @@ pub(super) struct Read {
     pub gathered: Vec<Gathered>,
     /// The rules that fired on records.
     pub fired: Vec<(usize, RecordRef)>,
+    /// Those that correlations wait for.
+    pub stepped: BTreeSet<usize>,
     /// Detections on script blocks of one part, should they belong to no session.
     pub scripts: Vec<Detection>,
     /// Detections on what command lines hide, should no session have them.
@@ -99,6 +102,7 @@ struct Batch {
     events: u64,
     gathered: Gathered,
     fired: Vec<(usize, RecordRef)>,
+    stepped: BTreeSet<usize>,
     scripts: Vec<Detection>,
     lines: Vec<Detection>,
     spans: Spans,
@@ -157,6 +161,7 @@ impl Pass<'_> {
             events: 0,
             gathered: Vec::new(),
             fired: Vec::new(),
+            stepped: BTreeSet::new(),
             scripts: Vec::new(),
             lines: Vec::new(),
             spans: Vec::new(),
@@ -173,6 +178,7 @@ impl Pass<'_> {
             read.events += batch.events;
             read.gathered.push(batch.gathered);
             read.fired.extend(batch.fired);
+            read.stepped.extend(batch.stepped);
             read.scripts.extend(batch.scripts);
             read.lines.extend(batch.lines);
             read.spans[batch.input].absorb(batch.spans);
@@ -370,6 +376,7 @@ impl Take<'_, '_> {
         for hit in &mut hits {
             if let Some(step) = Step::on_record(&event, hit) {
                 self.steps.push(|key| step.key(0, key), &step)?;
+                batch.stepped.insert(step.rule);
             }
         }
         hits.retain(|hit| !rules.is_silent(hit.rule));

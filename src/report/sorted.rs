@@ -186,11 +186,11 @@ impl Sorter {
             std::mem::take(&mut state.blocks)
         };
         // Other tasks go on while this one writes.
-        let run = self.write_run(merge(&full, &[]))?;
+        let run = self.write_run(merge(&full, &[], |_| true))?;
         let mut state = self.lock();
         state.runs.push(run);
         if state.runs.len() == MAX_RUNS {
-            let merged = self.write_run(merge(&[], &state.runs))?;
+            let merged = self.write_run(merge(&[], &state.runs, |_| true))?;
             state.runs = vec![merged];
         }
         Ok(())
@@ -225,22 +225,38 @@ impl Sorted {
     /// # Errors
     /// When a run cannot be read back.
     pub fn rows(&self) -> io::Result<impl Iterator<Item = io::Result<Frame<'_>>>> {
+        self.rows_that(|_| true)
+    }
+
+    /// Those rows by key that are to be kept.
+    ///
+    /// # Errors
+    /// When a run cannot be read back.
+    pub fn rows_that(
+        &self,
+        keep: impl Fn(&Frame<'_>) -> bool + Copy,
+    ) -> io::Result<impl Iterator<Item = io::Result<Frame<'_>>>> {
         self.runs.iter().try_for_each(|mut run| run.rewind())?;
-        Ok(merge(&self.blocks, &self.runs))
+        Ok(merge(&self.blocks, &self.runs, keep))
     }
 }
 
-/// The frames of blocks and runs in the order of their keys; an error comes at once.
+/// The frames of blocks and runs that are to be kept, in the order of their keys; an error comes at
+/// once.
 fn merge<'b>(
     blocks: &'b [Vec<u8>],
     runs: &'b [File],
+    keep: impl Fn(&Frame<'_>) -> bool + Copy,
 ) -> impl Iterator<Item = io::Result<Frame<'b>>> {
     let blocks = blocks.iter().map(|block| Frames::Block(block));
     let runs = runs.iter().map(|run| Frames::Run(BufReader::with_capacity(READ_AHEAD, run)));
-    blocks.chain(runs).kmerge_by(|a: &io::Result<Frame<'_>>, b| match (a, b) {
-        (Ok(a), Ok(b)) => a.key() < b.key(),
-        (a, _) => a.is_err(),
-    })
+    let kept = move |frame: &io::Result<Frame<'_>>| frame.as_ref().map_or(true, keep);
+    blocks.chain(runs).map(move |frames| frames.filter(kept)).kmerge_by(
+        |a: &io::Result<Frame<'_>>, b| match (a, b) {
+            (Ok(a), Ok(b)) => a.key() < b.key(),
+            (a, _) => a.is_err(),
+        },
+    )
 }
 
 /// Where frames come from.

@@ -88,6 +88,11 @@ impl<'s> Step<'s> {
         }
     }
 
+    /// The rule that a step's serial form begins with.
+    pub fn rule_of(content: &[u8]) -> Option<usize> {
+        postcard::take_from_bytes(content).ok().map(|(rule, _)| rule)
+    }
+
     /// The time that a key begins with, in ticks.
     pub fn time(key: &[u8]) -> Option<i64> {
         Some((u64::from_be_bytes(*key.first_chunk()?) ^ 1 << 63) as i64)
