@@ -83,7 +83,9 @@ impl<'s> Step<'s> {
         // Of what was rebuilt of one record, there may be several.
         key.extend(self.logged.to_be_bytes());
         for value in &self.values {
-            key.extend(value.iter().flat_map(|value| value.text().into_owned().into_bytes()));
+            if let Some(value) = value {
+                key.extend_from_slice(value.text().as_bytes());
+            }
             key.push(0);
         }
     }
