@@ -6,6 +6,11 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Timelike, Utc};
 ///
 /// Neither `T` nor `Z`: Timeline Explorer shifts an ISO time with `Z` to local time.
 pub fn csv_time(time: DateTime<Utc>) -> String {
+    String::from_utf8_lossy(&csv_time_bytes(time)).into_owned()
+}
+
+/// The same in ASCII.
+pub(crate) fn csv_time_bytes(time: DateTime<Utc>) -> [u8; 27] {
     // By hand: every row has one, and formatting takes many times as long.
     let (date, clock) = (time.date_naive(), time.time());
     let parts = [
@@ -17,7 +22,7 @@ pub fn csv_time(time: DateTime<Utc>) -> String {
         (2, clock.second(), b'.'),
         (7, clock.nanosecond() % 1_000_000_000 / 100, b' '),
     ];
-    let mut text = [0; 28];
+    let mut text = [0; 27];
     let mut to = text.iter_mut();
     for (digits, number, after) in parts {
         let mut unit = 10_u32.pow(digits);
@@ -27,7 +32,7 @@ pub fn csv_time(time: DateTime<Utc>) -> String {
         }
         to.by_ref().take(1).for_each(|byte| *byte = after);
     }
-    String::from_utf8_lossy(&text[..27]).into_owned()
+    text
 }
 
 /// Reads a UTC time as people type it: `2026-03-14`, `2026-03-14 21:00`, `2026-03-14T21:00:05.5Z`.

@@ -12,11 +12,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::cell::{list, push};
-use super::sorted::{Frame, Rows, Sorted, place, time, time_of};
+use super::sorted::{Bytes, Frame, Rows, Sorted, place, time, time_of};
 use super::{columns, describe, evidence};
 use crate::analysis::{Analysis, Copies, Print};
 use crate::detect::session_id;
-use crate::model::{Event, Link, Proof, RecordRef, Str, csv_time};
+use crate::model::{Event, Link, Proof, RecordRef, Str, csv_time_bytes};
 
 columns! { pub(super) COLUMNS:
     "time": Time => "when it was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
@@ -47,11 +47,14 @@ struct Row<'a> {
     /// Index of the cells of host, channel and provider; without one they are in `before`.
     origin: Option<usize>,
     /// The other cells before that of the record's id.
-    before: &'a str,
+    #[serde(borrow)]
+    before: Bytes<'a>,
     record_id: u64,
     /// The cells between that and those of its session.
-    what: &'a str,
-    summary: &'a str,
+    #[serde(borrow)]
+    what: Bytes<'a>,
+    #[serde(borrow)]
+    summary: Bytes<'a>,
     /// The rules that fired on the record.
     rules: Vec<usize>,
 }
@@ -151,6 +154,7 @@ impl Lines {
         describe::summary(event, text);
         push(summary, text);
         let Event { source, record_id, .. } = *event;
+        let [before, what, summary] = [before, what, summary].map(|cells| Bytes(cells.as_bytes()));
         let row = Row { source, print, origin, before, record_id, what, summary, rules };
         self.rows.push(|key| order(key, event.time, source), &row)
     }
@@ -224,7 +228,7 @@ impl<'p, I: Iterator<Item = io::Result<Frame<'p>>>> Places<I> {
 }
 
 pub(super) fn write(analysis: &Analysis, to: &mut dyn io::Write) -> io::Result<()> {
-    let Analysis { inputs, rules, shown, case, origins, copies, .. } = analysis;
+    let Analysis { inputs, scope, rules, shown, case, origins, copies, .. } = analysis;
     let sessions: BTreeMap<RecordRef, (usize, Link)> = case.by_record();
     let paths = inputs.iter().map(|report| {
         let mut cell = String::new();
@@ -233,72 +237,66 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn io::Write) -> io::Result<(
     });
     let paths: Vec<String> = paths.collect();
     let mut places = places(copies)?;
-    let (mut line, mut number) = (String::new(), itoa::Buffer::new());
+    let (mut line, mut cell) = (Vec::new(), String::new());
+    let [mut number, mut at] = [itoa::Buffer::new(), itoa::Buffer::new()];
     for read in analysis.timeline.rows()? {
         let read = read?;
         let row = row(&read)?;
+        let RecordRef { input, offset, number: recorded } = row.source;
         if copies.contains(row.source) {
             continue;
         }
         line.clear();
-        line.push_str(&csv_time(time_in(&read)?));
-        line.push(',');
-        if let Some(origin) = row.origin {
-            line.push_str(&origins[origin]);
-        }
+        let time = csv_time_bytes(time_in(&read)?);
+        let origin = row.origin.map_or(&[][..], |origin| origins[origin].as_bytes());
+        let record_id = number.format(row.record_id).as_bytes();
+        add(
+            &mut line,
+            [&time, b",", origin, row.before.0, b",", record_id, b",", row.what.0, b","],
+        );
         let session = sessions.get(&row.source).map(|(session, _)| &case.sessions[*session]);
-        line.push_str(row.before);
-        line.push(',');
-        line.push_str(number.format(row.record_id));
-        line.push(',');
-        line.push_str(row.what);
-        line.push(',');
-        if !analysis.scope.line(session, &line, [1, 7]) {
+        let is_told = || scope.line(session, &String::from_utf8_lossy(&line), [1, 7]);
+        if !scope.is_whole() && !is_told() {
             // A copy's place is passed over with its line.
             places.of(&read)?;
             continue;
         }
         if let Some((session, link)) = sessions.get(&row.source) {
-            line.push_str(&session_id(*session));
-            line.push(',');
-            line.push_str(link.as_str());
+            add(&mut line, [session_id(*session).as_bytes(), b",", link.as_str().as_bytes()]);
         } else {
-            line.push(',');
+            line.push(b',');
         }
-        line.push(',');
-        line.push_str(row.summary);
-        line.push(',');
+        add(&mut line, [b",", row.summary.0, b","]);
         let mut fired = row.rules;
         fired.extend(shown.get(&row.source).into_iter().flatten());
         if fired.is_empty() {
-            line.push(',');
+            line.push(b',');
         } else {
             fired.sort_unstable();
             fired.dedup();
             let fired = fired.iter().map(|&rule| &rules.rules[rule]);
             let level = fired.clone().map(|rule| rule.level).max();
-            push(&mut line, &list(fired.map(|rule| &rule.title)));
-            line.push(',');
-            line.push_str(level.map(|level| level.as_str()).unwrap_or_default());
+            let level = level.map_or("", |level| level.as_str());
+            cell.clear();
+            push(&mut cell, &list(fired.map(|rule| &rule.title)));
+            add(&mut line, [cell.as_bytes(), b",", level.as_bytes()]);
         }
-        let RecordRef { input, offset, number: recorded } = row.source;
-        line.push(',');
-        line.push_str(&paths[input as usize]);
-        for place in [offset, recorded] {
-            line.push(',');
-            line.push_str(number.format(place));
-        }
-        line.push(',');
+        let [offset, recorded] = [at.format(offset), number.format(recorded)].map(str::as_bytes);
+        let path = paths[input as usize].as_bytes();
+        add(&mut line, [b",", path, b",", offset, b",", recorded, b","]);
         let (named, count) = places.of(&read)?;
         if count > 0 {
-            push(&mut line, &evidence::copies(&analysis.paths, &named, count));
+            cell.clear();
+            push(&mut cell, &evidence::copies(&analysis.paths, &named, count));
+            line.extend_from_slice(cell.as_bytes());
         }
-        line.push(',');
-        if analysis.is_recovered(input) {
-            line.push_str("yes");
-        }
-        line.push('\n');
-        to.write_all(line.as_bytes())?;
+        let recovered: &[u8] = if analysis.is_recovered(input) { b"yes" } else { b"" };
+        add(&mut line, [b",", recovered, b"\n"]);
+        to.write_all(&line)?;
     }
     Ok(())
+}
+
+fn add<const N: usize>(line: &mut Vec<u8>, parts: [&[u8]; N]) {
+    parts.iter().for_each(|part| line.extend_from_slice(part));
 }
