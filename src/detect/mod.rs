@@ -18,6 +18,7 @@ mod pack;
 mod rule;
 mod rules;
 mod select;
+mod simple;
 mod view;
 
 #[cfg(test)]

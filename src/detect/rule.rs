@@ -13,6 +13,7 @@ use rsigma_parser::SigmaRule;
 use super::compile::compile;
 use super::gate::Gate;
 use super::lower::lower;
+use super::simple::Simple;
 use crate::model::MatchedField;
 
 /// Longest value of a matched field that a detection keeps, in characters.
@@ -23,6 +24,8 @@ pub(super) struct Rule {
     /// What must hold of an event before it need be evaluated.
     pub gate: Gate,
     lowered: IrRule,
+    /// The rule, if it is a simple one.
+    simple: Option<Simple>,
     /// Few rules of a pack meet an event that needs them, and regexes are dear.
     compiled: OnceLock<Option<CompiledRule>>,
 }
@@ -36,12 +39,12 @@ impl Rule {
         let mut lowered = lower(rule)?;
         // Each result would carry copies of it.
         lowered.metadata = Default::default();
-        let gate = Gate::of(&lowered);
+        let (gate, simple) = (Gate::of(&lowered), Simple::of(&lowered));
         let compiled = match proven || surely_compiles(&lowered) {
             true => OnceLock::new(),
             false => OnceLock::from(Some(compile(&lowered).map_err(|error| error.to_string())?)),
         };
-        Ok(Rule { gate, lowered, compiled })
+        Ok(Rule { gate, lowered, simple, compiled })
     }
 
     fn compiled(&self) -> Option<&CompiledRule> {
@@ -57,6 +60,9 @@ impl Rule {
 
     /// Whether the rule fires on the event.
     pub fn fires(&self, event: &impl SigmaEvent) -> bool {
+        if let Some(simple) = &self.simple {
+            return simple.holds(event);
+        }
         let Some(rule) = self.compiled() else { return false };
         let mut holds = rule
             .conditions
