@@ -45,7 +45,8 @@ pub(super) fn correlate(
     };
     let mut rows = Rows::default();
     for step in rebuilt.iter().filter_map(Step::of) {
-        rows.push(|key| step.key(clocks.ahead(&step.logged_by), key), &step)?;
+        let ahead = clocks.ahead(&step.logged_by);
+        rows.push(|key| step.key_of_rebuilt(ahead, key), &step)?;
     }
     let rebuilt = Sorter::new(scratch.to_owned());
     rebuilt.add(&mut rows)?;

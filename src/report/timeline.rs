@@ -16,7 +16,7 @@ use super::sorted::{Bytes, Frame, Rows, Sorted, place, time, time_of};
 use super::{columns, describe, evidence};
 use crate::analysis::{Analysis, Copies, Print};
 use crate::detect::session_id;
-use crate::model::{Event, Link, Proof, RecordRef, Str, csv_time_bytes};
+use crate::model::{CsvTimes, Event, Link, Proof, RecordRef, Str};
 
 columns! { pub(super) COLUMNS:
     "time": Time => "when it was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
@@ -237,7 +237,7 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn io::Write) -> io::Result<(
     });
     let paths: Vec<String> = paths.collect();
     let mut places = places(copies)?;
-    let (mut line, mut cell) = (Vec::new(), String::new());
+    let (mut line, mut cell, mut times) = (Vec::new(), String::new(), CsvTimes::default());
     let [mut number, mut at] = [itoa::Buffer::new(), itoa::Buffer::new()];
     for read in analysis.timeline.rows()? {
         let read = read?;
@@ -247,7 +247,7 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn io::Write) -> io::Result<(
             continue;
         }
         line.clear();
-        let time = csv_time_bytes(time_in(&read)?);
+        let time = times.show(time_in(&read)?);
         let origin = row.origin.map_or(&[][..], |origin| origins[origin].as_bytes());
         let record_id = number.format(row.record_id).as_bytes();
         add(
