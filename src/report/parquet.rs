@@ -156,7 +156,7 @@ fn part(host: &str) -> Cow<'_, str> {
 fn cells(
     table: &Table,
     analysis: &Analysis,
-    each: impl FnMut(&csv::StringRecord) -> io::Result<()>,
+    each: impl FnMut(&csv::StringRecord) -> io::Result<()> + Send,
 ) -> io::Result<()> {
     let mut lines = Lines { open: Vec::new(), each };
     (table.write)(analysis, &mut lines)?;

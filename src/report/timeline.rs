@@ -227,50 +227,94 @@ impl<'p, I: Iterator<Item = io::Result<Frame<'p>>>> Places<I> {
     }
 }
 
-pub(super) fn write(analysis: &Analysis, to: &mut dyn io::Write) -> io::Result<()> {
-    let Analysis { inputs, scope, rules, shown, case, origins, copies, .. } = analysis;
-    let sessions: BTreeMap<RecordRef, (usize, Link)> = case.by_record();
-    let paths = inputs.iter().map(|report| {
-        let mut cell = String::new();
-        push(&mut cell, &report.input.path.display().to_string());
-        cell
-    });
-    let paths: Vec<String> = paths.collect();
-    let mut places = places(copies)?;
-    let (mut line, mut cell, mut times) = (Vec::new(), String::new(), CsvTimes::default());
-    let [mut number, mut at] = [itoa::Buffer::new(), itoa::Buffer::new()];
-    for read in analysis.timeline.rows()? {
-        let read = read?;
-        let row = row(&read)?;
+/// Bytes of lines that are made while those before them are hashed and written.
+const BLOCK: usize = 1 << 20;
+
+pub(super) fn write(analysis: &Analysis, to: &mut (dyn io::Write + Send)) -> io::Result<()> {
+    let mut teller = Teller::new(analysis, places(&analysis.copies)?);
+    let mut rows = analysis.timeline.rows()?;
+    let mut fill = |block: &mut Vec<u8>| {
+        for read in rows.by_ref() {
+            teller.tell(&read?, block)?;
+            if block.len() >= BLOCK {
+                break;
+            }
+        }
+        Ok(())
+    };
+    let (mut block, mut next) = (Vec::new(), Vec::new());
+    loop {
+        let (filled, written) = rayon::join(|| fill(&mut next), || to.write_all(&block));
+        filled.and(written)?;
+        if next.is_empty() {
+            return Ok(());
+        }
+        std::mem::swap(&mut block, &mut next);
+        next.clear();
+    }
+}
+
+/// Makes whole lines of rows, in their order.
+struct Teller<'a, I: Iterator> {
+    analysis: &'a Analysis,
+    sessions: BTreeMap<RecordRef, (usize, Link)>,
+    /// The inputs' paths as cells.
+    paths: Vec<String>,
+    places: Places<I>,
+    times: CsvTimes,
+    cell: String,
+}
+
+impl<'a, I: Iterator<Item = io::Result<Frame<'a>>>> Teller<'a, I> {
+    fn new(analysis: &'a Analysis, places: Places<I>) -> Self {
+        let paths = analysis.inputs.iter().map(|report| {
+            let mut cell = String::new();
+            push(&mut cell, &report.input.path.display().to_string());
+            cell
+        });
+        Teller {
+            analysis,
+            sessions: analysis.case.by_record(),
+            paths: paths.collect(),
+            places,
+            times: CsvTimes::default(),
+            cell: String::new(),
+        }
+    }
+
+    /// Appends the line of a row, if it is one that is told.
+    fn tell(&mut self, read: &Frame<'_>, lines: &mut Vec<u8>) -> io::Result<()> {
+        let Teller { analysis, sessions, paths, places, times, cell } = self;
+        let Analysis { scope, rules, shown, case, origins, copies, .. } = analysis;
+        let [mut number, mut at] = [itoa::Buffer::new(), itoa::Buffer::new()];
+        let row = row(read)?;
         let RecordRef { input, offset, number: recorded } = row.source;
         if copies.contains(row.source) {
-            continue;
+            return Ok(());
         }
-        line.clear();
-        let time = times.show(time_in(&read)?);
+        let start = lines.len();
         let origin = row.origin.map_or(&[][..], |origin| origins[origin].as_bytes());
-        let record_id = number.format(row.record_id).as_bytes();
-        add(
-            &mut line,
-            [&time, b",", origin, row.before.0, b",", record_id, b",", row.what.0, b","],
-        );
-        let session = sessions.get(&row.source).map(|(session, _)| &case.sessions[*session]);
-        let is_told = || scope.line(session, &String::from_utf8_lossy(&line), [1, 7]);
+        add(lines, [times.show(time_in(read)?), b",", origin, row.before.0, b","]);
+        add(lines, [number.format(row.record_id).as_bytes(), b",", row.what.0, b","]);
+        let session = sessions.get(&row.source);
+        let of = session.map(|(session, _)| &case.sessions[*session]);
+        let is_told = || scope.line(of, &String::from_utf8_lossy(&lines[start..]), [1, 7]);
         if !scope.is_whole() && !is_told() {
+            lines.truncate(start);
             // A copy's place is passed over with its line.
-            places.of(&read)?;
-            continue;
+            places.of(read)?;
+            return Ok(());
         }
-        if let Some((session, link)) = sessions.get(&row.source) {
-            add(&mut line, [session_id(*session).as_bytes(), b",", link.as_str().as_bytes()]);
+        if let Some((session, link)) = session {
+            add(lines, [session_id(*session).as_bytes(), b",", link.as_str().as_bytes()]);
         } else {
-            line.push(b',');
+            lines.push(b',');
         }
-        add(&mut line, [b",", row.summary.0, b","]);
+        add(lines, [b",", row.summary.0, b","]);
         let mut fired = row.rules;
         fired.extend(shown.get(&row.source).into_iter().flatten());
         if fired.is_empty() {
-            line.push(b',');
+            lines.push(b',');
         } else {
             fired.sort_unstable();
             fired.dedup();
@@ -278,23 +322,22 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn io::Write) -> io::Result<(
             let level = fired.clone().map(|rule| rule.level).max();
             let level = level.map_or("", |level| level.as_str());
             cell.clear();
-            push(&mut cell, &list(fired.map(|rule| &rule.title)));
-            add(&mut line, [cell.as_bytes(), b",", level.as_bytes()]);
+            push(cell, &list(fired.map(|rule| &rule.title)));
+            add(lines, [cell.as_bytes(), b",", level.as_bytes()]);
         }
-        let [offset, recorded] = [at.format(offset), number.format(recorded)].map(str::as_bytes);
         let path = paths[input as usize].as_bytes();
-        add(&mut line, [b",", path, b",", offset, b",", recorded, b","]);
-        let (named, count) = places.of(&read)?;
+        let [offset, recorded] = [at.format(offset), number.format(recorded)].map(str::as_bytes);
+        add(lines, [b",", path, b",", offset, b",", recorded, b","]);
+        let (named, count) = places.of(read)?;
         if count > 0 {
             cell.clear();
-            push(&mut cell, &evidence::copies(&analysis.paths, &named, count));
-            line.extend_from_slice(cell.as_bytes());
+            push(cell, &evidence::copies(&analysis.paths, &named, count));
+            lines.extend_from_slice(cell.as_bytes());
         }
         let recovered: &[u8] = if analysis.is_recovered(input) { b"yes" } else { b"" };
-        add(&mut line, [b",", recovered, b"\n"]);
-        to.write_all(&line)?;
+        add(lines, [b",", recovered, b"\n"]);
+        Ok(())
     }
-    Ok(())
 }
 
 fn add<const N: usize>(line: &mut Vec<u8>, parts: [&[u8]; N]) {
