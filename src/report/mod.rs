@@ -72,7 +72,7 @@ pub struct Table {
     pub file: &'static str,
     /// Its columns, in order.
     pub columns: &'static [Column],
-    write: fn(&Analysis, &mut dyn Write) -> io::Result<()>,
+    write: fn(&Analysis, &mut (dyn Write + Send)) -> io::Result<()>,
 }
 
 /// All CSV files of a run.
@@ -159,7 +159,7 @@ pub fn write(
 }
 
 impl Table {
-    fn write(&self, analysis: &Analysis, to: &mut impl Write) -> io::Result<()> {
+    fn write(&self, analysis: &Analysis, to: &mut (impl Write + Send)) -> io::Result<()> {
         let names: Vec<&str> = self.columns.iter().map(|column| column.name).collect();
         writeln!(to, "{}", names.join(","))?;
         (self.write)(analysis, to)?;
@@ -167,7 +167,7 @@ impl Table {
     }
 }
 
-fn write_rows(rows: &dyn Rows, to: &mut dyn Write) -> io::Result<()> {
+fn write_rows(rows: &dyn Rows, to: &mut (dyn Write + Send)) -> io::Result<()> {
     let mut csv = csv::Writer::from_writer(to);
     for index in (0..rows.count()).filter(|&index| rows.is_told(index)) {
         csv.write_record(rows.row(index).iter().map(|cell| cell.as_bytes()))?;
