@@ -64,6 +64,14 @@ pub enum Error {
         /// What is wrong and what helps.
         reason: String,
     },
+    /// A folder is no case of this version, or in use.
+    #[error("{}: {reason}", path.display())]
+    Case {
+        /// The folder or its journal.
+        path: PathBuf,
+        /// What is wrong and what helps.
+        reason: String,
+    },
     /// Writing failed.
     #[error("cannot write {}", path.display())]
     Write {
@@ -111,6 +119,11 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Whether it makes a run partial.
+    pub fn is_damage(&self) -> bool {
+        matches!(self.kind, FaultKind::Lost | FaultKind::Suspect)
+    }
+
     /// A fault of a whole file.
     pub fn file(kind: FaultKind, reason: impl Into<String>) -> Fault {
         Fault { kind, chunk: None, offset: None, record: None, reason: reason.into() }
