@@ -10,8 +10,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::Deserialize;
 
 use super::Ending;
-use super::analyze::DEFAULT_OUTPUT;
 use super::paint::{HEAD, Painted};
+use super::results::DEFAULT_OUTPUT;
 use super::who::Who;
 use super::zone::{Shown, Zone};
 use crate::error::Error;

@@ -75,10 +75,13 @@ fn fired_plainly(set: &RuleSet, rules: &[Plain], record: &Record) -> Vec<Fired> 
     for (index, Plain { rule, scope }) in rules.iter().enumerate() {
         let Scope::Records { mapping, .. } = scope else { continue };
         let view = RecordView::new(record, *mapping);
-        let Some(result) = selects(scope, record).then(|| evaluate_rule(rule, &view)).flatten()
-        else {
+        if !selects(scope, record) {
             continue;
-        };
+        }
+        let result = evaluate_rule(rule, &view);
+        // Whether it fires is decided in another way where nobody is shown what matched.
+        assert_eq!(set.checked[index].fires(&view), result.is_some(), "{index} on {record:?}");
+        let Some(result) = result else { continue };
         let fields = &result.as_detection().unwrap().matched_fields;
         let text = |value: &serde_json::Value| match value.as_str() {
             Some(text) => text.chars().take(500).collect(),

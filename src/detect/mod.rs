@@ -1,6 +1,8 @@
 //! Rules over events and over what reconstruction derives from them. Only this stage knows rsigma.
 
+mod asks;
 mod cases;
+mod compile;
 mod correlation;
 mod derived;
 mod equivalent;
@@ -17,11 +19,13 @@ mod pack;
 mod rule;
 mod rules;
 mod select;
+mod simple;
 mod view;
 
 #[cfg(test)]
 mod agreement;
 
+pub use asks::Asks;
 pub use cases::{Tested, test};
 pub use correlation::Limited;
 pub(crate) use correlation::{Correlated, Correlator, Step};

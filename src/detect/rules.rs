@@ -1,11 +1,14 @@
 //! The loaded rules, grouped by what they apply to.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
+use foldhash::{HashMap, HashMapExt};
+use itertools::Itertools;
 use rsigma_eval::Event as SigmaEvent;
 use sha2::{Digest, Sha256};
 
+use super::asks::Asks;
 use super::correlation::Correlation;
 use super::equivalent::Mapping;
 use super::gate::Gate;
@@ -76,6 +79,20 @@ impl Group {
     fn has(&self, rule: usize) -> bool {
         let mut buckets = self.by_id.values().chain([&self.rest]);
         buckets.any(|bucket| bucket.rules.contains(&rule))
+    }
+
+    /// Of these event ids of a channel, those about which rules are asked; none means all.
+    fn asks(&self, of: Option<&[u32]>) -> Option<BTreeSet<u32>> {
+        match of {
+            Some(ids) => {
+                let asked = ids.iter().filter(|&&id| self.bucket(Some(id)).is_some());
+                Some(asked.copied().collect())
+            }
+            None if self.rest.rules.is_empty() => {
+                Some(self.by_id.keys().copied().sorted().collect())
+            }
+            None => None,
+        }
     }
 
     /// The rules to ask about an event, if any; derived events have no id.
@@ -216,6 +233,27 @@ impl RuleSet {
         }
     }
 
+    /// Of each rule, whether its hits can come to anything, when of the rules on events only these
+    /// fired; of each correlation, whether it can. What no one is told of and none of these waits
+    /// for cannot.
+    pub(crate) fn awaited(&self, fired: &BTreeSet<usize>) -> Vec<bool> {
+        let singles = self.checked.len();
+        let mut can: Vec<bool> = (0..singles).map(|rule| fired.contains(&rule)).collect();
+        // What a correlation refers to comes before it.
+        for correlation in &self.correlations {
+            can.push(correlation.can_complete(|rule| can[rule]));
+        }
+        let is_told = |rule: usize| rule >= singles && !self.is_silent(rule);
+        let mut awaited: Vec<bool> = (0..can.len()).map(is_told).collect();
+        for (index, correlation) in self.correlations.iter().enumerate().rev() {
+            awaited[singles + index] &= can[singles + index];
+            if awaited[singles + index] {
+                correlation.rules().for_each(|rule| awaited[rule] = true);
+            }
+        }
+        awaited
+    }
+
     /// Whether there is a correlation.
     pub(crate) fn correlates(&self) -> bool {
         !self.correlations.is_empty()
@@ -264,6 +302,20 @@ impl RuleSet {
                 }
             }
         }
+    }
+
+    /// What [`Wanted::wants`] says of all records there could be.
+    pub fn asks(&self) -> Asks {
+        let mut asks = Asks::default();
+        let mut add = |channel: &str, (ids, group): Applies| {
+            asks.add(channel, self.groups[group].asks(ids));
+        };
+        for (channel, applies) in self.known.iter().sorted() {
+            applies.iter().for_each(|&applies| add(channel.name(), applies));
+        }
+        self.named.iter().for_each(|&(name, applies)| add(name, applies));
+        self.everywhere.iter().for_each(|&applies| add(Asks::EVERY, applies));
+        asks
     }
 
     /// The groups for a record.

@@ -14,6 +14,8 @@ pub(super) enum Source {
     File(PathBuf),
     /// A part of a file that is open already.
     Part(Part),
+    /// Not at hand: its records were extracted before.
+    Elsewhere,
 }
 
 impl Source {
@@ -21,6 +23,7 @@ impl Source {
         match self {
             Source::File(path) => state::open(path).map(Opened::File),
             Source::Part(part) => Ok(Opened::Part(Part { position: 0, ..part.clone() })),
+            Source::Elsewhere => Err(io::Error::other("its bytes are not at hand")),
         }
     }
 }
@@ -44,6 +47,18 @@ impl Opened {
         match self {
             Opened::File(file) => Ok(Some(FileState::of(&file.metadata()?))),
             Opened::Part(_) => Ok(None),
+        }
+    }
+
+    /// Appends the next bytes to a block, so many if there are.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn append(&mut self, bytes: u64, block: &mut Vec<u8>) -> io::Result<usize> {
+        // A file by itself fills room that was not cleared before.
+        match self {
+            Opened::File(file) => file.take(bytes).read_to_end(block),
+            Opened::Part(part) => part.take(bytes).read_to_end(block),
         }
     }
 }

@@ -36,10 +36,7 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
 
 fn safe(text: &str, spreadsheet: bool) -> Cow<'_, str> {
     let formula = spreadsheet && text.starts_with(FORMULA);
-    // Without an early end, so that many bytes are looked at in one step.
-    let printable =
-        |text: &str| text.bytes().fold(true, |all, byte| all & (b' '..0x7f).contains(&byte));
-    if text.len() <= MAX_CELL && !formula && printable(text) {
+    if text.len() <= MAX_CELL && !formula && plain(text) == text.len() {
         return Cow::Borrowed(text);
     }
     let mut cell = String::with_capacity(text.len() + text.len() / 8 + 1);
@@ -49,8 +46,7 @@ fn safe(text: &str, spreadsheet: bool) -> Cow<'_, str> {
     let mut rest = text;
     let mut room = MAX_CELL;
     while room > 0 {
-        let plain = rest.bytes().position(|byte| !(b' '..0x7f).contains(&byte));
-        let (run, after) = rest.split_at(plain.unwrap_or(rest.len()).min(room));
+        let (run, after) = rest.split_at(plain(rest).min(room));
         cell.push_str(run);
         room -= run.len();
         let mut chars = after.chars();
@@ -80,17 +76,29 @@ fn safe(text: &str, spreadsheet: bool) -> Cow<'_, str> {
     Cow::Owned(cell)
 }
 
+/// How many characters a text begins with that stand in a cell as they are.
+fn plain(text: &str) -> usize {
+    const AT_ONCE: usize = 16;
+    let is_plain = |byte: &u8| (b' '..0x7f).contains(byte);
+    let bytes = text.as_bytes();
+    // Without an early end, so that the bytes of a block are looked at in one step.
+    let all_plain = |block: &&[u8; AT_ONCE]| block.iter().fold(true, |all, b| all & is_plain(b));
+    let start = AT_ONCE * bytes.as_chunks().0.iter().take_while(all_plain).count();
+    start + bytes[start..].iter().take_while(|byte| is_plain(byte)).count()
+}
+
 /// Appends a text as a cell of a CSV line (RFC 4180): quoted where it has to be.
 pub(crate) fn push(line: &mut String, text: &str) {
     let cell = cell(text);
     if memchr::memchr2(b',', b'"', cell.as_bytes()).is_some() {
         line.push('"');
-        let mut parts = cell.split('"');
-        line.extend(parts.next());
-        for part in parts {
-            line.push_str("\"\"");
-            line.push_str(part);
+        let mut start = 0;
+        for quote in memchr::memchr_iter(b'"', cell.as_bytes()) {
+            line.push_str(&cell[start..=quote]);
+            line.push('"');
+            start = quote + 1;
         }
+        line.push_str(&cell[start..]);
         line.push('"');
     } else {
         line.push_str(&cell);

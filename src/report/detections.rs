@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::cell::{list, push};
-use super::sorted::{Rows, Sorted, place, time};
 use super::{columns, evidence};
 use crate::analysis::{Analysis, Copies};
 use crate::detect::session_id;
 use crate::model::{Detection, RecordRef, Subject, csv_time};
+use crate::sorted::{Rows, Sorted, place, time};
 
 columns! { pub(super) COLUMNS:
     "time": Time => "when what it fired on was logged or began: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
@@ -130,7 +130,7 @@ fn order(key: &mut Vec<u8>, detection: &Detection) {
     detection.evidence.iter().for_each(|proof| place(key, proof.source));
 }
 
-pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(analysis: &Analysis, to: &mut (dyn Write + Send)) -> io::Result<()> {
     let sessions = analysis.case.sessions_of_records();
     let rules = analysis.rules.rules.iter().map(|rule| {
         let mut cells = String::new();

@@ -2,6 +2,7 @@
 
 mod again;
 mod cell;
+pub mod changes;
 pub(crate) mod commands;
 mod coverage;
 mod describe;
@@ -25,7 +26,6 @@ pub mod schema;
 mod scope;
 pub(crate) mod scripts;
 mod sessions;
-pub mod sorted;
 pub mod story;
 mod teller;
 pub mod timeline;
@@ -41,7 +41,6 @@ pub(crate) use output::SEAL;
 pub use output::{Output, Sum, TakeBack};
 pub(crate) use run::FILE as RUN;
 pub use run::RunInfo;
-pub use schema::Kind;
 pub use scope::Scope;
 pub use scripts::{INDEX, INDEX_COLUMNS};
 
@@ -49,21 +48,11 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use rayon::prelude::*;
-use serde::Serialize;
 
 use crate::analysis::Analysis;
 use crate::error::Error;
-
-/// A column of a table, or a field of a line of JSON.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Column {
-    /// The name.
-    pub name: &'static str,
-    /// The type of its values.
-    pub kind: Kind,
-    /// What it holds, with its unit.
-    pub description: &'static str,
-}
+use crate::table::columns;
+pub use crate::table::{Column, Kind};
 
 /// The rows of a table, at hand all at once.
 trait Rows {
@@ -83,7 +72,7 @@ pub struct Table {
     pub file: &'static str,
     /// Its columns, in order.
     pub columns: &'static [Column],
-    write: fn(&Analysis, &mut dyn Write) -> io::Result<()>,
+    write: fn(&Analysis, &mut (dyn Write + Send)) -> io::Result<()>,
 }
 
 /// All CSV files of a run.
@@ -123,23 +112,6 @@ pub const TABLES: [Table; 10] = [
     Table { file: "detections.csv", columns: detections::COLUMNS, write: detections::write },
     Table { file: "findings.csv", columns: findings::COLUMNS, write: findings::write },
 ];
-
-/// Declares a table's columns: `NAME: "name" => "description"` for texts, `"name": Kind` for others.
-macro_rules! columns {
-    ($visibility:vis $constant:ident:
-        $($name:literal $(: $kind:ident)? => $description:literal),+ $(,)?) => {
-        $visibility const $constant: &[$crate::report::Column] = &[
-            $($crate::report::Column {
-                name: $name,
-                kind: $crate::report::columns!(@kind $($kind)?),
-                description: $description,
-            }),+
-        ];
-    };
-    (@kind) => { $crate::report::Kind::Text };
-    (@kind $kind:ident) => { $crate::report::Kind::$kind };
-}
-use columns;
 
 /// Writes the files of a run that are wanted, `sessions.jsonl`, script texts if they were kept, and
 /// `run.json`, and gives them their names once each is whole. Yields the SHA-256 of `run.json`, which
@@ -187,7 +159,7 @@ pub fn write(
 }
 
 impl Table {
-    fn write(&self, analysis: &Analysis, to: &mut impl Write) -> io::Result<()> {
+    fn write(&self, analysis: &Analysis, to: &mut (impl Write + Send)) -> io::Result<()> {
         let names: Vec<&str> = self.columns.iter().map(|column| column.name).collect();
         writeln!(to, "{}", names.join(","))?;
         (self.write)(analysis, to)?;
@@ -195,7 +167,7 @@ impl Table {
     }
 }
 
-fn write_rows(rows: &dyn Rows, to: &mut dyn Write) -> io::Result<()> {
+fn write_rows(rows: &dyn Rows, to: &mut (dyn Write + Send)) -> io::Result<()> {
     let mut csv = csv::Writer::from_writer(to);
     for index in (0..rows.count()).filter(|&index| rows.is_told(index)) {
         csv.write_record(rows.row(index).iter().map(|cell| cell.as_bytes()))?;

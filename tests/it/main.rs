@@ -2,6 +2,7 @@
 
 mod bounds;
 mod browser;
+mod cases;
 mod cli;
 mod comfort;
 mod common;
