@@ -14,8 +14,8 @@ use psr_forensics::decode::{Decoder, Wanted};
 use psr_forensics::input::{CHUNK_SIZE, FILE_HEADER, Piece, Reader, piece_count};
 use psr_forensics::normalise::Normaliser;
 use psr_forensics::reconstruct::{Gathered, Keys, Logs, Overheard, reconstruct};
-use psr_forensics::report::sorted::{Rows, Sorter};
 use psr_forensics::report::timeline::{Lines, Origins};
+use psr_forensics::sorted::{Rows, Sorter};
 use psr_forensics::{
     Channel, Event, Input, InputKind, NoProgress, Options, Output, Pack, Prints, Record, RecordRef,
     RuleSet, RunInfo, analyze, discover, normalise, report,

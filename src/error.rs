@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A failure that ends the run, with the remedy in its text.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,14 @@ pub enum Error {
         /// What is wrong and what helps.
         reason: String,
     },
+    /// A folder is no case of this version, or in use.
+    #[error("{}: {reason}", path.display())]
+    Case {
+        /// The folder or its journal.
+        path: PathBuf,
+        /// What is wrong and what helps.
+        reason: String,
+    },
     /// Writing failed.
     #[error("cannot write {}", path.display())]
     Write {
@@ -82,7 +90,7 @@ impl Error {
 }
 
 /// How much a fault costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
     /// Something was not read: a file, a chunk, a record.
@@ -96,7 +104,7 @@ pub enum FaultKind {
 }
 
 /// Something wrong with an input, located; the run went on.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Fault {
     /// What it costs.
     pub kind: FaultKind,
@@ -111,6 +119,11 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Whether it makes a run partial.
+    pub fn is_damage(&self) -> bool {
+        matches!(self.kind, FaultKind::Lost | FaultKind::Suspect)
+    }
+
     /// A fault of a whole file.
     pub fn file(kind: FaultKind, reason: impl Into<String>) -> Fault {
         Fault { kind, chunk: None, offset: None, record: None, reason: reason.into() }

@@ -31,19 +31,23 @@ pub mod layers;
 mod limits;
 mod model;
 pub mod normalise;
+pub mod observe;
 pub mod psrp;
 pub mod query;
 pub mod reconstruct;
 pub mod report;
+pub mod sorted;
+mod table;
 pub mod verify;
 
 pub use analysis::{
-    Analysis, Cleared, Extent, Fired, Held, HeldEvents, InputReport, NoProgress, Options, Overlap,
-    Print, Prints, Progress, Stop, Survey, analyze, read_record, survey,
+    Analysis, Cleared, Evidence, Fired, Held, HeldEvents, InputReport, NoProgress, Options,
+    Overlap, Print, Prints, Progress, Stop, Survey, analyze, correlate, extract, read_record,
+    survey,
 };
 pub use detect::{Pack, Refused, RuleSet};
 pub use error::{Error, Fault, FaultKind};
-pub use input::{Input, InputKind, discover};
+pub use input::{Extent, Input, InputKind, discover};
 pub use limits::{FIXED as FIXED_LIMITS, Fixed as FixedLimit, Limit, LimitNote, Limits, Setting};
 pub use model::*;
 pub use reconstruct::Case;

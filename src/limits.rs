@@ -4,6 +4,7 @@
 //! and `run.json` counts how often each was met. Limits count bytes and pieces of work, not time:
 //! the same input meets the same limits on any machine.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -237,6 +238,11 @@ impl Limits {
     /// Lets another value hold.
     pub fn set(&mut self, limit: Limit, value: u64) {
         self.values[limit as usize] = value;
+    }
+
+    /// All of them, by name.
+    pub(crate) fn values(&self) -> BTreeMap<String, u64> {
+        Limit::ALL.iter().map(|&limit| (limit.name().to_owned(), self.get(limit))).collect()
     }
 
     /// Counts that it was met so many times.

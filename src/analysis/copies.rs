@@ -22,8 +22,8 @@ use super::overlap::{Spans, overlapping};
 use crate::detect::Hit;
 use crate::keyed::Keyed;
 use crate::model::{Event, EventKind, Form, MatchedField, Proof, Record, RecordRef};
-use crate::report::sorted::{self, Rows, Sorted, Sorter};
 use crate::report::timeline::{self, Printed};
+use crate::sorted::{self, Rows, Sorted, Sorter};
 
 /// What tells a record from others. It is of one run: hashes are keyed anew in each, so that no log
 /// can be written to make two records one.

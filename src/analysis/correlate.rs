@@ -11,7 +11,7 @@ use super::Copies;
 use crate::detect::{Correlated, Correlator, RuleSet, Step};
 use crate::model::{Detection, Host};
 use crate::reconstruct::Case;
-use crate::report::sorted::{Frame, Rows, Sorted, Sorter};
+use crate::sorted::{Frame, Rows, Sorted, Sorter};
 
 /// Steps that are sorted at a time.
 const STEPS_AT_ONCE: usize = 1 << 16;
@@ -21,7 +21,7 @@ const STEPS_AT_ONCE: usize = 1 << 16;
 ///
 /// # Errors
 /// When the scratch folder takes no more.
-pub(super) fn correlate(
+pub(super) fn over_time(
     (on_records, fired): (Sorted, BTreeSet<usize>),
     copies: &Copies,
     rebuilt: &[Detection],
@@ -211,7 +211,7 @@ mod tests {
             sorter.add(&mut rows).unwrap();
             let (steps, copies) = (sorter.finish(), Copies::default());
             let steps = (steps, BTreeSet::from([0, 1]));
-            let found = correlate(steps, &copies, &[], &case, &rules, folder.path()).unwrap();
+            let found = over_time(steps, &copies, &[], &case, &rules, folder.path()).unwrap();
             let times = found.detections.iter().map(|found| found.time.timestamp() - 1000);
             times.collect::<Vec<_>>()
         };

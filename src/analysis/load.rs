@@ -8,6 +8,7 @@ use itertools::Itertools;
 use rayon::prelude::*;
 
 use super::InputReport;
+use super::evidence::Extracted;
 use crate::decode::{self, Decoder, Seen, Wanted, chunk_of};
 use crate::error::{Fault, FaultKind};
 use crate::input::{Again, Input, Piece};
@@ -22,6 +23,8 @@ const PLACES_PER_TASK: usize = 32;
 /// Reads records again by their places.
 pub(crate) struct Loader<'a> {
     inputs: &'a [Input],
+    /// By input: what is read in its place. Behind its end there is none.
+    observed: &'a [Option<Extracted>],
     limits: &'a Limits,
     faults: Mutex<Vec<(u32, Fault)>>,
 }
@@ -31,7 +34,20 @@ type Places = BTreeMap<(u32, u64), Vec<RecordRef>>;
 
 impl<'a> Loader<'a> {
     pub fn new(inputs: &'a [Input], limits: &'a Limits) -> Loader<'a> {
-        Loader { inputs, limits, faults: Mutex::default() }
+        Loader::of_evidence(inputs, &[], limits)
+    }
+
+    /// A loader of inputs some of which were extracted before.
+    pub(super) fn of_evidence(
+        inputs: &'a [Input],
+        observed: &'a [Option<Extracted>],
+        limits: &'a Limits,
+    ) -> Loader<'a> {
+        Loader { inputs, observed, limits, faults: Mutex::default() }
+    }
+
+    fn extracted(&self, input: u32) -> Option<&'a Extracted> {
+        self.observed.get(input as usize)?.as_ref()
     }
 
     /// What some records give, by their places. One that is no longer there is a fault.
@@ -39,6 +55,56 @@ impl<'a> Loader<'a> {
         &self,
         records: Vec<RecordRef>,
         take: impl Fn(&mut Normaliser, &Record) -> T + Sync,
+    ) -> Vec<T> {
+        let is_extracted = |record: &RecordRef| self.extracted(record.input).is_some();
+        let (extracted, logged): (Vec<_>, Vec<_>) = records.into_iter().partition(is_extracted);
+        let mut read = self.read_logs(logged, &take);
+        read.extend(self.read_tables(extracted, &take));
+        read
+    }
+
+    /// Of records that were extracted before, in the order of their places.
+    fn read_tables<T: Send>(
+        &self,
+        records: Vec<RecordRef>,
+        take: &(impl Fn(&mut Normaliser, &Record) -> T + Sync),
+    ) -> Vec<T> {
+        let mut wanted: BTreeMap<u32, Vec<RecordRef>> = BTreeMap::new();
+        for record in records.into_iter().sorted_unstable().dedup() {
+            wanted.entry(record.input).or_default().push(record);
+        }
+        let tasks = wanted.iter().flat_map(|(&input, records)| {
+            let extracted = self.extracted(input);
+            let tables = extracted.into_iter().flat_map(move |extracted| {
+                extracted.tables_of(records).map(move |table| (extracted, table))
+            });
+            tables.map(move |(extracted, table)| (input, records, extracted, table))
+        });
+        let tasks: Vec<_> = tasks.collect();
+        let read = tasks.into_par_iter().map_init(
+            Normaliser::default,
+            |normaliser, (input, wanted, extracted, table)| match extracted.read(table, input) {
+                Ok(records) => {
+                    let is_wanted = |record: &&Record| wanted.binary_search(&record.source).is_ok();
+                    let found = records.iter().filter(is_wanted);
+                    found.map(|record| (record.source, take(normaliser, record))).collect()
+                }
+                Err(fault) => {
+                    self.fault(input, fault);
+                    Vec::new()
+                }
+            },
+        );
+        let mut read: Vec<(RecordRef, T)> = read.flatten().collect();
+        read.sort_by_key(|(source, _)| *source);
+        read.into_iter().map(|(_, taken)| taken).collect()
+    }
+
+    /// Of records in logs.
+    fn read_logs<T: Send>(
+        &self,
+        records: Vec<RecordRef>,
+        take: &(impl Fn(&mut Normaliser, &Record) -> T + Sync),
     ) -> Vec<T> {
         let mut places = Places::new();
         for record in records.into_iter().sorted_unstable().dedup() {
@@ -72,12 +138,10 @@ impl<'a> Loader<'a> {
 
     /// The first record that can be read of a chunk.
     pub fn first_of_chunk(&self, index: u32, number: u64) -> Option<Edge> {
-        let input = &self.inputs[index as usize];
-        let mut piece = Piece::default();
-        Again::default().read(index, input, decode::start_of_chunk(number), &mut piece).ok()?;
-        let first = First::default();
-        Decoder::default().piece(input, index, &mut piece, &first, |_| {});
-        first.0.get()
+        match self.extracted(index) {
+            Some(observed) => observed.first_of_chunk(number),
+            None => first_of_chunk(&self.inputs[index as usize], index, number),
+        }
     }
 
     fn lost(&self, input: u32, place: u64, reason: String) {
@@ -86,6 +150,10 @@ impl<'a> Loader<'a> {
             offset: Some(place),
             ..Fault::file(FaultKind::Lost, reason)
         };
+        self.fault(input, fault);
+    }
+
+    fn fault(&self, input: u32, fault: Fault) {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).push((input, fault));
     }
 
@@ -95,7 +163,11 @@ impl<'a> Loader<'a> {
         faults.sort();
         faults.dedup();
         for (input, fault) in faults {
-            reports[input as usize].faults.push(fault);
+            let known = &mut reports[input as usize].faults;
+            // A table that could not be read the first time is told.
+            if !known.contains(&fault) {
+                known.push(fault);
+            }
         }
     }
 }
@@ -112,6 +184,15 @@ impl Logs for Loader<'_> {
         });
         overheard.into_iter().flatten().collect()
     }
+}
+
+/// The first record that can be read of a chunk of a log.
+pub(super) fn first_of_chunk(input: &Input, index: u32, number: u64) -> Option<Edge> {
+    let mut piece = Piece::default();
+    Again::default().read(index, input, decode::start_of_chunk(number), &mut piece).ok()?;
+    let first = First::default();
+    Decoder::default().piece(input, index, &mut piece, &first, |_| {});
+    first.0.get()
 }
 
 /// Wants no record, and notes the first.

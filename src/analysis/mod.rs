@@ -7,7 +7,10 @@
 mod copies;
 mod correlate;
 mod custody;
+mod evidence;
+mod extract;
 mod load;
+mod logs;
 mod overlap;
 mod pointer;
 mod read;
@@ -27,8 +30,8 @@ use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 
 use crate::detect::{self, Correlated, Limited, LoneScripts, RuleSet};
-use crate::error::{Error, Fault, FaultKind};
-use crate::input::{self, Input, InputKind};
+use crate::error::{Error, Fault};
+use crate::input::{Extent, Input, InputKind};
 use crate::layers::Unwrapper;
 use crate::limits::Limits;
 use crate::model::{Detection, RecordRef, Str, Subject};
@@ -36,9 +39,11 @@ use crate::reconstruct::{Case, Elsewhere, FileFacts, Keys, Logs, Window, assembl
 use crate::report::Scope;
 use crate::report::detections::Of;
 use crate::report::scripts::{Keeper, Kept, Why};
-use crate::report::sorted::{Rows, Sorted, Sorter};
 use crate::report::timeline::Origins;
 use crate::report::{commands, detections, findings, layers, scripts};
+use crate::sorted::{Rows, Sorted, Sorter};
+pub use evidence::{Evidence, Told};
+pub use extract::extract;
 pub(crate) use load::Loader;
 pub(crate) use pointer::Pointer;
 pub use pointer::read_record;
@@ -74,6 +79,12 @@ pub struct Options {
     pub keep_records: bool,
 }
 
+impl Options {
+    fn scratch(&self) -> PathBuf {
+        self.scratch.clone().unwrap_or_else(std::env::temp_dir)
+    }
+}
+
 /// Hears how far a run has come, from any thread.
 pub trait Progress: Sync {
     /// The run is about to read this many files and bytes.
@@ -91,18 +102,6 @@ impl Progress for NoProgress {
     fn begin(&self, _: usize, _: u64) {}
     fn advance(&self, _: u64, _: u64) {}
     fn stage(&self, _: &str) {}
-}
-
-/// How much of an input was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Extent {
-    /// From its first byte to its last.
-    Whole,
-    /// A part of it: reading failed, or the run was interrupted.
-    Partly,
-    /// None of it.
-    Nothing,
 }
 
 /// What became of an input.
@@ -181,10 +180,7 @@ pub struct Analysis {
 impl Analysis {
     /// Whether something could not be read in full, a rule was not loaded, or one met a limit.
     pub fn is_partial(&self) -> bool {
-        let damaged = |report: &InputReport| {
-            let counts = |fault: &Fault| matches!(fault.kind, FaultKind::Lost | FaultKind::Suspect);
-            report.faults.iter().any(counts)
-        };
+        let damaged = |report: &InputReport| report.faults.iter().any(Fault::is_damage);
         self.interrupted
             || self.inputs.iter().any(damaged)
             || !self.rules.refused.is_empty()
@@ -230,10 +226,23 @@ pub fn analyze(
     rules: RuleSet,
     progress: &dyn Progress,
 ) -> Result<Analysis, Error> {
+    correlate(Evidence::of_logs(inputs, options)?, options, rules, progress)
+}
+
+/// Runs the flow on what was extracted before, or on logs: [`analyze`] is this with the logs
+/// themselves, and gives the same.
+///
+/// # Errors
+/// As [`analyze`].
+pub fn correlate(
+    evidence: Evidence,
+    options: &Options,
+    rules: RuleSet,
+    progress: &dyn Progress,
+) -> Result<Analysis, Error> {
     let begun = Instant::now();
-    let scratch = options.scratch.clone().unwrap_or_else(std::env::temp_dir);
-    let inputs = input::unpack(inputs, &scratch, &options.limits)?;
-    let inputs = if options.recover { input::with_recovered(inputs) } else { inputs };
+    let scratch = options.scratch();
+    let Evidence { inputs, observed, .. } = evidence;
     let faults = inputs.iter().map(|input| (input, &input.faults[..]));
     something(faults)?;
     let paths: Vec<PathBuf> = inputs.iter().map(|input| input.path.clone()).collect();
@@ -248,6 +257,7 @@ pub fn analyze(
     let prints = Prints::default();
     let pass = read::Pass {
         inputs: &inputs,
+        observed: &observed,
         paths: &paths,
         options,
         rules: &rules,
@@ -276,7 +286,7 @@ pub fn analyze(
     progress.stage("rebuilding sessions");
     tracing::debug!(ms = begun.elapsed().as_millis(), "copies told");
     let begun = Instant::now();
-    let loader = Loader::new(&inputs, &options.limits);
+    let loader = Loader::of_evidence(&inputs, &observed, &options.limits);
     let mut case = reconstruct(gathered, &keys, &loader);
     let window = Window { from: options.from, to: options.to };
     case.look_for_gaps(window, |input| {
@@ -309,7 +319,7 @@ pub fn analyze(
     let elsewhere = texts.elsewhere(scripts, &loader).map_err(Error::write(&scratch))?;
     detections.extend(elsewhere);
     let steps = (steps.finish(), stepped);
-    let correlated = correlate::correlate(steps, &copies, &detections, &case, &rules, &scratch);
+    let correlated = correlate::over_time(steps, &copies, &detections, &case, &rules, &scratch);
     let Correlated { detections: correlated, limited } =
         correlated.map_err(Error::write(&scratch))?;
     detections.extend(correlated);

@@ -1,6 +1,5 @@
 //! The one reading of all logs.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
@@ -8,28 +7,31 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use super::evidence::Extracted;
+use super::logs::{Account, Part, Pieces};
 use super::overlap::Spans;
-use super::{Copies, Extent, InputReport, Options, Prints, Progress, texts};
-use crate::decode::{ChunkHeader, Decoder, Form, Seen, Tally, Wanted, chunk_count, chunk_of};
+use super::{Copies, InputReport, Options, Prints, Progress, texts};
+use crate::decode::Form;
 use crate::detect::{self, LoneScripts, RuleSet, Step};
-use crate::error::{Fault, FaultKind};
-use crate::input::{End, FileHeader, Input, InputKind, Piece, Reader, piece_count};
+use crate::input::{Input, InputKind, Reader, piece_count};
 use crate::layers::Unwrapper;
 use crate::limits::Limit;
-use crate::model::{Channel, Detection, EventKind, Record, RecordRef, Wrapped};
+use crate::model::{Detection, EventKind, Record, RecordRef, Wrapped};
 use crate::normalise::{self, Normaliser};
-use crate::reconstruct::{Gathered, Keys, Reach, assemble};
-use crate::report::sorted::{Rows, Sorter};
+use crate::reconstruct::{Gathered, Keys, assemble};
 use crate::report::{
     detections::{self, Of},
     layers, records,
     scripts::{self, Keeper, Why},
     timeline::{Lines, Origins},
 };
+use crate::sorted::{Rows, Sorter};
 
 /// What a reading needs and where its rows go.
 pub(super) struct Pass<'a> {
     pub inputs: &'a [Input],
+    /// By input: what is read in its place.
+    pub observed: &'a [Option<Extracted>],
     pub paths: &'a [PathBuf],
     pub options: &'a Options,
     pub rules: &'a RuleSet,
@@ -48,6 +50,7 @@ pub(super) struct Pass<'a> {
 }
 
 /// What the reading of all logs came to.
+#[derive(Default)]
 pub(super) struct Read {
     pub reports: Vec<InputReport>,
     /// Events that the timeline shows.
@@ -91,14 +94,7 @@ impl Read {
 #[derive(Default)]
 struct Batch {
     input: usize,
-    /// Where in its input it began.
-    start: u64,
-    records: u64,
-    faults: Vec<Fault>,
-    /// Reading failed.
-    unread: Option<Fault>,
-    /// What is sound but no record.
-    foreign: Vec<Fault>,
+    part: Part,
     events: u64,
     gathered: Gathered,
     fired: Vec<(usize, RecordRef)>,
@@ -106,28 +102,15 @@ struct Batch {
     scripts: Vec<Detection>,
     lines: Vec<Detection>,
     spans: Spans,
-    chunks: Vec<ChunkHeader>,
 }
 
-/// Sees the records of a task, and says which are wanted.
-struct Watch<'p> {
-    rules: &'p RuleSet,
-    recovered: bool,
-    reach: RefCell<Reach>,
-}
-
-impl Wanted for Watch<'_> {
-    fn passes(&self, seen: Seen<'_>) {
-        // What was carved says nothing of what a log holds.
-        if self.recovered {
-            return;
-        }
-        self.reach.borrow_mut().see(seen);
-    }
-
-    fn wants(&self, source: RecordRef, channel: Channel, name: &str, event_id: u32) -> bool {
-        normalise::relevant(channel, event_id) || self.rules.wants(source, channel, name, event_id)
-    }
+/// What a thread reads next.
+#[derive(Clone, Copy)]
+enum Task {
+    /// The next piece of an input.
+    Piece(usize),
+    /// One of the tables of what was extracted of an input before.
+    Table(usize, usize),
 }
 
 impl Pass<'_> {
@@ -137,130 +120,83 @@ impl Pass<'_> {
     /// # Errors
     /// When rows cannot be put down.
     pub fn read(&self) -> io::Result<Read> {
-        let logs = || self.inputs.iter().filter(|input| input.kind != InputKind::Unknown);
-        self.progress.begin(logs().count(), logs().map(|input| input.size).sum());
+        let is_read = |input: &&Input| input.kind != InputKind::Unknown && !input.is_elsewhere();
+        let logs = || self.inputs.iter().filter(is_read);
+        let tables = || self.observed.iter().flatten().flat_map(|observed| &observed.tables);
+        let bytes = logs().map(|input| input.size).chain(tables().map(|table| table.size)).sum();
+        self.progress.begin(logs().count() + tables().count(), bytes);
         let readers: Vec<Mutex<Reader<'_>>> = self
             .inputs
             .iter()
             .map(|input| Mutex::new(Reader::within(input, &self.options.limits)))
             .collect();
-        let tasks = self.inputs.iter().enumerate();
-        let tasks = tasks.filter(|(_, input)| input.kind != InputKind::Unknown);
-        let tasks = tasks
-            .flat_map(|(index, input)| std::iter::repeat_n(index, piece_count(input) as usize))
-            .take_while(|_| !self.options.stop.is_asked());
-        let batches = tasks
-            .par_bridge()
-            .map_init(|| Worker::new(self), |worker, input| worker.batch(input, &readers[input]));
+        let tasks = self.inputs.iter().zip(self.observed).enumerate();
+        let tasks = tasks.flat_map(|(index, (input, observed))| {
+            let pieces = if is_read(&input) { piece_count(input) as usize } else { 0 };
+            let tables = observed.as_ref().map_or(0, |observed| observed.tables.len());
+            let tables = (0..tables).map(move |table| Task::Table(index, table));
+            std::iter::repeat_n(Task::Piece(index), pieces).chain(tables)
+        });
+        // What was extracted is at hand, and read whatever ended the reading of logs.
+        let is_wanted =
+            |task: &Task| matches!(task, Task::Table(..)) || !self.options.stop.is_asked();
+        let tasks = tasks.take_while(is_wanted);
+        let batches = tasks.par_bridge().map_init(
+            || Worker::new(self),
+            |worker, task| match task {
+                Task::Piece(input) => worker.piece(input, &readers[input]),
+                Task::Table(input, table) => worker.table(input, table),
+            },
+        );
         let mut batches: Vec<Batch> = batches.collect::<io::Result<_>>()?;
         // Threads finish in any order; what follows must not depend on it.
-        batches.sort_by_key(|batch| (batch.input, batch.start));
+        batches.sort_by_key(|batch| (batch.input, batch.part.start));
 
-        let mut read = Read {
-            reports: self.inputs.iter().map(report).collect(),
-            events: 0,
-            gathered: Vec::new(),
-            fired: Vec::new(),
-            stepped: BTreeSet::new(),
-            scripts: Vec::new(),
-            lines: Vec::new(),
-            spans: Vec::new(),
-            forms: vec![Form::default(); self.inputs.len()],
-        };
+        let mut read = Read::default();
         read.spans.resize_with(self.inputs.len(), Spans::default);
-        let mut foreign: Vec<Vec<Fault>> = vec![Vec::new(); self.inputs.len()];
+        let mut accounts: Vec<Account> = self.inputs.iter().map(Account::new).collect();
         for batch in batches {
-            let report = &mut read.reports[batch.input];
-            report.records += batch.records;
-            report.faults.extend(batch.faults);
-            report.unread(batch.unread);
-            foreign[batch.input].extend(batch.foreign);
-            read.events += batch.events;
-            read.gathered.push(batch.gathered);
-            read.fired.extend(batch.fired);
-            read.stepped.extend(batch.stepped);
-            read.scripts.extend(batch.scripts);
-            read.lines.extend(batch.lines);
-            read.spans[batch.input].absorb(batch.spans);
-            read.forms[batch.input].chunks.extend(batch.chunks);
+            let Batch { input, part, events, mut gathered, fired, stepped, scripts, lines, spans } =
+                batch;
+            gathered.reach = accounts[input].take(part);
+            gathered.shrink();
+            read.events += events;
+            read.gathered.push(gathered);
+            read.fired.extend(fired);
+            read.stepped.extend(stepped);
+            read.scripts.extend(scripts);
+            read.lines.extend(lines);
+            read.spans[input].absorb(spans);
         }
-        let forms = &mut read.forms;
-        let ends = readers.into_iter().zip(foreign).zip(forms);
-        for (report, ((reader, foreign), form)) in read.reports.iter_mut().zip(ends) {
-            if report.input.kind != InputKind::Unknown {
-                let reader = reader.into_inner().unwrap_or_else(PoisonError::into_inner);
-                form.file = FileHeader::read(reader.header());
-                report.end(reader.end());
+        for ((mut account, reader), observed) in
+            accounts.into_iter().zip(readers).zip(self.observed)
+        {
+            match observed {
+                None if account.report.input.is_elsewhere() => {}
+                None => {
+                    account.finish(&reader.into_inner().unwrap_or_else(PoisonError::into_inner))
+                }
+                Some(observed) => {
+                    let limits = &self.options.limits;
+                    limits.meet(Limit::RecordBytes, observed.too_long);
+                    let faults = std::mem::take(&mut account.report.faults);
+                    account.report =
+                        InputReport { faults, ..observed.report(&account.report.input) };
+                    account.form = observed.form.clone();
+                    let reach = observed.reach.iter().cloned();
+                    read.gathered.extend(reach.map(Gathered::of_reach));
+                }
             }
-            report.judge(foreign);
+            read.reports.push(account.report);
+            read.forms.push(account.form);
         }
         Ok(read)
     }
 }
 
-/// Why an input was not read in full.
-const INTERRUPTED: &str = "the run was interrupted before it was read";
-
-fn report(input: &Input) -> InputReport {
-    InputReport {
-        chunks: chunk_count(input),
-        faults: input.faults.clone(),
-        input: input.clone(),
-        sha256: None,
-        extent: Extent::Nothing,
-        sha256_after: None,
-        records: 0,
-        overlaps: Vec::new(),
-    }
-}
-
-impl InputReport {
-    /// Takes how the reading of it ended.
-    fn end(&mut self, end: End) {
-        let (extent, fault) = match end {
-            End::Whole(sha256) => {
-                self.sha256 = Some(sha256);
-                (Extent::Whole, None)
-            }
-            End::Failed(reason) => (Extent::Partly, Some((None, format!("not hashed: {reason}")))),
-            End::Interrupted(0) => (Extent::Nothing, Some((None, INTERRUPTED.to_owned()))),
-            End::Interrupted(position) => {
-                let reason = format!("{INTERRUPTED}, and not hashed; what follows was not read");
-                (Extent::Partly, Some((Some(position), reason)))
-            }
-        };
-        self.extent = extent;
-        self.faults.extend(fault.map(|(offset, reason)| Fault {
-            chunk: offset.and_then(|offset| chunk_of(&self.input, offset)),
-            offset,
-            ..Fault::file(FaultKind::Lost, reason)
-        }));
-    }
-
-    /// Takes that a piece could not be read. A whole disk that is gone is one row, not one a piece.
-    fn unread(&mut self, fault: Option<Fault>) {
-        let Some(fault) = fault else { return };
-        if self.faults.last().is_none_or(|last| last.reason != fault.reason) {
-            self.faults.push(fault);
-        }
-    }
-
-    /// Takes what is sound but no record: a text that holds nothing else is no log.
-    fn judge(&mut self, foreign: Vec<Fault>) {
-        if self.input.kind.is_text() && self.records == 0 && self.faults.is_empty() {
-            self.input.kind = InputKind::Unknown;
-            self.faults.push(Fault::file(FaultKind::NotALog, "it holds no event record"));
-        } else if !foreign.is_empty() {
-            self.faults.extend(foreign);
-            self.faults.sort_by_key(|fault| fault.offset);
-        }
-    }
-}
-
 /// A thread's work, with room that it uses again.
 struct Worker<'p, 'a> {
-    piece: Piece,
-    decoder: Decoder,
+    pieces: Pieces,
     take: Take<'p, 'a>,
 }
 
@@ -279,53 +215,40 @@ impl<'p, 'a> Worker<'p, 'a> {
             unwrapper: Unwrapper::default(),
             normaliser: Normaliser::default(),
         };
-        Worker { piece: Piece::default(), decoder: Decoder::default(), take }
+        Worker { pieces: Pieces::default(), take }
     }
 
     /// Reads and decodes the next piece of a log.
-    fn batch(&mut self, input: usize, reader: &Mutex<Reader<'_>>) -> io::Result<Batch> {
-        let Worker { piece, decoder, take } = self;
+    fn piece(&mut self, input: usize, reader: &Mutex<Reader<'_>>) -> io::Result<Batch> {
+        let Worker { pieces, take } = self;
         let pass = take.pass;
-        let read = reader.lock().unwrap_or_else(PoisonError::into_inner).next(piece);
-        let (start, length) = (piece.start, piece.length);
-        take.batch = Batch { input, start, ..Batch::default() };
-        let log = &pass.inputs[input];
-        if log.kind.is_evtx() {
-            // Before decoding takes the bytes.
-            take.batch.chunks = ChunkHeader::of(piece);
-        }
+        take.batch = Batch { input, ..Batch::default() };
         let mut put = Ok(());
         let each = |record: &Record| {
             if put.is_ok() {
                 put = take.record(record);
             }
         };
-        let recovered = log.kind == InputKind::Recovered;
-        let reach = RefCell::new(Reach::of(input as u32));
-        let watch = Watch { rules: pass.rules, recovered, reach };
-        let Tally { records, faults, foreign, too_long } =
-            decoder.piece(log, input as u32, piece, &watch, each);
+        let log = (input as u32, &pass.inputs[input]);
+        let part = pieces.next(log, reader, pass.rules, pass.progress, each);
         put?;
-        pass.options.limits.meet(Limit::RecordBytes, too_long);
-        let batch = &mut take.batch;
-        (batch.records, batch.faults, batch.foreign) = (records, faults, foreign);
-        if let Err(error) = read {
-            batch.unread = Some(Fault {
-                chunk: chunk_of(log, start + length),
-                offset: Some(start + length),
-                ..Fault::file(FaultKind::Lost, format!("not read in full from here on: {error}"))
-            });
+        pass.options.limits.meet(Limit::RecordBytes, part.too_long);
+        take.finish(part)
+    }
+
+    /// Reads a table of what was extracted of a log before.
+    fn table(&mut self, input: usize, table: usize) -> io::Result<Batch> {
+        let take = &mut self.take;
+        let pass = take.pass;
+        take.batch = Batch { input, ..Batch::default() };
+        let Some(observed) = &pass.observed[input] else { return take.finish(Part::default()) };
+        let mut part = Part { start: table as u64, ..Part::default() };
+        match observed.read(table, input as u32) {
+            Ok(records) => records.iter().try_for_each(|record| take.record(record))?,
+            Err(fault) => part.faults.push(fault),
         }
-        pass.progress.advance(length, records);
-        pass.timeline.add(&mut take.lines.rows)?;
-        pass.detections.add(&mut take.found)?;
-        pass.layers.add(&mut take.layers)?;
-        pass.steps.add(&mut take.steps)?;
-        pass.scripts.map_or(Ok(()), |keeper| keeper.add(&mut take.scripts))?;
-        pass.records.map_or(Ok(()), |records| records.add(&mut take.records))?;
-        take.batch.gathered.reach = watch.reach.into_inner();
-        take.batch.gathered.shrink();
-        Ok(std::mem::take(&mut take.batch))
+        pass.progress.advance(observed.tables[table].size, observed.tables[table].rows);
+        take.finish(part)
     }
 }
 
@@ -348,6 +271,18 @@ struct Take<'p, 'a> {
 }
 
 impl Take<'_, '_> {
+    /// Puts down the rows of a task, and gives what it came to.
+    fn finish(&mut self, part: Part) -> io::Result<Batch> {
+        let pass = self.pass;
+        pass.timeline.add(&mut self.lines.rows)?;
+        pass.detections.add(&mut self.found)?;
+        pass.layers.add(&mut self.layers)?;
+        pass.steps.add(&mut self.steps)?;
+        pass.scripts.map_or(Ok(()), |keeper| keeper.add(&mut self.scripts))?;
+        pass.records.map_or(Ok(()), |records| records.add(&mut self.records))?;
+        Ok(Batch { part, ..std::mem::take(&mut self.batch) })
+    }
+
     /// Writes down what a record gives, if it is relevant or a rule fires on it.
     fn record(&mut self, record: &Record) -> io::Result<()> {
         let Pass { options, rules, keys, prints, paths, origins, .. } = self.pass;

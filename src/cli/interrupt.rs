@@ -11,12 +11,17 @@ use crate::report::TakeBack;
 pub(super) const CODE: u8 = 130;
 
 /// Listens for Ctrl-C, and for what else asks a program to end, until the process does.
-pub(super) fn listen(output: TakeBack, quiet: bool) -> Result<Stop> {
+/// `output` is what a process must take back that leaves at once.
+pub(super) fn listen(output: Option<TakeBack>, quiet: bool) -> Result<Stop> {
     let stop = Stop::default();
     let asked = stop.clone();
     let hear = move || {
         if asked.ask() {
-            output.and_leave(|| std::process::exit(CODE.into()));
+            let leave = || std::process::exit(CODE.into());
+            match &output {
+                Some(output) => output.and_leave(leave),
+                None => leave(),
+            }
         } else if !quiet {
             let line = "psr-forensics: interrupted: writing what was read; again to leave at once";
             let _ = writeln!(io::stderr(), "{line}");

@@ -2,20 +2,27 @@
 
 mod analyze;
 mod config;
+mod correlate;
 mod decode;
+mod diff;
 mod explain;
+mod extract;
 mod info;
 mod interrupt;
 mod limits;
 mod live;
 mod manual;
+mod merge;
 mod packs;
 mod paint;
 mod progress;
 mod query;
+mod results;
 mod rules;
+mod running;
 mod schema;
 mod summary;
+mod unwrap;
 mod verify;
 mod who;
 mod zone;
@@ -49,6 +56,19 @@ enum Verb {
     /// Read logs, rebuild sessions, match rules, write timelines.
     #[command(after_help = analyze::EXAMPLES)]
     Analyze(Box<analyze::Args>),
+    /// Keep of logs what sessions and rules need, as Parquet in a case folder that is added to, and
+    /// from which `correlate` goes on: here, elsewhere, and together with others.
+    #[command(after_help = extract::EXAMPLES)]
+    Extract(extract::Args),
+    /// Rebuild sessions and match rules on what was extracted to cases, as `analyze` does on logs.
+    #[command(after_help = correlate::EXAMPLES)]
+    Correlate(Box<correlate::Args>),
+    /// Take cases into one.
+    #[command(after_help = merge::EXAMPLES)]
+    Merge(merge::Args),
+    /// Say what a run's results have that another's have not: sessions by the records that they share.
+    #[command(after_help = diff::EXAMPLES)]
+    Diff(diff::Args),
     /// Tell sessions of a run's results in order, each statement with its record, the reasons,
     /// what speaks against it, and what is missing.
     #[command(after_help = explain::EXAMPLES)]
@@ -172,6 +192,10 @@ pub fn main() -> ExitCode {
 fn run(verb: Verb, arguments: &[OsString]) -> anyhow::Result<Ending> {
     match verb {
         Verb::Analyze(args) => analyze::run(&args, arguments),
+        Verb::Extract(args) => extract::run(&args),
+        Verb::Correlate(args) => correlate::run(&args, arguments),
+        Verb::Merge(args) => merge::run(&args),
+        Verb::Diff(args) => diff::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Info(args) => info::run(&args),
         Verb::Packs(args) => packs::run(args),
@@ -192,6 +216,7 @@ fn code(error: &anyhow::Error) -> u8 {
             | Error::OutputExists(_)
             | Error::UnknownSession { .. }
             | Error::NoResults { .. }
+            | Error::Case { .. }
             | Error::Selection(_)
             | Error::Usage(_)
             | Error::Pointer(_)

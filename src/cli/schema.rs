@@ -3,23 +3,28 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
+use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 
 use super::Ending;
-use super::analyze::format_named;
+use crate::observe;
 use crate::report::Format;
 use crate::report::schema::{File, files};
 
 pub(super) const EXAMPLES: &str = "Examples:
   psr-forensics schema
   psr-forensics schema timesketch
-  psr-forensics schema parquet --json";
+  psr-forensics schema parquet --json
+  psr-forensics schema case";
+
+/// What `extract` writes is no format of results.
+const CASE: &str = "case";
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A format; all of them when none is named
-    #[arg(value_name = "FORMAT", value_parser = format_named())]
-    format: Option<Format>,
+    /// A format, or `case` for what `extract` keeps; all of them when none is named
+    #[arg(value_name = "FORMAT", value_parser = PossibleValuesParser::new(names()))]
+    format: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -33,14 +38,27 @@ struct Described {
     files: Vec<File>,
 }
 
+impl Described {
+    fn of(format: Format) -> Described {
+        Described { format: format.as_str(), about: format.about(), files: files(format) }
+    }
+
+    fn case() -> Described {
+        let file = File { name: observe::FILES.into(), columns: observe::COLUMNS };
+        let about = "the records that sessions and rules need, which extract keeps: a file per log, host and day";
+        Described { format: CASE, about, files: vec![file] }
+    }
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    Format::ALL.iter().map(|format| format.as_str()).chain([CASE])
+}
+
 pub(super) fn run(args: &Args) -> Result<Ending> {
-    let formats = args.format.as_slice();
-    let formats = if formats.is_empty() { &Format::ALL } else { formats };
-    let described = formats.iter().map(|&format| Described {
-        format: format.as_str(),
-        about: format.about(),
-        files: files(format),
-    });
+    let named =
+        |format: &Described| args.format.as_deref().is_none_or(|name| name == format.format);
+    let described = Format::ALL.map(Described::of).into_iter().chain([Described::case()]);
+    let described = described.filter(named);
     let mut out = io::stdout().lock();
     let written = if args.json {
         let all: Vec<Described> = described.collect();

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::Ending;
-use super::analyze::{self, DEFAULT_OUTPUT, Reading};
+use super::analyze::Made;
+use super::results::DEFAULT_OUTPUT;
 use crate::detect::RuleSet;
 use crate::error::Error;
 use crate::input::{self, Input};
@@ -74,12 +75,20 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
 
     let scratch = tempfile::tempdir().context("no scratch folder")?;
     let inputs = moved(&ledger, &found);
-    let rules = analyze::rules_of(&ledger.arguments, ledger.working_directory.as_deref());
+    let mut made = Made::parse(&ledger.arguments);
+    let rules = match &mut made {
+        Ok(made) => made.rules(ledger.working_directory.as_deref()),
+        Err(reason) => Err(reason.clone()),
+    };
     let rules = rules.and_then(|rules| same_packs(&ledger, rules));
     if !inputs.is_empty() {
-        let Reading { limits, recover, narrowed } = analyze::reading_of(&ledger.arguments);
+        let made = made.as_mut();
+        let (limits, recovers, narrowed) = made.map_or_else(
+            |_| Default::default(),
+            |made| (made.limits(), made.recovers(), made.is_narrowed()),
+        );
         let unpacked = input::unpack(inputs.clone(), scratch.path(), &limits)?;
-        let unpacked = if recover { input::with_recovered(unpacked) } else { unpacked };
+        let unpacked = if recovers { input::with_recovered(unpacked) } else { unpacked };
         let rules = rules.as_ref().ok();
         let checked = verify::rows(&args.output, &ledger, &unpacked, &limits, rules, narrowed);
         let Checked { rows, records, deviations } = checked;
@@ -96,7 +105,9 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
         Ok(rules) => {
             let whole = ledger.files().all(|index| found.paths.contains_key(&index));
             let again = scratch.path().join("again");
-            analyze::again(&ledger.arguments, inputs, rules, &again, args.quiet)?;
+            if let Ok(made) = &mut made {
+                made.again(&ledger.arguments, inputs, rules, &again, args.quiet)?;
+            }
             let deviations = verify::folders(&args.output, &again, whole);
             let deviations = deviations.context("cannot read the run made again")?;
             say("Again", format!("the run made again: {}", told(&deviations)));

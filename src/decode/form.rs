@@ -4,10 +4,12 @@
 //! Offsets and flags are those of libevtx's description of the format ("Windows XML Event Log
 //! (EVTX)", sections 2 and 3) and of the evtx crate.
 
+use serde::{Deserialize, Serialize};
+
 use crate::input::{CHUNK_SIZE, FILE_HEADER, FileHeader, Piece};
 
 /// The headers of a file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Form {
     /// The file's own; none where it has none that can be read.
     pub file: Option<FileHeader>,
@@ -16,7 +18,7 @@ pub struct Form {
 }
 
 /// A chunk's header, as far as it orders chunks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkHeader {
     /// The chunk's number in its file, from 0, by its place.
     pub number: u64,

@@ -1,5 +1,6 @@
 //! Rules over events and over what reconstruction derives from them. Only this stage knows rsigma.
 
+mod asks;
 mod cases;
 mod compile;
 mod correlation;
@@ -24,6 +25,7 @@ mod view;
 #[cfg(test)]
 mod agreement;
 
+pub use asks::Asks;
 pub use cases::{Tested, test};
 pub use correlation::Limited;
 pub(crate) use correlation::{Correlated, Correlator, Step};

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use foldhash::{HashMap, HashMapExt};
+use itertools::Itertools;
 use rsigma_eval::Event as SigmaEvent;
 use sha2::{Digest, Sha256};
 
+use super::asks::Asks;
 use super::correlation::Correlation;
 use super::equivalent::Mapping;
 use super::gate::Gate;
@@ -77,6 +79,20 @@ impl Group {
     fn has(&self, rule: usize) -> bool {
         let mut buckets = self.by_id.values().chain([&self.rest]);
         buckets.any(|bucket| bucket.rules.contains(&rule))
+    }
+
+    /// Of these event ids of a channel, those about which rules are asked; none means all.
+    fn asks(&self, of: Option<&[u32]>) -> Option<BTreeSet<u32>> {
+        match of {
+            Some(ids) => {
+                let asked = ids.iter().filter(|&&id| self.bucket(Some(id)).is_some());
+                Some(asked.copied().collect())
+            }
+            None if self.rest.rules.is_empty() => {
+                Some(self.by_id.keys().copied().sorted().collect())
+            }
+            None => None,
+        }
     }
 
     /// The rules to ask about an event, if any; derived events have no id.
@@ -286,6 +302,20 @@ impl RuleSet {
                 }
             }
         }
+    }
+
+    /// What [`Wanted::wants`] says of all records there could be.
+    pub fn asks(&self) -> Asks {
+        let mut asks = Asks::default();
+        let mut add = |channel: &str, (ids, group): Applies| {
+            asks.add(channel, self.groups[group].asks(ids));
+        };
+        for (channel, applies) in self.known.iter().sorted() {
+            applies.iter().for_each(|&applies| add(channel.name(), applies));
+        }
+        self.named.iter().for_each(|&(name, applies)| add(name, applies));
+        self.everywhere.iter().for_each(|&applies| add(Asks::EVERY, applies));
+        asks
     }
 
     /// The groups for a record.

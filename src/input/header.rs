@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use flate2::Crc;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Input;
 
@@ -20,7 +20,7 @@ const NO_CHECKSUM: u32 = 4;
 /// What the header of an EVTX file says ([libevtx's description of the format][format]).
 ///
 /// [format]: https://github.com/libyal/libevtx/blob/main/documentation/Windows%20XML%20Event%20Log%20(EVTX).asciidoc
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileHeader {
     /// Whether the log was not closed: copied while in use, or after a crash. The header's numbers
     /// may lag behind then.

@@ -13,7 +13,7 @@ mod texts;
 
 pub use archive::unpack;
 pub use header::{FileHeader, file_header};
-pub use reader::{Again, End, Piece, Reader, piece_count};
+pub use reader::{Again, End, Extent, Piece, Reader, piece_count};
 pub use recovered::with_recovered;
 pub use state::FileState;
 pub use text::PartKind;
@@ -25,6 +25,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use memchr::memmem;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
@@ -38,7 +39,7 @@ pub const FILE_HEADER: u64 = 4096;
 pub const CHUNK_SIZE: u64 = 65536;
 
 /// What a file turned out to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InputKind {
     /// An EVTX log.
@@ -115,6 +116,32 @@ impl Input {
         }
     }
 
+    /// An input whose records are at hand, and whose bytes need not be.
+    pub(crate) fn elsewhere(
+        path: PathBuf,
+        state: Option<FileState>,
+        size: u64,
+        kind: InputKind,
+        faults: Vec<Fault>,
+    ) -> Input {
+        let encoding = Encoding::default();
+        Input {
+            path,
+            size,
+            kind,
+            faults,
+            state,
+            live_chunks: u64::MAX,
+            source: Source::Elsewhere,
+            encoding,
+        }
+    }
+
+    /// Whether its bytes are not read.
+    pub fn is_elsewhere(&self) -> bool {
+        matches!(self.source, Source::Elsewhere)
+    }
+
     /// The input that is shown as one path and lies at another: evidence that was moved.
     pub fn moved(shown: PathBuf, path: PathBuf) -> Input {
         inspect(shown, Source::File(path))
@@ -124,7 +151,7 @@ impl Input {
     pub fn changed(&self) -> Option<String> {
         match &self.source {
             Source::File(path) => self.state.as_ref()?.since(path),
-            Source::Part(_) => None,
+            Source::Part(_) | Source::Elsewhere => None,
         }
     }
 
@@ -136,7 +163,7 @@ impl Input {
     pub fn hash_again(&self) -> Option<io::Result<String>> {
         match &self.source {
             Source::File(path) => Some(sha256(path)),
-            Source::Part(_) => None,
+            Source::Part(_) | Source::Elsewhere => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::source::Opened;
@@ -47,6 +48,18 @@ impl Piece {
 /// How many pieces [`Reader::next`] has of an input; even one that is empty is hashed.
 pub fn piece_count(input: &Input) -> u64 {
     input.size.saturating_sub(input.kind.header_size()).div_ceil(PIECE).max(1)
+}
+
+/// How much of an input was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Extent {
+    /// From its first byte to its last.
+    Whole,
+    /// A part of it: reading failed, or the run was interrupted.
+    Partly,
+    /// None of it.
+    Nothing,
 }
 
 /// How the reading of a log ended.
@@ -196,11 +209,11 @@ impl<'i> Reader<'i> {
     }
 
     /// How the reading ended.
-    pub fn end(self) -> End {
-        match self.hash {
-            Err(reason) => End::Failed(reason),
+    pub fn end(&self) -> End {
+        match &self.hash {
+            Err(reason) => End::Failed(reason.clone()),
             Ok(_) if self.position < self.input.size => End::Interrupted(self.position),
-            Ok(hash) => End::Whole(hex(&hash.finalize())),
+            Ok(hash) => End::Whole(hex(&hash.clone().finalize())),
         }
     }
 }

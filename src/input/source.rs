@@ -14,6 +14,8 @@ pub(super) enum Source {
     File(PathBuf),
     /// A part of a file that is open already.
     Part(Part),
+    /// Not at hand: its records were extracted before.
+    Elsewhere,
 }
 
 impl Source {
@@ -21,6 +23,7 @@ impl Source {
         match self {
             Source::File(path) => state::open(path).map(Opened::File),
             Source::Part(part) => Ok(Opened::Part(Part { position: 0, ..part.clone() })),
+            Source::Elsewhere => Err(io::Error::other("its bytes are not at hand")),
         }
     }
 }

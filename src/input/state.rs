@@ -6,10 +6,11 @@ use std::io;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 /// The state of a file. Two of one path are equal when nobody wrote to it or replaced it between
 /// them, as far as the file system tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileState {
     /// Its size in bytes.
     pub size: u64,
@@ -20,7 +21,7 @@ pub struct FileState {
     inode: Option<Inode>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Inode {
     /// Device and number.
     identity: (u64, u64),
@@ -36,6 +37,15 @@ impl FileState {
             modified: metadata.modified().ok().map(DateTime::from),
             inode: inode(metadata),
         }
+    }
+
+    /// Whether nobody wrote to a file of this state before it had that one, wherever it lies: a disk
+    /// that is mounted anew may number its files anew.
+    pub(crate) fn is_as(&self, later: &FileState) -> bool {
+        let changed = |state: &FileState| state.inode.as_ref().map(|inode| inode.changed);
+        self.size == later.size
+            && self.modified == later.modified
+            && changed(self) == changed(later)
     }
 
     /// What became of the file at a path since, in words; none when nothing did.

@@ -1,6 +1,7 @@
 //! Signs that a log is not as the event log service wrote it, or that the service was hindered.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::{Channel, Edge, Level, Proof, Str};
 
@@ -183,7 +184,7 @@ pub struct LogSign {
 }
 
 /// A record that says something of the log itself, whatever else it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Mark {
     /// Its event id.
     pub event_id: u32,

@@ -20,7 +20,9 @@ pub struct RecordRef {
 }
 
 /// The channels this program knows by name, whatever way a log spells or omits them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub enum Channel {
     /// Microsoft-Windows-WinRM/Operational
     WinRm,

@@ -279,6 +279,11 @@ pub struct Gathered {
 }
 
 impl Gathered {
+    /// Of a task whose events are another's, how far its records reach.
+    pub fn of_reach(reach: Reach) -> Gathered {
+        Gathered { reach, ..Gathered::default() }
+    }
+
     /// Takes what matters of an event.
     pub fn take(&mut self, event: Event, keys: &Keys) {
         let mark = Mark { time: event.time, source: event.source, host: self.host(&event) };

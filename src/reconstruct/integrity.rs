@@ -11,6 +11,7 @@
 //! - **A file that was not closed** was copied from a running machine: its header is older than its
 //!   chunks, and a chunk may have been half written. What is wrong with it weighs less.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,6 +60,24 @@ pub(super) fn is_mark(channel: Channel, event_id: u32) -> bool {
         }
         _ => false,
     }
+}
+
+/// The first records of the chunks of a file of which [`signs`] asks: found by the same questions,
+/// when the file is at hand.
+pub fn first_records(
+    facts: &FileFacts<'_>,
+    first: impl Fn(u64) -> Option<Edge>,
+) -> BTreeMap<u64, Edge> {
+    let found = RefCell::new(BTreeMap::new());
+    if facts.is_evtx {
+        let asked = |_, chunk| {
+            let edge = first(chunk)?;
+            found.borrow_mut().insert(chunk, edge);
+            Some(edge)
+        };
+        File::of(0, facts, &[], &asked).signs();
+    }
+    found.into_inner()
 }
 
 /// The signs in a case. `first` finds the first record that can be read of an input's chunk.

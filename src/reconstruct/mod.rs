@@ -45,7 +45,7 @@ use rayon::prelude::*;
 
 pub use coverage::Window;
 pub use gather::{Gathered, Keys};
-pub use integrity::FileFacts;
+pub use integrity::{FileFacts, first_records};
 pub use reach::Reach;
 pub(crate) use reach::Runs;
 pub(crate) use traffic::shown;

@@ -6,13 +6,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::{Hosts, integrity};
 use crate::decode::Seen;
 use crate::model::{Channel, Coverage, Edge, Gap, Mark, Str};
 
 /// One host's records of one channel, as far as they were seen.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Span {
     /// The host as logged.
     computer: Str,
@@ -41,14 +42,14 @@ const MOST_MARKS: usize = 4096;
 const OUT_OF_ORDER: TimeDelta = TimeDelta::minutes(1);
 
 /// Records with EventRecordIDs in a row.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Run {
     first: Edge,
     last: Edge,
 }
 
 /// The runs that records make up, in any order.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Runs {
     /// None where they are too many.
     runs: Option<Vec<Run>>,
@@ -139,13 +140,15 @@ fn note(backwards: &mut Vec<[Edge; 2]>, before: Edge, after: Edge) {
 }
 
 /// What a task saw of all records, wanted or not. To see one twice changes nothing.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Reach {
     /// Index of the input.
     input: u32,
     spans: Vec<Span>,
+    #[serde(skip)]
     by_name: HashMap<(Str, Channel), usize>,
     /// The latest record's span: logs seldom change it.
+    #[serde(skip)]
     latest: usize,
     /// Some records are of channels that this program does not know.
     others: bool,
@@ -195,6 +198,19 @@ impl Reach {
         span.runs.take(edge);
         if integrity::is_mark(channel, event_id) && span.marks.len() < MOST_MARKS {
             span.marks.push(Mark { event_id, edge });
+        }
+    }
+
+    /// Takes the input for this one: its place among the inputs is another in each run.
+    pub fn move_to(&mut self, input: u32) {
+        self.input = input;
+        for span in &mut self.spans {
+            let runs = span.runs.runs.iter_mut().flatten();
+            let edges = runs.flat_map(|run| [&mut run.first, &mut run.last]);
+            let edges = edges.chain(span.runs.backwards.iter_mut().flatten());
+            for edge in edges.chain(span.marks.iter_mut().map(|mark| &mut mark.edge)) {
+                edge.source.input = input;
+            }
         }
     }
 

@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::cell::{list, push};
-use super::sorted::{Rows, Sorted, place, time};
 use super::{columns, evidence};
 use crate::analysis::{Analysis, Copies};
 use crate::detect::session_id;
 use crate::model::{Detection, RecordRef, Subject, csv_time};
+use crate::sorted::{Rows, Sorted, place, time};
 
 columns! { pub(super) COLUMNS:
     "time": Time => "when what it fired on was logged or began: UTC, yyyy-MM-dd HH:mm:ss.fffffff",

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::cell::{list, push};
 use super::columns;
 use super::detections::{self, Row};
-use super::sorted::{Rows, Sorted, Sorter};
 use crate::analysis::{Analysis, Copies};
 use crate::detect::{RuleSet, session_id};
 use crate::model::RecordRef;
+use crate::sorted::{Rows, Sorted, Sorter};
 
 columns! { pub(super) COLUMNS:
     "level" => "the rule's level: critical, high, medium, low, informational",

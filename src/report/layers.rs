@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use super::cell::{MAX_CELL, push};
 use super::detections::Of;
-use super::sorted::{Rows, Sorted, place, time};
 use super::{columns, evidence};
 use crate::analysis::{Alone, Analysis, Copies};
 use crate::detect::session_id;
 use crate::layers::Limit;
 use crate::model::{RecordRef, TextKind, Wrapped, csv_time};
 use crate::reconstruct::Case;
+use crate::sorted::{Rows, Sorted, place, time};
 
 columns! { pub(super) COLUMNS:
     "time": Time => "when the first record of the text was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",

@@ -2,6 +2,7 @@
 
 mod again;
 mod cell;
+pub mod changes;
 pub(crate) mod commands;
 mod coverage;
 mod describe;
@@ -15,6 +16,7 @@ mod integrity;
 pub(crate) mod layers;
 mod machine;
 mod missing;
+mod narrate;
 mod output;
 pub(crate) mod parquet;
 mod profile;
@@ -24,8 +26,8 @@ pub mod schema;
 mod scope;
 pub(crate) mod scripts;
 mod sessions;
-pub mod sorted;
 pub mod story;
+mod teller;
 pub mod timeline;
 pub(crate) mod told;
 mod transcript;
@@ -39,7 +41,6 @@ pub(crate) use output::SEAL;
 pub use output::{Output, Sum, TakeBack};
 pub(crate) use run::FILE as RUN;
 pub use run::RunInfo;
-pub use schema::Kind;
 pub use scope::Scope;
 pub use scripts::{INDEX, INDEX_COLUMNS};
 
@@ -47,21 +48,11 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use rayon::prelude::*;
-use serde::Serialize;
 
 use crate::analysis::Analysis;
 use crate::error::Error;
-
-/// A column of a table, or a field of a line of JSON.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Column {
-    /// The name.
-    pub name: &'static str,
-    /// The type of its values.
-    pub kind: Kind,
-    /// What it holds, with its unit.
-    pub description: &'static str,
-}
+use crate::table::columns;
+pub use crate::table::{Column, Kind};
 
 /// The rows of a table, at hand all at once.
 trait Rows {
@@ -122,23 +113,6 @@ pub const TABLES: [Table; 10] = [
     Table { file: "findings.csv", columns: findings::COLUMNS, write: findings::write },
 ];
 
-/// Declares a table's columns: `NAME: "name" => "description"` for texts, `"name": Kind` for others.
-macro_rules! columns {
-    ($visibility:vis $constant:ident:
-        $($name:literal $(: $kind:ident)? => $description:literal),+ $(,)?) => {
-        $visibility const $constant: &[$crate::report::Column] = &[
-            $($crate::report::Column {
-                name: $name,
-                kind: $crate::report::columns!(@kind $($kind)?),
-                description: $description,
-            }),+
-        ];
-    };
-    (@kind) => { $crate::report::Kind::Text };
-    (@kind $kind:ident) => { $crate::report::Kind::$kind };
-}
-use columns;
-
 /// Writes the files of a run that are wanted, `sessions.jsonl`, script texts if they were kept, and
 /// `run.json`, and gives them their names once each is whole. Yields the SHA-256 of `run.json`, which
 /// has those of all others: who notes it can prove all of them.
@@ -167,14 +141,7 @@ pub fn write(
         parquet::write(analysis, wanted.by_host, &mut output)?;
     }
     profile::write(analysis, wanted, &mut output)?;
-    let path = output.path(story::FILE);
-    let mut file = output.create(story::FILE)?;
-    story::write(analysis, &mut file).map_err(Error::write(&path))?;
-    if wanted.formats.contains(&Format::Html) {
-        let path = output.path(html::FILE);
-        let mut file = output.create(html::FILE)?;
-        html::write(analysis, &mut file).map_err(Error::write(&path))?;
-    }
+    narrate::write(analysis, wanted.formats.contains(&Format::Html), &mut output)?;
     let told = if wanted.transcripts { transcript::all(analysis) } else { Vec::new() };
     for (session, name, commands) in told {
         let path = output.path(&name);

@@ -11,14 +11,14 @@ use polars::prelude::{
     TimeZone,
 };
 use polars_io::parquet::write::{BatchedWriter, ParquetCompression, ParquetWriter};
-use sha2::{Digest, Sha256};
 
 use super::output::Summed;
-use super::sorted::{Rows, Sorter};
 use super::{Column, Kind, Output, TABLES, Table};
 use crate::analysis::Analysis;
 use crate::error::Error;
 use crate::model::parse_utc;
+use crate::sorted::{Rows, Sorter};
+use crate::table::file_name;
 
 /// The folder of the files.
 pub(crate) const FOLDER: &str = "parquet";
@@ -105,7 +105,7 @@ fn parted(
             }
             files += 1;
             // What is past the most hosts goes into one file.
-            let part = if files == MOST_FILES { Cow::Borrowed("_more") } else { part(&of) };
+            let part = if files == MOST_FILES { Cow::Borrowed("_more") } else { file_name(&of) };
             let name = format!("{FOLDER}/{}/{part}{EXTENSION}", stem(table));
             let path = output.path(&name);
             let file = output.create(&name)?;
@@ -126,30 +126,6 @@ fn parted(
             Tables::new(table.columns, file).and_then(Tables::finish).map_err(Error::write(&path))
         }
     }
-}
-
-/// A host as a file's name on any file system: a name that is not plain gets a part of its hash.
-fn part(host: &str) -> Cow<'_, str> {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let plain = |byte: u8| if is_plain(byte) || byte == b'.' { byte as char } else { '_' };
-    let first = |byte: Option<&u8>| byte.is_some_and(|&byte| is_plain(byte));
-    // Windows takes `con.txt` and `con.` for a device and for `con`.
-    let device = host.split('.').next().unwrap_or_default();
-    let is_device = matches!(device, "con" | "prn" | "aux" | "nul")
-        || device.len() == 4 && (device.starts_with("com") || device.starts_with("lpt"));
-    let bytes = host.as_bytes();
-    let is_safe = bytes.len() <= 100
-        && first(bytes.first())
-        && first(bytes.last())
-        && bytes.iter().all(|&byte| is_plain(byte) || byte == b'.')
-        && !is_device;
-    if is_safe {
-        return Cow::Borrowed(host);
-    }
-    let name: String = host.bytes().take(60).map(plain).collect();
-    let hash = Sha256::digest(host.as_bytes());
-    let hash: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    Cow::Owned(format!("_{name}_{hash}"))
 }
 
 /// Calls `each` with the cells of each row of a table.
@@ -307,27 +283,5 @@ impl Tables {
         self.put()?;
         self.file.finish().map_err(io::Error::other)?;
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn hosts_become_names_of_files() {
-        for plain in ["srv01", "srv01.lab.local", "10.0.0.1"] {
-            assert_eq!(part(plain), plain);
-        }
-        let hostile =
-            ["", "..", "../up", "a/b", "a\\b", "con", "com1.x", "a.", "nul\0", "ä", "c:x", "-_"];
-        let names: BTreeSet<String> = hostile.iter().map(|host| part(host).into_owned()).collect();
-        assert_eq!(names.len(), hostile.len(), "no two share a name");
-        for name in &names {
-            assert!(name.starts_with('_') && !name.contains(['/', '\\', ':', '\0']), "{name}");
-        }
-        assert!(part(&"x".repeat(1 << 20)).len() < 100);
     }
 }

@@ -10,10 +10,10 @@ use super::layers::Notes;
 use super::machine::{BUILD, Build, Machine};
 use super::output::Sum;
 use super::scripts::Written;
-use crate::analysis::{Analysis, Extent, InputReport, Overlap};
+use crate::analysis::{Analysis, InputReport, Overlap};
 use crate::detect::{Excluded, Limited, Refused};
 use crate::error::Fault;
-use crate::input::InputKind;
+use crate::input::{Extent, InputKind};
 use crate::limits::LimitNote;
 use crate::model::{RuleMeta, csv_time};
 
@@ -95,6 +95,8 @@ struct InputRow<'a> {
     sha256: Option<&'a str>,
     sha256_after: Option<&'a str>,
     kind: InputKind,
+    /// Its records are those that were extracted to a case before.
+    extracted: bool,
     read: Extent,
     chunks: u64,
     records: u64,
@@ -172,6 +174,7 @@ pub(super) fn write(
                 sha256: report.sha256.as_deref(),
                 sha256_after: report.sha256_after.as_deref(),
                 kind: report.input.kind,
+                extracted: report.input.is_elsewhere(),
                 read: report.extent,
                 chunks: report.chunks,
                 records: report.records,

@@ -6,44 +6,6 @@ use serde::Serialize;
 
 use super::{Column, Format, TABLES, html, parquet, profile};
 
-/// The type of a column's or field's values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// A text.
-    Text,
-    /// A time, UTC.
-    Time,
-    /// A whole number; in tables no less than 0.
-    Integer,
-    /// A number.
-    Number,
-    /// True or false.
-    Boolean,
-    /// A list of texts.
-    Texts,
-    /// An object, whose members the log names.
-    Object,
-    /// An IP address.
-    Address,
-}
-
-impl Kind {
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Text => "text",
-            Kind::Time => "time",
-            Kind::Integer => "integer",
-            Kind::Number => "number",
-            Kind::Boolean => "boolean",
-            Kind::Texts => "texts",
-            Kind::Object => "object",
-            Kind::Address => "address",
-        }
-    }
-}
-
 /// A file of a format.
 #[derive(Serialize)]
 pub struct File {

@@ -18,13 +18,13 @@ use sha2::{Digest, Sha256};
 use super::cell::push;
 use super::detections::Of;
 use super::output::Output;
-use super::sorted::{Rows, Sorted, Sorter, place, time};
 use super::{Column, columns, evidence};
 use crate::analysis::{Alone, Analysis, Copies};
 use crate::detect::session_id;
 use crate::error::Error;
 use crate::input::hex;
 use crate::model::{Account, Event, Proof, ScriptBlock, csv_time};
+use crate::sorted::{Rows, Sorted, Sorter, place, time};
 
 columns! { COLUMNS:
     "file" => "the file in this folder that holds its text; blocks of one text share a file; empty where there were too many",

@@ -12,11 +12,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::cell::{list, push};
-use super::sorted::{Bytes, Frame, Rows, Sorted, place, time, time_of};
 use super::{columns, describe, evidence};
 use crate::analysis::{Analysis, Copies, Print};
 use crate::detect::session_id;
 use crate::model::{CsvTimes, Event, Link, Proof, RecordRef, Str};
+use crate::sorted::{Bytes, Frame, Rows, Sorted, place, time, time_of};
 
 columns! { pub(super) COLUMNS:
     "time": Time => "when it was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",

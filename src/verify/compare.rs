@@ -353,6 +353,8 @@ fn ledgers(here: &Path, there: &Path, whole: bool) -> io::Result<Vec<Deviation>>
         for input in inputs.into_iter().flatten().filter_map(Value::as_object_mut) {
             input.remove("modified");
             input.remove("sha256_after");
+            // What was extracted is read of the logs again.
+            input.remove("extracted");
             if let Some(faults) = input.get_mut("faults").and_then(Value::as_array_mut) {
                 let of_the_run = |fault: &Value| {
                     let reason = fault.get("reason").and_then(Value::as_str);

@@ -38,7 +38,7 @@ fn log(computer: &str, records: u64) -> Vec<u8> {
 }
 
 /// A folder with logs of so many records each.
-fn logs(folder: &Path, records: &[u64]) -> PathBuf {
+pub fn logs(folder: &Path, records: &[u64]) -> PathBuf {
     let logs = folder.join("logs");
     fs::create_dir(&logs).unwrap();
     for (index, &records) in records.iter().enumerate() {

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod browser;
+mod cases;
 mod cli;
 mod comfort;
 mod common;
@@ -9,6 +10,7 @@ mod copies;
 mod corpus;
 mod correlations;
 mod custody;
+mod decode;
 mod determinism;
 mod explain;
 mod faults;
@@ -26,6 +28,7 @@ mod layers;
 mod mutation;
 mod packs;
 mod psrp;
+mod query;
 mod readme;
 mod recover;
 mod report;

@@ -5,7 +5,6 @@ use std::io;
 
 use chrono::{DateTime, Utc};
 
-use super::super::sorted::Frame;
 use super::super::{describe, detections, evidence, records, timeline};
 use crate::analysis::Analysis;
 use crate::decode::chunk_of;
@@ -14,6 +13,7 @@ use crate::model::{
     Account, Event, Level, Link, Proof, Record, RecordRef, RuleMeta, Session, parse_utc,
 };
 use crate::normalise::Normaliser;
+use crate::sorted::Frame;
 
 /// An event with its record.
 pub(super) struct EventRow<'a> {

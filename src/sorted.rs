@@ -214,7 +214,12 @@ impl Sorter {
 
     /// All rows.
     pub fn finish(self) -> Sorted {
-        self.state.into_inner().unwrap_or_else(PoisonError::into_inner)
+        self.take()
+    }
+
+    /// All rows that it was given until now; it begins anew.
+    pub fn take(&self) -> Sorted {
+        std::mem::take(&mut self.lock())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Sorted> {

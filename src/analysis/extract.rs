@@ -1,0 +1,248 @@
+//! Logs to observations in a case folder, file by file: what is finished stays, whatever becomes of
+//! the run.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use super::evidence::Of;
+use super::load::first_of_chunk;
+use super::logs::{Account, Part, Pieces};
+use super::{Evidence, Options, Progress};
+use crate::detect::{Asks, RuleSet};
+use crate::error::Error;
+use crate::input::{self, Input, InputKind, Reader, hex, piece_count};
+use crate::model::Record;
+use crate::observe::{CaseFolder, FileEntry, Observed, Settings, Writer};
+use crate::reconstruct::{FileFacts, Reach, first_records};
+use crate::sorted::Rows;
+
+/// Extracts to a case folder what reconstruction and these rules have a use for, of all inputs that
+/// it does not have already, on the threads of the rayon pool it is called in. Yields what the
+/// folder has of the inputs then.
+///
+/// # Errors
+/// [`Error::Write`] when the folder takes no more. Damage inside inputs is no error.
+pub fn extract(
+    inputs: Vec<Input>,
+    folder: &mut CaseFolder,
+    options: &Options,
+    rules: &RuleSet,
+    progress: &dyn Progress,
+) -> Result<Evidence, Error> {
+    let root = folder.root().to_owned();
+    let settings = Settings {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        recover: options.recover,
+        limits: options.limits.values(),
+    };
+    let asks = Arc::new(rules.asks());
+    let mut entries = Vec::new();
+    let mut given = Vec::new();
+    for input in inputs {
+        match folder.take_finished(&input.path, input.state.as_ref(), &settings, &asks) {
+            Some(entry) => entries.push(entry),
+            None => given.push(input),
+        }
+    }
+    let before = entries.len();
+    if !given.is_empty() {
+        let paths: Vec<&Path> = given.iter().map(|input| &*input.path).collect();
+        folder.begin(&asks, &paths).map_err(Error::write(&root))?;
+        let run = Run { folder, options, rules, settings: &settings, asks: &asks, progress };
+        let extracted = run.files(given)?;
+        entries.extend(extracted.into_iter().map(|entry| (asks.clone(), entry)));
+    }
+    entries.sort_by(|(_, a), (_, b)| a.path.cmp(&b.path));
+    folder.settle(&entries).map_err(Error::write(&root))?;
+    let of = |(_, entry)| Of { root: &root, entry, remarks: Vec::new() };
+    Ok(Evidence { before, ..Evidence::of_entries(entries.into_iter().map(of)) })
+}
+
+struct Run<'r> {
+    folder: &'r CaseFolder,
+    options: &'r Options,
+    rules: &'r RuleSet,
+    settings: &'r Settings,
+    asks: &'r Asks,
+    progress: &'r dyn Progress,
+}
+
+/// A file that is being extracted.
+struct File {
+    given: Input,
+    /// How many inputs it is.
+    inputs: usize,
+    /// Those that are done, by their indexes.
+    done: Mutex<BTreeMap<usize, Observed>>,
+}
+
+/// An input that is being extracted.
+struct Open<'i> {
+    /// Index of its file.
+    file: usize,
+    input: &'i Input,
+    reader: Mutex<Reader<'i>>,
+    writer: Writer,
+    state: Mutex<State>,
+}
+
+/// How far an input is.
+struct State {
+    /// Pieces that are not done.
+    left: u64,
+    /// What the others came to.
+    parts: Vec<Part>,
+    closed: bool,
+}
+
+impl Run<'_> {
+    /// Extracts files: each is in the journal when all of it is done.
+    fn files(&self, given: Vec<Input>) -> Result<Vec<FileEntry>, Error> {
+        let root = self.folder.root();
+        let opened = given.par_iter().map(|input| self.open(input.clone()));
+        let opened: Vec<Vec<Input>> = opened.collect::<Result<_, Error>>()?;
+        let inputs = || opened.iter().flatten().filter(|input| is_read(input));
+        self.progress.begin(inputs().count(), inputs().map(|input| input.size).sum());
+        let files: Vec<File> = { given.into_iter().zip(&opened) }
+            .map(|(given, inputs)| File { given, inputs: inputs.len(), done: Mutex::default() })
+            .collect();
+        let by_file = opened.iter().enumerate();
+        let inputs =
+            by_file.flat_map(|(file, inputs)| inputs.iter().map(move |input| (file, input)));
+        let open = inputs.map(|(file, input)| Open {
+            file,
+            input,
+            reader: Mutex::new(Reader::within(input, &self.options.limits)),
+            writer: Writer::new(root, self.stem(&files[file].given, input)),
+            state: Mutex::new(State { left: pieces(input), parts: Vec::new(), closed: false }),
+        });
+        let open: Vec<Open<'_>> = open.collect();
+        let entries = Mutex::new(Vec::new());
+        let close = |index: usize| -> io::Result<()> {
+            let file = &files[open[index].file];
+            let observed = self.close(&open[index])?;
+            let mut done = file.done.lock().unwrap_or_else(PoisonError::into_inner);
+            done.insert(index, observed);
+            if done.len() == file.inputs {
+                let entry = self.entry(&file.given, std::mem::take(&mut *done));
+                self.folder.add(&entry)?;
+                entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+            }
+            Ok(())
+        };
+        let tasks = { 0..open.len() }
+            .flat_map(|index| std::iter::repeat_n(index, pieces(open[index].input) as usize))
+            .take_while(|_| !self.options.stop.is_asked());
+        let extracted = tasks.par_bridge().try_for_each_init(Worker::default, |worker, index| {
+            if self.piece(&open[index], worker)? { close(index) } else { Ok(()) }
+        });
+        // Where the run was interrupted, some inputs have pieces that nobody asked for.
+        let is_open = |index: &usize| {
+            !open[*index].state.lock().unwrap_or_else(PoisonError::into_inner).closed
+        };
+        let rest = || (0..open.len()).into_par_iter().filter(is_open).try_for_each(close);
+        extracted.and_then(|()| rest()).map_err(Error::write(root))?;
+        Ok(entries.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is in a file that was given.
+    fn open(&self, given: Input) -> Result<Vec<Input>, Error> {
+        let inputs = input::unpack(vec![given], self.folder.root(), &self.options.limits)?;
+        Ok(if self.options.recover { input::with_recovered(inputs) } else { inputs })
+    }
+
+    /// What the names of an input's tables begin with: what is extracted of another state of its
+    /// file, or another way, has other names.
+    fn stem(&self, given: &Input, input: &Input) -> String {
+        let mut hash = Sha256::new();
+        hash.update(input.path.as_os_str().as_encoded_bytes());
+        let how = serde_json::to_vec(&(&given.state, self.settings, self.asks));
+        hash.update(how.unwrap_or_default());
+        hex(&hash.finalize()[..8])
+    }
+
+    /// Extracts the next piece of an input; whether it was the last one to be done.
+    fn piece(&self, open: &Open<'_>, worker: &mut Worker) -> io::Result<bool> {
+        let Worker { pieces, rows } = worker;
+        let part = is_read(open.input).then(|| {
+            let mut put = Ok(());
+            let take = |record: &Record| {
+                if put.is_ok() {
+                    put = Writer::push(rows, record);
+                }
+            };
+            let part = pieces.next((0, open.input), &open.reader, self.rules, self.progress, take);
+            put.and_then(|()| open.writer.add(rows)).map(|()| part)
+        });
+        let part = part.transpose()?;
+        let mut state = open.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.parts.extend(part);
+        state.left -= 1;
+        state.closed = state.left == 0;
+        Ok(state.closed)
+    }
+
+    /// Writes the observations of an input whose pieces are done, or nobody asks for more of.
+    fn close(&self, open: &Open<'_>) -> io::Result<Observed> {
+        let Open { input, reader, writer, state, .. } = open;
+        let mut parts =
+            std::mem::take(&mut state.lock().unwrap_or_else(PoisonError::into_inner).parts);
+        // Threads finish in any order; what follows must not depend on it.
+        parts.sort_by_key(|part| part.start);
+        let mut account = Account::new(input);
+        let too_long = parts.iter().map(|part| part.too_long).sum();
+        let mut reach: Vec<Reach> = parts.into_iter().map(|part| account.take(part)).collect();
+        reach.iter_mut().for_each(Reach::shrink);
+        account.finish(&reader.lock().unwrap_or_else(PoisonError::into_inner));
+        let Account { report, form, .. } = account;
+        let facts =
+            FileFacts { form: &form, is_evtx: report.input.kind.is_evtx(), faults: &report.faults };
+        let firsts = first_records(&facts, |chunk| first_of_chunk(input, 0, chunk));
+        Ok(Observed {
+            path: input.path.as_path().into(),
+            size: input.size,
+            kind: report.input.kind,
+            state: input.state.clone(),
+            sha256: report.sha256,
+            extent: report.extent,
+            chunks: report.chunks,
+            records: report.records,
+            too_long,
+            faults: report.faults,
+            form,
+            firsts,
+            reach,
+            tables: writer.finish()?,
+        })
+    }
+
+    fn entry(&self, given: &Input, done: BTreeMap<usize, Observed>) -> FileEntry {
+        FileEntry {
+            path: given.path.as_path().into(),
+            settings: self.settings.clone(),
+            inputs: done.into_values().collect(),
+        }
+    }
+}
+
+/// A thread's room.
+#[derive(Default)]
+struct Worker {
+    pieces: Pieces,
+    rows: Rows,
+}
+
+/// Whether an input is read at all.
+fn is_read(input: &Input) -> bool {
+    input.kind != InputKind::Unknown
+}
+
+/// Tasks that an input is. One that is not read is done, too.
+fn pieces(input: &Input) -> u64 {
+    if is_read(input) { piece_count(input) } else { 1 }
+}

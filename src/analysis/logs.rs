@@ -1,0 +1,180 @@
+//! What every reading of logs has in common: pieces decoded one after the other, and what comes of
+//! an input as a whole.
+
+use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
+
+use super::{InputReport, Progress};
+use crate::decode::{ChunkHeader, Decoder, Form, Seen, Tally, Wanted, chunk_count, chunk_of};
+use crate::detect::RuleSet;
+use crate::error::{Fault, FaultKind};
+use crate::input::{End, Extent, FileHeader, Input, InputKind, Piece, Reader};
+use crate::model::{Channel, Record, RecordRef};
+use crate::normalise;
+use crate::reconstruct::Reach;
+
+/// What a piece came to, but for its records.
+#[derive(Default)]
+pub(super) struct Part {
+    /// Where in its input it began.
+    pub start: u64,
+    pub records: u64,
+    /// Records longer than the limit.
+    pub too_long: u64,
+    pub faults: Vec<Fault>,
+    /// Reading failed.
+    pub unread: Option<Fault>,
+    /// What is sound but no record.
+    pub foreign: Vec<Fault>,
+    pub chunks: Vec<ChunkHeader>,
+    pub reach: Reach,
+}
+
+/// Reads pieces of logs, one after another, for one thread, with room that it uses again.
+#[derive(Default)]
+pub(super) struct Pieces {
+    piece: Piece,
+    decoder: Decoder,
+}
+
+impl Pieces {
+    /// Reads and decodes the next piece of an input, the `index`th, and hands each record that
+    /// rules or reconstruction have a use for to `take`.
+    pub fn next(
+        &mut self,
+        (index, input): (u32, &Input),
+        reader: &Mutex<Reader<'_>>,
+        rules: &RuleSet,
+        progress: &dyn Progress,
+        take: impl FnMut(&Record),
+    ) -> Part {
+        let Pieces { piece, decoder } = self;
+        let read = reader.lock().unwrap_or_else(PoisonError::into_inner).next(piece);
+        let (start, length) = (piece.start, piece.length);
+        // Before decoding takes the bytes.
+        let chunks = if input.kind.is_evtx() { ChunkHeader::of(piece) } else { Vec::new() };
+        let recovered = input.kind == InputKind::Recovered;
+        let watch = Watch { rules, recovered, reach: RefCell::new(Reach::of(index)) };
+        let Tally { records, faults, foreign, too_long } =
+            decoder.piece(input, index, piece, &watch, take);
+        let unread = read.err().map(|error| Fault {
+            chunk: chunk_of(input, start + length),
+            offset: Some(start + length),
+            ..Fault::file(FaultKind::Lost, format!("not read in full from here on: {error}"))
+        });
+        progress.advance(length, records);
+        let reach = watch.reach.into_inner();
+        Part { start, records, too_long, faults, unread, foreign, chunks, reach }
+    }
+}
+
+/// Sees the records of a task, and says which are wanted.
+struct Watch<'p> {
+    rules: &'p RuleSet,
+    recovered: bool,
+    reach: RefCell<Reach>,
+}
+
+impl Wanted for Watch<'_> {
+    fn passes(&self, seen: Seen<'_>) {
+        // What was carved says nothing of what a log holds.
+        if self.recovered {
+            return;
+        }
+        self.reach.borrow_mut().see(seen);
+    }
+
+    fn wants(&self, source: RecordRef, channel: Channel, name: &str, event_id: u32) -> bool {
+        normalise::relevant(channel, event_id) || self.rules.wants(source, channel, name, event_id)
+    }
+}
+
+/// Why an input was not read in full.
+const INTERRUPTED: &str = "the run was interrupted before it was read";
+
+/// What becomes of an input as its pieces are read.
+pub(super) struct Account {
+    pub report: InputReport,
+    pub form: Form,
+    foreign: Vec<Fault>,
+}
+
+impl Account {
+    /// That of an input of which nothing is read.
+    pub fn new(input: &Input) -> Account {
+        let report = InputReport {
+            chunks: chunk_count(input),
+            faults: input.faults.clone(),
+            input: input.clone(),
+            sha256: None,
+            extent: Extent::Nothing,
+            sha256_after: None,
+            records: 0,
+            overlaps: Vec::new(),
+        };
+        Account { report, form: Form::default(), foreign: Vec::new() }
+    }
+
+    /// Takes what its next piece came to; yields how far the records in it reach.
+    pub fn take(&mut self, part: Part) -> Reach {
+        let Part { records, faults, unread, foreign, chunks, reach, .. } = part;
+        self.report.records += records;
+        self.report.faults.extend(faults);
+        self.report.unread(unread);
+        self.foreign.extend(foreign);
+        self.form.chunks.extend(chunks);
+        reach
+    }
+
+    /// All its pieces are read, or nobody asks for more.
+    pub fn finish(&mut self, reader: &Reader<'_>) {
+        if self.report.input.kind != InputKind::Unknown {
+            self.form.file = FileHeader::read(reader.header());
+            self.report.end(reader.end());
+        }
+        self.report.judge(std::mem::take(&mut self.foreign));
+    }
+}
+
+impl InputReport {
+    /// Takes how the reading of it ended.
+    fn end(&mut self, end: End) {
+        let (extent, fault) = match end {
+            End::Whole(sha256) => {
+                self.sha256 = Some(sha256);
+                (Extent::Whole, None)
+            }
+            End::Failed(reason) => (Extent::Partly, Some((None, format!("not hashed: {reason}")))),
+            End::Interrupted(0) => (Extent::Nothing, Some((None, INTERRUPTED.to_owned()))),
+            End::Interrupted(position) => {
+                let reason = format!("{INTERRUPTED}, and not hashed; what follows was not read");
+                (Extent::Partly, Some((Some(position), reason)))
+            }
+        };
+        self.extent = extent;
+        self.faults.extend(fault.map(|(offset, reason)| Fault {
+            chunk: offset.and_then(|offset| chunk_of(&self.input, offset)),
+            offset,
+            ..Fault::file(FaultKind::Lost, reason)
+        }));
+    }
+
+    /// Takes that a piece could not be read. A whole disk that is gone is one row, not one a piece.
+    fn unread(&mut self, fault: Option<Fault>) {
+        let Some(fault) = fault else { return };
+        if self.faults.last().is_none_or(|last| last.reason != fault.reason) {
+            self.faults.push(fault);
+        }
+    }
+
+    /// Takes what is sound but no record: a text that holds nothing else is no log.
+    fn judge(&mut self, foreign: Vec<Fault>) {
+        if self.input.kind.is_text() && self.records == 0 && self.faults.is_empty() {
+            self.input.kind = InputKind::Unknown;
+            self.faults.push(Fault::file(FaultKind::NotALog, "it holds no event record"));
+        } else if !foreign.is_empty() {
+            self.faults.extend(foreign);
+            self.faults.sort_by_key(|fault| fault.offset);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! A record in the form in which records are sorted, in memory and on disk.
+
+use std::io;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Channel, Fields, Form, Record, RecordRef};
+
+/// A record, all but its time, which is in the row's key.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Row<'a> {
+    pub source: RecordRef,
+    /// TimeCreated, where it is not the record's time: seconds since 1970 and nanoseconds.
+    logged: Option<(i64, u32)>,
+    form: Form,
+    provider: &'a str,
+    channel: &'a str,
+    computer: &'a str,
+    event_id: u32,
+    level: u8,
+    keywords: u64,
+    record_id: u64,
+    user_sid: Option<&'a str>,
+    activity_id: Option<&'a str>,
+    process_id: Option<u32>,
+    thread_id: Option<u32>,
+    #[serde(borrow)]
+    data: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Row<'a> {
+    /// The row of a record.
+    pub fn of(record: &'a Record) -> Row<'a> {
+        let logged = (record.logged != record.time).then_some(record.logged);
+        Row {
+            source: record.source,
+            logged: logged.map(|time| (time.timestamp(), time.timestamp_subsec_nanos())),
+            form: record.form,
+            provider: &record.provider,
+            channel: &record.channel,
+            computer: &record.computer,
+            event_id: record.event_id,
+            level: record.level,
+            keywords: record.keywords,
+            record_id: record.record_id,
+            user_sid: record.user_sid.as_deref(),
+            activity_id: record.activity_id.as_deref(),
+            process_id: record.process_id,
+            thread_id: record.thread_id,
+            data: record.data.iter().collect(),
+        }
+    }
+
+    /// The record of this time.
+    ///
+    /// # Errors
+    /// When a time is none.
+    pub fn into_record(self, time: DateTime<Utc>) -> io::Result<Record> {
+        let mut data = Fields::default();
+        for (name, value) in self.data {
+            data.push(name, value);
+        }
+        let logged = match self.logged {
+            None => time,
+            Some((seconds, nanos)) => DateTime::from_timestamp(seconds, nanos)
+                .ok_or_else(|| io::Error::other("a record that was logged at no time"))?,
+        };
+        Ok(Record {
+            source: self.source,
+            time,
+            logged,
+            form: self.form,
+            provider: self.provider.into(),
+            channel: self.channel.into(),
+            known_channel: Channel::of(self.channel, self.provider),
+            computer: self.computer.into(),
+            event_id: self.event_id,
+            level: self.level,
+            keywords: self.keywords,
+            record_id: self.record_id,
+            user_sid: self.user_sid.map(Into::into),
+            activity_id: self.activity_id.map(Into::into),
+            process_id: self.process_id,
+            thread_id: self.thread_id,
+            data,
+        })
+    }
+}

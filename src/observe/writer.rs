@@ -1,0 +1,129 @@
+//! An input's observations, cut into files by host and day.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+
+use super::journal::TableEntry;
+use super::row::Row;
+use super::table::Table;
+use crate::model::Record;
+use crate::sorted::{self, Rows, Sorter};
+use crate::table::file_name;
+
+/// The folder of the files.
+pub(crate) const OBSERVATIONS: &str = "observations";
+/// Files that an input is cut into by host and day: a log may be written to have ever new ones.
+const MOST_PARTS: usize = 1024;
+/// The folder of what is past them.
+const MORE: &str = "host=_more/day=_more";
+
+/// Takes an input's records, in any order and from any thread.
+pub(crate) struct Writer {
+    folder: PathBuf,
+    stem: String,
+    sorter: Sorter,
+}
+
+impl Writer {
+    /// A writer for the observations of an input in a case folder; its files' names begin so.
+    pub fn new(folder: &Path, stem: String) -> Writer {
+        Writer { folder: folder.to_owned(), stem, sorter: Sorter::new(folder.to_owned()) }
+    }
+
+    /// Puts a record down among those of a task.
+    ///
+    /// # Errors
+    /// When it has no serial form.
+    pub fn push(rows: &mut Rows, record: &Record) -> io::Result<()> {
+        let key = |key: &mut Vec<u8>| {
+            key.extend(record.computer.to_lowercase().bytes());
+            key.push(0);
+            sorted::time(key, record.time);
+            key.extend(record.source.offset.to_be_bytes());
+        };
+        rows.push(key, &Row::of(record))
+    }
+
+    /// Takes a task's records out of its hands.
+    ///
+    /// # Errors
+    /// When the folder takes no more.
+    pub fn add(&self, rows: &mut Rows) -> io::Result<()> {
+        self.sorter.add(rows)
+    }
+
+    /// Writes the files of what was put down.
+    ///
+    /// # Errors
+    /// When one cannot be written.
+    pub fn finish(&self) -> io::Result<Vec<TableEntry>> {
+        let Writer { folder, stem, sorter } = self;
+        let (folder, stem) = (folder.clone(), stem.clone());
+        let rows = sorter.take();
+        let mut parts = Parts { folder, stem, ..Parts::default() };
+        for frame in rows.rows()? {
+            let frame = frame?;
+            let (host, time) =
+                split(frame.key()).ok_or_else(|| io::Error::other("no row's key"))?;
+            let row: Row<'_> = postcard::from_bytes(frame.content()).map_err(io::Error::other)?;
+            parts.add(host, &row.into_record(time)?)?;
+        }
+        parts.finish()
+    }
+}
+
+/// The host, in lower case, and the time of a row's key.
+fn split(key: &[u8]) -> Option<(&str, DateTime<Utc>)> {
+    let (rest, _offset) = key.split_last_chunk::<8>()?;
+    let (host, time) = rest.split_last_chunk::<12>()?;
+    Some((str::from_utf8(host.strip_suffix(&[0])?).ok()?, sorted::time_of(time)?))
+}
+
+/// The files of an input in the making. Records come by host and time, so that one file is open at
+/// a time.
+#[derive(Default)]
+struct Parts {
+    folder: PathBuf,
+    stem: String,
+    /// The part of the latest record, and the file in it that is not full.
+    part: String,
+    open: Option<Table>,
+    /// Parts that were begun.
+    begun: usize,
+    entries: Vec<TableEntry>,
+}
+
+impl Parts {
+    fn add(&mut self, host: &str, record: &Record) -> io::Result<()> {
+        let part = if self.begun < MOST_PARTS { part(host, record.time) } else { MORE.to_owned() };
+        if self.part != part {
+            self.put()?;
+            self.part = part;
+            self.begun += 1;
+        }
+        let table = self.open.get_or_insert_default();
+        table.add(record);
+        if table.is_full() { self.put() } else { Ok(()) }
+    }
+
+    /// Puts the open file down.
+    fn put(&mut self) -> io::Result<()> {
+        let Some(table) = self.open.take() else { return Ok(()) };
+        let (part, number) = (&self.part, self.entries.len());
+        let name = format!("{OBSERVATIONS}/{part}/{}-{number}.parquet", self.stem);
+        self.entries.push(table.write(&self.folder, name)?);
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<Vec<TableEntry>> {
+        self.put()?;
+        Ok(self.entries)
+    }
+}
+
+/// The folder of a host's day.
+fn part(host: &str, time: DateTime<Utc>) -> String {
+    format!("host={}/day={}", file_name(host), time.format("%Y-%m-%d"))
+}
