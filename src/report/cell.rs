@@ -5,8 +5,21 @@ use std::borrow::Cow;
 /// Longest cell, in characters: a spreadsheet's limit of 32,767 less room for the note.
 pub(super) const MAX_CELL: usize = 32_000;
 
-/// What makes a spreadsheet take a cell for a formula.
-const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+/// What makes a spreadsheet take a cell for a formula; some take the full-width signs of East Asia for
+/// the others (OWASP, "CSV Injection").
+const FORMULA: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
+
+/// Whether a character shows nothing, or has others shown elsewhere than they stand: controls past
+/// ASCII, ends of lines, what reorders, and what Unicode has as ignorable by default
+/// (DerivedCoreProperties.txt), in which texts can be hidden.
+pub(super) fn hides(c: char) -> bool {
+    matches!(c,
+        '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}'
+        | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
 
 /// A text as a cell: on one line, no control characters, no formula, of bounded length.
 ///
@@ -49,11 +62,7 @@ fn safe(text: &str, spreadsheet: bool) -> Cow<'_, str> {
             '\t' => cell.push(' '),
             '\u{7f}' => cell.push('␡'),
             c if c < ' ' => cell.push(char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}')),
-            '\u{80}'..='\u{9f}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}'
-            | '\u{feff}' => {
+            c if hides(c) => {
                 let shown = format!("<U+{:04X}>", c as u32);
                 room = room.saturating_sub(shown.len() - 1);
                 cell.push_str(&shown);
@@ -142,6 +151,10 @@ mod tests {
         assert_eq!(cell("\u{1b}[2J\0"), "␛[2J␀");
         assert_eq!(cell("exe\u{202e}txt"), "exe<U+202E>txt");
         assert_eq!(cell("plain ünïcode"), "plain ünïcode");
+        assert_eq!(cell("＝1+1"), "'＝1+1");
+        // An Arabic letter mark, a soft hyphen, a word joiner, a tag: none of them is seen.
+        assert_eq!(cell("a\u{61c}b\u{ad}c\u{2060}d"), "a<U+061C>b<U+00AD>c<U+2060>d");
+        assert_eq!(cell("x\u{e0041}"), "x<U+E0041>");
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn what_is_wrong_in_a_file_of_options_is_named_with_its_line() {
         "{error}"
     );
     assert!(fails("force: 1\n").contains("FILE:1: write true or false"));
-    assert!(fails("threads: [1, 2]\n").contains("FILE:1: takes one text or number"));
+    assert!(fails("threads: [1, 2]\n").contains("FILE:1: 'threads' takes one text or number"));
     assert!(fails("config: x\n").contains("FILE:1: no option is called 'config'"));
     assert!(fails("- a\n").contains("--config FILE: write one option a line"));
     assert!(fails("a: [\n").contains("line 2"));

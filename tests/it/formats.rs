@@ -303,6 +303,22 @@ fn files_hold_what_their_schema_says() {
 }
 
 #[test]
+fn results_are_no_evidence() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = folder.path().join("results");
+    assert_eq!(analyze("samples", &results, &options()), 0);
+    let log = root().join("samples/WS01/System.evtx");
+    fs::copy(log, folder.path().join("System.evtx")).unwrap();
+    // A case's folder that holds results of a run before: they are passed over, and nothing is amiss.
+    let out = tempfile::tempdir().unwrap();
+    assert_eq!(analyze(folder.path().to_str().unwrap(), out.path(), &[]), 0);
+    let run = crate::common::run_json(out.path());
+    let read = run["inputs"].as_array().unwrap().iter().filter(|input| input["records"] != 0);
+    let read: Vec<&str> = read.map(|input| input["path"].as_str().unwrap()).collect();
+    assert!(matches!(&read[..], [only] if only.ends_with("System.evtx")), "{read:?}");
+}
+
+#[test]
 fn the_output_reference_has_every_column_of_every_file() {
     let page = fs::read_to_string(root().join("docs/outputs.md")).unwrap();
     let schema = psr(&["schema", "--json"]);
