@@ -294,6 +294,23 @@ fn gates_let_through_what_rules_fire_on() {
             &[(1, &[("A", "true")])],
             &[(1, &[("A", "false")]), (1, &[])],
         ),
+        // Letters outside ASCII whose small ones are in it.
+        (
+            "  s: {A: kk}\n  f: {B|startswith: k}\n  condition: s and not f",
+            &[(1, &[("A", "K\u{212a}")])],
+            &[(1, &[("A", "K")]), (1, &[("A", "kk"), ("B", "\u{212a}x")])],
+        ),
+        // Many regexes, which are put together, in two fields.
+        (
+            "  s:\n    - A|re|i: ['a{2}$', 'b(b|c)', '(?s)c.d']\n    - B|re|i: ['a{2}$', 'b(b|c)', '(?s)c.d']\n  condition: s",
+            &[(1, &[("A", "xAA")]), (1, &[("A", "x"), ("B", "bC")]), (2, &[("B", "c\nd")])],
+            &[(1, &[("A", "aax"), ("B", "b")]), (1, &[("C", "aa")])],
+        ),
+        (
+            "  s: {A|re: [aa, bb, cc], B|re|i: [aa, bb, cc]}\n  condition: s",
+            &[(1, &[("A", "bb"), ("B", "BB")])],
+            &[(1, &[("A", "BB"), ("B", "bb")])],
+        ),
         // Places in a value.
         (
             "  s: {A|startswith: ab}\n  condition: s",
@@ -505,6 +522,7 @@ fn what_does_not_compile_is_refused_before_any_event() {
     let bad = [
         ("A|re: '('", "invalid regex pattern: "),
         ("A|re: '\\w{900}{90}'", "exceeds size limit"),
+        ("A|re: [a, 'b)|(c', d]", "invalid regex pattern: "),
         ("A|cidr: 10.0.0.0/99", "invalid CIDR: "),
         ("A|windash|contains: '---------------------------------'", "windash"),
         ("A|re|contains: x", "conflicting modifiers"),

@@ -231,11 +231,11 @@ impl<'p, I: Iterator<Item = io::Result<Frame<'p>>>> Places<I> {
 const BLOCK: usize = 1 << 20;
 
 pub(super) fn write(analysis: &Analysis, to: &mut (dyn io::Write + Send)) -> io::Result<()> {
-    let mut teller = Teller::new(analysis, places(&analysis.copies)?);
+    let mut lines = LineMaker::new(analysis, places(&analysis.copies)?);
     let mut rows = analysis.timeline.rows()?;
     let mut fill = |block: &mut Vec<u8>| {
         for read in rows.by_ref() {
-            teller.tell(&read?, block)?;
+            lines.line(&read?, block)?;
             if block.len() >= BLOCK {
                 break;
             }
@@ -255,7 +255,7 @@ pub(super) fn write(analysis: &Analysis, to: &mut (dyn io::Write + Send)) -> io:
 }
 
 /// Makes whole lines of rows, in their order.
-struct Teller<'a, I: Iterator> {
+struct LineMaker<'a, I: Iterator> {
     analysis: &'a Analysis,
     sessions: BTreeMap<RecordRef, (usize, Link)>,
     /// The inputs' paths as cells.
@@ -265,14 +265,14 @@ struct Teller<'a, I: Iterator> {
     cell: String,
 }
 
-impl<'a, I: Iterator<Item = io::Result<Frame<'a>>>> Teller<'a, I> {
+impl<'a, I: Iterator<Item = io::Result<Frame<'a>>>> LineMaker<'a, I> {
     fn new(analysis: &'a Analysis, places: Places<I>) -> Self {
         let paths = analysis.inputs.iter().map(|report| {
             let mut cell = String::new();
             push(&mut cell, &report.input.path.display().to_string());
             cell
         });
-        Teller {
+        LineMaker {
             analysis,
             sessions: analysis.case.by_record(),
             paths: paths.collect(),
@@ -283,8 +283,8 @@ impl<'a, I: Iterator<Item = io::Result<Frame<'a>>>> Teller<'a, I> {
     }
 
     /// Appends the line of a row, if it is one that is told.
-    fn tell(&mut self, read: &Frame<'_>, lines: &mut Vec<u8>) -> io::Result<()> {
-        let Teller { analysis, sessions, paths, places, times, cell } = self;
+    fn line(&mut self, read: &Frame<'_>, lines: &mut Vec<u8>) -> io::Result<()> {
+        let LineMaker { analysis, sessions, paths, places, times, cell } = self;
         let Analysis { scope, rules, shown, case, origins, copies, .. } = analysis;
         let [mut number, mut at] = [itoa::Buffer::new(), itoa::Buffer::new()];
         let row = row(read)?;
