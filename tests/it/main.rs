@@ -27,6 +27,7 @@ mod layers;
 mod mutation;
 mod packs;
 mod psrp;
+mod python;
 mod readme;
 mod recover;
 mod report;
