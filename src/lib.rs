@@ -26,6 +26,7 @@ pub mod decode;
 pub mod detect;
 mod error;
 pub mod input;
+mod keyed;
 pub mod layers;
 mod limits;
 mod model;

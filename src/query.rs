@@ -11,12 +11,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polars::prelude::{
-    AnonymousScan, AnonymousScanArgs, DataFrame, IntoLazy, LazyFrame, PolarsResult,
+    AnonymousScan, AnonymousScanArgs, DataFrame, Expr, IntoLazy, LazyFrame, Operator, PolarsResult,
     ScanArgsAnonymous, SchemaRef,
 };
 use polars::sql::SQLContext;
 use polars_io::SerReader;
 use polars_io::parquet::read::{ParallelStrategy, ParquetReader};
+use sqlparser::dialect::GenericDialect;
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::error::Error;
 use crate::report::{TABLES, parquet};
@@ -62,13 +65,52 @@ impl Tables {
     /// # Errors
     /// [`Error::Sql`] when it is no query, or asks for what is not there.
     pub fn query(&mut self, sql: &str) -> Result<DataFrame, Error> {
-        let frame = self.0.execute(sql).and_then(LazyFrame::collect);
+        let frame = self.0.execute(&plain(sql)?).and_then(LazyFrame::collect);
         frame.map_err(|error| {
             // What follows the first line is polars' plan.
             let text = error.to_string();
             let line = text.lines().next().unwrap_or_default();
             Error::Sql(format!("{line}; the tables are {}", self.0.get_tables().join(", ")))
         })
+    }
+}
+
+/// Statements that polars would do on its view of the tables, and which would look as if they had
+/// changed a file.
+const CHANGES: [Keyword; 4] = [Keyword::CREATE, Keyword::DELETE, Keyword::DROP, Keyword::TRUNCATE];
+
+/// The query with the name of a column in quotes that SQL has as a function: `user`.
+fn plain(sql: &str) -> Result<String, Error> {
+    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize() else {
+        return Ok(sql.to_owned());
+    };
+    let word = |token: &Token| match token {
+        Token::Word(word) if word.quote_style.is_none() => word.keyword,
+        _ => Keyword::NoKeyword,
+    };
+    let first = tokens.iter().find(|token| !matches!(token, Token::Whitespace(_)));
+    if let Some(first) = first.filter(|first| CHANGES.contains(&word(first))) {
+        return Err(Error::Sql(format!("{first} would change a table, and tables are only asked")));
+    }
+    let plain = tokens.iter().map(|token| match word(token) {
+        Keyword::USER => "\"user\"".to_owned(),
+        _ => token.to_string(),
+    });
+    Ok(plain.collect())
+}
+
+/// What of a predicate has to be applied. A sorted query that is cut has polars add one that says
+/// which rows can still come first; it is a hint that only polars' own readers understand.
+fn applied(predicate: &Expr) -> Option<Expr> {
+    match predicate {
+        Expr::Display { .. } => None,
+        Expr::BinaryExpr { left, op: Operator::And, right } => {
+            match (applied(left), applied(right)) {
+                (Some(left), Some(right)) => Some(left.and(right)),
+                (one, other) => one.or(other),
+            }
+        }
+        all => Some(all.clone()),
     }
 }
 
@@ -98,6 +140,7 @@ impl Scan {
         &self,
         path: &Path,
         wanted: &AnonymousScanArgs,
+        predicate: Option<&Expr>,
         room: &mut usize,
         found: &mut Option<DataFrame>,
     ) -> PolarsResult<()> {
@@ -133,7 +176,7 @@ impl Scan {
                 .select(columns.iter().map(String::as_str))?;
             start += rows;
             *room -= group.height();
-            if let Some(predicate) = &wanted.predicate {
+            if let Some(predicate) = predicate {
                 group = group.lazy().filter(predicate.clone()).collect()?;
             }
             match found {
@@ -154,9 +197,10 @@ impl AnonymousScan for Scan {
 
     fn scan(&self, wanted: AnonymousScanArgs) -> PolarsResult<DataFrame> {
         let mut room = wanted.n_rows.unwrap_or(usize::MAX);
+        let predicate = wanted.predicate.as_ref().and_then(applied);
         let mut found = None;
         for path in &self.0 {
-            self.file(path, &wanted, &mut room, &mut found)?;
+            self.file(path, &wanted, predicate.as_ref(), &mut room, &mut found)?;
         }
         Ok(found.unwrap_or_default())
     }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use itertools::Itertools;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::RecordRef;
 
@@ -119,6 +119,22 @@ fn sizes(lengths: &[u8; LENGTHS]) -> (usize, usize) {
     (key as usize, LENGTHS + key as usize + content as usize)
 }
 
+/// Bytes of a row that are written out as they are: nothing looks at each of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bytes<'b>(pub &'b [u8]);
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de: 'b, 'b> Deserialize<'de> for Bytes<'b> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(Bytes)
+    }
+}
+
 /// Appends a time to a key.
 pub(crate) fn time(key: &mut Vec<u8>, time: DateTime<Utc>) {
     // Flipping the sign's bit puts what is before 1970 before it.
@@ -186,11 +202,11 @@ impl Sorter {
             std::mem::take(&mut state.blocks)
         };
         // Other tasks go on while this one writes.
-        let run = self.write_run(merge(&full, &[]))?;
+        let run = self.write_run(merge(&full, &[], |_| true))?;
         let mut state = self.lock();
         state.runs.push(run);
         if state.runs.len() == MAX_RUNS {
-            let merged = self.write_run(merge(&[], &state.runs))?;
+            let merged = self.write_run(merge(&[], &state.runs, |_| true))?;
             state.runs = vec![merged];
         }
         Ok(())
@@ -230,22 +246,38 @@ impl Sorted {
     /// # Errors
     /// When a run cannot be read back.
     pub fn rows(&self) -> io::Result<impl Iterator<Item = io::Result<Frame<'_>>>> {
+        self.rows_that(|_| true)
+    }
+
+    /// Those rows by key that are to be kept.
+    ///
+    /// # Errors
+    /// When a run cannot be read back.
+    pub fn rows_that(
+        &self,
+        keep: impl Fn(&Frame<'_>) -> bool + Copy,
+    ) -> io::Result<impl Iterator<Item = io::Result<Frame<'_>>>> {
         self.runs.iter().try_for_each(|mut run| run.rewind())?;
-        Ok(merge(&self.blocks, &self.runs))
+        Ok(merge(&self.blocks, &self.runs, keep))
     }
 }
 
-/// The frames of blocks and runs in the order of their keys; an error comes at once.
+/// The frames of blocks and runs that are to be kept, in the order of their keys; an error comes at
+/// once.
 fn merge<'b>(
     blocks: &'b [Vec<u8>],
     runs: &'b [File],
+    keep: impl Fn(&Frame<'_>) -> bool + Copy,
 ) -> impl Iterator<Item = io::Result<Frame<'b>>> {
     let blocks = blocks.iter().map(|block| Frames::Block(block));
     let runs = runs.iter().map(|run| Frames::Run(BufReader::with_capacity(READ_AHEAD, run)));
-    blocks.chain(runs).kmerge_by(|a: &io::Result<Frame<'_>>, b| match (a, b) {
-        (Ok(a), Ok(b)) => a.key() < b.key(),
-        (a, _) => a.is_err(),
-    })
+    let kept = move |frame: &io::Result<Frame<'_>>| frame.as_ref().map_or(true, keep);
+    blocks.chain(runs).map(move |frames| frames.filter(kept)).kmerge_by(
+        |a: &io::Result<Frame<'_>>, b| match (a, b) {
+            (Ok(a), Ok(b)) => a.key() < b.key(),
+            (a, _) => a.is_err(),
+        },
+    )
 }
 
 /// Where frames come from.

@@ -11,17 +11,16 @@
 //! one input are never taken for one.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
-use foldhash::SharedSeed;
-use foldhash::quality::SeedableRandomState;
 use serde::{Deserialize, Serialize};
 
 use super::overlap::{Spans, overlapping};
 use crate::detect::Hit;
+use crate::keyed::Keyed;
 use crate::model::{Event, EventKind, Form, MatchedField, Proof, Record, RecordRef};
 use crate::report::timeline::{self, Printed};
 use crate::sorted::{self, Rows, Sorted, Sorter};
@@ -40,22 +39,14 @@ pub struct Print {
 }
 
 /// Makes the prints of a run.
-#[derive(Debug)]
-pub struct Prints(SeedableRandomState);
-
-impl Default for Prints {
-    fn default() -> Prints {
-        // The library seeds its hashes from addresses and the clock; this seed is the system's.
-        let seed = RandomState::new().hash_one(());
-        Prints(SeedableRandomState::with_seed(seed, SharedSeed::global_random()))
-    }
-}
+#[derive(Debug, Default)]
+pub struct Prints(Keyed);
 
 impl Prints {
     /// The print of a record on which these rules fired, and a hash of which log it is of: its host
     /// and channel.
     pub fn of(&self, record: &Record, event: &Event, hits: &[Hit]) -> (u64, Print) {
-        let hash = &self.0;
+        let hash = &self.0.0;
         let name = if event.channel.is_empty() { &event.provider } else { &event.channel };
         let log = hash.hash_one((&event.host, name));
         let content = self.content(record, event, hits);
@@ -71,7 +62,7 @@ impl Prints {
 
     fn content(&self, record: &Record, event: &Event, hits: &[Hit]) -> u64 {
         let Event { provider, user_sid, activity_id, process_id, kind, .. } = event;
-        let mut hash = self.0.build_hasher();
+        let mut hash = self.0.0.build_hasher();
         (provider, user_sid, activity_id, process_id).hash(&mut hash);
         match kind {
             // Its data as it stands, but for what the ways to write a record down differ in.

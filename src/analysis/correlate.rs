@@ -1,6 +1,6 @@
 //! Hits in order of time, by the clocks of most hosts, through the correlations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
@@ -16,13 +16,13 @@ use crate::sorted::{Frame, Rows, Sorted, Sorter};
 /// Steps that are sorted at a time.
 const STEPS_AT_ONCE: usize = 1 << 16;
 
-/// What correlations find in the hits on records, which are rows, and those on what was rebuilt.
-/// Hits on copies count for nothing.
+/// What correlations find in the hits on records, which are rows and are of these rules, and those
+/// on what was rebuilt. Hits on copies count for nothing.
 ///
 /// # Errors
 /// When the scratch folder takes no more.
 pub(super) fn over_time(
-    on_records: Sorted,
+    (on_records, fired): (Sorted, BTreeSet<usize>),
     copies: &Copies,
     rebuilt: &[Detection],
     case: &Case,
@@ -34,19 +34,25 @@ pub(super) fn over_time(
     }
     let clocks = Clocks::of(&case.hosts);
     let sessions = case.sessions_of_records();
+    // Most hits are those of rules that wait for a session, and most runs have none for them.
+    let mut fired = fired;
+    fired.extend(rebuilt.iter().map(|detection| detection.rule));
+    let awaited = rules.awaited(&fired);
+    let counts = |row: &Frame<'_>| Step::rule_of(row.content()).is_none_or(|rule| awaited[rule]);
     let on_records = match clocks.agree() {
         true => on_records,
-        false => in_order(&on_records, &clocks, scratch)?,
+        false => in_order(on_records.rows_that(counts)?, &clocks, scratch)?,
     };
     let mut rows = Rows::default();
     for step in rebuilt.iter().filter_map(Step::of) {
-        rows.push(|key| step.key(clocks.ahead(&step.logged_by), key), &step)?;
+        let ahead = clocks.ahead(&step.logged_by);
+        rows.push(|key| step.key_of_rebuilt(ahead, key), &step)?;
     }
     let rebuilt = Sorter::new(scratch.to_owned());
     rebuilt.add(&mut rows)?;
     let rebuilt = rebuilt.finish();
     let mut correlator = Correlator::new(rules);
-    let steps = on_records.rows()?.merge_by(rebuilt.rows()?, |a, b| match (a, b) {
+    let steps = on_records.rows_that(counts)?.merge_by(rebuilt.rows()?, |a, b| match (a, b) {
         (Ok(a), Ok(b)) => a.key() < b.key(),
         (a, _) => a.is_err(),
     });
@@ -64,10 +70,14 @@ pub(super) fn over_time(
 }
 
 /// Steps in the order of their times by the clocks of most hosts.
-fn in_order(steps: &Sorted, clocks: &Clocks, scratch: &Path) -> io::Result<Sorted> {
+fn in_order<'s>(
+    steps: impl Iterator<Item = io::Result<Frame<'s>>>,
+    clocks: &Clocks,
+    scratch: &Path,
+) -> io::Result<Sorted> {
     let sorter = Sorter::new(scratch.to_owned());
     let mut rows = Rows::default();
-    for (count, row) in steps.rows()?.enumerate() {
+    for (count, row) in steps.enumerate() {
         let row = row?;
         let step = read(&row)?;
         rows.push(|key| step.key(clocks.ahead(&step.logged_by), key), &step)?;
@@ -200,6 +210,7 @@ mod tests {
             }
             sorter.add(&mut rows).unwrap();
             let (steps, copies) = (sorter.finish(), Copies::default());
+            let steps = (steps, BTreeSet::from([0, 1]));
             let found = over_time(steps, &copies, &[], &case, &rules, folder.path()).unwrap();
             let times = found.detections.iter().map(|found| found.time.timestamp() - 1000);
             times.collect::<Vec<_>>()

@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
+use rayon::prelude::*;
 
 use crate::detect::{self, Correlated, Limited, LoneScripts, RuleSet};
 use crate::error::{Error, Fault};
@@ -281,7 +282,7 @@ pub fn correlate(
     let copies = copies::find(&timeline, &read.spans, recovered, &scratch)
         .map_err(Error::write(&scratch))?;
     read.leave_out(&copies, &keys);
-    let Read { mut reports, events, gathered, fired, scripts, lines, forms, .. } = read;
+    let Read { mut reports, events, gathered, fired, stepped, scripts, lines, forms, .. } = read;
     progress.stage("rebuilding sessions");
     tracing::debug!(ms = begun.elapsed().as_millis(), "copies told");
     let begun = Instant::now();
@@ -317,7 +318,7 @@ pub fn correlate(
     detections.extend(texts.of_case().map_err(Error::write(&scratch))?);
     let elsewhere = texts.elsewhere(scripts, &loader).map_err(Error::write(&scratch))?;
     detections.extend(elsewhere);
-    let steps = steps.finish();
+    let steps = (steps.finish(), stepped);
     let correlated = correlate::over_time(steps, &copies, &detections, &case, &rules, &scratch);
     let Correlated { detections: correlated, limited } =
         correlated.map_err(Error::write(&scratch))?;
@@ -380,8 +381,16 @@ pub fn correlate(
     })
 }
 
-/// Blocks of many parts that are held at a time.
-const BLOCKS_AT_ONCE: usize = 256;
+/// Blocks of many parts that a thread holds at a time.
+const BLOCKS_AT_ONCE: usize = 64;
+
+/// What a thread remembers of blocks of many parts.
+#[derive(Default)]
+struct Parted {
+    lone: LoneScripts,
+    unwrapper: Unwrapper,
+    kept: scripts::Task,
+}
 
 /// What is done with the texts of a run when sessions are known.
 struct Texts<'a> {
@@ -433,37 +442,48 @@ impl Texts<'_> {
             detection.evidence.iter().all(|proof| whole.contains(&proof.source))
         };
         let mut found: Vec<Detection> = scripts.into_iter().filter(known).collect();
-        let mut lone = LoneScripts::default();
-        let mut unwrapper = Unwrapper::default();
-        let mut kept = scripts::Task::default();
-        for blocks in parted.chunks(BLOCKS_AT_ONCE) {
-            let hosts: BTreeMap<RecordRef, &Str> = blocks
-                .iter()
-                .flat_map(|(parts, host)| parts.iter().map(move |&part| (part, host)))
-                .collect();
-            let mut events = loader.events(hosts.keys().copied().collect());
-            for event in &mut events {
-                if let Some(&host) = hosts.get(&event.source) {
-                    event.host = host.clone();
-                }
+        let parted = parted.par_chunks(BLOCKS_AT_ONCE);
+        let blocks =
+            parted.map_init(Parted::default, |room, blocks| self.parted(blocks, loader, room));
+        let blocks: Vec<Vec<Detection>> = blocks.collect::<io::Result<_>>()?;
+        found.extend(blocks.into_iter().flatten());
+        Ok(found)
+    }
+
+    /// The same of blocks of several parts.
+    fn parted(
+        &self,
+        blocks: &[(Vec<RecordRef>, Str)],
+        loader: &Loader<'_>,
+        Parted { lone, unwrapper, kept }: &mut Parted,
+    ) -> io::Result<Vec<Detection>> {
+        let hosts: BTreeMap<RecordRef, &Str> = blocks
+            .iter()
+            .flat_map(|(parts, host)| parts.iter().map(move |&part| (part, host)))
+            .collect();
+        let mut events = loader.events(hosts.keys().copied().collect());
+        for event in &mut events {
+            if let Some(&host) = hosts.get(&event.source) {
+                event.host = host.clone();
             }
-            let mut rows = Rows::default();
-            for block in assemble(&events, &vec![None; events.len()], &mut unwrapper) {
-                let before = found.len();
-                found.extend(lone.detect(self.rules, &events, &block));
-                if let Some(text) = texts::of_block(&events, &block) {
-                    layers::add(&mut rows, &text, Of::Session(None), "", self.paths)?;
-                    found.extend(detect::on_layers(self.rules, &text));
-                }
-                if self.keeper.is_some() {
-                    let rule = found[before..].iter().any(|hit| !self.rules.is_silent(hit.rule));
-                    let why = Why { rule, layers: !block.hidden.is_empty(), parts: true };
-                    kept.keep(&events, &block, Of::Session(None), why, self.paths)?;
-                }
-            }
-            self.layers.add(&mut rows)?;
-            self.keeper.map_or(Ok(()), |keeper| keeper.add(&mut kept))?;
         }
+        let mut found = Vec::new();
+        let mut rows = Rows::default();
+        for block in assemble(&events, &vec![None; events.len()], unwrapper) {
+            let before = found.len();
+            found.extend(lone.detect(self.rules, &events, &block));
+            if let Some(text) = texts::of_block(&events, &block) {
+                layers::add(&mut rows, &text, Of::Session(None), "", self.paths)?;
+                found.extend(detect::on_layers(self.rules, &text));
+            }
+            if self.keeper.is_some() {
+                let rule = found[before..].iter().any(|hit| !self.rules.is_silent(hit.rule));
+                let why = Why { rule, layers: !block.hidden.is_empty(), parts: true };
+                kept.keep(&events, &block, Of::Session(None), why, self.paths)?;
+            }
+        }
+        self.layers.add(&mut rows)?;
+        self.keeper.map_or(Ok(()), |keeper| keeper.add(kept))?;
         Ok(found)
     }
 }

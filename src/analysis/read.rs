@@ -1,5 +1,6 @@
 //! The one reading of all logs.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -58,6 +59,8 @@ pub(super) struct Read {
     pub gathered: Vec<Gathered>,
     /// The rules that fired on records.
     pub fired: Vec<(usize, RecordRef)>,
+    /// Those that correlations wait for.
+    pub stepped: BTreeSet<usize>,
     /// Detections on script blocks of one part, should they belong to no session.
     pub scripts: Vec<Detection>,
     /// Detections on what command lines hide, should no session have them.
@@ -95,6 +98,7 @@ struct Batch {
     events: u64,
     gathered: Gathered,
     fired: Vec<(usize, RecordRef)>,
+    stepped: BTreeSet<usize>,
     scripts: Vec<Detection>,
     lines: Vec<Detection>,
     spans: Spans,
@@ -152,12 +156,14 @@ impl Pass<'_> {
         read.spans.resize_with(self.inputs.len(), Spans::default);
         let mut accounts: Vec<Account> = self.inputs.iter().map(Account::new).collect();
         for batch in batches {
-            let Batch { input, part, events, mut gathered, fired, scripts, lines, spans } = batch;
+            let Batch { input, part, events, mut gathered, fired, stepped, scripts, lines, spans } =
+                batch;
             gathered.reach = accounts[input].take(part);
             gathered.shrink();
             read.events += events;
             read.gathered.push(gathered);
             read.fired.extend(fired);
+            read.stepped.extend(stepped);
             read.scripts.extend(scripts);
             read.lines.extend(lines);
             read.spans[input].absorb(spans);
@@ -305,6 +311,7 @@ impl Take<'_, '_> {
         for hit in &mut hits {
             if let Some(step) = Step::on_record(&event, hit) {
                 self.steps.push(|key| step.key(0, key), &step)?;
+                batch.stepped.insert(step.rule);
             }
         }
         hits.retain(|hit| !rules.is_silent(hit.rule));

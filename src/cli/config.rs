@@ -153,7 +153,7 @@ impl<'p> File<'p> {
             }
             (_, value) => match scalar(value) {
                 Some(text) => Ok(vec![format!("{flag}={text}")]),
-                None => Err(self.error(key, "takes one text or number")),
+                None => Err(self.error(key, &format!("'{key}' takes one text or number"))),
             },
         }
     }

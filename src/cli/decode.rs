@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::Ending;
-use crate::layers::{Limits, layers};
+use super::{Ending, unwrap};
 use crate::psrp::{
     self, Conversation, Direction, Exchange, Fragment, Header, Oddity, Pipeline, SessionKey,
 };
@@ -20,14 +19,18 @@ const LONGEST: u64 = 64 << 20;
 
 pub(super) const EXAMPLES: &str = "Examples:
   psr-forensics decode 'powershell -enc RwBlAHQALQBEAGEAdABlAA=='
+  psr-forensics decode --file script.ps1
   psr-forensics decode - < script.txt
   psr-forensics decode --psrp fragments.txt";
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The text: a command line, a script, Base64; from standard input if it is `-`
-    #[arg(value_name = "TEXT", required_unless_present = "psrp", conflicts_with = "psrp")]
+    /// The text: a command line, a script, Base64, CLIXML; from standard input if it is `-`
+    #[arg(value_name = "TEXT", required_unless_present_any = ["psrp", "file"], conflicts_with_all = ["psrp", "file"])]
     text: Option<String>,
+    /// Read the text from this file: UTF-8, or UTF-16 as PowerShell writes it
+    #[arg(long, value_name = "FILE", conflicts_with = "psrp")]
+    file: Option<PathBuf>,
     /// Read PowerShell Remoting traffic from this file, or from standard input if it is `-`:
     /// fragments as bytes, hex or Base64, one piece a line or all in one; or SOAP documents
     #[arg(long, value_name = "FILE")]
@@ -44,14 +47,17 @@ fn session_key(text: &str) -> Result<SessionKey, &'static str> {
 
 pub(super) fn run(args: &Args) -> Result<Ending> {
     let mut out = io::stdout().lock();
-    let told = match (&args.psrp, &args.text) {
-        (Some(path), _) => return traffic(&read(path)?, args.session_key.as_ref(), &mut out),
+    if let Some(path) = &args.psrp {
+        return traffic(&read(path)?, args.session_key.as_ref(), &mut out);
+    }
+    let told = match (&args.file, &args.text) {
+        (Some(path), _) => unwrap::tell(&unwrap::text(&read(path)?), &mut out),
         (None, Some(text)) if text == "-" => {
-            tell_layers(&String::from_utf8_lossy(&read(Path::new("-"))?), &mut out)
+            unwrap::tell(&unwrap::text(&read(Path::new("-"))?), &mut out)
         }
-        (None, text) => tell_layers(text.as_deref().unwrap_or_default(), &mut out),
+        (None, text) => unwrap::tell(text.as_deref().unwrap_or_default(), &mut out),
     };
-    told.map_or_else(closed, |()| Ok(Ending::Whole))
+    told.or_else(closed)
 }
 
 /// A reader that closed the pipe has seen enough.
@@ -81,30 +87,6 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 
 fn lines(text: &str, out: &mut impl Write) -> io::Result<()> {
     text.lines().try_for_each(|line| writeln!(out, "{}", visible(line)))
-}
-
-fn tell_layers(text: &str, out: &mut impl Write) -> io::Result<()> {
-    let found = layers(text, &Limits::default());
-    let of = |parent: Option<usize>| match parent {
-        Some(parent) => format!("layer {}", parent + 1),
-        None => "the text".to_owned(),
-    };
-    for (index, layer) in found.layers.iter().enumerate() {
-        writeln!(out, "Layer {}: {}, in {}", index + 1, layer.how.as_str(), of(layer.parent))?;
-        lines(&layer.text, out)?;
-        writeln!(out)?;
-    }
-    for binary in &found.binaries {
-        writeln!(out, "{} of {} bytes, in {}", binary.what, binary.size, of(binary.parent))?;
-    }
-    if let Some(stopped) = &found.stopped {
-        let (limit, at) = (stopped.limit.as_str(), of(stopped.layer));
-        writeln!(out, "Stopped in {at}: {limit}")?;
-    }
-    if found.layers.is_empty() && found.binaries.is_empty() {
-        writeln!(out, "It hides nothing that this program knows to take off.")?;
-    }
-    Ok(())
 }
 
 /// Where each piece began: its number in the input, from 1.

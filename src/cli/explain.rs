@@ -15,7 +15,7 @@ use super::results::DEFAULT_OUTPUT;
 use super::who::Who;
 use super::zone::{Shown, Zone};
 use crate::error::Error;
-use crate::report::story::{self, Answer, Command, Statement, Story};
+use crate::report::story::{self, Answer, Command, Pointer, Statement, Story};
 use crate::report::told::{self, Files, Step};
 use crate::report::{Scope, visible};
 
@@ -23,6 +23,8 @@ use crate::report::{Scope, visible};
 const MOST_NAMES: usize = 20;
 /// Most lines of a command that are shown.
 const MOST_LINES: usize = 12;
+/// Most records of a command that are named besides its first.
+const MOST_RECORDS: usize = 5;
 /// Longest text of a statement that is shown, in characters.
 const MAX_SHOWN: usize = 240;
 
@@ -314,11 +316,15 @@ fn command(
         proof(statement, files, &indent, out)?;
     }
     let others = command.evidence.iter();
-    for pointer in others.filter(|pointer| statement.is_none_or(|told| told.evidence != **pointer))
-    {
+    let others = others.filter(|other| statement.is_none_or(|told| told.evidence != **other));
+    let others: Vec<&Pointer> = others.collect();
+    for pointer in others.iter().take(MOST_RECORDS) {
         writeln!(out, "      {indent}{}", visible(&files.record(pointer)))?;
     }
-    Ok(())
+    match others.len().saturating_sub(MOST_RECORDS) {
+        0 => Ok(()),
+        more => writeln!(out, "      {indent}and {more} more records, see commands.csv"),
+    }
 }
 
 /// What came back of a command, cut.
@@ -372,11 +378,7 @@ fn against(story: &Story, files: &Files<'_>, out: &mut impl Write) -> io::Result
 fn missing(story: &Story, zone: Zone, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\n{}", Painted(HEAD, "What is missing, and what to collect next"))?;
     for covered in &story.log_coverage {
-        let much = match covered.percent {
-            Some(percent) => format!("covers {percent}% of it"),
-            None => "is not among the inputs".to_owned(),
-        };
-        writeln!(out, "  {} {much}", visible(&covered.channel))?;
+        writeln!(out, "  {}", visible(&told::covered(covered)))?;
     }
     for missing in &story.missing {
         writeln!(out, "  - {}", visible(&told::missing(missing)))?;

@@ -4,6 +4,7 @@ mod analyze;
 mod config;
 mod correlate;
 mod decode;
+mod diff;
 mod explain;
 mod extract;
 mod info;
@@ -11,6 +12,7 @@ mod interrupt;
 mod limits;
 mod live;
 mod manual;
+mod merge;
 mod packs;
 mod paint;
 mod progress;
@@ -20,6 +22,7 @@ mod rules;
 mod running;
 mod schema;
 mod summary;
+mod unwrap;
 mod verify;
 mod who;
 mod zone;
@@ -60,6 +63,12 @@ enum Verb {
     /// Rebuild sessions and match rules on what was extracted to cases, as `analyze` does on logs.
     #[command(after_help = correlate::EXAMPLES)]
     Correlate(Box<correlate::Args>),
+    /// Take cases into one.
+    #[command(after_help = merge::EXAMPLES)]
+    Merge(merge::Args),
+    /// Say what a run's results have that another's have not: sessions by the records that they share.
+    #[command(after_help = diff::EXAMPLES)]
+    Diff(diff::Args),
     /// Tell sessions of a run's results in order, each statement with its record, the reasons,
     /// what speaks against it, and what is missing.
     #[command(after_help = explain::EXAMPLES)]
@@ -185,6 +194,8 @@ fn run(verb: Verb, arguments: &[OsString]) -> anyhow::Result<Ending> {
         Verb::Analyze(args) => analyze::run(&args, arguments),
         Verb::Extract(args) => extract::run(&args),
         Verb::Correlate(args) => correlate::run(&args, arguments),
+        Verb::Merge(args) => merge::run(&args),
+        Verb::Diff(args) => diff::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Info(args) => info::run(&args),
         Verb::Packs(args) => packs::run(args),

@@ -78,6 +78,12 @@ impl Results {
         arguments: &[OsString],
         analyze: impl FnOnce(Options, RuleSet, &dyn Progress) -> Result<Analysis, Error>,
     ) -> Result<Ending> {
+        if let (Some(from), Some(to)) = (self.from, self.to)
+            && from >= to
+        {
+            let what = "--from is not before --to: no event can be between them";
+            return Err(Error::Usage(what.to_owned()).into());
+        }
         let arguments = arguments.iter().skip(1).map(|argument| argument.to_string_lossy().into());
         let info = RunInfo { arguments: arguments.collect(), started: Utc::now() };
         let rules = self.select.load(self.packs.read()?)?;
@@ -160,11 +166,8 @@ impl Results {
 
     /// What is to be written.
     fn wanted(&self) -> Wanted {
-        // The page tells of a run as a whole.
-        let is_whole = self.who.scope().is_whole();
-        let formats = self.formats.iter().copied();
         Wanted {
-            formats: formats.filter(|&format| is_whole || format != Format::Html).collect(),
+            formats: self.formats.iter().copied().collect(),
             by_host: self.partition_by_host,
             transcripts: self.transcripts,
         }

@@ -42,7 +42,8 @@ impl Shape {
     pub fn of(node: &Node<'_>) -> Option<Shape> {
         let has = |paths: &[&str]| paths.iter().any(|path| node.text(path).is_some());
         if has(&["winlog.event_id"]) || has(&["winlog.channel"]) && has(&["event.code"]) {
-            Some(Shape::Winlogbeat)
+            // This program's own ecs.jsonl has these names, too: results are no evidence.
+            (node.text("event.module") != Some("psr")).then_some(Shape::Winlogbeat)
         } else if has(&["event_id"]) && has(&["log_name"]) {
             Some(Shape::OldWinlogbeat)
         } else if !has(&["EventID"]) {

@@ -75,10 +75,13 @@ fn fired_plainly(set: &RuleSet, rules: &[Plain], record: &Record) -> Vec<Fired> 
     for (index, Plain { rule, scope }) in rules.iter().enumerate() {
         let Scope::Records { mapping, .. } = scope else { continue };
         let view = RecordView::new(record, *mapping);
-        let Some(result) = selects(scope, record).then(|| evaluate_rule(rule, &view)).flatten()
-        else {
+        if !selects(scope, record) {
             continue;
-        };
+        }
+        let result = evaluate_rule(rule, &view);
+        // Whether it fires is decided in another way where nobody is shown what matched.
+        assert_eq!(set.checked[index].fires(&view), result.is_some(), "{index} on {record:?}");
+        let Some(result) = result else { continue };
         let fields = &result.as_detection().unwrap().matched_fields;
         let text = |value: &serde_json::Value| match value.as_str() {
             Some(text) => text.chars().take(500).collect(),
@@ -291,6 +294,23 @@ fn gates_let_through_what_rules_fire_on() {
             &[(1, &[("A", "true")])],
             &[(1, &[("A", "false")]), (1, &[])],
         ),
+        // Letters outside ASCII whose small ones are in it.
+        (
+            "  s: {A: kk}\n  f: {B|startswith: k}\n  condition: s and not f",
+            &[(1, &[("A", "K\u{212a}")])],
+            &[(1, &[("A", "K")]), (1, &[("A", "kk"), ("B", "\u{212a}x")])],
+        ),
+        // Many regexes, which are put together, in two fields.
+        (
+            "  s:\n    - A|re|i: ['a{2}$', 'b(b|c)', '(?s)c.d']\n    - B|re|i: ['a{2}$', 'b(b|c)', '(?s)c.d']\n  condition: s",
+            &[(1, &[("A", "xAA")]), (1, &[("A", "x"), ("B", "bC")]), (2, &[("B", "c\nd")])],
+            &[(1, &[("A", "aax"), ("B", "b")]), (1, &[("C", "aa")])],
+        ),
+        (
+            "  s: {A|re: [aa, bb, cc], B|re|i: [aa, bb, cc]}\n  condition: s",
+            &[(1, &[("A", "bb"), ("B", "BB")])],
+            &[(1, &[("A", "BB"), ("B", "bb")])],
+        ),
         // Places in a value.
         (
             "  s: {A|startswith: ab}\n  condition: s",
@@ -502,6 +522,7 @@ fn what_does_not_compile_is_refused_before_any_event() {
     let bad = [
         ("A|re: '('", "invalid regex pattern: "),
         ("A|re: '\\w{900}{90}'", "exceeds size limit"),
+        ("A|re: [a, 'b)|(c', d]", "invalid regex pattern: "),
         ("A|cidr: 10.0.0.0/99", "invalid CIDR: "),
         ("A|windash|contains: '---------------------------------'", "windash"),
         ("A|re|contains: x", "conflicting modifiers"),

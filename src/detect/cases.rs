@@ -242,7 +242,7 @@ impl Happened {
         let mut steps: Vec<(Vec<u8>, Step<'_>)> = Vec::new();
         for step in hits.iter().filter_map(Step::of) {
             let mut key = Vec::new();
-            step.key(0, &mut key);
+            step.key_of_rebuilt(0, &mut key);
             steps.push((key, step));
         }
         steps.sort_by(|a, b| a.0.cmp(&b.0));

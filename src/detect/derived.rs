@@ -4,7 +4,6 @@
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use rayon::prelude::*;
@@ -13,6 +12,7 @@ use super::history::History;
 use super::rule::short;
 use super::rules::{Hit, RuleSet};
 use super::view::FieldMap;
+use crate::keyed::Keyed;
 use crate::layers::Unwrapped;
 use crate::model::{
     Account, Attempt, Clearing, Command, Detection, Edge, Event, EventKind, Heard, Kept, LogGap,
@@ -150,7 +150,7 @@ pub fn on_record(event: &Event, hits: Vec<Hit>) -> impl Iterator<Item = Detectio
 /// once, in copies of a log at least: what was found is remembered.
 #[derive(Default)]
 pub struct LoneScripts {
-    keys: RandomState,
+    keys: Keyed,
     seen: HashMap<u64, Vec<Hit>>,
 }
 
@@ -167,7 +167,7 @@ impl LoneScripts {
     ) -> impl Iterator<Item = Detection> + use<> {
         let known = rules.has(Subject::ScriptBlock).then(|| {
             let derived = script(events, &[], block);
-            let key = self.keys.hash_one(&derived.fields);
+            let key = self.keys.of(&derived.fields);
             let hits = match self.seen.get(&key) {
                 Some(hits) => hits.clone(),
                 None => {

@@ -69,6 +69,9 @@ impl Index {
     /// The rules all of whose clauses hold of an event, in order.
     pub fn candidates(&self, event: &impl SigmaEvent) -> Vec<usize> {
         let mut found = self.always.clone();
+        if self.fields.is_empty() {
+            return found;
+        }
         let mut hold = vec![0; self.clauses.len()];
         let mut folded = String::new();
         for FieldTexts { field, texts, uses } in &self.fields {

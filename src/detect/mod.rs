@@ -2,6 +2,7 @@
 
 mod asks;
 mod cases;
+mod compile;
 mod correlation;
 mod derived;
 mod equivalent;
@@ -18,6 +19,7 @@ mod pack;
 mod rule;
 mod rules;
 mod select;
+mod simple;
 mod view;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! One rule: read, checked, and compiled when an event first needs it.
 
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use rsigma_eval::compiler::eval_condition;
 use rsigma_eval::{
@@ -10,8 +10,10 @@ use rsigma_eval::{
 use rsigma_ir::{IrDetection, IrMatcher, IrNumber, IrPattern, IrPatternPart, IrRule};
 use rsigma_parser::SigmaRule;
 
+use super::compile::compile;
 use super::gate::Gate;
 use super::lower::lower;
+use super::simple::Simple;
 use crate::model::MatchedField;
 
 /// Longest value of a matched field that a detection keeps, in characters.
@@ -21,11 +23,12 @@ const MAX_MATCHED: usize = 500;
 pub(super) struct Rule {
     /// What must hold of an event before it need be evaluated.
     pub gate: Gate,
+    lowered: IrRule,
+    /// The rule, if it is a simple one.
+    simple: Option<Simple>,
     /// Few rules of a pack meet an event that needs them, and regexes are dear.
-    compiled: LazyLock<Option<CompiledRule>, Compile>,
+    compiled: OnceLock<Option<CompiledRule>>,
 }
-
-type Compile = Box<dyn FnOnce() -> Option<CompiledRule> + Send>;
 
 impl Rule {
     /// Checks a rule. Of a `proven` one it is known that it compiles.
@@ -33,28 +36,34 @@ impl Rule {
     /// # Errors
     /// Why rsigma does not accept the rule.
     pub fn new(rule: &SigmaRule, proven: bool) -> Result<Rule, String> {
-        let mut rule = lower(rule)?;
+        let mut lowered = lower(rule)?;
         // Each result would carry copies of it.
-        rule.metadata = Default::default();
-        let gate = Gate::of(&rule);
-        let compile: Compile = if proven || surely_compiles(&rule) {
-            Box::new(move || compile_to_compiled(&rule).ok())
-        } else {
-            let compiled = compile_to_compiled(&rule).map_err(|error| error.to_string())?;
-            Box::new(move || Some(compiled))
+        lowered.metadata = Default::default();
+        let (gate, simple) = (Gate::of(&lowered), Simple::of(&lowered));
+        let compiled = match proven || surely_compiles(&lowered) {
+            true => OnceLock::new(),
+            false => OnceLock::from(Some(compile(&lowered).map_err(|error| error.to_string())?)),
         };
-        Ok(Rule { gate, compiled: LazyLock::new(compile) })
+        Ok(Rule { gate, lowered, simple, compiled })
+    }
+
+    fn compiled(&self) -> Option<&CompiledRule> {
+        self.compiled.get_or_init(|| compile(&self.lowered).ok()).as_ref()
     }
 
     /// Why it does or does not fire on the event: its conditions, one of which must hold.
     pub fn explain(&self, event: &impl SigmaEvent) -> Vec<ConditionTrace> {
-        let compiled = self.compiled.as_ref();
-        compiled.map(|rule| explain_rule(rule, event).conditions).unwrap_or_default()
+        // As the rule has it: regex by regex.
+        let compiled = compile_to_compiled(&self.lowered);
+        compiled.map(|rule| explain_rule(&rule, event).conditions).unwrap_or_default()
     }
 
     /// Whether the rule fires on the event.
     pub fn fires(&self, event: &impl SigmaEvent) -> bool {
-        let Some(rule) = self.compiled.as_ref() else { return false };
+        if let Some(simple) = &self.simple {
+            return simple.holds(event);
+        }
+        let Some(rule) = self.compiled() else { return false };
         let mut holds = rule
             .conditions
             .iter()
@@ -64,7 +73,7 @@ impl Rule {
 
     /// What matched, if the rule fires on the event.
     pub fn evaluate(&self, event: &impl SigmaEvent) -> Option<Vec<MatchedField>> {
-        let result = evaluate_rule(self.compiled.as_ref()?, event)?;
+        let result = evaluate_rule(self.compiled()?, event)?;
         let ResultBody::Detection(body) = result.body else { return None };
         let matched = body.matched_fields.into_iter().map(|FieldMatch { field, value, .. }| {
             let value = match value {

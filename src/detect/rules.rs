@@ -1,8 +1,9 @@
 //! The loaded rules, grouped by what they apply to.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
+use foldhash::{HashMap, HashMapExt};
 use itertools::Itertools;
 use rsigma_eval::Event as SigmaEvent;
 use sha2::{Digest, Sha256};
@@ -230,6 +231,27 @@ impl RuleSet {
                 rules.into_iter().map(|rule| (rule, &self.checked[rule].gate)).collect();
             self.groups.push(Group::new(mapping, &rules));
         }
+    }
+
+    /// Of each rule, whether its hits can come to anything, when of the rules on events only these
+    /// fired; of each correlation, whether it can. What no one is told of and none of these waits
+    /// for cannot.
+    pub(crate) fn awaited(&self, fired: &BTreeSet<usize>) -> Vec<bool> {
+        let singles = self.checked.len();
+        let mut can: Vec<bool> = (0..singles).map(|rule| fired.contains(&rule)).collect();
+        // What a correlation refers to comes before it.
+        for correlation in &self.correlations {
+            can.push(correlation.can_complete(|rule| can[rule]));
+        }
+        let is_told = |rule: usize| rule >= singles && !self.is_silent(rule);
+        let mut awaited: Vec<bool> = (0..can.len()).map(is_told).collect();
+        for (index, correlation) in self.correlations.iter().enumerate().rev() {
+            awaited[singles + index] &= can[singles + index];
+            if awaited[singles + index] {
+                correlation.rules().for_each(|rule| awaited[rule] = true);
+            }
+        }
+        awaited
     }
 
     /// Whether there is a correlation.

@@ -188,7 +188,7 @@ impl<'i> Reader<'i> {
         for block in blocks {
             let wanted = left.min(size);
             block.reserve_exact(wanted as usize);
-            let read = file.take(wanted).read_to_end(block);
+            let read = file.append(wanted, block);
             self.reached += block.len() as u64;
             read?;
             if block.len() as u64 != wanted {

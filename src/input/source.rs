@@ -49,6 +49,18 @@ impl Opened {
             Opened::Part(_) => Ok(None),
         }
     }
+
+    /// Appends the next bytes to a block, so many if there are.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn append(&mut self, bytes: u64, block: &mut Vec<u8>) -> io::Result<usize> {
+        // A file by itself fills room that was not cleared before.
+        match self {
+            Opened::File(file) => file.take(bytes).read_to_end(block),
+            Opened::Part(part) => part.take(bytes).read_to_end(block),
+        }
+    }
 }
 
 impl Read for Opened {

@@ -64,7 +64,8 @@ fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')
 }
 
-fn blob(run: &str, budget: &mut Budget) -> Option<Blob> {
+/// What a run of Base64 holds.
+pub(super) fn blob(run: &str, budget: &mut Budget) -> Option<Blob> {
     let first = run.get(..FIRST.min(run.len()))?;
     let first = base64(first)?;
     let marked = Compression::marked(&first);

@@ -133,7 +133,7 @@ impl Compression {
 }
 
 /// The text that bytes are: UTF-16LE or UTF-8, with or without a mark. `None` when they are none.
-pub(super) fn text_of(bytes: &[u8]) -> Option<String> {
+pub(crate) fn text_of(bytes: &[u8]) -> Option<String> {
     if let Some(marked) = bytes.strip_prefix(&[0xef, 0xbb, 0xbf]) {
         return std::str::from_utf8(marked).ok().filter(|text| is_text(text)).map(str::to_owned);
     }

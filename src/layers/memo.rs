@@ -1,10 +1,10 @@
 //! Equal texts are unwrapped once: a log holds the same script hundreds of times.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use super::{Limits, Unwrapped, gate, unwrap};
+use super::{Limits, Unwrapped, layers};
+use crate::keyed::Keyed;
 
 /// Text that the layers kept may hold, in bytes; what more texts hide is found anew each time.
 const MOST_HELD: usize = 16 << 20;
@@ -12,23 +12,23 @@ const MOST_HELD: usize = 16 << 20;
 /// Takes the layers off texts, within the default [`Limits`], and remembers what it found.
 #[derive(Default)]
 pub struct Unwrapper {
-    keys: RandomState,
+    keys: Keyed,
     /// By the text's hash, which is keyed anew in each run: no log can aim at it.
     known: HashMap<u64, Arc<Unwrapped>>,
+    /// What most texts hide.
+    nothing: Arc<Unwrapped>,
     held: usize,
 }
 
 impl Unwrapper {
     /// What a text hides.
     pub fn layers(&mut self, text: &str) -> Arc<Unwrapped> {
-        if !gate::may_hold_layers(text) {
-            return Arc::default();
-        }
-        let key = self.keys.hash_one(text);
+        let key = self.keys.of(text);
         if let Some(known) = self.known.get(&key) {
             return Arc::clone(known);
         }
-        let found = Arc::new(unwrap(text, &Limits::default()));
+        let found = layers(text, &Limits::default());
+        let found = if found.is_empty() { Arc::clone(&self.nothing) } else { Arc::new(found) };
         let size: usize = found.layers.iter().map(|layer| layer.text.len()).sum();
         if self.held + size <= MOST_HELD && self.known.len() < MOST_HELD / size_of::<Unwrapped>() {
             self.held += size;

@@ -21,6 +21,7 @@ mod syntax;
 mod value;
 
 pub use budget::{Limit, Limits};
+pub(crate) use encoding::text_of;
 pub use memo::Unwrapper;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -135,28 +136,42 @@ pub fn layers(text: &str, limits: &Limits) -> Unwrapped {
     }
 }
 
+/// Takes the layers off a text that is Base64 and nothing else, white space aside. [`layers`] looks
+/// into runs of some length only, as any word is Base64 of something; this is for a text of which
+/// somebody says so.
+///
+/// ```
+/// use psr_forensics::layers::{Limits, base64_layers, layers};
+///
+/// let text = "dwBoAG8AYQBtAGkA";
+/// assert!(layers(text, &Limits::default()).is_empty());
+/// assert_eq!(base64_layers(text, &Limits::default()).layers[0].text, "whoami");
+/// ```
+pub fn base64_layers(text: &str, limits: &Limits) -> Unwrapped {
+    let run: String = text.split_whitespace().collect();
+    let (mut unwrapping, whole) = Unwrapping::of(text, limits);
+    let blob = match run.len() >= SHORTEST_TOLD {
+        true => blobs::blob(run.trim_end_matches('='), &mut unwrapping.budget),
+        false => None,
+    };
+    if let Some(blob) = blob {
+        let mut parts = Parts { environment: Rc::default(), found: Vec::new() };
+        unwrapping.blob(&whole, 0, blob, &mut parts);
+        for part in parts.found {
+            unwrapping.take(&whole, part, &parts.environment);
+        }
+    }
+    unwrapping.all()
+}
+
+/// Shortest text that is taken for Base64 because somebody says so: four letters in UTF-16.
+const SHORTEST_TOLD: usize = 11;
+
 /// Takes the layers off a text that may have some.
 fn unwrap(text: &str, limits: &Limits) -> Unwrapped {
-    let mut unwrapping = Unwrapping {
-        limits,
-        budget: Budget::new(limits, text.len()),
-        seen: BTreeSet::from([Rc::from(text)]),
-        found: Unwrapped::default(),
-        waiting: VecDeque::new(),
-    };
-    let whole = Seen {
-        text: text.into(),
-        layer: None,
-        offset: 0,
-        depth: 0,
-        environment: Rc::default(),
-        is_line: false,
-    };
+    let (mut unwrapping, whole) = Unwrapping::of(text, limits);
     unwrapping.waiting.push_back(whole);
-    while let Some(seen) = unwrapping.waiting.pop_front() {
-        unwrapping.look_into(&seen);
-    }
-    unwrapping.found
+    unwrapping.all()
 }
 
 type Environment = BTreeMap<String, String>;
@@ -202,7 +217,35 @@ struct Unwrapping<'l> {
     waiting: VecDeque<Seen>,
 }
 
-impl Unwrapping<'_> {
+impl<'l> Unwrapping<'l> {
+    /// Begins with a text.
+    fn of(text: &str, limits: &'l Limits) -> (Unwrapping<'l>, Seen) {
+        let unwrapping = Unwrapping {
+            limits,
+            budget: Budget::new(limits, text.len()),
+            seen: BTreeSet::from([Rc::from(text)]),
+            found: Unwrapped::default(),
+            waiting: VecDeque::new(),
+        };
+        let whole = Seen {
+            text: text.into(),
+            layer: None,
+            offset: 0,
+            depth: 0,
+            environment: Rc::default(),
+            is_line: false,
+        };
+        (unwrapping, whole)
+    }
+
+    /// Looks into all that waits, and yields what was found.
+    fn all(mut self) -> Unwrapped {
+        while let Some(seen) = self.waiting.pop_front() {
+            self.look_into(&seen);
+        }
+        self.found
+    }
+
     fn look_into(&mut self, seen: &Seen) {
         let parts = self.parts(seen);
         for part in parts.found {
@@ -242,16 +285,20 @@ impl Unwrapping<'_> {
             parts.found.push(Part { at, text, how: How::CommandLine, is_line: true });
         }
         for (at, blob) in blobs::blobs(text, &mut self.budget) {
-            match blob {
-                Blob::Text(text) => parts.add(at, text, How::Base64),
-                Blob::Inflated(text) => parts.add(at, text, How::Inflated),
-                Blob::Binary(what, size) => self.note(seen, at, what, size),
-            }
+            self.blob(seen, at, blob, &mut parts);
         }
         if !is_line {
             self.evaluate(seen, &mut parts);
         }
         parts
+    }
+
+    fn blob(&mut self, seen: &Seen, at: usize, blob: Blob, parts: &mut Parts) {
+        match blob {
+            Blob::Text(text) => parts.add(at, text, How::Base64),
+            Blob::Inflated(text) => parts.add(at, text, How::Inflated),
+            Blob::Binary(what, size) => self.note(seen, at, what, size),
+        }
     }
 
     /// Evaluates a text, and shows it with what was worked out.

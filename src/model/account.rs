@@ -33,6 +33,15 @@ impl Account {
         (!name.is_empty()).then_some(Account { domain, name })
     }
 
+    /// The account in one text, `DOMAIN\name`, as it is displayed.
+    pub(super) fn text(&self) -> String {
+        // Every row has one, and formatting takes longer.
+        match self.domain.is_empty() {
+            true => self.name.clone(),
+            false => [&*self.domain, "\\", &*self.name].concat(),
+        }
+    }
+
     /// Who connected, where the account is one that WinRM made up for the session: an endpoint that
     /// runs as a virtual account calls it `WinRM Virtual Users\WinRM VA_<number>_<domain>_<name>`
     /// (Microsoft's page on JEA session configurations).
@@ -60,11 +69,7 @@ impl Account {
 
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.domain.is_empty() {
-            f.write_str(&self.domain)?;
-            f.write_str("\\")?;
-        }
-        f.write_str(&self.name)
+        f.write_str(&self.text())
     }
 }
 

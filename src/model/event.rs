@@ -94,7 +94,7 @@ impl Event {
         };
         let engine = engine.filter(|user| !user.is_empty()).cloned();
         let sid = || self.user_sid.as_deref().unwrap_or_default().to_owned();
-        account.map(Account::to_string).or(engine).unwrap_or_else(sid)
+        account.map(Account::text).or(engine).unwrap_or_else(sid)
     }
 }
 

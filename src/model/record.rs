@@ -120,11 +120,20 @@ pub struct Fields {
     text: String,
     /// Where each field's name ends, and its value.
     ends: Vec<(usize, usize)>,
+    /// Of each field's name, what tells it from most others.
+    tags: Vec<u8>,
+}
+
+/// A byte that few names of a record have in common: they are looked up by it.
+fn tag(name: &[u8]) -> u8 {
+    let middle = name.get(name.len() / 2).copied().unwrap_or_default();
+    (name.len() as u8).wrapping_mul(7) ^ middle
 }
 
 impl Fields {
     /// Appends a field.
     pub fn push(&mut self, name: &str, value: &str) {
+        self.tags.push(tag(name.as_bytes()));
         self.text.push_str(name);
         let name_end = self.text.len();
         self.text.push_str(value);
@@ -153,7 +162,11 @@ impl Fields {
 
     /// The values of all fields of that name.
     pub fn all<'f>(&'f self, name: &str) -> impl Iterator<Item = &'f str> {
-        self.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value)
+        memchr::memchr_iter(tag(name.as_bytes()), &self.tags).filter_map(move |field| {
+            let start = field.checked_sub(1).map_or(0, |before| self.ends[before].1);
+            let (name_end, end) = self.ends[field];
+            (self.text[start..name_end] == *name).then(|| &self.text[name_end..end])
+        })
     }
 }
 
@@ -162,16 +175,18 @@ impl Fields {
 pub(crate) struct FieldsDraft {
     text: Vec<u8>,
     ends: Vec<(usize, usize)>,
+    tags: Vec<u8>,
 }
 
 impl FieldsDraft {
     /// Begins anew, in the room of fields no longer needed.
     pub fn in_place_of(fields: Fields) -> Self {
-        let Fields { text, mut ends } = fields;
+        let Fields { text, mut ends, mut tags } = fields;
         let mut text = text.into_bytes();
         text.clear();
         ends.clear();
-        FieldsDraft { text, ends }
+        tags.clear();
+        FieldsDraft { text, ends, tags }
     }
 
     /// Appends a field, whose value `write` appends to the bytes.
@@ -183,13 +198,15 @@ impl FieldsDraft {
         self.text.extend_from_slice(name.as_bytes());
         let name_end = self.text.len();
         write(&mut self.text)?;
+        self.tags.push(tag(name.as_bytes()));
         self.ends.push((name_end, self.text.len()));
         Ok(())
     }
 
     /// The fields, if what was written is UTF-8.
     pub fn finish(self) -> Option<Fields> {
-        Some(Fields { text: String::from_utf8(self.text).ok()?, ends: self.ends })
+        let FieldsDraft { text, ends, tags } = self;
+        Some(Fields { text: String::from_utf8(text).ok()?, ends, tags })
     }
 }
 

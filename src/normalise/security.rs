@@ -75,8 +75,8 @@ fn long(record: &Record, name: &str) -> u64 {
 
 /// An address without the prefix of an IPv4 address mapped to IPv6; loopback stays.
 fn address(record: &Record, name: &str) -> Option<String> {
-    let ip = known(record, name)?;
-    Some(ip.strip_prefix("::ffff:").unwrap_or(&ip).to_owned())
+    let ip = record.data.known(name)?;
+    Some(ip.strip_prefix("::ffff:").unwrap_or(ip).to_owned())
 }
 
 fn logon(record: &Record) -> Logon {
@@ -87,7 +87,7 @@ fn logon(record: &Record) -> Logon {
         logon_id: long(record, "TargetLogonId"),
         logon_type: number_of(record, "LogonType").unwrap_or(0),
         package: text(record, "AuthenticationPackageName"),
-        process: text(record, "LogonProcessName").trim().to_owned(),
+        process: record.data.get("LogonProcessName").unwrap_or_default().trim().to_owned(),
         workstation: known(record, "WorkstationName"),
         ip: address(record, "IpAddress"),
         status: status.or_else(|| known(record, "Status")).unwrap_or_default(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use itertools::Itertools;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use walkdir::WalkDir;
 
 use super::journal::{FileEntry, Line, Settings, TableEntry};
+use super::table::UNFINISHED;
 use super::writer::OBSERVATIONS;
 use super::{SCHEMA, table};
 use crate::detect::Asks;
@@ -31,6 +32,19 @@ pub struct Known {
     pub files: BTreeMap<PathBuf, (Arc<Asks>, FileEntry)>,
     /// Files that were to be extracted, and are not: a run was killed.
     pub begun: BTreeSet<PathBuf>,
+}
+
+/// What another case folder had for this one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// Files that were not in it.
+    pub new: usize,
+    /// Files that were, as another extraction left them.
+    pub replaced: usize,
+    /// Files that were, just so.
+    pub same: usize,
+    /// Files that neither has, and one was to have.
+    pub unfinished: usize,
 }
 
 /// A case folder that files are extracted to, by one process at a time.
@@ -177,6 +191,37 @@ impl CaseFolder {
         Ok(())
     }
 
+    /// Takes in what another case folder has, which is left as it is. Of a file that both have, the
+    /// other's counts.
+    ///
+    /// # Errors
+    /// [`Error::Write`] when something cannot be copied; what was copied until then does not count.
+    pub fn take_in(&mut self, other: &Path, known: Known) -> Result<Merged, Error> {
+        let mut merged = Merged::default();
+        for (path, (asks, entry)) in known.files {
+            match self.known.files.get(&path) {
+                None => merged.new += 1,
+                Some((then, mine)) if *then == asks && mine.has_tables_of(&entry) => {
+                    merged.same += 1;
+                    continue;
+                }
+                Some(_) => merged.replaced += 1,
+            }
+            for table in entry.tables() {
+                let to = self.root.join(&table.name);
+                copy(&other.join(&table.name), &to).map_err(Error::write(&to))?;
+            }
+            self.known.files.insert(path, (asks, entry));
+        }
+        self.known.begun.extend(known.begun);
+        let Known { files, begun } = &mut self.known;
+        begun.retain(|path| !files.contains_key(path));
+        merged.unfinished = begun.len();
+        let root = self.root.clone();
+        self.settle(&[]).map_err(Error::write(&root))?;
+        Ok(merged)
+    }
+
     /// Removes the files of observations but these. What cannot be removed is in no one's way.
     fn sweep(&self, named: &BTreeSet<&str>) {
         let found = WalkDir::new(self.root.join(OBSERVATIONS)).contents_first(true);
@@ -249,6 +294,9 @@ fn parse(path: &Path, text: &[u8]) -> Result<(Known, usize), Error> {
             Ok(Line::Asks(now)) => asks = Arc::new(now),
             Ok(Line::Begun(paths)) => known.begun.extend(paths.iter().map(PathBuf::from)),
             Ok(Line::File(entry)) => {
+                if let Some(table) = entry.tables().find(|table| !is_below(&table.name)) {
+                    return Err(fail(format!("names a table elsewhere: {}", table.name)));
+                }
                 let path = PathBuf::from(&entry.path);
                 known.files.insert(path, (asks.clone(), *entry));
             }
@@ -259,6 +307,15 @@ fn parse(path: &Path, text: &[u8]) -> Result<(Known, usize), Error> {
     Ok((known, whole))
 }
 
+/// Whether a table's name leads into the folder of observations and not out of it again: who sends a
+/// case may have written its journal by hand.
+fn is_below(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    parts.next() == Some(Component::Normal(OBSERVATIONS.as_ref()))
+        && parts.all(|part| matches!(part, Component::Normal(_)))
+        && !name.contains(['\\', ':'])
+}
+
 /// The records of a file of observations, as records of this input.
 ///
 /// # Errors
@@ -267,6 +324,41 @@ pub fn records(root: &Path, entry: &TableEntry, input: u32) -> io::Result<Vec<Re
     table::read(root, entry, input)
 }
 
+/// Copies a file, which has its name when it is whole.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let parent = to.parent().unwrap_or(to);
+    fs::create_dir_all(parent)?;
+    let mut file = tempfile::Builder::new().prefix(".").suffix(UNFINISHED).tempfile_in(parent)?;
+    io::copy(&mut File::open(from)?, &mut file)?;
+    file.as_file().sync_data()?;
+    file.persist(to).map_err(|error| error.error)?;
+    Ok(())
+}
+
 fn is_there(root: &Path, table: &TableEntry) -> bool {
     fs::metadata(root.join(&table.name)).is_ok_and(|found| found.len() == table.size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_lie_below_their_folder() {
+        for name in ["observations/host=a/day=2026-03-14/0-0.parquet", "observations/x"] {
+            assert!(is_below(name), "{name}");
+        }
+        for name in [
+            "",
+            "x",
+            "/observations/x",
+            "../observations/x",
+            "observations/../x",
+            "observations/../../x",
+            "observations\\..\\x",
+            "observations/c:x",
+        ] {
+            assert!(!is_below(name), "{name}");
+        }
+    }
 }

@@ -114,6 +114,16 @@ impl FileEntry {
         self.inputs.first()?.state.as_ref()
     }
 
+    /// Whether another entry has the same observations.
+    pub fn has_tables_of(&self, other: &FileEntry) -> bool {
+        let sums = |entry: &FileEntry| -> Vec<(String, String)> {
+            entry.tables().map(|table| (table.name.clone(), table.sha256.clone())).collect()
+        };
+        self.settings == other.settings
+            && self.state() == other.state()
+            && sums(self) == sums(other)
+    }
+
     /// The files of all its observations.
     pub fn tables(&self) -> impl Iterator<Item = &TableEntry> {
         self.inputs.iter().flat_map(|input| &input.tables)

@@ -22,7 +22,7 @@ mod row;
 mod table;
 mod writer;
 
-pub use folder::{CaseFolder, Known, records};
+pub use folder::{CaseFolder, Known, Merged, records};
 pub use journal::{FileEntry, Observed, PathText, Settings, TableEntry};
 pub(crate) use row::Row;
 pub(crate) use table::COLUMNS;

@@ -50,6 +50,8 @@ const FORMS: [(&str, Form); 5] = [
     ("nxlog", Form::NxLog),
 ];
 
+/// How the name of a file in the making ends.
+pub(super) const UNFINISHED: &str = ".unfinished";
 /// Rows of a file.
 const MOST_ROWS: usize = 1 << 16;
 /// Bytes of texts in a file, from which on it is full.
@@ -141,7 +143,7 @@ impl Table {
         let parent = path.parent().unwrap_or(folder);
         fs::create_dir_all(parent)?;
         let mut file =
-            tempfile::Builder::new().prefix(".").suffix(".unfinished").tempfile_in(parent)?;
+            tempfile::Builder::new().prefix(".").suffix(UNFINISHED).tempfile_in(parent)?;
         file.write_all(&bytes)?;
         file.as_file().sync_data()?;
         file.persist(&path).map_err(|error| error.error)?;

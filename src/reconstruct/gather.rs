@@ -5,7 +5,6 @@
 //! is known when all logs are read; `focus` tells, and those records are read a second time.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
@@ -14,6 +13,7 @@ use super::reach::Reach;
 use super::seen::Seen;
 use super::witnesses::called;
 use super::{SERVICE_SIDS, WINRM_PORTS};
+use crate::keyed::Keyed;
 use crate::model::{
     Account, Channel, Clearing, EngineContext, Event, EventKind, Logon, ProcessStart, RecordRef,
     Str, file_name,
@@ -26,12 +26,12 @@ pub(crate) struct Key(u64);
 
 /// Makes the keys of a run.
 #[derive(Debug, Default)]
-pub struct Keys(RandomState);
+pub struct Keys(Keyed);
 
 impl Keys {
     /// The key of a text; the empty text has key zero.
     pub(crate) fn of(&self, text: &str) -> Key {
-        Key(if text.is_empty() { 0 } else { self.0.hash_one(text).max(1) })
+        Key(if text.is_empty() { 0 } else { self.0.of(text).max(1) })
     }
 
     /// The key of an account's name, which cases do not tell apart; of a virtual account, its
@@ -286,7 +286,6 @@ impl Gathered {
 
     /// Takes what matters of an event.
     pub fn take(&mut self, event: Event, keys: &Keys) {
-        self.host(&event);
         let mark = Mark { time: event.time, source: event.source, host: self.host(&event) };
         let sid = || keys.of(event.user_sid.as_deref().unwrap_or_default());
         let process = event.process_id.unwrap_or(0);

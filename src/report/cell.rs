@@ -5,8 +5,21 @@ use std::borrow::Cow;
 /// Longest cell, in characters: a spreadsheet's limit of 32,767 less room for the note.
 pub(super) const MAX_CELL: usize = 32_000;
 
-/// What makes a spreadsheet take a cell for a formula.
-const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+/// What makes a spreadsheet take a cell for a formula; some take the full-width signs of East Asia for
+/// the others (OWASP, "CSV Injection").
+const FORMULA: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
+
+/// Whether a character shows nothing, or has others shown elsewhere than they stand: controls past
+/// ASCII, ends of lines, what reorders, and what Unicode has as ignorable by default
+/// (DerivedCoreProperties.txt), in which texts can be hidden.
+pub(super) fn hides(c: char) -> bool {
+    matches!(c,
+        '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}'
+        | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
 
 /// A text as a cell: on one line, no control characters, no formula, of bounded length.
 ///
@@ -23,10 +36,7 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
 
 fn safe(text: &str, spreadsheet: bool) -> Cow<'_, str> {
     let formula = spreadsheet && text.starts_with(FORMULA);
-    // Without an early end, so that many bytes are looked at in one step.
-    let printable =
-        |text: &str| text.bytes().fold(true, |all, byte| all & (b' '..0x7f).contains(&byte));
-    if text.len() <= MAX_CELL && !formula && printable(text) {
+    if text.len() <= MAX_CELL && !formula && plain(text) == text.len() {
         return Cow::Borrowed(text);
     }
     let mut cell = String::with_capacity(text.len() + text.len() / 8 + 1);
@@ -36,8 +46,7 @@ fn safe(text: &str, spreadsheet: bool) -> Cow<'_, str> {
     let mut rest = text;
     let mut room = MAX_CELL;
     while room > 0 {
-        let plain = rest.bytes().position(|byte| !(b' '..0x7f).contains(&byte));
-        let (run, after) = rest.split_at(plain.unwrap_or(rest.len()).min(room));
+        let (run, after) = rest.split_at(plain(rest).min(room));
         cell.push_str(run);
         room -= run.len();
         let mut chars = after.chars();
@@ -53,11 +62,7 @@ fn safe(text: &str, spreadsheet: bool) -> Cow<'_, str> {
             '\t' => cell.push(' '),
             '\u{7f}' => cell.push('␡'),
             c if c < ' ' => cell.push(char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}')),
-            '\u{80}'..='\u{9f}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}'
-            | '\u{feff}' => {
+            c if hides(c) => {
                 let shown = format!("<U+{:04X}>", c as u32);
                 room = room.saturating_sub(shown.len() - 1);
                 cell.push_str(&shown);
@@ -71,17 +76,29 @@ fn safe(text: &str, spreadsheet: bool) -> Cow<'_, str> {
     Cow::Owned(cell)
 }
 
+/// How many characters a text begins with that stand in a cell as they are.
+fn plain(text: &str) -> usize {
+    const AT_ONCE: usize = 16;
+    let is_plain = |byte: &u8| (b' '..0x7f).contains(byte);
+    let bytes = text.as_bytes();
+    // Without an early end, so that the bytes of a block are looked at in one step.
+    let all_plain = |block: &&[u8; AT_ONCE]| block.iter().fold(true, |all, b| all & is_plain(b));
+    let start = AT_ONCE * bytes.as_chunks().0.iter().take_while(all_plain).count();
+    start + bytes[start..].iter().take_while(|byte| is_plain(byte)).count()
+}
+
 /// Appends a text as a cell of a CSV line (RFC 4180): quoted where it has to be.
 pub(crate) fn push(line: &mut String, text: &str) {
     let cell = cell(text);
     if memchr::memchr2(b',', b'"', cell.as_bytes()).is_some() {
         line.push('"');
-        let mut parts = cell.split('"');
-        line.extend(parts.next());
-        for part in parts {
-            line.push_str("\"\"");
-            line.push_str(part);
+        let mut start = 0;
+        for quote in memchr::memchr_iter(b'"', cell.as_bytes()) {
+            line.push_str(&cell[start..=quote]);
+            line.push('"');
+            start = quote + 1;
         }
+        line.push_str(&cell[start..]);
         line.push('"');
     } else {
         line.push_str(&cell);
@@ -134,6 +151,10 @@ mod tests {
         assert_eq!(cell("\u{1b}[2J\0"), "␛[2J␀");
         assert_eq!(cell("exe\u{202e}txt"), "exe<U+202E>txt");
         assert_eq!(cell("plain ünïcode"), "plain ünïcode");
+        assert_eq!(cell("＝1+1"), "'＝1+1");
+        // An Arabic letter mark, a soft hyphen, a word joiner, a tag: none of them is seen.
+        assert_eq!(cell("a\u{61c}b\u{ad}c\u{2060}d"), "a<U+061C>b<U+00AD>c<U+2060>d");
+        assert_eq!(cell("x\u{e0041}"), "x<U+E0041>");
     }
 
     #[test]

@@ -130,7 +130,7 @@ fn order(key: &mut Vec<u8>, detection: &Detection) {
     detection.evidence.iter().for_each(|proof| place(key, proof.source));
 }
 
-pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(analysis: &Analysis, to: &mut (dyn Write + Send)) -> io::Result<()> {
     let sessions = analysis.case.sessions_of_records();
     let rules = analysis.rules.rules.iter().map(|rule| {
         let mut cells = String::new();

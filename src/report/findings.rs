@@ -175,7 +175,7 @@ pub(crate) fn each(
     open.map_or(Ok(()), each)
 }
 
-pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(analysis: &Analysis, to: &mut (dyn Write + Send)) -> io::Result<()> {
     let mut line = String::new();
     each(&analysis.findings, |finding| {
         let rule = &analysis.rules.rules[finding.rule];

@@ -178,7 +178,7 @@ fn each(
     Ok(())
 }
 
-pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(analysis: &Analysis, to: &mut (dyn Write + Send)) -> io::Result<()> {
     let Analysis { case, copies, layers, .. } = analysis;
     let mut line = String::new();
     each(layers, copies, case, |row, session| {

@@ -2,6 +2,7 @@
 
 mod again;
 mod cell;
+pub mod changes;
 pub(crate) mod commands;
 mod coverage;
 mod describe;
@@ -15,6 +16,7 @@ mod integrity;
 pub(crate) mod layers;
 mod machine;
 mod missing;
+mod narrate;
 mod output;
 pub(crate) mod parquet;
 mod profile;
@@ -25,6 +27,7 @@ mod scope;
 pub(crate) mod scripts;
 mod sessions;
 pub mod story;
+mod teller;
 pub mod timeline;
 pub(crate) mod told;
 mod transcript;
@@ -69,7 +72,7 @@ pub struct Table {
     pub file: &'static str,
     /// Its columns, in order.
     pub columns: &'static [Column],
-    write: fn(&Analysis, &mut dyn Write) -> io::Result<()>,
+    write: fn(&Analysis, &mut (dyn Write + Send)) -> io::Result<()>,
 }
 
 /// All CSV files of a run.
@@ -138,14 +141,7 @@ pub fn write(
         parquet::write(analysis, wanted.by_host, &mut output)?;
     }
     profile::write(analysis, wanted, &mut output)?;
-    let path = output.path(story::FILE);
-    let mut file = output.create(story::FILE)?;
-    story::write(analysis, &mut file).map_err(Error::write(&path))?;
-    if wanted.formats.contains(&Format::Html) {
-        let path = output.path(html::FILE);
-        let mut file = output.create(html::FILE)?;
-        html::write(analysis, &mut file).map_err(Error::write(&path))?;
-    }
+    narrate::write(analysis, wanted.formats.contains(&Format::Html), &mut output)?;
     let told = if wanted.transcripts { transcript::all(analysis) } else { Vec::new() };
     for (session, name, commands) in told {
         let path = output.path(&name);
@@ -163,7 +159,7 @@ pub fn write(
 }
 
 impl Table {
-    fn write(&self, analysis: &Analysis, to: &mut impl Write) -> io::Result<()> {
+    fn write(&self, analysis: &Analysis, to: &mut (impl Write + Send)) -> io::Result<()> {
         let names: Vec<&str> = self.columns.iter().map(|column| column.name).collect();
         writeln!(to, "{}", names.join(","))?;
         (self.write)(analysis, to)?;
@@ -171,7 +167,7 @@ impl Table {
     }
 }
 
-fn write_rows(rows: &dyn Rows, to: &mut dyn Write) -> io::Result<()> {
+fn write_rows(rows: &dyn Rows, to: &mut (dyn Write + Send)) -> io::Result<()> {
     let mut csv = csv::Writer::from_writer(to);
     for index in (0..rows.count()).filter(|&index| rows.is_told(index)) {
         csv.write_record(rows.row(index).iter().map(|cell| cell.as_bytes()))?;

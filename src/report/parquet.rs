@@ -132,7 +132,7 @@ fn parted(
 fn cells(
     table: &Table,
     analysis: &Analysis,
-    each: impl FnMut(&csv::StringRecord) -> io::Result<()>,
+    each: impl FnMut(&csv::StringRecord) -> io::Result<()> + Send,
 ) -> io::Result<()> {
     let mut lines = Lines { open: Vec::new(), each };
     (table.write)(analysis, &mut lines)?;

@@ -15,8 +15,8 @@ use super::cell::{list, push};
 use super::{columns, describe, evidence};
 use crate::analysis::{Analysis, Copies, Print};
 use crate::detect::session_id;
-use crate::model::{Event, Link, Proof, RecordRef, Str, csv_time};
-use crate::sorted::{Frame, Rows, Sorted, place, time, time_of};
+use crate::model::{CsvTimes, Event, Link, Proof, RecordRef, Str};
+use crate::sorted::{Bytes, Frame, Rows, Sorted, place, time, time_of};
 
 columns! { pub(super) COLUMNS:
     "time": Time => "when it was logged: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
@@ -47,11 +47,14 @@ struct Row<'a> {
     /// Index of the cells of host, channel and provider; without one they are in `before`.
     origin: Option<usize>,
     /// The other cells before that of the record's id.
-    before: &'a str,
+    #[serde(borrow)]
+    before: Bytes<'a>,
     record_id: u64,
     /// The cells between that and those of its session.
-    what: &'a str,
-    summary: &'a str,
+    #[serde(borrow)]
+    what: Bytes<'a>,
+    #[serde(borrow)]
+    summary: Bytes<'a>,
     /// The rules that fired on the record.
     rules: Vec<usize>,
 }
@@ -151,6 +154,7 @@ impl Lines {
         describe::summary(event, text);
         push(summary, text);
         let Event { source, record_id, .. } = *event;
+        let [before, what, summary] = [before, what, summary].map(|cells| Bytes(cells.as_bytes()));
         let row = Row { source, print, origin, before, record_id, what, summary, rules };
         self.rows.push(|key| order(key, event.time, source), &row)
     }
@@ -223,82 +227,119 @@ impl<'p, I: Iterator<Item = io::Result<Frame<'p>>>> Places<I> {
     }
 }
 
-pub(super) fn write(analysis: &Analysis, to: &mut dyn io::Write) -> io::Result<()> {
-    let Analysis { inputs, rules, shown, case, origins, copies, .. } = analysis;
-    let sessions: BTreeMap<RecordRef, (usize, Link)> = case.by_record();
-    let paths = inputs.iter().map(|report| {
-        let mut cell = String::new();
-        push(&mut cell, &report.input.path.display().to_string());
-        cell
-    });
-    let paths: Vec<String> = paths.collect();
-    let mut places = places(copies)?;
-    let (mut line, mut number) = (String::new(), itoa::Buffer::new());
-    for read in analysis.timeline.rows()? {
-        let read = read?;
-        let row = row(&read)?;
+/// Bytes of lines that are made while those before them are hashed and written.
+const BLOCK: usize = 1 << 20;
+
+pub(super) fn write(analysis: &Analysis, to: &mut (dyn io::Write + Send)) -> io::Result<()> {
+    let mut lines = LineMaker::new(analysis, places(&analysis.copies)?);
+    let mut rows = analysis.timeline.rows()?;
+    let mut fill = |block: &mut Vec<u8>| {
+        for read in rows.by_ref() {
+            lines.line(&read?, block)?;
+            if block.len() >= BLOCK {
+                break;
+            }
+        }
+        Ok(())
+    };
+    let (mut block, mut next) = (Vec::new(), Vec::new());
+    loop {
+        let (filled, written) = rayon::join(|| fill(&mut next), || to.write_all(&block));
+        filled.and(written)?;
+        if next.is_empty() {
+            return Ok(());
+        }
+        std::mem::swap(&mut block, &mut next);
+        next.clear();
+    }
+}
+
+/// Makes whole lines of rows, in their order.
+struct LineMaker<'a, I: Iterator> {
+    analysis: &'a Analysis,
+    sessions: BTreeMap<RecordRef, (usize, Link)>,
+    /// The inputs' paths as cells.
+    paths: Vec<String>,
+    places: Places<I>,
+    times: CsvTimes,
+    cell: String,
+}
+
+impl<'a, I: Iterator<Item = io::Result<Frame<'a>>>> LineMaker<'a, I> {
+    fn new(analysis: &'a Analysis, places: Places<I>) -> Self {
+        let paths = analysis.inputs.iter().map(|report| {
+            let mut cell = String::new();
+            push(&mut cell, &report.input.path.display().to_string());
+            cell
+        });
+        LineMaker {
+            analysis,
+            sessions: analysis.case.by_record(),
+            paths: paths.collect(),
+            places,
+            times: CsvTimes::default(),
+            cell: String::new(),
+        }
+    }
+
+    /// Appends the line of a row, if it is one that is told.
+    fn line(&mut self, read: &Frame<'_>, lines: &mut Vec<u8>) -> io::Result<()> {
+        let LineMaker { analysis, sessions, paths, places, times, cell } = self;
+        let Analysis { scope, rules, shown, case, origins, copies, .. } = analysis;
+        let [mut number, mut at] = [itoa::Buffer::new(), itoa::Buffer::new()];
+        let row = row(read)?;
+        let RecordRef { input, offset, number: recorded } = row.source;
         if copies.contains(row.source) {
-            continue;
+            return Ok(());
         }
-        line.clear();
-        line.push_str(&csv_time(time_in(&read)?));
-        line.push(',');
-        if let Some(origin) = row.origin {
-            line.push_str(&origins[origin]);
-        }
-        let session = sessions.get(&row.source).map(|(session, _)| &case.sessions[*session]);
-        line.push_str(row.before);
-        line.push(',');
-        line.push_str(number.format(row.record_id));
-        line.push(',');
-        line.push_str(row.what);
-        line.push(',');
-        if !analysis.scope.line(session, &line, [1, 7]) {
+        let start = lines.len();
+        let origin = row.origin.map_or(&[][..], |origin| origins[origin].as_bytes());
+        add(lines, [times.show(time_in(read)?), b",", origin, row.before.0, b","]);
+        add(lines, [number.format(row.record_id).as_bytes(), b",", row.what.0, b","]);
+        let session = sessions.get(&row.source);
+        let of = session.map(|(session, _)| &case.sessions[*session]);
+        let is_told = || scope.line(of, &String::from_utf8_lossy(&lines[start..]), [1, 7]);
+        if !scope.is_whole() && !is_told() {
+            lines.truncate(start);
             // A copy's place is passed over with its line.
-            places.of(&read)?;
-            continue;
+            places.of(read)?;
+            return Ok(());
         }
-        if let Some((session, link)) = sessions.get(&row.source) {
-            line.push_str(&session_id(*session));
-            line.push(',');
-            line.push_str(link.as_str());
+        if let Some((session, link)) = session {
+            add(lines, [session_id(*session).as_bytes(), b",", link.as_str().as_bytes()]);
         } else {
-            line.push(',');
+            lines.push(b',');
         }
-        line.push(',');
-        line.push_str(row.summary);
-        line.push(',');
+        add(lines, [b",", row.summary.0, b","]);
         let mut fired = row.rules;
         fired.extend(shown.get(&row.source).into_iter().flatten());
         if fired.is_empty() {
-            line.push(',');
+            lines.push(b',');
         } else {
             fired.sort_unstable();
             fired.dedup();
             let fired = fired.iter().map(|&rule| &rules.rules[rule]);
             let level = fired.clone().map(|rule| rule.level).max();
-            push(&mut line, &list(fired.map(|rule| &rule.title)));
-            line.push(',');
-            line.push_str(level.map(|level| level.as_str()).unwrap_or_default());
+            let level = level.map_or("", |level| level.as_str());
+            cell.clear();
+            push(cell, &list(fired.map(|rule| &rule.title)));
+            add(lines, [cell.as_bytes(), b",", level.as_bytes()]);
         }
-        let RecordRef { input, offset, number: recorded } = row.source;
-        line.push(',');
-        line.push_str(&paths[input as usize]);
-        for place in [offset, recorded] {
-            line.push(',');
-            line.push_str(number.format(place));
-        }
-        line.push(',');
-        let (named, count) = places.of(&read)?;
+        let path = paths[input as usize].as_bytes();
+        let [offset, recorded] = [at.format(offset), number.format(recorded)].map(str::as_bytes);
+        add(lines, [b",", path, b",", offset, b",", recorded, b","]);
+        let (named, count) = places.of(read)?;
         if count > 0 {
-            push(&mut line, &evidence::copies(&analysis.paths, &named, count));
+            cell.clear();
+            push(cell, &evidence::copies(&analysis.paths, &named, count));
+            lines.extend_from_slice(cell.as_bytes());
         }
-        line.push(',');
-        if analysis.is_recovered(input) {
-            line.push_str("yes");
-        }
-        line.push('\n');
-        to.write_all(line.as_bytes())?;
+        let recovered: &[u8] = if analysis.is_recovered(input) { b"yes" } else { b"" };
+        add(lines, [b",", recovered, b"\n"]);
+        Ok(())
     }
-    Ok(())
+}
+
+fn add<const N: usize>(line: &mut Vec<u8>, parts: [&[u8]; N]) {
+    parts.iter().for_each(|part| line.extend_from_slice(part));
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::story::{Collect, Command, Hint, Missing, Pointer, Statement, Story};
+use super::story::{Collect, Command, Covered, Hint, Missing, Pointer, Statement, Story};
 use chrono::{DateTime, Utc};
 
 use crate::model::csv_time;
@@ -238,6 +238,14 @@ pub(crate) fn against(story: &Story, files: &Files<'_>) -> Vec<String> {
         against.push(format!("{by_time} of its {all} records are tied by time and names only"));
     }
     against
+}
+
+/// How much of a session's time a log covers.
+pub(crate) fn covered(covered: &Covered) -> String {
+    match covered.percent {
+        Some(percent) => format!("{} covers {percent}% of it", covered.channel),
+        None => format!("{} is not among the inputs", covered.channel),
+    }
 }
 
 /// What is missing, and why.

@@ -13,7 +13,8 @@ const MAX_LINE: usize = 30_000;
 /// Whether a name in the folder of transcripts is one that this program gives.
 pub(super) fn is_own(name: &str) -> bool {
     let number = name.strip_prefix('S').and_then(|name| name.strip_suffix(".txt"));
-    number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    number.is_some_and(digits)
 }
 
 /// The sessions of which a transcript can be made, each with its file's name and its commands.

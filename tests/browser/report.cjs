@@ -115,6 +115,11 @@ async function used(page) {
   await page.locator(".first a").first().click();
   await page.locator(`${SESSIONS} .detail .steps`).waitFor();
   assert.match(page.url(), /#S0001$/);
+  // And again, though the address is that of the session already.
+  await page.keyboard.press("Escape");
+  assert.equal(await detail.isVisible(), false);
+  await page.locator(".first a").first().click();
+  await page.locator(`${SESSIONS} .detail .steps`).waitFor();
   // The other theme.
   const paper = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   const before = await paper();

@@ -314,25 +314,15 @@ fn what_changed_or_is_asked_for_anew_is_read_again() {
 fn cases_of_several_hosts_are_one() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let hosts: Vec<PathBuf> = fs::read_dir(root().join("samples"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_dir())
-        .collect();
-    assert!(hosts.len() > 1, "{hosts:?}");
+    let hosts = hosts();
     let mut cases = Vec::new();
     for (number, host) in hosts.iter().enumerate() {
-        let below = format!("samples/{}", host.file_name().unwrap().to_str().unwrap());
         let case = at(&format!("case{number}"));
-        assert_eq!(code(&["extract", &below, "-q", "--case", text(&case)]), 0);
+        assert_eq!(code(&["extract", host, "-q", "--case", text(&case)]), 0);
         cases.push(case);
     }
-    let paths: Vec<String> = hosts
-        .iter()
-        .map(|host| format!("samples/{}", host.file_name().unwrap().to_str().unwrap()))
-        .collect();
     let mut args = vec!["analyze"];
-    args.extend(paths.iter().map(String::as_str));
+    args.extend(hosts.iter().map(String::as_str));
     let logs = at("logs");
     args.extend(["-q", "-o", text(&logs)]);
     assert_eq!(code(&args), 0);
@@ -392,9 +382,17 @@ fn folders_that_are_no_case_are_left_alone() {
     fails(&["extract", text(&logs), "--case", text(&case)], 2, "another run is writing");
     drop(held);
     whole(&logs, &case);
-    // Of another version, and not as it was written.
     let journal = case.join("journal.jsonl");
     let lines = fs::read_to_string(&journal).unwrap();
+    // One that names a table elsewhere is not followed there.
+    fs::write(
+        &journal,
+        lines.replacen("\"name\":\"observations", "\"name\":\"observations/../..", 1),
+    )
+    .unwrap();
+    fails(&["merge", text(&at("into")), text(&case)], 2, "elsewhere");
+    assert!(!at("into").exists());
+    // Of another version, and not as it was written.
     fs::write(&journal, lines.replacen("\"schema\":1", "\"schema\":2", 1)).unwrap();
     fails(&["correlate", text(&case), "-o", text(&at("out"))], 2, "extract anew");
     fs::write(&journal, lines.replacen("\"asks\"", "\"axes\"", 1)).unwrap();
@@ -420,4 +418,88 @@ fn a_run_from_a_case_is_verified() {
     fs::write(&path, changed).unwrap();
     assert_eq!(code(&["verify", text(&out), "-q"]), 6);
     assert!(FILES.iter().all(|file| out.join(file).exists()));
+}
+
+/// The folders of the samples' hosts, from the repository's folder.
+fn hosts() -> Vec<String> {
+    let found = fs::read_dir(root().join("samples")).unwrap().flatten();
+    let folders = found.filter(|entry| entry.path().is_dir());
+    let mut hosts: Vec<String> =
+        folders.map(|entry| format!("samples/{}", entry.file_name().to_str().unwrap())).collect();
+    hosts.sort();
+    assert!(hosts.len() > 2, "{hosts:?}");
+    hosts
+}
+
+#[test]
+fn a_case_that_grows_host_by_host_is_the_whole_and_what_changed_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let hosts = hosts();
+    let whole = at("whole");
+    let args: Vec<&str> =
+        [&["analyze"][..], &hosts.iter().map(String::as_str).collect::<Vec<_>>()].concat();
+    assert_eq!(code(&[&args[..], &["-q", "-o", text(&whole)]].concat()), 0);
+    let cases: Vec<PathBuf> = { 0..hosts.len() }.map(|number| at(&format!("of{number}"))).collect();
+    for (host, case) in hosts.iter().zip(&cases) {
+        assert_eq!(code(&["extract", host, "-q", "--case", text(case)]), 0);
+    }
+    for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
+        let case = at(&format!("case{}", order[0]));
+        let mut before: Option<PathBuf> = None;
+        for (step, &host) in order.iter().enumerate() {
+            let merged = psr(&["merge", text(&case), text(&cases[host])]);
+            assert_eq!(
+                merged.status.code(),
+                Some(0),
+                "{}",
+                String::from_utf8_lossy(&merged.stderr)
+            );
+            let out = at(&format!("out{}-{step}", order[0]));
+            assert_eq!(code(&["correlate", text(&case), "-q", "-o", text(&out)]), 0);
+            if let Some(before) = &before {
+                let diff = psr(&["diff", text(before), text(&out), "--json"]);
+                let changes: Value = serde_json::from_slice(&diff.stdout).unwrap();
+                let count = |name: &str| changes[name].as_array().unwrap().len();
+                let sessions = |out: &Path| crate::common::rows(out, "sessions.csv").len();
+                let kept = changes["same"].as_u64().unwrap() as usize + count("changed");
+                assert_eq!(kept + count("gone"), sessions(before));
+                assert_eq!(kept + count("new"), sessions(&out));
+                let detections = |out: &Path| crate::common::rows(out, "detections.csv").len();
+                assert_eq!(
+                    detections(before) + count("new_detections"),
+                    detections(&out) + count("gone_detections")
+                );
+            }
+            before = Some(out);
+        }
+        assert_same(&whole, &before.unwrap());
+        // What is there already is not copied again.
+        let again = psr(&["merge", text(&case), text(&cases[0])]);
+        let said = String::from_utf8(again.stdout).unwrap();
+        assert!(said.contains("0 files new, 0 extracted anew"), "{said}");
+    }
+}
+
+#[test]
+fn the_client_s_logs_change_what_is_told_of_a_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let analyze = |hosts: &[&str], out: &str| {
+        assert_eq!(code(&[&["analyze"], hosts, &["-q", "-o", text(&at(out))]].concat()), 0);
+    };
+    analyze(&["samples/SRV02"], "target");
+    analyze(&["samples/SRV02", "samples/WS01"], "both");
+    let diff = psr(&["diff", text(&at("target")), text(&at("both"))]);
+    let said = String::from_utf8(diff.stdout).unwrap();
+    // samples/truth.json: WS01 has client's records of the session from WS01 to SRV02.
+    let sides = said.lines().find(|line| line.contains("evidence_sides"));
+    assert!(sides.is_some_and(|line| line.contains("client")), "{said}");
+    assert!(!said.contains("\n- S"), "no session is lost: {said}");
+    let same = psr(&["diff", text(&at("both")), text(&at("both"))]);
+    let said = String::from_utf8(same.stdout).unwrap();
+    assert!(said.contains("0 told otherwise, 0 new, 0 gone"), "{said}");
+    assert!(said.contains("Detections: 0 new, 0 gone"), "{said}");
+    let none = psr(&["diff", text(&at("both")), "samples"]);
+    assert_eq!(none.status.code(), Some(2));
 }

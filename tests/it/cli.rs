@@ -131,6 +131,12 @@ fn a_window_leaves_out_what_lies_outside() {
     let sessions = crate::common::rows(&out, "sessions.csv");
     assert_eq!(sessions.iter().map(|row| row["kind"].as_str()).collect::<Vec<_>>(), ["winrs"]);
     assert_eq!(fails(&["samples", "--from", "soon"]).0, 2);
+    // No event lies in it: not a run without results.
+    for to in ["2026-03-14 22:00", "2026-03-14"] {
+        let (code, errors) = fails(&["samples", "--from", "2026-03-14 22:00", "--to", to]);
+        assert_eq!(code, 2);
+        assert!(errors.contains("--from is not before --to"), "{errors}");
+    }
 }
 
 #[test]

@@ -188,6 +188,37 @@ fn records_in_slack_space_are_recovered_and_marked() {
 }
 
 #[test]
+fn the_forms_of_other_tools_say_what_was_recovered() {
+    let mut bytes = log("A", 60);
+    end_with(&mut bytes, FIRST, 20);
+    let bench = Bench::of(&[("a.evtx", &bytes)]);
+    let forms = ["evtxecmd", "timesketch", "ecs", "splunk"];
+    let forms = forms.iter().flat_map(|form| ["--format", form]);
+    let more: Vec<&str> = ["--recover", "--format", "csv"].into_iter().chain(forms).collect();
+    let (timeline, _) = bench.run("out", &more);
+    let marked: Vec<bool> = timeline.iter().map(|row| row["recovered"] == "yes").collect();
+    assert_eq!(marked.iter().filter(|is_marked| **is_marked).count(), 40);
+    let out = bench.out("out");
+    let hidden = rows(&out, "evtxecmd.csv");
+    assert!(hidden.iter().map(|row| row["HiddenRecord"] == "True").eq(marked.iter().copied()));
+    let sketch = rows(&out, "timesketch.csv");
+    let marks = sketch.iter().map(|row| row["recovered"] == "yes");
+    assert!(marks.take(60).eq(marked.iter().copied()));
+    for (file, place) in [
+        ("timesketch.jsonl", "/recovered"),
+        ("ecs.jsonl", "/psr/recovered"),
+        ("splunk.jsonl", "/fields/psr_recovered"),
+    ] {
+        let text = fs::read_to_string(out.join(file)).unwrap();
+        let marks = text.lines().take(60).map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line.pointer(place).is_some_and(|mark| *mark == "yes" || *mark == true)
+        });
+        assert!(marks.eq(marked.iter().copied()), "{file}");
+    }
+}
+
+#[test]
 fn a_record_whose_template_is_overwritten_is_not_guessed_at() {
     // The first record holds the templates that the others refer to.
     for (from, to) in [(38, 60), (70, 80), (100, 400)] {

@@ -115,6 +115,45 @@ fn it_has_the_sessions_findings_and_logs_of_the_other_files() {
 }
 
 #[test]
+fn a_page_of_some_hosts_and_accounts_says_so_and_tells_of_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path();
+    assert_eq!(analyze("samples", out, &["--user", "j.doe"]), 0);
+    let page = page(out);
+    let part = "This page tells of a part of the run only: what concerns account j.doe. That is 1 of 2 \
+                sessions and 1 of 1 failed attempt. Logs, clocks and the run are told whole.";
+    assert!(page.contains(part));
+    let html = page.split("<script type=").next().unwrap();
+    // What is left out is nowhere: not in the sentences, not in the drawing, not in the data.
+    for absent in ["S0001", "adm.lee", "2 sessions,"] {
+        assert!(!html.contains(absent), "{absent}");
+    }
+    let data = data(&page);
+    for (name, block) in &data {
+        assert!(!block.to_string().contains("adm.lee"), "{name}");
+    }
+    let names = |name: &str, column: &str| -> Vec<String> {
+        table(&data, name).into_iter().map(|row| row[column].clone()).collect()
+    };
+    assert_eq!(names("sessions", "Session"), ["S0002"]);
+    assert_eq!(names("pairs", "Sessions"), ["1"]);
+    assert_eq!(data["stories-0"].as_array().unwrap().len(), 1);
+    assert_eq!(names("findings", "Host").len(), rows(out, "findings.csv").len());
+    assert_eq!(names("attempts", "Source").len(), rows(out, "attempts.csv").len());
+    let counted: usize =
+        rows(out, "findings.csv").iter().map(|row| row["count"].parse::<usize>().unwrap()).sum();
+    assert!(html.contains(&format!("<li>{counted} detections by ")), "{counted}");
+    for (table, file) in [("hosts", "hosts.csv"), ("coverage", "coverage.csv")] {
+        assert_eq!(names(table, "Host").len(), rows(out, file).len());
+    }
+    // Of nobody: the page says so, and does not say that there were none.
+    assert_eq!(analyze("samples", out, &["--force", "--host", "<img src=x>"]), 0);
+    let page = self::page(out);
+    assert!(page.contains("what concerns host &#60;img src=x&#62;. That is 0 of 2 sessions"));
+    assert!(page.contains("No session of these hosts and accounts was found."));
+}
+
+#[test]
 fn a_session_is_told_as_explain_tells_it() {
     let out = tempfile::tempdir().unwrap();
     assert_eq!(analyze("samples", out.path(), &[]), 0);
@@ -134,7 +173,8 @@ fn a_session_is_told_as_explain_tells_it() {
     for fact in told["facts"].as_array().unwrap() {
         assert!(explained.contains(fact[1].as_str().unwrap()), "{fact}");
     }
-    for text in [texts("against"), texts("missing"), texts("files")].concat() {
+    assert!(!texts("covered").is_empty());
+    for text in [texts("against"), texts("covered"), texts("missing"), texts("files")].concat() {
         assert!(explained.contains(&text), "{text}");
     }
     let steps = told["steps"].as_array().unwrap();

@@ -200,9 +200,9 @@ fn the_folder_is_the_same_at_any_number_of_threads() {
 }
 
 #[test]
-fn the_readme_has_the_columns() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+fn the_output_reference_has_the_columns() {
+    let page = fs::read_to_string(root().join("docs/outputs.md")).unwrap();
     let columns = psr_forensics::report::INDEX_COLUMNS.iter();
     let rows: String = columns.map(|c| format!("| `{}` | {} |\n", c.name, c.description)).collect();
-    assert!(readme.contains(&rows), "the README's table of scripts/index.csv is not:\n{rows}");
+    assert!(page.contains(&rows), "the page's table of scripts/index.csv is not:\n{rows}");
 }

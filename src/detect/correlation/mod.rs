@@ -97,6 +97,18 @@ impl Correlation {
         groups.chain(self.compiled.condition.field.iter().flatten().map(String::as_str))
     }
 
+    /// Whether it can find anything where only some rules fire.
+    pub fn can_complete(&self, fires: impl Fn(usize) -> bool) -> bool {
+        let fires = |reference: &String| {
+            self.refers.iter().any(|(&rule, called)| fires(rule) && called.contains(reference))
+        };
+        let mut references = self.compiled.rule_refs.iter();
+        match self.compiled.correlation_type {
+            CorrelationType::TemporalOrdered => references.all(fires),
+            _ => references.any(fires),
+        }
+    }
+
     /// What a rule is called in it, by the reference first.
     fn called(&self, rule: usize) -> impl Iterator<Item = &str> {
         self.refers.get(&rule).into_iter().flatten().map(String::as_str)

@@ -42,6 +42,7 @@ impl<'s> Step<'s> {
     /// The step that a rule's hit on a record is, if a correlation refers to the rule. The hit
     /// loses its values.
     pub fn on_record(event: &'s Event, hit: &mut Hit) -> Option<Step<'s>> {
+        let values = hit.values.take()?;
         Some(Step {
             rule: hit.rule,
             logged: ticks(event.time),
@@ -49,7 +50,7 @@ impl<'s> Step<'s> {
             host: Cow::Borrowed(&event.computer),
             user: Cow::Owned(event.user()),
             session: None,
-            values: hit.values.take()?,
+            values,
             evidence: vec![Proof::of(event)],
             records: 1,
         })
@@ -80,12 +81,23 @@ impl<'s> Step<'s> {
             key.extend(proof.source.offset.to_be_bytes());
         }
         key.extend((self.rule as u32).to_be_bytes());
-        // Of what was rebuilt of one record, there may be several.
+    }
+
+    /// The same for what was rebuilt: of one record there may be several.
+    pub fn key_of_rebuilt(&self, ahead: i64, key: &mut Vec<u8>) {
+        self.key(ahead, key);
         key.extend(self.logged.to_be_bytes());
         for value in &self.values {
-            key.extend(value.iter().flat_map(|value| value.text().into_owned().into_bytes()));
+            if let Some(value) = value {
+                key.extend_from_slice(value.text().as_bytes());
+            }
             key.push(0);
         }
+    }
+
+    /// The rule that a step's serial form begins with.
+    pub fn rule_of(content: &[u8]) -> Option<usize> {
+        postcard::take_from_bytes(content).ok().map(|(rule, _)| rule)
     }
 
     /// The time that a key begins with, in ticks.

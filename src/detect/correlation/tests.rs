@@ -392,3 +392,25 @@ fn windows_may_be_buckets_or_sessions() {
     assert_eq!(found(&session, &hits(10.0)).len(), 1);
     assert_eq!(found(&session, &hits(11.0)), []);
 }
+
+#[test]
+fn hits_are_awaited_as_long_as_they_can_come_to_something() {
+    let of = |kind: &str, rules: &str| {
+        format!("type: {kind}\nrules: [{rules}]\ngroup-by: [User]\ntimespan: 1h")
+    };
+    let burst = of("event_count", "failure") + "\ncondition: {gte: 3}";
+    let burst = correlation(&burst).replace("title: Found", "title: Burst\nname: burst");
+    let then = correlation(&of("temporal_ordered", "burst, success"));
+    let rules = rules(&format!("{burst}---\n{then}"));
+    let rule = |title: &str| rules.rules.iter().position(|rule| rule.title == title).unwrap();
+    let titles = ["Base failure", "Base success", "Base other", "Burst", "Found"].map(rule);
+    let [failure, success, other, ..] = titles;
+    let awaited = |fired: &[usize]| {
+        let awaited = rules.awaited(&fired.iter().copied().collect());
+        titles.map(|title| awaited[title])
+    };
+    assert_eq!(awaited(&[failure, success]), [true, true, false, true, true]);
+    // The burst is told to nobody, and what waits for it cannot be completed.
+    assert_eq!(awaited(&[failure, other]), [false; 5]);
+    assert_eq!(awaited(&[success]), [false; 5]);
+}

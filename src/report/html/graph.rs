@@ -70,7 +70,7 @@ pub(super) struct Edge {
 impl Graph {
     pub(super) fn of(analysis: &Analysis, told: &Told) -> Graph {
         let mut pairs: BTreeMap<(&str, &str), (usize, Option<Level>)> = BTreeMap::new();
-        for (session, &level) in analysis.case.sessions.iter().zip(&told.levels) {
+        for (session, level) in told.of_run(analysis).zip(told.levels()) {
             let pair = pairs.entry((source(session), &session.target_host)).or_default();
             *pair = (pair.0 + 1, pair.1.max(level));
         }

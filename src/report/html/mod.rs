@@ -25,7 +25,9 @@ use sha2::{Digest, Sha256};
 use crate::analysis::Analysis;
 use graph::Graph;
 use grid::{Grid, Kind};
-use tables::Told;
+pub(super) use stories::{A_BLOCK, block, tale};
+pub(super) use tables::Told;
+use text::{count, number, short};
 use verdict::Verdict;
 
 /// The file's name.
@@ -51,6 +53,8 @@ struct Page<'a> {
     /// What a policy names script and style by.
     script_hash: String,
     style_hash: String,
+    /// Of what part of the run it tells, or nothing where it tells of all.
+    part: String,
     verdict: &'a Verdict,
     graph: &'a Graph,
     sections: &'a [Section],
@@ -64,18 +68,17 @@ struct Section {
     grids: Vec<Grid>,
 }
 
-/// Writes the page.
-pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
-    let told = Told::of(analysis);
+/// Writes the page as far as the stories of sessions, which are its end.
+pub(super) fn begin(analysis: &Analysis, told: &Told, to: &mut dyn Write) -> io::Result<()> {
     let findings = tables::findings(analysis)?;
-    let verdict = Verdict::of(analysis, &told, &findings);
+    let verdict = Verdict::of(analysis, told, &findings);
     let sections = [
         Section {
             id: "sessions",
             title: "Sessions",
             says: "One row per session, the highest level first. Open one to have it told: what \
                    happened, why we say so, what speaks against it, what is missing.",
-            grids: vec![tables::sessions(analysis, &told), tables::attempts(analysis)],
+            grids: vec![tables::sessions(analysis, told), tables::attempts(analysis)],
         },
         Section {
             id: "findings",
@@ -90,8 +93,8 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
             says: "How far the logs at hand reach, and how far the hosts' clocks are apart. What is \
                    not covered cannot be found.",
             grids: vec![
-                tables::collect(analysis),
-                tables::hosts(analysis, &told),
+                tables::collect(analysis, told),
+                tables::hosts(analysis, told),
                 tables::coverage(analysis),
                 tables::holes(analysis),
             ],
@@ -104,12 +107,13 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
             grids: ledger::all(analysis),
         },
     ];
-    let graph = Graph::of(analysis, &told);
+    let graph = Graph::of(analysis, told);
     let page = Page {
         version: env!("CARGO_PKG_VERSION"),
         style: STYLE,
         script_hash: hash(SCRIPT),
         style_hash: hash(STYLE),
+        part: part(analysis, told),
         verdict: &verdict,
         graph: &graph,
         sections: &sections,
@@ -125,10 +129,35 @@ pub(super) fn write(analysis: &Analysis, to: &mut dyn Write) -> io::Result<()> {
         to.write_all(block?.as_bytes())?;
     }
     // Before the stories: a large page can be used while they are still read.
-    writeln!(to, "<script>{SCRIPT}</script>")?;
-    stories::write(analysis, &told, to)?;
+    writeln!(to, "<script>{SCRIPT}</script>")
+}
+
+/// Writes what is behind the stories.
+pub(super) fn end(to: &mut dyn Write) -> io::Result<()> {
     to.write_all(b"</body>\n</html>\n")?;
     to.flush()
+}
+
+/// Of which hosts and accounts a page tells that is not of the whole run.
+fn part(analysis: &Analysis, told: &Told) -> String {
+    let Analysis { scope, case, .. } = analysis;
+    if scope.is_whole() {
+        return String::new();
+    }
+    let of = [("host", &scope.hosts), ("account", &scope.users)];
+    let named = of.iter().filter(|(_, names)| !names.is_empty()).map(|(what, names)| {
+        let names: Vec<String> = names.iter().map(|name| short(name)).collect();
+        format!("{what} {}", names.join(" or "))
+    });
+    format!(
+        "This page tells of a part of the run only: what concerns {}. That is {} of {} and {} of {}. \
+         Logs, clocks and the run are told whole.",
+        named.collect::<Vec<_>>().join(" and "),
+        number(told.all.len()),
+        count(case.sessions.len(), "session"),
+        number(tables::attempts_of(analysis).count()),
+        count(case.attempts.len(), "failed attempt"),
+    )
 }
 
 /// A text's hash, as a content security policy spells it.

@@ -55,6 +55,16 @@ function openSession(name) {
   else location.hash = name;
 }
 
+/** Links to sessions open them, also one whose session was closed since: its address is there already. */
+function links() {
+  document.addEventListener("click", (event) => {
+    const name = event.target.closest?.("a[href^='#']")?.getAttribute("href").slice(1);
+    if (!sessionRows.has(name) || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    openSession(name);
+  });
+}
+
 /** Lists what the drawing of hosts is asked for. */
 function drawing() {
   const ask = (mark, says, test) => {
@@ -135,6 +145,7 @@ async function put(name) {
 async function start() {
   themes();
   keys();
+  links();
   tactics();
   // Sessions first: they are what people wait for.
   const sessions = await put("sessions");

@@ -1,24 +1,19 @@
 //! The sessions' stories as data, some in a block, so that a page opens without reading them all.
 
-use std::io::{self, Write};
+use std::io;
 use std::mem::size_of;
 
 use chrono::{DateTime, Utc};
-use rayon::prelude::*;
 use serde::Serialize;
 
 use super::data;
-use super::tables::Told;
 use super::text::{line, lines};
-use crate::analysis::Analysis;
 use crate::model::{Command as Ran, csv_time};
 use crate::report::story::{self, Statement, Story};
 use crate::report::told::{self, FEW, Files};
 
 /// Sessions in a block. The page's script knows it by the attribute of the same name.
-pub(super) const A_BLOCK: usize = 32;
-/// Blocks that are made side by side.
-const AT_ONCE: usize = 8;
+pub(in crate::report) const A_BLOCK: usize = 32;
 /// Bytes of text of a session's steps, after which the others are left out: `explain` and the CSV
 /// files have them.
 const MOST_TEXT: usize = 1 << 20;
@@ -27,7 +22,7 @@ const MOST_LISTED: usize = 64;
 
 /// A session as it is told.
 #[derive(Serialize)]
-struct Tale {
+pub(in crate::report) struct Tale {
     title: String,
     facts: Vec<(&'static str, String)>,
     steps: Vec<Step>,
@@ -35,6 +30,8 @@ struct Tale {
     left_out: usize,
     why: Vec<String>,
     against: Vec<String>,
+    /// How much of its time each log covers.
+    covered: Vec<String>,
     missing: Vec<String>,
     collect: Vec<String>,
     files: Vec<String>,
@@ -82,32 +79,13 @@ struct Command {
     layers: Vec<(usize, String, String)>,
 }
 
-/// Writes all blocks.
-pub(super) fn write(analysis: &Analysis, shown: &Told, to: &mut dyn Write) -> io::Result<()> {
-    let stories = story::Stories::of(analysis);
-    let blocks: Vec<&[usize]> = shown.sessions.chunks(A_BLOCK).collect();
-    for (batch, blocks) in (0..).step_by(AT_ONCE).zip(blocks.chunks(AT_ONCE)) {
-        let made: Vec<io::Result<String>> = blocks
-            .par_iter()
-            .enumerate()
-            .map(|(index, sessions)| {
-                let tales = sessions.iter().map(|&session| {
-                    let (story, commands) = stories.tell(session);
-                    let commands = commands.iter().map(|&c| &analysis.case.commands[c]);
-                    tale(&story, &commands.collect::<Vec<_>>())
-                });
-                data::block(&format!("stories-{}", batch + index), &tales.collect::<Vec<_>>())
-            })
-            .collect();
-        for block in made {
-            to.write_all(block?.as_bytes())?;
-        }
-    }
-    Ok(())
+/// A block of the page, the first of which is 0.
+pub(in crate::report) fn block(number: usize, tales: &[Tale]) -> io::Result<String> {
+    data::block(&format!("stories-{number}"), &tales)
 }
 
 /// Tells a session; `ran` are its commands in the story's order.
-fn tale(story: &Story, ran: &[&Ran]) -> Tale {
+pub(in crate::report) fn tale(story: &Story, ran: &[&Ran]) -> Tale {
     let files = Files::of(story);
     let all = |texts: Vec<String>| texts.iter().map(|text| line(text)).collect::<Vec<_>>();
     let facts = told::facts(story, &files, &told::InUtc).into_iter();
@@ -133,6 +111,7 @@ fn tale(story: &Story, ran: &[&Ran]) -> Tale {
         left_out,
         why: all(why.collect()),
         against,
+        covered: all(story.log_coverage.iter().map(told::covered).collect()),
         missing,
         collect: all(story.collect.iter().map(|one| told::collect(one, &told::InUtc)).collect()),
         files: files.names().map(|(name, number)| format!("[{number}] {}", line(name))).collect(),

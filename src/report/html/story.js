@@ -42,6 +42,7 @@ async function tell(row, cells) {
     make("h4", {}, "What speaks against it"),
     list(told.against),
     make("h4", {}, "What is missing, and what to collect next"),
+    ...(told.covered.length ? [make("p", { class: "by" }, told.covered.join("; "), ".")] : []),
     list(told.missing, collect),
     make("h4", {}, "Files"),
     make("ul", { class: "files" }, ...told.files.map((text) => make("li", {}, text))),

@@ -10,7 +10,7 @@ use super::grid::{Grid, Kind, rank};
 use super::text::{line, number, short};
 use crate::analysis::Analysis;
 use crate::detect::{Counts, session_id};
-use crate::model::{Account, Level, RuleMeta, Session, csv_time};
+use crate::model::{Account, Attempt, Level, RuleMeta, Session, csv_time};
 use crate::report::findings::{self, Finding};
 use crate::report::missing;
 use crate::report::sessions;
@@ -22,9 +22,11 @@ const MOST_ROWS: usize = 20_000;
 /// Rules and hosts that a cell names.
 const MOST_NAMED: usize = 3;
 
-/// The sessions, as far as the page shows them.
-pub(super) struct Told {
-    /// Those it shows, by start.
+/// The sessions, as far as the run tells of them and the page shows them.
+pub(in crate::report) struct Told {
+    /// Those that the run's scope takes in, by start.
+    pub all: Vec<usize>,
+    /// Those of them that the page shows, by start.
     pub sessions: Vec<usize>,
     /// The rules that fired in each of all sessions, most severe first.
     pub fired: Vec<Vec<usize>>,
@@ -33,19 +35,40 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn of(analysis: &Analysis) -> Told {
+    pub(in crate::report) fn of(analysis: &Analysis) -> Told {
         let fired = sessions::fired(analysis);
         let rules = &analysis.rules.rules;
         let level = |fired: &Vec<usize>| fired.first().map(|&rule| rules[rule].level);
         let levels: Vec<Option<Level>> = fired.iter().map(level).collect();
-        let mut sessions: Vec<usize> = (0..levels.len()).collect();
+        let told = analysis.case.sessions.iter().enumerate();
+        let told = told.filter(|(_, session)| analysis.scope.session(session));
+        let all: Vec<usize> = told.map(|(index, _)| index).collect();
+        let mut sessions = all.clone();
         if sessions.len() > MOST_SESSIONS {
             sessions.sort_by_key(|&session| Reverse(levels[session]));
             sessions.truncate(MOST_SESSIONS);
             sessions.sort_unstable();
         }
-        Told { sessions, fired, levels }
+        Told { all, sessions, fired, levels }
     }
+
+    /// The sessions that the run tells of.
+    pub(super) fn of_run<'a>(
+        &'a self,
+        analysis: &'a Analysis,
+    ) -> impl Iterator<Item = &'a Session> {
+        self.all.iter().map(|&index| &analysis.case.sessions[index])
+    }
+
+    /// The highest level in each of them.
+    pub(super) fn levels(&self) -> impl Iterator<Item = Option<Level>> {
+        self.all.iter().map(|&index| self.levels[index])
+    }
+}
+
+/// The failed attempts that the run tells of.
+pub(super) fn attempts_of(analysis: &Analysis) -> impl Iterator<Item = &Attempt> {
+    analysis.case.attempts.iter().filter(|attempt| analysis.scope.attempt(attempt))
 }
 
 /// Who a session is from, as far as known.
@@ -77,7 +100,10 @@ pub(super) fn sessions(analysis: &Analysis, told: &Told) -> Grid {
         ("Confidence", Kind::Confidence, false),
         ("Rules that fired", Kind::Long, false),
     ];
-    let none = "No session of PowerShell Remoting or winrs was found in these logs.";
+    let none = match analysis.scope.is_whole() {
+        true => "No session of PowerShell Remoting or winrs was found in these logs.",
+        false => "No session of these hosts and accounts was found in these logs.",
+    };
     let mut grid = Grid::new("sessions", "All sessions", &columns, "sessions.csv", none);
     let counts = Counts::of(&analysis.case);
     for &index in &told.sessions {
@@ -97,7 +123,7 @@ pub(super) fn sessions(analysis: &Analysis, told: &Told) -> Grid {
             line(&titles.collect::<Vec<_>>().join("; ")),
         ]);
     }
-    (told.sessions.len()..told.levels.len()).for_each(|_| grid.leave_out());
+    (told.sessions.len()..told.all.len()).for_each(|_| grid.leave_out());
     grid
 }
 
@@ -114,7 +140,7 @@ pub(super) fn attempts(analysis: &Analysis) -> Grid {
     ];
     let none = "No failed attempt to connect was found.";
     let mut grid = Grid::new("attempts", "Failed attempts", &columns, "attempts.csv", none);
-    for attempt in &analysis.case.attempts {
+    for attempt in attempts_of(analysis) {
         if grid.len() == MOST_ROWS {
             grid.leave_out();
             continue;
@@ -337,7 +363,7 @@ struct Wanted {
 }
 
 /// The logs to collect next: of how many sessions they would tell more.
-pub(super) fn collect(analysis: &Analysis) -> Grid {
+pub(super) fn collect(analysis: &Analysis, told: &Told) -> Grid {
     let columns = [
         ("Sessions", Kind::Number, true),
         ("Host", Kind::Host, true),
@@ -349,7 +375,7 @@ pub(super) fn collect(analysis: &Analysis) -> Grid {
     let none = "Nothing: no session lacks a record that one expects and could still collect.";
     let mut grid = Grid::new("collect", "What to collect next", &columns, "sessions.csv", none);
     let mut logs: BTreeMap<(String, String), Wanted> = BTreeMap::new();
-    for session in &analysis.case.sessions {
+    for session in told.of_run(analysis) {
         for log in missing::collect(&session.missing) {
             let why = session.missing.iter().filter(|missing| {
                 missing.collect.is_some()
@@ -399,7 +425,7 @@ pub(super) fn hosts(analysis: &Analysis, told: &Told) -> Grid {
     let mut grid = Grid::new("hosts", "Hosts and clocks", &columns, "hosts.csv", none);
     let case = &analysis.case;
     let mut ends: BTreeMap<&str, (usize, usize, Option<Level>)> = BTreeMap::new();
-    for (session, &level) in case.sessions.iter().zip(&told.levels) {
+    for (session, level) in told.of_run(analysis).zip(told.levels()) {
         let target = ends.entry(&session.target_host).or_default();
         target.0 += 1;
         target.2 = target.2.max(level);

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::tables::{self, Findings, Tactic, Told, source, titles, user, word};
+use super::tables::{self, Findings, Tactic, Told, attempts_of, source, titles, user, word};
 use super::text::{count, line, number, short};
 use crate::analysis::Analysis;
 use crate::detect::{Counts, session_id};
 use crate::error::FaultKind;
-use crate::model::{Confidence, FailureReason, Level, csv_time};
+use crate::model::{Confidence, FailureReason, Level, Session, csv_time};
 
 /// Sessions, and findings outside sessions, that are named.
 const MOST_NAMED: usize = 10;
@@ -51,7 +51,7 @@ pub(super) struct First {
 
 impl Verdict {
     pub(super) fn of(analysis: &Analysis, told: &Told, findings: &Findings) -> Verdict {
-        let of = |level: Option<Level>| told.levels.iter().filter(|&&l| l == level).count();
+        let of = |level: Option<Level>| told.levels().filter(|&known| known == level).count();
         let tally = |level, count: usize| Tally { level, count: number(count) };
         let levels = Level::DESCENDING.into_iter().map(Some).chain([None]);
         let rule = |rule: usize| &analysis.rules.rules[rule];
@@ -61,10 +61,10 @@ impl Verdict {
         };
         Verdict {
             level: word(findings.by_rule.keys().map(|&r| rule(r).level).max()),
-            headline: headline(told, severe_outside(analysis, findings)),
+            headline: headline(analysis, told, severe_outside(analysis, findings)),
             found: found(analysis, told, findings),
-            sure: sure(analysis),
-            lacking: lacking(analysis),
+            sure: sure(analysis, told),
+            lacking: lacking(analysis, told),
             sessions: levels.map(|level| tally(word(level), of(level))).collect(),
             findings: Level::DESCENDING.map(|level| tally(level.as_str(), by_level(level))).into(),
             first: first(analysis, told),
@@ -82,8 +82,12 @@ fn severe_outside(analysis: &Analysis, findings: &Findings) -> usize {
 }
 
 /// `outside` is how many findings of level medium or above are in no session.
-fn headline(told: &Told, outside: usize) -> String {
-    let sessions = of_sessions(told);
+fn headline(analysis: &Analysis, told: &Told, outside: usize) -> String {
+    let sessions = match (told.all.is_empty(), analysis.scope.is_whole()) {
+        (true, true) => "No session of PowerShell Remoting or winrs was found.".to_owned(),
+        (true, false) => "No session of these hosts and accounts was found.".to_owned(),
+        _ => of_sessions(told),
+    };
     match outside {
         0 => sessions,
         n => format!(
@@ -94,12 +98,11 @@ fn headline(told: &Told, outside: usize) -> String {
 }
 
 fn of_sessions(told: &Told) -> String {
-    let all = told.levels.len();
-    let at_least = |level: Level| told.levels.iter().filter(|&&known| known >= Some(level)).count();
+    let all = told.all.len();
+    let at_least = |level: Level| told.levels().filter(|&known| known >= Some(level)).count();
     let are = |n: usize| if n == 1 { "is" } else { "are" };
     let needs = |n: usize| if n == 1 { "needs" } else { "need" };
     match (at_least(Level::High), at_least(Level::Medium)) {
-        _ if all == 0 => "No session of PowerShell Remoting or winrs was found.".to_owned(),
         (0, 0) => format!(
             "{} {} rebuilt. No rule of level medium or above fired in any.",
             count(all, "session"),
@@ -122,21 +125,26 @@ fn of_sessions(told: &Told) -> String {
 }
 
 fn found(analysis: &Analysis, told: &Told, findings: &Findings) -> Vec<String> {
-    let case = &analysis.case;
-    let sessions = &case.sessions;
+    let sessions: Vec<&Session> = told.of_run(analysis).collect();
     let mut found = Vec::new();
-    let attempts = count(case.attempts.len(), "failed attempt");
+    let attempts = count(attempts_of(analysis).count(), "failed attempt");
     if let (Some(first), Some(last)) =
         (sessions.iter().map(|s| s.start).min(), sessions.iter().map(|s| s.end).max())
     {
-        let sources: BTreeSet<&str> = sessions.iter().map(source).collect();
+        let is_known = |s: &&&Session| s.source_host.is_some() || s.source_ip.is_some();
+        let sources: BTreeSet<&str> =
+            sessions.iter().filter(is_known).map(|session| source(session)).collect();
+        let sources = match sources.len() {
+            0 => "unknown sources".to_owned(),
+            known => count(known, "source"),
+        };
         let targets: BTreeSet<&str> = sessions.iter().map(|s| &*s.target_host).collect();
         let users: BTreeSet<String> =
             sessions.iter().filter_map(|s| Some(s.user.as_ref()?.to_string())).collect();
         found.push(format!(
             "{} from {} to {} by {}, {} to {} UTC; {attempts}.",
             count(sessions.len(), "session"),
-            count(sources.len(), "source"),
+            sources,
             count(targets.len(), "target"),
             count(users.len(), "account"),
             &csv_time(first)[..19],
@@ -146,16 +154,17 @@ fn found(analysis: &Analysis, told: &Told, findings: &Findings) -> Vec<String> {
         found.push(format!("No session; {attempts}."));
     }
     let outside: usize = findings.by_rule.values().map(|of| of.outside).sum();
+    let detections: u64 = findings.by_rule.values().map(|of| of.detections).sum();
     found.push(format!(
         "{} by {}, folded to {}, {} of them outside sessions.",
-        count(analysis.fired.len(), "detection"),
+        count(detections as usize, "detection"),
         count(findings.by_rule.len(), "rule"),
         count(findings.total, "finding"),
         number(outside),
     ));
-    let counts = Counts::of(case);
-    let commands: usize = counts.commands.iter().sum();
-    let children: usize = counts.children.iter().sum();
+    let counts = Counts::of(&analysis.case);
+    let of_told = |counts: &[usize]| -> usize { told.all.iter().map(|&index| counts[index]).sum() };
+    let (commands, children) = (of_told(&counts.commands), of_told(&counts.children));
     if !sessions.is_empty() {
         found.push(format!(
             "{} and {} of the sessions are in the logs.",
@@ -182,9 +191,10 @@ fn found(analysis: &Analysis, told: &Told, findings: &Findings) -> Vec<String> {
     }
     if analysis.notes.programs > 0 {
         let programs = count(analysis.notes.programs as usize, "program");
-        found.push(format!("{programs} hidden in texts of the logs: see layers.csv."));
+        let file = if analysis.scope.is_whole() { "layers.csv" } else { "run.json" };
+        found.push(format!("{programs} hidden in texts of the logs: see {file}."));
     }
-    let left = told.levels.len() - told.sessions.len();
+    let left = told.all.len() - told.sessions.len();
     if left > 0 {
         found.push(format!(
             "This page has {} sessions, those of the highest levels; the other {} are in \
@@ -196,9 +206,9 @@ fn found(analysis: &Analysis, told: &Told, findings: &Findings) -> Vec<String> {
     found
 }
 
-fn sure(analysis: &Analysis) -> Vec<String> {
+fn sure(analysis: &Analysis, told: &Told) -> Vec<String> {
     let case = &analysis.case;
-    let sessions = &case.sessions;
+    let sessions: Vec<&Session> = told.of_run(analysis).collect();
     let mut sure = Vec::new();
     if !sessions.is_empty() {
         let of = |confidence| {
@@ -210,8 +220,7 @@ fn sure(analysis: &Analysis) -> Vec<String> {
              for {low}."
         ));
         let seen = |client: bool, server: bool| {
-            let seen =
-                |s: &&crate::model::Session| (s.sides.client, s.sides.server) == (client, server);
+            let seen = |s: &&&Session| (s.sides.client, s.sides.server) == (client, server);
             number(sessions.iter().filter(seen).count())
         };
         sure.push(format!(
@@ -248,12 +257,13 @@ fn sure(analysis: &Analysis) -> Vec<String> {
     sure
 }
 
-fn lacking(analysis: &Analysis) -> Vec<String> {
+fn lacking(analysis: &Analysis, told: &Told) -> Vec<String> {
     let case = &analysis.case;
     let mut lacking = Vec::new();
     let counts = Counts::of(case);
     let silent =
-        counts.commands.iter().zip(&counts.children).filter(|(c, p)| **c + **p == 0).count();
+        told.all.iter().filter(|&&index| counts.commands[index] + counts.children[index] == 0);
+    let silent = silent.count();
     if silent > 0 {
         lacking.push(format!(
             "No command of {} is in the logs. That does not mean that none was run.",
@@ -261,7 +271,7 @@ fn lacking(analysis: &Analysis) -> Vec<String> {
         ));
     }
     let mut why: BTreeMap<&str, usize> = BTreeMap::new();
-    for session in &case.sessions {
+    for session in told.of_run(analysis) {
         let of: BTreeSet<&str> = session.missing.iter().map(|m| m.why.as_str()).collect();
         of.into_iter().for_each(|why_| *why.entry(why_).or_default() += 1);
     }
@@ -323,7 +333,7 @@ fn lacking(analysis: &Analysis) -> Vec<String> {
         lacking.push(format!("A limit left something wrapped in {left}: see run.json."));
     }
     if lacking.is_empty() {
-        let what = match analysis.case.sessions.is_empty() {
+        let what = match told.all.is_empty() {
             true => "What other logs would show: those at hand, and their times, stand below.",
             false => "Nothing that one expects of these sessions.",
         };
@@ -382,8 +392,8 @@ fn outside(analysis: &Analysis, findings: &Findings) -> Vec<First> {
         why: count(outside, "finding"),
     });
     let mut first: Vec<First> = first.collect();
-    let refused = analysis.case.attempts.iter();
-    let refused = refused.filter(|a| a.reason == FailureReason::BadCredentials).count();
+    let refused = attempts_of(analysis).filter(|a| a.reason == FailureReason::BadCredentials);
+    let refused = refused.count();
     if refused > 0 {
         first.push(First {
             session: String::new(),

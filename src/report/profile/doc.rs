@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 
+use super::super::cell;
+
 /// An object in the making.
 #[derive(Default)]
 pub(super) struct Doc(Map<String, Value>);
@@ -76,18 +78,16 @@ pub(super) fn iso(time: DateTime<Utc>) -> String {
 /// JSON with escapes for the characters that end lines for some readers (Python's among them), hide
 /// themselves or reorder text.
 pub(super) fn escaped(json: &str) -> Cow<'_, str> {
-    let hides = |c: char| {
-        matches!(c,
-            '\u{7f}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
+    let hides = |c: char| c == '\u{7f}' || cell::hides(c);
     if !json.contains(hides) {
         return Cow::Borrowed(json);
     }
     let mut text = String::with_capacity(json.len() + json.len() / 8);
     for c in json.chars() {
         if hides(c) {
-            text.push_str(&format!("\\u{:04x}", c as u32));
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
         } else {
             text.push(c);
         }
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_line_is_one_for_any_reader() {
-        let text = "a\u{85}b\u{2028}c\u{202e}d\u{b}e\n";
+        let text = "a\u{85}b\u{2028}c\u{202e}d\u{b}e\u{61c}f\u{e0041}\n";
         let mut doc = Doc::default();
         doc.set("text", text);
         let mut line = String::new();

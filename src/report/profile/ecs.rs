@@ -110,6 +110,7 @@ columns! { COLUMNS:
     "psr.offset": Integer => "the record's offset in its file, bytes",
     "psr.record_number": Integer => "the number in the record's own header",
     "psr.copies" => "the same record in other inputs",
+    "psr.recovered": Boolean => "true where no log holds it any more, and --recover found it in a file",
     "psr.fired_on" => "of a detection: what the rule fired on",
     "psr.matched_fields" => "of a detection: the fields that matched and their values",
     "psr.auth" => "of a session: how it was authenticated",
@@ -165,6 +166,7 @@ fn event(row: &EventRow<'_>) -> Doc {
     doc.set("psr.offset", record.source.offset);
     doc.set("psr.record_number", record.source.number);
     doc.set("psr.copies", row.copies);
+    doc.set("psr.recovered", row.recovered.then_some(true));
     ecs_fields::related(&mut doc);
     doc
 }

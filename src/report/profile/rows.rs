@@ -9,6 +9,7 @@ use super::super::{describe, detections, evidence, records, timeline};
 use crate::analysis::Analysis;
 use crate::decode::chunk_of;
 use crate::detect::{Counts, session_id};
+use crate::input::InputKind;
 use crate::model::{
     Account, Event, Level, Link, Proof, Record, RecordRef, RuleMeta, Session, parse_utc,
 };
@@ -37,6 +38,8 @@ pub(super) struct EventRow<'a> {
     pub pointer: String,
     /// The same record in other inputs.
     pub copies: &'a str,
+    /// No log lists it any more: it was found by `--recover`.
+    pub recovered: bool,
 }
 
 impl EventRow<'_> {
@@ -170,6 +173,7 @@ impl<'a> Rows<'a> {
             chunk: chunk_of(&self.analysis.inputs[input].input, record.source.offset),
             pointer: evidence::pointer(&self.analysis.paths, &Proof::of(event)),
             copies,
+            recovered: self.analysis.inputs[input].input.kind == InputKind::Recovered,
         }
     }
 

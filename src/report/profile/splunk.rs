@@ -69,6 +69,7 @@ columns! { COLUMNS:
     "fields.psr_tags": Texts => "the tags of those rules",
     "fields.psr_evidence": Texts => "the records that prove it: FILE:EVENT_RECORD_ID@OFFSET",
     "fields.psr_copies" => "the same record in other inputs",
+    "fields.psr_recovered" => "yes where no log holds it any more, and --recover found it in a file",
     "fields.psr_input_file" => "the file the record was read from",
     "fields.psr_offset" => "the record's offset in that file, bytes",
     "fields.psr_record_number" => "the number in the record's own header",
@@ -145,6 +146,7 @@ fn event(row: &EventRow<'_>, to: &mut String) {
     doc.set("fields.psr_tags", tags(&row.rules));
     doc.set("fields.psr_evidence", vec![row.pointer.as_str()]);
     doc.set("fields.psr_copies", row.copies);
+    doc.set("fields.psr_recovered", row.recovered.then_some("yes"));
     doc.set("fields.psr_input_file", row.file);
     doc.set("fields.psr_offset", record.source.offset.to_string());
     doc.set("fields.psr_record_number", record.source.number.to_string());

@@ -47,6 +47,7 @@ columns! { COLUMNS:
     "event_data" => "the record's data: an object as JSON text; names that repeat have a list",
     "evidence" => "the records that prove it: FILE:EVENT_RECORD_ID@OFFSET",
     "copies" => "the same record in other inputs",
+    "recovered" => "yes where no log holds it any more, and --recover found it in a file",
     "input_file" => "the file the record was read from",
     "offset": Integer => "the record's offset in that file, bytes",
     "header_number": Integer => "the number in the record's own header",
@@ -150,6 +151,7 @@ fn event(row: &EventRow<'_>) -> Doc {
     }
     doc.set("evidence", row.pointer.as_str());
     doc.set("copies", row.copies);
+    doc.set("recovered", row.recovered.then_some("yes"));
     doc.set("input_file", row.file);
     doc.set("offset", record.source.offset);
     doc.set("header_number", record.source.number);
