@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::budget::Budget;
 use super::encoding::{base64, utf16};
 use super::parse::is_dash;
 
@@ -185,16 +186,25 @@ pub(super) struct Resolved {
 }
 
 /// Command lines for cmd.exe with carets and variables resolved, where that changes them.
-pub(super) fn cmd_lines(text: &str, outer: &BTreeMap<String, String>) -> Vec<Resolved> {
+pub(super) fn cmd_lines(
+    text: &str,
+    outer: &BTreeMap<String, String>,
+    budget: &mut Budget,
+) -> Vec<Resolved> {
+    // A variable may be set to more than itself, and the line may hold others: each of them costs.
+    let mut metered = |at: usize, line: &str| {
+        let resolved = budget.read(line.len()).then(|| resolve(at, line, outer)).flatten()?;
+        budget.make(resolved.text.len()).then_some(resolved)
+    };
     let mut lines = Vec::new();
     for found in CMD.find_iter(text).take(MOST) {
         let end = text[found.end()..].find(['\r', '\n']);
         let rest = &text[found.end()..end.map_or(text.len(), |end| found.end() + end)];
-        lines.extend(resolve(found.end(), strip_quotes(rest), outer));
+        lines.extend(metered(found.end(), strip_quotes(rest)));
     }
     // A caret inside a word is an escape also where cmd.exe is not named.
     if lines.is_empty() && has_caret_in_word(text) {
-        lines.extend(resolve(0, text, outer));
+        lines.extend(metered(0, text));
     }
     lines
 }

@@ -259,7 +259,7 @@ impl<'l> Unwrapping<'l> {
     /// What a text hides.
     fn parts(&mut self, seen: &Seen) -> Parts {
         let text = &*seen.text;
-        let lines = launch::cmd_lines(text, &seen.environment);
+        let lines = launch::cmd_lines(text, &seen.environment, &mut self.budget);
         let mut environment = Rc::clone(&seen.environment);
         for line in &lines {
             if !line.environment.is_empty() {

@@ -95,6 +95,13 @@ fn work_without_end_ends() {
 }
 
 #[test]
+fn lines_for_cmd_that_grow_are_work() {
+    // Each layer has a variable four times in itself, and more lines than the one before.
+    let line = "cmd /c \"set a=x(cmd /c y%a%z %a%z %a%z %a%z";
+    assert!(stopped(line).is_some());
+}
+
+#[test]
 fn brackets_without_end_overflow_nothing() {
     for deep in [
         "(", "$(", "@{a=", "{", "\"$(", "[char]", "-join ", "$a=", "iex (", "if(1){", "& {",
