@@ -26,6 +26,7 @@ pub use folder::{CaseFolder, Known, Merged, records};
 pub use journal::{FileEntry, Observed, PathText, Settings, TableEntry};
 pub(crate) use row::Row;
 pub(crate) use table::COLUMNS;
+pub use table::{frame, read_frame};
 pub(crate) use writer::Writer;
 
 /// The names of the files of observations below a case folder.

@@ -186,6 +186,29 @@ impl Table {
     }
 }
 
+/// Records as a table of observations.
+///
+/// # Errors
+/// When they do not fit into one.
+pub fn frame(records: &[Record]) -> PolarsResult<DataFrame> {
+    let mut table = Table::default();
+    records.iter().for_each(|record| table.add(record));
+    table.into_frame()
+}
+
+/// A file of observations as a table.
+///
+/// # Errors
+/// When it cannot be read, or is not as it was written.
+pub fn read_frame(folder: &Path, entry: &TableEntry) -> io::Result<DataFrame> {
+    let bytes = fs::read(folder.join(&entry.name))?;
+    if hex(&Sha256::digest(&bytes)) != entry.sha256 {
+        return Err(io::Error::other("it is not as it was written: its SHA-256 is another one"));
+    }
+    let reader = ParquetReader::new(Cursor::new(bytes)).read_parallel(ParallelStrategy::None);
+    reader.finish().map_err(io::Error::other)
+}
+
 /// The times of a record that the column of times does not hold.
 fn exact(record: &Record, fits: bool) -> Option<String> {
     let text =
@@ -212,12 +235,7 @@ fn parse_exact(text: &str) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
 /// # Errors
 /// When it cannot be read, or is not what was written.
 pub(super) fn read(folder: &Path, entry: &TableEntry, input: u32) -> io::Result<Vec<Record>> {
-    let bytes = fs::read(folder.join(&entry.name))?;
-    if hex(&Sha256::digest(&bytes)) != entry.sha256 {
-        return Err(io::Error::other("it is not as it was written: its SHA-256 is another one"));
-    }
-    let reader = ParquetReader::new(Cursor::new(bytes)).read_parallel(ParallelStrategy::None);
-    let frame = reader.finish().map_err(io::Error::other)?;
+    let frame = read_frame(folder, entry)?;
     let records = records(&frame, input).map_err(io::Error::other)?;
     records.ok_or_else(|| io::Error::other("its rows are no observations"))
 }

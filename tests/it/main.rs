@@ -28,6 +28,7 @@ mod layers;
 mod mutation;
 mod packs;
 mod psrp;
+mod python;
 mod query;
 mod readme;
 mod recover;

@@ -1,0 +1,341 @@
+"""The same engine on Spark 4: a data source for event logs, and :func:`analyze` over a cluster.
+
+The wheel has to be installed where executors run, and logs and output have to lie where all of them reach them
+by one path: a shared file system. There is no scheduler, shuffle or storage in here but Spark's and that one.
+
+>>> psr_forensics.spark.register(spark)
+>>> spark.read.format("evtx").load("logs").groupBy("channel", "event_id").count()
+>>> psr_forensics.spark.analyze(spark, "logs", [], "case-0117").sessions.show()
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
+from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
+from pyspark.sql.types import StructType
+
+from . import TABLES, Error, Observations, Paths, PathLike, Results, _how, _native, _paths, packs as _packs
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+__all__ = ["EvtxDataSource", "FleetResults", "analyze", "register"]
+
+#: Bytes of a log that one task of the data source reads, in chunks of 64 KiB.
+_CHUNKS = (64 << 20) // (64 << 10)
+#: Bytes of logs that one task of `analyze` extracts: below, the start of a task costs more than its work.
+_TASK_BYTES = 64 << 20
+
+_FAULTS = pa.schema(
+    [
+        ("input_file", pa.string()),
+        ("kind", pa.string()),
+        ("chunk", pa.int64()),
+        ("offset", pa.int64()),
+        ("record", pa.decimal128(20, 0)),
+        ("reason", pa.string()),
+    ]
+)
+
+
+def _type(of: pa.DataType) -> pa.DataType:
+    """A type of ours as Spark has it."""
+    if pa.types.is_timestamp(of):
+        return pa.timestamp("us", of.tz)
+    if of == pa.uint64():
+        # As Spark reads Parquet's: a hostile record may have any number.
+        return pa.decimal128(20, 0)
+    if of == pa.uint32():
+        return pa.int64()
+    if pa.types.is_large_string(of):
+        return pa.string()
+    if pa.types.is_large_list(of):
+        return pa.list_(_type(of.value_type))
+    return of
+
+
+def _schema(of: pa.Schema) -> pa.Schema:
+    """The columns of a table as Spark has them: a time is microseconds, and `NAME_nanos` beside it has all of
+    it, in nanoseconds since 1970."""
+    fields = []
+    for field in of:
+        fields.append(pa.field(field.name, _type(field.type)))
+        if pa.types.is_timestamp(field.type):
+            fields.append(pa.field(f"{field.name}_nanos", pa.int64()))
+    return pa.schema(fields)
+
+
+def _batches(table: object, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The batches of one of our tables, for Spark."""
+    for batch in pa.RecordBatchReader.from_stream(table):
+        columns = []
+        for column in batch.columns:
+            if pa.types.is_timestamp(column.type):
+                whole = pc.floor_temporal(column, unit="microsecond")
+                columns.append(whole.cast(_type(column.type)))
+                columns.append(column.cast(pa.int64()))
+            else:
+                columns.append(column.cast(_type(column.type)))
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _schema_of(table: Any) -> pa.Schema:
+    return _schema(pa.RecordBatchReader.from_stream(table).schema)
+
+
+class EvtxDataSource(DataSource):
+    """``spark.read.format("evtx").load(paths)``: all records of EVTX logs, with the columns of observations.
+
+    A large log is read by many tasks, each some of its chunks. What is wrong with the logs are rows, too:
+    ``.option("table", "faults")``.
+    """
+
+    @classmethod
+    def name(cls) -> str:
+        return "evtx"
+
+    def _faults(self) -> bool:
+        table = self.options.get("table", "records")
+        if table not in ("records", "faults"):
+            raise Error(f"'{table}' is no table of evtx: records and faults are")
+        return table == "faults"
+
+    def schema(self) -> StructType:
+        records = pa.schema([]) if self._faults() else _records()
+        return from_arrow_schema(_FAULTS if self._faults() else records)
+
+    def reader(self, schema: StructType) -> DataSourceReader:
+        paths = json.loads(self.options.get("paths", "[]"))
+        if "path" in self.options:
+            paths.append(self.options["path"])
+        return _EvtxReader(paths, self._faults(), int(self.options.get("chunks", _CHUNKS)))
+
+
+def _records() -> pa.Schema:
+    """The columns of records."""
+    return _schema_of(_native.observations([]))
+
+
+@dataclass
+class _Range(InputPartition):
+    """Some chunks of a log."""
+
+    path: str
+    first: int
+    end: int
+
+
+class _EvtxReader(DataSourceReader):
+    def __init__(self, paths: List[str], faults: bool, chunks: int) -> None:
+        self.paths = paths
+        self.faults = faults
+        self.chunks = max(chunks, 1)
+
+    def partitions(self) -> List[InputPartition]:
+        found: List[InputPartition] = []
+        for file in json.loads(_native.files(self.paths)):
+            if file["path"] is None:
+                raise Error(f"{file['shown']}: a name that is no text: rename it")
+            ends = range(0, file["chunks"], self.chunks)
+            found.extend(
+                _Range(file["path"], first, min(first + self.chunks, file["chunks"])) for first in ends
+            )
+            if not ends and self.faults:
+                found.append(_Range(file["path"], 0, 0))
+        return found
+
+    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        if not isinstance(partition, _Range):
+            # Of no file there is one partition of nothing.
+            return
+        path, first, end = partition.path, partition.first, partition.end
+        if not self.faults:
+            yield from _batches(_native.chunks(path, first, end), _records())
+            return
+        rows = json.loads(_native.chunk_faults(path, first, end))
+        rows = [{"input_file": path, **row} for row in rows]
+        yield pa.RecordBatch.from_pylist(rows, schema=_FAULTS)
+
+
+def register(spark: SparkSession) -> None:
+    """Makes the format ``evtx`` known to a session."""
+    spark.dataSource.register(EvtxDataSource)
+
+
+class FleetResults:
+    """What :func:`analyze` wrote: each table as a DataFrame, and all of it as :attr:`results`."""
+
+    timeline: DataFrame
+    sessions: DataFrame
+    commands: DataFrame
+    layers: DataFrame
+    attempts: DataFrame
+    hosts: DataFrame
+    coverage: DataFrame
+    integrity: DataFrame
+    detections: DataFrame
+    findings: DataFrame
+
+    def __init__(self, spark: SparkSession, folder: PathLike, ledger: List[Dict[str, Any]]) -> None:
+        self._spark = spark
+        #: The folder of results: Parquet, as ``analyze --format parquet`` writes it.
+        self.results = Results(folder)
+        #: What each task says of its inputs, in the order of paths.
+        self.ledger = ledger
+
+    def __getattr__(self, name: str) -> DataFrame:
+        if name not in TABLES:
+            raise AttributeError(name)
+        return self.table(name)
+
+    def table(self, name: str) -> DataFrame:
+        """A table as a DataFrame."""
+        # Spark's own reader of Parquet takes no timestamps of nanoseconds.
+        folder = self.results.folder
+        schema = _schema_of(self.results.table(name))
+
+        def read(_: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            return _batches(Results(folder).table(name), schema)
+
+        return self._spark.range(0, 1, 1, 1).mapInArrow(read, from_arrow_schema(schema))
+
+
+def analyze(
+    spark: SparkSession,
+    paths: Paths,
+    packs: Paths,
+    output: PathLike,
+    *,
+    default_pack: bool = True,
+    recover: bool = False,
+    force: bool = False,
+    task_bytes: int = _TASK_BYTES,
+    threads: int = 0,
+) -> FleetResults:
+    """Logs to sessions, commands, detections: the same rows as of ``psr_forensics.analyze`` of the same paths.
+
+    Executors extract the logs, each task some files whole, into case folders below ``output/cases``. A task that
+    is killed, or run twice, leaves one case: a case gets its name when it is whole. One that is there already
+    from an earlier job, of the same files and packs, is not made again.
+
+    **Then one task correlates all cases**, on ``threads`` cores of its executor (0: all it sees). So the fleet's
+    observations, some hundredths of its logs, go through one machine, and its memory bounds the fleet; see
+    docs/fleets.md. Hosts are not correlated apart and joined later: a session is told from the logs of both
+    ends, their domain controllers and clocks, and only one look at all of them gives the same rows.
+    """
+    root = Path(os.path.abspath(output))
+    results = root / "results"
+    if results.exists() and not force:
+        raise Error(f"{results} exists already: name another folder, or replace it with force")
+    cases = root / "cases"
+    cases.mkdir(parents=True, exist_ok=True)
+    how = _how(packs, default_pack, 1, recover)
+    rules = [pack.sha256 for pack in _packs(packs, default_pack=default_pack)]
+    groups = _groups(paths, task_bytes)
+    if not groups:
+        raise Error("no event log to read: there is no file")
+
+    def extract(numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in numbers:
+            for number in batch.column(0).to_pylist():
+                yield _extract(groups[number], cases, how, rules)
+
+    entries = spark.range(0, len(groups), 1, len(groups)).mapInArrow(extract, "name string, entry string")
+    entries = entries.collect()
+    folders = [cases / name for name in sorted({entry.name for entry in entries})]
+    ledger = [json.loads(entry.entry) for entry in entries]
+    ledger.sort(key=lambda row: (row["kind"] == "recovered", row["path"]))
+
+    made = root / f".results-{uuid.uuid4().hex}"
+
+    def correlate(_: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield _correlate(folders, made, results, {**how, "threads": threads})
+
+    try:
+        spark.range(0, 1, 1, 1).mapInArrow(correlate, "name string").collect()
+        if results.exists():
+            shutil.rmtree(results)
+        made.rename(results)
+    finally:
+        for left in [*cases.glob(".*"), *root.glob(".results-*")]:
+            shutil.rmtree(left, ignore_errors=True)
+    return FleetResults(spark, results, ledger)
+
+
+#: A file's path, and what tells whether it changed.
+_File = Tuple[str, int, int]
+
+
+def _groups(paths: Paths, most: int) -> List[List[_File]]:
+    """The files of each task, in the order of paths."""
+    groups: List[List[_File]] = []
+    size = most
+    for file in json.loads(_native.files(_paths(paths))):
+        if file["path"] is None:
+            raise Error(f"{file['shown']}: a name that is no text: rename it")
+        if size >= most:
+            groups.append([])
+            size = 0
+        size += file["size"]
+        try:
+            modified = os.stat(file["path"]).st_mtime_ns
+        except OSError:
+            modified = 0
+        groups[-1].append((file["path"], file["size"], modified))
+    return groups
+
+
+def _extract(files: List[_File], cases: Path, how: Dict[str, Any], rules: List[str]) -> pa.RecordBatch:
+    """A task: extracts files to a case of their own, and says what became of them."""
+    told = json.dumps([files, how["recover"], rules, _native.VERSION])
+    name = hashlib.sha256(told.encode()).hexdigest()[:32]
+
+    def make(folder: Path) -> None:
+        _native.extract([path for path, _, _ in files], folder, how, True)
+
+    case = _once(cases / name, make)
+    entries = [json.dumps(row) for row in Observations(case).ledger]
+    return pa.RecordBatch.from_pydict({"name": [name] * len(entries), "entry": entries})
+
+
+def _correlate(cases: List[Path], made: Path, shown: Path, how: Dict[str, Any]) -> pa.RecordBatch:
+    """The last task: correlates all cases."""
+    packs = [argument for pack in how["packs"] for argument in ("--pack", os.fspath(pack))]
+    built_in = [] if how["default_pack"] else ["--no-default-pack"]
+    arguments = ["correlate", *map(str, cases), *packs, *built_in, "--format", "parquet", "-o", str(shown)]
+
+    def make(folder: Path) -> None:
+        where = {"output": folder, "force": False, "formats": ["parquet"], "arguments": arguments}
+        _native.correlate(cases, how, where)
+
+    return pa.RecordBatch.from_pydict({"name": [str(_once(made, make))]})
+
+
+def _once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """Has a folder made, which gets its name when it is whole. Of attempts at one time, the first one counts: both
+    come to the same."""
+    if folder.exists():
+        return folder
+    attempt = Path(tempfile.mkdtemp(prefix=f".{folder.name.lstrip('.')}-{os.getpid()}-", dir=folder.parent))
+    try:
+        make(attempt)
+        try:
+            attempt.rename(folder)
+        except OSError:
+            if not folder.exists():
+                raise
+    finally:
+        shutil.rmtree(attempt, ignore_errors=True)
+    return folder

@@ -1,0 +1,114 @@
+//! A range of an EVTX log's chunks, decoded by itself: what one task of many reads.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use polars_core::prelude::{DataFrame, PolarsResult};
+use pyo3::prelude::*;
+use serde_json::Value;
+
+use psr_forensics::decode::{Decoder, Wanted, start_of_chunk};
+use psr_forensics::input::{Again, Piece};
+use psr_forensics::observe;
+use psr_forensics::{Channel, Fault, FaultKind, Input, Record, RecordRef};
+
+use crate::stream::{Frames, Source, Table, with_input};
+
+/// Chunks that make a batch: 2 MiB.
+const CHUNKS: u64 = 32;
+
+/// Wants every record.
+struct All;
+
+impl Wanted for All {
+    fn wants(&self, _: RecordRef, _: Channel, _: &str, _: u32) -> bool {
+        true
+    }
+}
+
+/// Some chunks of a log.
+struct Chunks {
+    input: Input,
+    name: String,
+    from: u64,
+    to: u64,
+}
+
+/// Reads chunks, one after another.
+#[derive(Default)]
+struct Reader {
+    again: Again,
+    piece: Piece,
+    decoder: Decoder,
+}
+
+impl Reader {
+    /// Hands the records of a chunk to `take`; yields what is wrong with it.
+    fn read(&mut self, input: &Input, chunk: u64, take: impl FnMut(&Record)) -> Vec<Fault> {
+        let Reader { again, piece, decoder } = self;
+        let place = start_of_chunk(chunk);
+        let lost = |reason: String| Fault {
+            chunk: Some(chunk),
+            offset: Some(place),
+            ..Fault::file(FaultKind::Lost, reason)
+        };
+        match again.read(0, input, place, piece) {
+            Err(error) => vec![lost(format!("not read: {error}"))],
+            Ok(()) if piece.chunks.first().is_none_or(Vec::is_empty) => {
+                vec![lost("the file became shorter while it was read".to_owned())]
+            }
+            Ok(()) => decoder.piece(input, 0, piece, &All, take).faults,
+        }
+    }
+}
+
+impl Source for Arc<Chunks> {
+    fn empty(&self) -> PolarsResult<DataFrame> {
+        with_input(observe::frame(&[])?, "")
+    }
+
+    fn frames(&self) -> Frames {
+        let of = self.clone();
+        let mut reader = Reader::default();
+        Box::new((of.from..of.to).step_by(CHUNKS as usize).map(move |from| {
+            let mut records = Vec::new();
+            for chunk in from..of.to.min(from + CHUNKS) {
+                // What is wrong with it, `chunk_faults` says.
+                reader.read(&of.input, chunk, |record| records.push(record.clone()));
+            }
+            with_input(observe::frame(&records)?, &of.name)
+        }))
+    }
+
+    fn rows(&self) -> Option<u64> {
+        None
+    }
+}
+
+fn open(path: PathBuf, from: u64, to: u64) -> PyResult<Chunks> {
+    let name = path.to_string_lossy().into_owned();
+    let mut inputs = psr_forensics::discover(&[path]).map_err(crate::error)?;
+    match inputs.pop() {
+        Some(input) if inputs.is_empty() => Ok(Chunks { input, name, from, to }),
+        _ => Err(crate::Error::new_err(format!("{name}: no file"))),
+    }
+}
+
+/// All records of a log's chunks, from the first number to before the other.
+#[pyfunction]
+pub fn chunks(path: PathBuf, from: u64, to: u64) -> PyResult<Table> {
+    Ok(Table::of(Arc::new(open(path, from, to)?)))
+}
+
+/// What is wrong with these chunks, and of the first with the file, as JSON.
+#[pyfunction]
+pub fn chunk_faults(py: Python<'_>, path: PathBuf, from: u64, to: u64) -> PyResult<String> {
+    let of = open(path, from, to)?;
+    let faults = py.detach(|| {
+        let mut reader = Reader::default();
+        let file = if of.from == 0 { of.input.faults.clone() } else { Vec::new() };
+        let chunks = (of.from..of.to).flat_map(|chunk| reader.read(&of.input, chunk, |_| {}));
+        file.into_iter().chain(chunks).collect::<Vec<Fault>>()
+    });
+    Ok(serde_json::to_value(faults).unwrap_or(Value::Null).to_string())
+}
