@@ -62,7 +62,7 @@ pub(super) fn is_mark(channel: Channel, event_id: u32) -> bool {
     }
 }
 
-/// The first records of the chunks of a file of which [`signs`] asks: found by the same questions,
+/// The first records of the chunks of a file of which `signs` asks: found by the same questions,
 /// when the file is at hand.
 pub fn first_records(
     facts: &FileFacts<'_>,
