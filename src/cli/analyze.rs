@@ -130,11 +130,6 @@ impl Made {
         running.limits().unwrap_or_default()
     }
 
-    /// Whether it looked for records outside of logs, too.
-    pub fn recovers(&self) -> bool {
-        matches!(self, Made::Analyze(args) if args.reading.recover)
-    }
-
     /// Whether it told of some hosts or accounts only.
     pub fn is_narrowed(&mut self) -> bool {
         self.results().is_narrowed()

@@ -83,11 +83,11 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
     let rules = rules.and_then(|rules| same_packs(&ledger, rules));
     if !inputs.is_empty() {
         let made = made.as_mut();
-        let (limits, recovers, narrowed) = made.map_or_else(
-            |_| Default::default(),
-            |made| (made.limits(), made.recovers(), made.is_narrowed()),
-        );
+        let (limits, narrowed) =
+            made.map_or_else(|_| Default::default(), |made| (made.limits(), made.is_narrowed()));
         let unpacked = input::unpack(inputs.clone(), scratch.path(), &limits)?;
+        // A case has what was recovered when it was extracted, so that arguments do not tell.
+        let recovers = ledger.inputs.iter().any(|input| input.kind == "recovered");
         let unpacked = if recovers { input::with_recovered(unpacked) } else { unpacked };
         let rules = rules.as_ref().ok();
         let checked = verify::rows(&args.output, &ledger, &unpacked, &limits, rules, narrowed);

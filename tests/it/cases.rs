@@ -111,11 +111,7 @@ fn of_damaged_logs_and_what_is_recovered_of_them() {
 #[test]
 fn of_exports_and_archives() {
     let folder = tempfile::tempdir().unwrap();
-    let logs = folder.path().join("logs");
-    fs::create_dir(&logs).unwrap();
-    inputs::render(&logs.join("json"), "jsonl", inputs::json_lines);
-    inputs::render(&logs.join("xml"), "xml", inputs::xml);
-    inputs::triage_zip(&logs.join("triage.zip"));
+    let logs = inputs::exports_and_archives(folder.path());
     fs::write(logs.join("notes.txt"), "no log").unwrap();
     fs::write(logs.join("empty.evtx"), "").unwrap();
     assert_alike(text(&logs), 4, &[]);
@@ -413,6 +409,13 @@ fn a_run_from_a_case_is_verified() {
         0
     );
     assert_eq!(code(&["verify", text(&with), "-q"]), 0);
+    // Recovered records are in the case, whatever the second half was told.
+    if let Some(damaged) = corpus("damaged") {
+        let [case, out] = [at("recovered"), at("recovered-out")];
+        assert_eq!(code(&["extract", &damaged, "--recover", "-q", "--case", text(&case)]), 4);
+        assert_eq!(code(&["correlate", text(&case), "-q", "-o", text(&out)]), 4);
+        assert_eq!(code(&["verify", text(&out), "-q"]), 0);
+    }
     let path = out.join("sessions.csv");
     let changed = fs::read_to_string(&path).unwrap().replace("adm", "bdm");
     fs::write(&path, changed).unwrap();

@@ -39,11 +39,7 @@ fn of_real_and_damaged_logs() {
 #[test]
 fn of_exports_and_archives() {
     let folder = tempfile::tempdir().unwrap();
-    let logs = folder.path().join("logs");
-    fs::create_dir(&logs).unwrap();
-    inputs::render(&logs.join("json"), "jsonl", inputs::json_lines);
-    inputs::render(&logs.join("xml"), "xml", inputs::xml);
-    inputs::triage_zip(&logs.join("triage.zip"));
+    let logs = inputs::exports_and_archives(folder.path());
     assert_same_bytes(logs.to_str().unwrap(), 0);
     if let Some(path) = corpus("json") {
         assert_same_bytes(&path, 0);

@@ -100,6 +100,16 @@ fn exports_of_the_samples_give_the_same() {
     assert_same_as_samples(&at("xml"), 0);
 }
 
+/// A folder of the samples as JSON, as XML and in a zip.
+pub fn exports_and_archives(folder: &Path) -> PathBuf {
+    let logs = folder.join("logs");
+    std::fs::create_dir(&logs).unwrap();
+    render(&logs.join("json"), "jsonl", json_lines);
+    render(&logs.join("xml"), "xml", xml);
+    triage_zip(&logs.join("triage.zip"));
+    logs
+}
+
 /// The samples as a triage zip with hostile names.
 pub fn triage_zip(path: &Path) {
     let mut zip = ZipWriter::new(File::create(path).unwrap());
