@@ -10,6 +10,7 @@ use rsigma_parser::{
 
 use super::correlation::Correlation;
 use super::filter;
+use super::forms::bounded;
 use super::logsource::{Scope, scope};
 use super::pack::{Pack, Refused};
 use super::rule::Rule;
@@ -244,6 +245,7 @@ fn singles(packs: &[Pack], parsed: &mut Parsed) -> Vec<Item> {
         let own = packs[names.pack].path.is_none();
         let proven = own && !rule.detection.named.keys().any(|name| filter::is_of_filter(name));
         let checked = scope(&rule.logsource).and_then(|scope| {
+            bounded(&rule)?;
             let checked = Rule::new(&rule, proven)?;
             Ok(What::Single(Box::new(checked), scope))
         });

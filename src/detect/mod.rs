@@ -8,6 +8,7 @@ mod derived;
 mod equivalent;
 mod explain;
 mod filter;
+mod forms;
 mod gate;
 mod history;
 mod index;

@@ -193,7 +193,10 @@ pub(super) fn cmd_lines(
 ) -> Vec<Resolved> {
     // A variable may be set to more than itself, and the line may hold others: each of them costs.
     let mut metered = |at: usize, line: &str| {
-        let resolved = budget.read(line.len()).then(|| resolve(at, line, outer)).flatten()?;
+        if !budget.read(line.len()) {
+            return None;
+        }
+        let resolved = resolve(at, line, outer, budget)?;
         budget.make(resolved.text.len()).then_some(resolved)
     };
     let mut lines = Vec::new();
@@ -223,7 +226,12 @@ fn strip_quotes(rest: &str) -> &str {
     }
 }
 
-fn resolve(at: usize, line: &str, outer: &BTreeMap<String, String>) -> Option<Resolved> {
+fn resolve(
+    at: usize,
+    line: &str,
+    outer: &BTreeMap<String, String>,
+    budget: &mut Budget,
+) -> Option<Resolved> {
     let mut resolved = Resolved { at, ..Resolved::default() };
     let mut echoed: Option<String> = None;
     let mut segment = String::new();
@@ -246,7 +254,7 @@ fn resolve(at: usize, line: &str, outer: &BTreeMap<String, String>) -> Option<Re
             }
             None => '\0',
         };
-        let expanded = expand(&segment, &resolved.environment, outer, &mut room);
+        let expanded = expand(&segment, &resolved.environment, outer, &mut room, budget);
         segment.clear();
         let words = expanded.trim_start();
         let after = |word: &str| {
@@ -274,42 +282,47 @@ fn resolve(at: usize, line: &str, outer: &BTreeMap<String, String>) -> Option<Re
     (changed || !resolved.environment.is_empty() || resolved.piped.is_some()).then_some(resolved)
 }
 
-/// `%NAME%`, `%NAME:~from,count%` and `%NAME:old=new%` as far as the variable is known.
+/// `%NAME%`, `%NAME:~from,count%` and `%NAME:old=new%` as far as the variable is known and its use
+/// is within room and budget: a value may be long, and a use that takes one letter of it reads it.
 fn expand(
     text: &str,
     environment: &BTreeMap<String, String>,
     outer: &BTreeMap<String, String>,
     room: &mut usize,
+    budget: &mut Budget,
 ) -> String {
-    let value = |found: &regex::Captures<'_>| -> Option<String> {
+    let mut value = |found: &regex::Captures<'_>| -> Option<String> {
         let name = found[1].to_lowercase();
-        let known = environment.get(&name).or_else(|| outer.get(&name));
-        let cut = found.get(2).is_some();
+        let known = environment.get(&name).or_else(|| outer.get(&name)).map(String::as_str);
+        let cut = found.get(2);
         // Letters may be taken of what almost any Windows has; the whole would be a guess.
         let usual = || match name.as_str() {
-            "comspec" if cut => Some(r"C:\WINDOWS\system32\cmd.exe".to_owned()),
-            "public" if cut => Some(r"C:\Users\Public".to_owned()),
-            "programdata" if cut => Some(r"C:\ProgramData".to_owned()),
+            "comspec" if cut.is_some() => Some(r"C:\WINDOWS\system32\cmd.exe"),
+            "public" if cut.is_some() => Some(r"C:\Users\Public"),
+            "programdata" if cut.is_some() => Some(r"C:\ProgramData"),
             _ => None,
         };
-        let value = known.cloned().or_else(usual)?;
-        if let Some(from) = found.get(2) {
-            return substring(&value, from.as_str(), found.get(3).map(|count| count.as_str()));
-        }
-        match (found.get(4), found.get(5)) {
-            (Some(old), Some(new)) => Some(value.replace(old.as_str(), new.as_str())),
-            _ => Some(value),
-        }
-    };
-    VARIABLE
-        .replace_all(text, |found: &regex::Captures<'_>| match value(found) {
-            Some(value) if value.len() <= *room => {
-                *room -= value.len();
-                value
+        let value = known.or_else(usual)?;
+        let text = |group: usize| found.get(group).map(|found| found.as_str());
+        let value = match (text(2), text(4), text(5)) {
+            (Some(from), ..) => {
+                let value = budget.read(value.len()).then(|| substring(value, from, text(3)));
+                value.flatten()?
             }
-            _ => found[0].to_owned(),
-        })
-        .into_owned()
+            (_, Some(old), Some(new)) if budget.read(value.len()) => {
+                let places = value.matches(old).count();
+                (value.len() + places * new.len() <= *room + places * old.len())
+                    .then(|| value.replace(old, new))?
+            }
+            (_, Some(_), Some(_)) => return None,
+            _ => (value.len() <= *room).then(|| value.to_owned())?,
+        };
+        *room = room.checked_sub(value.len())?;
+        Some(value)
+    };
+    let replaced =
+        |found: &regex::Captures<'_>| value(found).unwrap_or_else(|| found[0].to_owned());
+    VARIABLE.replace_all(text, replaced).into_owned()
 }
 
 fn substring(value: &str, from: &str, count: Option<&str>) -> Option<String> {

@@ -102,6 +102,18 @@ fn lines_for_cmd_that_grow_are_work() {
 }
 
 #[test]
+fn uses_of_a_long_variable_are_work() {
+    let long = "x".repeat(60_000);
+    // Each use takes one letter of 60,000 that it has to count.
+    let letters = format!("cmd /c \"set a={long}&echo {}\"", "%a:~5,1%".repeat(20_000));
+    assert_eq!(stopped(&letters), Some(Limit::Steps));
+    // 60,000 letters, each of which would become 60,000.
+    let letters = format!("cmd /c \"set a={long}&echo %a:x={}%\"", "y".repeat(60_000));
+    let found = unwrap(&letters);
+    assert!(found.layers.iter().all(|layer| layer.text.len() < 2 * letters.len()));
+}
+
+#[test]
 fn brackets_without_end_overflow_nothing() {
     for deep in [
         "(", "$(", "@{a=", "{", "\"$(", "[char]", "-join ", "$a=", "iex (", "if(1){", "& {",
