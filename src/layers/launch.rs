@@ -71,7 +71,7 @@ pub(super) fn is_command_line(text: &str) -> bool {
 
 /// What is given to powershell.exe as a command, its quotes taken off, and where it begins. In a
 /// command line that is all the rest, in a script the rest of a statement.
-pub(super) fn commands(text: &str, is_line: bool) -> Vec<(usize, String)> {
+pub(super) fn commands(text: &str, is_line: bool, budget: &mut Budget) -> Vec<(usize, String)> {
     let mut commands = Vec::new();
     for found in POWERSHELL.find_iter(text).take(MOST) {
         let rest = &text[found.end()..];
@@ -82,6 +82,9 @@ pub(super) fn commands(text: &str, is_line: bool) -> Vec<(usize, String)> {
         }
         let rest = if is_line { rest } else { statement(rest) };
         if let Some(from) = command_from(rest) {
+            if !budget.read(rest.len()) {
+                break;
+            }
             let command = unquoted(&rest[from..]);
             if command.trim() != "-" {
                 commands.push((found.end() + from, command));

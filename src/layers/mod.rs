@@ -272,7 +272,7 @@ impl<'l> Unwrapping<'l> {
         }
         // A command line is not PowerShell's language; what it hands on is.
         let line = seen.is_line || launch::is_command_line(text);
-        let commands = launch::commands(text, line);
+        let commands = launch::commands(text, line, &mut self.budget);
         let is_line = seen.is_line || line && !(lines.is_empty() && commands.is_empty());
         for (at, text) in commands {
             parts.add(at, text, How::CommandLine);
@@ -346,6 +346,10 @@ impl<'l> Unwrapping<'l> {
         }
         let goes_on = gate::may_hold_layers(&text)
             || *environment != seen.environment && part.how == How::CommandLine;
+        // To be searched for, a text is looked at as a whole.
+        if !self.budget.make(text.len()) {
+            return;
+        }
         let inside = memchr::memmem::find(seen.text.as_bytes(), text.as_bytes());
         if inside.is_some() && !goes_on {
             return;

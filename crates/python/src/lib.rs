@@ -22,6 +22,10 @@ use psr_forensics::{
     Wanted,
 };
 
+/// As the program has it. For what this library allocates, not for the interpreter.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pyo3::create_exception!(
     psr_forensics,
     Error,

@@ -114,6 +114,12 @@ fn uses_of_a_long_variable_are_work() {
 }
 
 #[test]
+fn commands_in_lines_that_grow_are_work() {
+    let line = include_bytes!("../../../fuzz/corpus/layers/cmd-with-many-commands");
+    assert_eq!(stopped(&String::from_utf8_lossy(line)), Some(Limit::Steps));
+}
+
+#[test]
 fn brackets_without_end_overflow_nothing() {
     for deep in [
         "(", "$(", "@{a=", "{", "\"$(", "[char]", "-join ", "$a=", "iex (", "if(1){", "& {",
