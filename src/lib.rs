@@ -46,7 +46,7 @@ pub use analysis::{
     survey,
 };
 pub use detect::{Pack, Refused, RuleSet};
-pub use error::{Error, Fault, FaultKind};
+pub use error::{Error, Fault, FaultKind, chain as error_chain};
 pub use input::{Extent, Input, InputKind, discover};
 pub use limits::{FIXED as FIXED_LIMITS, Fixed as FixedLimit, Limit, LimitNote, Limits, Setting};
 pub use model::*;

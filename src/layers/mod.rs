@@ -347,7 +347,7 @@ impl<'l> Unwrapping<'l> {
         let goes_on = gate::may_hold_layers(&text)
             || *environment != seen.environment && part.how == How::CommandLine;
         // To be searched for, a text is looked at as a whole.
-        if !self.budget.make(text.len()) {
+        if !self.budget.read(text.len()) {
             return;
         }
         let inside = memchr::memmem::find(seen.text.as_bytes(), text.as_bytes());

@@ -34,16 +34,9 @@ pyo3::create_exception!(
      is in the ledger."
 );
 
-/// An error and its causes on one line, as the program prints them.
+/// An error of the package's own, with its causes.
 fn error(error: impl std::error::Error) -> PyErr {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    Error::new_err(text)
+    Error::new_err(psr_forensics::error_chain(&error))
 }
 
 /// How a run is made: a dictionary on the side of Python.

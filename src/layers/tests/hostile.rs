@@ -107,8 +107,9 @@ fn uses_of_a_long_variable_are_work() {
     // Each use takes one letter of 60,000 that it has to count.
     let letters = format!("cmd /c \"set a={long}&echo {}\"", "%a:~5,1%".repeat(20_000));
     assert_eq!(stopped(&letters), Some(Limit::Steps));
-    // 60,000 letters, each of which would become 60,000.
-    let letters = format!("cmd /c \"set a={long}&echo %a:x={}%\"", "y".repeat(60_000));
+    // 300,000 letters, each of which would become 300,000: 90 GB.
+    let (x, y) = ("x".repeat(300_000), "y".repeat(300_000));
+    let letters = format!("cmd /c \"set a={x}&echo %a:x={y}%\"");
     let found = unwrap(&letters);
     assert!(found.layers.iter().all(|layer| layer.text.len() < 2 * letters.len()));
 }
