@@ -32,6 +32,7 @@ mod limits;
 mod model;
 pub mod normalise;
 pub mod observe;
+mod parquet;
 pub mod psrp;
 pub mod query;
 pub mod reconstruct;

@@ -58,15 +58,29 @@ impl Rows {
         self.frames.len()
     }
 
+    /// Bytes with which all keys begin.
+    fn shared_prefix(&self) -> usize {
+        let mut frames =
+            self.starts.iter().filter_map(|&start| Frame::first(&self.frames[start..]));
+        let Some(first) = frames.next() else { return 0 };
+        let first = first.key();
+        frames.fold(first.len(), |same, frame| {
+            let pairs = first[..same].iter().zip(frame.key());
+            pairs.take_while(|(a, b)| a == b).count()
+        })
+    }
+
     /// Takes out the rows' frames by key, in one piece of no more than their size.
     fn sort(&mut self) -> Vec<u8> {
         let frame = |start: usize| Frame::first(&self.frames[start..]);
+        let same = self.shared_prefix();
         let mut order: Vec<(u128, usize)> = Vec::with_capacity(self.starts.len());
         order.extend(self.starts.iter().map(|&start| {
-            // Most keys differ in their first bytes, and then the frames need not be looked up.
+            // Most keys differ in the first bytes that are not all the same, and then the frames need
+            // not be looked up.
             let mut first = [0; 16];
             if let Some(frame) = frame(start) {
-                first.iter_mut().zip(frame.key()).for_each(|(to, &byte)| *to = byte);
+                first.iter_mut().zip(&frame.key()[same..]).for_each(|(to, &byte)| *to = byte);
             }
             (u128::from_be_bytes(first), start)
         }));
@@ -354,6 +368,25 @@ mod tests {
         // More runs than may be open: they are merged on the way.
         let (found, runs) = sort(1000, 1, 0);
         assert!(runs < MAX_RUNS);
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn rows_are_in_the_order_of_their_whole_keys() {
+        // All begin the same, and some go on the same for longer than is compared at first.
+        let long = "of-one-host-and-one-day";
+        let ends = ["", "\0", "\0b", "a", "ab", &format!("{long}1"), &format!("{long}2"), long];
+        let mut expected: Vec<String> = ends.iter().map(|end| format!("{long}/{end}")).collect();
+        let mut rows = Rows::default();
+        for key in &expected {
+            rows.push(|to| to.extend(key.bytes()), &()).unwrap();
+        }
+        let sorter = Sorter::new(std::env::temp_dir());
+        sorter.add(&mut rows).unwrap();
+        let sorted = sorter.finish();
+        let key = |row: io::Result<Frame<'_>>| String::from_utf8(row.unwrap().key().to_vec());
+        let found: Vec<String> = sorted.rows().unwrap().map(|row| key(row).unwrap()).collect();
+        expected.sort();
         assert_eq!(found, expected);
     }
 }

@@ -214,13 +214,13 @@ impl Extracted {
         }
     }
 
-    /// The records of one of its tables, as those of this input.
+    /// Gives the records of one of its tables, as those of this input.
     ///
     /// # Errors
     /// A fault that says what could not be read.
-    pub fn read(&self, table: usize, input: u32) -> Result<Vec<Record>, Fault> {
+    pub fn read(&self, table: usize, input: u32, each: impl FnMut(&Record)) -> Result<(), Fault> {
         let entry = &self.tables[table];
-        observe::records(&self.root, entry, input).map_err(|error| {
+        observe::records(&self.root, entry, input, each).map_err(|error| {
             let path = self.root.join(&entry.name);
             let reason = format!(
                 "{} of its observations not read, in {}: {error}",

@@ -83,16 +83,17 @@ impl<'a> Loader<'a> {
         let tasks: Vec<_> = tasks.collect();
         let read = tasks.into_par_iter().map_init(
             Normaliser::default,
-            |normaliser, (input, wanted, extracted, table)| match extracted.read(table, input) {
-                Ok(records) => {
-                    let is_wanted = |record: &&Record| wanted.binary_search(&record.source).is_ok();
-                    let found = records.iter().filter(is_wanted);
-                    found.map(|record| (record.source, take(normaliser, record))).collect()
-                }
-                Err(fault) => {
+            |normaliser, (input, wanted, extracted, table)| {
+                let mut found = Vec::new();
+                let each = |record: &Record| {
+                    if wanted.binary_search(&record.source).is_ok() {
+                        found.push((record.source, take(normaliser, record)));
+                    }
+                };
+                if let Err(fault) = extracted.read(table, input, each) {
                     self.fault(input, fault);
-                    Vec::new()
                 }
+                found
             },
         );
         let mut read: Vec<(RecordRef, T)> = read.flatten().collect();

@@ -243,10 +243,15 @@ impl<'p, 'a> Worker<'p, 'a> {
         take.batch = Batch { input, ..Batch::default() };
         let Some(observed) = &pass.observed[input] else { return take.finish(Part::default()) };
         let mut part = Part { start: table as u64, ..Part::default() };
-        match observed.read(table, input as u32) {
-            Ok(records) => records.iter().try_for_each(|record| take.record(record))?,
-            Err(fault) => part.faults.push(fault),
-        }
+        let mut put = Ok(());
+        let each = |record: &Record| {
+            if put.is_ok() {
+                put = take.record(record);
+            }
+        };
+        let read = observed.read(table, input as u32, each);
+        put?;
+        part.faults.extend(read.err());
         pass.progress.advance(observed.tables[table].size, observed.tables[table].rows);
         take.finish(part)
     }

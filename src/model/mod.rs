@@ -19,7 +19,7 @@ pub use integrity::{LogSign, Mark, SignKind};
 pub(crate) use record::FieldsDraft;
 pub use record::{Channel, Fields, Form, Record, RecordRef};
 pub use session::*;
-pub(crate) use time::CsvTimes;
+pub(crate) use time::{CsvTimes, parse_csv_time};
 pub use time::{csv_time, parse_utc};
 pub use wrapped::{Found, TextKind, Wrapped};
 

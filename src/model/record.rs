@@ -140,6 +140,13 @@ impl Fields {
         self.ends.push((name_end, self.text.len()));
     }
 
+    /// Takes all fields out, and keeps their room.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+        self.tags.clear();
+    }
+
     /// The first value of that name.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next()

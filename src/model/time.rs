@@ -1,5 +1,7 @@
 //! Times are UTC and keep the 100 ns of Windows' FILETIME.
 
+use std::ops::Range;
+
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Timelike, Utc};
 
 /// A time as CSV cells show it: `yyyy-MM-dd HH:mm:ss.fffffff`, UTC.
@@ -62,6 +64,21 @@ fn csv_time_bytes(time: DateTime<Utc>) -> [u8; 27] {
     text
 }
 
+/// Reads a time as [`csv_time`] shows it, and none of another form.
+pub(crate) fn parse_csv_time(text: &str) -> Option<DateTime<Utc>> {
+    let text: &[u8; 27] = text.as_bytes().try_into().ok()?;
+    let form = text.map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
+    if form != *b"0000-00-00 00:00:00.0000000" {
+        return None;
+    }
+    let number = |place: Range<usize>| {
+        text[place].iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'))
+    };
+    let date = NaiveDate::from_ymd_opt(number(0..4) as i32, number(5..7), number(8..10))?;
+    let (hour, minute, second) = (number(11..13), number(14..16), number(17..19));
+    date.and_hms_nano_opt(hour, minute, second, number(20..27) * 100).map(|time| time.and_utc())
+}
+
 /// Reads a UTC time as people type it: `2026-03-14`, `2026-03-14 21:00`, `2026-03-14T21:00:05.5Z`.
 ///
 /// # Errors
@@ -100,6 +117,25 @@ mod tests {
     fn keeps_100_nanoseconds() {
         let time = parse_utc("2019-05-16T01:33:54.5678966Z").unwrap();
         assert_eq!(csv_time(time), "2019-05-16 01:33:54.5678966");
+    }
+
+    #[test]
+    fn what_a_cell_shows_is_read_and_nothing_else() {
+        for shown in ["2019-05-16 01:33:54.5678966", "1601-01-01 00:00:00.0000000"] {
+            let time = parse_csv_time(shown).unwrap();
+            assert_eq!(Ok(time), parse_utc(shown));
+            assert_eq!(csv_time(time), shown);
+        }
+        let others = [
+            "",
+            "2019-05-16T01:33:54.5678966",
+            "2019-05-16 01:33:54.567896",
+            "2019-05-16 01:33:54.56789667",
+            "2019-02-29 01:33:54.5678966",
+            "2019-05-16 24:33:54.5678966",
+            "2019-05-16 01:33:5\u{e4}.567896",
+        ];
+        assert_eq!(others.map(parse_csv_time), [None; 7]);
     }
 
     #[test]

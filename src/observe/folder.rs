@@ -316,12 +316,18 @@ fn is_below(name: &str) -> bool {
         && !name.contains(['\\', ':'])
 }
 
-/// The records of a file of observations, as records of this input.
+/// Gives the records of a file of observations, in its order, as records of this input: all of them
+/// or none.
 ///
 /// # Errors
 /// When it cannot be read, or is not as it was written.
-pub fn records(root: &Path, entry: &TableEntry, input: u32) -> io::Result<Vec<Record>> {
-    table::read(root, entry, input)
+pub fn records(
+    root: &Path,
+    entry: &TableEntry,
+    input: u32,
+    each: impl FnMut(&Record),
+) -> io::Result<()> {
+    table::read(root, entry, input, each)
 }
 
 /// Copies a file, which has its name when it is whole.

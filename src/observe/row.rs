@@ -1,7 +1,5 @@
 //! A record in the form in which records are sorted, in memory and on disk.
 
-use std::io;
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -13,20 +11,20 @@ pub(crate) struct Row<'a> {
     pub source: RecordRef,
     /// TimeCreated, where it is not the record's time: seconds since 1970 and nanoseconds.
     logged: Option<(i64, u32)>,
-    form: Form,
-    provider: &'a str,
-    channel: &'a str,
-    computer: &'a str,
-    event_id: u32,
-    level: u8,
-    keywords: u64,
-    record_id: u64,
-    user_sid: Option<&'a str>,
-    activity_id: Option<&'a str>,
-    process_id: Option<u32>,
-    thread_id: Option<u32>,
+    pub form: Form,
+    pub provider: &'a str,
+    pub channel: &'a str,
+    pub computer: &'a str,
+    pub event_id: u32,
+    pub level: u8,
+    pub keywords: u64,
+    pub record_id: u64,
+    pub user_sid: Option<&'a str>,
+    pub activity_id: Option<&'a str>,
+    pub process_id: Option<u32>,
+    pub thread_id: Option<u32>,
     #[serde(borrow)]
-    data: Vec<(&'a str, &'a str)>,
+    pub data: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Row<'a> {
@@ -52,21 +50,20 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// TimeCreated, where it is not the record's time.
+    pub fn logged(&self) -> Option<DateTime<Utc>> {
+        let (seconds, nanos) = self.logged?;
+        DateTime::from_timestamp(seconds, nanos)
+    }
+
     /// The record of this time.
-    ///
-    /// # Errors
-    /// When a time is none.
-    pub fn into_record(self, time: DateTime<Utc>) -> io::Result<Record> {
+    pub fn into_record(self, time: DateTime<Utc>) -> Record {
+        let logged = self.logged().unwrap_or(time);
         let mut data = Fields::default();
         for (name, value) in self.data {
             data.push(name, value);
         }
-        let logged = match self.logged {
-            None => time,
-            Some((seconds, nanos)) => DateTime::from_timestamp(seconds, nanos)
-                .ok_or_else(|| io::Error::other("a record that was logged at no time"))?,
-        };
-        Ok(Record {
+        Record {
             source: self.source,
             time,
             logged,
@@ -84,6 +81,6 @@ impl<'a> Row<'a> {
             process_id: self.process_id,
             thread_id: self.thread_id,
             data,
-        })
+        }
     }
 }

@@ -3,22 +3,24 @@
 use std::fs;
 use std::io::{self, Cursor, Write};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
-use polars::prelude::{
-    ChunkExplode, DataFrame, DataType, Int64Chunked, IntoColumn, IntoSeries, ListBuilderTrait,
-    ListStringChunkedBuilder, NamedFrom, PolarsResult, Series, TimeUnit, TimeZone, UInt32Chunked,
-    UInt64Chunked,
+use polars::prelude::{DataFrame, DataType, Field, PolarsResult, Schema, TimeUnit, TimeZone};
+use polars_arrow::array::{
+    Array, ListArray, MutableArray, MutablePrimitiveArray, PrimitiveArray, StaticArray,
+    Utf8ViewArray,
 };
 use polars_io::SerReader;
 use polars_io::parquet::read::{ParallelStrategy, ParquetReader};
-use polars_io::parquet::write::{ParquetCompression, ParquetWriter};
 use sha2::{Digest, Sha256};
 
 use super::journal::TableEntry;
+use super::row::Row;
 use crate::input::hex;
-use crate::model::{Channel, Fields, Form, Record, RecordRef, Str};
-use crate::table::columns;
+use crate::model::{Channel, Form, Record, RecordRef, Str};
+use crate::parquet::{self, Lists, MOST_BYTES, MOST_ROWS, Repeated, Texts};
+use crate::table::{Column, Kind, columns};
 
 columns! { pub(crate) COLUMNS:
     "time": Time => "when it was logged (System/TimeCreated), UTC, nanoseconds; null where the type cannot hold it: before 1677 or after 2262",
@@ -52,74 +54,74 @@ const FORMS: [(&str, Form); 5] = [
 
 /// How the name of a file in the making ends.
 pub(super) const UNFINISHED: &str = ".unfinished";
-/// Rows of a file.
-const MOST_ROWS: usize = 1 << 16;
-/// Bytes of texts in a file, from which on it is full.
-const MOST_BYTES: usize = 32 << 20;
+
+/// The types of the columns.
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    let of = |column: &Column| match (column.name, column.kind) {
+        ("event_id" | "level" | "process_id" | "thread_id", _) => DataType::UInt32,
+        (_, Kind::Integer) => DataType::UInt64,
+        (_, Kind::Time) => DataType::Datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC)),
+        (_, Kind::Texts) => DataType::List(Box::new(DataType::String)),
+        _ => DataType::String,
+    };
+    COLUMNS.iter().map(|column| Field::new(column.name.into(), of(column))).collect()
+});
 
 /// A file of observations in the making.
+#[derive(Default)]
 pub(super) struct Table {
-    times: Vec<Option<i64>>,
-    exact_times: Vec<Option<String>>,
-    texts: [Vec<Option<String>>; 6],
-    numbers: [Vec<Option<u32>>; 4],
-    large: [Vec<u64>; 4],
-    names: ListStringChunkedBuilder,
-    values: ListStringChunkedBuilder,
-    first: u64,
-    last: u64,
+    times: MutablePrimitiveArray<i64>,
+    exact_times: Texts,
+    computers: Texts,
+    channels: Texts,
+    providers: Texts,
+    event_ids: Repeated<u32>,
+    record_ids: MutablePrimitiveArray<u64>,
+    levels: Repeated<u32>,
+    keywords: Repeated<u64>,
+    user_sids: Texts,
+    activity_ids: Texts,
+    process_ids: Repeated<u32>,
+    thread_ids: Repeated<u32>,
+    names: Lists,
+    values: Lists,
+    forms: Texts,
+    offsets: MutablePrimitiveArray<u64>,
+    numbers: MutablePrimitiveArray<u64>,
+    /// The least and the largest offset.
+    reach: Option<(u64, u64)>,
+    /// Bytes of texts.
     bytes: usize,
 }
 
-impl Default for Table {
-    fn default() -> Table {
-        let list = |name: &str| ListStringChunkedBuilder::new(name.into(), 0, 0);
-        Table {
-            times: Vec::new(),
-            exact_times: Vec::new(),
-            texts: Default::default(),
-            numbers: Default::default(),
-            large: Default::default(),
-            names: list("names"),
-            values: list("values"),
-            first: u64::MAX,
-            last: 0,
-            bytes: 0,
-        }
-    }
-}
-
 impl Table {
-    /// Adds a record.
-    pub fn add(&mut self, record: &Record) {
-        let nanos = record.time.timestamp_nanos_opt();
+    /// Adds the record of a row, of this time.
+    pub fn add(&mut self, time: DateTime<Utc>, row: &Row<'_>) -> PolarsResult<()> {
+        let nanos = time.timestamp_nanos_opt();
         self.times.push(nanos);
-        self.exact_times.push(exact(record, nanos.is_some()));
-        let form = FORMS.iter().find(|(_, form)| *form == record.form).map(|(name, _)| *name);
-        let texts = [
-            Some(&*record.computer),
-            Some(&*record.channel),
-            Some(&*record.provider),
-            record.user_sid.as_deref(),
-            record.activity_id.as_deref(),
-            form,
-        ];
-        for (column, text) in self.texts.iter_mut().zip(texts) {
-            self.bytes += text.map_or(0, str::len);
-            column.push(text.map(str::to_owned));
-        }
-        let numbers =
-            [Some(record.event_id), Some(record.level.into()), record.process_id, record.thread_id];
-        self.numbers.iter_mut().zip(numbers).for_each(|(column, number)| column.push(number));
-        let RecordRef { offset, number, .. } = record.source;
-        let large = [record.record_id, record.keywords, offset, number];
-        self.large.iter_mut().zip(large).for_each(|(column, number)| column.push(number));
-        self.names.append_values_iter(record.data.iter().map(|(name, _)| name));
-        self.values.append_values_iter(record.data.iter().map(|(_, value)| value));
-        self.bytes +=
-            record.data.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-        self.first = self.first.min(offset);
-        self.last = self.last.max(offset);
+        self.exact_times.push(exact(time, row.logged(), nanos.is_some()).as_deref());
+        self.computers.push(Some(row.computer));
+        self.channels.push(Some(row.channel));
+        self.providers.push(Some(row.provider));
+        self.event_ids.push(Some(row.event_id));
+        self.record_ids.push_value(row.record_id);
+        self.levels.push(Some(row.level.into()));
+        self.keywords.push(Some(row.keywords));
+        self.user_sids.push(row.user_sid);
+        self.activity_ids.push(row.activity_id);
+        self.process_ids.push(row.process_id);
+        self.thread_ids.push(row.thread_id);
+        self.names.push(row.data.iter().map(|(name, _)| *name))?;
+        self.values.push(row.data.iter().map(|(_, value)| *value))?;
+        self.forms.push(FORMS.iter().find(|(_, form)| *form == row.form).map(|(name, _)| *name));
+        let RecordRef { offset, number, .. } = row.source;
+        self.offsets.push_value(offset);
+        self.numbers.push_value(number);
+        let (first, last) = self.reach.unwrap_or((offset, offset));
+        self.reach = Some((first.min(offset), last.max(offset)));
+        let texts = row.data.iter().map(|(name, value)| name.len() + value.len());
+        self.bytes += texts.sum::<usize>();
+        Ok(())
     }
 
     /// Whether it should be put down.
@@ -129,16 +131,13 @@ impl Table {
 
     /// Writes it to a file, which gets its name when it is whole. `name` is that below `folder`.
     pub fn write(self, folder: &Path, name: String) -> io::Result<TableEntry> {
-        let rows = self.times.len() as u64;
-        let (first, last) = (self.first, self.last);
-        let mut bytes = Vec::new();
-        let mut frame = self.into_frame().map_err(io::Error::other)?;
-        ParquetWriter::new(&mut bytes)
-            .with_compression(ParquetCompression::Zstd(None))
-            .with_row_group_size(Some(MOST_ROWS))
-            .set_parallel(false)
-            .finish(&mut frame)
-            .map_err(io::Error::other)?;
+        let (rows, reach) = (self.times.len(), self.reach);
+        let write = || {
+            let mut file = parquet::File::new(Vec::new(), &SCHEMA)?;
+            file.group(rows, self.into_columns())?;
+            file.finish()
+        };
+        let bytes = write().map_err(io::Error::other)?;
         let path = folder.join(&name);
         let parent = path.parent().unwrap_or(folder);
         fs::create_dir_all(parent)?;
@@ -148,41 +147,32 @@ impl Table {
         file.as_file().sync_data()?;
         file.persist(&path).map_err(|error| error.error)?;
         let sha256 = hex(&Sha256::digest(&bytes));
-        Ok(TableEntry { name, rows, first, last, size: bytes.len() as u64, sha256 })
+        let (first, last) = reach.unwrap_or((u64::MAX, 0));
+        Ok(TableEntry { name, rows: rows as u64, first, last, size: bytes.len() as u64, sha256 })
     }
 
-    fn into_frame(mut self) -> PolarsResult<DataFrame> {
-        let time = Int64Chunked::new("time".into(), &self.times)
-            .into_datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC))
-            .into_series();
-        let text = |name: &str, values| Series::new(name.into(), values);
-        let number = |name: &str, values: Vec<Option<u32>>| Series::new(name.into(), values);
-        let large = |name: &str, values: Vec<u64>| Series::new(name.into(), values);
-        let rows = self.times.len();
-        let [computer, channel, provider, user_sid, activity_id, form] = self.texts;
-        let [event_id, level, process_id, thread_id] = self.numbers;
-        let [record_id, keywords, offset, record_number] = self.large;
-        let columns = [
-            time,
-            text("exact_time", self.exact_times),
-            text("computer", computer),
-            text("channel", channel),
-            text("provider", provider),
-            number("event_id", event_id),
-            large("record_id", record_id),
-            number("level", level),
-            large("keywords", keywords),
-            text("user_sid", user_sid),
-            text("activity_id", activity_id),
-            number("process_id", process_id),
-            number("thread_id", thread_id),
-            self.names.finish().into_series(),
-            self.values.finish().into_series(),
-            text("form", form),
-            large("offset", offset),
-            large("record_number", record_number),
-        ];
-        DataFrame::new(rows, columns.into_iter().map(IntoColumn::into_column).collect())
+    fn into_columns(self) -> Vec<parquet::Column> {
+        use parquet::Column::{Integers, Lists, Repeated, Small, Texts, Times};
+        vec![
+            Times(self.times),
+            Texts(self.exact_times),
+            Texts(self.computers),
+            Texts(self.channels),
+            Texts(self.providers),
+            Small(self.event_ids),
+            Integers(self.record_ids),
+            Small(self.levels),
+            Repeated(self.keywords),
+            Texts(self.user_sids),
+            Texts(self.activity_ids),
+            Small(self.process_ids),
+            Small(self.thread_ids),
+            Lists(self.names),
+            Lists(self.values),
+            Texts(self.forms),
+            Integers(self.offsets),
+            Integers(self.numbers),
+        ]
     }
 }
 
@@ -192,8 +182,8 @@ impl Table {
 /// When they do not fit into one.
 pub fn frame(records: &[Record]) -> PolarsResult<DataFrame> {
     let mut table = Table::default();
-    records.iter().for_each(|record| table.add(record));
-    table.into_frame()
+    records.iter().try_for_each(|record| table.add(record.time, &Row::of(record)))?;
+    parquet::frame(&SCHEMA, records.len(), table.into_columns())
 }
 
 /// A file of observations as a table.
@@ -210,13 +200,12 @@ pub fn read_frame(folder: &Path, entry: &TableEntry) -> io::Result<DataFrame> {
 }
 
 /// The times of a record that the column of times does not hold.
-fn exact(record: &Record, fits: bool) -> Option<String> {
+fn exact(time: DateTime<Utc>, logged: Option<DateTime<Utc>>, fits: bool) -> Option<String> {
     let text =
         |time: DateTime<Utc>| format!("{}.{:09}", time.timestamp(), time.timestamp_subsec_nanos());
-    let logged = (record.logged != record.time).then(|| text(record.logged));
     match logged {
-        Some(logged) => Some(format!("{} {logged}", text(record.time))),
-        None => (!fits).then(|| text(record.time)),
+        Some(logged) => Some(format!("{} {}", text(time), text(logged))),
+        None => (!fits).then(|| text(time)),
     }
 }
 
@@ -233,94 +222,161 @@ fn parse_exact(text: &str) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
 /// Reads a file of observations: its records, in its order, as records of this input.
 ///
 /// # Errors
-/// When it cannot be read, or is not what was written.
-pub(super) fn read(folder: &Path, entry: &TableEntry, input: u32) -> io::Result<Vec<Record>> {
-    let frame = read_frame(folder, entry)?;
-    let records = records(&frame, input).map_err(io::Error::other)?;
-    records.ok_or_else(|| io::Error::other("its rows are no observations"))
+/// When it cannot be read, or is not what was written; and those of `each`.
+pub(super) fn read(
+    folder: &Path,
+    entry: &TableEntry,
+    input: u32,
+    each: impl FnMut(&Record),
+) -> io::Result<()> {
+    let mut frame = read_frame(folder, entry)?;
+    frame.rechunk_mut();
+    let rows = Rows::of(&frame).filter(Rows::are_observations);
+    let rows = rows.ok_or_else(|| io::Error::other("its rows are no observations"))?;
+    rows.each(input, each);
+    Ok(())
 }
 
-/// The records of a table; none where a cell is missing.
-fn records(frame: &DataFrame, input: u32) -> PolarsResult<Option<Vec<Record>>> {
-    let column = |name: &str| -> PolarsResult<Series> {
-        Ok(frame.column(name)?.as_materialized_series().rechunk())
-    };
-    let number = |name: &str| -> PolarsResult<UInt32Chunked> { Ok(column(name)?.u32()?.clone()) };
-    let large = |name: &str| -> PolarsResult<UInt64Chunked> { Ok(column(name)?.u64()?.clone()) };
-    let times = column("time")?.cast(&DataType::Int64)?;
-    let times = times.i64()?;
-    let exact_times = column("exact_time")?;
-    let exact_times = exact_times.str()?;
-    let [computers, channels, providers, user_sids, activity_ids, forms] =
-        ["computer", "channel", "provider", "user_sid", "activity_id", "form"].map(column);
-    let (computers, channels, providers) = (computers?, channels?, providers?);
-    let (computers, channels, providers) = (computers.str()?, channels.str()?, providers.str()?);
-    let (user_sids, activity_ids, forms) = (user_sids?, activity_ids?, forms?);
-    let (user_sids, activity_ids, forms) = (user_sids.str()?, activity_ids.str()?, forms.str()?);
-    let (event_ids, levels) = (number("event_id")?, number("level")?);
-    let (process_ids, thread_ids) = (number("process_id")?, number("thread_id")?);
-    let (record_ids, keywords) = (large("record_id")?, large("keywords")?);
-    let (offsets, numbers) = (large("offset")?, large("record_number")?);
-    let (names, values) = (column("names")?, column("values")?);
-    let (names, values) = (names.list()?, values.list()?);
-    let ends = names.offsets()?;
-    let (names, values) = (names.get_inner().rechunk(), values.get_inner().rechunk());
-    let mut data = names.str()?.iter().zip(values.str()?.iter());
+/// The rows of a table, by column.
+struct Rows<'f> {
+    count: usize,
+    times: &'f PrimitiveArray<i64>,
+    exact_times: &'f Utf8ViewArray,
+    computers: &'f Utf8ViewArray,
+    channels: &'f Utf8ViewArray,
+    providers: &'f Utf8ViewArray,
+    event_ids: &'f PrimitiveArray<u32>,
+    record_ids: &'f PrimitiveArray<u64>,
+    levels: &'f PrimitiveArray<u32>,
+    keywords: &'f PrimitiveArray<u64>,
+    user_sids: &'f Utf8ViewArray,
+    activity_ids: &'f Utf8ViewArray,
+    process_ids: &'f PrimitiveArray<u32>,
+    thread_ids: &'f PrimitiveArray<u32>,
+    ends: &'f [i64],
+    names: &'f Utf8ViewArray,
+    values: &'f Utf8ViewArray,
+    forms: &'f Utf8ViewArray,
+    offsets: &'f PrimitiveArray<u64>,
+    numbers: &'f PrimitiveArray<u64>,
+}
 
-    let mut same = Same::default();
-    let mut read = || {
-        let mut found = Vec::with_capacity(frame.height());
-        for row in 0..frame.height() {
-            let (time, logged) = match exact_times.get(row) {
-                Some(exact) => parse_exact(exact)?,
-                None => {
-                    let time = DateTime::from_timestamp_nanos(times.get(row)?);
-                    (time, time)
-                }
+impl<'f> Rows<'f> {
+    /// Those of a table whose columns are of one piece; none where a column is missing, of another
+    /// type, or has no value where each record has one.
+    fn of(frame: &'f DataFrame) -> Option<Rows<'f>> {
+        fn column<'f, A: 'static>(frame: &'f DataFrame, name: &str) -> Option<&'f A> {
+            let [array] = &frame.column(name).ok()?.as_materialized_series().chunks()[..] else {
+                return None;
             };
-            let form = forms.get(row)?;
-            let mut fields = Fields::default();
-            let [from, to] = [ends.get(row)?, ends.get(row + 1)?];
-            for _ in *from..*to {
-                let (name, value) = data.next()?;
-                fields.push(name?, value?);
-            }
-            let (channel, provider) = (channels.get(row)?, providers.get(row)?);
-            found.push(Record {
-                source: RecordRef { input, offset: offsets.get(row)?, number: numbers.get(row)? },
-                time,
-                logged,
-                form: FORMS.iter().find(|(name, _)| *name == form).map(|&(_, form)| form)?,
-                provider: same.of(0, provider),
-                channel: same.of(1, channel),
-                known_channel: Channel::of(channel, provider),
-                computer: same.of(2, computers.get(row)?),
-                event_id: event_ids.get(row)?,
-                level: levels.get(row)?.try_into().ok()?,
-                keywords: keywords.get(row)?,
-                record_id: record_ids.get(row)?,
-                user_sid: user_sids.get(row).map(|sid| same.of(3, sid)),
-                activity_id: activity_ids.get(row).map(|id| same.of(4, id)),
-                process_id: process_ids.get(row),
-                thread_id: thread_ids.get(row),
-                data: fields,
-            });
+            array.as_any().downcast_ref()
         }
-        Some(found)
-    };
-    Ok(read())
+        fn whole<'f, A: Array + 'static>(frame: &'f DataFrame, name: &str) -> Option<&'f A> {
+            column(frame, name).filter(|array: &&A| array.null_count() == 0)
+        }
+        let list = |name| {
+            let list: &ListArray<i64> = whole(frame, name)?;
+            let texts = list.values().as_any().downcast_ref::<Utf8ViewArray>()?;
+            (texts.null_count() == 0).then(|| (list.offsets().as_slice(), texts))
+        };
+        let ((ends, names), (same_ends, values)) = (list("names")?, list("values")?);
+        let rows = Rows {
+            count: frame.height(),
+            times: column(frame, "time")?,
+            exact_times: column(frame, "exact_time")?,
+            computers: whole(frame, "computer")?,
+            channels: whole(frame, "channel")?,
+            providers: whole(frame, "provider")?,
+            event_ids: whole(frame, "event_id")?,
+            record_ids: whole(frame, "record_id")?,
+            levels: whole(frame, "level")?,
+            keywords: whole(frame, "keywords")?,
+            user_sids: column(frame, "user_sid")?,
+            activity_ids: column(frame, "activity_id")?,
+            process_ids: column(frame, "process_id")?,
+            thread_ids: column(frame, "thread_id")?,
+            ends,
+            names,
+            values,
+            forms: whole(frame, "form")?,
+            offsets: whole(frame, "offset")?,
+            numbers: whole(frame, "record_number")?,
+        };
+        (ends == same_ends).then_some(rows)
+    }
+
+    /// Whether each is a record.
+    fn are_observations(&self) -> bool {
+        (0..self.count).all(|row| {
+            self.time(row).is_some()
+                && self.form(row).is_some()
+                && u8::try_from(self.levels.value(row)).is_ok()
+        })
+    }
+
+    /// A row's time, and that of System/TimeCreated.
+    fn time(&self, row: usize) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+        match self.exact_times.get(row) {
+            Some(exact) => parse_exact(exact),
+            None => {
+                let time = DateTime::from_timestamp_nanos(self.times.get(row)?);
+                Some((time, time))
+            }
+        }
+    }
+
+    fn form(&self, row: usize) -> Option<Form> {
+        let form = self.forms.value(row);
+        FORMS.iter().find(|(name, _)| *name == form).map(|&(_, form)| form)
+    }
+
+    /// Gives each as a record of an input.
+    fn each(&self, input: u32, mut each: impl FnMut(&Record)) {
+        let mut record = Record::default();
+        for row in 0..self.count {
+            self.fill(&mut record, row);
+            record.source.input = input;
+            each(&record);
+        }
+    }
+
+    /// Makes a record that of a row: texts that it has already are not made again.
+    fn fill(&self, record: &mut Record, row: usize) {
+        (record.time, record.logged) = self.time(row).unwrap_or_default();
+        record.form = self.form(row).unwrap_or_default();
+        let (channel, provider) = (self.channels.value(row), self.providers.value(row));
+        if *record.channel != *channel || *record.provider != *provider || row == 0 {
+            record.known_channel = Channel::of(channel, provider);
+        }
+        set(&mut record.channel, channel);
+        set(&mut record.provider, provider);
+        set(&mut record.computer, self.computers.value(row));
+        record.event_id = self.event_ids.value(row);
+        record.level = self.levels.value(row).try_into().unwrap_or_default();
+        record.keywords = self.keywords.value(row);
+        record.record_id = self.record_ids.value(row);
+        set_or_clear(&mut record.user_sid, self.user_sids.get(row));
+        set_or_clear(&mut record.activity_id, self.activity_ids.get(row));
+        record.process_id = self.process_ids.get(row);
+        record.thread_id = self.thread_ids.get(row);
+        record.source.offset = self.offsets.value(row);
+        record.source.number = self.numbers.value(row);
+        record.data.clear();
+        for field in self.ends[row] as usize..self.ends[row + 1] as usize {
+            record.data.push(self.names.value(field), self.values.value(field));
+        }
+    }
 }
 
-/// The latest text of each column that repeats its texts.
-#[derive(Default)]
-struct Same([Str; 5]);
+fn set(known: &mut Str, text: &str) {
+    if **known != *text {
+        *known = text.into();
+    }
+}
 
-impl Same {
-    fn of(&mut self, column: usize, text: &str) -> Str {
-        let known = &mut self.0[column];
-        if **known != *text {
-            *known = text.into();
-        }
-        known.clone()
+fn set_or_clear(known: &mut Option<Str>, text: Option<&str>) {
+    match (known.as_mut(), text) {
+        (Some(known), Some(text)) => set(known, text),
+        _ => *known = text.map(Into::into),
     }
 }

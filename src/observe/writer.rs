@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 
 use super::journal::TableEntry;
 use super::row::Row;
@@ -68,7 +68,7 @@ impl Writer {
             let (host, time) =
                 split(frame.key()).ok_or_else(|| io::Error::other("no row's key"))?;
             let row: Row<'_> = postcard::from_bytes(frame.content()).map_err(io::Error::other)?;
-            parts.add(host, &row.into_record(time)?)?;
+            parts.add(host, time, &row)?;
         }
         parts.finish()
     }
@@ -87,7 +87,8 @@ fn split(key: &[u8]) -> Option<(&str, DateTime<Utc>)> {
 struct Parts {
     folder: PathBuf,
     stem: String,
-    /// The part of the latest record, and the file in it that is not full.
+    /// Whose part the latest record is in, and the file in it that is not full.
+    latest: Option<(String, NaiveDate)>,
     part: String,
     open: Option<Table>,
     /// Parts that were begun.
@@ -96,15 +97,21 @@ struct Parts {
 }
 
 impl Parts {
-    fn add(&mut self, host: &str, record: &Record) -> io::Result<()> {
-        let part = if self.begun < MOST_PARTS { part(host, record.time) } else { MORE.to_owned() };
-        if self.part != part {
-            self.put()?;
-            self.part = part;
-            self.begun += 1;
+    fn add(&mut self, host: &str, time: DateTime<Utc>, row: &Row<'_>) -> io::Result<()> {
+        let day = time.date_naive();
+        let is_same = |(of, on): &(String, NaiveDate)| of == host && *on == day;
+        if !self.latest.as_ref().is_some_and(is_same) {
+            self.latest = Some((host.to_owned(), day));
+            let is_one_more = self.begun < MOST_PARTS;
+            let part = if is_one_more { part(host, day) } else { MORE.to_owned() };
+            if self.part != part {
+                self.put()?;
+                self.part = part;
+                self.begun += 1;
+            }
         }
         let table = self.open.get_or_insert_default();
-        table.add(record);
+        table.add(time, row).map_err(io::Error::other)?;
         if table.is_full() { self.put() } else { Ok(()) }
     }
 
@@ -124,6 +131,6 @@ impl Parts {
 }
 
 /// The folder of a host's day.
-fn part(host: &str, time: DateTime<Utc>) -> String {
-    format!("host={}/day={}", file_name(host), time.format("%Y-%m-%d"))
+fn part(host: &str, day: NaiveDate) -> String {
+    format!("host={}/day={}", file_name(host), day.format("%Y-%m-%d"))
 }

@@ -6,17 +6,15 @@
 use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
 
-use polars::prelude::{
-    DataFrame, DataType, Field, IntoColumn, IntoSeries, NamedFrom, Schema, Series, TimeUnit,
-    TimeZone,
-};
-use polars_io::parquet::write::{BatchedWriter, ParquetCompression, ParquetWriter};
+use polars::prelude::{DataType, Field, Schema, TimeUnit, TimeZone};
+use polars_arrow::array::MutablePrimitiveArray;
 
 use super::output::Summed;
-use super::{Column, Kind, Output, TABLES, Table};
+use super::{Kind, Output, TABLES, Table};
 use crate::analysis::Analysis;
 use crate::error::Error;
-use crate::model::parse_utc;
+use crate::model::parse_csv_time;
+use crate::parquet::{Column, File, MOST_BYTES, MOST_ROWS, Texts};
 use crate::sorted::{Rows, Sorter};
 use crate::table::file_name;
 
@@ -25,10 +23,6 @@ pub(crate) const FOLDER: &str = "parquet";
 /// How their names end.
 pub(crate) const EXTENSION: &str = ".parquet";
 
-/// Rows of a row group.
-const MOST_ROWS: usize = 1 << 16;
-/// Bytes of texts in a row group, from which on it is put down.
-const MOST_BYTES: usize = 32 << 20;
 /// Bytes of lines that are cut into cells at a time.
 const AT_ONCE: usize = 1 << 20;
 /// Files that a table is parted into: a log may be written to have ever new hosts.
@@ -173,51 +167,26 @@ impl<F: FnMut(&csv::StringRecord) -> io::Result<()>> Write for Lines<F> {
     }
 }
 
-/// The values of a column in a row group.
-enum Values {
-    Texts(Vec<Option<String>>),
-    Times(Vec<Option<i64>>),
-    Integers(Vec<Option<u64>>),
-    Numbers(Vec<Option<f64>>),
+/// A column of this kind.
+fn column(kind: Kind) -> Column {
+    match kind {
+        Kind::Time => Column::Times(MutablePrimitiveArray::new()),
+        Kind::Integer => Column::Integers(MutablePrimitiveArray::new()),
+        Kind::Number => Column::Numbers(MutablePrimitiveArray::new()),
+        _ => Column::Texts(Texts::default()),
+    }
 }
 
-impl Values {
-    fn new(kind: Kind) -> Values {
-        match kind {
-            Kind::Time => Values::Times(Vec::new()),
-            Kind::Integer => Values::Integers(Vec::new()),
-            Kind::Number => Values::Numbers(Vec::new()),
-            _ => Values::Texts(Vec::new()),
+fn add(column: &mut Column, cell: &str) {
+    match column {
+        // 64 bits of nanoseconds reach from 1677 to 2262.
+        Column::Times(values) => {
+            values.push(parse_csv_time(cell).and_then(|time| time.timestamp_nanos_opt()));
         }
-    }
-
-    fn add(&mut self, cell: &str) {
-        match self {
-            Values::Texts(values) => {
-                values.push((!cell.is_empty()).then(|| cell.to_owned()));
-            }
-            Values::Times(values) => {
-                // 64 bits of nanoseconds reach from 1677 to 2262.
-                let time = parse_utc(cell).ok();
-                values.push(time.and_then(|time| time.timestamp_nanos_opt()));
-            }
-            Values::Integers(values) => values.push(cell.parse().ok()),
-            Values::Numbers(values) => values.push(cell.parse().ok()),
-        }
-    }
-
-    /// Takes the values out.
-    fn take(&mut self, name: &str) -> Series {
-        match self {
-            Values::Texts(values) => Series::new(name.into(), std::mem::take(values)),
-            Values::Times(values) => {
-                polars::prelude::Int64Chunked::new(name.into(), &values.split_off(0))
-                    .into_datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC))
-                    .into_series()
-            }
-            Values::Integers(values) => Series::new(name.into(), std::mem::take(values)),
-            Values::Numbers(values) => Series::new(name.into(), std::mem::take(values)),
-        }
+        Column::Integers(values) => values.push(cell.parse().ok()),
+        Column::Numbers(values) => values.push(cell.parse().ok()),
+        Column::Texts(values) => values.push((!cell.is_empty()).then_some(cell)),
+        Column::Repeated(_) | Column::Small(_) | Column::Lists(_) => {}
     }
 }
 
@@ -232,33 +201,33 @@ fn data_type(kind: Kind) -> DataType {
 }
 
 /// The types of a table's columns.
-pub(crate) fn schema(columns: &[Column]) -> Schema {
+pub(crate) fn schema(columns: &[super::Column]) -> Schema {
     columns.iter().map(|column| Field::new(column.name.into(), data_type(column.kind))).collect()
 }
 
 /// A Parquet file in the making.
 struct Tables {
-    columns: &'static [Column],
-    values: Vec<Values>,
+    columns: &'static [super::Column],
+    values: Vec<Column>,
     rows: usize,
     bytes: usize,
-    file: BatchedWriter<BufWriter<Summed>>,
+    file: File<BufWriter<Summed>>,
 }
 
 impl Tables {
-    fn new(columns: &'static [Column], file: BufWriter<Summed>) -> io::Result<Tables> {
-        let writer = ParquetWriter::new(file)
-            .with_compression(ParquetCompression::Zstd(None))
-            .set_parallel(false);
-        let file = writer.batched(&schema(columns)).map_err(io::Error::other)?;
-        let values = columns.iter().map(|column| Values::new(column.kind)).collect();
-        Ok(Tables { columns, values, rows: 0, bytes: 0, file })
+    fn new(columns: &'static [super::Column], file: BufWriter<Summed>) -> io::Result<Tables> {
+        let file = File::new(file, &schema(columns)).map_err(io::Error::other)?;
+        Ok(Tables { columns, values: Self::values(columns), rows: 0, bytes: 0, file })
+    }
+
+    fn values(columns: &[super::Column]) -> Vec<Column> {
+        columns.iter().map(|of| column(of.kind)).collect()
     }
 
     fn add<'c>(&mut self, cells: impl Iterator<Item = &'c str>) -> io::Result<()> {
         for (values, cell) in self.values.iter_mut().zip(cells) {
             self.bytes += cell.len();
-            values.add(cell);
+            add(values, cell);
         }
         self.rows += 1;
         if self.rows < MOST_ROWS && self.bytes < MOST_BYTES {
@@ -272,11 +241,10 @@ impl Tables {
         if self.rows == 0 {
             return Ok(());
         }
-        let columns = self.columns.iter().zip(&mut self.values);
-        let columns = columns.map(|(column, values)| values.take(column.name).into_column());
-        let group = DataFrame::new(self.rows, columns.collect()).map_err(io::Error::other)?;
+        let values = std::mem::replace(&mut self.values, Self::values(self.columns));
+        self.file.group(self.rows, values).map_err(io::Error::other)?;
         (self.rows, self.bytes) = (0, 0);
-        self.file.write_batch(&group).map_err(io::Error::other)
+        Ok(())
     }
 
     fn finish(mut self) -> io::Result<()> {

@@ -9,6 +9,7 @@ mod stream;
 mod work;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -39,6 +40,9 @@ fn error(error: impl std::error::Error) -> PyErr {
     Error::new_err(psr_forensics::error_chain(&error))
 }
 
+/// The rules that were loaded for an extraction last.
+static LATEST: Mutex<Option<Arc<RuleSet>>> = Mutex::new(None);
+
 /// How a run is made: a dictionary on the side of Python.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
@@ -52,6 +56,23 @@ struct How {
 impl How {
     fn rules(&self) -> Result<RuleSet, psr_forensics::Error> {
         RuleSet::load(read_packs(&self.packs, self.default_pack)?)
+    }
+
+    /// The same, and not loaded again where the latest ones are of these packs: the tasks of a fleet
+    /// all ask for one set.
+    fn shared_rules(&self) -> Result<Arc<RuleSet>, psr_forensics::Error> {
+        let packs = read_packs(&self.packs, self.default_pack)?;
+        let is_latest = |known: &RuleSet| {
+            let known = known.packs.iter().map(|pack| (&pack.name, &pack.sha256));
+            known.eq(packs.iter().map(|pack| (&pack.name, &pack.sha256)))
+        };
+        let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = latest.as_ref().filter(|known| is_latest(known)) {
+            return Ok(known.clone());
+        }
+        let rules = Arc::new(RuleSet::load(packs)?);
+        *latest = Some(rules.clone());
+        Ok(rules)
     }
 }
 
@@ -83,7 +104,7 @@ fn extract(
 ) -> PyResult<usize> {
     work::run(py, how.threads, move |stop| {
         let inputs = psr_forensics::discover(&paths)?;
-        let rules = how.rules()?;
+        let rules = how.shared_rules()?;
         let mut folder = CaseFolder::open(&case)?;
         let options = Options { stop: stop.clone(), recover: how.recover, ..Options::default() };
         let evidence = psr_forensics::extract(inputs, &mut folder, &options, &rules, &NoProgress)?;
