@@ -25,10 +25,12 @@ from psr_forensics import spark as fleet  # noqa: E402
 
 @pytest.fixture(scope="module")
 def spark():
-    """Two executors' threads, and a task may fail three times."""
+    """Two executors, each a process of its own; a task may fail three times."""
     os.environ["PYSPARK_PYTHON"] = sys.executable
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     made = (
-        pyspark.sql.SparkSession.builder.master("local[2,4]")
+        pyspark.sql.SparkSession.builder.master("local-cluster[2,1,1024]")
+        .config("spark.executor.memory", "1g")
         .config("spark.ui.enabled", "false")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
@@ -47,6 +49,14 @@ def logs():
     if not path:
         pytest.skip("PSR_FLEET names no folder of logs")
     return path
+
+
+@pytest.fixture
+def some_logs(logs, tmp_path):
+    """Those of some hosts: each log is a task or more."""
+    for host in sorted(path for path in Path(logs).iterdir() if path.is_dir())[:8]:
+        shutil.copytree(host, tmp_path / "some" / host.name)
+    return str(tmp_path / "some")
 
 
 def same_tables(one, other):
@@ -99,6 +109,11 @@ def test_a_fleet_gives_the_same_rows(spark, logs, program, tmp_path):
     assert again == made
 
 
+def test_paths_are_as_seen_by_the_driver(spark, program, tmp_path):
+    assert program("analyze", "samples", "-q", "--format", "parquet", "-o", tmp_path / "one")[0] == 0
+    same_tables(tmp_path / "one", fleet.analyze(spark, "samples", [], tmp_path / "spark").results.folder)
+
+
 def damaged(source, to):
     """A fleet with a chunk, a header and a whole file gone."""
     shutil.copytree(source, to)
@@ -147,13 +162,13 @@ def test_killed_workers_and_damaged_files_change_nothing(spark, logs, program, t
     assert not list((tmp_path / "spark").glob(".*")) and not list((tmp_path / "spark" / "cases").glob(".*"))
 
 
-def test_the_data_source_has_every_record(spark, logs, tmp_path):
-    records = spark.read.format("evtx").option("chunks", 3).load(logs)
-    files = json.loads(psr_forensics._native.files([logs]))
+def test_the_data_source_has_every_record(spark, some_logs):
+    records = spark.read.format("evtx").option("chunks", 3).load(some_logs)
+    files = json.loads(psr_forensics._native.files([some_logs]))
     ranges = sum(-(-file["chunks"] // 3) for file in files)
     assert records.rdd.getNumPartitions() == ranges > len(files)
     by_file = {row.input_file: row["count"] for row in records.groupBy("input_file").count().collect()}
-    expected = {row["path"]: row["records"] for row in psr_forensics.analyze(logs).ledger if row["records"]}
+    expected = {row["path"]: row["records"] for row in psr_forensics.analyze(some_logs).ledger if row["records"]}
     assert by_file == expected
     # The same cells as in the timeline of what is in both.
     row = records.where("event_id = 4104").orderBy("input_file", "record_id").first()
@@ -164,8 +179,8 @@ def test_the_data_source_has_every_record(spark, logs, tmp_path):
     assert two.count() == sum(row["records"] for row in ledger if row["kind"] == "evtx")
 
 
-def test_the_data_source_tells_of_damage(spark, logs, tmp_path):
-    logs = damaged(logs, tmp_path / "logs")
+def test_the_data_source_tells_of_damage(spark, some_logs, tmp_path):
+    logs = damaged(some_logs, tmp_path / "logs")
     read = spark.read.format("evtx").option("table", "faults").option("chunks", 3)
     rows = {(row.input_file, row.chunk, row.offset, row.reason) for row in read.load(str(logs)).collect()}
     ledger = psr_forensics.extract(str(logs), tmp_path / "case").ledger

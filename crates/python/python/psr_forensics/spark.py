@@ -16,6 +16,7 @@ import os
 import shutil
 import tempfile
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
@@ -130,8 +131,9 @@ def _records() -> pa.Schema:
 
 @dataclass
 class _Range(InputPartition):
-    """Some chunks of a log."""
+    """Some chunks of a log, whose path is as seen from the driver's working folder."""
 
+    folder: str
     path: str
     first: int
     end: int
@@ -150,22 +152,24 @@ class _EvtxReader(DataSourceReader):
                 raise Error(f"{file['shown']}: a name that is no text: rename it")
             ends = range(0, file["chunks"], self.chunks)
             found.extend(
-                _Range(file["path"], first, min(first + self.chunks, file["chunks"])) for first in ends
+                _Range(os.getcwd(), file["path"], first, min(first + self.chunks, file["chunks"])) for first in ends
             )
             if not ends and self.faults:
-                found.append(_Range(file["path"], 0, 0))
+                found.append(_Range(os.getcwd(), file["path"], 0, 0))
         return found
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         if not isinstance(partition, _Range):
             # Of no file there is one partition of nothing.
             return
-        path, first, end = partition.path, partition.first, partition.end
+        path, first, end = os.path.join(partition.folder, partition.path), partition.first, partition.end
         if not self.faults:
-            yield from _batches(_native.chunks(path, first, end), _records())
+            for batch in _batches(_native.chunks(path, first, end), _records()):
+                names = pa.array([partition.path] * batch.num_rows, pa.string())
+                yield batch.set_column(batch.schema.get_field_index("input_file"), "input_file", names)
             return
         rows = json.loads(_native.chunk_faults(path, first, end))
-        rows = [{"input_file": path, **row} for row in rows]
+        rows = [{"input_file": partition.path, **row} for row in rows]
         yield pa.RecordBatch.from_pylist(rows, schema=_FAULTS)
 
 
@@ -242,6 +246,8 @@ def analyze(
     cases = root / "cases"
     cases.mkdir(parents=True, exist_ok=True)
     how = _how(packs, default_pack, 1, recover)
+    # Where paths are seen from that are not absolute.
+    folder = os.getcwd()
     rules = [pack.sha256 for pack in _packs(packs, default_pack=default_pack)]
     groups = _groups(paths, task_bytes)
     if not groups:
@@ -249,8 +255,9 @@ def analyze(
 
     def extract(numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in numbers:
-            for number in batch.column(0).to_pylist():
-                yield _extract(groups[number], cases, how, rules)
+            with _in(folder):
+                made = [_extract(groups[number], cases, how, rules) for number in batch.column(0).to_pylist()]
+            yield from made
 
     entries = spark.range(0, len(groups), 1, len(groups)).mapInArrow(extract, "name string, entry string")
     entries = entries.collect()
@@ -261,7 +268,9 @@ def analyze(
     made = root / f".results-{uuid.uuid4().hex}"
 
     def correlate(_: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        yield _correlate(folders, made, results, {**how, "threads": threads})
+        with _in(folder):
+            done = _correlate(folders, made, results, {**how, "threads": threads})
+        yield done
 
     try:
         spark.range(0, 1, 1, 1).mapInArrow(correlate, "name string").collect()
@@ -272,6 +281,18 @@ def analyze(
         for left in [*cases.glob(".*"), *root.glob(".results-*")]:
             shutil.rmtree(left, ignore_errors=True)
     return FleetResults(spark, results, ledger)
+
+
+@contextmanager
+def _in(folder: str) -> Iterator[None]:
+    """Has a worker work in this folder, if it is one there."""
+    before = os.getcwd()
+    if os.path.isdir(folder):
+        os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 #: A file's path, and what tells whether it changed.
