@@ -29,7 +29,8 @@ use polars_parquet::write::{
 
 use crate::keyed::Keyed;
 
-/// Rows of a row group at most.
+/// Rows of a row group at most. A column of them is one page, and its nulls are counted right: the
+/// library gives each page of a dictionary those of all.
 pub(crate) const MOST_ROWS: usize = 1 << 16;
 /// Bytes of texts in a row group, from which on it is full.
 pub(crate) const MOST_BYTES: usize = 32 << 20;
@@ -122,7 +123,7 @@ impl<V> Distinct<V> {
         match known.entry(hash, is_same, |&(hash, _)| hash) {
             Entry::Occupied(known) => known.get().1,
             Entry::Vacant(room) => {
-                // Rows of a group bound them.
+                // The rows and bytes of a group bound them.
                 let key = values.len() as u32;
                 room.insert((hash, key));
                 values.push(own(value));

@@ -378,7 +378,7 @@ mod tests {
         let ends = ["", "\0", "\0b", "a", "ab", &format!("{long}1"), &format!("{long}2"), long];
         let mut expected: Vec<String> = ends.iter().map(|end| format!("{long}/{end}")).collect();
         let mut rows = Rows::default();
-        for key in &expected {
+        for key in expected.iter().rev() {
             rows.push(|to| to.extend(key.bytes()), &()).unwrap();
         }
         let sorter = Sorter::new(std::env::temp_dir());

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Cursor, Write};
+use std::panic;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -55,6 +56,9 @@ const FORMS: [(&str, Form); 5] = [
 /// How the name of a file in the making ends.
 pub(super) const UNFINISHED: &str = ".unfinished";
 
+/// What a field takes besides its texts: a log may be written to have many empty ones.
+const FIELD_BYTES: usize = 8;
+
 /// The types of the columns.
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
     let of = |column: &Column| match (column.name, column.kind) {
@@ -90,7 +94,7 @@ pub(super) struct Table {
     numbers: MutablePrimitiveArray<u64>,
     /// The least and the largest offset.
     reach: Option<(u64, u64)>,
-    /// Bytes of texts.
+    /// Bytes of texts and fields.
     bytes: usize,
 }
 
@@ -119,8 +123,11 @@ impl Table {
         self.numbers.push_value(number);
         let (first, last) = self.reach.unwrap_or((offset, offset));
         self.reach = Some((first.min(offset), last.max(offset)));
-        let texts = row.data.iter().map(|(name, value)| name.len() + value.len());
-        self.bytes += texts.sum::<usize>();
+        let names = [row.computer, row.channel, row.provider];
+        let ids = [row.user_sid, row.activity_id].into_iter().flatten();
+        let fields = row.data.iter().map(|(name, value)| name.len() + value.len() + FIELD_BYTES);
+        self.bytes += names.into_iter().chain(ids).map(str::len).sum::<usize>();
+        self.bytes += fields.sum::<usize>();
         Ok(())
     }
 
@@ -195,8 +202,22 @@ pub fn read_frame(folder: &Path, entry: &TableEntry) -> io::Result<DataFrame> {
     if hex(&Sha256::digest(&bytes)) != entry.sha256 {
         return Err(io::Error::other("it is not as it was written: its SHA-256 is another one"));
     }
-    let reader = ParquetReader::new(Cursor::new(bytes)).read_parallel(ParallelStrategy::None);
-    reader.finish().map_err(io::Error::other)
+    // Who sends a case may have made file and journal: the library trusts what a footer says, and
+    // panics where that is not so.
+    let frame = panic::catch_unwind(|| {
+        let mut reader =
+            ParquetReader::new(Cursor::new(bytes)).read_parallel(ParallelStrategy::None);
+        let rows = reader.get_metadata()?.num_rows;
+        let is_told = rows <= MOST_ROWS && rows as u64 == entry.rows;
+        is_told.then(|| reader.finish()).transpose()
+    });
+    let frame = frame.map_err(|_| io::Error::other("it is no Parquet file"))?;
+    let frame = frame.map_err(io::Error::other)?;
+    let is_whole =
+        |frame: &DataFrame| frame.columns().iter().all(|column| column.len() as u64 == entry.rows);
+    frame
+        .filter(is_whole)
+        .ok_or_else(|| io::Error::other("its rows are not as many as were written"))
 }
 
 /// The times of a record that the column of times does not hold.
@@ -222,7 +243,7 @@ fn parse_exact(text: &str) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
 /// Reads a file of observations: its records, in its order, as records of this input.
 ///
 /// # Errors
-/// When it cannot be read, or is not what was written; and those of `each`.
+/// When it cannot be read, or is not what was written.
 pub(super) fn read(
     folder: &Path,
     entry: &TableEntry,
@@ -342,28 +363,47 @@ impl<'f> Rows<'f> {
 
     /// Makes a record that of a row: texts that it has already are not made again.
     fn fill(&self, record: &mut Record, row: usize) {
-        (record.time, record.logged) = self.time(row).unwrap_or_default();
-        record.form = self.form(row).unwrap_or_default();
-        let (channel, provider) = (self.channels.value(row), self.providers.value(row));
-        if *record.channel != *channel || *record.provider != *provider || row == 0 {
-            record.known_channel = Channel::of(channel, provider);
+        let Record {
+            source,
+            time,
+            logged,
+            form,
+            provider,
+            channel,
+            known_channel,
+            computer,
+            event_id,
+            level,
+            keywords,
+            record_id,
+            user_sid,
+            activity_id,
+            process_id,
+            thread_id,
+            data,
+        } = record;
+        (*time, *logged) = self.time(row).unwrap_or_default();
+        *form = self.form(row).unwrap_or_default();
+        let names = (self.channels.value(row), self.providers.value(row));
+        if (&**channel, &**provider) != names || row == 0 {
+            *known_channel = Channel::of(names.0, names.1);
         }
-        set(&mut record.channel, channel);
-        set(&mut record.provider, provider);
-        set(&mut record.computer, self.computers.value(row));
-        record.event_id = self.event_ids.value(row);
-        record.level = self.levels.value(row).try_into().unwrap_or_default();
-        record.keywords = self.keywords.value(row);
-        record.record_id = self.record_ids.value(row);
-        set_or_clear(&mut record.user_sid, self.user_sids.get(row));
-        set_or_clear(&mut record.activity_id, self.activity_ids.get(row));
-        record.process_id = self.process_ids.get(row);
-        record.thread_id = self.thread_ids.get(row);
-        record.source.offset = self.offsets.value(row);
-        record.source.number = self.numbers.value(row);
-        record.data.clear();
+        set(channel, names.0);
+        set(provider, names.1);
+        set(computer, self.computers.value(row));
+        *event_id = self.event_ids.value(row);
+        *level = self.levels.value(row).try_into().unwrap_or_default();
+        *keywords = self.keywords.value(row);
+        *record_id = self.record_ids.value(row);
+        set_or_clear(user_sid, self.user_sids.get(row));
+        set_or_clear(activity_id, self.activity_ids.get(row));
+        *process_id = self.process_ids.get(row);
+        *thread_id = self.thread_ids.get(row);
+        source.offset = self.offsets.value(row);
+        source.number = self.numbers.value(row);
+        data.clear();
         for field in self.ends[row] as usize..self.ends[row + 1] as usize {
-            record.data.push(self.names.value(field), self.values.value(field));
+            data.push(self.names.value(field), self.values.value(field));
         }
     }
 }
@@ -378,5 +418,128 @@ fn set_or_clear(known: &mut Option<Str>, text: Option<&str>) {
     match (known.as_mut(), text) {
         (Some(known), Some(text)) => set(known, text),
         _ => *known = text.map(Into::into),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polars::prelude::{IntoColumn, NamedFrom, Series};
+    use polars_io::parquet::write::ParquetWriter;
+
+    use super::*;
+
+    fn record(number: u64) -> Record {
+        let mut record = Record {
+            source: RecordRef { input: 0, offset: number * 100, number },
+            channel: "Security".into(),
+            known_channel: Channel::Security,
+            event_id: 4624,
+            record_id: number,
+            user_sid: (number > 1).then(|| "S-1-5-18".into()),
+            ..Record::default()
+        };
+        record.data.push("TargetUserName", "adm");
+        record
+    }
+
+    fn table(records: &[Record]) -> Table {
+        let mut table = Table::default();
+        for record in records {
+            table.add(record.time, &Row::of(record)).unwrap();
+        }
+        table
+    }
+
+    /// What is read of a file that a journal has with its own hash and so many rows.
+    fn forged(bytes: &[u8], rows: u64) -> io::Result<Vec<Record>> {
+        let folder = tempfile::tempdir().unwrap();
+        let name = "forged.parquet".to_owned();
+        fs::write(folder.path().join(&name), bytes).unwrap();
+        let sha256 = hex(&Sha256::digest(bytes));
+        let size = bytes.len() as u64;
+        let entry = TableEntry { name, rows, first: 0, last: u64::MAX, size, sha256 };
+        let mut found = Vec::new();
+        let read = read(folder.path(), &entry, 0, |record| found.push(record.clone()));
+        assert!(read.is_ok() || found.is_empty(), "all or none");
+        read.map(|()| found)
+    }
+
+    #[test]
+    fn a_table_is_read_as_it_was_written() {
+        let records = [record(1), record(2)];
+        let folder = tempfile::tempdir().unwrap();
+        let entry = table(&records).write(folder.path(), "a.parquet".into()).unwrap();
+        let mut found = Vec::new();
+        read(folder.path(), &entry, 0, |record| found.push(record.clone())).unwrap();
+        assert_eq!(found, records);
+        let bytes = fs::read(folder.path().join("a.parquet")).unwrap();
+        assert_eq!(forged(&bytes, 2).unwrap(), records);
+        assert!(forged(&bytes, 3).is_err(), "the journal says otherwise");
+    }
+
+    #[test]
+    fn what_is_no_table_of_observations_is_an_error_and_no_record() {
+        let written = |change: &dyn Fn(&mut DataFrame)| {
+            let mut frame = frame(&[record(1), record(2)]).unwrap();
+            change(&mut frame);
+            let mut bytes = Vec::new();
+            ParquetWriter::new(&mut bytes).finish(&mut frame).unwrap();
+            forged(&bytes, 2)
+        };
+        assert_eq!(written(&|_| {}).unwrap().len(), 2);
+        let with = |series: Series| {
+            written(&|frame| {
+                frame.with_column(series.clone().into_column()).unwrap();
+            })
+        };
+        let refused = [
+            with(Series::new("level".into(), [Some(4_u32), None])),
+            with(Series::new("level".into(), [4_u32, 256])),
+            with(Series::new("level".into(), ["4", "4"])),
+            with(Series::new("form".into(), ["binary", "other"])),
+            with(Series::new("exact_time".into(), [None, Some("no time")])),
+            with(Series::new("names".into(), ["a", "b"])),
+            written(&|frame| drop(frame.drop_in_place("keywords").unwrap())),
+            written(&|frame| {
+                let lists = [Series::new("".into(), ["a", "b"]), Series::new("".into(), ["c"])];
+                frame.with_column(Series::new("values".into(), lists).into_column()).unwrap();
+            }),
+        ];
+        for (index, read) in refused.into_iter().enumerate() {
+            assert!(read.is_err(), "{index}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_whose_columns_are_of_several_lengths_is_an_error() {
+        let short = |columns: &[usize]| {
+            let mut of = table(&[record(1), record(2)]).into_columns();
+            let mut one = table(&[record(1)]).into_columns();
+            for &column in columns {
+                std::mem::swap(&mut of[column], &mut one[column]);
+            }
+            let mut file = parquet::File::new(Vec::new(), &SCHEMA).unwrap();
+            file.group(2, of).unwrap();
+            forged(&file.finish().unwrap(), 2)
+        };
+        assert_eq!(short(&[]).unwrap().len(), 2);
+        for columns in [&[7][..], &[13], &[13, 14], &[15], &[17]] {
+            assert!(short(columns).is_err(), "{columns:?}");
+        }
+    }
+
+    #[test]
+    fn a_table_is_full_of_what_is_long_or_many() {
+        let long = "x".repeat(MOST_BYTES / 2);
+        let mut providers = table(&[]);
+        for number in 0..2 {
+            assert!(!providers.is_full());
+            let record = Record { provider: format!("{long}{number}").into(), ..record(1) };
+            providers.add(record.time, &Row::of(&record)).unwrap();
+        }
+        assert!(providers.is_full());
+        let mut record = record(1);
+        (0..MOST_BYTES / FIELD_BYTES).for_each(|_| record.data.push("", ""));
+        assert!(table(&[record]).is_full());
     }
 }

@@ -186,6 +186,7 @@ fn add(column: &mut Column, cell: &str) {
         Column::Integers(values) => values.push(cell.parse().ok()),
         Column::Numbers(values) => values.push(cell.parse().ok()),
         Column::Texts(values) => values.push((!cell.is_empty()).then_some(cell)),
+        // No kind of a table's columns is one of these.
         Column::Repeated(_) | Column::Small(_) | Column::Lists(_) => {}
     }
 }

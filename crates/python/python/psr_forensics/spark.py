@@ -99,7 +99,8 @@ def _schema_of(table: Any) -> pa.Schema:
 class EvtxDataSource(DataSource):
     """``spark.read.format("evtx").load(paths)``: all records of EVTX logs, with the columns of observations.
 
-    A large log is read by many tasks, each some of its chunks. What is wrong with the logs are rows, too:
+    Paths that are not absolute are as seen from the folder that the session was started in. A large log is read by
+    many tasks, each some of its chunks. What is wrong with the logs are rows, too:
     ``.option("table", "faults")``.
     """
 
@@ -131,7 +132,7 @@ def _records() -> pa.Schema:
 
 @dataclass
 class _Range(InputPartition):
-    """Some chunks of a log, whose path is as seen from the driver's working folder."""
+    """Some chunks of a log, whose path is as seen from this folder."""
 
     folder: str
     path: str
@@ -164,9 +165,12 @@ class _EvtxReader(DataSourceReader):
             return
         path, first, end = os.path.join(partition.folder, partition.path), partition.first, partition.end
         if not self.faults:
-            for batch in _batches(_native.chunks(path, first, end), _records()):
-                names = pa.array([partition.path] * batch.num_rows, pa.string())
-                yield batch.set_column(batch.schema.get_field_index("input_file"), "input_file", names)
+            schema = _records()
+            at = schema.get_field_index("input_file")
+            for batch in _batches(_native.chunks(path, first, end), schema):
+                columns = batch.columns
+                columns[at] = pa.array([partition.path] * batch.num_rows, pa.string())
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)
             return
         rows = json.loads(_native.chunk_faults(path, first, end))
         rows = [{"input_file": partition.path, **row} for row in rows]
@@ -246,8 +250,9 @@ def analyze(
     cases = root / "cases"
     cases.mkdir(parents=True, exist_ok=True)
     how = _how(packs, default_pack, 1, recover)
-    # Where paths are seen from that are not absolute.
-    folder = os.getcwd()
+    # Where paths are seen from, if some are not absolute.
+    given = [*_paths(paths), *_paths(packs)]
+    folder = None if all(map(os.path.isabs, given)) else os.getcwd()
     rules = [pack.sha256 for pack in _packs(packs, default_pack=default_pack)]
     groups = _groups(paths, task_bytes)
     if not groups:
@@ -284,11 +289,16 @@ def analyze(
 
 
 @contextmanager
-def _in(folder: str) -> Iterator[None]:
-    """Has a worker work in this folder, if it is one there."""
+def _in(folder: Optional[str]) -> Iterator[None]:
+    """Has a worker work in this folder, if it is to."""
+    if folder is None:
+        yield
+        return
     before = os.getcwd()
-    if os.path.isdir(folder):
+    try:
         os.chdir(folder)
+    except OSError as error:
+        raise Error(f"{folder} is no folder on an executor, so give absolute paths: {error}") from error
     try:
         yield
     finally:
