@@ -1,6 +1,6 @@
 //! Parquet files, column by column, each in the encoding that fits it: texts as those that differ
-//! and which of them each row has, whole numbers by how much one is more than the one before. Only
-//! what is long then is compressed.
+//! and which of them each row has, whole numbers by how much one is more than the one before. What is
+//! short then may stay as it is.
 //!
 //! Polars' own writer first estimates how many values differ, and compresses each page anew: of
 //! small files that is most of the work.
@@ -35,8 +35,8 @@ pub(crate) const MOST_ROWS: usize = 1 << 16;
 /// Bytes of texts in a row group, from which on it is full.
 pub(crate) const MOST_BYTES: usize = 32 << 20;
 
-/// From so many on, bytes of a column are compressed.
-const LONG: usize = 4096;
+/// From so many on, bytes of texts are worth compressing in a file of few rows.
+pub(crate) const LONG: usize = 4096;
 /// Bytes of a text that statistics keep.
 const MOST_TOLD: u64 = 64;
 
@@ -56,9 +56,9 @@ pub(crate) enum Column {
 }
 
 impl Column {
-    /// The values as an array, how they are written, and whether they are worth compressing. What
-    /// repeats is a dictionary.
-    fn encoded(self) -> PolarsResult<(Box<dyn Array>, Encoding, bool)> {
+    /// The values as an array, how they are written, and the size of texts. What repeats is a
+    /// dictionary.
+    fn encoded(self) -> PolarsResult<(Box<dyn Array>, Encoding, usize)> {
         let (array, encoding) = match self {
             Column::Times(values) => (array(values), Encoding::DeltaBinaryPacked),
             Column::Integers(values) => (array(values), Encoding::DeltaBinaryPacked),
@@ -66,15 +66,15 @@ impl Column {
             Column::Repeated(values) => (values.encoded()?, Encoding::RleDictionary),
             Column::Small(values) => (values.encoded()?, Encoding::RleDictionary),
             Column::Texts(texts) => {
-                let is_long = texts.is_long();
-                return Ok((texts.encoded()?.boxed(), Encoding::RleDictionary, is_long));
+                let size = texts.size();
+                return Ok((texts.encoded()?.boxed(), Encoding::RleDictionary, size));
             }
             Column::Lists(lists) => {
-                let is_long = lists.texts.is_long();
-                return Ok((lists.encoded()?, Encoding::RleDictionary, is_long));
+                let size = lists.texts.size();
+                return Ok((lists.encoded()?, Encoding::RleDictionary, size));
             }
         };
-        Ok((array, encoding, false))
+        Ok((array, encoding, 0))
     }
 
     /// The values as an array of their type.
@@ -189,8 +189,8 @@ impl Texts {
         key
     }
 
-    fn is_long(&self) -> bool {
-        self.bytes + self.keys.len() >= LONG
+    fn size(&self) -> usize {
+        self.bytes + self.keys.len()
     }
 
     fn encoded(self) -> PolarsResult<DictionaryArray<u32>> {
@@ -256,10 +256,12 @@ pub(crate) fn frame(schema: &Schema, rows: usize, columns: Vec<Column>) -> Polar
 pub(crate) struct File<W: Write> {
     writer: FileWriter<W>,
     options: WriteOptions,
+    least: usize,
 }
 
 impl<W: Write> File<W> {
-    pub fn new(to: W, schema: &Schema) -> PolarsResult<File<W>> {
+    /// A file whose columns are compressed from so many bytes of texts on; from none, all are.
+    pub fn new(to: W, schema: &Schema, least: usize) -> PolarsResult<File<W>> {
         let options = WriteOptions {
             statistics: StatisticsOptions {
                 binary_statistics_truncate_length: Some(MOST_TOLD),
@@ -270,7 +272,7 @@ impl<W: Write> File<W> {
             data_page_size: None,
         };
         let schema = schema.to_arrow(CompatLevel::newest());
-        Ok(File { writer: FileWriter::try_new(to, schema, options)?, options })
+        Ok(File { writer: FileWriter::try_new(to, schema, options)?, options, least })
     }
 
     /// Writes a row group.
@@ -278,8 +280,8 @@ impl<W: Write> File<W> {
         let fields = self.writer.parquet_schema().fields();
         let mut written = Vec::new();
         for (column, field) in columns.into_iter().zip(fields) {
-            let (array, encoding, is_long) = column.encoded()?;
-            let compression = match is_long {
+            let (array, encoding, size) = column.encoded()?;
+            let compression = match size >= self.least {
                 true => CompressionOptions::Zstd(Some(ZstdLevel::try_new(1)?)),
                 false => CompressionOptions::Uncompressed,
             };
@@ -362,7 +364,7 @@ mod tests {
     /// What a file holds whose row groups have these rows, by Polars' reader, and what it is to hold.
     fn read_back(texts: &[Option<String>], groups: &[usize]) -> (DataFrame, DataFrame) {
         let schema = schema();
-        let mut file = File::new(Vec::new(), &schema).unwrap();
+        let mut file = File::new(Vec::new(), &schema, LONG).unwrap();
         let mut expected: Option<DataFrame> = None;
         let mut start = 0;
         for &rows in groups {
@@ -416,7 +418,7 @@ mod tests {
             .collect();
         let (read, expected) = read_back(&texts, &[60_000, 10_000]);
         assert!(read.equals_missing(&expected));
-        let mut file = File::new(Vec::new(), &schema()).unwrap();
+        let mut file = File::new(Vec::new(), &schema(), 0).unwrap();
         file.group(70_000, columns(&texts, 3)).unwrap();
         let size = file.finish().unwrap().len();
         let plain: usize = texts.iter().flatten().map(String::len).sum();

@@ -20,7 +20,7 @@ use super::journal::TableEntry;
 use super::row::Row;
 use crate::input::hex;
 use crate::model::{Channel, Form, Record, RecordRef, Str};
-use crate::parquet::{self, Lists, MOST_BYTES, MOST_ROWS, Repeated, Texts};
+use crate::parquet::{self, LONG, Lists, MOST_BYTES, MOST_ROWS, Repeated, Texts};
 use crate::table::{Column, Kind, columns};
 
 columns! { pub(crate) COLUMNS:
@@ -140,7 +140,7 @@ impl Table {
     pub fn write(self, folder: &Path, name: String) -> io::Result<TableEntry> {
         let (rows, reach) = (self.times.len(), self.reach);
         let write = || {
-            let mut file = parquet::File::new(Vec::new(), &SCHEMA)?;
+            let mut file = parquet::File::new(Vec::new(), &SCHEMA, LONG)?;
             file.group(rows, self.into_columns())?;
             file.finish()
         };
@@ -518,7 +518,7 @@ mod tests {
             for &column in columns {
                 std::mem::swap(&mut of[column], &mut one[column]);
             }
-            let mut file = parquet::File::new(Vec::new(), &SCHEMA).unwrap();
+            let mut file = parquet::File::new(Vec::new(), &SCHEMA, LONG).unwrap();
             file.group(2, of).unwrap();
             forged(&file.finish().unwrap(), 2)
         };

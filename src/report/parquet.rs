@@ -217,7 +217,7 @@ struct Tables {
 
 impl Tables {
     fn new(columns: &'static [super::Column], file: BufWriter<Summed>) -> io::Result<Tables> {
-        let file = File::new(file, &schema(columns)).map_err(io::Error::other)?;
+        let file = File::new(file, &schema(columns), 0).map_err(io::Error::other)?;
         Ok(Tables { columns, values: Self::values(columns), rows: 0, bytes: 0, file })
     }
 

@@ -122,8 +122,9 @@ def parquet(out, files):
         for name in names:
             meta = pyarrow.parquet.ParquetFile(name).metadata
             for group in range(meta.num_row_groups):
-                column = meta.row_group(group).column(0)
-                assert column.compression == "ZSTD", column.compression
+                for index in range(meta.num_columns):
+                    column = meta.row_group(group).column(index)
+                    assert column.compression == "ZSTD", (stem, column.path_in_schema, column.compression)
         count += len(want)
     print(f"parquet: {count} rows of {len(files)} tables, read by polars, DuckDB and pandas")
 
