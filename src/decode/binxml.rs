@@ -194,7 +194,10 @@ pub(super) fn write_utf16(text: &[u8], out: &mut Vec<u8>) -> Result<(), Odd> {
     let units = units.iter().map(|&unit| u16::from_le_bytes(unit)).take_while(|&unit| unit != 0);
     for char in char::decode_utf16(units) {
         let char = char.map_err(|_| Odd("a surrogate stands alone"))?;
-        out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+        match char.is_ascii() {
+            true => out.push(char as u8),
+            false => out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
     }
     Ok(())
 }

@@ -35,13 +35,18 @@ pub struct Piece {
 }
 
 impl Piece {
-    fn clear(&mut self) {
+    /// Empties it but for its chunks, which others are read over.
+    fn begin(&mut self) {
         self.length = 0;
         self.window.clear();
         self.chunks.resize_with(CHUNKS as usize, Vec::new);
-        self.chunks.iter_mut().for_each(Vec::clear);
         self.text.bytes.clear();
         self.text.parts.clear();
+    }
+
+    fn clear(&mut self) {
+        self.begin();
+        self.chunks.iter_mut().for_each(Vec::clear);
     }
 }
 
@@ -108,8 +113,11 @@ impl<'i> Reader<'i> {
     /// When the file cannot be read, or ends before the size it had; the piece holds what could
     /// be read, and the rest of what it could hold is passed over.
     pub fn next(&mut self, piece: &mut Piece) -> io::Result<()> {
-        piece.clear();
         let end = self.input.size;
+        match self.input.kind.is_evtx() && self.position < end {
+            true => piece.begin(),
+            false => piece.clear(),
+        }
         let from = self.position.max(self.input.kind.header_size()).min(end);
         let to = end.min(from + PIECE);
         piece.start = from;
@@ -140,7 +148,6 @@ impl<'i> Reader<'i> {
 
     fn text(&mut self, from: u64, to: u64, text: &mut Text) -> io::Result<()> {
         let mut raw = std::mem::take(&mut self.raw);
-        raw.clear();
         let read = self.read(from, to, std::slice::from_mut(&mut raw), PIECE);
         if let Some(cutter) = &mut self.cutter {
             cutter.push(&raw, to == self.input.size || read.is_err(), text);
@@ -170,8 +177,8 @@ impl<'i> Reader<'i> {
         Ok(())
     }
 
-    fn read(&mut self, from: u64, to: u64, blocks: &mut [Vec<u8>], size: u64) -> io::Result<()> {
-        self.reached = from;
+    /// Goes to a place that lies behind what was read before; the file header is read on the way.
+    fn go(&mut self, from: u64) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(self.input.source.open()?),
@@ -184,23 +191,33 @@ impl<'i> Reader<'i> {
         } else if self.hash.is_err() {
             file.seek(SeekFrom::Start(from))?;
         }
+        Ok(())
+    }
+
+    /// Reads blocks of a size over what is in them; those that nothing was read for are empty.
+    fn read(&mut self, from: u64, to: u64, blocks: &mut [Vec<u8>], size: u64) -> io::Result<()> {
+        self.reached = from;
+        let mut read = self.go(from);
         let mut left = to - from;
         for block in blocks {
+            let (Ok(()), Some(file)) = (&read, &mut self.file) else {
+                block.clear();
+                continue;
+            };
             let wanted = left.min(size);
-            block.reserve_exact(wanted as usize);
-            let read = file.append(wanted, block);
+            block.resize(wanted as usize, 0);
+            read = file.fill(block);
             self.reached += block.len() as u64;
-            read?;
-            if block.len() as u64 != wanted {
+            if read.is_ok() && (block.len() as u64) < wanted {
                 let reason = "the file became shorter while it was read";
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
+                read = Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
             }
-            if let Ok(hash) = &mut self.hash {
+            if let (Ok(()), Ok(hash)) = (&read, &mut self.hash) {
                 hash.update(&*block);
             }
             left -= wanted;
         }
-        Ok(())
+        read
     }
 
     /// The file header of an EVTX log, once it was read.
@@ -301,7 +318,7 @@ impl Again {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::discover;
+    use crate::input::{FILE_HEADER, discover};
 
     #[test]
     fn blocks_follow_the_header_and_the_hash_is_the_files() {
@@ -342,8 +359,13 @@ mod tests {
         let mut piece = Piece::default();
         assert_eq!(piece_count(&inputs[0]), 3);
         assert!(reader.next(&mut piece).is_ok());
+        assert_eq!(piece.chunks.concat().len() as u64, PIECE);
         assert!(reader.next(&mut piece).is_err());
+        // Nothing is left of what was in the piece before.
+        assert_eq!(piece.chunks.concat().len() as u64, 2_500_000 - FILE_HEADER - PIECE);
+        assert_eq!(piece.length, 2_500_000 - FILE_HEADER - PIECE);
         assert!(reader.next(&mut piece).is_ok(), "the end is told once");
+        assert!(piece.chunks.concat().is_empty());
         assert!(matches!(reader.end(), End::Failed(reason) if reason.contains("shorter")));
     }
 

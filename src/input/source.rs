@@ -50,16 +50,22 @@ impl Opened {
         }
     }
 
-    /// Appends the next bytes to a block, so many if there are.
+    /// Fills a block with the next bytes; it is cut where there are no more, or reading failed.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn append(&mut self, bytes: u64, block: &mut Vec<u8>) -> io::Result<usize> {
-        // A file by itself fills room that was not cleared before.
-        match self {
-            Opened::File(file) => file.take(bytes).read_to_end(block),
-            Opened::Part(part) => part.take(bytes).read_to_end(block),
-        }
+    pub fn fill(&mut self, block: &mut Vec<u8>) -> io::Result<()> {
+        let mut filled = 0;
+        let read = loop {
+            match self.read(&mut block[filled..]) {
+                Ok(0) => break Ok(()),
+                Ok(more) => filled += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
+            }
+        };
+        block.truncate(filled);
+        read
     }
 }
 
