@@ -1,5 +1,6 @@
 //! Rules over events and over what reconstruction derives from them. Only this stage knows rsigma.
 
+mod ascii;
 mod asks;
 mod cases;
 mod compile;

@@ -10,6 +10,7 @@ use rsigma_eval::{
 use rsigma_ir::{IrDetection, IrMatcher, IrNumber, IrPattern, IrPatternPart, IrRule};
 use rsigma_parser::SigmaRule;
 
+use super::ascii::OnAscii;
 use super::compile::compile;
 use super::gate::Gate;
 use super::lower::lower;
@@ -28,6 +29,8 @@ pub(super) struct Rule {
     simple: Option<Simple>,
     /// Few rules of a pack meet an event that needs them, and regexes are dear.
     compiled: OnceLock<Option<CompiledRule>>,
+    /// The rule for events of ASCII, if that makes a difference to its regexes.
+    on_ascii: OnceLock<Option<(OnAscii, CompiledRule)>>,
 }
 
 impl Rule {
@@ -44,10 +47,23 @@ impl Rule {
             true => OnceLock::new(),
             false => OnceLock::from(Some(compile(&lowered).map_err(|error| error.to_string())?)),
         };
-        Ok(Rule { gate, lowered, simple, compiled })
+        Ok(Rule { gate, lowered, simple, compiled, on_ascii: OnceLock::new() })
     }
 
-    fn compiled(&self) -> Option<&CompiledRule> {
+    /// The rule as it is quickest evaluated on an event.
+    fn compiled(&self, event: &impl SigmaEvent) -> Option<&CompiledRule> {
+        let for_ascii = || {
+            let rule = OnAscii::of(&self.lowered)?;
+            let compiled = compile(&rule.rule).ok()?;
+            Some((rule, compiled))
+        };
+        // What is compiled already is at no cost.
+        if self.compiled.get().is_none()
+            && let Some((rule, compiled)) = self.on_ascii.get_or_init(for_ascii)
+            && rule.is_for(event)
+        {
+            return Some(compiled);
+        }
         self.compiled.get_or_init(|| compile(&self.lowered).ok()).as_ref()
     }
 
@@ -63,7 +79,7 @@ impl Rule {
         if let Some(simple) = &self.simple {
             return simple.holds(event);
         }
-        let Some(rule) = self.compiled() else { return false };
+        let Some(rule) = self.compiled(event) else { return false };
         let mut holds = rule
             .conditions
             .iter()
@@ -73,7 +89,7 @@ impl Rule {
 
     /// What matched, if the rule fires on the event.
     pub fn evaluate(&self, event: &impl SigmaEvent) -> Option<Vec<MatchedField>> {
-        let result = evaluate_rule(self.compiled()?, event)?;
+        let result = evaluate_rule(self.compiled(event)?, event)?;
         let ResultBody::Detection(body) = result.body else { return None };
         let matched = body.matched_fields.into_iter().map(|FieldMatch { field, value, .. }| {
             let value = match value {
