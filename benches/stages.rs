@@ -14,7 +14,7 @@ use psr_forensics::decode::{Decoder, Wanted};
 use psr_forensics::input::{CHUNK_SIZE, FILE_HEADER, Piece, Reader, piece_count};
 use psr_forensics::normalise::Normaliser;
 use psr_forensics::reconstruct::{Gathered, Keys, Logs, Overheard, reconstruct};
-use psr_forensics::report::timeline::{Lines, Origins};
+use psr_forensics::report::timeline::{Lines, Shared};
 use psr_forensics::sorted::{Rows, Sorter};
 use psr_forensics::{
     Channel, Event, Input, InputKind, NoProgress, Options, Output, Pack, Prints, Record, RecordRef,
@@ -198,13 +198,15 @@ fn reporting(c: &mut Criterion) {
     let events: Vec<(Event, Record)> = records.into_iter().map(event).collect();
     let same_input = |(a, _): &(Event, _), (b, _): &(Event, _)| a.source.input == b.source.input;
     let tasks: Vec<&[(Event, Record)]> = events.chunk_by(same_input).collect();
-    let (origins, prints) = (Origins::default(), Prints::default());
+    let (shared, prints) = (Shared::default(), Prints::default());
     let lines = || {
         let line_up = |task: &&[(Event, Record)]| {
             let mut lines = Lines::default();
             for (event, record) in *task {
                 let (_, print) = prints.of(record, event, &[]);
-                lines.add(event, print, Vec::new(), &origins).expect("a line has a serial form");
+                lines
+                    .add(event, &event.user(), print, Vec::new(), &shared)
+                    .expect("a line has a serial form");
             }
             lines.rows
         };

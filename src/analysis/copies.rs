@@ -30,8 +30,10 @@ use crate::sorted::{self, Rows, Sorted, Sorter};
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Print {
     /// Of host, channel, event id and EventRecordID.
+    #[serde(with = "postcard::fixint::le")]
     identity: u64,
     /// Of all that this program takes from it and that rules found in it.
+    #[serde(with = "postcard::fixint::le")]
     content: u64,
     form: Form,
     /// When it was logged, in nanoseconds after the time that is shown of it.
@@ -378,7 +380,9 @@ mod tests {
             let event = event(record);
             let (log, print) = prints.of(record, &event, &[]);
             spans[record.source.input as usize].take(log, record.record_id);
-            lines.add(&event, print, Vec::new(), &timeline::Origins::default()).unwrap();
+            lines
+                .add(&event, &event.user(), print, Vec::new(), &timeline::Shared::default())
+                .unwrap();
         }
         sorter.add(&mut lines.rows).unwrap();
         let copies = find(&sorter.finish(), &spans, inputs, &folder).unwrap();

@@ -39,7 +39,7 @@ use crate::reconstruct::{Case, Elsewhere, FileFacts, Keys, Logs, Window, assembl
 use crate::report::Scope;
 use crate::report::detections::Of;
 use crate::report::scripts::{Keeper, Kept, Why};
-use crate::report::timeline::Origins;
+use crate::report::timeline::Shared;
 use crate::report::{commands, detections, findings, layers, scripts};
 use crate::sorted::{Rows, Sorted, Sorter};
 pub use evidence::{Evidence, Told};
@@ -164,8 +164,8 @@ pub struct Analysis {
     pub(crate) timeline: Sorted,
     /// The timeline's records, where they were to be kept.
     pub(crate) records: Option<Sorted>,
-    /// Cells that the timeline's lines name by index.
-    pub(crate) origins: Vec<String>,
+    /// Cells that lines of the timeline share, by index.
+    pub(crate) shared: Vec<String>,
     pub(crate) detections: Sorted,
     /// What texts hide.
     pub(crate) layers: Sorted,
@@ -252,7 +252,7 @@ pub fn correlate(
     let steps = Sorter::new(scratch.clone());
     let keeper = options.scripts.then(|| Keeper::new(scratch.clone()));
     let records = options.keep_records.then(|| Sorter::new(scratch.clone()));
-    let origins = Origins::default();
+    let shared = Shared::default();
     let keys = Keys::default();
     let prints = Prints::default();
     let pass = read::Pass {
@@ -264,7 +264,7 @@ pub fn correlate(
         keys: &keys,
         prints: &prints,
         timeline: &timeline,
-        origins: &origins,
+        shared: &shared,
         detections: &found,
         layers: &layers,
         steps: &steps,
@@ -356,7 +356,7 @@ pub fn correlate(
     let findings = findings.map_err(Error::write(&scratch))?;
     let layers = layers.finish();
     let notes = layers::notes(&layers, &copies, &case).map_err(Error::write(&scratch))?;
-    let origins = origins.into_cells();
+    let shared = shared.into_cells();
     Ok(Analysis {
         inputs: reports,
         scope: options.scope.clone(),
@@ -372,7 +372,7 @@ pub fn correlate(
         copies,
         timeline,
         records: records.map(Sorter::finish),
-        origins,
+        shared,
         detections,
         layers,
         scripts: keeper.map(Keeper::finish),

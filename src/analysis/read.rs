@@ -23,7 +23,7 @@ use crate::report::{
     detections::{self, Of},
     layers, records,
     scripts::{self, Keeper, Why},
-    timeline::{Lines, Origins},
+    timeline::{Lines, Shared},
 };
 use crate::sorted::{Rows, Sorter};
 
@@ -38,7 +38,7 @@ pub(super) struct Pass<'a> {
     pub keys: &'a Keys,
     pub prints: &'a Prints,
     pub timeline: &'a Sorter,
-    pub origins: &'a Origins,
+    pub shared: &'a Shared,
     pub detections: &'a Sorter,
     pub layers: &'a Sorter,
     pub steps: &'a Sorter,
@@ -290,7 +290,7 @@ impl Take<'_, '_> {
 
     /// Writes down what a record gives, if it is relevant or a rule fires on it.
     fn record(&mut self, record: &Record) -> io::Result<()> {
-        let Pass { options, rules, keys, prints, paths, origins, .. } = self.pass;
+        let Pass { options, rules, keys, prints, paths, shared, .. } = self.pass;
         let Options { from, to, .. } = options;
         if from.is_some_and(|from| record.time < from) || to.is_some_and(|to| record.time >= to) {
             return Ok(());
@@ -312,9 +312,10 @@ impl Take<'_, '_> {
         if self.pass.records.is_some() {
             records::add(&mut self.records, record, &fired)?;
         }
-        self.lines.add(&event, print, fired, origins)?;
+        let user = event.user();
+        self.lines.add(&event, &user, print, fired, shared)?;
         for hit in &mut hits {
-            if let Some(step) = Step::on_record(&event, hit) {
+            if let Some(step) = Step::on_record(&event, &user, hit) {
                 self.steps.push(|key| step.key(0, key), &step)?;
                 batch.stepped.insert(step.rule);
             }

@@ -15,6 +15,7 @@ use super::cell::{list, push};
 use super::{columns, describe, evidence};
 use crate::analysis::{Analysis, Copies, Print};
 use crate::detect::session_id;
+use crate::keyed::Keyed;
 use crate::model::{CsvTimes, Event, Link, Proof, RecordRef, Str};
 use crate::sorted::{Bytes, Frame, Rows, Sorted, place, time, time_of};
 
@@ -44,52 +45,55 @@ columns! { pub(super) COLUMNS:
 struct Row<'a> {
     source: RecordRef,
     print: Print,
-    /// Index of the cells of host, channel and provider; without one they are in `before`.
-    origin: Option<usize>,
-    /// The other cells before that of the record's id.
+    /// The cells of host, channel and provider.
     #[serde(borrow)]
-    before: Bytes<'a>,
+    origin: Cells<'a>,
+    event_id: u32,
     record_id: u64,
     /// The cells between that and those of its session.
     #[serde(borrow)]
     what: Bytes<'a>,
     #[serde(borrow)]
-    summary: Bytes<'a>,
+    summary: Cells<'a>,
     /// The rules that fired on the record.
     rules: Vec<usize>,
 }
 
-/// Host, channel and provider, which lines repeat.
-type Origin = [Str; 3];
-
-/// Origins that lines name by index; a log may be written to have ever new ones.
-const MOST_ORIGINS: usize = 1 << 16;
-
-/// The origins of all lines, as cells.
-#[derive(Default)]
-pub struct Origins(Mutex<KnownOrigins>);
-
-#[derive(Default)]
-struct KnownOrigins {
-    indexes: HashMap<Origin, usize>,
-    cells: Vec<String>,
+/// Cells of a line.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum Cells<'a> {
+    /// Those of many lines, by index: see [`Shared`].
+    Shared(usize),
+    /// Of this line alone, as far as is known.
+    #[serde(borrow)]
+    Own(Bytes<'a>),
 }
 
-impl Origins {
-    fn index(&self, origin: &Origin) -> Option<usize> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = known.cells.len();
-        if let Some(&index) = known.indexes.get(origin) {
-            return Some(index);
-        }
-        if next == MOST_ORIGINS {
+/// Cells that lines share: a host's lines have few origins, and most scripts are run again and again.
+#[derive(Default)]
+pub struct Shared(Mutex<SharedCells>);
+
+#[derive(Default)]
+struct SharedCells {
+    cells: Vec<String>,
+    size: usize,
+}
+
+/// Bytes of cells that lines share; a log may be written to have ever new ones.
+const MOST_SHARED: usize = 16 << 20;
+/// What a cell takes besides its text.
+const CELL: usize = 64;
+
+impl Shared {
+    /// Takes cells that are to be shared; yields their index if there is room.
+    fn take(&self, cells: String) -> Option<usize> {
+        let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.size += cells.len() + CELL;
+        if shared.size > MOST_SHARED {
             return None;
         }
-        let mut cells = String::new();
-        push_origin(&mut cells, origin);
-        known.cells.push(cells);
-        known.indexes.insert(origin.clone(), next);
-        Some(next)
+        shared.cells.push(cells);
+        Some(shared.cells.len() - 1)
     }
 
     /// The cells, by index.
@@ -98,7 +102,49 @@ impl Origins {
     }
 }
 
-fn push_origin(line: &mut String, origin: &Origin) {
+/// What a task knows of the cells that lines share.
+#[derive(Default)]
+struct Repeated {
+    keys: Keyed,
+    /// By their hash, texts and the index of their cells.
+    known: HashMap<u64, (Box<str>, usize)>,
+    /// Hashes of texts seen before, each in the place that its last bits name.
+    seen: Vec<u64>,
+    full: bool,
+}
+
+/// Texts that are remembered to have been seen.
+const SEEN: usize = 1 << 14;
+
+impl Repeated {
+    /// The index of what `make` makes of a text, which must be the same each time; none before the
+    /// text is seen a second time.
+    fn index(
+        &mut self,
+        text: &str,
+        shared: &Shared,
+        make: impl FnOnce(&mut String),
+    ) -> Option<usize> {
+        let Repeated { keys, known, seen, full } = self;
+        let key = keys.of(text);
+        if let Some((same, index)) = known.get(&key) {
+            return (**same == *text).then_some(*index);
+        }
+        seen.resize(SEEN, 0);
+        let before = std::mem::replace(&mut seen[key as usize % SEEN], key);
+        if *full || before != key {
+            return None;
+        }
+        let mut cells = String::new();
+        make(&mut cells);
+        let index = shared.take(cells);
+        *full = index.is_none();
+        known.insert(key, (text.into(), index?));
+        index
+    }
+}
+
+fn push_origin(line: &mut String, origin: &[&Str; 3]) {
     for name in origin {
         push(line, name);
         line.push(',');
@@ -110,52 +156,58 @@ fn push_origin(line: &mut String, origin: &Origin) {
 pub struct Lines {
     /// The lines, until a sorter takes them.
     pub rows: Rows,
-    before: String,
+    origin: String,
     what: String,
     summary: String,
     text: String,
-    latest: Option<(Origin, usize)>,
+    origins: Repeated,
+    summaries: Repeated,
+    /// Host, channel and provider of the line before, if its cells are shared.
+    latest: Option<([Str; 3], usize)>,
 }
 
 impl Lines {
-    /// Adds the line of an event that these rules fired on.
+    /// Adds the line of an event of a user that these rules fired on.
     ///
     /// # Errors
     /// When the line has no serial form.
     pub fn add(
         &mut self,
         event: &Event,
+        user: &str,
         print: Print,
         rules: Vec<usize>,
-        origins: &Origins,
+        shared: &Shared,
     ) -> io::Result<()> {
-        let Lines { before, what, summary, text, latest, .. } = self;
-        before.clear();
-        what.clear();
-        summary.clear();
-        text.clear();
+        let Lines { origin, what, summary, text, origins, summaries, latest, .. } = self;
+        for cells in [&mut *origin, &mut *what, &mut *summary, &mut *text] {
+            cells.clear();
+        }
         let names = [&event.computer, &event.channel, &event.provider];
-        let origin = match latest {
+        let known = match latest {
             Some((known, index)) if known.each_ref() == names => Some(*index),
             _ => {
-                let origin = names.map(Str::clone);
-                let index = origins.index(&origin);
-                if index.is_none() {
-                    push_origin(before, &origin);
-                }
-                *latest = index.map(|index| (origin, index));
+                push_origin(origin, &names);
+                let index = origins.index(origin, shared, |cells| cells.push_str(origin));
+                *latest = index.map(|index| (names.map(Str::clone), index));
                 index
             }
         };
-        before.push_str(itoa::Buffer::new().format(event.event_id));
+        let origin = known.map_or(Cells::Own(Bytes(origin.as_bytes())), Cells::Shared);
         what.push_str(describe::kind(event));
         what.push(',');
-        push(what, &event.user());
+        push(what, user);
+        let what = Bytes(what.as_bytes());
         describe::summary(event, text);
-        push(summary, text);
-        let Event { source, record_id, .. } = *event;
-        let [before, what, summary] = [before, what, summary].map(|cells| Bytes(cells.as_bytes()));
-        let row = Row { source, print, origin, before, record_id, what, summary, rules };
+        let summary = match summaries.index(text, shared, |cells| push(cells, text)) {
+            Some(index) => Cells::Shared(index),
+            None => {
+                push(summary, text);
+                Cells::Own(Bytes(summary.as_bytes()))
+            }
+        };
+        let Event { source, event_id, record_id, .. } = *event;
+        let row = Row { source, print, origin, event_id, record_id, what, summary, rules };
         self.rows.push(|key| order(key, event.time, source), &row)
     }
 }
@@ -285,17 +337,22 @@ impl<'a, I: Iterator<Item = io::Result<Frame<'a>>>> LineMaker<'a, I> {
     /// Appends the line of a row, if it is one that is told.
     fn line(&mut self, read: &Frame<'_>, lines: &mut Vec<u8>) -> io::Result<()> {
         let LineMaker { analysis, sessions, paths, places, times, cell } = self;
-        let Analysis { scope, rules, shown, case, origins, copies, .. } = analysis;
+        let Analysis { scope, rules, shown, case, shared, copies, .. } = analysis;
         let [mut number, mut at] = [itoa::Buffer::new(), itoa::Buffer::new()];
+        let cells = |cells| match cells {
+            Cells::Shared(index) => shared[index].as_bytes(),
+            Cells::Own(Bytes(own)) => own,
+        };
         let row = row(read)?;
         let RecordRef { input, offset, number: recorded } = row.source;
         if copies.contains(row.source) {
             return Ok(());
         }
         let start = lines.len();
-        let origin = row.origin.map_or(&[][..], |origin| origins[origin].as_bytes());
-        add(lines, [times.show(time_in(read)?), b",", origin, row.before.0, b","]);
-        add(lines, [number.format(row.record_id).as_bytes(), b",", row.what.0, b","]);
+        add(lines, [times.show(time_in(read)?), b",", cells(row.origin)]);
+        let [event_id, record_id] =
+            [number.format(row.event_id), at.format(row.record_id)].map(str::as_bytes);
+        add(lines, [event_id, b",", record_id, b",", row.what.0, b","]);
         let session = sessions.get(&row.source);
         let of = session.map(|(session, _)| &case.sessions[*session]);
         let is_told = || scope.line(of, &String::from_utf8_lossy(&lines[start..]), [1, 7]);
@@ -310,7 +367,7 @@ impl<'a, I: Iterator<Item = io::Result<Frame<'a>>>> LineMaker<'a, I> {
         } else {
             lines.push(b',');
         }
-        add(lines, [b",", row.summary.0, b","]);
+        add(lines, [b",", cells(row.summary), b","]);
         let mut fired = row.rules;
         fired.extend(shown.get(&row.source).into_iter().flatten());
         if fired.is_empty() {
@@ -342,4 +399,35 @@ impl<'a, I: Iterator<Item = io::Result<Frame<'a>>>> LineMaker<'a, I> {
 
 fn add<const N: usize>(line: &mut Vec<u8>, parts: [&[u8]; N]) {
     parts.iter().for_each(|part| line.extend_from_slice(part));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lines_repeat_is_kept_once() {
+        let (shared, mut repeated) = (Shared::default(), Repeated::default());
+        let mut index =
+            |text: &str| repeated.index(text, &shared, |cells| *cells = text.to_uppercase());
+        let texts = ["a", "b", "a", "a", "c", "b"];
+        assert_eq!(texts.map(&mut index), [None, None, Some(0), Some(0), None, Some(1)]);
+        // So many others that each place holds another one, and what is known stays so.
+        (0..20 * SEEN).for_each(|other| assert_eq!(index(&other.to_string()), None));
+        assert_eq!(["c", "a", "c"].map(&mut index), [None, Some(0), Some(2)]);
+        assert_eq!(shared.into_cells(), ["A", "B", "C"]);
+    }
+
+    #[test]
+    fn so_much_is_shared_and_no_more() {
+        let (shared, mut repeated) = (Shared::default(), Repeated::default());
+        let mut index = |text: &str| repeated.index(text, &shared, |cells| cells.push_str(text));
+        let long = |letter: &str| letter.repeat(MOST_SHARED / 2);
+        assert_eq!(
+            ["a", "a", "b", "b"].map(|letter| index(&long(letter))),
+            [None, Some(0), None, None]
+        );
+        assert_eq!(["c", "c", &long("a")].map(index), [None, None, Some(0)]);
+        assert_eq!(shared.into_cells(), [long("a")]);
+    }
 }

@@ -39,16 +39,16 @@ pub(crate) struct Step<'s> {
 }
 
 impl<'s> Step<'s> {
-    /// The step that a rule's hit on a record is, if a correlation refers to the rule. The hit
-    /// loses its values.
-    pub fn on_record(event: &'s Event, hit: &mut Hit) -> Option<Step<'s>> {
+    /// The step that a rule's hit on a record of a user is, if a correlation refers to the rule. The
+    /// hit loses its values.
+    pub fn on_record(event: &'s Event, user: &'s str, hit: &mut Hit) -> Option<Step<'s>> {
         let values = hit.values.take()?;
         Some(Step {
             rule: hit.rule,
             logged: ticks(event.time),
             logged_by: Cow::Borrowed(&event.computer),
             host: Cow::Borrowed(&event.computer),
-            user: Cow::Owned(event.user()),
+            user: Cow::Borrowed(user),
             session: None,
             values,
             evidence: vec![Proof::of(event)],
