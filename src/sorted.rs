@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use itertools::Itertools;
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::RecordRef;
@@ -24,6 +25,31 @@ const READ_AHEAD: usize = 1 << 17;
 pub struct Rows {
     frames: Vec<u8>,
     starts: Vec<usize>,
+}
+
+/// What a row's content is appended to. Most of its parts are numbers of a few bytes.
+struct Content<'v>(&'v mut Vec<u8>);
+
+impl Flavor for Content<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        match bytes.len() {
+            // Shorter than it takes to call what copies more.
+            0..4 => self.0.extend(bytes.iter().copied()),
+            _ => self.0.extend_from_slice(bytes),
+        }
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 /// A row's frame: the lengths of its key and of its content, then both.
@@ -44,7 +70,7 @@ impl Rows {
         frames.extend([0; LENGTHS]);
         key(frames);
         let middle = frames.len();
-        postcard::to_io(content, &mut *frames).map_err(io::Error::other)?;
+        postcard::serialize_with_flavor(content, Content(frames)).map_err(io::Error::other)?;
         let lengths = [middle - start - LENGTHS, frames.len() - middle];
         for (to, length) in frames[start..].as_chunks_mut().0.iter_mut().zip(lengths) {
             *to = (length as u32).to_le_bytes();
@@ -78,11 +104,7 @@ impl Rows {
         order.extend(self.starts.iter().map(|&start| {
             // Most keys differ in the first bytes that are not all the same, and then the frames need
             // not be looked up.
-            let mut first = [0; 16];
-            if let Some(frame) = frame(start) {
-                first.iter_mut().zip(&frame.key()[same..]).for_each(|(to, &byte)| *to = byte);
-            }
-            (u128::from_be_bytes(first), start)
+            (frame(start).map_or(0, |frame| first(&frame.key()[same..])), start)
         }));
         order.sort_unstable_by(|&(a, at), &(b, bt)| {
             let whole = || {
@@ -105,6 +127,8 @@ impl Rows {
 pub struct Frame<'b> {
     bytes: Cow<'b, [u8]>,
     key: usize,
+    /// The first bytes of the key, by which most keys differ.
+    first: u128,
 }
 
 impl<'b> Frame<'b> {
@@ -112,7 +136,16 @@ impl<'b> Frame<'b> {
     fn first(bytes: &'b [u8]) -> Option<Frame<'b>> {
         let (lengths, _) = bytes.split_first_chunk::<LENGTHS>()?;
         let (key, size) = sizes(lengths);
-        Some(Frame { bytes: Cow::Borrowed(bytes.get(..size)?), key })
+        Some(Frame::of(Cow::Borrowed(bytes.get(..size)?), key))
+    }
+
+    fn of(bytes: Cow<'b, [u8]>, key: usize) -> Frame<'b> {
+        let first = first(&bytes[LENGTHS..LENGTHS + key]);
+        Frame { bytes, key, first }
+    }
+
+    fn is_before(&self, other: &Frame<'_>) -> bool {
+        self.first < other.first || self.first == other.first && self.key() < other.key()
     }
 
     /// The row's key.
@@ -124,6 +157,16 @@ impl<'b> Frame<'b> {
     pub fn content(&self) -> &[u8] {
         &self.bytes[LENGTHS + self.key..]
     }
+}
+
+/// The first bytes of a key, as a number of the same order: zeroes where it is shorter.
+fn first(key: &[u8]) -> u128 {
+    let mut first = [0; 16];
+    match key.first_chunk() {
+        Some(chunk) => first = *chunk,
+        None => first.iter_mut().zip(key).for_each(|(to, &byte)| *to = byte),
+    }
+    u128::from_be_bytes(first)
 }
 
 /// The size of a frame's key, and of the whole frame.
@@ -288,7 +331,7 @@ fn merge<'b>(
     let kept = move |frame: &io::Result<Frame<'_>>| frame.as_ref().map_or(true, keep);
     blocks.chain(runs).map(move |frames| frames.filter(kept)).kmerge_by(
         |a: &io::Result<Frame<'_>>, b| match (a, b) {
-            (Ok(a), Ok(b)) => a.key() < b.key(),
+            (Ok(a), Ok(b)) => a.is_before(b),
             (a, _) => a.is_err(),
         },
     )
@@ -327,7 +370,7 @@ fn read_frame<'b>(run: &mut impl Read) -> io::Result<Option<Frame<'b>>> {
     bytes.extend(lengths);
     bytes.resize(size, 0);
     run.read_exact(&mut bytes[LENGTHS..])?;
-    Ok(Some(Frame { bytes: Cow::Owned(bytes), key }))
+    Ok(Some(Frame::of(Cow::Owned(bytes), key)))
 }
 
 #[cfg(test)]
