@@ -127,8 +127,6 @@ impl Rows {
 pub struct Frame<'b> {
     bytes: Cow<'b, [u8]>,
     key: usize,
-    /// The first bytes of the key, by which most keys differ.
-    first: u128,
 }
 
 impl<'b> Frame<'b> {
@@ -136,16 +134,7 @@ impl<'b> Frame<'b> {
     fn first(bytes: &'b [u8]) -> Option<Frame<'b>> {
         let (lengths, _) = bytes.split_first_chunk::<LENGTHS>()?;
         let (key, size) = sizes(lengths);
-        Some(Frame::of(Cow::Borrowed(bytes.get(..size)?), key))
-    }
-
-    fn of(bytes: Cow<'b, [u8]>, key: usize) -> Frame<'b> {
-        let first = first(&bytes[LENGTHS..LENGTHS + key]);
-        Frame { bytes, key, first }
-    }
-
-    fn is_before(&self, other: &Frame<'_>) -> bool {
-        self.first < other.first || self.first == other.first && self.key() < other.key()
+        Some(Frame { bytes: Cow::Borrowed(bytes.get(..size)?), key })
     }
 
     /// The row's key.
@@ -329,12 +318,14 @@ fn merge<'b>(
     let blocks = blocks.iter().map(|block| Frames::Block(block));
     let runs = runs.iter().map(|run| Frames::Run(BufReader::with_capacity(READ_AHEAD, run)));
     let kept = move |frame: &io::Result<Frame<'_>>| frame.as_ref().map_or(true, keep);
-    blocks.chain(runs).map(move |frames| frames.filter(kept)).kmerge_by(
-        |a: &io::Result<Frame<'_>>, b| match (a, b) {
-            (Ok(a), Ok(b)) => a.is_before(b),
-            (a, _) => a.is_err(),
-        },
-    )
+    // Most keys differ in their first bytes, and then the frames need not be looked up.
+    let with_first = |frame: io::Result<Frame<'b>>| frame.map(|frame| (first(frame.key()), frame));
+    let frames = blocks.chain(runs).map(move |frames| frames.filter(kept).map(with_first));
+    let merged = frames.kmerge_by(|a: &io::Result<(u128, Frame<'_>)>, b| match (a, b) {
+        (Ok((first, a)), Ok((other, b))) => first < other || first == other && a.key() < b.key(),
+        (a, _) => a.is_err(),
+    });
+    merged.map(|frame| frame.map(|(_, frame)| frame))
 }
 
 /// Where frames come from.
@@ -370,7 +361,7 @@ fn read_frame<'b>(run: &mut impl Read) -> io::Result<Option<Frame<'b>>> {
     bytes.extend(lengths);
     bytes.resize(size, 0);
     run.read_exact(&mut bytes[LENGTHS..])?;
-    Ok(Some(Frame::of(Cow::Owned(bytes), key)))
+    Ok(Some(Frame { bytes: Cow::Owned(bytes), key }))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use super::Interner;
 use super::binxml::Odd;
 use super::definition::{Definition, Element, Imprint, Node, Source};
-use crate::model::Str;
+use crate::model::{FieldName, Str};
 
 /// Values an instance may have; Windows' have some dozens.
 const MAX_VALUES: usize = 1024;
@@ -88,10 +88,10 @@ pub(super) enum Step {
     Depends { value: u16, steps: usize },
     /// A field. The crate numbers the names of elements that an array repeats, but not those of
     /// `Data`.
-    Field { name: Str, source: Source, empty: Empty, numbered: bool },
+    Field { name: FieldName, source: Source, empty: Empty, numbered: bool },
     /// A field without text when all these values are NULL: an element whose elements are all
     /// left out.
-    Left { dependencies: Vec<u16>, name: Str, empty: Empty },
+    Left { dependencies: Vec<u16>, name: FieldName, empty: Empty },
     /// The instance in this value, unless its element has one of these names.
     Instance { value: u16, barred: &'static [&'static str] },
 }
@@ -243,6 +243,7 @@ impl Planner {
         let elements: Vec<Element> = elements.collect::<Result<_, _>>()?;
         let dependencies: Option<Vec<u16>> = elements.iter().map(|one| one.dependency).collect();
         if let Some(dependencies) = dependencies {
+            let name = FieldName::new(name);
             self.plan.steps.push(Step::Left { dependencies, name, empty });
         }
         // The crate numbers names that come twice, and puts unnamed Data where the first stands.
@@ -297,6 +298,7 @@ impl Planner {
     }
 
     fn field(&mut self, name: Str, source: Source, empty: Empty, numbered: bool) {
+        let name = FieldName::new(name);
         self.plan.steps.push(Step::Field { name, source, empty, numbered });
     }
 
@@ -429,11 +431,11 @@ mod tests {
         assert_eq!(plan.roles, [Role::Items, Role::Items]);
         let [first, guard, second] = &plan.steps[..] else { panic!("{:?}", plan.steps) };
         assert!(
-            matches!(first, Step::Field { name, source: Source::Value(0), .. } if **name == *"A")
+            matches!(first, Step::Field { name, source: Source::Value(0), .. } if name.as_str() == "A")
         );
         assert!(matches!(guard, Step::Depends { value: 1, steps: 1 }));
         assert!(
-            matches!(second, Step::Field { name, source: Source::Value(1), .. } if **name == *"B")
+            matches!(second, Step::Field { name, source: Source::Value(1), .. } if name.as_str() == "B")
         );
     }
 

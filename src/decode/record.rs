@@ -12,9 +12,9 @@ use super::definition::Source;
 use super::instance::{Instance, Instances, RecordHeader};
 use super::plan::{Empty, Step, SystemField};
 use super::system::keywords;
-use super::value::{filetime, unsigned};
+use super::value::{Days, unsigned};
 use super::{Interner, Seen, Wanted};
-use crate::model::{Channel, FieldsDraft, Record, RecordRef, Str, parse_utc};
+use crate::model::{Channel, FieldName, FieldsDraft, Record, RecordRef, Str, parse_utc};
 
 /// The record last read, whose room the next one takes, and what its texts were made of.
 #[derive(Default)]
@@ -25,6 +25,7 @@ pub(super) struct Latest {
     computer: Recent,
     user_sid: Recent,
     activity_id: Recent,
+    days: Days,
 }
 
 impl Latest {
@@ -40,7 +41,7 @@ impl Latest {
         let root = instances.root().ok_or(Odd("a record of nothing"))?;
         let system = instances.plan(root).system.as_ref().ok_or(Odd("a record of no Event"))?;
         let find = |field| instances.find(root, field);
-        let Latest { record, provider, channel, computer, user_sid, activity_id } = self;
+        let Latest { record, provider, channel, computer, user_sid, activity_id, days } = self;
         let mut name = |text: String| names.get(&text);
 
         let event_id = find(&system.event_id).number()?.ok_or(Odd("no event id"))?;
@@ -57,11 +58,11 @@ impl Latest {
         share(&mut record.computer, computer.text(find(&system.computer), &mut name)?);
         let logged = match find(&system.time) {
             Found::Value(Value { kind: kind::FILETIME, bytes }) => {
-                Some(filetime(unsigned(bytes)).ok_or(Odd("a time past the year 9999"))?)
+                Some(days.filetime(unsigned(bytes)).ok_or(Odd("a time past the year 9999"))?)
             }
             found => parse_utc(&found.text()?).ok(),
         };
-        let written = || filetime(header.ticks).ok_or(Odd("a record's time is none"));
+        let written = || days.filetime(header.ticks).ok_or(Odd("a record's time is none"));
         record.time = logged.map_or_else(written, Ok)?;
         record.logged = record.time;
         record.record_id = find(&system.record_id).number()?.unwrap_or(source.number);
@@ -224,7 +225,7 @@ impl<'c, 'r> Instances<'c, 'r> {
     pub fn fields(
         &self,
         instance: &Instance,
-        field: &mut impl FnMut(&str, Found<'c, 'r>) -> Result<(), Odd>,
+        field: &mut impl FnMut(&FieldName, Found<'c, 'r>) -> Result<(), Odd>,
     ) -> Result<(), Odd> {
         let mut steps = self.plan(instance).steps.iter();
         while let Some(step) = steps.next() {
@@ -243,7 +244,10 @@ impl<'c, 'r> Instances<'c, 'r> {
                                     _ => Found::Value(Value { kind: kind::STRING, bytes }),
                                 };
                                 match index {
-                                    1.. if *numbered => field(&format!("{name}_{index}"), found)?,
+                                    1.. if *numbered => {
+                                        let name = format!("{}_{index}", name.as_str());
+                                        field(&FieldName::new(name.into()), found)?;
+                                    }
                                     _ => field(name, found)?,
                                 }
                             }

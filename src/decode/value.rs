@@ -1,6 +1,6 @@
 //! Values to text, as the evtx crate renders them.
 
-use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Timelike, Utc};
 
 use super::binxml::{Odd, Value, kind, write_utf16};
 
@@ -64,8 +64,36 @@ pub(super) fn is_time(ticks: u64) -> bool {
     ticks / TICKS <= (LAST + EPOCH) as u64
 }
 
+/// The day of a time, which most often is that of the one before.
+#[derive(Debug, Default)]
+pub(super) struct Days {
+    /// The day's number since 1601, and its date.
+    latest: Option<(u64, NaiveDate)>,
+}
+
+impl Days {
+    /// What [`filetime`] says of a FILETIME.
+    pub fn filetime(&mut self, ticks: u64) -> Option<DateTime<Utc>> {
+        const DAY: u64 = 24 * 60 * 60 * TICKS;
+        let (day, of_day) = (ticks / DAY, ticks % DAY);
+        if let Some((latest, date)) = self.latest
+            && latest == day
+        {
+            let nanoseconds = (of_day % TICKS) as u32 * 100;
+            let time = NaiveTime::from_num_seconds_from_midnight_opt(
+                (of_day / TICKS) as u32,
+                nanoseconds,
+            )?;
+            return is_time(ticks).then(|| date.and_time(time).and_utc());
+        }
+        let time = filetime(ticks)?;
+        self.latest = Some((day, time.date_naive()));
+        Some(time)
+    }
+}
+
 /// A FILETIME that the evtx crate takes for a record's time.
-pub(super) fn filetime(ticks: u64) -> Option<DateTime<Utc>> {
+fn filetime(ticks: u64) -> Option<DateTime<Utc>> {
     let seconds = (ticks / TICKS) as i64 - EPOCH;
     let time = DateTime::from_timestamp(seconds, (ticks % TICKS) as u32 * 100)?;
     is_time(ticks).then_some(time)
@@ -145,9 +173,13 @@ fn hex(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// `0x`, then the digits without leading zeroes.
 fn hex_number(number: u64, out: &mut Vec<u8>) {
-    let digits = (64 - number.leading_zeros()).div_ceil(4).max(1);
-    out.extend_from_slice(b"0x");
-    out.extend((0..digits).rev().map(|place| digit((number >> (4 * place)) as u8)));
+    let digits = (64 - number.leading_zeros()).div_ceil(4).max(1) as usize;
+    let mut text = *b"0x0000000000000000";
+    for (place, to) in text[2..2 + digits].iter_mut().rev().enumerate() {
+        *to = digit((number >> (4 * place)) as u8);
+    }
+    out.extend_from_slice(&text);
+    out.truncate(out.len() - 16 + digits);
 }
 
 /// `{d1-d2-d3-d4-d4}`, the first three of them little-endian.
@@ -214,6 +246,16 @@ mod tests {
         assert_eq!(text(kind::FILETIME, &ticks.to_le_bytes()), "2020-09-07T02:09:33.3497103Z");
         assert_eq!(text(kind::FILETIME, &[0; 8]), "1601-01-01T00:00:00.0000000Z");
         assert_eq!(filetime(u64::MAX), None);
+        let mut days = Days::default();
+        // The last tick of a day, the first one of the next, a leap day, the last time, none.
+        let noon = 133_536_384_000_000_000;
+        for ticks in [0, 863_999_999_999, 864_000_000_000, noon, noon + 1, 0, u64::MAX, noon] {
+            assert_eq!(days.filetime(ticks), filetime(ticks), "{ticks}");
+        }
+        let last = (253_402_207_200 + EPOCH) as u64 * TICKS;
+        for ticks in [last, last + TICKS - 1, last + TICKS, last + 2 * TICKS] {
+            assert_eq!(days.filetime(ticks), filetime(ticks), "{ticks}");
+        }
         // 2021-02-28 01:02:03.004, a Sunday; then the 30th.
         let mut time = [0xe5, 7, 2, 0, 0, 0, 28, 0, 1, 0, 2, 0, 3, 0, 4, 0];
         assert_eq!(text(kind::SYSTEMTIME, &time), "2021-02-28T01:02:03.0040000Z");

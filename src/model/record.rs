@@ -130,6 +130,18 @@ fn tag(name: &[u8]) -> u8 {
     (name.len() as u8).wrapping_mul(7) ^ middle
 }
 
+/// Whether two names are equal. Most have 8 to 16 letters, which takes less than to call what
+/// compares more.
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    const HALF: usize = 8;
+    match (a.first_chunk::<HALF>(), a.last_chunk(), b.first_chunk(), b.last_chunk::<HALF>()) {
+        (Some(start), Some(end), Some(other), Some(last)) if a.len() <= 2 * HALF => {
+            a.len() == b.len() && start == other && end == last
+        }
+        _ => a == b,
+    }
+}
+
 impl Fields {
     /// Appends a field.
     pub fn push(&mut self, name: &str, value: &str) {
@@ -172,8 +184,35 @@ impl Fields {
         memchr::memchr_iter(tag(name.as_bytes()), &self.tags).filter_map(move |field| {
             let start = field.checked_sub(1).map_or(0, |before| self.ends[before].1);
             let (name_end, end) = self.ends[field];
-            (self.text[start..name_end] == *name).then(|| &self.text[name_end..end])
+            let known = &self.text.as_bytes()[start..name_end];
+            is_same(known, name.as_bytes()).then(|| &self.text[name_end..end])
         })
+    }
+}
+
+/// A field's name as a decoder has it for many records.
+#[derive(Debug, Clone)]
+pub(crate) struct FieldName {
+    name: Str,
+    tag: u8,
+    /// Its bytes and zeroes after them: so many are copied without a call.
+    padded: [u8; PADDED],
+}
+
+/// Names up to this long are padded; few are longer.
+const PADDED: usize = 32;
+
+impl FieldName {
+    /// Such a name.
+    pub fn new(name: Str) -> FieldName {
+        let mut padded = [0; PADDED];
+        padded.iter_mut().zip(name.bytes()).for_each(|(to, byte)| *to = byte);
+        FieldName { tag: tag(name.as_bytes()), name, padded }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.name
     }
 }
 
@@ -199,13 +238,19 @@ impl FieldsDraft {
     /// Appends a field, whose value `write` appends to the bytes.
     pub fn push<E>(
         &mut self,
-        name: &str,
+        name: &FieldName,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.text.extend_from_slice(name.as_bytes());
-        let name_end = self.text.len();
+        let name_end = self.text.len() + name.name.len();
+        match name.name.len() <= PADDED {
+            true => {
+                self.text.extend_from_slice(&name.padded);
+                self.text.truncate(name_end);
+            }
+            false => self.text.extend_from_slice(name.name.as_bytes()),
+        }
         write(&mut self.text)?;
-        self.tags.push(tag(name.as_bytes()));
+        self.tags.push(name.tag);
         self.ends.push((name_end, self.text.len()));
         Ok(())
     }
@@ -306,16 +351,38 @@ mod tests {
     }
 
     #[test]
+    fn names_are_the_same_letter_by_letter() {
+        let letters = b"LogonProcessNameOfSome";
+        for length in 0..letters.len() {
+            let name = &letters[..length];
+            let again = name.to_vec();
+            assert!(is_same(name, &again));
+            assert!(!is_same(name, &letters[..length + 1]));
+            assert!(!is_same(&letters[..length + 1], name));
+            for at in 0..length {
+                let mut other = name.to_vec();
+                other[at] ^= 1;
+                assert!(!is_same(name, &other), "{at} of {length}");
+            }
+        }
+    }
+
+    #[test]
     fn a_draft_becomes_fields_if_it_is_text() {
         let write = |bytes: &'static [u8]| {
             let mut old = Fields::default();
             old.push("Old", "value");
             let mut draft = FieldsDraft::in_place_of(old);
-            draft.push("Name", |out| out.write_all(bytes)).unwrap();
+            for name in ["Name", "", "NameOfMoreThanTheThirtyTwoLettersThatArePadded"] {
+                let name = FieldName::new(name.into());
+                draft.push(&name, |out| out.write_all(bytes)).unwrap();
+            }
             draft.finish()
         };
         let mut fields = Fields::default();
-        fields.push("Name", "\u{e4}");
+        for name in ["Name", "", "NameOfMoreThanTheThirtyTwoLettersThatArePadded"] {
+            fields.push(name, "\u{e4}");
+        }
         assert_eq!(write(b"\xc3\xa4"), Some(fields));
         assert_eq!(write(b"\xc3"), None);
     }

@@ -13,7 +13,7 @@ use super::super::definition::Definition;
 use super::super::plan::{Plan, is_container};
 use super::super::record::Found;
 use super::*;
-use crate::model::Channel;
+use crate::model::{Channel, FieldName};
 
 /// Wants each record of [`PLACE`] whose event id is a multiple of this.
 struct Every(u32);
@@ -136,8 +136,8 @@ fn planned_types(decoder: &mut Decoder, chunk: &[u8]) -> Vec<Types> {
             &system.user_sid,
         ];
         let mut fields = Vec::new();
-        let field = &mut |name: &str, found: Found| {
-            fields.push((name.to_owned(), planned_type(found)));
+        let field = &mut |name: &FieldName, found: Found| {
+            fields.push((name.as_str().to_owned(), planned_type(found)));
             Ok(())
         };
         instances.fields(root, field).expect("a chunk that plans read");

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 
+use foldhash::HashMap;
+
 use super::budget::Budget;
 use super::encoding::binary;
 use super::operators::{Context, Patterns};
@@ -78,7 +80,7 @@ pub(super) fn evaluate(
 struct Machine<'s, 'b> {
     assigned: &'s [Rc<str>],
     budget: &'b mut Budget,
-    variables: BTreeMap<Rc<str>, Value>,
+    variables: HashMap<Rc<str>, Value>,
     /// Variables and what they were before the scopes that are open assigned them.
     undo: Vec<(Rc<str>, Option<Value>)>,
     scopes: usize,
