@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::overlap::{Spans, overlapping};
 use crate::detect::Hit;
+use crate::input::{Input, InputKind};
 use crate::keyed::Keyed;
 use crate::model::{Event, EventKind, Form, MatchedField, Proof, Record, RecordRef};
 use crate::report::timeline::{self, Printed};
@@ -42,29 +43,42 @@ pub struct Print {
 
 /// Makes the prints of a run.
 #[derive(Debug, Default)]
-pub struct Prints(Keyed);
+pub struct Prints {
+    keys: Keyed,
+    /// There is no other record to tell one from.
+    alone: bool,
+}
 
 impl Prints {
+    /// Those of the records of some inputs. A log by itself has no record twice; what was carved may.
+    pub fn of_inputs(inputs: &[Input]) -> Prints {
+        let alone = matches!(inputs, [input] if input.kind != InputKind::Recovered);
+        Prints { keys: Keyed::default(), alone }
+    }
+
     /// The print of a record on which these rules fired, and a hash of which log it is of: its host
     /// and channel.
     pub fn of(&self, record: &Record, event: &Event, hits: &[Hit]) -> (u64, Print) {
-        let hash = &self.0.0;
+        let hash = &self.keys.0;
         let name = if event.channel.is_empty() { &event.provider } else { &event.channel };
         let log = hash.hash_one((&event.host, name));
-        let content = self.content(record, event, hits);
         let Record { event_id, record_id, time, logged, form, ref data, .. } = *record;
+        let late = (logged - time).num_nanoseconds().unwrap_or_default();
+        if self.alone {
+            return (log, Print { identity: 0, content: 0, form, late });
+        }
+        let content = self.content(record, event, hits);
         let identity = match record_id {
             // Without a name, all of it must be the same.
             0 => hash.hash_one((log, event_id, logged, class(form), content, data)),
             _ => hash.hash_one((log, event_id, record_id)),
         };
-        let late = (logged - time).num_nanoseconds().unwrap_or_default();
         (log, Print { identity, content, form, late })
     }
 
     fn content(&self, record: &Record, event: &Event, hits: &[Hit]) -> u64 {
         let Event { provider, user_sid, activity_id, process_id, kind, .. } = event;
-        let mut hash = self.0.0.build_hasher();
+        let mut hash = self.keys.0.build_hasher();
         (provider, user_sid, activity_id, process_id).hash(&mut hash);
         match kind {
             // Its data as it stands, but for what the ways to write a record down differ in.

@@ -254,7 +254,7 @@ pub fn correlate(
     let records = options.keep_records.then(|| Sorter::new(scratch.clone()));
     let shared = Shared::default();
     let keys = Keys::default();
-    let prints = Prints::default();
+    let prints = Prints::of_inputs(&inputs);
     let pass = read::Pass {
         inputs: &inputs,
         observed: &observed,
