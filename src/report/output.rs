@@ -44,6 +44,9 @@ impl Sum {
 /// The sums of the files that are written, by name.
 type Sums = Arc<Mutex<BTreeMap<String, Sum>>>;
 
+/// Bytes of a file that are hashed and written at a time: they are still at hand for the second.
+pub(super) const AT_ONCE: usize = 1 << 18;
+
 /// A file that is hashed as it is written. Its sum is known whenever it is flushed, and in the end.
 pub(super) struct Summed {
     file: File,
@@ -64,7 +67,7 @@ impl Summed {
 
 impl Write for Summed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // A megabyte at a time: a second thread is worth the asking.
+        // So much at a time that a second thread is worth the asking.
         let Summed { file, hash, .. } = self;
         let (written, ()) = rayon::join(|| file.write_all(bytes), || hash.update(bytes));
         written?;
@@ -204,7 +207,7 @@ impl Output {
         }
         let (name, sums) = (name.to_owned(), self.sums.clone());
         let summed = Summed { file, name, size: 0, hash: Sha256::new(), sums };
-        Ok(BufWriter::with_capacity(1 << 20, summed))
+        Ok(BufWriter::with_capacity(AT_ONCE, summed))
     }
 
     /// Writes a small file whole; no other has its name.

@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::cell::{list, push};
+use super::output::AT_ONCE;
 use super::{columns, describe, evidence};
 use crate::analysis::{Analysis, Copies, Print};
 use crate::detect::session_id;
@@ -279,22 +280,20 @@ impl<'p, I: Iterator<Item = io::Result<Frame<'p>>>> Places<I> {
     }
 }
 
-/// Bytes of lines that are made while those before them are hashed and written.
-const BLOCK: usize = 1 << 20;
-
 pub(super) fn write(analysis: &Analysis, to: &mut (dyn io::Write + Send)) -> io::Result<()> {
     let mut lines = LineMaker::new(analysis, places(&analysis.copies)?);
     let mut rows = analysis.timeline.rows()?;
     let mut fill = |block: &mut Vec<u8>| {
         for read in rows.by_ref() {
             lines.line(&read?, block)?;
-            if block.len() >= BLOCK {
+            if block.len() >= AT_ONCE {
                 break;
             }
         }
         Ok(())
     };
-    let (mut block, mut next) = (Vec::new(), Vec::new());
+    let (mut block, mut next) = (Vec::new(), Vec::with_capacity(2 * AT_ONCE));
+    // Lines are made while those before them are hashed and written.
     loop {
         let (filled, written) = rayon::join(|| fill(&mut next), || to.write_all(&block));
         filled.and(written)?;
