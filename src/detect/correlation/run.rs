@@ -217,7 +217,7 @@ impl<'r> Correlator<'r> {
         let recent = Recent {
             time,
             logged: step.logged,
-            host: self.names.get(&step.host),
+            host: self.names.get(step.host()),
             user: self.names.get(&step.user),
             session: step.session,
             evidence: step.evidence.clone(),
@@ -244,7 +244,7 @@ impl<'r> Correlator<'r> {
             rule,
             logged: step.logged,
             logged_by: Cow::Owned(step.logged_by.clone().into_owned()),
-            host: Cow::Owned(found.host.get().to_string()),
+            host: Some(Cow::Owned(found.host.get().to_string())),
             user: Cow::Owned(found.user.get().to_string()),
             session: found.session.get(),
             values: values

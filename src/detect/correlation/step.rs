@@ -24,9 +24,10 @@ pub(crate) struct Step<'s> {
     /// The host whose clock that is.
     #[serde(borrow)]
     pub logged_by: Cow<'s, str>,
-    /// What the hit says.
+    /// The host that the hit names, where it is another one.
     #[serde(borrow)]
-    pub host: Cow<'s, str>,
+    pub host: Option<Cow<'s, str>>,
+    /// What else the hit says.
     #[serde(borrow)]
     pub user: Cow<'s, str>,
     pub session: Option<usize>,
@@ -47,7 +48,7 @@ impl<'s> Step<'s> {
             rule: hit.rule,
             logged: ticks(event.time),
             logged_by: Cow::Borrowed(&event.computer),
-            host: Cow::Borrowed(&event.computer),
+            host: None,
             user: Cow::Borrowed(user),
             session: None,
             values,
@@ -63,13 +64,18 @@ impl<'s> Step<'s> {
             rule: detection.rule,
             logged: ticks(detection.time),
             logged_by: Cow::Borrowed(&kept.logged_by),
-            host: Cow::Borrowed(&detection.host),
+            host: (*detection.host != *kept.logged_by).then(|| Cow::Borrowed(&*detection.host)),
             user: Cow::Borrowed(&detection.user),
             session: detection.session,
             values: kept.values.clone(),
             evidence: detection.evidence.iter().take(MOST_EVIDENCE).copied().collect(),
             records: detection.evidence.len() as u64,
         })
+    }
+
+    /// The host that the hit names.
+    pub fn host(&self) -> &str {
+        self.host.as_ref().unwrap_or(&self.logged_by)
     }
 
     /// Appends to a sorter's key: the time by the clocks of most hosts, which its own is so many

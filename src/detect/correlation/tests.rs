@@ -60,7 +60,7 @@ fn run(rules: &RuleSet, hits: &[Hit<'_>]) -> Correlated {
             rule,
             logged: time,
             logged_by: "HOST".into(),
-            host: "HOST".into(),
+            host: None,
             user: "user".into(),
             session: None,
             values: values.map(|field| Some(Value::Text(value(field)?.1.into()))).collect(),
