@@ -39,9 +39,13 @@ impl Flavor for Content<'_> {
     }
 
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        match bytes.len() {
-            // Shorter than it takes to call what copies more.
-            0..4 => self.0.extend(bytes.iter().copied()),
+        // To call what copies more takes longer than these.
+        match *bytes {
+            [] => {}
+            [a] => self.0.push(a),
+            [a, b] => self.0.extend_from_slice(&[a, b]),
+            [a, b, c] => self.0.extend_from_slice(&[a, b, c]),
+            [a, b, c, d] => self.0.extend_from_slice(&[a, b, c, d]),
             _ => self.0.extend_from_slice(bytes),
         }
         Ok(())
@@ -156,6 +160,19 @@ fn first(key: &[u8]) -> u128 {
         None => first.iter_mut().zip(key).for_each(|(to, &byte)| *to = byte),
     }
     u128::from_be_bytes(first)
+}
+
+/// What most keys differ in: a time and a place.
+type Start = [u64; 3];
+
+/// The first bytes of a key, as numbers of the same order: zeroes where it is shorter.
+fn start(key: &[u8]) -> Start {
+    let mut start = [[0; 8]; 3];
+    match key.first_chunk::<24>() {
+        Some(chunk) => start.as_flattened_mut().copy_from_slice(chunk),
+        None => start.as_flattened_mut()[..key.len()].copy_from_slice(key),
+    }
+    start.map(u64::from_be_bytes)
 }
 
 /// The size of a frame's key, and of the whole frame.
@@ -287,6 +304,14 @@ impl Sorter {
 }
 
 impl Sorted {
+    /// These rows and others.
+    pub fn and(mut self, others: Sorted) -> Sorted {
+        self.blocks.extend(others.blocks);
+        self.runs.extend(others.runs);
+        self.size += others.size;
+        self
+    }
+
     /// All rows by key, from the first on; one reading at a time.
     ///
     /// # Errors
@@ -319,9 +344,9 @@ fn merge<'b>(
     let runs = runs.iter().map(|run| Frames::Run(BufReader::with_capacity(READ_AHEAD, run)));
     let kept = move |frame: &io::Result<Frame<'_>>| frame.as_ref().map_or(true, keep);
     // Most keys differ in their first bytes, and then the frames need not be looked up.
-    let with_first = |frame: io::Result<Frame<'b>>| frame.map(|frame| (first(frame.key()), frame));
+    let with_first = |frame: io::Result<Frame<'b>>| frame.map(|frame| (start(frame.key()), frame));
     let frames = blocks.chain(runs).map(move |frames| frames.filter(kept).map(with_first));
-    let merged = frames.kmerge_by(|a: &io::Result<(u128, Frame<'_>)>, b| match (a, b) {
+    let merged = frames.kmerge_by(|a: &io::Result<(Start, Frame<'_>)>, b| match (a, b) {
         (Ok((first, a)), Ok((other, b))) => first < other || first == other && a.key() < b.key(),
         (a, _) => a.is_err(),
     });

@@ -3,7 +3,7 @@
 
 use super::Interner;
 use super::binxml::{Cursor, Odd, kind, name_entry, token, utf16};
-use crate::model::Str;
+use crate::model::{Str, are_equal};
 
 /// Elements in one another.
 const MAX_DEPTH: usize = 16;
@@ -92,7 +92,9 @@ impl Imprint {
     pub fn is_of(&self, definition: Definition) -> bool {
         let Definition { chunk, start, body, .. } = definition;
         let same = |from: usize, to: usize| {
-            body.get(from..to).is_some_and(|bytes| self.body.get(from..to) == Some(bytes))
+            body.get(from..to)
+                .zip(self.body.get(from..to))
+                .is_some_and(|(bytes, known)| are_equal(bytes, known))
         };
         let mut from = 0;
         let names = self.names.iter().all(|NamePlace { at, here, name }| {
@@ -102,7 +104,8 @@ impl Imprint {
             from = at + if *here { 8 } else { 4 };
             before
                 && (offset == start + at + 4) == *here
-                && (*here || name_entry(chunk, offset).is_ok_and(|(_, known)| *known == **name))
+                && (*here
+                    || name_entry(chunk, offset).is_ok_and(|(_, known)| are_equal(known, name)))
         });
         names && body.len() == self.body.len() && same(from, body.len())
     }

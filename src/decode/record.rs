@@ -14,7 +14,7 @@ use super::plan::{Empty, Step, SystemField};
 use super::system::keywords;
 use super::value::{Days, unsigned};
 use super::{Interner, Seen, Wanted};
-use crate::model::{Channel, FieldName, FieldsDraft, Record, RecordRef, Str, parse_utc};
+use crate::model::{Channel, FieldName, FieldsDraft, Record, RecordRef, Str, are_equal, parse_utc};
 
 /// The record last read, whose room the next one takes, and what its texts were made of.
 #[derive(Default)]
@@ -134,7 +134,7 @@ impl Recent {
             Found::Fixed(text) => (FIXED, text.as_bytes()),
             Found::Value(value) => (value.kind, value.bytes),
         };
-        if kind != self.kind || *bytes != *self.bytes {
+        if kind != self.kind || !are_equal(bytes, &self.bytes) {
             self.text = make(found.text()?);
             self.kind = kind;
             self.bytes.clear();

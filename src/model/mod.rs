@@ -17,7 +17,7 @@ pub use event::*;
 pub use finding::*;
 pub use integrity::{LogSign, Mark, SignKind};
 pub use record::{Channel, Fields, Form, Record, RecordRef};
-pub(crate) use record::{FieldName, FieldsDraft};
+pub(crate) use record::{FieldName, FieldsDraft, are_equal};
 pub use session::*;
 pub(crate) use time::{CsvTimes, parse_csv_time};
 pub use time::{csv_time, parse_utc};
@@ -25,3 +25,8 @@ pub use wrapped::{Found, TextKind, Wrapped};
 
 /// A shared string: names of hosts, channels and fields repeat millions of times.
 pub type Str = std::sync::Arc<str>;
+
+/// Whether two strings are equal, which most often are one.
+pub(crate) fn is_same(a: &Str, b: &Str) -> bool {
+    std::sync::Arc::ptr_eq(a, b) || a == b
+}

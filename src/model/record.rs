@@ -130,16 +130,20 @@ fn tag(name: &[u8]) -> u8 {
     (name.len() as u8).wrapping_mul(7) ^ middle
 }
 
-/// Whether two names are equal. Most have 8 to 16 letters, which takes less than to call what
+/// Whether two names are equal. Most have 8 to 32 bytes, which takes less than to call what
 /// compares more.
-fn is_same(a: &[u8], b: &[u8]) -> bool {
-    const HALF: usize = 8;
-    match (a.first_chunk::<HALF>(), a.last_chunk(), b.first_chunk(), b.last_chunk::<HALF>()) {
-        (Some(start), Some(end), Some(other), Some(last)) if a.len() <= 2 * HALF => {
-            a.len() == b.len() && start == other && end == last
+pub(crate) fn are_equal(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len()
+        && match a.len() {
+            8..=16 => ends_equal::<8>(a, b),
+            17..=32 => ends_equal::<16>(a, b),
+            _ => a == b,
         }
-        _ => a == b,
-    }
+}
+
+/// Whether the first so many bytes are equal, and the last.
+fn ends_equal<const N: usize>(a: &[u8], b: &[u8]) -> bool {
+    a.first_chunk::<N>() == b.first_chunk() && a.last_chunk::<N>() == b.last_chunk()
 }
 
 impl Fields {
@@ -185,7 +189,7 @@ impl Fields {
             let start = field.checked_sub(1).map_or(0, |before| self.ends[before].1);
             let (name_end, end) = self.ends[field];
             let known = &self.text.as_bytes()[start..name_end];
-            is_same(known, name.as_bytes()).then(|| &self.text[name_end..end])
+            are_equal(known, name.as_bytes()).then(|| &self.text[name_end..end])
         })
     }
 }
@@ -352,17 +356,17 @@ mod tests {
 
     #[test]
     fn names_are_the_same_letter_by_letter() {
-        let letters = b"LogonProcessNameOfSome";
+        let letters = b"LogonProcessNameOfSomeLogonOfLongAgo";
         for length in 0..letters.len() {
             let name = &letters[..length];
             let again = name.to_vec();
-            assert!(is_same(name, &again));
-            assert!(!is_same(name, &letters[..length + 1]));
-            assert!(!is_same(&letters[..length + 1], name));
+            assert!(are_equal(name, &again));
+            assert!(!are_equal(name, &letters[..length + 1]));
+            assert!(!are_equal(&letters[..length + 1], name));
             for at in 0..length {
                 let mut other = name.to_vec();
                 other[at] ^= 1;
-                assert!(!is_same(name, &other), "{at} of {length}");
+                assert!(!are_equal(name, &other), "{at} of {length}");
             }
         }
     }

@@ -11,7 +11,7 @@ pub(crate) use context::pairs;
 pub(crate) use powershell::{MOST_NAMES, context_text};
 pub use wire::{FragmentRecord, Wire, holds_wire, wire};
 
-use crate::model::{Channel, Event, EventKind, Record, Str};
+use crate::model::{Channel, Event, EventKind, Record, Str, is_same};
 
 /// Reads one kind of event.
 type Reader = fn(&Record) -> EventKind;
@@ -47,7 +47,7 @@ pub struct Normaliser {
 impl Normaliser {
     /// The typed event of a record; one that is not relevant is an `Other` with its data in short.
     pub fn event(&mut self, record: &Record) -> Event {
-        if self.computer != record.computer {
+        if !is_same(&self.computer, &record.computer) {
             self.computer = record.computer.clone();
             self.host = record.computer.to_lowercase().into();
         }

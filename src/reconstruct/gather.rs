@@ -16,7 +16,7 @@ use super::{SERVICE_SIDS, WINRM_PORTS};
 use crate::keyed::Keyed;
 use crate::model::{
     Account, Channel, Clearing, EngineContext, Event, EventKind, Logon, ProcessStart, RecordRef,
-    Str, file_name,
+    Str, file_name, is_same,
 };
 
 /// A text as a mark keeps it: equal texts have equal keys. The hash is keyed anew in each run, so
@@ -479,8 +479,8 @@ impl Gathered {
 
     /// The index of an event's host.
     fn host(&mut self, event: &Event) -> u32 {
-        let is = |index: u32| self.hosts.get(index as usize).map(|(name, _)| name);
-        if is(self.latest) != Some(&event.host) {
+        let latest = self.hosts.get(self.latest as usize);
+        if !latest.is_some_and(|(name, _)| is_same(name, &event.host)) {
             self.latest = match self.by_name.get(&event.host) {
                 Some(&known) => known,
                 None => {
