@@ -17,12 +17,13 @@ use crate::sorted::{Frame, Rows, Sorted, Sorter};
 const STEPS_AT_ONCE: usize = 1 << 16;
 
 /// What correlations find in the hits on records, which are rows and are of these rules, and those
-/// on what was rebuilt. Hits on copies count for nothing.
+/// on what was rebuilt. Hits on copies count for nothing. The first rows are of rules that
+/// [`RuleSet::awaited_by_records`] names.
 ///
 /// # Errors
 /// When the scratch folder takes no more.
 pub(super) fn over_time(
-    (on_records, fired): (Sorted, BTreeSet<usize>),
+    ([by_records, waiting], fired): ([Sorted; 2], BTreeSet<usize>),
     copies: &Copies,
     rebuilt: &[Detection],
     case: &Case,
@@ -35,9 +36,12 @@ pub(super) fn over_time(
     let clocks = Clocks::of(&case.hosts);
     let sessions = case.sessions_of_records();
     // Most hits are those of rules that wait for a session, and most runs have none for them.
-    let mut fired = fired;
-    fired.extend(rebuilt.iter().map(|detection| detection.rule));
-    let awaited = rules.awaited(&fired);
+    let all = fired.iter().copied().chain(rebuilt.iter().map(|detection| detection.rule));
+    let awaited = rules.awaited(&all.collect());
+    let on_records = match rules.awaited_by_records() {
+        alone if fired.iter().all(|&rule| alone[rule] || !awaited[rule]) => by_records,
+        _ => by_records.and(waiting),
+    };
     let counts = |row: &Frame<'_>| Step::rule_of(row.content()).is_none_or(|rule| awaited[rule]);
     let on_records = match clocks.agree() {
         true => on_records,
@@ -210,7 +214,7 @@ mod tests {
             }
             sorter.add(&mut rows).unwrap();
             let (steps, copies) = (sorter.finish(), Copies::default());
-            let steps = (steps, BTreeSet::from([0, 1]));
+            let steps = ([steps, Sorted::default()], BTreeSet::from([0, 1]));
             let found = over_time(steps, &copies, &[], &case, &rules, folder.path()).unwrap();
             let times = found.detections.iter().map(|found| found.time.timestamp() - 1000);
             times.collect::<Vec<_>>()

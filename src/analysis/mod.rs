@@ -249,7 +249,8 @@ pub fn correlate(
     let timeline = Sorter::new(scratch.clone());
     let found = Sorter::new(scratch.clone());
     let layers = Sorter::new(scratch.clone());
-    let steps = Sorter::new(scratch.clone());
+    let steps = [(); 2].map(|()| Sorter::new(scratch.clone()));
+    let awaited_by_records = rules.awaited_by_records();
     let keeper = options.scripts.then(|| Keeper::new(scratch.clone()));
     let records = options.keep_records.then(|| Sorter::new(scratch.clone()));
     let shared = Shared::default();
@@ -268,6 +269,7 @@ pub fn correlate(
         detections: &found,
         layers: &layers,
         steps: &steps,
+        awaited_by_records: &awaited_by_records,
         scripts: keeper.as_ref(),
         records: records.as_ref(),
         progress,
@@ -318,7 +320,7 @@ pub fn correlate(
     detections.extend(texts.of_case().map_err(Error::write(&scratch))?);
     let elsewhere = texts.elsewhere(scripts, &loader).map_err(Error::write(&scratch))?;
     detections.extend(elsewhere);
-    let steps = (steps.finish(), stepped);
+    let steps = (steps.map(Sorter::finish), stepped);
     let correlated = correlate::over_time(steps, &copies, &detections, &case, &rules, &scratch);
     let Correlated { detections: correlated, limited } =
         correlated.map_err(Error::write(&scratch))?;

@@ -12,11 +12,11 @@ use super::logs::{Account, Part, Pieces};
 use super::overlap::Spans;
 use super::{Copies, InputReport, Options, Prints, Progress, texts};
 use crate::decode::Form;
-use crate::detect::{self, LoneScripts, RuleSet, Step};
+use crate::detect::{self, Hit, LoneScripts, RuleSet, Step};
 use crate::input::{Input, InputKind, Reader, piece_count};
 use crate::layers::Unwrapper;
 use crate::limits::Limit;
-use crate::model::{Detection, EventKind, Record, RecordRef, Wrapped};
+use crate::model::{Detection, EventKind, Proof, Record, RecordRef, Wrapped};
 use crate::normalise::{self, Normaliser};
 use crate::reconstruct::{Gathered, Keys, assemble};
 use crate::report::{
@@ -41,7 +41,9 @@ pub(super) struct Pass<'a> {
     pub shared: &'a Shared,
     pub detections: &'a Sorter,
     pub layers: &'a Sorter,
-    pub steps: &'a Sorter,
+    /// Of rules whose hits can come to something by records alone, and of those that wait for more.
+    pub steps: &'a [Sorter; 2],
+    pub awaited_by_records: &'a [bool],
     /// Keeps script blocks, if they are wanted.
     pub scripts: Option<&'a Keeper>,
     /// Where records go that outputs show whole.
@@ -206,9 +208,10 @@ impl<'p, 'a> Worker<'p, 'a> {
             pass,
             batch: Batch::default(),
             lines: Lines::default(),
+            hits: Vec::new(),
             found: Rows::default(),
             layers: Rows::default(),
-            steps: Rows::default(),
+            steps: Default::default(),
             scripts: scripts::Task::default(),
             records: Rows::default(),
             lone: LoneScripts::default(),
@@ -262,11 +265,13 @@ struct Take<'p, 'a> {
     pass: &'p Pass<'a>,
     batch: Batch,
     lines: Lines,
+    /// Room for a record's hits.
+    hits: Vec<Hit>,
     found: Rows,
     /// What texts hide.
     layers: Rows,
     /// Hits that correlations wait for.
-    steps: Rows,
+    steps: [Rows; 2],
     scripts: scripts::Task,
     /// Records that outputs show whole.
     records: Rows,
@@ -282,7 +287,9 @@ impl Take<'_, '_> {
         pass.timeline.add(&mut self.lines.rows)?;
         pass.detections.add(&mut self.found)?;
         pass.layers.add(&mut self.layers)?;
-        pass.steps.add(&mut self.steps)?;
+        for (steps, rows) in pass.steps.iter().zip(&mut self.steps) {
+            steps.add(rows)?;
+        }
         pass.scripts.map_or(Ok(()), |keeper| keeper.add(&mut self.scripts))?;
         pass.records.map_or(Ok(()), |records| records.add(&mut self.records))?;
         Ok(Batch { part, ..std::mem::take(&mut self.batch) })
@@ -295,9 +302,12 @@ impl Take<'_, '_> {
         if from.is_some_and(|from| record.time < from) || to.is_some_and(|to| record.time >= to) {
             return Ok(());
         }
-        let mut hits = rules.on_record(record);
+        let mut hits = std::mem::take(&mut self.hits);
+        hits.clear();
+        rules.find(record, &mut hits);
         let relevant = normalise::relevant(record.known_channel, record.event_id);
         if !relevant && hits.is_empty() {
+            self.hits = hits;
             return Ok(());
         }
         let event = self.normaliser.event(record);
@@ -314,16 +324,19 @@ impl Take<'_, '_> {
         }
         let user = event.user();
         self.lines.add(&event, &user, print, fired, shared)?;
+        let proof = Proof::of(&event);
         for hit in &mut hits {
-            if let Some(step) = Step::on_record(&event, &user, hit) {
-                self.steps.push(|key| step.key(0, key), &step)?;
+            if let Some(step) = Step::on_record(&event, &user, &proof, hit) {
+                let waits = usize::from(!self.pass.awaited_by_records[step.rule]);
+                self.steps[waits].push(|key| step.key(0, key), &step)?;
                 batch.stepped.insert(step.rule);
             }
         }
         hits.retain(|hit| !rules.is_silent(hit.rule));
-        for detection in detect::on_record(&event, hits) {
+        for detection in detect::on_record(&event, hits.drain(..)) {
             detections::add(&mut self.found, &detection, paths)?;
         }
+        self.hits = hits;
         if let Some(line) = texts::of_record(record, &event, &mut self.unwrapper) {
             let found = self.layers(&line)?;
             self.batch.lines.extend(found);

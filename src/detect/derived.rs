@@ -131,7 +131,10 @@ pub(super) fn fields(subject: Subject) -> &'static [&'static str] {
 }
 
 /// The detections of a record's hits; which session it belongs to is not known yet.
-pub fn on_record(event: &Event, hits: Vec<Hit>) -> impl Iterator<Item = Detection> {
+pub fn on_record(
+    event: &Event,
+    hits: impl IntoIterator<Item = Hit>,
+) -> impl Iterator<Item = Detection> {
     let detection = |hit: Hit| Detection {
         rule: hit.rule,
         subject: Subject::Record,

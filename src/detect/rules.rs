@@ -233,6 +233,12 @@ impl RuleSet {
         }
     }
 
+    /// Of each rule, whether its hits can come to anything though nothing that was rebuilt fires.
+    pub(crate) fn awaited_by_records(&self) -> Vec<bool> {
+        let of_records = |&rule: &usize| matches!(self.scopes[rule], Scope::Records { .. });
+        self.awaited(&(0..self.scopes.len()).filter(of_records).collect())
+    }
+
     /// Of each rule, whether its hits can come to anything, when of the rules on events only these
     /// fired; of each correlation, whether it can. What no one is told of and none of these waits
     /// for cannot.
@@ -381,16 +387,21 @@ impl RuleSet {
     /// The rules that fire on a record, in the order of the rules.
     pub fn on_record(&self, record: &Record) -> Vec<Hit> {
         let mut hits = Vec::new();
+        self.find(record, &mut hits);
+        hits
+    }
+
+    /// Appends the hits of the rules that fire on a record, in the order of the rules.
+    pub(crate) fn find(&self, record: &Record, hits: &mut Vec<Hit>) {
         let logged = RecordView::new(record, Mapping::None);
         let buckets = self.buckets(record.known_channel, &record.channel, record.event_id);
         for (mapping, bucket) in buckets.filter(|(mapping, _)| mapping.admits(record)) {
             match mapping {
-                Mapping::None => self.evaluate(bucket, &logged, &mut hits),
-                _ => self.evaluate(bucket, &RecordView::new(record, mapping), &mut hits),
+                Mapping::None => self.evaluate(bucket, &logged, hits),
+                _ => self.evaluate(bucket, &RecordView::new(record, mapping), hits),
             }
         }
         hits.sort_by_key(|hit| hit.rule);
-        hits
     }
 
     /// Whether some rule is for derived events of this kind.

@@ -3,12 +3,13 @@
 //! An event's line is made when its record is read, all but what is known only later: its copies,
 //! its session, and what was found in what was rebuilt from it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::iter::Peekable;
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
+use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::cell::{list, push};
@@ -17,7 +18,7 @@ use super::{columns, describe, evidence};
 use crate::analysis::{Analysis, Copies, Print};
 use crate::detect::session_id;
 use crate::keyed::Keyed;
-use crate::model::{CsvTimes, Event, Link, Proof, RecordRef, Str};
+use crate::model::{CsvTimes, Event, Link, Proof, RecordRef, Str, is_same};
 use crate::sorted::{Bytes, Frame, Rows, Sorted, place, time, time_of};
 
 columns! { pub(super) COLUMNS:
@@ -53,7 +54,7 @@ struct Row<'a> {
     record_id: u64,
     /// The cells between that and those of its session.
     #[serde(borrow)]
-    what: Bytes<'a>,
+    what: Cells<'a>,
     #[serde(borrow)]
     summary: Cells<'a>,
     /// The rules that fired on the record.
@@ -162,6 +163,7 @@ pub struct Lines {
     summary: String,
     text: String,
     origins: Repeated,
+    whats: Repeated,
     summaries: Repeated,
     /// Host, channel and provider of the line before, if its cells are shared.
     latest: Option<([Str; 3], usize)>,
@@ -180,13 +182,15 @@ impl Lines {
         rules: Vec<usize>,
         shared: &Shared,
     ) -> io::Result<()> {
-        let Lines { origin, what, summary, text, origins, summaries, latest, .. } = self;
+        let Lines { origin, what, summary, text, origins, whats, summaries, latest, .. } = self;
         for cells in [&mut *origin, &mut *what, &mut *summary, &mut *text] {
             cells.clear();
         }
         let names = [&event.computer, &event.channel, &event.provider];
         let known = match latest {
-            Some((known, index)) if known.each_ref() == names => Some(*index),
+            Some((known, index)) if known.iter().zip(names).all(|(a, b)| is_same(a, b)) => {
+                Some(*index)
+            }
             _ => {
                 push_origin(origin, &names);
                 let index = origins.index(origin, shared, |cells| cells.push_str(origin));
@@ -195,10 +199,23 @@ impl Lines {
             }
         };
         let origin = known.map_or(Cells::Own(Bytes(origin.as_bytes())), Cells::Shared);
-        what.push_str(describe::kind(event));
-        what.push(',');
-        push(what, user);
-        let what = Bytes(what.as_bytes());
+        let kind = describe::kind(event);
+        let push_what = |cells: &mut String| {
+            cells.push_str(kind);
+            cells.push(',');
+            push(cells, user);
+        };
+        text.push_str(kind);
+        text.push(',');
+        text.push_str(user);
+        let what = match whats.index(text, shared, push_what) {
+            Some(index) => Cells::Shared(index),
+            None => {
+                push_what(what);
+                Cells::Own(Bytes(what.as_bytes()))
+            }
+        };
+        text.clear();
         describe::summary(event, text);
         let summary = match summaries.index(text, shared, |cells| push(cells, text)) {
             Some(index) => Cells::Shared(index),
@@ -348,10 +365,11 @@ impl<'a, I: Iterator<Item = io::Result<Frame<'a>>>> LineMaker<'a, I> {
             return Ok(());
         }
         let start = lines.len();
-        add(lines, [times.show(time_in(read)?), b",", cells(row.origin)]);
+        add(lines, [times.show(time_in(read)?)]);
+        lines.extend_from_slice(cells(row.origin));
         let [event_id, record_id] =
             [number.format(row.event_id), at.format(row.record_id)].map(str::as_bytes);
-        add(lines, [event_id, b",", record_id, b",", row.what.0, b","]);
+        add(lines, [event_id, record_id, cells(row.what)]);
         let session = sessions.get(&row.source);
         let of = session.map(|(session, _)| &case.sessions[*session]);
         let is_told = || scope.line(of, &String::from_utf8_lossy(&lines[start..]), [1, 7]);
@@ -362,15 +380,15 @@ impl<'a, I: Iterator<Item = io::Result<Frame<'a>>>> LineMaker<'a, I> {
             return Ok(());
         }
         if let Some((session, link)) = session {
-            add(lines, [session_id(*session).as_bytes(), b",", link.as_str().as_bytes()]);
+            add(lines, [session_id(*session).as_bytes(), link.as_str().as_bytes()]);
         } else {
-            lines.push(b',');
+            lines.extend_from_slice(b",,");
         }
-        add(lines, [b",", cells(row.summary), b","]);
+        add(lines, [cells(row.summary)]);
         let mut fired = row.rules;
         fired.extend(shown.get(&row.source).into_iter().flatten());
         if fired.is_empty() {
-            lines.push(b',');
+            lines.extend_from_slice(b",,");
         } else {
             fired.sort_unstable();
             fired.dedup();
@@ -379,11 +397,11 @@ impl<'a, I: Iterator<Item = io::Result<Frame<'a>>>> LineMaker<'a, I> {
             let level = level.map_or("", |level| level.as_str());
             cell.clear();
             push(cell, &list(fired.map(|rule| &rule.title)));
-            add(lines, [cell.as_bytes(), b",", level.as_bytes()]);
+            add(lines, [cell.as_bytes(), level.as_bytes()]);
         }
         let path = paths[input as usize].as_bytes();
         let [offset, recorded] = [at.format(offset), number.format(recorded)].map(str::as_bytes);
-        add(lines, [b",", path, b",", offset, b",", recorded, b","]);
+        add(lines, [path, offset, recorded]);
         let (named, count) = places.of(read)?;
         if count > 0 {
             cell.clear();
@@ -391,13 +409,19 @@ impl<'a, I: Iterator<Item = io::Result<Frame<'a>>>> LineMaker<'a, I> {
             lines.extend_from_slice(cell.as_bytes());
         }
         let recovered: &[u8] = if analysis.is_recovered(input) { b"yes" } else { b"" };
-        add(lines, [b",", recovered, b"\n"]);
+        lines.push(b',');
+        lines.extend_from_slice(recovered);
+        lines.push(b'\n');
         Ok(())
     }
 }
 
-fn add<const N: usize>(line: &mut Vec<u8>, parts: [&[u8]; N]) {
-    parts.iter().for_each(|part| line.extend_from_slice(part));
+/// Appends cells that others follow.
+fn add<const N: usize>(line: &mut Vec<u8>, cells: [&[u8]; N]) {
+    for cell in cells {
+        line.extend_from_slice(cell);
+        line.push(b',');
+    }
 }
 
 #[cfg(test)]

@@ -220,7 +220,7 @@ impl<'r> Correlator<'r> {
             host: self.names.get(step.host()),
             user: self.names.get(&step.user),
             session: step.session,
-            evidence: step.evidence.clone(),
+            evidence: step.evidence.to_vec(),
             records: step.records,
         };
         group.latest = time;
@@ -250,7 +250,7 @@ impl<'r> Correlator<'r> {
             values: values
                 .map(|field| Some(Value::Text(Cow::Owned(value(field)?.1.clone()))))
                 .collect(),
-            evidence: found.evidence.clone(),
+            evidence: Cow::Owned(found.evidence.clone()),
             records: found.records,
         };
         group.found = Some(found);

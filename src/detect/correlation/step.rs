@@ -34,15 +34,20 @@ pub(crate) struct Step<'s> {
     #[serde(borrow)]
     pub values: Values<'s>,
     /// Its records, or the first of many.
-    pub evidence: Vec<Proof>,
+    pub evidence: Cow<'s, [Proof]>,
     /// How many there are.
     pub records: u64,
 }
 
 impl<'s> Step<'s> {
-    /// The step that a rule's hit on a record of a user is, if a correlation refers to the rule. The
+    /// The step that a rule's hit on a record, which is `proof`, of a user is, if a correlation refers to the rule. The
     /// hit loses its values.
-    pub fn on_record(event: &'s Event, user: &'s str, hit: &mut Hit) -> Option<Step<'s>> {
+    pub fn on_record(
+        event: &'s Event,
+        user: &'s str,
+        proof: &'s Proof,
+        hit: &mut Hit,
+    ) -> Option<Step<'s>> {
         let values = hit.values.take()?;
         Some(Step {
             rule: hit.rule,
@@ -52,7 +57,7 @@ impl<'s> Step<'s> {
             user: Cow::Borrowed(user),
             session: None,
             values,
-            evidence: vec![Proof::of(event)],
+            evidence: Cow::Borrowed(std::slice::from_ref(proof)),
             records: 1,
         })
     }

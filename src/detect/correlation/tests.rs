@@ -64,7 +64,7 @@ fn run(rules: &RuleSet, hits: &[Hit<'_>]) -> Correlated {
             user: "user".into(),
             session: None,
             values: values.map(|field| Some(Value::Text(value(field)?.1.into()))).collect(),
-            evidence: vec![Proof { source, record_id: place as u64 }],
+            evidence: vec![Proof { source, record_id: place as u64 }].into(),
             records: 1,
         };
         correlator.take(time, &step);
@@ -413,4 +413,22 @@ fn hits_are_awaited_as_long_as_they_can_come_to_something() {
     // The burst is told to nobody, and what waits for it cannot be completed.
     assert_eq!(awaited(&[failure, other]), [false; 5]);
     assert_eq!(awaited(&[success]), [false; 5]);
+    let by_records = rules.awaited_by_records();
+    assert_eq!(titles.map(|title| by_records[title]), [true, true, false, true, true]);
+}
+
+#[test]
+fn hits_on_records_may_wait_for_what_is_rebuilt() {
+    let session = "title: Session\nname: session\n\
+                   logsource: {product: windows, category: remoting_session}\n\
+                   detection: {s: {SourceIp: 10.1.2.3}, condition: s}\n";
+    let then = correlation(
+        "type: temporal_ordered\nrules: [failure, session]\ngroup-by: [User]\ntimespan: 1h",
+    );
+    let rules = rules(&format!("{session}---\n{then}"));
+    let rule = |title: &str| rules.rules.iter().position(|rule| rule.title == title).unwrap();
+    let (failure, session) = (rule("Base failure"), rule("Session"));
+    assert!(!rules.awaited_by_records()[failure]);
+    assert!(!rules.awaited(&[failure].into())[failure]);
+    assert!(rules.awaited(&[failure, session].into())[failure]);
 }
