@@ -88,22 +88,24 @@ fn matcher(part: &mut IrMatcher) -> bool {
 
 /// A regex that needs no flags and matches the same texts of ASCII.
 fn on_ascii(pattern: &str, any_case: bool, multi_line: bool, any_dot: bool) -> Option<String> {
-    if !pattern.is_ascii() {
-        return None;
-    }
     let mut parser = ParserBuilder::new();
     parser.unicode(false).utf8(false);
-    parser.case_insensitive(any_case).multi_line(multi_line).dot_matches_new_line(any_dot);
-    Some(narrow(parser.build().parse(pattern).ok()?).to_string())
+    let mut flagged = parser.clone();
+    flagged.case_insensitive(any_case).multi_line(multi_line).dot_matches_new_line(any_dot);
+    let narrow = narrow(flagged.build().parse(pattern).ok()?)?;
+    // A repetition of a repetition is not written as it is read.
+    let written = narrow.to_string();
+    (parser.build().parse(&written) == Ok(narrow)).then_some(written)
 }
 
-/// Leaves out of a regex what is not ASCII.
-fn narrow(hir: Hir) -> Hir {
-    match hir.into_kind() {
+/// Leaves out of a regex what is not ASCII; none where that is a letter, which may be one of ASCII
+/// in another case.
+fn narrow(hir: Hir) -> Option<Hir> {
+    Some(match hir.into_kind() {
         HirKind::Empty => Hir::empty(),
         HirKind::Look(look) => Hir::look(look),
         HirKind::Literal(literal) if literal.0.is_ascii() => Hir::literal(literal.0),
-        HirKind::Literal(_) => Hir::fail(),
+        HirKind::Literal(_) => return None,
         HirKind::Class(Class::Bytes(mut class)) => {
             class.intersect(&ClassBytes::new([ClassBytesRange::new(0, 0x7f)]));
             Hir::class(Class::Bytes(class))
@@ -113,14 +115,18 @@ fn narrow(hir: Hir) -> Hir {
             Hir::class(Class::Unicode(class))
         }
         HirKind::Repetition(Repetition { min, max, greedy, sub }) => {
-            Hir::repetition(Repetition { min, max, greedy, sub: Box::new(narrow(*sub)) })
+            Hir::repetition(Repetition { min, max, greedy, sub: Box::new(narrow(*sub)?) })
         }
         HirKind::Capture(Capture { index, name, sub }) => {
-            Hir::capture(Capture { index, name, sub: Box::new(narrow(*sub)) })
+            Hir::capture(Capture { index, name, sub: Box::new(narrow(*sub)?) })
         }
-        HirKind::Concat(parts) => Hir::concat(parts.into_iter().map(narrow).collect()),
-        HirKind::Alternation(parts) => Hir::alternation(parts.into_iter().map(narrow).collect()),
-    }
+        HirKind::Concat(parts) => Hir::concat(all(parts)?),
+        HirKind::Alternation(parts) => Hir::alternation(all(parts)?),
+    })
+}
+
+fn all(parts: Vec<Hir>) -> Option<Vec<Hir>> {
+    parts.into_iter().map(narrow).collect()
 }
 
 #[cfg(test)]
@@ -134,7 +140,7 @@ mod tests {
         let [any_case, multi_line, any_dot] = flags;
         let mut whole = RegexBuilder::new(pattern);
         whole.case_insensitive(any_case).multi_line(multi_line).dot_matches_new_line(any_dot);
-        let narrow = on_ascii(pattern, any_case, multi_line, any_dot).unwrap();
+        let narrow = on_ascii(pattern, any_case, multi_line, any_dot).expect(pattern);
         let narrow = regex::Regex::new(&narrow).unwrap();
         (whole.build().unwrap().is_match(text), narrow.is_match(text))
     }
@@ -149,6 +155,7 @@ mod tests {
             r"[[:^alpha:]&&[^-]]x|[k-s]{3}",
             r"(?i:K)(?-i:S)\x41\u{42}?",
             r"^$|\A-?\n",
+            r"(?:reg){1,2}(?:\s|(?:\.exe)+?x)?|(?:a|b)*?(?:b{2})c",
         ];
         let texts = [
             "",
@@ -180,8 +187,16 @@ mod tests {
 
     #[test]
     fn what_tells_other_characters_apart_stays_as_it_is() {
-        assert_eq!(on_ascii("ſ", true, false, false), None);
-        assert_eq!(on_ascii(r"\p{Greek}", false, false, false), None);
-        assert_eq!(both(r"a\x{ff}|b", [false; 3], "ab"), (true, true));
+        // The long s is an s in another case, and the sign for Kelvin a k.
+        for pattern in ["ſ", r"\x{17F}", r"\u{212A}", r"[\u{212A}]", r"\p{Greek}"] {
+            assert_eq!(on_ascii(pattern, true, false, false), None, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_written_as_it_is_read_stays_as_it_is() {
+        for pattern in [r"x(?:\s+)?y", "x(?:a{2})?y", "x(?:a*?)+y"] {
+            assert_eq!(on_ascii(pattern, false, false, false), None, "{pattern}");
+        }
     }
 }

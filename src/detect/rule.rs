@@ -29,7 +29,8 @@ pub(super) struct Rule {
     simple: Option<Simple>,
     /// Few rules of a pack meet an event that needs them, and regexes are dear.
     compiled: OnceLock<Option<CompiledRule>>,
-    /// The rule for events of ASCII, if that makes a difference to its regexes.
+    /// The rule for events of ASCII, if that makes a difference to its regexes: of rules that are
+    /// not compiled when they are loaded, to be checked.
     on_ascii: OnceLock<Option<(OnAscii, CompiledRule)>>,
 }
 

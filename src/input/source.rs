@@ -56,14 +56,18 @@ impl Opened {
     /// When they cannot be read.
     pub fn fill(&mut self, block: &mut Vec<u8>) -> io::Result<()> {
         let mut filled = 0;
-        let read = loop {
+        let mut read = Ok(());
+        while filled < block.len() {
             match self.read(&mut block[filled..]) {
-                Ok(0) => break Ok(()),
+                Ok(0) => break,
                 Ok(more) => filled += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => break Err(error),
+                Err(error) => {
+                    read = Err(error);
+                    break;
+                }
             }
-        };
+        }
         block.truncate(filled);
         read
     }

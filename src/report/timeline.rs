@@ -426,19 +426,28 @@ fn add<const N: usize>(line: &mut Vec<u8>, cells: [&[u8]; N]) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn what_lines_repeat_is_kept_once() {
         let (shared, mut repeated) = (Shared::default(), Repeated::default());
+        // Texts with places of their own among those that were seen.
+        let keys = repeated.keys.clone();
+        let mut places = BTreeSet::new();
+        let mut names = ('a'..='z').map(String::from);
+        let mut next =
+            || names.find(|name| places.insert(keys.of(&**name) as usize % SEEN)).unwrap();
+        let [a, b, c] = [next(), next(), next()];
         let mut index =
             |text: &str| repeated.index(text, &shared, |cells| *cells = text.to_uppercase());
-        let texts = ["a", "b", "a", "a", "c", "b"];
-        assert_eq!(texts.map(&mut index), [None, None, Some(0), Some(0), None, Some(1)]);
+        let texts = [&a, &b, &a, &a, &c, &b].map(|text| index(text));
+        assert_eq!(texts, [None, None, Some(0), Some(0), None, Some(1)]);
         // So many others that each place holds another one, and what is known stays so.
         (0..20 * SEEN).for_each(|other| assert_eq!(index(&other.to_string()), None));
-        assert_eq!(["c", "a", "c"].map(&mut index), [None, Some(0), Some(2)]);
-        assert_eq!(shared.into_cells(), ["A", "B", "C"]);
+        assert_eq!([&c, &a, &c].map(|text| index(text)), [None, Some(0), Some(2)]);
+        assert_eq!(shared.into_cells(), [a, b, c].map(|text| text.to_uppercase()));
     }
 
     #[test]

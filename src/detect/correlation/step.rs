@@ -40,8 +40,8 @@ pub(crate) struct Step<'s> {
 }
 
 impl<'s> Step<'s> {
-    /// The step that a rule's hit on a record, which is `proof`, of a user is, if a correlation refers to the rule. The
-    /// hit loses its values.
+    /// The step that a rule's hit on a record is, which is `proof` and of a user, if a correlation
+    /// refers to the rule. The hit loses its values.
     pub fn on_record(
         event: &'s Event,
         user: &'s str,
