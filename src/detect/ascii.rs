@@ -155,7 +155,7 @@ mod tests {
             r"[[:^alpha:]&&[^-]]x|[k-s]{3}",
             r"(?i:K)(?-i:S)\x41\u{42}?",
             r"^$|\A-?\n",
-            r"(?:reg){1,2}(?:\s|(?:\.exe)+?x)?|(?:a|b)*?(?:b{2})c",
+            r"(?:reg){1,2}\s|(?:ab)*?b{2}c",
         ];
         let texts = [
             "",
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn what_is_not_written_as_it_is_read_stays_as_it_is() {
-        for pattern in [r"x(?:\s+)?y", "x(?:a{2})?y", "x(?:a*?)+y"] {
+        for pattern in [r"x(?:\s+)?y", "x(?:a{2})?y", "x(?:(?:ab)+)?y"] {
             assert_eq!(on_ascii(pattern, false, false, false), None, "{pattern}");
         }
     }
