@@ -104,11 +104,11 @@ impl Rows {
     fn sort(&mut self) -> Vec<u8> {
         let frame = |start: usize| Frame::first(&self.frames[start..]);
         let same = self.shared_prefix();
-        let mut order: Vec<(u128, usize)> = Vec::with_capacity(self.starts.len());
+        let mut order: Vec<(Head, usize)> = Vec::with_capacity(self.starts.len());
         order.extend(self.starts.iter().map(|&start| {
             // Most keys differ in the first bytes that are not all the same, and then the frames need
             // not be looked up.
-            (frame(start).map_or(0, |frame| first(&frame.key()[same..])), start)
+            (frame(start).map_or_else(Head::default, |frame| head(&frame.key()[same..])), start)
         }));
         order.sort_unstable_by(|&(a, at), &(b, bt)| {
             let whole = || {
@@ -152,27 +152,17 @@ impl<'b> Frame<'b> {
     }
 }
 
-/// The first bytes of a key, as a number of the same order: zeroes where it is shorter.
-fn first(key: &[u8]) -> u128 {
-    let mut first = [0; 16];
-    match key.first_chunk() {
-        Some(chunk) => first = *chunk,
-        None => first.iter_mut().zip(key).for_each(|(to, &byte)| *to = byte),
-    }
-    u128::from_be_bytes(first)
-}
-
 /// What most keys differ in: a time and a place.
-type Start = [u64; 3];
+type Head = [u64; 3];
 
 /// The first bytes of a key, as numbers of the same order: zeroes where it is shorter.
-fn start(key: &[u8]) -> Start {
-    let mut start = [[0; 8]; 3];
+fn head(key: &[u8]) -> Head {
+    let mut head = [[0; 8]; 3];
     match key.first_chunk::<24>() {
-        Some(chunk) => start.as_flattened_mut().copy_from_slice(chunk),
-        None => start.as_flattened_mut()[..key.len()].copy_from_slice(key),
+        Some(chunk) => head.as_flattened_mut().copy_from_slice(chunk),
+        None => head.as_flattened_mut()[..key.len()].copy_from_slice(key),
     }
-    start.map(u64::from_be_bytes)
+    head.map(u64::from_be_bytes)
 }
 
 /// The size of a frame's key, and of the whole frame.
@@ -344,10 +334,10 @@ fn merge<'b>(
     let runs = runs.iter().map(|run| Frames::Run(BufReader::with_capacity(READ_AHEAD, run)));
     let kept = move |frame: &io::Result<Frame<'_>>| frame.as_ref().map_or(true, keep);
     // Most keys differ in their first bytes, and then the frames need not be looked up.
-    let with_first = |frame: io::Result<Frame<'b>>| frame.map(|frame| (start(frame.key()), frame));
-    let frames = blocks.chain(runs).map(move |frames| frames.filter(kept).map(with_first));
-    let merged = frames.kmerge_by(|a: &io::Result<(Start, Frame<'_>)>, b| match (a, b) {
-        (Ok((first, a)), Ok((other, b))) => first < other || first == other && a.key() < b.key(),
+    let with_head = |frame: io::Result<Frame<'b>>| frame.map(|frame| (head(frame.key()), frame));
+    let frames = blocks.chain(runs).map(move |frames| frames.filter(kept).map(with_head));
+    let merged = frames.kmerge_by(|a: &io::Result<(Head, Frame<'_>)>, b| match (a, b) {
+        (Ok((head, a)), Ok((other, b))) => head < other || head == other && a.key() < b.key(),
         (a, _) => a.is_err(),
     });
     merged.map(|frame| frame.map(|(_, frame)| frame))

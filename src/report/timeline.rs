@@ -144,6 +144,23 @@ impl Repeated {
         known.insert(key, (text.into(), index?));
         index
     }
+
+    /// What `make` makes of a text: shared, or put into `room`.
+    fn cells<'c>(
+        &mut self,
+        text: &str,
+        shared: &Shared,
+        room: &'c mut String,
+        make: impl Fn(&mut String),
+    ) -> Cells<'c> {
+        match self.index(text, shared, &make) {
+            Some(index) => Cells::Shared(index),
+            None => {
+                make(room);
+                Cells::Own(Bytes(room.as_bytes()))
+            }
+        }
+    }
 }
 
 fn push_origin(line: &mut String, origin: &[&Str; 3]) {
@@ -208,22 +225,10 @@ impl Lines {
         text.push_str(kind);
         text.push(',');
         text.push_str(user);
-        let what = match whats.index(text, shared, push_what) {
-            Some(index) => Cells::Shared(index),
-            None => {
-                push_what(what);
-                Cells::Own(Bytes(what.as_bytes()))
-            }
-        };
+        let what = whats.cells(text, shared, what, push_what);
         text.clear();
         describe::summary(event, text);
-        let summary = match summaries.index(text, shared, |cells| push(cells, text)) {
-            Some(index) => Cells::Shared(index),
-            None => {
-                push(summary, text);
-                Cells::Own(Bytes(summary.as_bytes()))
-            }
-        };
+        let summary = summaries.cells(text, shared, summary, |cells| push(cells, text));
         let Event { source, event_id, record_id, .. } = *event;
         let row = Row { source, print, origin, event_id, record_id, what, summary, rules };
         self.rows.push(|key| order(key, event.time, source), &row)
