@@ -51,7 +51,9 @@ fn tell_build() {
     if profile != "release" {
         return;
     }
-    for source in ["src", "Cargo.toml", "Cargo.lock", "build.rs", ".git/HEAD", ".git/logs/HEAD"] {
+    let sources =
+        ["src", "crates/psrp", "crates/ps-layers", "build.rs", "Cargo.toml", "Cargo.lock"];
+    for source in sources.iter().chain(&[".git/HEAD", ".git/logs/HEAD"]) {
         if Path::new(source).exists() {
             println!("cargo::rerun-if-changed={source}");
         }
@@ -59,8 +61,7 @@ fn tell_build() {
     let git = |arguments: &[&str]| said("git", arguments);
     // Not the history of some folder that the source was unpacked into.
     let own = git(&["rev-parse", "--show-prefix"]).is_some_and(|prefix| prefix.is_empty());
-    let sources = ["src", "detections", "build.rs", "Cargo.toml", "Cargo.lock"];
-    let status = [&["status", "--porcelain", "--"][..], &sources].concat();
+    let status = [&["status", "--porcelain", "--", "detections"][..], &sources].concat();
     if let (true, Some(commit)) = (own, git(&["rev-parse", "HEAD"])) {
         let changed = git(&status).is_none_or(|changes| !changes.is_empty());
         let changed = if changed { " with changes" } else { "" };

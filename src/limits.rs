@@ -69,7 +69,7 @@ pub struct Fixed {
     pub name: &'static str,
     /// What holds.
     pub value: u64,
-    /// The file below `src` and the constant that it is.
+    /// The file, as a path in the source tree, and the constant that it is.
     pub constant: (&'static str, &'static str),
     /// What it bounds, with its unit.
     pub description: &'static str,
@@ -81,133 +81,133 @@ pub const FIXED: &[Fixed] = &[
     Fixed {
         name: "record-text-faults",
         value: 100,
-        constant: ("decode/text.rs", "MAX_FAULTS"),
+        constant: ("src/decode/text.rs", "MAX_FAULTS"),
         description: "faults of 2 MiB of a text log that are listed one by one; the others are counted",
     },
     Fixed {
         name: "xml-depth",
         value: 64,
-        constant: ("decode/xml.rs", "MAX_DEPTH"),
+        constant: ("src/decode/xml.rs", "MAX_DEPTH"),
         description: "elements in one another in a record's XML",
     },
     Fixed {
         name: "template-depth",
         value: 16,
-        constant: ("decode/definition.rs", "MAX_DEPTH"),
+        constant: ("src/decode/definition.rs", "MAX_DEPTH"),
         description: "elements in one another in a template of binary XML; what is deeper is left to the evtx crate",
     },
     Fixed {
         name: "template-nodes",
         value: 2048,
-        constant: ("decode/definition.rs", "MAX_NODES"),
+        constant: ("src/decode/definition.rs", "MAX_NODES"),
         description: "elements, attributes and texts of a template; larger ones are left to the evtx crate",
     },
     Fixed {
         name: "carved-chunks",
         value: 256,
-        constant: ("decode/carve.rs", "MOST_CHUNKS"),
+        constant: ("src/decode/carve.rs", "MOST_CHUNKS"),
         description: "chunks that --recover decodes in 2 MiB",
     },
     Fixed {
         name: "script-nesting",
         value: 80,
-        constant: ("layers/parse/mod.rs", "NESTING"),
+        constant: ("crates/ps-layers/src/parse/mod.rs", "NESTING"),
         description: "brackets in one another in a script, when layers are taken off",
     },
     Fixed {
         name: "clixml-depth",
         value: 256,
-        constant: ("psrp/clixml.rs", "MAX_DEPTH"),
+        constant: ("crates/psrp/src/clixml.rs", "MAX_DEPTH"),
         description: "elements in one another in CLIXML",
     },
     Fixed {
         name: "clixml-values",
         value: 1 << 20,
-        constant: ("psrp/clixml.rs", "MOST_VALUES"),
+        constant: ("crates/psrp/src/clixml.rs", "MOST_VALUES"),
         description: "values of one CLIXML document",
     },
     Fixed {
         name: "soap-depth",
         value: 64,
-        constant: ("psrp/soap.rs", "MAX_DEPTH"),
+        constant: ("crates/psrp/src/soap.rs", "MAX_DEPTH"),
         description: "elements in one another in a SOAP document",
     },
     Fixed {
         name: "soap-bytes",
         value: 64 << 20,
-        constant: ("psrp/chunks.rs", "LONGEST_DOCUMENT"),
+        constant: ("crates/psrp/src/chunks.rs", "LONGEST_DOCUMENT"),
         description: "bytes of a SOAP document that is put together from records",
     },
     Fixed {
         name: "message-bytes",
         value: 64 << 20,
-        constant: ("psrp/reassembler.rs", "LONGEST_MESSAGE"),
+        constant: ("crates/psrp/src/reassembler.rs", "LONGEST_MESSAGE"),
         description: "bytes of a message that is put together from fragments",
     },
     Fixed {
         name: "messages-held",
         value: 128 << 20,
-        constant: ("psrp/reassembler.rs", "MOST_HELD"),
+        constant: ("crates/psrp/src/reassembler.rs", "MOST_HELD"),
         description: "bytes held for messages that are not whole",
     },
     Fixed {
         name: "traffic-held",
         value: 128 << 20,
-        constant: ("reconstruct/traffic.rs", "MOST_HELD"),
+        constant: ("src/reconstruct/traffic.rs", "MOST_HELD"),
         description: "bytes of a host's traffic that are held at once",
     },
     Fixed {
         name: "output-of-command",
         value: 1 << 20,
-        constant: ("reconstruct/traffic.rs", "LONGEST_SHOWN"),
+        constant: ("src/reconstruct/traffic.rs", "LONGEST_SHOWN"),
         description: "bytes kept of what one command showed",
     },
     Fixed {
         name: "output-of-all",
         value: 256 << 20,
-        constant: ("reconstruct/traffic.rs", "MOST_SHOWN"),
+        constant: ("src/reconstruct/traffic.rs", "MOST_SHOWN"),
         description: "bytes kept of what all commands showed",
     },
     Fixed {
         name: "correlation-groups",
         value: 1 << 16,
-        constant: ("detect/correlation/run.rs", "MOST_GROUPS"),
+        constant: ("src/detect/correlation/run.rs", "MOST_GROUPS"),
         description: "groups that all correlations hold at a time",
     },
     Fixed {
         name: "correlation-hits",
         value: 1 << 20,
-        constant: ("detect/correlation/window.rs", "MOST_HITS"),
+        constant: ("src/detect/correlation/window.rs", "MOST_HITS"),
         description: "hits that one window of a correlation holds",
     },
     Fixed {
         name: "correlation-values",
         value: 10_000,
-        constant: ("detect/correlation/window.rs", "MOST_VALUES"),
+        constant: ("src/detect/correlation/window.rs", "MOST_VALUES"),
         description: "values that one window of a correlation tells apart",
     },
     Fixed {
         name: "record-gaps",
         value: 32,
-        constant: ("reconstruct/reach.rs", "MOST_GAPS"),
+        constant: ("src/reconstruct/reach.rs", "MOST_GAPS"),
         description: "holes in the record ids of a log; one with more is a selection of records",
     },
     Fixed {
         name: "namesakes",
         value: 1 << 16,
-        constant: ("analysis/copies.rs", "MOST_NAMESAKES"),
+        constant: ("src/analysis/copies.rs", "MOST_NAMESAKES"),
         description: "records of one name and id that are told apart when copies are looked for",
     },
     Fixed {
         name: "findings",
         value: 1 << 16,
-        constant: ("report/findings.rs", "MOST_FINDINGS"),
+        constant: ("src/report/findings.rs", "MOST_FINDINGS"),
         description: "findings that are folded in memory; with more, some come in parts",
     },
     Fixed {
         name: "cell-bytes",
         value: 32_000,
-        constant: ("report/cell.rs", "MAX_CELL"),
+        constant: ("src/report/cell.rs", "MAX_CELL"),
         description: "characters of a cell of a CSV file; what is longer is cut, and says so",
     },
 ];
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn what_is_fixed_is_what_the_source_says() {
-        let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         for Fixed { name, value, constant: (file, constant), .. } in FIXED {
             let text = std::fs::read_to_string(source.join(file)).unwrap();
             let line = text.lines().find(|line| line.contains(&format!("const {constant}: ")));

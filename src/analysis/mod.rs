@@ -27,12 +27,12 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
+use ps_layers::Unwrapper;
 use rayon::prelude::*;
 
 use crate::detect::{self, Correlated, Limited, LoneScripts, RuleSet};
 use crate::error::{Error, Fault};
 use crate::input::{Extent, Input, InputKind};
-use crate::layers::Unwrapper;
 use crate::limits::Limits;
 use crate::model::{Detection, RecordRef, Str, Subject};
 use crate::reconstruct::{Case, Elsewhere, FileFacts, Keys, Logs, Window, assemble, reconstruct};

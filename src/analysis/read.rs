@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use ps_layers::Unwrapper;
 use rayon::prelude::*;
 
 use super::evidence::Extracted;
@@ -14,7 +15,6 @@ use super::{Copies, InputReport, Options, Prints, Progress, texts};
 use crate::decode::Form;
 use crate::detect::{self, Hit, LoneScripts, RuleSet, Step};
 use crate::input::{Input, InputKind, Reader, piece_count};
-use crate::layers::Unwrapper;
 use crate::limits::Limit;
 use crate::model::{Detection, EventKind, Proof, Record, RecordRef, Wrapped};
 use crate::normalise::{self, Normaliser};

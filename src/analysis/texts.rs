@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::layers::Unwrapper;
+use ps_layers::Unwrapper;
+
 use crate::model::{
     Account, Channel, Command, Event, EventKind, Proof, Record, RecordRef, ScriptBlock, TextKind,
     Wrapped,

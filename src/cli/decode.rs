@@ -6,11 +6,9 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use psrp::{Conversation, Direction, Exchange, Fragment, Header, Oddity, Pipeline, SessionKey};
 
 use super::{Ending, unwrap};
-use crate::psrp::{
-    self, Conversation, Direction, Exchange, Fragment, Header, Oddity, Pipeline, SessionKey,
-};
 use crate::reconstruct::shown;
 use crate::report::visible;
 

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
+use ps_layers::{Limits, Unwrapped, base64_layers, layers, text_of};
+use psrp::{Document, line};
+
 use super::Ending;
-use crate::layers::{Limits, Unwrapped, base64_layers, layers, text_of};
-use crate::psrp::{Document, line};
 use crate::report::visible;
 
 /// What PowerShell puts before CLIXML on a console's streams.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use ps_layers::Unwrapper;
 use rsigma_eval::JsonEvent;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
@@ -11,7 +12,6 @@ use super::derived::{LoneScripts, on_case, on_record};
 use super::logsource::DERIVED;
 use super::pack::cases_of;
 use super::{Correlator, RuleSet, Step};
-use crate::layers::Unwrapper;
 use crate::model::{Channel, Detection, Event, Fields, Kept, Proof, Record, RecordRef};
 use crate::normalise::{self, Normaliser};
 use crate::reconstruct::{Gathered, Keys, assemble, reconstruct};

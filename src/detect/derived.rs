@@ -6,6 +6,7 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
+use ps_layers::Unwrapped;
 use rayon::prelude::*;
 
 use super::history::History;
@@ -13,7 +14,6 @@ use super::rule::short;
 use super::rules::{Hit, RuleSet};
 use super::view::FieldMap;
 use crate::keyed::Keyed;
-use crate::layers::Unwrapped;
 use crate::model::{
     Account, Attempt, Clearing, Command, Detection, Edge, Event, EventKind, Heard, Kept, LogGap,
     LogSign, MatchedField, Proof, Role, ScriptBlock, Session, SignKind, Str, Stream, Subject,

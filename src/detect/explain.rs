@@ -1,5 +1,6 @@
 //! Why a rule did or did not fire on a record: rsigma's trace of it, in lines.
 
+use ps_layers::Unwrapper;
 use rsigma_eval::{
     ConditionTrace, DetectionTrace, Event as SigmaEvent, ItemTrace, MatchReason, MatcherKind,
 };
@@ -9,7 +10,6 @@ use super::derived::script_fields;
 use super::logsource::{DERIVED, Scope};
 use super::view::RecordView;
 use crate::error::Error;
-use crate::layers::Unwrapper;
 use crate::model::{Record, Subject};
 use crate::normalise::Normaliser;
 use crate::reconstruct::assemble;

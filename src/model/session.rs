@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use ps_layers::Unwrapped;
 
 use super::{Account, Covered, Missing, Reason, ShellKind, Str, Tool, Weighed};
-use crate::layers::Unwrapped;
 
 /// How a session's end is known, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use ps_layers::Unwrapped;
 
 use super::{Proof, Str};
-use crate::layers::Unwrapped;
 
 /// What a text of the logs is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

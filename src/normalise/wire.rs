@@ -1,10 +1,11 @@
 //! Records that hold remoting's own traffic: fragments in Microsoft-Windows-PowerShell/Analytic,
 //! SOAP documents in Microsoft-Windows-WinRM/Analytic (ids, names and types: the providers'
-//! manifests). What they say together, [`crate::psrp`] tells.
+//! manifests). What they say together, [`psrp`] tells.
+
+use psrp::{Chunk, ChunkKey, Exchange, Fragment};
 
 use super::{guid, known, number, number_of, text};
 use crate::model::{Account, Channel, Record, ServerSession};
-use crate::psrp::{self, Chunk, ChunkKey, Exchange, Fragment};
 
 /// What a record holds of the traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -41,6 +41,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use ps_layers::Unwrapper;
 use rayon::prelude::*;
 
 pub use coverage::Window;
@@ -53,7 +54,6 @@ pub use traffic::{Logs, Overheard};
 
 pub(crate) use scripts::{Elsewhere, assemble};
 
-use crate::layers::Unwrapper;
 use crate::model::{
     Account, Attempt, Auth, Clearing, Command, Coverage, Edge, EndKind, Event, Evidence, Host,
     Link, LogGap, LogSign, RecordRef, Rejected, ScriptBlock, Session, ShellKind, Sides, Str,

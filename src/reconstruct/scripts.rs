@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ps_layers::Unwrapper;
+
 use super::gather::{Gathered, ScriptMark};
 use super::{Case, Hosts};
-use crate::layers::Unwrapper;
 use crate::model::{Event, EventKind, RecordRef, ScriptBlock, Str};
 
 /// Script blocks outside sessions, by the places of their parts.

@@ -11,13 +11,11 @@ mod tie;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use psrp::{Conversation, Direction, Exchange, Header, Lane, Pipeline, Pool, Shell, ShellCommand};
 
 use super::{Gathered, Hosts};
 use crate::model::{Account, Event, Heard, Line, RecordRef, ShellKind, Str, Stream};
 use crate::normalise::Wire;
-use crate::psrp::{
-    self, Conversation, Direction, Exchange, Header, Lane, Pipeline, Pool, Shell, ShellCommand,
-};
 
 pub(super) use tie::{Caller, introduce, tie};
 

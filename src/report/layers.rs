@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use ps_layers::Limit;
 use serde::{Deserialize, Serialize};
 
 use super::cell::{MAX_CELL, push};
@@ -15,7 +16,6 @@ use super::detections::Of;
 use super::{columns, evidence};
 use crate::analysis::{Alone, Analysis, Copies};
 use crate::detect::session_id;
-use crate::layers::Limit;
 use crate::model::{RecordRef, TextKind, Wrapped, csv_time};
 use crate::reconstruct::Case;
 use crate::sorted::{Rows, Sorted, place, time};

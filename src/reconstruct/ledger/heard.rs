@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
+use ps_layers::{Limits, layers};
+
 use super::super::STEP_WINDOW;
 use super::super::traffic::Spoken;
 use super::engine;
 use super::shell::MOST_RIVALS;
 use super::words::{Words, values};
 use super::{Place, Row};
-use crate::layers::{Limits, layers};
 use crate::model::{Command, Event, Link, Role};
 
 /// Adds what was heard to rows, or as rows. `own` are the indexes of the rows of the session's own

@@ -17,11 +17,12 @@ use std::sync::Arc;
 
 pub(super) use coverage::{Coverage, broken};
 
+use ps_layers::{Limits, layers};
+
 use self::shell::{MOST_RIVALS, Shell};
 use self::words::Words;
 use super::process::Processes;
 use super::traffic::Spoken;
-use crate::layers::{Limits, layers};
 use crate::model::{
     Command, Event, EventKind, Link, ProcessStart, Role, ScriptBlock, Str, file_name,
 };

@@ -11,12 +11,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ps_layers::{Limits, Unwrapped, layers};
+
 use super::super::STEP_WINDOW;
 use super::engine;
 use super::pipelines::{self, Pipeline, Statement};
 use super::words::{Words, values};
 use super::{Place, Row};
-use crate::layers::{Limits, Unwrapped, layers};
 use crate::model::{Command, Event, EventKind, Link, Role, ScriptBlock, file_name};
 
 /// Blocks before an invocation, or before a block, that are weighed against it.

@@ -1,6 +1,7 @@
+use psrp::{Fragment, MessageType};
+
 use super::*;
 use crate::normalise::{FragmentRecord, Wire};
-use crate::psrp::{Fragment, MessageType};
 
 /// A record of a message in one fragment, so many seconds after the start.
 fn overheard(

@@ -97,7 +97,7 @@ fn work_without_end_ends() {
 #[test]
 fn lines_for_cmd_that_grow_are_work() {
     // A variable is set to more than itself, and each layer has more lines than the one above.
-    let line = include_bytes!("../../../fuzz/corpus/layers/cmd-that-grows");
+    let line = include_bytes!("../../../../fuzz/corpus/layers/cmd-that-grows");
     assert_eq!(stopped(&String::from_utf8_lossy(line)), Some(Limit::Steps));
 }
 
@@ -116,7 +116,7 @@ fn uses_of_a_long_variable_are_work() {
 
 #[test]
 fn commands_in_lines_that_grow_are_work() {
-    let line = include_bytes!("../../../fuzz/corpus/layers/cmd-with-many-commands");
+    let line = include_bytes!("../../../../fuzz/corpus/layers/cmd-with-many-commands");
     assert_eq!(stopped(&String::from_utf8_lossy(line)), Some(Limit::Steps));
 }
 

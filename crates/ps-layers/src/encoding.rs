@@ -132,8 +132,8 @@ impl Compression {
     }
 }
 
-/// The text that bytes are: UTF-16LE or UTF-8, with or without a mark. `None` when they are none.
-pub(crate) fn text_of(bytes: &[u8]) -> Option<String> {
+/// The text that bytes are: UTF-16LE or UTF-8, with or without a byte order mark. `None` if they are not text.
+pub fn text_of(bytes: &[u8]) -> Option<String> {
     if let Some(marked) = bytes.strip_prefix(&[0xef, 0xbb, 0xbf]) {
         return std::str::from_utf8(marked).ok().filter(|text| is_text(text)).map(str::to_owned);
     }

@@ -277,7 +277,7 @@ fn unescape(escaped: char) -> (char, bool) {
 }
 
 /// A variable's name as it is looked up: lower-case and without scope.
-pub(in crate::layers) fn variable_name(name: &str) -> String {
+pub(crate) fn variable_name(name: &str) -> String {
     let name = name.to_lowercase();
     let scoped = ["variable:", "global:", "script:", "local:", "private:"];
     match scoped.iter().find_map(|scope| name.strip_prefix(scope)) {

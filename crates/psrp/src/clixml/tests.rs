@@ -1,5 +1,5 @@
 use super::*;
-use crate::psrp::text::line;
+use crate::text::line;
 
 fn parse(text: &str) -> Result<Document, Damage> {
     Document::parse(text.as_bytes())

@@ -1,6 +1,6 @@
 use super::*;
-use crate::psrp::clixml::Document;
-use crate::psrp::text;
+use crate::clixml::Document;
+use crate::text;
 
 fn parse(xml: &str) -> Document {
     Document::parse(xml.as_bytes()).unwrap()

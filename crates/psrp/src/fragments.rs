@@ -24,7 +24,7 @@ impl Fragment {
     /// The fragments in a stream, which follow each other, and what is wrong with the rest of it.
     ///
     /// ```
-    /// use psr_forensics::psrp::Fragment;
+    /// use psrp::Fragment;
     /// // ObjectId 1, FragmentId 0, start and end, one byte.
     /// let bytes = b"\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\x03\0\0\0\x01x";
     /// let (fragments, rest) = Fragment::split(bytes);

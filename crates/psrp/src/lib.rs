@@ -10,6 +10,28 @@
 //! What is not there, is not shown: messages with a gap become a [`Gap`], those that are none of the
 //! protocol a [`MessageFault`], those whose data is no CLIXML are told by [`Conversation::damaged`],
 //! and nothing is made up in their place.
+//!
+//! ```
+//! use psrp::{Exchange, Fragment, MessageType};
+//!
+//! // A message's header has its destination (1 is the client), type, pool and pipeline.
+//! let mut message = 1u32.to_le_bytes().to_vec();
+//! message.extend(MessageType::PipelineOutput.value().to_le_bytes());
+//! message.extend([7; 16]);
+//! message.extend([9; 16]);
+//! message.extend(br"<S>corp\admin</S>");
+//! let fragment =
+//!     Fragment { object_id: 1, fragment_id: 0, start: true, end: true, blob: message };
+//!
+//! let mut exchange = Exchange::new();
+//! // Process 4242 of SRV02 sent it, as record 17 of a log says.
+//! exchange.fragment("SRV02", 4242, false, fragment, "record 17");
+//! let conversation = exchange.finish();
+//! let pipeline = conversation.pipelines().next().expect("it has one");
+//! assert_eq!(pipeline.output[0].line(), r"corp\admin");
+//! let message = &conversation.messages[pipeline.output[0].message];
+//! assert_eq!(message.tags, ["record 17"]);
+//! ```
 
 mod chunks;
 mod clixml;

@@ -6,7 +6,7 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
 use super::{Container, Damage, Document, MAX_DEPTH, MOST_VALUES, Object, Primitive, Value};
-use crate::psrp::xml;
+use crate::xml;
 
 /// An element that is open.
 enum Frame {

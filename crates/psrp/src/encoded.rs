@@ -25,8 +25,8 @@ pub fn base64(text: &str) -> Option<Vec<u8>> {
 /// The bytes of hex in either case; none where it is no hex.
 ///
 /// ```
-/// assert_eq!(psr_forensics::psrp::hex("68C3"), Some(b"h\xc3".to_vec()));
-/// assert_eq!(psr_forensics::psrp::hex("68C"), None);
+/// assert_eq!(psrp::hex("68C3"), Some(b"h\xc3".to_vec()));
+/// assert_eq!(psrp::hex("68C"), None);
 /// ```
 pub fn hex(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();

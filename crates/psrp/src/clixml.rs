@@ -165,7 +165,7 @@ impl Document {
     /// Reads a message's data: one value, or none at all. A byte order mark may come first.
     ///
     /// ```
-    /// let document = psr_forensics::psrp::Document::parse(b"<S>a_x000A_b</S>").unwrap();
+    /// let document = psrp::Document::parse(b"<S>a_x000A_b</S>").unwrap();
     /// assert_eq!(document.root().as_str(), Some("a\nb"));
     /// ```
     pub fn parse(data: &[u8]) -> Result<Document, Damage> {

@@ -16,7 +16,7 @@ use super::soap::Envelope;
 /// of a record, such as its place and time.
 ///
 /// ```
-/// use psr_forensics::psrp::{Exchange, Fragment};
+/// use psrp::{Exchange, Fragment};
 /// let mut exchange = Exchange::new();
 /// let (fragments, _) = Fragment::split(b"\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\x03\0\0\0\x01x");
 /// for fragment in fragments {

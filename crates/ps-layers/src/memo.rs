@@ -1,29 +1,45 @@
 //! Equal texts are unwrapped once: a log holds the same script hundreds of times.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use foldhash::SharedSeed;
+use foldhash::quality::SeedableRandomState;
+
 use super::{Limits, Unwrapped, layers};
-use crate::keyed::Keyed;
 
 /// Text that the layers kept may hold, in bytes; what more texts hide is found anew each time.
 const MOST_HELD: usize = 16 << 20;
 
 /// Takes the layers off texts, within the default [`Limits`], and remembers what it found.
-#[derive(Default)]
 pub struct Unwrapper {
-    keys: Keyed,
-    /// By the text's hash, which is keyed anew in each run: no log can aim at it.
+    hasher: SeedableRandomState,
+    /// By the text's hash. The hasher is seeded by the system, so that nobody can write two texts of
+    /// one hash into a log.
     known: HashMap<u64, Arc<Unwrapped>>,
     /// What most texts hide.
     nothing: Arc<Unwrapped>,
     held: usize,
 }
 
+impl Default for Unwrapper {
+    fn default() -> Unwrapper {
+        // foldhash takes its own seed from addresses and the clock; this one is the system's.
+        let seed = RandomState::new().hash_one(());
+        Unwrapper {
+            hasher: SeedableRandomState::with_seed(seed, SharedSeed::global_random()),
+            known: HashMap::new(),
+            nothing: Arc::default(),
+            held: 0,
+        }
+    }
+}
+
 impl Unwrapper {
     /// What a text hides.
     pub fn layers(&mut self, text: &str) -> Arc<Unwrapped> {
-        let key = self.keys.of(text);
+        let key = self.hasher.hash_one(text);
         if let Some(known) = self.known.get(&key) {
             return Arc::clone(known);
         }
@@ -41,7 +57,6 @@ impl Unwrapper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layers::layers;
 
     #[test]
     fn a_text_hides_the_same_the_second_time() {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::layers::syntax::Operator;
+use crate::syntax::Operator;
 
 /// The only statement of a text.
 fn only(text: &str) -> Kind {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::psrp::pipeline::Pipeline;
+use crate::pipeline::Pipeline;
 
 /// A message: destination, type, pool and pipeline by one byte each, data.
 fn message(to: Direction, kind: MessageType, pool: u8, pipeline: u8, xml: &str) -> Vec<u8> {

@@ -50,7 +50,7 @@ pub struct Pipeline {
     pub debug: Vec<(String, usize)>,
     /// Information records.
     pub information: Vec<(Information, usize)>,
-    /// Progress, all of it; [`progress`](crate::psrp::progress) folds it.
+    /// Progress, all of it; [`progress`](crate::progress) folds it.
     pub progress: Vec<(Progress, usize)>,
     /// Calls of the client's host.
     pub host_calls: HostCalls,

@@ -6,6 +6,15 @@
 //! functions. It takes any text, knows no log, and ends within [`Limits`].
 //!
 //! What stands word for word in the text above is no layer of its own: it can be read there.
+//!
+//! ```
+//! use ps_layers::{How, Limits, layers};
+//!
+//! let script = "powershell -enc RwBlAHQALQBEAGEAdABlAA==";
+//! let found = layers(script, &Limits::default());
+//! assert_eq!(found.layers[0].text, "Get-Date");
+//! assert_eq!(found.layers[0].how, How::EncodedCommand);
+//! ```
 
 mod blobs;
 mod budget;
@@ -21,7 +30,7 @@ mod syntax;
 mod value;
 
 pub use budget::{Limit, Limits};
-pub(crate) use encoding::text_of;
+pub use encoding::text_of;
 pub use memo::Unwrapper;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -123,7 +132,7 @@ impl Unwrapped {
 /// Takes the layers off a text.
 ///
 /// ```
-/// use psr_forensics::layers::{How, Limits, layers};
+/// use ps_layers::{How, Limits, layers};
 ///
 /// let found = layers("&('i'+'ex') ('who'+'ami')", &Limits::default());
 /// assert_eq!(found.layers[0].text, "whoami");
@@ -141,7 +150,7 @@ pub fn layers(text: &str, limits: &Limits) -> Unwrapped {
 /// somebody says so.
 ///
 /// ```
-/// use psr_forensics::layers::{Limits, base64_layers, layers};
+/// use ps_layers::{Limits, base64_layers, layers};
 ///
 /// let text = "dwBoAG8AYQBtAGkA";
 /// assert!(layers(text, &Limits::default()).is_empty());

@@ -119,7 +119,7 @@ fn begins_deflated(first: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layers::Limits;
+    use crate::Limits;
 
     fn found(text: &str) -> Vec<(usize, Blob)> {
         blobs(text, &mut Budget::new(&Limits::default(), text.len()))
