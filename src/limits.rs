@@ -117,13 +117,13 @@ pub const FIXED: &[Fixed] = &[
     Fixed {
         name: "clixml-depth",
         value: 256,
-        constant: ("crates/psrp/src/clixml.rs", "MAX_DEPTH"),
+        constant: ("crates/psrp/src/clixml/document.rs", "MAX_DEPTH"),
         description: "elements in one another in CLIXML",
     },
     Fixed {
         name: "clixml-values",
         value: 1 << 20,
-        constant: ("crates/psrp/src/clixml.rs", "MOST_VALUES"),
+        constant: ("crates/psrp/src/clixml/document.rs", "MOST_VALUES"),
         description: "values of one CLIXML document",
     },
     Fixed {

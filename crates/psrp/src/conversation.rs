@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use super::Lane;
 use super::chunks::LostDocument;
 use super::clixml::{Damage, Document, Node};
+use super::lane::Lane;
 use super::message::{Direction, Guid, Header, MessageType, pool_state};
 use super::pipeline::Pipeline;
 use super::reassembler::{Absent, Gap, Oddity};

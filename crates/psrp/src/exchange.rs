@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Lane;
 use super::chunks::{Chunk, Chunks, LostDocument, Outcome};
 use super::conversation::{Anomaly, Conversation, Index, Message, MessageFault};
 use super::fragments::Fragment;
+use super::lane::Lane;
 use super::message::{Direction, Guid, Header, MessageType};
 use super::reassembler::{Absent, Gap, Joined, Oddity, Reassembler};
 use super::shells::{Found, Shell, Shells};

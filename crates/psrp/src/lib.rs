@@ -39,18 +39,18 @@ mod conversation;
 mod encoded;
 mod exchange;
 mod fragments;
+mod lane;
 mod message;
+mod node_text;
 mod pipeline;
 mod reassembler;
+mod record_text;
 mod records;
 mod secret;
 mod shells;
 mod soap;
-mod text;
 mod xml;
 mod xpress;
-
-use std::sync::Arc;
 
 pub use chunks::{Chunk, ChunkKey, Chunks, LostDocument, Outcome};
 pub use clixml::{Container, Damage, Document, Node, Primitive, Value};
@@ -58,9 +58,12 @@ pub use conversation::{Anomaly, Conversation, Message, MessageFault, Pool};
 pub use encoded::{base64, hex};
 pub use exchange::Exchange;
 pub use fragments::Fragment;
+pub use lane::Lane;
 pub use message::{Direction, Guid, Header, MessageType, pipeline_state, pool_state};
+pub use node_text::{line, literal};
 pub use pipeline::{Item, Pipeline};
 pub use reassembler::{Absent, Gap, GapReason, Joined, Oddity, Reassembler};
+pub use record_text::{commands, error, host_call, progress};
 pub use records::{
     Command, Creation, ErrorRecord, HostCall, HostCalls, Information, Parameter, Progress,
     informational_message,
@@ -68,35 +71,4 @@ pub use records::{
 pub use secret::SessionKey;
 pub use shells::{Reading, Shell, ShellCommand};
 pub use soap::{Envelope, Slot, Stream};
-pub use text::{commands, error, host_call, line, literal, progress};
 pub use xpress::{Damage as XpressDamage, unpack};
-
-/// Who counts objects: within a lane, an ObjectId is an object's for as long as nobody connects
-/// again.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Lane {
-    /// What one process received, or sent.
-    Process {
-        /// The logging host.
-        host: Arc<str>,
-        /// The process that logged it.
-        process: u32,
-        /// Whether it received it.
-        received: bool,
-    },
-    /// What went through a shell in one direction.
-    Shell {
-        /// The shell's index in [`Conversation::shells`].
-        shell: usize,
-        /// Whether the client sent it.
-        to_server: bool,
-    },
-}
-
-impl Lane {
-    /// Whether all objects that are counted go through it. A client counts what it sends over all
-    /// its sessions, so a shell sees some of its numbers only.
-    fn has_all_objects(&self) -> bool {
-        !matches!(self, Lane::Shell { to_server: true, .. })
-    }
-}

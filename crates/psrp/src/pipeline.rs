@@ -5,7 +5,7 @@ use super::message::{Guid, MessageType, pipeline_state};
 use super::records::{
     Creation, ErrorRecord, HostCalls, Information, Progress, informational_message,
 };
-use super::text;
+use super::{node_text, record_text};
 
 /// An object of input or output.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ pub struct Item {
 impl Item {
     /// The object on one line.
     pub fn line(&self) -> String {
-        text::line(self.document.root())
+        node_text::line(self.document.root())
     }
 }
 
@@ -97,8 +97,8 @@ impl Pipeline {
     /// Its commands as one could type them; none where they are lost.
     pub fn command_text(&self) -> Option<String> {
         let (creation, _) = self.creation.as_ref()?;
-        let cut = if creation.is_cut { text::CUT } else { "" };
-        Some(text::commands(&creation.commands) + cut)
+        let cut = if creation.is_cut { node_text::CUT } else { "" };
+        Some(record_text::commands(&creation.commands) + cut)
     }
 
     /// The state told last.
@@ -115,7 +115,7 @@ impl Pipeline {
             MessageType::CreatePipeline => self.creation = Some((Creation::read(root), at)),
             MessageType::GetCommandMetadata => {
                 let names = root.get("Name");
-                let names = text::lines(names.into_iter().flat_map(Node::items));
+                let names = node_text::lines(names.into_iter().flat_map(Node::items));
                 self.metadata_request = Some((names, at));
             }
             MessageType::PipelineInput => self.input.push(Item { document, message: at }),

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 
-use super::Lane;
 use super::fragments::Fragment;
+use super::lane::Lane;
 use super::message::Header;
 
 /// Longest message that is joined, in bytes.

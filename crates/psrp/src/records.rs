@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::clixml::Node;
-use super::text::{line, lines, literal, start};
+use super::node_text::{line, lines, literal, start};
 
 /// Most commands of a pipeline, and parameters of all of them, that are read.
 const MOST_PARTS: usize = 4096;

@@ -292,7 +292,7 @@ impl<'t> Open<'t> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base64;
+    use crate::encoded::base64;
 
     /// A document with prefixes that nobody else uses.
     fn document(header: &str, body: &str) -> String {

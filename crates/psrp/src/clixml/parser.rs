@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-use super::{Container, Damage, Document, MAX_DEPTH, MOST_VALUES, Object, Primitive, Value};
+use super::document::{
+    Container, Damage, Document, MAX_DEPTH, MOST_VALUES, Object, Primitive, Value,
+};
 use crate::xml;
 
 /// An element that is open.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::text::line;
+use crate::node_text::line;
 
 fn parse(text: &str) -> Result<Document, Damage> {
     Document::parse(text.as_bytes())
