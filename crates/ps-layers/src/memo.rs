@@ -7,7 +7,9 @@ use std::sync::Arc;
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 
-use super::{Limits, Unwrapped, layers};
+use super::budget::Limits;
+use super::unwrap::layers;
+use super::unwrapped::Unwrapped;
 
 /// Text that the layers kept may hold, in bytes; what more texts hide is found anew each time.
 const MOST_HELD: usize = 16 << 20;

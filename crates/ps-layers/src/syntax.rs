@@ -236,3 +236,13 @@ pub(super) struct Script {
     /// Where brackets nest too deep, if they do.
     pub too_deep: Option<usize>,
 }
+
+/// A variable's name as it is looked up: lower-case and without scope.
+pub(super) fn variable_name(name: &str) -> String {
+    let name = name.to_lowercase();
+    let scoped = ["variable:", "global:", "script:", "local:", "private:"];
+    match scoped.iter().find_map(|scope| name.strip_prefix(scope)) {
+        Some(bare) => bare.trim_start_matches(['/', '\\']).to_owned(),
+        None => name,
+    }
+}

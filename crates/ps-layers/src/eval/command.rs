@@ -3,8 +3,7 @@
 
 use std::rc::Rc;
 
-use super::super::parse::variable_name;
-use super::super::syntax::{Block, Kind, Node};
+use super::super::syntax::{Block, Kind, Node, variable_name};
 use super::super::value::{DEEPEST_VALUE, Value};
 use super::expression::STANDARD_VARIABLES;
 use super::{DEEPEST_CALL, Machine};

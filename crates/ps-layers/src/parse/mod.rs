@@ -8,8 +8,6 @@ mod command;
 mod expression;
 mod text;
 
-pub(super) use text::variable_name;
-
 use std::rc::Rc;
 
 use super::syntax::{Assigned, Kind, Node, Script, SuffixKind};

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::super::syntax::{Kind, Node};
+use super::super::syntax::{Kind, Node, variable_name};
 use super::{Parser, is_double_quote, is_single_quote};
 
 /// What ends a string with values in it.
@@ -273,15 +273,5 @@ fn unescape(escaped: char) -> (char, bool) {
         't' => ('\t', false),
         'v' => ('\u{b}', false),
         _ => (escaped, escaped.is_alphanumeric()),
-    }
-}
-
-/// A variable's name as it is looked up: lower-case and without scope.
-pub(crate) fn variable_name(name: &str) -> String {
-    let name = name.to_lowercase();
-    let scoped = ["variable:", "global:", "script:", "local:", "private:"];
-    match scoped.iter().find_map(|scope| name.strip_prefix(scope)) {
-        Some(bare) => bare.trim_start_matches(['/', '\\']).to_owned(),
-        None => name,
     }
 }
