@@ -119,6 +119,9 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// How the reason of a fault begins that says that a file was changed while it was read.
+    pub(crate) const CHANGED: &'static str = "the file changed during the run";
+
     /// Whether it makes a run partial.
     pub fn is_damage(&self) -> bool {
         matches!(self.kind, FaultKind::Lost | FaultKind::Suspect)

@@ -12,7 +12,7 @@ pub(super) fn look_again(reports: &mut [InputReport], rehash: bool) {
     let read = reports.par_iter_mut().filter(|report| report.input.kind != InputKind::Unknown);
     read.for_each(|report| {
         let changed = |reason: String| {
-            Fault::file(FaultKind::Suspect, format!("the file changed during the run: {reason}"))
+            Fault::file(FaultKind::Suspect, format!("{}: {reason}", Fault::CHANGED))
         };
         report.faults.extend(report.input.changed().map(changed));
         let again = if rehash { report.input.hash_again() } else { None };

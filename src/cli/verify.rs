@@ -11,7 +11,7 @@ use super::analyze::Made;
 use super::results::DEFAULT_OUTPUT;
 use crate::detect::RuleSet;
 use crate::error::Error;
-use crate::input::{self, Input};
+use crate::input::{self, Input, InputKind};
 use crate::report::visible;
 use crate::verify::{self, Checked, Deviation, Found, Ledger};
 
@@ -87,7 +87,7 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
             made.map_or_else(|_| Default::default(), |made| (made.limits(), made.is_narrowed()));
         let unpacked = input::unpack(inputs.clone(), scratch.path(), &limits)?;
         // A case has what was recovered when it was extracted, so that arguments do not tell.
-        let recovers = ledger.inputs.iter().any(|input| input.kind == "recovered");
+        let recovers = ledger.inputs.iter().any(|input| input.kind == InputKind::Recovered);
         let unpacked = if recovers { input::with_recovered(unpacked) } else { unpacked };
         let rules = rules.as_ref().ok();
         let checked = verify::rows(&args.output, &ledger, &unpacked, &limits, rules, narrowed);

@@ -15,9 +15,9 @@ use super::rules::{Hit, RuleSet};
 use super::view::FieldMap;
 use crate::keyed::Keyed;
 use crate::model::{
-    Account, Attempt, Clearing, Command, Detection, Edge, Event, EventKind, Heard, Kept, LogGap,
-    LogSign, MatchedField, Proof, Role, ScriptBlock, Session, SignKind, Str, Stream, Subject,
-    Wrapped, csv_time,
+    Account, Attempt, Clearing, Command, Detection, Edge, EndpointKind, Event, EventKind, Heard,
+    Kept, LogGap, LogSign, MatchedField, Proof, Role, ScriptBlock, Session, SignKind, Str, Stream,
+    Subject, Wrapped, csv_time,
 };
 use crate::reconstruct::Case;
 
@@ -389,10 +389,10 @@ fn session(case: &Case, counts: &Counts, history: &History, index: usize) -> Der
         .text("StartWeekday", weekday)
         .truth("LocalAccount", session.local_account())
         .text("EngineVersion", &*session.engine_version)
-        .text("MessageEncryption", consequences.encryption)
-        .text("CredentialExposed", consequences.credential_exposed)
+        .text("MessageEncryption", consequences.encryption.as_str())
+        .text("CredentialExposed", consequences.credential_exposed.as_str())
         .known("Tool", session.tool.as_ref().map(|tool| tool.name.as_str()))
-        .known("EndpointKind", Some(session.endpoint_kind).filter(|kind| !kind.is_empty()))
+        .known("EndpointKind", session.endpoint_kind.map(EndpointKind::as_str))
         .known("ParentSessionId", session.parent.map(|(parent, _)| session_id(parent)))
         .truth("SecondHop", session.parent.is_some())
         .number("RefusedBefore", history.refused[index]);

@@ -46,7 +46,7 @@ impl Account {
     /// runs as a virtual account calls it `WinRM Virtual Users\WinRM VA_<number>_<domain>_<name>`
     /// (Microsoft's page on JEA session configurations).
     pub fn caller(self) -> Account {
-        let parts = self.name.strip_prefix("WinRM VA_").and_then(|rest| {
+        let parts = self.name.strip_prefix(VIRTUAL_ACCOUNT).and_then(|rest| {
             let (domain, name) = rest.split_once('_')?.1.split_once('_')?;
             Account::new(domain, name)
         });
@@ -65,6 +65,19 @@ impl Account {
                 || other.domain.is_empty()
                 || label(&self.domain) == label(&other.domain))
     }
+}
+
+/// How WinRM names the virtual accounts that it makes up.
+const VIRTUAL_ACCOUNT: &str = "WinRM VA_";
+
+/// Whether an account's name, with or without its domain, is one that WinRM made up.
+pub(crate) fn is_virtual_account(name: &str) -> bool {
+    name.rsplit('\\').next().unwrap_or(name).starts_with(VIRTUAL_ACCOUNT)
+}
+
+/// Whether a SID is one that WinRM made up for a virtual account (S-1-5-94-…).
+pub(crate) fn is_virtual_sid(sid: &str) -> bool {
+    sid.starts_with("S-1-5-94-")
 }
 
 impl fmt::Display for Account {

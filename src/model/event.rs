@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Account, Record, RecordRef, Str};
+use super::{Account, Auth, Record, RecordRef, Str};
 
 /// A record that some stage has a use for, typed.
 #[derive(Debug, Clone)]
@@ -305,6 +305,9 @@ pub struct EngineContext {
     pub connected_user: String,
 }
 
+/// The HostName of an engine that serves a remoting session or a job.
+pub(crate) const REMOTE_HOST: &str = "ServerRemoteHost";
+
 impl EngineContext {
     /// Whether the engine serves a remoting session.
     ///
@@ -315,7 +318,7 @@ impl EngineContext {
         let program = line.trim_start().trim_start_matches('"').split(['"', ' ']).next();
         let program = file_name(program.unwrap_or_default());
         let console = matches!(program.trim_end_matches(".exe"), "powershell" | "pwsh");
-        self.host_name == "ServerRemoteHost" && (!console || line.contains(" -sshs"))
+        self.host_name == REMOTE_HOST && (!console || line.contains(" -sshs"))
     }
 }
 
@@ -431,6 +434,13 @@ pub struct Logon {
     pub ip: Option<String>,
     /// The failure's sub status or status, for 4625.
     pub status: String,
+}
+
+impl Logon {
+    /// How it was authenticated, as far as its package says.
+    pub fn auth(&self) -> Auth {
+        Auth::parse(&self.package)
+    }
 }
 
 /// Security 4634, 4647, 4672.
@@ -572,6 +582,11 @@ pub struct LogCleared {
     pub log: String,
     /// Who cleared it.
     pub account: Option<Account>,
+}
+
+/// Whether a WinRM operation is the one that makes a shell.
+pub(crate) fn creates_shell(operation: &str) -> bool {
+    operation.eq_ignore_ascii_case("CreateShell")
 }
 
 /// An event with no part in reconstruction.

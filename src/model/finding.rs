@@ -8,11 +8,74 @@ use serde::{Deserialize, Serialize};
 
 use super::{Account, Channel, Mark, RecordRef, Str};
 
+/// Kinds of evidence for a session's source, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SourceEvidence {
+    /// The address that WinRM 91 has of the caller.
+    Shell,
+    /// The address in the answer to the request that made the shell.
+    Answer,
+    /// The address that sshd accepted (OpenSSH 4).
+    Ssh,
+    /// The client's own WinRM 6.
+    Client,
+    /// The credentials that the client used (4648).
+    Credentials,
+    /// The ticket that a domain controller granted (4769).
+    Ticket,
+    /// A connection to one of WinRM's ports.
+    Connection,
+    /// NTLM's check by a domain controller (4776).
+    Ntlm,
+    /// The address of the logon itself (4624).
+    Logon,
+}
+
+impl SourceEvidence {
+    /// The words that outputs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SourceEvidence::Shell => "winrm 91 clientIP",
+            SourceEvidence::Answer => "ClientIP in the traffic",
+            SourceEvidence::Ssh => "openssh 4",
+            SourceEvidence::Client => "client's winrm 6",
+            SourceEvidence::Credentials => "client's 4648",
+            SourceEvidence::Ticket => "domain controller's 4769",
+            SourceEvidence::Connection => "connection to WinRM's port",
+            SourceEvidence::Ntlm => "domain controller's 4776",
+            SourceEvidence::Logon => "4624's own address",
+        }
+    }
+}
+
+/// What a session's source rests on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SourceBasis {
+    /// Nothing names a source.
+    #[default]
+    Nothing,
+    /// Two records of one kind name two sources, and nothing decides.
+    Undecided,
+    /// The best evidence there is.
+    Evidence(SourceEvidence),
+}
+
+impl SourceBasis {
+    /// The words that outputs use; empty for nothing.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SourceBasis::Nothing => "",
+            SourceBasis::Undecided => "undecided",
+            SourceBasis::Evidence(evidence) => evidence.as_str(),
+        }
+    }
+}
+
 /// What one kind of evidence names as a session's source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceHint {
     /// The kind of evidence.
-    pub basis: &'static str,
+    pub basis: SourceEvidence,
     /// The host it names.
     pub host: Option<Str>,
     /// The address it names.
@@ -86,15 +149,6 @@ pub struct Weighed {
     pub agreeing: Vec<SourceHint>,
     /// Hints that name another source.
     pub rivals: Vec<Rival>,
-}
-
-/// Why a session can be trusted so far and no further.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reason {
-    /// A short sentence.
-    pub says: String,
-    /// Whether it speaks against the session, not for it.
-    pub against: bool,
 }
 
 /// Whose log it is, as a session sees it.

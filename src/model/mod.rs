@@ -1,21 +1,29 @@
 //! The vocabulary of the field: what every stage speaks, and nothing about how it is made.
 
 mod account;
+mod completeness;
+mod consequences;
 mod detection;
 mod event;
 mod finding;
 mod integrity;
+mod reason;
 mod record;
 mod session;
 mod time;
 mod wrapped;
 
 pub use account::Account;
+pub(crate) use account::{is_virtual_account, is_virtual_sid};
+pub use completeness::Completeness;
+pub use consequences::{Consequences, Encryption, SecondHop, YesNo};
 pub use detection::{Detection, Level, MatchedField, Proof, RuleMeta, Subject};
 pub(crate) use detection::{Kept, Value, Values};
 pub use event::*;
+pub(crate) use event::{REMOTE_HOST, creates_shell};
 pub use finding::*;
 pub use integrity::{LogSign, Mark, SignKind};
+pub use reason::ConfidenceReason;
 pub use record::{Channel, Fields, Form, Record, RecordRef};
 pub(crate) use record::{FieldName, FieldsDraft, are_equal};
 pub use session::*;

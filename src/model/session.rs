@@ -1,12 +1,14 @@
 //! Remoting sessions and what belongs to them, each with the records it rests on.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use ps_layers::Unwrapped;
 
-use super::{Account, Covered, Missing, Reason, ShellKind, Str, Tool, Weighed};
+use super::{
+    Account, Completeness, ConfidenceReason, Consequences, Covered, Missing, ShellKind,
+    SourceBasis, Str, Tool, Weighed,
+};
 
 /// How a session's end is known, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,6 +131,46 @@ impl Confidence {
     }
 }
 
+/// What a session's endpoint is for, by the name of its configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EndpointKind {
+    /// Windows PowerShell's own.
+    Default,
+    /// The same for 32-bit processes.
+    ThirtyTwoBit,
+    /// PowerShell Workflow's.
+    Workflow,
+    /// Server Manager's.
+    ServerManager,
+    /// Exchange's.
+    Exchange,
+    /// Windows Admin Center's.
+    AdminCenter,
+    /// PowerShell 7's.
+    PowerShell7,
+    /// A custom one that runs as a virtual account: JEA as a rule.
+    CustomVirtualAccount,
+    /// Another custom one.
+    Custom,
+}
+
+impl EndpointKind {
+    /// The word that outputs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EndpointKind::Default => "default",
+            EndpointKind::ThirtyTwoBit => "32bit",
+            EndpointKind::Workflow => "workflow",
+            EndpointKind::ServerManager => "server_manager",
+            EndpointKind::Exchange => "exchange",
+            EndpointKind::AdminCenter => "admin_center",
+            EndpointKind::PowerShell7 => "powershell7",
+            EndpointKind::CustomVirtualAccount => "custom_virtual_account",
+            EndpointKind::Custom => "custom",
+        }
+    }
+}
+
 /// Which logs a session was seen in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sides {
@@ -183,6 +225,28 @@ pub enum Link {
 }
 
 impl Link {
+    /// All of them.
+    const ALL: [Link; 13] = [
+        Link::Own,
+        Link::Process,
+        Link::HostId,
+        Link::Runspace,
+        Link::Pool,
+        Link::Logon,
+        Link::Activity,
+        Link::Target,
+        Link::Connection,
+        Link::Account,
+        Link::CommandLine,
+        Link::Text,
+        Link::Source,
+    ];
+
+    /// Reads the words that outputs use.
+    pub fn parse(words: &str) -> Option<Link> {
+        Link::ALL.into_iter().find(|link| link.as_str() == words)
+    }
+
     /// Whether it is a key, not time and names only.
     pub fn is_key(self) -> bool {
         self <= Link::Activity
@@ -271,7 +335,7 @@ pub struct Session {
     /// The client's address, when some record gives it.
     pub source_ip: Option<String>,
     /// What the source rests on.
-    pub source_basis: &'static str,
+    pub source_basis: SourceBasis,
     /// How the source was found, and who else was named.
     pub weighed: Weighed,
     /// The target: the logging host's name, or the name the client used.
@@ -306,12 +370,12 @@ pub struct Session {
     pub sides: Sides,
     /// How far the links can be trusted.
     pub confidence: Confidence,
-    /// Why no more and no less, in short sentences.
-    pub confidence_reasons: Vec<Reason>,
+    /// Why no more and no less.
+    pub confidence_reasons: Vec<ConfidenceReason>,
     /// What made it, where that is sure.
     pub tool: Option<Tool>,
-    /// What its endpoint is for; empty where that is not known.
-    pub endpoint_kind: &'static str,
+    /// What its endpoint is for, where that is known.
+    pub endpoint_kind: Option<EndpointKind>,
     /// The records that one expects of it and that are not there.
     pub missing: Vec<Missing>,
     /// How much of its time each of the target's logs covers.
@@ -374,7 +438,7 @@ pub struct Command {
     /// not made of them.
     pub invocations: Vec<String>,
     /// What of it the records hold.
-    pub completeness: Cow<'static, str>,
+    pub completeness: Completeness,
     /// What remoting's own traffic shows of it, where that was logged.
     pub heard: Option<Box<Heard>>,
     /// How far below the session's host process it ran or, for a process, lies: 0 in it, 1 in
@@ -574,52 +638,10 @@ pub struct Attempt {
     pub events: Vec<usize>,
 }
 
-/// What follows for a session from how it was authenticated and carried ([Microsoft's page on the
-/// security of PowerShell Remoting][page]).
-///
-/// [page]: https://learn.microsoft.com/powershell/scripting/security/remoting/winrm-security
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Consequences {
-    /// What encrypts its messages: `none`, `rc4`, `ticket`, `tls` or `unknown`.
-    pub encryption: &'static str,
-    /// Whether the target's identity was proven: `yes`, `no` or `unknown`.
-    pub server_identity_proven: &'static str,
-    /// Whether the target could take the caller's credentials: `yes`, `no` or `unknown`.
-    pub credential_exposed: &'static str,
-    /// Whether the session could go on to a next host as the caller: `yes`, `no`,
-    /// `with_delegation` or `unknown`.
-    pub second_hop: &'static str,
-}
-
 impl Session {
-    /// What follows from its authentication and transport.
+    /// The consequences of its authentication and transport.
     pub fn consequences(&self) -> Consequences {
-        let tls = self.transport == Transport::Https;
-        let over_http = |encryption| match self.transport {
-            Transport::Https => "tls",
-            Transport::Ssh => "ssh",
-            Transport::Http => encryption,
-            Transport::Unknown => "unknown",
-        };
-        let proven = |without_tls| match self.transport {
-            Transport::Https => "yes",
-            // Whether the client checked the host's key, no record says.
-            Transport::Ssh => "unknown",
-            Transport::Http => without_tls,
-            Transport::Unknown => "unknown",
-        };
-        let (encryption, server_identity_proven, credential_exposed, second_hop) = match self.auth {
-            Auth::Kerberos => (over_http("ticket"), "yes", "no", "with_delegation"),
-            Auth::Ntlm => (over_http("rc4"), proven("no"), "no", "no"),
-            Auth::Basic => (over_http("none"), proven("no"), "yes", "yes"),
-            Auth::CredSsp => ("tls", "yes", "yes", "yes"),
-            Auth::Certificate => ("tls", "yes", "no", "no"),
-            // A password is known to the target, a key is not.
-            Auth::Ssh => ("ssh", "unknown", "unknown", "unknown"),
-            Auth::Unknown if tls => ("tls", "yes", "unknown", "unknown"),
-            Auth::Unknown => ("unknown", "unknown", "unknown", "unknown"),
-        };
-        Consequences { encryption, server_identity_proven, credential_exposed, second_hop }
+        Consequences::new(self.auth, self.transport)
     }
 
     /// Whether the account is one of the target's own, not a domain's.
@@ -640,7 +662,7 @@ mod tests {
             end_kind: EndKind::LastEvent,
             source_host: None,
             source_ip: None,
-            source_basis: "",
+            source_basis: SourceBasis::Nothing,
             weighed: Weighed::default(),
             target_host: "srv.corp".into(),
             user: Account::parse(r"SRV\bob"),
@@ -660,29 +682,12 @@ mod tests {
             confidence: Confidence::Low,
             confidence_reasons: Vec::new(),
             tool: None,
-            endpoint_kind: "",
+            endpoint_kind: None,
             missing: Vec::new(),
             covered: Vec::new(),
             evidence: Vec::new(),
             command_completeness: String::new(),
         }
-    }
-
-    #[test]
-    fn consequences_follow_microsofts_table() {
-        let of = |auth, transport| {
-            let c = session(auth, transport).consequences();
-            [c.encryption, c.server_identity_proven, c.credential_exposed, c.second_hop]
-        };
-        use Auth::*;
-        use Transport::*;
-        assert_eq!(of(Kerberos, Http), ["ticket", "yes", "no", "with_delegation"]);
-        assert_eq!(of(Ntlm, Http), ["rc4", "no", "no", "no"]);
-        assert_eq!(of(Ntlm, Https), ["tls", "yes", "no", "no"]);
-        assert_eq!(of(Basic, Http), ["none", "no", "yes", "yes"]);
-        assert_eq!(of(CredSsp, Http), ["tls", "yes", "yes", "yes"]);
-        assert_eq!(of(Certificate, Https), ["tls", "yes", "no", "no"]);
-        assert_eq!(of(Auth::Unknown, Http), ["unknown"; 4]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Both are made for people. Keys are localised on systems that do not speak English, values span
 //! lines, keys go missing: so every line that does not begin a pair belongs to the pair before.
 
-use crate::model::EngineContext;
+use crate::model::{EngineContext, REMOTE_HOST};
 
 /// Splits `Key=Value` or `Key = Value` lines into pairs, in order, keys and values trimmed.
 ///
@@ -126,9 +126,7 @@ fn by_value(pairs: &[(&str, String)], context: &mut EngineContext) {
         context.command_name = after(2).cloned().unwrap_or_default();
     }
     let mut values = pairs.iter().map(|(_, value)| value.as_str());
-    if let Some(host) =
-        values.clone().find(|value| matches!(*value, "ServerRemoteHost" | "ConsoleHost"))
-    {
+    if let Some(host) = values.clone().find(|value| matches!(*value, REMOTE_HOST | "ConsoleHost")) {
         context.host_name = host.to_owned();
     }
     if let Some(command) = values.find(|value| value.to_lowercase().contains(".exe")) {

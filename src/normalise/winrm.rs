@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{Reader, known, number, text, wire};
 use crate::model::{
     Account, Authenticated, ClientFailure, ClientSession, ClientStep, EventKind, Record,
-    ServerOperation, ShellCreated, ShellKind,
+    ServerOperation, ShellCreated, ShellKind, creates_shell,
 };
 
 pub(super) fn reader(event_id: u32) -> Option<Reader> {
@@ -67,8 +67,7 @@ fn client_step(record: &Record) -> EventKind {
     };
     let resource_uri = known(record, "resourceUri").or_else(|| known(record, "resourceURI"));
     let operation = record.data.get("operationName").unwrap_or_default();
-    let asks_shell = record.event_id == 11
-        || (record.event_id == 145 && operation.eq_ignore_ascii_case("CreateShell"));
+    let asks_shell = record.event_id == 11 || (record.event_id == 145 && creates_shell(operation));
     EventKind::ClientStep(ClientStep { text: with_data(step, record), resource_uri, asks_shell })
 }
 

@@ -10,7 +10,7 @@ use super::estate::Estate;
 use super::{CLOCK_ERROR, Draft, JOIN_WINDOW, STEP_WINDOW, near};
 use crate::model::{
     Account, Attempt, EndKind, Event, EventKind, FailureReason, Link, Rejected, Session, ShellKind,
-    Sides, Str,
+    Sides, Str, creates_shell,
 };
 
 /// Sessions of one name that one client may be weighed against, before it and after: a log full of
@@ -111,8 +111,7 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
                 match (&event.kind, event.event_id) {
                     (EventKind::ClientFailure(failure), _) => {
                         // Only the way into the session: a later operation may fail in it.
-                        let operation = failure.operation.as_deref().unwrap_or("CreateShell");
-                        if operation.eq_ignore_ascii_case("CreateShell") {
+                        if failure.operation.as_deref().is_none_or(creates_shell) {
                             client.failures.push(index);
                         }
                     }

@@ -6,7 +6,8 @@ use super::tests::{
 };
 use super::{Case, Window};
 use crate::model::{
-    Absence, Auth, Channel, Confidence, Link, Missing, Record, Rejected, Session, Side,
+    Absence, Auth, Channel, Confidence, EndpointKind, Link, Missing, Record, Rejected, Session,
+    Side, SourceBasis, SourceEvidence,
 };
 
 /// A session of ann's on SRV that starts at second 100, its own logon and process logged.
@@ -46,7 +47,7 @@ fn rivals(session: &Session) -> Vec<(String, Rejected)> {
 }
 
 fn says(session: &Session, text: &str) -> bool {
-    session.confidence_reasons.iter().any(|reason| reason.says.contains(text))
+    session.confidence_reasons.iter().any(|reason| reason.text().contains(text))
 }
 
 #[test]
@@ -54,7 +55,7 @@ fn two_tickets_as_near_decide_nothing() {
     let case = with([ticket(100, "ann", "10.0.0.1"), ticket(99, "ann", "10.0.0.2")]);
     let session = &case.sessions[0];
     assert_eq!((&session.source_host, &session.source_ip), (&None, &None));
-    assert_eq!(session.source_basis, "undecided");
+    assert_eq!(session.source_basis, SourceBasis::Undecided);
     assert_eq!(session.weighed.winner, None);
     let undecided = |ip: &str| (ip.to_owned(), Rejected::Undecided);
     assert_eq!(rivals(session), [undecided("10.0.0.1"), undecided("10.0.0.2")]);
@@ -81,7 +82,7 @@ fn what_another_kind_agrees_with_wins() {
     let session = &case.sessions[0];
     assert_eq!(session.source_ip.as_deref(), Some("10.0.0.2"));
     let winner = session.weighed.winner.as_ref().unwrap();
-    assert_eq!(winner.basis, "domain controller's 4769");
+    assert_eq!(winner.basis, SourceEvidence::Ticket);
     assert_eq!(session.weighed.agreeing.len(), 1);
     assert_eq!(rivals(session), [("10.0.0.1".to_owned(), Rejected::Alone)]);
 }
@@ -396,7 +397,7 @@ fn endpoints_are_told_by_their_names() {
     let endpoint = |name: &str| {
         let uri = format!("http://schemas.microsoft.com/powershell/{name}");
         let shell = by(ANN, 900, on("SRV", 100, WINRM, 91, &[("resourceUri", &uri)]));
-        with([shell]).sessions[0].endpoint_kind
+        with([shell]).sessions[0].endpoint_kind.map_or("", EndpointKind::as_str)
     };
     assert_eq!(endpoint("Microsoft.PowerShell"), "default");
     assert_eq!(endpoint("microsoft.powershell32"), "32bit");

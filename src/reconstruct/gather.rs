@@ -16,7 +16,7 @@ use super::{SERVICE_SIDS, WINRM_PORTS};
 use crate::keyed::Keyed;
 use crate::model::{
     Account, Channel, Clearing, EngineContext, Event, EventKind, Logon, ProcessStart, RecordRef,
-    Str, file_name, is_same,
+    Str, file_name, is_same, is_virtual_account,
 };
 
 /// A text as a mark keeps it: equal texts have equal keys. The hash is keyed anew in each run, so
@@ -37,7 +37,7 @@ impl Keys {
     /// The key of an account's name, which cases do not tell apart; of a virtual account, its
     /// caller's.
     pub(super) fn of_account(&self, account: Option<&Account>) -> Key {
-        let name = account.map(|account| match account.name.starts_with("WinRM VA_") {
+        let name = account.map(|account| match is_virtual_account(&account.name) {
             true => account.clone().caller().name.to_lowercase(),
             false => account.name.to_lowercase(),
         });

@@ -55,9 +55,9 @@ pub use traffic::{Logs, Overheard};
 pub(crate) use scripts::{Elsewhere, assemble};
 
 use crate::model::{
-    Account, Attempt, Auth, Clearing, Command, Coverage, Edge, EndKind, Event, Evidence, Host,
-    Link, LogGap, LogSign, RecordRef, Rejected, ScriptBlock, Session, ShellKind, Sides, Str,
-    Transport, Weighed,
+    Account, Attempt, Auth, Clearing, Command, Coverage, Edge, EndKind, EndpointKind, Event,
+    Evidence, Host, Link, LogGap, LogSign, RecordRef, Rejected, ScriptBlock, Session, ShellKind,
+    Sides, SourceBasis, Str, Transport, Weighed,
 };
 use clocks::Clocks;
 use estate::Estate;
@@ -295,7 +295,7 @@ struct Draft {
     /// The best source found, and what it rests on.
     source_host: Option<Str>,
     source_ip: Option<String>,
-    source_basis: &'static str,
+    source_basis: SourceBasis,
     weighed: Weighed,
     /// Who its shell was made for, as the traffic tells.
     callers: Vec<traffic::Caller>,
@@ -473,7 +473,7 @@ fn rebuild(
     case.hosts = hosts.names().map(host).collect();
     let tools = tools::tools(&case);
     let endpoints = case.sessions.iter().map(|session| tools::endpoint_kind(&case, session));
-    let endpoints: Vec<&'static str> = endpoints.collect();
+    let endpoints: Vec<Option<EndpointKind>> = endpoints.collect();
     for ((session, tool), endpoint) in case.sessions.iter_mut().zip(tools).zip(endpoints) {
         session.tool = tool;
         session.endpoint_kind = endpoint;
@@ -624,7 +624,7 @@ fn finish(
         confidence,
         confidence_reasons,
         tool: None,
-        endpoint_kind: "",
+        endpoint_kind: None,
         missing: Vec::new(),
         covered: Vec::new(),
         evidence: evidence.collect(),

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::client::Client;
 use super::estate::Estate;
 use super::{CLOCK_ERROR, Draft, EndKind, JOIN_WINDOW};
-use crate::model::{Connection, Event, EventKind, Logon, Str};
+use crate::model::{Auth, Connection, Event, EventKind, Logon, Str};
 
 /// Pairs that one record may be part of, with earlier and with later ones: a log full of forged
 /// ones costs no more.
@@ -175,7 +175,7 @@ fn logons<'e>(events: &'e [Event], estate: &'e Estate) -> Vec<Pair<'e>> {
 }
 
 fn is_kerberos(logon: &Logon) -> bool {
-    logon.package.eq_ignore_ascii_case("kerberos")
+    logon.auth() == Auth::Kerberos
 }
 
 /// A connection's addresses and ports.

@@ -8,12 +8,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::gather::Image;
 use super::process::Processes;
 use super::{Draft, JOIN_WINDOW, STEP_WINDOW, near};
-use crate::model::{Account, Auth, EndKind, Event, EventKind, Link, Logon, ShellKind, Str};
+use crate::model::{
+    Account, Auth, EndKind, Event, EventKind, Link, Logon, ShellKind, Str, is_virtual_sid,
+};
 
-/// Whether a SID is a person's or a service's, and not one that WinRM made up for a virtual account
-/// (S-1-5-94-…).
+/// Whether a SID is a person's or a service's, and not one that WinRM made up for a virtual account.
 fn is_real(sid: &str) -> bool {
-    !sid.starts_with("S-1-5-94-")
+    !is_virtual_sid(sid)
 }
 
 /// How long after its shell a session's first command may come where no record tells of its process.
@@ -273,7 +274,7 @@ impl HostEvents<'_> {
         let in_time = event.time >= draft.start() - STEP_WINDOW && event.time <= end + STEP_WINDOW;
         let at_start = near(event.time, draft.start(), STEP_WINDOW);
         // One with a ticket and an address was made by something that is no WinRM.
-        let kerberos = logon.package.eq_ignore_ascii_case("kerberos");
+        let kerberos = logon.auth() == Auth::Kerberos;
         in_time
             && logon.logon_type == NETWORK
             && (draft.user.is_some() || draft.user_sid.is_some())
@@ -287,7 +288,7 @@ impl HostEvents<'_> {
             draft.logon_ids.push(logon.logon_id);
         }
         if draft.auth.is_none() && (link.is_key() || !self.owns_callers_logon(draft)) {
-            draft.auth = Some(Auth::parse(&logon.package)).filter(|auth| *auth != Auth::Unknown);
+            draft.auth = Some(logon.auth()).filter(|auth| *auth != Auth::Unknown);
         }
         if draft.user_sid.is_none() && logon.sid.starts_with("S-1-") && is_real(&logon.sid) {
             draft.user_sid = Some(logon.sid.clone());

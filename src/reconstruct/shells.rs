@@ -7,13 +7,14 @@ use chrono::{DateTime, Utc};
 
 use super::server::{ByTime, HostEvents, WAITED, nearest};
 use super::{Draft, SERVICE_SIDS, STEP_WINDOW, near};
-use crate::model::{Account, Auth, Event, EventKind, Link, ServerOperation, ShellKind};
+use crate::model::{
+    Account, Auth, Event, EventKind, Link, ServerOperation, ShellKind, creates_shell,
+};
 
 /// Whether an operation makes a shell.
 pub(super) fn creates(operation: &ServerOperation) -> bool {
     let uri = operation.resource_uri.as_deref().unwrap_or_default();
-    operation.operation.eq_ignore_ascii_case("CreateShell")
-        && ShellKind::of(uri).0 != ShellKind::Other
+    creates_shell(&operation.operation) && ShellKind::of(uri).0 != ShellKind::Other
 }
 
 /// One request, as far as its records tell.

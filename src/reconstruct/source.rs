@@ -11,45 +11,13 @@ use super::estate::Estate;
 use super::witnesses::Witnesses;
 use super::{Draft, JOIN_WINDOW, STEP_WINDOW, WINRM_PORTS, near};
 use crate::model::{
-    Account, Auth, Event, EventKind, Link, Rejected, Rival, SourceHint, Str, Weighed, file_name,
+    Account, Auth, Event, EventKind, Link, Rejected, Rival, SourceBasis, SourceEvidence,
+    SourceHint, Str, Weighed, file_name,
 };
 
 /// How long before a session its service ticket may have been asked for; it may also have been
 /// cached for hours, and then no record is near.
 const TICKET_WINDOW: TimeDelta = JOIN_WINDOW;
-
-/// What a source rests on that nothing decides.
-const UNDECIDED: &str = "undecided";
-
-/// Kinds of evidence for a source, best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Basis {
-    Shell,
-    Answer,
-    Ssh,
-    Client,
-    Credentials,
-    Ticket,
-    Connection,
-    Ntlm,
-    Logon,
-}
-
-impl Basis {
-    fn as_str(self) -> &'static str {
-        match self {
-            Basis::Shell => "winrm 91 clientIP",
-            Basis::Answer => "ClientIP in the traffic",
-            Basis::Ssh => "openssh 4",
-            Basis::Client => "client's winrm 6",
-            Basis::Credentials => "client's 4648",
-            Basis::Ticket => "domain controller's 4769",
-            Basis::Connection => "connection to WinRM's port",
-            Basis::Ntlm => "domain controller's 4776",
-            Basis::Logon => "4624's own address",
-        }
-    }
-}
 
 /// How much nearer to a session's start one of two hints of a kind must be to decide: what the
 /// network and the target need for one step, more or less.
@@ -60,7 +28,7 @@ const MOST_KEPT: usize = 8;
 
 /// A hint at the source: what it is, what it names, what else it says of the session.
 struct Hint {
-    basis: Basis,
+    basis: SourceEvidence,
     event: usize,
     host: Option<Str>,
     ip: Option<String>,
@@ -71,7 +39,7 @@ struct Hint {
 }
 
 impl Hint {
-    fn new(basis: Basis, event: usize, host: Option<Str>, ip: Option<String>) -> Hint {
+    fn new(basis: SourceEvidence, event: usize, host: Option<Str>, ip: Option<String>) -> Hint {
         Hint { basis, event, host, ip, auth: None, https: None, rejected: None }
     }
 
@@ -91,7 +59,7 @@ impl Hint {
 
     fn told(&self) -> SourceHint {
         SourceHint {
-            basis: self.basis.as_str(),
+            basis: self.basis,
             host: self.host.clone(),
             ip: self.ip.clone(),
             event: self.event,
@@ -132,7 +100,7 @@ pub(super) fn weigh(
         }
         Choice::Undecided(basis) => {
             let same = |hint: &&Hint| hint.basis == basis;
-            draft.source_basis = UNDECIDED;
+            draft.source_basis = SourceBasis::Undecided;
             draft.auth = draft.auth.or(common(hints.iter().filter(same).map(|hint| hint.auth)));
             draft.weighed.rivals = rivals(&hints, |hint| {
                 let undecided =
@@ -144,7 +112,7 @@ pub(super) fn weigh(
         Choice::Decided(best, reason) => (best, reason),
     };
     let winner = &hints[best];
-    draft.source_basis = winner.basis.as_str();
+    draft.source_basis = SourceBasis::Evidence(winner.basis);
     // An address that is no logging host's does not speak against the client that was joined.
     let joined = draft.source_host.take();
     draft.source_host = winner.host.clone().or(joined);
@@ -163,7 +131,7 @@ pub(super) fn weigh(
         draft.source_ip = draft.source_ip.take().or_else(|| hint.ip.clone());
         draft.auth = draft.auth.or(hint.auth);
         draft.https = draft.https.or(hint.https);
-        draft.dc |= matches!(hint.basis, Basis::Ticket | Basis::Ntlm);
+        draft.dc |= matches!(hint.basis, SourceEvidence::Ticket | SourceEvidence::Ntlm);
         let logged_by = Some(&events[hint.event].host);
         draft.client_seen |=
             logged_by == draft.source_host.as_ref() && logged_by != draft.server.as_ref();
@@ -181,14 +149,16 @@ pub(super) fn weigh(
             for hint in hints.iter().filter(unplaced) {
                 draft.add(hint.event, Link::Source);
                 draft.auth = draft.auth.or(hint.auth);
-                draft.dc |= hint.basis == Basis::Ntlm;
+                draft.dc |= hint.basis == SourceEvidence::Ntlm;
             }
         }
     }
     // The target saw callers whose addresses are no known host's: one caller is the source.
     if draft.source_ip.is_none() {
         let inbound = hints.iter().enumerate().filter(|(_, hint)| {
-            hint.basis == Basis::Connection && hint.host.is_none() && hint.rejected.is_none()
+            hint.basis == SourceEvidence::Connection
+                && hint.host.is_none()
+                && hint.rejected.is_none()
         });
         let inbound: Vec<(usize, &Hint)> = inbound.collect();
         let addresses: BTreeSet<&String> =
@@ -234,7 +204,7 @@ pub(super) fn weigh(
 enum Choice {
     Nothing,
     /// The best kind of evidence names two sources, and nothing says which.
-    Undecided(Basis),
+    Undecided(SourceEvidence),
     /// The index of the hint to follow, and why it and no other of its kind.
     Decided(usize, Reason),
 }
@@ -333,17 +303,22 @@ fn hints(
         && let EventKind::ShellCreated(created) = &events[shell].kind
         && created.client_ip.is_some()
     {
-        hints.push(Hint::new(Basis::Shell, shell, None, created.client_ip.clone()));
+        hints.push(Hint::new(SourceEvidence::Shell, shell, None, created.client_ip.clone()));
     }
     for caller in draft.callers.iter().filter(|caller| caller.ip.is_some()) {
-        hints.push(Hint::new(Basis::Answer, caller.event, None, caller.ip.clone()));
+        hints.push(Hint::new(SourceEvidence::Answer, caller.event, None, caller.ip.clone()));
     }
     if let Some(client) = draft.client {
-        hints.push(Hint::new(Basis::Client, client, Some(events[client].host.clone()), None));
+        hints.push(Hint::new(
+            SourceEvidence::Client,
+            client,
+            Some(events[client].host.clone()),
+            None,
+        ));
     }
     for &(rival, rejected) in &draft.client_rivals {
         let host = Some(events[rival].host.clone());
-        let hint = Hint::new(Basis::Client, rival, host, None);
+        let hint = Hint::new(SourceEvidence::Client, rival, host, None);
         hints.push(Hint { rejected: Some(rejected), ..hint });
     }
     // A target whose logs are not at hand goes by the name that the client used.
@@ -432,7 +407,7 @@ impl Target<'_> {
                 let other = other_user(used.account.as_ref());
                 fits.then(|| Hint {
                     rejected: other.then_some(Rejected::OtherAccount),
-                    ..Hint::new(Basis::Credentials, index, Some(event.host.clone()), None)
+                    ..Hint::new(SourceEvidence::Credentials, index, Some(event.host.clone()), None)
                 })
             }
             EventKind::KerberosTicket(ticket) => {
@@ -447,7 +422,7 @@ impl Target<'_> {
                 (fits && (other || same_user(ticket.account.as_ref()))).then(|| Hint {
                     auth: Some(Auth::Kerberos),
                     rejected: other.then_some(Rejected::OtherAccount),
-                    ..Hint::new(Basis::Ticket, index, None, ticket.ip.clone())
+                    ..Hint::new(SourceEvidence::Ticket, index, None, ticket.ip.clone())
                 })
             }
             EventKind::Connection(connection) => {
@@ -474,7 +449,7 @@ impl Target<'_> {
                 let host = outbound.then(|| event.host.clone());
                 fits.then(|| Hint {
                     https: Some(connection.destination_port == WINRM_PORTS[1]),
-                    ..Hint::new(Basis::Connection, index, host, ip)
+                    ..Hint::new(SourceEvidence::Connection, index, host, ip)
                 })
             }
             EventKind::NtlmValidation(check) => {
@@ -485,18 +460,24 @@ impl Target<'_> {
                     && same_user(check.account.as_ref());
                 fits.then(|| Hint {
                     auth: Some(Auth::Ntlm),
-                    ..Hint::new(Basis::Ntlm, index, self.host(check.workstation.as_deref()), None)
+                    ..Hint::new(
+                        SourceEvidence::Ntlm,
+                        index,
+                        self.host(check.workstation.as_deref()),
+                        None,
+                    )
                 })
             }
             EventKind::SshAccepted(caller) => {
                 let fits = at_target && draft.ssh && close && same_user(caller.account.as_ref());
-                fits.then(|| Hint::new(Basis::Ssh, index, None, Some(caller.ip.clone())))
+                fits.then(|| Hint::new(SourceEvidence::Ssh, index, None, Some(caller.ip.clone())))
             }
             EventKind::Logon(logon) => {
                 let fits = at_target && draft.evidence.contains_key(&index);
                 let host = self.host(logon.workstation.as_deref());
                 let told = host.is_some() || logon.ip.is_some();
-                (fits && told).then(|| Hint::new(Basis::Logon, index, host, logon.ip.clone()))
+                (fits && told)
+                    .then(|| Hint::new(SourceEvidence::Logon, index, host, logon.ip.clone()))
             }
             _ => None,
         }

@@ -10,7 +10,10 @@
 use std::collections::BTreeMap;
 
 use super::Case;
-use crate::model::{Command, Event, EventKind, Session, ShellKind, Tool, file_name};
+use crate::model::{
+    Command, EndpointKind, Event, EventKind, Session, ShellKind, Tool, file_name,
+    is_virtual_account, is_virtual_sid,
+};
 
 /// evil-winrm asks for its prompt by this.
 const EVIL_PROMPT: &str = "(get-location).path";
@@ -176,25 +179,26 @@ impl Seen<'_> {
 }
 
 /// What a session's endpoint is for, by the name of its configuration.
-pub(super) fn endpoint_kind(case: &Case, session: &Session) -> &'static str {
+pub(super) fn endpoint_kind(case: &Case, session: &Session) -> Option<EndpointKind> {
     let virtual_account = |event: &Event| {
         let context = event.engine();
-        event.user_sid.as_deref().is_some_and(|sid| sid.starts_with("S-1-5-94-"))
-            || context.is_some_and(|context| context.user.contains("\\WinRM VA_"))
+        event.user_sid.as_deref().is_some_and(|sid| is_virtual_sid(sid))
+            || context.is_some_and(|context| is_virtual_account(&context.user))
     };
     let name = session.configuration.to_lowercase();
-    match name.as_str() {
-        "" => "",
-        "microsoft.powershell" => "default",
-        "microsoft.powershell32" => "32bit",
-        "microsoft.powershell.workflow" => "workflow",
-        "microsoft.windows.servermanagerworkflows" => "server_manager",
-        "microsoft.exchange" => "exchange",
-        "microsoft.sme.powershell" => "admin_center",
-        name if name.starts_with("powershell.") => "powershell7",
+    let kind = match name.as_str() {
+        "" => return None,
+        "microsoft.powershell" => EndpointKind::Default,
+        "microsoft.powershell32" => EndpointKind::ThirtyTwoBit,
+        "microsoft.powershell.workflow" => EndpointKind::Workflow,
+        "microsoft.windows.servermanagerworkflows" => EndpointKind::ServerManager,
+        "microsoft.exchange" => EndpointKind::Exchange,
+        "microsoft.sme.powershell" => EndpointKind::AdminCenter,
+        name if name.starts_with("powershell.") => EndpointKind::PowerShell7,
         _ if session.evidence.iter().any(|e| virtual_account(&case.events[e.event])) => {
-            "custom_virtual_account"
+            EndpointKind::CustomVirtualAccount
         }
-        _ => "custom",
-    }
+        _ => EndpointKind::Custom,
+    };
+    Some(kind)
 }

@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use psrp::{Conversation, Direction, Exchange, Header, Lane, Pipeline, Pool, Shell, ShellCommand};
 
 use super::{Gathered, Hosts};
-use crate::model::{Account, Event, Heard, Line, RecordRef, ShellKind, Str, Stream};
+use crate::model::{Account, Completeness, Event, Heard, Line, RecordRef, ShellKind, Str, Stream};
 use crate::normalise::Wire;
 
 pub(super) use tie::{Caller, introduce, tie};
@@ -134,7 +134,9 @@ pub(super) struct Said {
     /// The text of each script in it, else the name of each command.
     pub parts: Vec<String>,
     /// What of the command is there.
-    pub completeness: &'static str,
+    pub completeness: Completeness,
+    /// It asks for the metadata of commands, and runs none.
+    pub asks_metadata: bool,
     records: Vec<RecordRef>,
     pub heard: Heard,
 }
@@ -161,8 +163,9 @@ impl Talk {
 impl Said {
     /// Takes what a later part of the traffic has of the same command.
     fn goes_on(&mut self, later: Said) {
-        if self.completeness != WHOLE && later.completeness == WHOLE {
+        if !self.completeness.is_whole() && later.completeness.is_whole() {
             (self.text, self.parts) = (later.text, later.parts);
+            self.asks_metadata = later.asks_metadata;
             self.completeness = later.completeness;
         }
         self.time = self.time.min(later.time);
@@ -177,9 +180,6 @@ impl Said {
         }
     }
 }
-
-/// What of a command's text is there, where all of it is.
-const WHOLE: &str = "whole";
 
 /// All conversations, by host, in order of time.
 pub(super) fn listen(gathered: &[Gathered], hosts: &Hosts, logs: &impl Logs) -> Vec<Talk> {
@@ -378,14 +378,16 @@ impl Listener {
         let asked = pipeline.metadata_request.as_ref().map(|&(_, at)| at);
         let begin = creation.or(asked);
         let first = begin.or(pipeline.messages.first().copied());
-        let (text, completeness) = match (pipeline.command_text(), &pipeline.metadata_request) {
-            (Some(text), _) => (text, WHOLE),
+        let command = pipeline.command_text();
+        let asks_metadata = command.is_none() && asked.is_some();
+        let (text, completeness) = match (command, &pipeline.metadata_request) {
+            (Some(text), _) => (text, Completeness::Whole),
             (None, Some((names, _))) => {
-                (format!("(command metadata of {})", names.join(", ")), WHOLE)
+                (format!("(command metadata of {})", names.join(", ")), Completeness::Whole)
             }
             (None, None) => match line.filter(|line| !line.is_empty()) {
-                Some(line) => (line.to_owned(), "its start is lost; text of the request's history"),
-                None => (String::new(), "its start is lost"),
+                Some(line) => (line.to_owned(), Completeness::StartLostLineKnown),
+                None => (String::new(), Completeness::StartLost),
             },
         };
         let commands = pipeline.creation.iter().flat_map(|(creation, _)| &creation.commands);
@@ -433,6 +435,7 @@ impl Listener {
             text,
             parts,
             completeness,
+            asks_metadata,
             records: proofs(order.flat_map(tags)),
             heard,
         }
@@ -489,7 +492,8 @@ impl Listener {
             time,
             text,
             parts,
-            completeness: WHOLE,
+            completeness: Completeness::Whole,
+            asks_metadata: false,
             records: proofs(command.tags.iter()),
             heard,
         })

@@ -126,7 +126,7 @@ impl Rows for Commands<'_> {
             cell(text),
             cell(original),
             list(&command.invocations),
-            cell(&command.completeness),
+            owned(command.completeness.to_string()),
             owned(output),
             owned(errors),
             cell(heard.map_or("", |heard| &heard.state)),

@@ -7,7 +7,7 @@ use super::cell::{cell, list, owned};
 use super::{Rows, columns, evidence, missing};
 use crate::analysis::Analysis;
 use crate::detect::{Counts, session_id};
-use crate::model::{Account, Proof, Rival, SourceHint, csv_time};
+use crate::model::{Account, ConfidenceReason, EndpointKind, Proof, Rival, SourceHint, csv_time};
 use crate::reconstruct::Case;
 
 columns! { pub(super) COLUMNS:
@@ -90,7 +90,7 @@ impl Sessions<'_> {
         let hint = &rival.hint;
         let host = hint.host.as_ref().map(|host| self.analysis.case.name(host).clone());
         let name = SourceHint { host, ..hint.clone() }.name();
-        format!("{name} by {} ({})", hint.basis, rival.why.reason())
+        format!("{name} by {} ({})", hint.basis.as_str(), rival.why.reason())
     }
 }
 
@@ -125,7 +125,7 @@ impl Rows for Sessions<'_> {
             corrected(session.end).into(),
             cell(session.source_host.as_deref().unwrap_or_default()),
             cell(session.source_ip.as_deref().unwrap_or_default()),
-            session.source_basis.into(),
+            session.source_basis.as_str().into(),
             list(session.weighed.rivals.iter().map(|rival| self.rival(rival))),
             cell(&session.target_host),
             owned(account(session.user.as_ref())),
@@ -134,7 +134,7 @@ impl Rows for Sessions<'_> {
             session.transport.as_str().into(),
             session.kind.as_str().into(),
             cell(&session.configuration),
-            session.endpoint_kind.into(),
+            session.endpoint_kind.map_or("", EndpointKind::as_str).into(),
             cell(session.tool.as_ref().map(|tool| &*tool.name).unwrap_or_default()),
             session.tool.as_ref().map(|tool| tool.basis).unwrap_or_default().into(),
             list(session.logon_ids.iter().map(|id| format!("{id:#x}"))),
@@ -144,15 +144,15 @@ impl Rows for Sessions<'_> {
             cell(&session.command_completeness),
             counts.scripts[index].to_string().into(),
             counts.children[index].to_string().into(),
-            consequences.encryption.into(),
-            consequences.server_identity_proven.into(),
-            consequences.credential_exposed.into(),
-            consequences.second_hop.into(),
+            consequences.encryption.as_str().into(),
+            consequences.server_identity_proven.as_str().into(),
+            consequences.credential_exposed.as_str().into(),
+            consequences.second_hop.as_str().into(),
             session.parent.map(|(parent, _)| session_id(parent)).unwrap_or_default().into(),
             session.parent.map(|(_, link)| link.strength()).unwrap_or_default().into(),
             list(session.sides.names()),
             session.confidence.as_str().into(),
-            list(session.confidence_reasons.iter().map(|reason| &reason.says)),
+            list(session.confidence_reasons.iter().map(ConfidenceReason::text)),
             level.unwrap_or_default().into(),
             list(rules.map(|rule| &rule.title)),
             by(true).into(),

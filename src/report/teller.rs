@@ -13,8 +13,8 @@ use super::{commands, describe, missing};
 use crate::analysis::Analysis;
 use crate::detect::session_id;
 use crate::model::{
-    Account, Channel, Command as Ran, Event, EventKind, Evidence, Level, Link, RecordRef, Session,
-    SourceHint, Str,
+    Account, Channel, Command as Ran, EndpointKind, Event, EventKind, Evidence, Level, Link,
+    RecordRef, Session, SourceHint, Str,
 };
 use crate::reconstruct::Case;
 
@@ -154,7 +154,7 @@ impl Teller<'_> {
             transport: session.transport.as_str().to_owned(),
             kind: session.kind.as_str().to_owned(),
             configuration: session.configuration.clone(),
-            endpoint_kind: session.endpoint_kind.to_owned(),
+            endpoint_kind: session.endpoint_kind.map_or("", EndpointKind::as_str).to_owned(),
             engine_version: session.engine_version.clone(),
             tool: session.tool.as_ref().map(|tool| Tool {
                 name: tool.name.clone(),
@@ -165,10 +165,10 @@ impl Teller<'_> {
             process: session.process_id.map(|id| Process { id, start, end }),
             runspace_ids: session.runspace_ids.clone(),
             consequences: Consequences {
-                message_encryption: of.encryption.to_owned(),
-                server_identity_proven: of.server_identity_proven.to_owned(),
-                credential_exposed: of.credential_exposed.to_owned(),
-                second_hop: of.second_hop.to_owned(),
+                message_encryption: of.encryption.as_str().to_owned(),
+                server_identity_proven: of.server_identity_proven.as_str().to_owned(),
+                credential_exposed: of.credential_exposed.as_str().to_owned(),
+                second_hop: of.second_hop.as_str().to_owned(),
             },
             parent: session.parent.map(|(parent, link)| Parent {
                 session_id: session_id(parent),
@@ -193,8 +193,8 @@ impl Teller<'_> {
 
     fn reasons(&self, against: bool) -> Vec<String> {
         let reasons = self.session.confidence_reasons.iter();
-        let reasons = reasons.filter(|reason| reason.against == against);
-        reasons.map(|reason| reason.says.clone()).collect()
+        let reasons = reasons.filter(|reason| reason.is_against() == against);
+        reasons.map(|reason| reason.text().into_owned()).collect()
     }
 
     fn pointer(&self, event: usize) -> Pointer {
@@ -204,7 +204,7 @@ impl Teller<'_> {
     fn source(&self) -> Source {
         let weighed = &self.session.weighed;
         let hint = |hint: &SourceHint| Hint {
-            basis: hint.basis.to_owned(),
+            basis: hint.basis.as_str().to_owned(),
             host: hint.host.as_ref().map(|host| self.case.name(host).to_string()),
             ip: hint.ip.clone(),
             records: hint.records,
@@ -213,7 +213,7 @@ impl Teller<'_> {
         let rivals = weighed.rivals.iter();
         let rivals = rivals.map(|rival| Rival { hint: hint(&rival.hint), why: rival.why.reason() });
         Source {
-            basis: self.session.source_basis.to_owned(),
+            basis: self.session.source_basis.as_str().to_owned(),
             winner: weighed.winner.as_ref().map(hint),
             agreeing: weighed.agreeing.iter().map(hint).collect(),
             rivals: rivals.collect(),

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::story::{Collect, Command, Covered, Hint, Missing, Pointer, Statement, Story};
 use chrono::{DateTime, Utc};
 
-use crate::model::csv_time;
+use crate::model::{Link, csv_time};
 
 /// Statements of one kind in a row, from which on only the first is shown.
 pub(crate) const FEW: usize = 3;
@@ -232,7 +232,9 @@ pub(crate) fn against(story: &Story, files: &Files<'_>) -> Vec<String> {
     let rivals =
         rivals.map(|rival| format!("another source: {}; {}", hint(&rival.hint, files), rival.why));
     let mut against: Vec<String> = rivals.chain(story.confidence.against.iter().cloned()).collect();
-    let by_time = story.statements.iter().filter(|s| s.link.starts_with("time")).count();
+    let is_by_time =
+        |statement: &&Statement| Link::parse(&statement.link).is_some_and(|link| !link.is_key());
+    let by_time = story.statements.iter().filter(is_by_time).count();
     if by_time > 0 {
         let all = story.statements.len();
         against.push(format!("{by_time} of its {all} records are tied by time and names only"));

@@ -64,8 +64,8 @@ pub(super) fn write(
         let before = if prompt.is_empty() { "PS> " } else { prompt.as_str() };
         lines(to, before, &command.text)?;
         prompt.clear();
-        if command.completeness != "whole" {
-            writeln!(to, "[{}]", visible(&command.completeness))?;
+        if !command.completeness.is_whole() {
+            writeln!(to, "[{}]", visible(&command.completeness.to_string()))?;
         }
         match &command.heard {
             Some(heard) => answer(to, heard)?,

@@ -11,6 +11,7 @@ use serde_json::Value;
 use walkdir::WalkDir;
 
 use super::{Deviation, found, quoted};
+use crate::error::Fault;
 use crate::input::sha256;
 use crate::report::{RUN, SEAL};
 
@@ -357,8 +358,7 @@ fn ledgers(here: &Path, there: &Path) -> io::Result<Vec<Deviation>> {
             if let Some(faults) = input.get_mut("faults").and_then(Value::as_array_mut) {
                 let of_the_run = |fault: &Value| {
                     let reason = fault.get("reason").and_then(Value::as_str);
-                    reason
-                        .is_some_and(|reason| reason.starts_with("the file changed during the run"))
+                    reason.is_some_and(|reason| reason.starts_with(Fault::CHANGED))
                 };
                 faults.retain(|fault| !of_the_run(fault));
             }

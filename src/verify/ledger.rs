@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::error::{Error, Fault};
+use crate::input::InputKind;
 use crate::report::{RUN, Sum};
 
 /// What `run.json` says of a run, as far as it can be checked.
@@ -66,7 +67,7 @@ pub struct InputEntry {
     /// Its hash; none of what was not read.
     pub sha256: Option<String>,
     /// What it was.
-    pub kind: String,
+    pub kind: InputKind,
     /// What was said of it.
     pub faults: Vec<Fault>,
 }
@@ -95,14 +96,14 @@ impl Ledger {
     /// The indices of the inputs that are files of their own: a zip's members are not, nor what
     /// was recovered of a file.
     pub fn files(&self) -> impl Iterator<Item = usize> {
-        let archives = self.inputs.iter().filter(|input| input.kind == "zip");
+        let archives = self.inputs.iter().filter(|input| input.kind == InputKind::Zip);
         let archives: BTreeSet<&str> = archives.map(|input| input.path.as_str()).collect();
         let is_member = move |input: &InputEntry| {
             let mut folders = input.path.match_indices('/').map(|(end, _)| &input.path[..end]);
             folders.any(|folder| archives.contains(folder))
         };
         let inputs = self.inputs.iter().enumerate();
-        let inputs = inputs.filter(|(_, input)| input.kind != "recovered");
+        let inputs = inputs.filter(|(_, input)| input.kind != InputKind::Recovered);
         inputs.filter(move |(_, input)| !is_member(input)).map(|(index, _)| index)
     }
 }

@@ -13,7 +13,7 @@ use super::engine;
 use super::shell::MOST_RIVALS;
 use super::words::{Words, values};
 use super::{Place, Row};
-use crate::model::{Command, Event, Link, Role};
+use crate::model::{Command, Completeness, Event, Link, Role};
 
 /// Adds what was heard to rows, or as rows. `own` are the indexes of the rows of the session's own
 /// process, in order.
@@ -65,7 +65,7 @@ fn is_same(command: &Command, one: &Spoken) -> bool {
     // Without a script's text, the row is made of what was invoked.
     let invoked = || {
         let names: Vec<&str> = said.parts.iter().map(String::as_str).collect();
-        command.completeness.starts_with("no script text")
+        command.completeness.lacks_script_text()
             && Words::of(text).agree(&names, values(&said.text), chrono::TimeDelta::zero())
     };
     script || said.text.trim() == text || invoked()
@@ -74,11 +74,11 @@ fn is_same(command: &Command, one: &Spoken) -> bool {
 fn take(row: &mut Row, one: &Spoken) {
     let command = &mut row.command;
     // Parts of a script block that no record holds, the traffic has.
-    let is_better = command.completeness != "whole" && one.said.completeness == "whole";
+    let is_better = !command.completeness.is_whole() && one.said.completeness.is_whole();
     if is_better {
         command.text.clone_from(&one.said.text);
         command.hidden = Arc::new(layers(&command.text, &Limits::default()));
-        command.completeness = "whole".into();
+        command.completeness = Completeness::Whole;
     }
     let at = if is_better { 0 } else { 1 };
     command.events.splice(at..at, one.events.iter().copied());
@@ -92,7 +92,7 @@ fn new_row(place: &Place<'_>, one: &Spoken) -> Row {
     let said = &one.said;
     let text = if said.text.is_empty() { "(a command whose text is lost)" } else { &said.text };
     let is_engine = match &said.parts[..] {
-        [] => said.text.starts_with("(command metadata"),
+        [] => said.asks_metadata,
         parts => {
             let name = |part: &String| engine::script(part) || part == "Out-Default";
             parts.iter().all(name) && said.text.lines().count() == 1
@@ -111,7 +111,7 @@ fn new_row(place: &Place<'_>, one: &Spoken) -> Row {
         text: text.to_owned(),
         hidden: Arc::new(layers(text, &Limits::default())),
         invocations: Vec::new(),
-        completeness: said.completeness.into(),
+        completeness: said.completeness.clone(),
         heard: Some(Box::new(said.heard.clone())),
         depth: place.depth,
     };

@@ -24,7 +24,7 @@ use self::words::Words;
 use super::process::Processes;
 use super::traffic::Spoken;
 use crate::model::{
-    Command, Event, EventKind, Link, ProcessStart, Role, ScriptBlock, Str, file_name,
+    Command, Completeness, Event, EventKind, Link, ProcessStart, Role, ScriptBlock, Str, file_name,
 };
 
 /// Where something ran.
@@ -218,8 +218,8 @@ fn of_process(
 ) -> Row {
     let line = start.command_line.as_str();
     let (text, completeness) = match line.trim() {
-        "" => (start.image.as_str(), "no command line"),
-        _ => (line, "whole"),
+        "" => (start.image.as_str(), Completeness::NoCommandLine),
+        _ => (line, Completeness::Whole),
     };
     let command = Command {
         time: event.time,
@@ -234,7 +234,7 @@ fn of_process(
         hidden: Arc::new(layers(text, &Limits::default())),
         invocations: Vec::new(),
         heard: None,
-        completeness: completeness.into(),
+        completeness,
         depth,
     };
     Row { command, first: index, words: Words::default() }

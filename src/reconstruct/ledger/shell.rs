@@ -18,7 +18,7 @@ use super::engine;
 use super::pipelines::{self, Pipeline, Statement};
 use super::words::{Words, values};
 use super::{Place, Row};
-use crate::model::{Command, Event, EventKind, Link, Role, ScriptBlock, file_name};
+use crate::model::{Command, Completeness, Event, EventKind, Link, Role, ScriptBlock, file_name};
 
 /// Blocks before an invocation, or before a block, that are weighed against it.
 pub(super) const MOST_RIVALS: usize = 16;
@@ -152,11 +152,12 @@ impl<'a> Block<'a> {
             (false, true) => Role::Called,
             (false, false) => Role::Typed,
         };
-        let missing = script.missing.iter().map(|&(from, to)| match to - from {
-            0 => from.to_string(),
-            _ => format!("{from} to {to}"),
-        });
-        let missing: Vec<String> = missing.collect();
+        let completeness = match script.missing.is_empty() {
+            true => Completeness::Whole,
+            false => {
+                Completeness::PartsMissing { missing: script.missing.clone(), total: script.total }
+            }
+        };
         Command {
             time: events[self.first].time,
             session: place.session,
@@ -170,10 +171,7 @@ impl<'a> Block<'a> {
             hidden: Arc::clone(&script.hidden),
             heard: None,
             invocations: self.statements.iter().map(|statement| statement.text.clone()).collect(),
-            completeness: match missing.len() {
-                0 => "whole".into(),
-                _ => format!("parts missing: {} of {}", missing.join(", "), script.total).into(),
-            },
+            completeness,
             depth: place.depth,
         }
     }
@@ -358,15 +356,14 @@ fn invoked(
         pipeline_id: pipeline.id.clone(),
         hidden: Arc::new(hidden),
         completeness: if statements.iter().any(|statement| statement.name_only) {
-            "name only"
+            Completeness::NameOnly
         } else if statements.iter().any(|statement| statement.lacks_parts()) {
-            "no script text; parts of the details missing"
+            Completeness::InvocationsInPart
         } else if line.is_some() {
-            "no script text; its line"
+            Completeness::Line
         } else {
-            "no script text"
-        }
-        .into(),
+            Completeness::Invocations
+        },
         heard: None,
         text,
         invocations,

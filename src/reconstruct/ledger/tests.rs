@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta};
 
 use super::super::testing::rebuilt;
-use crate::model::{Command, Link, Record, Role};
+use crate::model::{Command, Completeness, Link, Record, Role};
 use crate::normalise::testing::{self, event};
 use crate::reconstruct::Case;
 
@@ -161,7 +161,7 @@ fn a_typed_line_is_one_row_with_all_its_records() {
     assert_eq!(told(&case), [typed]);
     let row = &rows(&case)[0];
     assert_eq!((&*row.runspace_id, &*row.pipeline_id, row.link), ("r", "5", Link::Text));
-    assert_eq!(row.completeness, "whole");
+    assert_eq!(row.completeness, Completeness::Whole);
 }
 
 #[test]
@@ -186,7 +186,8 @@ fn without_a_script_what_was_invoked_at_once_is_a_row_in_the_engines_order() {
         ]
     );
     assert_eq!(parents(&case), [None, Some((0, Link::Runspace)), None]);
-    let complete: Vec<&str> = rows(&case).iter().map(|row| &*row.completeness).collect();
+    let complete: Vec<String> =
+        rows(&case).iter().map(|row| row.completeness.to_string()).collect();
     assert_eq!(complete, ["no script text", "no script text", "name only"]);
 }
 
@@ -342,7 +343,7 @@ fn missing_parts_are_told() {
         on(1000, POWERSHELL, 4104, HOST, &data)
     };
     let case = case(vec![part("1", "a"), part("3", "c")]);
-    assert_eq!(rows(&case)[0].completeness, "parts missing: 2, 4 to 5 of 5");
+    assert_eq!(rows(&case)[0].completeness.to_string(), "parts missing: 2, 4 to 5 of 5");
     let told = &case.sessions[0].command_completeness;
     let expected = "script blocks (4104); invocations (4103); no process starts seen; \
                     script blocks with parts missing: 1";

@@ -8,7 +8,7 @@ use super::text::{count, line, number, short};
 use crate::analysis::Analysis;
 use crate::detect::{Counts, session_id};
 use crate::error::FaultKind;
-use crate::model::{Confidence, FailureReason, Level, Session, csv_time};
+use crate::model::{Confidence, FailureReason, Level, Session, YesNo, csv_time};
 
 /// Sessions, and findings outside sessions, that are named.
 const MOST_NAMED: usize = 10;
@@ -184,7 +184,8 @@ fn found(analysis: &Analysis, told: &Told, findings: &Findings) -> Vec<String> {
         let says = "started from within another one: a second hop.";
         found.push(of(hops, &format!("was {says}"), &format!("were {says}")));
     }
-    let exposed = sessions.iter().filter(|s| s.consequences().credential_exposed == "yes").count();
+    let exposes = |session: &&&Session| session.consequences().credential_exposed == YesNo::Yes;
+    let exposed = sessions.iter().filter(exposes).count();
     if exposed > 0 {
         let says = "the target able to take the caller's credentials.";
         found.push(of(exposed, &format!("left {says}"), &format!("left {says}")));
