@@ -22,7 +22,7 @@ use super::overlap::{Spans, overlapping};
 use crate::detect::Hit;
 use crate::input::{Input, InputKind};
 use crate::keyed::Keyed;
-use crate::model::{Event, EventKind, Form, MatchedField, Proof, Record, RecordRef};
+use crate::model::{Event, EventKind, Form, Guid, MatchedField, Proof, Record, RecordRef};
 use crate::report::timeline::{self, Printed};
 use crate::sorted::{self, Rows, Sorted, Sorter};
 
@@ -110,13 +110,9 @@ impl Prints {
 /// Windows writes a GUID in braces, in XML and in what it forwards; the evtx crate in upper case.
 fn hash_value(value: &str, hash: &mut impl Hasher) {
     let value = value.trim();
-    let bare = value.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(value);
-    match <[u8; 36]>::try_from(bare.as_bytes()) {
-        Ok(mut guid) if guid[8] == b'-' => {
-            guid.make_ascii_lowercase();
-            guid.hash(hash);
-        }
-        _ => value.hash(hash),
+    match Guid::parse(value) {
+        Some(guid) => guid.hash(hash),
+        None => value.hash(hash),
     }
 }
 

@@ -346,7 +346,7 @@ mod tests {
         let record = parse(text, 800).unwrap().unwrap();
         assert_eq!(record.known_channel, Channel::PowerShellClassic);
         assert_eq!((record.record_id, record.process_id), (789, Some(12)));
-        assert_eq!(record.activity_id.as_deref(), Some("ab-cd"));
+        assert_eq!(record.activity_id.as_ref().map(ToString::to_string).as_deref(), Some("ab-cd"));
         assert_eq!(record.user_sid.as_deref(), Some("S-1-5-20"));
         assert_eq!(record.time, parse_utc("2020-08-26T05:09:33.3497103Z").unwrap());
         let data: Vec<_> = record.data.iter().collect();

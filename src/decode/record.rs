@@ -14,7 +14,9 @@ use super::plan::{Empty, Step, SystemField};
 use super::system::keywords;
 use super::value::{Days, unsigned};
 use super::{Interner, Seen, Wanted};
-use crate::model::{Channel, FieldName, FieldsDraft, Record, RecordRef, Str, are_equal, parse_utc};
+use crate::model::{
+    Channel, FieldName, FieldsDraft, LoggedId, Record, RecordRef, Str, are_equal, parse_utc,
+};
 
 /// The record last read, whose room the next one takes, and what its texts were made of.
 #[derive(Default)]
@@ -24,7 +26,7 @@ pub(super) struct Latest {
     channel: Recent,
     computer: Recent,
     user_sid: Recent,
-    activity_id: Recent,
+    activity_id: Recent<Option<LoggedId>>,
     days: Days,
 }
 
@@ -46,8 +48,8 @@ impl Latest {
 
         let event_id = find(&system.event_id).number()?.ok_or(Odd("no event id"))?;
         // Both texts come before either is shared: an odd one leaves the record as it was.
-        let provider = provider.text(find(&system.provider), &mut name)?;
-        let channel = channel.text(find(&system.channel), &mut name)?;
+        let provider = provider.value(find(&system.provider), &mut name)?;
+        let channel = channel.value(find(&system.channel), &mut name)?;
         let other_provider = share(&mut record.provider, provider);
         let other_channel = share(&mut record.channel, channel);
         if other_provider || other_channel {
@@ -55,7 +57,7 @@ impl Latest {
         }
         record.source = source;
         record.event_id = event_id;
-        share(&mut record.computer, computer.text(find(&system.computer), &mut name)?);
+        share(&mut record.computer, computer.value(find(&system.computer), &mut name)?);
         let logged = match find(&system.time) {
             Found::Value(Value { kind: kind::FILETIME, bytes }) => {
                 Some(days.filetime(unsigned(bytes)).ok_or(Odd("a time past the year 9999"))?)
@@ -81,11 +83,11 @@ impl Latest {
         }
         record.user_sid = match find(&system.user_sid) {
             Found::Nothing => None,
-            found => Some(user_sid.text(found, &mut name)?.clone()),
+            found => Some(user_sid.value(found, &mut name)?.clone()),
         };
         record.activity_id = match find(&system.activity_id) {
             Found::Nothing => None,
-            found => Some(activity_id.text(found, |text| name(guid(&text)))?.clone()),
+            found => activity_id.value(found, |text| LoggedId::parse(&text))?.clone(),
         };
         record.level = find(&system.level).number()?.unwrap_or(0);
         record.keywords = match find(&system.keywords) {
@@ -102,11 +104,6 @@ impl Latest {
     }
 }
 
-/// A GUID as activities are spelt.
-pub(super) fn guid(text: &str) -> String {
-    text.trim_matches(['{', '}']).to_lowercase()
-}
-
 /// Lets a record have a text; whether it had another one.
 fn share(field: &mut Str, text: &Str) -> bool {
     let other = !Arc::ptr_eq(field, text);
@@ -116,17 +113,17 @@ fn share(field: &mut Str, text: &Str) -> bool {
     other
 }
 
-/// A text that most often is the last one again, and the value it was made of.
+/// What was made of a text that most often is the last one again, and the value it was made of.
 #[derive(Default)]
-struct Recent {
+struct Recent<T = Str> {
     kind: u8,
     bytes: Vec<u8>,
-    text: Str,
+    made: T,
 }
 
-impl Recent {
+impl<T> Recent<T> {
     /// What `make` makes of the value's text.
-    fn text(&mut self, found: Found, make: impl FnOnce(String) -> Str) -> Result<&Str, Odd> {
+    fn value(&mut self, found: Found, make: impl FnOnce(String) -> T) -> Result<&T, Odd> {
         /// No value's type.
         const FIXED: u8 = 0xff;
         let (kind, bytes) = match found {
@@ -135,12 +132,12 @@ impl Recent {
             Found::Value(value) => (value.kind, value.bytes),
         };
         if kind != self.kind || !are_equal(bytes, &self.bytes) {
-            self.text = make(found.text()?);
+            self.made = make(found.text()?);
             self.kind = kind;
             self.bytes.clear();
             self.bytes.extend_from_slice(bytes);
         }
-        Ok(&self.text)
+        Ok(&self.made)
     }
 }
 

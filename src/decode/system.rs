@@ -4,9 +4,8 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 
-use super::record::guid;
 use super::{Interner, Seen, Wanted};
-use crate::model::{Channel, Fields, Form, Record, RecordRef, parse_utc};
+use crate::model::{Channel, Fields, Form, LoggedId, Record, RecordRef, parse_utc};
 
 /// What is known of a record before its content is read.
 #[derive(Clone, Copy)]
@@ -143,7 +142,7 @@ impl System {
             keywords: self.keywords,
             record_id: self.record_id.unwrap_or(source.number),
             user_sid: self.user_sid.as_deref().map(|sid| names.get(sid)),
-            activity_id: self.activity_id.as_deref().map(|id| names.get(&guid(id))),
+            activity_id: self.activity_id.as_deref().and_then(LoggedId::parse),
             process_id: self.process_id,
             thread_id: self.thread_id,
             data: data(),

@@ -150,7 +150,10 @@ mod tests {
         assert_eq!(record.time, parse_utc("2026-03-14T21:14:07.1234567Z").unwrap());
         assert_eq!((record.event_id, record.level, record.record_id), (4104, 3, 789));
         assert_eq!((record.process_id, record.thread_id), (Some(12), Some(34)));
-        assert_eq!(record.activity_id.as_deref(), Some("ae1a2cab-0000-0000-0000-000000000001"));
+        assert_eq!(
+            record.activity_id.as_ref().map(ToString::to_string).as_deref(),
+            Some("ae1a2cab-0000-0000-0000-000000000001")
+        );
         assert_eq!(record.user_sid.as_deref(), Some("S-1-5-18"));
         let expected = [
             ("MessageNumber", "1"),

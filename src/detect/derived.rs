@@ -16,8 +16,8 @@ use super::view::FieldMap;
 use crate::keyed::Keyed;
 use crate::model::{
     Account, Attempt, Clearing, Command, Detection, Edge, EndpointKind, Event, EventKind, Heard,
-    Kept, LogGap, LogSign, MatchedField, Proof, Role, ScriptBlock, Session, SignKind, Str, Stream,
-    Subject, Wrapped, csv_time,
+    Kept, LogGap, LogSign, LoggedId, MatchedField, Proof, Role, ScriptBlock, Session, SignKind,
+    Str, Stream, Subject, Wrapped, csv_time,
 };
 use crate::reconstruct::Case;
 
@@ -492,7 +492,7 @@ pub(super) fn script_fields(
     let first: &Event = &events[script.events[0]];
     decoded(FieldMap::default(), &script.hidden)
         .text("ScriptBlockText", &*script.text)
-        .text("ScriptBlockId", &*script.id)
+        .text("ScriptBlockId", LoggedId::text(script.id.as_ref()))
         .text("Path", &*script.path)
         .number("Parts", script.parts.into())
         .number("PartsTotal", script.total.into())

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Account, Auth, Record, RecordRef, Str};
+use super::{Account, Auth, LoggedId, Record, RecordRef, Str};
 
 /// A record that some stage has a use for, typed.
 #[derive(Debug, Clone)]
@@ -25,8 +25,8 @@ pub struct Event {
     pub record_id: u64,
     /// System/Security UserID.
     pub user_sid: Option<Str>,
-    /// System/Correlation ActivityID, lower case without braces.
-    pub activity_id: Option<Str>,
+    /// System/Correlation ActivityID.
+    pub activity_id: Option<LoggedId>,
     /// System/Execution ProcessID.
     pub process_id: Option<u32>,
     /// What happened.
@@ -254,7 +254,7 @@ pub struct ShellCreated {
     /// The caller's address, where the build appends it.
     pub client_ip: Option<String>,
     /// The shell's id, where the build logs it.
-    pub shell_id: Option<String>,
+    pub shell_id: Option<LoggedId>,
 }
 
 /// WinRM 81, 82, 134 and their Analytic twins.
@@ -280,15 +280,15 @@ pub struct Authenticated {
 pub struct EngineContext {
     /// HostName: `ServerRemoteHost` means inside a remoting session.
     pub host_name: String,
-    /// HostId.
-    pub host_id: String,
+    /// HostId, the engine's id.
+    pub host_id: Option<LoggedId>,
     /// HostApplication, the engine's command line.
     pub host_application: String,
     /// EngineVersion.
     pub engine_version: String,
     /// RunspaceId.
-    pub runspace_id: String,
-    /// PipelineId.
+    pub runspace_id: Option<LoggedId>,
+    /// PipelineId, a number.
     pub pipeline_id: String,
     /// CommandLine of the pipeline (classic log).
     pub command_line: String,
@@ -373,7 +373,7 @@ pub struct CommandInvocation {
 #[derive(Debug, Clone, Hash)]
 pub struct ScriptBlockPart {
     /// ScriptBlockId, which all parts share.
-    pub id: String,
+    pub id: Option<LoggedId>,
     /// MessageNumber, from 1.
     pub number: u32,
     /// MessageTotal.
@@ -397,9 +397,9 @@ impl ScriptBlockPart {
 #[derive(Debug, Clone, Hash)]
 pub struct ScriptBlockRun {
     /// ScriptBlockId.
-    pub id: String,
+    pub id: Option<LoggedId>,
     /// RunspaceId.
-    pub runspace_id: String,
+    pub runspace_id: Option<LoggedId>,
     /// 4105 starts, 4106 stops.
     pub started: bool,
 }

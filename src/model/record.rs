@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::Str;
+use super::{LoggedId, Str};
 
 /// Where a record lies in the evidence: enough to find its bytes again.
 #[derive(
@@ -315,8 +315,8 @@ pub struct Record {
     pub record_id: u64,
     /// System/Security UserID, a SID.
     pub user_sid: Option<Str>,
-    /// System/Correlation ActivityID, lower case without braces.
-    pub activity_id: Option<Str>,
+    /// System/Correlation ActivityID.
+    pub activity_id: Option<LoggedId>,
     /// System/Execution ProcessID.
     pub process_id: Option<u32>,
     /// System/Execution ThreadID.

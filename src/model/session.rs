@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use ps_layers::Unwrapped;
 
 use super::{
-    Account, Completeness, ConfidenceReason, Consequences, Covered, Missing, ShellKind,
+    Account, Completeness, ConfidenceReason, Consequences, Covered, LoggedId, Missing, ShellKind,
     SourceBasis, Str, Tool, Weighed,
 };
 
@@ -361,7 +361,7 @@ pub struct Session {
     /// When that process started and exited, as far as logged; UTC.
     pub process_life: (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
     /// RunspaceIds on the target.
-    pub runspace_ids: Vec<String>,
+    pub runspace_ids: Vec<LoggedId>,
     /// The session that it was started from, and how that is known: a second hop.
     pub parent: Option<(usize, Link)>,
     /// What is known of the clock that its times are by.
@@ -426,9 +426,9 @@ pub struct Command {
     pub role: Role,
     /// Index of the command that ran it, and how that is known.
     pub parent: Option<(usize, Link)>,
-    /// RunspaceId; empty when not known.
-    pub runspace_id: String,
-    /// PipelineId; empty when not known.
+    /// RunspaceId, where it is known.
+    pub runspace_id: Option<LoggedId>,
+    /// PipelineId, a number; in the traffic a GUID. Empty when not known.
     pub pipeline_id: String,
     /// The text as logged: of a script block where there is one.
     pub text: String,
@@ -554,8 +554,8 @@ impl Stream {
 /// A script block, put together from its 4104 records.
 #[derive(Debug, Clone)]
 pub struct ScriptBlock {
-    /// ScriptBlockId.
-    pub id: String,
+    /// ScriptBlockId; none where a record has none.
+    pub id: Option<LoggedId>,
     /// The logging host.
     pub host: Str,
     /// The text; a missing part is marked in its place.

@@ -3,7 +3,7 @@
 //! Both are made for people. Keys are localised on systems that do not speak English, values span
 //! lines, keys go missing: so every line that does not begin a pair belongs to the pair before.
 
-use crate::model::{EngineContext, REMOTE_HOST};
+use crate::model::{EngineContext, Guid, LoggedId, REMOTE_HOST};
 
 /// Splits `Key=Value` or `Key = Value` lines into pairs, in order, keys and values trimmed.
 ///
@@ -44,10 +44,16 @@ pub fn classic(text: &str) -> EngineContext {
     for (key, value) in pairs(text) {
         let field = match key {
             "HostName" => &mut context.host_name,
-            "HostId" => &mut context.host_id,
+            "HostId" => {
+                context.host_id = context.host_id.or_else(|| LoggedId::parse(&value));
+                continue;
+            }
             "HostApplication" => &mut context.host_application,
             "EngineVersion" => &mut context.engine_version,
-            "RunspaceId" => &mut context.runspace_id,
+            "RunspaceId" => {
+                context.runspace_id = LoggedId::parse(&value);
+                continue;
+            }
             "PipelineId" => &mut context.pipeline_id,
             "CommandLine" => &mut context.command_line,
             "CommandName" => &mut context.command_name,
@@ -59,13 +65,13 @@ pub fn classic(text: &str) -> EngineContext {
             }
             _ => continue,
         };
-        // What stands before the host application cannot be forged in it; what stands after can
-        // only be forged before its own line.
-        if !matches!(key, "HostName" | "HostId" | "HostApplication") || field.is_empty() {
+        // What stands before the host application cannot be forged in it, as its HostId above;
+        // what stands after can only be forged before its own line.
+        if !matches!(key, "HostName" | "HostApplication") || field.is_empty() {
             *field = value;
         }
     }
-    lower_ids(context)
+    context
 }
 
 /// The engine's context of 4103 and 4100.
@@ -80,10 +86,18 @@ pub fn context_info(text: &str) -> EngineContext {
     for (key, value) in &pairs {
         let field = match *key {
             "Host Name" => &mut context.host_name,
-            "Host ID" => &mut context.host_id,
+            "Host ID" => {
+                context.host_id = context.host_id.or_else(|| LoggedId::parse(value));
+                understood = true;
+                continue;
+            }
             "Host Application" => &mut context.host_application,
             "Engine Version" => &mut context.engine_version,
-            "Runspace ID" => &mut context.runspace_id,
+            "Runspace ID" => {
+                context.runspace_id = LoggedId::parse(value);
+                understood = true;
+                continue;
+            }
             "Pipeline ID" => &mut context.pipeline_id,
             "Command Name" => &mut context.command_name,
             "Command Type" => &mut context.command_type,
@@ -95,7 +109,7 @@ pub fn context_info(text: &str) -> EngineContext {
             "Connected User" => &mut context.connected_user,
             _ => continue,
         };
-        if !matches!(*key, "Host Name" | "Host ID" | "Host Application") || field.is_empty() {
+        if !matches!(*key, "Host Name" | "Host Application") || field.is_empty() {
             field.clone_from(value);
         }
         understood = true;
@@ -103,17 +117,16 @@ pub fn context_info(text: &str) -> EngineContext {
     if !understood {
         by_value(&pairs, &mut context);
     }
-    lower_ids(context)
+    context
 }
 
 fn by_value(pairs: &[(&str, String)], context: &mut EngineContext) {
-    let is_guid = |text: &str| {
-        text.len() == 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
-    };
-    let mut guids = pairs.iter().map(|(_, value)| value).filter(|value| is_guid(value));
-    context.host_id = guids.next().cloned().unwrap_or_default();
-    context.runspace_id = guids.next().cloned().unwrap_or_default();
-    let runspace = pairs.iter().position(|(_, value)| *value == context.runspace_id);
+    let mut guids = pairs.iter().enumerate();
+    let mut next = || guids.find_map(|(at, (_, value))| Some((at, Guid::parse(value)?)));
+    let (host, runspace) = (next(), next());
+    context.host_id = host.map(|(_, guid)| LoggedId::Guid(guid));
+    context.runspace_id = runspace.map(|(_, guid)| LoggedId::Guid(guid));
+    let runspace = runspace.map(|(at, _)| at);
     let after = |place: usize| Some(&pairs.get(runspace? + place)?.1);
     // Runspace ID, Pipeline ID, Command Name, Command Type, Script Name, Command Path, Sequence
     // Number.
@@ -134,15 +147,13 @@ fn by_value(pairs: &[(&str, String)], context: &mut EngineContext) {
     }
 }
 
-fn lower_ids(mut context: EngineContext) -> EngineContext {
-    context.host_id = context.host_id.to_lowercase();
-    context.runspace_id = context.runspace_id.to_lowercase();
-    context
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn ids(context: &EngineContext) -> [String; 2] {
+        [&context.host_id, &context.runspace_id].map(|id| LoggedId::text(id.as_ref()))
+    }
 
     #[test]
     fn values_may_span_lines_and_hold_equal_signs() {
@@ -163,7 +174,7 @@ mod tests {
     fn a_classic_text_without_host_application() {
         let context = classic("\tHostName=ServerRemoteHost\n\tHostId=AB-1\n\tRunspaceId=CD-2\n");
         assert!(context.is_remote());
-        assert_eq!((context.host_id.as_str(), context.runspace_id.as_str()), ("ab-1", "cd-2"));
+        assert_eq!(ids(&context), ["ab-1", "cd-2"]);
         assert_eq!(context.host_application, "");
     }
 
@@ -173,7 +184,7 @@ mod tests {
                     \tRunspaceId=r-a\n\tCommandLine=echo\nHostName=ConsoleHost\nRunspaceId=r-b";
         let context = classic(text);
         assert!(context.is_remote());
-        assert_eq!((context.host_id.as_str(), context.runspace_id.as_str()), ("a", "r-a"));
+        assert_eq!(ids(&context), ["a", "r-a"]);
         assert_eq!(context.command_line, "echo\nHostName=ConsoleHost\nRunspaceId=r-b");
     }
 
@@ -190,8 +201,9 @@ mod tests {
         assert_eq!((context.pipeline_id.as_str(), context.sequence), ("7", Some(18)));
         assert_eq!(context.command_name, "Get-Date");
         assert!(context.is_remote());
-        assert_eq!(context.host_id, "3a01e863-e5f7-4fe6-a55d-36e4078d77f9");
-        assert_eq!(context.runspace_id, "c1c61e0c-fa39-457f-bb50-49692f950904");
+        let expected =
+            ["3a01e863-e5f7-4fe6-a55d-36e4078d77f9", "c1c61e0c-fa39-457f-bb50-49692f950904"];
+        assert_eq!(ids(&context), expected);
         assert!(context.host_application.ends_with("-Embedding"));
     }
 }

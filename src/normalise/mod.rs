@@ -11,7 +11,7 @@ pub(crate) use context::pairs;
 pub(crate) use powershell::{MOST_NAMES, context_text};
 pub use wire::{FragmentRecord, Wire, holds_wire, wire};
 
-use crate::model::{Channel, Event, EventKind, Record, Str, is_same};
+use crate::model::{Channel, Event, EventKind, LoggedId, Record, Str, is_same};
 
 /// Reads one kind of event.
 type Reader = fn(&Record) -> EventKind;
@@ -83,9 +83,9 @@ fn known(record: &Record, name: &str) -> Option<String> {
     record.data.known(name).map(str::to_owned)
 }
 
-/// A GUID in the spelling this program compares: lower case, no braces.
-fn guid(text: &str) -> String {
-    text.trim().trim_matches(['{', '}']).to_lowercase()
+/// A field that holds an id.
+fn id_of(record: &Record, name: &str) -> Option<LoggedId> {
+    LoggedId::parse(record.data.get(name)?)
 }
 
 #[cfg(test)]

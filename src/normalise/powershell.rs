@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Reader, context, guid, known, number_of, text, wire};
+use super::{Reader, context, id_of, known, number_of, text, wire};
 use crate::model::{
     Channel, CommandInvocation, Engine, EngineState, EventKind, PipelineDetails, Record,
     ScriptBlockPart, ScriptBlockRun,
@@ -120,7 +120,7 @@ fn as_typed(payload: &str) -> Option<Vec<(String, String)>> {
 
 fn script_block(record: &Record) -> EventKind {
     EventKind::ScriptBlockPart(Box::new(ScriptBlockPart {
-        id: guid(record.data.get("ScriptBlockId").unwrap_or_default()),
+        id: id_of(record, "ScriptBlockId"),
         number: number_of(record, "MessageNumber").unwrap_or(1),
         total: number_of(record, "MessageTotal").unwrap_or(1),
         text: text(record, "ScriptBlockText"),
@@ -131,8 +131,8 @@ fn script_block(record: &Record) -> EventKind {
 
 fn script_block_run(record: &Record) -> EventKind {
     EventKind::ScriptBlockRun(ScriptBlockRun {
-        id: guid(record.data.get("ScriptBlockId").unwrap_or_default()),
-        runspace_id: guid(record.data.get("RunspaceId").unwrap_or_default()),
+        id: id_of(record, "ScriptBlockId"),
+        runspace_id: id_of(record, "RunspaceId"),
         started: record.event_id == 4105,
     })
 }
@@ -279,7 +279,7 @@ mod tests {
             match pipeline(&record("Windows PowerShell", 800, data)) {
                 EventKind::Pipeline(found) => {
                     assert_eq!(found.context.command_line, line);
-                    assert_eq!(found.context.runspace_id, "ab");
+                    assert_eq!(found.context.runspace_id, LoggedId::parse("ab"));
                     assert_eq!(found.details, "Get-Date");
                 }
                 other => panic!("{other:?}"),

@@ -6,7 +6,7 @@ use regex::Regex;
 
 use super::{Reader, known, number, text, wire};
 use crate::model::{
-    Account, Authenticated, ClientFailure, ClientSession, ClientStep, EventKind, Record,
+    Account, Authenticated, ClientFailure, ClientSession, ClientStep, EventKind, LoggedId, Record,
     ServerOperation, ShellCreated, ShellKind, creates_shell,
 };
 
@@ -96,7 +96,7 @@ fn shell_created(record: &Record) -> EventKind {
     };
     let (kind, configuration) = ShellKind::of(&resource_uri);
     let configuration = configuration.to_owned();
-    let shell_id = known(record, "shellId").map(|id| super::guid(&id));
+    let shell_id = record.data.known("shellId").and_then(LoggedId::parse);
     EventKind::ShellCreated(Box::new(ShellCreated {
         resource_uri,
         kind,

@@ -4,8 +4,8 @@
 
 use psrp::{Chunk, ChunkKey, Exchange, Fragment};
 
-use super::{guid, known, number, number_of, text};
-use crate::model::{Account, Channel, Record, ServerSession};
+use super::{known, number, number_of, text};
+use crate::model::{Account, Channel, LoggedId, Record, ServerSession};
 
 /// What a record holds of the traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub fn wire(record: &Record) -> Option<Wire> {
         _ => Wire::Chunk(Chunk {
             key: ChunkKey {
                 host,
-                activity: record.activity_id.as_deref().map(guid),
+                activity: record.activity_id.as_ref().map(LoggedId::to_string),
                 process: record.process_id,
                 thread: record.thread_id,
                 event_id: record.event_id,
@@ -172,7 +172,7 @@ fn fragment(record: &Record, host: String) -> FragmentRecord {
     };
     let process = record.process_id.unwrap_or_default();
     let received = record.event_id == 32867;
-    let activity = record.activity_id.as_deref().map(guid);
+    let activity = record.activity_id.as_ref().map(LoggedId::to_string);
     FragmentRecord { host, process, activity, received, object_id, fragment_id, fragment }
 }
 

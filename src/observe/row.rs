@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Channel, Fields, Form, Record, RecordRef};
+use crate::model::{Channel, Fields, Form, LoggedId, Record, RecordRef};
 
 /// A record, all but its time, which is in the row's key.
 #[derive(Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub(crate) struct Row<'a> {
     pub keywords: u64,
     pub record_id: u64,
     pub user_sid: Option<&'a str>,
-    pub activity_id: Option<&'a str>,
+    pub activity_id: Option<String>,
     pub process_id: Option<u32>,
     pub thread_id: Option<u32>,
     #[serde(borrow)]
@@ -43,7 +43,7 @@ impl<'a> Row<'a> {
             keywords: record.keywords,
             record_id: record.record_id,
             user_sid: record.user_sid.as_deref(),
-            activity_id: record.activity_id.as_deref(),
+            activity_id: record.activity_id.as_ref().map(LoggedId::to_string),
             process_id: record.process_id,
             thread_id: record.thread_id,
             data: record.data.iter().collect(),
@@ -77,7 +77,7 @@ impl<'a> Row<'a> {
             keywords: self.keywords,
             record_id: self.record_id,
             user_sid: self.user_sid.map(Into::into),
-            activity_id: self.activity_id.map(Into::into),
+            activity_id: self.activity_id.as_deref().and_then(LoggedId::parse),
             process_id: self.process_id,
             thread_id: self.thread_id,
             data,

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use super::journal::TableEntry;
 use super::row::Row;
 use crate::input::hex;
-use crate::model::{Channel, Form, Record, RecordRef, Str};
+use crate::model::{Channel, Form, LoggedId, Record, RecordRef, Str};
 use crate::parquet::{self, LONG, Lists, MOST_BYTES, MOST_ROWS, Repeated, Texts};
 use crate::table::{Column, Kind, columns};
 
@@ -112,7 +112,7 @@ impl Table {
         self.levels.push(Some(row.level.into()));
         self.keywords.push(Some(row.keywords));
         self.user_sids.push(row.user_sid);
-        self.activity_ids.push(row.activity_id);
+        self.activity_ids.push(row.activity_id.as_deref());
         self.process_ids.push(row.process_id);
         self.thread_ids.push(row.thread_id);
         self.names.push(row.data.iter().map(|(name, _)| *name))?;
@@ -124,7 +124,7 @@ impl Table {
         let (first, last) = self.reach.unwrap_or((offset, offset));
         self.reach = Some((first.min(offset), last.max(offset)));
         let names = [row.computer, row.channel, row.provider];
-        let ids = [row.user_sid, row.activity_id].into_iter().flatten();
+        let ids = [row.user_sid, row.activity_id.as_deref()].into_iter().flatten();
         let fields = row.data.iter().map(|(name, value)| name.len() + value.len() + FIELD_BYTES);
         self.bytes += names.into_iter().chain(ids).map(str::len).sum::<usize>();
         self.bytes += fields.sum::<usize>();
@@ -396,7 +396,7 @@ impl<'f> Rows<'f> {
         *keywords = self.keywords.value(row);
         *record_id = self.record_ids.value(row);
         set_or_clear(user_sid, self.user_sids.get(row));
-        set_or_clear(activity_id, self.activity_ids.get(row));
+        *activity_id = self.activity_ids.get(row).and_then(LoggedId::parse);
         *process_id = self.process_ids.get(row);
         *thread_id = self.thread_ids.get(row);
         source.offset = self.offsets.value(row);

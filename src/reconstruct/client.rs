@@ -9,8 +9,8 @@ use super::clocks::Clocks;
 use super::estate::Estate;
 use super::{CLOCK_ERROR, Draft, JOIN_WINDOW, STEP_WINDOW, near};
 use crate::model::{
-    Account, Attempt, EndKind, Event, EventKind, FailureReason, Link, Rejected, Session, ShellKind,
-    Sides, Str, creates_shell,
+    Account, Attempt, EndKind, Event, EventKind, FailureReason, Link, LoggedId, Rejected, Session,
+    ShellKind, Sides, Str, creates_shell,
 };
 
 /// Sessions of one name that one client may be weighed against, before it and after: a log full of
@@ -160,7 +160,7 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
 /// Whose a client's later records are: by ActivityID, else the latest client of their process.
 #[derive(Default)]
 struct Owners<'e> {
-    by_activity: BTreeMap<&'e str, usize>,
+    by_activity: BTreeMap<&'e LoggedId, usize>,
     by_process: BTreeMap<(u32, Option<&'e str>), usize>,
 }
 
@@ -177,7 +177,7 @@ impl<'e> Owners<'e> {
 
     /// The client that an event belongs to, and by what.
     fn of<'c>(&self, clients: &'c mut [Client], event: &Event) -> Option<(&'c mut Client, Link)> {
-        let activity = event.activity_id.as_deref();
+        let activity = event.activity_id.as_ref();
         let by_activity = activity.and_then(|activity| self.by_activity.get(activity)).copied();
         let by_process = || {
             let latest = *self.by_process.get(&process_of(event)?)?;

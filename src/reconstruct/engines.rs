@@ -6,7 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::server::{ByTime, HostEvents, nearest, only, remember};
 use super::{Draft, STEP_WINDOW};
-use crate::model::{Account, EndKind, EngineContext, EngineState, EventKind, Link, ShellKind};
+use crate::model::{
+    Account, EndKind, EngineContext, EngineState, EventKind, Link, LoggedId, ShellKind,
+};
 
 /// The indexes of one engine's records, in order.
 pub(super) type Records = Vec<usize>;
@@ -19,20 +21,17 @@ impl HostEvents<'_> {
     /// its session by the same ids, or by user and time where no 4103 ties it to a process. Those
     /// whose start is lost are left.
     pub fn engines(&self, drafts: &mut Vec<Draft>) -> Vec<Records> {
-        let mut engines: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        let mut engines: BTreeMap<Option<&LoggedId>, Vec<usize>> = BTreeMap::new();
         for (index, event) in self.iter() {
             let classic = matches!(event.kind, EventKind::Engine(_) | EventKind::Pipeline(_));
             if let Some(context) = event.engine().filter(|context| classic && context.is_remote()) {
-                let id = match context.host_id.as_str() {
-                    "" => &context.runspace_id,
-                    host_id => host_id,
-                };
+                let id = context.host_id.as_ref().or(context.runspace_id.as_ref());
                 engines.entry(id).or_default().push(index);
             }
         }
         let mut engines: Vec<Vec<usize>> = engines.into_values().collect();
         engines.sort();
-        let mut by_id: BTreeMap<String, usize> = BTreeMap::new();
+        let mut by_id: BTreeMap<LoggedId, usize> = BTreeMap::new();
         for (slot, draft) in drafts.iter().enumerate() {
             let ids = draft.host_ids.iter().chain(&draft.runspace_ids);
             by_id.extend(ids.map(|id| (id.clone(), slot)));
@@ -43,7 +42,7 @@ impl HostEvents<'_> {
             let keyed = self.contexts(&records).find_map(|context| {
                 let ids =
                     [(&context.host_id, Link::HostId), (&context.runspace_id, Link::Runspace)];
-                ids.into_iter().find_map(|(id, link)| Some((*by_id.get(id)?, link)))
+                ids.into_iter().find_map(|(id, link)| Some((*by_id.get(id.as_ref()?)?, link)))
             });
             let (slot, link) = match keyed {
                 Some(keyed) => keyed,
@@ -137,8 +136,8 @@ impl HostEvents<'_> {
             draft.ends(stop, EndKind::EngineStopped);
         }
         for context in self.contexts(records) {
-            remember(&mut draft.host_ids, &context.host_id);
-            remember(&mut draft.runspace_ids, &context.runspace_id);
+            remember(&mut draft.host_ids, context.host_id.as_ref());
+            remember(&mut draft.runspace_ids, context.runspace_id.as_ref());
             if draft.engine_version.is_empty() {
                 draft.engine_version.clone_from(&context.engine_version);
             }
@@ -187,15 +186,15 @@ impl HostEvents<'_> {
             by_line.entry(line).or_default().push((start, slot));
         }
         by_line.values_mut().for_each(|starts| starts.sort_unstable());
-        let mut by_host_id: BTreeMap<&str, (usize, Link)> = BTreeMap::new();
+        let mut by_host_id: BTreeMap<&LoggedId, (usize, Link)> = BTreeMap::new();
         for (_, event) in self.iter() {
             let EventKind::Command(command) = &event.kind else { continue };
             let root = self.processes.of(event).and_then(|of| self.processes.remoting_host(of));
             if let Some(&slot) = root.and_then(|(root, _)| slots.get(&Some(root)))
                 && !command.context.is_remote()
-                && !command.context.host_id.is_empty()
+                && let Some(host_id) = &command.context.host_id
             {
-                by_host_id.entry(&command.context.host_id).or_insert((slot, Link::HostId));
+                by_host_id.entry(host_id).or_insert((slot, Link::HostId));
             }
         }
         for (index, event) in self.iter() {
@@ -205,7 +204,8 @@ impl HostEvents<'_> {
             let Some(context) = event.engine().filter(|context| !context.is_remote()) else {
                 continue;
             };
-            let (slot, link) = match by_host_id.get(context.host_id.as_str()) {
+            let host_id = context.host_id.as_ref();
+            let (slot, link) = match host_id.and_then(|id| by_host_id.get(id)) {
                 Some(&known) => known,
                 None => {
                     let line = context.host_application.trim();
@@ -216,8 +216,8 @@ impl HostEvents<'_> {
                     let Some(&(_, slot)) = started else { continue };
                     // An id that was tied by time ties no better than time.
                     let known = (slot, Link::CommandLine);
-                    if !context.host_id.is_empty() {
-                        by_host_id.insert(&context.host_id, known);
+                    if let Some(host_id) = host_id {
+                        by_host_id.insert(host_id, known);
                     }
                     known
                 }

@@ -129,11 +129,7 @@ impl Focus<'_> {
                 remote = true;
                 users.extend(Account::parse(&context.user));
                 users.extend(Account::parse(&context.connected_user));
-                let id = if context.host_id.is_empty() {
-                    &context.runspace_id
-                } else {
-                    &context.host_id
-                };
+                let id = context.host_id.as_ref().or(context.runspace_id.as_ref());
                 let processes = &self.processes[host];
                 let root = processes.of(event).and_then(|of| processes.remoting_host(of));
                 let start = root.and_then(|(root, _)| processes.get(root).start);
@@ -172,7 +168,7 @@ impl Focus<'_> {
         });
         let (mut activities, mut processes) = (HashSet::new(), HashSet::new());
         for event in told {
-            activities.extend(event.activity_id.as_deref().map(|id| (&event.host, id)));
+            activities.extend(event.activity_id.as_ref().map(|id| (&event.host, id)));
             processes.extend(process_of(event).map(|process| (&event.host, process)));
         }
         for event in self.core {
@@ -180,7 +176,7 @@ impl Focus<'_> {
             let Some(host) = self.hosts.index_of(&event.host) else { continue };
             let target = self.estate.resolve(&session.target, event.time);
             let target = target.and_then(|target| self.hosts.index_of(target));
-            let activity = event.activity_id.as_deref();
+            let activity = event.activity_id.as_ref();
             let asks = activity.is_some_and(|id| activities.contains(&(&event.host, id)))
                 || process_of(event).is_some_and(|of| processes.contains(&(&event.host, of)));
             if !asks && !session.connection.to_lowercase().contains("psversion=") {

@@ -15,8 +15,8 @@ use super::witnesses::called;
 use super::{SERVICE_SIDS, WINRM_PORTS};
 use crate::keyed::Keyed;
 use crate::model::{
-    Account, Channel, Clearing, EngineContext, Event, EventKind, Logon, ProcessStart, RecordRef,
-    Str, file_name, is_same, is_virtual_account,
+    Account, Channel, Clearing, EngineContext, Event, EventKind, LoggedId, Logon, ProcessStart,
+    RecordRef, Str, file_name, is_same, is_virtual_account,
 };
 
 /// A text as a mark keeps it: equal texts have equal keys. The hash is keyed anew in each run, so
@@ -32,6 +32,11 @@ impl Keys {
     /// The key of a text; the empty text has key zero.
     pub(crate) fn of(&self, text: &str) -> Key {
         Key(if text.is_empty() { 0 } else { self.0.of(text).max(1) })
+    }
+
+    /// The key of an id; that of none is zero.
+    pub(super) fn of_id(&self, id: Option<&LoggedId>) -> Key {
+        Key(id.map_or(0, |id| self.0.of(id).max(1)))
     }
 
     /// The key of an account's name, which cases do not tell apart; of a virtual account, its
@@ -322,13 +327,13 @@ impl Gathered {
                             id: process,
                             image: keys.of(POWERSHELL_HOST),
                             who: [Key::default(), in_process.sid],
-                            what: Told::Serves(host, keys.of(host_id)),
+                            what: Told::Serves(host, keys.of_id(host_id.as_ref())),
                             ..ProcessMark::bare(mark)
                         });
                     }
                     self.core.push(event);
                 } else {
-                    let runspace = keys.of(runspace_id);
+                    let runspace = keys.of_id(runspace_id.as_ref());
                     self.in_process.push(InProcess { runspace, ..in_process });
                 }
             }
@@ -344,14 +349,14 @@ impl Gathered {
                     let host = if ssh { Image::SshHost } else { Image::PowerShellHost };
                     self.processes.push(ProcessMark {
                         image: keys.of(POWERSHELL_HOST),
-                        what: Told::Engine(host, keys.of(host_id)),
+                        what: Told::Engine(host, keys.of_id(host_id.as_ref())),
                         ..ProcessMark::bare(mark)
                     });
                 }
                 self.core.push(event);
             }
             EventKind::ScriptBlockPart(part) => {
-                let id = keys.of(&part.id);
+                let id = keys.of_id(part.id.as_ref());
                 let (number, whole) = (part.number, part.is_whole());
                 let (sid, warning) = (in_process.sid, part.warning);
                 self.scripts.push(ScriptMark { mark, id, whole, warning, number, process, sid });
@@ -645,8 +650,8 @@ fn started(mark: Mark, start: &ProcessStart, keys: &Keys) -> ProcessMark {
 fn local_engine(mark: Mark, context: &EngineContext, keys: &Keys) -> LocalEngine {
     LocalEngine {
         mark,
-        host_id: keys.of(&context.host_id),
-        runspace: keys.of(&context.runspace_id),
+        host_id: keys.of_id(context.host_id.as_ref()),
+        runspace: keys.of_id(context.runspace_id.as_ref()),
         line: keys.of(context.host_application.trim()),
     }
 }

@@ -56,8 +56,8 @@ pub(crate) use scripts::{Elsewhere, assemble};
 
 use crate::model::{
     Account, Attempt, Auth, Clearing, Command, Coverage, Edge, EndKind, EndpointKind, Event,
-    Evidence, Host, Link, LogGap, LogSign, RecordRef, Rejected, ScriptBlock, Session, ShellKind,
-    Sides, SourceBasis, Str, Transport, Weighed,
+    Evidence, Host, Link, LogGap, LogSign, LoggedId, RecordRef, Rejected, ScriptBlock, Session,
+    ShellKind, Sides, SourceBasis, Str, Transport, Weighed,
 };
 use clocks::Clocks;
 use estate::Estate;
@@ -268,8 +268,8 @@ struct Draft {
     process: Option<usize>,
     /// When its host process said that its engine listens (53504).
     listens: Option<DateTime<Utc>>,
-    host_ids: Vec<String>,
-    runspace_ids: Vec<String>,
+    host_ids: Vec<LoggedId>,
+    runspace_ids: Vec<LoggedId>,
     /// WinRM 91.
     shell: Option<usize>,
     /// WinRM 6 and its host.

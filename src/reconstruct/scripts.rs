@@ -7,7 +7,7 @@ use ps_layers::Unwrapper;
 
 use super::gather::{Gathered, ScriptMark};
 use super::{Case, Hosts};
-use crate::model::{Event, EventKind, RecordRef, ScriptBlock, Str};
+use crate::model::{Event, EventKind, LoggedId, RecordRef, ScriptBlock, Str};
 
 /// Script blocks outside sessions, by the places of their parts.
 #[derive(Debug, Default)]
@@ -67,14 +67,15 @@ pub(crate) fn assemble(
     unwrapper: &mut Unwrapper,
 ) -> Vec<ScriptBlock> {
     // A block's id is unique to an engine, and a copied log may hold a record twice.
-    let mut blocks: BTreeMap<(&Str, &str), BTreeMap<u32, usize>> = BTreeMap::new();
+    let mut blocks: BTreeMap<(&Str, &LoggedId), BTreeMap<u32, usize>> = BTreeMap::new();
     let mut alone = Vec::new();
     for (index, event) in events.iter().enumerate() {
         let EventKind::ScriptBlockPart(part) = &event.kind else { continue };
-        if part.id.is_empty() {
-            alone.push(BTreeMap::from([(part.number, index)]));
-        } else {
-            blocks.entry((&event.host, &part.id)).or_default().entry(part.number).or_insert(index);
+        match &part.id {
+            Some(id) => {
+                blocks.entry((&event.host, id)).or_default().entry(part.number).or_insert(index);
+            }
+            None => alone.push(BTreeMap::from([(part.number, index)])),
         }
     }
     let blocks = blocks.into_values().chain(alone);
@@ -91,7 +92,7 @@ fn block(
     unwrapper: &mut Unwrapper,
 ) -> ScriptBlock {
     let mut script = ScriptBlock {
-        id: String::new(),
+        id: None,
         host: "".into(),
         text: String::new(),
         hidden: Arc::default(),
@@ -139,7 +140,7 @@ mod tests {
 
     fn part(number: u32, total: u32, text: &str) -> Event {
         let part = ScriptBlockPart {
-            id: "a".into(),
+            id: LoggedId::parse("a"),
             number,
             total,
             text: text.into(),

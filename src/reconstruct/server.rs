@@ -9,7 +9,7 @@ use super::gather::Image;
 use super::process::Processes;
 use super::{Draft, JOIN_WINDOW, STEP_WINDOW, near};
 use crate::model::{
-    Account, Auth, EndKind, Event, EventKind, Link, Logon, ShellKind, Str, is_virtual_sid,
+    Account, Auth, EndKind, Event, EventKind, Link, LoggedId, Logon, ShellKind, Str, is_virtual_sid,
 };
 
 /// Whether a SID is a person's or a service's, and not one that WinRM made up for a virtual account.
@@ -147,8 +147,8 @@ impl HostEvents<'_> {
                 }
             }
             if let Some(context) = event.engine().filter(|context| context.is_remote()) {
-                remember(&mut draft.host_ids, &context.host_id);
-                remember(&mut draft.runspace_ids, &context.runspace_id);
+                remember(&mut draft.host_ids, context.host_id.as_ref());
+                remember(&mut draft.runspace_ids, context.runspace_id.as_ref());
                 let user = match context.connected_user.as_str() {
                     "" => &context.user,
                     connected => connected,
@@ -376,8 +376,9 @@ pub(super) fn nearest(
     slots.min_by_key(|&slot| ((drafts[slot].start() - time).abs(), slot))
 }
 
-pub(super) fn remember(ids: &mut Vec<String>, id: &str) {
-    if !id.is_empty() && !ids.iter().any(|known| known == id) {
-        ids.push(id.to_owned());
+/// Takes an id that is not known yet.
+pub(super) fn remember(ids: &mut Vec<LoggedId>, id: Option<&LoggedId>) {
+    if let Some(id) = id.filter(|&id| !ids.contains(id)) {
+        ids.push(id.clone());
     }
 }

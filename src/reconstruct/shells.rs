@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::server::{ByTime, HostEvents, WAITED, nearest};
 use super::{Draft, SERVICE_SIDS, STEP_WINDOW, near};
 use crate::model::{
-    Account, Auth, Event, EventKind, Link, ServerOperation, ShellKind, creates_shell,
+    Account, Auth, Event, EventKind, Link, LoggedId, ServerOperation, ShellKind, creates_shell,
 };
 
 /// Whether an operation makes a shell.
@@ -122,7 +122,7 @@ impl HostEvents<'_> {
     /// or a pause is another.
     fn requests(&self) -> Vec<Request<'_>> {
         let mut requests: Vec<Request<'_>> = Vec::new();
-        let mut by_activity: BTreeMap<&str, (usize, DateTime<Utc>)> = BTreeMap::new();
+        let mut by_activity: BTreeMap<&LoggedId, (usize, DateTime<Utc>)> = BTreeMap::new();
         for (index, event) in self.iter() {
             let shell = match &event.kind {
                 // Event forwarding subscribes by a shell of its own.
@@ -135,7 +135,7 @@ impl HostEvents<'_> {
                 EventKind::ServerOperation(_) | EventKind::Authenticated(_) => false,
                 _ => continue,
             };
-            let activity = event.activity_id.as_deref();
+            let activity = event.activity_id.as_ref();
             let known = activity.and_then(|activity| by_activity.get(activity).copied());
             let known = known.filter(|&(number, last)| {
                 near(last, event.time, STEP_WINDOW) && !(shell && requests[number].shell.is_some())

@@ -14,7 +14,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use psrp::{Conversation, Direction, Exchange, Header, Lane, Pipeline, Pool, Shell, ShellCommand};
 
 use super::{Gathered, Hosts};
-use crate::model::{Account, Completeness, Event, Heard, Line, RecordRef, ShellKind, Str, Stream};
+use crate::model::{
+    Account, Completeness, Event, Heard, Line, LoggedId, RecordRef, ShellKind, Str, Stream,
+};
 use crate::normalise::Wire;
 
 pub(super) use tie::{Caller, introduce, tie};
@@ -77,7 +79,7 @@ type Tag = (DateTime<Utc>, RecordRef, u32);
 #[derive(Debug)]
 pub(super) struct Talk {
     /// The pool's or shell's id, and the shell's where that is another one.
-    ids: BTreeSet<String>,
+    ids: BTreeSet<LoggedId>,
     /// The logging host.
     pub host: Str,
     /// The host process that served it, where this host is the target.
@@ -214,7 +216,7 @@ struct Listener {
     /// Bytes that may still be kept of what commands showed.
     room: usize,
     talks: Vec<Talk>,
-    by_id: BTreeMap<String, usize>,
+    by_id: BTreeMap<LoggedId, usize>,
     /// By talk and pipeline or command, where in what the talk said it is.
     places: BTreeMap<(usize, String), usize>,
 }
@@ -272,7 +274,7 @@ impl Listener {
             let ids =
                 head.and_then(|head| Some((head.pool.to_string(), head.pipeline?.to_string())));
             let said = ids.and_then(|(pool, id)| {
-                let talk = *self.by_id.get(&pool)?;
+                let talk = *self.by_id.get(&LoggedId::parse(&pool)?)?;
                 let place = *self.places.get(&(talk, id))?;
                 self.talks[talk].said.get_mut(place)
             });
@@ -305,8 +307,9 @@ impl Listener {
                 served_by.get_or_insert(process);
             }
         }
-        let mut ids = BTreeSet::from([pool.id.to_string()]);
-        ids.extend(shell.and_then(|shell| shell.id.clone()));
+        let shell_id = shell.and_then(|shell| shell.id.as_deref());
+        let ids = [Some(&*pool.id.to_string()), shell_id].into_iter().flatten();
+        let ids: BTreeSet<LoggedId> = ids.filter_map(LoggedId::parse).collect();
         let asked_by = shell.map(AskedBy::of).unwrap_or_default();
         self.add(ids, served_by.or(shell.and_then(served)), span, asked_by, said);
     }
@@ -317,7 +320,7 @@ impl Listener {
         if ShellKind::of(uri).0 == ShellKind::PowerShell {
             return;
         }
-        let Some(id) = shell.id.clone() else { return };
+        let Some(id) = shell.id.as_deref().and_then(LoggedId::parse) else { return };
         let mut span = None;
         shell.tags.iter().for_each(|&(time, ..)| widen(&mut span, time));
         let said = shell.commands.iter().filter_map(|command| self.plain(command)).collect();
@@ -326,7 +329,7 @@ impl Listener {
 
     fn add(
         &mut self,
-        ids: BTreeSet<String>,
+        ids: BTreeSet<LoggedId>,
         served_by: Option<u32>,
         span: Option<(DateTime<Utc>, DateTime<Utc>)>,
         asked_by: AskedBy,

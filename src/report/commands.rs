@@ -4,7 +4,7 @@ use super::cell::{cell, list, owned};
 use super::{Rows, columns, evidence};
 use crate::analysis::Analysis;
 use crate::detect::session_id;
-use crate::model::{Account, Command, Heard, Proof, Stream, csv_time};
+use crate::model::{Account, Command, Heard, LoggedId, Proof, Stream, csv_time};
 use crate::reconstruct::Case;
 use std::borrow::Cow;
 
@@ -121,7 +121,7 @@ impl Rows for Commands<'_> {
             event.event_id.to_string().into(),
             list(ids.iter().map(u32::to_string)),
             command.link.as_str().into(),
-            cell(&command.runspace_id),
+            owned(LoggedId::text(command.runspace_id.as_ref())),
             cell(&command.pipeline_id),
             cell(text),
             cell(original),

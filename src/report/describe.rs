@@ -1,6 +1,6 @@
 //! One event as one line of a timeline: its kind and its summary, the same in every output.
 
-use crate::model::{Account, EngineContext, EngineState, Event, EventKind, Logon};
+use crate::model::{Account, EngineContext, EngineState, Event, EventKind, LoggedId, Logon};
 
 /// Appends parts to a text.
 macro_rules! say {
@@ -237,6 +237,15 @@ impl Say for Option<Account> {
         match self {
             Some(account) => account.say(to),
             None => to.push_str("an unknown account"),
+        }
+    }
+}
+
+/// An id that may not be known.
+impl Say for Option<LoggedId> {
+    fn say(&self, to: &mut String) {
+        if let Some(id) = self {
+            to.push_str(&id.to_string());
         }
     }
 }

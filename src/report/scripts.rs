@@ -23,7 +23,7 @@ use crate::analysis::{Alone, Analysis, Copies};
 use crate::detect::session_id;
 use crate::error::Error;
 use crate::input::hex;
-use crate::model::{Account, Event, Proof, ScriptBlock, csv_time};
+use crate::model::{Account, Event, LoggedId, Proof, ScriptBlock, csv_time};
 use crate::sorted::{Rows, Sorted, Sorter, place, time};
 
 columns! { COLUMNS:
@@ -200,7 +200,8 @@ fn cells(
     let (time, size) = (csv_time(first(events, block).time), block.text.len().to_string());
     let (hash, evidence) = (hex(hash), evidence::cell(paths, &proofs));
     let completeness = completeness(block);
-    let id = &*block.id;
+    let id = LoggedId::text(block.id.as_ref());
+    let id = id.as_str();
     let cells =
         [&*time, &*block.host, user, id, &hash, &size, &completeness, &block.path, why, &evidence];
     let mut line = String::new();

@@ -7,7 +7,9 @@ use super::cell::{cell, list, owned};
 use super::{Rows, columns, evidence, missing};
 use crate::analysis::Analysis;
 use crate::detect::{Counts, session_id};
-use crate::model::{Account, ConfidenceReason, EndpointKind, Proof, Rival, SourceHint, csv_time};
+use crate::model::{
+    Account, ConfidenceReason, EndpointKind, LoggedId, Proof, Rival, SourceHint, csv_time,
+};
 use crate::reconstruct::Case;
 
 columns! { pub(super) COLUMNS:
@@ -139,7 +141,7 @@ impl Rows for Sessions<'_> {
             session.tool.as_ref().map(|tool| tool.basis).unwrap_or_default().into(),
             list(session.logon_ids.iter().map(|id| format!("{id:#x}"))),
             session.process_id.map(|id| id.to_string()).unwrap_or_default().into(),
-            list(&session.runspace_ids),
+            list(session.runspace_ids.iter().map(LoggedId::to_string)),
             counts.commands[index].to_string().into(),
             cell(&session.command_completeness),
             counts.scripts[index].to_string().into(),

@@ -13,7 +13,7 @@ use super::{commands, describe, missing};
 use crate::analysis::Analysis;
 use crate::detect::session_id;
 use crate::model::{
-    Account, Channel, Command as Ran, EndpointKind, Event, EventKind, Evidence, Level, Link,
+    Account, Channel, Command as Ran, EndpointKind, Event, EventKind, Evidence, Level, Link, LoggedId,
     RecordRef, Session, SourceHint, Str,
 };
 use crate::reconstruct::Case;
@@ -163,7 +163,7 @@ impl Teller<'_> {
             }),
             logon_ids: session.logon_ids.iter().map(|id| format!("{id:#x}")).collect(),
             process: session.process_id.map(|id| Process { id, start, end }),
-            runspace_ids: session.runspace_ids.clone(),
+            runspace_ids: session.runspace_ids.iter().map(LoggedId::to_string).collect(),
             consequences: Consequences {
                 message_encryption: of.encryption.as_str().to_owned(),
                 server_identity_proven: of.server_identity_proven.as_str().to_owned(),
@@ -276,10 +276,12 @@ impl Teller<'_> {
             Link::HostId | Link::Runspace => {
                 let context = event.engine();
                 let (id, of) = match link {
-                    Link::HostId => ("HostId", context.map(|context| &context.host_id)),
-                    _ => ("RunspaceId", context.map(|context| &context.runspace_id)),
+                    Link::HostId => {
+                        ("HostId", context.and_then(|context| context.host_id.as_ref()))
+                    }
+                    _ => ("RunspaceId", context.and_then(|context| context.runspace_id.as_ref())),
                 };
-                format!("{id} {} is the session's", of.map_or("", String::as_str))
+                format!("{id} {} is the session's", LoggedId::text(of))
             }
             Link::Pool => "of the traffic of its runspace pool or shell".to_owned(),
             Link::Logon => match self.session.logon_ids.first() {
@@ -287,7 +289,7 @@ impl Teller<'_> {
                 None => "logon id, the host process's own".to_owned(),
             },
             Link::Activity => {
-                format!("ActivityID {}", event.activity_id.as_deref().unwrap_or_default())
+                format!("ActivityID {}", LoggedId::text(event.activity_id.as_ref()))
             }
             Link::Target => format!("names this target, {}", apart()),
             Link::Connection => "of the client's connection, which names this target".to_owned(),

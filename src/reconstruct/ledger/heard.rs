@@ -106,7 +106,7 @@ fn new_row(place: &Place<'_>, one: &Spoken) -> Row {
         link: Link::Pool,
         role: if is_engine { Role::Engine } else { Role::Typed },
         parent: None,
-        runspace_id: String::new(),
+        runspace_id: None,
         pipeline_id: said.heard.id.clone(),
         text: text.to_owned(),
         hidden: Arc::new(layers(text, &Limits::default())),

@@ -24,7 +24,8 @@ use self::words::Words;
 use super::process::Processes;
 use super::traffic::Spoken;
 use crate::model::{
-    Command, Completeness, Event, EventKind, Link, ProcessStart, Role, ScriptBlock, Str, file_name,
+    Command, Completeness, Event, EventKind, Link, LoggedId, ProcessStart, Role, ScriptBlock, Str,
+    file_name,
 };
 
 /// Where something ran.
@@ -133,17 +134,17 @@ fn shells<'e>(
         Some((process, table.remoting_host(process)?))
     };
     // The classic log tells no process: its runspace does, or that it is the session's own.
-    let mut by_runspace: BTreeMap<(usize, &str), (usize, u32)> = BTreeMap::new();
+    let mut by_runspace: BTreeMap<(usize, &LoggedId), (usize, u32)> = BTreeMap::new();
     let mut roots: BTreeMap<usize, usize> = BTreeMap::new();
     for (index, event) in events.iter().enumerate() {
         let Some(session) = session_of[index] else { continue };
         let Some((process, (root, depth))) = process(event) else { continue };
         roots.entry(session).or_insert(root);
         let runspace = match &event.kind {
-            EventKind::ScriptBlockRun(run) => Some(&run.runspace_id),
-            _ => event.engine().map(|context| &context.runspace_id),
+            EventKind::ScriptBlockRun(run) => run.runspace_id.as_ref(),
+            _ => event.engine().and_then(|context| context.runspace_id.as_ref()),
         };
-        if let Some(runspace) = runspace.filter(|runspace| !runspace.is_empty()) {
+        if let Some(runspace) = runspace {
             by_runspace.entry((session, runspace)).or_insert((process, depth));
         }
     }
@@ -151,7 +152,9 @@ fn shells<'e>(
         let (event, session) = (&events[index], session_of[index]?);
         let known = process(event).map(|(process, (_, depth))| (process, depth)).or_else(|| {
             let context = event.engine()?;
-            let of_runspace = by_runspace.get(&(session, context.runspace_id.as_str())).copied();
+            let runspace = context.runspace_id.as_ref();
+            let of_runspace =
+                runspace.and_then(|runspace| by_runspace.get(&(session, runspace)).copied());
             let root = || roots.get(&session).filter(|_| context.is_remote());
             of_runspace.or_else(|| root().map(|&root| (root, 0)))
         });
@@ -228,7 +231,7 @@ fn of_process(
         link: Link::Own,
         role: Role::Process,
         parent,
-        runspace_id: String::new(),
+        runspace_id: None,
         pipeline_id: String::new(),
         text: text.to_owned(),
         hidden: Arc::new(layers(text, &Limits::default())),

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::model::{Event, EventKind};
+use crate::model::{Event, EventKind, LoggedId};
 use crate::normalise::MOST_NAMES;
 
 /// A statement, and all records of it.
@@ -63,8 +63,8 @@ impl Statement {
 /// A pipeline, or a record that does not say which it is of.
 #[derive(Debug)]
 pub(super) struct Pipeline {
-    /// Empty when not known.
-    pub runspace: String,
+    /// Where it is known.
+    pub runspace: Option<LoggedId>,
     /// Empty when not known.
     pub id: String,
     /// In the engine's order.
@@ -79,18 +79,19 @@ impl Pipeline {
 
 /// The pipelines that some events are of (4103, 800, 7937, in order), by first event.
 pub(super) fn of(events: &[Event], indexes: &[usize]) -> Vec<Pipeline> {
-    let mut groups: BTreeMap<(&str, &str, usize), Vec<usize>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Option<&LoggedId>, &str, usize), Vec<usize>> = BTreeMap::new();
     for &index in indexes {
         let Some(context) = events[index].engine() else { continue };
-        let (runspace, id) = (context.runspace_id.as_str(), context.pipeline_id.as_str());
-        let alone = if runspace.is_empty() || id.is_empty() { index + 1 } else { 0 };
+        let (runspace, id) = (context.runspace_id.as_ref(), context.pipeline_id.as_str());
+        let alone = if runspace.is_none() || id.is_empty() { index + 1 } else { 0 };
         groups.entry((runspace, id, alone)).or_default().push(index);
     }
-    let pipeline = |((runspace, id, _), indexes): ((&str, &str, usize), Vec<usize>)| Pipeline {
-        runspace: runspace.to_owned(),
-        id: id.to_owned(),
-        statements: statements(events, &indexes),
-    };
+    let pipeline =
+        |((runspace, id, _), indexes): ((Option<&LoggedId>, &str, _), Vec<usize>)| Pipeline {
+            runspace: runspace.cloned(),
+            id: id.to_owned(),
+            statements: statements(events, &indexes),
+        };
     let mut pipelines: Vec<Pipeline> = groups.into_iter().map(pipeline).collect();
     pipelines.retain(|pipeline| !pipeline.statements.is_empty());
     pipelines.sort_by_key(Pipeline::first);

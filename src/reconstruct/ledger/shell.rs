@@ -18,7 +18,9 @@ use super::engine;
 use super::pipelines::{self, Pipeline, Statement};
 use super::words::{Words, values};
 use super::{Place, Row};
-use crate::model::{Command, Completeness, Event, EventKind, Link, Role, ScriptBlock, file_name};
+use crate::model::{
+    Command, Completeness, Event, EventKind, Link, LoggedId, Role, ScriptBlock, file_name,
+};
 
 /// Blocks before an invocation, or before a block, that are weighed against it.
 pub(super) const MOST_RIVALS: usize = 16;
@@ -48,11 +50,11 @@ struct Block<'a> {
     parent: Option<(usize, Link)>,
     statements: Vec<&'a Statement>,
     runs: Vec<usize>,
-    runspace: String,
+    runspace: Option<LoggedId>,
 }
 
 /// A runspace's blocks: from each event on, the innermost that runs.
-type Running<'a> = BTreeMap<&'a str, Vec<(usize, Option<usize>)>>;
+type Running<'a> = BTreeMap<Option<&'a LoggedId>, Vec<(usize, Option<usize>)>>;
 
 /// The rows of a shell, in no order; parents are indexes among them.
 pub(super) fn rows(
@@ -130,7 +132,7 @@ impl<'a> Block<'a> {
             parent: None,
             statements: Vec::new(),
             runs: Vec::new(),
-            runspace: String::new(),
+            runspace: None,
         }
     }
 
@@ -165,7 +167,7 @@ impl<'a> Block<'a> {
             link: self.link,
             role,
             parent: self.parent,
-            runspace_id: std::mem::take(&mut self.runspace),
+            runspace_id: self.runspace.take(),
             pipeline_id: pipeline.to_owned(),
             text: script.text.clone(),
             hidden: Arc::clone(&script.hidden),
@@ -184,18 +186,19 @@ fn is_chatter(statement: &Statement) -> bool {
 
 /// Takes 4105 and 4106, in order: which blocks run where, and in which others.
 fn run<'e>(events: &'e [Event], blocks: &mut [Block<'_>], runs: &[usize]) -> Running<'e> {
-    let by_id: BTreeMap<&str, usize> =
-        blocks.iter().enumerate().map(|(at, block)| (block.script.id.as_str(), at)).collect();
-    let mut stacks: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let ids = blocks.iter().enumerate();
+    let by_id: BTreeMap<&LoggedId, usize> =
+        ids.filter_map(|(at, block)| Some((block.script.id.as_ref()?, at))).collect();
+    let mut stacks: BTreeMap<Option<&LoggedId>, Vec<usize>> = BTreeMap::new();
     let mut running = Running::new();
     for &index in runs {
         let EventKind::ScriptBlockRun(run) = &events[index].kind else { continue };
-        let Some(&at) = by_id.get(run.id.as_str()).filter(|_| !run.id.is_empty()) else { continue };
-        let stack = stacks.entry(&run.runspace_id).or_default();
+        let Some(&at) = run.id.as_ref().and_then(|id| by_id.get(id)) else { continue };
+        let stack = stacks.entry(run.runspace_id.as_ref()).or_default();
         blocks[at].runs.push(index);
         if run.started {
             let around = stack.last().copied().filter(|&around| around != at);
-            if blocks[at].runspace.is_empty() {
+            if blocks[at].runspace.is_none() {
                 blocks[at].runspace.clone_from(&run.runspace_id);
                 blocks[at].parent = around.map(|around| (around, Link::Runspace));
             }
@@ -206,7 +209,7 @@ fn run<'e>(events: &'e [Event], blocks: &mut [Block<'_>], runs: &[usize]) -> Run
                 stack.truncate(stack.len() - 1 - above);
             }
         }
-        running.entry(&run.runspace_id).or_default().push((index, stack.last().copied()));
+        running.entry(run.runspace_id.as_ref()).or_default().push((index, stack.last().copied()));
     }
     running
 }
@@ -220,7 +223,7 @@ fn give<'a>(
 ) -> Vec<&'a Statement> {
     let mut left = Vec::new();
     for statement in &pipeline.statements {
-        let innermost = running.get(pipeline.runspace.as_str()).and_then(|running| {
+        let innermost = running.get(&pipeline.runspace.as_ref()).and_then(|running| {
             let next = running.partition_point(|&(index, _)| index < statement.first);
             running.get(next.checked_sub(1)?)?.1
         });
@@ -237,7 +240,7 @@ fn give<'a>(
                 });
                 let free = |block: &Block<'_>| match block.pipeline {
                     Some(other) => other == at,
-                    None => block.runspace.is_empty() || block.runspace == pipeline.runspace,
+                    None => block.runspace.is_none() || block.runspace == pipeline.runspace,
                 };
                 let found =
                     rivals.find(|(_, block)| free(block) && block.agrees(events, statement));
@@ -251,7 +254,7 @@ fn give<'a>(
         let block = &mut blocks[block];
         block.pipeline.get_or_insert(at);
         block.link = block.link.max(link);
-        if block.runspace.is_empty() {
+        if block.runspace.is_none() {
             block.runspace.clone_from(&pipeline.runspace);
         }
         block.statements.push(statement);
@@ -266,7 +269,8 @@ fn nest(
     pipelines: &[Pipeline],
     tops: &[Option<usize>],
 ) {
-    let runspaces: BTreeSet<&str> = pipelines.iter().map(|one| one.runspace.as_str()).collect();
+    let runspaces: BTreeSet<Option<&LoggedId>> =
+        pipelines.iter().map(|one| one.runspace.as_ref()).collect();
     // One runspace runs one pipeline at a time: what is logged while it runs is run by it.
     let mut spans: Vec<(usize, usize, usize)> = Vec::new();
     for (pipeline, top) in pipelines.iter().zip(tops) {

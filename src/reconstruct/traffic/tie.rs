@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::Draft;
 use super::super::process::Processes;
 use super::{Spoken, Talk};
-use crate::model::{Account, Event, EventKind, Link, RecordRef, Str};
+use crate::model::{Account, Event, EventKind, Link, LoggedId, RecordRef, Str};
 
 /// Most answers on one session's caller that are weighed.
 const MOST_CALLERS: usize = 4;
@@ -25,7 +25,7 @@ pub(in super::super) struct Caller {
 struct Slots {
     by_process: BTreeMap<(Str, usize), usize>,
     /// An id that two sessions have ties to neither.
-    by_id: BTreeMap<String, Option<usize>>,
+    by_id: BTreeMap<LoggedId, Option<usize>>,
 }
 
 impl Slots {
@@ -37,12 +37,12 @@ impl Slots {
             }
             for &event in draft.evidence.keys() {
                 let id = match &events[event].kind {
-                    EventKind::ShellCreated(shell) => shell.shell_id.as_deref(),
-                    EventKind::ClientRunspace(_) => events[event].activity_id.as_deref(),
+                    EventKind::ShellCreated(shell) => shell.shell_id.as_ref(),
+                    EventKind::ClientRunspace(_) => events[event].activity_id.as_ref(),
                     _ => None,
                 };
                 if let Some(id) = id {
-                    let known = slots.by_id.entry(id.to_owned()).or_insert(Some(slot));
+                    let known = slots.by_id.entry(id.clone()).or_insert(Some(slot));
                     *known = known.filter(|&known| known == slot);
                 }
             }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::doc::Doc;
-use crate::model::{Account, EngineState, Event, EventKind, Record};
+use crate::model::{Account, EngineState, Event, EventKind, LoggedId, Record};
 use crate::normalise::{context_text, pairs};
 
 /// An account.
@@ -161,7 +161,7 @@ fn category(
 pub(super) fn powershell(record: &Record, event: &Event, doc: &mut Doc) {
     if let Some(engine) = event.engine() {
         doc.set("powershell.pipeline_id", engine.pipeline_id.as_str());
-        doc.set("powershell.runspace_id", engine.runspace_id.as_str());
+        doc.set("powershell.runspace_id", LoggedId::text(engine.runspace_id.as_ref()));
         doc.set("powershell.command.name", engine.command_name.as_str());
         doc.set("powershell.command.type", engine.command_type.as_str());
         doc.set("powershell.command.value", engine.command_line.as_str());
@@ -172,7 +172,7 @@ pub(super) fn powershell(record: &Record, event: &Event, doc: &mut Doc) {
         }
         doc.set("process.command_line", engine.host_application.as_str());
         doc.set("process.title", engine.host_name.as_str());
-        doc.set("process.entity_id", engine.host_id.as_str());
+        doc.set("process.entity_id", LoggedId::text(engine.host_id.as_ref()));
         // What reconstruction has no use for.
         for (key, value) in pairs(context_text(record)) {
             let field = match key {
@@ -201,13 +201,13 @@ pub(super) fn powershell(record: &Record, event: &Event, doc: &mut Doc) {
         EventKind::ScriptBlockPart(part) => {
             doc.set("powershell.sequence", part.number);
             doc.set("powershell.total", part.total);
-            doc.set("powershell.file.script_block_id", part.id.as_str());
+            doc.set("powershell.file.script_block_id", LoggedId::text(part.id.as_ref()));
             doc.set("powershell.file.script_block_text", part.text.as_str());
             doc.set("file.path", part.path.as_str());
         }
         EventKind::ScriptBlockRun(run) => {
-            doc.set("powershell.file.script_block_id", run.id.as_str());
-            doc.set("powershell.runspace_id", run.runspace_id.as_str());
+            doc.set("powershell.file.script_block_id", LoggedId::text(run.id.as_ref()));
+            doc.set("powershell.runspace_id", LoggedId::text(run.runspace_id.as_ref()));
         }
         _ => {}
     }

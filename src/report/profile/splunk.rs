@@ -121,7 +121,7 @@ fn event(row: &EventRow<'_>, to: &mut String) {
     system.set("ProcessID", record.process_id);
     system.set("ThreadID", record.thread_id);
     system.set("UserID", record.user_sid.as_deref());
-    system.set("ActivityID", record.activity_id.as_deref());
+    system.set("ActivityID", record.activity_id.as_ref().map(ToString::to_string));
     let mut event = match system.value() {
         Value::Object(event) => event,
         _ => Map::new(),
