@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use crate::model::{Channel, Coverage, EventKind, FailureReason, Session};
+use crate::model::{Account, Channel, Coverage, EventKind, FailureReason, Session};
 use crate::reconstruct::Case;
 
 /// Of each session, what went before.
@@ -56,7 +56,7 @@ impl History {
 /// The names that a session's account goes by.
 fn accounts(session: &Session) -> Vec<String> {
     let sid = session.user_sid.clone();
-    let name = session.user.as_ref().map(|user| user.to_string().to_lowercase());
+    let name = session.user.as_ref().map(Account::spelling_key);
     sid.into_iter().chain(name).filter(|name| !name.is_empty()).collect()
 }
 

@@ -1,4 +1,5 @@
-//! Accounts, which logs spell `DOMAIN\user`, `user@REALM`, `user` or `HOST$`.
+//! Accounts, which logs spell `DOMAIN\user`, `user@REALM`, `user` or `HOST$`, and the one rule for
+//! the same account.
 
 use std::fmt;
 
@@ -45,25 +46,62 @@ impl Account {
     /// Who connected, where the account is one that WinRM made up for the session: an endpoint that
     /// runs as a virtual account calls it `WinRM Virtual Users\WinRM VA_<number>_<domain>_<name>`
     /// (Microsoft's page on JEA session configurations).
+    pub fn virtual_caller(&self) -> Option<Account> {
+        let rest = self.name.strip_prefix(VIRTUAL_ACCOUNT)?;
+        let (domain, name) = rest.split_once('_')?.1.split_once('_')?;
+        let is_virtual = self.domain.eq_ignore_ascii_case("WinRM Virtual Users");
+        Account::new(domain, name).filter(|_| is_virtual)
+    }
+
+    /// Who connected: the account, or the one that a virtual account was made up for.
     pub fn caller(self) -> Account {
-        let parts = self.name.strip_prefix(VIRTUAL_ACCOUNT).and_then(|rest| {
-            let (domain, name) = rest.split_once('_')?.1.split_once('_')?;
-            Account::new(domain, name)
-        });
-        match parts {
-            Some(caller) if self.domain.eq_ignore_ascii_case("WinRM Virtual Users") => caller,
-            _ => self,
-        }
+        self.virtual_caller().unwrap_or(self)
+    }
+
+    /// The machine whose own account it is (`HOST$`).
+    pub fn machine(&self) -> Option<&str> {
+        self.name.strip_suffix('$')
+    }
+
+    /// The key that accounts are looked up by: spellings that are the `same_as` each other have
+    /// the same one, and accounts of one name in other domains, too.
+    pub fn name_key(&self) -> String {
+        self.name.to_lowercase()
+    }
+
+    /// The key of this spelling, domain and all, whatever its case.
+    pub fn spelling_key(&self) -> String {
+        self.text().to_lowercase()
     }
 
     /// Whether two spellings can mean one account: the names are equal, and so are the domains
     /// where both are given, a NetBIOS name being equal to the first label of its realm.
     pub fn same_as(&self, other: &Account) -> bool {
         let label = |domain: &str| domain.split('.').next().unwrap_or("").to_lowercase();
-        self.name.to_lowercase() == other.name.to_lowercase()
+        self.name_key() == other.name_key()
             && (self.domain.is_empty()
                 || other.domain.is_empty()
                 || label(&self.domain) == label(&other.domain))
+    }
+}
+
+/// An account as records name it: by its name, by its SID, by both or not at all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Identity<'a> {
+    /// Its name.
+    pub name: Option<&'a Account>,
+    /// Its SID.
+    pub sid: Option<&'a str>,
+}
+
+impl Identity<'_> {
+    /// Whether two are one account; none where that is not known. SIDs decide where both have one,
+    /// else the names do.
+    pub fn same_as(self, other: Identity<'_>) -> Option<bool> {
+        if let (Some(sid), Some(other)) = (self.sid, other.sid) {
+            return Some(sid == other);
+        }
+        self.name.zip(other.name).map(|(name, other)| name.same_as(other))
     }
 }
 
@@ -99,6 +137,19 @@ mod tests {
         assert!(!down_level.same_as(&spelled(r"SRV02\adm.lee")));
         assert!(!down_level.same_as(&spelled(r"CORP\adm.le")));
         assert_eq!(Account::parse(" - "), None);
+    }
+
+    #[test]
+    fn sids_decide_before_names() {
+        let [lee, ray] = ["lee", "ray"].map(|name| Account::parse(name).unwrap());
+        let known = |name, sid| Identity { name, sid };
+        let lee_1 = known(Some(&lee), Some("S-1"));
+        assert_eq!(lee_1.same_as(known(Some(&lee), Some("S-2"))), Some(false));
+        assert_eq!(lee_1.same_as(known(Some(&ray), Some("S-1"))), Some(true));
+        assert_eq!(lee_1.same_as(known(Some(&ray), None)), Some(false));
+        assert_eq!(lee_1.same_as(known(Some(&lee), None)), Some(true));
+        assert_eq!(known(Some(&lee), None).same_as(known(None, Some("S-1"))), None);
+        assert_eq!(lee_1.same_as(Identity::default()), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod session;
 mod time;
 mod wrapped;
 
-pub use account::Account;
+pub use account::{Account, Identity};
 pub(crate) use account::{is_virtual_account, is_virtual_sid};
 pub use completeness::Completeness;
 pub use consequences::{Consequences, Encryption, SecondHop, YesNo};

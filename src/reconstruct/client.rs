@@ -9,7 +9,7 @@ use super::clocks::Clocks;
 use super::estate::Estate;
 use super::{CLOCK_ERROR, Draft, JOIN_WINDOW, STEP_WINDOW, near};
 use crate::model::{
-    Account, Attempt, EndKind, Event, EventKind, FailureReason, Link, LoggedId, Rejected, Session,
+    Account, Attempt, EndKind, Event, EventKind, FailureReason, Identity, Link, LoggedId, Rejected, Session,
     ShellKind, Sides, Str, creates_shell,
 };
 
@@ -356,9 +356,8 @@ impl Client {
 
     /// Whether a session is known to be of the account that this client used.
     fn has_account_of(&self, draft: &Draft) -> bool {
-        let same_sid = self.sid().is_some() && self.sid() == draft.user_sid.as_deref();
-        let same_name = self.account.as_ref().zip(draft.user.as_ref());
-        same_sid || same_name.is_some_and(|(used, known)| used.same_as(known))
+        let own = Identity { name: self.account.as_ref(), sid: self.sid() };
+        own.same_as(draft.identity()) == Some(true)
     }
 
     /// The SID the session runs as, where the client's own log can tell: with explicit

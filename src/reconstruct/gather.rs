@@ -16,7 +16,7 @@ use super::{SERVICE_SIDS, WINRM_PORTS};
 use crate::keyed::Keyed;
 use crate::model::{
     Account, Channel, Clearing, EngineContext, Event, EventKind, LoggedId, Logon, ProcessStart,
-    RecordRef, Str, file_name, is_same, is_virtual_account,
+    RecordRef, Str, file_name, is_same,
 };
 
 /// A text as a mark keeps it: equal texts have equal keys. The hash is keyed anew in each run, so
@@ -42,9 +42,9 @@ impl Keys {
     /// The key of an account's name, which cases do not tell apart; of a virtual account, its
     /// caller's.
     pub(super) fn of_account(&self, account: Option<&Account>) -> Key {
-        let name = account.map(|account| match is_virtual_account(&account.name) {
-            true => account.clone().caller().name.to_lowercase(),
-            false => account.name.to_lowercase(),
+        let name = account.map(|account| match account.virtual_caller() {
+            Some(caller) => caller.name_key(),
+            None => account.name_key(),
         });
         self.of(&name.unwrap_or_default())
     }
@@ -521,7 +521,7 @@ impl Gathered {
 
     /// Takes what a record says of a caller: a machine's own account comes from the machine.
     fn hear_account(&mut self, account: Option<&Account>, ip: Option<&str>, time: DateTime<Utc>) {
-        if let Some(machine) = account.and_then(|account| account.name.strip_suffix('$')) {
+        if let Some(machine) = account.and_then(Account::machine) {
             self.hear(machine, ip, time);
         }
     }

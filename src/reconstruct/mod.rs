@@ -56,7 +56,7 @@ pub(crate) use scripts::{Elsewhere, assemble};
 
 use crate::model::{
     Account, Attempt, Auth, Clearing, Command, Coverage, Edge, EndKind, EndpointKind, Event,
-    Evidence, Host, Link, LogGap, LogSign, LoggedId, RecordRef, Rejected, ScriptBlock, Session,
+    Evidence, Host, Identity, Link, LogGap, LogSign, LoggedId, RecordRef, Rejected, ScriptBlock, Session,
     ShellKind, Sides, SourceBasis, Str, Transport, Weighed,
 };
 use clocks::Clocks;
@@ -333,15 +333,14 @@ impl Draft {
         self.start.unwrap_or(DateTime::UNIX_EPOCH)
     }
 
+    /// The session's account, as far as known.
+    fn identity(&self) -> Identity<'_> {
+        Identity { name: self.user.as_ref(), sid: self.user_sid.as_deref() }
+    }
+
     /// Whether an account can be this session's.
     fn can_be(&self, account: Option<&Account>, sid: Option<&str>) -> bool {
-        if let (Some(known), Some(sid)) = (&self.user_sid, sid) {
-            return known == sid;
-        }
-        match (&self.user, account) {
-            (Some(known), Some(account)) => known.same_as(account),
-            (None, _) | (_, None) => true,
-        }
+        self.identity().same_as(Identity { name: account, sid }).unwrap_or(true)
     }
 }
 
@@ -519,11 +518,11 @@ fn order(draft: &Draft) -> impl Ord + '_ {
 fn name_sids(accounts: &BTreeMap<String, Account>, drafts: &mut [Draft]) {
     let mut by_name: BTreeMap<String, Vec<(&String, &Account)>> = BTreeMap::new();
     for (sid, account) in accounts {
-        by_name.entry(account.name.to_lowercase()).or_default().push((sid, account));
+        by_name.entry(account.name_key()).or_default().push((sid, account));
     }
     for draft in drafts.iter_mut().filter(|draft| draft.user_sid.is_none()) {
         let Some(user) = &draft.user else { continue };
-        let known = by_name.get(&user.name.to_lowercase()).into_iter().flatten();
+        let known = by_name.get(&user.name_key()).into_iter().flatten();
         let mut same = known.filter(|(_, account)| account.same_as(user));
         if let (Some((sid, _)), None) = (same.next(), same.next()) {
             draft.user_sid = Some((*sid).clone());

@@ -116,7 +116,7 @@ fn logons<'e>(events: &'e [Event], estate: &'e Estate) -> Vec<Pair<'e>> {
         if let EventKind::Logon(logon) = &event.kind
             && let Some(account) = &logon.account
         {
-            let name = account.name.to_lowercase();
+            let name = account.name_key();
             if let Some(workstation) = logon.workstation.as_ref().filter(|_| !is_kerberos(logon)) {
                 let key = (name.clone(), workstation.to_lowercase());
                 from_workstation.entry(key).or_default().0.push((event.time, index));
@@ -136,7 +136,7 @@ fn logons<'e>(events: &'e [Event], estate: &'e Estate) -> Vec<Pair<'e>> {
                 else {
                     continue;
                 };
-                (at_host.get(&(server, account.name.to_lowercase())), true)
+                (at_host.get(&(server, account.name_key())), true)
             }
             EventKind::ExplicitCredentials(used) => {
                 let service = used.target_info.split_once('/');
@@ -145,14 +145,14 @@ fn logons<'e>(events: &'e [Event], estate: &'e Estate) -> Vec<Pair<'e>> {
                 let (Some(server), Some(account)) = (server, &used.account) else {
                     continue;
                 };
-                (at_host.get(&(server, account.name.to_lowercase())), false)
+                (at_host.get(&(server, account.name_key())), false)
             }
             EventKind::NtlmValidation(check) => {
                 let (Some(account), Some(workstation)) = (&check.account, &check.workstation)
                 else {
                     continue;
                 };
-                let key = (account.name.to_lowercase(), workstation.to_lowercase());
+                let key = (account.name_key(), workstation.to_lowercase());
                 (from_workstation.get(&key), false)
             }
             _ => continue,

@@ -187,14 +187,14 @@ impl HostEvents<'_> {
             .flat_map(|d| d.logon_ids.clone())
             .collect();
         let by_name = ByTime::by_key(drafts, |draft| {
-            let name = draft.user.as_ref().map(|user| user.name.to_lowercase());
+            let name = draft.user.as_ref().map(Account::name_key);
             name.into_iter().chain(draft.user_sid.clone())
         });
         for (index, event) in self.iter() {
             if let EventKind::Logon(logon) = &event.kind
                 && !own.contains(&logon.logon_id)
             {
-                let name = logon.account.as_ref().map(|account| account.name.to_lowercase());
+                let name = logon.account.as_ref().map(Account::name_key);
                 let lists = [name.as_ref(), Some(&logon.sid)].into_iter().flatten();
                 let lists = lists.filter_map(|name| by_name.get(name));
                 let same = lists.flat_map(|drafts| drafts.near(event.time, LONGEST, STEP_WINDOW));
@@ -254,7 +254,7 @@ impl HostEvents<'_> {
         let account = details.and_then(|details| details.account.as_ref());
         self.owns_logon(draft)
             && sid.is_none_or(is_real)
-            && account.is_none_or(|account| account.clone().caller() == *account)
+            && account.is_none_or(|account| account.virtual_caller().is_none())
     }
 
     /// How a logon id is tied to a draft: as its host process's own, or by time.

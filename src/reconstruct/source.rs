@@ -397,7 +397,7 @@ impl Target<'_> {
             account.is_some() && draft.user.is_some() && draft.can_be(account, None)
         };
         let other_user = |account: Option<&Account>| {
-            let person = account.is_some_and(|account| !account.name.ends_with('$'));
+            let person = account.is_some_and(|account| account.machine().is_none());
             person && draft.user.is_some() && !draft.can_be(account, None)
         };
         match &event.kind {

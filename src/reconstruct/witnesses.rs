@@ -90,7 +90,7 @@ impl<'e> Witnesses<'e> {
 }
 
 fn account_key(account: Option<&Account>) -> String {
-    account.map(|account| account.name.to_lowercase()).unwrap_or_default()
+    account.map(Account::name_key).unwrap_or_default()
 }
 
 /// What a name, address or service (`HTTP/host`, `HOST$`) is looked up by.
