@@ -9,7 +9,7 @@ use itertools::Itertools;
 
 use super::Copies;
 use crate::detect::{Correlated, Correlator, RuleSet, Step};
-use crate::model::{Detection, Host};
+use crate::model::{Detection, Host, short_name};
 use crate::reconstruct::Case;
 use crate::sorted::{Frame, Rows, Sorted, Sorter};
 
@@ -115,7 +115,7 @@ impl Clocks {
             let name = host.full_name.to_string();
             let offset = host.clock.map(|clock| clock.offset);
             let offset = offset.filter(|offset| offset.abs() > NO_ERROR).unwrap_or_default();
-            let short = name.split('.').next().unwrap_or_default().to_owned();
+            let short = host.full_name.short_name().to_owned();
             clocks.short.entry(short).and_modify(|one| *one = None).or_insert(Some(offset));
             clocks.full.insert(name, offset);
         }
@@ -135,7 +135,7 @@ impl Clocks {
     /// None is known of a host that could not be compared: its times stand.
     fn offset(&self, computer: &str) -> TimeDelta {
         let name = computer.to_lowercase();
-        let short = || name.split('.').next().and_then(|short| *self.short.get(short)?);
+        let short = || *self.short.get(short_name(&name))?;
         self.full.get(&name).copied().or_else(short).unwrap_or_default()
     }
 }

@@ -34,7 +34,7 @@ use crate::detect::{self, Correlated, Limited, LoneScripts, RuleSet};
 use crate::error::{Error, Fault};
 use crate::input::{Extent, Input, InputKind};
 use crate::limits::Limits;
-use crate::model::{Detection, RecordRef, Str, Subject};
+use crate::model::{Detection, HostName, RecordRef, Subject};
 use crate::reconstruct::{Case, Elsewhere, FileFacts, Keys, Logs, Window, assemble, reconstruct};
 use crate::report::Scope;
 use crate::report::detections::Of;
@@ -455,11 +455,11 @@ impl Texts<'_> {
     /// The same of blocks of several parts.
     fn parted(
         &self,
-        blocks: &[(Vec<RecordRef>, Str)],
+        blocks: &[(Vec<RecordRef>, HostName)],
         loader: &Loader<'_>,
         Parted { lone, unwrapper, kept }: &mut Parted,
     ) -> io::Result<Vec<Detection>> {
-        let hosts: BTreeMap<RecordRef, &Str> = blocks
+        let hosts: BTreeMap<RecordRef, &HostName> = blocks
             .iter()
             .flat_map(|(parts, host)| parts.iter().map(move |&part| (part, host)))
             .collect();

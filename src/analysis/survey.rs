@@ -235,7 +235,7 @@ fn part(
         if let EventKind::LogCleared(what) = event.kind
             && cleared.len() < MOST_CLEARED
         {
-            let (host, log) = (event.computer, what.log);
+            let (host, log) = (event.computer.shared().clone(), what.log);
             let (time, record_id) = (event.time, event.record_id);
             cleared.push(Cleared { time, host, log, account: what.account, record_id });
         }

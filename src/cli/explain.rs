@@ -15,6 +15,7 @@ use super::results::DEFAULT_OUTPUT;
 use super::who::Who;
 use super::zone::{Shown, Zone};
 use crate::error::Error;
+use crate::model::short_name;
 use crate::report::story::{self, Answer, Command, Pointer, Statement, Story};
 use crate::report::told::{self, Files, Step};
 use crate::report::{Scope, visible};
@@ -257,7 +258,7 @@ fn statement(
 ) -> io::Result<()> {
     let Statement { host, kind, text, .. } = statement;
     clock(statement.time, statement.corrected, day, out)?;
-    let label = visible(told::label(host));
+    let label = visible(short_name(host));
     writeln!(out, "{label}  {}: {}", visible(&kind.replace('_', " ")), short(text))?;
     proof(statement, files, "", out)
 }
@@ -291,7 +292,7 @@ fn command(
         "engine" => " (PowerShell itself)",
         _ => "",
     };
-    writeln!(out, "{}  {indent}> {}{by}", visible(told::label(host)), short(first))?;
+    writeln!(out, "{}  {indent}> {}{by}", visible(short_name(host)), short(first))?;
     for line in lines.iter().skip(1).take(MOST_LINES - 1) {
         writeln!(out, "      {indent}| {}", short(line))?;
     }

@@ -16,8 +16,8 @@ use super::view::FieldMap;
 use crate::keyed::Keyed;
 use crate::model::{
     Account, Attempt, Clearing, Command, Detection, Edge, EndpointKind, Event, EventKind, Heard,
-    Kept, LogGap, LogSign, LoggedId, MatchedField, Proof, Role, ScriptBlock, Session, SignKind,
-    Str, Stream, Subject, Wrapped, csv_time,
+    HostName, Kept, LogGap, LogSign, LoggedId, MatchedField, Proof, Role, ScriptBlock, Session,
+    SignKind, Stream, Subject, Wrapped, csv_time,
 };
 use crate::reconstruct::Case;
 
@@ -257,8 +257,8 @@ struct Derived {
     fields: FieldMap,
     time: DateTime<Utc>,
     /// The host whose clock the time is by.
-    logged_by: Str,
-    host: Str,
+    logged_by: HostName,
+    host: HostName,
     user: String,
     session: Option<usize>,
     evidence: Vec<Proof>,
@@ -417,7 +417,7 @@ fn session(case: &Case, counts: &Counts, history: &History, index: usize) -> Der
 }
 
 /// The host that logged a time, which is that of one of these events.
-fn logged_by(case: &Case, time: DateTime<Utc>, events: impl Iterator<Item = usize>) -> Str {
+fn logged_by(case: &Case, time: DateTime<Utc>, events: impl Iterator<Item = usize>) -> HostName {
     let mut events = events.map(|event| &case.events[event]);
     events.find(|event| event.time == time).map(|event| event.computer.clone()).unwrap_or_default()
 }

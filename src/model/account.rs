@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use super::host_key;
+
 /// An account as logged, with what can be compared across spellings.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Account {
@@ -77,11 +79,10 @@ impl Account {
     /// Whether two spellings can mean one account: the names are equal, and so are the domains
     /// where both are given, a NetBIOS name being equal to the first label of its realm.
     pub fn same_as(&self, other: &Account) -> bool {
-        let label = |domain: &str| domain.split('.').next().unwrap_or("").to_lowercase();
         self.name_key() == other.name_key()
             && (self.domain.is_empty()
                 || other.domain.is_empty()
-                || label(&self.domain) == label(&other.domain))
+                || host_key(&self.domain) == host_key(&other.domain))
     }
 }
 

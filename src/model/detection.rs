@@ -6,7 +6,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Event, RecordRef, Str};
+use super::{Event, HostName, RecordRef};
 
 /// A rule's level, as Sigma names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -138,7 +138,7 @@ pub struct Detection {
     /// When that was, UTC.
     pub time: DateTime<Utc>,
     /// The host it concerns.
-    pub host: Str,
+    pub host: HostName,
     /// The account it concerns, as logged.
     pub user: String,
     /// Index of the session it belongs to.
@@ -156,7 +156,7 @@ pub struct Detection {
 #[derive(Debug, Clone)]
 pub(crate) struct Kept {
     /// The host whose clock its time is by.
-    pub logged_by: Str,
+    pub logged_by: HostName,
     /// The values that they group or count by.
     pub values: Values<'static>,
 }

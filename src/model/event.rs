@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Account, Auth, LoggedId, Record, RecordRef, Str};
+use super::{Account, Auth, HostName, LoggedId, Record, RecordRef, Str};
 
 /// A record that some stage has a use for, typed.
 #[derive(Debug, Clone)]
@@ -12,9 +12,9 @@ pub struct Event {
     /// When it was logged, UTC.
     pub time: DateTime<Utc>,
     /// The logging host (System/Computer), lower case: hosts are compared by it.
-    pub host: Str,
+    pub host: HostName,
     /// System/Computer as logged.
-    pub computer: Str,
+    pub computer: HostName,
     /// System/Channel as logged.
     pub channel: Str,
     /// System/Provider Name.
@@ -35,12 +35,12 @@ pub struct Event {
 
 impl Event {
     /// The event of a record, its kind and its host's lower-case name already told.
-    pub fn new(record: &Record, host: Str, kind: EventKind) -> Event {
+    pub fn new(record: &Record, host: HostName, kind: EventKind) -> Event {
         Event {
             source: record.source,
             time: record.time,
             host,
-            computer: record.computer.clone(),
+            computer: record.computer.clone().into(),
             channel: record.channel.clone(),
             provider: record.provider.clone(),
             event_id: record.event_id,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Channel, Mark, RecordRef, Str};
+use super::{Account, Channel, HostName, Mark, RecordRef};
 
 /// Kinds of evidence for a session's source, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,7 +77,7 @@ pub struct SourceHint {
     /// The kind of evidence.
     pub basis: SourceEvidence,
     /// The host it names.
-    pub host: Option<Str>,
+    pub host: Option<HostName>,
     /// The address it names.
     pub ip: Option<String>,
     /// Index of its event, the nearest to the session's start where there are several.
@@ -254,7 +254,7 @@ pub struct Tool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coverage {
     /// The host, as its records spell it.
-    pub host: Str,
+    pub host: HostName,
     /// The channel.
     pub channel: Channel,
     /// Index of the input.
@@ -315,7 +315,7 @@ pub struct Edge {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogGap {
     /// The host, as its records spell it.
-    pub host: Str,
+    pub host: HostName,
     /// The channel.
     pub channel: Channel,
     /// The hole.
@@ -328,7 +328,7 @@ pub struct LogGap {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clearing {
     /// The host, as its records spell it.
-    pub host: Str,
+    pub host: HostName,
     /// The channel that was cleared.
     pub channel: Channel,
     /// When, UTC.

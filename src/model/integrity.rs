@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Channel, Edge, Level, Proof, Str};
+use super::{Channel, Edge, HostName, Level, Proof};
 
 /// What a sign is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -166,7 +166,7 @@ pub struct LogSign {
     /// How much it weighs by itself.
     pub level: Level,
     /// The host, as its records spell it; empty where the file is of none or of several.
-    pub host: Str,
+    pub host: HostName,
     /// The channel; `Other` where the file is of several.
     pub channel: Channel,
     /// From when to when it concerns the log, UTC; none where no record tells.

@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use ps_layers::Unwrapped;
 
 use super::{
-    Account, Completeness, ConfidenceReason, Consequences, Covered, LoggedId, Missing, ShellKind,
-    SourceBasis, Str, Tool, Weighed,
+    Account, Completeness, ConfidenceReason, Consequences, Covered, HostName, LoggedId, Missing,
+    ShellKind, SourceBasis, Tool, Weighed,
 };
 
 /// How a session's end is known, best first.
@@ -311,9 +311,9 @@ impl Clock {
 #[derive(Debug, Clone)]
 pub struct Host {
     /// Its full name as far as known, lower case: what events name it by.
-    pub full_name: Str,
+    pub full_name: HostName,
     /// Its name, as its records spell it.
-    pub name: Str,
+    pub name: HostName,
     /// Its addresses, as far as its connections tell.
     pub addresses: Vec<String>,
     /// Its clock, where others can be compared with it.
@@ -331,7 +331,7 @@ pub struct Session {
     /// How the end is known.
     pub end_kind: EndKind,
     /// The client's name, when some record gives it.
-    pub source_host: Option<Str>,
+    pub source_host: Option<HostName>,
     /// The client's address, when some record gives it.
     pub source_ip: Option<String>,
     /// What the source rests on.
@@ -339,7 +339,7 @@ pub struct Session {
     /// How the source was found, and who else was named.
     pub weighed: Weighed,
     /// The target: the logging host's name, or the name the client used.
-    pub target_host: Str,
+    pub target_host: HostName,
     /// The account, as logged.
     pub user: Option<Account>,
     /// Its SID.
@@ -557,7 +557,7 @@ pub struct ScriptBlock {
     /// ScriptBlockId; none where a record has none.
     pub id: Option<LoggedId>,
     /// The logging host.
-    pub host: Str,
+    pub host: HostName,
     /// The text; a missing part is marked in its place.
     pub text: String,
     /// What the text hides, layer by layer.
@@ -617,11 +617,11 @@ pub struct Attempt {
     /// When, UTC.
     pub time: DateTime<Utc>,
     /// The client; empty where only the target tells.
-    pub source_host: Str,
+    pub source_host: HostName,
     /// The client's address, where the logs tell it.
     pub source_ip: Option<String>,
     /// The target as the client named it, or as it named itself in its own log.
-    pub target_host: Str,
+    pub target_host: HostName,
     /// Who tried.
     pub user: Option<Account>,
     /// The SID of who tried.
@@ -646,8 +646,8 @@ impl Session {
 
     /// Whether the account is one of the target's own, not a domain's.
     pub fn local_account(&self) -> bool {
-        let label = self.target_host.split('.').next().unwrap_or("");
-        self.user.as_ref().is_some_and(|user| user.domain.eq_ignore_ascii_case(label))
+        let target = self.target_host.short_name();
+        self.user.as_ref().is_some_and(|user| user.domain.eq_ignore_ascii_case(target))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use ps_layers::Unwrapped;
 
-use super::{Proof, Str};
+use super::{HostName, Proof};
 
 /// What a text of the logs is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,7 +47,7 @@ pub struct Wrapped {
     /// When the first of its records was logged, UTC.
     pub time: DateTime<Utc>,
     /// The host that logged it.
-    pub host: Str,
+    pub host: HostName,
     /// The account that ran it, as logged.
     pub user: String,
     /// The image of the process it ran in or as, where known.

@@ -11,7 +11,7 @@ pub(crate) use context::pairs;
 pub(crate) use powershell::{MOST_NAMES, context_text};
 pub use wire::{FragmentRecord, Wire, holds_wire, wire};
 
-use crate::model::{Channel, Event, EventKind, LoggedId, Record, Str, is_same};
+use crate::model::{Channel, Event, EventKind, HostName, LoggedId, Record, Str, is_same};
 
 /// Reads one kind of event.
 type Reader = fn(&Record) -> EventKind;
@@ -41,7 +41,7 @@ pub fn relevant(channel: Channel, event_id: u32) -> bool {
 pub struct Normaliser {
     /// The computer of the latest record, and its name in lower case: logs seldom change it.
     computer: Str,
-    host: Str,
+    host: HostName,
 }
 
 impl Normaliser {

@@ -279,7 +279,7 @@ mod tests {
             match pipeline(&record("Windows PowerShell", 800, data)) {
                 EventKind::Pipeline(found) => {
                     assert_eq!(found.context.command_line, line);
-                    assert_eq!(found.context.runspace_id, LoggedId::parse("ab"));
+                    assert_eq!(found.context.runspace_id, crate::model::LoggedId::parse("ab"));
                     assert_eq!(found.details, "Get-Date");
                 }
                 other => panic!("{other:?}"),

@@ -9,8 +9,8 @@ use super::clocks::Clocks;
 use super::estate::Estate;
 use super::{CLOCK_ERROR, Draft, JOIN_WINDOW, STEP_WINDOW, near};
 use crate::model::{
-    Account, Attempt, EndKind, Event, EventKind, FailureReason, Identity, Link, LoggedId, Rejected, Session,
-    ShellKind, Sides, Str, creates_shell,
+    Account, Attempt, EndKind, Event, EventKind, FailureReason, HostName, Identity, Link, LoggedId,
+    Rejected, Session, ShellKind, Sides, creates_shell, host_key, is_address, same_host,
 };
 
 /// Sessions of one name that one client may be weighed against, before it and after: a log full of
@@ -31,7 +31,7 @@ const IDLE: TimeDelta = TimeDelta::minutes(30);
 
 /// WinRM 6 and what its process logged after it.
 pub(super) struct Client {
-    host: Str,
+    host: HostName,
     /// WinRM 6.
     event: usize,
     time: DateTime<Utc>,
@@ -58,14 +58,14 @@ pub(super) struct Client {
 /// All clients: those that may have a session, and those that failed to get one.
 pub(super) fn sessions(
     events: &[Event],
-    by_host: &BTreeMap<Str, Vec<usize>>,
+    by_host: &BTreeMap<HostName, Vec<usize>>,
 ) -> (Vec<Client>, Vec<Client>) {
     let all = by_host.par_iter().flat_map_iter(|(host, indexes)| on_host(events, host, indexes));
     let all: Vec<Client> = all.collect();
     all.into_iter().partition(|client| client.ran || client.failures.is_empty())
 }
 
-fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
+fn on_host(events: &[Event], host: &HostName, indexes: &[usize]) -> Vec<Client> {
     let mut clients: Vec<Client> = Vec::new();
     let mut owners = Owners::default();
     let mut credentials = Vec::new();
@@ -141,9 +141,9 @@ fn on_host(events: &[Event], host: &Str, indexes: &[usize]) -> Vec<Client> {
         let candidates = clients[from..to].iter_mut().take(MOST_RIVALS).filter(|client| {
             let own = events[client.event].process_id == Some(used.process_id);
             // An address cannot be compared with the name that the credentials were used for.
-            let by_address = own && http && client.target.parse::<std::net::IpAddr>().is_ok();
+            let by_address = own && http && is_address(&client.target);
             let named =
-                same_name(&client.target, service) || same_name(&client.target, &used.target);
+                same_host(&client.target, service) || same_host(&client.target, &used.target);
             (http || own) && (named || by_address)
         });
         if let Some(client) = candidates.min_by_key(|client| (client.time - event.time).abs()) {
@@ -197,20 +197,6 @@ impl<'e> Owners<'e> {
 pub(super) fn process_of(event: &Event) -> Option<(u32, Option<&str>)> {
     let id = event.process_id.filter(|&id| id != 0)?;
     Some((id, event.user_sid.as_deref()))
-}
-
-/// Whether two names mean one host: equal, or one the other's first label. Addresses are equal
-/// or not.
-fn same_name(a: &str, b: &str) -> bool {
-    let label = |name: &str| name.split('.').next().unwrap_or("").to_lowercase();
-    if a.is_empty() || is_address(a) || is_address(b) {
-        return !a.is_empty() && a.eq_ignore_ascii_case(b);
-    }
-    a.eq_ignore_ascii_case(b) || (label(a) == label(b) && !(a.contains('.') && b.contains('.')))
-}
-
-fn is_address(name: &str) -> bool {
-    name.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// Joins clients to the drafts of their targets, nearest in time first; a client with a session of
@@ -312,7 +298,7 @@ pub(super) fn join(
 }
 
 impl Client {
-    pub fn host(&self) -> &Str {
+    pub fn host(&self) -> &HostName {
         &self.host
     }
 
@@ -395,7 +381,7 @@ fn tie(events: &[Event], estate: &Estate, client: &Client, draft: &Draft) -> Opt
         (caller, None) if is_address(&client.target) && **server != *client.target => {
             (Tie::Address, caller.is_some() || names_workstation(events, draft, &client.host))
         }
-        (_, None) => (Tie::Name, same_name(&client.target, server)),
+        (_, None) => (Tie::Name, server.same_host(&client.target)),
     };
     fits.then_some(tie)
 }
@@ -490,18 +476,16 @@ impl Candidates {
     }
 }
 
-/// A name and its first label, lower case; of an address, only the whole.
+/// The names that a host is looked up by: all of its name, and its key.
 fn both_names(name: &str) -> BTreeSet<String> {
-    let name = name.to_lowercase();
-    let label = name.split('.').next().filter(|_| !is_address(&name)).unwrap_or(&name).to_owned();
-    BTreeSet::from([label, name])
+    BTreeSet::from([host_key(name), name.to_lowercase()])
 }
 
 /// Whether a session's logon names a host as the workstation that it came from.
 fn names_workstation(events: &[Event], draft: &Draft, host: &str) -> bool {
     draft.evidence.keys().any(|&index| match &events[index].kind {
         EventKind::Logon(logon) => {
-            logon.workstation.as_ref().is_some_and(|workstation| same_name(workstation, host))
+            logon.workstation.as_ref().is_some_and(|workstation| same_host(workstation, host))
         }
         _ => false,
     })
@@ -538,7 +522,7 @@ pub(super) fn attempts(
     failures: Vec<Client>,
 ) -> Vec<Attempt> {
     // What each host refused, in order of time.
-    let mut by_host: BTreeMap<&Str, Vec<usize>> = BTreeMap::new();
+    let mut by_host: BTreeMap<&HostName, Vec<usize>> = BTreeMap::new();
     for (index, event) in events.iter().enumerate() {
         if matches!(event.kind, EventKind::AuthorizationFailed(_) | EventKind::LogonFailed(_)) {
             by_host.entry(&event.host).or_default().push(index);
@@ -634,7 +618,7 @@ fn refusals(events: &[Event], known: &[Attempt]) -> Vec<Attempt> {
     let told: BTreeSet<usize> =
         known.iter().flat_map(|attempt| attempt.events.iter().copied()).collect();
     let mut refusals: Vec<Attempt> = Vec::new();
-    let mut latest: BTreeMap<&Str, usize> = BTreeMap::new();
+    let mut latest: BTreeMap<&HostName, usize> = BTreeMap::new();
     for (index, event) in events.iter().enumerate().filter(|(index, _)| !told.contains(index)) {
         let EventKind::AuthorizationFailed(error_code) = event.kind else { continue };
         if let Some(&slot) = latest.get(&event.host)
@@ -681,20 +665,5 @@ fn by_code(event_id: u32, code: Option<u32>) -> FailureReason {
         (162, _) | (_, Some(1326 | 0x8007_052e | 0x8009_030c)) => FailureReason::BadCredentials,
         (_, Some(0x8033_8126 | 0x8033_8012 | 0x8033_809d)) => FailureReason::Unreachable,
         _ => FailureReason::Other,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_one_host() {
-        assert!(same_name("srv02.corp.example", "SRV02"));
-        assert!(same_name("srv02", "srv02.corp.example"));
-        assert!(!same_name("srv02.corp.example", "srv02.other.example"));
-        assert!(!same_name("10.0.0.1", "10.0.0.2"));
-        assert!(!same_name("10.0.0.1", "10"));
-        assert!(!same_name("", ""));
     }
 }

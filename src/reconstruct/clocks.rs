@@ -11,7 +11,7 @@ use super::Draft;
 use super::client::Client;
 use super::estate::Estate;
 use super::pairs::{self, Pair, Thing};
-use crate::model::{Clock, Event, Str};
+use crate::model::{Clock, Event, HostName};
 
 /// How much the time between two logs of one thing varies: what the network and the target need.
 const JITTER: TimeDelta = TimeDelta::seconds(3);
@@ -20,13 +20,13 @@ const JITTER: TimeDelta = TimeDelta::seconds(3);
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
     /// Clocks, and which of them were compared with each other.
-    clocks: BTreeMap<Str, (Clock, usize)>,
+    clocks: BTreeMap<HostName, (Clock, usize)>,
 }
 
 /// What the pairs of two hosts say of their clocks.
 struct Edge<'e> {
-    from: &'e Str,
-    to: &'e Str,
+    from: &'e HostName,
+    to: &'e HostName,
     /// How much later the second host's clock is.
     difference: TimeDelta,
     /// Pairs that agree.
@@ -42,7 +42,7 @@ impl Clocks {
         clients: &[Client],
     ) -> Clocks {
         let pairs = pairs::pairs(events, estate, drafts, clients);
-        let mut by_hosts: BTreeMap<(&Str, &Str), Vec<Pair<'_>>> = BTreeMap::new();
+        let mut by_hosts: BTreeMap<(&HostName, &HostName), Vec<Pair<'_>>> = BTreeMap::new();
         for pair in &pairs {
             by_hosts.entry((pair.from, pair.to)).or_default().push(pair.clone());
         }
@@ -58,23 +58,23 @@ impl Clocks {
     }
 
     /// How far a host's clock is ahead of the others', as far as known.
-    pub fn offset(&self, host: &Str) -> TimeDelta {
+    pub fn offset(&self, host: &HostName) -> TimeDelta {
         self.clocks.get(host).map_or(TimeDelta::zero(), |(clock, _)| clock.offset)
     }
 
     /// A host's time by the others' clocks.
-    pub fn correct(&self, host: &Str, time: DateTime<Utc>) -> DateTime<Utc> {
+    pub fn correct(&self, host: &HostName, time: DateTime<Utc>) -> DateTime<Utc> {
         time - self.offset(host)
     }
 
     /// Whether the times of two hosts can be compared.
-    pub fn know(&self, a: &Str, b: &Str) -> bool {
+    pub fn know(&self, a: &HostName, b: &HostName) -> bool {
         let group = |host| self.clocks.get(host).map(|(_, group)| group);
         a == b || (group(a).is_some() && group(a) == group(b))
     }
 
     /// What is known of a host's clock.
-    pub fn get(&self, host: &Str) -> Option<Clock> {
+    pub fn get(&self, host: &HostName) -> Option<Clock> {
         self.clocks.get(host).map(|(clock, _)| *clock)
     }
 }
@@ -123,12 +123,12 @@ fn agree(mut pairs: Vec<Pair<'_>>) -> Option<Edge<'_>> {
 struct Groups<'e> {
     /// Of each host, its group, how far its clock is ahead of the group's first host's, and the
     /// pairs that say so.
-    of: BTreeMap<&'e Str, (usize, TimeDelta, usize)>,
-    members: Vec<Vec<&'e Str>>,
+    of: BTreeMap<&'e HostName, (usize, TimeDelta, usize)>,
+    members: Vec<Vec<&'e HostName>>,
 }
 
 impl<'e> Groups<'e> {
-    fn place(&mut self, host: &'e Str) -> (usize, TimeDelta) {
+    fn place(&mut self, host: &'e HostName) -> (usize, TimeDelta) {
         let next = self.members.len();
         let &mut (group, ahead, _) = self.of.entry(host).or_insert((next, TimeDelta::zero(), 0));
         if group == next {
@@ -172,7 +172,7 @@ impl<'e> Groups<'e> {
             };
             let first = self.members[largest][0];
             // Each pair with the other end's clock put right, as if the group's first had logged it.
-            let mut by_host: BTreeMap<&Str, Vec<Pair<'e>>> = BTreeMap::new();
+            let mut by_host: BTreeMap<&HostName, Vec<Pair<'e>>> = BTreeMap::new();
             for pair in pairs {
                 let (host, difference) = match (ahead(pair.from), ahead(pair.to)) {
                     (Some(ahead), None) => (pair.to, pair.difference + ahead),
@@ -193,7 +193,7 @@ impl<'e> Groups<'e> {
     }
 
     /// Each clock against the middle one of its group: most clocks are right.
-    fn clocks(self) -> BTreeMap<Str, (Clock, usize)> {
+    fn clocks(self) -> BTreeMap<HostName, (Clock, usize)> {
         let mut clocks = BTreeMap::new();
         let groups = self.members.iter().enumerate();
         for (group, members) in groups.filter(|(_, members)| members.len() > 1) {

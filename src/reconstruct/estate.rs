@@ -7,15 +7,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::seen::Seen;
 use super::server::only;
 use super::{Gathered, Hosts};
-use crate::model::Str;
+use crate::model::{HostName, host_key, is_address, short_name};
 
 /// The full names of hosts that log under their first label in one log and their full name in
 /// another, unless two hosts share the label.
-pub(super) fn full_names<'h>(hosts: impl Iterator<Item = &'h Str>) -> BTreeMap<&'h str, &'h Str> {
-    let mut full: BTreeMap<&str, BTreeSet<&Str>> = BTreeMap::new();
+pub(super) fn full_names<'h>(
+    hosts: impl Iterator<Item = &'h HostName>,
+) -> BTreeMap<&'h str, &'h HostName> {
+    let mut full: BTreeMap<&str, BTreeSet<&HostName>> = BTreeMap::new();
     for host in hosts {
-        if let Some((label, _)) = host.split_once('.') {
-            full.entry(label).or_default().insert(host);
+        if host.short_name() != host.as_str() {
+            full.entry(host.short_name()).or_default().insert(host);
         }
     }
     full.into_iter().filter_map(|(label, hosts)| Some((label, *only(hosts.iter())?))).collect()
@@ -29,13 +31,13 @@ const SELDOM: u64 = 4;
 /// asked for a time.
 pub(super) struct Estate {
     /// Logging hosts by their names: full and first label.
-    names: BTreeMap<String, BTreeSet<Str>>,
+    names: BTreeMap<String, BTreeSet<HostName>>,
     /// Logging hosts by address.
-    hosts_by_ip: BTreeMap<String, BTreeMap<Str, Seen>>,
+    hosts_by_ip: BTreeMap<String, BTreeMap<HostName, Seen>>,
     /// Addresses by logging host.
-    ips_by_host: BTreeMap<Str, BTreeMap<String, Seen>>,
+    ips_by_host: BTreeMap<HostName, BTreeMap<String, Seen>>,
     /// Hosts whose addresses only others tell.
-    hearsay: BTreeSet<Str>,
+    hearsay: BTreeSet<HostName>,
     /// Hosts whose logs are not at hand, by first label, as others' records name them.
     strangers: BTreeMap<String, Stranger>,
     /// The labels of such hosts by address.
@@ -45,7 +47,7 @@ pub(super) struct Estate {
 /// A host that is known from others' records only.
 struct Stranger {
     /// The longest of its names, lower case.
-    name: Str,
+    name: HostName,
     ips: BTreeMap<String, Seen>,
 }
 
@@ -62,12 +64,11 @@ impl Estate {
             strangers_by_ip: BTreeMap::new(),
         };
         for host in hosts.names() {
-            let label = host.split('.').next().unwrap_or("").to_owned();
-            for name in [host.to_string(), label] {
+            for name in [host.as_str(), host.short_name()].map(str::to_owned) {
                 estate.names.entry(name).or_default().insert(host.clone());
             }
         }
-        let mut claims: BTreeMap<&str, BTreeMap<&Str, Seen>> = BTreeMap::new();
+        let mut claims: BTreeMap<&str, BTreeMap<&HostName, Seen>> = BTreeMap::new();
         for (host, own) in gathered.iter().flat_map(|task| &task.addresses) {
             for (ip, seen) in own {
                 let claims = claims.entry(ip).or_default();
@@ -82,7 +83,7 @@ impl Estate {
                 }
             }
         }
-        let mut heard: BTreeMap<Str, BTreeMap<&str, Seen>> = BTreeMap::new();
+        let mut heard: BTreeMap<HostName, BTreeMap<&str, Seen>> = BTreeMap::new();
         for (name, ips) in gathered.iter().flat_map(|task| &task.hearsay) {
             let Some(host) = estate.host_of_name(name) else {
                 estate.hear_of_stranger(name, ips);
@@ -110,7 +111,7 @@ impl Estate {
     }
 
     fn hear_of_stranger(&mut self, name: &str, ips: &BTreeMap<String, Seen>) {
-        let label = first_label(name);
+        let label = short_name(name);
         if label.is_empty() || self.names.contains_key(label) || is_address(name) {
             return;
         }
@@ -127,19 +128,19 @@ impl Estate {
 
     /// The one host without logs at hand that others name with an address that no logging host has:
     /// of several, the one that was named nearest to a time.
-    pub fn stranger_of_ip(&self, ip: &str, time: DateTime<Utc>) -> Option<&Str> {
+    pub fn stranger_of_ip(&self, ip: &str, time: DateTime<Utc>) -> Option<&HostName> {
         let labels = self.strangers_by_ip.get(ip).filter(|_| !self.hosts_by_ip.contains_key(ip))?;
         let named = labels.iter().map(|label| &self.strangers[label]);
         nearest(named.map(|stranger| (stranger.ips[ip].distance(time), &stranger.name)))
     }
 
     /// The fullest name of a host without logs at hand.
-    pub fn stranger(&self, name: &str) -> Option<&Str> {
-        let known = self.strangers.get(first_label(&name.to_lowercase()));
+    pub fn stranger(&self, name: &str) -> Option<&HostName> {
+        let known = self.strangers.get(&host_key(name));
         known.map(|stranger| &stranger.name)
     }
 
-    fn address(&mut self, host: &Str, ip: &str, seen: &Seen) {
+    fn address(&mut self, host: &HostName, ip: &str, seen: &Seen) {
         if is_routable(ip) {
             let hosts = self.hosts_by_ip.entry(ip.to_owned()).or_default();
             hosts.insert(host.clone(), seen.clone());
@@ -149,20 +150,21 @@ impl Estate {
     }
 
     /// The one logging host that a name or address means at a time; none when it could be two.
-    pub fn resolve(&self, target: &str, time: DateTime<Utc>) -> Option<&Str> {
-        match target.parse::<std::net::IpAddr>() {
-            Ok(_) => self.host_of_ip(&target.to_lowercase(), time),
-            Err(_) => self.host_of_name(target),
+    pub fn resolve(&self, target: &str, time: DateTime<Utc>) -> Option<&HostName> {
+        match is_address(target) {
+            true => self.host_of_ip(&target.to_lowercase(), time),
+            false => self.host_of_name(target),
         }
     }
 
     /// The one logging host that a name means.
-    fn host_of_name(&self, name: &str) -> Option<&Str> {
+    fn host_of_name(&self, name: &str) -> Option<&HostName> {
         let name = name.to_lowercase();
         // A full name may be logged by its first label only, or the other way round; it is another's
         // full name only when they are equal.
         let label = || {
-            let hosts = self.names.get(name.split_once('.')?.0)?;
+            let short = Some(short_name(&name)).filter(|short| *short != name)?;
+            let hosts = self.names.get(short)?;
             hosts.iter().all(|host| !host.contains('.')).then_some(hosts)
         };
         only(self.names.get(&name).or_else(label)?.iter())
@@ -170,7 +172,7 @@ impl Estate {
 
     /// The one host that has an address at a time: of several that had it, the one that was seen
     /// with it nearest to then; its own word before others'.
-    fn host_of_ip(&self, ip: &str, time: DateTime<Utc>) -> Option<&Str> {
+    fn host_of_ip(&self, ip: &str, time: DateTime<Utc>) -> Option<&HostName> {
         let claims = self.hosts_by_ip.get(ip)?;
         let held = claims.iter().filter(|(host, _)| self.has(host, ip, time));
         let held =
@@ -182,7 +184,7 @@ impl Estate {
 
     /// Whether an address that a host was seen with is its own at a time, and was not changed for
     /// another.
-    fn has(&self, host: &Str, ip: &str, time: DateTime<Utc>) -> bool {
+    fn has(&self, host: &HostName, ip: &str, time: DateTime<Utc>) -> bool {
         self.ips_by_host.get(host).is_some_and(|ips| {
             let own = ips.get(ip);
             own.is_some_and(|own| !ips.values().any(|other| own.gave_way(other, time)))
@@ -190,14 +192,14 @@ impl Estate {
     }
 
     /// The addresses a host is known to have had.
-    pub fn addresses(&self, host: &Str) -> Vec<String> {
+    pub fn addresses(&self, host: &HostName) -> Vec<String> {
         self.ips_by_host.get(host).into_iter().flatten().map(|(ip, _)| ip.clone()).collect()
     }
 
     /// The one address a host is known to have at a time.
-    pub fn ip_of(&self, host: &Str, time: DateTime<Utc>) -> Option<&String> {
+    pub fn ip_of(&self, host: &HostName, time: DateTime<Utc>) -> Option<&String> {
         let Some(ips) = self.ips_by_host.get(host) else {
-            let stranger = self.strangers.get(first_label(&host.to_lowercase()))?;
+            let stranger = self.strangers.get(&host_key(host))?;
             return nearest(stranger.ips.iter().map(|(ip, seen)| (seen.distance(time), ip)));
         };
         only(ips.keys().filter(|ip| self.has(host, ip, time)))
@@ -210,14 +212,6 @@ fn nearest<T>(items: impl Iterator<Item = (TimeDelta, T)>) -> Option<T> {
     items.sort_by_key(|(distance, _)| *distance);
     let tie = items.len() > 1 && items[0].0 == items[1].0;
     items.into_iter().next().filter(|_| !tie).map(|(_, item)| item)
-}
-
-fn first_label(name: &str) -> &str {
-    name.split('.').next().unwrap_or("")
-}
-
-fn is_address(name: &str) -> bool {
-    name.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// Whether what is seen of one host's address is a mistake beside what is seen of another's: some

@@ -15,9 +15,8 @@ use super::process::Processes;
 use super::server::WAITED;
 use super::shells::creates;
 use super::starts::{Starts, is_near};
-use super::witnesses::called;
 use super::{Hosts, JOIN_WINDOW, STEP_WINDOW};
-use crate::model::{Account, Event, EventKind, RecordRef};
+use crate::model::{Account, Event, EventKind, LoggedId, RecordRef};
 
 /// What reconstruction knows before it reads the records it needs.
 pub(super) struct Focus<'a> {
@@ -98,9 +97,10 @@ impl Focus<'_> {
 
     /// What the events that show remoting by themselves tell.
     fn core(&self, traces: &mut [Traces], starts: &mut Starts) {
-        let mut engines: BTreeMap<(usize, &str), Life> = BTreeMap::new();
+        let mut engines: BTreeMap<(usize, Option<&LoggedId>), Life> = BTreeMap::new();
         // An engine's first record, in each process that has its id.
-        let mut firsts: BTreeMap<(usize, &str, Option<u32>), DateTime<Utc>> = BTreeMap::new();
+        let mut firsts: BTreeMap<(usize, Option<&LoggedId>, Option<u32>), DateTime<Utc>> =
+            BTreeMap::new();
         for event in self.core {
             let Some(host) = self.hosts.index_of(&event.host) else { continue };
             let mut names: Vec<&Account> = Vec::new();
@@ -183,7 +183,7 @@ impl Focus<'_> {
                 starts.other_client(host, event.time, target);
                 continue;
             }
-            starts.client(host, event.time, self.keys.of(&called(&session.target)), target);
+            starts.client(host, event.time, self.keys.of_host(&session.target), target);
             let sid = self.keys.of(event.user_sid.as_deref().unwrap_or_default());
             traces[host].callers.extend(Some(sid).filter(|sid| sid.is_some()));
         }

@@ -20,7 +20,7 @@
 use std::collections::BTreeMap;
 
 use super::Window;
-use crate::model::{Channel, Coverage, Gap, LogGap, Session, Str};
+use crate::model::{Channel, Coverage, Gap, HostName, LogGap, Session};
 
 /// Records without a hole on both sides of one, in a file numbered by the service.
 const AROUND: u64 = 20;
@@ -35,11 +35,11 @@ pub(super) fn gaps(
     window: Window,
     sound: impl Fn(u32) -> bool,
 ) -> Vec<LogGap> {
-    let mut by_place: BTreeMap<(&Str, Channel), Vec<&Coverage>> = BTreeMap::new();
+    let mut by_place: BTreeMap<(&HostName, Channel), Vec<&Coverage>> = BTreeMap::new();
     for known in coverage {
         by_place.entry((&known.host, known.channel)).or_default().push(known);
     }
-    let mut found: BTreeMap<(&Str, Channel, u64, u64), LogGap> = BTreeMap::new();
+    let mut found: BTreeMap<(&HostName, Channel, u64, u64), LogGap> = BTreeMap::new();
     for ((host, channel), inputs) in &by_place {
         for known in inputs.iter().filter(|known| known.alone && sound(known.input)) {
             for gap in known.gaps.iter().flatten().filter(|gap| counts(gap)) {

@@ -5,18 +5,16 @@
 //! is known when all logs are read; `focus` tells, and those records are read a second time.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 
 use super::reach::Reach;
 use super::seen::Seen;
-use super::witnesses::called;
 use super::{SERVICE_SIDS, WINRM_PORTS};
 use crate::keyed::Keyed;
 use crate::model::{
-    Account, Channel, Clearing, EngineContext, Event, EventKind, LoggedId, Logon, ProcessStart,
-    RecordRef, Str, file_name, is_same,
+    Account, Channel, Clearing, EngineContext, Event, EventKind, HostName, LoggedId, Logon,
+    ProcessStart, RecordRef, file_name, host_key, host_of_service, is_address,
 };
 
 /// A text as a mark keeps it: equal texts have equal keys. The hash is keyed anew in each run, so
@@ -37,6 +35,11 @@ impl Keys {
     /// The key of an id; that of none is zero.
     pub(super) fn of_id(&self, id: Option<&LoggedId>) -> Key {
         Key(id.map_or(0, |id| self.0.of(id).max(1)))
+    }
+
+    /// The key of the host that a name, an address or a service means, as `host_key` has it.
+    pub(super) fn of_host(&self, name: &str) -> Key {
+        self.of(&host_key(host_of_service(name)))
     }
 
     /// The key of an account's name, which cases do not tell apart; of a virtual account, its
@@ -248,7 +251,7 @@ pub(super) type Spellings = BTreeMap<Account, (DateTime<Utc>, RecordRef)>;
 pub(super) struct Spelling {
     pub time: DateTime<Utc>,
     pub source: RecordRef,
-    pub computer: Str,
+    pub computer: HostName,
 }
 
 /// What a task keeps of the events that pass, in any order.
@@ -267,12 +270,12 @@ pub struct Gathered {
     pub(super) failed_logons: Vec<Mark>,
     pub(super) hints: Vec<HintMark>,
     /// The logging hosts by their lower-case names.
-    pub(super) hosts: Vec<(Str, Spelling)>,
-    by_name: HashMap<Str, u32>,
+    pub(super) hosts: Vec<(HostName, Spelling)>,
+    by_name: HashMap<HostName, u32>,
     /// The host of the latest event: logs seldom change it.
     latest: u32,
     /// Hosts' own addresses, by their names, and when connections show each.
-    pub(super) addresses: BTreeMap<Str, BTreeMap<String, Seen>>,
+    pub(super) addresses: BTreeMap<HostName, BTreeMap<String, Seen>>,
     /// Addresses that other hosts' records give names, which are lower case.
     pub(super) hearsay: BTreeMap<String, BTreeMap<String, Seen>>,
     /// 1102, 104.
@@ -384,7 +387,7 @@ impl Gathered {
                 let (id, runspace) = (connection.process_id, keys.of(own));
                 if WINRM_PORTS.contains(&connection.destination_port) {
                     let names = [&*connection.destination_ip, &*connection.destination_host];
-                    let targets = names.map(|name| keys.of(&called(name)));
+                    let targets = names.map(|name| keys.of_host(name));
                     let what = if connection.outbound { Hint::Outbound } else { Hint::Inbound };
                     self.hints.push(HintMark { mark, what, targets, account: Key::default() });
                 }
@@ -432,20 +435,20 @@ impl Gathered {
                 self.hints.push(HintMark {
                     mark,
                     what: Hint::Ticket,
-                    targets: [keys.of(&called(&ticket.service)), Key::default()],
+                    targets: [keys.of_host(&ticket.service), Key::default()],
                     account: keys.of_account(ticket.account.as_ref()),
                 });
             }
             EventKind::ExplicitCredentials(used) => {
                 // A machine's own account is used at that machine.
                 let machine = used.account.as_ref().map_or("", |account| &account.domain);
-                if used.target.parse::<IpAddr>().is_ok() {
+                if is_address(&used.target) {
                     self.hear(machine, Some(&used.target), event.time);
                 }
                 self.hints.push(HintMark {
                     mark,
                     what: Hint::Credentials,
-                    targets: [&used.target_info, &used.target].map(|name| keys.of(&called(name))),
+                    targets: [&used.target_info, &used.target].map(|name| keys.of_host(name)),
                     account: keys.of_account(used.account.as_ref()),
                 });
             }
@@ -485,7 +488,7 @@ impl Gathered {
     /// The index of an event's host.
     fn host(&mut self, event: &Event) -> u32 {
         let latest = self.hosts.get(self.latest as usize);
-        if !latest.is_some_and(|(name, _)| is_same(name, &event.host)) {
+        if !latest.is_some_and(|(name, _)| name.is_same_text(&event.host)) {
             self.latest = match self.by_name.get(&event.host) {
                 Some(&known) => known,
                 None => {
@@ -555,7 +558,7 @@ impl Gathered {
         self.failed_logons.retain(|mark| is_own(mark.source));
         self.hints.retain(|hint| is_own(hint.mark.source));
         self.cleared.retain(|one| is_own(one.source));
-        let mut shown: HashMap<(&Str, Key), Seen> = HashMap::new();
+        let mut shown: HashMap<(&HostName, Key), Seen> = HashMap::new();
         for one in self.in_process.iter().filter(|one| one.connection) {
             let (host, _) = &self.hosts[one.mark.host as usize];
             shown.entry((host, one.runspace)).or_default().note(one.mark.time);

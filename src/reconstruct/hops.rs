@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::process::Processes;
 use super::{Draft, STEP_WINDOW};
-use crate::model::{Event, EventKind, Link, Str};
+use crate::model::{Event, EventKind, HostName, Link};
 
 /// Sessions on a host that may be a parent: a log full of forged ones costs no more.
 const MOST_RIVALS: usize = 64;
@@ -18,11 +18,11 @@ const MOST_RIVALS: usize = 64;
 pub(super) fn parents(
     events: &[Event],
     drafts: &[Draft],
-    processes: &BTreeMap<Str, Processes>,
+    processes: &BTreeMap<HostName, Processes>,
 ) -> Vec<Option<(usize, Link)>> {
-    let mut by_process: BTreeMap<(&Str, usize), usize> = BTreeMap::new();
+    let mut by_process: BTreeMap<(&HostName, usize), usize> = BTreeMap::new();
     // Drafts are in the order of their starts.
-    let mut by_server: BTreeMap<&Str, Vec<usize>> = BTreeMap::new();
+    let mut by_server: BTreeMap<&HostName, Vec<usize>> = BTreeMap::new();
     for (slot, draft) in drafts.iter().enumerate() {
         let Some(server) = &draft.server else { continue };
         by_server.entry(server).or_default().push(slot);

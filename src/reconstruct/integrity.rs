@@ -21,8 +21,8 @@ use super::{Case, Window};
 use crate::decode::{ChunkHeader, Form};
 use crate::error::{Fault, FaultKind};
 use crate::model::{
-    Account, Channel, Clearing, Coverage, Edge, Level, LogGap, LogSign, Mark, Proof, SignKind, Str,
-    csv_time,
+    Account, Channel, Clearing, Coverage, Edge, HostName, Level, LogGap, LogSign, Mark, Proof,
+    SignKind, csv_time,
 };
 
 /// How near a correction of the clock is to the step that it makes, by either time.
@@ -87,8 +87,8 @@ pub(super) fn signs(
     files: &[FileFacts<'_>],
     first: impl Fn(u32, u64) -> Option<Edge>,
 ) -> Vec<LogSign> {
-    let mut by_host: BTreeMap<&Str, Vec<&Coverage>> = BTreeMap::new();
-    let mut by_log: BTreeMap<(&Str, Channel), Vec<&Coverage>> = BTreeMap::new();
+    let mut by_host: BTreeMap<&HostName, Vec<&Coverage>> = BTreeMap::new();
+    let mut by_log: BTreeMap<(&HostName, Channel), Vec<&Coverage>> = BTreeMap::new();
     let mut by_input: BTreeMap<u32, Vec<&Coverage>> = BTreeMap::new();
     for log in &case.coverage {
         by_host.entry(&log.host).or_default().push(log);
@@ -96,7 +96,7 @@ pub(super) fn signs(
         by_input.entry(log.input).or_default().push(log);
     }
     let mut signs: Vec<LogSign> = case.gaps.iter().map(gap).collect();
-    let mut clearings: BTreeMap<(&Str, Channel), Vec<&Clearing>> = BTreeMap::new();
+    let mut clearings: BTreeMap<(&HostName, Channel), Vec<&Clearing>> = BTreeMap::new();
     for clearing in &case.cleared {
         clearings.entry((&clearing.host, clearing.channel)).or_default().push(clearing);
     }
@@ -336,7 +336,7 @@ impl Told {
     }
 
     /// Where the event log service stopped: alone where nothing explains it.
-    fn stops(&self, host: &Str, window: Window) -> Vec<LogSign> {
+    fn stops(&self, host: &HostName, window: Window) -> Vec<LogSign> {
         let stop = |(channel, mark): &(Channel, Mark)| {
             matches!((channel, mark.event_id), (Channel::Security, 1100) | (Channel::System, 6006))
         };
@@ -405,7 +405,7 @@ impl Told {
     }
 
     /// The signs that single records of the Security log are, each kind as one.
-    fn records(&self, host: &Str, window: Window) -> Vec<LogSign> {
+    fn records(&self, host: &HostName, window: Window) -> Vec<LogSign> {
         let sign = |(kind, ids, what): (SignKind, &[u32], &str)| {
             let of_kind = |(channel, mark): &&(Channel, Mark)| {
                 *channel == Channel::Security
@@ -464,7 +464,7 @@ fn because(explained: Option<bool>, known: &str, unknown: &str) -> String {
 struct File<'f, F> {
     input: u32,
     facts: &'f FileFacts<'f>,
-    host: Str,
+    host: HostName,
     channel: Channel,
     span: Option<(DateTime<Utc>, DateTime<Utc>)>,
     first: &'f F,
@@ -474,7 +474,7 @@ impl<'f, F: Fn(u32, u64) -> Option<Edge>> File<'f, F> {
     fn of(input: u32, facts: &'f FileFacts<'f>, logs: &[&Coverage], first: &'f F) -> Self {
         let (host, channel) = match logs {
             [log] if log.alone => (log.host.clone(), log.channel),
-            _ => (Str::default(), Channel::Other),
+            _ => (HostName::default(), Channel::Other),
         };
         let (from, to) = (logs.iter().map(|log| log.first.0), logs.iter().map(|log| log.last.0));
         let span = from.min().zip(to.max());

@@ -56,8 +56,8 @@ pub(crate) use scripts::{Elsewhere, assemble};
 
 use crate::model::{
     Account, Attempt, Auth, Clearing, Command, Coverage, Edge, EndKind, EndpointKind, Event,
-    Evidence, Host, Identity, Link, LogGap, LogSign, LoggedId, RecordRef, Rejected, ScriptBlock, Session,
-    ShellKind, Sides, SourceBasis, Str, Transport, Weighed,
+    Evidence, Host, HostName, Identity, Link, LogGap, LogSign, LoggedId, RecordRef, Rejected,
+    ScriptBlock, Session, ShellKind, Sides, SourceBasis, Transport, Weighed,
 };
 use clocks::Clocks;
 use estate::Estate;
@@ -119,12 +119,12 @@ impl Case {
     }
 
     /// A host's name as its records spell it, by the name that events have of it.
-    pub fn name<'n>(&'n self, host: &'n Str) -> &'n Str {
+    pub fn name<'n>(&'n self, host: &'n HostName) -> &'n HostName {
         self.host(host).map_or(host, |host| &host.name)
     }
 
     /// The host that events have this name of.
-    pub fn host(&self, name: &Str) -> Option<&Host> {
+    pub fn host(&self, name: &HostName) -> Option<&Host> {
         let found = self.hosts.binary_search_by(|known| known.full_name.cmp(name)).ok()?;
         Some(&self.hosts[found])
     }
@@ -160,7 +160,7 @@ impl Case {
     /// The sessions of a host that lie in a span of time, or in part.
     pub(crate) fn sessions_within<'c>(
         &'c self,
-        host: &'c Str,
+        host: &'c HostName,
         from: DateTime<Utc>,
         to: DateTime<Utc>,
     ) -> impl Iterator<Item = usize> {
@@ -194,9 +194,9 @@ impl Case {
 /// The logging hosts.
 pub(crate) struct Hosts {
     /// Their full names as far as known, lower case, in order, and as their records spell them.
-    names: Vec<(Str, Str)>,
+    names: Vec<(HostName, HostName)>,
     /// Indexes by the names that logs use.
-    by_name: BTreeMap<Str, usize>,
+    by_name: BTreeMap<HostName, usize>,
     /// Of each task, the indexes of its hosts.
     of_tasks: Vec<Vec<usize>>,
 }
@@ -204,17 +204,17 @@ pub(crate) struct Hosts {
 impl Hosts {
     fn of(gathered: &[Gathered]) -> Hosts {
         let all = || gathered.iter().flat_map(|gathered| &gathered.hosts);
-        let logged: BTreeSet<&Str> = all().map(|(host, _)| host).collect();
+        let logged: BTreeSet<&HostName> = all().map(|(host, _)| host).collect();
         let full = estate::full_names(logged.into_iter());
-        let name = |host: &Str| full.get(&**host).copied().unwrap_or(host).clone();
-        let mut spelled: BTreeMap<Str, &Spelling> = BTreeMap::new();
+        let name = |host: &HostName| full.get(&**host).copied().unwrap_or(host).clone();
+        let mut spelled: BTreeMap<HostName, &Spelling> = BTreeMap::new();
         for (host, spelling) in all() {
             let known = spelled.entry(name(host)).or_insert(spelling);
             *known = (*known).min(spelling);
         }
-        let names: Vec<(Str, Str)> =
+        let names: Vec<(HostName, HostName)> =
             spelled.into_iter().map(|(name, known)| (name, known.computer.clone())).collect();
-        let index = |host: &Str| names.partition_point(|(known, _)| *known < name(host));
+        let index = |host: &HostName| names.partition_point(|(known, _)| *known < name(host));
         let by_name = all().map(|(host, _)| (host.clone(), index(host))).collect();
         let of_task = |task: &Gathered| task.hosts.iter().map(|(host, _)| index(host)).collect();
         let of_tasks = gathered.iter().map(of_task).collect();
@@ -226,22 +226,22 @@ impl Hosts {
         self.by_name.get(name).copied()
     }
 
-    fn names(&self) -> impl Iterator<Item = &Str> {
+    fn names(&self) -> impl Iterator<Item = &HostName> {
         self.names.iter().map(|(name, _)| name)
     }
 
     /// The full name of a host by its index.
-    fn full_name(&self, index: usize) -> &Str {
+    fn full_name(&self, index: usize) -> &HostName {
         &self.names[index].0
     }
 
     /// The full name of a host, as far as known.
-    fn name<'h>(&'h self, host: &'h Str) -> &'h Str {
+    fn name<'h>(&'h self, host: &'h HostName) -> &'h HostName {
         self.index_of(host).map_or(host, |index| &self.names[index].0)
     }
 
     /// A host's name as its records spell it.
-    fn as_logged(&self, host: &Str) -> Str {
+    fn as_logged(&self, host: &HostName) -> HostName {
         self.index_of(host).map_or(host, |index| &self.names[index].1).clone()
     }
 
@@ -263,7 +263,7 @@ struct Draft {
     /// The target's events that tie it together, and how.
     evidence: BTreeMap<usize, Link>,
     /// The logging target; none for a session seen from the client only.
-    server: Option<Str>,
+    server: Option<HostName>,
     /// Index of the host process in its host's table.
     process: Option<usize>,
     /// When its host process said that its engine listens (53504).
@@ -293,7 +293,7 @@ struct Draft {
     auth: Option<Auth>,
     logon_ids: Vec<u64>,
     /// The best source found, and what it rests on.
-    source_host: Option<Str>,
+    source_host: Option<HostName>,
     source_ip: Option<String>,
     source_basis: SourceBasis,
     weighed: Weighed,
@@ -401,8 +401,8 @@ fn rebuild(
     processes.par_iter_mut().zip(&by_host).for_each(|(processes, indexes)| {
         processes.describe(indexes.iter().map(|&index| &events[index]));
     });
-    let processes: BTreeMap<Str, Processes> = hosts.names().cloned().zip(processes).collect();
-    let by_host: BTreeMap<Str, Vec<usize>> = hosts.names().cloned().zip(by_host).collect();
+    let processes: BTreeMap<HostName, Processes> = hosts.names().cloned().zip(processes).collect();
+    let by_host: BTreeMap<HostName, Vec<usize>> = hosts.names().cloned().zip(by_host).collect();
 
     let drafts = by_host.par_iter().flat_map_iter(|(host, indexes)| {
         server::sessions(&events, host, indexes, &processes[host], &accounts)
@@ -463,7 +463,7 @@ fn rebuild(
     });
     case.sessions = finished.collect();
     client::tie_later(&mut case.attempts, &case.sessions);
-    let host = |name: &Str| Host {
+    let host = |name: &HostName| Host {
         full_name: name.clone(),
         name: hosts.as_logged(name),
         addresses: estate.addresses(name),
@@ -560,7 +560,7 @@ fn accounts(gathered: &[Gathered]) -> BTreeMap<String, Account> {
 
 fn finish(
     events: &[Event],
-    processes: &BTreeMap<Str, Processes>,
+    processes: &BTreeMap<HostName, Processes>,
     clocks: &Clocks,
     draft: Draft,
 ) -> Session {

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::client::Client;
 use super::estate::Estate;
 use super::{CLOCK_ERROR, Draft, EndKind, JOIN_WINDOW};
-use crate::model::{Auth, Connection, Event, EventKind, Logon, Str};
+use crate::model::{Auth, Connection, Event, EventKind, HostName, Logon, host_of_service};
 
 /// Pairs that one record may be part of, with earlier and with later ones: a log full of forged
 /// ones costs no more.
@@ -17,9 +17,9 @@ const MOST_PAIRS: usize = 32;
 #[derive(Debug, Clone)]
 pub(super) struct Pair<'e> {
     /// Who logs first.
-    pub from: &'e Str,
+    pub from: &'e HostName,
     /// Who logs next.
-    pub to: &'e Str,
+    pub to: &'e HostName,
     /// What was logged on each side: a record may be part of several pairs, one of them right.
     pub records: (Thing, Thing),
     pub difference: TimeDelta,
@@ -67,7 +67,7 @@ impl Times {
 /// Clients and the sessions on their targets that may be theirs: their starts, and the ends of those
 /// that last as long on both sides and long enough for that to mean something.
 fn sessions<'e>(estate: &'e Estate, drafts: &'e [Draft], clients: &'e [Client]) -> Vec<Pair<'e>> {
-    let mut by_server: BTreeMap<&Str, Times> = BTreeMap::new();
+    let mut by_server: BTreeMap<&HostName, Times> = BTreeMap::new();
     for (slot, draft) in drafts.iter().enumerate() {
         if let Some(server) = &draft.server {
             by_server.entry(server).or_default().0.push((draft.start(), slot));
@@ -110,7 +110,7 @@ fn sessions<'e>(estate: &'e Estate, drafts: &'e [Draft], clients: &'e [Client]) 
 /// the client the credentials it used (4648).
 fn logons<'e>(events: &'e [Event], estate: &'e Estate) -> Vec<Pair<'e>> {
     // By account and host, and by account and workstation, which NTLM names.
-    let mut at_host: BTreeMap<(&Str, String), Times> = BTreeMap::new();
+    let mut at_host: BTreeMap<(&HostName, String), Times> = BTreeMap::new();
     let mut from_workstation: BTreeMap<(String, String), Times> = BTreeMap::new();
     for (index, event) in events.iter().enumerate() {
         if let EventKind::Logon(logon) = &event.kind
@@ -129,8 +129,7 @@ fn logons<'e>(events: &'e [Event], estate: &'e Estate) -> Vec<Pair<'e>> {
         let (found, kerberos) = match &event.kind {
             EventKind::KerberosTicket(ticket) => {
                 const SERVICE_TICKET: u32 = 4769;
-                let service = ticket.service.split('/').nth(1).unwrap_or(&ticket.service);
-                let server = estate.resolve(service.trim_end_matches('$'), event.time);
+                let server = estate.resolve(host_of_service(&ticket.service), event.time);
                 let (SERVICE_TICKET, Some(server), Some(account)) =
                     (event.event_id, server, &ticket.account)
                 else {

@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Hosts, integrity};
 use crate::decode::Seen;
-use crate::model::{Channel, Coverage, Edge, Gap, Mark, Str};
+use crate::model::{Channel, Coverage, Edge, Gap, HostName, Mark};
 
 /// One host's records of one channel, as far as they were seen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Span {
     /// The host as logged.
-    computer: Str,
+    computer: HostName,
     channel: Channel,
     /// Time and EventRecordID.
     first: (DateTime<Utc>, u64),
@@ -146,7 +146,7 @@ pub struct Reach {
     input: u32,
     spans: Vec<Span>,
     #[serde(skip)]
-    by_name: HashMap<(Str, Channel), usize>,
+    by_name: HashMap<(HostName, Channel), usize>,
     /// The latest record's span: logs seldom change it.
     #[serde(skip)]
     latest: usize,
@@ -169,7 +169,7 @@ impl Reach {
         }
         let is_latest = |span: &Span| span.channel == channel && *span.computer == *computer;
         if !self.spans.get(self.latest).is_some_and(is_latest) {
-            let key = (Str::from(computer), channel);
+            let key = (HostName::from(computer), channel);
             self.latest = match self.by_name.get(&key) {
                 Some(&known) => known,
                 None => {
@@ -232,7 +232,7 @@ pub(super) fn coverage<'r>(all: impl Iterator<Item = &'r Reach>, hosts: &Hosts) 
     let mut found: Vec<Coverage> = Vec::new();
     let mut runs: Vec<Runs> = Vec::new();
     let mut others: BTreeSet<u32> = BTreeSet::new();
-    let mut by_place: HashMap<(Str, Channel, u32), usize> = HashMap::new();
+    let mut by_place: HashMap<(HostName, Channel, u32), usize> = HashMap::new();
     for reach in all {
         if reach.others {
             others.insert(reach.input);

@@ -7,7 +7,7 @@ use ps_layers::Unwrapper;
 
 use super::gather::{Gathered, ScriptMark};
 use super::{Case, Hosts};
-use crate::model::{Event, EventKind, LoggedId, RecordRef, ScriptBlock, Str};
+use crate::model::{Event, EventKind, HostName, LoggedId, RecordRef, ScriptBlock};
 
 /// Script blocks outside sessions, by the places of their parts.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub(crate) struct Elsewhere {
     pub whole: BTreeSet<RecordRef>,
     /// Blocks of several parts, or with parts missing: the parts' records, in their own order, and
     /// the full name of the host that logged them, as one may log under two.
-    pub parted: Vec<(Vec<RecordRef>, Str)>,
+    pub parted: Vec<(Vec<RecordRef>, HostName)>,
 }
 
 impl Elsewhere {
@@ -67,7 +67,7 @@ pub(crate) fn assemble(
     unwrapper: &mut Unwrapper,
 ) -> Vec<ScriptBlock> {
     // A block's id is unique to an engine, and a copied log may hold a record twice.
-    let mut blocks: BTreeMap<(&Str, &LoggedId), BTreeMap<u32, usize>> = BTreeMap::new();
+    let mut blocks: BTreeMap<(&HostName, &LoggedId), BTreeMap<u32, usize>> = BTreeMap::new();
     let mut alone = Vec::new();
     for (index, event) in events.iter().enumerate() {
         let EventKind::ScriptBlockPart(part) = &event.kind else { continue };

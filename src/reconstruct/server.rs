@@ -9,7 +9,8 @@ use super::gather::Image;
 use super::process::Processes;
 use super::{Draft, JOIN_WINDOW, STEP_WINDOW, near};
 use crate::model::{
-    Account, Auth, EndKind, Event, EventKind, Link, LoggedId, Logon, ShellKind, Str, is_virtual_sid,
+    Account, Auth, EndKind, Event, EventKind, HostName, Link, LoggedId, Logon, ShellKind,
+    is_virtual_sid,
 };
 
 /// Whether a SID is a person's or a service's, and not one that WinRM made up for a virtual account.
@@ -26,7 +27,7 @@ const LONGEST: TimeDelta = TimeDelta::days(3660);
 /// The sessions that one host's own events show.
 pub(super) fn sessions(
     events: &[Event],
-    host: &Str,
+    host: &HostName,
     indexes: &[usize],
     processes: &Processes,
     accounts: &BTreeMap<String, Account>,
@@ -45,7 +46,7 @@ pub(super) fn sessions(
 }
 
 /// A host process is a shell: one session each.
-fn host_processes(processes: &Processes, host: &Str) -> Vec<Draft> {
+fn host_processes(processes: &Processes, host: &HostName) -> Vec<Draft> {
     let hosts = processes.iter().filter(|(_, process)| process.is_remoting_host());
     hosts
         .map(|(index, process)| {
@@ -80,7 +81,7 @@ fn host_processes(processes: &Processes, host: &Str) -> Vec<Draft> {
 pub(super) struct HostEvents<'a> {
     pub events: &'a [Event],
     pub indexes: &'a [usize],
-    pub host: &'a Str,
+    pub host: &'a HostName,
     pub processes: &'a Processes,
     /// Accounts by SID, from all logons.
     pub accounts: &'a BTreeMap<String, Account>,

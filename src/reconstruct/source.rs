@@ -11,8 +11,8 @@ use super::estate::Estate;
 use super::witnesses::Witnesses;
 use super::{Draft, JOIN_WINDOW, STEP_WINDOW, WINRM_PORTS, near};
 use crate::model::{
-    Account, Auth, Event, EventKind, Link, Rejected, Rival, SourceBasis, SourceEvidence,
-    SourceHint, Str, Weighed, file_name,
+    Account, Auth, Event, EventKind, HostName, Link, Rejected, Rival, SourceBasis, SourceEvidence,
+    SourceHint, Weighed, file_name, host_of_service,
 };
 
 /// How long before a session its service ticket may have been asked for; it may also have been
@@ -30,7 +30,7 @@ const MOST_KEPT: usize = 8;
 struct Hint {
     basis: SourceEvidence,
     event: usize,
-    host: Option<Str>,
+    host: Option<HostName>,
     ip: Option<String>,
     auth: Option<Auth>,
     https: Option<bool>,
@@ -39,7 +39,12 @@ struct Hint {
 }
 
 impl Hint {
-    fn new(basis: SourceEvidence, event: usize, host: Option<Str>, ip: Option<String>) -> Hint {
+    fn new(
+        basis: SourceEvidence,
+        event: usize,
+        host: Option<HostName>,
+        ip: Option<String>,
+    ) -> Hint {
         Hint { basis, event, host, ip, auth: None, https: None, rejected: None }
     }
 
@@ -142,7 +147,7 @@ pub(super) fn weigh(
             hint.ip.is_none()
                 && hint.host.as_ref().is_some_and(|host| estate.addresses(host).is_empty())
         };
-        let named: BTreeSet<&Str> =
+        let named: BTreeSet<&HostName> =
             hints.iter().filter(unplaced).filter_map(|hint| hint.host.as_ref()).collect();
         if let [host] = named.iter().collect::<Vec<_>>()[..] {
             draft.source_host = Some((*host).clone());
@@ -332,8 +337,7 @@ fn hints(
         )
     };
     let Some(server) = draft.server.clone().or_else(named) else { return hints };
-    let label = server.split('.').next().unwrap_or("").to_owned();
-    let target = Target { label, server, time: draft.start(), estate, clocks };
+    let target = Target { server, time: draft.start(), estate, clocks };
     let logged_by = draft.server.as_ref().or(draft.source_host.as_ref()).unwrap_or(&target.server);
     let start = clocks.correct(logged_by, draft.start());
     let process = draft.client.map(|client| &events[client]);
@@ -352,8 +356,7 @@ fn succeeded(status: &str) -> bool {
 
 /// The session's target, as other records may name it.
 struct Target<'e> {
-    server: Str,
-    label: String,
+    server: HostName,
     /// When its session started.
     time: DateTime<Utc>,
     estate: &'e Estate,
@@ -363,20 +366,15 @@ struct Target<'e> {
 impl Target<'_> {
     /// Whether a name, address or service (`HTTP/host`, `HOST$`) is the target.
     fn is(&self, name: &str) -> bool {
-        let name = name.split('/').nth(1).unwrap_or(name).trim_end_matches('$');
+        let name = host_of_service(name);
         match self.estate.resolve(name, self.time) {
             Some(host) => *host == self.server,
-            None => {
-                let label = name.split('.').next().unwrap_or("");
-                let address = self.server.parse::<std::net::IpAddr>().is_ok();
-                name.eq_ignore_ascii_case(&self.server)
-                    || (!address && label.eq_ignore_ascii_case(&self.label))
-            }
+            None => self.server.same_host(name),
         }
     }
 
     /// A host's name for what a record calls it, or the record's word.
-    fn host(&self, name: Option<&str>) -> Option<Str> {
+    fn host(&self, name: Option<&str>) -> Option<HostName> {
         name.map(|name| {
             let known = self.estate.resolve(name, self.time);
             let known = known.or_else(|| self.estate.stranger(name));

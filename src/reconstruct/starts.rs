@@ -9,7 +9,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::estate::Estate;
 use super::gather::{Hint, HintMark, Key, Keys};
-use super::witnesses::called;
 use super::{CLOCK_ERROR, Hosts, JOIN_WINDOW, STEP_WINDOW};
 
 /// Hosts that are told apart by a name or address that they share; one that more share may speak of
@@ -89,10 +88,10 @@ impl Starts {
         others.chain(self.called.values_mut()).chain([&mut self.any]).for_each(in_order);
         for (host, _) in self.on.iter().enumerate().filter(|(_, starts)| !starts.is_empty()) {
             let name = hosts.full_name(host);
-            let label = name.split('.').next().unwrap_or("").to_owned();
             let addresses = estate.addresses(name);
-            let names = [called(name), label].into_iter().chain(addresses);
-            let names: HashSet<Key> = names.map(|name| keys.of(&name.to_lowercase())).collect();
+            let addresses = addresses.iter().map(|address| keys.of(&address.to_lowercase()));
+            let names: HashSet<Key> =
+                std::iter::once(keys.of_host(name)).chain(addresses).collect();
             for name in names.into_iter().filter(|name| name.is_some()) {
                 let holders = self.holders.entry(name).or_default();
                 if holders.len() <= MOST_HOLDERS {

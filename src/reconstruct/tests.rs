@@ -5,7 +5,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Case;
 use super::testing::rebuilt;
 use crate::model::{
-    Confidence, EndKind, Event, FailureReason, Link, Record, Session, ShellKind, Transport,
+    Confidence, EndKind, Event, FailureReason, Link, LoggedId, Record, Session, ShellKind,
+    Transport,
 };
 use crate::normalise::testing::{self, event};
 
@@ -378,7 +379,7 @@ fn one_host_may_log_under_two_names() {
         command("srv.corp.example", 5, 77, "a"),
     ]);
     assert_eq!(case.sessions.len(), 1);
-    assert_eq!(case.sessions[0].runspace_ids, ["r-a"]);
+    assert_eq!(case.sessions[0].runspace_ids, [LoggedId::parse("r-a").unwrap()]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use psrp::{Conversation, Direction, Exchange, Header, Lane, Pipeline, Pool, Shel
 
 use super::{Gathered, Hosts};
 use crate::model::{
-    Account, Completeness, Event, Heard, Line, LoggedId, RecordRef, ShellKind, Str, Stream,
+    Account, Completeness, Event, Heard, HostName, Line, LoggedId, RecordRef, ShellKind, Stream,
 };
 use crate::normalise::Wire;
 
@@ -81,7 +81,7 @@ pub(super) struct Talk {
     /// The pool's or shell's id, and the shell's where that is another one.
     ids: BTreeSet<LoggedId>,
     /// The logging host.
-    pub host: Str,
+    pub host: HostName,
     /// The host process that served it, where this host is the target.
     pub served_by: Option<u32>,
     /// When its first and last records were logged.
@@ -147,7 +147,7 @@ pub(super) struct Said {
 #[derive(Debug)]
 pub(super) struct Spoken {
     pub said: Said,
-    pub host: Str,
+    pub host: HostName,
     /// Index of the host process.
     pub process: Option<usize>,
     /// Its first one tells the command.
@@ -207,7 +207,7 @@ pub(super) fn listen(gathered: &[Gathered], hosts: &Hosts, logs: &impl Logs) -> 
 
 /// Hears one host.
 struct Listener {
-    host: Str,
+    host: HostName,
     exchange: Exchange<Tag>,
     held: usize,
     most_held: usize,
@@ -222,7 +222,7 @@ struct Listener {
 }
 
 impl Listener {
-    fn new(host: Str, room: usize) -> Listener {
+    fn new(host: HostName, room: usize) -> Listener {
         Listener {
             host,
             exchange: Exchange::new(),
@@ -307,8 +307,9 @@ impl Listener {
                 served_by.get_or_insert(process);
             }
         }
-        let shell_id = shell.and_then(|shell| shell.id.as_deref());
-        let ids = [Some(&*pool.id.to_string()), shell_id].into_iter().flatten();
+        let (pool_id, shell_id) =
+            (pool.id.to_string(), shell.and_then(|shell| shell.id.as_deref()));
+        let ids = [Some(&*pool_id), shell_id].into_iter().flatten();
         let ids: BTreeSet<LoggedId> = ids.filter_map(LoggedId::parse).collect();
         let asked_by = shell.map(AskedBy::of).unwrap_or_default();
         self.add(ids, served_by.or(shell.and_then(served)), span, asked_by, said);

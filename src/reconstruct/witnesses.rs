@@ -2,13 +2,12 @@
 //! at those that may speak of it, and at no more than a few.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::clocks::Clocks;
 use super::estate::Estate;
-use crate::model::{Account, Event, EventKind, Str};
+use crate::model::{Account, Event, EventKind, HostName, host_key, host_of_service, short_name};
 
 /// Records of one list that a session may be weighed against, before its start and after: a log
 /// full of forged ones costs no more.
@@ -25,7 +24,7 @@ pub(super) struct Witnesses<'e> {
     /// NTLM's checks by account: they name no target.
     by_account: BTreeMap<String, InTime>,
     /// Connections by the process that opened them.
-    by_process: BTreeMap<(&'e Str, u32), InTime>,
+    by_process: BTreeMap<(&'e HostName, u32), InTime>,
 }
 
 impl<'e> Witnesses<'e> {
@@ -69,12 +68,11 @@ impl<'e> Witnesses<'e> {
         &self,
         server: &str,
         account: Option<&Account>,
-        process: Option<(&Str, u32)>,
+        process: Option<(&HostName, u32)>,
         start: DateTime<Utc>,
         window: TimeDelta,
     ) -> BTreeSet<usize> {
-        let label = server.split('.').next().unwrap_or("");
-        let named = [server, label].map(|name| self.by_target.get(name));
+        let named = [server, short_name(server)].map(|name| self.by_target.get(name));
         let checked = account.and_then(|_| self.by_account.get(&account_key(account)));
         let opened = process.and_then(|process| self.by_process.get(&process));
         let lists = named.into_iter().chain([checked, opened]).flatten();
@@ -95,23 +93,9 @@ fn account_key(account: Option<&Account>) -> String {
 
 /// What a name, address or service (`HTTP/host`, `HOST$`) is looked up by.
 fn target_key(estate: &Estate, name: &str, time: DateTime<Utc>) -> String {
-    match estate.resolve(bare(name), time) {
+    let name = host_of_service(name);
+    match estate.resolve(name, time) {
         Some(host) => host.to_string(),
-        None => called(name),
-    }
-}
-
-/// The name or address in a service's name.
-fn bare(name: &str) -> &str {
-    name.split('/').nth(1).unwrap_or(name).trim_end_matches('$')
-}
-
-/// What a name, address or service is called by, whoever it is: the address, or the name's first
-/// label.
-pub(super) fn called(name: &str) -> String {
-    let name = bare(name);
-    match name.parse::<IpAddr>() {
-        Ok(_) => name.to_lowercase(),
-        Err(_) => name.split('.').next().unwrap_or("").to_lowercase(),
+        None => host_key(name),
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::cell::{cell, list, owned};
 use super::{Rows, columns};
 use crate::analysis::Analysis;
-use crate::model::{Channel, Clearing, Gap, Str, csv_time};
+use crate::model::{Channel, Clearing, Gap, HostName, csv_time};
 
 columns! { pub(super) COLUMNS:
     "host" => "the host that logged (System/Computer)",
@@ -40,7 +40,7 @@ fn missing(coverage: &crate::model::Coverage) -> Cow<'static, str> {
 struct Coverage<'a> {
     analysis: &'a Analysis,
     /// Where logs were cleared, by host and channel.
-    cleared: BTreeMap<(&'a Str, Channel), Vec<&'a Clearing>>,
+    cleared: BTreeMap<(&'a HostName, Channel), Vec<&'a Clearing>>,
 }
 
 pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {

@@ -1,10 +1,8 @@
 //! Of which hosts and accounts results tell. All records are read and all is rebuilt, whatever is
 //! named: a session's other end is as a rule on another host.
 
-use std::net::IpAddr;
-
 use super::cell;
-use crate::model::{Account, Attempt, Session};
+use crate::model::{Account, Attempt, Session, same_host};
 
 /// The hosts and accounts that results tell of; of all where none is named.
 #[derive(Debug, Clone, Default)]
@@ -84,19 +82,6 @@ impl Scope {
                 None => self.takes([host], Some(user)),
             }
     }
-}
-
-/// Whether two names can mean one host: they are equal, or one is the other's first label.
-fn same_host(wanted: &str, host: &str) -> bool {
-    if wanted.eq_ignore_ascii_case(host) {
-        return true;
-    }
-    if wanted.parse::<IpAddr>().is_ok() || host.parse::<IpAddr>().is_ok() {
-        return false;
-    }
-    let label = |name: &str| name.split('.').next().unwrap_or_default().to_lowercase();
-    let one_is_short = !wanted.contains('.') || !host.contains('.');
-    one_is_short && label(wanted) == label(host)
 }
 
 #[cfg(test)]

@@ -397,7 +397,7 @@ mod tests {
     #[test]
     fn missing_parts_are_named_and_bounded() {
         let mut block = ScriptBlock {
-            id: String::new(),
+            id: None,
             host: "".into(),
             text: String::new(),
             hidden: std::sync::Arc::default(),

@@ -13,8 +13,8 @@ use super::{commands, describe, missing};
 use crate::analysis::Analysis;
 use crate::detect::session_id;
 use crate::model::{
-    Account, Channel, Command as Ran, EndpointKind, Event, EventKind, Evidence, Level, Link, LoggedId,
-    RecordRef, Session, SourceHint, Str,
+    Account, Channel, Command as Ran, EndpointKind, Event, EventKind, Evidence, HostName, Level,
+    Link, LoggedId, RecordRef, Session, SourceHint,
 };
 use crate::reconstruct::Case;
 
@@ -133,7 +133,7 @@ struct Teller<'a> {
 impl Teller<'_> {
     fn story(&self, index: usize) -> Story {
         let Teller { session, .. } = *self;
-        let text = |text: &Option<Str>| text.as_ref().map(|text| text.to_string());
+        let text = |text: &Option<HostName>| text.as_ref().map(|text| text.to_string());
         let corrected = |time| session.clock.map(|clock| clock.correct(time));
         let of = session.consequences();
         let (start, end) = session.process_life;

@@ -203,7 +203,7 @@ impl Lines {
         for cells in [&mut *origin, &mut *what, &mut *summary, &mut *text] {
             cells.clear();
         }
-        let names = [&event.computer, &event.channel, &event.provider];
+        let names = [event.computer.shared(), &event.channel, &event.provider];
         let known = match latest {
             Some((known, index)) if known.iter().zip(names).all(|(a, b)| is_same(a, b)) => {
                 Some(*index)

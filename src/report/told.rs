@@ -2,7 +2,6 @@
 //! What is from logs is given as it is: who shows it makes it safe.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use super::story::{Collect, Command, Covered, Hint, Missing, Pointer, Statement, Story};
 use chrono::{DateTime, Utc};
@@ -191,12 +190,6 @@ pub(crate) fn steps(story: &Story) -> Vec<Step<'_>> {
         .filter(|command| command.evidence.first().is_none_or(|first| !told.contains(first)));
     steps.extend(others.map(|command| Step::Command(command, None)));
     steps
-}
-
-/// A host's first label.
-pub(crate) fn label(host: &str) -> &str {
-    let is_address = host.parse::<IpAddr>().is_ok();
-    host.split('.').next().filter(|_| !is_address).unwrap_or(host)
 }
 
 /// Why a record is the session's.

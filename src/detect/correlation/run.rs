@@ -381,7 +381,7 @@ fn detection(
         rule,
         subject: Subject::Correlation,
         time: step::time(found.completed),
-        host: found.host.get(),
+        host: found.host.get().into(),
         user: found.user.get().to_string(),
         session: found.session.get(),
         matched,

@@ -10,11 +10,11 @@ use chrono::{DateTime, Utc};
 
 use super::super::gather::{Gathered, Told};
 use super::super::{Hosts, STEP_WINDOW};
-use crate::model::{Event, EventKind, ScriptBlock, Session, ShellKind, Str};
+use crate::model::{Event, EventKind, HostName, ScriptBlock, Session, ShellKind};
 
 /// What hosts log of PowerShell at any time.
 pub(in crate::reconstruct) struct Coverage {
-    by_host: BTreeMap<Str, Seen>,
+    by_host: BTreeMap<HostName, Seen>,
 }
 
 /// The times of a host's records.
@@ -78,7 +78,7 @@ impl Coverage {
         &self,
         events: &[Event],
         session: &Session,
-        host: Option<&Str>,
+        host: Option<&HostName>,
         broken: usize,
     ) -> String {
         let Some(host) = host else { return "target's logs not seen".to_owned() };
@@ -136,7 +136,7 @@ struct Sources {
 }
 
 impl Sources {
-    fn of(events: &[Event], session: &Session, host: &Str) -> Sources {
+    fn of(events: &[Event], session: &Session, host: &HostName) -> Sources {
         let mut of = Sources::default();
         let all = || session.evidence.iter().map(|evidence| &events[evidence.event]);
         of.traffic = all().any(|event| matches!(event.kind, EventKind::Traffic(_)));

@@ -24,15 +24,15 @@ use self::words::Words;
 use super::process::Processes;
 use super::traffic::Spoken;
 use crate::model::{
-    Command, Completeness, Event, EventKind, Link, LoggedId, ProcessStart, Role, ScriptBlock, Str,
-    file_name,
+    Command, Completeness, Event, EventKind, HostName, Link, LoggedId, ProcessStart, Role,
+    ScriptBlock, file_name,
 };
 
 /// Where something ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place<'e> {
     session: usize,
-    host: &'e Str,
+    host: &'e HostName,
     /// Index of its process in the host's table, when known.
     process: Option<usize>,
     /// How far below the remoting host process.
@@ -53,7 +53,7 @@ pub(super) fn commands(
     events: &[Event],
     session_of: &[Option<usize>],
     scripts: &[ScriptBlock],
-    processes: &BTreeMap<Str, Processes>,
+    processes: &BTreeMap<HostName, Processes>,
     heard: &BTreeMap<usize, Vec<Spoken>>,
 ) -> Vec<Command> {
     let shells = shells(events, session_of, scripts, processes);
@@ -77,7 +77,7 @@ pub(super) fn commands(
         let own = by_place.entry(place).or_default();
         heard::merge(events, &place, spoken, &mut rows, own);
     }
-    let mut started: BTreeMap<(usize, &Str, usize), usize> = BTreeMap::new();
+    let mut started: BTreeMap<(usize, &HostName, usize), usize> = BTreeMap::new();
     for (index, event) in events.iter().enumerate() {
         let EventKind::ProcessStart(start) = &event.kind else { continue };
         let Some(session) = session_of[index] else { continue };
@@ -126,7 +126,7 @@ fn shells<'e>(
     events: &'e [Event],
     session_of: &[Option<usize>],
     scripts: &[ScriptBlock],
-    processes: &BTreeMap<Str, Processes>,
+    processes: &BTreeMap<HostName, Processes>,
 ) -> BTreeMap<Place<'e>, Shell> {
     let process = |event: &Event| {
         let table = &processes[&event.host];

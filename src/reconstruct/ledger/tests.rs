@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta};
 
 use super::super::testing::rebuilt;
-use crate::model::{Command, Completeness, Link, Record, Role};
+use crate::model::{Command, Completeness, Link, LoggedId, Record, Role};
 use crate::normalise::testing::{self, event};
 use crate::reconstruct::Case;
 
@@ -160,7 +160,8 @@ fn a_typed_line_is_one_row_with_all_its_records() {
     );
     assert_eq!(told(&case), [typed]);
     let row = &rows(&case)[0];
-    assert_eq!((&*row.runspace_id, &*row.pipeline_id, row.link), ("r", "5", Link::Text));
+    assert_eq!(row.runspace_id, LoggedId::parse("r"));
+    assert_eq!((&*row.pipeline_id, row.link), ("5", Link::Text));
     assert_eq!(row.completeness, Completeness::Whole);
 }
 
@@ -391,7 +392,7 @@ fn a_log_full_of_alike_records_costs_no_square() {
     let indexes: Vec<usize> = (0..events.len()).collect();
     let session_of = vec![Some(0); events.len()];
     let scripts = crate::reconstruct::assemble(&events, &session_of, &mut Default::default());
-    let host: crate::model::Str = "srv".into();
+    let host: crate::model::HostName = "srv".into();
     let shell = super::Shell {
         blocks: (0..scripts.len()).collect(),
         records: indexes.iter().copied().filter(|index| index % 3 == 2).collect(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::Draft;
 use super::super::process::Processes;
 use super::{Spoken, Talk};
-use crate::model::{Account, Event, EventKind, Link, LoggedId, RecordRef, Str};
+use crate::model::{Account, Event, EventKind, HostName, Link, LoggedId, RecordRef};
 
 /// Most answers on one session's caller that are weighed.
 const MOST_CALLERS: usize = 4;
@@ -23,7 +23,7 @@ pub(in super::super) struct Caller {
 
 /// Finds sessions by what a conversation names.
 struct Slots {
-    by_process: BTreeMap<(Str, usize), usize>,
+    by_process: BTreeMap<(HostName, usize), usize>,
     /// An id that two sessions have ties to neither.
     by_id: BTreeMap<LoggedId, Option<usize>>,
 }
@@ -54,7 +54,7 @@ impl Slots {
     fn find(
         &self,
         talk: &Talk,
-        processes: &BTreeMap<Str, Processes>,
+        processes: &BTreeMap<HostName, Processes>,
     ) -> Option<(usize, Option<usize>)> {
         let process = talk.served_by.and_then(|id| processes[&talk.host].at(id, talk.first));
         let served = process.and_then(|process| {
@@ -72,7 +72,7 @@ pub(in super::super) fn introduce(
     drafts: &mut [Draft],
     talks: &[Talk],
     events: &[Event],
-    processes: &BTreeMap<Str, Processes>,
+    processes: &BTreeMap<HostName, Processes>,
 ) {
     let talks: Vec<&Talk> = talks.iter().filter(|talk| !talk.asked_by.records.is_empty()).collect();
     if talks.is_empty() {
@@ -111,7 +111,7 @@ pub(in super::super) fn tie(
     drafts: &mut [Draft],
     mut talks: Vec<Talk>,
     events: &[Event],
-    processes: &BTreeMap<Str, Processes>,
+    processes: &BTreeMap<HostName, Processes>,
 ) -> BTreeMap<usize, Vec<Spoken>> {
     if talks.is_empty() {
         return BTreeMap::new();

@@ -8,8 +8,7 @@ use super::grid::{Grid, Kind};
 use super::tables::{Told, source, word};
 use super::text::{count, number, short};
 use crate::analysis::Analysis;
-use crate::model::Level;
-use crate::report::told::label;
+use crate::model::{Level, short_name};
 
 /// Pairs of hosts that are drawn: of more, those of the highest levels with the most sessions.
 const MOST_EDGES: usize = 30;
@@ -181,7 +180,7 @@ fn columns<'a>(pairs: &[Pair<'a>]) -> Vec<Vec<&'a str>> {
 
 fn node(name: &str, x: usize, y: usize) -> Node {
     let full = short(name);
-    let label = short(label(name));
+    let label = short(short_name(name));
     let letters = label.chars().count();
     let label = match label.char_indices().nth(MOST_LETTERS) {
         Some((end, _)) if letters > MOST_LETTERS => format!("{}…", &label[..end]),

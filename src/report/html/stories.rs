@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::data;
 use super::text::{line, lines};
-use crate::model::{Command as Ran, csv_time};
+use crate::model::{Command as Ran, csv_time, short_name};
 use crate::report::story::{self, Statement, Story};
 use crate::report::told::{self, FEW, Files};
 
@@ -177,7 +177,7 @@ fn statement(statement: &Statement, files: &Files<'_>) -> Step {
     Step {
         time: csv_time(*time),
         corrected: self::corrected(*time, *corrected),
-        host: line(told::label(host)),
+        host: line(short_name(host)),
         kind: kind.replace('_', " "),
         text: line(text),
         tie: line(&told::tie(statement)),
@@ -215,7 +215,7 @@ fn command(
     Step {
         time: csv_time(*time),
         corrected: first.and_then(|first| self::corrected(*time, first.corrected)),
-        host: line(first.map_or("", |first| told::label(&first.host))),
+        host: line(first.map_or("", |first| short_name(&first.host))),
         kind: String::new(),
         text: lines(text),
         tie: first.map(|first| line(&told::tie(first))).unwrap_or_default(),
