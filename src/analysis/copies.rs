@@ -11,7 +11,7 @@
 //! one input are never taken for one.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::path::Path;
 
@@ -30,7 +30,8 @@ use crate::sorted::{self, Rows, Sorted, Sorter};
 /// can be written to make two records one.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Print {
-    /// Of host, channel, event id and EventRecordID.
+    /// Of host, channel and event id: with the EventRecordID, which a line has beside it, it names
+    /// a record. Few have another identity, so that 64 bits tell them apart.
     #[serde(with = "postcard::fixint::le")]
     identity: u64,
     /// Of all that this program takes from it and that rules found in it.
@@ -59,9 +60,8 @@ impl Prints {
     /// The print of a record on which these rules fired, and a hash of which log it is of: its host
     /// and channel.
     pub fn of(&self, record: &Record, event: &Event, hits: &[Hit]) -> (u64, Print) {
-        let hash = &self.keys.0;
         let name = if event.channel.is_empty() { &event.provider } else { &event.channel };
-        let log = hash.hash_one((&event.host, name));
+        let log = self.keys.of((&event.host, name));
         let Record { event_id, record_id, time, logged, form, ref data, .. } = *record;
         let late = (logged - time).num_nanoseconds().unwrap_or_default();
         if self.alone {
@@ -70,15 +70,15 @@ impl Prints {
         let content = self.content(record, event, hits);
         let identity = match record_id {
             // Without a name, all of it must be the same.
-            0 => hash.hash_one((log, event_id, logged, class(form), content, data)),
-            _ => hash.hash_one((log, event_id, record_id)),
+            0 => self.keys.of((log, event_id, logged, class(form), content, data)),
+            _ => self.keys.of((log, event_id)),
         };
         (log, Print { identity, content, form, late })
     }
 
     fn content(&self, record: &Record, event: &Event, hits: &[Hit]) -> u64 {
         let Event { provider, user_sid, activity_id, process_id, kind, .. } = event;
-        let mut hash = self.keys.0.build_hasher();
+        let mut hash = self.keys.hasher();
         (provider, user_sid, activity_id, process_id).hash(&mut hash);
         match kind {
             // Its data as it stands, but for what the ways to write a record down differ in.
@@ -196,10 +196,11 @@ pub(super) fn find(
     let mut rows = Rows::default();
     for printed in timeline::prints(timeline)? {
         let printed = printed?;
-        let Printed { source, print, .. } = printed;
+        let Printed { source, record_id, print, .. } = printed;
         if overlapping[source.input as usize] {
             let key = |key: &mut Vec<u8>| {
                 key.extend(print.identity.to_be_bytes());
+                key.extend(record_id.to_be_bytes());
                 let is_live = (source.input as usize) < recovered;
                 key.push(if is_live { print.form as u8 } else { u8::MAX });
                 sorted::place(key, source);
@@ -217,7 +218,8 @@ pub(super) fn find(
     let mut latest = None;
     for row in sorter.finish().rows()? {
         let printed: Printed = postcard::from_bytes(row?.content()).map_err(io::Error::other)?;
-        if latest.replace(printed.print.identity) != Some(printed.print.identity) {
+        let name = (printed.print.identity, printed.record_id);
+        if latest.replace(name) != Some(name) {
             namesakes.clear();
         }
         found.add(&printed, namesakes.judge(&printed))?;

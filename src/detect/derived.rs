@@ -154,7 +154,8 @@ pub fn on_record(
 #[derive(Default)]
 pub struct LoneScripts {
     keys: Keyed,
-    seen: HashMap<u64, Vec<Hit>>,
+    /// Hits by the hash of the block's fields.
+    seen: HashMap<[u64; 2], Vec<Hit>>,
 }
 
 /// Blocks whose hits are remembered.
@@ -170,7 +171,7 @@ impl LoneScripts {
     ) -> impl Iterator<Item = Detection> + use<> {
         let known = rules.has(Subject::ScriptBlock).then(|| {
             let derived = script(events, &[], block);
-            let key = self.keys.of(&derived.fields);
+            let key = self.keys.wide(&derived.fields);
             let hits = match self.seen.get(&key) {
                 Some(hits) => hits.clone(),
                 None => {

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::client::process_of;
 use super::estate::Estate;
 use super::gather::{
-    Gathered, Hint, HintMark, Key, Keys, LocalEngine, LogonId, LogonMark, Mark, Marked, Told,
+    Gathered, Hint, HintMark, IdKey, Key, Keys, LocalEngine, LogonId, LogonMark, Mark, Marked, Told,
 };
 use super::process::Processes;
 use super::server::WAITED;
@@ -284,7 +284,7 @@ impl Focus<'_> {
                 known.then_some((host, part.id))
             },
         );
-        let blocks: HashSet<(usize, Key)> = blocks.into_iter().collect();
+        let blocks: HashSet<(usize, IdKey)> = blocks.into_iter().collect();
         found.extend(
             self.those(|task| &task.scripts, |host, part| blocks.contains(&(host, part.id))),
         );

@@ -17,10 +17,22 @@ use crate::model::{
     ProcessStart, RecordRef, file_name, host_key, host_of_service, is_address,
 };
 
-/// A text as a mark keeps it: equal texts have equal keys. The hash is keyed anew in each run, so
-/// that no log can be written to make two texts one; keys are compared for equality only.
+/// A text as a mark keeps it: equal texts have equal keys, which are compared for equality only.
+/// They pick what is read again, whose texts are compared then; or they tell apart the few images
+/// and accounts of one process id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct Key(u64);
+
+/// An id as a mark keeps it where nothing but that says whose a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) struct IdKey([u64; 2]);
+
+impl IdKey {
+    /// Whether there was an id.
+    pub fn is_some(self) -> bool {
+        self != IdKey::default()
+    }
+}
 
 /// Makes the keys of a run.
 #[derive(Debug, Default)]
@@ -32,7 +44,12 @@ impl Keys {
         Key(if text.is_empty() { 0 } else { self.0.of(text).max(1) })
     }
 
-    /// The key of an id; that of none is zero.
+    /// The key of an id that decides by itself; that of none is zero.
+    pub(super) fn id(&self, id: Option<&LoggedId>) -> IdKey {
+        IdKey(id.map_or([0; 2], |id| self.0.wide(id)))
+    }
+
+    /// The key of an id that picks what is read again; that of none is zero.
     pub(super) fn of_id(&self, id: Option<&LoggedId>) -> Key {
         Key(id.map_or(0, |id| self.0.of(id).max(1)))
     }
@@ -117,9 +134,9 @@ pub(super) enum Told {
     /// Its PowerShell engine began to listen (53504), once in its life.
     Listens,
     /// It holds the remote engine of this HostId.
-    Serves(Image, Key),
+    Serves(Image, IdKey),
     /// The classic log tells of the remote engine of this HostId, and not of its process.
-    Engine(Image, Key),
+    Engine(Image, IdKey),
 }
 
 /// What a process is to remoting.
@@ -224,7 +241,7 @@ pub(super) struct LogonId {
 pub(super) struct ScriptMark {
     pub mark: Mark,
     /// ScriptBlockId.
-    pub id: Key,
+    pub id: IdKey,
     /// It says that it is the first and only part.
     pub whole: bool,
     /// The engine found it suspicious, and so logged it without any policy.
@@ -330,7 +347,7 @@ impl Gathered {
                             id: process,
                             image: keys.of(POWERSHELL_HOST),
                             who: [Key::default(), in_process.sid],
-                            what: Told::Serves(host, keys.of_id(host_id.as_ref())),
+                            what: Told::Serves(host, keys.id(host_id.as_ref())),
                             ..ProcessMark::bare(mark)
                         });
                     }
@@ -352,14 +369,14 @@ impl Gathered {
                     let host = if ssh { Image::SshHost } else { Image::PowerShellHost };
                     self.processes.push(ProcessMark {
                         image: keys.of(POWERSHELL_HOST),
-                        what: Told::Engine(host, keys.of_id(host_id.as_ref())),
+                        what: Told::Engine(host, keys.id(host_id.as_ref())),
                         ..ProcessMark::bare(mark)
                     });
                 }
                 self.core.push(event);
             }
             EventKind::ScriptBlockPart(part) => {
-                let id = keys.of_id(part.id.as_ref());
+                let id = keys.id(part.id.as_ref());
                 let (number, whole) = (part.number, part.is_whole());
                 let (sid, warning) = (in_process.sid, part.warning);
                 self.scripts.push(ScriptMark { mark, id, whole, warning, number, process, sid });
@@ -422,7 +439,7 @@ impl Gathered {
                         id: process,
                         image: keys.of(POWERSHELL_HOST),
                         who: [Key::default(), in_process.sid],
-                        what: Told::Serves(Image::PowerShellHost, Key::default()),
+                        what: Told::Serves(Image::PowerShellHost, IdKey::default()),
                         ..ProcessMark::bare(mark)
                     });
                 }
@@ -656,5 +673,35 @@ fn local_engine(mark: Mark, context: &EngineContext, keys: &Keys) -> LocalEngine
         host_id: keys.of_id(context.host_id.as_ref()),
         runspace: keys.of_id(context.runspace_id.as_ref()),
         line: keys.of(context.host_application.trim()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Busy hosts give millions of them.
+    #[test]
+    fn marks_are_small() {
+        let sizes = [
+            size_of::<ProcessMark>(),
+            size_of::<InProcess>(),
+            size_of::<LocalEngine>(),
+            size_of::<LogonMark>(),
+            size_of::<HintMark>(),
+            size_of::<ScriptMark>(),
+            size_of::<TrafficMark>(),
+        ];
+        assert_eq!(sizes, [120, 64, 64, 64, 72, 80, 48]);
+    }
+
+    #[test]
+    fn ids_have_one_key_in_any_spelling() {
+        let keys = Keys::default();
+        let key = |text: &str| keys.id(LoggedId::parse(text).as_ref());
+        let id = "3a01e863-e5f7-4fe6-a55d-36e4078d77f9";
+        assert_eq!(key(id), key(&format!("{{{}}}", id.to_uppercase())));
+        assert!(key(id).is_some() && key("a") != key("b"));
+        assert_eq!(key(""), IdKey::default());
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::STEP_WINDOW;
-use super::gather::{Image, Key, ProcessMark, Told};
+use super::gather::{IdKey, Image, Key, ProcessMark, Told};
 use super::server::WAITED;
 
 /// How much farther in time another pair must be for the nearer one to be surely right.
@@ -20,12 +20,12 @@ const SURE: TimeDelta = TimeDelta::seconds(1);
 const MOST_RIVALS: usize = 16;
 
 /// The process of an engine, and the SID of who runs it.
-pub(super) type Served = HashMap<Key, (u32, Key)>;
+pub(super) type Served = HashMap<IdKey, (u32, Key)>;
 
 /// The processes of a host's remote engines by HostId, as far as 53504 alone tells them. Marks are
 /// in order of time.
 pub(super) fn served(marks: &[&ProcessMark]) -> Served {
-    let mut proven: HashSet<Key> = HashSet::new();
+    let mut proven: HashSet<IdKey> = HashSet::new();
     // Of each process id, when processes started and when they worked.
     let mut known: HashMap<u32, [Vec<DateTime<Utc>>; 2]> = HashMap::new();
     for mark in marks {
@@ -50,14 +50,14 @@ pub(super) fn served(marks: &[&ProcessMark]) -> Served {
     };
     let listens = marks.iter().filter(|mark| mark.what == Told::Listens && mark.id != 0);
     let listens: Vec<&&ProcessMark> = listens.filter(untold).collect();
-    let mut seen: HashSet<Key> = HashSet::new();
+    let mut seen: HashSet<IdKey> = HashSet::new();
     let engines = marks.iter().filter_map(|mark| match mark.what {
         Told::Engine(Image::PowerShellHost, id) if id.is_some() && !proven.contains(&id) => {
             seen.insert(id).then_some((mark.mark.time, id))
         }
         _ => None,
     });
-    let engines: Vec<(DateTime<Utc>, Key)> = engines.collect();
+    let engines: Vec<(DateTime<Utc>, IdKey)> = engines.collect();
 
     let mut pairs = Vec::new();
     for (engine, (time, _)) in engines.iter().enumerate() {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::gather::{Image, Key, ProcessMark, Told};
+use super::gather::{IdKey, Image, Key, ProcessMark, Told};
 use super::pipes;
 use super::server::WAITED;
 use crate::model::{Account, Event, EventKind, RecordRef, file_name};
@@ -39,7 +39,7 @@ pub(super) struct Process {
     pub start: Option<DateTime<Utc>>,
     pub end: Option<DateTime<Utc>>,
     /// The engine that proves it where its start was not logged: HostId, first and last record.
-    engine: Option<(Key, DateTime<Utc>, DateTime<Utc>)>,
+    engine: Option<(IdKey, DateTime<Utc>, DateTime<Utc>)>,
     parent: Option<usize>,
     pub logon_id: u64,
     /// Its account's name and SID.
@@ -248,7 +248,7 @@ impl Processes {
     }
 
     /// A remote engine's own records prove its host process where no audit log does.
-    fn serves(&mut self, mark: &ProcessMark, image: Image, host_id: Key) {
+    fn serves(&mut self, mark: &ProcessMark, image: Image, host_id: IdKey) {
         let time = mark.mark.time;
         let known = self.latest(mark.id, |process| {
             process.is_remoting_host()

@@ -52,7 +52,7 @@ pub fn folders(folder: &Path, again: &Path) -> io::Result<Vec<Deviation>> {
 
 /// Compares two files that differ.
 fn files(name: &str, here: &Path, there: &Path) -> io::Result<Vec<Deviation>> {
-    let keys = RandomState::new();
+    let keys = [RandomState::new(), RandomState::new()];
     let (Some(found), Some(expected)) = (hashes(here, &keys)?, hashes(there, &keys)?) else {
         let what = format!("differs from {AGAIN} from byte {} on", first_difference(here, there)?);
         return Ok(vec![Deviation::file(name, what)]);
@@ -146,13 +146,16 @@ impl Edit {
     }
 }
 
+/// The hash of a line, which is all that lines are compared by.
+type LineHash = [u64; 2];
+
 /// What was done to lines, by their hashes. Most files are the same but for a few lines.
-fn edits(expected: &[u64], found: &[u64]) -> Vec<Edit> {
-    let same = |(a, b): &(&u64, &u64)| a == b;
+fn edits(expected: &[LineHash], found: &[LineHash]) -> Vec<Edit> {
+    let same = |(a, b): &(&LineHash, &LineHash)| a == b;
     let head = expected.iter().zip(found).take_while(same).count();
     let (expected, found) = (&expected[head..], &found[head..]);
     let tail = expected.iter().rev().zip(found.iter().rev()).take_while(same).count();
-    let until = |lines: &[u64]| lines.len() - tail;
+    let until = |lines: &[LineHash]| lines.len() - tail;
     let edits = between(&expected[..until(expected)], &found[..until(found)]);
     edits.into_iter().map(|edit| edit.moved_by(head)).collect()
 }
@@ -160,8 +163,8 @@ fn edits(expected: &[u64], found: &[u64]) -> Vec<Edit> {
 /// What was done to lines, by their hashes. Lines that both have and that stand in one order are
 /// the frame; others that both have were moved; between two of the frame, what is here alone
 /// replaces in order what is there alone.
-fn between(expected: &[u64], found: &[u64]) -> Vec<Edit> {
-    let mut places: HashMap<u64, VecDeque<usize>> = HashMap::new();
+fn between(expected: &[LineHash], found: &[LineHash]) -> Vec<Edit> {
+    let mut places: HashMap<LineHash, VecDeque<usize>> = HashMap::new();
     for (place, &hash) in expected.iter().enumerate() {
         places.entry(hash).or_default().push_back(place);
     }
@@ -216,7 +219,7 @@ fn longest_rising(origins: &[Option<usize>]) -> Vec<(usize, usize)> {
 }
 
 /// The hashes of a file's lines; none of what is no text.
-fn hashes(path: &Path, keys: &RandomState) -> io::Result<Option<Vec<u64>>> {
+fn hashes(path: &Path, keys: &[RandomState; 2]) -> io::Result<Option<Vec<LineHash>>> {
     let mut reader = BufReader::with_capacity(1 << 18, File::open(path)?);
     if reader.fill_buf()?.contains(&0) {
         return Ok(None);
@@ -224,7 +227,8 @@ fn hashes(path: &Path, keys: &RandomState) -> io::Result<Option<Vec<u64>>> {
     let mut hashes = Vec::new();
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {
-        hashes.push(keys.hash_one(line.strip_suffix(b"\n").unwrap_or(&line)));
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        hashes.push(keys.each_ref().map(|keys| keys.hash_one(text)));
         line.clear();
     }
     Ok(Some(hashes))
@@ -382,6 +386,8 @@ mod tests {
     use super::*;
 
     fn told(expected: &[u64], found: &[u64]) -> Vec<Edit> {
+        let hashes = |lines: &[u64]| lines.iter().map(|&line| [line, line]).collect::<Vec<_>>();
+        let (expected, found) = (&hashes(expected), &hashes(found));
         edits(expected, found)
     }
 
