@@ -11,6 +11,7 @@ use std::time::Duration;
 use chrono::Utc;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use psr_forensics::decode::{Decoder, Wanted};
+use psr_forensics::index::InputIdx;
 use psr_forensics::input::{CHUNK_SIZE, FILE_HEADER, Piece, Reader, piece_count};
 use psr_forensics::normalise::Normaliser;
 use psr_forensics::reconstruct::{Gathered, Keys, Logs, Overheard, reconstruct};
@@ -69,9 +70,10 @@ fn tasks() -> Vec<Vec<Vec<u8>>> {
 fn decode(tasks: Vec<Vec<Vec<u8>>>, wanted: &dyn Wanted, take: &mut dyn FnMut(&Record)) -> u64 {
     let mut records = 0;
     let mut decoder = Decoder::default();
-    for ((index, input), chunks) in (0..).zip(samples()).zip(tasks) {
+    for ((index, input), chunks) in samples().into_iter().enumerate().zip(tasks) {
         let mut piece = Piece { start: FILE_HEADER, chunks, ..Piece::default() };
-        records += decoder.piece(&input, index, &mut piece, wanted, &mut *take).records;
+        records +=
+            decoder.piece(&input, InputIdx::new(index), &mut piece, wanted, &mut *take).records;
     }
     records
 }
@@ -86,13 +88,13 @@ fn records() -> Vec<Record> {
 /// The relevant events of the samples, each once.
 fn events() -> Vec<Event> {
     let (mut events, mut normaliser) = (Vec::new(), Normaliser::default());
-    for (index, input) in (0..).zip(samples()) {
+    for (index, input) in samples().into_iter().enumerate() {
         let (mut decoder, mut piece) = (Decoder::default(), Piece::default());
         let mut reader = Reader::new(&input);
         for _ in 0..piece_count(&input) {
             reader.next(&mut piece).expect("a readable sample");
             let take = |record: &Record| events.push(normaliser.event(record));
-            decoder.piece(&input, index, &mut piece, &Relevant, take);
+            decoder.piece(&input, InputIdx::new(index), &mut piece, &Relevant, take);
         }
     }
     events

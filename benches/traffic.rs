@@ -16,6 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use evtx_writer::{Event, FileTime, Guid, LogWriter, Payload, Value as Typed};
 use psr_forensics::decode::{Decoder, Wanted};
+use psr_forensics::index::InputIdx;
 use psr_forensics::input::{Piece, Reader, piece_count};
 use psr_forensics::normalise::{Wire, holds_wire, wire};
 use psr_forensics::psrp::{self, Conversation, Exchange};
@@ -385,7 +386,7 @@ fn read(log: &Input, mut take: impl FnMut(Wire)) {
     let mut reader = Reader::new(log);
     for _ in 0..piece_count(log) {
         reader.next(&mut piece).expect("it was just written");
-        decoder.piece(log, 0, &mut piece, &Traffic, |record| {
+        decoder.piece(log, InputIdx::default(), &mut piece, &Traffic, |record| {
             wire(record).into_iter().for_each(&mut take)
         });
     }

@@ -11,7 +11,7 @@ use itertools::Itertools;
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::model::RecordRef;
+use crate::model::{Idx, RecordRef};
 
 /// Bytes of rows that stay in memory: a quarter of a GiB of busy logs needs no disk.
 const IN_MEMORY: usize = 64 << 20;

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use psr_forensics::decode::{Decoder, Wanted};
+use psr_forensics::index::InputIdx;
 use psr_forensics::input::{CHUNK_SIZE, FILE_HEADER, Piece, Reader, discover, piece_count};
 use psr_forensics::{Channel, Fault, FaultKind, Record, RecordRef};
 
@@ -46,12 +47,12 @@ pub fn read(log: &[u8], folder: &Path) -> Read {
     }
     let (mut reader, mut decoder) = (Reader::new(&input), Decoder::default());
     let mut piece = Piece::default();
-    for index in 0..piece_count(&input) {
+    for _ in 0..piece_count(&input) {
         reader.next(&mut piece).unwrap();
-        let tally = decoder.piece(&input, index as u32, &mut piece, &All, |record| {
+        let tally = decoder.piece(&input, InputIdx::default(), &mut piece, &All, |record| {
             let (chunk, offset) = place(record.source.offset);
             let mut record = record.clone();
-            record.source = RecordRef { input: 0, offset, ..record.source };
+            record.source = RecordRef { input: InputIdx::default(), offset, ..record.source };
             found.chunks.entry(chunk).or_default().push(record);
         });
         found.faults.extend(tally.faults);

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use psr_forensics::decode::{self, Decoder, Wanted};
 use psr_forensics::detect::{self, Pack, RuleSet};
+use psr_forensics::index::InputIdx;
 use psr_forensics::input::{self, Again, Piece, Reader, discover, piece_count};
 use psr_forensics::layers::{Limits, Unwrapper, layers as unwrapped};
 use psr_forensics::normalise::{Normaliser, wire};
@@ -173,7 +174,7 @@ fn read_chunk(decoder: &mut Decoder, bytes: &[u8]) -> ChunkRead {
     };
     let mut records = Vec::new();
     let mut normaliser = Normaliser::default();
-    let tally = decoder.piece(&input, 0, &mut piece, &All, |record| {
+    let tally = decoder.piece(&input, InputIdx::default(), &mut piece, &All, |record| {
         let _ = normaliser.event(record);
         records.push(record.clone());
     });
@@ -202,9 +203,13 @@ fn text_log(data: &[u8], kind: InputKind) {
     for record in records.iter().take(4) {
         let mut piece = Piece::default();
         let place = decode::place(&input, record.source.offset);
-        Again::default().read(0, &input, place, &mut piece).expect("the file is there");
+        Again::default()
+            .read(InputIdx::default(), &input, place, &mut piece)
+            .expect("the file is there");
         let mut found = Vec::new();
-        Decoder::default().piece(&input, 0, &mut piece, &All, |record| found.push(record.clone()));
+        Decoder::default().piece(&input, InputIdx::default(), &mut piece, &All, |record| {
+            found.push(record.clone())
+        });
         found.retain(|other| other.source == record.source);
         assert!(found.contains(record), "a record is not found again at its place");
     }
@@ -217,7 +222,7 @@ fn read_log(input: &Input) -> Vec<Record> {
     let mut records = Vec::new();
     for _ in 0..piece_count(input) {
         let _ = reader.next(&mut piece);
-        decoder.piece(input, 0, &mut piece, &All, |record| {
+        decoder.piece(input, InputIdx::default(), &mut piece, &All, |record| {
             let _ = normaliser.event(record);
             records.push(record.clone());
         });

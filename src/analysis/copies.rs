@@ -22,7 +22,9 @@ use super::overlap::{Spans, overlapping};
 use crate::detect::Hit;
 use crate::input::{Input, InputKind};
 use crate::keyed::Keyed;
-use crate::model::{Event, EventKind, Form, Guid, MatchedField, Proof, Record, RecordRef};
+use crate::model::{
+    Event, EventKind, Form, Guid, IdxVec, InputIdx, MatchedField, Proof, Record, RecordRef,
+};
 use crate::report::timeline::{self, Printed};
 use crate::sorted::{self, Rows, Sorted, Sorter};
 
@@ -150,17 +152,17 @@ pub struct Overlap {
 #[derive(Default)]
 pub(crate) struct Copies {
     /// Their offsets, by input and in order.
-    offsets: Vec<Vec<u64>>,
+    offsets: IdxVec<InputIdx, Vec<u64>>,
     /// The copies of each record that has some, by its line of the timeline.
     pub(crate) places: Sorted,
     /// What an input, the first, has in common with one that is preferred.
-    pub(super) overlaps: BTreeMap<(u32, u32), Overlap>,
+    pub(super) overlaps: BTreeMap<(InputIdx, InputIdx), Overlap>,
 }
 
 impl Copies {
     /// Whether the record there is a copy.
     pub fn contains(&self, source: RecordRef) -> bool {
-        let offsets = self.offsets.get(source.input as usize);
+        let offsets = self.offsets.get(source.input);
         offsets.is_some_and(|offsets| offsets.binary_search(&source.offset).is_ok())
     }
 
@@ -183,12 +185,14 @@ const IN_MEMORY: usize = 16 << 20;
 /// When the scratch folder takes no more or the timeline cannot be read back.
 pub(super) fn find(
     timeline: &Sorted,
-    spans: &[Spans],
-    recovered: usize,
+    spans: &IdxVec<InputIdx, Spans>,
+    recovered: Option<InputIdx>,
     scratch: &Path,
 ) -> io::Result<Copies> {
     let mut overlapping = overlapping(spans);
-    overlapping.iter_mut().skip(recovered).for_each(|overlapping| *overlapping = true);
+    for (input, overlapping) in overlapping.iter_mut_enumerated() {
+        *overlapping |= is_recovered(recovered, input);
+    }
     if !overlapping.contains(&true) {
         return Ok(Copies::default());
     }
@@ -197,11 +201,11 @@ pub(super) fn find(
     for printed in timeline::prints(timeline)? {
         let printed = printed?;
         let Printed { source, record_id, print, .. } = printed;
-        if overlapping[source.input as usize] {
+        if overlapping[source.input] {
             let key = |key: &mut Vec<u8>| {
                 key.extend(print.identity.to_be_bytes());
                 key.extend(record_id.to_be_bytes());
-                let is_live = (source.input as usize) < recovered;
+                let is_live = !is_recovered(recovered, source.input);
                 key.push(if is_live { print.form as u8 } else { u8::MAX });
                 sorted::place(key, source);
             };
@@ -213,7 +217,7 @@ pub(super) fn find(
     }
     sorter.add(&mut rows)?;
 
-    let mut found = Found::new(spans.len(), scratch);
+    let mut found = Found::new(spans.indices(), scratch);
     let mut namesakes = Namesakes { recovered, ..Namesakes::default() };
     let mut latest = None;
     for row in sorter.finish().rows()? {
@@ -225,6 +229,11 @@ pub(super) fn find(
         found.add(&printed, namesakes.judge(&printed))?;
     }
     found.finish()
+}
+
+/// Whether an input is one of those from `recovered` on, which hold what was carved.
+fn is_recovered(recovered: Option<InputIdx>, input: InputIdx) -> bool {
+    recovered.is_some_and(|first| input >= first)
 }
 
 /// What a record is to those that were judged before it.
@@ -256,7 +265,7 @@ struct Namesakes {
     /// The first of each time, and its class.
     at: BTreeMap<DateTime<Utc>, (Form, Place)>,
     /// The first input in which a record may lie more than once.
-    recovered: usize,
+    recovered: Option<InputIdx>,
 }
 
 impl Namesakes {
@@ -271,7 +280,7 @@ impl Namesakes {
         let logged = time + TimeDelta::nanoseconds(print.late);
         let class = class(print.form);
         let place = Place { time, source };
-        let once = (source.input as usize) < self.recovered;
+        let once = !is_recovered(self.recovered, source.input);
         let copy_of = |known: Place| match once && known.source.input == source.input {
             true => Verdict::Own,
             false => Verdict::CopyOf(known),
@@ -305,8 +314,9 @@ struct Found {
 }
 
 impl Found {
-    fn new(inputs: usize, scratch: &Path) -> Found {
-        let copies = Copies { offsets: vec![Vec::new(); inputs], ..Copies::default() };
+    fn new(inputs: impl Iterator<Item = InputIdx>, scratch: &Path) -> Found {
+        let offsets = inputs.map(|_| Vec::new()).collect();
+        let copies = Copies { offsets, ..Copies::default() };
         let places = Sorter::with_room(scratch.to_owned(), IN_MEMORY);
         Found { copies, places, rows: Rows::default() }
     }
@@ -325,7 +335,7 @@ impl Found {
             return Ok(());
         }
         overlap.copies += 1;
-        self.copies.offsets[source.input as usize].push(source.offset);
+        self.copies.offsets[source.input].push(source.offset);
         let key = |key: &mut Vec<u8>| {
             timeline::order(key, known.time, known.source);
             sorted::place(key, source);
@@ -356,11 +366,11 @@ mod tests {
     use crate::normalise::testing::{event, record};
 
     /// A record of input 0, one of input 1 that is the same, and so on.
-    fn logon(input: u32, offset: u64) -> Record {
+    fn logon(input: usize, offset: u64) -> Record {
         let data = [("TargetUserName", "a"), ("TargetLogonId", "0x1")];
         let time = parse_utc("2026-03-14T21:14:07.1234567Z").unwrap();
         Record {
-            source: RecordRef { input, offset, number: offset },
+            source: RecordRef { input: InputIdx::new(input), offset, number: offset },
             time,
             logged: time,
             record_id: 70,
@@ -383,21 +393,21 @@ mod tests {
     fn judged(records: &[Record]) -> Vec<&'static str> {
         let prints = Prints::default();
         let folder = std::env::temp_dir();
-        let inputs = records.iter().map(|record| record.source.input).max().unwrap() as usize + 1;
-        let mut spans: Vec<Spans> = Vec::new();
-        spans.resize_with(inputs, Spans::default);
+        let last = records.iter().map(|record| record.source.input).max().unwrap();
+        let mut spans: IdxVec<InputIdx, Spans> =
+            (0..=last.index()).map(|_| Spans::default()).collect();
         let sorter = Sorter::new(folder.clone());
         let mut lines = timeline::Lines::default();
         for record in records {
             let event = event(record);
             let (log, print) = prints.of(record, &event, &[]);
-            spans[record.source.input as usize].take(log, record.record_id);
+            spans[record.source.input].take(log, record.record_id);
             lines
                 .add(&event, &event.user(), print, Vec::new(), &timeline::Shared::default())
                 .unwrap();
         }
         sorter.add(&mut lines.rows).unwrap();
-        let copies = find(&sorter.finish(), &spans, inputs, &folder).unwrap();
+        let copies = find(&sorter.finish(), &spans, None, &folder).unwrap();
         let is_copy = |record: &Record| copies.contains(record.source);
         let found = records.iter().filter(|record| is_copy(record)).count() as u64;
         assert_eq!(copies.count(), found);
@@ -494,7 +504,7 @@ mod tests {
         }
         // Two collectors and no log: the finer time counts.
         let beats = Record {
-            source: RecordRef { input: 1, ..logon(1, 9).source },
+            source: RecordRef { input: InputIdx::new(1), ..logon(1, 9).source },
             ..line(Form::Winlogbeat, ".123")
         };
         assert_eq!(judged(&[line(Form::NxLog, ""), beats]), ["copy", "own"]);

@@ -9,7 +9,7 @@ use itertools::Itertools;
 
 use super::Copies;
 use crate::detect::{Correlated, Correlator, RuleSet, Step};
-use crate::model::{Detection, Host, short_name};
+use crate::model::{Detection, Host, RuleIdx, short_name};
 use crate::reconstruct::Case;
 use crate::sorted::{Frame, Rows, Sorted, Sorter};
 
@@ -23,7 +23,7 @@ const STEPS_AT_ONCE: usize = 1 << 16;
 /// # Errors
 /// When the scratch folder takes no more.
 pub(super) fn over_time(
-    ([by_records, waiting], fired): ([Sorted; 2], BTreeSet<usize>),
+    ([by_records, waiting], fired): ([Sorted; 2], BTreeSet<RuleIdx>),
     copies: &Copies,
     rebuilt: &[Detection],
     case: &Case,
@@ -146,7 +146,7 @@ mod tests {
 
     use super::*;
     use crate::detect::Pack;
-    use crate::model::{Clock, Kept, Proof, RecordRef, Subject};
+    use crate::model::{Clock, InputIdx, Kept, Proof, RecordRef, Subject};
 
     #[test]
     fn a_host_is_known_by_its_full_name_or_by_a_short_one_that_only_it_has() {
@@ -167,9 +167,10 @@ mod tests {
     }
 
     /// A hit on a host at so many seconds by its clock.
-    fn detection(rule: usize, host: &str, seconds: i64) -> Detection {
+    fn detection(rule: RuleIdx, host: &str, seconds: i64) -> Detection {
         let time = DateTime::UNIX_EPOCH + TimeDelta::seconds(1000 + seconds);
-        let source = RecordRef { input: 0, offset: rule as u64, number: 0 };
+        let source =
+            RecordRef { input: InputIdx::default(), offset: rule.index() as u64, number: 0 };
         Detection {
             rule,
             subject: Subject::Record,
@@ -204,17 +205,19 @@ mod tests {
                 addresses: Vec::new(),
                 clock: Some(clock(seconds)),
             };
-            let case = Case { hosts: vec![host("pc", 0), host("srv", offset)], ..Case::default() };
+            let case =
+                Case { hosts: vec![host("pc", 0), host("srv", offset)].into(), ..Case::default() };
             let sorter = Sorter::new(folder.path().to_owned());
             let mut rows = Rows::default();
             // By its own clock the target's came a minute before.
-            for hit in [detection(1, "srv", -55), detection(0, "pc", 0)] {
+            for hit in [detection(RuleIdx::new(1), "srv", -55), detection(RuleIdx::new(0), "pc", 0)]
+            {
                 let step = Step::of(&hit).unwrap();
                 rows.push(|key| step.key(0, key), &step).unwrap();
             }
             sorter.add(&mut rows).unwrap();
             let (steps, copies) = (sorter.finish(), Copies::default());
-            let steps = ([steps, Sorted::default()], BTreeSet::from([0, 1]));
+            let steps = ([steps, Sorted::default()], BTreeSet::from([0, 1].map(RuleIdx::new)));
             let found = over_time(steps, &copies, &[], &case, &rules, folder.path()).unwrap();
             let times = found.detections.iter().map(|found| found.time.timestamp() - 1000);
             times.collect::<Vec<_>>()

@@ -8,15 +8,15 @@ use crate::decode::Form;
 use crate::detect::Asks;
 use crate::error::{Error, Fault, FaultKind};
 use crate::input::{self, Extent, Input};
-use crate::model::{Edge, Record, RecordRef};
+use crate::model::{Edge, IdxVec, InputIdx, Record, RecordRef};
 use crate::observe::{self, CaseFolder, FileEntry, Observed, TableEntry};
 use crate::reconstruct::Reach;
 
 /// The inputs of a run, in order.
 pub struct Evidence {
-    pub(super) inputs: Vec<Input>,
+    pub(super) inputs: IdxVec<InputIdx, Input>,
     /// By input: what was extracted of it before, and is read in its place.
-    pub(super) observed: Vec<Option<Extracted>>,
+    pub(super) observed: IdxVec<InputIdx, Option<Extracted>>,
     /// Files that an earlier run had finished, and that this one did not read.
     pub before: usize,
 }
@@ -46,7 +46,7 @@ impl Evidence {
         let inputs = input::unpack(inputs, &scratch, &options.limits)?;
         let inputs = if options.recover { input::with_recovered(inputs) } else { inputs };
         let observed = inputs.iter().map(|_| None).collect();
-        Ok(Evidence { inputs, observed, before: 0 })
+        Ok(Evidence { inputs: inputs.into(), observed, before: 0 })
     }
 
     /// What was extracted to case folders before, for rules that ask for this. A file that is in
@@ -85,7 +85,7 @@ impl Evidence {
 
     /// Puts files that were extracted in order.
     pub(super) fn of_entries<'r>(files: impl Iterator<Item = Of<'r>>) -> Evidence {
-        let mut evidence = Evidence { inputs: Vec::new(), observed: Vec::new(), before: 0 };
+        let mut evidence = Evidence { inputs: IdxVec::new(), observed: IdxVec::new(), before: 0 };
         for Of { root, entry, remarks } in files {
             entry.inputs.into_iter().for_each(|observed| evidence.push(root, observed, &remarks));
         }
@@ -144,8 +144,11 @@ impl Evidence {
             let recovered = |input: &Input| input.kind == input::InputKind::Recovered;
             (recovered(a), &a.path).cmp(&(recovered(b), &b.path))
         });
-        (self.inputs, self.observed) = pairs.into_iter().unzip();
-        for (index, observed) in (0..).zip(&mut self.observed) {
+        for (input, observed) in pairs {
+            self.inputs.push(input);
+            self.observed.push(observed);
+        }
+        for (index, observed) in self.observed.iter_mut_enumerated() {
             let Some(observed) = observed else { continue };
             observed.reach.iter_mut().for_each(|reach| reach.move_to(index));
             observed.firsts.values_mut().for_each(|edge| edge.source.input = index);
@@ -218,7 +221,12 @@ impl Extracted {
     ///
     /// # Errors
     /// A fault that says what could not be read.
-    pub fn read(&self, table: usize, input: u32, each: impl FnMut(&Record)) -> Result<(), Fault> {
+    pub fn read(
+        &self,
+        table: usize,
+        input: InputIdx,
+        each: impl FnMut(&Record),
+    ) -> Result<(), Fault> {
         let entry = &self.tables[table];
         observe::records(&self.root, entry, input, each).map_err(|error| {
             let path = self.root.join(&entry.name);

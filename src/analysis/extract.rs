@@ -16,7 +16,7 @@ use super::{Evidence, Options, Progress};
 use crate::detect::{Asks, RuleSet};
 use crate::error::Error;
 use crate::input::{self, Input, InputKind, Reader, hex, piece_count};
-use crate::model::Record;
+use crate::model::{InputIdx, Record};
 use crate::observe::{CaseFolder, FileEntry, Observed, Settings, Writer};
 use crate::reconstruct::{FileFacts, Reach, first_records};
 use crate::sorted::Rows;
@@ -176,7 +176,13 @@ impl Run<'_> {
                     put = Writer::push(rows, record);
                 }
             };
-            let part = pieces.next((0, open.input), &open.reader, self.rules, self.progress, take);
+            let part = pieces.next(
+                (InputIdx::default(), open.input),
+                &open.reader,
+                self.rules,
+                self.progress,
+                take,
+            );
             put.and_then(|()| open.writer.add(rows)).map(|()| part)
         });
         let part = part.transpose()?;
@@ -202,7 +208,8 @@ impl Run<'_> {
         let Account { report, form, .. } = account;
         let facts =
             FileFacts { form: &form, is_evtx: report.input.kind.is_evtx(), faults: &report.faults };
-        let firsts = first_records(&facts, |chunk| first_of_chunk(input, 0, chunk));
+        let firsts =
+            first_records(&facts, |chunk| first_of_chunk(input, InputIdx::default(), chunk));
         Ok(Observed {
             path: input.path.as_path().into(),
             size: input.size,

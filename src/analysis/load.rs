@@ -13,7 +13,7 @@ use crate::decode::{self, Decoder, Seen, Wanted, chunk_of};
 use crate::error::{Fault, FaultKind};
 use crate::input::{Again, Input, Piece};
 use crate::limits::Limits;
-use crate::model::{Channel, Edge, Event, Record, RecordRef};
+use crate::model::{Channel, Edge, Event, IdxVec, InputIdx, Record, RecordRef};
 use crate::normalise::{Normaliser, wire};
 use crate::reconstruct::{Logs, Overheard};
 
@@ -22,32 +22,32 @@ const PLACES_PER_TASK: usize = 32;
 
 /// Reads records again by their places.
 pub(crate) struct Loader<'a> {
-    inputs: &'a [Input],
-    /// By input: what is read in its place. Behind its end there is none.
-    observed: &'a [Option<Extracted>],
+    inputs: &'a IdxVec<InputIdx, Input>,
+    /// By input: what is read in its place, where any were extracted.
+    observed: Option<&'a IdxVec<InputIdx, Option<Extracted>>>,
     limits: &'a Limits,
-    faults: Mutex<Vec<(u32, Fault)>>,
+    faults: Mutex<Vec<(InputIdx, Fault)>>,
 }
 
 /// Inputs and places in them, and the wanted records at each.
-type Places = BTreeMap<(u32, u64), Vec<RecordRef>>;
+type Places = BTreeMap<(InputIdx, u64), Vec<RecordRef>>;
 
 impl<'a> Loader<'a> {
-    pub fn new(inputs: &'a [Input], limits: &'a Limits) -> Loader<'a> {
-        Loader::of_evidence(inputs, &[], limits)
+    pub fn new(inputs: &'a IdxVec<InputIdx, Input>, limits: &'a Limits) -> Loader<'a> {
+        Loader { inputs, observed: None, limits, faults: Mutex::default() }
     }
 
     /// A loader of inputs some of which were extracted before.
     pub(super) fn of_evidence(
-        inputs: &'a [Input],
-        observed: &'a [Option<Extracted>],
+        inputs: &'a IdxVec<InputIdx, Input>,
+        observed: &'a IdxVec<InputIdx, Option<Extracted>>,
         limits: &'a Limits,
     ) -> Loader<'a> {
-        Loader { inputs, observed, limits, faults: Mutex::default() }
+        Loader { inputs, observed: Some(observed), limits, faults: Mutex::default() }
     }
 
-    fn extracted(&self, input: u32) -> Option<&'a Extracted> {
-        self.observed.get(input as usize)?.as_ref()
+    fn extracted(&self, input: InputIdx) -> Option<&'a Extracted> {
+        self.observed?[input].as_ref()
     }
 
     /// What some records give, by their places. One that is no longer there is a fault.
@@ -69,7 +69,7 @@ impl<'a> Loader<'a> {
         records: Vec<RecordRef>,
         take: &(impl Fn(&mut Normaliser, &Record) -> T + Sync),
     ) -> Vec<T> {
-        let mut wanted: BTreeMap<u32, Vec<RecordRef>> = BTreeMap::new();
+        let mut wanted: BTreeMap<InputIdx, Vec<RecordRef>> = BTreeMap::new();
         for record in records.into_iter().sorted_unstable().dedup() {
             wanted.entry(record.input).or_default().push(record);
         }
@@ -109,10 +109,10 @@ impl<'a> Loader<'a> {
     ) -> Vec<T> {
         let mut places = Places::new();
         for record in records.into_iter().sorted_unstable().dedup() {
-            let place = decode::place(&self.inputs[record.input as usize], record.offset);
+            let place = decode::place(&self.inputs[record.input], record.offset);
             places.entry((record.input, place)).or_default().push(record);
         }
-        let places: Vec<((u32, u64), Vec<RecordRef>)> = places.into_iter().collect();
+        let places: Vec<((InputIdx, u64), Vec<RecordRef>)> = places.into_iter().collect();
         let room = || (Decoder::default(), Piece::default());
         let events =
             places.par_chunks(PLACES_PER_TASK).map_init(room, |(decoder, piece), places| {
@@ -120,7 +120,7 @@ impl<'a> Loader<'a> {
                 let mut normaliser = Normaliser::default();
                 let mut again = Again::within(self.limits);
                 for ((index, place), records) in places {
-                    let input = &self.inputs[*index as usize];
+                    let input = &self.inputs[*index];
                     let before = events.len();
                     let read = again.read(*index, input, *place, piece).map(|()| {
                         let each = |record: &Record| events.push(take(&mut normaliser, record));
@@ -138,33 +138,33 @@ impl<'a> Loader<'a> {
     }
 
     /// The first record that can be read of a chunk.
-    pub fn first_of_chunk(&self, index: u32, number: u64) -> Option<Edge> {
+    pub fn first_of_chunk(&self, index: InputIdx, number: u64) -> Option<Edge> {
         match self.extracted(index) {
             Some(observed) => observed.first_of_chunk(number),
-            None => first_of_chunk(&self.inputs[index as usize], index, number),
+            None => first_of_chunk(&self.inputs[index], index, number),
         }
     }
 
-    fn lost(&self, input: u32, place: u64, reason: String) {
+    fn lost(&self, input: InputIdx, place: u64, reason: String) {
         let fault = Fault {
-            chunk: chunk_of(&self.inputs[input as usize], place),
+            chunk: chunk_of(&self.inputs[input], place),
             offset: Some(place),
             ..Fault::file(FaultKind::Lost, reason)
         };
         self.fault(input, fault);
     }
 
-    fn fault(&self, input: u32, fault: Fault) {
+    fn fault(&self, input: InputIdx, fault: Fault) {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).push((input, fault));
     }
 
     /// Adds what could not be read again to the reports.
-    pub fn ledger(self, reports: &mut [InputReport]) {
+    pub fn ledger(self, reports: &mut IdxVec<InputIdx, InputReport>) {
         let mut faults = self.faults.into_inner().unwrap_or_else(PoisonError::into_inner);
         faults.sort();
         faults.dedup();
         for (input, fault) in faults {
-            let known = &mut reports[input as usize].faults;
+            let known = &mut reports[input].faults;
             // A table that could not be read the first time is told.
             if !known.contains(&fault) {
                 known.push(fault);
@@ -188,7 +188,7 @@ impl Logs for Loader<'_> {
 }
 
 /// The first record that can be read of a chunk of a log.
-pub(super) fn first_of_chunk(input: &Input, index: u32, number: u64) -> Option<Edge> {
+pub(super) fn first_of_chunk(input: &Input, index: InputIdx, number: u64) -> Option<Edge> {
     let mut piece = Piece::default();
     Again::default().read(index, input, decode::start_of_chunk(number), &mut piece).ok()?;
     let first = First::default();

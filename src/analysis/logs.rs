@@ -9,7 +9,7 @@ use crate::decode::{ChunkHeader, Decoder, Form, Seen, Tally, Wanted, chunk_count
 use crate::detect::RuleSet;
 use crate::error::{Fault, FaultKind};
 use crate::input::{End, Extent, FileHeader, Input, InputKind, Piece, Reader};
-use crate::model::{Channel, Record, RecordRef};
+use crate::model::{Channel, InputIdx, Record, RecordRef};
 use crate::normalise;
 use crate::reconstruct::Reach;
 
@@ -42,7 +42,7 @@ impl Pieces {
     /// rules or reconstruction have a use for to `take`.
     pub fn next(
         &mut self,
-        (index, input): (u32, &Input),
+        (index, input): (InputIdx, &Input),
         reader: &Mutex<Reader<'_>>,
         rules: &RuleSet,
         progress: &dyn Progress,

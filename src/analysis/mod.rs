@@ -34,7 +34,9 @@ use crate::detect::{self, Correlated, Limited, LoneScripts, RuleSet};
 use crate::error::{Error, Fault};
 use crate::input::{Extent, Input, InputKind};
 use crate::limits::Limits;
-use crate::model::{Detection, HostName, RecordRef, Subject};
+use crate::model::{
+    Detection, Event, EventIdx, HostName, IdxVec, InputIdx, RecordRef, RuleIdx, SessionIdx, Subject,
+};
 use crate::reconstruct::{Case, Elsewhere, FileFacts, Keys, Logs, Window, assemble, reconstruct};
 use crate::report::Scope;
 use crate::report::detections::Of;
@@ -122,7 +124,7 @@ pub struct InputReport {
     pub records: u64,
     /// The inputs, by index, that hold records of it and are preferred to it: what they hold counts
     /// there.
-    pub overlaps: Vec<(usize, Overlap)>,
+    pub overlaps: Vec<(InputIdx, Overlap)>,
     /// What is wrong with it, in the order of the file.
     pub faults: Vec<Fault>,
 }
@@ -131,15 +133,15 @@ pub struct InputReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fired {
     /// Index of the rule.
-    pub rule: usize,
+    pub rule: RuleIdx,
     /// Index of the session it belongs to.
-    pub session: Option<usize>,
+    pub session: Option<SessionIdx>,
 }
 
 /// Everything a run found. What is found in the millions is held as rows of outputs.
 pub struct Analysis {
     /// The inputs, by path.
-    pub inputs: Vec<InputReport>,
+    pub inputs: IdxVec<InputIdx, InputReport>,
     /// What results tell of.
     pub scope: Scope,
     /// The inputs' paths.
@@ -159,7 +161,7 @@ pub struct Analysis {
     /// The correlations that met a limit, and may have missed something.
     pub limited: Vec<Limited>,
     /// The rules that fired on what was rebuilt, by the records that show it.
-    pub(crate) shown: BTreeMap<RecordRef, Vec<usize>>,
+    pub(crate) shown: BTreeMap<RecordRef, Vec<RuleIdx>>,
     pub(crate) copies: Copies,
     pub(crate) timeline: Sorted,
     /// The timeline's records, where they were to be kept.
@@ -195,8 +197,8 @@ impl Analysis {
     }
 
     /// Whether an input holds what was carved.
-    pub(crate) fn is_recovered(&self, input: u32) -> bool {
-        self.inputs[input as usize].input.kind == InputKind::Recovered
+    pub(crate) fn is_recovered(&self, input: InputIdx) -> bool {
+        self.inputs[input].input.kind == InputKind::Recovered
     }
 
     /// Records read, over all inputs.
@@ -279,7 +281,7 @@ pub fn correlate(
     tracing::debug!(ms = begun.elapsed().as_millis(), "all logs read");
     progress.stage("telling copies");
     let is_recovered = |input: &Input| input.kind == InputKind::Recovered;
-    let recovered = inputs.iter().position(is_recovered).unwrap_or(inputs.len());
+    let recovered = inputs.find_index(is_recovered);
     let timeline = timeline.finish();
     let copies = copies::find(&timeline, &read.spans, recovered, &scratch)
         .map_err(Error::write(&scratch))?;
@@ -292,7 +294,7 @@ pub fn correlate(
     let mut case = reconstruct(gathered, &keys, &loader);
     let window = Window { from: options.from, to: options.to };
     case.look_for_gaps(window, |input| {
-        let report = &reports[input as usize];
+        let report = &reports[input];
         report.input.kind == InputKind::Evtx && report.faults.is_empty()
     });
     case.look_for_missing(window);
@@ -301,7 +303,7 @@ pub fn correlate(
         is_evtx: report.input.kind.is_evtx(),
         faults: &report.faults,
     });
-    let files: Vec<FileFacts<'_>> = files.collect();
+    let files: IdxVec<InputIdx, FileFacts<'_>> = files.collect();
     case.look_for_signs(window, &files, |input, chunk| loader.first_of_chunk(input, chunk));
     let sessions = case.sessions.len();
     tracing::debug!(sessions, ms = begun.elapsed().as_millis(), "sessions rebuilt");
@@ -328,7 +330,7 @@ pub fn correlate(
     detections.retain(|detection| !rules.is_silent(detection.rule));
 
     let mut rows = Rows::default();
-    let mut shown: BTreeMap<RecordRef, Vec<usize>> = BTreeMap::new();
+    let mut shown: BTreeMap<RecordRef, Vec<RuleIdx>> = BTreeMap::new();
     let on_record = |(rule, source)| Fired { rule, session: sessions.get(&source).copied() };
     let mut fired: Vec<Fired> = fired.into_iter().map(on_record).collect();
     for detection in &detections {
@@ -349,7 +351,7 @@ pub fn correlate(
     loader.ledger(&mut reports);
     custody::look_again(&mut reports, options.rehash);
     let detections = found.finish();
-    let is_told = |row: &detections::Row<'_>, session: Option<usize>| {
+    let is_told = |row: &detections::Row<'_>, session: Option<SessionIdx>| {
         let session = session.map(|session| &case.sessions[session]);
         options.scope.row(session, row.host, row.user)
     };
@@ -408,7 +410,7 @@ impl Texts<'_> {
     fn of_records(
         &self,
         lines: Vec<Detection>,
-        sessions: &BTreeMap<RecordRef, usize>,
+        sessions: &BTreeMap<RecordRef, SessionIdx>,
     ) -> impl Iterator<Item = Detection> {
         let alone = Alone::of(self.case);
         lines.into_iter().filter_map(move |detection| {
@@ -463,7 +465,8 @@ impl Texts<'_> {
             .iter()
             .flat_map(|(parts, host)| parts.iter().map(move |&part| (part, host)))
             .collect();
-        let mut events = loader.events(hosts.keys().copied().collect());
+        let mut events: IdxVec<EventIdx, Event> =
+            loader.events(hosts.keys().copied().collect()).into();
         for event in &mut events {
             if let Some(&host) = hosts.get(&event.source) {
                 event.host = host.clone();
@@ -471,7 +474,8 @@ impl Texts<'_> {
         }
         let mut found = Vec::new();
         let mut rows = Rows::default();
-        for block in assemble(&events, &vec![None; events.len()], unwrapper) {
+        let outside = events.iter().map(|_| None).collect();
+        for block in assemble(&events, &outside, unwrapper) {
             let before = found.len();
             found.extend(lone.detect(self.rules, &events, &block));
             if let Some(text) = texts::of_block(&events, &block) {

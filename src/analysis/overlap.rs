@@ -1,6 +1,7 @@
 //! Which inputs may hold the same records: those that hold the same log of the same host, of which
 //! their EventRecordIDs overlap. In most runs none do, and no record need be compared.
 
+use crate::model::{IdxVec, InputIdx};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -47,20 +48,20 @@ impl Spans {
 }
 
 /// Which of some inputs may share a record with another one; too many, never too few.
-pub(super) fn overlapping(inputs: &[Spans]) -> Vec<bool> {
+pub(super) fn overlapping(inputs: &IdxVec<InputIdx, Spans>) -> IdxVec<InputIdx, bool> {
     let held = inputs.iter().filter(|spans| !spans.logs.is_empty()).count();
     if held > 1 && inputs.iter().any(|spans| spans.more) {
-        return vec![true; inputs.len()];
+        return inputs.iter().map(|_| true).collect();
     }
-    let mut overlapping = vec![false; inputs.len()];
-    let spans = inputs.iter().enumerate().flat_map(|(input, spans)| {
+    let mut overlapping: IdxVec<InputIdx, bool> = inputs.iter().map(|_| false).collect();
+    let spans = inputs.iter_enumerated().flat_map(|(input, spans)| {
         spans.logs.iter().map(move |(&log, &(least, greatest))| (log, least, greatest, input))
     });
-    let mut spans: Vec<(u64, u64, u64, usize)> = spans.collect();
+    let mut spans: Vec<(u64, u64, u64, InputIdx)> = spans.collect();
     spans.sort_unstable();
     // Of the spans of a log that begin no later, the one that reaches furthest: where a span meets
     // any of them, it meets that one.
-    let mut furthest: Option<(u64, u64, usize)> = None;
+    let mut furthest: Option<(u64, u64, InputIdx)> = None;
     for (log, least, greatest, input) in spans {
         match &mut furthest {
             Some((known, reach, other)) if *known == log => {
@@ -91,17 +92,21 @@ mod tests {
         spans
     }
 
+    fn overlap<const N: usize>(inputs: [Spans; N]) -> Vec<bool> {
+        overlapping(&Vec::from(inputs).into()).into_vec()
+    }
+
     #[test]
     fn inputs_overlap_in_ids_of_one_log() {
         let live = spans(&[(1, 100, 200), (2, 5, 5)]);
         let rolled_over = spans(&[(1, 1, 99), (3, 5, 5)]);
         let others = spans(&[(4, 100, 200)]);
-        assert_eq!(overlapping(&[live, rolled_over, others]), [false; 3]);
+        assert_eq!(overlap([live, rolled_over, others]), [false; 3]);
         // One in the middle of another, and one that only meets a shorter one than the furthest.
         let all = [(10, 90), (20, 30), (25, 26), (91, 95)].map(|(a, b)| spans(&[(1, a, b)]));
-        assert_eq!(overlapping(&all), [true, true, true, false]);
-        assert_eq!(overlapping(&[spans(&[(1, 1, 5)]), spans(&[(1, 5, 9)])]), [true, true]);
-        assert_eq!(overlapping(&[spans(&[]), spans(&[(1, 5, 9)])]), [false, false]);
+        assert_eq!(overlap(all), [true, true, true, false]);
+        assert_eq!(overlap([spans(&[(1, 1, 5)]), spans(&[(1, 5, 9)])]), [true, true]);
+        assert_eq!(overlap([spans(&[]), spans(&[(1, 5, 9)])]), [false, false]);
     }
 
     #[test]
@@ -110,6 +115,6 @@ mod tests {
         (0..=MOST_OF_TASK as u64).for_each(|log| many.take(log, 1));
         let mut input = Spans::default();
         input.absorb(many);
-        assert_eq!(overlapping(&[input, spans(&[(u64::MAX, 1, 1)])]), [true, true]);
+        assert_eq!(overlap([input, spans(&[(u64::MAX, 1, 1)])]), [true, true]);
     }
 }

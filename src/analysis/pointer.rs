@@ -6,7 +6,7 @@ use crate::decode::{self, Decoder, Wanted};
 use crate::error::Error;
 use crate::input::{self, Again, Input, Piece, discover};
 use crate::limits::Limits;
-use crate::model::{Channel, Record, RecordRef};
+use crate::model::{Channel, InputIdx, Record, RecordRef};
 
 /// `FILE:ID@OFFSET` or `FILE:ID#NUMBER@OFFSET`, as the CSV files have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +53,15 @@ pub fn read_record(pointer: &str) -> Result<Record, Error> {
     }
     let mut found = None;
     let mut piece = Piece::default();
-    let read = Again::within(&limits).read(0, input, decode::place(input, offset), &mut piece);
+    let read = Again::within(&limits).read(
+        InputIdx::default(),
+        input,
+        decode::place(input, offset),
+        &mut piece,
+    );
     read.map_err(|error| fail(&format!("the file cannot be read there: {error}")))?;
     let take = |record: &Record| found = Some(record.clone());
-    Decoder::default().piece(input, 0, &mut piece, &At(offset), take);
+    Decoder::default().piece(input, InputIdx::default(), &mut piece, &At(offset), take);
     let record = found.ok_or_else(|| fail("no record begins at this offset"))?;
     if record.record_id != record_id || number.is_some_and(|n| n != record.source.number) {
         let other = format!("the record at this offset has the id {}", record.record_id);

@@ -16,7 +16,9 @@ use crate::decode::Form;
 use crate::detect::{self, Hit, LoneScripts, RuleSet, Step};
 use crate::input::{Input, InputKind, Reader, piece_count};
 use crate::limits::Limit;
-use crate::model::{Detection, EventKind, Proof, Record, RecordRef, Wrapped};
+use crate::model::{
+    Detection, EventIdx, EventKind, IdxVec, InputIdx, Proof, Record, RecordRef, RuleIdx, Wrapped,
+};
 use crate::normalise::{self, Normaliser};
 use crate::reconstruct::{Gathered, Keys, assemble};
 use crate::report::{
@@ -29,9 +31,9 @@ use crate::sorted::{Rows, Sorter};
 
 /// What a reading needs and where its rows go.
 pub(super) struct Pass<'a> {
-    pub inputs: &'a [Input],
+    pub inputs: &'a IdxVec<InputIdx, Input>,
     /// By input: what is read in its place.
-    pub observed: &'a [Option<Extracted>],
+    pub observed: &'a IdxVec<InputIdx, Option<Extracted>>,
     pub paths: &'a [PathBuf],
     pub options: &'a Options,
     pub rules: &'a RuleSet,
@@ -43,7 +45,7 @@ pub(super) struct Pass<'a> {
     pub layers: &'a Sorter,
     /// Of rules whose hits can come to something by records alone, and of those that wait for more.
     pub steps: &'a [Sorter; 2],
-    pub awaited_by_records: &'a [bool],
+    pub awaited_by_records: &'a IdxVec<RuleIdx, bool>,
     /// Keeps script blocks, if they are wanted.
     pub scripts: Option<&'a Keeper>,
     /// Where records go that outputs show whole.
@@ -54,23 +56,23 @@ pub(super) struct Pass<'a> {
 /// What the reading of all logs came to.
 #[derive(Default)]
 pub(super) struct Read {
-    pub reports: Vec<InputReport>,
+    pub reports: IdxVec<InputIdx, InputReport>,
     /// Events that the timeline shows.
     pub events: u64,
     /// What each task kept for reconstruction.
     pub gathered: Vec<Gathered>,
     /// The rules that fired on records.
-    pub fired: Vec<(usize, RecordRef)>,
+    pub fired: Vec<(RuleIdx, RecordRef)>,
     /// Those that correlations wait for.
-    pub stepped: BTreeSet<usize>,
+    pub stepped: BTreeSet<RuleIdx>,
     /// Detections on script blocks of one part, should they belong to no session.
     pub scripts: Vec<Detection>,
     /// Detections on what command lines hide, should no session have them.
     pub lines: Vec<Detection>,
     /// By input, which logs its events are of.
-    pub spans: Vec<Spans>,
+    pub spans: IdxVec<InputIdx, Spans>,
     /// By input, what its headers say.
-    pub forms: Vec<Form>,
+    pub forms: IdxVec<InputIdx, Form>,
 }
 
 impl Read {
@@ -87,7 +89,7 @@ impl Read {
         self.scripts.retain(own);
         self.lines.retain(own);
         for (&(input, other), &overlap) in &copies.overlaps {
-            self.reports[input as usize].overlaps.push((other as usize, overlap));
+            self.reports[input].overlaps.push((other, overlap));
         }
     }
 }
@@ -95,12 +97,12 @@ impl Read {
 /// What a task came to.
 #[derive(Default)]
 struct Batch {
-    input: usize,
+    input: InputIdx,
     part: Part,
     events: u64,
     gathered: Gathered,
-    fired: Vec<(usize, RecordRef)>,
-    stepped: BTreeSet<usize>,
+    fired: Vec<(RuleIdx, RecordRef)>,
+    stepped: BTreeSet<RuleIdx>,
     scripts: Vec<Detection>,
     lines: Vec<Detection>,
     spans: Spans,
@@ -110,9 +112,9 @@ struct Batch {
 #[derive(Clone, Copy)]
 enum Task {
     /// The next piece of an input.
-    Piece(usize),
+    Piece(InputIdx),
     /// One of the tables of what was extracted of an input before.
-    Table(usize, usize),
+    Table(InputIdx, usize),
 }
 
 impl Pass<'_> {
@@ -127,13 +129,13 @@ impl Pass<'_> {
         let tables = || self.observed.iter().flatten().flat_map(|observed| &observed.tables);
         let bytes = logs().map(|input| input.size).chain(tables().map(|table| table.size)).sum();
         self.progress.begin(logs().count() + tables().count(), bytes);
-        let readers: Vec<Mutex<Reader<'_>>> = self
+        let readers: IdxVec<InputIdx, Mutex<Reader<'_>>> = self
             .inputs
             .iter()
             .map(|input| Mutex::new(Reader::within(input, &self.options.limits)))
             .collect();
-        let tasks = self.inputs.iter().zip(self.observed).enumerate();
-        let tasks = tasks.flat_map(|(index, (input, observed))| {
+        let tasks = self.inputs.iter_enumerated().zip(self.observed);
+        let tasks = tasks.flat_map(|((index, input), observed)| {
             let pieces = if is_read(&input) { piece_count(input) as usize } else { 0 };
             let tables = observed.as_ref().map_or(0, |observed| observed.tables.len());
             let tables = (0..tables).map(move |table| Task::Table(index, table));
@@ -155,8 +157,9 @@ impl Pass<'_> {
         batches.sort_by_key(|batch| (batch.input, batch.part.start));
 
         let mut read = Read::default();
-        read.spans.resize_with(self.inputs.len(), Spans::default);
-        let mut accounts: Vec<Account> = self.inputs.iter().map(Account::new).collect();
+        read.spans.extend(self.inputs.iter().map(|_| Spans::default()));
+        let mut accounts: IdxVec<InputIdx, Account> =
+            self.inputs.iter().map(Account::new).collect();
         for batch in batches {
             let Batch { input, part, events, mut gathered, fired, stepped, scripts, lines, spans } =
                 batch;
@@ -222,7 +225,7 @@ impl<'p, 'a> Worker<'p, 'a> {
     }
 
     /// Reads and decodes the next piece of a log.
-    fn piece(&mut self, input: usize, reader: &Mutex<Reader<'_>>) -> io::Result<Batch> {
+    fn piece(&mut self, input: InputIdx, reader: &Mutex<Reader<'_>>) -> io::Result<Batch> {
         let Worker { pieces, take } = self;
         let pass = take.pass;
         take.batch = Batch { input, ..Batch::default() };
@@ -232,7 +235,7 @@ impl<'p, 'a> Worker<'p, 'a> {
                 put = take.record(record);
             }
         };
-        let log = (input as u32, &pass.inputs[input]);
+        let log = (input, &pass.inputs[input]);
         let part = pieces.next(log, reader, pass.rules, pass.progress, each);
         put?;
         pass.options.limits.meet(Limit::RecordBytes, part.too_long);
@@ -240,7 +243,7 @@ impl<'p, 'a> Worker<'p, 'a> {
     }
 
     /// Reads a table of what was extracted of a log before.
-    fn table(&mut self, input: usize, table: usize) -> io::Result<Batch> {
+    fn table(&mut self, input: InputIdx, table: usize) -> io::Result<Batch> {
         let take = &mut self.take;
         let pass = take.pass;
         take.batch = Batch { input, ..Batch::default() };
@@ -252,7 +255,7 @@ impl<'p, 'a> Worker<'p, 'a> {
                 put = take.record(record);
             }
         };
-        let read = observed.read(table, input as u32, each);
+        let read = observed.read(table, input, each);
         put?;
         part.faults.extend(read.err());
         pass.progress.advance(observed.tables[table].size, observed.tables[table].rows);
@@ -314,7 +317,7 @@ impl Take<'_, '_> {
         let batch = &mut self.batch;
         batch.events += 1;
         let heard = hits.iter().map(|hit| hit.rule).filter(|&rule| !rules.is_silent(rule));
-        let fired: Vec<usize> = heard.collect();
+        let fired: Vec<RuleIdx> = heard.collect();
         let has_fired = !fired.is_empty();
         batch.fired.extend(fired.iter().map(|&rule| (rule, event.source)));
         let (log, print) = prints.of(record, &event, &hits);
@@ -342,8 +345,9 @@ impl Take<'_, '_> {
             self.batch.lines.extend(found);
         }
         if matches!(&event.kind, EventKind::ScriptBlockPart(part) if part.is_whole()) {
-            let parts = [event];
-            for block in assemble(&parts, &[None], &mut self.unwrapper) {
+            let parts = IdxVec::from(vec![event]);
+            let outside = IdxVec::from(vec![None]);
+            for block in assemble(&parts, &outside, &mut self.unwrapper) {
                 let before = self.batch.scripts.len();
                 let found = self.lone.detect(rules, &parts, &block);
                 self.batch.scripts.extend(found);
@@ -355,12 +359,11 @@ impl Take<'_, '_> {
                 let rule = has_fired || found.iter().any(|found| !rules.is_silent(found.rule));
                 let why = Why { rule, layers: !block.hidden.is_empty(), parts: false };
                 if self.pass.scripts.is_some() && why.any() {
-                    let session = Of::Record(parts[0].source);
+                    let session = Of::Record(parts[EventIdx::new(0)].source);
                     self.scripts.keep(&parts, &block, session, why, paths)?;
                 }
             }
-            let [event] = parts;
-            self.batch.gathered.take(event, keys);
+            parts.into_iter().for_each(|event| self.batch.gathered.take(event, keys));
         } else {
             self.batch.gathered.take(event, keys);
         }

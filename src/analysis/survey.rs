@@ -15,7 +15,9 @@ use crate::input::{
     self, End, FileHeader, Input, InputKind, Piece, Reader, file_header, piece_count,
 };
 use crate::limits::Limits;
-use crate::model::{Account, Channel, Edge, EventKind, Gap, Record, RecordRef, Str};
+use crate::model::{
+    Account, Channel, Edge, EventKind, Gap, IdxVec, InputIdx, Record, RecordRef, Str,
+};
 use crate::normalise::{self, Normaliser};
 use crate::reconstruct::Runs;
 
@@ -117,11 +119,12 @@ pub fn survey(
     scratch: &Path,
     progress: &dyn Progress,
 ) -> Result<Vec<Survey>, Error> {
-    let inputs = input::unpack(inputs, scratch, &Limits::default())?;
+    let inputs: IdxVec<InputIdx, Input> =
+        input::unpack(inputs, scratch, &Limits::default())?.into();
     something(inputs.iter().map(|input| (input, &input.faults[..])))?;
-    let logs = || inputs.iter().enumerate().filter(|(_, input)| input.kind.is_log());
+    let logs = || inputs.iter_enumerated().filter(|(_, input)| input.kind.is_log());
     progress.begin(logs().count(), logs().map(|(_, input)| input.size).sum());
-    let readers: Vec<Mutex<Reader<'_>>> =
+    let readers: IdxVec<InputIdx, Mutex<Reader<'_>>> =
         inputs.iter().map(|input| Mutex::new(Reader::new(input))).collect();
     let tasks =
         logs().flat_map(|(index, input)| std::iter::repeat_n(index, piece_count(input) as usize));
@@ -136,7 +139,7 @@ pub fn survey(
     parts.sort_by_key(|part| (part.index, part.start));
     let mut parts = parts.into_iter().peekable();
     let mut surveys = Vec::new();
-    for ((index, input), reader) in inputs.iter().enumerate().zip(readers) {
+    for ((index, input), reader) in inputs.iter_enumerated().zip(readers) {
         let own = std::iter::from_fn(|| parts.next_if(|part| part.index == index));
         let reader = reader.into_inner().unwrap_or_else(PoisonError::into_inner);
         surveys.push(Survey::of(input, own, reader));
@@ -211,7 +214,7 @@ impl Survey {
 
 /// What a piece of a log came to.
 struct Part {
-    index: usize,
+    index: InputIdx,
     start: u64,
     tally: Tally,
     count: Count,
@@ -220,7 +223,7 @@ struct Part {
 /// Reads the next piece of a log.
 fn part(
     input: &Input,
-    index: usize,
+    index: InputIdx,
     reader: &Mutex<Reader<'_>>,
     piece: &mut Piece,
     decoder: &mut Decoder,
@@ -240,7 +243,7 @@ fn part(
             cleared.push(Cleared { time, host, log, account: what.account, record_id });
         }
     };
-    let mut tally = decoder.piece(input, index as u32, piece, &watch, take);
+    let mut tally = decoder.piece(input, index, piece, &watch, take);
     if let Err(error) = read {
         tally.faults.push(Fault {
             chunk: chunk_of(input, start),

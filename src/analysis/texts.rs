@@ -7,8 +7,8 @@ use std::sync::Arc;
 use ps_layers::Unwrapper;
 
 use crate::model::{
-    Account, Channel, Command, Event, EventKind, Proof, Record, RecordRef, ScriptBlock, TextKind,
-    Wrapped,
+    Account, Channel, Command, CommandIdx, Event, EventIdx, EventKind, IdxVec, Proof, Record,
+    RecordRef, ScriptBlock, SessionIdx, TextKind, Wrapped,
 };
 use crate::reconstruct::Case;
 
@@ -46,7 +46,7 @@ pub(super) fn of_record(
 }
 
 /// A script block outside sessions, the parts of which are these events, if it hides something.
-pub(super) fn of_block(events: &[Event], block: &ScriptBlock) -> Option<Wrapped> {
+pub(super) fn of_block(events: &IdxVec<EventIdx, Event>, block: &ScriptBlock) -> Option<Wrapped> {
     let first = &events[block.events[0]];
     (!block.hidden.is_empty()).then(|| Wrapped {
         kind: TextKind::ScriptBlock,
@@ -67,11 +67,11 @@ pub(super) fn of_case(case: &Case) -> impl Iterator<Item = Wrapped> + '_ {
     let events = &case.events;
     let is_script =
         |command: &Command| matches!(events[command.event()].kind, EventKind::ScriptBlockPart(_));
-    let shown: BTreeMap<usize, usize> = (case.commands.iter().enumerate())
+    let shown: BTreeMap<EventIdx, CommandIdx> = (case.commands.iter_enumerated())
         .filter(|(_, command)| is_script(command))
         .map(|(index, command)| (command.event(), index))
         .collect();
-    let user = |session: Option<usize>| {
+    let user = |session: Option<SessionIdx>| {
         let account = session.and_then(|session| case.sessions[session].user.as_ref());
         account.map(Account::to_string).unwrap_or_default()
     };
@@ -80,7 +80,7 @@ pub(super) fn of_case(case: &Case) -> impl Iterator<Item = Wrapped> + '_ {
         let wrapped = of_block(events, block)?;
         Some(Wrapped { session: block.session, user: user(block.session), command, ..wrapped })
     });
-    let commands = case.commands.iter().enumerate();
+    let commands = case.commands.iter_enumerated();
     let commands = commands.filter(move |(_, command)| !is_script(command));
     let commands = commands.filter(|(_, command)| !command.hidden.is_empty());
     let commands = commands.map(move |(index, command)| {

@@ -13,7 +13,7 @@ use crate::analysis::{Analysis, InputReport, Overlap};
 use crate::detect::session_id;
 use crate::error::FaultKind;
 use crate::input::{Extent, InputKind};
-use crate::model::{Account, Level, RuleMeta, Session, parse_utc};
+use crate::model::{Account, Level, RuleIdx, RuleMeta, Session, parse_utc};
 use crate::report::findings::{self, Finding};
 use crate::report::told::Clock;
 use crate::report::{Format, Notes, Wanted, schema, story};
@@ -129,7 +129,7 @@ fn inputs(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
 
 fn sessions(analysis: &Analysis, zone: Zone, out: &mut impl Write) -> io::Result<()> {
     let Analysis { case, scope, .. } = analysis;
-    let told = case.sessions.iter().enumerate();
+    let told = case.sessions.iter_enumerated();
     let told: Vec<_> = told.filter(|(_, session)| scope.session(session)).collect();
     let attempts = case.attempts.iter().filter(|attempt| scope.attempt(attempt)).count();
     let head = Painted(HEAD, "Sessions");
@@ -164,7 +164,7 @@ fn line(session: &Session, zone: Zone) -> String {
 }
 
 fn detections(analysis: &Analysis, zone: Zone, out: &mut impl Write) -> io::Result<()> {
-    let rule = |index: usize| &analysis.rules.rules[index];
+    let rule = |index: RuleIdx| &analysis.rules.rules[index];
     let mut by_level: BTreeMap<Level, u64> = BTreeMap::new();
     let mut count = 0;
     let mut top: Vec<Finding> = Vec::new();
@@ -201,7 +201,7 @@ fn detections(analysis: &Analysis, zone: Zone, out: &mut impl Write) -> io::Resu
 }
 
 /// Leaves the most severe findings, and of those the most frequent.
-fn most_severe<'r>(findings: &mut Vec<Finding>, rule: impl Fn(usize) -> &'r RuleMeta) {
+fn most_severe<'r>(findings: &mut Vec<Finding>, rule: impl Fn(RuleIdx) -> &'r RuleMeta) {
     // A stable sort: what is equal stays in the order of the file.
     findings.sort_by_key(|finding| (Reverse(rule(finding.rule).level), Reverse(finding.count)));
     findings.truncate(MOST);

@@ -12,6 +12,7 @@ use super::results::DEFAULT_OUTPUT;
 use crate::detect::RuleSet;
 use crate::error::Error;
 use crate::input::{self, Input, InputKind};
+use crate::model::InputIdx;
 use crate::report::visible;
 use crate::verify::{self, Checked, Deviation, Found, Ledger};
 
@@ -90,7 +91,8 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
         let recovers = ledger.inputs.iter().any(|input| input.kind == InputKind::Recovered);
         let unpacked = if recovers { input::with_recovered(unpacked) } else { unpacked };
         let rules = rules.as_ref().ok();
-        let checked = verify::rows(&args.output, &ledger, &unpacked, &limits, rules, narrowed);
+        let checked =
+            verify::rows(&args.output, &ledger, &unpacked.into(), &limits, rules, narrowed);
         let Checked { rows, records, deviations } = checked;
         let text = format!("{rows} rows by {records} records read again: {}", told(&deviations));
         say("Records", text);
@@ -131,7 +133,7 @@ fn told(deviations: &[Deviation]) -> String {
 /// The inputs where they are now, as the run shows them. Of what was not read, as a link that leads
 /// nowhere, the ledger's word is taken where nothing is at hand.
 fn moved(ledger: &Ledger, found: &Found) -> Vec<Input> {
-    let input = |index: usize| {
+    let input = |index: InputIdx| {
         let entry = &ledger.inputs[index];
         let shown = PathBuf::from(&entry.path);
         match found.paths.get(&index) {

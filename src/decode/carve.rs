@@ -19,7 +19,7 @@ use super::value::is_time;
 use super::{Seen, Tally, Wanted};
 use crate::error::{Fault, FaultKind};
 use crate::input::{CHUNK_SIZE, FILE_HEADER, Piece};
-use crate::model::{Channel, Record, RecordRef};
+use crate::model::{Channel, InputIdx, Record, RecordRef};
 
 const CHUNK: usize = CHUNK_SIZE as usize;
 /// A chunk's header with its tables: where its records begin.
@@ -39,7 +39,7 @@ const MOST_CHUNKS: usize = 256;
 pub(super) fn piece(
     decoder: &mut Decoder,
     live_chunks: u64,
-    input: u32,
+    input: InputIdx,
     piece: &Piece,
     wanted: &dyn Wanted,
     mut take: impl FnMut(&Record),
@@ -213,7 +213,7 @@ impl Wanted for Owned<'_> {
 struct Carver<'p> {
     decoder: &'p mut Decoder,
     window: Window<'p>,
-    input: u32,
+    input: InputIdx,
     owned: Owned<'p>,
     tally: Tally,
 }

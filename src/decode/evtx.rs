@@ -19,7 +19,7 @@ use super::system::Header;
 use super::{Interner, Wanted};
 use crate::error::{Fault, FaultKind, chain};
 use crate::input::{CHUNK_SIZE, FILE_HEADER, Input};
-use crate::model::{Record, RecordRef};
+use crate::model::{InputIdx, Record, RecordRef};
 
 /// A record's own header: magic, size, number, time.
 const RECORD_HEADER: u64 = 24;
@@ -74,7 +74,7 @@ impl Decoder {
     pub fn chunk(
         &mut self,
         bytes: &mut Vec<u8>,
-        input: u32,
+        input: InputIdx,
         number: u64,
         wanted: &dyn Wanted,
         take: impl FnMut(&Record),
@@ -144,7 +144,7 @@ impl Decoder {
             Ok(records) => tally.records = records,
             Err(Odd(reason)) => {
                 let Place { input, number: chunk, start } = place;
-                debug!(input, chunk, start, reason, "left to the evtx crate");
+                debug!(input = input.index(), chunk, start, reason, "left to the evtx crate");
                 // The first records are the same again, and given already.
                 self.by_crate(data, place, wanted, tally, |record| match given {
                     0 => take(record),
@@ -253,7 +253,7 @@ impl Decoder {
 /// begins in the file.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
-    pub input: u32,
+    pub input: InputIdx,
     pub number: Option<u64>,
     pub start: u64,
 }

@@ -317,7 +317,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::model::{Channel, RecordRef, parse_utc};
+    use crate::model::{Channel, InputIdx, RecordRef, parse_utc};
 
     struct Only(u32);
     impl Wanted for Only {
@@ -327,7 +327,7 @@ mod tests {
     }
 
     fn parse(text: &str, id: u32) -> Result<Option<Record>, String> {
-        let source = RecordRef { input: 0, offset: 4608, number: 1 };
+        let source = RecordRef { input: InputIdx::default(), offset: 4608, number: 1 };
         let header = Header::of_record(source, DateTime::UNIX_EPOCH);
         read(text.as_bytes(), header, &Only(id), &mut Interner::default())
     }

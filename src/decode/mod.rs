@@ -35,7 +35,7 @@ use chrono::{DateTime, Utc};
 
 use crate::error::Fault;
 use crate::input::{Input, InputKind, Piece};
-use crate::model::{Channel, Record, RecordRef, Str};
+use crate::model::{Channel, InputIdx, Record, RecordRef, Str};
 
 /// Decodes pieces of logs, one after another, for one thread, and is the quicker the more it has
 /// seen.
@@ -64,7 +64,7 @@ impl Decoder {
     pub fn piece(
         &mut self,
         input: &Input,
-        index: u32,
+        index: InputIdx,
         piece: &mut Piece,
         wanted: &dyn Wanted,
         mut take: impl FnMut(&Record),

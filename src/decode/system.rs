@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 
 use super::{Interner, Seen, Wanted};
-use crate::model::{Channel, Fields, Form, LoggedId, Record, RecordRef, parse_utc};
+use crate::model::{Channel, Fields, Form, InputIdx, LoggedId, Record, RecordRef, parse_utc};
 
 /// What is known of a record before its content is read.
 #[derive(Clone, Copy)]
 pub(super) struct Header {
-    input: u32,
+    input: InputIdx,
     offset: u64,
     /// The number and the time in the record's own header; a text has none.
     own: Option<(u64, DateTime<Utc>)>,
@@ -24,7 +24,7 @@ impl Header {
     }
 
     /// Of a record that is text.
-    pub fn of_text(input: u32, offset: u64) -> Header {
+    pub fn of_text(input: InputIdx, offset: u64) -> Header {
         Header { input, offset, own: None }
     }
 }

@@ -10,7 +10,7 @@ use super::system::Header;
 use super::{Interner, Tally, Wanted, json, xml};
 use crate::error::{Fault, FaultKind};
 use crate::input::{InputKind, PartKind, Piece};
-use crate::model::Record;
+use crate::model::{InputIdx, Record};
 
 /// Faults of a piece that are listed; the others are counted.
 const MAX_FAULTS: usize = 100;
@@ -33,7 +33,7 @@ impl Decoder {
     pub fn piece(
         &mut self,
         kind: InputKind,
-        input: u32,
+        input: InputIdx,
         piece: &Piece,
         wanted: &dyn Wanted,
         mut take: impl FnMut(&Record),

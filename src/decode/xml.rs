@@ -125,10 +125,10 @@ fn resolved(reference: &BytesRef<'_>) -> String {
 mod tests {
     use super::*;
     use crate::decode::tests::All;
-    use crate::model::{Channel, RecordRef, parse_utc};
+    use crate::model::{Channel, InputIdx, RecordRef, parse_utc};
 
     fn parse(text: &str) -> Result<Option<Record>, String> {
-        read(text, Header::of_text(2, 70), &All, &mut Interner::default())
+        read(text, Header::of_text(InputIdx::new(2), 70), &All, &mut Interner::default())
     }
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
             <Data Name='Path'></Data><Data Name='Empty'/></EventData>\
             <RenderingInfo Culture='en-US'><Message>Creating</Message><Level>Warning</Level></RenderingInfo></Event>";
         let record = parse(text).unwrap().unwrap();
-        assert_eq!(record.source, RecordRef { input: 2, offset: 70, number: 789 });
+        assert_eq!(record.source, RecordRef { input: InputIdx::new(2), offset: 70, number: 789 });
         assert_eq!(record.known_channel, Channel::PowerShell);
         assert_eq!(record.time, parse_utc("2026-03-14T21:14:07.1234567Z").unwrap());
         assert_eq!((record.event_id, record.level, record.record_id), (4104, 3, 789));

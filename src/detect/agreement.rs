@@ -16,7 +16,7 @@ use super::view::{FieldMap, RecordView};
 use super::{Pack, RuleSet};
 use crate::decode::{Decoder, Wanted};
 use crate::input::{Piece, Reader, discover, piece_count};
-use crate::model::{Channel, Record, RecordRef, Subject};
+use crate::model::{Channel, IdxVec, InputIdx, Record, RecordRef, RuleIdx, Subject};
 use crate::normalise::testing::record;
 
 /// Wants every record.
@@ -34,8 +34,8 @@ struct Plain {
 }
 
 /// The rules of a pack, and how many are refused.
-fn plain(pack: &Pack) -> (Vec<Plain>, usize) {
-    let mut rules = Vec::new();
+fn plain(pack: &Pack) -> (IdxVec<RuleIdx, Plain>, usize) {
+    let mut rules = IdxVec::new();
     let mut refused = 0;
     for (_, text) in &pack.files {
         let collection = parse_sigma_yaml(text).unwrap();
@@ -43,7 +43,7 @@ fn plain(pack: &Pack) -> (Vec<Plain>, usize) {
         for rule in collection.rules {
             let compiled = lower(&rule).ok().and_then(|rule| compile_to_compiled(&rule).ok());
             match (compiled, scope(&rule.logsource)) {
-                (Some(rule), Ok(scope)) => rules.push(Plain { rule, scope }),
+                (Some(rule), Ok(scope)) => _ = rules.push(Plain { rule, scope }),
                 _ => refused += 1,
             }
         }
@@ -52,7 +52,7 @@ fn plain(pack: &Pack) -> (Vec<Plain>, usize) {
 }
 
 /// A rule's index, and the fields and values that matched.
-type Fired = (usize, Vec<(String, String)>);
+type Fired = (RuleIdx, Vec<(String, String)>);
 
 /// Whether a record is of a log source.
 pub(super) fn selects(scope: &Scope, record: &Record) -> bool {
@@ -70,9 +70,9 @@ pub(super) fn selects(scope: &Scope, record: &Record) -> bool {
 }
 
 /// What fired, each rule asked by itself; of a rule whose hits nobody is shown, not what matched.
-fn fired_plainly(set: &RuleSet, rules: &[Plain], record: &Record) -> Vec<Fired> {
+fn fired_plainly(set: &RuleSet, rules: &IdxVec<RuleIdx, Plain>, record: &Record) -> Vec<Fired> {
     let mut fired = Vec::new();
-    for (index, Plain { rule, scope }) in rules.iter().enumerate() {
+    for (index, Plain { rule, scope }) in rules.iter_enumerated() {
         let Scope::Records { mapping, .. } = scope else { continue };
         let view = RecordView::new(record, *mapping);
         if !selects(scope, record) {
@@ -80,7 +80,7 @@ fn fired_plainly(set: &RuleSet, rules: &[Plain], record: &Record) -> Vec<Fired> 
         }
         let result = evaluate_rule(rule, &view);
         // Whether it fires is decided in another way where nobody is shown what matched.
-        assert_eq!(set.checked[index].fires(&view), result.is_some(), "{index} on {record:?}");
+        assert_eq!(set.checked[index].fires(&view), result.is_some(), "{index:?} on {record:?}");
         let Some(result) = result else { continue };
         let fields = &result.as_detection().unwrap().matched_fields;
         let text = |value: &serde_json::Value| match value.as_str() {
@@ -127,7 +127,7 @@ fn records(folder: &Path) -> Vec<Record> {
         for _ in 0..piece_count(&input) {
             reader.next(&mut piece).unwrap();
             let take = |record: &Record| records.push(record.clone());
-            decoder.piece(&input, 0, &mut piece, &All, take);
+            decoder.piece(&input, InputIdx::default(), &mut piece, &All, take);
         }
     }
     records
@@ -148,7 +148,7 @@ fn compare(pack: Pack, records: &[Record]) -> (usize, usize) {
         assert!(wanted || expected.is_empty(), "{record:?}");
         expected.into_iter().map(|(rule, _)| rule).collect()
     });
-    let fired: Vec<Vec<usize>> = fired.filter(|rules: &Vec<usize>| !rules.is_empty()).collect();
+    let fired: Vec<Vec<RuleIdx>> = fired.filter(|rules: &Vec<RuleIdx>| !rules.is_empty()).collect();
     let rules: BTreeSet<_> = fired.iter().flatten().collect();
     (rules.len(), fired.len())
 }
@@ -185,7 +185,7 @@ fn real_records_fire_the_same_rules_as_one_by_one() {
 }
 
 /// A set of one rule for the Security log.
-fn security(detection: &str) -> (RuleSet, Vec<Plain>) {
+fn security(detection: &str) -> (RuleSet, IdxVec<RuleIdx, Plain>) {
     let text = format!(
         "title: t\nlogsource: {{product: windows, service: security}}\ndetection:\n{detection}"
     );

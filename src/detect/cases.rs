@@ -12,7 +12,10 @@ use super::derived::{LoneScripts, on_case, on_record};
 use super::logsource::DERIVED;
 use super::pack::cases_of;
 use super::{Correlator, RuleSet, Step};
-use crate::model::{Channel, Detection, Event, Fields, Kept, Proof, Record, RecordRef};
+use crate::model::{
+    Channel, Detection, Event, EventIdx, Fields, IdxVec, InputIdx, Kept, PackIdx, Proof, Record,
+    RecordRef, RuleIdx,
+};
 use crate::normalise::{self, Normaliser};
 use crate::reconstruct::{Gathered, Keys, assemble, reconstruct};
 
@@ -92,7 +95,7 @@ struct DerivedCase {
 }
 
 /// Runs the cases of a pack, which is given by its index, each with all rules of the set.
-pub fn test(rules: &RuleSet, index: usize) -> Tested {
+pub fn test(rules: &RuleSet, index: PackIdx) -> Tested {
     let pack = &rules.packs[index];
     let mut tested = Tested::default();
     let files: BTreeSet<&str> = pack.files.iter().map(|(file, _)| file.as_str()).collect();
@@ -116,7 +119,7 @@ pub fn test(rules: &RuleSet, index: usize) -> Tested {
                 continue;
             }
         };
-        let own: Vec<usize> = rules.of_file(index, file).collect();
+        let own: Vec<RuleIdx> = rules.of_file(index, file).collect();
         if own.is_empty() {
             wrong("no rule of it is loaded".to_owned());
             continue;
@@ -140,9 +143,9 @@ pub fn test(rules: &RuleSet, index: usize) -> Tested {
 ///
 /// # Errors
 /// What is wrong with the case.
-fn fired(rules: &RuleSet, own: &[usize], case: &Case) -> Result<bool, String> {
+fn fired(rules: &RuleSet, own: &[RuleIdx], case: &Case) -> Result<bool, String> {
     // Beside a correlation, the rules it refers to are no finding.
-    let heard: Vec<usize> = own.iter().copied().filter(|&rule| !rules.is_silent(rule)).collect();
+    let heard: Vec<RuleIdx> = own.iter().copied().filter(|&rule| !rules.is_silent(rule)).collect();
     let own = if heard.is_empty() { own } else { &heard };
     let one;
     let events: Vec<(f64, u32, &Option<EventCase>, &Option<DerivedCase>)> =
@@ -179,17 +182,21 @@ fn fired(rules: &RuleSet, own: &[usize], case: &Case) -> Result<bool, String> {
 #[derive(Default)]
 struct Happened {
     count: u32,
-    events: Vec<Event>,
+    events: IdxVec<EventIdx, Event>,
     hits: Vec<Detection>,
 }
 
 impl Happened {
     fn place(&mut self) -> RecordRef {
         self.count += 1;
-        RecordRef { input: 0, offset: self.count.into(), number: self.count.into() }
+        RecordRef {
+            input: InputIdx::default(),
+            offset: self.count.into(),
+            number: self.count.into(),
+        }
     }
 
-    fn record(&mut self, rules: &RuleSet, own: &[usize], record: Record) -> Result<(), String> {
+    fn record(&mut self, rules: &RuleSet, own: &[RuleIdx], record: Record) -> Result<(), String> {
         let record = Record { source: self.place(), record_id: self.count.into(), ..record };
         let relevant = normalise::relevant(record.known_channel, record.event_id);
         if !relevant && !own.iter().any(|&rule| rules.sees(rule, &record)) {
@@ -232,7 +239,8 @@ impl Happened {
     fn found(self, rules: &RuleSet) -> Vec<Detection> {
         let Happened { events, mut hits, .. } = self;
         let mut lone = LoneScripts::default();
-        for block in assemble(&events, &vec![None; events.len()], &mut Unwrapper::default()) {
+        let outside = events.iter().map(|_| None).collect();
+        for block in assemble(&events, &outside, &mut Unwrapper::default()) {
             hits.extend(lone.detect(rules, &events, &block));
         }
         let (keys, mut gathered) = (Keys::default(), Gathered::default());
@@ -319,10 +327,10 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("detections");
         let rules = RuleSet::load(vec![Pack::read(&folder).unwrap()]).unwrap();
         assert_eq!(rules.refused, []);
-        let tested = test(&rules, 0);
+        let tested = test(&rules, PackIdx::new(0));
         assert_eq!((&tested.wrong[..], &tested.without[..]), (&[][..], &[][..]));
         assert!(tested.files >= 25, "{tested:?}");
-        for (file, text) in &rules.packs[0].cases {
+        for (file, text) in &rules.packs[PackIdx::new(0)].cases {
             let Cases { fires, near_miss } = yaml_serde::from_str(text).unwrap();
             assert!(!fires.is_empty() && !near_miss.is_empty(), "{file}");
         }
@@ -346,7 +354,7 @@ mod tests {
             "level",
             "next",
         ];
-        for (file, text) in &set.packs[0].files {
+        for (file, text) in &set.packs[PackIdx::new(0)].files {
             // The last document is the finding: before a correlation stand the rules it refers to.
             let last = text.rsplit("\n---\n").next().unwrap();
             let rule: BTreeMap<String, yaml_serde::Value> = yaml_serde::from_str(last).unwrap();
@@ -356,7 +364,7 @@ mod tests {
         }
         for (index, rule) in set.rules.iter().enumerate() {
             let tagged = rule.tags.iter().any(|tag| tag.starts_with("attack.t"));
-            assert!(tagged || set.is_silent(index), "{}", rule.title);
+            assert!(tagged || set.is_silent(RuleIdx::new(index)), "{}", rule.title);
         }
         assert!(set.rules.iter().any(|rule| rule.level >= Level::High));
     }
@@ -393,7 +401,7 @@ mod tests {
         std::fs::write(folder.path().join("r.cases.yml"), cases).unwrap();
         let set = RuleSet::load(vec![Pack::read(folder.path()).unwrap()]).unwrap();
         assert_eq!(set.refused, []);
-        let tested = test(&set, 0);
+        let tested = test(&set, PackIdx::new(0));
         assert!(tested.wrong.iter().all(|(file, _)| file == "r.yml"));
         tested.wrong.into_iter().map(|(_, what)| what).collect()
     }

@@ -15,9 +15,9 @@ use super::rules::{Hit, RuleSet};
 use super::view::FieldMap;
 use crate::keyed::Keyed;
 use crate::model::{
-    Account, Attempt, Clearing, Command, Detection, Edge, EndpointKind, Event, EventKind, Heard,
-    HostName, Kept, LogGap, LogSign, LoggedId, MatchedField, Proof, Role, ScriptBlock, Session,
-    SignKind, Stream, Subject, Wrapped, csv_time,
+    Account, Attempt, Clearing, Command, Detection, Edge, EndpointKind, Event, EventIdx, EventKind,
+    Heard, HostName, IdxVec, Kept, LogGap, LogSign, LoggedId, MatchedField, Proof, Role,
+    ScriptBlock, Session, SessionIdx, SignKind, Stream, Subject, Wrapped, csv_time,
 };
 use crate::reconstruct::Case;
 
@@ -166,11 +166,11 @@ impl LoneScripts {
     pub fn detect(
         &mut self,
         rules: &RuleSet,
-        events: &[Event],
+        events: &IdxVec<EventIdx, Event>,
         block: &ScriptBlock,
     ) -> impl Iterator<Item = Detection> + use<> {
         let known = rules.has(Subject::ScriptBlock).then(|| {
-            let derived = script(events, &[], block);
+            let derived = script(events, &IdxVec::new(), block);
             let key = self.keys.wide(&derived.fields);
             let hits = match self.seen.get(&key) {
                 Some(hits) => hits.clone(),
@@ -234,8 +234,8 @@ pub fn on_layers(rules: &RuleSet, wrapped: &Wrapped) -> Vec<Detection> {
 /// The detections on what was derived of a case.
 pub fn on_case(rules: &RuleSet, case: &Case) -> Vec<Detection> {
     let (counts, history) = (Counts::of(case), History::of(case));
-    let sessions = (0..case.sessions.len()).into_par_iter();
-    let sessions = sessions.map(|index| session(case, &counts, &history, index));
+    let sessions = case.sessions.par_iter().enumerate();
+    let sessions = sessions.map(|(at, _)| session(case, &counts, &history, SessionIdx::new(at)));
     let commands = case.commands.par_iter().filter(|command| command.role != Role::Engine);
     let commands = commands.map(|command| ran(case, command));
     let scripts = case.scripts.par_iter().map(|block| script(&case.events, &case.sessions, block));
@@ -261,7 +261,7 @@ struct Derived {
     logged_by: HostName,
     host: HostName,
     user: String,
-    session: Option<usize>,
+    session: Option<SessionIdx>,
     evidence: Vec<Proof>,
 }
 
@@ -316,16 +316,16 @@ impl Derived {
 /// How much each session ran.
 pub(crate) struct Counts {
     /// Commands; child processes and what the engine runs by itself not counted.
-    pub commands: Vec<usize>,
+    pub commands: IdxVec<SessionIdx, usize>,
     /// Script blocks.
-    pub scripts: Vec<usize>,
+    pub scripts: IdxVec<SessionIdx, usize>,
     /// Child processes, at any depth.
-    pub children: Vec<usize>,
+    pub children: IdxVec<SessionIdx, usize>,
 }
 
 impl Counts {
     pub fn of(case: &Case) -> Counts {
-        let none = vec![0; case.sessions.len()];
+        let none: IdxVec<SessionIdx, usize> = case.sessions.iter().map(|_| 0).collect();
         let mut counts = Counts { commands: none.clone(), scripts: none.clone(), children: none };
         for command in &case.commands {
             match command.role {
@@ -342,8 +342,8 @@ impl Counts {
 }
 
 /// A session's id as outputs write it: `S0001`, by start.
-pub(crate) fn session_id(index: usize) -> String {
-    format!("S{:04}", index + 1)
+pub(crate) fn session_id(session: SessionIdx) -> String {
+    format!("S{:04}", session.index() + 1)
 }
 
 fn name(account: Option<&Account>) -> String {
@@ -351,7 +351,7 @@ fn name(account: Option<&Account>) -> String {
 }
 
 /// The fields that say whose session it is.
-fn ends(fields: FieldMap, index: usize, session: &Session) -> FieldMap {
+fn ends(fields: FieldMap, index: SessionIdx, session: &Session) -> FieldMap {
     fields
         .text("SessionId", session_id(index))
         .text("Kind", session.kind.as_str())
@@ -361,10 +361,10 @@ fn ends(fields: FieldMap, index: usize, session: &Session) -> FieldMap {
         .text("User", name(session.user.as_ref()))
 }
 
-fn session(case: &Case, counts: &Counts, history: &History, index: usize) -> Derived {
+fn session(case: &Case, counts: &Counts, history: &History, index: SessionIdx) -> Derived {
     let session = &case.sessions[index];
     let consequences = session.consequences();
-    let count = |counts: &[usize]| counts[index] as i64;
+    let count = |counts: &IdxVec<SessionIdx, usize>| counts[index] as i64;
     let weekday = match session.start.weekday() {
         chrono::Weekday::Mon => "monday",
         chrono::Weekday::Tue => "tuesday",
@@ -418,7 +418,7 @@ fn session(case: &Case, counts: &Counts, history: &History, index: usize) -> Der
 }
 
 /// The host that logged a time, which is that of one of these events.
-fn logged_by(case: &Case, time: DateTime<Utc>, events: impl Iterator<Item = usize>) -> HostName {
+fn logged_by(case: &Case, time: DateTime<Utc>, events: impl Iterator<Item = EventIdx>) -> HostName {
     let mut events = events.map(|event| &case.events[event]);
     events.find(|event| event.time == time).map(|event| event.computer.clone()).unwrap_or_default()
 }
@@ -486,8 +486,8 @@ fn output(heard: &Heard) -> Option<String> {
 
 /// The fields of a script block.
 pub(super) fn script_fields(
-    events: &[Event],
-    sessions: &[Session],
+    events: &IdxVec<EventIdx, Event>,
+    sessions: &IdxVec<SessionIdx, Session>,
     script: &ScriptBlock,
 ) -> FieldMap {
     let first: &Event = &events[script.events[0]];
@@ -504,14 +504,22 @@ pub(super) fn script_fields(
         .truth("Remote", script.session.is_some())
 }
 
-fn script_user(first: &Event, sessions: &[Session], script: &ScriptBlock) -> String {
+fn script_user(
+    first: &Event,
+    sessions: &IdxVec<SessionIdx, Session>,
+    script: &ScriptBlock,
+) -> String {
     match script.session {
         Some(session) => name(sessions[session].user.as_ref()),
         None => first.user(),
     }
 }
 
-fn script(events: &[Event], sessions: &[Session], script: &ScriptBlock) -> Derived {
+fn script(
+    events: &IdxVec<EventIdx, Event>,
+    sessions: &IdxVec<SessionIdx, Session>,
+    script: &ScriptBlock,
+) -> Derived {
     let first: &Event = &events[script.events[0]];
     Derived {
         subject: Subject::ScriptBlock,

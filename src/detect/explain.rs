@@ -10,7 +10,7 @@ use super::derived::script_fields;
 use super::logsource::{DERIVED, Scope};
 use super::view::RecordView;
 use crate::error::Error;
-use crate::model::{Record, Subject};
+use crate::model::{IdxVec, Record, RuleIdx, Subject};
 use crate::normalise::Normaliser;
 use crate::reconstruct::assemble;
 
@@ -23,8 +23,8 @@ impl RuleSet {
     /// # Errors
     /// [`Error::Selection`] when no loaded rule has this id, title or file name.
     pub fn explain(&self, reference: &str, record: &Record) -> Result<Vec<String>, Error> {
-        let meant: Vec<usize> =
-            (0..self.rules.len()).filter(|&rule| self.is_called(rule, reference)).collect();
+        let meant: Vec<RuleIdx> =
+            self.rules.indices().filter(|&rule| self.is_called(rule, reference)).collect();
         if meant.is_empty() {
             let refused = self.refused.iter().find(|refused| {
                 refused.file.rsplit('/').next() == Some(reference)
@@ -45,7 +45,7 @@ impl RuleSet {
         Ok(lines)
     }
 
-    fn is_called(&self, rule: usize, reference: &str) -> bool {
+    fn is_called(&self, rule: RuleIdx, reference: &str) -> bool {
         let meta = &self.rules[rule];
         let file = meta.file.rsplit('/').next().unwrap_or_default();
         let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
@@ -53,7 +53,7 @@ impl RuleSet {
         names.iter().any(|name| name.eq_ignore_ascii_case(reference))
     }
 
-    fn explain_rule(&self, rule: usize, record: &Record, lines: &mut Vec<String>) {
+    fn explain_rule(&self, rule: RuleIdx, record: &Record, lines: &mut Vec<String>) {
         let meta = &self.rules[rule];
         lines.push(format!("Rule        {} ({})", meta.title, meta.id));
         lines.push(format!("            {} in {}, level {}", meta.file, meta.pack, meta.level));
@@ -90,10 +90,11 @@ impl RuleSet {
     }
 
     /// A script block of one part is rebuilt from its record.
-    fn explain_script(&self, rule: usize, record: &Record, lines: &mut Vec<String>) {
-        let events = [Normaliser::default().event(record)];
-        let Some(block) = assemble(&events, &[None], &mut Unwrapper::default()).into_iter().next()
-        else {
+    fn explain_script(&self, rule: RuleIdx, record: &Record, lines: &mut Vec<String>) {
+        let events = IdxVec::from(vec![Normaliser::default().event(record)]);
+        let outside = IdxVec::from(vec![None]);
+        let blocks = assemble(&events, &outside, &mut Unwrapper::default());
+        let Some(block) = blocks.into_iter().next() else {
             lines.push("Log source  no: the record is no part of a script block (4104)".to_owned());
             self.result(rule, false, lines);
             return;
@@ -104,14 +105,14 @@ impl RuleSet {
                       others may say more"
                 .to_owned(),
         });
-        let fields = script_fields(&events, &[], &block);
+        let fields = script_fields(&events, &IdxVec::new(), &block);
         self.explain_event(rule, &fields, lines);
         let fires =
             self.on_derived(Subject::ScriptBlock, &fields).iter().any(|hit| hit.rule == rule);
         self.result(rule, fires, lines);
     }
 
-    fn explain_source(&self, rule: usize, record: &Record, lines: &mut Vec<String>) {
+    fn explain_source(&self, rule: RuleIdx, record: &Record, lines: &mut Vec<String>) {
         let source = &self.rules[rule].source;
         lines.push(match self.sees(rule, record) {
             true => format!("Log source  yes: {source}"),
@@ -122,14 +123,14 @@ impl RuleSet {
         });
     }
 
-    fn explain_event(&self, rule: usize, event: &impl SigmaEvent, lines: &mut Vec<String>) {
+    fn explain_event(&self, rule: RuleIdx, event: &impl SigmaEvent, lines: &mut Vec<String>) {
         for condition in self.checked[rule].explain(event) {
             lines.push(format!("Condition   {}", word(condition.matched())));
             explain_condition(&condition, 1, lines);
         }
     }
 
-    fn result(&self, rule: usize, fires: bool, lines: &mut Vec<String>) {
+    fn result(&self, rule: RuleIdx, fires: bool, lines: &mut Vec<String>) {
         let silent = match self.is_silent(rule) {
             true => ", which only correlations hear of",
             false => "",

@@ -9,6 +9,12 @@ use rsigma_parser::{
 };
 
 use super::load::Names;
+use crate::model::{IdxVec, index_types};
+
+index_types! {
+    /// Index of a rule among those that were parsed.
+    ParsedIdx;
+}
 
 /// How the names of a filter's detections begin in a rule; `them` passes over what begins with `_`.
 const PREFIX: &str = "__filter_";
@@ -26,8 +32,8 @@ pub(super) fn apply<'r>(
     rules: impl Iterator<Item = (&'r Names, &'r mut SigmaRule)>,
 ) -> usize {
     let rules: Vec<_> = rules.collect();
-    let all: Vec<&Names> = rules.iter().map(|(names, _)| *names).collect();
-    let named: Option<Vec<usize>> = match &filter.rules {
+    let all: IdxVec<ParsedIdx, &Names> = rules.iter().map(|(names, _)| *names).collect();
+    let named: Option<Vec<ParsedIdx>> = match &filter.rules {
         FilterRuleTarget::Specific(references) if !is_any(references) => {
             Some(references.iter().flat_map(|reference| names.find(reference, &all)).collect())
         }
@@ -43,7 +49,7 @@ pub(super) fn apply<'r>(
         several => ConditionExpr::Or(several.iter().map(|c| prefixed(c, &prefix)).collect()),
     };
     let mut applied = 0;
-    for (index, (_, rule)) in rules.into_iter().enumerate() {
+    for (index, (_, rule)) in all.indices().zip(rules) {
         let is_named = named.as_ref().is_none_or(|named| named.contains(&index));
         if !is_named || !filter.logsource.as_ref().is_none_or(|ours| holds(ours, &rule.logsource)) {
             continue;

@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use crate::model::{Account, Channel, Coverage, EventKind, FailureReason, Session};
+use crate::model::{
+    Account, Channel, Coverage, EventKind, FailureReason, IdxVec, Session, SessionIdx,
+};
 use crate::reconstruct::Case;
 
 /// Of each session, what went before.
 pub(super) struct History {
     /// Whether its account and target have no earlier session; none where the account is unknown.
-    pub first_seen: Vec<Option<bool>>,
+    pub first_seen: IdxVec<SessionIdx, Option<bool>>,
     /// How many whole hours before it the logs reach back that would show an earlier one.
-    pub hours: Vec<Option<i64>>,
+    pub hours: IdxVec<SessionIdx, Option<i64>>,
     /// How many refused attempts it follows: of the same source or account at the same target.
-    pub refused: Vec<i64>,
+    pub refused: IdxVec<SessionIdx, i64>,
 }
 
 impl History {
@@ -41,7 +43,7 @@ impl History {
             hours(case, session, of_target)
         });
         let hours = hours.collect();
-        let mut refused = vec![0; case.sessions.len()];
+        let mut refused: IdxVec<SessionIdx, i64> = case.sessions.iter().map(|_| 0).collect();
         let turned_away = case.attempts.iter().filter(|attempt| {
             use FailureReason::{AccessDenied, BadCredentials, NotAuthorised};
             matches!(attempt.reason, AccessDenied | BadCredentials | NotAuthorised)

@@ -6,15 +6,20 @@ use aho_corasick::{AhoCorasick, Match};
 use rsigma_eval::{Event as SigmaEvent, EventValue};
 
 use super::gate::{Clause, Place, fold};
-use crate::model::Str;
+use crate::model::{IdxVec, Str, index_types};
+
+index_types! {
+    /// Index of a rule among those that are asked about the same events.
+    pub(super) MemberIdx;
+}
 
 /// The clauses of some rules, by the texts they ask for.
 pub(super) struct Index {
     fields: Vec<FieldTexts>,
     /// A bit for each clause of each rule.
-    clauses: Vec<u8>,
+    clauses: IdxVec<MemberIdx, u8>,
     /// The rules without a clause.
-    always: Vec<usize>,
+    always: Vec<MemberIdx>,
 }
 
 /// The texts that clauses ask for in a field, or in any value where none is named.
@@ -28,17 +33,17 @@ struct FieldTexts {
 /// A text at this place makes this clause hold.
 struct Use {
     place: Place,
-    rule: usize,
+    rule: MemberIdx,
     clause: u8,
 }
 
 impl Index {
     /// An index over the clauses of each rule.
     pub fn new<'r>(rules: impl Iterator<Item = &'r [Clause]>) -> Index {
-        let mut clauses: Vec<u8> = Vec::new();
+        let mut clauses: IdxVec<MemberIdx, u8> = IdxVec::new();
         let mut by_field: BTreeMap<Option<&Str>, BTreeMap<&str, Vec<Use>>> = BTreeMap::new();
-        for (rule, of_rule) in rules.enumerate() {
-            clauses.push(0);
+        for of_rule in rules {
+            let rule = clauses.push(0);
             for (number, clause) in of_rule.iter().enumerate() {
                 let bit = 1 << number;
                 clauses[rule] |= bit;
@@ -62,17 +67,17 @@ impl Index {
                 Err(_) => uses.for_each(|used| clauses[used.rule] &= !used.clause),
             }
         }
-        let always = (0..clauses.len()).filter(|&rule| clauses[rule] == 0).collect();
+        let always = clauses.indices().filter(|&rule| clauses[rule] == 0).collect();
         Index { fields, clauses, always }
     }
 
     /// The rules all of whose clauses hold of an event, in order.
-    pub fn candidates(&self, event: &impl SigmaEvent) -> Vec<usize> {
+    pub fn candidates(&self, event: &impl SigmaEvent) -> Vec<MemberIdx> {
         let mut found = self.always.clone();
         if self.fields.is_empty() {
             return found;
         }
-        let mut hold = vec![0; self.clauses.len()];
+        let mut hold: IdxVec<MemberIdx, u8> = vec![0; self.clauses.len()].into();
         let mut folded = String::new();
         for FieldTexts { field, texts, uses } in &self.fields {
             let mut search = |text: &str| {

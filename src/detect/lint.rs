@@ -12,6 +12,7 @@ use super::RuleSet;
 use super::derived::fields;
 use super::logsource::{Scope, scope};
 use super::pack::Pack;
+use crate::model::RuleIdx;
 
 /// Something wrong with a rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +29,7 @@ pub struct Remark {
 /// and with what this program makes of them.
 pub fn lint(rules: &RuleSet) -> Vec<Remark> {
     let mut remarks = Vec::new();
-    for (index, pack) in rules.packs.iter().enumerate() {
+    for (index, pack) in rules.packs.iter_enumerated() {
         let files: Vec<Vec<Remark>> =
             pack.files.par_iter().map(|(file, text)| lint_file(pack, file, text)).collect();
         let formal: Vec<Remark> = files.into_iter().flatten().collect();
@@ -102,8 +103,8 @@ fn matters(warning: &LintWarning) -> bool {
 /// Ids and titles that rules share.
 fn repeated(rules: &RuleSet) -> Vec<Remark> {
     let mut remarks = Vec::new();
-    let mut seen: BTreeMap<(&str, String), usize> = BTreeMap::new();
-    for (index, rule) in rules.rules.iter().enumerate() {
+    let mut seen: BTreeMap<(&str, String), RuleIdx> = BTreeMap::new();
+    for (index, rule) in rules.rules.iter_enumerated() {
         let pack = &rules.packs[rules.homes[index]];
         let text = pack.files.iter().find(|(file, _)| *file == rule.file).map(|(_, text)| text);
         let text = text.map_or("", String::as_str);

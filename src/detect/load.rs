@@ -16,13 +16,13 @@ use super::pack::{Pack, Refused};
 use super::rule::Rule;
 use super::select::{Excluded, Labels, Selection};
 use crate::error::Error;
-use crate::model::{Level, RuleMeta};
+use crate::model::{Idx, IdxVec, Level, PackIdx, RuleIdx, RuleMeta};
 
 /// What a rule can be referred to by.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     /// Index of its pack.
-    pub pack: usize,
+    pub pack: PackIdx,
     /// Its file, as the pack names it.
     pub file: Arc<str>,
     pub id: Option<String>,
@@ -46,11 +46,11 @@ impl Names {
 
     /// Which of some rules this one means by a reference: the specification knows id and name,
     /// title and file's name are for people. Those of its own pack come first.
-    pub fn find(&self, reference: &str, among: &[&Names]) -> Vec<usize> {
+    pub fn find<I: Idx>(&self, reference: &str, among: &IdxVec<I, &Names>) -> Vec<I> {
         let is = |name: Option<&str>| name.is_some_and(|name| name.eq_ignore_ascii_case(reference));
         for own_pack in [true, false] {
-            let found = |means: &dyn Fn(&Names) -> bool| -> Vec<usize> {
-                let rules = among.iter().enumerate();
+            let found = |means: &dyn Fn(&Names) -> bool| -> Vec<I> {
+                let rules = among.iter_enumerated();
                 let rules = rules.filter(|(_, names)| (names.pack == self.pack) == own_pack);
                 rules.filter(|(_, names)| means(names)).map(|(index, _)| index).collect()
             };
@@ -78,7 +78,7 @@ struct Parsed {
     rules: Vec<Named<SigmaRule>>,
     correlations: Vec<Named<CorrelationRule>>,
     filters: Vec<Named<FilterRule>>,
-    refused: Vec<(usize, Refused)>,
+    refused: Vec<(PackIdx, Refused)>,
 }
 
 /// A rule that loads.
@@ -100,7 +100,7 @@ pub(super) enum What {
 /// A rule of a run.
 pub(super) struct Loaded {
     /// Index of its pack.
-    pub pack: usize,
+    pub pack: PackIdx,
     pub meta: RuleMeta,
     pub what: What,
     /// Its hits are no detections: only correlations want them.
@@ -110,13 +110,13 @@ pub(super) struct Loaded {
 /// The rules of some packs.
 pub(super) struct Rules {
     /// Rules on events come before correlations, which refer to others by their index here.
-    pub rules: Vec<Loaded>,
+    pub rules: IdxVec<RuleIdx, Loaded>,
     /// How many filters of each pack are part of a rule.
-    pub filters: Vec<usize>,
+    pub filters: IdxVec<PackIdx, usize>,
     /// What was not loaded, pack by pack.
     pub refused: Vec<Refused>,
     /// How many of each pack.
-    pub refusals: Vec<usize>,
+    pub refusals: IdxVec<PackIdx, usize>,
     pub excluded: Excluded,
 }
 
@@ -125,13 +125,13 @@ pub(super) struct Rules {
 /// # Errors
 /// [`Error::Pack`] for a pack that loads no rule, [`Error::Selection`] when the selection names
 /// what is not there or leaves nothing.
-pub(super) fn load(packs: &[Pack], selection: &Selection) -> Result<Rules, Error> {
+pub(super) fn load(packs: &IdxVec<PackIdx, Pack>, selection: &Selection) -> Result<Rules, Error> {
     let mut parsed = parse(packs);
-    let filters = apply_filters(&mut parsed, &selection.exclude, packs.len());
+    let filters = apply_filters(&mut parsed, &selection.exclude, packs.indices());
     let mut items = singles(packs, &mut parsed);
     correlations(packs, &mut parsed, &mut items);
     parsed.refused.sort();
-    for (index, pack) in packs.iter().enumerate() {
+    for (index, pack) in packs.iter_enumerated() {
         let holds = filters[index] > 0 || items.iter().any(|item| item.names.pack == index);
         if let (Some(path), false) = (&pack.path, holds) {
             let mut reason = "no rule of it loads".to_owned();
@@ -149,23 +149,21 @@ pub(super) fn load(packs: &[Pack], selection: &Selection) -> Result<Rules, Error
     });
     let filter_names = parsed.filters.iter().map(|filter| &filter.names);
     let (selected, excluded) = selection.of(labels, filter_names)?;
-    let mut refusals = vec![0; packs.len()];
+    let mut refusals: IdxVec<PackIdx, usize> = packs.iter().map(|_| 0).collect();
     parsed.refused.iter().for_each(|(pack, _)| refusals[*pack] += 1);
     let refused = parsed.refused.into_iter().map(|(_, refused)| refused).collect();
     Ok(Rules { rules: chosen(items, &selected), filters, refused, refusals, excluded })
 }
 
-fn parse(packs: &[Pack]) -> Parsed {
+fn parse(packs: &IdxVec<PackIdx, Pack>) -> Parsed {
     let files = packs
-        .iter()
-        .enumerate()
+        .iter_enumerated()
         .flat_map(|(index, pack)| pack.files.iter().map(move |(file, text)| (index, file, text)));
-    let files: Vec<(usize, &String, &String)> = files.collect();
+    let files: Vec<(PackIdx, &String, &String)> = files.collect();
     let parsed: Vec<Parsed> =
         files.into_par_iter().map(|(pack, file, text)| parse_file(pack, file, text)).collect();
     let unread = packs
-        .iter()
-        .enumerate()
+        .iter_enumerated()
         .flat_map(|(index, pack)| pack.unread.iter().map(move |refused| (index, refused.clone())));
     let mut all = Parsed { refused: unread.collect(), ..Parsed::default() };
     for file in parsed {
@@ -177,7 +175,7 @@ fn parse(packs: &[Pack]) -> Parsed {
     all
 }
 
-fn parse_file(pack: usize, file: &str, text: &str) -> Parsed {
+fn parse_file(pack: PackIdx, file: &str, text: &str) -> Parsed {
     let refuse = |reason: String| (pack, Refused { file: file.to_owned(), reason });
     let collection = match parse_sigma_yaml(text) {
         Ok(collection) => collection,
@@ -212,15 +210,19 @@ fn parse_file(pack: usize, file: &str, text: &str) -> Parsed {
 }
 
 impl Names {
-    fn refuse(&self, reason: &str) -> (usize, Refused) {
+    fn refuse(&self, reason: &str) -> (PackIdx, Refused) {
         let reason = format!("'{}': {reason}", self.title);
         (self.pack, Refused { file: self.file.to_string(), reason })
     }
 }
 
 /// Makes filters a part of the rules they are for; says how many of each pack there are.
-fn apply_filters(parsed: &mut Parsed, exclude: &[String], packs: usize) -> Vec<usize> {
-    let mut applied = vec![0; packs];
+fn apply_filters(
+    parsed: &mut Parsed,
+    exclude: &[String],
+    packs: impl Iterator<Item = PackIdx>,
+) -> IdxVec<PackIdx, usize> {
+    let mut applied: IdxVec<PackIdx, usize> = packs.map(|_| 0).collect();
     for (number, filter) in parsed.filters.iter().enumerate() {
         if exclude.iter().any(|reference| filter.names.has(reference)) {
             continue;
@@ -238,7 +240,7 @@ fn apply_filters(parsed: &mut Parsed, exclude: &[String], packs: usize) -> Vec<u
 }
 
 /// The rules on events that rsigma accepts and this program has events for.
-fn singles(packs: &[Pack], parsed: &mut Parsed) -> Vec<Item> {
+fn singles(packs: &IdxVec<PackIdx, Pack>, parsed: &mut Parsed) -> IdxVec<RuleIdx, Item> {
     let rules = std::mem::take(&mut parsed.rules).into_par_iter();
     let checked = rules.map(|Named { names, rule }| {
         // That the program's own rules compile, the tests of their cases prove.
@@ -258,11 +260,11 @@ fn singles(packs: &[Pack], parsed: &mut Parsed) -> Vec<Item> {
             Err(reason) => Err(names.refuse(&reason)),
         }
     });
-    let checked: Vec<Result<Item, (usize, Refused)>> = checked.collect();
-    let mut items = Vec::new();
+    let checked: Vec<Result<Item, (PackIdx, Refused)>> = checked.collect();
+    let mut items = IdxVec::new();
     for item in checked {
         match item {
-            Ok(item) => items.push(item),
+            Ok(item) => _ = items.push(item),
             Err(refused) => parsed.refused.push(refused),
         }
     }
@@ -270,13 +272,17 @@ fn singles(packs: &[Pack], parsed: &mut Parsed) -> Vec<Item> {
 }
 
 /// Adds correlations, each as soon as all that it refers to is there.
-fn correlations(packs: &[Pack], parsed: &mut Parsed, items: &mut Vec<Item>) {
+fn correlations(
+    packs: &IdxVec<PackIdx, Pack>,
+    parsed: &mut Parsed,
+    items: &mut IdxVec<RuleIdx, Item>,
+) {
     let mut open = std::mem::take(&mut parsed.correlations);
     loop {
         let mut waiting = Vec::new();
         let before = open.len();
         for Named { names, rule } in open {
-            let known: Vec<&Names> = items.iter().map(|item| &item.names).collect();
+            let known: IdxVec<RuleIdx, &Names> = items.iter().map(|item| &item.names).collect();
             match Correlation::new(&rule, &names, &known) {
                 Ok(correlation) => {
                     let meta = meta(packs, &names, rule.level, rule.tags, "correlation".to_owned());
@@ -296,12 +302,16 @@ fn correlations(packs: &[Pack], parsed: &mut Parsed, items: &mut Vec<Item>) {
 }
 
 /// The selected rules, and those that they cannot do without.
-fn chosen(items: Vec<Item>, selected: &[bool]) -> Vec<Loaded> {
-    let mut wanted = selected.to_vec();
-    let mut referred = vec![false; items.len()];
-    let mut generated = vec![false; items.len()];
+fn chosen(
+    items: IdxVec<RuleIdx, Item>,
+    selected: &IdxVec<RuleIdx, bool>,
+) -> IdxVec<RuleIdx, Loaded> {
+    let mut wanted = selected.clone();
+    let none = || items.iter().map(|_| false).collect();
+    let mut referred: IdxVec<RuleIdx, bool> = none();
+    let mut generated: IdxVec<RuleIdx, bool> = none();
     // What a correlation refers to comes before it.
-    for (index, item) in items.iter().enumerate().rev() {
+    for (index, item) in items.iter_enumerated().rev() {
         let What::Correlation(correlation) = &item.what else { continue };
         if !wanted[index] {
             continue;
@@ -312,13 +322,13 @@ fn chosen(items: Vec<Item>, selected: &[bool]) -> Vec<Loaded> {
             generated[rule] |= correlation.generates();
         }
     }
-    let mut next = 0;
+    let mut next: usize = 0;
     let places = wanted.iter().map(|&wanted| {
         next += usize::from(wanted);
-        next.saturating_sub(1)
+        RuleIdx::new(next.saturating_sub(1))
     });
-    let places: Vec<usize> = places.collect();
-    let items = items.into_iter().enumerate().filter(|(index, _)| wanted[*index]);
+    let places: IdxVec<RuleIdx, RuleIdx> = places.collect();
+    let items = items.into_iter_enumerated().filter(|(index, _)| wanted[*index]);
     let loaded = items.map(|(index, Item { names, meta, mut what, .. })| {
         if let What::Correlation(correlation) = &mut what {
             correlation.renumber(&places);
@@ -335,7 +345,7 @@ fn source(source: &LogSource) -> String {
 }
 
 fn meta(
-    packs: &[Pack],
+    packs: &IdxVec<PackIdx, Pack>,
     names: &Names,
     level: Option<SigmaLevel>,
     tags: Vec<String>,

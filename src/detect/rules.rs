@@ -12,7 +12,7 @@ use super::asks::Asks;
 use super::correlation::Correlation;
 use super::equivalent::Mapping;
 use super::gate::Gate;
-use super::index::Index;
+use super::index::{Index, MemberIdx};
 use super::load::{Loaded, Rules, What, load};
 use super::logsource::{ChannelName, Scope};
 use super::pack::{Pack, Refused};
@@ -22,13 +22,16 @@ use super::view::RecordView;
 use crate::decode::Wanted;
 use crate::error::Error;
 use crate::input::hex;
-use crate::model::{Channel, MatchedField, Record, RecordRef, RuleMeta, Subject, Value, Values};
+use crate::model::{
+    Channel, IdxVec, MatchedField, PackIdx, Record, RecordRef, RuleIdx, RuleMeta, Subject, Value,
+    Values, index_types,
+};
 
 /// A rule fired on a record.
 #[derive(Debug, Clone)]
 pub struct Hit {
     /// Index of the rule.
-    pub rule: usize,
+    pub rule: RuleIdx,
     /// What matched.
     pub matched: Vec<MatchedField>,
     /// What correlations need to know, where one refers to the rule.
@@ -47,15 +50,15 @@ struct Group {
 /// Rules that are asked about the same events.
 #[derive(Default)]
 struct Bucket {
-    /// Their indices, in order.
-    rules: Vec<usize>,
+    /// Their indices in the run, in order.
+    rules: IdxVec<MemberIdx, RuleIdx>,
     /// Made when the first event comes.
     index: OnceLock<Index>,
 }
 
 impl Group {
     /// Sorts rules, each with its index, into buckets.
-    fn new(mapping: Mapping, rules: &[(usize, &Gate)]) -> Group {
+    fn new(mapping: Mapping, rules: &[(RuleIdx, &Gate)]) -> Group {
         let mut group = Group { mapping, by_id: HashMap::new(), rest: Bucket::default() };
         let ids = rules.iter().filter_map(|(_, gate)| gate.event_ids.as_ref()).flatten();
         group.by_id = ids.map(|&id| (id, Bucket::default())).collect();
@@ -67,8 +70,9 @@ impl Group {
                     }
                 }
                 None => {
-                    group.by_id.values_mut().for_each(|bucket| bucket.rules.push(*rule));
-                    group.rest.rules.push(*rule);
+                    for bucket in group.by_id.values_mut().chain([&mut group.rest]) {
+                        bucket.rules.push(*rule);
+                    }
                 }
             }
         }
@@ -76,7 +80,7 @@ impl Group {
     }
 
     /// Whether a rule is one of them.
-    fn has(&self, rule: usize) -> bool {
+    fn has(&self, rule: RuleIdx) -> bool {
         let mut buckets = self.by_id.values().chain([&self.rest]);
         buckets.any(|bucket| bucket.rules.contains(&rule))
     }
@@ -103,43 +107,48 @@ impl Group {
 }
 
 /// A group and the event ids of the channel it applies to; none means all.
-type Applies = (Option<&'static [u32]>, usize);
+type Applies = (Option<&'static [u32]>, GroupIdx);
+
+index_types! {
+    /// Index of a group of rules.
+    GroupIdx;
+}
 
 /// All rules of a run.
 pub struct RuleSet {
     /// What outputs say of each rule, by index.
-    pub rules: Vec<RuleMeta>,
+    pub rules: IdxVec<RuleIdx, RuleMeta>,
     /// The packs they came from.
-    pub packs: Vec<Pack>,
+    pub packs: IdxVec<PackIdx, Pack>,
     /// Index of each rule's pack.
-    pub(super) homes: Vec<usize>,
+    pub(super) homes: IdxVec<RuleIdx, PackIdx>,
     /// How many of each pack were refused.
-    refusals: Vec<usize>,
+    refusals: IdxVec<PackIdx, usize>,
     /// How many filters of each pack apply.
-    pub filters: Vec<usize>,
+    pub filters: IdxVec<PackIdx, usize>,
     /// The rules that were not loaded.
     pub refused: Vec<Refused>,
     /// How many loaded rules the selection left out.
     pub excluded: Excluded,
     /// The rules on events; correlations have the indices after them.
-    pub(super) checked: Vec<Rule>,
+    pub(super) checked: IdxVec<RuleIdx, Rule>,
     /// Of each of them, what it is about.
-    pub(super) scopes: Vec<Scope>,
+    pub(super) scopes: IdxVec<RuleIdx, Scope>,
     pub(super) correlations: Vec<Correlation>,
     /// What correlations have to do with each rule.
-    roles: Vec<Role>,
-    groups: Vec<Group>,
+    roles: IdxVec<RuleIdx, Role>,
+    groups: IdxVec<GroupIdx, Group>,
     known: HashMap<Channel, Vec<Applies>>,
     named: Vec<(&'static str, Applies)>,
     everywhere: Vec<Applies>,
-    derived: HashMap<Subject, usize>,
+    derived: HashMap<Subject, GroupIdx>,
 }
 
 /// What correlations have to do with a rule.
 #[derive(Default)]
 struct Role {
     /// The correlations that refer to it.
-    correlated: Vec<usize>,
+    correlated: Vec<RuleIdx>,
     /// The fields they need to know of its hits.
     fields: Vec<String>,
     /// Its hits are no detections.
@@ -162,20 +171,21 @@ impl RuleSet {
     /// As [`RuleSet::load`], and [`Error::Selection`] when the selection leaves nothing or names
     /// what is not there.
     pub fn select(packs: Vec<Pack>, selection: &Selection) -> Result<RuleSet, Error> {
+        let packs = IdxVec::from(packs);
         let Rules { rules, filters, refused, refusals, excluded } = load(&packs, selection)?;
         let mut set = RuleSet {
-            rules: Vec::new(),
+            rules: IdxVec::new(),
             packs,
-            homes: Vec::new(),
+            homes: IdxVec::new(),
             refusals,
             filters,
             refused,
             excluded,
-            checked: Vec::new(),
-            scopes: Vec::new(),
+            checked: IdxVec::new(),
+            scopes: IdxVec::new(),
             correlations: Vec::new(),
-            roles: Vec::new(),
-            groups: Vec::new(),
+            roles: IdxVec::new(),
+            groups: IdxVec::new(),
             known: HashMap::new(),
             named: Vec::new(),
             everywhere: Vec::new(),
@@ -203,7 +213,7 @@ impl RuleSet {
         for (index, correlation) in self.correlations.iter().enumerate() {
             for rule in correlation.rules() {
                 let role = &mut self.roles[rule];
-                role.correlated.push(self.checked.len() + index);
+                role.correlated.push(RuleIdx::new(self.checked.len() + index));
                 role.fields.extend(correlation.fields(rule).map(str::to_owned));
                 role.fields.sort();
                 role.fields.dedup();
@@ -212,13 +222,12 @@ impl RuleSet {
     }
 
     fn group(&mut self) {
-        let mut group_of: HashMap<Scope, usize> = HashMap::new();
-        let mut scopes: Vec<(Scope, Vec<usize>)> = Vec::new();
-        for (index, scope) in self.scopes.iter().enumerate() {
-            let group = *group_of.entry(scope.clone()).or_insert(scopes.len());
-            if group == scopes.len() {
-                scopes.push((scope.clone(), Vec::new()));
-            }
+        let mut group_of: HashMap<Scope, GroupIdx> = HashMap::new();
+        let mut scopes: IdxVec<GroupIdx, (Scope, Vec<RuleIdx>)> = IdxVec::new();
+        for (index, scope) in self.scopes.iter_enumerated() {
+            let group = *group_of
+                .entry(scope.clone())
+                .or_insert_with(|| scopes.push((scope.clone(), Vec::new())));
             scopes[group].1.push(index);
         }
         for (scope, rules) in scopes {
@@ -234,26 +243,28 @@ impl RuleSet {
     }
 
     /// Of each rule, whether its hits can come to anything though nothing that was rebuilt fires.
-    pub(crate) fn awaited_by_records(&self) -> Vec<bool> {
-        let of_records = |&rule: &usize| matches!(self.scopes[rule], Scope::Records { .. });
-        self.awaited(&(0..self.scopes.len()).filter(of_records).collect())
+    pub(crate) fn awaited_by_records(&self) -> IdxVec<RuleIdx, bool> {
+        let of_records = |&rule: &RuleIdx| matches!(self.scopes[rule], Scope::Records { .. });
+        self.awaited(&self.scopes.indices().filter(of_records).collect())
     }
 
     /// Of each rule, whether its hits can come to anything, when of the rules on events only these
     /// fired; of each correlation, whether it can. What no one is told of and none of these waits
     /// for cannot.
-    pub(crate) fn awaited(&self, fired: &BTreeSet<usize>) -> Vec<bool> {
+    pub(crate) fn awaited(&self, fired: &BTreeSet<RuleIdx>) -> IdxVec<RuleIdx, bool> {
         let singles = self.checked.len();
-        let mut can: Vec<bool> = (0..singles).map(|rule| fired.contains(&rule)).collect();
+        let mut can: IdxVec<RuleIdx, bool> =
+            self.checked.indices().map(|rule| fired.contains(&rule)).collect();
         // What a correlation refers to comes before it.
         for correlation in &self.correlations {
             can.push(correlation.can_complete(|rule| can[rule]));
         }
-        let is_told = |rule: usize| rule >= singles && !self.is_silent(rule);
-        let mut awaited: Vec<bool> = (0..can.len()).map(is_told).collect();
+        let is_told = |rule: RuleIdx| rule.index() >= singles && !self.is_silent(rule);
+        let mut awaited: IdxVec<RuleIdx, bool> = can.indices().map(is_told).collect();
         for (index, correlation) in self.correlations.iter().enumerate().rev() {
-            awaited[singles + index] &= can[singles + index];
-            if awaited[singles + index] {
+            let own = RuleIdx::new(singles + index);
+            awaited[own] &= can[own];
+            if awaited[own] {
                 correlation.rules().for_each(|rule| awaited[rule] = true);
             }
         }
@@ -266,28 +277,28 @@ impl RuleSet {
     }
 
     /// The correlations that refer to a rule.
-    pub(super) fn correlated(&self, rule: usize) -> &[usize] {
+    pub(super) fn correlated(&self, rule: RuleIdx) -> &[RuleIdx] {
         &self.roles[rule].correlated
     }
 
     /// A correlation, by its rule's index.
-    pub(super) fn correlation(&self, rule: usize) -> Option<&Correlation> {
-        self.correlations.get(rule.checked_sub(self.checked.len())?)
+    pub(super) fn correlation(&self, rule: RuleIdx) -> Option<&Correlation> {
+        self.correlations.get(rule.index().checked_sub(self.checked.len())?)
     }
 
     /// The fields kept of the hits of a rule.
-    pub(super) fn fields(&self, rule: usize) -> &[String] {
+    pub(super) fn fields(&self, rule: RuleIdx) -> &[String] {
         &self.roles[rule].fields
     }
 
     /// Whether the hits of a rule are no detections, but wanted by correlations only.
-    pub(crate) fn is_silent(&self, rule: usize) -> bool {
+    pub(crate) fn is_silent(&self, rule: RuleIdx) -> bool {
         self.roles[rule].silent
     }
 
     /// Notes what the next group applies to.
     fn register(&mut self, scope: &Scope) {
-        let group = self.groups.len();
+        let group = GroupIdx::new(self.groups.len());
         match scope {
             Scope::Derived(subject) => {
                 self.derived.insert(*subject, group);
@@ -351,7 +362,7 @@ impl RuleSet {
     }
 
     /// Whether a record is of a rule's log source, or of that of a rule it refers to.
-    pub(super) fn sees(&self, rule: usize, record: &Record) -> bool {
+    pub(super) fn sees(&self, rule: RuleIdx, record: &Record) -> bool {
         if let Some(correlation) = self.correlation(rule) {
             return correlation.rules().any(|rule| self.sees(rule, record));
         }
@@ -360,28 +371,32 @@ impl RuleSet {
     }
 
     /// What of a pack, which is given by its index, was not loaded.
-    pub fn refused_of(&self, pack: usize) -> &[Refused] {
-        let before: usize = self.refusals[..pack].iter().sum();
+    pub fn refused_of(&self, pack: PackIdx) -> &[Refused] {
+        let before: usize = self.refusals.enumerated_before(pack).map(|(_, refused)| refused).sum();
         &self.refused[before..before + self.refusals[pack]]
     }
 
     /// The SHA-256 of the file that a rule is in, lower-case hex.
-    pub fn sha256_of(&self, rule: usize) -> Option<String> {
+    pub fn sha256_of(&self, rule: RuleIdx) -> Option<String> {
         let (pack, file) = (&self.packs[self.homes[rule]], &self.rules[rule].file);
         let (_, text) = pack.files.iter().find(|(name, _)| name == file)?;
         Some(hex(&Sha256::digest(text)))
     }
 
     /// The indices of a pack's rules.
-    pub fn of_pack(&self, pack: usize) -> impl Iterator<Item = usize> {
-        (0..self.rules.len()).filter(move |&index| self.homes[index] == pack)
+    pub fn of_pack(&self, pack: PackIdx) -> impl Iterator<Item = RuleIdx> {
+        self.rules.indices().filter(move |&index| self.homes[index] == pack)
     }
 
     /// The rules of a file of a pack, which is given by its index.
-    pub(super) fn of_file<'s>(&'s self, pack: usize, file: &'s str) -> impl Iterator<Item = usize> {
+    pub(super) fn of_file<'s>(
+        &'s self,
+        pack: PackIdx,
+        file: &'s str,
+    ) -> impl Iterator<Item = RuleIdx> {
         let is_home =
-            move |index: &usize| self.homes[*index] == pack && self.rules[*index].file == file;
-        (0..self.rules.len()).filter(is_home)
+            move |index: &RuleIdx| self.homes[*index] == pack && self.rules[*index].file == file;
+        self.rules.indices().filter(is_home)
     }
 
     /// The rules that fire on a record, in the order of the rules.
@@ -422,7 +437,7 @@ impl RuleSet {
     /// What of a derived event matched, if the rule fires on it.
     pub(super) fn matched(
         &self,
-        rule: usize,
+        rule: RuleIdx,
         event: &impl SigmaEvent,
     ) -> Option<Vec<MatchedField>> {
         self.checked.get(rule)?.evaluate(event)

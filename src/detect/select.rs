@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::load::Names;
 use crate::error::Error;
-use crate::model::Level;
+use crate::model::{IdxVec, Level, RuleIdx};
 
 /// What a person asks for. An empty one asks for everything.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +51,7 @@ impl Selection {
         &self,
         rules: impl Iterator<Item = Labels<'r>>,
         filters: impl Iterator<Item = &'r Names>,
-    ) -> Result<(Vec<bool>, Excluded), Error> {
+    ) -> Result<(IdxVec<RuleIdx, bool>, Excluded), Error> {
         let mut excluded = Excluded::default();
         let mut named = vec![false; self.exclude.len()];
         let mut names = |names: &Names| {
@@ -67,7 +67,7 @@ impl Selection {
         for filter in filters {
             names(filter);
         }
-        let mut selected = Vec::new();
+        let mut selected = IdxVec::new();
         for rule in rules {
             let reason = if names(rule.names) {
                 Some(&mut excluded.exclude_rule)

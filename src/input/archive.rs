@@ -205,6 +205,7 @@ mod tests {
 
     use super::*;
     use crate::input::{Again, Piece, discover};
+    use crate::model::InputIdx;
 
     /// A zip of such members.
     fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
@@ -287,7 +288,7 @@ mod tests {
         let inputs = unpack_all(&path, folder.path());
         let mut piece = Piece::default();
         for (index, fill) in [(1, 1), (2, 2)] {
-            Again::default().read(0, &inputs[index], 4096, &mut piece).unwrap();
+            Again::default().read(InputIdx::default(), &inputs[index], 4096, &mut piece).unwrap();
             assert_eq!(piece.chunks[0], vec![fill; 65_536]);
         }
     }

@@ -10,6 +10,7 @@ use super::source::Opened;
 use super::text::{Text, TextCutter};
 use super::{CHUNK_SIZE, Input, InputKind, hex};
 use crate::limits::{Limit, Limits};
+use crate::model::InputIdx;
 
 /// Chunks in a piece of an EVTX log.
 const CHUNKS: u64 = 32;
@@ -247,7 +248,7 @@ fn look(file: &mut Opened, from: u64, to: u64, size: u64, piece: &mut Piece) -> 
 pub struct Again {
     longest: u64,
     /// The log read last, by the index of its input.
-    file: Option<(u32, Opened)>,
+    file: Option<(InputIdx, Opened)>,
     raw: Vec<u8>,
 }
 
@@ -273,7 +274,7 @@ impl Again {
     /// When it cannot be read.
     pub fn read(
         &mut self,
-        index: u32,
+        index: InputIdx,
         input: &Input,
         place: u64,
         piece: &mut Piece,
@@ -379,7 +380,7 @@ mod tests {
         let input = &discover(&[path]).unwrap()[0];
         let (mut again, mut piece) = (Again::default(), Piece::default());
         for (place, value) in [(first.len() as u64 + 1, "{\"EventID\":2}"), (0, &*first)] {
-            again.read(0, input, place, &mut piece).unwrap();
+            again.read(InputIdx::default(), input, place, &mut piece).unwrap();
             let [part] = &piece.text.parts[..] else { panic!("{:?}", piece.text.parts) };
             assert_eq!((part.offset, piece.text.of(part)), (place, value.as_bytes()));
         }

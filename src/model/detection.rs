@@ -6,7 +6,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Event, HostName, RecordRef};
+use super::{Event, HostName, RecordRef, RuleIdx, SessionIdx};
 
 /// A rule's level, as Sigma names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -132,7 +132,7 @@ impl Subject {
 #[derive(Debug, Clone)]
 pub struct Detection {
     /// Index of the rule in the run's rules.
-    pub rule: usize,
+    pub rule: RuleIdx,
     /// What it fired on.
     pub subject: Subject,
     /// When that was, UTC.
@@ -142,7 +142,7 @@ pub struct Detection {
     /// The account it concerns, as logged.
     pub user: String,
     /// Index of the session it belongs to.
-    pub session: Option<usize>,
+    pub session: Option<SessionIdx>,
     /// What matched.
     pub matched: Vec<MatchedField>,
     /// The records that prove it; of a correlation the one that completed it first, then the others

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Channel, HostName, Mark, RecordRef};
+use super::{Account, Channel, EventIdx, HostName, InputIdx, Mark, RecordRef};
 
 /// Kinds of evidence for a session's source, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,7 +81,7 @@ pub struct SourceHint {
     /// The address it names.
     pub ip: Option<String>,
     /// Index of its event, the nearest to the session's start where there are several.
-    pub event: usize,
+    pub event: EventIdx,
     /// How many records of this kind name this source.
     pub records: usize,
 }
@@ -247,7 +247,7 @@ pub struct Tool {
     /// What shows it.
     pub basis: &'static str,
     /// Index of the event that shows it.
-    pub event: usize,
+    pub event: EventIdx,
 }
 
 /// How far a log at hand reaches: one host's records of one channel in one input.
@@ -258,7 +258,7 @@ pub struct Coverage {
     /// The channel.
     pub channel: Channel,
     /// Index of the input.
-    pub input: u32,
+    pub input: InputIdx,
     /// The earliest record's time and EventRecordID.
     pub first: (DateTime<Utc>, u64),
     /// The latest record's time and EventRecordID.

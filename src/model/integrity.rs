@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Channel, Edge, HostName, Level, Proof};
+use crate::model::InputIdx;
 
 /// What a sign is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -178,7 +179,7 @@ pub struct LogSign {
     /// What was seen, in words.
     pub what: String,
     /// Index of the input; none where it is of a log in several.
-    pub input: Option<u32>,
+    pub input: Option<InputIdx>,
     /// Records that show it, the first of many.
     pub evidence: Vec<Proof>,
 }

@@ -8,6 +8,7 @@ mod event;
 mod finding;
 mod host;
 mod id;
+pub mod index;
 mod integrity;
 mod reason;
 mod record;
@@ -27,6 +28,10 @@ pub use finding::*;
 pub use host::HostName;
 pub(crate) use host::{host_key, host_of_service, is_address, same_host, short_name};
 pub use id::{Guid, LoggedId};
+pub(crate) use index::{
+    AttemptIdx, CommandIdx, EventIdx, HostIdx, Idx, IdxVec, InputIdx, PackIdx, RuleIdx, ScriptIdx,
+    SessionIdx, index_types,
+};
 pub use integrity::{LogSign, Mark, SignKind};
 pub use reason::ConfidenceReason;
 pub use record::{Channel, Fields, Form, Record, RecordRef};

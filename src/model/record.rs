@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{LoggedId, Str};
+use super::{InputIdx, LoggedId, Str};
 
 /// Where a record lies in the evidence: enough to find its bytes again.
 #[derive(
@@ -11,7 +11,7 @@ use super::{LoggedId, Str};
 )]
 pub struct RecordRef {
     /// Index of the input in the run's list.
-    pub input: u32,
+    pub input: InputIdx,
     /// Offset of the record's header from the start of the file, in bytes.
     pub offset: u64,
     /// The number in the record's own header. Exported logs renumber it from 1, while

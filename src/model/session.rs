@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use ps_layers::Unwrapped;
 
 use super::{
-    Account, Completeness, ConfidenceReason, Consequences, Covered, HostName, LoggedId, Missing,
-    ShellKind, SourceBasis, Tool, Weighed,
+    Account, CommandIdx, Completeness, ConfidenceReason, Consequences, Covered, EventIdx, HostName,
+    LoggedId, Missing, SessionIdx, ShellKind, SourceBasis, Tool, Weighed,
 };
 
 /// How a session's end is known, best first.
@@ -281,7 +281,7 @@ impl Link {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Evidence {
     /// Index of its event in the case's events.
-    pub event: usize,
+    pub event: EventIdx,
     /// Why it belongs.
     pub link: Link,
 }
@@ -363,7 +363,7 @@ pub struct Session {
     /// RunspaceIds on the target.
     pub runspace_ids: Vec<LoggedId>,
     /// The session that it was started from, and how that is known: a second hop.
-    pub parent: Option<(usize, Link)>,
+    pub parent: Option<(SessionIdx, Link)>,
     /// What is known of the clock that its times are by.
     pub clock: Option<Clock>,
     /// Which sides were seen.
@@ -417,15 +417,15 @@ pub struct Command {
     /// When its first record was logged, UTC.
     pub time: DateTime<Utc>,
     /// Index of its session.
-    pub session: usize,
+    pub session: SessionIdx,
     /// Indexes of its events in the case's events, best first; the text is the first one's.
-    pub events: Vec<usize>,
+    pub events: Vec<EventIdx>,
     /// How the events were put together.
     pub link: Link,
     /// What it is to its session.
     pub role: Role,
     /// Index of the command that ran it, and how that is known.
-    pub parent: Option<(usize, Link)>,
+    pub parent: Option<(CommandIdx, Link)>,
     /// RunspaceId, where it is known.
     pub runspace_id: Option<LoggedId>,
     /// PipelineId, a number; in the traffic a GUID. Empty when not known.
@@ -448,7 +448,7 @@ pub struct Command {
 
 impl Command {
     /// The event that tells most of it.
-    pub fn event(&self) -> usize {
+    pub fn event(&self) -> EventIdx {
         self.events[0]
     }
 
@@ -571,9 +571,9 @@ pub struct ScriptBlock {
     /// The parts not seen, each from and to; in order.
     pub missing: Vec<(u32, u32)>,
     /// Index of the session it ran in.
-    pub session: Option<usize>,
+    pub session: Option<SessionIdx>,
     /// Indexes of its events, by part.
-    pub events: Vec<usize>,
+    pub events: Vec<EventIdx>,
 }
 
 impl ScriptBlock {
@@ -631,11 +631,11 @@ pub struct Attempt {
     /// The error code, when one was logged.
     pub error_code: Option<u32>,
     /// Index of the session that the same source or account had on the target soon after.
-    pub later: Option<usize>,
+    pub later: Option<SessionIdx>,
     /// Which sides were seen.
     pub sides: Sides,
     /// Indexes of its events.
-    pub events: Vec<usize>,
+    pub events: Vec<EventIdx>,
 }
 
 impl Session {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use ps_layers::Unwrapped;
 
-use super::{HostName, Proof};
+use super::{CommandIdx, HostName, Proof, SessionIdx};
 
 /// What a text of the logs is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,9 +53,9 @@ pub struct Wrapped {
     /// The image of the process it ran in or as, where known.
     pub image: String,
     /// Index of its session.
-    pub session: Option<usize>,
+    pub session: Option<SessionIdx>,
     /// Index of the command that it is the text of.
-    pub command: Option<usize>,
+    pub command: Option<CommandIdx>,
     /// Its records.
     pub evidence: Vec<Proof>,
     /// What it hides.

@@ -91,7 +91,7 @@ fn id_of(record: &Record, name: &str) -> Option<LoggedId> {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::Normaliser;
-    use crate::model::{Channel, Event, Fields, Form, Record, RecordRef};
+    use crate::model::{Channel, Event, Fields, Form, InputIdx, Record, RecordRef};
     use chrono::DateTime;
 
     /// The event of a record.
@@ -106,7 +106,7 @@ pub(crate) mod testing {
             fields.push(name, value);
         }
         Record {
-            source: RecordRef { input: 0, offset: 0, number: 1 },
+            source: RecordRef { input: InputIdx::default(), offset: 0, number: 1 },
             time: DateTime::UNIX_EPOCH,
             logged: DateTime::UNIX_EPOCH,
             form: Form::Binary,

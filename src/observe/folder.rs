@@ -18,7 +18,7 @@ use crate::detect::Asks;
 use crate::error::Error;
 use crate::input::Extent;
 use crate::input::FileState;
-use crate::model::Record;
+use crate::model::{InputIdx, Record};
 
 /// The journal's name.
 const JOURNAL: &str = "journal.jsonl";
@@ -324,7 +324,7 @@ fn is_below(name: &str) -> bool {
 pub fn records(
     root: &Path,
     entry: &TableEntry,
-    input: u32,
+    input: InputIdx,
     each: impl FnMut(&Record),
 ) -> io::Result<()> {
     table::read(root, entry, input, each)

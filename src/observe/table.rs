@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use super::journal::TableEntry;
 use super::row::Row;
 use crate::input::hex;
-use crate::model::{Channel, Form, LoggedId, Record, RecordRef, Str};
+use crate::model::{Channel, Form, InputIdx, LoggedId, Record, RecordRef, Str};
 use crate::parquet::{self, LONG, Lists, MOST_BYTES, MOST_ROWS, Repeated, Texts};
 use crate::table::{Column, Kind, columns};
 
@@ -247,7 +247,7 @@ fn parse_exact(text: &str) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
 pub(super) fn read(
     folder: &Path,
     entry: &TableEntry,
-    input: u32,
+    input: InputIdx,
     each: impl FnMut(&Record),
 ) -> io::Result<()> {
     let mut frame = read_frame(folder, entry)?;
@@ -352,7 +352,7 @@ impl<'f> Rows<'f> {
     }
 
     /// Gives each as a record of an input.
-    fn each(&self, input: u32, mut each: impl FnMut(&Record)) {
+    fn each(&self, input: InputIdx, mut each: impl FnMut(&Record)) {
         let mut record = Record::default();
         for row in 0..self.count {
             self.fill(&mut record, row);
@@ -430,7 +430,7 @@ mod tests {
 
     fn record(number: u64) -> Record {
         let mut record = Record {
-            source: RecordRef { input: 0, offset: number * 100, number },
+            source: RecordRef { input: InputIdx::default(), offset: number * 100, number },
             channel: "Security".into(),
             known_channel: Channel::Security,
             event_id: 4624,
@@ -459,7 +459,8 @@ mod tests {
         let size = bytes.len() as u64;
         let entry = TableEntry { name, rows, first: 0, last: u64::MAX, size, sha256 };
         let mut found = Vec::new();
-        let read = read(folder.path(), &entry, 0, |record| found.push(record.clone()));
+        let read =
+            read(folder.path(), &entry, InputIdx::default(), |record| found.push(record.clone()));
         assert!(read.is_ok() || found.is_empty(), "all or none");
         read.map(|()| found)
     }
@@ -470,7 +471,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let entry = table(&records).write(folder.path(), "a.parquet".into()).unwrap();
         let mut found = Vec::new();
-        read(folder.path(), &entry, 0, |record| found.push(record.clone())).unwrap();
+        read(folder.path(), &entry, InputIdx::default(), |record| found.push(record.clone()))
+            .unwrap();
         assert_eq!(found, records);
         let bytes = fs::read(folder.path().join("a.parquet")).unwrap();
         assert_eq!(forged(&bytes, 2).unwrap(), records);

@@ -7,10 +7,11 @@ use rayon::prelude::*;
 
 use super::clocks::Clocks;
 use super::estate::Estate;
-use super::{CLOCK_ERROR, Draft, JOIN_WINDOW, STEP_WINDOW, near};
+use super::{CLOCK_ERROR, Draft, DraftIdx, Drafts, Events, JOIN_WINDOW, STEP_WINDOW, near};
 use crate::model::{
-    Account, Attempt, EndKind, Event, EventKind, FailureReason, HostName, Identity, Link, LoggedId,
-    Rejected, Session, ShellKind, Sides, creates_shell, host_key, is_address, same_host,
+    Account, Attempt, AttemptIdx, EndKind, Event, EventIdx, EventKind, FailureReason, HostName,
+    Identity, Idx, IdxVec, Link, LoggedId, Rejected, Session, SessionIdx, ShellKind, Sides,
+    creates_shell, host_key, index_types, is_address, same_host,
 };
 
 /// Sessions of one name that one client may be weighed against, before it and after: a log full of
@@ -29,11 +30,19 @@ const UNSURE: TimeDelta = TimeDelta::seconds(2);
 /// How long a client may be silent before its process id may be another's.
 const IDLE: TimeDelta = TimeDelta::minutes(30);
 
+index_types! {
+    /// Index of a client, of one host's or of all that may have a session.
+    pub(super) ClientIdx;
+}
+
+/// What clients tried.
+pub(super) type Clients = IdxVec<ClientIdx, Client>;
+
 /// WinRM 6 and what its process logged after it.
 pub(super) struct Client {
     host: HostName,
     /// WinRM 6.
-    event: usize,
+    event: EventIdx,
     time: DateTime<Utc>,
     target: String,
     https: Option<bool>,
@@ -44,12 +53,12 @@ pub(super) struct Client {
     user_sid: Option<String>,
     /// The account of explicit credentials (4648).
     account: Option<Account>,
-    evidence: BTreeMap<usize, Link>,
+    evidence: BTreeMap<EventIdx, Link>,
     /// WinRM 11: it asked for a shell.
     asked: bool,
     /// WinRM 13: it ran a command in it.
     ran: bool,
-    failures: Vec<usize>,
+    failures: Vec<EventIdx>,
     closed: Option<DateTime<Utc>>,
     /// Its latest record.
     last: DateTime<Utc>,
@@ -57,16 +66,16 @@ pub(super) struct Client {
 
 /// All clients: those that may have a session, and those that failed to get one.
 pub(super) fn sessions(
-    events: &[Event],
-    by_host: &BTreeMap<HostName, Vec<usize>>,
-) -> (Vec<Client>, Vec<Client>) {
+    events: &Events,
+    by_host: &BTreeMap<HostName, Vec<EventIdx>>,
+) -> (Clients, Clients) {
     let all = by_host.par_iter().flat_map_iter(|(host, indexes)| on_host(events, host, indexes));
     let all: Vec<Client> = all.collect();
     all.into_iter().partition(|client| client.ran || client.failures.is_empty())
 }
 
-fn on_host(events: &[Event], host: &HostName, indexes: &[usize]) -> Vec<Client> {
-    let mut clients: Vec<Client> = Vec::new();
+fn on_host(events: &Events, host: &HostName, indexes: &[EventIdx]) -> Clients {
+    let mut clients = Clients::new();
     let mut owners = Owners::default();
     let mut credentials = Vec::new();
     for &index in indexes {
@@ -78,8 +87,7 @@ fn on_host(events: &[Event], host: &HostName, indexes: &[usize]) -> Vec<Client> 
                 if connection.contains("/subscriptionmanager/") {
                     continue;
                 }
-                owners.add(event, clients.len());
-                clients.push(Client {
+                let client = clients.push(Client {
                     host: host.clone(),
                     event: index,
                     time: event.time,
@@ -96,6 +104,7 @@ fn on_host(events: &[Event], host: &HostName, indexes: &[usize]) -> Vec<Client> 
                     closed: None,
                     last: event.time,
                 });
+                owners.add(event, client);
             }
             EventKind::ClientStep(_)
             | EventKind::ClientFailure(_)
@@ -138,14 +147,15 @@ fn on_host(events: &[Event], host: &HostName, indexes: &[usize]) -> Vec<Client> 
         // Clients are in order of time.
         let from = clients.partition_point(|client| client.time < event.time - STEP_WINDOW);
         let to = clients.partition_point(|client| client.time <= event.time + STEP_WINDOW);
-        let candidates = clients[from..to].iter_mut().take(MOST_RIVALS).filter(|client| {
-            let own = events[client.event].process_id == Some(used.process_id);
-            // An address cannot be compared with the name that the credentials were used for.
-            let by_address = own && http && is_address(&client.target);
-            let named =
-                same_host(&client.target, service) || same_host(&client.target, &used.target);
-            (http || own) && (named || by_address)
-        });
+        let candidates =
+            clients.as_mut_slice()[from..to].iter_mut().take(MOST_RIVALS).filter(|client| {
+                let own = events[client.event].process_id == Some(used.process_id);
+                // An address cannot be compared with the name that the credentials were used for.
+                let by_address = own && http && is_address(&client.target);
+                let named =
+                    same_host(&client.target, service) || same_host(&client.target, &used.target);
+                (http || own) && (named || by_address)
+            });
         if let Some(client) = candidates.min_by_key(|client| (client.time - event.time).abs()) {
             let own = events[client.event].process_id == Some(used.process_id);
             client.evidence.insert(index, if own { Link::Process } else { Link::Target });
@@ -160,13 +170,13 @@ fn on_host(events: &[Event], host: &HostName, indexes: &[usize]) -> Vec<Client> 
 /// Whose a client's later records are: by ActivityID, else the latest client of their process.
 #[derive(Default)]
 struct Owners<'e> {
-    by_activity: BTreeMap<&'e LoggedId, usize>,
-    by_process: BTreeMap<(u32, Option<&'e str>), usize>,
+    by_activity: BTreeMap<&'e LoggedId, ClientIdx>,
+    by_process: BTreeMap<(u32, Option<&'e str>), ClientIdx>,
 }
 
 impl<'e> Owners<'e> {
     /// Takes a client's first record.
-    fn add(&mut self, event: &'e Event, client: usize) {
+    fn add(&mut self, event: &'e Event, client: ClientIdx) {
         if let Some(activity) = &event.activity_id {
             self.by_activity.insert(activity, client);
         }
@@ -176,7 +186,7 @@ impl<'e> Owners<'e> {
     }
 
     /// The client that an event belongs to, and by what.
-    fn of<'c>(&self, clients: &'c mut [Client], event: &Event) -> Option<(&'c mut Client, Link)> {
+    fn of<'c>(&self, clients: &'c mut Clients, event: &Event) -> Option<(&'c mut Client, Link)> {
         let activity = event.activity_id.as_ref();
         let by_activity = activity.and_then(|activity| self.by_activity.get(activity)).copied();
         let by_process = || {
@@ -202,17 +212,17 @@ pub(super) fn process_of(event: &Event) -> Option<(u32, Option<&str>)> {
 /// Joins clients to the drafts of their targets, nearest in time first; a client with a session of
 /// its own but no such draft becomes a draft seen from its side only.
 pub(super) fn join(
-    events: &[Event],
+    events: &Events,
     estate: &Estate,
     clocks: &Clocks,
-    drafts: &mut Vec<Draft>,
-    clients: Vec<Client>,
+    drafts: &mut Drafts,
+    clients: Clients,
 ) {
     let candidates = Candidates::of(events, estate, clocks, drafts);
     let mut pairs = Vec::new();
     // Pairs that only clocks far apart would explain, and that nothing but time speaks against.
     let mut far = Vec::new();
-    for (c, client) in clients.iter().enumerate() {
+    for (c, client) in clients.iter_enumerated() {
         let asked = clocks.correct(&client.host, client.time);
         for d in candidates.of_client(estate, client, asked) {
             let draft = &drafts[d];
@@ -239,7 +249,7 @@ pub(super) fn join(
     }
     let mut pairs = without_guesses(&clients, drafts, pairs);
     pairs.sort_unstable();
-    let mut joined = vec![false; clients.len()];
+    let mut joined: IdxVec<ClientIdx, bool> = clients.iter().map(|_| false).collect();
     for &(_, _, distance, c, d) in &pairs {
         if !joined[c] && drafts[d].client.is_none() {
             joined[c] = true;
@@ -266,8 +276,8 @@ pub(super) fn join(
         }
     }
     far.retain(|&(c, d)| !joined[c] && drafts[d].client.is_none());
-    let mut of_client: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut of_draft: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut of_client: BTreeMap<ClientIdx, usize> = BTreeMap::new();
+    let mut of_draft: BTreeMap<DraftIdx, usize> = BTreeMap::new();
     for &(c, d) in &far {
         *of_client.entry(c).or_default() += 1;
         *of_draft.entry(d).or_default() += 1;
@@ -311,7 +321,7 @@ impl Client {
     }
 
     /// Index of its WinRM 6.
-    pub fn event(&self) -> usize {
+    pub fn event(&self) -> EventIdx {
         self.event
     }
 
@@ -363,7 +373,7 @@ enum Tie {
 }
 
 /// What ties a client to a session, whatever the time; none where it cannot be its.
-fn tie(events: &[Event], estate: &Estate, client: &Client, draft: &Draft) -> Option<Tie> {
+fn tie(events: &Events, estate: &Estate, client: &Client, draft: &Draft) -> Option<Tie> {
     let server = draft.server.as_ref()?;
     if !client.may_make(draft) {
         return None;
@@ -387,7 +397,7 @@ fn tie(events: &[Event], estate: &Estate, client: &Client, draft: &Draft) -> Opt
 }
 
 /// The caller's address, as the target's 91 has it.
-fn caller_ip<'e>(events: &'e [Event], draft: &Draft) -> Option<&'e str> {
+fn caller_ip<'e>(events: &'e Events, draft: &Draft) -> Option<&'e str> {
     match &events[draft.shell?].kind {
         EventKind::ShellCreated(shell) => shell.client_ip.as_deref(),
         _ => None,
@@ -396,11 +406,11 @@ fn caller_ip<'e>(events: &'e [Event], draft: &Draft) -> Option<&'e str> {
 
 /// A client, and a session that may be its: whether that is another account's, what ties the two,
 /// how far apart they are, and the slots of both.
-type Pair = (bool, Tie, TimeDelta, usize, usize);
+type Pair = (bool, Tie, TimeDelta, ClientIdx, DraftIdx);
 
 /// The pairs without those that are guesses: a client that names no one host and may have made
 /// sessions on two, or a session that clients of two unknown addresses may have made, both as near.
-fn without_guesses(clients: &[Client], drafts: &[Draft], mut pairs: Vec<Pair>) -> Vec<Pair> {
+fn without_guesses(clients: &Clients, drafts: &Drafts, mut pairs: Vec<Pair>) -> Vec<Pair> {
     let servers = undecided(
         pairs.iter().map(|&(.., distance, c, d)| (c, drafts[d].server.as_deref(), distance)),
     );
@@ -414,10 +424,10 @@ fn without_guesses(clients: &[Client], drafts: &[Draft], mut pairs: Vec<Pair>) -
 
 /// Of some slots that may belong to what has a name, each so far away, those that two names are as
 /// near to.
-fn undecided<'n>(
-    pairs: impl Iterator<Item = (usize, Option<&'n str>, TimeDelta)>,
-) -> BTreeSet<usize> {
-    let mut nearest: BTreeMap<usize, BTreeMap<Option<&str>, TimeDelta>> = BTreeMap::new();
+fn undecided<'n, I: Idx>(
+    pairs: impl Iterator<Item = (I, Option<&'n str>, TimeDelta)>,
+) -> BTreeSet<I> {
+    let mut nearest: BTreeMap<I, BTreeMap<Option<&str>, TimeDelta>> = BTreeMap::new();
     for (slot, name, distance) in pairs {
         let known = nearest.entry(slot).or_default().entry(name).or_insert(distance);
         *known = (*known).min(distance);
@@ -432,12 +442,12 @@ fn undecided<'n>(
 
 /// The sessions that clients may have made, by the names that may tie the two: the target's, the
 /// caller's as the target has it, the workstation's. In order of corrected starts.
-struct Candidates(BTreeMap<String, Vec<(DateTime<Utc>, usize)>>);
+struct Candidates(BTreeMap<String, Vec<(DateTime<Utc>, DraftIdx)>>);
 
 impl Candidates {
-    fn of(events: &[Event], estate: &Estate, clocks: &Clocks, drafts: &[Draft]) -> Candidates {
-        let mut by_name: BTreeMap<String, Vec<(DateTime<Utc>, usize)>> = BTreeMap::new();
-        for (d, draft) in drafts.iter().enumerate() {
+    fn of(events: &Events, estate: &Estate, clocks: &Clocks, drafts: &Drafts) -> Candidates {
+        let mut by_name: BTreeMap<String, Vec<(DateTime<Utc>, DraftIdx)>> = BTreeMap::new();
+        for (d, draft) in drafts.iter_enumerated() {
             let Some(server) = &draft.server else { continue };
             let caller = caller_ip(events, draft);
             let caller = caller.and_then(|ip| estate.resolve(ip, draft.start()));
@@ -458,7 +468,12 @@ impl Candidates {
     }
 
     /// The sessions near the time that a client asked, nearest first on each side.
-    fn of_client(&self, estate: &Estate, client: &Client, asked: DateTime<Utc>) -> BTreeSet<usize> {
+    fn of_client(
+        &self,
+        estate: &Estate,
+        client: &Client,
+        asked: DateTime<Utc>,
+    ) -> BTreeSet<DraftIdx> {
         let names: BTreeSet<String> = match estate.resolve(&client.target, client.time) {
             Some(target) => BTreeSet::from([target.to_string()]),
             None => [&client.target, &*client.host].into_iter().flat_map(both_names).collect(),
@@ -468,8 +483,9 @@ impl Candidates {
             let split = list.partition_point(|&(start, _)| start < asked);
             let before = list[..split].iter().rev().take(MOST_RIVALS);
             let after = list[split..].iter().take(MOST_RIVALS);
-            let near =
-                move |(start, _): &&(DateTime<Utc>, usize)| (*start - asked).abs() <= CLOCK_ERROR;
+            let near = move |(start, _): &&(DateTime<Utc>, DraftIdx)| {
+                (*start - asked).abs() <= CLOCK_ERROR
+            };
             before.take_while(near).chain(after.take_while(near))
         });
         near.map(|&(_, d)| d).collect()
@@ -482,7 +498,7 @@ fn both_names(name: &str) -> BTreeSet<String> {
 }
 
 /// Whether a session's logon names a host as the workstation that it came from.
-fn names_workstation(events: &[Event], draft: &Draft, host: &str) -> bool {
+fn names_workstation(events: &Events, draft: &Draft, host: &str) -> bool {
     draft.evidence.keys().any(|&index| match &events[index].kind {
         EventKind::Logon(logon) => {
             logon.workstation.as_ref().is_some_and(|workstation| same_host(workstation, host))
@@ -516,23 +532,23 @@ fn take(draft: &mut Draft, client: &Client) {
 
 /// The attempts that failed, with what the target's and the domain controllers' logs say of them.
 pub(super) fn attempts(
-    events: &[Event],
+    events: &Events,
     estate: &Estate,
     clocks: &Clocks,
-    failures: Vec<Client>,
-) -> Vec<Attempt> {
+    failures: Clients,
+) -> IdxVec<AttemptIdx, Attempt> {
     // What each host refused, in order of time.
-    let mut by_host: BTreeMap<&HostName, Vec<usize>> = BTreeMap::new();
-    for (index, event) in events.iter().enumerate() {
+    let mut by_host: BTreeMap<&HostName, Vec<EventIdx>> = BTreeMap::new();
+    for (index, event) in events.iter_enumerated() {
         if matches!(event.kind, EventKind::AuthorizationFailed(_) | EventKind::LogonFailed(_)) {
             by_host.entry(&event.host).or_default().push(index);
         }
     }
-    let mut attempts: Vec<Attempt> = failures
+    let mut attempts: IdxVec<AttemptIdx, Attempt> = failures
         .into_iter()
         .map(|client| {
             let server = estate.resolve(&client.target, client.time).cloned();
-            let mut found: Vec<usize> = client.evidence.keys().copied().collect();
+            let mut found: Vec<EventIdx> = client.evidence.keys().copied().collect();
             let (mut reason, error_code) = reason(events, &client.failures);
             let mut sides = Sides { client: true, ..Sides::default() };
             let tried = clocks.correct(&client.host, client.time);
@@ -591,10 +607,10 @@ const SOON: TimeDelta = TimeDelta::hours(1);
 
 /// Ties attempts to the next session on their target that the same source or account had soon after;
 /// sessions are in the order of their starts, and all names are as logged.
-pub(super) fn tie_later(attempts: &mut [Attempt], sessions: &[Session]) {
+pub(super) fn tie_later(attempts: &mut [Attempt], sessions: &IdxVec<SessionIdx, Session>) {
     for attempt in attempts {
         let from = sessions.partition_point(|session| session.start < attempt.time);
-        let soon = sessions[from..].iter().enumerate();
+        let soon = sessions.as_slice()[from..].iter().enumerate();
         let soon = soon.take_while(|(_, session)| session.start <= attempt.time + SOON);
         let mut on_target = soon
             .filter(|(_, session)| session.target_host.eq_ignore_ascii_case(&attempt.target_host))
@@ -608,18 +624,18 @@ pub(super) fn tie_later(attempts: &mut [Attempt], sessions: &[Session]) {
             [source, user].iter().flatten().count() > 0
                 && [source, user].iter().flatten().all(|&same| same)
         });
-        attempt.later = later.map(|(index, _)| from + index);
+        attempt.later = later.map(|(after, _)| SessionIdx::new(from + after));
     }
 }
 
 /// What targets refused whose clients' logs are not at hand: one attempt for what one host logs
 /// within a step.
-fn refusals(events: &[Event], known: &[Attempt]) -> Vec<Attempt> {
-    let told: BTreeSet<usize> =
+fn refusals(events: &Events, known: &[Attempt]) -> Vec<Attempt> {
+    let told: BTreeSet<EventIdx> =
         known.iter().flat_map(|attempt| attempt.events.iter().copied()).collect();
     let mut refusals: Vec<Attempt> = Vec::new();
     let mut latest: BTreeMap<&HostName, usize> = BTreeMap::new();
-    for (index, event) in events.iter().enumerate().filter(|(index, _)| !told.contains(index)) {
+    for (index, event) in events.iter_enumerated().filter(|(index, _)| !told.contains(index)) {
         let EventKind::AuthorizationFailed(error_code) = event.kind else { continue };
         if let Some(&slot) = latest.get(&event.host)
             && near(refusals[slot].time, event.time, STEP_WINDOW)
@@ -646,7 +662,7 @@ fn refusals(events: &[Event], known: &[Attempt]) -> Vec<Attempt> {
 }
 
 /// The most telling reason among a client's failures, and its error code.
-fn reason(events: &[Event], failures: &[usize]) -> (FailureReason, Option<u32>) {
+fn reason(events: &Events, failures: &[EventIdx]) -> (FailureReason, Option<u32>) {
     let told = failures.iter().filter_map(|&index| match &events[index].kind {
         EventKind::ClientFailure(failure) => {
             Some((by_code(events[index].event_id, failure.error_code), failure.error_code))

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Draft;
-use super::client::Client;
+use super::client::Clients;
 use super::estate::Estate;
 use super::pairs::{self, Pair, Thing};
-use crate::model::{Clock, Event, HostName};
+use super::{Drafts, Events};
+use crate::model::{Clock, HostName, IdxVec, index_types};
 
 /// How much the time between two logs of one thing varies: what the network and the target need.
 const JITTER: TimeDelta = TimeDelta::seconds(3);
@@ -20,7 +20,7 @@ const JITTER: TimeDelta = TimeDelta::seconds(3);
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
     /// Clocks, and which of them were compared with each other.
-    clocks: BTreeMap<HostName, (Clock, usize)>,
+    clocks: BTreeMap<HostName, (Clock, GroupIdx)>,
 }
 
 /// What the pairs of two hosts say of their clocks.
@@ -35,12 +35,7 @@ struct Edge<'e> {
 
 impl Clocks {
     /// Learns from the targets' sessions and the clients that may belong to them.
-    pub fn learn(
-        events: &[Event],
-        estate: &Estate,
-        drafts: &[Draft],
-        clients: &[Client],
-    ) -> Clocks {
+    pub fn learn(events: &Events, estate: &Estate, drafts: &Drafts, clients: &Clients) -> Clocks {
         let pairs = pairs::pairs(events, estate, drafts, clients);
         let mut by_hosts: BTreeMap<(&HostName, &HostName), Vec<Pair<'_>>> = BTreeMap::new();
         for pair in &pairs {
@@ -118,18 +113,23 @@ fn agree(mut pairs: Vec<Pair<'_>>) -> Option<Edge<'_>> {
     Some(Edge { from: middle.from, to: middle.to, difference: middle.difference, pairs: count })
 }
 
+index_types! {
+    /// Index of a group of hosts whose clocks can be compared.
+    GroupIdx;
+}
+
 /// Hosts tied to each other by differences of their clocks.
 #[derive(Default)]
 struct Groups<'e> {
     /// Of each host, its group, how far its clock is ahead of the group's first host's, and the
     /// pairs that say so.
-    of: BTreeMap<&'e HostName, (usize, TimeDelta, usize)>,
-    members: Vec<Vec<&'e HostName>>,
+    of: BTreeMap<&'e HostName, (GroupIdx, TimeDelta, usize)>,
+    members: IdxVec<GroupIdx, Vec<&'e HostName>>,
 }
 
 impl<'e> Groups<'e> {
-    fn place(&mut self, host: &'e HostName) -> (usize, TimeDelta) {
-        let next = self.members.len();
+    fn place(&mut self, host: &'e HostName) -> (GroupIdx, TimeDelta) {
+        let next = GroupIdx::new(self.members.len());
         let &mut (group, ahead, _) = self.of.entry(host).or_insert((next, TimeDelta::zero(), 0));
         if group == next {
             self.members.push(vec![host]);
@@ -162,7 +162,7 @@ impl<'e> Groups<'e> {
     /// group together tell.
     fn tie_rest(&mut self, pairs: &[Pair<'e>]) {
         loop {
-            let largest = (0..self.members.len()).max_by_key(|&group| self.members[group].len());
+            let largest = self.members.indices().max_by_key(|&group| self.members[group].len());
             let Some(largest) = largest.filter(|&group| self.members[group].len() > 1) else {
                 return;
             };
@@ -193,9 +193,9 @@ impl<'e> Groups<'e> {
     }
 
     /// Each clock against the middle one of its group: most clocks are right.
-    fn clocks(self) -> BTreeMap<HostName, (Clock, usize)> {
+    fn clocks(self) -> BTreeMap<HostName, (Clock, GroupIdx)> {
         let mut clocks = BTreeMap::new();
-        let groups = self.members.iter().enumerate();
+        let groups = self.members.iter_enumerated();
         for (group, members) in groups.filter(|(_, members)| members.len() > 1) {
             let mut ahead: Vec<TimeDelta> = members.iter().map(|host| self.of[host].1).collect();
             ahead.sort_unstable();

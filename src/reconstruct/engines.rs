@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::server::{ByTime, HostEvents, nearest, only, remember};
-use super::{Draft, STEP_WINDOW};
+use super::{Draft, DraftIdx, Drafts, ProcessIdx, STEP_WINDOW};
 use crate::model::{
-    Account, EndKind, EngineContext, EngineState, EventKind, Link, LoggedId, ShellKind,
+    Account, EndKind, EngineContext, EngineState, EventIdx, EventKind, Link, LoggedId, ShellKind,
 };
 
 /// The indexes of one engine's records, in order.
-pub(super) type Records = Vec<usize>;
+pub(super) type Records = Vec<EventIdx>;
 
 /// How long a session may have been open whose engine's start is lost.
 const OPEN: TimeDelta = TimeDelta::hours(24);
@@ -20,8 +20,8 @@ impl HostEvents<'_> {
     /// The classic log's remote engines: an engine's records by HostId or RunspaceId, the engine to
     /// its session by the same ids, or by user and time where no 4103 ties it to a process. Those
     /// whose start is lost are left.
-    pub fn engines(&self, drafts: &mut Vec<Draft>) -> Vec<Records> {
-        let mut engines: BTreeMap<Option<&LoggedId>, Vec<usize>> = BTreeMap::new();
+    pub fn engines(&self, drafts: &mut Drafts) -> Vec<Records> {
+        let mut engines: BTreeMap<Option<&LoggedId>, Vec<EventIdx>> = BTreeMap::new();
         for (index, event) in self.iter() {
             let classic = matches!(event.kind, EventKind::Engine(_) | EventKind::Pipeline(_));
             if let Some(context) = event.engine().filter(|context| classic && context.is_remote()) {
@@ -29,10 +29,10 @@ impl HostEvents<'_> {
                 engines.entry(id).or_default().push(index);
             }
         }
-        let mut engines: Vec<Vec<usize>> = engines.into_values().collect();
+        let mut engines: Vec<Vec<EventIdx>> = engines.into_values().collect();
         engines.sort();
-        let mut by_id: BTreeMap<LoggedId, usize> = BTreeMap::new();
-        for (slot, draft) in drafts.iter().enumerate() {
+        let mut by_id: BTreeMap<LoggedId, DraftIdx> = BTreeMap::new();
+        for (slot, draft) in drafts.iter_enumerated() {
             let ids = draft.host_ids.iter().chain(&draft.runspace_ids);
             by_id.extend(ids.map(|id| (id.clone(), slot)));
         }
@@ -63,14 +63,14 @@ impl HostEvents<'_> {
 
     /// Engines whose start is lost: by their end, which is their process's, else the one session
     /// that was open.
-    pub fn late_engines(&self, drafts: &mut Vec<Draft>, engines: Vec<Records>) {
+    pub fn late_engines(&self, drafts: &mut Drafts, engines: Vec<Records>) {
         let by_end = ByTime::of_ends(drafts);
         let by_start = ByTime::of_starts(drafts);
         for records in engines {
             let [first, last] = [records[0], records[records.len() - 1]];
             let [first, last] = [first, last].map(|index| self.events[index].time);
             let user = self.user(&records);
-            let can_be = |&slot: &usize| {
+            let can_be = |&slot: &DraftIdx| {
                 let draft = &drafts[slot];
                 draft.kind == Some(ShellKind::PowerShell)
                     && !draft.ssh
@@ -94,13 +94,12 @@ impl HostEvents<'_> {
     }
 
     /// A session of which nothing is known.
-    fn unknown(&self, drafts: &mut Vec<Draft>) -> usize {
+    fn unknown(&self, drafts: &mut Drafts) -> DraftIdx {
         drafts.push(Draft {
             server: Some(self.host.clone()),
             kind: Some(ShellKind::PowerShell),
             ..Draft::default()
-        });
-        drafts.len() - 1
+        })
     }
 
     fn contexts(&self, records: &Records) -> impl Iterator<Item = &EngineContext> {
@@ -152,10 +151,10 @@ impl HostEvents<'_> {
     /// own start.
     fn starting_near(
         &self,
-        drafts: &[Draft],
+        drafts: &Drafts,
         by_start: &ByTime,
         records: &Records,
-    ) -> Option<usize> {
+    ) -> Option<DraftIdx> {
         let (time, user) = (self.events[records[0]].time, self.user(records));
         let near = by_start.near(time, STEP_WINDOW, STEP_WINDOW).filter(|&slot| {
             let draft = &drafts[slot];
@@ -172,21 +171,21 @@ impl HostEvents<'_> {
     /// Engines of PowerShell processes that a session started, which the classic log names by their
     /// ids, where 4103 tells whose they are, else by command line only: by that and time, then by
     /// HostId.
-    pub fn child_engines(&self, drafts: &mut [Draft]) {
-        let slots: BTreeMap<Option<usize>, usize> =
-            drafts.iter().enumerate().map(|(slot, draft)| (draft.process, slot)).collect();
+    pub fn child_engines(&self, drafts: &mut Drafts) {
+        let slots: BTreeMap<Option<ProcessIdx>, DraftIdx> =
+            drafts.iter_enumerated().map(|(slot, draft)| (draft.process, slot)).collect();
         let children = self.processes.iter().filter_map(|(index, process)| {
             let (root, depth) = self.processes.remoting_host(index)?;
             let line = self.processes.details(index)?.command_line.trim();
             let child = depth > 0 && !line.is_empty();
             child.then_some((line, process.start?, *slots.get(&Some(root))?))
         });
-        let mut by_line: BTreeMap<&str, Vec<(DateTime<Utc>, usize)>> = BTreeMap::new();
+        let mut by_line: BTreeMap<&str, Vec<(DateTime<Utc>, DraftIdx)>> = BTreeMap::new();
         for (line, start, slot) in children {
             by_line.entry(line).or_default().push((start, slot));
         }
         by_line.values_mut().for_each(|starts| starts.sort_unstable());
-        let mut by_host_id: BTreeMap<&LoggedId, (usize, Link)> = BTreeMap::new();
+        let mut by_host_id: BTreeMap<&LoggedId, (DraftIdx, Link)> = BTreeMap::new();
         for (_, event) in self.iter() {
             let EventKind::Command(command) = &event.kind else { continue };
             let root = self.processes.of(event).and_then(|of| self.processes.remoting_host(of));
@@ -228,7 +227,7 @@ impl HostEvents<'_> {
 
     /// 53504 names an engine's process: with no process audit, the only tie between the classic
     /// log's engine and what Operational logs by process. By time.
-    pub fn named_pipes(&self, drafts: &mut [Draft]) {
+    pub fn named_pipes(&self, drafts: &mut Drafts) {
         let by_start = ByTime::of_starts(drafts);
         for (index, event) in self.iter() {
             let EventKind::EngineListening(_) = event.kind else { continue };

@@ -243,7 +243,7 @@ fn is_routable(ip: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{ANN, WINRM, by, case, logon, on, shell};
-    use crate::model::Record;
+    use crate::model::{Record, SessionIdx};
 
     fn ntlm(seconds: i64, workstation: &str, ip: &str) -> Record {
         let data = [
@@ -269,18 +269,18 @@ mod tests {
     #[test]
     fn a_host_without_logs_goes_by_the_name_that_others_give_its_address() {
         let named = case(vec![ntlm(10, "PC9", "10.0.0.9"), called_from("10.0.0.9")]);
-        assert_eq!(named.sessions[0].source_host.as_deref(), Some("pc9"));
+        assert_eq!(named.sessions[SessionIdx::new(0)].source_host.as_deref(), Some("pc9"));
         // Two names at once: neither.
         let two =
             vec![ntlm(10, "PC9", "10.0.0.9"), ntlm(10, "PC8", "10.0.0.9"), called_from("10.0.0.9")];
-        assert_eq!(case(two).sessions[0].source_host, None);
+        assert_eq!(case(two).sessions[SessionIdx::new(0)].source_host, None);
         // The one that had it last before the session.
         let later = vec![
             ntlm(-20_000, "PC8", "10.0.0.9"),
             ntlm(900, "PC9", "10.0.0.9"),
             called_from("10.0.0.9"),
         ];
-        assert_eq!(case(later).sessions[0].source_host.as_deref(), Some("pc9"));
+        assert_eq!(case(later).sessions[SessionIdx::new(0)].source_host.as_deref(), Some("pc9"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::tests::{
 use super::{Case, Window};
 use crate::model::{
     Absence, Auth, Channel, Confidence, EndpointKind, Link, Missing, Record, Rejected, Session,
-    Side, SourceBasis, SourceEvidence,
+    SessionIdx, Side, SourceBasis, SourceEvidence,
 };
 
 /// A session of ann's on SRV that starts at second 100, its own logon and process logged.
@@ -53,7 +53,7 @@ fn says(session: &Session, text: &str) -> bool {
 #[test]
 fn two_tickets_as_near_decide_nothing() {
     let case = with([ticket(100, "ann", "10.0.0.1"), ticket(99, "ann", "10.0.0.2")]);
-    let session = &case.sessions[0];
+    let session = &case.sessions[SessionIdx::new(0)];
     assert_eq!((&session.source_host, &session.source_ip), (&None, &None));
     assert_eq!(session.source_basis, SourceBasis::Undecided);
     assert_eq!(session.weighed.winner, None);
@@ -68,7 +68,7 @@ fn two_tickets_as_near_decide_nothing() {
 #[test]
 fn a_ticket_that_is_nearer_by_a_step_decides_and_says_so() {
     let case = with([ticket(100, "ann", "10.0.0.1"), ticket(95, "ann", "10.0.0.2")]);
-    let session = &case.sessions[0];
+    let session = &case.sessions[SessionIdx::new(0)];
     assert_eq!(session.source_ip.as_deref(), Some("10.0.0.1"));
     let [(name, Rejected::Farther(by))] = &rivals(session)[..] else { panic!("{session:?}") };
     assert_eq!((name.as_str(), by.num_seconds()), ("10.0.0.2", 5));
@@ -79,7 +79,7 @@ fn a_ticket_that_is_nearer_by_a_step_decides_and_says_so() {
 fn what_another_kind_agrees_with_wins() {
     let tickets = [ticket(100, "ann", "10.0.0.1"), ticket(99, "ann", "10.0.0.2")];
     let case = with(tickets.into_iter().chain([inbound(101, "10.0.0.2")]));
-    let session = &case.sessions[0];
+    let session = &case.sessions[SessionIdx::new(0)];
     assert_eq!(session.source_ip.as_deref(), Some("10.0.0.2"));
     let winner = session.weighed.winner.as_ref().unwrap();
     assert_eq!(winner.basis, SourceEvidence::Ticket);
@@ -96,7 +96,7 @@ fn weaker_kinds_and_other_accounts_are_rivals() {
         // A machine's tickets are no one's session.
         ticket(100, "PC7$", "10.0.0.7"),
     ]);
-    let session = &case.sessions[0];
+    let session = &case.sessions[SessionIdx::new(0)];
     assert_eq!(session.source_ip.as_deref(), Some("10.0.0.1"));
     let expected = [
         ("10.0.0.3".to_owned(), Rejected::WeakerKind),
@@ -109,8 +109,8 @@ fn weaker_kinds_and_other_accounts_are_rivals() {
 fn rivals_are_bounded() {
     let many = (0..100).map(|n| inbound(101, &format!("10.0.1.{n}")));
     let case = with(many.chain([ticket(100, "ann", "10.0.0.1")]));
-    assert_eq!(case.sessions[0].source_ip.as_deref(), Some("10.0.0.1"));
-    assert_eq!(case.sessions[0].weighed.rivals.len(), 8);
+    assert_eq!(case.sessions[SessionIdx::new(0)].source_ip.as_deref(), Some("10.0.0.1"));
+    assert_eq!(case.sessions[SessionIdx::new(0)].weighed.rivals.len(), 8);
 }
 
 fn connects(host: &str, seconds: i64) -> Record {
@@ -168,7 +168,7 @@ fn an_unknown_address_is_the_targets_where_there_is_one() {
 #[test]
 fn a_second_client_as_near_lowers_the_confidence() {
     let alone = with([connects("PC1", 100)]);
-    assert_eq!(alone.sessions[0].confidence, Confidence::High);
+    assert_eq!(alone.sessions[SessionIdx::new(0)].confidence, Confidence::High);
     let two = with([connects("PC1", 100), connects("PC2", 101)]);
     let session = two.sessions.iter().find(|session| session.process_id.is_some()).unwrap();
     assert_eq!(session.source_host.as_deref(), Some("PC1"));
@@ -215,7 +215,7 @@ fn links_say_which_key_or_what_agrees() {
         logon("SRV", 102, "ann", ANN, "0x333"),
         connects("PC1", 100),
     ]);
-    let links = case.sessions[0]
+    let links = case.sessions[SessionIdx::new(0)]
         .evidence
         .iter()
         .map(|evidence| (case.events[evidence.event].event_id, evidence.link));
@@ -235,7 +235,7 @@ fn links_say_which_key_or_what_agrees() {
 fn missing(mut case: Case, window: Window) -> Vec<Missing> {
     case.look_for_missing(window);
     assert_eq!(case.sessions.len(), 1);
-    case.sessions.remove(0).missing
+    case.sessions[SessionIdx::new(0)].missing.clone()
 }
 
 fn why(missing: &[Missing], side: Side, id: u32) -> Option<Absence> {
@@ -285,7 +285,7 @@ fn the_logs_of_a_target_that_its_client_names_in_short_are_looked_at() {
         logon("srv.corp", 10, "bob", BOB, "0x9"),
         logon("srv.corp", 900, "bob", BOB, "0x99"),
     ]);
-    assert_eq!(&*case.sessions[0].target_host, "srv.corp");
+    assert_eq!(&*case.sessions[SessionIdx::new(0)].target_host, "srv.corp");
     let missing = missing(case, Window::default());
     assert_eq!(why(&missing, Side::Target, 4624), Some(Absence::NotLogged));
     assert_eq!(why(&missing, Side::Target, 4688), Some(Absence::NotAudited));
@@ -342,7 +342,7 @@ fn script(seconds: i64, process: u32, text: &str) -> Record {
 }
 
 fn tool(more: impl IntoIterator<Item = Record>) -> Option<String> {
-    with(more).sessions[0].tool.as_ref().map(|tool| tool.name.clone())
+    with(more).sessions[SessionIdx::new(0)].tool.as_ref().map(|tool| tool.name.clone())
 }
 
 #[test]
@@ -397,7 +397,7 @@ fn endpoints_are_told_by_their_names() {
     let endpoint = |name: &str| {
         let uri = format!("http://schemas.microsoft.com/powershell/{name}");
         let shell = by(ANN, 900, on("SRV", 100, WINRM, 91, &[("resourceUri", &uri)]));
-        with([shell]).sessions[0].endpoint_kind.map_or("", EndpointKind::as_str)
+        with([shell]).sessions[SessionIdx::new(0)].endpoint_kind.map_or("", EndpointKind::as_str)
     };
     assert_eq!(endpoint("Microsoft.PowerShell"), "default");
     assert_eq!(endpoint("microsoft.powershell32"), "32bit");
@@ -409,15 +409,15 @@ fn endpoints_are_told_by_their_names() {
 #[test]
 fn confidence_says_why() {
     let with_shell = with([shell("SRV", 100, ANN)]);
-    let session = &with_shell.sessions[0];
+    let session = &with_shell.sessions[SessionIdx::new(0)];
     assert_eq!(session.confidence, Confidence::Medium);
     assert!(says(session, "its host process"));
     assert!(says(session, "tied by its logon id"));
     assert!(says(session, "no log of the client"));
     assert!(says(session, "no record tells its end"));
     let unaudited = case(vec![command("SRV", 0, 77, "a")]);
-    assert!(says(&unaudited.sessions[0], "whose start is not logged"));
+    assert!(says(&unaudited.sessions[SessionIdx::new(0)], "whose start is not logged"));
     let lone = case(vec![shell("SRV", 0, BOB)]);
-    assert_eq!(lone.sessions[0].confidence, Confidence::Low);
-    assert!(says(&lone.sessions[0], "neither its process nor its engine"));
+    assert_eq!(lone.sessions[SessionIdx::new(0)].confidence, Confidence::Low);
+    assert!(says(&lone.sessions[SessionIdx::new(0)], "neither its process nor its engine"));
 }

@@ -15,8 +15,8 @@ use super::process::Processes;
 use super::server::WAITED;
 use super::shells::creates;
 use super::starts::{Starts, is_near};
-use super::{Hosts, JOIN_WINDOW, STEP_WINDOW};
-use crate::model::{Account, Event, EventKind, LoggedId, RecordRef};
+use super::{Hosts, JOIN_WINDOW, ProcessIdx, STEP_WINDOW};
+use crate::model::{Account, Event, EventKind, HostIdx, IdxVec, LoggedId, RecordRef};
 
 /// What reconstruction knows before it reads the records it needs.
 pub(super) struct Focus<'a> {
@@ -25,7 +25,7 @@ pub(super) struct Focus<'a> {
     /// The marks of the others.
     pub gathered: &'a [Gathered],
     pub hosts: &'a Hosts,
-    pub processes: &'a [Processes],
+    pub processes: &'a IdxVec<HostIdx, Processes>,
     pub estate: &'a Estate,
     pub accounts: &'a BTreeMap<String, Account>,
     pub keys: &'a Keys,
@@ -52,10 +52,13 @@ struct Traces {
     lines: BTreeMap<Key, Vec<DateTime<Utc>>>,
 }
 
+/// What remoting leaves on each host.
+type AllTraces = IdxVec<HostIdx, Traces>;
+
 impl Focus<'_> {
     /// The records to read, in the order of their places.
     pub fn records(&self) -> Vec<RecordRef> {
-        let mut traces: Vec<Traces> = self.processes.iter().map(|_| Traces::default()).collect();
+        let mut traces: AllTraces = self.processes.iter().map(|_| Traces::default()).collect();
         let mut starts = Starts::of(self.hosts);
         let mut found = Vec::new();
         self.core(&mut traces, &mut starts);
@@ -75,7 +78,7 @@ impl Focus<'_> {
     fn sift<T: Marked, R: Send>(
         &self,
         kind: fn(&Gathered) -> &Vec<T>,
-        take: impl Fn(usize, &T) -> Option<R> + Sync,
+        take: impl Fn(HostIdx, &T) -> Option<R> + Sync,
     ) -> Vec<R> {
         let take = &take;
         let tasks = self.gathered.par_iter().zip(&self.hosts.of_tasks);
@@ -90,17 +93,16 @@ impl Focus<'_> {
     fn those<T: Marked>(
         &self,
         kind: fn(&Gathered) -> &Vec<T>,
-        is_one: impl Fn(usize, &T) -> bool + Sync,
+        is_one: impl Fn(HostIdx, &T) -> bool + Sync,
     ) -> Vec<RecordRef> {
         self.sift(kind, |host, mark| is_one(host, mark).then_some(mark.mark().source))
     }
 
     /// What the events that show remoting by themselves tell.
-    fn core(&self, traces: &mut [Traces], starts: &mut Starts) {
-        let mut engines: BTreeMap<(usize, Option<&LoggedId>), Life> = BTreeMap::new();
+    fn core(&self, traces: &mut AllTraces, starts: &mut Starts) {
+        let mut engines: BTreeMap<(HostIdx, Option<&LoggedId>), Life> = BTreeMap::new();
         // An engine's first record, in each process that has its id.
-        let mut firsts: BTreeMap<(usize, Option<&LoggedId>, Option<u32>), DateTime<Utc>> =
-            BTreeMap::new();
+        let mut firsts: BTreeMap<(HostIdx, Option<&LoggedId>, _), DateTime<Utc>> = BTreeMap::new();
         for event in self.core {
             let Some(host) = self.hosts.index_of(&event.host) else { continue };
             let mut names: Vec<&Account> = Vec::new();
@@ -160,7 +162,7 @@ impl Focus<'_> {
 
     /// What clients tell. PowerShell names its version when it connects, others ask for a shell or
     /// fail; what does none of that, as CIM, has no session unless a target's logs show one.
-    fn clients(&self, traces: &mut [Traces], starts: &mut Starts) {
+    fn clients(&self, traces: &mut AllTraces, starts: &mut Starts) {
         let told = self.core.iter().filter(|event| match &event.kind {
             EventKind::ClientStep(step) => step.asks_shell,
             EventKind::ClientFailure(_) => true,
@@ -190,8 +192,8 @@ impl Focus<'_> {
     }
 
     /// What the processes that serve sessions tell.
-    fn roots(&self, traces: &mut [Traces], starts: &mut Starts) {
-        for (host, (traces, processes)) in traces.iter_mut().zip(self.processes).enumerate() {
+    fn roots(&self, traces: &mut AllTraces, starts: &mut Starts) {
+        for ((host, traces), processes) in traces.iter_mut_enumerated().zip(self.processes) {
             for (index, process) in processes.iter() {
                 if processes.remoting_host(index).is_none() {
                     continue;
@@ -214,8 +216,8 @@ impl Focus<'_> {
     }
 
     /// What sessions' processes did, and what bounds their lives.
-    fn in_trees(&self, traces: &mut [Traces], starts: &mut Starts, found: &mut Vec<RecordRef>) {
-        let root = |host: usize, process: Option<usize>| {
+    fn in_trees(&self, traces: &mut AllTraces, starts: &mut Starts, found: &mut Vec<RecordRef>) {
+        let root = |host: HostIdx, process: Option<ProcessIdx>| {
             self.processes[host].remoting_host(process?).map(|(root, _)| root)
         };
         let of_process = self.sift(
@@ -258,7 +260,7 @@ impl Focus<'_> {
             },
         );
         // Of each root whose start is lost, from when to when something was heard of it.
-        let mut heard: BTreeMap<(usize, usize), Life> = BTreeMap::new();
+        let mut heard: BTreeMap<(HostIdx, ProcessIdx), Life> = BTreeMap::new();
         let all = of_process.into_iter().chain(events).chain(scripts).chain(traffic);
         for (host, mark, root, sid, runspace) in all {
             found.push(mark.source);
@@ -284,15 +286,15 @@ impl Focus<'_> {
                 known.then_some((host, part.id))
             },
         );
-        let blocks: HashSet<(usize, IdKey)> = blocks.into_iter().collect();
+        let blocks: HashSet<(HostIdx, IdKey)> = blocks.into_iter().collect();
         found.extend(
             self.those(|task| &task.scripts, |host, part| blocks.contains(&(host, part.id))),
         );
     }
 
     /// The engines of processes that sessions started, and the commands that they log, too.
-    fn engines(&self, traces: &[Traces], found: &mut Vec<RecordRef>) {
-        let started = |host: usize, engine: &LocalEngine| {
+    fn engines(&self, traces: &AllTraces, found: &mut Vec<RecordRef>) {
+        let started = |host: HostIdx, engine: &LocalEngine| {
             if traces[host].runspaces.contains(&engine.runspace) {
                 return true;
             }
@@ -308,7 +310,7 @@ impl Focus<'_> {
         );
         found.extend(first.iter().map(|(source, _)| source));
         let ids = first.into_iter().map(|(_, id)| id).filter(|(_, id)| id.is_some());
-        let ids: HashSet<(usize, Key)> = ids.collect();
+        let ids: HashSet<(HostIdx, Key)> = ids.collect();
         let all = self.sift(
             |task| &task.engines,
             |host, engine| {
@@ -318,7 +320,7 @@ impl Focus<'_> {
         );
         found.extend(all.iter().map(|(source, _)| source));
         let runspaces = all.into_iter().map(|(_, one)| one).filter(|(_, one)| one.is_some());
-        let runspaces: HashSet<(usize, Key)> = runspaces.collect();
+        let runspaces: HashSet<(HostIdx, Key)> = runspaces.collect();
         found.extend(
             self.those(
                 |task| &task.in_process,
@@ -328,8 +330,8 @@ impl Focus<'_> {
     }
 
     /// Logons of those who had sessions, in the time of a session; then what ended them.
-    fn logons(&self, traces: &mut [Traces], starts: &Starts, found: &mut Vec<RecordRef>) {
-        let own = |traces: &[Traces], host: usize, logon: &LogonMark| {
+    fn logons(&self, traces: &mut AllTraces, starts: &Starts, found: &mut Vec<RecordRef>) {
+        let own = |traces: &AllTraces, host: HostIdx, logon: &LogonMark| {
             traces[host].logon_ids.contains(&logon.logon_id)
         };
         let who = self.sift(
@@ -357,12 +359,12 @@ impl Focus<'_> {
             traces[host].logon_ids.insert(logon.logon_id);
             traces[host].callers.extend(logon.who.iter().filter(|key| key.is_some()));
         }
-        let is_end = |host: usize, end: &LogonId| traces[host].logon_ids.contains(&end.logon_id);
+        let is_end = |host: HostIdx, end: &LogonId| traces[host].logon_ids.contains(&end.logon_id);
         found.extend(self.those(|task| &task.logon_ids, is_end));
     }
 
     /// What may tell where a session came from, or why an attempt failed.
-    fn hints(&self, traces: &[Traces], starts: &Starts, found: &mut Vec<RecordRef>) {
+    fn hints(&self, traces: &AllTraces, starts: &Starts, found: &mut Vec<RecordRef>) {
         let known = traces.iter().flat_map(|traces| traces.who.iter().chain(&traces.callers));
         let mut who: HashSet<Key> = known.copied().collect();
         // A client says by other credentials whose its session is.
@@ -379,9 +381,9 @@ impl Focus<'_> {
                 who.insert(self.keys.of_account(Some(account)));
             }
         }
-        let is_hint = |host: usize, hint: &HintMark| starts.may_concern(host, hint, &who);
+        let is_hint = |host: HostIdx, hint: &HintMark| starts.may_concern(host, hint, &who);
         found.extend(self.those(|task| &task.hints, is_hint));
-        let is_attempt = |host: usize, mark: &Mark| starts.is_attempt(host, mark.time);
+        let is_attempt = |host: HostIdx, mark: &Mark| starts.is_attempt(host, mark.time);
         found.extend(self.those(|task| &task.failed_logons, is_attempt));
     }
 }

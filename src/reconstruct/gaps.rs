@@ -20,7 +20,7 @@
 use std::collections::BTreeMap;
 
 use super::Window;
-use crate::model::{Channel, Coverage, Gap, HostName, LogGap, Session};
+use crate::model::{Channel, Coverage, Gap, HostName, InputIdx, LogGap, Session};
 
 /// Records without a hole on both sides of one, in a file numbered by the service.
 const AROUND: u64 = 20;
@@ -33,7 +33,7 @@ pub(super) fn gaps(
     coverage: &[Coverage],
     sessions: &[Session],
     window: Window,
-    sound: impl Fn(u32) -> bool,
+    sound: impl Fn(InputIdx) -> bool,
 ) -> Vec<LogGap> {
     let mut by_place: BTreeMap<(&HostName, Channel), Vec<&Coverage>> = BTreeMap::new();
     for known in coverage {
@@ -92,7 +92,7 @@ mod tests {
     use crate::model::RecordRef;
 
     /// The records of an input: EventRecordIDs, and by how much the headers' numbers differ.
-    fn log(input: u32, ids: impl IntoIterator<Item = u64>, anew: bool) -> Reach {
+    fn log(input: InputIdx, ids: impl IntoIterator<Item = u64>, anew: bool) -> Reach {
         let mut reach = Reach::of(input);
         for (index, record_id) in ids.into_iter().enumerate() {
             let number = if anew { index as u64 + 1 } else { record_id };
@@ -122,46 +122,70 @@ mod tests {
 
     #[test]
     fn a_hole_in_the_middle_counts_and_the_ends_of_a_log_do_not() {
-        assert_eq!(holes(&[log(0, 1000..2000, false)], Window::default()), []);
-        let hole = log(0, without(1500, 1503), false);
+        assert_eq!(holes(&[log(InputIdx::default(), 1000..2000, false)], Window::default()), []);
+        let hole = log(InputIdx::default(), without(1500, 1503), false);
         assert_eq!(holes(&[hole], Window::default()), [(1499, 1503)]);
         // Too near the end to be told from what an overwritten log leaves.
-        assert_eq!(holes(&[log(0, without(1010, 1020), false)], Window::default()), []);
+        assert_eq!(
+            holes(&[log(InputIdx::default(), without(1010, 1020), false)], Window::default()),
+            []
+        );
     }
 
     #[test]
     fn pieces_of_a_log_and_a_log_that_wrapped_have_no_hole_between_them() {
         let wrapped = (1600..2000).chain(1000..1600);
-        assert_eq!(holes(&[log(0, wrapped, false)], Window::default()), []);
-        let pieces = [log(0, 1600..2000, false), log(0, 1000..1600, false)];
+        assert_eq!(holes(&[log(InputIdx::default(), wrapped, false)], Window::default()), []);
+        let pieces = [
+            log(InputIdx::default(), 1600..2000, false),
+            log(InputIdx::default(), 1000..1600, false),
+        ];
         assert_eq!(holes(&pieces, Window::default()), []);
     }
 
     #[test]
     fn what_a_query_selected_is_no_gap() {
-        assert_eq!(holes(&[log(0, (1000..2000).step_by(3), false)], Window::default()), []);
+        assert_eq!(
+            holes(&[log(InputIdx::default(), (1000..2000).step_by(3), false)], Window::default()),
+            []
+        );
         // An export with runs of a hundred is, as likely as not, one without some rare event.
         let rare = |every: u64| (1000..2000).filter(move |id| id % every != 0);
-        assert_eq!(holes(&[log(0, rare(100), true)], Window::default()), []);
-        assert_eq!(holes(&[log(0, without(1500, 1600), true)], Window::default()), [(1499, 1600)]);
+        assert_eq!(holes(&[log(InputIdx::default(), rare(100), true)], Window::default()), []);
+        assert_eq!(
+            holes(&[log(InputIdx::default(), without(1500, 1600), true)], Window::default()),
+            [(1499, 1600)]
+        );
     }
 
     #[test]
     fn what_another_input_has_is_not_missing() {
-        let hole = || log(0, without(1500, 1510), false);
-        assert_eq!(holes(&[hole(), log(1, 1505..1506, true)], Window::default()), []);
-        assert_eq!(holes(&[hole(), log(1, (1400..1900).step_by(7), true)], Window::default()), []);
+        let hole = || log(InputIdx::default(), without(1500, 1510), false);
+        assert_eq!(
+            holes(&[hole(), log(InputIdx::new(1), 1505..1506, true)], Window::default()),
+            []
+        );
+        assert_eq!(
+            holes(
+                &[hole(), log(InputIdx::new(1), (1400..1900).step_by(7), true)],
+                Window::default()
+            ),
+            []
+        );
         // A copy with the same hole tells nothing new, and another part of the log nothing at all.
-        let copy = log(1, without(1500, 1510), false);
+        let copy = log(InputIdx::new(1), without(1500, 1510), false);
         assert_eq!(holes(&[hole(), copy], Window::default()), [(1499, 1510)]);
-        assert_eq!(holes(&[hole(), log(1, 10..900, false)], Window::default()), [(1499, 1510)]);
+        assert_eq!(
+            holes(&[hole(), log(InputIdx::new(1), 10..900, false)], Window::default()),
+            [(1499, 1510)]
+        );
     }
 
     #[test]
     fn files_of_several_channels_and_times_outside_the_window_count_for_nothing() {
-        let mut mixed = log(0, without(1500, 1510), false);
+        let mut mixed = log(InputIdx::default(), without(1500, 1510), false);
         mixed.see(Seen {
-            source: RecordRef { input: 0, offset: 9, number: 9 },
+            source: RecordRef { input: InputIdx::default(), offset: 9, number: 9 },
             channel: Channel::Other,
             channel_name: "Application",
             provider: "",
@@ -172,7 +196,7 @@ mod tests {
         });
         assert_eq!(holes(&[mixed], Window::default()), []);
         let from = |second| Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(second));
-        let hole = || log(0, without(1500, 1510), false);
+        let hole = || log(InputIdx::default(), without(1500, 1510), false);
         assert_eq!(holes(&[hole()], Window { from: from(1511), to: None }), []);
         assert_eq!(holes(&[hole()], Window { from: from(1505), to: None }), [(1499, 1510)]);
         assert_eq!(holes(&[hole()], Window { from: None, to: from(1499) }), []);

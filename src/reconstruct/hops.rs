@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::process::Processes;
-use super::{Draft, STEP_WINDOW};
-use crate::model::{Event, EventKind, HostName, Link};
+use super::{Draft, Events, ProcessIdx, STEP_WINDOW};
+use crate::model::{Event, EventKind, HostName, IdxVec, Link, SessionIdx};
 
 /// Sessions on a host that may be a parent: a log full of forged ones costs no more.
 const MOST_RIVALS: usize = 64;
@@ -16,14 +16,14 @@ const MOST_RIVALS: usize = 64;
 /// there that was open at the time is a link by time, if there is no more than one; a process that
 /// is in no session's tree is somebody's at the keyboard.
 pub(super) fn parents(
-    events: &[Event],
-    drafts: &[Draft],
+    events: &Events,
+    drafts: &IdxVec<SessionIdx, Draft>,
     processes: &BTreeMap<HostName, Processes>,
-) -> Vec<Option<(usize, Link)>> {
-    let mut by_process: BTreeMap<(&HostName, usize), usize> = BTreeMap::new();
+) -> IdxVec<SessionIdx, Option<(SessionIdx, Link)>> {
+    let mut by_process: BTreeMap<(&HostName, ProcessIdx), SessionIdx> = BTreeMap::new();
     // Drafts are in the order of their starts.
-    let mut by_server: BTreeMap<&HostName, Vec<usize>> = BTreeMap::new();
-    for (slot, draft) in drafts.iter().enumerate() {
+    let mut by_server: BTreeMap<&HostName, Vec<SessionIdx>> = BTreeMap::new();
+    for (slot, draft) in drafts.iter_enumerated() {
         let Some(server) = &draft.server else { continue };
         by_server.entry(server).or_default().push(slot);
         if let Some(process) = draft.process {
@@ -34,7 +34,7 @@ pub(super) fn parents(
         let records = draft.evidence.keys().map(|&index| &events[index]);
         records.filter(|event| Some(&event.host) != draft.server.as_ref()).collect()
     };
-    let by_key = |slot: usize, draft: &Draft| {
+    let by_key = |slot: SessionIdx, draft: &Draft| {
         let found = of_source(draft).into_iter().filter_map(|event| {
             let table = processes.get(&event.host)?;
             let process = match &event.kind {
@@ -47,7 +47,7 @@ pub(super) fn parents(
         let mut found = found.filter(|&parent| parent != slot);
         found.next().map(|parent| (parent, Link::Process))
     };
-    let by_time = |slot: usize, draft: &Draft| {
+    let by_time = |slot: SessionIdx, draft: &Draft| {
         let source = draft.source_host.as_ref()?;
         let names_process = |event: &&Event| match &event.kind {
             EventKind::ExplicitCredentials(used) => used.process_id != 0,
@@ -69,12 +69,12 @@ pub(super) fn parents(
                 && draft.user.is_some()
                 && parent.can_be(draft.user.as_ref(), draft.user_sid.as_deref())
         });
-        let open: Vec<usize> = open.collect();
+        let open: Vec<SessionIdx> = open.collect();
         match open[..] {
             [parent] => Some((parent, Link::Account)),
             _ => None,
         }
     };
     let parent = |(slot, draft)| by_key(slot, draft).or_else(|| by_time(slot, draft));
-    drafts.iter().enumerate().map(parent).collect()
+    drafts.iter_enumerated().map(parent).collect()
 }

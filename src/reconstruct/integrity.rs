@@ -21,8 +21,8 @@ use super::{Case, Window};
 use crate::decode::{ChunkHeader, Form};
 use crate::error::{Fault, FaultKind};
 use crate::model::{
-    Account, Channel, Clearing, Coverage, Edge, HostName, Level, LogGap, LogSign, Mark, Proof,
-    SignKind, csv_time,
+    Account, Channel, Clearing, Coverage, Edge, HostName, IdxVec, InputIdx, Level, LogGap, LogSign,
+    Mark, Proof, SignKind, csv_time,
 };
 
 /// How near a correction of the clock is to the step that it makes, by either time.
@@ -75,7 +75,7 @@ pub fn first_records(
             found.borrow_mut().insert(chunk, edge);
             Some(edge)
         };
-        File::of(0, facts, &[], &asked).signs();
+        File::of(InputIdx::default(), facts, &[], &asked).signs();
     }
     found.into_inner()
 }
@@ -84,12 +84,12 @@ pub fn first_records(
 pub(super) fn signs(
     case: &Case,
     window: Window,
-    files: &[FileFacts<'_>],
-    first: impl Fn(u32, u64) -> Option<Edge>,
+    files: &IdxVec<InputIdx, FileFacts<'_>>,
+    first: impl Fn(InputIdx, u64) -> Option<Edge>,
 ) -> Vec<LogSign> {
     let mut by_host: BTreeMap<&HostName, Vec<&Coverage>> = BTreeMap::new();
     let mut by_log: BTreeMap<(&HostName, Channel), Vec<&Coverage>> = BTreeMap::new();
-    let mut by_input: BTreeMap<u32, Vec<&Coverage>> = BTreeMap::new();
+    let mut by_input: BTreeMap<InputIdx, Vec<&Coverage>> = BTreeMap::new();
     for log in &case.coverage {
         by_host.entry(&log.host).or_default().push(log);
         by_log.entry((&log.host, log.channel)).or_default().push(log);
@@ -110,7 +110,7 @@ pub(super) fn signs(
         signs.extend(told.stops(host, window));
         signs.extend(told.records(host, window));
     }
-    for (input, facts) in (0..).zip(files).filter(|(_, facts)| facts.is_evtx) {
+    for (input, facts) in files.iter_enumerated().filter(|(_, facts)| facts.is_evtx) {
         let logs = by_input.get(&input).map(Vec::as_slice).unwrap_or_default();
         signs.extend(File::of(input, facts, logs, &first).signs());
     }
@@ -462,7 +462,7 @@ fn because(explained: Option<bool>, known: &str, unknown: &str) -> String {
 
 /// What is wrong with a file.
 struct File<'f, F> {
-    input: u32,
+    input: InputIdx,
     facts: &'f FileFacts<'f>,
     host: HostName,
     channel: Channel,
@@ -470,8 +470,8 @@ struct File<'f, F> {
     first: &'f F,
 }
 
-impl<'f, F: Fn(u32, u64) -> Option<Edge>> File<'f, F> {
-    fn of(input: u32, facts: &'f FileFacts<'f>, logs: &[&Coverage], first: &'f F) -> Self {
+impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> File<'f, F> {
+    fn of(input: InputIdx, facts: &'f FileFacts<'f>, logs: &[&Coverage], first: &'f F) -> Self {
         let (host, channel) = match logs {
             [log] if log.alone => (log.host.clone(), log.channel),
             _ => (HostName::default(), Channel::Other),

@@ -55,9 +55,10 @@ pub use traffic::{Logs, Overheard};
 pub(crate) use scripts::{Elsewhere, assemble};
 
 use crate::model::{
-    Account, Attempt, Auth, Clearing, Command, Coverage, Edge, EndKind, EndpointKind, Event,
-    Evidence, Host, HostName, Identity, Link, LogGap, LogSign, LoggedId, RecordRef, Rejected,
-    ScriptBlock, Session, ShellKind, Sides, SourceBasis, Transport, Weighed,
+    Account, Attempt, AttemptIdx, Auth, Clearing, Command, CommandIdx, Coverage, Edge, EndKind,
+    EndpointKind, Event, EventIdx, Evidence, Host, HostIdx, HostName, Identity, IdxVec, InputIdx,
+    Link, LogGap, LogSign, LoggedId, RecordRef, Rejected, ScriptBlock, ScriptIdx, Session,
+    SessionIdx, ShellKind, Sides, SourceBasis, Transport, Weighed, index_types,
 };
 use clocks::Clocks;
 use estate::Estate;
@@ -80,24 +81,38 @@ const SERVICE_SIDS: [&str; 2] = ["S-1-5-19", "S-1-5-20"];
 /// WinRM's ports: HTTP, HTTPS.
 const WINRM_PORTS: [u32; 2] = [5985, 5986];
 
+/// The events of a case.
+type Events = IdxVec<EventIdx, Event>;
+/// Of each event, its session.
+type SessionOf = IdxVec<EventIdx, Option<SessionIdx>>;
+/// Sessions in the making: of one host, or of all.
+type Drafts = IdxVec<DraftIdx, Draft>;
+
+index_types! {
+    /// Index of a session in the making, before all of them are in order.
+    DraftIdx;
+    /// Index of a process in its host's table.
+    ProcessIdx;
+}
+
 /// All that reconstruction knows, over all hosts.
 #[derive(Debug, Default)]
 pub struct Case {
     /// The events that may have to do with remoting, by time, host, channel, record id and place:
     /// what indexes point into.
-    pub events: Vec<Event>,
+    pub events: IdxVec<EventIdx, Event>,
     /// Sessions by start, target and process.
-    pub sessions: Vec<Session>,
+    pub sessions: IdxVec<SessionIdx, Session>,
     /// Commands by time, in the order of their events.
-    pub commands: Vec<Command>,
+    pub commands: IdxVec<CommandIdx, Command>,
     /// The sessions' script blocks by first part.
-    pub scripts: Vec<ScriptBlock>,
+    pub scripts: IdxVec<ScriptIdx, ScriptBlock>,
     /// The script blocks outside sessions.
     pub(crate) elsewhere: Elsewhere,
     /// Failed attempts by time.
-    pub attempts: Vec<Attempt>,
+    pub attempts: IdxVec<AttemptIdx, Attempt>,
     /// The logging hosts, by name.
-    pub hosts: Vec<Host>,
+    pub hosts: IdxVec<HostIdx, Host>,
     /// How far the logs reach, by host, channel and input.
     pub coverage: Vec<Coverage>,
     /// Where logs were cleared, by time.
@@ -107,7 +122,7 @@ pub struct Case {
     /// Signs that a log is not as it was written, the weightiest first.
     pub signs: Vec<LogSign>,
     /// The session of each event, if it has one.
-    pub session_of: Vec<Option<usize>>,
+    pub session_of: IdxVec<EventIdx, Option<SessionIdx>>,
     /// The part of the time that the run looks at.
     pub(crate) window: Window,
 }
@@ -126,7 +141,7 @@ impl Case {
     /// The host that events have this name of.
     pub fn host(&self, name: &HostName) -> Option<&Host> {
         let found = self.hosts.binary_search_by(|known| known.full_name.cmp(name)).ok()?;
-        Some(&self.hosts[found])
+        Some(&self.hosts[HostIdx::new(found)])
     }
 
     /// Judges which records of its sessions are missing and how much of them logs cover, in a run that
@@ -141,7 +156,7 @@ impl Case {
 
     /// Says which holes in logs count, in a run that looks at a part of the time. `sound` says of
     /// an input whether it is EVTX of which nothing was lost.
-    pub(crate) fn look_for_gaps(&mut self, window: Window, sound: impl Fn(u32) -> bool) {
+    pub(crate) fn look_for_gaps(&mut self, window: Window, sound: impl Fn(InputIdx) -> bool) {
         self.gaps = gaps::gaps(&self.coverage, &self.sessions, window, sound);
     }
 
@@ -151,8 +166,8 @@ impl Case {
     pub(crate) fn look_for_signs(
         &mut self,
         window: Window,
-        files: &[FileFacts<'_>],
-        first: impl Fn(u32, u64) -> Option<Edge>,
+        files: &IdxVec<InputIdx, FileFacts<'_>>,
+        first: impl Fn(InputIdx, u64) -> Option<Edge>,
     ) {
         self.signs = integrity::signs(self, window, files, first);
     }
@@ -163,8 +178,8 @@ impl Case {
         host: &'c HostName,
         from: DateTime<Utc>,
         to: DateTime<Utc>,
-    ) -> impl Iterator<Item = usize> {
-        let sessions = self.sessions.iter().enumerate();
+    ) -> impl Iterator<Item = SessionIdx> {
+        let sessions = self.sessions.iter_enumerated();
         let inside = move |session: &Session| {
             session.target_host == *host && session.start <= to && session.end >= from
         };
@@ -172,9 +187,9 @@ impl Case {
     }
 
     /// The records that belong to sessions: which session, and by what.
-    pub(crate) fn by_record(&self) -> BTreeMap<RecordRef, (usize, Link)> {
+    pub(crate) fn by_record(&self) -> BTreeMap<RecordRef, (SessionIdx, Link)> {
         let mut by_record = BTreeMap::new();
-        for (index, session) in self.sessions.iter().enumerate() {
+        for (index, session) in self.sessions.iter_enumerated() {
             for &Evidence { event, link } in &session.evidence {
                 if self.session_of[event] == Some(index) {
                     by_record.insert(self.events[event].source, (index, link));
@@ -185,7 +200,7 @@ impl Case {
     }
 
     /// The sessions that records belong to.
-    pub(crate) fn sessions_of_records(&self) -> BTreeMap<RecordRef, usize> {
+    pub(crate) fn sessions_of_records(&self) -> BTreeMap<RecordRef, SessionIdx> {
         let records = self.by_record().into_iter();
         records.map(|(record, (session, _))| (record, session)).collect()
     }
@@ -194,11 +209,11 @@ impl Case {
 /// The logging hosts.
 pub(crate) struct Hosts {
     /// Their full names as far as known, lower case, in order, and as their records spell them.
-    names: Vec<(HostName, HostName)>,
+    names: IdxVec<HostIdx, (HostName, HostName)>,
     /// Indexes by the names that logs use.
-    by_name: BTreeMap<HostName, usize>,
+    by_name: BTreeMap<HostName, HostIdx>,
     /// Of each task, the indexes of its hosts.
-    of_tasks: Vec<Vec<usize>>,
+    of_tasks: Vec<Vec<HostIdx>>,
 }
 
 impl Hosts {
@@ -212,9 +227,10 @@ impl Hosts {
             let known = spelled.entry(name(host)).or_insert(spelling);
             *known = (*known).min(spelling);
         }
-        let names: Vec<(HostName, HostName)> =
+        let names: IdxVec<HostIdx, (HostName, HostName)> =
             spelled.into_iter().map(|(name, known)| (name, known.computer.clone())).collect();
-        let index = |host: &HostName| names.partition_point(|(known, _)| *known < name(host));
+        let index =
+            |host: &HostName| HostIdx::new(names.partition_point(|(known, _)| *known < name(host)));
         let by_name = all().map(|(host, _)| (host.clone(), index(host))).collect();
         let of_task = |task: &Gathered| task.hosts.iter().map(|(host, _)| index(host)).collect();
         let of_tasks = gathered.iter().map(of_task).collect();
@@ -222,7 +238,7 @@ impl Hosts {
     }
 
     /// The host that logs under this name.
-    fn index_of(&self, name: &str) -> Option<usize> {
+    fn index_of(&self, name: &str) -> Option<HostIdx> {
         self.by_name.get(name).copied()
     }
 
@@ -231,7 +247,7 @@ impl Hosts {
     }
 
     /// The full name of a host by its index.
-    fn full_name(&self, index: usize) -> &HostName {
+    fn full_name(&self, index: HostIdx) -> &HostName {
         &self.names[index].0
     }
 
@@ -250,7 +266,7 @@ impl Hosts {
         &'g self,
         gathered: &'g [Gathered],
         kind: fn(&Gathered) -> &Vec<T>,
-    ) -> impl Iterator<Item = (usize, &'g T)> {
+    ) -> impl Iterator<Item = (HostIdx, &'g T)> {
         gathered.iter().zip(&self.of_tasks).flat_map(move |(task, hosts)| {
             kind(task).iter().map(|found| (hosts[found.mark().host as usize], found))
         })
@@ -261,23 +277,23 @@ impl Hosts {
 #[derive(Debug, Default)]
 struct Draft {
     /// The target's events that tie it together, and how.
-    evidence: BTreeMap<usize, Link>,
+    evidence: BTreeMap<EventIdx, Link>,
     /// The logging target; none for a session seen from the client only.
     server: Option<HostName>,
     /// Index of the host process in its host's table.
-    process: Option<usize>,
+    process: Option<ProcessIdx>,
     /// When its host process said that its engine listens (53504).
     listens: Option<DateTime<Utc>>,
     host_ids: Vec<LoggedId>,
     runspace_ids: Vec<LoggedId>,
     /// WinRM 91.
-    shell: Option<usize>,
+    shell: Option<EventIdx>,
     /// WinRM 6 and its host.
-    client: Option<usize>,
+    client: Option<EventIdx>,
     /// How far apart client and target log the start, by corrected clocks, where time joined them.
     client_distance: Option<TimeDelta>,
     /// WinRM 6 of other clients that could be its own but for this.
-    client_rivals: Vec<(usize, Rejected)>,
+    client_rivals: Vec<(EventIdx, Rejected)>,
     /// One of them, on another host, is as near.
     client_unsure: bool,
     /// The name the client used for the target.
@@ -309,7 +325,7 @@ struct Draft {
 
 impl Draft {
     /// Takes an event as evidence; a key is not weakened by time.
-    fn add(&mut self, event: usize, link: Link) {
+    fn add(&mut self, event: EventIdx, link: Link) {
         let known = self.evidence.entry(event).or_insert(link);
         *known = (*known).min(link);
     }
@@ -362,7 +378,7 @@ fn rebuild(
     records: impl FnOnce(&Focus<'_>) -> Vec<RecordRef>,
 ) -> Case {
     let begun = Instant::now();
-    let mut events: Vec<Event> =
+    let mut events: Events =
         gathered.iter_mut().flat_map(|task| std::mem::take(&mut task.core)).collect();
     let hosts = Hosts::of(&gathered);
     let mut processes = processes(&gathered, &hosts);
@@ -398,16 +414,16 @@ fn rebuild(
     // The order is total, so that no two sorts differ.
     events.par_sort_unstable_by(|a, b| key(a).cmp(&key(b)));
     let by_host = by_host(&events, &hosts);
-    processes.par_iter_mut().zip(&by_host).for_each(|(processes, indexes)| {
+    processes.par_iter_mut().zip(by_host.as_slice()).for_each(|(processes, indexes)| {
         processes.describe(indexes.iter().map(|&index| &events[index]));
     });
     let processes: BTreeMap<HostName, Processes> = hosts.names().cloned().zip(processes).collect();
-    let by_host: BTreeMap<HostName, Vec<usize>> = hosts.names().cloned().zip(by_host).collect();
+    let by_host: BTreeMap<HostName, Vec<EventIdx>> = hosts.names().cloned().zip(by_host).collect();
 
     let drafts = by_host.par_iter().flat_map_iter(|(host, indexes)| {
         server::sessions(&events, host, indexes, &processes[host], &accounts)
     });
-    let mut drafts: Vec<Draft> = drafts.collect();
+    let mut drafts: Drafts = drafts.collect();
     let (clients, failures) = client::sessions(&events, &by_host);
     let clocks = Clocks::learn(&events, &estate, &drafts, &clients);
     client::join(&events, &estate, &clocks, &mut drafts, clients);
@@ -425,14 +441,17 @@ fn rebuild(
     });
     name_sids(&accounts, &mut drafts);
     drafts.sort_by(|a, b| order(a).cmp(&order(b)));
+    // From here on they are the sessions, in the sessions' order.
+    let mut drafts: IdxVec<SessionIdx, Draft> = drafts.into_vec().into();
     for attempt in &mut attempts {
         attempt.source_host = hosts.as_logged(&attempt.source_host);
         attempt.target_host = hosts.as_logged(&attempt.target_host);
     }
 
     let heard = traffic::tie(&mut drafts, talks, &events, &processes);
-    let mut case = Case { session_of: vec![None; events.len()], events, ..Case::default() };
-    for (index, draft) in drafts.iter().enumerate() {
+    let mut case =
+        Case { session_of: events.iter().map(|_| None).collect(), events, ..Case::default() };
+    for (index, draft) in drafts.iter_enumerated() {
         for &event in draft.evidence.keys() {
             case.session_of[event].get_or_insert(index);
         }
@@ -444,7 +463,7 @@ fn rebuild(
     case.commands =
         ledger::commands(&case.events, &case.session_of, &case.scripts, &processes, &heard);
     case.events.iter().for_each(|event| coverage.add(event));
-    let broken = ledger::broken(&case.scripts, drafts.len());
+    let broken = ledger::broken(&case.scripts, drafts.indices());
     let parents = hops::parents(&case.events, &drafts, &processes);
     let finished = drafts.into_iter().zip(parents).zip(broken).map(|((draft, parent), broken)| {
         let server = draft.server.clone();
@@ -487,8 +506,9 @@ fn rebuild(
 }
 
 /// Each host's processes.
-fn processes(gathered: &[Gathered], hosts: &Hosts) -> Vec<Processes> {
-    let mut by_host: Vec<Vec<&ProcessMark>> = vec![Vec::new(); hosts.names.len()];
+fn processes(gathered: &[Gathered], hosts: &Hosts) -> IdxVec<HostIdx, Processes> {
+    let mut by_host: IdxVec<HostIdx, Vec<&ProcessMark>> =
+        hosts.names().map(|_| Vec::new()).collect();
     for (host, mark) in hosts.each(gathered, |task| &task.processes) {
         by_host[host].push(mark);
     }
@@ -496,7 +516,7 @@ fn processes(gathered: &[Gathered], hosts: &Hosts) -> Vec<Processes> {
         marks.sort_unstable_by_key(|mark| (mark.mark.time, mark.mark.source));
         Processes::learn(&marks)
     };
-    by_host.into_par_iter().map(learn).collect()
+    by_host.into_vec().into_par_iter().map(learn).collect()
 }
 
 /// The total order of events: no output depends on how the work was shared out.
@@ -515,7 +535,7 @@ fn order(draft: &Draft) -> impl Ord + '_ {
 }
 
 /// Gives drafts whose account is known by name only its SID, where logons give it one and no more.
-fn name_sids(accounts: &BTreeMap<String, Account>, drafts: &mut [Draft]) {
+fn name_sids(accounts: &BTreeMap<String, Account>, drafts: &mut Drafts) {
     let mut by_name: BTreeMap<String, Vec<(&String, &Account)>> = BTreeMap::new();
     for (sid, account) in accounts {
         by_name.entry(account.name_key()).or_default().push((sid, account));
@@ -531,9 +551,9 @@ fn name_sids(accounts: &BTreeMap<String, Account>, drafts: &mut [Draft]) {
 }
 
 /// The indexes of each host's events.
-fn by_host(events: &[Event], hosts: &Hosts) -> Vec<Vec<usize>> {
-    let mut by_host = vec![Vec::new(); hosts.names.len()];
-    for (index, event) in events.iter().enumerate() {
+fn by_host(events: &Events, hosts: &Hosts) -> IdxVec<HostIdx, Vec<EventIdx>> {
+    let mut by_host: IdxVec<HostIdx, Vec<EventIdx>> = hosts.names().map(|_| Vec::new()).collect();
+    for (index, event) in events.iter_enumerated() {
         if let Some(host) = hosts.index_of(&event.host) {
             by_host[host].push(index);
         }
@@ -559,14 +579,14 @@ fn accounts(gathered: &[Gathered]) -> BTreeMap<String, Account> {
 }
 
 fn finish(
-    events: &[Event],
+    events: &Events,
     processes: &BTreeMap<HostName, Processes>,
     clocks: &Clocks,
     draft: Draft,
 ) -> Session {
     let start = draft.start();
     let on_target =
-        |event: usize| draft.server.as_ref().is_none_or(|host| events[event].host == *host);
+        |event: EventIdx| draft.server.as_ref().is_none_or(|host| events[event].host == *host);
     let keyed = draft.evidence.iter().filter(|&(&event, &link)| link.is_key() && on_target(event));
     let last = keyed.map(|(&event, _)| events[event].time).max().unwrap_or(start);
     let (end, end_kind) = match draft.end {

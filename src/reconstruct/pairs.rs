@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::client::Client;
+use super::client::Clients;
 use super::estate::Estate;
-use super::{CLOCK_ERROR, Draft, EndKind, JOIN_WINDOW};
-use crate::model::{Auth, Connection, Event, EventKind, HostName, Logon, host_of_service};
+use super::{CLOCK_ERROR, DraftIdx, Drafts, EndKind, Events, JOIN_WINDOW};
+use crate::model::{Auth, Connection, EventIdx, EventKind, HostName, Logon, host_of_service};
 
 /// Pairs that one record may be part of, with earlier and with later ones: a log full of forged
 /// ones costs no more.
@@ -30,17 +30,19 @@ pub(super) struct Pair<'e> {
 /// What was logged: an event, or the start or end of a session that is known by its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Thing {
-    Event(usize),
-    Start(usize),
-    End(usize),
+    Event(EventIdx),
+    Start(DraftIdx),
+    End(DraftIdx),
+    /// The end of a client's session, by the event that began it.
+    Closed(EventIdx),
 }
 
 /// All pairs that may be one thing.
 pub(super) fn pairs<'e>(
-    events: &'e [Event],
+    events: &'e Events,
     estate: &'e Estate,
-    drafts: &'e [Draft],
-    clients: &'e [Client],
+    drafts: &'e Drafts,
+    clients: &'e Clients,
 ) -> Vec<Pair<'e>> {
     let mut pairs = sessions(estate, drafts, clients);
     pairs.extend(logons(events, estate));
@@ -49,26 +51,31 @@ pub(super) fn pairs<'e>(
 }
 
 /// Times and what was logged then, in order.
-#[derive(Default)]
-struct Times(Vec<(DateTime<Utc>, usize)>);
+struct Times<I>(Vec<(DateTime<Utc>, I)>);
 
-impl Times {
+impl<I> Default for Times<I> {
+    fn default() -> Times<I> {
+        Times(Vec::new())
+    }
+}
+
+impl<I: Copy> Times<I> {
     /// What lies near enough to a time to be the same moment by another clock, nearest first on
     /// each side.
-    fn near(&self, time: DateTime<Utc>) -> impl Iterator<Item = (DateTime<Utc>, usize)> {
+    fn near(&self, time: DateTime<Utc>) -> impl Iterator<Item = (DateTime<Utc>, I)> {
         let split = self.0.partition_point(|&(known, _)| known < time);
         let earlier = self.0[..split].iter().rev().take(MOST_PAIRS);
         let later = self.0[split..].iter().take(MOST_PAIRS);
-        let near = move |(known, _): &&(DateTime<Utc>, usize)| (*known - time).abs() <= CLOCK_ERROR;
+        let near = move |(known, _): &&(DateTime<Utc>, I)| (*known - time).abs() <= CLOCK_ERROR;
         earlier.take_while(near).chain(later.take_while(near)).copied()
     }
 }
 
 /// Clients and the sessions on their targets that may be theirs: their starts, and the ends of those
 /// that last as long on both sides and long enough for that to mean something.
-fn sessions<'e>(estate: &'e Estate, drafts: &'e [Draft], clients: &'e [Client]) -> Vec<Pair<'e>> {
-    let mut by_server: BTreeMap<&HostName, Times> = BTreeMap::new();
-    for (slot, draft) in drafts.iter().enumerate() {
+fn sessions<'e>(estate: &'e Estate, drafts: &'e Drafts, clients: &'e Clients) -> Vec<Pair<'e>> {
+    let mut by_server: BTreeMap<&HostName, Times<DraftIdx>> = BTreeMap::new();
+    for (slot, draft) in drafts.iter_enumerated() {
         if let Some(server) = &draft.server {
             by_server.entry(server).or_default().0.push((draft.start(), slot));
         }
@@ -99,7 +106,7 @@ fn sessions<'e>(estate: &'e Estate, drafts: &'e [Draft], clients: &'e [Client]) 
             if let (Some(closed), Some((end, _))) = (client.closed(), told)
                 && closed - time >= JOIN_WINDOW
             {
-                pairs.push(pair((Thing::End(event), Thing::End(slot)), closed, end));
+                pairs.push(pair((Thing::Closed(event), Thing::End(slot)), closed, end));
             }
         }
     }
@@ -108,11 +115,11 @@ fn sessions<'e>(estate: &'e Estate, drafts: &'e [Draft], clients: &'e [Client]) 
 
 /// Logons, and what other hosts log of them first: the ticket (4769), NTLM's check (4776), and at
 /// the client the credentials it used (4648).
-fn logons<'e>(events: &'e [Event], estate: &'e Estate) -> Vec<Pair<'e>> {
+fn logons<'e>(events: &'e Events, estate: &'e Estate) -> Vec<Pair<'e>> {
     // By account and host, and by account and workstation, which NTLM names.
-    let mut at_host: BTreeMap<(&HostName, String), Times> = BTreeMap::new();
-    let mut from_workstation: BTreeMap<(String, String), Times> = BTreeMap::new();
-    for (index, event) in events.iter().enumerate() {
+    let mut at_host: BTreeMap<(&HostName, String), Times<EventIdx>> = BTreeMap::new();
+    let mut from_workstation: BTreeMap<(String, String), Times<EventIdx>> = BTreeMap::new();
+    for (index, event) in events.iter_enumerated() {
         if let EventKind::Logon(logon) = &event.kind
             && let Some(account) = &logon.account
         {
@@ -125,7 +132,7 @@ fn logons<'e>(events: &'e [Event], estate: &'e Estate) -> Vec<Pair<'e>> {
         }
     }
     let mut pairs = Vec::new();
-    for (index, event) in events.iter().enumerate() {
+    for (index, event) in events.iter_enumerated() {
         let (found, kerberos) = match &event.kind {
             EventKind::KerberosTicket(ticket) => {
                 const SERVICE_TICKET: u32 = 4769;
@@ -186,10 +193,10 @@ fn ends(connection: &Connection) -> Option<Ends<'_>> {
 }
 
 /// Connections that both ends log: their ports tell which are one.
-fn connections(events: &[Event]) -> Vec<Pair<'_>> {
-    let mut accepted: BTreeMap<Ends<'_>, Times> = BTreeMap::new();
+fn connections(events: &Events) -> Vec<Pair<'_>> {
+    let mut accepted: BTreeMap<Ends<'_>, Times<EventIdx>> = BTreeMap::new();
     let connections = || {
-        events.iter().enumerate().filter_map(|(index, event)| match &event.kind {
+        events.iter_enumerated().filter_map(|(index, event)| match &event.kind {
             EventKind::Connection(connection) => Some((index, event, &**connection)),
             _ => None,
         })

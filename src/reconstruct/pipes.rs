@@ -95,7 +95,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::super::tests::{ANN, POWERSHELL, by, case, engine, on};
-    use crate::model::Record;
+    use crate::model::{Record, SessionIdx};
 
     fn listens(milliseconds: i64, process: u32) -> Record {
         let record = by(ANN, process, on("srv", 0, POWERSHELL, 53504, &[("param1", "1")]));
@@ -123,7 +123,7 @@ mod tests {
             engine("srv", 1060, 403, "h", ""),
         ]);
         assert_eq!(case.sessions.len(), 1);
-        assert_eq!(case.sessions[0].process_id, Some(77));
+        assert_eq!(case.sessions[SessionIdx::new(0)].process_id, Some(77));
         let texts: Vec<&str> = case.commands.iter().map(|command| &*command.text).collect();
         assert_eq!(texts, ["Get-Date"]);
     }
@@ -137,7 +137,7 @@ mod tests {
             script(1030, 77, "Get-Date"),
             engine("srv", 1060, 403, "h", ""),
         ]);
-        assert_eq!((case.sessions.len(), case.sessions[0].process_id), (1, None));
+        assert_eq!((case.sessions.len(), case.sessions[SessionIdx::new(0)].process_id), (1, None));
         assert!(case.commands.is_empty());
     }
 }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::gather::{IdKey, Image, Key, ProcessMark, Told};
-use super::pipes;
 use super::server::WAITED;
-use crate::model::{Account, Event, EventKind, RecordRef, file_name};
+use super::{ProcessIdx, pipes};
+use crate::model::{Account, Event, EventKind, IdxVec, RecordRef, file_name};
 
 /// How far apart two logs of one host write the same moment.
 const SLACK: TimeDelta = TimeDelta::seconds(2);
@@ -40,7 +40,7 @@ pub(super) struct Process {
     pub end: Option<DateTime<Utc>>,
     /// The engine that proves it where its start was not logged: HostId, first and last record.
     engine: Option<(IdKey, DateTime<Utc>, DateTime<Utc>)>,
-    parent: Option<usize>,
+    parent: Option<ProcessIdx>,
     pub logon_id: u64,
     /// Its account's name and SID.
     pub who: [Key; 2],
@@ -93,16 +93,16 @@ impl Details {
 /// A host's processes.
 #[derive(Debug, Default)]
 pub(super) struct Processes {
-    all: Vec<Process>,
-    by_id: BTreeMap<u32, Vec<usize>>,
+    all: IdxVec<ProcessIdx, Process>,
+    by_id: BTreeMap<u32, Vec<ProcessIdx>>,
     /// Of each id, the latest engine that listens and whose process is not known: when, and the
     /// SID of who runs it.
     listening: BTreeMap<u32, (DateTime<Utc>, Key)>,
     /// Processes by the record that lacks their id.
-    by_record: BTreeMap<RecordRef, usize>,
+    by_record: BTreeMap<RecordRef, ProcessIdx>,
     /// Of each process, the remoting host process it is or descends from, and how deep.
-    roots: Vec<Option<(usize, u32)>>,
-    details: BTreeMap<usize, Details>,
+    roots: IdxVec<ProcessIdx, Option<(ProcessIdx, u32)>>,
+    details: BTreeMap<ProcessIdx, Details>,
 }
 
 /// The exits of remoting host processes whose starts are not logged, and since when each may have
@@ -167,18 +167,20 @@ impl Processes {
             }
         }
         // Some collectors drop the process id: such a start is its twin's, or a process of its own.
-        let known = |index: usize, process: &Process| {
+        let known = |index: ProcessIdx, process: &Process| {
             Some((process.name, process.logon_id, process.start?, index))
         };
-        let all = table.all.iter().enumerate();
-        let mut by_image: BTreeSet<(Key, u64, DateTime<Utc>, usize)> =
+        let all = table.all.iter_enumerated();
+        let mut by_image: BTreeSet<(Key, u64, DateTime<Utc>, ProcessIdx)> =
             all.filter_map(|(index, process)| known(index, process)).collect();
         for mark in marks.iter().copied().filter(|mark| mark.id == 0) {
             let Told::Started(image) = mark.what else { continue };
             let time = mark.mark.time;
-            let from = (mark.image, mark.logon_id, time - SLACK, 0);
-            let twin = by_image.range(from..=(mark.image, mark.logon_id, time + SLACK, usize::MAX));
-            let slot = twin.map(|&(.., index)| index).next().unwrap_or_else(|| {
+            let from = (mark.image, mark.logon_id, time - SLACK, ProcessIdx::new(0));
+            let twin = by_image.range(from..).next().filter(|&&(image, logon_id, start, _)| {
+                (image, logon_id) == (mark.image, mark.logon_id) && start <= time + SLACK
+            });
+            let slot = twin.map(|&(.., index)| index).unwrap_or_else(|| {
                 let slot = table.push(mark, image);
                 by_image.insert((mark.image, mark.logon_id, time, slot));
                 slot
@@ -186,7 +188,7 @@ impl Processes {
             table.complete(slot, mark);
             table.by_record.insert(mark.mark.source, slot);
         }
-        for index in 0..table.all.len() {
+        for index in table.all.indices() {
             let process = &table.all[index];
             let root = match process.parent.filter(|&parent| parent < index) {
                 _ if process.is_remoting_host() => Some((index, 0)),
@@ -202,7 +204,7 @@ impl Processes {
     /// A session's logon is also its children's (4688 names the creator's), where none of the host
     /// process's own records tells it: before Windows 10 its start does not.
     fn inherit(&mut self) {
-        for index in 0..self.all.len() {
+        for index in self.all.indices() {
             let Some((root, 1)) = self.roots[index] else { continue };
             let (logon_id, who) = (self.all[index].logon_id, self.all[index].who);
             self.all[root].runs_in(logon_id, who);
@@ -221,7 +223,7 @@ impl Processes {
     }
 
     /// Takes what a start says of its process.
-    fn complete(&mut self, slot: usize, mark: &ProcessMark) {
+    fn complete(&mut self, slot: ProcessIdx, mark: &ProcessMark) {
         // An id that recurred: the parent's image, where logged, must be the process's.
         let parent = self.at(mark.parent, mark.mark.time).filter(|&parent| {
             parent != slot
@@ -311,10 +313,8 @@ impl Processes {
         (process.known, process.start) = (known, None);
     }
 
-    fn push(&mut self, mark: &ProcessMark, image: Image) -> usize {
-        let index = self.all.len();
-        self.by_id.entry(mark.id).or_default().push(index);
-        self.all.push(Process {
+    fn push(&mut self, mark: &ProcessMark, image: Image) -> ProcessIdx {
+        let index = self.all.push(Process {
             id: mark.id,
             image,
             name: mark.image,
@@ -328,11 +328,12 @@ impl Processes {
             who: [Key::default(); 2],
             first: mark.mark.source,
         });
+        self.by_id.entry(mark.id).or_default().push(index);
         index
     }
 
     /// The latest process of an id that fits.
-    fn latest(&self, id: u32, fits: impl Fn(&Process) -> bool) -> Option<usize> {
+    fn latest(&self, id: u32, fits: impl Fn(&Process) -> bool) -> Option<ProcessIdx> {
         let known = self.by_id.get(&id)?.iter().rev().take(MOST_LIVES);
         known.copied().find(|&index| fits(&self.all[index]))
     }
@@ -376,12 +377,12 @@ impl Processes {
     }
 
     /// What is known in full of a process in a session.
-    pub fn details(&self, index: usize) -> Option<&Details> {
+    pub fn details(&self, index: ProcessIdx) -> Option<&Details> {
         self.details.get(&index)
     }
 
     /// The process an event is about, or was logged by.
-    pub fn of(&self, event: &Event) -> Option<usize> {
+    pub fn of(&self, event: &Event) -> Option<ProcessIdx> {
         match &event.kind {
             EventKind::ProcessStart(start) if start.process_id == 0 => {
                 self.by_record.get(&event.source).copied()
@@ -402,7 +403,7 @@ impl Processes {
     }
 
     /// The process a mark is of.
-    pub fn of_mark(&self, mark: &ProcessMark) -> Option<usize> {
+    pub fn of_mark(&self, mark: &ProcessMark) -> Option<ProcessIdx> {
         match mark.id {
             0 => self.by_record.get(&mark.mark.source).copied(),
             id => self.at(id, mark.mark.time),
@@ -410,13 +411,13 @@ impl Processes {
     }
 
     /// The process that has this id at that time.
-    pub fn at(&self, id: u32, time: DateTime<Utc>) -> Option<usize> {
+    pub fn at(&self, id: u32, time: DateTime<Utc>) -> Option<ProcessIdx> {
         if id == 0 {
             return None;
         }
         let known = self.by_id.get(&id)?;
         let begun = known.partition_point(|&index| self.all[index].known <= time + UNAUDITED);
-        let mut nearest: Option<(TimeDelta, usize)> = None;
+        let mut nearest: Option<(TimeDelta, ProcessIdx)> = None;
         for &index in known[..begun].iter().rev().take(MOST_LIVES) {
             let process = &self.all[index];
             if process.lives_at(time) {
@@ -436,22 +437,22 @@ impl Processes {
         nearest.map(|(_, index)| index)
     }
 
-    pub fn get(&self, index: usize) -> &Process {
+    pub fn get(&self, index: ProcessIdx) -> &Process {
         &self.all[index]
     }
 
     /// All processes, in order of their first record.
-    pub fn iter(&self) -> impl Iterator<Item = (usize, &Process)> {
-        self.all.iter().enumerate()
+    pub fn iter(&self) -> impl Iterator<Item = (ProcessIdx, &Process)> {
+        self.all.iter_enumerated()
     }
 
     /// The process that started it.
-    pub fn parent(&self, index: usize) -> Option<usize> {
+    pub fn parent(&self, index: ProcessIdx) -> Option<ProcessIdx> {
         self.all[index].parent
     }
 
     /// The remoting host process that a process is or descends from, and how deep.
-    pub fn remoting_host(&self, index: usize) -> Option<(usize, u32)> {
+    pub fn remoting_host(&self, index: ProcessIdx) -> Option<(ProcessIdx, u32)> {
         self.roots[index]
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Hosts, integrity};
 use crate::decode::Seen;
-use crate::model::{Channel, Coverage, Edge, Gap, HostName, Mark};
+use crate::model::{Channel, Coverage, Edge, Gap, HostName, InputIdx, Mark};
 
 /// One host's records of one channel, as far as they were seen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -143,7 +143,7 @@ fn note(backwards: &mut Vec<[Edge; 2]>, before: Edge, after: Edge) {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Reach {
     /// Index of the input.
-    input: u32,
+    input: InputIdx,
     spans: Vec<Span>,
     #[serde(skip)]
     by_name: HashMap<(HostName, Channel), usize>,
@@ -156,7 +156,7 @@ pub struct Reach {
 
 impl Reach {
     /// Begins with the records of an input.
-    pub fn of(input: u32) -> Reach {
+    pub fn of(input: InputIdx) -> Reach {
         Reach { input, ..Reach::default() }
     }
 
@@ -202,7 +202,7 @@ impl Reach {
     }
 
     /// Takes the input for this one: its place among the inputs is another in each run.
-    pub fn move_to(&mut self, input: u32) {
+    pub fn move_to(&mut self, input: InputIdx) {
         self.input = input;
         for span in &mut self.spans {
             let runs = span.runs.runs.iter_mut().flatten();
@@ -231,8 +231,8 @@ impl Reach {
 pub(super) fn coverage<'r>(all: impl Iterator<Item = &'r Reach>, hosts: &Hosts) -> Vec<Coverage> {
     let mut found: Vec<Coverage> = Vec::new();
     let mut runs: Vec<Runs> = Vec::new();
-    let mut others: BTreeSet<u32> = BTreeSet::new();
-    let mut by_place: HashMap<(HostName, Channel, u32), usize> = HashMap::new();
+    let mut others: BTreeSet<InputIdx> = BTreeSet::new();
+    let mut by_place: HashMap<(HostName, Channel, InputIdx), usize> = HashMap::new();
     for reach in all {
         if reach.others {
             others.insert(reach.input);
@@ -268,7 +268,7 @@ pub(super) fn coverage<'r>(all: impl Iterator<Item = &'r Reach>, hosts: &Hosts) 
             runs[slot].absorb(&span.runs);
         }
     }
-    let mut places: HashMap<u32, usize> = HashMap::new();
+    let mut places: HashMap<InputIdx, usize> = HashMap::new();
     for known in &found {
         *places.entry(known.input).or_default() += 1;
     }
@@ -293,24 +293,25 @@ mod tests {
     fn seen(computer: &str, channel: Channel, event_id: u32, second: i64) -> Seen<'_> {
         let time = DateTime::UNIX_EPOCH + TimeDelta::seconds(second);
         let record_id = second as u64 + 100;
-        let source = RecordRef { input: 3, offset: record_id, number: record_id };
+        let source = RecordRef { input: InputIdx::new(3), offset: record_id, number: record_id };
         let (channel_name, provider) = (channel.name(), "");
         Seen { source, channel, channel_name, provider, computer, event_id, record_id, time }
     }
 
     #[test]
     fn logs_reach_from_their_earliest_to_their_latest_record_in_any_order() {
-        let mut reach = Reach::of(3);
+        let mut reach = Reach::of(InputIdx::new(3));
         for (id, second) in [(4624, 20), (4688, 10), (4624, 20), (4624, 30)] {
             reach.see(seen("Srv", Channel::Security, id, second));
         }
         reach.see(seen("Other", Channel::Security, 4624, 5));
         reach.see(seen("Srv", Channel::Other, 1, 1));
-        let mut later = Reach::of(3);
+        let mut later = Reach::of(InputIdx::new(3));
         later.see(seen("srv", Channel::Security, 1102, 40));
         let hosts = Hosts::of(&[]);
         let found = coverage([reach, later].iter(), &hosts);
-        let told: Vec<_> = found.iter().map(|c| (&*c.host, c.input, c.first.1, c.last.1)).collect();
+        let told: Vec<_> =
+            found.iter().map(|c| (&*c.host, c.input.index(), c.first.1, c.last.1)).collect();
         assert_eq!(told, [("other", 3, 105, 105), ("srv", 3, 110, 140)]);
         assert_eq!(found[1].ids, BTreeSet::from([1102, 4624, 4688]));
     }

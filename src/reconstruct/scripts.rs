@@ -6,8 +6,10 @@ use std::sync::Arc;
 use ps_layers::Unwrapper;
 
 use super::gather::{Gathered, ScriptMark};
-use super::{Case, Hosts};
-use crate::model::{Event, EventKind, HostName, LoggedId, RecordRef, ScriptBlock};
+use super::{Case, Events, Hosts, SessionOf};
+use crate::model::{
+    EventIdx, EventKind, HostIdx, HostName, IdxVec, LoggedId, RecordRef, ScriptBlock, ScriptIdx,
+};
 
 /// Script blocks outside sessions, by the places of their parts.
 #[derive(Debug, Default)]
@@ -25,7 +27,7 @@ impl Elsewhere {
         let events = case.scripts.iter().flat_map(|script| &script.events);
         let in_sessions: BTreeSet<RecordRef> =
             events.map(|&event| case.events[event].source).collect();
-        let mut marks: Vec<(usize, &ScriptMark)> =
+        let mut marks: Vec<(HostIdx, &ScriptMark)> =
             hosts.each(gathered, |task| &task.scripts).collect();
         // Records without an id are blocks of their own.
         marks.sort_unstable_by_key(|(host, mark)| {
@@ -33,7 +35,7 @@ impl Elsewhere {
             (*host, mark.id, alone, mark.number, mark.mark.time, mark.mark.source)
         });
         let mut elsewhere = Elsewhere::default();
-        let one = |a: &(usize, &ScriptMark), b: &(usize, &ScriptMark)| {
+        let one = |a: &(HostIdx, &ScriptMark), b: &(HostIdx, &ScriptMark)| {
             a.0 == b.0 && a.1.id == b.1.id && a.1.id.is_some()
         };
         for block in marks.chunk_by(one) {
@@ -62,14 +64,14 @@ impl Elsewhere {
 /// The script blocks that some events are the parts of, by their first part. A part that is
 /// missing shows in the text.
 pub(crate) fn assemble(
-    events: &[Event],
-    session_of: &[Option<usize>],
+    events: &Events,
+    session_of: &SessionOf,
     unwrapper: &mut Unwrapper,
-) -> Vec<ScriptBlock> {
+) -> IdxVec<ScriptIdx, ScriptBlock> {
     // A block's id is unique to an engine, and a copied log may hold a record twice.
-    let mut blocks: BTreeMap<(&HostName, &LoggedId), BTreeMap<u32, usize>> = BTreeMap::new();
+    let mut blocks: BTreeMap<(&HostName, &LoggedId), BTreeMap<u32, EventIdx>> = BTreeMap::new();
     let mut alone = Vec::new();
-    for (index, event) in events.iter().enumerate() {
+    for (index, event) in events.iter_enumerated() {
         let EventKind::ScriptBlockPart(part) = &event.kind else { continue };
         match &part.id {
             Some(id) => {
@@ -79,16 +81,16 @@ pub(crate) fn assemble(
         }
     }
     let blocks = blocks.into_values().chain(alone);
-    let mut scripts: Vec<ScriptBlock> =
+    let mut scripts: IdxVec<ScriptIdx, ScriptBlock> =
         blocks.map(|parts| block(events, session_of, &parts, unwrapper)).collect();
     scripts.sort_by_key(|script| script.events.iter().min().copied());
     scripts
 }
 
 fn block(
-    events: &[Event],
-    session_of: &[Option<usize>],
-    parts: &BTreeMap<u32, usize>,
+    events: &Events,
+    session_of: &SessionOf,
+    parts: &BTreeMap<u32, EventIdx>,
     unwrapper: &mut Unwrapper,
 ) -> ScriptBlock {
     let mut script = ScriptBlock {
@@ -135,7 +137,7 @@ fn mark_missing(script: &mut ScriptBlock, from: u32, to: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ScriptBlockPart;
+    use crate::model::{Event, ScriptBlockPart};
     use crate::normalise::testing::record;
 
     fn part(number: u32, total: u32, text: &str) -> Event {
@@ -152,9 +154,12 @@ mod tests {
     }
 
     fn text(parts: &[Event]) -> (String, bool) {
-        let scripts = assemble(parts, &vec![None; parts.len()], &mut Unwrapper::default());
+        let events = parts.iter().cloned().collect();
+        let session_of = parts.iter().map(|_| None).collect();
+        let scripts = assemble(&events, &session_of, &mut Unwrapper::default());
         assert_eq!(scripts.len(), 1);
-        (scripts[0].text.clone(), scripts[0].complete())
+        let first = &scripts[ScriptIdx::new(0)];
+        (first.text.clone(), first.complete())
     }
 
     #[test]

@@ -7,9 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::gather::Image;
 use super::process::Processes;
-use super::{Draft, JOIN_WINDOW, STEP_WINDOW, near};
+use super::{Draft, DraftIdx, Drafts, Events, JOIN_WINDOW, ProcessIdx, STEP_WINDOW, near};
 use crate::model::{
-    Account, Auth, EndKind, Event, EventKind, HostName, Link, LoggedId, Logon, ShellKind,
+    Account, Auth, EndKind, Event, EventIdx, EventKind, HostName, Link, LoggedId, Logon, ShellKind,
     is_virtual_sid,
 };
 
@@ -26,12 +26,12 @@ const LONGEST: TimeDelta = TimeDelta::days(3660);
 
 /// The sessions that one host's own events show.
 pub(super) fn sessions(
-    events: &[Event],
+    events: &Events,
     host: &HostName,
-    indexes: &[usize],
+    indexes: &[EventIdx],
     processes: &Processes,
     accounts: &BTreeMap<String, Account>,
-) -> Vec<Draft> {
+) -> Drafts {
     let mut drafts = host_processes(processes, host);
     let host_events = HostEvents { events, indexes, host, processes, accounts };
     host_events.process_events(&mut drafts);
@@ -46,7 +46,7 @@ pub(super) fn sessions(
 }
 
 /// A host process is a shell: one session each.
-fn host_processes(processes: &Processes, host: &HostName) -> Vec<Draft> {
+fn host_processes(processes: &Processes, host: &HostName) -> Drafts {
     let hosts = processes.iter().filter(|(_, process)| process.is_remoting_host());
     hosts
         .map(|(index, process)| {
@@ -79,8 +79,8 @@ fn host_processes(processes: &Processes, host: &HostName) -> Vec<Draft> {
 
 /// One host's events, and what they point to.
 pub(super) struct HostEvents<'a> {
-    pub events: &'a [Event],
-    pub indexes: &'a [usize],
+    pub events: &'a Events,
+    pub indexes: &'a [EventIdx],
     pub host: &'a HostName,
     pub processes: &'a Processes,
     /// Accounts by SID, from all logons.
@@ -88,15 +88,14 @@ pub(super) struct HostEvents<'a> {
 }
 
 impl HostEvents<'_> {
-    pub fn iter(&self) -> impl Iterator<Item = (usize, &Event)> {
+    pub fn iter(&self) -> impl Iterator<Item = (EventIdx, &Event)> {
         self.indexes.iter().map(|&index| (index, &self.events[index]))
     }
 
     /// Children, and what PowerShell logged in a session's process tree: keyed by process.
-    fn process_events(&self, drafts: &mut [Draft]) {
-        let by_process: BTreeMap<usize, usize> = drafts
-            .iter()
-            .enumerate()
+    fn process_events(&self, drafts: &mut Drafts) {
+        let by_process: BTreeMap<ProcessIdx, DraftIdx> = drafts
+            .iter_enumerated()
             .filter_map(|(slot, draft)| Some((draft.process?, slot)))
             .collect();
         for (index, event) in self.iter() {
@@ -167,7 +166,7 @@ impl HostEvents<'_> {
     }
 
     /// The logon that each host process runs in, by its id: it says who the session is.
-    fn own_logons(&self, drafts: &mut [Draft]) {
+    fn own_logons(&self, drafts: &mut Drafts) {
         let owners = ByTime::by_key(drafts, |draft| draft.logon_ids.clone());
         for (index, event) in self.iter() {
             let EventKind::Logon(logon) = &event.kind else { continue };
@@ -181,7 +180,7 @@ impl HostEvents<'_> {
 
     /// Other network logons by the same account, which HTTP.sys makes one per connection, by time;
     /// then what was logged of all of a session's logons.
-    fn logons(&self, drafts: &mut [Draft]) {
+    fn logons(&self, drafts: &mut Drafts) {
         let own: BTreeSet<u64> = drafts
             .iter()
             .filter(|d| d.process.is_some())
@@ -208,7 +207,7 @@ impl HostEvents<'_> {
         }
         let by_logon = ByTime::by_key(drafts, |draft| draft.logon_ids.clone());
         // Of each draft, the logons that ended.
-        let mut all_ended: BTreeMap<usize, (DateTime<Utc>, BTreeSet<u64>)> = BTreeMap::new();
+        let mut all_ended: BTreeMap<DraftIdx, (DateTime<Utc>, BTreeSet<u64>)> = BTreeMap::new();
         // 4672 is logged before the 4624 it belongs to.
         for (index, event) in self.iter() {
             let (logon_id, ended) = match &event.kind {
@@ -283,7 +282,7 @@ impl HostEvents<'_> {
             && (logon.ip.is_none() || (at_start && !kerberos && !self.owns_callers_logon(draft)))
     }
 
-    fn take_logon(&self, draft: &mut Draft, index: usize, logon: &Logon, link: Link) {
+    fn take_logon(&self, draft: &mut Draft, index: EventIdx, logon: &Logon, link: Link) {
         draft.add(index, link);
         if !draft.logon_ids.contains(&logon.logon_id) {
             draft.logon_ids.push(logon.logon_id);
@@ -306,24 +305,24 @@ const MOST_RIVALS: usize = 64;
 
 /// Drafts in order of a time of theirs.
 #[derive(Default)]
-pub(super) struct ByTime(Vec<(DateTime<Utc>, usize)>);
+pub(super) struct ByTime(Vec<(DateTime<Utc>, DraftIdx)>);
 
 impl ByTime {
-    pub fn of_starts(drafts: &[Draft]) -> ByTime {
+    pub fn of_starts(drafts: &Drafts) -> ByTime {
         ByTime::of(drafts, |draft| draft.start)
     }
 
-    pub fn of_ends(drafts: &[Draft]) -> ByTime {
+    pub fn of_ends(drafts: &Drafts) -> ByTime {
         ByTime::of(drafts, |draft| draft.end.map(|(end, _)| end))
     }
 
     /// Drafts by what they have, each in order of start.
     fn by_key<K: Ord, I: IntoIterator<Item = K>>(
-        drafts: &[Draft],
+        drafts: &Drafts,
         keys: impl Fn(&Draft) -> I,
     ) -> BTreeMap<K, ByTime> {
         let mut by_key: BTreeMap<K, ByTime> = BTreeMap::new();
-        for (slot, draft) in drafts.iter().enumerate() {
+        for (slot, draft) in drafts.iter_enumerated() {
             for key in keys(draft) {
                 by_key.entry(key).or_default().0.push((draft.start(), slot));
             }
@@ -332,8 +331,8 @@ impl ByTime {
         by_key
     }
 
-    fn of(drafts: &[Draft], time: fn(&Draft) -> Option<DateTime<Utc>>) -> ByTime {
-        let timed = drafts.iter().enumerate();
+    fn of(drafts: &Drafts, time: fn(&Draft) -> Option<DateTime<Utc>>) -> ByTime {
+        let timed = drafts.iter_enumerated();
         let timed = timed.filter_map(|(slot, draft)| Some((time(draft)?, slot)));
         let mut timed: Vec<_> = timed.collect();
         timed.sort_unstable();
@@ -341,7 +340,7 @@ impl ByTime {
     }
 
     /// The latest drafts whose time is at most this, the latest first.
-    fn begun(&self, time: DateTime<Utc>) -> impl Iterator<Item = usize> {
+    fn begun(&self, time: DateTime<Utc>) -> impl Iterator<Item = DraftIdx> {
         let begun = self.0.partition_point(|&(known, _)| known <= time);
         self.0[..begun].iter().rev().take(MOST_RIVALS).map(|&(_, slot)| slot)
     }
@@ -353,7 +352,7 @@ impl ByTime {
         time: DateTime<Utc>,
         before: TimeDelta,
         after: TimeDelta,
-    ) -> impl Iterator<Item = usize> {
+    ) -> impl Iterator<Item = DraftIdx> {
         let split = self.0.partition_point(|&(known, _)| known < time);
         let earlier = self.0[..split].iter().rev().take(MOST_RIVALS);
         let earlier = earlier.take_while(move |(known, _)| *known >= time - before);
@@ -370,10 +369,10 @@ pub(super) fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
 
 /// The draft whose start is nearest to a time.
 pub(super) fn nearest(
-    drafts: &[Draft],
-    slots: impl Iterator<Item = usize>,
+    drafts: &Drafts,
+    slots: impl Iterator<Item = DraftIdx>,
     time: DateTime<Utc>,
-) -> Option<usize> {
+) -> Option<DraftIdx> {
     slots.min_by_key(|&slot| ((drafts[slot].start() - time).abs(), slot))
 }
 

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::server::{ByTime, HostEvents, WAITED, nearest};
-use super::{Draft, SERVICE_SIDS, STEP_WINDOW, near};
+use super::{Draft, DraftIdx, Drafts, SERVICE_SIDS, STEP_WINDOW, near};
 use crate::model::{
-    Account, Auth, Event, EventKind, Link, LoggedId, ServerOperation, ShellKind, creates_shell,
+    Account, Auth, Event, EventIdx, EventKind, IdxVec, Link, LoggedId, ServerOperation, ShellKind,
+    creates_shell,
 };
 
 /// Whether an operation makes a shell.
@@ -21,11 +22,11 @@ pub(super) fn creates(operation: &ServerOperation) -> bool {
 #[derive(Default)]
 struct Request<'e> {
     /// Indexes of its records, in order.
-    events: Vec<usize>,
+    events: Vec<EventIdx>,
     /// When it made its shell: its 91, or the first of its steps.
     time: DateTime<Utc>,
     /// WinRM 91.
-    shell: Option<usize>,
+    shell: Option<EventIdx>,
     /// Whether it asks for a shell.
     creates: bool,
     kind: Option<ShellKind>,
@@ -40,7 +41,7 @@ struct Request<'e> {
 
 impl<'e> Request<'e> {
     /// Takes one of its records.
-    fn take(&mut self, index: usize, event: &'e Event) {
+    fn take(&mut self, index: EventIdx, event: &'e Event) {
         if self.events.is_empty() {
             self.time = event.time;
         }
@@ -77,7 +78,7 @@ impl<'e> Request<'e> {
 
 impl HostEvents<'_> {
     /// Requests to the host process that each started: by account and time, nearest pairs first.
-    pub fn shells(&self, drafts: &mut Vec<Draft>) {
+    pub fn shells(&self, drafts: &mut Drafts) {
         let requests = self.requests();
         let by_start = ByTime::of_starts(drafts);
         let mut pairs = Vec::new();
@@ -90,8 +91,8 @@ impl HostEvents<'_> {
             }
         }
         pairs.sort_unstable();
-        let mut taken: Vec<Option<usize>> = vec![None; requests.len()];
-        let mut has_request = vec![false; drafts.len()];
+        let mut taken: Vec<Option<DraftIdx>> = vec![None; requests.len()];
+        let mut has_request: IdxVec<DraftIdx, bool> = drafts.iter().map(|_| false).collect();
         for (_, number, slot) in pairs {
             if taken[number].is_none() && !has_request[slot] {
                 taken[number] = Some(slot);
@@ -110,8 +111,7 @@ impl HostEvents<'_> {
                     server: Some(self.host.clone()),
                     kind: request.kind,
                     ..Draft::default()
-                });
-                drafts.len() - 1
+                })
             });
             self.take_request(&mut drafts[slot], &request, link);
         }
@@ -190,7 +190,7 @@ impl HostEvents<'_> {
     }
 
     /// Authentications that no ActivityID ties to a shell: by account and time.
-    fn authentications(&self, drafts: &mut [Draft], requests: Vec<Request<'_>>) {
+    fn authentications(&self, drafts: &mut Drafts, requests: Vec<Request<'_>>) {
         let by_start = ByTime::of_starts(drafts);
         for request in requests {
             let Some(account) = request.authenticated else { continue };

@@ -9,10 +9,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::clocks::Clocks;
 use super::estate::Estate;
 use super::witnesses::Witnesses;
-use super::{Draft, JOIN_WINDOW, STEP_WINDOW, WINRM_PORTS, near};
+use super::{Draft, Events, JOIN_WINDOW, STEP_WINDOW, WINRM_PORTS, near};
 use crate::model::{
-    Account, Auth, Event, EventKind, HostName, Link, Rejected, Rival, SourceBasis, SourceEvidence,
-    SourceHint, Weighed, file_name, host_of_service,
+    Account, Auth, EventIdx, EventKind, HostName, Link, Rejected, Rival, SourceBasis,
+    SourceEvidence, SourceHint, Weighed, file_name, host_of_service,
 };
 
 /// How long before a session its service ticket may have been asked for; it may also have been
@@ -29,7 +29,7 @@ const MOST_KEPT: usize = 8;
 /// A hint at the source: what it is, what it names, what else it says of the session.
 struct Hint {
     basis: SourceEvidence,
-    event: usize,
+    event: EventIdx,
     host: Option<HostName>,
     ip: Option<String>,
     auth: Option<Auth>,
@@ -41,7 +41,7 @@ struct Hint {
 impl Hint {
     fn new(
         basis: SourceEvidence,
-        event: usize,
+        event: EventIdx,
         host: Option<HostName>,
         ip: Option<String>,
     ) -> Hint {
@@ -76,7 +76,7 @@ impl Hint {
 /// Finds the source of a draft, completes name and address, adds the records that agree, and keeps
 /// those that do not.
 pub(super) fn weigh(
-    events: &[Event],
+    events: &Events,
     estate: &Estate,
     clocks: &Clocks,
     witnesses: &Witnesses<'_>,
@@ -297,7 +297,7 @@ fn common<T: PartialEq>(mut said: impl Iterator<Item = Option<T>>) -> Option<T> 
 }
 
 fn hints(
-    events: &[Event],
+    events: &Events,
     estate: &Estate,
     clocks: &Clocks,
     witnesses: &Witnesses<'_>,
@@ -383,7 +383,7 @@ impl Target<'_> {
     }
 
     /// What a record near the session's start says of its source.
-    fn hint(&self, events: &[Event], draft: &Draft, index: usize) -> Option<Hint> {
+    fn hint(&self, events: &Events, draft: &Draft, index: EventIdx) -> Option<Hint> {
         let event = &events[index];
         let at_target = event.host == self.server;
         let logged_by =

@@ -10,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::estate::Estate;
 use super::gather::{Hint, HintMark, Key, Keys};
 use super::{CLOCK_ERROR, Hosts, JOIN_WINDOW, STEP_WINDOW};
+use crate::model::{HostIdx, IdxVec};
 
 /// Hosts that are told apart by a name or address that they share; one that more share may speak of
 /// any session.
@@ -18,19 +19,19 @@ const MOST_HOLDERS: usize = 16;
 /// Where and when sessions may have started.
 pub(super) struct Starts {
     /// Of each host, the starts of sessions on it, by its own clock and by its clients'.
-    on: Vec<Vec<DateTime<Utc>>>,
+    on: IdxVec<HostIdx, Vec<DateTime<Utc>>>,
     /// By what clients call targets.
     called: HashMap<Key, Vec<DateTime<Utc>>>,
     /// Of each host, when its clients began.
-    clients: Vec<Vec<DateTime<Utc>>>,
+    clients: IdxVec<HostIdx, Vec<DateTime<Utc>>>,
     /// Clients that may be no session's: of which host, when, and to which.
-    others: Vec<(usize, DateTime<Utc>, usize)>,
+    others: Vec<(HostIdx, DateTime<Utc>, HostIdx)>,
     /// Of each host, when others' clients tried to reach it.
-    tried: Vec<Vec<DateTime<Utc>>>,
+    tried: IdxVec<HostIdx, Vec<DateTime<Utc>>>,
     /// All of them.
     any: Vec<DateTime<Utc>>,
     /// The hosts with sessions, by first label and by addresses that they had at any time.
-    holders: HashMap<Key, Vec<usize>>,
+    holders: HashMap<Key, Vec<HostIdx>>,
 }
 
 impl Starts {
@@ -48,13 +49,19 @@ impl Starts {
     }
 
     /// Takes a start on a host.
-    pub fn on(&mut self, host: usize, time: DateTime<Utc>) {
+    pub fn on(&mut self, host: HostIdx, time: DateTime<Utc>) {
         self.on[host].push(time);
     }
 
     /// Takes when a host's client began that may have a session or fail to get one, what it calls
     /// its target, and which host that is, if one that logs.
-    pub fn client(&mut self, host: usize, time: DateTime<Utc>, name: Key, target: Option<usize>) {
+    pub fn client(
+        &mut self,
+        host: HostIdx,
+        time: DateTime<Utc>,
+        name: Key,
+        target: Option<HostIdx>,
+    ) {
         self.clients[host].push(time);
         self.called.entry(name).or_default().push(time);
         if let Some(target) = target {
@@ -64,7 +71,7 @@ impl Starts {
     }
 
     /// Takes when a client began that is no session's, unless there is one near it on its target.
-    pub fn other_client(&mut self, host: usize, time: DateTime<Utc>, target: Option<usize>) {
+    pub fn other_client(&mut self, host: HostIdx, time: DateTime<Utc>, target: Option<HostIdx>) {
         match target {
             Some(target) => self.others.push((host, time, target)),
             None => self.clients[host].push(time),
@@ -86,7 +93,7 @@ impl Starts {
         self.any = self.on.iter().chain(self.called.values()).flatten().copied().collect();
         let others = self.clients.iter_mut().chain(&mut self.tried);
         others.chain(self.called.values_mut()).chain([&mut self.any]).for_each(in_order);
-        for (host, _) in self.on.iter().enumerate().filter(|(_, starts)| !starts.is_empty()) {
+        for (host, _) in self.on.iter_enumerated().filter(|(_, starts)| !starts.is_empty()) {
             let name = hosts.full_name(host);
             let addresses = estate.addresses(name);
             let addresses = addresses.iter().map(|address| keys.of(&address.to_lowercase()));
@@ -102,22 +109,22 @@ impl Starts {
     }
 
     /// Whether a session on a host started at most so long before or after a time on its clock.
-    pub fn is_on(&self, host: usize, time: DateTime<Utc>, window: TimeDelta) -> bool {
+    pub fn is_on(&self, host: HostIdx, time: DateTime<Utc>, window: TimeDelta) -> bool {
         is_near(&self.on[host], time, window)
     }
 
     /// Whether a host's clients began at about a time on its clock.
-    pub fn is_clients(&self, host: usize, time: DateTime<Utc>) -> bool {
+    pub fn is_clients(&self, host: HostIdx, time: DateTime<Utc>) -> bool {
         is_near(&self.clients[host], time, STEP_WINDOW)
     }
 
     /// Whether what a host refused at a time may be an attempt that a client's log shows.
-    pub fn is_attempt(&self, host: usize, time: DateTime<Utc>) -> bool {
+    pub fn is_attempt(&self, host: HostIdx, time: DateTime<Utc>) -> bool {
         is_near(&self.tried[host], time, CLOCK_ERROR + STEP_WINDOW)
     }
 
     /// Whether a hint that a host logged may speak of a session of somebody who had one.
-    pub fn may_concern(&self, host: usize, hint: &HintMark, who: &HashSet<Key>) -> bool {
+    pub fn may_concern(&self, host: HostIdx, hint: &HintMark, who: &HashSet<Key>) -> bool {
         let time = hint.mark.time;
         match hint.what {
             Hint::Inbound => self.is_on(host, time, CLOCK_ERROR + JOIN_WINDOW),

@@ -3,7 +3,7 @@
 use super::gather::Gathered;
 use super::{Case, Keys, focus::Focus, rebuild};
 use crate::decode::Seen;
-use crate::model::{Channel, Event, RecordRef, Weighed};
+use crate::model::{Channel, Event, EventIdx, InputIdx, RecordRef, Weighed};
 
 /// The case of some events. Which of them are asked for must make no difference: all of them give
 /// the same as those that `focus` names. Nor must copies that are left out.
@@ -24,15 +24,16 @@ pub(crate) fn rebuilt(events: Vec<Event>) -> Case {
 
 /// What is gathered of some events, and of copies of some that are then left out.
 fn gathered(events: &[Event], copies: &[Event]) -> (Gathered, Keys) {
-    const ELSEWHERE: u32 = 1 << 20;
+    const ELSEWHERE: usize = 1 << 20;
     let keys = Keys::default();
     let mut gathered = Gathered::default();
     let copies = copies.iter().map(|event| {
-        let source = RecordRef { input: event.source.input + ELSEWHERE, ..event.source };
+        let input = InputIdx::new(event.source.input.index() + ELSEWHERE);
+        let source = RecordRef { input, ..event.source };
         Event { source, ..event.clone() }
     });
     for event in copies.chain(events.iter().cloned()) {
-        if event.source.input < ELSEWHERE {
+        if event.source.input < InputIdx::new(ELSEWHERE) {
             gathered.reach.see(Seen {
                 source: event.source,
                 channel: Channel::of(&event.channel, &event.provider),
@@ -46,7 +47,7 @@ fn gathered(events: &[Event], copies: &[Event]) -> (Gathered, Keys) {
         }
         gathered.take(event, &keys);
     }
-    gathered.retain(|source| source.input < ELSEWHERE, &keys);
+    gathered.retain(|source| source.input < InputIdx::new(ELSEWHERE), &keys);
     (gathered, keys)
 }
 
@@ -60,7 +61,7 @@ fn rebuild_with(
 
 /// A case with records in the place of indexes.
 fn shape(case: &Case) -> impl PartialEq + std::fmt::Debug {
-    let place = |event: usize| case.events[event].source;
+    let place = |event: EventIdx| case.events[event].source;
     let sessions = case.sessions.iter().map(|session| {
         let evidence = session.evidence.iter().map(|e| (place(e.event), e.link));
         let evidence: Vec<_> = evidence.collect();

@@ -5,8 +5,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Case;
 use super::testing::rebuilt;
 use crate::model::{
-    Confidence, EndKind, Event, FailureReason, Link, LoggedId, Record, Session, ShellKind,
-    Transport,
+    AttemptIdx, CommandIdx, Confidence, EndKind, Event, FailureReason, Link, LoggedId, Record,
+    Session, SessionIdx, ShellKind, Transport,
 };
 use crate::normalise::testing::{self, event};
 
@@ -97,7 +97,7 @@ pub(super) fn command(host: &str, seconds: i64, process: u32, host_id: &str) -> 
 }
 
 fn texts(case: &Case, session: usize) -> Vec<&str> {
-    let own = case.commands.iter().filter(|command| command.session == session);
+    let own = case.commands.iter().filter(|command| command.session == SessionIdx::new(session));
     own.map(|command| command.text.as_str()).collect()
 }
 
@@ -144,7 +144,7 @@ fn two_users(ann_shell: i64, bob_shell: i64) {
     for (name, sid, logon) in [("ann", ann, 0x111), ("bob", bob, 0x222)] {
         let named = |session: &Session| session.user.as_ref().unwrap().name == name;
         let index = case.sessions.iter().position(named).unwrap();
-        let session = &case.sessions[index];
+        let session = &case.sessions[SessionIdx::new(index)];
         assert_eq!(session.user_sid.as_deref(), Some(sid));
         assert_eq!(session.logon_ids, [logon]);
         assert_eq!(texts(&case, index), [format!("cmd /c {name}")]);
@@ -159,7 +159,7 @@ fn process_ids_recur_and_do_not_join_sessions() {
         by("S-1-5-18", 77, on("SRV", DAY, POWERSHELL, 4104, &[("ScriptBlockText", "local")]));
     let case = case(vec![command("SRV", 0, 77, "a"), local, command("SRV", 7 * DAY, 77, "b")]);
     assert_eq!(case.sessions.len(), 2);
-    assert_eq!(case.sessions[0].end, at(0));
+    assert_eq!(case.sessions[SessionIdx::new(0)].end, at(0));
     assert_eq!([texts(&case, 0), texts(&case, 1)], [["Get-Date"], ["Get-Date"]]);
 }
 
@@ -196,7 +196,7 @@ fn engines_go_to_their_users_processes() {
         assert_eq!(texts(&case, index), [format!("Get-Date {user}")]);
     }
     // Nothing but user and time ties an engine to a process here, and that is what it says.
-    let command = &case.commands[0];
+    let command = &case.commands[CommandIdx::new(0)];
     let evidence = &case.sessions[command.session].evidence;
     assert!(evidence.iter().any(|e| e.event == command.event() && !e.link.is_key()));
 }
@@ -235,7 +235,7 @@ fn a_connection_that_ends_does_not_end_the_session() {
         engine("SRV", 300, 800, "a", r"CORP\ann"),
     ]);
     assert_eq!(case.sessions.len(), 1);
-    let session = &case.sessions[0];
+    let session = &case.sessions[SessionIdx::new(0)];
     assert_eq!((session.end, session.end_kind), (at(300), EndKind::LastEvent));
 }
 
@@ -254,7 +254,7 @@ fn a_creators_logon_is_not_the_sessions() {
         on("SRV", 11, "Security", 4672, &system),
     ]);
     assert_eq!(case.sessions.len(), 1);
-    let session = &case.sessions[0];
+    let session = &case.sessions[SessionIdx::new(0)];
     assert_eq!((session.user_sid.as_deref(), session.logon_ids.len()), (Some(ANN), 0));
     assert_eq!(session.evidence.len(), 2);
 }
@@ -291,7 +291,7 @@ fn the_engine_ends_the_session() {
     let engine = |seconds, id| on("SRV", seconds, CLASSIC, id, &[("Data", details)]);
     let case = case(vec![engine(1, 400), command("SRV", 5, 77, "a"), engine(9, 403)]);
     assert_eq!(case.sessions.len(), 1);
-    let session = &case.sessions[0];
+    let session = &case.sessions[SessionIdx::new(0)];
     assert_eq!(
         (session.start, session.end, session.end_kind),
         (at(1), at(9), EndKind::EngineStopped)
@@ -317,7 +317,7 @@ fn forwarding_is_no_session_and_a_client_alone_is_one() {
         by(user, 500, on("PC", 10, POWERSHELL, 8197, &[("param1", "Closed")])),
     ]);
     assert_eq!(case.sessions.len(), 1);
-    let session = &case.sessions[0];
+    let session = &case.sessions[SessionIdx::new(0)];
     assert_eq!((&*session.target_host, session.transport), ("srv.corp", Transport::Https));
     assert_eq!(session.source_host.as_deref(), Some("PC"));
     assert_eq!(session.user_sid.as_deref(), Some(user));
@@ -355,7 +355,7 @@ fn a_refused_client_is_an_attempt() {
     ]);
     assert!(case.sessions.is_empty());
     assert_eq!(case.attempts.len(), 1);
-    let attempt = &case.attempts[0];
+    let attempt = &case.attempts[AttemptIdx::new(0)];
     assert_eq!((attempt.reason, attempt.error_code), (FailureReason::AccessDenied, Some(5)));
     assert_eq!((&*attempt.source_host, &*attempt.target_host), ("PC", "srv"));
 }
@@ -379,7 +379,7 @@ fn one_host_may_log_under_two_names() {
         command("srv.corp.example", 5, 77, "a"),
     ]);
     assert_eq!(case.sessions.len(), 1);
-    assert_eq!(case.sessions[0].runspace_ids, [LoggedId::parse("r-a").unwrap()]);
+    assert_eq!(case.sessions[SessionIdx::new(0)].runspace_ids, [LoggedId::parse("r-a").unwrap()]);
 }
 
 #[test]
@@ -423,7 +423,7 @@ fn a_session_from_inside_another_names_its_parent() {
     ]);
     let parents: Vec<_> =
         case.sessions.iter().map(|session| (&*session.target_host, session.parent)).collect();
-    assert_eq!(parents, [("srv", None), ("db", Some((0, Link::Process)))]);
+    assert_eq!(parents, [("srv", None), ("db", Some((SessionIdx::new(0), Link::Process)))]);
 }
 
 fn exit(host: &str, seconds: i64, id: &str, image: &str) -> Record {
@@ -458,7 +458,11 @@ fn logons_in_a_session_count_however_its_life_is_known() {
     for records in cases {
         let case = case(records);
         assert_eq!(case.sessions.len(), 1);
-        assert!(case.sessions[0].logon_ids.contains(&0x51), "{:?}", case.sessions[0]);
+        assert!(
+            case.sessions[SessionIdx::new(0)].logon_ids.contains(&0x51),
+            "{:?}",
+            case.sessions[SessionIdx::new(0)]
+        );
     }
 }
 
@@ -466,7 +470,7 @@ fn logons_in_a_session_count_however_its_life_is_known() {
 fn another_programs_exit_says_nothing_of_a_session() {
     let case =
         case(vec![exit("srv", 1000, "77", r"C:\notepad.exe"), command("srv", 1050, 77, "h")]);
-    assert_eq!(case.sessions[0].start, at(1050));
+    assert_eq!(case.sessions[SessionIdx::new(0)].start, at(1050));
 }
 
 #[test]
@@ -500,7 +504,7 @@ fn a_failed_attempt_names_the_session_that_came_of_it() {
         host_process("srv", 602, "0x10", "ann", "0x111"),
     ]);
     assert_eq!((case.sessions.len(), case.attempts.len()), (1, 1));
-    assert_eq!(case.attempts[0].later, Some(0));
+    assert_eq!(case.attempts[AttemptIdx::new(0)].later, Some(SessionIdx::new(0)));
 }
 
 #[test]
@@ -539,7 +543,7 @@ fn a_virtual_accounts_logons_are_its_callers() {
         exit("srv", 8000, "0x10", r"C:\Windows\System32\wsmprovhost.exe"),
         logon("srv", 4000, "ann", user, "0x51"),
     ]);
-    let session = &case.sessions[0];
+    let session = &case.sessions[SessionIdx::new(0)];
     assert_eq!(session.user.as_ref().unwrap().to_string(), r"CORP\ann");
     assert!(session.logon_ids.contains(&0x51), "{session:?}");
 }

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 use super::Case;
 use crate::model::{
-    Command, EndpointKind, Event, EventKind, Session, ShellKind, Tool, file_name,
-    is_virtual_account, is_virtual_sid,
+    Command, EndpointKind, Event, EventIdx, EventKind, Session, SessionIdx, ShellKind, Tool,
+    file_name, is_virtual_account, is_virtual_sid,
 };
 
 /// evil-winrm asks for its prompt by this.
@@ -35,12 +35,12 @@ const HOSTS: [&str; 6] = [
 
 /// What made each session.
 pub(super) fn tools(case: &Case) -> Vec<Option<Tool>> {
-    let mut commands: BTreeMap<usize, Vec<&Command>> = BTreeMap::new();
+    let mut commands: BTreeMap<SessionIdx, Vec<&Command>> = BTreeMap::new();
     for command in &case.commands {
         commands.entry(command.session).or_default().push(command);
     }
-    let sessions = case.sessions.iter().enumerate();
-    let tool = |(index, session): (usize, &Session)| {
+    let sessions = case.sessions.iter_enumerated();
+    let tool = |(index, session): (SessionIdx, &Session)| {
         let commands = commands.get(&index).map(Vec::as_slice).unwrap_or_default();
         Seen { case, session, commands }.tool()
     };
@@ -68,13 +68,13 @@ impl Seen<'_> {
         })
     }
 
-    fn events(&self) -> impl Iterator<Item = (usize, &Event)> {
+    fn events(&self) -> impl Iterator<Item = (EventIdx, &Event)> {
         let evidence = self.session.evidence.iter();
         evidence.map(|evidence| (evidence.event, &self.case.events[evidence.event]))
     }
 
     /// What the session's own engine logged, not one that it started.
-    fn own(&self) -> impl Iterator<Item = (usize, &Event)> {
+    fn own(&self) -> impl Iterator<Item = (EventIdx, &Event)> {
         let process = self.session.process_id;
         self.events().filter(move |(_, event)| {
             *self.case.name(&event.host) == self.session.target_host
@@ -83,7 +83,7 @@ impl Seen<'_> {
     }
 
     /// The texts of its script blocks (4104).
-    fn scripts(&self) -> impl Iterator<Item = (usize, &str)> {
+    fn scripts(&self) -> impl Iterator<Item = (EventIdx, &str)> {
         self.own().filter_map(|(index, event)| match &event.kind {
             EventKind::ScriptBlockPart(part) => Some((index, part.text.trim())),
             _ => None,
@@ -91,7 +91,7 @@ impl Seen<'_> {
     }
 
     /// The pipelines that 4103 logs.
-    fn pipelines(&self) -> impl Iterator<Item = (usize, &str)> {
+    fn pipelines(&self) -> impl Iterator<Item = (EventIdx, &str)> {
         self.own().filter_map(|(index, event)| match &event.kind {
             EventKind::Command(command) => Some((index, command.text.as_str())),
             _ => None,
@@ -125,7 +125,7 @@ impl Seen<'_> {
     }
 
     /// The record of a prompt that PowerShell's own console asked for.
-    fn prompt(&self) -> Option<usize> {
+    fn prompt(&self) -> Option<EventIdx> {
         let prompt = |text: &str| text.trim().eq_ignore_ascii_case("prompt");
         let found = self.own().find(|(_, event)| match &event.kind {
             EventKind::ScriptBlockPart(part) => prompt(&part.text),

@@ -13,9 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use psrp::{Conversation, Direction, Exchange, Header, Lane, Pipeline, Pool, Shell, ShellCommand};
 
-use super::{Gathered, Hosts};
+use super::{Gathered, Hosts, ProcessIdx};
 use crate::model::{
-    Account, Completeness, Event, Heard, HostName, Line, LoggedId, RecordRef, ShellKind, Stream,
+    Account, Completeness, Event, EventIdx, Heard, HostIdx, HostName, IdxVec, Line, LoggedId,
+    RecordRef, ShellKind, Stream, index_types,
 };
 use crate::normalise::Wire;
 
@@ -149,9 +150,9 @@ pub(super) struct Spoken {
     pub said: Said,
     pub host: HostName,
     /// Index of the host process.
-    pub process: Option<usize>,
+    pub process: Option<ProcessIdx>,
     /// Its first one tells the command.
-    pub events: Vec<usize>,
+    pub events: Vec<EventIdx>,
 }
 
 impl Talk {
@@ -185,7 +186,7 @@ impl Said {
 
 /// All conversations, by host, in order of time.
 pub(super) fn listen(gathered: &[Gathered], hosts: &Hosts, logs: &impl Logs) -> Vec<Talk> {
-    let mut by_host: BTreeMap<usize, Vec<(DateTime<Utc>, RecordRef)>> = BTreeMap::new();
+    let mut by_host: BTreeMap<HostIdx, Vec<(DateTime<Utc>, RecordRef)>> = BTreeMap::new();
     for (host, one) in hosts.each(gathered, |task| &task.traffic) {
         by_host.entry(host).or_default().push((one.mark.time, one.mark.source));
     }
@@ -205,6 +206,11 @@ pub(super) fn listen(gathered: &[Gathered], hosts: &Hosts, logs: &impl Logs) -> 
     talks
 }
 
+index_types! {
+    /// Index of a conversation among those of a host.
+    TalkIdx;
+}
+
 /// Hears one host.
 struct Listener {
     host: HostName,
@@ -215,10 +221,10 @@ struct Listener {
     latest: DateTime<Utc>,
     /// Bytes that may still be kept of what commands showed.
     room: usize,
-    talks: Vec<Talk>,
-    by_id: BTreeMap<LoggedId, usize>,
+    talks: IdxVec<TalkIdx, Talk>,
+    by_id: BTreeMap<LoggedId, TalkIdx>,
     /// By talk and pipeline or command, where in what the talk said it is.
-    places: BTreeMap<(usize, String), usize>,
+    places: BTreeMap<(TalkIdx, String), usize>,
 }
 
 impl Listener {
@@ -230,7 +236,7 @@ impl Listener {
             most_held: MOST_HELD,
             latest: DateTime::UNIX_EPOCH,
             room,
-            talks: Vec::new(),
+            talks: IdxVec::new(),
             by_id: BTreeMap::new(),
             places: BTreeMap::new(),
         }
@@ -338,8 +344,7 @@ impl Listener {
     ) {
         let Some((first, last)) = span else { return };
         let known = ids.iter().find_map(|id| self.by_id.get(id).copied());
-        let at = known.unwrap_or(self.talks.len());
-        if known.is_none() {
+        let at = known.unwrap_or_else(|| {
             self.talks.push(Talk {
                 ids: BTreeSet::new(),
                 host: self.host.clone(),
@@ -348,8 +353,8 @@ impl Listener {
                 last,
                 asked_by: AskedBy::default(),
                 said: Vec::new(),
-            });
-        }
+            })
+        });
         let talk = &mut self.talks[at];
         talk.served_by = talk.served_by.or(served_by);
         (talk.first, talk.last) = (talk.first.min(first), talk.last.max(last));

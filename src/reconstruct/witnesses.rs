@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::Events;
 use super::clocks::Clocks;
 use super::estate::Estate;
-use crate::model::{Account, Event, EventKind, HostName, host_key, host_of_service, short_name};
+use crate::model::{Account, EventIdx, EventKind, HostName, host_key, host_of_service, short_name};
 
 /// Records of one list that a session may be weighed against, before its start and after: a log
 /// full of forged ones costs no more.
 const MOST_WITNESSES: usize = 64;
 
 /// Records in order of their corrected times.
-type InTime = Vec<(DateTime<Utc>, usize)>;
+type InTime = Vec<(DateTime<Utc>, EventIdx)>;
 
 /// Where to look for what speaks of a session.
 #[derive(Default)]
@@ -29,9 +30,9 @@ pub(super) struct Witnesses<'e> {
 
 impl<'e> Witnesses<'e> {
     /// Sorts all records by what they speak of.
-    pub fn of(events: &'e [Event], estate: &Estate, clocks: &Clocks) -> Witnesses<'e> {
+    pub fn of(events: &'e Events, estate: &Estate, clocks: &Clocks) -> Witnesses<'e> {
         let mut witnesses = Witnesses::default();
-        for (index, event) in events.iter().enumerate() {
+        for (index, event) in events.iter_enumerated() {
             let mut names: Vec<&str> = Vec::new();
             let at = (clocks.correct(&event.host, event.time), index);
             match &event.kind {
@@ -71,7 +72,7 @@ impl<'e> Witnesses<'e> {
         process: Option<(&HostName, u32)>,
         start: DateTime<Utc>,
         window: TimeDelta,
-    ) -> BTreeSet<usize> {
+    ) -> BTreeSet<EventIdx> {
         let named = [server, short_name(server)].map(|name| self.by_target.get(name));
         let checked = account.and_then(|_| self.by_account.get(&account_key(account)));
         let opened = process.and_then(|process| self.by_process.get(&process));
@@ -80,7 +81,8 @@ impl<'e> Witnesses<'e> {
             let split = list.partition_point(|&(time, _)| time < start);
             let before = list[..split].iter().rev().take(MOST_WITNESSES);
             let after = list[split..].iter().take(MOST_WITNESSES);
-            let near = move |(time, _): &&(DateTime<Utc>, usize)| (*time - start).abs() <= window;
+            let near =
+                move |(time, _): &&(DateTime<Utc>, EventIdx)| (*time - start).abs() <= window;
             before.take_while(near).chain(after.take_while(near))
         });
         near.map(|&(_, index)| index).collect()

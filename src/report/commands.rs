@@ -4,7 +4,9 @@ use super::cell::{cell, list, owned};
 use super::{Rows, columns, evidence};
 use crate::analysis::Analysis;
 use crate::detect::session_id;
-use crate::model::{Account, Command, Heard, LoggedId, Proof, Stream, csv_time};
+use crate::model::{
+    Account, Command, CommandIdx, Heard, IdxVec, LoggedId, Proof, SessionIdx, Stream, csv_time,
+};
 use crate::reconstruct::Case;
 use std::borrow::Cow;
 
@@ -51,22 +53,22 @@ pub(super) fn shown(heard: &Heard) -> [String; 2] {
 struct Commands<'a> {
     analysis: &'a Analysis,
     /// Of each command of the case, its id.
-    ids: Vec<String>,
+    ids: IdxVec<CommandIdx, String>,
     /// By session, then first event.
-    ordered: Vec<usize>,
+    ordered: Vec<CommandIdx>,
 }
 
 pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {
     let commands = &analysis.case.commands;
-    let mut ordered: Vec<usize> = (0..commands.len()).collect();
+    let mut ordered: Vec<CommandIdx> = commands.indices().collect();
     // They are in the order of their events, which the sort keeps: numbers count up in the file.
     ordered.sort_by_key(|&index| commands[index].session);
     Commands { analysis, ids: ids(&analysis.case), ordered }
 }
 
 /// The commands' ids: their session's and their number in it.
-pub(crate) fn ids(case: &Case) -> Vec<String> {
-    let mut counts = vec![0; case.sessions.len()];
+pub(crate) fn ids(case: &Case) -> IdxVec<CommandIdx, String> {
+    let mut counts: IdxVec<SessionIdx, usize> = case.sessions.iter().map(|_| 0).collect();
     let id = |command: &Command| {
         let count = &mut counts[command.session];
         *count += 1;

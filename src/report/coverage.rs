@@ -75,7 +75,7 @@ impl Rows for Coverage<'_> {
             list(coverage.ids.iter().map(u32::to_string)),
             list(cleared),
             missing(coverage),
-            owned(paths[coverage.input as usize].display().to_string()),
+            owned(paths[coverage.input.index()].display().to_string()),
         ]
     }
 }

@@ -12,7 +12,7 @@ use super::cell::{list, push};
 use super::{columns, evidence};
 use crate::analysis::{Analysis, Copies};
 use crate::detect::session_id;
-use crate::model::{Detection, RecordRef, Subject, csv_time};
+use crate::model::{Detection, IdxVec, RecordRef, RuleIdx, SessionIdx, Subject, csv_time};
 use crate::sorted::{Rows, Sorted, place, time};
 
 columns! { pub(super) COLUMNS:
@@ -35,7 +35,7 @@ columns! { pub(super) COLUMNS:
 pub(crate) struct Row<'a> {
     pub time: &'a str,
     /// Index of the rule.
-    pub rule: usize,
+    pub rule: RuleIdx,
     pub host: &'a str,
     pub user: &'a str,
     session: Of,
@@ -64,7 +64,7 @@ pub(crate) enum Of {
     /// The record's, if it has one.
     Record(RecordRef),
     /// This one, or none.
-    Session(Option<usize>),
+    Session(Option<SessionIdx>),
 }
 
 /// Adds the line of a detection.
@@ -104,8 +104,8 @@ pub(crate) fn add(rows: &mut Rows, detection: &Detection, paths: &[PathBuf]) -> 
 pub(super) fn each(
     found: &Sorted,
     copies: &Copies,
-    sessions: &BTreeMap<RecordRef, usize>,
-    mut each: impl FnMut(&Row<'_>, Option<usize>) -> io::Result<()>,
+    sessions: &BTreeMap<RecordRef, SessionIdx>,
+    mut each: impl FnMut(&Row<'_>, Option<SessionIdx>) -> io::Result<()>,
 ) -> io::Result<()> {
     for row in found.rows()? {
         let row = row?;
@@ -125,7 +125,7 @@ fn order(key: &mut Vec<u8>, detection: &Detection) {
     time(key, detection.time);
     key.extend(detection.host.bytes());
     key.push(0);
-    key.extend((detection.rule as u64).to_be_bytes());
+    key.extend((detection.rule.index() as u64).to_be_bytes());
     key.push(detection.subject as u8);
     detection.evidence.iter().for_each(|proof| place(key, proof.source));
 }
@@ -141,7 +141,7 @@ pub(super) fn write(analysis: &Analysis, to: &mut (dyn Write + Send)) -> io::Res
         }
         cells
     });
-    let rules: Vec<String> = rules.collect();
+    let rules: IdxVec<RuleIdx, String> = rules.collect();
     let mut line = String::new();
     each(&analysis.detections, &analysis.copies, &sessions, |row, session| {
         let Row { time, rule, host, user, after, .. } = row;

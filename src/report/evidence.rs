@@ -12,7 +12,7 @@ pub(super) const MAX_NAMED: usize = 100;
 /// `FILE:EVENT_RECORD_ID@OFFSET`, and `#NUMBER` where the record's header has another number.
 pub(super) fn pointer(paths: &[PathBuf], proof: &Proof) -> String {
     let Proof { source: RecordRef { input, offset, number }, record_id } = *proof;
-    let file = paths[input as usize].display();
+    let file = paths[input.index()].display();
     if number == record_id {
         format!("{file}:{record_id}@{offset}")
     } else {

@@ -12,7 +12,7 @@ use super::columns;
 use super::detections::{self, Row};
 use crate::analysis::{Analysis, Copies};
 use crate::detect::{RuleSet, session_id};
-use crate::model::RecordRef;
+use crate::model::{RecordRef, RuleIdx, SessionIdx};
 use crate::sorted::{Rows, Sorted, Sorter};
 
 columns! { pub(super) COLUMNS:
@@ -39,11 +39,11 @@ const MOST_FINDINGS: usize = 1 << 16;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// Index of the rule.
-    pub rule: usize,
+    pub rule: RuleIdx,
     /// The host.
     pub host: String,
     /// Index of the session.
-    pub session: Option<usize>,
+    pub session: Option<SessionIdx>,
     /// The accounts, the first of many.
     pub users: BTreeSet<String>,
     /// How many detections.
@@ -90,10 +90,10 @@ impl Finding {
     /// The order of findings: level, most severe first; rule, host, session; time of parts.
     fn order(&self, rules: &RuleSet, key: &mut Vec<u8>) {
         key.push(u8::MAX - rules.rules[self.rule].level as u8);
-        key.extend((self.rule as u64).to_be_bytes());
+        key.extend((self.rule.index() as u64).to_be_bytes());
         key.extend(self.host.bytes());
         key.push(0);
-        key.extend(self.session.map_or(u64::MAX, |session| session as u64).to_be_bytes());
+        key.extend(self.session.map_or(u64::MAX, |session| session.index() as u64).to_be_bytes());
         key.extend(self.first.bytes());
     }
 }
@@ -105,13 +105,14 @@ impl Finding {
 pub(crate) fn fold(
     found: &Sorted,
     copies: &Copies,
-    sessions: &BTreeMap<RecordRef, usize>,
-    is_told: impl Fn(&Row<'_>, Option<usize>) -> bool,
+    sessions: &BTreeMap<RecordRef, SessionIdx>,
+    is_told: impl Fn(&Row<'_>, Option<SessionIdx>) -> bool,
     rules: &RuleSet,
     folder: PathBuf,
 ) -> io::Result<Sorted> {
     let sorter = Sorter::new(folder);
-    let mut open: BTreeMap<(usize, Option<usize>), BTreeMap<String, Finding>> = BTreeMap::new();
+    let mut open: BTreeMap<(RuleIdx, Option<SessionIdx>), BTreeMap<String, Finding>> =
+        BTreeMap::new();
     let mut count = 0;
     let spill = |open: &mut BTreeMap<_, BTreeMap<String, Finding>>| {
         let mut rows = Rows::default();
@@ -213,7 +214,7 @@ mod tests {
 
     fn part(host: &str, first: &str, last: &str, count: u64) -> Finding {
         Finding {
-            rule: 0,
+            rule: RuleIdx::new(0),
             host: host.to_owned(),
             session: None,
             users: BTreeSet::from([first.to_owned()]),

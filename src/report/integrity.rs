@@ -53,7 +53,7 @@ impl Rows for Signs<'_> {
             Some(false) => "no",
             None => "",
         };
-        let file = sign.input.map(|input| paths[input as usize].display().to_string());
+        let file = sign.input.map(|input| paths[input.index()].display().to_string());
         vec![
             sign.level.as_str().into(),
             sign.kind.as_str().into(),

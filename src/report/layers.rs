@@ -16,7 +16,7 @@ use super::detections::Of;
 use super::{columns, evidence};
 use crate::analysis::{Alone, Analysis, Copies};
 use crate::detect::session_id;
-use crate::model::{RecordRef, TextKind, Wrapped, csv_time};
+use crate::model::{RecordRef, SessionIdx, TextKind, Wrapped, csv_time};
 use crate::reconstruct::Case;
 use crate::sorted::{Rows, Sorted, place, time};
 
@@ -150,7 +150,7 @@ fn order(key: &mut Vec<u8>, wrapped: &Wrapped, number: u32) {
     wrapped.evidence.iter().for_each(|proof| place(key, proof.source));
     // What the records of several rows have in common must not mix their numbers.
     key.extend([u8::MAX; 12]);
-    key.extend((wrapped.command.map_or(0, |command| command as u64 + 1)).to_be_bytes());
+    key.extend((wrapped.command.map_or(0, |command| command.index() as u64 + 1)).to_be_bytes());
     key.extend(number.to_be_bytes());
 }
 
@@ -159,10 +159,10 @@ fn each(
     found: &Sorted,
     copies: &Copies,
     case: &Case,
-    mut each: impl FnMut(&Row<'_>, Option<usize>) -> io::Result<()>,
+    mut each: impl FnMut(&Row<'_>, Option<SessionIdx>) -> io::Result<()>,
 ) -> io::Result<()> {
     let alone = Alone::of(case);
-    let sessions: BTreeMap<RecordRef, usize> = case.sessions_of_records();
+    let sessions: BTreeMap<RecordRef, SessionIdx> = case.sessions_of_records();
     for row in found.rows()? {
         let row = row?;
         let row: Row<'_> = postcard::from_bytes(row.content()).map_err(io::Error::other)?;

@@ -9,14 +9,15 @@ use super::teller::Stories;
 use super::{Output, html, story};
 use crate::analysis::Analysis;
 use crate::error::Error;
+use crate::model::SessionIdx;
 
 /// Parts that are told side by side.
 const AT_ONCE: usize = 4;
 
 /// Sessions that are told together, and those of them that make a block of the page.
 struct Part<'a> {
-    sessions: &'a [usize],
-    block: &'a [usize],
+    sessions: &'a [SessionIdx],
+    block: &'a [SessionIdx],
 }
 
 /// Writes both files.
@@ -61,7 +62,7 @@ pub(super) fn write(
 
 /// Cuts the sessions into parts, so that the page's blocks are told one after the other: each but the
 /// last ends with its last session. `shown` are some of `all`, and both are in order.
-fn parts<'a>(all: &'a [usize], shown: &'a [usize]) -> Vec<Part<'a>> {
+fn parts<'a>(all: &'a [SessionIdx], shown: &'a [SessionIdx]) -> Vec<Part<'a>> {
     let mut rest = all;
     let mut parts = Vec::new();
     for block in shown.chunks(html::A_BLOCK) {
@@ -97,13 +98,15 @@ mod tests {
 
     #[test]
     fn each_session_is_told_once_and_blocks_hold_what_the_page_shows() {
-        let all: Vec<usize> = (0..200).map(|n| 3 * n).collect();
-        let few: Vec<usize> = all.iter().copied().filter(|n| n % 4 == 0).collect();
+        let all: Vec<SessionIdx> = (0..200).map(|n| SessionIdx::new(3 * n)).collect();
+        let few: Vec<SessionIdx> =
+            all.iter().copied().filter(|session| session.index() % 4 == 0).collect();
         for shown in [&[][..], &few, &all] {
             let parts = parts(&all, shown);
-            let told: Vec<usize> = parts.iter().flat_map(|part| part.sessions).copied().collect();
+            let told: Vec<SessionIdx> =
+                parts.iter().flat_map(|part| part.sessions).copied().collect();
             assert_eq!(told, all);
-            let blocks: Vec<&[usize]> = parts.iter().map(|part| part.block).collect();
+            let blocks: Vec<&[SessionIdx]> = parts.iter().map(|part| part.block).collect();
             let filled = blocks.iter().filter(|block| !block.is_empty()).count();
             assert_eq!(blocks[..filled], shown.chunks(html::A_BLOCK).collect::<Vec<_>>());
             for part in &parts[..filled] {

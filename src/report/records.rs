@@ -7,7 +7,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use super::timeline::order;
-use crate::model::{Record, RecordRef};
+use crate::model::{Record, RecordRef, RuleIdx};
 use crate::observe::Row;
 use crate::sorted::{Frame, Rows, time_of};
 
@@ -16,14 +16,14 @@ use crate::sorted::{Frame, Rows, time_of};
 struct Kept<'a> {
     #[serde(borrow)]
     row: Row<'a>,
-    rules: Vec<usize>,
+    rules: Vec<RuleIdx>,
 }
 
 /// Keeps a record that these rules fired on.
 ///
 /// # Errors
 /// When the record has no serial form.
-pub(crate) fn add(rows: &mut Rows, record: &Record, rules: &[usize]) -> io::Result<()> {
+pub(crate) fn add(rows: &mut Rows, record: &Record, rules: &[RuleIdx]) -> io::Result<()> {
     let kept = Kept { row: Row::of(record), rules: rules.to_vec() };
     rows.push(|key| order(key, record.time, record.source), &kept)
 }
@@ -42,7 +42,7 @@ pub(super) fn source(frame: &Frame<'_>) -> io::Result<RecordRef> {
 ///
 /// # Errors
 /// When the frame holds none.
-pub(super) fn read(frame: &Frame<'_>) -> io::Result<(Record, Vec<usize>)> {
+pub(super) fn read(frame: &Frame<'_>) -> io::Result<(Record, Vec<RuleIdx>)> {
     let time = time_of(frame.key()).ok_or_else(|| io::Error::other("a record of no time"))?;
     let Kept { row, rules } = postcard::from_bytes(frame.content()).map_err(io::Error::other)?;
     Ok((row.into_record(time), rules))

@@ -15,7 +15,7 @@ use crate::detect::{Excluded, Limited, Refused};
 use crate::error::Fault;
 use crate::input::{Extent, InputKind};
 use crate::limits::LimitNote;
-use crate::model::{RuleMeta, csv_time};
+use crate::model::{InputIdx, RuleMeta, csv_time};
 
 /// The file's name.
 pub(crate) const FILE: &str = "run.json";
@@ -209,8 +209,8 @@ fn rules_fired(analysis: &Analysis) -> Vec<RuleRow<'_>> {
 }
 
 fn overlaps(analysis: &Analysis, report: &InputReport) -> Vec<OverlapRow> {
-    let row = |&(other, Overlap { copies, differing }): &(usize, Overlap)| OverlapRow {
-        with: analysis.paths[other].display().to_string(),
+    let row = |&(other, Overlap { copies, differing }): &(InputIdx, Overlap)| OverlapRow {
+        with: analysis.paths[other.index()].display().to_string(),
         copies,
         differing,
     };

@@ -23,7 +23,9 @@ use crate::analysis::{Alone, Analysis, Copies};
 use crate::detect::session_id;
 use crate::error::Error;
 use crate::input::hex;
-use crate::model::{Account, Event, LoggedId, Proof, ScriptBlock, csv_time};
+use crate::model::{
+    Account, Event, EventIdx, IdxVec, LoggedId, Proof, ScriptBlock, SessionIdx, csv_time,
+};
 use crate::sorted::{Rows, Sorted, Sorter, place, time};
 
 columns! { COLUMNS:
@@ -150,7 +152,7 @@ impl Task {
     /// When a row has no serial form.
     pub fn keep(
         &mut self,
-        events: &[Event],
+        events: &IdxVec<EventIdx, Event>,
         block: &ScriptBlock,
         session: Of,
         why: Why,
@@ -182,14 +184,14 @@ fn hash(text: &str) -> Hash {
 }
 
 /// The event of a block that was logged first.
-fn first<'e>(events: &'e [Event], block: &ScriptBlock) -> &'e Event {
+fn first<'e>(events: &'e IdxVec<EventIdx, Event>, block: &ScriptBlock) -> &'e Event {
     let events = block.events.iter().map(|&event| &events[event]);
     events.min_by_key(|event| (event.time, event.source)).expect("a block has a part")
 }
 
 /// The cells of a block from its time on.
 fn cells(
-    events: &[Event],
+    events: &IdxVec<EventIdx, Event>,
     block: &ScriptBlock,
     hash: &Hash,
     user: &str,
@@ -256,7 +258,7 @@ impl Files<'_> {
     }
 
     /// Appends a line of the index.
-    fn line(&mut self, to: &mut String, hash: &Hash, session: Option<usize>, after: &str) {
+    fn line(&mut self, to: &mut String, hash: &Hash, session: Option<SessionIdx>, after: &str) {
         let name = self.names.get(hash).cloned().flatten();
         self.written.blocks += 1;
         self.written.left_out += usize::from(name.is_none());
@@ -299,7 +301,7 @@ fn of_sessions(
     lines: &mut String,
 ) -> Result<(), Error> {
     let case = &analysis.case;
-    let mut blocks: Vec<(usize, &ScriptBlock)> =
+    let mut blocks: Vec<(SessionIdx, &ScriptBlock)> =
         case.scripts.iter().filter_map(|block| Some((block.session?, block))).collect();
     blocks.retain(|(session, _)| analysis.scope.session(&case.sessions[*session]));
     blocks.sort_by_key(|&(session, _)| session);
@@ -406,7 +408,7 @@ mod tests {
             total: 5,
             missing: vec![(2, 2), (4, 5)],
             session: None,
-            events: vec![0],
+            events: vec![EventIdx::default()],
         };
         assert_eq!(completeness(&block), "missing of 5: 2; 4-5");
         block.missing = (0..12).map(|n| (2 * n, 2 * n)).collect();

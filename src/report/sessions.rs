@@ -8,7 +8,8 @@ use super::{Rows, columns, evidence, missing};
 use crate::analysis::Analysis;
 use crate::detect::{Counts, session_id};
 use crate::model::{
-    Account, ConfidenceReason, EndpointKind, LoggedId, Proof, Rival, SourceHint, csv_time,
+    Account, AttemptIdx, ConfidenceReason, EndpointKind, EventIdx, IdxVec, LoggedId, Proof, Rival,
+    RuleIdx, SessionIdx, SourceHint, csv_time,
 };
 use crate::reconstruct::Case;
 
@@ -64,7 +65,7 @@ struct Sessions<'a> {
     analysis: &'a Analysis,
     counts: Counts,
     /// The rules that fired in each session, most severe first.
-    fired: Vec<Vec<usize>>,
+    fired: IdxVec<SessionIdx, Vec<RuleIdx>>,
 }
 
 pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {
@@ -72,8 +73,9 @@ pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {
 }
 
 /// The rules that fired in each session, most severe first.
-pub(super) fn fired(analysis: &Analysis) -> Vec<Vec<usize>> {
-    let mut fired = vec![Vec::new(); analysis.case.sessions.len()];
+pub(super) fn fired(analysis: &Analysis) -> IdxVec<SessionIdx, Vec<RuleIdx>> {
+    let mut fired: IdxVec<SessionIdx, Vec<RuleIdx>> =
+        analysis.case.sessions.iter().map(|_| Vec::new()).collect();
     for detection in &analysis.fired {
         if let Some(session) = detection.session {
             fired[session].push(detection.rule);
@@ -102,12 +104,13 @@ impl Rows for Sessions<'_> {
     }
 
     fn is_told(&self, index: usize) -> bool {
-        self.analysis.scope.session(&self.analysis.case.sessions[index])
+        self.analysis.scope.session(&self.analysis.case.sessions[SessionIdx::new(index)])
     }
 
     fn row(&self, index: usize) -> Vec<Cow<'_, str>> {
         let Sessions { analysis, counts, fired } = self;
         let case = &analysis.case;
+        let index = SessionIdx::new(index);
         let session = &case.sessions[index];
         let consequences = session.consequences();
         let rules = fired[index].iter().map(|&rule| &analysis.rules.rules[rule]);
@@ -196,12 +199,12 @@ impl Rows for Attempts<'_> {
     }
 
     fn is_told(&self, index: usize) -> bool {
-        self.0.scope.attempt(&self.0.case.attempts[index])
+        self.0.scope.attempt(&self.0.case.attempts[AttemptIdx::new(index)])
     }
 
     fn row(&self, index: usize) -> Vec<Cow<'_, str>> {
         let case = &self.0.case;
-        let attempt = &case.attempts[index];
+        let attempt = &case.attempts[AttemptIdx::new(index)];
         let sid = || attempt.user_sid.clone().unwrap_or_default();
         vec![
             csv_time(attempt.time).into(),
@@ -218,7 +221,7 @@ impl Rows for Attempts<'_> {
     }
 }
 
-fn proofs(case: &Case, events: impl Iterator<Item = usize>) -> Vec<Proof> {
+fn proofs(case: &Case, events: impl Iterator<Item = EventIdx>) -> Vec<Proof> {
     events.map(|event| Proof::of(&case.events[event])).collect()
 }
 

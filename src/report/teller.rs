@@ -13,8 +13,9 @@ use super::{commands, describe, missing};
 use crate::analysis::Analysis;
 use crate::detect::session_id;
 use crate::model::{
-    Account, Channel, Command as Ran, EndpointKind, Event, EventKind, Evidence, HostName, Level,
-    Link, LoggedId, RecordRef, Session, SourceHint,
+    Account, Channel, Command as Ran, CommandIdx, EndpointKind, Event, EventIdx, EventKind,
+    Evidence, HostName, IdxVec, Level, Link, LoggedId, RecordRef, RuleIdx, Session, SessionIdx,
+    SourceHint,
 };
 use crate::reconstruct::Case;
 
@@ -25,29 +26,29 @@ const MAX_TEXT: usize = 1000;
 pub(super) struct Stories<'a> {
     analysis: &'a Analysis,
     /// Of each session, the ones that were started from it.
-    children: BTreeMap<usize, Vec<String>>,
+    children: BTreeMap<SessionIdx, Vec<String>>,
     /// The commands' ids.
-    ids: Vec<String>,
+    ids: IdxVec<CommandIdx, String>,
     /// Of each session, its commands.
-    commands: BTreeMap<usize, Vec<usize>>,
+    commands: BTreeMap<SessionIdx, Vec<CommandIdx>>,
     /// Of each session, how often which rule fired.
-    fired: BTreeMap<usize, BTreeMap<usize, usize>>,
+    fired: BTreeMap<SessionIdx, BTreeMap<RuleIdx, usize>>,
 }
 
 impl<'a> Stories<'a> {
     pub(super) fn of(analysis: &'a Analysis) -> Stories<'a> {
         let case = &analysis.case;
-        let mut children: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-        for (index, session) in case.sessions.iter().enumerate() {
+        let mut children: BTreeMap<SessionIdx, Vec<String>> = BTreeMap::new();
+        for (index, session) in case.sessions.iter_enumerated() {
             if let Some((parent, _)) = session.parent {
                 children.entry(parent).or_default().push(session_id(index));
             }
         }
-        let mut commands: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (index, command) in case.commands.iter().enumerate() {
+        let mut commands: BTreeMap<SessionIdx, Vec<CommandIdx>> = BTreeMap::new();
+        for (index, command) in case.commands.iter_enumerated() {
             commands.entry(command.session).or_default().push(index);
         }
-        let mut fired: BTreeMap<usize, BTreeMap<usize, usize>> = BTreeMap::new();
+        let mut fired: BTreeMap<SessionIdx, BTreeMap<RuleIdx, usize>> = BTreeMap::new();
         for detection in &analysis.fired {
             if let Some(session) = detection.session {
                 *fired.entry(session).or_default().entry(detection.rule).or_default() += 1;
@@ -57,7 +58,7 @@ impl<'a> Stories<'a> {
     }
 
     /// A session's story, and its commands in the same order.
-    pub(super) fn tell(&self, index: usize) -> (Story, Vec<&'a Ran>) {
+    pub(super) fn tell(&self, index: SessionIdx) -> (Story, Vec<&'a Ran>) {
         let Stories { analysis, children, ids, .. } = self;
         let commands = self.commands.get(&index).map_or(&[][..], Vec::as_slice);
         let (case, paths) = (&analysis.case, &analysis.paths);
@@ -71,9 +72,9 @@ impl<'a> Stories<'a> {
     }
 }
 
-fn detections(analysis: &Analysis, fired: &BTreeMap<usize, usize>) -> Vec<Detection> {
+fn detections(analysis: &Analysis, fired: &BTreeMap<RuleIdx, usize>) -> Vec<Detection> {
     let rules = &analysis.rules.rules;
-    let mut by_level: Vec<(&usize, &usize)> = fired.iter().collect();
+    let mut by_level: Vec<(&RuleIdx, &usize)> = fired.iter().collect();
     by_level.sort_by_key(|(rule, _)| (std::cmp::Reverse(rules[**rule].level), **rule));
     let told = by_level.into_iter().map(|(&rule, &count)| Detection {
         level: Level::as_str(rules[rule].level).to_owned(),
@@ -84,7 +85,7 @@ fn detections(analysis: &Analysis, fired: &BTreeMap<usize, usize>) -> Vec<Detect
     told.collect()
 }
 
-fn command(analysis: &Analysis, ids: &[String], index: usize) -> Command {
+fn command(analysis: &Analysis, ids: &IdxVec<CommandIdx, String>, index: CommandIdx) -> Command {
     let case = &analysis.case;
     let command = &case.commands[index];
     let event = &case.events[command.event()];
@@ -115,7 +116,7 @@ fn command(analysis: &Analysis, ids: &[String], index: usize) -> Command {
 
 fn pointer(paths: &[PathBuf], event: &Event) -> Pointer {
     let RecordRef { input, offset, number } = event.source;
-    let file = paths[input as usize].display().to_string();
+    let file = paths[input.index()].display().to_string();
     Pointer { file, record_id: event.record_id, offset, record_number: number }
 }
 
@@ -131,7 +132,7 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    fn story(&self, index: usize) -> Story {
+    fn story(&self, index: SessionIdx) -> Story {
         let Teller { session, .. } = *self;
         let text = |text: &Option<HostName>| text.as_ref().map(|text| text.to_string());
         let corrected = |time| session.clock.map(|clock| clock.correct(time));
@@ -197,7 +198,7 @@ impl Teller<'_> {
         reasons.map(|reason| reason.text().into_owned()).collect()
     }
 
-    fn pointer(&self, event: usize) -> Pointer {
+    fn pointer(&self, event: EventIdx) -> Pointer {
         pointer(self.paths, &self.case.events[event])
     }
 

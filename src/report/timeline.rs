@@ -18,7 +18,9 @@ use super::{columns, describe, evidence};
 use crate::analysis::{Analysis, Copies, Print};
 use crate::detect::session_id;
 use crate::keyed::Keyed;
-use crate::model::{CsvTimes, Event, Link, Proof, RecordRef, Str, is_same};
+use crate::model::{
+    CsvTimes, Event, IdxVec, InputIdx, Link, Proof, RecordRef, RuleIdx, SessionIdx, Str, is_same,
+};
 use crate::sorted::{Bytes, Frame, Rows, Sorted, place, time, time_of};
 
 columns! { pub(super) COLUMNS:
@@ -58,7 +60,7 @@ struct Row<'a> {
     #[serde(borrow)]
     summary: Cells<'a>,
     /// The rules that fired on the record.
-    rules: Vec<usize>,
+    rules: Vec<RuleIdx>,
 }
 
 /// Cells of a line.
@@ -196,7 +198,7 @@ impl Lines {
         event: &Event,
         user: &str,
         print: Print,
-        rules: Vec<usize>,
+        rules: Vec<RuleIdx>,
         shared: &Shared,
     ) -> io::Result<()> {
         let Lines { origin, what, summary, text, origins, whats, summaries, latest, .. } = self;
@@ -330,9 +332,9 @@ pub(super) fn write(analysis: &Analysis, to: &mut (dyn io::Write + Send)) -> io:
 /// Makes whole lines of rows, in their order.
 struct LineMaker<'a, I: Iterator> {
     analysis: &'a Analysis,
-    sessions: BTreeMap<RecordRef, (usize, Link)>,
+    sessions: BTreeMap<RecordRef, (SessionIdx, Link)>,
     /// The inputs' paths as cells.
-    paths: Vec<String>,
+    paths: IdxVec<InputIdx, String>,
     places: Places<I>,
     times: CsvTimes,
     cell: String,
@@ -404,7 +406,7 @@ impl<'a, I: Iterator<Item = io::Result<Frame<'a>>>> LineMaker<'a, I> {
             push(cell, &list(fired.map(|rule| &rule.title)));
             add(lines, [cell.as_bytes(), level.as_bytes()]);
         }
-        let path = paths[input as usize].as_bytes();
+        let path = paths[input].as_bytes();
         let [offset, recorded] = [at.format(offset), number.format(recorded)].map(str::as_bytes);
         add(lines, [path, offset, recorded]);
         let (named, count) = places.of(read)?;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::cell::visible;
 use crate::analysis::Analysis;
 use crate::detect::session_id;
-use crate::model::{Account, Command, Heard, Role, Stream, csv_time};
+use crate::model::{Account, Command, Heard, IdxVec, Role, SessionIdx, Stream, csv_time};
 
 /// Longest line, in characters; a longer one is cut and says so.
 const MAX_LINE: usize = 30_000;
@@ -18,16 +18,17 @@ pub(super) fn is_own(name: &str) -> bool {
 }
 
 /// The sessions of which a transcript can be made, each with its file's name and its commands.
-pub(super) fn all(analysis: &Analysis) -> Vec<(usize, String, Vec<&Command>)> {
-    let mut commands: Vec<Vec<&Command>> = vec![Vec::new(); analysis.case.sessions.len()];
+pub(super) fn all(analysis: &Analysis) -> Vec<(SessionIdx, String, Vec<&Command>)> {
+    let mut commands: IdxVec<SessionIdx, Vec<&Command>> =
+        analysis.case.sessions.iter().map(|_| Vec::new()).collect();
     for command in &analysis.case.commands {
         if command.role != Role::Process && command.depth == 0 && command.parent.is_none() {
             commands[command.session].push(command);
         }
     }
     let heard = |commands: &[&Command]| commands.iter().any(|command| command.heard.is_some());
-    let told = |at: usize| analysis.scope.session(&analysis.case.sessions[at]);
-    let sessions = commands.into_iter().enumerate();
+    let told = |at: SessionIdx| analysis.scope.session(&analysis.case.sessions[at]);
+    let sessions = commands.into_iter_enumerated();
     let sessions = sessions.filter(|(at, commands)| heard(commands) && told(*at));
     sessions.map(|(at, own)| (at, format!("sessions/{}.txt", session_id(at)), own)).collect()
 }
@@ -35,7 +36,7 @@ pub(super) fn all(analysis: &Analysis) -> Vec<(usize, String, Vec<&Command>)> {
 /// Writes a session's transcript.
 pub(super) fn write(
     analysis: &Analysis,
-    session: usize,
+    session: SessionIdx,
     commands: &[&Command],
     to: &mut impl Write,
 ) -> io::Result<()> {

@@ -9,6 +9,7 @@ use walkdir::WalkDir;
 
 use super::{Deviation, Ledger, found};
 use crate::input::sha256;
+use crate::model::InputIdx;
 use crate::report::{RUN, SEAL, Sum};
 
 /// What a file must have, against what it has.
@@ -68,7 +69,7 @@ pub fn outputs(folder: &Path, ledger: &Ledger) -> Vec<Deviation> {
 #[derive(Debug, Default)]
 pub struct Found {
     /// The files, by their indices in the ledger.
-    pub paths: BTreeMap<usize, PathBuf>,
+    pub paths: BTreeMap<InputIdx, PathBuf>,
     /// What is missing or changed.
     pub deviations: Vec<Deviation>,
     /// How many were looked for.
@@ -79,10 +80,10 @@ pub struct Found {
 /// compares them. A file that was not read is found, too, where it can be, and not compared.
 pub fn inputs(ledger: &Ledger, below: Option<&Path>) -> Found {
     let elsewhere = below.map(Elsewhere::of);
-    let files: Vec<usize> = ledger.files().collect();
-    let places = |index: usize| places(&ledger.inputs[index].path, &ledger.working_directory);
+    let files: Vec<InputIdx> = ledger.files().collect();
+    let places = |index: InputIdx| places(&ledger.inputs[index].path, &ledger.working_directory);
     let unclear = Unclear::of(files.iter().flat_map(|&index| places(index)));
-    let found: Vec<(usize, Option<PathBuf>, Option<Deviation>)> = files
+    let found: Vec<(InputIdx, Option<PathBuf>, Option<Deviation>)> = files
         .into_par_iter()
         .map(|index| {
             let input = &ledger.inputs[index];

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Fault};
 use crate::input::InputKind;
+use crate::model::{IdxVec, InputIdx};
 use crate::report::{RUN, Sum};
 
 /// What `run.json` says of a run, as far as it can be checked.
@@ -26,7 +27,7 @@ pub struct Ledger {
     /// The packs.
     pub packs: Vec<PackEntry>,
     /// The inputs.
-    pub inputs: Vec<InputEntry>,
+    pub inputs: IdxVec<InputIdx, InputEntry>,
     /// The outputs.
     pub outputs: Vec<Sum>,
 }
@@ -95,14 +96,14 @@ impl Ledger {
 
     /// The indices of the inputs that are files of their own: a zip's members are not, nor what
     /// was recovered of a file.
-    pub fn files(&self) -> impl Iterator<Item = usize> {
+    pub fn files(&self) -> impl Iterator<Item = InputIdx> {
         let archives = self.inputs.iter().filter(|input| input.kind == InputKind::Zip);
         let archives: BTreeSet<&str> = archives.map(|input| input.path.as_str()).collect();
         let is_member = move |input: &InputEntry| {
             let mut folders = input.path.match_indices('/').map(|(end, _)| &input.path[..end]);
             folders.any(|folder| archives.contains(folder))
         };
-        let inputs = self.inputs.iter().enumerate();
+        let inputs = self.inputs.iter_enumerated();
         let inputs = inputs.filter(|(_, input)| input.kind != InputKind::Recovered);
         inputs.filter(move |(_, input)| !is_member(input)).map(|(index, _)| index)
     }

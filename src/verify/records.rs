@@ -10,7 +10,7 @@ use crate::analysis::{Loader, Pointer};
 use crate::detect::RuleSet;
 use crate::input::Input;
 use crate::limits::Limits;
-use crate::model::{Record, RecordRef};
+use crate::model::{IdxVec, InputIdx, Record, RecordRef, RuleIdx};
 use crate::report::{Again, TABLES, again, visible};
 
 /// Records that are read again at a time: those of one batch of rows.
@@ -34,14 +34,14 @@ pub struct Checked {
 pub fn rows(
     folder: &Path,
     ledger: &Ledger,
-    inputs: &[Input],
+    inputs: &IdxVec<InputIdx, Input>,
     limits: &Limits,
     rules: Option<&RuleSet>,
     narrowed: bool,
 ) -> Checked {
-    let by_path = inputs.iter().zip(0..);
+    let by_path = inputs.iter_enumerated();
     let by_path = by_path
-        .map(|(input, index)| (visible(&input.path.display().to_string()).into_owned(), index));
+        .map(|(index, input)| (visible(&input.path.display().to_string()).into_owned(), index));
     let evidence = Evidence { inputs, limits, by_path: by_path.collect(), rules };
     let mut checked = Checked::default();
     for table in TABLES.iter().filter(|table| ledger.has_output(table.file)) {
@@ -79,10 +79,10 @@ const TIMELINE: &str = "timeline.csv";
 
 /// The evidence at hand.
 pub(super) struct Evidence<'e> {
-    inputs: &'e [Input],
+    inputs: &'e IdxVec<InputIdx, Input>,
     limits: &'e Limits,
     /// Indices of inputs by their paths as cells show them.
-    by_path: HashMap<String, u32>,
+    by_path: HashMap<String, InputIdx>,
     rules: Option<&'e RuleSet>,
 }
 
@@ -91,12 +91,12 @@ pub(super) struct Reread {
     source: RecordRef,
     pub told: Again,
     /// Indices of the rules that fire on it.
-    fired: Vec<usize>,
+    fired: Vec<RuleIdx>,
 }
 
 impl Evidence<'_> {
     /// The input of a path in a cell, before which a spreadsheet's guard may stand.
-    pub fn input(&self, path: &str) -> Option<u32> {
+    pub fn input(&self, path: &str) -> Option<InputIdx> {
         let plain = || self.by_path.get(path.strip_prefix('\'')?);
         self.by_path.get(path).or_else(plain).copied()
     }
@@ -111,7 +111,7 @@ impl Evidence<'_> {
         read.into_iter().map(|reread| (reread.source, reread)).collect()
     }
 
-    fn fired(&self, record: &Record) -> Vec<usize> {
+    fn fired(&self, record: &Record) -> Vec<RuleIdx> {
         let Some(rules) = self.rules else { return Vec::new() };
         rules.on_record(record).iter().map(|hit| hit.rule).collect()
     }

@@ -9,6 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use evtx_writer::{Event, FileTime, LogWriter, Payload};
+use psr_forensics::index::InputIdx;
 use psr_forensics::{
     Analysis, Extent, FaultKind, NoProgress, Options, Pack, Progress, RuleSet, Stop, analyze,
     discover,
@@ -87,7 +88,7 @@ fn an_interrupted_run_has_what_was_read_and_says_what_was_not() {
     assert!(analysis.interrupted && analysis.is_partial());
     let extents: Vec<Extent> = analysis.inputs.iter().map(|input| input.extent).collect();
     assert_eq!(extents, [Extent::Whole, Extent::Partly, Extent::Nothing]);
-    let [whole, partly, nothing] = &analysis.inputs[..] else { panic!() };
+    let [whole, partly, nothing] = analysis.inputs.as_slice() else { panic!() };
     assert!(whole.faults.is_empty() && whole.sha256.is_some() && whole.records == 500);
     // Two pieces of 32 chunks behind the header were decoded, and the third may have been begun.
     let [fault] = &partly.faults[..] else { panic!("{:?}", partly.faults) };
@@ -111,7 +112,7 @@ fn a_file_cut_under_the_reader_is_lost_from_there_and_the_rest_goes_on() {
         let file = File::options().write(true).open(&first).unwrap();
         file.set_len(4096 + (2 << 20) + 3 * 65536 + 1000).unwrap();
     });
-    let [cut, whole] = &analysis.inputs[..] else { panic!() };
+    let [cut, whole] = analysis.inputs.as_slice() else { panic!() };
     assert_eq!((cut.extent, whole.extent), (Extent::Partly, Extent::Whole));
     assert_eq!(whole.records, 500);
     // The 35th chunk is cut, and a record in it; the file ends there; it has no hash; it is another
@@ -136,7 +137,7 @@ fn a_file_that_vanishes_is_told_and_the_rest_goes_on() {
     fs::remove_file(logs.join("0.evtx")).unwrap();
     let rules = RuleSet::load(vec![Pack::default_pack()]).unwrap();
     let analysis = analyze(inputs, &Options::default(), rules, &NoProgress).unwrap();
-    let [gone, whole] = &analysis.inputs[..] else { panic!() };
+    let [gone, whole] = analysis.inputs.as_slice() else { panic!() };
     let reasons: Vec<&str> = gone.faults.iter().map(|fault| fault.reason.as_str()).collect();
     let [unread, unhashed, changed] = reasons[..] else { panic!("{reasons:?}") };
     assert!(changed.starts_with("the file changed during the run: "), "{changed}");
@@ -388,5 +389,5 @@ fn a_run_that_is_stopped_before_it_reads_still_ends_with_a_ledger() {
     let options = Options { stop, ..Options::default() };
     let analysis = analyze(discover(&[logs]).unwrap(), &options, rules, &NoProgress).unwrap();
     assert!(analysis.interrupted && analysis.events == 0);
-    assert_eq!(analysis.inputs[0].extent, Extent::Nothing);
+    assert_eq!(analysis.inputs[InputIdx::default()].extent, Extent::Nothing);
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use psr_forensics::decode::{Decoder, Wanted};
+use psr_forensics::index::InputIdx;
 use psr_forensics::input::{Piece, Reader, discover, piece_count};
 use psr_forensics::layers::{Limits, Unwrapped, layers};
 use psr_forensics::{Channel, RecordRef};
@@ -29,7 +30,7 @@ fn texts(log: &Path) -> BTreeMap<u64, String> {
         let mut reader = Reader::new(&input);
         for _ in 0..piece_count(&input) {
             reader.next(&mut piece).unwrap();
-            decoder.piece(&input, 0, &mut piece, &All, |record| {
+            decoder.piece(&input, InputIdx::default(), &mut piece, &All, |record| {
                 let field = |name| record.data.get(name).map(str::to_owned);
                 if let (Some(id), Some(text)) = (field("ScriptBlockId"), field("ScriptBlockText")) {
                     let number = field("MessageNumber").and_then(|n| n.parse().ok()).unwrap_or(1);

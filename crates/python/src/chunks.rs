@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use serde_json::Value;
 
 use psr_forensics::decode::{Decoder, Wanted, start_of_chunk};
+use psr_forensics::index::InputIdx;
 use psr_forensics::input::{Again, Piece};
 use psr_forensics::observe;
 use psr_forensics::{Channel, Fault, FaultKind, Input, Record, RecordRef};
@@ -52,12 +53,12 @@ impl Reader {
             offset: Some(place),
             ..Fault::file(FaultKind::Lost, reason)
         };
-        match again.read(0, input, place, piece) {
+        match again.read(InputIdx::default(), input, place, piece) {
             Err(error) => vec![lost(format!("not read: {error}"))],
             Ok(()) if piece.chunks.first().is_none_or(Vec::is_empty) => {
                 vec![lost("the file became shorter while it was read".to_owned())]
             }
-            Ok(()) => decoder.piece(input, 0, piece, &All, take).faults,
+            Ok(()) => decoder.piece(input, InputIdx::default(), piece, &All, take).faults,
         }
     }
 }

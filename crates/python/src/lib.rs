@@ -229,7 +229,7 @@ fn decode(py: Python<'_>, text: &str) -> String {
 #[pyfunction]
 fn packs(paths: Vec<PathBuf>, default_pack: bool) -> PyResult<String> {
     let rules = load(&paths, default_pack)?;
-    let packs = rules.packs.iter().enumerate().map(|(index, pack)| {
+    let packs = rules.packs.iter_enumerated().map(|(index, pack)| {
         let path = pack.path.as_deref().map(Path::to_string_lossy);
         let titles = rules.of_pack(index).map(|rule| &rules.rules[rule]);
         let titles = titles.map(|meta| {

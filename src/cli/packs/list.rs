@@ -9,7 +9,7 @@ use super::super::Ending;
 use super::super::rules::{Packs, Select};
 use super::{count, say};
 use crate::detect::RuleSet;
-use crate::model::Level;
+use crate::model::{Level, PackIdx};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -21,7 +21,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Ending> {
     let rules = args.select.load(args.packs.read()?)?;
-    for index in 0..rules.packs.len() {
+    for index in rules.packs.indices() {
         pack(&rules, index, out);
     }
     let excluded = rules.excluded;
@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Ending> {
     Ok(Ending::Whole)
 }
 
-fn pack(rules: &RuleSet, index: usize, out: &mut dyn Write) {
+fn pack(rules: &RuleSet, index: PackIdx, out: &mut dyn Write) {
     let pack = &rules.packs[index];
     let from = pack.path.as_ref().map(|path| path.display().to_string());
     let from = from.unwrap_or_else(|| "inside the program".to_owned());

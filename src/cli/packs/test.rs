@@ -18,7 +18,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Ending> {
     let rules = RuleSet::load(args.packs.read()?)?;
     let mut sound = true;
-    for (index, pack) in rules.packs.iter().enumerate() {
+    for (index, pack) in rules.packs.iter_enumerated() {
         let Tested { files, cases, wrong, without } = test(&rules, index);
         for (file, what) in &wrong {
             say(out, &format!("{}: {what}", pack.shown(file)));

@@ -26,7 +26,7 @@ impl Wanted for Every {
 
 const ALL: Every = Every(1);
 const EVEN: Every = Every(2);
-const PLACE: Place = Place { input: 7, number: Some(3), start: chunk_start(3) };
+const PLACE: Place = Place { input: InputIdx::new(7), number: Some(3), start: chunk_start(3) };
 
 /// Records handed out, how many were read, and what is wrong with the others.
 type Outcome = (Vec<Record>, u64, Vec<Fault>);

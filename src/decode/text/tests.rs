@@ -15,12 +15,14 @@ fn decode(content: &[u8]) -> (Vec<Record>, Tally) {
     let mut records: Vec<Record> = Vec::new();
     crate::input::Reader::new(input).next(&mut piece).unwrap();
     let mut decoder = Decoder::default();
-    let tally = decoder.piece(input.kind, 7, &piece, &All, |record| records.push(record.clone()));
+    let tally = decoder
+        .piece(input.kind, InputIdx::new(7), &piece, &All, |record| records.push(record.clone()));
     // Each is found again by its place.
     for record in &records {
         let mut found = Vec::new();
-        Again::default().read(7, input, record.source.offset, &mut piece).unwrap();
-        decoder.piece(input.kind, 7, &piece, &All, |record| found.push(record.clone()));
+        Again::default().read(InputIdx::new(7), input, record.source.offset, &mut piece).unwrap();
+        decoder
+            .piece(input.kind, InputIdx::new(7), &piece, &All, |record| found.push(record.clone()));
         assert_eq!(&found, std::slice::from_ref(record));
     }
     (records, tally)
@@ -48,7 +50,7 @@ fn evtx_dump_in_lines_and_with_numbers() {
         let (records, tally) = decode(text.as_bytes());
         assert_eq!((records.len(), tally.faults.len(), tally.foreign.len()), (2, 0, 0));
         let offset = text.find('{').unwrap() as u64;
-        assert_eq!(records[0].source, RecordRef { input: 7, offset, number: 42 });
+        assert_eq!(records[0].source, RecordRef { input: InputIdx::new(7), offset, number: 42 });
         assert_eq!(csv_time(records[0].time), "2026-03-14 21:14:07.1234567");
         assert_eq!(data(&records[1]), [("a", "b")]);
     }

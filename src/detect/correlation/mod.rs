@@ -24,6 +24,7 @@ use rsigma_parser::{
 };
 
 use super::load::Names;
+use crate::model::{IdxVec, RuleIdx};
 
 /// Units of time in a second: all that a log keeps.
 const TICKS: u64 = 10_000_000;
@@ -33,7 +34,7 @@ pub(super) struct Correlation {
     /// Compiled; its times are in ticks.
     compiled: CompiledCorrelation,
     /// The rules it refers to, by index, and what each is called in it: by the reference first.
-    refers: BTreeMap<usize, Vec<String>>,
+    refers: BTreeMap<RuleIdx, Vec<String>>,
 }
 
 impl Correlation {
@@ -41,7 +42,11 @@ impl Correlation {
     ///
     /// # Errors
     /// Why it does not load.
-    pub fn new(rule: &CorrelationRule, names: &Names, known: &[&Names]) -> Result<Self, String> {
+    pub fn new(
+        rule: &CorrelationRule,
+        names: &Names,
+        known: &IdxVec<RuleIdx, &Names>,
+    ) -> Result<Self, String> {
         let mut rule = rule.clone();
         if let (CorrelationCondition::Extended(condition), true) =
             (&rule.condition, rule.rules.is_empty())
@@ -51,7 +56,7 @@ impl Correlation {
         if rule.rules.is_empty() {
             return Err("the correlation refers to no rule".to_owned());
         }
-        let mut refers: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        let mut refers: BTreeMap<RuleIdx, Vec<String>> = BTreeMap::new();
         for reference in &rule.rules {
             let found = names.find(reference, known);
             if found.is_empty() {
@@ -75,7 +80,7 @@ impl Correlation {
     }
 
     /// The rules it refers to.
-    pub fn rules(&self) -> impl Iterator<Item = usize> {
+    pub fn rules(&self) -> impl Iterator<Item = RuleIdx> {
         self.refers.keys().copied()
     }
 
@@ -85,20 +90,20 @@ impl Correlation {
     }
 
     /// Gives the rules it refers to their new indices.
-    pub fn renumber(&mut self, places: &[usize]) {
+    pub fn renumber(&mut self, places: &IdxVec<RuleIdx, RuleIdx>) {
         let refers = std::mem::take(&mut self.refers).into_iter();
         self.refers = refers.map(|(rule, called)| (places[rule], called)).collect();
     }
 
     /// The fields it needs to know of a hit of a rule.
-    pub fn fields(&self, rule: usize) -> impl Iterator<Item = &str> {
+    pub fn fields(&self, rule: RuleIdx) -> impl Iterator<Item = &str> {
         let called: Vec<&str> = self.called(rule).collect();
         let groups = self.compiled.group_by.iter().map(move |field| field.resolve(&called));
         groups.chain(self.compiled.condition.field.iter().flatten().map(String::as_str))
     }
 
     /// Whether it can find anything where only some rules fire.
-    pub fn can_complete(&self, fires: impl Fn(usize) -> bool) -> bool {
+    pub fn can_complete(&self, fires: impl Fn(RuleIdx) -> bool) -> bool {
         let fires = |reference: &String| {
             self.refers.iter().any(|(&rule, called)| fires(rule) && called.contains(reference))
         };
@@ -110,7 +115,7 @@ impl Correlation {
     }
 
     /// What a rule is called in it, by the reference first.
-    fn called(&self, rule: usize) -> impl Iterator<Item = &str> {
+    fn called(&self, rule: RuleIdx) -> impl Iterator<Item = &str> {
         self.refers.get(&rule).into_iter().flatten().map(String::as_str)
     }
 }
@@ -123,7 +128,7 @@ fn ticks(seconds: u64) -> u64 {
 /// Makes the condition say what it means.
 fn conditions(
     rule: &mut CorrelationRule,
-    refers: &BTreeMap<usize, Vec<String>>,
+    refers: &BTreeMap<RuleIdx, Vec<String>>,
 ) -> Result<(), String> {
     use CorrelationType::*;
     let all = rule.rules.len() as u64;
@@ -164,7 +169,7 @@ fn identifiers(condition: &ConditionExpr, names: &mut Vec<String>) {
 fn refer(
     condition: &mut ConditionExpr,
     references: &[String],
-    refers: &BTreeMap<usize, Vec<String>>,
+    refers: &BTreeMap<RuleIdx, Vec<String>>,
 ) -> Result<(), String> {
     match condition {
         ConditionExpr::Identifier(name) if references.contains(name) => Ok(()),

@@ -11,7 +11,7 @@ use super::Correlation;
 use super::step::{self, Seen, Step};
 use super::window::{self, Effect, MOST_HITS, MOST_VALUES};
 use crate::detect::RuleSet;
-use crate::model::{Detection, MatchedField, Proof, Str, Subject, Value};
+use crate::model::{Detection, MatchedField, Proof, RuleIdx, SessionIdx, Str, Subject, Value};
 
 /// Most groups, over all correlations, that are held at a time.
 pub(super) const MOST_GROUPS: usize = 1 << 16;
@@ -48,9 +48,9 @@ enum Limit {
 /// Takes steps in order of time.
 pub(crate) struct Correlator<'r> {
     rules: &'r RuleSet,
-    groups: BTreeMap<(usize, Vec<Option<String>>), Group>,
+    groups: BTreeMap<(RuleIdx, Vec<Option<String>>), Group>,
     detections: Vec<Detection>,
-    limits: BTreeSet<(usize, Limit)>,
+    limits: BTreeSet<(RuleIdx, Limit)>,
     names: Names,
 }
 
@@ -74,7 +74,7 @@ struct Recent {
     logged: i64,
     host: Str,
     user: Str,
-    session: Option<usize>,
+    session: Option<SessionIdx>,
     evidence: Vec<Proof>,
     records: u64,
 }
@@ -110,7 +110,7 @@ struct Found {
     records: u64,
     host: Agreed<Str>,
     user: Agreed<Str>,
-    session: Agreed<Option<usize>>,
+    session: Agreed<Option<SessionIdx>>,
 }
 
 /// What several have in common.
@@ -190,7 +190,7 @@ impl<'r> Correlator<'r> {
     }
 
     /// Takes a step of one correlation, and gives what that completes.
-    fn correlate(&mut self, rule: usize, time: i64, step: &Step<'_>) -> Option<Step<'static>> {
+    fn correlate(&mut self, rule: RuleIdx, time: i64, step: &Step<'_>) -> Option<Step<'static>> {
         let correlation = self.rules.correlation(rule)?;
         let Correlation { compiled, .. } = correlation;
         let called: Vec<&str> = correlation.called(step.rule).collect();
@@ -260,10 +260,10 @@ impl<'r> Correlator<'r> {
     /// Lets go of groups whose time is over, or else of those that were quiet for longest.
     fn make_room(&mut self, now: i64) {
         let rules = self.rules;
-        let over = |rule: usize, group: &Group| {
+        let over = |rule: RuleIdx, group: &Group| {
             rules.correlation(rule).is_none_or(|c| now - group.latest > reach(&c.compiled))
         };
-        let mut gone: Vec<(usize, Vec<Option<String>>)> = Vec::new();
+        let mut gone: Vec<(RuleIdx, Vec<Option<String>>)> = Vec::new();
         gone.extend(self.groups.iter().filter(|(k, g)| over(k.0, g)).map(|(key, _)| key.clone()));
         let most = MOST_GROUPS - MOST_GROUPS / 8;
         let still = self.groups.len() - gone.len();
@@ -283,7 +283,7 @@ impl<'r> Correlator<'r> {
         }
     }
 
-    fn close(&mut self, (rule, key): (usize, Vec<Option<String>>), group: Group) {
+    fn close(&mut self, (rule, key): (RuleIdx, Vec<Option<String>>), group: Group) {
         if let (Some(found), Some(correlation)) = (group.found, self.rules.correlation(rule)) {
             let pairs = GroupKey(key).to_pairs(&correlation.compiled.group_by);
             self.detections.push(detection(rule, &correlation.compiled, &pairs, found));
@@ -355,7 +355,7 @@ fn reach(correlation: &CompiledCorrelation) -> i64 {
 }
 
 fn detection(
-    rule: usize,
+    rule: RuleIdx,
     correlation: &CompiledCorrelation,
     pairs: &[(String, String)],
     found: Found,

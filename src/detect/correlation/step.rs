@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 
 use super::TICKS;
 use crate::detect::Hit;
-use crate::model::{Detection, Event, Proof, Value, Values};
+use crate::model::{Detection, Event, Idx, Proof, RuleIdx, SessionIdx, Value, Values};
 
 /// Most records that stand for a hit: a session's own row names them all.
 const MOST_EVIDENCE: usize = 10;
@@ -18,7 +18,7 @@ const MOST_EVIDENCE: usize = 10;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Step<'s> {
     /// Index of the rule.
-    pub rule: usize,
+    pub rule: RuleIdx,
     /// When it was as logged, in ticks since 1970.
     pub logged: i64,
     /// The host whose clock that is.
@@ -30,7 +30,7 @@ pub(crate) struct Step<'s> {
     /// What else the hit says.
     #[serde(borrow)]
     pub user: Cow<'s, str>,
-    pub session: Option<usize>,
+    pub session: Option<SessionIdx>,
     #[serde(borrow)]
     pub values: Values<'s>,
     /// Its records, or the first of many.
@@ -91,7 +91,7 @@ impl<'s> Step<'s> {
             key.extend(proof.source.input.to_be_bytes());
             key.extend(proof.source.offset.to_be_bytes());
         }
-        key.extend((self.rule as u32).to_be_bytes());
+        key.extend(self.rule.to_be_bytes());
     }
 
     /// The same for what was rebuilt: of one record there may be several.
@@ -107,7 +107,7 @@ impl<'s> Step<'s> {
     }
 
     /// The rule that a step's serial form begins with.
-    pub fn rule_of(content: &[u8]) -> Option<usize> {
+    pub fn rule_of(content: &[u8]) -> Option<RuleIdx> {
         postcard::take_from_bytes(content).ok().map(|(rule, _)| rule)
     }
 

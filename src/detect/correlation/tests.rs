@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::step::{self, Step};
 use super::{Correlated, Correlator};
 use crate::detect::{Pack, RuleSet};
-use crate::model::{Proof, RecordRef, Value};
+use crate::model::{InputIdx, Proof, RecordRef, RuleIdx, Value};
 
 /// Rules named `failure`, `success` and `other`, and these correlations.
 fn rules(correlations: &str) -> RuleSet {
@@ -50,10 +50,11 @@ fn run(rules: &RuleSet, hits: &[Hit<'_>]) -> Correlated {
     let mut correlator = Correlator::new(rules);
     for (place, (name, seconds, fields)) in hits.iter().enumerate() {
         let title = format!("Base {name}");
-        let rule = rules.rules.iter().position(|rule| rule.title == title).unwrap();
+        let rule = rules.rules.find_index(|rule| rule.title == title).unwrap();
         let time = start() + TimeDelta::microseconds((seconds * 1e6) as i64);
         let time = step::ticks(time);
-        let source = RecordRef { input: 0, offset: place as u64, number: place as u64 };
+        let source =
+            RecordRef { input: InputIdx::default(), offset: place as u64, number: place as u64 };
         let value = |field: &String| fields.iter().find(|(name, _)| name == field);
         let values = rules.fields(rule).iter();
         let step = Step {
@@ -247,7 +248,7 @@ fn aliases_name_other_fields_of_each_rule() {
         "type: temporal\nrules: [failure, success]\ngroup-by: [address]\ntimespan: 1m\n\
          aliases: {address: {failure: From, success: To}}",
     ));
-    let place = |name: &str| rules.rules.iter().position(|rule| rule.title.ends_with(name));
+    let place = |name: &str| rules.rules.find_index(|rule| rule.title.ends_with(name));
     assert_eq!(rules.fields(place("failure").unwrap()), ["From"]);
     assert_eq!(rules.fields(place("success").unwrap()), ["To"]);
     let hits: [Hit<'_>; 3] = [
@@ -279,7 +280,7 @@ fn correlations_correlate() {
 fn rules_that_are_referred_to_are_reported_only_where_generate_says_so() {
     let lines = "type: event_count\nrules: [failure]\ntimespan: 1m\ncondition: {gte: 2}";
     let heard = |rules: &RuleSet| {
-        let all = (0..rules.rules.len()).filter(|&rule| !rules.is_silent(rule));
+        let all = rules.rules.indices().filter(|&rule| !rules.is_silent(rule));
         all.map(|rule| rules.rules[rule].title.clone()).collect::<Vec<_>>()
     };
     let silent = rules(&correlation(lines));
@@ -402,10 +403,10 @@ fn hits_are_awaited_as_long_as_they_can_come_to_something() {
     let burst = correlation(&burst).replace("title: Found", "title: Burst\nname: burst");
     let then = correlation(&of("temporal_ordered", "burst, success"));
     let rules = rules(&format!("{burst}---\n{then}"));
-    let rule = |title: &str| rules.rules.iter().position(|rule| rule.title == title).unwrap();
+    let rule = |title: &str| rules.rules.find_index(|rule| rule.title == title).unwrap();
     let titles = ["Base failure", "Base success", "Base other", "Burst", "Found"].map(rule);
     let [failure, success, other, ..] = titles;
-    let awaited = |fired: &[usize]| {
+    let awaited = |fired: &[RuleIdx]| {
         let awaited = rules.awaited(&fired.iter().copied().collect());
         titles.map(|title| awaited[title])
     };
@@ -426,7 +427,7 @@ fn hits_on_records_may_wait_for_what_is_rebuilt() {
         "type: temporal_ordered\nrules: [failure, session]\ngroup-by: [User]\ntimespan: 1h",
     );
     let rules = rules(&format!("{session}---\n{then}"));
-    let rule = |title: &str| rules.rules.iter().position(|rule| rule.title == title).unwrap();
+    let rule = |title: &str| rules.rules.find_index(|rule| rule.title == title).unwrap();
     let (failure, session) = (rule("Base failure"), rule("Session"));
     assert!(!rules.awaited_by_records()[failure]);
     assert!(!rules.awaited(&[failure].into())[failure]);

@@ -9,8 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use super::super::gather::{Gathered, Told};
-use super::super::{Hosts, STEP_WINDOW};
-use crate::model::{Event, EventKind, HostName, ScriptBlock, Session, ShellKind};
+use super::super::{Events, Hosts, STEP_WINDOW};
+use crate::model::{
+    Event, EventKind, HostIdx, HostName, IdxVec, ScriptBlock, ScriptIdx, Session, SessionIdx,
+    ShellKind,
+};
 
 /// What hosts log of PowerShell at any time.
 pub(in crate::reconstruct) struct Coverage {
@@ -38,7 +41,7 @@ fn widen(span: &mut Option<Span>, time: DateTime<Utc>) {
 impl Coverage {
     /// Learns from all that was gathered.
     pub fn learn(gathered: &[Gathered], hosts: &Hosts) -> Coverage {
-        let mut seen: Vec<Seen> = hosts.names().map(|_| Seen::default()).collect();
+        let mut seen: IdxVec<HostIdx, Seen> = hosts.names().map(|_| Seen::default()).collect();
         for (host, script) in hosts.each(gathered, |task| &task.scripts) {
             let seen = &mut seen[host];
             if !script.warning {
@@ -76,7 +79,7 @@ impl Coverage {
     /// parts missing.
     pub fn statement(
         &self,
-        events: &[Event],
+        events: &Events,
         session: &Session,
         host: Option<&HostName>,
         broken: usize,
@@ -136,7 +139,7 @@ struct Sources {
 }
 
 impl Sources {
-    fn of(events: &[Event], session: &Session, host: &HostName) -> Sources {
+    fn of(events: &Events, session: &Session, host: &HostName) -> Sources {
         let mut of = Sources::default();
         let all = || session.evidence.iter().map(|evidence| &events[evidence.event]);
         of.traffic = all().any(|event| matches!(event.kind, EventKind::Traffic(_)));
@@ -165,8 +168,11 @@ fn list(ids: &BTreeSet<u32>) -> String {
 }
 
 /// The number of script blocks with parts missing in each of some sessions.
-pub(in crate::reconstruct) fn broken(scripts: &[ScriptBlock], sessions: usize) -> Vec<usize> {
-    let mut broken = vec![0; sessions];
+pub(in crate::reconstruct) fn broken(
+    scripts: &IdxVec<ScriptIdx, ScriptBlock>,
+    sessions: impl Iterator<Item = SessionIdx>,
+) -> IdxVec<SessionIdx, usize> {
+    let mut broken: IdxVec<SessionIdx, usize> = sessions.map(|_| 0).collect();
     for script in scripts.iter().filter(|script| !script.complete()) {
         if let Some(session) = script.session {
             broken[session] += 1;

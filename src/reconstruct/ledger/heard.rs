@@ -5,32 +5,30 @@
 
 use std::sync::Arc;
 
-use ps_layers::{Limits, layers};
-
-use super::super::STEP_WINDOW;
 use super::super::traffic::Spoken;
+use super::super::{Events, STEP_WINDOW};
 use super::engine;
 use super::shell::MOST_RIVALS;
 use super::words::{Words, values};
-use super::{Place, Row};
-use crate::model::{Command, Completeness, Event, Link, Role};
+use super::{Place, Row, RowIdx, Rows};
+use crate::model::{Command, Completeness, Link, Role};
+use ps_layers::{Limits, layers};
 
 /// Adds what was heard to rows, or as rows. `own` are the indexes of the rows of the session's own
 /// process, in order.
 pub(super) fn merge(
-    events: &[Event],
+    events: &Events,
     place: &Place<'_>,
     spoken: &[Spoken],
-    rows: &mut Vec<Row>,
-    own: &mut Vec<usize>,
+    rows: &mut Rows,
+    own: &mut Vec<RowIdx>,
 ) {
     for one in spoken {
         let found = row_of(events, one, rows, own);
         match found {
             Some(at) => take(&mut rows[at], one),
             None => {
-                own.push(rows.len());
-                rows.push(new_row(place, one));
+                own.push(rows.push(new_row(place, one)));
             }
         }
     }
@@ -38,12 +36,12 @@ pub(super) fn merge(
 }
 
 /// The row that a pipeline is, nearest in time.
-fn row_of(events: &[Event], one: &Spoken, rows: &[Row], own: &[usize]) -> Option<usize> {
+fn row_of(events: &Events, one: &Spoken, rows: &Rows, own: &[RowIdx]) -> Option<RowIdx> {
     let before = own.partition_point(|&at| events[rows[at].first].time < one.said.time);
     let rivals = own[..before].iter().rev().take(MOST_RIVALS);
     let rivals = rivals.chain(own[before..].iter().take(MOST_RIVALS)).copied();
-    let apart = |at: usize| (events[rows[at].first].time - one.said.time).abs();
-    let fits = |&at: &usize| {
+    let apart = |at: RowIdx| (events[rows[at].first].time - one.said.time).abs();
+    let fits = |&at: &RowIdx| {
         let Row { command, .. } = &rows[at];
         apart(at) <= STEP_WINDOW
             && command.heard.is_none()
@@ -98,7 +96,7 @@ fn new_row(place: &Place<'_>, one: &Spoken) -> Row {
             parts.iter().all(name) && said.text.lines().count() == 1
         }
     };
-    let first = one.events.iter().copied().min().unwrap_or(0);
+    let first = one.events.iter().copied().min().unwrap_or_default();
     let command = Command {
         time: said.time,
         session: place.session,
@@ -115,5 +113,5 @@ fn new_row(place: &Place<'_>, one: &Spoken) -> Row {
         heard: Some(Box::new(said.heard.clone())),
         depth: place.depth,
     };
-    Row { command, first, words: Words::of(text) }
+    Row { command, parent: None, first, words: Words::of(text) }
 }

@@ -23,51 +23,62 @@ use self::shell::{MOST_RIVALS, Shell};
 use self::words::Words;
 use super::process::Processes;
 use super::traffic::Spoken;
+use super::{Events, ProcessIdx, SessionOf};
 use crate::model::{
-    Command, Completeness, Event, EventKind, HostName, Link, LoggedId, ProcessStart, Role,
-    ScriptBlock, file_name,
+    Command, CommandIdx, Completeness, Event, EventIdx, EventKind, HostName, IdxVec, Link,
+    LoggedId, ProcessStart, Role, ScriptBlock, ScriptIdx, SessionIdx, file_name, index_types,
 };
 
 /// Where something ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place<'e> {
-    session: usize,
+    session: SessionIdx,
     host: &'e HostName,
     /// Index of its process in the host's table, when known.
-    process: Option<usize>,
+    process: Option<ProcessIdx>,
     /// How far below the remoting host process.
     depth: u32,
 }
 
-/// A command in the making.
+index_types! {
+    /// Index of a row among those of a shell or of all sessions.
+    RowIdx;
+}
+
+/// Commands in the making.
+type Rows = IdxVec<RowIdx, Row>;
+
+/// A command in the making: its own parent is not known before all rows are in order.
 #[derive(Debug)]
 struct Row {
     command: Command,
+    /// The row that ran it, and how that is known.
+    parent: Option<(RowIdx, Link)>,
     /// Its first event.
-    first: usize,
+    first: EventIdx,
     words: Words,
 }
 
 /// The commands of all sessions, by time.
 pub(super) fn commands(
-    events: &[Event],
-    session_of: &[Option<usize>],
-    scripts: &[ScriptBlock],
+    events: &Events,
+    session_of: &SessionOf,
+    scripts: &IdxVec<ScriptIdx, ScriptBlock>,
     processes: &BTreeMap<HostName, Processes>,
-    heard: &BTreeMap<usize, Vec<Spoken>>,
-) -> Vec<Command> {
+    heard: &BTreeMap<SessionIdx, Vec<Spoken>>,
+) -> IdxVec<CommandIdx, Command> {
     let shells = shells(events, session_of, scripts, processes);
-    let mut rows: Vec<Row> = Vec::new();
+    let mut rows = Rows::new();
     // Of each process, its rows in order.
-    let mut by_place: BTreeMap<Place<'_>, Vec<usize>> = BTreeMap::new();
+    let mut by_place: BTreeMap<Place<'_>, Vec<RowIdx>> = BTreeMap::new();
     for (place, shell) in &shells {
         let offset = rows.len();
-        let mut own = shell::rows(events, scripts, place, shell);
-        for Row { command, .. } in &mut own {
-            command.parent = command.parent.map(|(parent, link)| (parent + offset, link));
+        let in_all = |row: RowIdx| RowIdx::new(offset + row.index());
+        let mut order = Vec::new();
+        for row in shell::rows(events, scripts, place, shell) {
+            let parent = row.parent.map(|(parent, link)| (in_all(parent), link));
+            order.push(rows.push(Row { parent, ..row }));
         }
-        rows.append(&mut own);
-        let mut order: Vec<usize> = (offset..rows.len()).collect();
         order.sort_by_key(|&at| rows[at].first);
         by_place.insert(*place, order);
     }
@@ -77,8 +88,8 @@ pub(super) fn commands(
         let own = by_place.entry(place).or_default();
         heard::merge(events, &place, spoken, &mut rows, own);
     }
-    let mut started: BTreeMap<(usize, &HostName, usize), usize> = BTreeMap::new();
-    for (index, event) in events.iter().enumerate() {
+    let mut started: BTreeMap<(SessionIdx, &HostName, ProcessIdx), RowIdx> = BTreeMap::new();
+    for (index, event) in events.iter_enumerated() {
         let EventKind::ProcessStart(start) = &event.kind else { continue };
         let Some(session) = session_of[index] else { continue };
         let table = &processes[&event.host];
@@ -103,16 +114,16 @@ pub(super) fn commands(
             let by_process = || started.get(&(session, &event.host, parent)).copied();
             by_text.or_else(|| Some((by_process()?, Link::Process)))
         });
-        started.insert((session, &event.host, process), rows.len());
-        rows.push(of_process(event, start, (index, session, depth), parent));
+        let row = rows.push(of_process(event, start, (index, session, depth), parent));
+        started.insert((session, &event.host, process), row);
     }
     for (place, own) in &by_place {
         // What nothing else of a child process ran, the process itself was started for.
         let process = place.process.and_then(|at| started.get(&(place.session, place.host, at)));
         let Some(&process) = process else { continue };
         for &at in own {
-            let command = &mut rows[at].command;
-            command.parent = command.parent.or(Some((process, Link::Process)));
+            let Row { command, parent, .. } = &mut rows[at];
+            *parent = parent.or(Some((process, Link::Process)));
             if command.role == Role::Typed {
                 command.role = Role::Called;
             }
@@ -123,9 +134,9 @@ pub(super) fn commands(
 
 /// The shells of all sessions, by place.
 fn shells<'e>(
-    events: &'e [Event],
-    session_of: &[Option<usize>],
-    scripts: &[ScriptBlock],
+    events: &'e Events,
+    session_of: &SessionOf,
+    scripts: &IdxVec<ScriptIdx, ScriptBlock>,
     processes: &BTreeMap<HostName, Processes>,
 ) -> BTreeMap<Place<'e>, Shell> {
     let process = |event: &Event| {
@@ -134,9 +145,9 @@ fn shells<'e>(
         Some((process, table.remoting_host(process)?))
     };
     // The classic log tells no process: its runspace does, or that it is the session's own.
-    let mut by_runspace: BTreeMap<(usize, &LoggedId), (usize, u32)> = BTreeMap::new();
-    let mut roots: BTreeMap<usize, usize> = BTreeMap::new();
-    for (index, event) in events.iter().enumerate() {
+    let mut by_runspace: BTreeMap<(SessionIdx, &LoggedId), (ProcessIdx, u32)> = BTreeMap::new();
+    let mut roots: BTreeMap<SessionIdx, ProcessIdx> = BTreeMap::new();
+    for (index, event) in events.iter_enumerated() {
         let Some(session) = session_of[index] else { continue };
         let Some((process, (root, depth))) = process(event) else { continue };
         roots.entry(session).or_insert(root);
@@ -148,7 +159,7 @@ fn shells<'e>(
             by_runspace.entry((session, runspace)).or_insert((process, depth));
         }
     }
-    let place = |index: usize| {
+    let place = |index: EventIdx| {
         let (event, session) = (&events[index], session_of[index]?);
         let known = process(event).map(|(process, (_, depth))| (process, depth)).or_else(|| {
             let context = event.engine()?;
@@ -162,8 +173,8 @@ fn shells<'e>(
         Some(Place { session, host: &event.host, process: known.map(|(at, _)| at), depth })
     };
     let mut shells: BTreeMap<Place<'_>, Shell> = BTreeMap::new();
-    for (index, event) in events.iter().enumerate() {
-        let kind: fn(&mut Shell) -> &mut Vec<usize> = match &event.kind {
+    for (index, event) in events.iter_enumerated() {
+        let kind: fn(&mut Shell) -> &mut Vec<EventIdx> = match &event.kind {
             EventKind::Command(_) | EventKind::CommandLifecycle(_) | EventKind::Pipeline(_) => {
                 |shell| &mut shell.records
             }
@@ -174,7 +185,7 @@ fn shells<'e>(
             kind(shells.entry(place).or_default()).push(index);
         }
     }
-    for (at, script) in scripts.iter().enumerate() {
+    for (at, script) in scripts.iter_enumerated() {
         // A part may have been logged where its process is not known.
         if let Some(place) = script.events.iter().find_map(|&event| place(event))
             && !script.text.trim().is_empty()
@@ -187,11 +198,11 @@ fn shells<'e>(
 
 /// The row whose text names a process that was started, the latest before it.
 fn runner(
-    events: &[Event],
-    rows: &[Row],
-    own: &[usize],
-    (index, start): (usize, &ProcessStart),
-) -> Option<usize> {
+    events: &Events,
+    rows: &Rows,
+    own: &[RowIdx],
+    (index, start): (EventIdx, &ProcessStart),
+) -> Option<RowIdx> {
     let before = own.partition_point(|&at| rows[at].first < index);
     let arguments = arguments(&start.command_line);
     let names = [file_name(&start.image)];
@@ -216,8 +227,8 @@ fn arguments(line: &str) -> &str {
 fn of_process(
     event: &Event,
     start: &ProcessStart,
-    (index, session, depth): (usize, usize, u32),
-    parent: Option<(usize, Link)>,
+    (index, session, depth): (EventIdx, SessionIdx, u32),
+    parent: Option<(RowIdx, Link)>,
 ) -> Row {
     let line = start.command_line.as_str();
     let (text, completeness) = match line.trim() {
@@ -230,7 +241,7 @@ fn of_process(
         events: vec![index],
         link: Link::Own,
         role: Role::Process,
-        parent,
+        parent: None,
         runspace_id: None,
         pipeline_id: String::new(),
         text: text.to_owned(),
@@ -240,31 +251,32 @@ fn of_process(
         completeness,
         depth,
     };
-    Row { command, first: index, words: Words::default() }
+    Row { command, parent, first: index, words: Words::default() }
 }
 
 /// The commands of rows by time, none before what ran it, then in the order of their first events.
-fn in_order(rows: Vec<Row>) -> Vec<Command> {
-    let mut order: Vec<usize> = (0..rows.len()).collect();
+fn in_order(rows: Rows) -> IdxVec<CommandIdx, Command> {
+    let mut order: Vec<RowIdx> = rows.indices().collect();
     order.sort_by_key(|&at| (rows[at].first, at));
     // Some logs tell whole seconds only.
-    let mut below = vec![0_u32; rows.len()];
+    let mut below: IdxVec<RowIdx, u32> = rows.iter().map(|_| 0).collect();
     for &at in order.iter().chain(&order) {
-        let command = &rows[at].command;
-        let parent =
-            command.parent.filter(|&(parent, _)| rows[parent].command.time == command.time);
+        let Row { command, parent, .. } = &rows[at];
+        let parent = parent.filter(|&(parent, _)| rows[parent].command.time == command.time);
         below[at] = parent.map_or(0, |(parent, _)| below[parent].saturating_add(1));
     }
     order.sort_by_key(|&at| (rows[at].command.time, below[at], rows[at].first, at));
-    let mut places = vec![0; rows.len()];
-    for (place, &at) in order.iter().enumerate() {
+    let order: IdxVec<CommandIdx, RowIdx> = order.into();
+    let mut places: IdxVec<RowIdx, CommandIdx> = rows.iter().map(|_| CommandIdx::new(0)).collect();
+    for (place, &at) in order.iter_enumerated() {
         places[at] = place;
     }
-    let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
-    let commands =
-        order.into_iter().filter_map(|at| rows[at].take()).map(|Row { command, .. }| {
-            let parent = command.parent.map(|(parent, link)| (places[parent], link));
+    let mut rows: IdxVec<RowIdx, Option<Row>> = rows.into_iter().map(Some).collect();
+    let commands = order.into_iter().filter_map(|at| rows[at].take()).map(
+        |Row { command, parent, .. }| {
+            let parent = parent.map(|(parent, link)| (places[parent], link));
             Command { parent, ..command }
-        });
+        },
+    );
     commands.collect()
 }

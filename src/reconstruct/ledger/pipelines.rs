@@ -10,16 +10,24 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::model::{Event, EventKind, LoggedId};
+use super::super::Events;
+use crate::model::{EventIdx, EventKind, IdxVec, LoggedId, index_types};
 use crate::normalise::MOST_NAMES;
+
+index_types! {
+    /// Index of a pipeline among those of a shell.
+    pub(super) PipelineIdx;
+    /// Index of a statement among those of a pipeline.
+    StatementIdx;
+}
 
 /// A statement, and all records of it.
 #[derive(Debug, Default)]
 pub(super) struct Statement {
     /// Its events, best first: 4103, 800, 7937.
-    pub events: Vec<usize>,
+    pub events: Vec<EventIdx>,
     /// The first of them.
-    pub first: usize,
+    pub first: EventIdx,
     /// Its 4103's number, or what it would be.
     sequence: Option<u64>,
     /// Its commands with the parameters as bound; their names only, where only 7937 tells.
@@ -38,7 +46,7 @@ pub(super) struct Statement {
 }
 
 impl Statement {
-    fn new(event: usize, events: &[Event]) -> Statement {
+    fn new(event: EventIdx, events: &Events) -> Statement {
         let context = events[event].engine();
         Statement {
             first: event,
@@ -49,7 +57,7 @@ impl Statement {
         }
     }
 
-    fn add(&mut self, event: usize) {
+    fn add(&mut self, event: EventIdx) {
         self.events.push(event);
         self.first = self.first.min(event);
     }
@@ -72,37 +80,37 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    pub fn first(&self) -> usize {
-        self.statements.iter().map(|statement| statement.first).min().unwrap_or(0)
+    pub fn first(&self) -> EventIdx {
+        self.statements.iter().map(|statement| statement.first).min().unwrap_or_default()
     }
 }
 
 /// The pipelines that some events are of (4103, 800, 7937, in order), by first event.
-pub(super) fn of(events: &[Event], indexes: &[usize]) -> Vec<Pipeline> {
-    let mut groups: BTreeMap<(Option<&LoggedId>, &str, usize), Vec<usize>> = BTreeMap::new();
+pub(super) fn of(events: &Events, indexes: &[EventIdx]) -> IdxVec<PipelineIdx, Pipeline> {
+    let mut groups: BTreeMap<(Option<&LoggedId>, &str, _), Vec<EventIdx>> = BTreeMap::new();
     for &index in indexes {
         let Some(context) = events[index].engine() else { continue };
         let (runspace, id) = (context.runspace_id.as_ref(), context.pipeline_id.as_str());
-        let alone = if runspace.is_none() || id.is_empty() { index + 1 } else { 0 };
+        let alone = (runspace.is_none() || id.is_empty()).then_some(index);
         groups.entry((runspace, id, alone)).or_default().push(index);
     }
     let pipeline =
-        |((runspace, id, _), indexes): ((Option<&LoggedId>, &str, _), Vec<usize>)| Pipeline {
+        |((runspace, id, _), indexes): ((Option<&LoggedId>, &str, _), Vec<EventIdx>)| Pipeline {
             runspace: runspace.cloned(),
             id: id.to_owned(),
             statements: statements(events, &indexes),
         };
-    let mut pipelines: Vec<Pipeline> = groups.into_iter().map(pipeline).collect();
+    let mut pipelines: IdxVec<PipelineIdx, Pipeline> = groups.into_iter().map(pipeline).collect();
     pipelines.retain(|pipeline| !pipeline.statements.is_empty());
     pipelines.sort_by_key(Pipeline::first);
     pipelines
 }
 
-fn statements(events: &[Event], indexes: &[usize]) -> Vec<Statement> {
-    let mut all: Vec<Statement> = Vec::new();
-    let mut numbered: BTreeMap<u64, usize> = BTreeMap::new();
+fn statements(events: &Events, indexes: &[EventIdx]) -> Vec<Statement> {
+    let mut all: IdxVec<StatementIdx, Statement> = IdxVec::new();
+    let mut numbered: BTreeMap<u64, StatementIdx> = BTreeMap::new();
     // Those without a number, by their names: an 800 goes to the first that has none.
-    let mut unnumbered: BTreeMap<&[String], VecDeque<usize>> = BTreeMap::new();
+    let mut unnumbered: BTreeMap<&[String], VecDeque<StatementIdx>> = BTreeMap::new();
     for &index in indexes {
         let EventKind::Command(command) = &events[index].kind else { continue };
         let known = command.context.sequence.and_then(|number| numbered.get(&number).copied());
@@ -110,17 +118,17 @@ fn statements(events: &[Event], indexes: &[usize]) -> Vec<Statement> {
             // The record of a copied log.
             Some(at) if all[at].text == command.text => all[at].add(index),
             _ => {
-                match command.context.sequence {
-                    Some(number) => {
-                        numbered.entry(number).or_insert(all.len());
-                    }
-                    None => unnumbered.entry(&command.names).or_default().push_back(all.len()),
-                }
                 let mut statement = Statement::new(index, events);
                 statement.add(index);
                 statement.text.clone_from(&command.text);
                 statement.names.clone_from(&command.names);
-                all.push(statement);
+                let at = all.push(statement);
+                match command.context.sequence {
+                    Some(number) => {
+                        numbered.entry(number).or_insert(at);
+                    }
+                    None => unnumbered.entry(&command.names).or_default().push_back(at),
+                }
             }
         }
     }
@@ -132,17 +140,17 @@ fn statements(events: &[Event], indexes: &[usize]) -> Vec<Statement> {
             None => unnumbered.get_mut(&*details.names).and_then(VecDeque::pop_front),
         };
         // A part of long details may name fewer commands than the whole.
-        let fits = |at: &usize| {
+        let fits = |at: &StatementIdx| {
             let statement: &Statement = &all[*at];
             !statement.parts.is_empty()
                 || details.names.iter().all(|name| statement.names.contains(name))
         };
         let at = known.filter(fits).unwrap_or_else(|| {
+            let at = all.push(Statement { sequence: number, ..Statement::new(index, events) });
             if let Some(number) = number {
-                numbered.entry(number).or_insert(all.len());
+                numbered.entry(number).or_insert(at);
             }
-            all.push(Statement { sequence: number, ..Statement::new(index, events) });
-            all.len() - 1
+            at
         });
         let statement = &mut all[at];
         statement.add(index);
@@ -170,14 +178,14 @@ fn statements(events: &[Event], indexes: &[usize]) -> Vec<Statement> {
         true => all.sort_by_key(|statement| (statement.sequence, statement.first)),
         false => all.sort_by_key(|statement| statement.first),
     }
-    all
+    all.into_vec()
 }
 
 /// 7937 says that a command of a name begins and ends: of the first statement with it, or of one
 /// that no other record tells of.
-fn lifecycles(events: &[Event], indexes: &[usize], all: &mut Vec<Statement>) {
-    let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
-    for (at, statement) in all.iter().enumerate() {
+fn lifecycles(events: &Events, indexes: &[EventIdx], all: &mut IdxVec<StatementIdx, Statement>) {
+    let mut by_name: BTreeMap<String, StatementIdx> = BTreeMap::new();
+    for (at, statement) in all.iter_enumerated() {
         for name in &statement.names {
             by_name.entry(name.to_lowercase()).or_insert(at);
         }
@@ -188,13 +196,12 @@ fn lifecycles(events: &[Event], indexes: &[usize], all: &mut Vec<Statement>) {
         match by_name.get(&name.to_lowercase()) {
             Some(&at) => all[at].add(index),
             None => {
-                by_name.insert(name.to_lowercase(), all.len());
                 let mut statement = Statement::new(index, events);
                 statement.add(index);
                 statement.text.clone_from(name);
                 statement.names.clone_from(&command.names);
                 statement.name_only = true;
-                all.push(statement);
+                by_name.insert(name.to_lowercase(), all.push(statement));
             }
         }
     }

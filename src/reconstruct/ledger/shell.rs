@@ -11,16 +11,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ps_layers::{Limits, Unwrapped, layers};
-
-use super::super::STEP_WINDOW;
+use super::super::{Events, STEP_WINDOW};
 use super::engine;
-use super::pipelines::{self, Pipeline, Statement};
+use super::pipelines::{self, Pipeline, PipelineIdx, Statement};
 use super::words::{Words, values};
-use super::{Place, Row};
+use super::{Place, Row, RowIdx, Rows};
 use crate::model::{
-    Command, Completeness, Event, EventKind, Link, LoggedId, Role, ScriptBlock, file_name,
+    Command, Completeness, EventIdx, EventKind, IdxVec, Link, LoggedId, Role, ScriptBlock,
+    ScriptIdx, file_name, index_types,
 };
+use ps_layers::{Limits, Unwrapped, layers};
 
 /// Blocks before an invocation, or before a block, that are weighed against it.
 pub(super) const MOST_RIVALS: usize = 16;
@@ -31,74 +31,85 @@ const MOST_RUNNING: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Shell {
     /// Script blocks by first part: indexes into the case's.
-    pub blocks: Vec<usize>,
+    pub blocks: Vec<ScriptIdx>,
     /// 4103, 800, 7937.
-    pub records: Vec<usize>,
+    pub records: Vec<EventIdx>,
     /// 4105, 4106.
-    pub runs: Vec<usize>,
+    pub runs: Vec<EventIdx>,
 }
+
+index_types! {
+    /// Index of a script block among those of a shell.
+    BlockIdx;
+}
+
+/// The script blocks of a shell, in order.
+type Blocks<'a> = IdxVec<BlockIdx, Block<'a>>;
 
 /// A script block in the making.
 struct Block<'a> {
     script: &'a ScriptBlock,
-    first: usize,
+    first: EventIdx,
     words: Words,
     /// The pipeline it was given to.
-    pipeline: Option<usize>,
+    pipeline: Option<PipelineIdx>,
     link: Link,
     /// The block it ran in.
-    parent: Option<(usize, Link)>,
+    parent: Option<(BlockIdx, Link)>,
     statements: Vec<&'a Statement>,
-    runs: Vec<usize>,
+    runs: Vec<EventIdx>,
     runspace: Option<LoggedId>,
 }
 
 /// A runspace's blocks: from each event on, the innermost that runs.
-type Running<'a> = BTreeMap<Option<&'a LoggedId>, Vec<(usize, Option<usize>)>>;
+type Running<'a> = BTreeMap<Option<&'a LoggedId>, Vec<(EventIdx, Option<BlockIdx>)>>;
 
 /// The rows of a shell, in no order; parents are indexes among them.
 pub(super) fn rows(
-    events: &[Event],
-    scripts: &[ScriptBlock],
+    events: &Events,
+    scripts: &IdxVec<ScriptIdx, ScriptBlock>,
     place: &Place<'_>,
     shell: &Shell,
-) -> Vec<Row> {
+) -> Rows {
     let pipelines = pipelines::of(events, &shell.records);
-    let mut blocks: Vec<Block<'_>> =
-        shell.blocks.iter().map(|&at| Block::of(&scripts[at])).collect();
+    let mut blocks: Blocks<'_> = shell.blocks.iter().map(|&at| Block::of(&scripts[at])).collect();
     blocks.sort_by_key(|block| block.first);
     let running = run(events, &mut blocks, &shell.runs);
-    let mut tops: Vec<Option<usize>> = Vec::new();
+    let mut tops: IdxVec<PipelineIdx, Option<BlockIdx>> = IdxVec::new();
     let mut left: Vec<Vec<&Statement>> = Vec::new();
-    for (at, pipeline) in pipelines.iter().enumerate() {
+    for (at, pipeline) in pipelines.iter_enumerated() {
         left.push(give(events, &mut blocks, &running, (at, pipeline)));
         tops.push(None);
     }
-    for (at, block) in blocks.iter().enumerate() {
+    for (at, block) in blocks.iter_enumerated() {
         if let Some(pipeline) = block.pipeline {
             tops[pipeline].get_or_insert(at);
         }
     }
     nest(events, &mut blocks, &pipelines, &tops);
 
-    let mut rows: Vec<Row> = Vec::new();
+    let mut rows = Rows::new();
+    // The blocks' rows come first, in the blocks' order.
+    let row_of = |block: BlockIdx| RowIdx::new(block.index());
     for block in &mut blocks {
         let id = block.pipeline.map(|pipeline| pipelines[pipeline].id.as_str()).unwrap_or_default();
         let command = block.command(events, place, id);
-        rows.push(Row { command, first: block.first, words: std::mem::take(&mut block.words) });
+        let parent = block.parent.map(|(parent, link)| (row_of(parent), link));
+        let words = std::mem::take(&mut block.words);
+        rows.push(Row { command, parent, first: block.first, words });
     }
     for ((pipeline, statements), top) in pipelines.iter().zip(left).zip(tops) {
-        let statement = |statements: &[&Statement], parent| {
-            let command = invoked(events, place, pipeline, statements, parent);
-            let first = statements.iter().map(|s| s.first).min().unwrap_or(0);
+        let statement = |statements: &[&Statement], parent: Option<(RowIdx, Link)>| {
+            let command = invoked(events, place, pipeline, statements, parent.is_some());
+            let first = statements.iter().map(|s| s.first).min().unwrap_or_default();
             let words = Words::of(&command.text);
-            Row { command, first, words }
+            Row { command, parent, first, words }
         };
         let (chatter, others): (Vec<&Statement>, Vec<&Statement>) =
             statements.into_iter().partition(|s| is_chatter(s));
         let mut others = others.as_slice();
         let parent = match top {
-            Some(top) => (top, blocks[top].link),
+            Some(top) => (row_of(top), blocks[top].link),
             None => {
                 // Without a text, what ran at once is what was typed.
                 let start = others.first().or(chatter.first()).map(|s| events[s.first].time);
@@ -107,11 +118,12 @@ pub(super) fn rows(
                 let typed = others.iter().take_while(at_once).count();
                 let (first, later) = others.split_at(typed);
                 others = later;
-                rows.push(statement(if first.is_empty() { &chatter } else { first }, None));
+                let row = statement(if first.is_empty() { &chatter } else { first }, None);
+                let row = rows.push(row);
                 if first.is_empty() {
                     continue;
                 }
-                (rows.len() - 1, Link::Runspace)
+                (row, Link::Runspace)
             }
         };
         // The end of a pipeline belongs to it.
@@ -125,7 +137,7 @@ impl<'a> Block<'a> {
     fn of(script: &'a ScriptBlock) -> Block<'a> {
         Block {
             script,
-            first: script.events.iter().copied().min().unwrap_or(0),
+            first: script.events.iter().copied().min().unwrap_or_default(),
             words: Words::of(&script.text),
             pipeline: None,
             link: Link::Own,
@@ -137,12 +149,12 @@ impl<'a> Block<'a> {
     }
 
     /// Whether its text can have run a statement.
-    fn agrees(&self, events: &[Event], statement: &Statement) -> bool {
+    fn agrees(&self, events: &Events, statement: &Statement) -> bool {
         let later = events[statement.first].time - events[self.first].time;
         self.words.agree(&statement.names, values(&statement.text), later)
     }
 
-    fn command(&mut self, events: &[Event], place: &Place<'_>, pipeline: &str) -> Command {
+    fn command(&mut self, events: &Events, place: &Place<'_>, pipeline: &str) -> Command {
         let script = self.script;
         let chatter = place.depth == 0 && engine::script(&script.text);
         let mut all = script.events.clone();
@@ -166,7 +178,7 @@ impl<'a> Block<'a> {
             events: all,
             link: self.link,
             role,
-            parent: self.parent,
+            parent: None,
             runspace_id: self.runspace.take(),
             pipeline_id: pipeline.to_owned(),
             text: script.text.clone(),
@@ -185,11 +197,11 @@ fn is_chatter(statement: &Statement) -> bool {
 }
 
 /// Takes 4105 and 4106, in order: which blocks run where, and in which others.
-fn run<'e>(events: &'e [Event], blocks: &mut [Block<'_>], runs: &[usize]) -> Running<'e> {
-    let ids = blocks.iter().enumerate();
-    let by_id: BTreeMap<&LoggedId, usize> =
+fn run<'e>(events: &'e Events, blocks: &mut Blocks<'_>, runs: &[EventIdx]) -> Running<'e> {
+    let ids = blocks.iter_enumerated();
+    let by_id: BTreeMap<&LoggedId, BlockIdx> =
         ids.filter_map(|(at, block)| Some((block.script.id.as_ref()?, at))).collect();
-    let mut stacks: BTreeMap<Option<&LoggedId>, Vec<usize>> = BTreeMap::new();
+    let mut stacks: BTreeMap<Option<&LoggedId>, Vec<BlockIdx>> = BTreeMap::new();
     let mut running = Running::new();
     for &index in runs {
         let EventKind::ScriptBlockRun(run) = &events[index].kind else { continue };
@@ -216,10 +228,10 @@ fn run<'e>(events: &'e [Event], blocks: &mut [Block<'_>], runs: &[usize]) -> Run
 
 /// Gives a pipeline's statements to the blocks that ran them; those that none did.
 fn give<'a>(
-    events: &[Event],
-    blocks: &mut [Block<'a>],
+    events: &Events,
+    blocks: &mut Blocks<'a>,
     running: &Running<'_>,
-    (at, pipeline): (usize, &'a Pipeline),
+    (at, pipeline): (PipelineIdx, &'a Pipeline),
 ) -> Vec<&'a Statement> {
     let mut left = Vec::new();
     for statement in &pipeline.statements {
@@ -231,8 +243,8 @@ fn give<'a>(
             Some(block) => Some((block, Link::Runspace)),
             None if is_chatter(statement) => None,
             None => {
-                let before = blocks.partition_point(|block| block.first < statement.first);
-                let rivals = blocks[..before].iter().enumerate().rev().take(MOST_RIVALS);
+                let before = blocks.partition_index(|block| block.first < statement.first);
+                let rivals = blocks.enumerated_before(before).rev().take(MOST_RIVALS);
                 // What is before another pipeline's block of this runspace is older than this one.
                 let mut rivals = rivals.take_while(|(_, block)| match block.pipeline {
                     Some(other) => other == at || block.runspace != pipeline.runspace,
@@ -264,27 +276,26 @@ fn give<'a>(
 
 /// Says which block ran which, where 4105 does not.
 fn nest(
-    events: &[Event],
-    blocks: &mut [Block<'_>],
-    pipelines: &[Pipeline],
-    tops: &[Option<usize>],
+    events: &Events,
+    blocks: &mut Blocks<'_>,
+    pipelines: &IdxVec<PipelineIdx, Pipeline>,
+    tops: &IdxVec<PipelineIdx, Option<BlockIdx>>,
 ) {
     let runspaces: BTreeSet<Option<&LoggedId>> =
         pipelines.iter().map(|one| one.runspace.as_ref()).collect();
     // One runspace runs one pipeline at a time: what is logged while it runs is run by it.
-    let mut spans: Vec<(usize, usize, usize)> = Vec::new();
+    let mut spans: Vec<(EventIdx, EventIdx, BlockIdx)> = Vec::new();
     for (pipeline, top) in pipelines.iter().zip(tops) {
         if let (Some(top), 1) = (*top, runspaces.len()) {
             // 4103 stands in the log that 4104 stands in: their order is the log's own.
             let told = pipeline.statements.iter().map(|statement| statement.events[0]);
             let last = told.filter(|&at| matches!(events[at].kind, EventKind::Command(_))).max();
-            spans.push((blocks[top].first, last.unwrap_or(0), top));
+            spans.push((blocks[top].first, last.unwrap_or_default(), top));
         }
     }
     spans.sort_unstable();
-    for at in 0..blocks.len() {
-        let (before, rest) = blocks.split_at(at);
-        let block = &rest[0];
+    for at in blocks.indices() {
+        let block = &blocks[at];
         if block.parent.is_some() {
             continue;
         }
@@ -298,14 +309,14 @@ fn nest(
         // A block inside another is logged with its braces.
         let inside = || {
             let braced = text.len() > 8 && text.starts_with('{') && text.ends_with('}');
-            let rivals = before.iter().enumerate().rev().take(MOST_RIVALS / 2);
+            let rivals = blocks.enumerated_before(at).rev().take(MOST_RIVALS / 2);
             braced
                 .then(|| rivals.into_iter().find(|(_, other)| other.script.text.contains(text)))?
         };
         let file = || {
             let name = file_name(&block.script.path);
             let later = |other: &Block<'_>| events[block.first].time - events[other.first].time;
-            let mut rivals = before.iter().enumerate().rev().take(MOST_RIVALS);
+            let mut rivals = blocks.enumerated_before(at).rev().take(MOST_RIVALS);
             let names = |other: &Block<'_>| {
                 let none = std::iter::empty();
                 other.words.agree(&[&name], none, later(other))
@@ -322,25 +333,25 @@ fn nest(
 
 /// A row of what was invoked, where no text of a script is known.
 fn invoked(
-    events: &[Event],
+    events: &Events,
     place: &Place<'_>,
     pipeline: &Pipeline,
     statements: &[&Statement],
-    parent: Option<(usize, Link)>,
+    called: bool,
 ) -> Command {
     let texts = || statements.iter().map(|s| s.text.as_str()).filter(|text| !text.is_empty());
     let line = statements.iter().map(|statement| statement.line.as_str());
     let line = line.into_iter().find(|line| !line.is_empty());
     // A called one's line is of the script that it stands in, which may be long and run often.
-    let line = line.filter(|_| parent.is_none() || texts().next().is_none());
+    let line = line.filter(|_| !called || texts().next().is_none());
     let (text, invocations) = match line {
         Some(line) => (line.to_owned(), texts().map(str::to_owned).collect()),
         None => (texts().collect::<Vec<_>>().join("; "), Vec::new()),
     };
-    let role = match parent {
+    let role = match called {
         _ if statements.iter().all(|statement| is_chatter(statement)) => Role::Engine,
-        Some(_) => Role::Called,
-        None => Role::Typed,
+        true => Role::Called,
+        false => Role::Typed,
     };
     let mut hidden = layers(&text, &Limits::default());
     for invoked in &invocations {
@@ -348,14 +359,14 @@ fn invoked(
             hidden = layers(invoked, &Limits::default());
         }
     }
-    let first = statements.iter().map(|statement| statement.first).min().unwrap_or(0);
+    let first = statements.iter().map(|statement| statement.first).min().unwrap_or_default();
     Command {
         time: events[first].time,
         session: place.session,
         events: statements.iter().flat_map(|statement| &statement.events).copied().collect(),
         link: Link::Runspace,
         role,
-        parent,
+        parent: None,
         runspace_id: pipeline.runspace.clone(),
         pipeline_id: pipeline.id.clone(),
         hidden: Arc::new(hidden),

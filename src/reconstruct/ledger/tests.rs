@@ -3,7 +3,8 @@
 use chrono::{DateTime, TimeDelta};
 
 use super::super::testing::rebuilt;
-use crate::model::{Command, Completeness, Link, LoggedId, Record, Role};
+use super::super::{Events, ProcessIdx};
+use crate::model::{Command, Completeness, Link, LoggedId, Record, Role, SessionIdx};
 use crate::normalise::testing::{self, event};
 use crate::reconstruct::Case;
 
@@ -122,7 +123,7 @@ fn case(records: Vec<Record>) -> Case {
 
 /// The rows but the first one, which is of all sessions here.
 fn rows(case: &Case) -> &[Command] {
-    &case.commands[1..]
+    &case.commands.as_slice()[1..]
 }
 
 /// Role, text, what was invoked, and event ids of each row.
@@ -136,7 +137,8 @@ fn told(case: &Case) -> Vec<(Role, &str, Vec<&str>, Vec<u32>)> {
 }
 
 fn parents(case: &Case) -> Vec<Option<(usize, Link)>> {
-    rows(case).iter().map(|row| row.parent.map(|(parent, link)| (parent - 1, link))).collect()
+    let parents = rows(case).iter().map(|row| row.parent);
+    parents.map(|parent| parent.map(|(parent, link)| (parent.index() - 1, link))).collect()
 }
 
 const SERVICE: (&str, &str, &str) = ("Get-Service", "Name", "WinRM");
@@ -328,7 +330,7 @@ fn the_engine_of_a_child_is_known_by_its_ids() {
     assert_eq!(parents(&case), [None, Some((0, Link::Process))]);
     let called = &told(&case)[1];
     assert_eq!((called.0, &called.3[..]), (Role::Called, &[4103, 800][..]));
-    let evidence = &case.sessions[0].evidence;
+    let evidence = &case.sessions[SessionIdx::new(0)].evidence;
     assert!(evidence.iter().all(|evidence| evidence.link.is_key()));
 }
 
@@ -345,7 +347,7 @@ fn missing_parts_are_told() {
     };
     let case = case(vec![part("1", "a"), part("3", "c")]);
     assert_eq!(rows(&case)[0].completeness.to_string(), "parts missing: 2, 4 to 5 of 5");
-    let told = &case.sessions[0].command_completeness;
+    let told = &case.sessions[SessionIdx::new(0)].command_completeness;
     let expected = "script blocks (4104); invocations (4103); no process starts seen; \
                     script blocks with parts missing: 1";
     assert_eq!(told, expected);
@@ -354,7 +356,7 @@ fn missing_parts_are_told() {
 #[test]
 fn what_was_not_logged_is_told_by_what_the_host_logs_at_other_times() {
     let local = |millis| on(millis, POWERSHELL, 4104, 5, &[("ScriptBlockText", "local")]);
-    let told = |records| case(records).sessions[0].command_completeness.clone();
+    let told = |records| case(records).sessions[SessionIdx::new(0)].command_completeness.clone();
     let ends = "; invocations (4103); no process starts seen";
     assert_eq!(told(vec![]), format!("no script block logging seen{ends}"));
     let at_other_times = "no script blocks, though the host logged some at other times";
@@ -381,7 +383,7 @@ fn a_log_full_of_alike_records_costs_no_square() {
         records
             .push(Record { source: Default::default(), ..invoked(millis, (n, 2 * n), &[SERVICE]) });
     }
-    let events: Vec<_> = records
+    let events: Events = records
         .into_iter()
         .enumerate()
         .map(|(number, mut record)| {
@@ -389,16 +391,21 @@ fn a_log_full_of_alike_records_costs_no_square() {
             event(&record)
         })
         .collect();
-    let indexes: Vec<usize> = (0..events.len()).collect();
-    let session_of = vec![Some(0); events.len()];
+    let every_third = |rest| events.indices().filter(move |index| index.index() % 3 == rest);
+    let session_of = events.iter().map(|_| Some(SessionIdx::new(0))).collect();
     let scripts = crate::reconstruct::assemble(&events, &session_of, &mut Default::default());
     let host: crate::model::HostName = "srv".into();
     let shell = super::Shell {
-        blocks: (0..scripts.len()).collect(),
-        records: indexes.iter().copied().filter(|index| index % 3 == 2).collect(),
-        runs: indexes.iter().copied().filter(|index| index % 3 == 1).collect(),
+        blocks: scripts.indices().collect(),
+        records: every_third(2).collect(),
+        runs: every_third(1).collect(),
     };
-    let place = super::Place { session: 0, host: &host, process: Some(0), depth: 0 };
+    let place = super::Place {
+        session: SessionIdx::new(0),
+        host: &host,
+        process: Some(ProcessIdx::new(0)),
+        depth: 0,
+    };
     let start = std::time::Instant::now();
     let rows = super::shell::rows(&events, &scripts, &place, &shell);
     assert_eq!(rows.len(), 20_000);

@@ -1,6 +1,7 @@
 use psrp::{Fragment, MessageType};
 
 use super::*;
+use crate::model::InputIdx;
 use crate::normalise::{FragmentRecord, Wire};
 
 /// A record of a message in one fragment, so many seconds after the start.
@@ -28,7 +29,7 @@ fn overheard(
     };
     Overheard {
         time: DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds),
-        source: RecordRef { input: 0, offset: object_id, number: object_id },
+        source: RecordRef { input: InputIdx::default(), offset: object_id, number: object_id },
         event_id: 32868,
         wire: Wire::Fragment(fragment),
     }
@@ -54,7 +55,7 @@ fn listened(most_held: usize, room: usize, all: Vec<Overheard>) -> Vec<Talk> {
     let mut listener = Listener { most_held, ..Listener::new("srv".into(), room) };
     all.into_iter().for_each(|one| listener.hear(one));
     listener.finish();
-    listener.talks
+    listener.talks.into_vec()
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::Draft;
 use super::super::process::Processes;
+use super::super::{Draft, Drafts, Events, ProcessIdx};
 use super::{Spoken, Talk};
-use crate::model::{Account, Event, EventKind, HostName, Link, LoggedId, RecordRef};
+use crate::model::{
+    Account, EventIdx, EventKind, HostName, Idx, IdxVec, Link, LoggedId, RecordRef, SessionIdx,
+};
 
 /// Most answers on one session's caller that are weighed.
 const MOST_CALLERS: usize = 4;
@@ -14,7 +16,7 @@ const MOST_CALLERS: usize = 4;
 #[derive(Debug)]
 pub(in super::super) struct Caller {
     /// The event of the answer.
-    pub event: usize,
+    pub event: EventIdx,
     /// ClientIP.
     pub ip: Option<String>,
     /// Owner.
@@ -22,16 +24,16 @@ pub(in super::super) struct Caller {
 }
 
 /// Finds sessions by what a conversation names.
-struct Slots {
-    by_process: BTreeMap<(HostName, usize), usize>,
+struct Slots<I> {
+    by_process: BTreeMap<(HostName, ProcessIdx), I>,
     /// An id that two sessions have ties to neither.
-    by_id: BTreeMap<LoggedId, Option<usize>>,
+    by_id: BTreeMap<LoggedId, Option<I>>,
 }
 
-impl Slots {
-    fn of(drafts: &[Draft], events: &[Event]) -> Slots {
+impl<I: Idx> Slots<I> {
+    fn of(drafts: &IdxVec<I, Draft>, events: &Events) -> Slots<I> {
         let mut slots = Slots { by_process: BTreeMap::new(), by_id: BTreeMap::new() };
-        for (slot, draft) in drafts.iter().enumerate() {
+        for (slot, draft) in drafts.iter_enumerated() {
             if let Some((host, process)) = draft.server.as_ref().zip(draft.process) {
                 slots.by_process.insert((host.clone(), process), slot);
             }
@@ -55,7 +57,7 @@ impl Slots {
         &self,
         talk: &Talk,
         processes: &BTreeMap<HostName, Processes>,
-    ) -> Option<(usize, Option<usize>)> {
+    ) -> Option<(I, Option<ProcessIdx>)> {
         let process = talk.served_by.and_then(|id| processes[&talk.host].at(id, talk.first));
         let served = process.and_then(|process| {
             let slot = *self.by_process.get(&(talk.host.clone(), process))?;
@@ -69,9 +71,9 @@ impl Slots {
 /// Tells sessions what the documents that made their shells say of the caller: what is not known by
 /// other records, is taken; the rest is weighed with them.
 pub(in super::super) fn introduce(
-    drafts: &mut [Draft],
+    drafts: &mut Drafts,
     talks: &[Talk],
-    events: &[Event],
+    events: &Events,
     processes: &BTreeMap<HostName, Processes>,
 ) {
     let talks: Vec<&Talk> = talks.iter().filter(|talk| !talk.asked_by.records.is_empty()).collect();
@@ -84,7 +86,7 @@ pub(in super::super) fn introduce(
         let Some((slot, _)) = slots.find(talk, processes) else { continue };
         let draft = &mut drafts[slot];
         let told = talk.asked_by.records.iter().filter_map(|record| by_record.get(record).copied());
-        let told: Vec<usize> = told.collect();
+        let told: Vec<EventIdx> = told.collect();
         told.iter().for_each(|&event| draft.add(event, Link::Pool));
         let to = talk.asked_by.to.as_deref().unwrap_or_default().to_ascii_lowercase();
         let https = to.starts_with("https:").then_some(true);
@@ -102,17 +104,17 @@ pub(in super::super) fn introduce(
     }
 }
 
-fn by_record(events: &[Event]) -> BTreeMap<RecordRef, usize> {
-    events.iter().enumerate().map(|(index, event)| (event.source, index)).collect()
+fn by_record(events: &Events) -> BTreeMap<RecordRef, EventIdx> {
+    events.iter_enumerated().map(|(index, event)| (event.source, index)).collect()
 }
 
 /// Ties conversations to sessions; gives each session's commands.
 pub(in super::super) fn tie(
-    drafts: &mut [Draft],
+    drafts: &mut IdxVec<SessionIdx, Draft>,
     mut talks: Vec<Talk>,
-    events: &[Event],
+    events: &Events,
     processes: &BTreeMap<HostName, Processes>,
-) -> BTreeMap<usize, Vec<Spoken>> {
+) -> BTreeMap<SessionIdx, Vec<Spoken>> {
     if talks.is_empty() {
         return BTreeMap::new();
     }
@@ -120,8 +122,8 @@ pub(in super::super) fn tie(
     let by_record = by_record(events);
     // The target's own log of a pool before the client's.
     talks.sort_by_key(|talk| talk.served_by.is_none());
-    let mut heard: BTreeMap<usize, Vec<Spoken>> = BTreeMap::new();
-    let mut seen: BTreeSet<(usize, String)> = BTreeSet::new();
+    let mut heard: BTreeMap<SessionIdx, Vec<Spoken>> = BTreeMap::new();
+    let mut seen: BTreeSet<(SessionIdx, String)> = BTreeSet::new();
     for talk in talks {
         let Some((slot, process)) = slots.find(&talk, processes) else { continue };
         let mut said = talk.said;
@@ -132,7 +134,7 @@ pub(in super::super) fn tie(
         };
         for said in said {
             let records = said.records.iter().filter_map(|record| by_record.get(record).copied());
-            let records: Vec<usize> = records.collect();
+            let records: Vec<EventIdx> = records.collect();
             records.iter().for_each(|&event| drafts[slot].add(event, Link::Pool));
             let is_new = said.heard.id.is_empty() || seen.insert((slot, said.heard.id.clone()));
             if is_new && !records.is_empty() {

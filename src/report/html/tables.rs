@@ -10,7 +10,9 @@ use super::grid::{Grid, Kind, rank};
 use super::text::{line, number, short};
 use crate::analysis::Analysis;
 use crate::detect::{Counts, session_id};
-use crate::model::{Account, Attempt, Level, RuleMeta, Session, csv_time};
+use crate::model::{
+    Account, Attempt, IdxVec, Level, RuleIdx, RuleMeta, Session, SessionIdx, csv_time,
+};
 use crate::report::findings::{self, Finding};
 use crate::report::missing;
 use crate::report::sessions;
@@ -25,24 +27,24 @@ const MOST_NAMED: usize = 3;
 /// The sessions, as far as the run tells of them and the page shows them.
 pub(in crate::report) struct Told {
     /// Those that the run's scope takes in, by start.
-    pub all: Vec<usize>,
+    pub all: Vec<SessionIdx>,
     /// Those of them that the page shows, by start.
-    pub sessions: Vec<usize>,
+    pub sessions: Vec<SessionIdx>,
     /// The rules that fired in each of all sessions, most severe first.
-    pub fired: Vec<Vec<usize>>,
+    pub fired: IdxVec<SessionIdx, Vec<RuleIdx>>,
     /// The highest level in each of all sessions.
-    pub levels: Vec<Option<Level>>,
+    pub levels: IdxVec<SessionIdx, Option<Level>>,
 }
 
 impl Told {
     pub(in crate::report) fn of(analysis: &Analysis) -> Told {
         let fired = sessions::fired(analysis);
         let rules = &analysis.rules.rules;
-        let level = |fired: &Vec<usize>| fired.first().map(|&rule| rules[rule].level);
-        let levels: Vec<Option<Level>> = fired.iter().map(level).collect();
-        let told = analysis.case.sessions.iter().enumerate();
+        let level = |fired: &Vec<RuleIdx>| fired.first().map(|&rule| rules[rule].level);
+        let levels: IdxVec<SessionIdx, Option<Level>> = fired.iter().map(level).collect();
+        let told = analysis.case.sessions.iter_enumerated();
         let told = told.filter(|(_, session)| analysis.scope.session(session));
-        let all: Vec<usize> = told.map(|(index, _)| index).collect();
+        let all: Vec<SessionIdx> = told.map(|(index, _)| index).collect();
         let mut sessions = all.clone();
         if sessions.len() > MOST_SESSIONS {
             sessions.sort_by_key(|&session| Reverse(levels[session]));
@@ -166,7 +168,7 @@ pub(super) struct Findings {
     /// How many there are.
     pub total: usize,
     /// By rule.
-    pub by_rule: BTreeMap<usize, OfRule>,
+    pub by_rule: BTreeMap<RuleIdx, OfRule>,
 }
 
 /// What a rule found.
@@ -296,8 +298,8 @@ pub(super) fn rules(analysis: &Analysis, findings: &Findings) -> Grid {
     ];
     let none = "No rule fired.";
     let mut grid = Grid::new("rules", "Rules that fired", &columns, "findings.csv", none);
-    let mut fired: Vec<(&usize, &OfRule)> = findings.by_rule.iter().collect();
-    let meta = |rule: usize| &analysis.rules.rules[rule];
+    let mut fired: Vec<(&RuleIdx, &OfRule)> = findings.by_rule.iter().collect();
+    let meta = |rule: RuleIdx| &analysis.rules.rules[rule];
     fired.sort_by_key(|&(&rule, of)| (Reverse(meta(rule).level), Reverse(of.detections), rule));
     for (&rule, of) in fired {
         let RuleMeta { id, title, level, pack, .. } = meta(rule);
@@ -540,7 +542,7 @@ pub(super) fn holes(analysis: &Analysis) -> Grid {
 }
 
 /// The first titles of these rules.
-pub(super) fn titles(analysis: &Analysis, rules: &[usize]) -> String {
+pub(super) fn titles(analysis: &Analysis, rules: &[RuleIdx]) -> String {
     let named = rules.iter().take(MOST_NAMED).map(|&rule| &*analysis.rules.rules[rule].title);
     let mut text = short(&named.collect::<Vec<_>>().join("; "));
     if rules.len() > MOST_NAMED {
@@ -550,7 +552,7 @@ pub(super) fn titles(analysis: &Analysis, rules: &[usize]) -> String {
 }
 
 /// Sessions by level, most severe first, for the page's first lines.
-pub(super) fn by_severity(told: &Told) -> Vec<usize> {
+pub(super) fn by_severity(told: &Told) -> Vec<SessionIdx> {
     let mut sessions = told.sessions.clone();
     sessions.sort_by_key(|&session| (rank(word(told.levels[session])), session));
     sessions

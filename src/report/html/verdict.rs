@@ -8,7 +8,9 @@ use super::text::{count, line, number, short};
 use crate::analysis::Analysis;
 use crate::detect::{Counts, session_id};
 use crate::error::FaultKind;
-use crate::model::{Confidence, FailureReason, Level, Session, YesNo, csv_time};
+use crate::model::{
+    Confidence, FailureReason, IdxVec, Level, RuleIdx, Session, SessionIdx, YesNo, csv_time,
+};
 
 /// Sessions, and findings outside sessions, that are named.
 const MOST_NAMED: usize = 10;
@@ -54,7 +56,7 @@ impl Verdict {
         let of = |level: Option<Level>| told.levels().filter(|&known| known == level).count();
         let tally = |level, count: usize| Tally { level, count: number(count) };
         let levels = Level::DESCENDING.into_iter().map(Some).chain([None]);
-        let rule = |rule: usize| &analysis.rules.rules[rule];
+        let rule = |rule: RuleIdx| &analysis.rules.rules[rule];
         let by_level = |level: Level| -> usize {
             let of_level = findings.by_rule.iter().filter(|(r, _)| rule(**r).level == level);
             of_level.map(|(_, of)| of.findings).sum()
@@ -163,7 +165,9 @@ fn found(analysis: &Analysis, told: &Told, findings: &Findings) -> Vec<String> {
         number(outside),
     ));
     let counts = Counts::of(&analysis.case);
-    let of_told = |counts: &[usize]| -> usize { told.all.iter().map(|&index| counts[index]).sum() };
+    let of_told = |counts: &IdxVec<SessionIdx, usize>| -> usize {
+        told.all.iter().map(|&index| counts[index]).sum()
+    };
     let (commands, children) = (of_told(&counts.commands), of_told(&counts.children));
     if !sessions.is_empty() {
         found.push(format!(
@@ -376,8 +380,8 @@ fn first(analysis: &Analysis, told: &Told) -> Vec<First> {
 
 /// The rules that fired outside sessions, of level medium or above.
 fn outside(analysis: &Analysis, findings: &Findings) -> Vec<First> {
-    let rule = |rule: usize| &analysis.rules.rules[rule];
-    let mut rules: Vec<(usize, usize)> = findings
+    let rule = |rule: RuleIdx| &analysis.rules.rules[rule];
+    let mut rules: Vec<(RuleIdx, usize)> = findings
         .by_rule
         .iter()
         .filter(|(r, of)| of.outside > 0 && rule(**r).level >= Level::Medium)

@@ -11,7 +11,8 @@ use crate::decode::chunk_of;
 use crate::detect::{Counts, session_id};
 use crate::input::InputKind;
 use crate::model::{
-    Account, Event, Level, Link, Proof, Record, RecordRef, RuleMeta, Session, parse_utc,
+    Account, Event, Level, Link, Proof, Record, RecordRef, RuleIdx, RuleMeta, Session, SessionIdx,
+    parse_utc,
 };
 use crate::normalise::Normaliser;
 use crate::sorted::Frame;
@@ -84,14 +85,14 @@ pub(super) struct DetectionRow<'a> {
 pub(super) struct Told {
     record: Record,
     event: Event,
-    rules: Vec<usize>,
+    rules: Vec<RuleIdx>,
     copies: String,
 }
 
 /// The rows of a run.
 pub(super) struct Rows<'a> {
     analysis: &'a Analysis,
-    sessions: BTreeMap<RecordRef, (usize, Link)>,
+    sessions: BTreeMap<RecordRef, (SessionIdx, Link)>,
     files: Vec<String>,
 }
 
@@ -160,7 +161,7 @@ impl<'a> Rows<'a> {
         let session = self.sessions.get(&record.source);
         let mut summary = String::new();
         describe::summary(event, &mut summary);
-        let input = record.source.input as usize;
+        let input = record.source.input;
         EventRow {
             record,
             event,
@@ -169,7 +170,7 @@ impl<'a> Rows<'a> {
             summary,
             session: session.map(|&(session, link)| (session_id(session), link)),
             rules: rules.iter().map(|&rule| &self.analysis.rules.rules[rule]).collect(),
-            file: &self.files[input],
+            file: &self.files[input.index()],
             chunk: chunk_of(&self.analysis.inputs[input].input, record.source.offset),
             pointer: evidence::pointer(&self.analysis.paths, &Proof::of(event)),
             copies,
@@ -182,7 +183,7 @@ impl<'a> Rows<'a> {
         let Analysis { case, paths, rules, scope, .. } = self.analysis;
         let counts = Counts::of(case);
         let fired = super::super::sessions::fired(self.analysis);
-        let told = case.sessions.iter().enumerate();
+        let told = case.sessions.iter_enumerated();
         told.filter(|(_, session)| scope.session(session)).map(move |(index, session)| {
             let records = session.evidence.iter().take(evidence::MAX_NAMED);
             let records = records.map(|of| Proof::of(&case.events[of.event]));
@@ -228,7 +229,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-fn summary(index: usize, session: &Session, commands: usize) -> String {
+fn summary(index: SessionIdx, session: &Session, commands: usize) -> String {
     let user = session.user.as_ref().map_or_else(|| "unknown user".to_owned(), Account::to_string);
     let source = match (&session.source_host, &session.source_ip) {
         (Some(host), Some(ip)) => format!("{host} ({ip})"),

@@ -2,6 +2,7 @@
 
 use evtx_writer::{Event as Logged, FileTime, Guid, LogWriter, Payload, Value as Wired};
 use psr_forensics::decode::{Decoder, Wanted};
+use psr_forensics::index::InputIdx;
 use psr_forensics::input::{Piece, Reader, discover, piece_count};
 use psr_forensics::normalise::{holds_wire, wire};
 use psr_forensics::psrp::{Chunk, ChunkKey, Conversation, Exchange, Fragment};
@@ -224,11 +225,12 @@ pub fn from_log(name: &str, bytes: &[u8]) -> Conversation<u64> {
     let mut reader = Reader::new(&inputs[0]);
     for _ in 0..piece_count(&inputs[0]) {
         reader.next(&mut piece).unwrap();
-        let tally = decoder.piece(&inputs[0], 0, &mut piece, &Traffic, |record| {
-            if let Some(wire) = wire(record) {
-                wire.add_to(&mut exchange, record.record_id);
-            }
-        });
+        let tally =
+            decoder.piece(&inputs[0], InputIdx::default(), &mut piece, &Traffic, |record| {
+                if let Some(wire) = wire(record) {
+                    wire.add_to(&mut exchange, record.record_id);
+                }
+            });
         assert_eq!(tally.faults, [], "{name}");
     }
     exchange.finish()
