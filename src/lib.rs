@@ -21,8 +21,10 @@
 //! ```
 
 mod analysis;
+#[cfg(feature = "parquet")]
 pub mod cli;
 pub mod decode;
+mod dedup;
 pub mod detect;
 mod error;
 pub mod input;
@@ -30,19 +32,25 @@ mod keyed;
 mod limits;
 mod model;
 pub mod normalise;
+#[cfg(feature = "parquet")]
 pub mod observe;
+#[cfg(feature = "parquet")]
 mod parquet;
+#[cfg(feature = "sql")]
 pub mod query;
 pub mod reconstruct;
+mod record_row;
 pub mod report;
+mod rows;
 pub mod sorted;
 mod table;
 pub mod verify;
 
+#[cfg(feature = "parquet")]
+pub use analysis::extract;
 pub use analysis::{
     Analysis, Cleared, Evidence, Fired, Held, HeldEvents, InputReport, NoProgress, Options,
-    Overlap, Print, Prints, Progress, Stop, Survey, analyze, correlate, extract, read_record,
-    survey,
+    Progress, Stop, Survey, analyze, correlate, read_record, survey,
 };
 pub use detect::{Pack, Refused, RuleSet};
 pub use error::{Error, Fault, FaultKind, chain as error_chain};
@@ -53,3 +61,4 @@ pub use ps_layers as layers;
 pub use psrp;
 pub use reconstruct::Case;
 pub use report::{Column, Format, Kind, Output, RunInfo, TABLES, Table, TakeBack, Wanted, write};
+pub use rows::{Finding, Notes, Overlap, Scope};

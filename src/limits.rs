@@ -4,7 +4,6 @@
 //! and `run.json` counts how often each was met. Limits count bytes and pieces of work, not time:
 //! the same input meets the same limits on any machine.
 
-use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -241,7 +240,8 @@ impl Limits {
     }
 
     /// All of them, by name.
-    pub(crate) fn values(&self) -> BTreeMap<String, u64> {
+    #[cfg(feature = "parquet")]
+    pub(crate) fn values(&self) -> std::collections::BTreeMap<String, u64> {
         Limit::ALL.iter().map(|&limit| (limit.name().to_owned(), self.get(limit))).collect()
     }
 

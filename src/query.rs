@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polars::prelude::{
-    AnonymousScan, AnonymousScanArgs, DataFrame, Expr, IntoLazy, LazyFrame, Operator, PolarsResult,
-    ScanArgsAnonymous, SchemaRef,
+    AnonymousScan, AnonymousScanArgs, DataFrame, DataType, Expr, Field as PolarsField, IntoLazy,
+    LazyFrame, Operator, PolarsResult, ScanArgsAnonymous, Schema, SchemaRef, TimeUnit, TimeZone,
 };
 use polars::sql::SQLContext;
 use polars_io::SerReader;
@@ -22,6 +22,8 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::error::Error;
+use crate::parquet::{ColumnType, Field};
+use crate::report::schema::{PARQUET_EXTENSION, PARQUET_FOLDER, stem};
 use crate::report::{TABLES, parquet};
 
 /// The tables of a run.
@@ -40,13 +42,13 @@ impl Tables {
         let context = SQLContext::new();
         let mut found = false;
         for table in &TABLES {
-            let name = table.file.trim_end_matches(".csv");
+            let name = stem(table);
             let files = files(folder, name);
             if files.is_empty() {
                 continue;
             }
             found = true;
-            let schema = SchemaRef::new(parquet::schema(table.columns));
+            let schema = SchemaRef::new(schema(&parquet::fields(table.columns)));
             let args =
                 ScanArgsAnonymous { schema: Some(schema), name: "table", ..Default::default() };
             let scan = LazyFrame::anonymous_scan(Arc::new(Scan(files)), args);
@@ -73,6 +75,21 @@ impl Tables {
             Error::Sql(format!("{line}; the tables are {}", self.0.get_tables().join(", ")))
         })
     }
+}
+
+/// The columns of a table as polars has them.
+fn schema(fields: &[Field]) -> Schema {
+    let data_type = |column_type: ColumnType| match column_type {
+        ColumnType::Time => DataType::Datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC)),
+        ColumnType::U64 => DataType::UInt64,
+        ColumnType::U32 => DataType::UInt32,
+        ColumnType::F64 => DataType::Float64,
+        ColumnType::Bool => DataType::Boolean,
+        ColumnType::Text => DataType::String,
+        ColumnType::Texts => DataType::List(Box::new(DataType::String)),
+    };
+    let fields = fields.iter().map(|field| (field.name, data_type(field.column_type)));
+    fields.map(|(name, data_type)| PolarsField::new(name.into(), data_type)).collect()
 }
 
 /// Statements that polars would do on its view of the tables, and which would look as if they had
@@ -116,15 +133,15 @@ fn applied(predicate: &Expr) -> Option<Expr> {
 
 /// A table's files: one, or one per host.
 fn files(folder: &Path, name: &str) -> Vec<PathBuf> {
-    let folder = folder.join(parquet::FOLDER);
-    let one = folder.join(format!("{name}{}", parquet::EXTENSION));
+    let folder = folder.join(PARQUET_FOLDER);
+    let one = folder.join(format!("{name}{PARQUET_EXTENSION}"));
     if one.is_file() {
         return vec![one];
     }
     let parts = fs::read_dir(folder.join(name)).into_iter().flatten().flatten();
     let is_part = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.ends_with(parquet::EXTENSION)
+        name.ends_with(PARQUET_EXTENSION)
     };
     let mut parts: Vec<PathBuf> = parts.map(|entry| entry.path()).filter(is_part).collect();
     parts.sort();

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 use itertools::Itertools;
 use postcard::ser_flavors::Flavor;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::Serialize;
 
 use crate::model::{Idx, RecordRef};
 
@@ -170,22 +170,6 @@ fn sizes(lengths: &[u8; LENGTHS]) -> (usize, usize) {
     let [a, b, c, d, e, f, g, h] = *lengths;
     let (key, content) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
     (key as usize, LENGTHS + key as usize + content as usize)
-}
-
-/// Bytes of a row that are written out as they are: nothing looks at each of them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Bytes<'b>(pub &'b [u8]);
-
-impl Serialize for Bytes<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self.0)
-    }
-}
-
-impl<'de: 'b, 'b> Deserialize<'de> for Bytes<'b> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <&[u8]>::deserialize(deserializer).map(Bytes)
-    }
 }
 
 /// Appends a time to a key.

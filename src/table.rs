@@ -1,9 +1,6 @@
 //! What tables are made of: columns with their types and meanings, and files named after hosts.
 
-use std::borrow::Cow;
-
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 /// A column of a table, or a field of a line of JSON.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -54,6 +51,10 @@ impl Kind {
     }
 }
 
+/// Most characters of a text that a cell of a CSV file shows: a spreadsheet's limit of 32,767 less room
+/// for the note that there is more.
+pub(crate) const MOST_IN_CELL: usize = 32_000;
+
 /// Declares a table's columns: `NAME: "name" => "description"` for texts, `"name": Kind` for others.
 macro_rules! columns {
     ($visibility:vis $constant:ident:
@@ -72,7 +73,12 @@ macro_rules! columns {
 pub(crate) use columns;
 
 /// A host as a file's name on any file system: a name that is not plain gets a part of its hash.
-pub fn file_name(host: &str) -> Cow<'_, str> {
+#[cfg(any(feature = "parquet", test))]
+pub fn file_name(host: &str) -> std::borrow::Cow<'_, str> {
+    use std::borrow::Cow;
+
+    use sha2::{Digest, Sha256};
+
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let plain = |byte: u8| if is_plain(byte) || byte == b'.' { byte as char } else { '_' };
     let first = |byte: Option<&u8>| byte.is_some_and(|&byte| is_plain(byte));

@@ -7,10 +7,10 @@ use std::path::Path;
 use chrono::TimeDelta;
 use itertools::Itertools;
 
-use super::Copies;
 use crate::detect::{Correlated, Correlator, RuleSet, Step};
 use crate::model::{Detection, Host, RuleIdx, short_name};
 use crate::reconstruct::Case;
+use crate::rows::Copies;
 use crate::sorted::{Frame, Rows, Sorted, Sorter};
 
 /// Steps that are sorted at a time.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::evidence::Of;
+use super::extracted::Of;
 use super::load::first_of_chunk;
 use super::logs::{Account, Part, Pieces};
 use super::{Evidence, Options, Progress};

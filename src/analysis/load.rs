@@ -8,7 +8,7 @@ use itertools::Itertools;
 use rayon::prelude::*;
 
 use super::InputReport;
-use super::evidence::Extracted;
+use super::extracted::Extracted;
 use crate::decode::{self, Decoder, Seen, Wanted, chunk_of};
 use crate::error::{Fault, FaultKind};
 use crate::input::{Again, Input, Piece};

@@ -4,22 +4,20 @@
 //! down at once: lines of outputs, hits of rules, marks for reconstruction. The few records that
 //! sessions are then rebuilt from are read a second time.
 
-mod copies;
 mod correlate;
 mod custody;
 mod evidence;
+#[cfg(feature = "parquet")]
 mod extract;
+#[cfg_attr(not(feature = "parquet"), path = "not_extracted.rs")]
+mod extracted;
 mod load;
 mod logs;
-mod overlap;
 mod pointer;
 mod read;
 mod stop;
 mod survey;
 mod texts;
-
-pub(crate) use copies::Copies;
-pub use copies::{Overlap, Print, Prints};
 
 use std::collections::BTreeMap;
 use std::io;
@@ -30,6 +28,7 @@ use chrono::{DateTime, Utc};
 use ps_layers::Unwrapper;
 use rayon::prelude::*;
 
+use crate::dedup;
 use crate::detect::{self, Correlated, Limited, LoneScripts, RuleSet};
 use crate::error::{Error, Fault};
 use crate::input::{Extent, Input, InputKind};
@@ -38,21 +37,22 @@ use crate::model::{
     Detection, Event, EventIdx, HostName, IdxVec, InputIdx, RecordRef, RuleIdx, SessionIdx, Subject,
 };
 use crate::reconstruct::{Case, Elsewhere, FileFacts, Keys, Logs, Window, assemble, reconstruct};
-use crate::report::Scope;
-use crate::report::detections::Of;
-use crate::report::scripts::{Keeper, Kept, Why};
-use crate::report::timeline::Shared;
-use crate::report::{commands, detections, findings, layers, scripts};
+use crate::rows::{
+    Copies, DetectionRow, Fingerprints, KeepReason, OutsideSessions, Overlap, Scope, ScriptArchive,
+    ScriptCollector, SessionRef, TaskScripts, TextPool, command_ids, detections, findings, layers,
+};
 use crate::sorted::{Rows, Sorted, Sorter};
-pub use evidence::{Evidence, Told};
+pub use evidence::Evidence;
+#[cfg(feature = "parquet")]
 pub use extract::extract;
+#[cfg(feature = "parquet")]
+pub use extracted::Told;
 pub(crate) use load::Loader;
 pub(crate) use pointer::Pointer;
 pub use pointer::read_record;
 use read::Read;
 pub use stop::Stop;
 pub use survey::{Cleared, Held, HeldEvents, Survey, survey};
-pub(crate) use texts::Alone;
 
 /// What to keep.
 #[derive(Debug, Clone, Default)]
@@ -166,13 +166,13 @@ pub struct Analysis {
     pub(crate) timeline: Sorted,
     /// The timeline's records, where they were to be kept.
     pub(crate) records: Option<Sorted>,
-    /// Cells that lines of the timeline share, by index.
-    pub(crate) shared: Vec<String>,
+    /// Texts that rows of the timeline share.
+    pub(crate) texts: crate::rows::Texts,
     pub(crate) detections: Sorted,
     /// What texts hide.
     pub(crate) layers: Sorted,
     /// Script blocks outside sessions, where they are wanted.
-    pub(crate) scripts: Option<Kept>,
+    pub(crate) scripts: Option<ScriptArchive>,
     /// What the run's ledger says of that.
     pub notes: layers::Notes,
     /// Detections folded: see [`findings`].
@@ -253,21 +253,20 @@ pub fn correlate(
     let layers = Sorter::new(scratch.clone());
     let steps = [(); 2].map(|()| Sorter::new(scratch.clone()));
     let awaited_by_records = rules.awaited_by_records();
-    let keeper = options.scripts.then(|| Keeper::new(scratch.clone()));
+    let keeper = options.scripts.then(|| ScriptCollector::new(scratch.clone()));
     let records = options.keep_records.then(|| Sorter::new(scratch.clone()));
-    let shared = Shared::default();
+    let pool = TextPool::default();
     let keys = Keys::default();
-    let prints = Prints::of_inputs(&inputs);
+    let fingerprints = Fingerprints::of_inputs(&inputs);
     let pass = read::Pass {
         inputs: &inputs,
         observed: &observed,
-        paths: &paths,
         options,
         rules: &rules,
         keys: &keys,
-        prints: &prints,
+        fingerprints: &fingerprints,
         timeline: &timeline,
-        shared: &shared,
+        pool: &pool,
         detections: &found,
         layers: &layers,
         steps: &steps,
@@ -283,8 +282,8 @@ pub fn correlate(
     let is_recovered = |input: &Input| input.kind == InputKind::Recovered;
     let recovered = inputs.find_index(is_recovered);
     let timeline = timeline.finish();
-    let copies = copies::find(&timeline, &read.spans, recovered, &scratch)
-        .map_err(Error::write(&scratch))?;
+    let copies =
+        dedup::find(&timeline, &read.spans, recovered, &scratch).map_err(Error::write(&scratch))?;
     read.leave_out(&copies, &keys);
     let Read { mut reports, events, gathered, fired, stepped, scripts, lines, forms, .. } = read;
     progress.stage("rebuilding sessions");
@@ -310,13 +309,7 @@ pub fn correlate(
     progress.stage("matching rules");
     let mut detections = detect::on_case(&rules, &case);
     let sessions = case.sessions_of_records();
-    let texts = Texts {
-        rules: &rules,
-        paths: &paths,
-        case: &case,
-        layers: &layers,
-        keeper: keeper.as_ref(),
-    };
+    let texts = Texts { rules: &rules, case: &case, layers: &layers, keeper: keeper.as_ref() };
     let on_lines = texts.of_records(lines, &sessions);
     detections.extend(on_lines);
     detections.extend(texts.of_case().map_err(Error::write(&scratch))?);
@@ -334,7 +327,7 @@ pub fn correlate(
     let on_record = |(rule, source)| Fired { rule, session: sessions.get(&source).copied() };
     let mut fired: Vec<Fired> = fired.into_iter().map(on_record).collect();
     for detection in &detections {
-        let added = detections::add(&mut rows, detection, &paths);
+        let added = detections::add(&mut rows, detection);
         added.map_err(Error::write(&scratch))?;
         fired.push(Fired { rule: detection.rule, session: detection.session });
         // What fired on a whole session or attempt shows at its first record, a correlation at
@@ -351,16 +344,15 @@ pub fn correlate(
     loader.ledger(&mut reports);
     custody::look_again(&mut reports, options.rehash);
     let detections = found.finish();
-    let is_told = |row: &detections::Row<'_>, session: Option<SessionIdx>| {
+    let is_told = |row: &DetectionRow<'_>, session: Option<SessionIdx>| {
         let session = session.map(|session| &case.sessions[session]);
-        options.scope.row(session, row.host, row.user)
+        options.scope.row(session, &row.host, &row.user)
     };
     let findings =
         findings::fold(&detections, &copies, &sessions, is_told, &rules, scratch.clone());
     let findings = findings.map_err(Error::write(&scratch))?;
     let layers = layers.finish();
-    let notes = layers::notes(&layers, &copies, &case).map_err(Error::write(&scratch))?;
-    let shared = shared.into_cells();
+    let notes = layers::notes(&layers, &copies, &case, &paths).map_err(Error::write(&scratch))?;
     Ok(Analysis {
         inputs: reports,
         scope: options.scope.clone(),
@@ -376,10 +368,10 @@ pub fn correlate(
         copies,
         timeline,
         records: records.map(Sorter::finish),
-        shared,
+        texts: pool.finish(),
         detections,
         layers,
-        scripts: keeper.map(Keeper::finish),
+        scripts: keeper.map(ScriptCollector::finish),
         notes,
         findings,
     })
@@ -393,16 +385,15 @@ const BLOCKS_AT_ONCE: usize = 64;
 struct Parted {
     lone: LoneScripts,
     unwrapper: Unwrapper,
-    kept: scripts::Task,
+    kept: TaskScripts,
 }
 
 /// What is done with the texts of a run when sessions are known.
 struct Texts<'a> {
     rules: &'a RuleSet,
-    paths: &'a [PathBuf],
     case: &'a Case,
     layers: &'a Sorter,
-    keeper: Option<&'a Keeper>,
+    keeper: Option<&'a ScriptCollector>,
 }
 
 impl Texts<'_> {
@@ -412,7 +403,7 @@ impl Texts<'_> {
         lines: Vec<Detection>,
         sessions: &BTreeMap<RecordRef, SessionIdx>,
     ) -> impl Iterator<Item = Detection> {
-        let alone = Alone::of(self.case);
+        let alone = OutsideSessions::new(self.case);
         lines.into_iter().filter_map(move |detection| {
             let source = detection.evidence.first()?.source;
             let session = sessions.get(&source).copied();
@@ -422,12 +413,12 @@ impl Texts<'_> {
 
     /// Writes down what the texts of the case hide, and gives the detections on it.
     fn of_case(&self) -> io::Result<Vec<Detection>> {
-        let ids = commands::ids(self.case);
+        let ids = command_ids(self.case);
         let mut rows = Rows::default();
         let mut found = Vec::new();
         for text in texts::of_case(self.case) {
             let command = text.command.map_or("", |command| &ids[command]);
-            layers::add(&mut rows, &text, Of::Session(text.session), command, self.paths)?;
+            layers::add(&mut rows, &text, SessionRef::Session(text.session), command)?;
             found.extend(detect::on_layers(self.rules, &text));
         }
         self.layers.add(&mut rows)?;
@@ -479,13 +470,13 @@ impl Texts<'_> {
             let before = found.len();
             found.extend(lone.detect(self.rules, &events, &block));
             if let Some(text) = texts::of_block(&events, &block) {
-                layers::add(&mut rows, &text, Of::Session(None), "", self.paths)?;
+                layers::add(&mut rows, &text, SessionRef::Session(None), "")?;
                 found.extend(detect::on_layers(self.rules, &text));
             }
             if self.keeper.is_some() {
                 let rule = found[before..].iter().any(|hit| !self.rules.is_silent(hit.rule));
-                let why = Why { rule, layers: !block.hidden.is_empty(), parts: true };
-                kept.keep(&events, &block, Of::Session(None), why, self.paths)?;
+                let why = KeepReason { rule, layers: !block.hidden.is_empty(), parts: true };
+                kept.keep(&events, &block, SessionRef::Session(None), why)?;
             }
         }
         self.layers.add(&mut rows)?;

@@ -2,17 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use ps_layers::Unwrapper;
 use rayon::prelude::*;
 
-use super::evidence::Extracted;
+use super::extracted::Extracted;
 use super::logs::{Account, Part, Pieces};
-use super::overlap::Spans;
-use super::{Copies, InputReport, Options, Prints, Progress, texts};
+use super::{InputReport, Options, Progress, texts};
 use crate::decode::Form;
+use crate::dedup::Spans;
 use crate::detect::{self, Hit, LoneScripts, RuleSet, Step};
 use crate::input::{Input, InputKind, Reader, piece_count};
 use crate::limits::Limit;
@@ -21,11 +20,10 @@ use crate::model::{
 };
 use crate::normalise::{self, Normaliser};
 use crate::reconstruct::{Gathered, Keys, assemble};
-use crate::report::{
-    detections::{self, Of},
-    layers, records,
-    scripts::{self, Keeper, Why},
-    timeline::{Lines, Shared},
+use crate::rows::timeline::TimelineRows;
+use crate::rows::{
+    Copies, Fingerprints, KeepReason, ScriptCollector, SessionRef, TaskScripts, TextPool,
+    detections, layers, records,
 };
 use crate::sorted::{Rows, Sorter};
 
@@ -34,20 +32,19 @@ pub(super) struct Pass<'a> {
     pub inputs: &'a IdxVec<InputIdx, Input>,
     /// By input: what is read in its place.
     pub observed: &'a IdxVec<InputIdx, Option<Extracted>>,
-    pub paths: &'a [PathBuf],
     pub options: &'a Options,
     pub rules: &'a RuleSet,
     pub keys: &'a Keys,
-    pub prints: &'a Prints,
+    pub fingerprints: &'a Fingerprints,
     pub timeline: &'a Sorter,
-    pub shared: &'a Shared,
+    pub pool: &'a TextPool,
     pub detections: &'a Sorter,
     pub layers: &'a Sorter,
     /// Of rules whose hits can come to something by records alone, and of those that wait for more.
     pub steps: &'a [Sorter; 2],
     pub awaited_by_records: &'a IdxVec<RuleIdx, bool>,
     /// Keeps script blocks, if they are wanted.
-    pub scripts: Option<&'a Keeper>,
+    pub scripts: Option<&'a ScriptCollector>,
     /// Where records go that outputs show whole.
     pub records: Option<&'a Sorter>,
     pub progress: &'a dyn Progress,
@@ -126,8 +123,11 @@ impl Pass<'_> {
     pub fn read(&self) -> io::Result<Read> {
         let is_read = |input: &&Input| input.kind != InputKind::Unknown && !input.is_elsewhere();
         let logs = || self.inputs.iter().filter(is_read);
-        let tables = || self.observed.iter().flatten().flat_map(|observed| &observed.tables);
-        let bytes = logs().map(|input| input.size).chain(tables().map(|table| table.size)).sum();
+        let tables = || {
+            let observed = self.observed.iter().flatten();
+            observed.flat_map(|of| (0..of.table_count()).map(|table| of.size_of(table)))
+        };
+        let bytes = logs().map(|input| input.size).chain(tables().map(|(bytes, _)| bytes)).sum();
         self.progress.begin(logs().count() + tables().count(), bytes);
         let readers: IdxVec<InputIdx, Mutex<Reader<'_>>> = self
             .inputs
@@ -137,7 +137,7 @@ impl Pass<'_> {
         let tasks = self.inputs.iter_enumerated().zip(self.observed);
         let tasks = tasks.flat_map(|((index, input), observed)| {
             let pieces = if is_read(&input) { piece_count(input) as usize } else { 0 };
-            let tables = observed.as_ref().map_or(0, |observed| observed.tables.len());
+            let tables = observed.as_ref().map_or(0, Extracted::table_count);
             let tables = (0..tables).map(move |table| Task::Table(index, table));
             std::iter::repeat_n(Task::Piece(index), pieces).chain(tables)
         });
@@ -183,12 +183,12 @@ impl Pass<'_> {
                 }
                 Some(observed) => {
                     let limits = &self.options.limits;
-                    limits.meet(Limit::RecordBytes, observed.too_long);
+                    limits.meet(Limit::RecordBytes, observed.too_long());
                     let faults = std::mem::take(&mut account.report.faults);
                     account.report =
                         InputReport { faults, ..observed.report(&account.report.input) };
-                    account.form = observed.form.clone();
-                    let reach = observed.reach.iter().cloned();
+                    account.form = observed.form().clone();
+                    let reach = observed.reach().iter().cloned();
                     read.gathered.extend(reach.map(Gathered::of_reach));
                 }
             }
@@ -210,12 +210,12 @@ impl<'p, 'a> Worker<'p, 'a> {
         let take = Take {
             pass,
             batch: Batch::default(),
-            lines: Lines::default(),
+            rows: TimelineRows::default(),
             hits: Vec::new(),
             found: Rows::default(),
             layers: Rows::default(),
             steps: Default::default(),
-            scripts: scripts::Task::default(),
+            scripts: TaskScripts::default(),
             records: Rows::default(),
             lone: LoneScripts::default(),
             unwrapper: Unwrapper::default(),
@@ -258,7 +258,8 @@ impl<'p, 'a> Worker<'p, 'a> {
         let read = observed.read(table, input, each);
         put?;
         part.faults.extend(read.err());
-        pass.progress.advance(observed.tables[table].size, observed.tables[table].rows);
+        let (bytes, records) = observed.size_of(table);
+        pass.progress.advance(bytes, records);
         take.finish(part)
     }
 }
@@ -267,7 +268,7 @@ impl<'p, 'a> Worker<'p, 'a> {
 struct Take<'p, 'a> {
     pass: &'p Pass<'a>,
     batch: Batch,
-    lines: Lines,
+    rows: TimelineRows,
     /// Room for a record's hits.
     hits: Vec<Hit>,
     found: Rows,
@@ -275,7 +276,7 @@ struct Take<'p, 'a> {
     layers: Rows,
     /// Hits that correlations wait for.
     steps: [Rows; 2],
-    scripts: scripts::Task,
+    scripts: TaskScripts,
     /// Records that outputs show whole.
     records: Rows,
     lone: LoneScripts,
@@ -287,7 +288,7 @@ impl Take<'_, '_> {
     /// Puts down the rows of a task, and gives what it came to.
     fn finish(&mut self, part: Part) -> io::Result<Batch> {
         let pass = self.pass;
-        pass.timeline.add(&mut self.lines.rows)?;
+        pass.timeline.add(&mut self.rows.rows)?;
         pass.detections.add(&mut self.found)?;
         pass.layers.add(&mut self.layers)?;
         for (steps, rows) in pass.steps.iter().zip(&mut self.steps) {
@@ -300,7 +301,7 @@ impl Take<'_, '_> {
 
     /// Writes down what a record gives, if it is relevant or a rule fires on it.
     fn record(&mut self, record: &Record) -> io::Result<()> {
-        let Pass { options, rules, keys, prints, paths, shared, .. } = self.pass;
+        let Pass { options, rules, keys, fingerprints, pool, .. } = self.pass;
         let Options { from, to, .. } = options;
         if from.is_some_and(|from| record.time < from) || to.is_some_and(|to| record.time >= to) {
             return Ok(());
@@ -320,13 +321,13 @@ impl Take<'_, '_> {
         let fired: Vec<RuleIdx> = heard.collect();
         let has_fired = !fired.is_empty();
         batch.fired.extend(fired.iter().map(|&rule| (rule, event.source)));
-        let (log, print) = prints.of(record, &event, &hits);
+        let (log, fingerprint) = fingerprints.of(record, &event, &hits);
         batch.spans.take(log, event.record_id);
         if self.pass.records.is_some() {
             records::add(&mut self.records, record, &fired)?;
         }
         let user = event.user();
-        self.lines.add(&event, &user, print, fired, shared)?;
+        self.rows.add(&event, &user, fingerprint, fired, pool)?;
         let proof = Proof::of(&event);
         for hit in &mut hits {
             if let Some(step) = Step::on_record(&event, &user, &proof, hit) {
@@ -337,7 +338,7 @@ impl Take<'_, '_> {
         }
         hits.retain(|hit| !rules.is_silent(hit.rule));
         for detection in detect::on_record(&event, hits.drain(..)) {
-            detections::add(&mut self.found, &detection, paths)?;
+            detections::add(&mut self.found, &detection)?;
         }
         self.hits = hits;
         if let Some(line) = texts::of_record(record, &event, &mut self.unwrapper) {
@@ -357,10 +358,10 @@ impl Take<'_, '_> {
                 }
                 let found = &self.batch.scripts[before..];
                 let rule = has_fired || found.iter().any(|found| !rules.is_silent(found.rule));
-                let why = Why { rule, layers: !block.hidden.is_empty(), parts: false };
+                let why = KeepReason { rule, layers: !block.hidden.is_empty(), parts: false };
                 if self.pass.scripts.is_some() && why.any() {
-                    let session = Of::Record(parts[EventIdx::new(0)].source);
-                    self.scripts.keep(&parts, &block, session, why, paths)?;
+                    let session = SessionRef::Record(parts[EventIdx::new(0)].source);
+                    self.scripts.keep(&parts, &block, session, why)?;
                 }
             }
             parts.into_iter().for_each(|event| self.batch.gathered.take(event, keys));
@@ -372,9 +373,9 @@ impl Take<'_, '_> {
 
     /// Writes down what a record's text hides, and gives the detections on it.
     fn layers(&mut self, text: &Wrapped) -> io::Result<Vec<Detection>> {
-        let Pass { rules, paths, .. } = self.pass;
-        let session = Of::Record(text.evidence[0].source);
-        layers::add(&mut self.layers, text, session, "", paths)?;
+        let rules = self.pass.rules;
+        let session = SessionRef::Record(text.evidence[0].source);
+        layers::add(&mut self.layers, text, session, "")?;
         Ok(detect::on_layers(rules, text))
     }
 }

@@ -1,14 +1,14 @@
 //! The texts of the logs that hide others: those that one record holds by itself, and those of
 //! what was rebuilt.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ps_layers::Unwrapper;
 
 use crate::model::{
     Account, Channel, Command, CommandIdx, Event, EventIdx, EventKind, IdxVec, Proof, Record,
-    RecordRef, ScriptBlock, SessionIdx, TextKind, Wrapped,
+    ScriptBlock, SessionIdx, TextKind, Wrapped,
 };
 use crate::reconstruct::Case;
 
@@ -102,29 +102,4 @@ pub(super) fn of_case(case: &Case) -> impl Iterator<Item = Wrapped> + '_ {
         }
     });
     scripts.chain(commands)
-}
-
-/// Which texts of single records are none of the case's.
-pub(crate) struct Alone<'c> {
-    case: &'c Case,
-    /// Records of processes that are commands of sessions.
-    processes: BTreeSet<RecordRef>,
-}
-
-impl<'c> Alone<'c> {
-    pub fn of(case: &'c Case) -> Alone<'c> {
-        let events = case.commands.iter().map(|command| &case.events[command.event()]);
-        let processes = events.filter(|event| matches!(event.kind, EventKind::ProcessStart(_)));
-        Alone { case, processes: processes.map(|event| event.source).collect() }
-    }
-
-    /// Whether the script block that is one record's is in no session.
-    pub fn is_script(&self, source: RecordRef) -> bool {
-        self.case.elsewhere.whole.contains(&source)
-    }
-
-    /// Whether a record's command line is no command of a session.
-    pub fn is_line(&self, source: RecordRef) -> bool {
-        !self.processes.contains(&source)
-    }
 }

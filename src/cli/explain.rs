@@ -18,7 +18,8 @@ use crate::error::Error;
 use crate::model::short_name;
 use crate::report::story::{self, Answer, Command, Pointer, Statement, Story};
 use crate::report::told::{self, Files, Step};
-use crate::report::{Scope, visible};
+use crate::report::visible;
+use crate::rows::Scope;
 
 /// Most names that a message lists.
 const MOST_NAMES: usize = 20;

@@ -9,14 +9,14 @@ use std::path::Path;
 use super::paint::{self, ALARM, HEAD, Painted};
 use super::plain;
 use super::zone::Zone;
-use crate::analysis::{Analysis, InputReport, Overlap};
+use crate::analysis::{Analysis, InputReport};
 use crate::detect::session_id;
 use crate::error::FaultKind;
 use crate::input::{Extent, InputKind};
-use crate::model::{Account, Level, RuleIdx, RuleMeta, Session, parse_utc};
-use crate::report::findings::{self, Finding};
+use crate::model::{Account, Level, RuleIdx, RuleMeta, Session};
 use crate::report::told::Clock;
-use crate::report::{Format, Notes, Wanted, schema, story};
+use crate::report::{Format, Wanted, schema, story};
+use crate::rows::{Finding, Notes, Overlap, findings};
 
 /// Most sessions, findings and faults it names.
 const MOST: usize = 10;
@@ -187,7 +187,7 @@ fn detections(analysis: &Analysis, zone: Zone, out: &mut impl Write) -> io::Resu
         let Finding { count, host, session, first, last, .. } = finding;
         let place = [host.clone(), session.map(session_id).unwrap_or_default()];
         let place = place.iter().filter(|text| !text.is_empty()).map(|text| format!("  {text}"));
-        let (first, last) = (local(first, zone), local(last, zone));
+        let (first, last) = (zone.seconds(*first), zone.seconds(*last));
         let until = until(&first, &last);
         let (level, title) = (rule(finding.rule).level, plain(&rule(finding.rule).title));
         let place = plain(&place.collect::<String>());
@@ -215,9 +215,4 @@ fn until(first: &str, last: &str) -> String {
         (false, true) => format!(" to {time}"),
         (false, false) => format!(" to {last}"),
     }
-}
-
-/// A time of a file in a zone, to the second.
-fn local(time: &str, zone: Zone) -> String {
-    parse_utc(time).map_or_else(|_| time.to_owned(), |time| zone.seconds(time))
 }

@@ -1,6 +1,6 @@
 //! `--host` and `--user`: of whom and of what a verb is to tell.
 
-use crate::report::Scope;
+use crate::rows::Scope;
 
 /// Whom to tell of; of everybody where nothing is named.
 #[derive(clap::Args)]

@@ -113,6 +113,7 @@ impl Input {
     }
 
     /// An input whose records are at hand, and whose bytes need not be.
+    #[cfg(feature = "parquet")]
     pub(crate) fn elsewhere(
         path: PathBuf,
         state: Option<FileState>,

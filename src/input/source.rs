@@ -15,6 +15,13 @@ pub(super) enum Source {
     /// A part of a file that is open already.
     Part(Part),
     /// Not at hand: its records were extracted before.
+    #[cfg_attr(
+        not(feature = "parquet"),
+        expect(
+            dead_code,
+            reason = "only records of a case folder are at hand without their bytes"
+        )
+    )]
     Elsewhere,
 }
 

@@ -41,6 +41,7 @@ impl FileState {
 
     /// Whether nobody wrote to a file of this state before it had that one, wherever it lies: a disk
     /// that is mounted anew may number its files anew.
+    #[cfg(feature = "parquet")]
     pub(crate) fn is_as(&self, later: &FileState) -> bool {
         let changed = |state: &FileState| state.inode.as_ref().map(|inode| inode.changed);
         self.size == later.size

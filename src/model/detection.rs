@@ -77,7 +77,7 @@ pub struct RuleMeta {
 }
 
 /// A field that a rule matched, and its value.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MatchedField {
     /// The field, as the rule names it.
     pub field: String,
@@ -86,7 +86,7 @@ pub struct MatchedField {
 }
 
 /// What a rule fired on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Subject {
     /// A log record.
     Record,

@@ -37,7 +37,7 @@ pub use reason::ConfidenceReason;
 pub use record::{Channel, Fields, Form, Record, RecordRef};
 pub(crate) use record::{FieldName, FieldsDraft, are_equal};
 pub use session::*;
-pub(crate) use time::{CsvTimes, parse_csv_time};
+pub(crate) use time::CsvTimes;
 pub use time::{csv_time, parse_utc};
 pub use wrapped::{Found, TextKind, Wrapped};
 

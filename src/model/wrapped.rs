@@ -9,7 +9,9 @@ use ps_layers::Unwrapped;
 use super::{CommandIdx, HostName, Proof, SessionIdx};
 
 /// What a text of the logs is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum TextKind {
     /// A script block's text, its parts joined (4104).
     ScriptBlock,

@@ -7,7 +7,7 @@
 //! the folder's journal. Sessions that are rebuilt from both are those that are rebuilt from the
 //! logs themselves.
 //!
-//! `row` is a record in the form that is sorted, `table` one file of them, `writer` cuts the
+//! `table` is one file of records, `writer` cuts the
 //! observations of an input into files, `journal` says which files count, and `folder` is the case
 //! folder:
 //!
@@ -18,16 +18,18 @@
 
 mod folder;
 mod journal;
-mod row;
 mod table;
 mod writer;
 
 pub use folder::{CaseFolder, Known, Merged, records};
 pub use journal::{FileEntry, Observed, PathText, Settings, TableEntry};
-pub(crate) use row::Row;
 pub(crate) use table::COLUMNS;
-pub use table::{frame, read_frame};
+pub use table::{columns, fields, read_columns};
 pub(crate) use writer::Writer;
+
+pub use crate::parquet::{
+    ColumnType, ColumnValues, Field, ListValues, PrimitiveValues, TextValues,
+};
 
 /// The names of the files of observations below a case folder.
 pub(crate) const FILES: &str = "observations/host=HOST/day=DAY/*.parquet";

@@ -1,26 +1,22 @@
 //! One file of observations: a Parquet file of one row group, so that a file is what a task reads.
 
-use std::fs;
-use std::io::{self, Cursor, Write};
-use std::panic;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::iter;
 use std::path::Path;
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
-use polars::prelude::{DataFrame, DataType, Field, PolarsResult, Schema, TimeUnit, TimeZone};
-use polars_arrow::array::{
-    Array, ListArray, MutableArray, MutablePrimitiveArray, PrimitiveArray, StaticArray,
-    Utf8ViewArray,
-};
-use polars_io::SerReader;
-use polars_io::parquet::read::{ParallelStrategy, ParquetReader};
 use sha2::{Digest, Sha256};
 
 use super::journal::TableEntry;
-use super::row::Row;
 use crate::input::hex;
-use crate::model::{Channel, Form, InputIdx, LoggedId, Record, RecordRef, Str};
-use crate::parquet::{self, LONG, Lists, MOST_BYTES, MOST_ROWS, Repeated, Texts};
+use crate::model::{Channel, Form, InputIdx, LoggedId, Record, Str};
+use crate::parquet::{
+    self, Bounds, ColumnType, ColumnValues, Field, ListValues, MOST_BYTES, MOST_ROWS,
+    PrimitiveValues, TextValues,
+};
+use crate::record_row::RecordRow;
 use crate::table::{Column, Kind, columns};
 
 columns! { pub(crate) COLUMNS:
@@ -56,42 +52,59 @@ const FORMS: [(&str, Form); 5] = [
 /// How the name of a file in the making ends.
 pub(super) const UNFINISHED: &str = ".unfinished";
 
-/// What a field takes besides its texts: a log may be written to have many empty ones.
-const FIELD_BYTES: usize = 8;
+/// What a field of a record takes besides its texts: a log may be written to have many empty ones.
+const FIELD_BYTES: usize = 16;
 
-/// The types of the columns.
-static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
-    let of = |column: &Column| match (column.name, column.kind) {
-        ("event_id" | "level" | "process_id" | "thread_id", _) => DataType::UInt32,
-        (_, Kind::Integer) => DataType::UInt64,
-        (_, Kind::Time) => DataType::Datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC)),
-        (_, Kind::Texts) => DataType::List(Box::new(DataType::String)),
-        _ => DataType::String,
+/// The most bytes of a file of observations that is read, of all texts in it, and of the pages of a
+/// column. What is written is full at [`MOST_BYTES`] and a record, which `record-bytes` limits.
+const MOST_READ: usize = 256 << 20;
+/// The most fields of records in a file that is read.
+const MOST_FIELDS: usize = MOST_READ / 32;
+
+/// The columns as those of a Parquet file.
+static FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| {
+    let column_type = |column: &Column| match (column.name, column.kind) {
+        ("event_id" | "level" | "process_id" | "thread_id", _) => ColumnType::U32,
+        (_, Kind::Integer) => ColumnType::U64,
+        (_, Kind::Time) => ColumnType::Time,
+        (_, Kind::Texts) => ColumnType::Texts,
+        _ => ColumnType::Text,
     };
-    COLUMNS.iter().map(|column| Field::new(column.name.into(), of(column))).collect()
+    let field = |column: &Column| Field {
+        name: column.name,
+        column_type: column_type(column),
+        repeats: column_type(column) == ColumnType::U32 || column.name == "keywords",
+    };
+    COLUMNS.iter().map(field).collect()
 });
+
+/// The values of the columns, one field for each.
+#[derive(Default)]
+struct Observations {
+    times: PrimitiveValues<i64>,
+    exact_times: TextValues,
+    computers: TextValues,
+    channels: TextValues,
+    providers: TextValues,
+    event_ids: PrimitiveValues<u32>,
+    record_ids: PrimitiveValues<u64>,
+    levels: PrimitiveValues<u32>,
+    keywords: PrimitiveValues<u64>,
+    user_sids: TextValues,
+    activity_ids: TextValues,
+    process_ids: PrimitiveValues<u32>,
+    thread_ids: PrimitiveValues<u32>,
+    names: ListValues,
+    values: ListValues,
+    forms: TextValues,
+    offsets: PrimitiveValues<u64>,
+    numbers: PrimitiveValues<u64>,
+}
 
 /// A file of observations in the making.
 #[derive(Default)]
 pub(super) struct Table {
-    times: MutablePrimitiveArray<i64>,
-    exact_times: Texts,
-    computers: Texts,
-    channels: Texts,
-    providers: Texts,
-    event_ids: Repeated<u32>,
-    record_ids: MutablePrimitiveArray<u64>,
-    levels: Repeated<u32>,
-    keywords: Repeated<u64>,
-    user_sids: Texts,
-    activity_ids: Texts,
-    process_ids: Repeated<u32>,
-    thread_ids: Repeated<u32>,
-    names: Lists,
-    values: Lists,
-    forms: Texts,
-    offsets: MutablePrimitiveArray<u64>,
-    numbers: MutablePrimitiveArray<u64>,
+    observations: Observations,
     /// The least and the largest offset.
     reach: Option<(u64, u64)>,
     /// Bytes of texts and fields.
@@ -100,27 +113,9 @@ pub(super) struct Table {
 
 impl Table {
     /// Adds the record of a row, of this time.
-    pub fn add(&mut self, time: DateTime<Utc>, row: &Row<'_>) -> PolarsResult<()> {
-        let nanos = time.timestamp_nanos_opt();
-        self.times.push(nanos);
-        self.exact_times.push(exact(time, row.logged(), nanos.is_some()).as_deref());
-        self.computers.push(Some(row.computer));
-        self.channels.push(Some(row.channel));
-        self.providers.push(Some(row.provider));
-        self.event_ids.push(Some(row.event_id));
-        self.record_ids.push_value(row.record_id);
-        self.levels.push(Some(row.level.into()));
-        self.keywords.push(Some(row.keywords));
-        self.user_sids.push(row.user_sid);
-        self.activity_ids.push(row.activity_id.as_deref());
-        self.process_ids.push(row.process_id);
-        self.thread_ids.push(row.thread_id);
-        self.names.push(row.data.iter().map(|(name, _)| *name))?;
-        self.values.push(row.data.iter().map(|(_, value)| *value))?;
-        self.forms.push(FORMS.iter().find(|(_, form)| *form == row.form).map(|(name, _)| *name));
-        let RecordRef { offset, number, .. } = row.source;
-        self.offsets.push_value(offset);
-        self.numbers.push_value(number);
+    pub fn add(&mut self, time: DateTime<Utc>, row: &RecordRow<'_>) {
+        self.observations.push(time, row);
+        let offset = row.source.offset;
         let (first, last) = self.reach.unwrap_or((offset, offset));
         self.reach = Some((first.min(offset), last.max(offset)));
         let names = [row.computer, row.channel, row.provider];
@@ -128,23 +123,18 @@ impl Table {
         let fields = row.data.iter().map(|(name, value)| name.len() + value.len() + FIELD_BYTES);
         self.bytes += names.into_iter().chain(ids).map(str::len).sum::<usize>();
         self.bytes += fields.sum::<usize>();
-        Ok(())
     }
 
     /// Whether it should be put down.
     pub fn is_full(&self) -> bool {
-        self.times.len() >= MOST_ROWS || self.bytes >= MOST_BYTES
+        self.observations.len() >= MOST_ROWS || self.bytes >= MOST_BYTES
     }
 
     /// Writes it to a file, which gets its name when it is whole. `name` is that below `folder`.
     pub fn write(self, folder: &Path, name: String) -> io::Result<TableEntry> {
-        let (rows, reach) = (self.times.len(), self.reach);
-        let write = || {
-            let mut file = parquet::File::new(Vec::new(), &SCHEMA, LONG)?;
-            file.group(rows, self.into_columns())?;
-            file.finish()
-        };
-        let bytes = write().map_err(io::Error::other)?;
+        let (rows, reach) = (self.observations.len(), self.reach);
+        let columns = self.observations.into_columns();
+        let bytes = parquet::write_single_group(Vec::new(), &FIELDS, columns)?;
         let path = folder.join(&name);
         let parent = path.parent().unwrap_or(folder);
         fs::create_dir_all(parent)?;
@@ -157,67 +147,38 @@ impl Table {
         let (first, last) = reach.unwrap_or((u64::MAX, 0));
         Ok(TableEntry { name, rows: rows as u64, first, last, size: bytes.len() as u64, sha256 })
     }
-
-    fn into_columns(self) -> Vec<parquet::Column> {
-        use parquet::Column::{Integers, Lists, Repeated, Small, Texts, Times};
-        vec![
-            Times(self.times),
-            Texts(self.exact_times),
-            Texts(self.computers),
-            Texts(self.channels),
-            Texts(self.providers),
-            Small(self.event_ids),
-            Integers(self.record_ids),
-            Small(self.levels),
-            Repeated(self.keywords),
-            Texts(self.user_sids),
-            Texts(self.activity_ids),
-            Small(self.process_ids),
-            Small(self.thread_ids),
-            Lists(self.names),
-            Lists(self.values),
-            Texts(self.forms),
-            Integers(self.offsets),
-            Integers(self.numbers),
-        ]
-    }
 }
 
-/// Records as a table of observations.
-///
-/// # Errors
-/// When they do not fit into one.
-pub fn frame(records: &[Record]) -> PolarsResult<DataFrame> {
-    let mut table = Table::default();
-    records.iter().try_for_each(|record| table.add(record.time, &Row::of(record)))?;
-    parquet::frame(&SCHEMA, records.len(), table.into_columns())
+/// The columns of a table of observations.
+pub fn fields() -> &'static [Field] {
+    &FIELDS
 }
 
-/// A file of observations as a table.
+/// Records as the columns of a table of observations.
+pub fn columns(records: &[Record]) -> Vec<ColumnValues> {
+    let mut observations = Observations::default();
+    records.iter().for_each(|record| observations.push(record.time, &RecordRow::of(record)));
+    observations.into_columns()
+}
+
+/// The columns of a file of observations.
 ///
 /// # Errors
 /// When it cannot be read, or is not as it was written.
-pub fn read_frame(folder: &Path, entry: &TableEntry) -> io::Result<DataFrame> {
-    let bytes = fs::read(folder.join(&entry.name))?;
+pub fn read_columns(folder: &Path, entry: &TableEntry) -> io::Result<Vec<ColumnValues>> {
+    let mut bytes = Vec::new();
+    // Who sends a case may have made file and journal, so that its hash and size prove nothing.
+    let file = File::open(folder.join(&entry.name))?;
+    file.take(MOST_READ as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > MOST_READ {
+        return Err(io::Error::other("it is longer than what is read of one file"));
+    }
     if hex(&Sha256::digest(&bytes)) != entry.sha256 {
         return Err(io::Error::other("it is not as it was written: its SHA-256 is another one"));
     }
-    // Who sends a case may have made file and journal: the library trusts what a footer says, and
-    // panics where that is not so.
-    let frame = panic::catch_unwind(|| {
-        let mut reader =
-            ParquetReader::new(Cursor::new(bytes)).read_parallel(ParallelStrategy::None);
-        let rows = reader.get_metadata()?.num_rows;
-        let is_told = rows <= MOST_ROWS && rows as u64 == entry.rows;
-        is_told.then(|| reader.finish()).transpose()
-    });
-    let frame = frame.map_err(|_| io::Error::other("it is no Parquet file"))?;
-    let frame = frame.map_err(io::Error::other)?;
-    let is_whole =
-        |frame: &DataFrame| frame.columns().iter().all(|column| column.len() as u64 == entry.rows);
-    frame
-        .filter(is_whole)
-        .ok_or_else(|| io::Error::other("its rows are not as many as were written"))
+    let rows = usize::try_from(entry.rows).ok().filter(|&rows| rows <= MOST_ROWS);
+    let rows = rows.ok_or_else(|| io::Error::other("its rows are more than a file has"))?;
+    parquet::read(bytes, &FIELDS, Bounds { rows, texts: MOST_FIELDS, bytes: MOST_READ })
 }
 
 /// The times of a record that the column of times does not hold.
@@ -250,111 +211,154 @@ pub(super) fn read(
     input: InputIdx,
     each: impl FnMut(&Record),
 ) -> io::Result<()> {
-    let mut frame = read_frame(folder, entry)?;
-    frame.rechunk_mut();
-    let rows = Rows::of(&frame).filter(Rows::are_observations);
-    let rows = rows.ok_or_else(|| io::Error::other("its rows are no observations"))?;
-    rows.each(input, each);
+    let observations = Observations::from_columns(read_columns(folder, entry)?);
+    let observations = observations.filter(Observations::are_records);
+    let observations =
+        observations.ok_or_else(|| io::Error::other("its rows are no observations"))?;
+    observations.each(input, each);
     Ok(())
 }
 
-/// The rows of a table, by column.
-struct Rows<'f> {
-    count: usize,
-    times: &'f PrimitiveArray<i64>,
-    exact_times: &'f Utf8ViewArray,
-    computers: &'f Utf8ViewArray,
-    channels: &'f Utf8ViewArray,
-    providers: &'f Utf8ViewArray,
-    event_ids: &'f PrimitiveArray<u32>,
-    record_ids: &'f PrimitiveArray<u64>,
-    levels: &'f PrimitiveArray<u32>,
-    keywords: &'f PrimitiveArray<u64>,
-    user_sids: &'f Utf8ViewArray,
-    activity_ids: &'f Utf8ViewArray,
-    process_ids: &'f PrimitiveArray<u32>,
-    thread_ids: &'f PrimitiveArray<u32>,
-    ends: &'f [i64],
-    names: &'f Utf8ViewArray,
-    values: &'f Utf8ViewArray,
-    forms: &'f Utf8ViewArray,
-    offsets: &'f PrimitiveArray<u64>,
-    numbers: &'f PrimitiveArray<u64>,
-}
-
-impl<'f> Rows<'f> {
-    /// Those of a table whose columns are of one piece; none where a column is missing, of another
-    /// type, or has no value where each record has one.
-    fn of(frame: &'f DataFrame) -> Option<Rows<'f>> {
-        fn column<'f, A: 'static>(frame: &'f DataFrame, name: &str) -> Option<&'f A> {
-            let [array] = &frame.column(name).ok()?.as_materialized_series().chunks()[..] else {
-                return None;
-            };
-            array.as_any().downcast_ref()
-        }
-        fn whole<'f, A: Array + 'static>(frame: &'f DataFrame, name: &str) -> Option<&'f A> {
-            column(frame, name).filter(|array: &&A| array.null_count() == 0)
-        }
-        let list = |name| {
-            let list: &ListArray<i64> = whole(frame, name)?;
-            let texts = list.values().as_any().downcast_ref::<Utf8ViewArray>()?;
-            (texts.null_count() == 0).then(|| (list.offsets().as_slice(), texts))
-        };
-        let ((ends, names), (same_ends, values)) = (list("names")?, list("values")?);
-        let rows = Rows {
-            count: frame.height(),
-            times: column(frame, "time")?,
-            exact_times: column(frame, "exact_time")?,
-            computers: whole(frame, "computer")?,
-            channels: whole(frame, "channel")?,
-            providers: whole(frame, "provider")?,
-            event_ids: whole(frame, "event_id")?,
-            record_ids: whole(frame, "record_id")?,
-            levels: whole(frame, "level")?,
-            keywords: whole(frame, "keywords")?,
-            user_sids: column(frame, "user_sid")?,
-            activity_ids: column(frame, "activity_id")?,
-            process_ids: column(frame, "process_id")?,
-            thread_ids: column(frame, "thread_id")?,
-            ends,
-            names,
-            values,
-            forms: whole(frame, "form")?,
-            offsets: whole(frame, "offset")?,
-            numbers: whole(frame, "record_number")?,
-        };
-        (ends == same_ends).then_some(rows)
+impl Observations {
+    fn len(&self) -> usize {
+        self.times.len()
     }
 
-    /// Whether each is a record.
-    fn are_observations(&self) -> bool {
-        (0..self.count).all(|row| {
-            self.time(row).is_some()
-                && self.form(row).is_some()
-                && u8::try_from(self.levels.value(row)).is_ok()
+    fn push(&mut self, time: DateTime<Utc>, row: &RecordRow<'_>) {
+        let nanos = time.timestamp_nanos_opt();
+        self.times.push(nanos);
+        self.exact_times.push(exact(time, row.logged(), nanos.is_some()).as_deref());
+        self.computers.push(Some(row.computer));
+        self.channels.push(Some(row.channel));
+        self.providers.push(Some(row.provider));
+        self.event_ids.push(Some(row.event_id));
+        self.record_ids.push(Some(row.record_id));
+        self.levels.push(Some(row.level.into()));
+        self.keywords.push(Some(row.keywords));
+        self.user_sids.push(row.user_sid);
+        self.activity_ids.push(row.activity_id.as_deref());
+        self.process_ids.push(row.process_id);
+        self.thread_ids.push(row.thread_id);
+        self.names.push(Some(row.data.iter().map(|(name, _)| *name)));
+        self.values.push(Some(row.data.iter().map(|(_, value)| *value)));
+        self.forms.push(FORMS.iter().find(|(_, form)| *form == row.form).map(|(name, _)| *name));
+        self.offsets.push(Some(row.source.offset));
+        self.numbers.push(Some(row.source.number));
+    }
+
+    fn into_columns(self) -> Vec<ColumnValues> {
+        use ColumnValues::{Text, Texts, Time, U32, U64};
+        vec![
+            Time(self.times),
+            Text(self.exact_times),
+            Text(self.computers),
+            Text(self.channels),
+            Text(self.providers),
+            U32(self.event_ids),
+            U64(self.record_ids),
+            U32(self.levels),
+            U64(self.keywords),
+            Text(self.user_sids),
+            Text(self.activity_ids),
+            U32(self.process_ids),
+            U32(self.thread_ids),
+            Texts(self.names),
+            Texts(self.values),
+            Text(self.forms),
+            U64(self.offsets),
+            U64(self.numbers),
+        ]
+    }
+
+    /// What these columns hold; none where they are others.
+    fn from_columns(columns: Vec<ColumnValues>) -> Option<Observations> {
+        use ColumnValues::{Text, Texts, Time, U32, U64};
+        let Ok(
+            [
+                Time(times),
+                Text(exact_times),
+                Text(computers),
+                Text(channels),
+                Text(providers),
+                U32(event_ids),
+                U64(record_ids),
+                U32(levels),
+                U64(keywords),
+                Text(user_sids),
+                Text(activity_ids),
+                U32(process_ids),
+                U32(thread_ids),
+                Texts(names),
+                Texts(values),
+                Text(forms),
+                U64(offsets),
+                U64(numbers),
+            ],
+        ) = <[ColumnValues; COLUMNS.len()]>::try_from(columns)
+        else {
+            return None;
+        };
+        Some(Observations {
+            times,
+            exact_times,
+            computers,
+            channels,
+            providers,
+            event_ids,
+            record_ids,
+            levels,
+            keywords,
+            user_sids,
+            activity_ids,
+            process_ids,
+            thread_ids,
+            names,
+            values,
+            forms,
+            offsets,
+            numbers,
         })
+    }
+
+    /// Whether each row is a record: it has a value where each record has one, as many values as
+    /// names, and a time, a form and a level that can be.
+    fn are_records(&self) -> bool {
+        let texts = [&self.computers, &self.channels, &self.providers, &self.forms];
+        let numbers = [&self.record_ids, &self.keywords, &self.offsets, &self.numbers];
+        let small = [&self.event_ids, &self.levels];
+        let lists = [&self.names, &self.values];
+        let has_nulls = texts.into_iter().any(TextValues::has_nulls)
+            || numbers.into_iter().any(PrimitiveValues::has_nulls)
+            || small.into_iter().any(PrimitiveValues::has_nulls)
+            || lists.into_iter().any(ListValues::has_nulls);
+        !has_nulls
+            && self.names.is_as_long_as(&self.values)
+            && (0..self.len()).all(|row| {
+                self.time(row).is_some() && self.form(row).is_some() && self.level(row).is_some()
+            })
     }
 
     /// A row's time, and that of System/TimeCreated.
     fn time(&self, row: usize) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
         match self.exact_times.get(row) {
             Some(exact) => parse_exact(exact),
-            None => {
-                let time = DateTime::from_timestamp_nanos(self.times.get(row)?);
-                Some((time, time))
-            }
+            None => self.times.time(row).map(|time| (time, time)),
         }
     }
 
     fn form(&self, row: usize) -> Option<Form> {
-        let form = self.forms.value(row);
+        let form = self.forms.get(row)?;
         FORMS.iter().find(|(name, _)| *name == form).map(|&(_, form)| form)
+    }
+
+    fn level(&self, row: usize) -> Option<u8> {
+        self.levels.get(row)?.try_into().ok()
     }
 
     /// Gives each as a record of an input.
     fn each(&self, input: InputIdx, mut each: impl FnMut(&Record)) {
         let mut record = Record::default();
-        for row in 0..self.count {
+        for row in 0..self.len() {
             self.fill(&mut record, row);
             record.source.input = input;
             each(&record);
@@ -362,7 +366,7 @@ impl<'f> Rows<'f> {
     }
 
     /// Makes a record that of a row: texts that it has already are not made again.
-    fn fill(&self, record: &mut Record, row: usize) {
+    fn fill<'o>(&'o self, record: &mut Record, row: usize) {
         let Record {
             source,
             time,
@@ -384,26 +388,28 @@ impl<'f> Rows<'f> {
         } = record;
         (*time, *logged) = self.time(row).unwrap_or_default();
         *form = self.form(row).unwrap_or_default();
-        let names = (self.channels.value(row), self.providers.value(row));
+        // Rows of records have a value in each column that is read like this.
+        let text = |column: &'o TextValues| column.get(row).unwrap_or_default();
+        let names = (text(&self.channels), text(&self.providers));
         if (&**channel, &**provider) != names || row == 0 {
             *known_channel = Channel::of(names.0, names.1);
         }
         set(channel, names.0);
         set(provider, names.1);
-        set(computer, self.computers.value(row));
-        *event_id = self.event_ids.value(row);
-        *level = self.levels.value(row).try_into().unwrap_or_default();
-        *keywords = self.keywords.value(row);
-        *record_id = self.record_ids.value(row);
+        set(computer, text(&self.computers));
+        *event_id = self.event_ids.get(row).unwrap_or_default();
+        *level = self.level(row).unwrap_or_default();
+        *keywords = self.keywords.get(row).unwrap_or_default();
+        *record_id = self.record_ids.get(row).unwrap_or_default();
         set_or_clear(user_sid, self.user_sids.get(row));
         *activity_id = self.activity_ids.get(row).and_then(LoggedId::parse);
         *process_id = self.process_ids.get(row);
         *thread_id = self.thread_ids.get(row);
-        source.offset = self.offsets.value(row);
-        source.number = self.numbers.value(row);
+        source.offset = self.offsets.get(row).unwrap_or_default();
+        source.number = self.numbers.get(row).unwrap_or_default();
         data.clear();
-        for field in self.ends[row] as usize..self.ends[row + 1] as usize {
-            data.push(self.names.value(field), self.values.value(field));
+        if let (Some(names), Some(values)) = (self.names.get(row), self.values.get(row)) {
+            iter::zip(names, values).for_each(|(name, value)| data.push(name, value));
         }
     }
 }
@@ -423,10 +429,8 @@ fn set_or_clear(known: &mut Option<Str>, text: Option<&str>) {
 
 #[cfg(test)]
 mod tests {
-    use polars::prelude::{IntoColumn, NamedFrom, Series};
-    use polars_io::parquet::write::ParquetWriter;
-
     use super::*;
+    use crate::model::RecordRef;
 
     fn record(number: u64) -> Record {
         let mut record = Record {
@@ -445,7 +449,7 @@ mod tests {
     fn table(records: &[Record]) -> Table {
         let mut table = Table::default();
         for record in records {
-            table.add(record.time, &Row::of(record)).unwrap();
+            table.add(record.time, &RecordRow::of(record));
         }
         table
     }
@@ -481,52 +485,57 @@ mod tests {
 
     #[test]
     fn what_is_no_table_of_observations_is_an_error_and_no_record() {
-        let written = |change: &dyn Fn(&mut DataFrame)| {
-            let mut frame = frame(&[record(1), record(2)]).unwrap();
-            change(&mut frame);
-            let mut bytes = Vec::new();
-            ParquetWriter::new(&mut bytes).finish(&mut frame).unwrap();
-            forged(&bytes, 2)
+        let columns = || columns(&[record(1), record(2)]);
+        let written = |fields: &[Field], columns: Vec<ColumnValues>| {
+            forged(&parquet::write_single_group(Vec::new(), fields, columns).unwrap(), 2)
         };
-        assert_eq!(written(&|_| {}).unwrap().len(), 2);
-        let with = |series: Series| {
-            written(&|frame| {
-                frame.with_column(series.clone().into_column()).unwrap();
-            })
+        assert_eq!(written(&FIELDS, columns()).unwrap().len(), 2);
+        let place = |name: &str| FIELDS.iter().position(|field| field.name == name).unwrap();
+        let with = |name: &str, values: ColumnValues| {
+            let mut columns = columns();
+            columns[place(name)] = values;
+            written(&FIELDS, columns)
+        };
+        let small = |values: [Option<u32>; 2]| {
+            let mut column = PrimitiveValues::default();
+            values.into_iter().for_each(|value| column.push(value));
+            ColumnValues::U32(column)
+        };
+        let texts = |values: [Option<&str>; 2]| {
+            let mut column = TextValues::default();
+            values.into_iter().for_each(|value| column.push(value));
+            ColumnValues::Text(column)
+        };
+        let lists = |values: [Option<Vec<&'static str>>; 2]| {
+            let mut column = ListValues::default();
+            values.into_iter().for_each(|value| column.push(value));
+            ColumnValues::Texts(column)
+        };
+        let with_type = |name: &str, column_type: ColumnType, values: ColumnValues| {
+            let (mut fields, mut columns) = (FIELDS.to_vec(), columns());
+            fields[place(name)].column_type = column_type;
+            columns[place(name)] = values;
+            written(&fields, columns)
+        };
+        let without = |name: &str| {
+            let (mut fields, mut columns) = (FIELDS.to_vec(), columns());
+            fields.remove(place(name));
+            columns.remove(place(name));
+            written(&fields, columns)
         };
         let refused = [
-            with(Series::new("level".into(), [Some(4_u32), None])),
-            with(Series::new("level".into(), [4_u32, 256])),
-            with(Series::new("level".into(), ["4", "4"])),
-            with(Series::new("form".into(), ["binary", "other"])),
-            with(Series::new("exact_time".into(), [None, Some("no time")])),
-            with(Series::new("names".into(), ["a", "b"])),
-            written(&|frame| drop(frame.drop_in_place("keywords").unwrap())),
-            written(&|frame| {
-                let lists = [Series::new("".into(), ["a", "b"]), Series::new("".into(), ["c"])];
-                frame.with_column(Series::new("values".into(), lists).into_column()).unwrap();
-            }),
+            with("level", small([Some(4), None])),
+            with("level", small([Some(4), Some(256)])),
+            with_type("level", ColumnType::Text, texts([Some("4"), Some("4")])),
+            with("form", texts([Some("binary"), Some("other")])),
+            with("exact_time", texts([None, Some("no time")])),
+            with_type("names", ColumnType::Text, texts([Some("a"), Some("b")])),
+            without("keywords"),
+            with("values", lists([Some(vec!["a", "b"]), Some(vec!["c"])])),
+            with("values", lists([Some(vec!["a"]), None])),
         ];
         for (index, read) in refused.into_iter().enumerate() {
             assert!(read.is_err(), "{index}: {read:?}");
-        }
-    }
-
-    #[test]
-    fn a_file_whose_columns_are_of_several_lengths_is_an_error() {
-        let short = |columns: &[usize]| {
-            let mut of = table(&[record(1), record(2)]).into_columns();
-            let mut one = table(&[record(1)]).into_columns();
-            for &column in columns {
-                std::mem::swap(&mut of[column], &mut one[column]);
-            }
-            let mut file = parquet::File::new(Vec::new(), &SCHEMA, LONG).unwrap();
-            file.group(2, of).unwrap();
-            forged(&file.finish().unwrap(), 2)
-        };
-        assert_eq!(short(&[]).unwrap().len(), 2);
-        for columns in [&[7][..], &[13], &[13, 14], &[15], &[17]] {
-            assert!(short(columns).is_err(), "{columns:?}");
         }
     }
 
@@ -537,7 +546,7 @@ mod tests {
         for number in 0..2 {
             assert!(!providers.is_full());
             let record = Record { provider: format!("{long}{number}").into(), ..record(1) };
-            providers.add(record.time, &Row::of(&record)).unwrap();
+            providers.add(record.time, &RecordRow::of(&record));
         }
         assert!(providers.is_full());
         let mut record = record(1);

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::journal::TableEntry;
-use super::row::Row;
 use super::table::Table;
 use crate::model::Record;
+use crate::record_row::RecordRow;
 use crate::sorted::{self, Rows, Sorter};
 use crate::table::file_name;
 
@@ -43,7 +43,7 @@ impl Writer {
             sorted::time(key, record.time);
             key.extend(record.source.offset.to_be_bytes());
         };
-        rows.push(key, &Row::of(record))
+        rows.push(key, &RecordRow::of(record))
     }
 
     /// Takes a task's records out of its hands.
@@ -67,7 +67,8 @@ impl Writer {
             let frame = frame?;
             let (host, time) =
                 split(frame.key()).ok_or_else(|| io::Error::other("no row's key"))?;
-            let row: Row<'_> = postcard::from_bytes(frame.content()).map_err(io::Error::other)?;
+            let row: RecordRow<'_> =
+                postcard::from_bytes(frame.content()).map_err(io::Error::other)?;
             parts.add(host, time, &row)?;
         }
         parts.finish()
@@ -97,7 +98,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn add(&mut self, host: &str, time: DateTime<Utc>, row: &Row<'_>) -> io::Result<()> {
+    fn add(&mut self, host: &str, time: DateTime<Utc>, row: &RecordRow<'_>) -> io::Result<()> {
         let day = time.date_naive();
         let is_same = |(of, on): &(String, NaiveDate)| of == host && *on == day;
         if !self.latest.as_ref().is_some_and(is_same) {
@@ -111,7 +112,7 @@ impl Parts {
             }
         }
         let table = self.open.get_or_insert_default();
-        table.add(time, row).map_err(io::Error::other)?;
+        table.add(time, row);
         if table.is_full() { self.put() } else { Ok(()) }
     }
 

@@ -1,9 +1,9 @@
 //! What outputs say of a record by itself, for who reads it again.
 
 use super::cell::cell;
-use super::describe;
 use crate::model::{Event, Record, csv_time};
 use crate::normalise::Normaliser;
+use crate::rows::describe;
 
 /// Cells of a line of the timeline that its record alone gives, by column, and what other tables
 /// have of it.

@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Longest cell, in characters: a spreadsheet's limit of 32,767 less room for the note.
-pub(super) const MAX_CELL: usize = 32_000;
+use crate::table::MOST_IN_CELL;
 
 /// What makes a spreadsheet take a cell for a formula; some take the full-width signs of East Asia for
 /// the others (OWASP, "CSV Injection").
@@ -36,7 +35,7 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
 
 fn safe(text: &str, spreadsheet: bool) -> Cow<'_, str> {
     let formula = spreadsheet && text.starts_with(FORMULA);
-    if text.len() <= MAX_CELL && !formula && plain(text) == text.len() {
+    if text.len() <= MOST_IN_CELL && !formula && plain(text) == text.len() {
         return Cow::Borrowed(text);
     }
     let mut cell = String::with_capacity(text.len() + text.len() / 8 + 1);
@@ -44,7 +43,7 @@ fn safe(text: &str, spreadsheet: bool) -> Cow<'_, str> {
         cell.push('\'');
     }
     let mut rest = text;
-    let mut room = MAX_CELL;
+    let mut room = MOST_IN_CELL;
     while room > 0 {
         let (run, after) = rest.split_at(plain(rest).min(room));
         cell.push_str(run);
@@ -89,54 +88,25 @@ fn plain(text: &str) -> usize {
 
 /// Appends a text as a cell of a CSV line (RFC 4180): quoted where it has to be.
 pub(crate) fn push(line: &mut String, text: &str) {
-    let cell = cell(text);
-    if memchr::memchr2(b',', b'"', cell.as_bytes()).is_some() {
-        line.push('"');
-        let mut start = 0;
-        for quote in memchr::memchr_iter(b'"', cell.as_bytes()) {
-            line.push_str(&cell[start..=quote]);
-            line.push('"');
-            start = quote + 1;
-        }
-        line.push_str(&cell[start..]);
-        line.push('"');
-    } else {
-        line.push_str(&cell);
-    }
+    line.push_str(&quoted(cell(text)));
 }
 
-/// The `n`th cell of a CSV line, from 0; empty where there is none.
-pub(super) fn nth(line: &str, n: usize) -> Cow<'_, str> {
-    let mut quoted = false;
-    let mut cells = line.split(|c: char| {
-        quoted ^= c == '"';
-        c == ',' && !quoted
-    });
-    let cell = cells.nth(n).unwrap_or_default().trim_end_matches('\n');
-    match cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"')) {
-        Some(inner) => Cow::Owned(inner.replace("\"\"", "\"")),
-        None => Cow::Borrowed(cell),
+/// A cell as it stands in a CSV line.
+pub(super) fn quoted(cell: Cow<'_, str>) -> Cow<'_, str> {
+    if memchr::memchr2(b',', b'"', cell.as_bytes()).is_none() {
+        return cell;
     }
-}
-
-/// Texts as one cell.
-pub(super) fn list<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Cow<'static, str> {
-    let mut joined = String::new();
-    for text in texts {
-        if !joined.is_empty() {
-            joined.push_str("; ");
-        }
-        joined.push_str(text.as_ref());
+    let mut text = String::with_capacity(cell.len() + 2);
+    text.push('"');
+    let mut start = 0;
+    for quote in memchr::memchr_iter(b'"', cell.as_bytes()) {
+        text.push_str(&cell[start..=quote]);
+        text.push('"');
+        start = quote + 1;
     }
-    owned(joined)
-}
-
-/// A text made for its cell.
-pub(super) fn owned(text: String) -> Cow<'static, str> {
-    match cell(&text) {
-        Cow::Borrowed(_) => Cow::Owned(text),
-        Cow::Owned(cell) => Cow::Owned(cell),
-    }
+    text.push_str(&cell[start..]);
+    text.push('"');
+    Cow::Owned(text)
 }
 
 #[cfg(test)]
@@ -171,26 +141,12 @@ mod tests {
     }
 
     #[test]
-    fn cells_are_found_again() {
-        let mut line = String::new();
-        let cells = ["a", "", "b,c", "say \"no\", twice", "\""];
-        for cell in cells {
-            push(&mut line, cell);
-            line.push(',');
-        }
-        for (n, cell) in cells.into_iter().enumerate() {
-            assert_eq!(nth(&line, n), cell, "{line}");
-        }
-        assert_eq!(nth(&line, 9), "");
-    }
-
-    #[test]
     fn long_text_is_cut_and_says_so() {
-        let text = "ä".repeat(MAX_CELL + 1);
+        let text = "ä".repeat(MOST_IN_CELL + 1);
         let long = cell(&text);
         assert!(long.ends_with("the record holds the rest)"));
         assert!(long.chars().count() < 32_767);
-        assert_eq!(cell(&"ä".repeat(MAX_CELL)).chars().count(), MAX_CELL);
-        assert!(cell(&"\u{202e}".repeat(MAX_CELL)).chars().count() < 32_767);
+        assert_eq!(cell(&"ä".repeat(MOST_IN_CELL)).chars().count(), MOST_IN_CELL);
+        assert!(cell(&"\u{202e}".repeat(MOST_IN_CELL)).chars().count() < 32_767);
     }
 }

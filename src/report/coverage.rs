@@ -1,81 +1,99 @@
-//! `coverage.csv`: how far the logs at hand reach.
+//! `coverage`: how far the logs at hand reach.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
 
-use super::cell::{cell, list, owned};
-use super::{Rows, columns};
+use super::TableRows;
 use crate::analysis::Analysis;
-use crate::model::{Channel, Clearing, Gap, HostName, csv_time};
+use crate::model::{self, Channel, Clearing, Gap, HostName, csv_time};
+use crate::rows::value::row;
 
-columns! { pub(super) COLUMNS:
-    "host" => "the host that logged (System/Computer)",
-    "channel" => "the channel",
-    "from": Time => "its earliest record in this file: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
-    "to": Time => "its latest record in this file, UTC",
-    "first_record_id": Integer => "EventRecordID of the earliest record; what is older was overwritten, cleared or not exported",
-    "last_record_id": Integer => "EventRecordID of the latest record",
-    "event_ids" => "the event ids that are there",
-    "cleared" => "when the channel was cleared on this host (1102, 104) and by whom, UTC; at most ten times",
-    "missing_records" => "holes in EventRecordID, as FROM-TO; at most ten; many: over 32, as in a selection of records",
-    "input_file" => "the file",
+/// How far one log of a host reaches.
+pub(super) struct CoverageRow<'r> {
+    pub coverage: &'r model::Coverage,
+    /// Where the log was cleared, the first times.
+    pub cleared: Vec<&'r Clearing>,
+    paths: &'r [PathBuf],
 }
 
-/// Clearings that a cell names; the timeline has them all.
+row! { CoverageRow<'_> as row:
+    "host": Text = &*row.coverage.host => "the host that logged (System/Computer)",
+    "channel": Text = row.coverage.channel.name() => "the channel",
+    "from": Time = row.coverage.first.0 => "its earliest record in this file: UTC, yyyy-MM-dd HH:mm:ss.fffffff",
+    "to": Time = row.coverage.last.0 => "its latest record in this file, UTC",
+    "first_record_id": Integer = row.coverage.first.1 => "EventRecordID of the earliest record; what is older was overwritten, cleared or not exported",
+    "last_record_id": Integer = row.coverage.last.1 => "EventRecordID of the latest record",
+    "event_ids": Texts = row.event_ids() => "the event ids that are there",
+    "cleared": Texts = row.clearings() => "when the channel was cleared on this host (1102, 104) and by whom, UTC; at most ten times",
+    "missing_records": Texts = row.missing() => "holes in EventRecordID, as FROM-TO; at most ten; many: over 32, as in a selection of records",
+    "input_file": Text = row.file() => "the file",
+}
+
+/// Clearings that a row names; the timeline has them all.
 const MOST_CLEARED: usize = 10;
 
-/// Holes that a cell names.
+/// Holes that a row names.
 const MOST_MISSING: usize = 10;
 
-fn missing(coverage: &crate::model::Coverage) -> Cow<'static, str> {
-    let Some(gaps) = &coverage.gaps else { return "many".into() };
-    let hole = |gap: &Gap| format!("{}-{}", gap.before.record_id + 1, gap.after.record_id - 1);
-    let mut holes: Vec<String> = gaps.iter().take(MOST_MISSING).map(hole).collect();
-    if gaps.len() > MOST_MISSING {
-        holes.push(format!("and {} more", gaps.len() - MOST_MISSING));
-    }
-    list(holes)
-}
-
-struct Coverage<'a> {
-    analysis: &'a Analysis,
-    /// Where logs were cleared, by host and channel.
-    cleared: BTreeMap<(&'a HostName, Channel), Vec<&'a Clearing>>,
-}
-
-pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {
-    let mut cleared: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for clearing in &analysis.case.cleared {
-        cleared.entry((&clearing.host, clearing.channel)).or_default().push(clearing);
-    }
-    Coverage { analysis, cleared }
-}
-
-impl Rows for Coverage<'_> {
-    fn count(&self) -> usize {
-        self.analysis.case.coverage.len()
-    }
-
-    fn row(&self, index: usize) -> Vec<Cow<'_, str>> {
-        let Analysis { case, paths, .. } = self.analysis;
-        let coverage = &case.coverage[index];
-        let cleared = self.cleared.get(&(&coverage.host, coverage.channel));
-        let cleared = cleared.into_iter().flatten().take(MOST_CLEARED);
-        let cleared = cleared.map(|cleared| match &cleared.account {
+impl CoverageRow<'_> {
+    /// When the log was cleared and by whom.
+    pub fn clearings(&self) -> Vec<String> {
+        let text = |cleared: &&Clearing| match &cleared.account {
             Some(account) => format!("{} by {account}", csv_time(cleared.time)),
             None => csv_time(cleared.time),
-        });
-        vec![
-            cell(&coverage.host),
-            coverage.channel.name().into(),
-            csv_time(coverage.first.0).into(),
-            csv_time(coverage.last.0).into(),
-            coverage.first.1.to_string().into(),
-            coverage.last.1.to_string().into(),
-            list(coverage.ids.iter().map(u32::to_string)),
-            list(cleared),
-            missing(coverage),
-            owned(paths[coverage.input.index()].display().to_string()),
-        ]
+        };
+        self.cleared.iter().map(text).collect()
+    }
+
+    /// The event ids that are there.
+    pub fn event_ids(&self) -> Vec<String> {
+        self.coverage.ids.iter().map(u32::to_string).collect()
+    }
+
+    /// The path of its file.
+    pub fn file(&self) -> String {
+        self.paths[self.coverage.input.index()].display().to_string()
+    }
+
+    /// Holes in its record ids.
+    pub fn missing(&self) -> Vec<String> {
+        let Some(gaps) = &self.coverage.gaps else { return vec!["many".to_owned()] };
+        let hole = |gap: &Gap| format!("{}-{}", gap.before.record_id + 1, gap.after.record_id - 1);
+        let mut holes: Vec<String> = gaps.iter().take(MOST_MISSING).map(hole).collect();
+        if gaps.len() > MOST_MISSING {
+            holes.push(format!("and {} more", gaps.len() - MOST_MISSING));
+        }
+        holes
+    }
+}
+
+/// The rows of the table.
+pub(super) fn rows(analysis: &Analysis) -> impl Iterator<Item = CoverageRow<'_>> {
+    let Analysis { case, paths, .. } = analysis;
+    let mut cleared: BTreeMap<(&HostName, Channel), Vec<&Clearing>> = BTreeMap::new();
+    for clearing in &case.cleared {
+        let known = cleared.entry((&clearing.host, clearing.channel)).or_default();
+        if known.len() < MOST_CLEARED {
+            known.push(clearing);
+        }
+    }
+    case.coverage.iter().map(move |coverage| {
+        let cleared = cleared.get(&(&coverage.host, coverage.channel));
+        CoverageRow { coverage, cleared: cleared.cloned().unwrap_or_default(), paths }
+    })
+}
+
+/// The table.
+pub(super) struct Coverage;
+
+impl TableRows for Coverage {
+    type Row<'r> = CoverageRow<'r>;
+
+    fn each(
+        analysis: &Analysis,
+        each: &mut dyn FnMut(&CoverageRow<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        rows(analysis).try_for_each(|row| each(&row))
     }
 }

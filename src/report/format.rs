@@ -72,7 +72,11 @@ impl FromStr for Format {
 
     fn from_str(name: &str) -> Result<Format, String> {
         let known = Format::ALL.into_iter().find(|format| format.as_str() == name);
-        known.ok_or_else(|| format!("'{name}' is no format"))
+        let known = known.ok_or_else(|| format!("'{name}' is no format"))?;
+        if known == Format::Parquet && cfg!(not(feature = "parquet")) {
+            return Err("this build has no Parquet: it lacks the feature 'parquet'".to_owned());
+        }
+        Ok(known)
     }
 }
 

@@ -1,38 +1,32 @@
-//! `hosts.csv`: the hosts whose records were read, and their clocks.
+//! `hosts`: the hosts whose records were read, and their clocks.
 
-use std::borrow::Cow;
+use std::io;
 
-use super::cell::{cell, list};
-use super::{Rows, columns};
+use super::TableRows;
 use crate::analysis::Analysis;
 use crate::model::Host;
+use crate::rows::value::row;
 
-columns! { pub(super) COLUMNS:
-    "host" => "the host's name, as its earliest record spells it",
-    "addresses" => "its addresses, as far as its connections (5156, Sysmon 3) tell",
-    "clock_offset_seconds": Number => "how far its clock is ahead of the middle one of the hosts it could be compared with; empty when it could not",
-    "clock_pairs": Integer => "pairs of records, its own and another host's of one thing (6 and a session's start, 4769 and 4624), that agree on it",
+/// A host.
+pub(super) struct HostRow<'r>(&'r Host);
+
+row! { HostRow<'_> as row:
+    "host": Text = &*row.0.name => "the host's name, as its earliest record spells it",
+    "addresses": Texts = row.0.addresses.iter().map(String::as_str).collect::<Vec<_>>() => "its addresses, as far as its connections (5156, Sysmon 3) tell",
+    "clock_offset_seconds": Number = row.0.clock.map(|clock| clock.seconds()) => "how far its clock is ahead of the middle one of the hosts it could be compared with; empty when it could not",
+    "clock_pairs": Integer = row.0.clock.map(|clock| clock.pairs) => "pairs of records, its own and another host's of one thing (6 and a session's start, 4769 and 4624), that agree on it",
 }
 
-struct Hosts<'a>(&'a [Host]);
+/// The table.
+pub(super) struct Hosts;
 
-pub(super) fn rows(analysis: &Analysis) -> impl Rows + '_ {
-    Hosts(&analysis.case.hosts)
-}
+impl TableRows for Hosts {
+    type Row<'r> = HostRow<'r>;
 
-impl Rows for Hosts<'_> {
-    fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    fn row(&self, index: usize) -> Vec<Cow<'_, str>> {
-        let Host { name, addresses, clock, .. } = &self.0[index];
-        vec![
-            cell(name),
-            list(addresses),
-            // A number, which no cell takes for a formula.
-            clock.map(|clock| format!("{:.3}", clock.seconds())).unwrap_or_default().into(),
-            clock.map(|clock| clock.pairs.to_string()).unwrap_or_default().into(),
-        ]
+    fn each(
+        analysis: &Analysis,
+        each: &mut dyn FnMut(&HostRow<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        analysis.case.hosts.iter().try_for_each(|host| each(&HostRow(host)))
     }
 }

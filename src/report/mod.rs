@@ -3,114 +3,104 @@
 mod again;
 mod cell;
 pub mod changes;
-pub(crate) mod commands;
+mod commands;
 mod coverage;
-mod describe;
-pub(crate) mod detections;
-mod evidence;
-pub(crate) mod findings;
+mod csv;
+mod detections;
+mod findings;
 mod format;
 mod hosts;
 mod html;
 mod integrity;
-pub(crate) mod layers;
+mod layers;
 mod machine;
 mod missing;
 mod narrate;
 mod output;
+#[cfg(feature = "parquet")]
 pub(crate) mod parquet;
 mod profile;
-pub(crate) mod records;
 mod run;
 pub mod schema;
-mod scope;
-pub(crate) mod scripts;
+mod scripts;
 mod sessions;
 pub mod story;
 mod teller;
-pub mod timeline;
+mod timeline;
 pub(crate) mod told;
 mod transcript;
 
 pub(crate) use again::{Again, again};
-pub(crate) use cell::{cell, push as push_cell, visible};
+#[cfg(feature = "sql")]
+pub(crate) use cell::push as push_cell;
+pub(crate) use cell::{cell, visible};
 pub use format::{Format, Wanted};
 pub use html::FILE as HTML_FILE;
-pub use layers::Notes;
 pub(crate) use output::SEAL;
 pub use output::{Output, Sum, TakeBack};
 pub(crate) use run::FILE as RUN;
 pub use run::RunInfo;
-pub use scope::Scope;
 pub use scripts::{INDEX, INDEX_COLUMNS};
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 
 use rayon::prelude::*;
 
+use self::csv::CsvLines;
+use self::output::AT_ONCE;
 use crate::analysis::Analysis;
 use crate::error::Error;
-use crate::table::columns;
+use crate::rows::Row;
 pub use crate::table::{Column, Kind};
 
-/// The rows of a table, at hand all at once.
-trait Rows {
-    /// How many there are.
-    fn count(&self) -> usize;
-    /// The cells of one, in the order of the columns.
-    fn row(&self, index: usize) -> Vec<Cow<'_, str>>;
-    /// Whether the run's [`Scope`] takes one in.
-    fn is_told(&self, _index: usize) -> bool {
-        true
-    }
+/// A table's rows, each made when it is asked for.
+trait TableRows: 'static {
+    /// A row.
+    type Row<'r>: Row;
+
+    /// Calls `each` with every row that the run's [`Scope`](crate::rows::Scope) takes in, in order.
+    fn each(
+        analysis: &Analysis,
+        each: &mut dyn FnMut(&Self::Row<'_>) -> io::Result<()>,
+    ) -> io::Result<()>;
 }
 
-/// A CSV file: its name, its columns, its rows.
+/// A table of results: the name of its CSV file, and its columns.
 pub struct Table {
-    /// The file's name.
+    /// The CSV file's name.
     pub file: &'static str,
     /// Its columns, in order.
     pub columns: &'static [Column],
-    write: fn(&Analysis, &mut (dyn Write + Send)) -> io::Result<()>,
+    csv: fn(&Analysis, &mut (dyn Write + Send)) -> io::Result<()>,
+    #[cfg(feature = "parquet")]
+    parquet: parquet::WriteTable,
 }
 
-/// All CSV files of a run.
+impl Table {
+    /// A table of these rows.
+    const fn new<T: TableRows>(file: &'static str) -> Table {
+        Table {
+            file,
+            columns: <T::Row<'_> as Row>::COLUMNS,
+            csv: write_csv::<T>,
+            #[cfg(feature = "parquet")]
+            parquet: parquet::rows::<T>,
+        }
+    }
+}
+
+/// All tables of a run.
 pub const TABLES: [Table; 10] = [
-    Table { file: "timeline.csv", columns: timeline::COLUMNS, write: timeline::write },
-    Table {
-        file: "sessions.csv",
-        columns: sessions::COLUMNS,
-        write: |analysis, to| write_rows(&sessions::rows(analysis), to),
-    },
-    Table {
-        file: "commands.csv",
-        columns: commands::COLUMNS,
-        write: |analysis, to| write_rows(&commands::rows(analysis), to),
-    },
-    Table { file: "layers.csv", columns: layers::COLUMNS, write: layers::write },
-    Table {
-        file: "attempts.csv",
-        columns: sessions::ATTEMPT_COLUMNS,
-        write: |analysis, to| write_rows(&sessions::attempt_rows(analysis), to),
-    },
-    Table {
-        file: "hosts.csv",
-        columns: hosts::COLUMNS,
-        write: |analysis, to| write_rows(&hosts::rows(analysis), to),
-    },
-    Table {
-        file: "coverage.csv",
-        columns: coverage::COLUMNS,
-        write: |analysis, to| write_rows(&coverage::rows(analysis), to),
-    },
-    Table {
-        file: "integrity.csv",
-        columns: integrity::COLUMNS,
-        write: |analysis, to| write_rows(&integrity::rows(analysis), to),
-    },
-    Table { file: "detections.csv", columns: detections::COLUMNS, write: detections::write },
-    Table { file: "findings.csv", columns: findings::COLUMNS, write: findings::write },
+    Table { csv: timeline::write_csv, ..Table::new::<timeline::Timeline>("timeline.csv") },
+    Table::new::<sessions::Sessions>("sessions.csv"),
+    Table::new::<commands::Commands>("commands.csv"),
+    Table::new::<layers::Layers>("layers.csv"),
+    Table::new::<sessions::Attempts>("attempts.csv"),
+    Table::new::<hosts::Hosts>("hosts.csv"),
+    Table::new::<coverage::Coverage>("coverage.csv"),
+    Table::new::<integrity::Signs>("integrity.csv"),
+    Table::new::<detections::Detections>("detections.csv"),
+    Table::new::<findings::Findings>("findings.csv"),
 ];
 
 /// Writes the files of a run that are wanted, `sessions.jsonl`, script texts if they were kept, and
@@ -137,6 +127,7 @@ pub fn write(
         })
         .collect();
     written.into_iter().collect::<Result<(), Error>>()?;
+    #[cfg(feature = "parquet")]
     if wanted.formats.contains(&Format::Parquet) {
         parquet::write(analysis, wanted.by_host, &mut output)?;
     }
@@ -160,17 +151,20 @@ pub fn write(
 
 impl Table {
     fn write(&self, analysis: &Analysis, to: &mut (impl Write + Send)) -> io::Result<()> {
-        let names: Vec<&str> = self.columns.iter().map(|column| column.name).collect();
-        writeln!(to, "{}", names.join(","))?;
-        (self.write)(analysis, to)?;
+        let mut head = CsvLines::default();
+        head.head(self.columns);
+        head.write_to(to)?;
+        (self.csv)(analysis, to)?;
         to.flush()
     }
 }
 
-fn write_rows(rows: &dyn Rows, to: &mut (dyn Write + Send)) -> io::Result<()> {
-    let mut csv = csv::Writer::from_writer(to);
-    for index in (0..rows.count()).filter(|&index| rows.is_told(index)) {
-        csv.write_record(rows.row(index).iter().map(|cell| cell.as_bytes()))?;
-    }
-    csv.flush()
+/// Writes the lines of a table's rows.
+fn write_csv<T: TableRows>(analysis: &Analysis, to: &mut (dyn Write + Send)) -> io::Result<()> {
+    let mut lines = CsvLines::default();
+    T::each(analysis, &mut |row| {
+        lines.row(row);
+        if lines.len() < AT_ONCE { Ok(()) } else { lines.write_to(to) }
+    })?;
+    lines.write_to(to)
 }

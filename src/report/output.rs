@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Format, parquet, run, schema, scripts, transcript};
+use super::schema::{PARQUET_EXTENSION, PARQUET_FOLDER};
+use super::{Format, run, schema, scripts, transcript};
 use crate::error::Error;
 use crate::input::hex;
 
@@ -304,18 +305,18 @@ impl Output {
         }
         // Tables in parts: a folder for each, a file for each host.
         for table in schema::files(Format::Parquet) {
-            let folder = table.name.trim_end_matches(parquet::EXTENSION);
+            let folder = table.name.trim_end_matches(PARQUET_EXTENSION);
             for entry in fs::read_dir(self.path(folder)).into_iter().flatten().flatten() {
                 let part = entry.file_name();
                 let part = part.to_string_lossy();
-                if part.ends_with(parquet::EXTENSION) {
+                if part.ends_with(PARQUET_EXTENSION) {
                     forget(&format!("{folder}/{part}"));
                 }
             }
             // Stays where it holds something else.
             let _ = fs::remove_dir(self.path(folder));
         }
-        let _ = fs::remove_dir(self.path(parquet::FOLDER));
+        let _ = fs::remove_dir(self.path(PARQUET_FOLDER));
     }
 }
 

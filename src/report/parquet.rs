@@ -1,41 +1,26 @@
-//! The tables as Parquet files: the cells of the CSV files, typed. An empty cell is null.
+//! The tables as Parquet files: values of their own types, whole texts, lists as lists, and null
+//! where there is nothing.
 //!
-//! A table's lines are cut into cells as they are written, and a row group is put down before it
-//! grows large, so that memory does not grow with the table.
+//! A row group is written before it grows large, so that memory does not grow with the table.
 
 use std::borrow::Cow;
-use std::io::{self, BufWriter, Write};
-
-use polars::prelude::{DataType, Field, Schema, TimeUnit, TimeZone};
-use polars_arrow::array::MutablePrimitiveArray;
+use std::io::{self, BufWriter};
+use std::path::PathBuf;
 
 use super::output::Summed;
-use super::{Kind, Output, TABLES, Table};
+use super::schema::{PARQUET_EXTENSION, PARQUET_FOLDER, parquet_name, stem};
+use super::{Kind, Output, TABLES, Table, TableRows};
 use crate::analysis::Analysis;
 use crate::error::Error;
-use crate::model::parse_csv_time;
-use crate::parquet::{Column, File, MOST_BYTES, MOST_ROWS, Texts};
+use crate::parquet::{ColumnType, ColumnValues, Field, MOST_BYTES, MOST_ROWS, ParquetFile};
+use crate::rows::{Row, Value, Values};
 use crate::sorted::{Rows, Sorter};
-use crate::table::file_name;
+use crate::table::{Column, file_name};
 
-/// The folder of the files.
-pub(crate) const FOLDER: &str = "parquet";
-/// How their names end.
-pub(crate) const EXTENSION: &str = ".parquet";
-
-/// Bytes of lines that are cut into cells at a time.
+/// Bytes of rows that are sorted at a time.
 const AT_ONCE: usize = 1 << 20;
 /// Files that a table is parted into: a log may be written to have ever new hosts.
 const MOST_FILES: usize = 1024;
-
-/// A table's file.
-pub(super) fn name(table: &Table) -> String {
-    format!("{FOLDER}/{}{EXTENSION}", stem(table))
-}
-
-fn stem(table: &Table) -> &'static str {
-    table.file.trim_end_matches(".csv")
-}
 
 /// Writes all tables, those that name a host as a file per host if so wanted.
 pub(super) fn write(analysis: &Analysis, by_host: bool, output: &mut Output) -> Result<(), Error> {
@@ -44,9 +29,9 @@ pub(super) fn write(analysis: &Analysis, by_host: bool, output: &mut Output) -> 
             by_host && table.file != "hosts.csv" && matches!(column.name, "host" | "target_host")
         });
         match host {
-            Some(host) => parted(table, analysis, host, output)?,
+            Some(host) => by_hosts(table, analysis, host, output)?,
             None => {
-                let name = name(table);
+                let name = parquet_name(table);
                 let path = output.path(&name);
                 let file = output.create(&name)?;
                 whole(table, analysis, file).map_err(Error::write(&path))?;
@@ -57,13 +42,90 @@ pub(super) fn write(analysis: &Analysis, by_host: bool, output: &mut Output) -> 
 }
 
 fn whole(table: &Table, analysis: &Analysis, file: BufWriter<Summed>) -> io::Result<()> {
-    let mut to = Tables::new(table.columns, file)?;
-    cells(table, analysis, |row| to.add(row.iter()))?;
-    to.finish()
+    let mut sink = RowSink::File(TableFile::new(table.columns, file)?);
+    (table.parquet)(analysis, &mut sink)?;
+    match sink {
+        RowSink::File(file) => file.finish(),
+        RowSink::ByHost(_) => Ok(()),
+    }
+}
+
+/// Gives a table's rows to what takes them.
+pub(super) type WriteTable = fn(&Analysis, &mut RowSink) -> io::Result<()>;
+
+/// Gives the rows of a table to what takes them.
+pub(super) fn rows<T: TableRows>(analysis: &Analysis, to: &mut RowSink) -> io::Result<()> {
+    T::each(analysis, &mut |row| match to {
+        RowSink::File(file) => file.row(row),
+        RowSink::ByHost(hosts) => hosts.row(row),
+    })
+}
+
+/// Takes the rows of a table.
+pub(super) enum RowSink {
+    /// Writes them to one file.
+    File(TableFile),
+    /// Sorts them by host.
+    ByHost(HostSorter),
+}
+
+/// A table's rows by host.
+pub(super) struct HostSorter {
+    /// Which column names the host.
+    host: usize,
+    number: u64,
+    rows: Rows,
+    sorter: Sorter,
+}
+
+/// The values of a row, to be kept for later.
+#[derive(Default)]
+struct KeptValues(Vec<Value<'static>>);
+
+impl Values for KeptValues {
+    fn put(&mut self, value: Value<'_>) {
+        let text = |text: Cow<'_, str>| Value::Text(Cow::Owned(text.into_owned()));
+        let texts = |texts: Vec<String>| Value::Texts(texts.into_iter().map(Cow::Owned).collect());
+        self.0.push(match value {
+            Value::Null => Value::Null,
+            Value::Text(whole) | Value::Excerpt { whole, .. } => text(whole),
+            Value::Shared(_, shared) => text(Cow::Borrowed(shared)),
+            Value::Time(time) => Value::Time(time),
+            Value::Integer(number) => Value::Integer(number),
+            Value::Number(number) => Value::Number(number),
+            Value::Boolean(is) => Value::Boolean(is),
+            Value::Flag(is) => Value::Flag(is),
+            Value::Texts(list) => texts(list.into_iter().map(Cow::into_owned).collect()),
+            Value::Records(pointers) => texts(pointers.all().collect()),
+        });
+    }
+}
+
+/// The host that a row names, in lower case.
+fn host_of(values: &[Value<'_>], host: usize) -> String {
+    match values.get(host) {
+        Some(Value::Text(host)) => host.to_lowercase(),
+        _ => String::new(),
+    }
+}
+
+impl HostSorter {
+    fn row(&mut self, row: &impl Row) -> io::Result<()> {
+        let mut values = KeptValues::default();
+        row.values(&mut values);
+        self.number += 1;
+        let key = |key: &mut Vec<u8>| {
+            key.extend(host_of(&values.0, self.host).bytes());
+            key.push(0);
+            key.extend(self.number.to_be_bytes());
+        };
+        self.rows.push(key, &values.0)?;
+        if self.rows.size() < AT_ONCE { Ok(()) } else { self.sorter.add(&mut self.rows) }
+    }
 }
 
 /// Writes a table as a file per host, in the order of hosts: one file is open at a time.
-fn parted(
+fn by_hosts(
     table: &Table,
     analysis: &Analysis,
     host: usize,
@@ -71,186 +133,160 @@ fn parted(
 ) -> Result<(), Error> {
     let folder = output.folder().to_owned();
     let sorter = Sorter::new(folder.clone());
-    let mut number = 0_u64;
-    let mut rows = Rows::default();
-    let sorted = cells(table, analysis, |row| {
-        number += 1;
-        let key = |key: &mut Vec<u8>| {
-            key.extend(row[host].to_lowercase().bytes());
-            key.push(0);
-            key.extend(number.to_be_bytes());
-        };
-        rows.push(key, &row.iter().collect::<Vec<&str>>())?;
-        if rows.size() < AT_ONCE { Ok(()) } else { sorter.add(&mut rows) }
-    });
-    sorted.and_then(|()| sorter.add(&mut rows)).map_err(Error::write(&folder))?;
+    let hosts = HostSorter { host, number: 0, rows: Rows::default(), sorter };
+    let mut sink = RowSink::ByHost(hosts);
+    (table.parquet)(analysis, &mut sink).map_err(Error::write(&folder))?;
+    let RowSink::ByHost(HostSorter { mut rows, sorter, .. }) = sink else { return Ok(()) };
+    sorter.add(&mut rows).map_err(Error::write(&folder))?;
     let sorted = sorter.finish();
-    let mut open: Option<(String, std::path::PathBuf, Tables)> = None;
+    let mut open: Option<(String, PathBuf, TableFile)> = None;
     let mut files = 0;
     for row in sorted.rows().map_err(Error::write(&folder))? {
         let row = row.map_err(Error::write(&folder))?;
-        let cells: Vec<&str> = postcard::from_bytes(row.content())
+        let values: Vec<Value<'_>> = postcard::from_bytes(row.content())
             .map_err(|error| Error::write(&folder)(io::Error::other(error)))?;
-        let of = cells[host].to_lowercase();
-        let is_new = open.as_ref().is_none_or(|(known, ..)| *known != of);
+        let name_of_host = host_of(&values, host);
+        let is_new = open.as_ref().is_none_or(|(known, ..)| *known != name_of_host);
         if is_new && files < MOST_FILES {
             if let Some((_, path, table)) = open.take() {
                 table.finish().map_err(Error::write(&path))?;
             }
             files += 1;
-            // What is past the most hosts goes into one file.
-            let part = if files == MOST_FILES { Cow::Borrowed("_more") } else { file_name(&of) };
-            let name = format!("{FOLDER}/{}/{part}{EXTENSION}", stem(table));
+            // All hosts past the most files go into one file.
+            let part = match files == MOST_FILES {
+                true => Cow::Borrowed("_more"),
+                false => file_name(&name_of_host),
+            };
+            let name = format!("{PARQUET_FOLDER}/{}/{part}{PARQUET_EXTENSION}", stem(table));
             let path = output.path(&name);
             let file = output.create(&name)?;
-            let table = Tables::new(table.columns, file).map_err(Error::write(&path))?;
-            open = Some((of, path, table));
+            let table = TableFile::new(table.columns, file).map_err(Error::write(&path))?;
+            open = Some((name_of_host, path, table));
         }
         if let Some((_, path, table)) = &mut open {
-            table.add(cells.into_iter()).map_err(Error::write(path))?;
+            values.into_iter().for_each(|value| table.put(value));
+            table.end_row().map_err(Error::write(path))?;
         }
     }
     match open {
         Some((_, path, table)) => table.finish().map_err(Error::write(&path)),
-        // A table of no rows is one empty file.
+        // A table without rows is one empty file.
         None => {
-            let name = format!("{FOLDER}/{}/_none{EXTENSION}", stem(table));
+            let name = format!("{PARQUET_FOLDER}/{}/_none{PARQUET_EXTENSION}", stem(table));
             let path = output.path(&name);
             let file = output.create(&name)?;
-            Tables::new(table.columns, file).and_then(Tables::finish).map_err(Error::write(&path))
+            let written = TableFile::new(table.columns, file).and_then(TableFile::finish);
+            written.map_err(Error::write(&path))
         }
     }
 }
 
-/// Calls `each` with the cells of each row of a table.
-fn cells(
-    table: &Table,
-    analysis: &Analysis,
-    each: impl FnMut(&csv::StringRecord) -> io::Result<()> + Send,
-) -> io::Result<()> {
-    let mut lines = Lines { open: Vec::new(), each };
-    (table.write)(analysis, &mut lines)?;
-    lines.cut(lines.open.len())
+/// A table's columns as those of a Parquet file.
+pub(crate) fn fields(columns: &[Column]) -> Vec<Field> {
+    let column_type = |kind: Kind| match kind {
+        Kind::Time => ColumnType::Time,
+        Kind::Integer => ColumnType::U64,
+        Kind::Number => ColumnType::F64,
+        Kind::Boolean => ColumnType::Bool,
+        Kind::Texts => ColumnType::Texts,
+        Kind::Text | Kind::Object | Kind::Address => ColumnType::Text,
+    };
+    let field = |column: &Column| Field {
+        name: column.name,
+        column_type: column_type(column.kind),
+        repeats: false,
+    };
+    columns.iter().map(field).collect()
 }
 
-/// Takes lines of CSV, in any pieces. A cell has no line end in it, so a line is a row.
-struct Lines<F> {
-    open: Vec<u8>,
-    each: F,
-}
-
-impl<F: FnMut(&csv::StringRecord) -> io::Result<()>> Lines<F> {
-    fn cut(&mut self, end: usize) -> io::Result<()> {
-        let mut csv = csv::ReaderBuilder::new().has_headers(false).from_reader(&self.open[..end]);
-        let mut row = csv::StringRecord::new();
-        while csv.read_record(&mut row).map_err(io::Error::other)? {
-            (self.each)(&row)?;
-        }
-        self.open.drain(..end);
-        Ok(())
-    }
-}
-
-impl<F: FnMut(&csv::StringRecord) -> io::Result<()>> Write for Lines<F> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.open.extend_from_slice(bytes);
-        if self.open.len() >= AT_ONCE
-            && let Some(last) = memchr::memrchr(b'\n', &self.open)
-        {
-            self.cut(last + 1)?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A column of this kind.
-fn column(kind: Kind) -> Column {
-    match kind {
-        Kind::Time => Column::Times(MutablePrimitiveArray::new()),
-        Kind::Integer => Column::Integers(MutablePrimitiveArray::new()),
-        Kind::Number => Column::Numbers(MutablePrimitiveArray::new()),
-        _ => Column::Texts(Texts::default()),
-    }
-}
-
-fn add(column: &mut Column, cell: &str) {
-    match column {
-        // 64 bits of nanoseconds reach from 1677 to 2262.
-        Column::Times(values) => {
-            values.push(parse_csv_time(cell).and_then(|time| time.timestamp_nanos_opt()));
-        }
-        Column::Integers(values) => values.push(cell.parse().ok()),
-        Column::Numbers(values) => values.push(cell.parse().ok()),
-        Column::Texts(values) => values.push((!cell.is_empty()).then_some(cell)),
-        // No kind of a table's columns is one of these.
-        Column::Repeated(_) | Column::Small(_) | Column::Lists(_) => {}
-    }
-}
-
-/// The Parquet type of a column.
-fn data_type(kind: Kind) -> DataType {
-    match kind {
-        Kind::Time => DataType::Datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC)),
-        Kind::Integer => DataType::UInt64,
-        Kind::Number => DataType::Float64,
-        _ => DataType::String,
-    }
-}
-
-/// The types of a table's columns.
-pub(crate) fn schema(columns: &[super::Column]) -> Schema {
-    columns.iter().map(|column| Field::new(column.name.into(), data_type(column.kind))).collect()
-}
-
-/// A Parquet file in the making.
-struct Tables {
-    columns: &'static [super::Column],
-    values: Vec<Column>,
+/// A table's Parquet file in the making.
+pub(super) struct TableFile {
+    fields: Vec<Field>,
+    values: Vec<ColumnValues>,
+    /// The column of the next value.
+    next: usize,
     rows: usize,
-    bytes: usize,
-    file: File<BufWriter<Summed>>,
+    file: ParquetFile<BufWriter<Summed>>,
 }
 
-impl Tables {
-    fn new(columns: &'static [super::Column], file: BufWriter<Summed>) -> io::Result<Tables> {
-        let file = File::new(file, &schema(columns), 0).map_err(io::Error::other)?;
-        Ok(Tables { columns, values: Self::values(columns), rows: 0, bytes: 0, file })
-    }
-
-    fn values(columns: &[super::Column]) -> Vec<Column> {
-        columns.iter().map(|of| column(of.kind)).collect()
-    }
-
-    fn add<'c>(&mut self, cells: impl Iterator<Item = &'c str>) -> io::Result<()> {
-        for (values, cell) in self.values.iter_mut().zip(cells) {
-            self.bytes += cell.len();
-            add(values, cell);
+impl Values for TableFile {
+    fn put(&mut self, value: Value<'_>) {
+        let Some(column) = self.values.get_mut(self.next) else { return };
+        self.next += 1;
+        // `row!` has each value of its column's type.
+        match column {
+            ColumnValues::Time(times) => times.push_time(match value {
+                Value::Time(time) => Some(time),
+                _ => None,
+            }),
+            ColumnValues::U64(numbers) => numbers.push(match value {
+                Value::Integer(number) => Some(number),
+                _ => None,
+            }),
+            ColumnValues::U32(numbers) => numbers.push(match value {
+                Value::Integer(number) => number.try_into().ok(),
+                _ => None,
+            }),
+            ColumnValues::F64(numbers) => numbers.push(match value {
+                Value::Number(number) => Some(number),
+                _ => None,
+            }),
+            ColumnValues::Bool(values) => values.push(match value {
+                Value::Boolean(is) | Value::Flag(is) => Some(is),
+                _ => None,
+            }),
+            ColumnValues::Text(texts) => texts.push(match &value {
+                Value::Text(text) | Value::Excerpt { whole: text, .. } => Some(text),
+                Value::Shared(_, text) => Some(text),
+                _ => None,
+            }),
+            ColumnValues::Texts(lists) => match value {
+                Value::Texts(texts) => lists.push(Some(texts.iter().map(|text| &**text))),
+                Value::Records(pointers) => {
+                    let texts: Vec<String> = pointers.all().collect();
+                    lists.push(Some(texts.iter().map(String::as_str)));
+                }
+                _ => lists.push(None::<[&str; 0]>),
+            },
         }
+    }
+}
+
+impl TableFile {
+    fn new(columns: &[Column], file: BufWriter<Summed>) -> io::Result<TableFile> {
+        let fields = fields(columns);
+        let file = ParquetFile::new(file, &fields)?;
+        Ok(TableFile { values: Self::empty(&fields), fields, next: 0, rows: 0, file })
+    }
+
+    fn empty(fields: &[Field]) -> Vec<ColumnValues> {
+        fields.iter().map(|field| ColumnValues::new(field.column_type)).collect()
+    }
+
+    fn row(&mut self, row: &impl Row) -> io::Result<()> {
+        row.values(self);
+        self.end_row()
+    }
+
+    fn end_row(&mut self) -> io::Result<()> {
+        self.next = 0;
         self.rows += 1;
-        if self.rows < MOST_ROWS && self.bytes < MOST_BYTES {
-            return Ok(());
-        }
-        self.put()
+        let bytes = || self.values.iter().map(ColumnValues::text_bytes).sum::<usize>();
+        if self.rows < MOST_ROWS && bytes() < MOST_BYTES { Ok(()) } else { self.write_group() }
     }
 
-    /// Puts down a row group.
-    fn put(&mut self) -> io::Result<()> {
+    fn write_group(&mut self) -> io::Result<()> {
         if self.rows == 0 {
             return Ok(());
         }
-        let values = std::mem::replace(&mut self.values, Self::values(self.columns));
-        self.file.group(self.rows, values).map_err(io::Error::other)?;
-        (self.rows, self.bytes) = (0, 0);
-        Ok(())
+        let values = std::mem::replace(&mut self.values, Self::empty(&self.fields));
+        self.rows = 0;
+        self.file.write_row_group(values)
     }
 
     fn finish(mut self) -> io::Result<()> {
-        self.put()?;
-        self.file.finish().map_err(io::Error::other)?;
+        self.write_group()?;
+        self.file.finish()?;
         Ok(())
     }
 }

@@ -6,16 +6,16 @@ use std::io::{self, Write};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use super::layers::Notes;
 use super::machine::{BUILD, Build, Machine};
 use super::output::Sum;
 use super::scripts::Written;
-use crate::analysis::{Analysis, InputReport, Overlap};
+use crate::analysis::{Analysis, InputReport};
 use crate::detect::{Excluded, Limited, Refused};
 use crate::error::Fault;
 use crate::input::{Extent, InputKind};
 use crate::limits::LimitNote;
 use crate::model::{InputIdx, RuleMeta, csv_time};
+use crate::rows::{Notes, Overlap};
 
 /// The file's name.
 pub(crate) const FILE: &str = "run.json";

@@ -4,7 +4,12 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::{Column, Format, TABLES, html, parquet, profile};
+use super::{Column, Format, TABLES, Table, html, profile};
+
+/// The folder of the Parquet tables.
+pub(crate) const PARQUET_FOLDER: &str = "parquet";
+/// How their names end.
+pub(crate) const PARQUET_EXTENSION: &str = ".parquet";
 
 /// A file of a format.
 #[derive(Serialize)]
@@ -15,11 +20,21 @@ pub struct File {
     pub columns: &'static [Column],
 }
 
+/// The name of a table as SQL has it, and as its files are called.
+pub(crate) fn stem(table: &Table) -> &'static str {
+    table.file.trim_end_matches(".csv")
+}
+
+/// The Parquet file of a table.
+pub(super) fn parquet_name(table: &Table) -> String {
+    format!("{PARQUET_FOLDER}/{}{PARQUET_EXTENSION}", stem(table))
+}
+
 /// The files of a format.
 pub fn files(format: Format) -> Vec<File> {
     let tables = TABLES.iter().map(|table| File {
         name: match format {
-            Format::Parquet => parquet::name(table).into(),
+            Format::Parquet => parquet_name(table).into(),
             _ => table.file.into(),
         },
         columns: table.columns,

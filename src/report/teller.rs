@@ -9,7 +9,7 @@ use super::story::{
     Answer, Command, Confidence, Consequences, Covered, Detection, FORMAT, Hint, Parent, Pointer,
     Process, Rival, Source, Statement, Story, Tool,
 };
-use super::{commands, describe, missing};
+use super::{commands, missing};
 use crate::analysis::Analysis;
 use crate::detect::session_id;
 use crate::model::{
@@ -18,6 +18,7 @@ use crate::model::{
     SourceHint,
 };
 use crate::reconstruct::Case;
+use crate::rows::{command_ids, describe};
 
 /// Longest text of a statement, in characters: commands have theirs in full.
 const MAX_TEXT: usize = 1000;
@@ -54,7 +55,7 @@ impl<'a> Stories<'a> {
                 *fired.entry(session).or_default().entry(detection.rule).or_default() += 1;
             }
         }
-        Stories { analysis, children, ids: commands::ids(case), commands, fired }
+        Stories { analysis, children, ids: command_ids(case), commands, fired }
     }
 
     /// A session's story, and its commands in the same order.

@@ -170,3 +170,14 @@ fn run_json_names_inputs_packs_and_their_hashes() {
         assert_eq!(input["size"].as_u64(), Some(fs::metadata(&path).unwrap().len()));
     }
 }
+
+#[cfg(not(feature = "sql"))]
+#[test]
+fn a_build_without_sql_says_how_to_get_it() {
+    let done = psr(&["query", "results", "SELECT 1"]);
+    let errors = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("cargo build --release --features sql"), "{errors}");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(done.stdout.is_empty());
+}

@@ -29,6 +29,7 @@ mod mutation;
 mod packs;
 mod psrp;
 mod python;
+#[cfg(feature = "sql")]
 mod query;
 mod readme;
 mod recover;

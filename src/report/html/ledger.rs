@@ -2,9 +2,10 @@
 
 use super::grid::{Grid, Kind};
 use super::text::{line, short};
-use crate::analysis::{Analysis, Overlap};
+use crate::analysis::Analysis;
 use crate::error::FaultKind;
 use crate::input::InputKind;
+use crate::rows::Overlap;
 
 /// Rows of a table.
 const MOST_ROWS: usize = 20_000;

@@ -13,9 +13,9 @@ use crate::detect::{Counts, session_id};
 use crate::model::{
     Account, Attempt, IdxVec, Level, RuleIdx, RuleMeta, Session, SessionIdx, csv_time,
 };
-use crate::report::findings::{self, Finding};
-use crate::report::missing;
 use crate::report::sessions;
+use crate::report::{coverage, missing};
+use crate::rows::{Finding, findings, pointer};
 
 /// Sessions that the page has: of more, those of the highest levels.
 const MOST_SESSIONS: usize = 20_000;
@@ -339,17 +339,19 @@ pub(super) fn rows(analysis: &Analysis, findings: Findings) -> Grid {
     (first.len()..total).for_each(|_| grid.leave_out());
     for finding in first {
         let rule = &analysis.rules.rules[finding.rule];
+        let pointers = finding.evidence.iter().map(|proof| pointer(&analysis.paths, proof));
+        let pointers: Vec<String> = pointers.collect();
         let users: Vec<&str> = finding.users.iter().map(String::as_str).collect();
         grid.push([
             rule.level.as_str().to_owned(),
-            finding.first,
+            csv_time(finding.first),
             short(&rule.title),
             short(&finding.host),
             finding.session.map(session_id).unwrap_or_default(),
             short(&users.join("; ")),
             finding.count.to_string(),
-            finding.last,
-            line(&finding.evidence.join("; ")),
+            csv_time(finding.last),
+            line(&pointers.join("; ")),
         ]);
     }
     grid
@@ -491,20 +493,25 @@ pub(super) fn coverage(analysis: &Analysis) -> Grid {
     ];
     let none = "No log.";
     let mut grid = Grid::new("coverage", "Log coverage", &columns, "coverage.csv", none);
-    let table = crate::report::coverage::rows(analysis);
-    for index in 0..crate::report::Rows::count(&table) {
+    for row in coverage::rows(analysis) {
         if grid.len() == MOST_ROWS {
             grid.leave_out();
             continue;
         }
-        let row = crate::report::Rows::row(&table, index);
-        // The cells of coverage.csv, which are safe, without the record ids.
-        let [host, channel, from, to, cleared, missing, ids, file] =
-            [0, 1, 2, 3, 7, 8, 6, 9].map(|index| short(&row[index]));
-        let times = row[7].split("; ").map(|one| one.split(" by ").next().unwrap_or_default());
-        let times = [&*from, &to].into_iter().chain(times.filter(|time| !time.is_empty()));
-        let span = times.collect::<Vec<_>>().join("|");
-        grid.push([host, channel, from, to, span, cleared, missing, ids, file]);
+        let (from, to) = (csv_time(row.coverage.first.0), csv_time(row.coverage.last.0));
+        let times = row.cleared.iter().map(|clearing| csv_time(clearing.time));
+        let span = [from.clone(), to.clone()].into_iter().chain(times).collect::<Vec<_>>();
+        grid.push([
+            short(&row.coverage.host),
+            short(row.coverage.channel.name()),
+            from,
+            to,
+            span.join("|"),
+            short(&row.clearings().join("; ")),
+            short(&row.missing().join("; ")),
+            short(&row.event_ids().join("; ")),
+            short(&row.file()),
+        ]);
     }
     grid
 }

@@ -1,6 +1,7 @@
 //! Words for people.
 
-use crate::report::cell::{MAX_CELL, visible};
+use crate::report::cell::visible;
+use crate::table::MOST_IN_CELL;
 
 /// Longest text in a table, in characters: the CSV files have it all.
 const MAX_SHORT: usize = 300;
@@ -40,7 +41,7 @@ pub(super) fn line(text: &str) -> String {
 
 /// A text of the logs with its own lines.
 pub(super) fn lines(text: &str) -> String {
-    let (start, is_cut) = start(text, MAX_CELL);
+    let (start, is_cut) = start(text, MOST_IN_CELL);
     let lines = start.lines().map(|line| visible(&line.replace('\t', "    ")).into_owned());
     let lines = lines.collect::<Vec<_>>().join("\n");
     lines + if is_cut { "\n… (cut: the record holds the rest)" } else { "" }
@@ -72,7 +73,7 @@ mod tests {
     fn lines_stay_lines_and_nothing_else_does() {
         assert_eq!(lines("if (1) {\r\n\tcalc\r\n}"), "if (1) {\n    calc\n}");
         assert_eq!(lines("a\u{1b}[2J\nb\u{202e}"), "a␛[2J\nb<U+202E>");
-        assert!(lines(&"x\n".repeat(MAX_CELL)).ends_with("the record holds the rest)"));
+        assert!(lines(&"x\n".repeat(MOST_IN_CELL)).ends_with("the record holds the rest)"));
         assert_eq!(short(&"ä".repeat(301)).chars().count(), 301);
     }
 }

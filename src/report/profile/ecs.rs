@@ -7,12 +7,12 @@
 
 use serde_json::{Map, Value};
 
-use super::super::columns;
 use super::Shape;
 use super::doc::{Doc, add, iso};
 use super::ecs_fields::{self, User};
 use super::rows::{DetectionRow, EventRow, SessionRow};
 use crate::model::{Level, Record, RuleMeta};
+use crate::table::columns;
 
 /// The file's name.
 const FILE: &str = "ecs.jsonl";
@@ -109,10 +109,10 @@ columns! { COLUMNS:
     "psr.evidence": Texts => "the records that prove it: FILE:EVENT_RECORD_ID@OFFSET",
     "psr.offset": Integer => "the record's offset in its file, bytes",
     "psr.record_number": Integer => "the number in the record's own header",
-    "psr.copies" => "the same record in other inputs",
+    "psr.copies": Texts => "the same record in other inputs",
     "psr.recovered": Boolean => "true where no log holds it any more, and --recover found it in a file",
     "psr.fired_on" => "of a detection: what the rule fired on",
-    "psr.matched_fields" => "of a detection: the fields that matched and their values",
+    "psr.matched_fields": Texts => "of a detection: the fields that matched and their values",
     "psr.auth" => "of a session: how it was authenticated",
     "psr.transport" => "of a session: what it travelled over",
     "psr.session_kind" => "of a session: powershell, winrs or other",
@@ -165,7 +165,7 @@ fn event(row: &EventRow<'_>) -> Doc {
     doc.set("psr.evidence", vec![row.pointer.as_str()]);
     doc.set("psr.offset", record.source.offset);
     doc.set("psr.record_number", record.source.number);
-    doc.set("psr.copies", row.copies);
+    doc.set("psr.copies", row.copies.all().collect::<Vec<_>>());
     doc.set("psr.recovered", row.recovered.then_some(true));
     ecs_fields::related(&mut doc);
     doc
@@ -319,9 +319,9 @@ fn detection(row: &DetectionRow<'_>) -> Doc {
     rules(&[rule], &mut doc);
     doc.set("psr.session_id", row.session.as_deref());
     doc.set("psr.level", rule.level.as_str());
-    doc.set("psr.fired_on", row.fired_on.as_str());
-    doc.set("psr.matched_fields", row.matched.as_str());
-    doc.set("psr.evidence", vec![row.evidence.as_str()]);
+    doc.set("psr.fired_on", row.fired_on);
+    doc.set("psr.matched_fields", row.matched.clone());
+    doc.set("psr.evidence", row.evidence.clone());
     ecs_fields::related(&mut doc);
     doc
 }

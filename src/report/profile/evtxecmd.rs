@@ -5,12 +5,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::cell::{MAX_CELL, push};
-use super::super::columns;
+use super::super::cell::push;
 use super::Shape;
 use super::doc::escaped;
 use super::rows::EventRow;
 use crate::model::{EventKind, Fields, csv_time};
+use crate::table::MOST_IN_CELL;
+use crate::table::columns;
 
 /// The file's name.
 const FILE: &str = "evtxecmd.csv";
@@ -84,7 +85,7 @@ fn event(row: &EventRow<'_>, to: &mut String) {
         named("Detections", titles.join("; ")),
         named("Level", row.level().map(|level| level.to_string()).unwrap_or_default()),
         named("Evidence", row.pointer.clone()),
-        named("Copies", row.copies.to_owned()),
+        named("Copies", row.copies.in_cell().collect::<Vec<_>>().join("; ")),
         executable(&event.kind),
         if row.recovered { "True" } else { "False" }.to_owned(),
         row.file.to_owned(),
@@ -172,13 +173,13 @@ fn executable(kind: &EventKind) -> String {
 /// A record's data as EvtxECmd's JSON has it. It stays JSON in a cell: values are cut, not the
 /// whole, and characters that a cell would show otherwise are escaped.
 fn payload(data: &Fields) -> String {
-    let mut longest = MAX_CELL;
+    let mut longest = MOST_IN_CELL;
     loop {
         let fields: Vec<Value> =
             data.iter().map(|(name, value)| field(name, value, longest)).collect();
         let json = json!({ "EventData": { "Data": fields } }).to_string();
         let json = escaped(&json);
-        if json.len() <= MAX_CELL {
+        if json.len() <= MOST_IN_CELL {
             return json.into_owned();
         }
         if longest < 32 {
@@ -225,7 +226,7 @@ mod tests {
         data.push("Data", "unnamed");
         data.push("ScriptBlockId", "42");
         let text = payload(&data);
-        assert!(text.len() <= MAX_CELL, "{}", text.len());
+        assert!(text.len() <= MOST_IN_CELL, "{}", text.len());
         assert_eq!(super::super::super::cell::cell(&text), text, "a cell shows it as it is");
         let json: Value = serde_json::from_str(&text).unwrap();
         let fields = json["EventData"]["Data"].as_array().unwrap();

@@ -94,9 +94,9 @@ fn rows(analysis: &Analysis, open: &mut [Open]) -> io::Result<()> {
         shapes.iter().map(of).collect()
     };
     rows.frames(AT_ONCE, |frames| {
-        let made = frames.par_iter().map(|frame| {
+        let made = frames.par_iter().map(|(frame, copies)| {
             let Some(told) = rows.event(frame)? else { return Ok(Vec::new()) };
-            let row = rows.row(&told);
+            let row = rows.row(&told, copies);
             Ok(lines(&|shape, to| (shape.event)(&row, to)))
         });
         put(made.collect())

@@ -5,16 +5,16 @@ use std::io;
 
 use chrono::{DateTime, Utc};
 
-use super::super::{describe, detections, evidence, records, timeline};
 use crate::analysis::Analysis;
 use crate::decode::chunk_of;
 use crate::detect::{Counts, session_id};
 use crate::input::InputKind;
 use crate::model::{
     Account, Event, Level, Link, Proof, Record, RecordRef, RuleIdx, RuleMeta, Session, SessionIdx,
-    parse_utc,
 };
 use crate::normalise::Normaliser;
+use crate::rows::copies::CopiesOfRow;
+use crate::rows::{MOST_NAMED, Pointers, describe, detections, pointer, records};
 use crate::sorted::Frame;
 
 /// An event with its record.
@@ -38,7 +38,7 @@ pub(super) struct EventRow<'a> {
     /// `FILE:EVENT_RECORD_ID@OFFSET`
     pub pointer: String,
     /// The same record in other inputs.
-    pub copies: &'a str,
+    pub copies: Pointers<'a>,
     /// No log lists it any more: it was found by `--recover`.
     pub recovered: bool,
 }
@@ -74,11 +74,11 @@ pub(super) struct DetectionRow<'a> {
     pub user: &'a str,
     pub session: Option<String>,
     /// What it fired on.
-    pub fired_on: String,
-    /// The fields that matched, as `detections.csv` has them.
-    pub matched: String,
-    /// Pointers to its records, as `detections.csv` has them.
-    pub evidence: String,
+    pub fired_on: &'static str,
+    /// The fields that matched and their values.
+    pub matched: Vec<String>,
+    /// Pointers to its records, the first of many.
+    pub evidence: Vec<String>,
 }
 
 /// An event taken out of its frame.
@@ -86,7 +86,6 @@ pub(super) struct Told {
     record: Record,
     event: Event,
     rules: Vec<RuleIdx>,
-    copies: String,
 }
 
 /// The rows of a run.
@@ -110,23 +109,19 @@ impl<'a> Rows<'a> {
     pub fn frames(
         &self,
         at_once: usize,
-        mut each: impl FnMut(&[(Frame<'_>, String)]) -> io::Result<()>,
+        mut each: impl FnMut(&[(Frame<'_>, CopiesOfRow)]) -> io::Result<()>,
     ) -> io::Result<()> {
-        let Analysis { copies, paths, records: Some(records), .. } = self.analysis else {
+        let Analysis { copies, records: Some(records), .. } = self.analysis else {
             return Err(io::Error::other("the run kept no records"));
         };
-        let mut places = timeline::places(copies)?;
+        let mut locations = copies.locations()?;
         let (mut frames, mut size) = (Vec::new(), 0);
         for frame in records.rows()? {
             let frame = frame?;
             if copies.contains(records::source(&frame)?) {
                 continue;
             }
-            let (named, count) = places.of(&frame)?;
-            let copies = match count {
-                0 => String::new(),
-                _ => evidence::copies(paths, &named, count).into_owned(),
-            };
+            let copies = locations.next_of(&frame)?;
             size += frame.content().len();
             frames.push((frame, copies));
             if size >= at_once {
@@ -142,7 +137,7 @@ impl<'a> Rows<'a> {
     ///
     /// # Errors
     /// When the frame holds none.
-    pub fn event(&self, (frame, copies): &(Frame<'_>, String)) -> io::Result<Option<Told>> {
+    pub fn event(&self, frame: &Frame<'_>) -> io::Result<Option<Told>> {
         let (record, mut rules) = records::read(frame)?;
         rules.extend(self.analysis.shown.get(&record.source).into_iter().flatten());
         rules.sort_unstable();
@@ -152,12 +147,12 @@ impl<'a> Rows<'a> {
         let session = self.sessions.get(&record.source);
         let session = session.map(|&(session, _)| &case.sessions[session]);
         let is_told = scope.row(session, &event.computer, &event.user());
-        Ok(is_told.then(|| Told { record, event, rules, copies: copies.clone() }))
+        Ok(is_told.then(|| Told { record, event, rules }))
     }
 
     /// Its row.
-    pub fn row<'t>(&'t self, told: &'t Told) -> EventRow<'t> {
-        let Told { record, event, rules, copies } = told;
+    pub fn row<'t>(&'t self, told: &'t Told, copies: &'t CopiesOfRow) -> EventRow<'t> {
+        let Told { record, event, rules } = told;
         let session = self.sessions.get(&record.source);
         let mut summary = String::new();
         describe::summary(event, &mut summary);
@@ -172,8 +167,8 @@ impl<'a> Rows<'a> {
             rules: rules.iter().map(|&rule| &self.analysis.rules.rules[rule]).collect(),
             file: &self.files[input.index()],
             chunk: chunk_of(&self.analysis.inputs[input].input, record.source.offset),
-            pointer: evidence::pointer(&self.analysis.paths, &Proof::of(event)),
-            copies,
+            pointer: pointer(&self.analysis.paths, &Proof::of(event)),
+            copies: copies.pointers(&self.analysis.paths),
             recovered: self.analysis.inputs[input].input.kind == InputKind::Recovered,
         }
     }
@@ -185,7 +180,7 @@ impl<'a> Rows<'a> {
         let fired = super::super::sessions::fired(self.analysis);
         let told = case.sessions.iter_enumerated();
         told.filter(|(_, session)| scope.session(session)).map(move |(index, session)| {
-            let records = session.evidence.iter().take(evidence::MAX_NAMED);
+            let records = session.evidence.iter().take(MOST_NAMED);
             let records = records.map(|of| Proof::of(&case.events[of.event]));
             SessionRow {
                 id: session_id(index),
@@ -194,7 +189,7 @@ impl<'a> Rows<'a> {
                 rules: fired[index].iter().map(|&rule| &rules.rules[rule]).collect(),
                 commands: counts.commands[index],
                 child_processes: counts.children[index],
-                evidence: records.map(|proof| evidence::pointer(paths, &proof)).collect(),
+                evidence: records.map(|proof| pointer(paths, &proof)).collect(),
                 summary: summary(index, session, counts.commands[index]),
             }
         })
@@ -208,22 +203,21 @@ impl<'a> Rows<'a> {
         &self,
         mut each: impl FnMut(&DetectionRow<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let Analysis { detections: found, copies, case, rules, scope, .. } = self.analysis;
+        let Analysis { detections: found, copies, case, rules, scope, paths, .. } = self.analysis;
         detections::each(found, copies, &case.sessions_of_records(), |row, session| {
             let of = session.map(|session| &case.sessions[session]);
-            if !scope.row(of, row.host, row.user) {
+            if !scope.row(of, &row.host, &row.user) {
                 return Ok(());
             }
-            let [fired_on, matched, evidence] = row.cells()?;
             each(&DetectionRow {
-                time: parse_utc(row.time).map_err(io::Error::other)?,
+                time: row.time,
                 rule: &rules.rules[row.rule],
-                host: row.host,
-                user: row.user,
+                host: &row.host,
+                user: &row.user,
                 session: session.map(session_id),
-                fired_on,
-                matched,
-                evidence,
+                fired_on: row.subject.as_str(),
+                matched: row.matched.iter().map(|m| format!("{}={}", m.field, m.value)).collect(),
+                evidence: Pointers::new(paths, &*row.evidence).in_cell().collect(),
             })
         })
     }

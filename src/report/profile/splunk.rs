@@ -5,10 +5,10 @@
 
 use serde_json::{Map, Value};
 
-use super::super::columns;
 use super::Shape;
 use super::doc::{Doc, add, iso};
 use super::rows::{DetectionRow, EventRow, SessionRow};
+use crate::table::columns;
 use chrono::{DateTime, Utc};
 
 use crate::model::{Account, RuleMeta};
@@ -57,7 +57,7 @@ columns! { COLUMNS:
     "event.severity" => "of a detection: the rule's level",
     "event.ruleset" => "of a detection: the pack the rule came with",
     "event.fired_on" => "of a detection: what it fired on",
-    "event.matched_fields" => "of a detection: the fields that matched and their values",
+    "event.matched_fields": Texts => "of a detection: the fields that matched and their values",
     "event.detections": Texts => "of a session: titles of the rules that fired in it",
     "fields.psr_kind" => "what an event is, in this program's words",
     "fields.psr_summary" => "what it says, on one line",
@@ -68,7 +68,7 @@ columns! { COLUMNS:
     "fields.psr_level" => "the highest level of those rules",
     "fields.psr_tags": Texts => "the tags of those rules",
     "fields.psr_evidence": Texts => "the records that prove it: FILE:EVENT_RECORD_ID@OFFSET",
-    "fields.psr_copies" => "the same record in other inputs",
+    "fields.psr_copies": Texts => "the same record in other inputs",
     "fields.psr_recovered" => "yes where no log holds it any more, and --recover found it in a file",
     "fields.psr_input_file" => "the file the record was read from",
     "fields.psr_offset" => "the record's offset in that file, bytes",
@@ -145,7 +145,7 @@ fn event(row: &EventRow<'_>, to: &mut String) {
     doc.set("fields.psr_level", row.level().map(|level| level.as_str()));
     doc.set("fields.psr_tags", tags(&row.rules));
     doc.set("fields.psr_evidence", vec![row.pointer.as_str()]);
-    doc.set("fields.psr_copies", row.copies);
+    doc.set("fields.psr_copies", row.copies.all().collect::<Vec<_>>());
     doc.set("fields.psr_recovered", row.recovered.then_some("yes"));
     doc.set("fields.psr_input_file", row.file);
     doc.set("fields.psr_offset", record.source.offset.to_string());
@@ -199,12 +199,12 @@ fn detection(row: &DetectionRow<'_>, to: &mut String) {
     doc.set("event.signature_id", rule.id.as_str());
     doc.set("event.severity", rule.level.as_str());
     doc.set("event.ruleset", rule.pack.as_str());
-    doc.set("event.fired_on", row.fired_on.as_str());
-    doc.set("event.matched_fields", row.matched.as_str());
+    doc.set("event.fired_on", row.fired_on);
+    doc.set("event.matched_fields", row.matched.clone());
     doc.set("fields.psr_session_id", row.session.as_deref());
     doc.set("fields.psr_level", rule.level.as_str());
     doc.set("fields.psr_tags", rule.tags.clone());
-    doc.set("fields.psr_evidence", vec![row.evidence.as_str()]);
+    doc.set("fields.psr_evidence", row.evidence.clone());
     line(row.time, doc, to);
 }
 

@@ -8,11 +8,11 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 
 use super::super::cell::push;
-use super::super::columns;
 use super::Shape;
 use super::doc::{Doc, add};
 use super::rows::{DetectionRow, EventRow, SessionRow};
 use crate::model::{Account, RuleMeta, csv_time};
+use crate::table::columns;
 
 columns! { COLUMNS:
     "message" => "what it is and says",
@@ -150,7 +150,7 @@ fn event(row: &EventRow<'_>) -> Doc {
         doc.set("event_data", Value::Object(data).to_string());
     }
     doc.set("evidence", row.pointer.as_str());
-    doc.set("copies", row.copies);
+    doc.set("copies", row.copies.in_cell().collect::<Vec<_>>().join("; "));
     doc.set("recovered", row.recovered.then_some("yes"));
     doc.set("input_file", row.file);
     doc.set("offset", record.source.offset);
@@ -185,17 +185,18 @@ fn session(row: &SessionRow<'_>) -> [Doc; 2] {
 
 fn detection(row: &DetectionRow<'_>) -> Doc {
     let rule = row.rule;
-    let message = format!("{} ({}) on {}: {}", rule.title, rule.level, row.fired_on, row.matched);
+    let message =
+        format!("{} ({}) on {}: {}", rule.title, rule.level, row.fired_on, row.matched.join("; "));
     let mut doc = begin(&message, row.time, "Detection", "psr:detection");
     doc.set("tag", tags(row.session.as_deref(), &[rule]));
     doc.set("computer_name", row.host);
-    doc.set("kind", row.fired_on.as_str());
+    doc.set("kind", row.fired_on);
     doc.set("username", row.user);
     doc.set("session_id", row.session.as_deref());
     doc.set("detections", titles(&[rule]));
     doc.set("rule_id", rule.id.as_str());
-    doc.set("matched_fields", row.matched.as_str());
+    doc.set("matched_fields", row.matched.join("; "));
     doc.set("level", rule.level.as_str());
-    doc.set("evidence", row.evidence.as_str());
+    doc.set("evidence", row.evidence.join("; "));
     doc
 }

@@ -1,7 +1,6 @@
 //! Of which hosts and accounts results tell. All records are read and all is rebuilt, whatever is
 //! named: a session's other end is as a rule on another host.
 
-use super::cell;
 use crate::model::{Account, Attempt, Session, same_host};
 
 /// The hosts and accounts that results tell of; of all where none is named.
@@ -22,7 +21,7 @@ impl Scope {
     /// Whether what concerns these hosts and this account is told of.
     ///
     /// ```
-    /// use psr_forensics::report::Scope;
+    /// use psr_forensics::Scope;
     ///
     /// let scope = Scope { hosts: vec!["srv02".into()], users: vec!["adm.lee".into()] };
     /// assert!(scope.takes(["WS01.corp.example", "SRV02.corp.example"], Some(r"CORP\adm.lee")));
@@ -56,25 +55,7 @@ impl Scope {
             || self.takes(hosts.into_iter().chain(attempt.source_ip.as_deref()), user().as_deref())
     }
 
-    /// Whether a row is told of: by its session, or where it has none, by its own host and account,
-    /// which are the cells of these numbers in a CSV line.
-    pub(super) fn line(
-        &self,
-        session: Option<&Session>,
-        line: &str,
-        [host, user]: [usize; 2],
-    ) -> bool {
-        self.is_whole()
-            || match session {
-                Some(session) => self.session(session),
-                None => {
-                    let (host, user) = (cell::nth(line, host), cell::nth(line, user));
-                    self.takes([&*host], Some(&user))
-                }
-            }
-    }
-
-    /// The same of a row whose host and account are at hand.
+    /// Whether a row is shown: by its session, or where it has none, by its own host and account.
     pub(crate) fn row(&self, session: Option<&Session>, host: &str, user: &str) -> bool {
         self.is_whole()
             || match session {

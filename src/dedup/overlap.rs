@@ -12,7 +12,7 @@ const MOST_OF_INPUT: usize = 1 << 16;
 
 /// The logs that records are of, each with its least and its greatest EventRecordID.
 #[derive(Debug, Default)]
-pub(super) struct Spans {
+pub(crate) struct Spans {
     logs: BTreeMap<u64, (u64, u64)>,
     /// There are more logs than are told apart.
     more: bool,

@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::timeline::order;
 use crate::model::{Record, RecordRef, RuleIdx};
-use crate::observe::Row;
+use crate::record_row::RecordRow;
 use crate::sorted::{Frame, Rows, time_of};
 
 /// A record, all but its time, and the rules that fired on it.
 #[derive(Serialize, Deserialize)]
 struct Kept<'a> {
     #[serde(borrow)]
-    row: Row<'a>,
+    row: RecordRow<'a>,
     rules: Vec<RuleIdx>,
 }
 
@@ -24,7 +24,7 @@ struct Kept<'a> {
 /// # Errors
 /// When the record has no serial form.
 pub(crate) fn add(rows: &mut Rows, record: &Record, rules: &[RuleIdx]) -> io::Result<()> {
-    let kept = Kept { row: Row::of(record), rules: rules.to_vec() };
+    let kept = Kept { row: RecordRow::of(record), rules: rules.to_vec() };
     rows.push(|key| order(key, record.time, record.source), &kept)
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn add(rows: &mut Rows, record: &Record, rules: &[RuleIdx]) -> io::Re
 ///
 /// # Errors
 /// When the frame holds none.
-pub(super) fn source(frame: &Frame<'_>) -> io::Result<RecordRef> {
+pub(crate) fn source(frame: &Frame<'_>) -> io::Result<RecordRef> {
     // It is what the content begins with.
     let (source, _) = postcard::take_from_bytes(frame.content()).map_err(io::Error::other)?;
     Ok(source)
@@ -42,7 +42,7 @@ pub(super) fn source(frame: &Frame<'_>) -> io::Result<RecordRef> {
 ///
 /// # Errors
 /// When the frame holds none.
-pub(super) fn read(frame: &Frame<'_>) -> io::Result<(Record, Vec<RuleIdx>)> {
+pub(crate) fn read(frame: &Frame<'_>) -> io::Result<(Record, Vec<RuleIdx>)> {
     let time = time_of(frame.key()).ok_or_else(|| io::Error::other("a record of no time"))?;
     let Kept { row, rules } = postcard::from_bytes(frame.content()).map_err(io::Error::other)?;
     Ok((row.into_record(time), rules))

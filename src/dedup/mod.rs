@@ -10,118 +10,20 @@
 //! Of records that are one, that of the richest form counts, then that of the first input. Those of
 //! one input are never taken for one.
 
+mod overlap;
+
 use std::collections::BTreeMap;
-use std::hash::{Hash, Hasher};
 use std::io;
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
-use serde::{Deserialize, Serialize};
 
-use super::overlap::{Spans, overlapping};
-use crate::detect::Hit;
-use crate::input::{Input, InputKind};
-use crate::keyed::Keyed;
-use crate::model::{
-    Event, EventKind, Form, Guid, IdxVec, InputIdx, MatchedField, Proof, Record, RecordRef,
-};
-use crate::report::timeline::{self, Printed};
+pub(crate) use self::overlap::Spans;
+use self::overlap::overlapping;
+use crate::model::{Form, IdxVec, InputIdx, Proof, RecordRef};
+use crate::rows::timeline::{self, FingerprintedRow};
+use crate::rows::{Copies, class};
 use crate::sorted::{self, Rows, Sorted, Sorter};
-
-/// What tells a record from others. It is of one run: hashes are keyed anew in each, so that no log
-/// can be written to make two records one.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct Print {
-    /// Of host, channel and event id: with the EventRecordID, which a line has beside it, it names
-    /// a record. Few have another identity, so that 64 bits tell them apart.
-    #[serde(with = "postcard::fixint::le")]
-    identity: u64,
-    /// Of all that this program takes from it and that rules found in it.
-    #[serde(with = "postcard::fixint::le")]
-    content: u64,
-    form: Form,
-    /// When it was logged, in nanoseconds after the time that is shown of it.
-    late: i64,
-}
-
-/// Makes the prints of a run.
-#[derive(Debug, Default)]
-pub struct Prints {
-    keys: Keyed,
-    /// There is no other record to tell one from.
-    alone: bool,
-}
-
-impl Prints {
-    /// Those of the records of some inputs. A log by itself has no record twice; what was carved may.
-    pub fn of_inputs(inputs: &[Input]) -> Prints {
-        let alone = matches!(inputs, [input] if input.kind != InputKind::Recovered);
-        Prints { keys: Keyed::default(), alone }
-    }
-
-    /// The print of a record on which these rules fired, and a hash of which log it is of: its host
-    /// and channel.
-    pub fn of(&self, record: &Record, event: &Event, hits: &[Hit]) -> (u64, Print) {
-        let name = if event.channel.is_empty() { &event.provider } else { &event.channel };
-        let log = self.keys.of((&event.host, name));
-        let Record { event_id, record_id, time, logged, form, ref data, .. } = *record;
-        let late = (logged - time).num_nanoseconds().unwrap_or_default();
-        if self.alone {
-            return (log, Print { identity: 0, content: 0, form, late });
-        }
-        let content = self.content(record, event, hits);
-        let identity = match record_id {
-            // Without a name, all of it must be the same.
-            0 => self.keys.of((log, event_id, logged, class(form), content, data)),
-            _ => self.keys.of((log, event_id)),
-        };
-        (log, Print { identity, content, form, late })
-    }
-
-    fn content(&self, record: &Record, event: &Event, hits: &[Hit]) -> u64 {
-        let Event { provider, user_sid, activity_id, process_id, kind, .. } = event;
-        let mut hash = self.keys.hasher();
-        (provider, user_sid, activity_id, process_id).hash(&mut hash);
-        match kind {
-            // Its data as it stands, but for what the ways to write a record down differ in.
-            EventKind::Other(_) => {
-                let data = record.data.iter().filter(|(name, _)| *name != "Binary");
-                for (name, value) in data.filter(|(_, value)| !value.trim().is_empty()) {
-                    name.hash(&mut hash);
-                    hash_value(value, &mut hash);
-                }
-            }
-            kind => kind.hash(&mut hash),
-        }
-        for Hit { rule, matched, values } in hits {
-            rule.hash(&mut hash);
-            for MatchedField { field, value } in matched {
-                field.hash(&mut hash);
-                hash_value(value, &mut hash);
-            }
-            // Correlations tell records apart by these.
-            for value in values.iter().flatten() {
-                value.is_some().hash(&mut hash);
-                value.iter().for_each(|value| hash_value(&value.text(), &mut hash));
-            }
-        }
-        hash.finish()
-    }
-}
-
-/// Windows writes a GUID in braces, in XML and in what it forwards; the evtx crate in upper case.
-fn hash_value(value: &str, hash: &mut impl Hasher) {
-    let value = value.trim();
-    match Guid::parse(value) {
-        Some(guid) => guid.hash(hash),
-        None => value.hash(hash),
-    }
-}
-
-/// Forms of one class say the same of the same record.
-fn class(form: Form) -> Form {
-    form.max(Form::Rendered)
-}
 
 /// How long after its `logged` a record may have been logged: its form keeps no more of the time.
 fn open(form: Form, logged: DateTime<Utc>) -> TimeDelta {
@@ -139,39 +41,6 @@ fn open(form: Form, logged: DateTime<Utc>) -> TimeDelta {
     TimeDelta::nanoseconds(unit.into())
 }
 
-/// What two inputs have in common.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Overlap {
-    /// Events of the one that are copies of the other's.
-    pub copies: u64,
-    /// Events of the one that have the name and time of one of the other's, and say something else.
-    pub differing: u64,
-}
-
-/// The records that are copies.
-#[derive(Default)]
-pub(crate) struct Copies {
-    /// Their offsets, by input and in order.
-    offsets: IdxVec<InputIdx, Vec<u64>>,
-    /// The copies of each record that has some, by its line of the timeline.
-    pub(crate) places: Sorted,
-    /// What an input, the first, has in common with one that is preferred.
-    pub(super) overlaps: BTreeMap<(InputIdx, InputIdx), Overlap>,
-}
-
-impl Copies {
-    /// Whether the record there is a copy.
-    pub fn contains(&self, source: RecordRef) -> bool {
-        let offsets = self.offsets.get(source.input);
-        offsets.is_some_and(|offsets| offsets.binary_search(&source.offset).is_ok())
-    }
-
-    /// How many there are.
-    pub fn count(&self) -> u64 {
-        self.offsets.iter().map(|offsets| offsets.len() as u64).sum()
-    }
-}
-
 /// Bytes of rows that are sorted at a time.
 const BLOCK: usize = 1 << 20;
 /// Bytes of rows that stay in memory: most of what a run may take is marks by now.
@@ -183,7 +52,7 @@ const IN_MEMORY: usize = 16 << 20;
 ///
 /// # Errors
 /// When the scratch folder takes no more or the timeline cannot be read back.
-pub(super) fn find(
+pub(crate) fn find(
     timeline: &Sorted,
     spans: &IdxVec<InputIdx, Spans>,
     recovered: Option<InputIdx>,
@@ -198,18 +67,18 @@ pub(super) fn find(
     }
     let sorter = Sorter::with_room(scratch.to_owned(), IN_MEMORY);
     let mut rows = Rows::default();
-    for printed in timeline::prints(timeline)? {
-        let printed = printed?;
-        let Printed { source, record_id, print, .. } = printed;
+    for row in timeline::fingerprints(timeline)? {
+        let row = row?;
+        let FingerprintedRow { source, record_id, fingerprint, .. } = row;
         if overlapping[source.input] {
             let key = |key: &mut Vec<u8>| {
-                key.extend(print.identity.to_be_bytes());
+                key.extend(fingerprint.identity.to_be_bytes());
                 key.extend(record_id.to_be_bytes());
                 let is_live = !is_recovered(recovered, source.input);
-                key.push(if is_live { print.form as u8 } else { u8::MAX });
+                key.push(if is_live { fingerprint.form as u8 } else { u8::MAX });
                 sorted::place(key, source);
             };
-            rows.push(key, &printed)?;
+            rows.push(key, &row)?;
         }
         if rows.size() > BLOCK {
             sorter.add(&mut rows)?;
@@ -218,15 +87,16 @@ pub(super) fn find(
     sorter.add(&mut rows)?;
 
     let mut found = Found::new(spans.indices(), scratch);
-    let mut namesakes = Namesakes { recovered, ..Namesakes::default() };
+    let mut same_identity = SameIdentity { recovered, ..SameIdentity::default() };
     let mut latest = None;
     for row in sorter.finish().rows()? {
-        let printed: Printed = postcard::from_bytes(row?.content()).map_err(io::Error::other)?;
-        let name = (printed.print.identity, printed.record_id);
+        let row: FingerprintedRow =
+            postcard::from_bytes(row?.content()).map_err(io::Error::other)?;
+        let name = (row.fingerprint.identity, row.record_id);
         if latest.replace(name) != Some(name) {
-            namesakes.clear();
+            same_identity.clear();
         }
-        found.add(&printed, namesakes.judge(&printed))?;
+        found.add(&row, same_identity.judge(&row))?;
     }
     found.finish()
 }
@@ -255,11 +125,11 @@ struct Place {
 }
 
 /// Records of one name that are told apart; hostile logs may hold ever more.
-const MOST_NAMESAKES: usize = 1 << 16;
+const MOST_SAME: usize = 1 << 16;
 
 /// The records of one name that are not copies, of which the best comes first.
 #[derive(Default)]
-struct Namesakes {
+struct SameIdentity {
     /// By all that copies have in common: class, time and content.
     same: BTreeMap<(Form, DateTime<Utc>, u64), Place>,
     /// The first of each time, and its class.
@@ -268,28 +138,28 @@ struct Namesakes {
     recovered: Option<InputIdx>,
 }
 
-impl Namesakes {
+impl SameIdentity {
     fn clear(&mut self) {
         self.same.clear();
         self.at.clear();
     }
 
     /// Judges the next record in the order of form, input and offset.
-    fn judge(&mut self, printed: &Printed) -> Verdict {
-        let Printed { time, source, print, .. } = *printed;
-        let logged = time + TimeDelta::nanoseconds(print.late);
-        let class = class(print.form);
+    fn judge(&mut self, row: &FingerprintedRow) -> Verdict {
+        let FingerprintedRow { time, source, fingerprint, .. } = *row;
+        let logged = time + TimeDelta::nanoseconds(fingerprint.late);
+        let class = class(fingerprint.form);
         let place = Place { time, source };
         let once = !is_recovered(self.recovered, source.input);
         let copy_of = |known: Place| match once && known.source.input == source.input {
             true => Verdict::Own,
             false => Verdict::CopyOf(known),
         };
-        let same = (class, logged, print.content);
+        let same = (class, logged, fingerprint.content);
         if let Some(&known) = self.same.get(&same) {
             return copy_of(known);
         }
-        let mut near = self.at.range(logged..logged + open(print.form, logged));
+        let mut near = self.at.range(logged..logged + open(fingerprint.form, logged));
         let verdict = match (near.next(), near.next()) {
             (Some((_, &(other, known))), None) if other != class => return copy_of(known),
             (Some((_, &(_, known))), None) if known.source.input != source.input => {
@@ -298,7 +168,7 @@ impl Namesakes {
             // None, or more than one: then it is not certain which.
             _ => Verdict::Own,
         };
-        if self.same.len() < MOST_NAMESAKES {
+        if self.same.len() < MOST_SAME {
             self.same.insert(same, place);
             self.at.entry(logged).or_insert((class, place));
         }
@@ -321,8 +191,8 @@ impl Found {
         Found { copies, places, rows: Rows::default() }
     }
 
-    fn add(&mut self, printed: &Printed, verdict: Verdict) -> io::Result<()> {
-        let Printed { source, record_id, .. } = *printed;
+    fn add(&mut self, row: &FingerprintedRow, verdict: Verdict) -> io::Result<()> {
+        let FingerprintedRow { source, record_id, .. } = *row;
         let (known, is_copy) = match verdict {
             Verdict::Own => return Ok(()),
             Verdict::CopyOf(known) => (known, true),
@@ -391,19 +261,19 @@ mod tests {
 
     /// What the records are found to be, in the order they are given: `find` on a timeline of them.
     fn judged(records: &[Record]) -> Vec<&'static str> {
-        let prints = Prints::default();
+        let fingerprints = Fingerprints::default();
         let folder = std::env::temp_dir();
         let last = records.iter().map(|record| record.source.input).max().unwrap();
         let mut spans: IdxVec<InputIdx, Spans> =
             (0..=last.index()).map(|_| Spans::default()).collect();
         let sorter = Sorter::new(folder.clone());
-        let mut lines = timeline::Lines::default();
+        let mut lines = timeline::TimelineRows::default();
         for record in records {
             let event = event(record);
-            let (log, print) = prints.of(record, &event, &[]);
-            spans[record.source.input].take(log, record.record_id);
+            let (log, fingerprint) = fingerprints.of(record, &event, &[]);
+            spans[record.source.input as usize].take(log, record.record_id);
             lines
-                .add(&event, &event.user(), print, Vec::new(), &timeline::Shared::default())
+                .add(&event, &event.user(), fingerprint, Vec::new(), &TextPool::default())
                 .unwrap();
         }
         sorter.add(&mut lines.rows).unwrap();

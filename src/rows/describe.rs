@@ -10,7 +10,7 @@ macro_rules! say {
 }
 
 /// The word for what an event is.
-pub(super) fn kind(event: &Event) -> &'static str {
+pub(crate) fn kind(event: &Event) -> &'static str {
     match &event.kind {
         EventKind::ClientSession(_) => "client_session",
         EventKind::ClientStep(_) => "client_step",
@@ -49,7 +49,7 @@ pub(super) fn kind(event: &Event) -> &'static str {
 }
 
 /// What an event says, on one line of its own words, appended to `to`.
-pub(super) fn summary(event: &Event, to: &mut String) {
+pub(crate) fn summary(event: &Event, to: &mut String) {
     match &event.kind {
         EventKind::ClientSession(session) => say!(to, "connects to ", session.connection),
         EventKind::ClientStep(step) => to.push_str(&step.text),

@@ -7,7 +7,7 @@ use crate::model::{Channel, Fields, Form, LoggedId, Record, RecordRef};
 
 /// A record, all but its time, which is in the row's key.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Row<'a> {
+pub(crate) struct RecordRow<'a> {
     pub source: RecordRef,
     /// TimeCreated, where it is not the record's time: seconds since 1970 and nanoseconds.
     logged: Option<(i64, u32)>,
@@ -27,11 +27,11 @@ pub(crate) struct Row<'a> {
     pub data: Vec<(&'a str, &'a str)>,
 }
 
-impl<'a> Row<'a> {
+impl<'a> RecordRow<'a> {
     /// The row of a record.
-    pub fn of(record: &'a Record) -> Row<'a> {
+    pub fn of(record: &'a Record) -> RecordRow<'a> {
         let logged = (record.logged != record.time).then_some(record.logged);
-        Row {
+        RecordRow {
             source: record.source,
             logged: logged.map(|time| (time.timestamp(), time.timestamp_subsec_nanos())),
             form: record.form,

@@ -1,0 +1,51 @@
+//! A build without Parquet has no case folders, so that nothing was extracted before.
+
+use std::iter::Empty;
+
+use super::InputReport;
+use crate::decode::Form;
+use crate::error::Fault;
+use crate::input::Input;
+use crate::model::{Edge, Record, RecordRef};
+use crate::reconstruct::Reach;
+
+/// What was extracted of an input before: there is none.
+pub(super) enum Extracted {}
+
+impl Extracted {
+    pub fn table_count(&self) -> usize {
+        match *self {}
+    }
+
+    pub fn size_of(&self, _: usize) -> (u64, u64) {
+        match *self {}
+    }
+
+    pub fn too_long(&self) -> u64 {
+        match *self {}
+    }
+
+    pub fn form(&self) -> &Form {
+        match *self {}
+    }
+
+    pub fn reach(&self) -> &[Reach] {
+        match *self {}
+    }
+
+    pub fn report(&self, _: &Input) -> InputReport {
+        match *self {}
+    }
+
+    pub fn read(&self, _: usize, _: u32, _: impl FnMut(&Record)) -> Result<(), Fault> {
+        match *self {}
+    }
+
+    pub fn tables_of(&self, _: &[RecordRef]) -> Empty<usize> {
+        match *self {}
+    }
+
+    pub fn first_of_chunk(&self, _: u64) -> Option<Edge> {
+        match *self {}
+    }
+}

@@ -1,0 +1,372 @@
+//! The values of columns in a row group.
+
+use std::iter;
+
+use chrono::{DateTime, Utc};
+
+use super::ColumnType;
+
+/// The definition level of a value that is there, in a column that is no list.
+pub(super) const DEFINED: i16 = 1;
+
+/// The values of a column in a row group, row by row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ColumnValues {
+    /// Times, in nanoseconds since 1970, UTC.
+    Time(PrimitiveValues<i64>),
+    /// Whole numbers of 64 bits.
+    U64(PrimitiveValues<u64>),
+    /// Whole numbers of 32 bits.
+    U32(PrimitiveValues<u32>),
+    /// Floating-point numbers of 64 bits.
+    F64(PrimitiveValues<f64>),
+    /// Truth values.
+    Bool(PrimitiveValues<bool>),
+    /// Texts.
+    Text(TextValues),
+    /// Lists of texts.
+    Texts(ListValues),
+}
+
+impl ColumnValues {
+    /// No values yet, of this type.
+    pub fn new(column_type: ColumnType) -> ColumnValues {
+        match column_type {
+            ColumnType::Time => ColumnValues::Time(PrimitiveValues::default()),
+            ColumnType::U64 => ColumnValues::U64(PrimitiveValues::default()),
+            ColumnType::U32 => ColumnValues::U32(PrimitiveValues::default()),
+            ColumnType::F64 => ColumnValues::F64(PrimitiveValues::default()),
+            ColumnType::Bool => ColumnValues::Bool(PrimitiveValues::default()),
+            ColumnType::Text => ColumnValues::Text(TextValues::default()),
+            ColumnType::Texts => ColumnValues::Texts(ListValues::default()),
+        }
+    }
+
+    /// The bytes of its texts, 0 for numbers.
+    pub fn text_bytes(&self) -> usize {
+        match self {
+            ColumnValues::Text(texts) => texts.strings.bytes.len(),
+            ColumnValues::Texts(lists) => lists.strings.bytes.len(),
+            ColumnValues::Time(_)
+            | ColumnValues::U64(_)
+            | ColumnValues::U32(_)
+            | ColumnValues::F64(_)
+            | ColumnValues::Bool(_) => 0,
+        }
+    }
+}
+
+/// Numbers, times or truth values, some of which may be null.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PrimitiveValues<T> {
+    /// A value for each row; the default one for null.
+    values: Vec<T>,
+    /// Definition levels.
+    levels: Vec<i16>,
+}
+
+impl<T: Copy + Default> PrimitiveValues<T> {
+    /// Adds the value of the next row.
+    pub fn push(&mut self, value: Option<T>) {
+        self.levels.push(i16::from(value.is_some()));
+        self.values.push(value.unwrap_or_default());
+    }
+
+    /// The rows.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether it has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The value of a row; `None` for null.
+    pub fn get(&self, row: usize) -> Option<T> {
+        let is_defined = self.levels.get(row) == Some(&DEFINED);
+        is_defined.then(|| self.values.get(row).copied()).flatten()
+    }
+
+    /// The value of each row; `None` for null.
+    pub fn iter(&self) -> impl Iterator<Item = Option<T>> {
+        iter::zip(&self.values, &self.levels)
+            .map(|(&value, &level)| (level == DEFINED).then_some(value))
+    }
+
+    /// Whether a row is null.
+    pub fn has_nulls(&self) -> bool {
+        self.levels.iter().any(|&level| level != DEFINED)
+    }
+
+    /// The definition levels.
+    pub(super) fn levels(&self) -> &[i16] {
+        &self.levels
+    }
+
+    /// The values that are there, in the physical type of a file.
+    pub(super) fn defined<P>(&self, physical: impl Fn(T) -> P) -> Vec<P> {
+        self.iter().flatten().map(physical).collect()
+    }
+}
+
+impl PrimitiveValues<i64> {
+    /// Adds the time of the next row. One that 64 bits of nanoseconds cannot hold, before 1677 or
+    /// after 2262, becomes null.
+    pub fn push_time(&mut self, time: Option<DateTime<Utc>>) {
+        self.push(time.and_then(|time| time.timestamp_nanos_opt()));
+    }
+
+    /// The time of a row; `None` for null.
+    pub fn time(&self, row: usize) -> Option<DateTime<Utc>> {
+        self.get(row).map(DateTime::from_timestamp_nanos)
+    }
+}
+
+/// Strings, one after the other.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Strings {
+    bytes: String,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+impl Strings {
+    fn push(&mut self, text: &str) {
+        self.bytes.push_str(text);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn start(&self, index: usize) -> usize {
+        index.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default()
+    }
+
+    fn get(&self, index: usize) -> Option<&str> {
+        self.bytes.get(self.start(index)..*self.ends.get(index)?)
+    }
+}
+
+/// Texts, some of which may be null.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TextValues {
+    /// A text for each row; an empty one for null.
+    strings: Strings,
+    /// Definition levels.
+    levels: Vec<i16>,
+}
+
+impl TextValues {
+    /// Adds the text of the next row.
+    pub fn push(&mut self, text: Option<&str>) {
+        self.levels.push(i16::from(text.is_some()));
+        self.strings.push(text.unwrap_or_default());
+    }
+
+    /// The rows.
+    pub fn len(&self) -> usize {
+        self.levels.len()
+    }
+
+    /// Whether it has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.levels.is_empty()
+    }
+
+    /// The text of a row; `None` for null.
+    pub fn get(&self, row: usize) -> Option<&str> {
+        let is_defined = self.levels.get(row) == Some(&DEFINED);
+        is_defined.then(|| self.strings.get(row)).flatten()
+    }
+
+    /// The text of each row; `None` for null.
+    pub fn iter(&self) -> impl Iterator<Item = Option<&str>> {
+        (0..self.len()).map(|row| self.get(row))
+    }
+
+    /// Whether a row is null.
+    pub fn has_nulls(&self) -> bool {
+        self.levels.iter().any(|&level| level != DEFINED)
+    }
+
+    /// The definition levels, and the bytes of all texts with the end of each that is there.
+    pub(super) fn into_parts(self) -> (Vec<i16>, Vec<u8>, Vec<usize>) {
+        // What is null is empty, so the texts that are there follow one another without it.
+        let ends = iter::zip(&self.levels, &self.strings.ends);
+        let ends = ends.filter(|&(&level, _)| level == DEFINED).map(|(_, &end)| end).collect();
+        (self.levels, self.strings.bytes.into_bytes(), ends)
+    }
+}
+
+/// Lists of texts. A list may be null; its texts are not.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ListValues {
+    /// The texts of all lists.
+    strings: Strings,
+    /// For each row, how many texts there are up to the end of its list.
+    ends: Vec<usize>,
+    /// For each row, whether its list is null.
+    nulls: Vec<bool>,
+}
+
+/// Lists of texts as a file has them.
+pub(super) struct ListParts {
+    /// The definition levels.
+    pub definition: Vec<i16>,
+    /// The repetition levels.
+    pub repetition: Vec<i16>,
+    /// The bytes of all texts.
+    pub bytes: Vec<u8>,
+    /// Where each text ends in them.
+    pub ends: Vec<usize>,
+}
+
+/// The definition levels of a list: null, of no text, and of a text in it.
+const NULL_LIST: i16 = 0;
+const EMPTY_LIST: i16 = 1;
+pub(super) const TEXT_OF_LIST: i16 = 3;
+
+impl ListValues {
+    /// Adds the list of the next row.
+    pub fn push<'t>(&mut self, list: Option<impl IntoIterator<Item = &'t str>>) {
+        self.nulls.push(list.is_none());
+        list.into_iter().flatten().for_each(|text| self.strings.push(text));
+        self.ends.push(self.strings.ends.len());
+    }
+
+    /// The rows.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether it has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The list of a row; `None` for null.
+    pub fn get(&self, row: usize) -> Option<impl ExactSizeIterator<Item = &str>> {
+        let end = *self.ends.get(row)?;
+        let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let texts = (start..end).map(|text| self.strings.get(text).unwrap_or_default());
+        (!self.nulls[row]).then_some(texts)
+    }
+
+    /// The list of each row; `None` for null.
+    pub fn iter(&self) -> impl Iterator<Item = Option<impl ExactSizeIterator<Item = &str>>> {
+        (0..self.len()).map(|row| self.get(row))
+    }
+
+    /// Whether a row is null.
+    pub fn has_nulls(&self) -> bool {
+        self.nulls.contains(&true)
+    }
+
+    /// Whether each row has as many texts as that row of another column.
+    pub fn is_as_long_as(&self, other: &ListValues) -> bool {
+        self.ends == other.ends
+    }
+
+    /// What a file has of them.
+    pub(super) fn into_parts(self) -> ListParts {
+        let room = self.strings.ends.len() + self.ends.len();
+        let mut definition = Vec::with_capacity(room);
+        let mut repetition = Vec::with_capacity(room);
+        let mut start = 0;
+        for (&end, &is_null) in iter::zip(&self.ends, &self.nulls) {
+            repetition.push(0);
+            if is_null {
+                definition.push(NULL_LIST);
+            } else if start == end {
+                definition.push(EMPTY_LIST);
+            } else {
+                definition.push(TEXT_OF_LIST);
+                definition.extend(iter::repeat_n(TEXT_OF_LIST, end - start - 1));
+                repetition.extend(iter::repeat_n(1, end - start - 1));
+            }
+            start = end;
+        }
+        let Strings { bytes, ends } = self.strings;
+        ListParts { definition, repetition, bytes: bytes.into_bytes(), ends }
+    }
+
+    /// Adds what a file has of some rows: their levels, and their texts. Returns `false` where these
+    /// are no lists of texts.
+    pub(super) fn extend<'t>(
+        &mut self,
+        definition: &[i16],
+        repetition: &[i16],
+        mut texts: impl Iterator<Item = &'t str>,
+    ) -> bool {
+        for (&definition, &repetition) in iter::zip(definition, repetition) {
+            if repetition == 0 {
+                self.nulls.push(definition == NULL_LIST);
+                self.ends.push(self.strings.ends.len());
+            }
+            match (definition, self.ends.last_mut()) {
+                (NULL_LIST | EMPTY_LIST, _) if repetition == 0 => {}
+                (TEXT_OF_LIST, Some(end)) => {
+                    let Some(text) = texts.next() else { return false };
+                    self.strings.push(text);
+                    *end = self.strings.ends.len();
+                }
+                _ => return false,
+            }
+        }
+        texts.next().is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_come_back_as_they_were_pushed() {
+        let mut numbers = PrimitiveValues::default();
+        let mut texts = TextValues::default();
+        let mut lists = ListValues::default();
+        for (number, text, list) in [
+            (Some(1_u64), Some("ä"), Some(vec!["a", ""])),
+            (None, None, None),
+            (Some(u64::MAX), Some(""), Some(vec![])),
+        ] {
+            numbers.push(number);
+            texts.push(text);
+            lists.push(list);
+        }
+        assert_eq!(numbers.iter().collect::<Vec<_>>(), [Some(1), None, Some(u64::MAX)]);
+        assert_eq!(texts.iter().collect::<Vec<_>>(), [Some("ä"), None, Some("")]);
+        let found: Vec<Option<Vec<&str>>> =
+            lists.iter().map(|list| list.map(Iterator::collect)).collect();
+        assert_eq!(found, [Some(vec!["a", ""]), None, Some(vec![])]);
+        assert!(numbers.has_nulls() && texts.has_nulls() && lists.has_nulls());
+        assert_eq!((numbers.get(3), texts.get(3)), (None, None));
+        assert!(lists.get(3).is_none());
+        let parts = lists.into_parts();
+        assert_eq!(parts.definition, [3, 3, 0, 1]);
+        assert_eq!(parts.repetition, [0, 1, 0, 0]);
+        assert_eq!((&parts.bytes[..], &parts.ends[..]), (&b"a"[..], &[1, 1][..]));
+    }
+
+    #[test]
+    fn a_time_that_nanoseconds_cannot_hold_is_null() {
+        let mut times = PrimitiveValues::default();
+        let time = DateTime::from_timestamp(1, 2);
+        times.push_time(time);
+        times.push_time(Some(DateTime::<Utc>::MAX_UTC));
+        assert_eq!((times.time(0), times.time(1)), (time, None));
+    }
+
+    #[test]
+    fn levels_that_are_no_lists_of_texts_are_refused() {
+        let extend = |definition: &[i16], repetition: &[i16], texts: &[&str]| {
+            ListValues::default().extend(definition, repetition, texts.iter().copied())
+        };
+        assert!(extend(&[3, 3, 0, 1], &[0, 1, 0, 0], &["a", "b"]));
+        assert!(!extend(&[2], &[0], &[]), "a text that is null");
+        assert!(!extend(&[3], &[1], &["a"]), "a text before the first list");
+        assert!(!extend(&[3, 1], &[0, 1], &["a"]), "a list within a list");
+        assert!(!extend(&[3, 3], &[0, 1], &["a"]), "too few texts");
+        assert!(!extend(&[3], &[0], &["a", "b"]), "too many texts");
+    }
+}

@@ -1,0 +1,16 @@
+//! Names that rows have in all outputs of a run.
+
+use crate::detect::session_id;
+use crate::model::{Command, CommandIdx, IdxVec, SessionIdx};
+use crate::reconstruct::Case;
+
+/// The ids of commands as outputs write them: their session's and their number in it.
+pub(crate) fn command_ids(case: &Case) -> IdxVec<CommandIdx, String> {
+    let mut counts: IdxVec<SessionIdx, usize> = case.sessions.iter().map(|_| 0).collect();
+    let id = |command: &Command| {
+        let count = &mut counts[command.session];
+        *count += 1;
+        format!("{}-{count}", session_id(command.session))
+    };
+    case.commands.iter().map(id).collect()
+}
