@@ -15,10 +15,8 @@ use psr_forensics::index::InputIdx;
 use psr_forensics::input::{CHUNK_SIZE, FILE_HEADER, Piece, Reader, piece_count};
 use psr_forensics::normalise::Normaliser;
 use psr_forensics::reconstruct::{Gathered, Keys, Logs, Overheard, reconstruct};
-use psr_forensics::report::timeline::{Lines, Shared};
-use psr_forensics::sorted::{Rows, Sorter};
 use psr_forensics::{
-    Channel, Event, Input, InputKind, NoProgress, Options, Output, Pack, Prints, Record, RecordRef,
+    Channel, Event, Input, InputKind, NoProgress, Options, Output, Pack, Record, RecordRef,
     RuleSet, RunInfo, analyze, discover, normalise, report,
 };
 
@@ -194,43 +192,11 @@ fn rebuilding(c: &mut Criterion) {
 }
 
 fn reporting(c: &mut Criterion) {
-    let mut normaliser = Normaliser::default();
-    let records = records();
-    let event = |record: Record| (normaliser.event(&record), record);
-    let events: Vec<(Event, Record)> = records.into_iter().map(event).collect();
-    let same_input = |(a, _): &(Event, _), (b, _): &(Event, _)| a.source.input == b.source.input;
-    let tasks: Vec<&[(Event, Record)]> = events.chunk_by(same_input).collect();
-    let (shared, prints) = (Shared::default(), Prints::default());
-    let lines = || {
-        let line_up = |task: &&[(Event, Record)]| {
-            let mut lines = Lines::default();
-            for (event, record) in *task {
-                let (_, print) = prints.of(record, event, &[]);
-                lines
-                    .add(event, &event.user(), print, Vec::new(), &shared)
-                    .expect("a line has a serial form");
-            }
-            lines.rows
-        };
-        tasks.iter().map(line_up).collect::<Vec<Rows>>()
-    };
-    let sort = |mut tasks: Vec<Rows>| {
-        let sorter = Sorter::new(std::env::temp_dir());
-        tasks.iter_mut().for_each(|rows| sorter.add(rows).expect("it fits into memory"));
-        let sorted = sorter.finish();
-        for row in sorted.rows().expect("nothing is on disk") {
-            black_box(row.expect("nothing is on disk").content());
-        }
-    };
-    let mut group = c.benchmark_group("report");
-    group.throughput(Throughput::Elements(events.len() as u64));
-    group.bench_function("timeline lines", |b| b.iter(lines));
-    group.bench_function("sorting", |b| b.iter_batched(lines, sort, BatchSize::PerIteration));
-
     let analysis = analyze(samples(), &Options::default(), default_rules(), &NoProgress);
     let analysis = analysis.expect("the samples are logs");
     let folder = tempfile::tempdir().expect("a folder");
     let info = RunInfo { arguments: Vec::new(), started: Utc::now() };
+    let mut group = c.benchmark_group("report");
     group.throughput(Throughput::Elements(analysis.events));
     group.bench_function("all files", |b| {
         b.iter(|| {

@@ -232,8 +232,9 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::parse_utc;
+    use crate::model::{Record, parse_utc};
     use crate::normalise::testing::{event, record};
+    use crate::rows::{Fingerprints, TextPool};
 
     /// A record of input 0, one of input 1 that is the same, and so on.
     fn logon(input: usize, offset: u64) -> Record {
@@ -271,7 +272,7 @@ mod tests {
         for record in records {
             let event = event(record);
             let (log, fingerprint) = fingerprints.of(record, &event, &[]);
-            spans[record.source.input as usize].take(log, record.record_id);
+            spans[record.source.input].take(log, record.record_id);
             lines
                 .add(&event, &event.user(), fingerprint, Vec::new(), &TextPool::default())
                 .unwrap();
