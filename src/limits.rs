@@ -194,19 +194,19 @@ pub const FIXED: &[Fixed] = &[
     Fixed {
         name: "namesakes",
         value: 1 << 16,
-        constant: ("src/analysis/copies.rs", "MOST_NAMESAKES"),
+        constant: ("src/dedup/mod.rs", "MOST_SAME"),
         description: "records of one name and id that are told apart when copies are looked for",
     },
     Fixed {
         name: "findings",
         value: 1 << 16,
-        constant: ("src/report/findings.rs", "MOST_FINDINGS"),
+        constant: ("src/rows/findings.rs", "MOST_FINDINGS"),
         description: "findings that are folded in memory; with more, some come in parts",
     },
     Fixed {
         name: "cell-bytes",
         value: 32_000,
-        constant: ("src/report/cell.rs", "MAX_CELL"),
+        constant: ("src/table.rs", "MOST_IN_CELL"),
         description: "characters of a cell of a CSV file; what is longer is cut, and says so",
     },
 ];

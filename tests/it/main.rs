@@ -37,5 +37,6 @@ mod report;
 mod samples;
 mod scripts;
 mod sigma;
+mod values;
 mod verify;
 mod walk;
