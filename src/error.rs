@@ -36,6 +36,14 @@ pub enum Error {
     /// Options that do not go together, or a file of options that does not hold.
     #[error("{0}")]
     Usage(String),
+    /// A format that this build cannot write.
+    #[error("this build has no format '{format}': it lacks the feature '{feature}'")]
+    NotBuilt {
+        /// The format.
+        format: &'static str,
+        /// The Cargo feature that has it.
+        feature: &'static str,
+    },
     /// An evidence pointer that leads to no record.
     #[error("{0}")]
     Pointer(String),

@@ -21,7 +21,7 @@
 //! ```
 
 mod analysis;
-#[cfg(feature = "parquet")]
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod decode;
 mod dedup;

@@ -45,7 +45,7 @@ use crate::sorted::{Rows, Sorted, Sorter};
 pub use evidence::Evidence;
 #[cfg(feature = "parquet")]
 pub use extract::extract;
-#[cfg(feature = "parquet")]
+#[cfg(feature = "cli")]
 pub use extracted::Told;
 pub(crate) use load::Loader;
 pub(crate) use pointer::Pointer;

@@ -6,7 +6,7 @@ use super::InputReport;
 use crate::decode::Form;
 use crate::error::Fault;
 use crate::input::Input;
-use crate::model::{Edge, Record, RecordRef};
+use crate::model::{Edge, InputIdx, Record, RecordRef};
 use crate::reconstruct::Reach;
 
 /// What was extracted of an input before: there is none.
@@ -37,7 +37,7 @@ impl Extracted {
         match *self {}
     }
 
-    pub fn read(&self, _: usize, _: u32, _: impl FnMut(&Record)) -> Result<(), Fault> {
+    pub fn read(&self, _: usize, _: InputIdx, _: impl FnMut(&Record)) -> Result<(), Fault> {
         match *self {}
     }
 

@@ -23,6 +23,7 @@ mod writer;
 
 pub use folder::{CaseFolder, Known, Merged, records};
 pub use journal::{FileEntry, Observed, PathText, Settings, TableEntry};
+#[cfg(feature = "cli")]
 pub(crate) use table::COLUMNS;
 pub use table::{columns, fields, read_columns};
 pub(crate) use writer::Writer;
@@ -32,6 +33,7 @@ pub use crate::parquet::{
 };
 
 /// The names of the files of observations below a case folder.
+#[cfg(feature = "cli")]
 pub(crate) const FILES: &str = "observations/host=HOST/day=DAY/*.parquet";
 
 /// The version of the tables and of the journal. A folder of another one is not read.

@@ -49,6 +49,7 @@ pub use gather::{Gathered, Keys};
 pub use integrity::{FileFacts, first_records};
 pub use reach::Reach;
 pub(crate) use reach::Runs;
+#[cfg(feature = "cli")]
 pub(crate) use traffic::shown;
 pub use traffic::{Logs, Overheard};
 

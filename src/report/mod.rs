@@ -10,6 +10,7 @@ mod detections;
 mod findings;
 mod format;
 mod hosts;
+#[cfg_attr(not(feature = "html"), path = "no_html.rs")]
 mod html;
 mod integrity;
 mod layers;
@@ -27,6 +28,7 @@ mod sessions;
 pub mod story;
 mod teller;
 mod timeline;
+#[cfg(any(feature = "cli", feature = "html"))]
 pub(crate) mod told;
 mod transcript;
 
@@ -35,7 +37,6 @@ pub(crate) use again::{Again, again};
 pub(crate) use cell::push as push_cell;
 pub(crate) use cell::{cell, visible};
 pub use format::{Format, Wanted};
-pub use html::FILE as HTML_FILE;
 pub(crate) use output::SEAL;
 pub use output::{Output, Sum, TakeBack};
 pub(crate) use run::FILE as RUN;

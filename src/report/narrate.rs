@@ -5,8 +5,9 @@ use std::io::Write;
 
 use rayon::prelude::*;
 
-use super::teller::Stories;
-use super::{Output, html, story};
+use super::html::PageWriter;
+use super::teller::{BLOCK_SESSIONS, Stories, sessions_in_scope};
+use super::{Output, story};
 use crate::analysis::Analysis;
 use crate::error::Error;
 use crate::model::SessionIdx;
@@ -29,35 +30,29 @@ pub(super) fn write(
     wants_page: bool,
     output: &mut Output,
 ) -> Result<(), Error> {
-    let told = html::Told::of(analysis);
     let lines_path = output.path(story::FILE);
     let mut lines = output.create(story::FILE)?;
-    let page_path = output.path(html::FILE);
     let mut page = match wants_page {
-        true => Some(output.create(html::FILE)?),
+        true => Some(PageWriter::begin(analysis, output)?),
         false => None,
     };
-    if let Some(page) = &mut page {
-        html::begin(analysis, &told, page).map_err(Error::write(&page_path))?;
-    }
     let stories = Stories::of(analysis);
-    let shown = if wants_page { &told.sessions[..] } else { &[] };
-    let parts: Vec<(usize, Part<'_>)> = parts(&told.all, shown).into_iter().enumerate().collect();
+    let all = sessions_in_scope(analysis);
+    let shown = page.as_ref().map_or_else(Vec::new, |page| page.sessions().to_vec());
+    let parts: Vec<(usize, Part<'_>)> = parts(&all, &shown).into_iter().enumerate().collect();
     for some in parts.chunks(AT_ONCE) {
-        let made: Vec<_> = some.par_iter().map(|(at, part)| tell(&stories, *at, part)).collect();
+        let tell = |(at, part): &(usize, Part<'_>)| tell(&stories, page.as_ref(), *at, part);
+        let made: Vec<_> = some.par_iter().map(tell).collect();
         for made in made {
             let (text, block) = made.map_err(Error::write(&lines_path))?;
             lines.write_all(&text).map_err(Error::write(&lines_path))?;
             if let Some(page) = &mut page {
-                page.write_all(block.as_bytes()).map_err(Error::write(&page_path))?;
+                page.write(&block)?;
             }
         }
     }
     lines.flush().map_err(Error::write(&lines_path))?;
-    match &mut page {
-        Some(page) => html::end(page).map_err(Error::write(&page_path)),
-        None => Ok(()),
-    }
+    page.map_or(Ok(()), PageWriter::end)
 }
 
 /// Cuts the sessions into parts, so that the page's blocks are told one after the other: each but the
@@ -65,31 +60,40 @@ pub(super) fn write(
 fn parts<'a>(all: &'a [SessionIdx], shown: &'a [SessionIdx]) -> Vec<Part<'a>> {
     let mut rest = all;
     let mut parts = Vec::new();
-    for block in shown.chunks(html::A_BLOCK) {
+    for block in shown.chunks(BLOCK_SESSIONS) {
         let end = rest.partition_point(|session| Some(session) <= block.last());
         let (sessions, after) = rest.split_at(end);
         parts.push(Part { sessions, block });
         rest = after;
     }
-    let others = rest.chunks(html::A_BLOCK);
+    let others = rest.chunks(BLOCK_SESSIONS);
     parts.extend(others.map(|sessions| Part { sessions, block: &[] }));
     parts
 }
 
 /// The lines of a part's sessions, and its block of the page, if it has one.
-fn tell(stories: &Stories<'_>, at: usize, part: &Part<'_>) -> std::io::Result<(Vec<u8>, String)> {
+fn tell(
+    stories: &Stories<'_>,
+    page: Option<&PageWriter>,
+    at: usize,
+    part: &Part<'_>,
+) -> std::io::Result<(Vec<u8>, String)> {
     let mut lines = Vec::new();
     let mut tales = Vec::new();
     for &session in part.sessions {
         let (story, commands) = stories.tell(session);
         serde_json::to_writer(&mut lines, &story)?;
         lines.push(b'\n');
-        if part.block.binary_search(&session).is_ok() {
-            tales.push(html::tale(&story, &commands));
+        if let Some(page) = page
+            && part.block.binary_search(&session).is_ok()
+        {
+            tales.push(page.tale(&story, &commands));
         }
     }
-    let block = if tales.is_empty() { String::new() } else { html::block(at, &tales)? };
-    Ok((lines, block))
+    match page {
+        Some(page) if !tales.is_empty() => Ok((lines, page.block(at, &tales)?)),
+        _ => Ok((lines, String::new())),
+    }
 }
 
 #[cfg(test)]
@@ -108,7 +112,7 @@ mod tests {
             assert_eq!(told, all);
             let blocks: Vec<&[SessionIdx]> = parts.iter().map(|part| part.block).collect();
             let filled = blocks.iter().filter(|block| !block.is_empty()).count();
-            assert_eq!(blocks[..filled], shown.chunks(html::A_BLOCK).collect::<Vec<_>>());
+            assert_eq!(blocks[..filled], shown.chunks(BLOCK_SESSIONS).collect::<Vec<_>>());
             for part in &parts[..filled] {
                 assert!(part.block.iter().all(|session| part.sessions.contains(session)));
             }

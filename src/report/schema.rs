@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::{Column, Format, TABLES, Table, html, profile};
+use super::{Column, Format, TABLES, Table, profile};
 
+/// The file of the page.
+pub(super) const HTML_FILE: &str = "report.html";
 /// The folder of the Parquet tables.
 pub(crate) const PARQUET_FOLDER: &str = "parquet";
 /// How their names end.
@@ -41,7 +43,7 @@ pub fn files(format: Format) -> Vec<File> {
     });
     match format {
         Format::Csv | Format::Parquet => tables.collect(),
-        Format::Html => vec![File { name: html::FILE.into(), columns: &[] }],
+        Format::Html => vec![File { name: HTML_FILE.into(), columns: &[] }],
         _ => {
             let shapes = profile::shapes(format).iter();
             shapes.map(|shape| File { name: shape.file.into(), columns: shape.columns }).collect()

@@ -23,6 +23,17 @@ use crate::rows::{command_ids, describe};
 /// Longest text of a statement, in characters: commands have theirs in full.
 const MAX_TEXT: usize = 1000;
 
+/// Sessions whose stories are made together, and are a block of the page. Its `story.js` has the same
+/// number.
+pub(super) const BLOCK_SESSIONS: usize = 32;
+
+/// The sessions that the run's scope takes in, by start.
+pub(super) fn sessions_in_scope(analysis: &Analysis) -> Vec<SessionIdx> {
+    let sessions = analysis.case.sessions.iter_enumerated();
+    let sessions = sessions.filter(|(_, session)| analysis.scope.session(session));
+    sessions.map(|(index, _)| index).collect()
+}
+
 /// Tells the sessions of a run.
 pub(super) struct Stories<'a> {
     analysis: &'a Analysis,

@@ -14,7 +14,8 @@ mod tables;
 mod text;
 mod verdict;
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 
 use askama::Template;
 use base64::Engine;
@@ -22,16 +23,19 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use super::Output;
+use super::output::Summed;
+use super::schema::HTML_FILE;
+use super::story::Story;
 use crate::analysis::Analysis;
+use crate::error::Error;
+use crate::model::{Command, SessionIdx};
 use graph::Graph;
 use grid::{Grid, Kind};
-pub(super) use stories::{A_BLOCK, block, tale};
-pub(super) use tables::Told;
+pub(super) use stories::Tale;
+use tables::Told;
 use text::{count, number, short};
 use verdict::Verdict;
-
-/// The file's name.
-pub const FILE: &str = "report.html";
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = concat!(
@@ -68,8 +72,59 @@ struct Section {
     grids: Vec<Grid>,
 }
 
-/// Writes the page as far as the stories of sessions, which are its end.
-pub(super) fn begin(analysis: &Analysis, told: &Told, to: &mut dyn Write) -> io::Result<()> {
+/// Writes the page: all but the stories of sessions first, then these, a block at a time.
+pub(super) struct PageWriter {
+    path: PathBuf,
+    to: BufWriter<Summed>,
+    sessions: Vec<SessionIdx>,
+}
+
+impl PageWriter {
+    /// Writes the page as far as the stories, which are its end.
+    ///
+    /// # Errors
+    /// [`Error::Write`] when it cannot be written.
+    pub(super) fn begin(analysis: &Analysis, output: &mut Output) -> Result<PageWriter, Error> {
+        let (path, mut to) = (output.path(HTML_FILE), output.create(HTML_FILE)?);
+        let told = Told::of(analysis);
+        begin(analysis, &told, &mut to).map_err(Error::write(&path))?;
+        Ok(PageWriter { path, to, sessions: told.sessions })
+    }
+
+    /// The sessions that it shows, by start.
+    pub(super) fn sessions(&self) -> &[SessionIdx] {
+        &self.sessions
+    }
+
+    /// What it shows of a session; `ran` are its commands in the story's order.
+    pub(super) fn tale(&self, story: &Story, ran: &[&Command]) -> Tale {
+        stories::tale(story, ran)
+    }
+
+    /// Makes a block of stories, the first of which is 0.
+    pub(super) fn block(&self, number: usize, tales: &[Tale]) -> io::Result<String> {
+        stories::block(number, tales)
+    }
+
+    /// Writes the next block.
+    ///
+    /// # Errors
+    /// [`Error::Write`] when it cannot be written.
+    pub(super) fn write(&mut self, block: &str) -> Result<(), Error> {
+        self.to.write_all(block.as_bytes()).map_err(Error::write(&self.path))
+    }
+
+    /// Writes what is behind the stories.
+    ///
+    /// # Errors
+    /// [`Error::Write`] when it cannot be written.
+    pub(super) fn end(mut self) -> Result<(), Error> {
+        let written = self.to.write_all(b"</body>\n</html>\n").and_then(|()| self.to.flush());
+        written.map_err(Error::write(&self.path))
+    }
+}
+
+fn begin(analysis: &Analysis, told: &Told, to: &mut dyn Write) -> io::Result<()> {
     let findings = tables::findings(analysis)?;
     let verdict = Verdict::of(analysis, told, &findings);
     let sections = [
@@ -130,12 +185,6 @@ pub(super) fn begin(analysis: &Analysis, told: &Told, to: &mut dyn Write) -> io:
     }
     // Before the stories: a large page can be used while they are still read.
     writeln!(to, "<script>{SCRIPT}</script>")
-}
-
-/// Writes what is behind the stories.
-pub(super) fn end(to: &mut dyn Write) -> io::Result<()> {
-    to.write_all(b"</body>\n</html>\n")?;
-    to.flush()
 }
 
 /// Of which hosts and accounts a page tells that is not of the whole run.

@@ -12,8 +12,6 @@ use crate::model::{Command as Ran, csv_time, short_name};
 use crate::report::story::{self, Statement, Story};
 use crate::report::told::{self, FEW, Files};
 
-/// Sessions in a block. The page's script knows it by the attribute of the same name.
-pub(in crate::report) const A_BLOCK: usize = 32;
 /// Bytes of text of a session's steps, after which the others are left out: `explain` and the CSV
 /// files have them.
 const MOST_TEXT: usize = 1 << 20;
@@ -80,12 +78,12 @@ struct Command {
 }
 
 /// A block of the page, the first of which is 0.
-pub(in crate::report) fn block(number: usize, tales: &[Tale]) -> io::Result<String> {
+pub(super) fn block(number: usize, tales: &[Tale]) -> io::Result<String> {
     data::block(&format!("stories-{number}"), &tales)
 }
 
 /// Tells a session; `ran` are its commands in the story's order.
-pub(in crate::report) fn tale(story: &Story, ran: &[&Ran]) -> Tale {
+pub(super) fn tale(story: &Story, ran: &[&Ran]) -> Tale {
     let files = Files::of(story);
     let all = |texts: Vec<String>| texts.iter().map(|text| line(text)).collect::<Vec<_>>();
     let facts = told::facts(story, &files, &told::InUtc).into_iter();

@@ -14,6 +14,7 @@ use crate::model::{
     Account, Attempt, IdxVec, Level, RuleIdx, RuleMeta, Session, SessionIdx, csv_time,
 };
 use crate::report::sessions;
+use crate::report::teller::sessions_in_scope;
 use crate::report::{coverage, missing};
 use crate::rows::{Finding, findings, pointer};
 
@@ -25,7 +26,7 @@ const MOST_ROWS: usize = 20_000;
 const MOST_NAMED: usize = 3;
 
 /// The sessions, as far as the run tells of them and the page shows them.
-pub(in crate::report) struct Told {
+pub(super) struct Told {
     /// Those that the run's scope takes in, by start.
     pub all: Vec<SessionIdx>,
     /// Those of them that the page shows, by start.
@@ -37,14 +38,12 @@ pub(in crate::report) struct Told {
 }
 
 impl Told {
-    pub(in crate::report) fn of(analysis: &Analysis) -> Told {
+    pub(super) fn of(analysis: &Analysis) -> Told {
         let fired = sessions::fired(analysis);
         let rules = &analysis.rules.rules;
         let level = |fired: &Vec<RuleIdx>| fired.first().map(|&rule| rules[rule].level);
         let levels: IdxVec<SessionIdx, Option<Level>> = fired.iter().map(level).collect();
-        let told = analysis.case.sessions.iter_enumerated();
-        let told = told.filter(|(_, session)| analysis.scope.session(session));
-        let all: Vec<SessionIdx> = told.map(|(index, _)| index).collect();
+        let all = sessions_in_scope(analysis);
         let mut sessions = all.clone();
         if sessions.len() > MOST_SESSIONS {
             sessions.sort_by_key(|&session| Reverse(levels[session]));
