@@ -1,6 +1,7 @@
 //! The vocabulary of the field: what every stage speaks, and nothing about how it is made.
 
 mod account;
+mod auth;
 mod completeness;
 mod consequences;
 mod detection;
@@ -18,6 +19,7 @@ mod wrapped;
 
 pub use account::{Account, Identity};
 pub(crate) use account::{is_virtual_account, is_virtual_sid};
+pub use auth::{Auth, Transport};
 pub use completeness::Completeness;
 pub use consequences::{Consequences, Encryption, SecondHop, YesNo};
 pub use detection::{Detection, Level, MatchedField, Proof, RuleMeta, Subject};
@@ -32,7 +34,7 @@ pub(crate) use index::{
     AttemptIdx, CommandIdx, EventIdx, HostIdx, Idx, IdxVec, InputIdx, PackIdx, RuleIdx, ScriptIdx,
     SessionIdx, index_types,
 };
-pub use integrity::{LogSign, Mark, SignKind};
+pub use integrity::{LogSign, SignKind};
 pub use reason::ConfidenceReason;
 pub use record::{Channel, Fields, Form, Record, RecordRef};
 pub(crate) use record::{FieldName, FieldsDraft, are_equal};
