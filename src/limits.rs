@@ -152,19 +152,19 @@ pub const FIXED: &[Fixed] = &[
     Fixed {
         name: "traffic-held",
         value: 128 << 20,
-        constant: ("src/reconstruct/traffic.rs", "MOST_HELD"),
+        constant: ("src/reconstruct/traffic/listener.rs", "MOST_HELD"),
         description: "bytes of a host's traffic that are held at once",
     },
     Fixed {
         name: "output-of-command",
         value: 1 << 20,
-        constant: ("src/reconstruct/traffic.rs", "LONGEST_SHOWN"),
+        constant: ("src/reconstruct/traffic/listener.rs", "LONGEST_SHOWN"),
         description: "bytes kept of what one command showed",
     },
     Fixed {
         name: "output-of-all",
         value: 256 << 20,
-        constant: ("src/reconstruct/traffic.rs", "MOST_SHOWN"),
+        constant: ("src/reconstruct/traffic/listener.rs", "MOST_SHOWN"),
         description: "bytes kept of what all commands showed",
     },
     Fixed {

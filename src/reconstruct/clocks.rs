@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::client::Clients;
-use super::estate::Estate;
+use super::directory::HostDirectory;
+use super::draft::Drafts;
+use super::index::Events;
 use super::pairs::{self, Pair, Thing};
-use super::{Drafts, Events};
 use crate::model::{Clock, HostName, IdxVec, index_types};
 
 /// How much the time between two logs of one thing varies: what the network and the target need.
@@ -35,8 +36,13 @@ struct Edge<'e> {
 
 impl Clocks {
     /// Learns from the targets' sessions and the clients that may belong to them.
-    pub fn learn(events: &Events, estate: &Estate, drafts: &Drafts, clients: &Clients) -> Clocks {
-        let pairs = pairs::pairs(events, estate, drafts, clients);
+    pub fn learn(
+        events: &Events,
+        directory: &HostDirectory,
+        drafts: &Drafts,
+        clients: &Clients,
+    ) -> Clocks {
+        let pairs = pairs::pairs(events, directory, drafts, clients);
         let mut by_hosts: BTreeMap<(&HostName, &HostName), Vec<Pair<'_>>> = BTreeMap::new();
         for pair in &pairs {
             by_hosts.entry((pair.from, pair.to)).or_default().push(pair.clone());

@@ -1,7 +1,7 @@
 //! How far a session can be trusted, and why no more and no less.
 
-use super::Draft;
 use super::clocks::Clocks;
+use super::draft::Draft;
 use super::process::Process;
 use crate::model::{Confidence, ConfidenceReason, EndKind, Link, Rejected, Sides, Weighed};
 

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
+use super::case::Case;
+use super::gather::{Gathered, Keys};
 use super::tests::{ANN, WINRM, by, host_process, logon, on, shell};
-use super::{Case, Gathered, Keys, Logs, Overheard, reconstruct};
+use super::{Logs, Overheard, reconstruct};
 use crate::model::{Event, Record, RecordRef};
 use crate::normalise::testing::event;
 

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
-use super::{Case, STEP_WINDOW};
+use super::case::Case;
+use super::windows::{STEP_WINDOW, Window};
 use crate::model::{
     Absence, Auth, Channel, Clearing, Coverage, Covered, LogGap, Missing, Session, ShellKind, Side,
 };
@@ -100,21 +101,6 @@ fn expected(session: &Session, core: bool) -> Vec<Expected> {
         _ => {}
     }
     expected
-}
-
-/// The part of the time that a run looks at.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Window {
-    /// From then on; UTC.
-    pub from: Option<DateTime<Utc>>,
-    /// Until before then; UTC.
-    pub to: Option<DateTime<Utc>>,
-}
-
-impl Window {
-    pub(super) fn has(&self, time: DateTime<Utc>) -> bool {
-        self.from.is_none_or(|from| time >= from) && self.to.is_none_or(|to| time < to)
-    }
 }
 
 /// The logs at hand, by host and channel.

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::server::{ByTime, HostEvents, nearest, only, remember};
-use super::{Draft, DraftIdx, Drafts, ProcessIdx, STEP_WINDOW};
+use super::draft::{ByTime, Draft, Drafts, nearest, remember};
+use super::host_events::HostEvents;
+use super::index::{DraftIdx, ProcessIdx};
+use super::names::only;
+use super::windows::STEP_WINDOW;
 use crate::model::{
     Account, EndKind, EngineContext, EngineState, EventIdx, EventKind, Link, LoggedId, ShellKind,
 };

@@ -1,10 +1,11 @@
 //! What is found about sessions, in small cases: rivals for the source, what is missing and why,
 //! what made a session, how far it can be trusted.
 
+use super::case::Case;
 use super::tests::{
     ANN, BOB, POWERSHELL, WINRM, at, by, case, child, command, host_process, logon, on, shell,
 };
-use super::{Case, Window};
+use super::windows::Window;
 use crate::model::{
     Absence, Auth, Channel, Confidence, EndpointKind, Link, Missing, Record, Rejected, Session,
     SessionIdx, Side, SourceBasis, SourceEvidence,

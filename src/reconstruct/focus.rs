@@ -7,15 +7,16 @@ use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 
 use super::client::process_of;
-use super::estate::Estate;
+use super::directory::HostDirectory;
 use super::gather::{
     Gathered, Hint, HintMark, IdKey, Key, Keys, LocalEngine, LogonId, LogonMark, Mark, Marked, Told,
 };
+use super::hosts::Hosts;
+use super::index::ProcessIdx;
 use super::process::Processes;
-use super::server::WAITED;
+use super::session_starts::{SessionStarts, is_near};
 use super::shells::creates;
-use super::starts::{Starts, is_near};
-use super::{Hosts, JOIN_WINDOW, ProcessIdx, STEP_WINDOW};
+use super::windows::{JOIN_WINDOW, STEP_WINDOW, WAITED};
 use crate::model::{Account, Event, EventKind, HostIdx, IdxVec, LoggedId, RecordRef};
 
 /// What reconstruction knows before it reads the records it needs.
@@ -26,7 +27,7 @@ pub(super) struct Focus<'a> {
     pub gathered: &'a [Gathered],
     pub hosts: &'a Hosts,
     pub processes: &'a IdxVec<HostIdx, Processes>,
-    pub estate: &'a Estate,
+    pub directory: &'a HostDirectory,
     pub accounts: &'a BTreeMap<String, Account>,
     pub keys: &'a Keys,
 }
@@ -59,13 +60,13 @@ impl Focus<'_> {
     /// The records to read, in the order of their places.
     pub fn records(&self) -> Vec<RecordRef> {
         let mut traces: AllTraces = self.processes.iter().map(|_| Traces::default()).collect();
-        let mut starts = Starts::of(self.hosts);
+        let mut starts = SessionStarts::of(self.hosts);
         let mut found = Vec::new();
         self.core(&mut traces, &mut starts);
         self.clients(&mut traces, &mut starts);
         self.roots(&mut traces, &mut starts);
         self.in_trees(&mut traces, &mut starts, &mut found);
-        starts.settle(self.hosts, self.estate, self.keys);
+        starts.settle(self.hosts, self.directory, self.keys);
         self.engines(&traces, &mut found);
         self.logons(&mut traces, &starts, &mut found);
         self.hints(&traces, &starts, &mut found);
@@ -99,7 +100,7 @@ impl Focus<'_> {
     }
 
     /// What the events that show remoting by themselves tell.
-    fn core(&self, traces: &mut AllTraces, starts: &mut Starts) {
+    fn core(&self, traces: &mut AllTraces, starts: &mut SessionStarts) {
         let mut engines: BTreeMap<(HostIdx, Option<&LoggedId>), Life> = BTreeMap::new();
         // An engine's first record, in each process that has its id.
         let mut firsts: BTreeMap<(HostIdx, Option<&LoggedId>, _), DateTime<Utc>> = BTreeMap::new();
@@ -162,7 +163,7 @@ impl Focus<'_> {
 
     /// What clients tell. PowerShell names its version when it connects, others ask for a shell or
     /// fail; what does none of that, as CIM, has no session unless a target's logs show one.
-    fn clients(&self, traces: &mut AllTraces, starts: &mut Starts) {
+    fn clients(&self, traces: &mut AllTraces, starts: &mut SessionStarts) {
         let told = self.core.iter().filter(|event| match &event.kind {
             EventKind::ClientStep(step) => step.asks_shell,
             EventKind::ClientFailure(_) => true,
@@ -176,7 +177,7 @@ impl Focus<'_> {
         for event in self.core {
             let EventKind::ClientSession(session) = &event.kind else { continue };
             let Some(host) = self.hosts.index_of(&event.host) else { continue };
-            let target = self.estate.resolve(&session.target, event.time);
+            let target = self.directory.resolve(&session.target, event.time);
             let target = target.and_then(|target| self.hosts.index_of(target));
             let activity = event.activity_id.as_ref();
             let asks = activity.is_some_and(|id| activities.contains(&(&event.host, id)))
@@ -192,7 +193,7 @@ impl Focus<'_> {
     }
 
     /// What the processes that serve sessions tell.
-    fn roots(&self, traces: &mut AllTraces, starts: &mut Starts) {
+    fn roots(&self, traces: &mut AllTraces, starts: &mut SessionStarts) {
         for ((host, traces), processes) in traces.iter_mut_enumerated().zip(self.processes) {
             for (index, process) in processes.iter() {
                 if processes.remoting_host(index).is_none() {
@@ -216,7 +217,12 @@ impl Focus<'_> {
     }
 
     /// What sessions' processes did, and what bounds their lives.
-    fn in_trees(&self, traces: &mut AllTraces, starts: &mut Starts, found: &mut Vec<RecordRef>) {
+    fn in_trees(
+        &self,
+        traces: &mut AllTraces,
+        starts: &mut SessionStarts,
+        found: &mut Vec<RecordRef>,
+    ) {
         let root = |host: HostIdx, process: Option<ProcessIdx>| {
             self.processes[host].remoting_host(process?).map(|(root, _)| root)
         };
@@ -330,7 +336,7 @@ impl Focus<'_> {
     }
 
     /// Logons of those who had sessions, in the time of a session; then what ended them.
-    fn logons(&self, traces: &mut AllTraces, starts: &Starts, found: &mut Vec<RecordRef>) {
+    fn logons(&self, traces: &mut AllTraces, starts: &SessionStarts, found: &mut Vec<RecordRef>) {
         let own = |traces: &AllTraces, host: HostIdx, logon: &LogonMark| {
             traces[host].logon_ids.contains(&logon.logon_id)
         };
@@ -364,7 +370,7 @@ impl Focus<'_> {
     }
 
     /// What may tell where a session came from, or why an attempt failed.
-    fn hints(&self, traces: &AllTraces, starts: &Starts, found: &mut Vec<RecordRef>) {
+    fn hints(&self, traces: &AllTraces, starts: &SessionStarts, found: &mut Vec<RecordRef>) {
         let known = traces.iter().flat_map(|traces| traces.who.iter().chain(&traces.callers));
         let mut who: HashSet<Key> = known.copied().collect();
         // A client says by other credentials whose its session is.

@@ -19,7 +19,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Window;
+use super::windows::Window;
 use crate::model::{Channel, Coverage, Gap, HostName, InputIdx, LogGap, Session};
 
 /// Records without a hole on both sides of one, in a file numbered by the service.
@@ -85,8 +85,8 @@ fn may_hold(other: &Coverage, gap: &Gap) -> bool {
 mod tests {
     use chrono::{DateTime, TimeDelta};
 
+    use super::super::reach;
     use super::super::reach::Reach;
-    use super::super::{Hosts, reach};
     use super::*;
     use crate::decode::Seen;
     use crate::model::RecordRef;
@@ -111,7 +111,7 @@ mod tests {
     }
 
     fn holes(logs: &[Reach], window: Window) -> Vec<(u64, u64)> {
-        let coverage = reach::coverage(logs.iter(), &Hosts::of(&[]));
+        let coverage = reach::coverage(logs.iter(), HostName::clone);
         let found = gaps(&coverage, &[], window, |_| true);
         found.iter().map(|one| (one.gap.before.record_id, one.gap.after.record_id)).collect()
     }

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 
+use super::names::{SERVICE_SIDS, WINRM_PORTS};
 use super::reach::Reach;
-use super::seen::Seen;
-use super::{SERVICE_SIDS, WINRM_PORTS};
+use super::sightings::Sightings;
 use crate::keyed::Keyed;
 use crate::model::{
     Account, Channel, Clearing, EngineContext, Event, EventKind, HostName, LoggedId, Logon,
@@ -292,9 +292,9 @@ pub struct Gathered {
     /// The host of the latest event: logs seldom change it.
     latest: u32,
     /// Hosts' own addresses, by their names, and when connections show each.
-    pub(super) addresses: BTreeMap<HostName, BTreeMap<String, Seen>>,
+    pub(super) addresses: BTreeMap<HostName, BTreeMap<String, Sightings>>,
     /// Addresses that other hosts' records give names, which are lower case.
-    pub(super) hearsay: BTreeMap<String, BTreeMap<String, Seen>>,
+    pub(super) hearsay: BTreeMap<String, BTreeMap<String, Sightings>>,
     /// 1102, 104.
     pub(super) cleared: Vec<Clearing>,
     /// How far the task's records reach.
@@ -575,7 +575,7 @@ impl Gathered {
         self.failed_logons.retain(|mark| is_own(mark.source));
         self.hints.retain(|hint| is_own(hint.mark.source));
         self.cleared.retain(|one| is_own(one.source));
-        let mut shown: HashMap<(&HostName, Key), Seen> = HashMap::new();
+        let mut shown: HashMap<(&HostName, Key), Sightings> = HashMap::new();
         for one in self.in_process.iter().filter(|one| one.connection) {
             let (host, _) = &self.hosts[one.mark.host as usize];
             shown.entry((host, one.runspace)).or_default().note(one.mark.time);

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::process::Processes;
-use super::{Draft, Events, ProcessIdx, STEP_WINDOW};
+use super::draft::Draft;
+use super::index::ProcessIdx;
+use super::windows::STEP_WINDOW;
+use super::world::World;
 use crate::model::{Event, EventKind, HostName, IdxVec, Link, SessionIdx};
 
 /// Sessions on a host that may be a parent: a log full of forged ones costs no more.
@@ -16,10 +18,10 @@ const MOST_RIVALS: usize = 64;
 /// there that was open at the time is a link by time, if there is no more than one; a process that
 /// is in no session's tree is somebody's at the keyboard.
 pub(super) fn parents(
-    events: &Events,
+    world: World<'_>,
     drafts: &IdxVec<SessionIdx, Draft>,
-    processes: &BTreeMap<HostName, Processes>,
 ) -> IdxVec<SessionIdx, Option<(SessionIdx, Link)>> {
+    let World { events, processes, .. } = world;
     let mut by_process: BTreeMap<(&HostName, ProcessIdx), SessionIdx> = BTreeMap::new();
     // Drafts are in the order of their starts.
     let mut by_server: BTreeMap<&HostName, Vec<SessionIdx>> = BTreeMap::new();

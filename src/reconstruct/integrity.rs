@@ -17,7 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Case, Window};
+use super::case::Case;
+use super::windows::{STEP_WINDOW, Window};
 use crate::decode::{ChunkHeader, Form};
 use crate::error::{Fault, FaultKind};
 use crate::model::{
@@ -44,22 +45,6 @@ pub struct FileFacts<'f> {
     pub is_evtx: bool,
     /// What is wrong with it.
     pub faults: &'f [Fault],
-}
-
-/// Whether an event of a channel says something of the log: what [`Mark`]s are made of.
-pub(super) fn is_mark(channel: Channel, event_id: u32) -> bool {
-    match channel {
-        // 1: Kernel-General, the clock was set. 12, 13: the system starts, shuts down. 41, 109, 1074,
-        // 6008: it restarted, is told to. 6005, 6006: the event log service starts, stops.
-        Channel::System => {
-            matches!(event_id, 1 | 12 | 13 | 41 | 109 | 1074 | 6005 | 6006 | 6008)
-        }
-        // 4608: Windows starts. 4616: the clock was set. The others are signs themselves.
-        Channel::Security => {
-            matches!(event_id, 1100 | 1101 | 1104 | 1108 | 4608 | 4616 | 4715 | 4719 | 4906 | 4912)
-        }
-        _ => false,
-    }
 }
 
 /// The first records of the chunks of a file of which `signs` asks: found by the same questions,
@@ -193,7 +178,7 @@ fn one_cleared(logs: &[&Coverage], of: &Clearing) -> LogSign {
     let begins = match of.channel {
         Channel::Security => Some(of.record_id),
         _ => {
-            let later = logs.iter().filter(|log| log.first.0 >= of.time - super::STEP_WINDOW);
+            let later = logs.iter().filter(|log| log.first.0 >= of.time - STEP_WINDOW);
             later.map(|log| log.first).min().map(|(_, id)| id)
         }
     };

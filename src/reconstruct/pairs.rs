@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::client::Clients;
-use super::estate::Estate;
-use super::{CLOCK_ERROR, DraftIdx, Drafts, EndKind, Events, JOIN_WINDOW};
-use crate::model::{Auth, Connection, EventIdx, EventKind, HostName, Logon, host_of_service};
+use super::directory::HostDirectory;
+use super::draft::Drafts;
+use super::index::{DraftIdx, Events};
+use super::windows::{CLOCK_ERROR, JOIN_WINDOW};
+use crate::model::{
+    Auth, Connection, EndKind, EventIdx, EventKind, HostName, Logon, host_of_service,
+};
 
 /// Pairs that one record may be part of, with earlier and with later ones: a log full of forged
 /// ones costs no more.
@@ -40,12 +44,12 @@ pub(super) enum Thing {
 /// All pairs that may be one thing.
 pub(super) fn pairs<'e>(
     events: &'e Events,
-    estate: &'e Estate,
+    directory: &'e HostDirectory,
     drafts: &'e Drafts,
     clients: &'e Clients,
 ) -> Vec<Pair<'e>> {
-    let mut pairs = sessions(estate, drafts, clients);
-    pairs.extend(logons(events, estate));
+    let mut pairs = sessions(directory, drafts, clients);
+    pairs.extend(logons(events, directory));
     pairs.extend(connections(events));
     pairs
 }
@@ -73,7 +77,11 @@ impl<I: Copy> Times<I> {
 
 /// Clients and the sessions on their targets that may be theirs: their starts, and the ends of those
 /// that last as long on both sides and long enough for that to mean something.
-fn sessions<'e>(estate: &'e Estate, drafts: &'e Drafts, clients: &'e Clients) -> Vec<Pair<'e>> {
+fn sessions<'e>(
+    directory: &'e HostDirectory,
+    drafts: &'e Drafts,
+    clients: &'e Clients,
+) -> Vec<Pair<'e>> {
     let mut by_server: BTreeMap<&HostName, Times<DraftIdx>> = BTreeMap::new();
     for (slot, draft) in drafts.iter_enumerated() {
         if let Some(server) = &draft.server {
@@ -83,27 +91,27 @@ fn sessions<'e>(estate: &'e Estate, drafts: &'e Drafts, clients: &'e Clients) ->
     by_server.values_mut().for_each(|starts| starts.0.sort_unstable());
     let mut pairs = Vec::new();
     for client in clients {
-        let Some(target) = estate.resolve(client.target(), client.time()) else { continue };
+        let Some(target) = directory.resolve(&client.target, client.time) else { continue };
         let Some(starts) = by_server.get(target) else { continue };
-        let time = client.time();
+        let time = client.time;
         for (start, slot) in starts.near(time) {
             let draft = &drafts[slot];
             if !client.may_have(draft) {
                 continue;
             }
             let pair = |thing, own, theirs: DateTime<Utc>| Pair {
-                from: client.host(),
+                from: &client.host,
                 to: target,
                 records: thing,
                 difference: theirs - own,
                 sure: false,
             };
-            let event = client.event();
+            let event = client.event;
             pairs.push(pair((Thing::Event(event), Thing::Start(slot)), time, start));
             let told = draft.end.filter(|(_, kind)| {
                 matches!(kind, EndKind::EngineStopped | EndKind::ProcessExited)
             });
-            if let (Some(closed), Some((end, _))) = (client.closed(), told)
+            if let (Some(closed), Some((end, _))) = (client.closed, told)
                 && closed - time >= JOIN_WINDOW
             {
                 pairs.push(pair((Thing::Closed(event), Thing::End(slot)), closed, end));
@@ -115,7 +123,7 @@ fn sessions<'e>(estate: &'e Estate, drafts: &'e Drafts, clients: &'e Clients) ->
 
 /// Logons, and what other hosts log of them first: the ticket (4769), NTLM's check (4776), and at
 /// the client the credentials it used (4648).
-fn logons<'e>(events: &'e Events, estate: &'e Estate) -> Vec<Pair<'e>> {
+fn logons<'e>(events: &'e Events, directory: &'e HostDirectory) -> Vec<Pair<'e>> {
     // By account and host, and by account and workstation, which NTLM names.
     let mut at_host: BTreeMap<(&HostName, String), Times<EventIdx>> = BTreeMap::new();
     let mut from_workstation: BTreeMap<(String, String), Times<EventIdx>> = BTreeMap::new();
@@ -136,7 +144,7 @@ fn logons<'e>(events: &'e Events, estate: &'e Estate) -> Vec<Pair<'e>> {
         let (found, kerberos) = match &event.kind {
             EventKind::KerberosTicket(ticket) => {
                 const SERVICE_TICKET: u32 = 4769;
-                let server = estate.resolve(host_of_service(&ticket.service), event.time);
+                let server = directory.resolve(host_of_service(&ticket.service), event.time);
                 let (SERVICE_TICKET, Some(server), Some(account)) =
                     (event.event_id, server, &ticket.account)
                 else {
@@ -147,7 +155,7 @@ fn logons<'e>(events: &'e Events, estate: &'e Estate) -> Vec<Pair<'e>> {
             EventKind::ExplicitCredentials(used) => {
                 let service = used.target_info.split_once('/');
                 let service = service.map_or(used.target.as_str(), |(_, service)| service);
-                let server = estate.resolve(service, event.time);
+                let server = directory.resolve(service, event.time);
                 let (Some(server), Some(account)) = (server, &used.account) else {
                     continue;
                 };

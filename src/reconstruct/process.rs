@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rayon::prelude::*;
 
-use super::gather::{IdKey, Image, Key, ProcessMark, Told};
-use super::server::WAITED;
-use super::{ProcessIdx, pipes};
-use crate::model::{Account, Event, EventKind, IdxVec, RecordRef, file_name};
+use super::engine_process;
+use super::gather::{Gathered, IdKey, Image, Key, ProcessMark, Told};
+use super::hosts::Hosts;
+use super::index::ProcessIdx;
+use super::windows::WAITED;
+use crate::model::{Account, Event, EventKind, HostIdx, IdxVec, RecordRef, file_name};
 
 /// How far apart two logs of one host write the same moment.
 const SLACK: TimeDelta = TimeDelta::seconds(2);
@@ -138,12 +141,26 @@ fn orphans<'m>(marks: &[&'m ProcessMark]) -> Vec<(DateTime<Utc>, &'m ProcessMark
     orphans
 }
 
+/// Each host's processes.
+pub(super) fn processes(gathered: &[Gathered], hosts: &Hosts) -> IdxVec<HostIdx, Processes> {
+    let mut by_host: IdxVec<HostIdx, Vec<&ProcessMark>> =
+        hosts.names().map(|_| Vec::new()).collect();
+    for (host, mark) in hosts.each(gathered, |task| &task.processes) {
+        by_host[host].push(mark);
+    }
+    let learn = |mut marks: Vec<&ProcessMark>| {
+        marks.sort_unstable_by_key(|mark| (mark.mark.time, mark.mark.source));
+        Processes::learn(&marks)
+    };
+    by_host.into_vec().into_par_iter().map(learn).collect()
+}
+
 impl Processes {
     /// Learns from a host's marks, which are in order of time.
     pub fn learn(marks: &[&ProcessMark]) -> Processes {
         let mut table = Processes::default();
         let mut orphans = orphans(marks).into_iter().peekable();
-        let served = pipes::served(marks);
+        let served = engine_process::served(marks);
         for &mark in marks {
             while let Some((known, exit)) = orphans.next_if(|(known, _)| *known <= mark.mark.time) {
                 table.push_orphan(known, exit);

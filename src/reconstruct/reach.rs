@@ -8,7 +8,6 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Hosts, integrity};
 use crate::decode::Seen;
 use crate::model::{Channel, Coverage, Edge, Gap, HostName, InputIdx, Mark};
 
@@ -139,6 +138,22 @@ fn note(backwards: &mut Vec<[Edge; 2]>, before: Edge, after: Edge) {
     }
 }
 
+/// Whether an event of a channel says something of the log: what [`Mark`]s are made of.
+fn is_mark(channel: Channel, event_id: u32) -> bool {
+    match channel {
+        // 1: Kernel-General, the clock was set. 12, 13: the system starts, shuts down. 41, 109, 1074,
+        // 6008: it restarted, is told to. 6005, 6006: the event log service starts, stops.
+        Channel::System => {
+            matches!(event_id, 1 | 12 | 13 | 41 | 109 | 1074 | 6005 | 6006 | 6008)
+        }
+        // 4608: Windows starts. 4616: the clock was set. The others are signs themselves.
+        Channel::Security => {
+            matches!(event_id, 1100 | 1101 | 1104 | 1108 | 4608 | 4616 | 4715 | 4719 | 4906 | 4912)
+        }
+        _ => false,
+    }
+}
+
 /// What a task saw of all records, wanted or not. To see one twice changes nothing.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Reach {
@@ -196,7 +211,7 @@ impl Reach {
         span.numbers = [from.min(record_id), to.max(record_id)];
         let edge = Edge { record_id, time, source };
         span.runs.take(edge);
-        if integrity::is_mark(channel, event_id) && span.marks.len() < MOST_MARKS {
+        if is_mark(channel, event_id) && span.marks.len() < MOST_MARKS {
             span.marks.push(Mark { event_id, edge });
         }
     }
@@ -227,8 +242,12 @@ impl Reach {
     }
 }
 
-/// How far all logs reach, by host, channel and input.
-pub(super) fn coverage<'r>(all: impl Iterator<Item = &'r Reach>, hosts: &Hosts) -> Vec<Coverage> {
+/// How far all logs reach, by host, channel and input. `as_logged` has of a host's name in lower case
+/// the one that its records spell.
+pub(super) fn coverage<'r>(
+    all: impl Iterator<Item = &'r Reach>,
+    as_logged: impl Fn(&HostName) -> HostName,
+) -> Vec<Coverage> {
     let mut found: Vec<Coverage> = Vec::new();
     let mut runs: Vec<Runs> = Vec::new();
     let mut others: BTreeSet<InputIdx> = BTreeSet::new();
@@ -238,7 +257,7 @@ pub(super) fn coverage<'r>(all: impl Iterator<Item = &'r Reach>, hosts: &Hosts) 
             others.insert(reach.input);
         }
         for span in &reach.spans {
-            let host = hosts.as_logged(&span.computer.to_lowercase().into());
+            let host = as_logged(&span.computer.to_lowercase().into());
             let place = (host.clone(), span.channel, reach.input);
             let slot = *by_place.entry(place).or_insert_with(|| {
                 found.push(Coverage {
@@ -308,8 +327,7 @@ mod tests {
         reach.see(seen("Srv", Channel::Other, 1, 1));
         let mut later = Reach::of(InputIdx::new(3));
         later.see(seen("srv", Channel::Security, 1102, 40));
-        let hosts = Hosts::of(&[]);
-        let found = coverage([reach, later].iter(), &hosts);
+        let found = coverage([reach, later].iter(), HostName::clone);
         let told: Vec<_> =
             found.iter().map(|c| (&*c.host, c.input.index(), c.first.1, c.last.1)).collect();
         assert_eq!(told, [("other", 3, 105, 105), ("srv", 3, 110, 140)]);

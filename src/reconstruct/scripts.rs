@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ps_layers::Unwrapper;
 
 use super::gather::{Gathered, ScriptMark};
-use super::{Case, Events, Hosts, SessionOf};
+use super::hosts::Hosts;
+use super::index::{Events, SessionOf};
 use crate::model::{
     EventIdx, EventKind, HostIdx, HostName, IdxVec, LoggedId, RecordRef, ScriptBlock, ScriptIdx,
 };
@@ -22,11 +23,15 @@ pub(crate) struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// The blocks that are none of the case's.
-    pub(super) fn of(gathered: &[Gathered], hosts: &Hosts, case: &Case) -> Elsewhere {
-        let events = case.scripts.iter().flat_map(|script| &script.events);
-        let in_sessions: BTreeSet<RecordRef> =
-            events.map(|&event| case.events[event].source).collect();
+    /// The blocks that are none of the sessions'.
+    pub(super) fn of(
+        gathered: &[Gathered],
+        hosts: &Hosts,
+        events: &Events,
+        scripts: &IdxVec<ScriptIdx, ScriptBlock>,
+    ) -> Elsewhere {
+        let known = scripts.iter().flat_map(|script| &script.events);
+        let in_sessions: BTreeSet<RecordRef> = known.map(|&event| events[event].source).collect();
         let mut marks: Vec<(HostIdx, &ScriptMark)> =
             hosts.each(gathered, |task| &task.scripts).collect();
         // Records without an id are blocks of their own.

@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::draft::{ByTime, Draft, Drafts, remember};
 use super::gather::Image;
+use super::host_events::HostEvents;
+use super::index::{DraftIdx, Events, ProcessIdx};
 use super::process::Processes;
-use super::{Draft, DraftIdx, Drafts, Events, JOIN_WINDOW, ProcessIdx, STEP_WINDOW, near};
+use super::windows::{JOIN_WINDOW, STEP_WINDOW, near};
 use crate::model::{
-    Account, Auth, EndKind, Event, EventIdx, EventKind, HostName, Link, LoggedId, Logon, ShellKind,
+    Account, Auth, EndKind, Event, EventIdx, EventKind, HostName, Link, Logon, ShellKind,
     is_virtual_sid,
 };
 
@@ -17,9 +20,6 @@ use crate::model::{
 fn is_real(sid: &str) -> bool {
     !is_virtual_sid(sid)
 }
-
-/// How long after its shell a session's first command may come where no record tells of its process.
-pub(super) const WAITED: TimeDelta = TimeDelta::hours(1);
 
 /// How long before one of its connections a session may have begun: longer than logs reach back.
 const LONGEST: TimeDelta = TimeDelta::days(3660);
@@ -77,21 +77,7 @@ fn host_processes(processes: &Processes, host: &HostName) -> Drafts {
         .collect()
 }
 
-/// One host's events, and what they point to.
-pub(super) struct HostEvents<'a> {
-    pub events: &'a Events,
-    pub indexes: &'a [EventIdx],
-    pub host: &'a HostName,
-    pub processes: &'a Processes,
-    /// Accounts by SID, from all logons.
-    pub accounts: &'a BTreeMap<String, Account>,
-}
-
 impl HostEvents<'_> {
-    pub fn iter(&self) -> impl Iterator<Item = (EventIdx, &Event)> {
-        self.indexes.iter().map(|&index| (index, &self.events[index]))
-    }
-
     /// Children, and what PowerShell logged in a session's process tree: keyed by process.
     fn process_events(&self, drafts: &mut Drafts) {
         let by_process: BTreeMap<ProcessIdx, DraftIdx> = drafts
@@ -158,11 +144,6 @@ impl HostEvents<'_> {
                 }
             }
         }
-    }
-
-    /// The account that logons on any host give a SID.
-    pub fn account_of(&self, sid: Option<&str>) -> Option<&Account> {
-        self.accounts.get(sid?)
     }
 
     /// The logon that each host process runs in, by its id: it says who the session is.
@@ -296,89 +277,5 @@ impl HostEvents<'_> {
         if draft.user.is_none() {
             draft.user = logon.account.clone().map(Account::caller);
         }
-    }
-}
-
-/// Sessions that one record may be weighed against, before it and after: a log full of forged ones
-/// costs no more.
-const MOST_RIVALS: usize = 64;
-
-/// Drafts in order of a time of theirs.
-#[derive(Default)]
-pub(super) struct ByTime(Vec<(DateTime<Utc>, DraftIdx)>);
-
-impl ByTime {
-    pub fn of_starts(drafts: &Drafts) -> ByTime {
-        ByTime::of(drafts, |draft| draft.start)
-    }
-
-    pub fn of_ends(drafts: &Drafts) -> ByTime {
-        ByTime::of(drafts, |draft| draft.end.map(|(end, _)| end))
-    }
-
-    /// Drafts by what they have, each in order of start.
-    fn by_key<K: Ord, I: IntoIterator<Item = K>>(
-        drafts: &Drafts,
-        keys: impl Fn(&Draft) -> I,
-    ) -> BTreeMap<K, ByTime> {
-        let mut by_key: BTreeMap<K, ByTime> = BTreeMap::new();
-        for (slot, draft) in drafts.iter_enumerated() {
-            for key in keys(draft) {
-                by_key.entry(key).or_default().0.push((draft.start(), slot));
-            }
-        }
-        by_key.values_mut().for_each(|drafts| drafts.0.sort_unstable());
-        by_key
-    }
-
-    fn of(drafts: &Drafts, time: fn(&Draft) -> Option<DateTime<Utc>>) -> ByTime {
-        let timed = drafts.iter_enumerated();
-        let timed = timed.filter_map(|(slot, draft)| Some((time(draft)?, slot)));
-        let mut timed: Vec<_> = timed.collect();
-        timed.sort_unstable();
-        ByTime(timed)
-    }
-
-    /// The latest drafts whose time is at most this, the latest first.
-    fn begun(&self, time: DateTime<Utc>) -> impl Iterator<Item = DraftIdx> {
-        let begun = self.0.partition_point(|&(known, _)| known <= time);
-        self.0[..begun].iter().rev().take(MOST_RIVALS).map(|&(_, slot)| slot)
-    }
-
-    /// The drafts whose time is at most so long before or after another, nearest first on each
-    /// side.
-    pub fn near(
-        &self,
-        time: DateTime<Utc>,
-        before: TimeDelta,
-        after: TimeDelta,
-    ) -> impl Iterator<Item = DraftIdx> {
-        let split = self.0.partition_point(|&(known, _)| known < time);
-        let earlier = self.0[..split].iter().rev().take(MOST_RIVALS);
-        let earlier = earlier.take_while(move |(known, _)| *known >= time - before);
-        let later = self.0[split..].iter().take(MOST_RIVALS);
-        let later = later.take_while(move |(known, _)| *known <= time + after);
-        earlier.chain(later).map(|&(_, slot)| slot)
-    }
-}
-
-/// The one there is; none where there are several.
-pub(super) fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
-    items.next().filter(|_| items.next().is_none())
-}
-
-/// The draft whose start is nearest to a time.
-pub(super) fn nearest(
-    drafts: &Drafts,
-    slots: impl Iterator<Item = DraftIdx>,
-    time: DateTime<Utc>,
-) -> Option<DraftIdx> {
-    slots.min_by_key(|&slot| ((drafts[slot].start() - time).abs(), slot))
-}
-
-/// Takes an id that is not known yet.
-pub(super) fn remember(ids: &mut Vec<LoggedId>, id: Option<&LoggedId>) {
-    if let Some(id) = id.filter(|&id| !ids.contains(id)) {
-        ids.push(id.clone());
     }
 }

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::server::{ByTime, HostEvents, WAITED, nearest};
-use super::{Draft, DraftIdx, Drafts, SERVICE_SIDS, STEP_WINDOW, near};
+use super::draft::{ByTime, Draft, Drafts, nearest};
+use super::host_events::HostEvents;
+use super::index::DraftIdx;
+use super::names::SERVICE_SIDS;
+use super::windows::{STEP_WINDOW, WAITED, near};
 use crate::model::{
     Account, Auth, Event, EventIdx, EventKind, IdxVec, Link, LoggedId, ServerOperation, ShellKind,
     creates_shell,

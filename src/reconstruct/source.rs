@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::clocks::Clocks;
-use super::estate::Estate;
-use super::witnesses::Witnesses;
-use super::{Draft, Events, JOIN_WINDOW, STEP_WINDOW, WINRM_PORTS, near};
+use super::draft::Draft;
+use super::names::WINRM_PORTS;
+use super::source_index::SourceIndex;
+use super::windows::{JOIN_WINDOW, STEP_WINDOW, near};
+use super::world::World;
 use crate::model::{
     Account, Auth, EventIdx, EventKind, HostName, Link, Rejected, Rival, SourceBasis,
     SourceEvidence, SourceHint, Weighed, file_name, host_of_service,
@@ -75,26 +76,21 @@ impl Hint {
 
 /// Finds the source of a draft, completes name and address, adds the records that agree, and keeps
 /// those that do not.
-pub(super) fn weigh(
-    events: &Events,
-    estate: &Estate,
-    clocks: &Clocks,
-    witnesses: &Witnesses<'_>,
-    draft: &mut Draft,
-) {
+pub(super) fn weigh(world: World<'_>, source_index: &SourceIndex<'_>, draft: &mut Draft) {
+    let World { events, directory, clocks, .. } = world;
     let logged_by = draft.server.as_ref().or(draft.source_host.as_ref()).cloned();
     let start = logged_by.map_or(draft.start(), |host| clocks.correct(&host, draft.start()));
     let distance = |hint: &Hint| {
         let event = &events[hint.event];
         (clocks.correct(&event.host, event.time) - start).abs()
     };
-    let mut hints = hints(events, estate, clocks, witnesses, draft);
+    let mut hints = hints(world, source_index, draft);
     let at = draft.start();
     for hint in &mut hints {
         let named = hint
             .ip
             .as_deref()
-            .and_then(|ip| estate.resolve(ip, at).or_else(|| estate.stranger_of_ip(ip, at)));
+            .and_then(|ip| directory.resolve(ip, at).or_else(|| directory.stranger_of_ip(ip, at)));
         hint.host = hint.host.take().or_else(|| named.cloned());
     }
     hints.sort_by_key(|hint| (hint.rejected.is_some(), hint.basis, distance(hint), hint.event));
@@ -121,7 +117,7 @@ pub(super) fn weigh(
     // An address that is no logging host's does not speak against the client that was joined.
     let joined = draft.source_host.take();
     draft.source_host = winner.host.clone().or(joined);
-    let by_host = || draft.source_host.as_ref().and_then(|host| estate.ip_of(host, at)).cloned();
+    let by_host = || draft.source_host.as_ref().and_then(|host| directory.ip_of(host, at)).cloned();
     draft.source_ip = winner.ip.clone().or_else(by_host);
     let mut taken = vec![false; hints.len()];
     for (hint, taken) in hints.iter().zip(&mut taken) {
@@ -145,7 +141,7 @@ pub(super) fn weigh(
     if draft.source_host.is_none() && draft.source_ip.is_some() {
         let unplaced = |hint: &&Hint| {
             hint.ip.is_none()
-                && hint.host.as_ref().is_some_and(|host| estate.addresses(host).is_empty())
+                && hint.host.as_ref().is_some_and(|host| directory.addresses(host).is_empty())
         };
         let named: BTreeSet<&HostName> =
             hints.iter().filter(unplaced).filter_map(|hint| hint.host.as_ref()).collect();
@@ -296,13 +292,8 @@ fn common<T: PartialEq>(mut said: impl Iterator<Item = Option<T>>) -> Option<T> 
     said.all(|other| other.as_ref() == Some(&first)).then_some(first)
 }
 
-fn hints(
-    events: &Events,
-    estate: &Estate,
-    clocks: &Clocks,
-    witnesses: &Witnesses<'_>,
-    draft: &Draft,
-) -> Vec<Hint> {
+fn hints(world: World<'_>, source_index: &SourceIndex<'_>, draft: &Draft) -> Vec<Hint> {
+    let World { events, directory, clocks, .. } = world;
     let mut hints = Vec::new();
     if let Some(shell) = draft.shell
         && let EventKind::ShellCreated(created) = &events[shell].kind
@@ -330,22 +321,22 @@ fn hints(
     let named = || {
         let target = draft.client_target.as_deref()?;
         Some(
-            estate
+            directory
                 .resolve(target, draft.start())
                 .cloned()
                 .unwrap_or_else(|| target.to_lowercase().into()),
         )
     };
     let Some(server) = draft.server.clone().or_else(named) else { return hints };
-    let target = Target { server, time: draft.start(), estate, clocks };
+    let target = Target { server, time: draft.start(), world };
     let logged_by = draft.server.as_ref().or(draft.source_host.as_ref()).unwrap_or(&target.server);
     let start = clocks.correct(logged_by, draft.start());
     let process = draft.client.map(|client| &events[client]);
     let process = process.and_then(|client| Some((&client.host, client.process_id?)));
     let user = draft.user.as_ref();
-    let mut near = witnesses.near(&target.server, user, process, start, TICKET_WINDOW);
+    let mut near = source_index.near(&target.server, user, process, start, TICKET_WINDOW);
     near.extend(draft.evidence.keys());
-    hints.extend(near.into_iter().filter_map(|index| target.hint(events, draft, index)));
+    hints.extend(near.into_iter().filter_map(|index| target.hint(draft, index)));
     hints
 }
 
@@ -359,15 +350,14 @@ struct Target<'e> {
     server: HostName,
     /// When its session started.
     time: DateTime<Utc>,
-    estate: &'e Estate,
-    clocks: &'e Clocks,
+    world: World<'e>,
 }
 
 impl Target<'_> {
     /// Whether a name, address or service (`HTTP/host`, `HOST$`) is the target.
     fn is(&self, name: &str) -> bool {
         let name = host_of_service(name);
-        match self.estate.resolve(name, self.time) {
+        match self.world.directory.resolve(name, self.time) {
             Some(host) => *host == self.server,
             None => self.server.same_host(name),
         }
@@ -376,20 +366,21 @@ impl Target<'_> {
     /// A host's name for what a record calls it, or the record's word.
     fn host(&self, name: Option<&str>) -> Option<HostName> {
         name.map(|name| {
-            let known = self.estate.resolve(name, self.time);
-            let known = known.or_else(|| self.estate.stranger(name));
+            let known = self.world.directory.resolve(name, self.time);
+            let known = known.or_else(|| self.world.directory.stranger(name));
             known.cloned().unwrap_or_else(|| name.into())
         })
     }
 
     /// What a record near the session's start says of its source.
-    fn hint(&self, events: &Events, draft: &Draft, index: EventIdx) -> Option<Hint> {
+    fn hint(&self, draft: &Draft, index: EventIdx) -> Option<Hint> {
+        let events = self.world.events;
         let event = &events[index];
         let at_target = event.host == self.server;
         let logged_by =
             draft.server.as_ref().or(draft.source_host.as_ref()).unwrap_or(&self.server);
-        let start = self.clocks.correct(logged_by, draft.start());
-        let time = self.clocks.correct(&event.host, event.time);
+        let start = self.world.clocks.correct(logged_by, draft.start());
+        let time = self.world.clocks.correct(&event.host, event.time);
         let close = near(time, start, STEP_WINDOW);
         let same_user = |account: Option<&_>| {
             account.is_some() && draft.user.is_some() && draft.can_be(account, None)

@@ -1,7 +1,9 @@
 //! Reconstruction of events at hand.
 
-use super::gather::Gathered;
-use super::{Case, Keys, focus::Focus, rebuild};
+use super::case::Case;
+use super::focus::Focus;
+use super::gather::{Gathered, Keys};
+use super::rebuild::rebuild;
 use crate::decode::Seen;
 use crate::model::{Channel, Event, EventIdx, InputIdx, RecordRef, Weighed};
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Case;
+use super::case::Case;
 use super::testing::rebuilt;
 use crate::model::{
     AttemptIdx, CommandIdx, Confidence, EndKind, Event, FailureReason, Link, LoggedId, Record,

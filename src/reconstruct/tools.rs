@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Case;
+use super::case::Case;
 use crate::model::{
     Command, EndpointKind, Event, EventIdx, EventKind, Session, SessionIdx, ShellKind, Tool,
     file_name, is_virtual_account, is_virtual_sid,
@@ -33,8 +33,19 @@ const HOSTS: [&str; 6] = [
     "lsass.exe",
 ];
 
+/// Says of each session what made it and what its endpoint is for.
+pub(super) fn identify(case: &mut Case) {
+    let tools = tools(case);
+    let endpoints = case.sessions.iter().map(|session| endpoint_kind(case, session));
+    let endpoints: Vec<Option<EndpointKind>> = endpoints.collect();
+    for ((session, tool), endpoint) in case.sessions.iter_mut().zip(tools).zip(endpoints) {
+        session.tool = tool;
+        session.endpoint_kind = endpoint;
+    }
+}
+
 /// What made each session.
-pub(super) fn tools(case: &Case) -> Vec<Option<Tool>> {
+fn tools(case: &Case) -> Vec<Option<Tool>> {
     let mut commands: BTreeMap<SessionIdx, Vec<&Command>> = BTreeMap::new();
     for command in &case.commands {
         commands.entry(command.session).or_default().push(command);
@@ -179,7 +190,7 @@ impl Seen<'_> {
 }
 
 /// What a session's endpoint is for, by the name of its configuration.
-pub(super) fn endpoint_kind(case: &Case, session: &Session) -> Option<EndpointKind> {
+fn endpoint_kind(case: &Case, session: &Session) -> Option<EndpointKind> {
     let virtual_account = |event: &Event| {
         let context = event.engine();
         event.user_sid.as_deref().is_some_and(|sid| is_virtual_sid(sid))

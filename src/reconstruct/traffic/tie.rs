@@ -2,26 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::process::Processes;
-use super::super::{Draft, Drafts, Events, ProcessIdx};
-use super::{Spoken, Talk};
+use super::talk::{Spoken, Talk};
 use crate::model::{
-    Account, EventIdx, EventKind, HostName, Idx, IdxVec, Link, LoggedId, RecordRef, SessionIdx,
+    EventIdx, EventKind, HostName, Idx, IdxVec, Link, LoggedId, RecordRef, SessionIdx,
 };
+use crate::reconstruct::draft::{Caller, Draft, Drafts};
+use crate::reconstruct::index::{Events, ProcessIdx};
+use crate::reconstruct::process::Processes;
+use crate::reconstruct::world::World;
 
 /// Most answers on one session's caller that are weighed.
 const MOST_CALLERS: usize = 4;
-
-/// Who a session's shell was made for, as the answer to the request says.
-#[derive(Debug)]
-pub(in super::super) struct Caller {
-    /// The event of the answer.
-    pub event: EventIdx,
-    /// ClientIP.
-    pub ip: Option<String>,
-    /// Owner.
-    pub account: Option<Account>,
-}
 
 /// Finds sessions by what a conversation names.
 struct Slots<I> {
@@ -70,12 +61,8 @@ impl<I: Idx> Slots<I> {
 
 /// Tells sessions what the documents that made their shells say of the caller: what is not known by
 /// other records, is taken; the rest is weighed with them.
-pub(in super::super) fn introduce(
-    drafts: &mut Drafts,
-    talks: &[Talk],
-    events: &Events,
-    processes: &BTreeMap<HostName, Processes>,
-) {
+pub(in crate::reconstruct) fn introduce(world: World<'_>, drafts: &mut Drafts, talks: &[Talk]) {
+    let World { events, processes, .. } = world;
     let talks: Vec<&Talk> = talks.iter().filter(|talk| !talk.asked_by.records.is_empty()).collect();
     if talks.is_empty() {
         return;
@@ -109,12 +96,12 @@ fn by_record(events: &Events) -> BTreeMap<RecordRef, EventIdx> {
 }
 
 /// Ties conversations to sessions; gives each session's commands.
-pub(in super::super) fn tie(
+pub(in crate::reconstruct) fn tie(
+    world: World<'_>,
     drafts: &mut IdxVec<SessionIdx, Draft>,
     mut talks: Vec<Talk>,
-    events: &Events,
-    processes: &BTreeMap<HostName, Processes>,
 ) -> BTreeMap<SessionIdx, Vec<Spoken>> {
+    let World { events, processes, .. } = world;
     if talks.is_empty() {
         return BTreeMap::new();
     }

@@ -1,26 +1,19 @@
-//! Remoting's own traffic, where Analytic logs hold it: read a second time, host by host, and tied to
-//! sessions by ids.
-//!
-//! A conversation is one runspace pool's, or one plain shell's. It belongs to the session whose
-//! host process served it, whose WinRM 91 names its shell, or whose client's pool has its id
-//! (8193 to 8197 have it as ActivityID). One that none of these ties belongs to none: its records
-//! are in the timeline.
-
-mod tie;
+//! Traffic to conversations, host by host and a part at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use psrp::{Conversation, Direction, Exchange, Header, Lane, Pipeline, Pool, Shell, ShellCommand};
 
-use super::{Gathered, Hosts, ProcessIdx};
+use super::logs::{Logs, Overheard};
+use super::shown::shown;
+use super::talk::{AskedBy, MOST_GAPS, MOST_PROOFS, Said, Tag, Talk};
 use crate::model::{
-    Account, Completeness, Event, EventIdx, Heard, HostIdx, HostName, IdxVec, Line, LoggedId,
-    RecordRef, ShellKind, Stream, index_types,
+    Completeness, Heard, HostIdx, HostName, IdxVec, Line, LoggedId, RecordRef, ShellKind, Stream,
+    index_types,
 };
-use crate::normalise::Wire;
-
-pub(super) use tie::{Caller, introduce, tie};
+use crate::reconstruct::gather::Gathered;
+use crate::reconstruct::hosts::Hosts;
 
 /// Most bytes of traffic that are held at once. Of a host with more, it is taken down in parts.
 /// Parts are cut where nothing was logged for a while, so that what came in two traces, or twice,
@@ -36,156 +29,13 @@ const AT_ONCE: usize = 4096;
 const LONGEST_SHOWN: usize = 1 << 20;
 /// Most bytes kept of what all commands showed.
 const MOST_SHOWN: usize = 256 << 20;
-/// Most records that are named as evidence of one command's traffic.
-const MOST_PROOFS: usize = 100;
-/// Most sentences on what is missing of one command.
-const MOST_GAPS: usize = 20;
-
-/// Reads records again by their places.
-pub trait Logs {
-    /// The events of some records.
-    fn events(&self, records: Vec<RecordRef>) -> Vec<Event>;
-    /// What some records hold of remoting's traffic.
-    fn traffic(&self, records: Vec<RecordRef>) -> Vec<Overheard>;
-}
-
-/// A few events at hand, for small cases: they hold no traffic.
-impl Logs for &[Event] {
-    fn events(&self, records: Vec<RecordRef>) -> Vec<Event> {
-        self.iter().filter(|event| records.contains(&event.source)).cloned().collect()
-    }
-
-    fn traffic(&self, _: Vec<RecordRef>) -> Vec<Overheard> {
-        Vec::new()
-    }
-}
-
-/// A piece of traffic, and the record that holds it.
-#[derive(Debug, Clone)]
-pub struct Overheard {
-    /// When it was logged, UTC.
-    pub time: DateTime<Utc>,
-    /// Where its record lies.
-    pub source: RecordRef,
-    /// The record's event id.
-    pub event_id: u32,
-    /// What it holds.
-    pub wire: Wire,
-}
-
-/// What tells a record: when, where, which.
-type Tag = (DateTime<Utc>, RecordRef, u32);
-
-/// What one runspace pool or plain shell said, as one host's log has it.
-#[derive(Debug)]
-pub(super) struct Talk {
-    /// The pool's or shell's id, and the shell's where that is another one.
-    ids: BTreeSet<LoggedId>,
-    /// The logging host.
-    pub host: HostName,
-    /// The host process that served it, where this host is the target.
-    pub served_by: Option<u32>,
-    /// When its first and last records were logged.
-    pub first: DateTime<Utc>,
-    pub last: DateTime<Utc>,
-    /// Who asked for its shell, where SOAP documents tell.
-    asked_by: AskedBy,
-    /// Its commands, in order.
-    said: Vec<Said>,
-}
-
-/// What the documents that made a shell tell of the client.
-#[derive(Debug, Default)]
-struct AskedBy {
-    /// Owner, in the server's answer.
-    account: Option<Account>,
-    /// ClientIP, in the server's answer.
-    ip: Option<String>,
-    /// To, in the client's request: a URL.
-    to: Option<String>,
-    /// The records that tell.
-    records: Vec<RecordRef>,
-}
-
-impl AskedBy {
-    fn of(shell: &Shell<Tag>) -> AskedBy {
-        AskedBy {
-            account: shell.owner.as_deref().and_then(Account::parse),
-            ip: shell.client_ip.clone().filter(|ip| !ip.is_empty()),
-            to: shell.to.clone(),
-            records: shell.told_by.iter().map(|&(_, source, _)| source).collect(),
-        }
-    }
-
-    /// Takes what is not known yet.
-    fn add(&mut self, other: AskedBy) {
-        self.account = self.account.take().or(other.account);
-        self.ip = self.ip.take().or(other.ip);
-        self.to = self.to.take().or(other.to);
-        self.records.extend(other.records);
-        self.records.truncate(MOST_PROOFS);
-    }
-}
-
-/// A command in a conversation.
-#[derive(Debug)]
-pub(super) struct Said {
-    /// When it was sent.
-    pub time: DateTime<Utc>,
-    /// As one could type it; empty where that is lost.
-    pub text: String,
-    /// The text of each script in it, else the name of each command.
-    pub parts: Vec<String>,
-    /// What of the command is there.
-    pub completeness: Completeness,
-    /// It asks for the metadata of commands, and runs none.
-    pub asks_metadata: bool,
-    records: Vec<RecordRef>,
-    pub heard: Heard,
-}
-
-/// A session's command, and the indexes of its events.
-#[derive(Debug)]
-pub(super) struct Spoken {
-    pub said: Said,
-    pub host: HostName,
-    /// Index of the host process.
-    pub process: Option<ProcessIdx>,
-    /// Its first one tells the command.
-    pub events: Vec<EventIdx>,
-}
-
-impl Talk {
-    /// The records that prove it.
-    pub fn records(&self) -> impl Iterator<Item = RecordRef> {
-        let said = self.said.iter().flat_map(|said| said.records.iter().copied());
-        said.chain(self.asked_by.records.iter().copied())
-    }
-}
-
-impl Said {
-    /// Takes what a later part of the traffic has of the same command.
-    fn goes_on(&mut self, later: Said) {
-        if !self.completeness.is_whole() && later.completeness.is_whole() {
-            (self.text, self.parts) = (later.text, later.parts);
-            self.asks_metadata = later.asks_metadata;
-            self.completeness = later.completeness;
-        }
-        self.time = self.time.min(later.time);
-        self.records.extend(later.records);
-        self.records.truncate(MOST_PROOFS);
-        let Heard { lines, state, ended, gaps, .. } = later.heard;
-        self.heard.lines.extend(lines);
-        self.heard.gaps.extend(gaps);
-        self.heard.gaps.truncate(MOST_GAPS + 1);
-        if !state.is_empty() {
-            (self.heard.state, self.heard.ended) = (state, ended);
-        }
-    }
-}
 
 /// All conversations, by host, in order of time.
-pub(super) fn listen(gathered: &[Gathered], hosts: &Hosts, logs: &impl Logs) -> Vec<Talk> {
+pub(in crate::reconstruct) fn listen(
+    gathered: &[Gathered],
+    hosts: &Hosts,
+    logs: &impl Logs,
+) -> Vec<Talk> {
     let mut by_host: BTreeMap<HostIdx, Vec<(DateTime<Utc>, RecordRef)>> = BTreeMap::new();
     for (host, one) in hosts.each(gathered, |task| &task.traffic) {
         by_host.entry(host).or_default().push((one.mark.time, one.mark.source));
@@ -540,41 +390,6 @@ fn served(shell: &Shell<Tag>) -> Option<u32> {
 fn line_of<'s>(shell: &'s Shell<Tag>, id: &str) -> Option<&'s str> {
     let mut commands = shell.commands.iter();
     commands.find(|command| command.id.as_deref() == Some(id)).map(|command| &*command.line)
-}
-
-/// What a pipeline showed, in the order in which it was sent: what it is, the message that has it,
-/// the text.
-pub(crate) fn shown(pipeline: &Pipeline) -> Vec<(Stream, usize, String)> {
-    let mut shown: Vec<(Stream, usize, String)> = Vec::new();
-    let items = |items: &[psrp::Item], stream| {
-        let lines = items.iter().map(|item| (stream, item.message, item.line()));
-        lines.collect::<Vec<_>>()
-    };
-    shown.extend(items(&pipeline.input, Stream::Input));
-    shown.extend(items(&pipeline.output, Stream::Output));
-    for (stream, texts) in [
-        (Stream::Warning, &pipeline.warnings),
-        (Stream::Verbose, &pipeline.verbose),
-        (Stream::Debug, &pipeline.debug),
-    ] {
-        shown.extend(texts.iter().map(|(text, at)| (stream, *at, text.clone())));
-    }
-    // What ends a pipeline comes as an error record of its last state.
-    let errors = pipeline.errors.iter().chain(&pipeline.failure);
-    shown.extend(errors.map(|(error, at)| (Stream::Error, *at, psrp::error(error))));
-    let information = pipeline.information.iter();
-    shown.extend(information.map(|(one, at)| (Stream::Information, *at, one.data.clone())));
-    let calls = pipeline.host_calls.iter();
-    let calls = calls.filter_map(|(call, at)| Some((Stream::Host, *at, psrp::host_call(call)?)));
-    shown.extend(calls);
-    if let Some(&(_, at)) = pipeline.progress.last() {
-        let progress = psrp::progress(pipeline.progress.iter().map(|(one, _)| one));
-        shown.extend(progress.into_iter().map(|text| (Stream::Progress, at, text)));
-    }
-    let places: BTreeMap<usize, usize> =
-        pipeline.messages.iter().enumerate().map(|(place, &at)| (at, place)).collect();
-    shown.sort_by_key(|(_, at, _)| places.get(at).copied());
-    shown
 }
 
 #[cfg(test)]

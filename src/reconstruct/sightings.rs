@@ -10,13 +10,13 @@ const MOST_SPANS: usize = 256;
 
 /// How often something was seen, and when.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Seen {
+pub(super) struct Sightings {
     pub count: u64,
     /// From the first sighting to the last of each span; in order and apart once `settle`d.
     spans: Vec<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
-impl Seen {
+impl Sightings {
     /// Takes a sighting.
     pub fn note(&mut self, time: DateTime<Utc>) {
         self.count += 1;
@@ -32,7 +32,7 @@ impl Seen {
     }
 
     /// Takes all sightings of another.
-    pub fn merge(&mut self, other: &Seen) {
+    pub fn merge(&mut self, other: &Sightings) {
         self.count += other.count;
         self.spans.extend(&other.spans);
     }
@@ -58,7 +58,7 @@ impl Seen {
     }
 
     /// Whether all of it lies in the time that another was seen in.
-    pub fn within(&self, other: &Seen) -> bool {
+    pub fn within(&self, other: &Sightings) -> bool {
         let bounds = self.bounds().zip(other.bounds());
         bounds.is_some_and(|((first, last), (from, to))| from - GAP <= first && last <= to + GAP)
     }
@@ -73,7 +73,7 @@ impl Seen {
 
     /// Whether this is no more the case at a time, and what `next` saw is: each of the two was seen
     /// on one side of a moment only, and the time is on the other's.
-    pub fn gave_way(&self, next: &Seen, time: DateTime<Utc>) -> bool {
+    pub fn gave_way(&self, next: &Sightings, time: DateTime<Utc>) -> bool {
         let (Some((first, last)), Some((next_first, next_last))) = (self.bounds(), next.bounds())
         else {
             return false;
@@ -91,8 +91,8 @@ mod tests {
         DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes)
     }
 
-    fn seen(minutes: &[i64]) -> Seen {
-        let mut seen = Seen::default();
+    fn seen(minutes: &[i64]) -> Sightings {
+        let mut seen = Sightings::default();
         minutes.iter().for_each(|&minute| seen.note(at(minute)));
         seen.settle();
         seen

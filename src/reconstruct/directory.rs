@@ -4,24 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::seen::Seen;
-use super::server::only;
-use super::{Gathered, Hosts};
+use super::gather::Gathered;
+use super::hosts::Hosts;
+use super::names::only;
+use super::sightings::Sightings;
 use crate::model::{HostName, host_key, is_address, short_name};
-
-/// The full names of hosts that log under their first label in one log and their full name in
-/// another, unless two hosts share the label.
-pub(super) fn full_names<'h>(
-    hosts: impl Iterator<Item = &'h HostName>,
-) -> BTreeMap<&'h str, &'h HostName> {
-    let mut full: BTreeMap<&str, BTreeSet<&HostName>> = BTreeMap::new();
-    for host in hosts {
-        if host.short_name() != host.as_str() {
-            full.entry(host.short_name()).or_default().insert(host);
-        }
-    }
-    full.into_iter().filter_map(|(label, hosts)| Some((label, *only(hosts.iter())?))).collect()
-}
 
 /// How many times as many connections show an address as one host's than as another's, for the
 /// other's to be taken for mistakes.
@@ -29,33 +16,33 @@ const SELDOM: u64 = 4;
 
 /// Which host has which names and addresses. Addresses change hands: all that is asked of them is
 /// asked for a time.
-pub(super) struct Estate {
+pub(super) struct HostDirectory {
     /// Logging hosts by their names: full and first label.
     names: BTreeMap<String, BTreeSet<HostName>>,
     /// Logging hosts by address.
-    hosts_by_ip: BTreeMap<String, BTreeMap<HostName, Seen>>,
+    hosts_by_ip: BTreeMap<String, BTreeMap<HostName, Sightings>>,
     /// Addresses by logging host.
-    ips_by_host: BTreeMap<HostName, BTreeMap<String, Seen>>,
+    ips_by_host: BTreeMap<HostName, BTreeMap<String, Sightings>>,
     /// Hosts whose addresses only others tell.
     hearsay: BTreeSet<HostName>,
     /// Hosts whose logs are not at hand, by first label, as others' records name them.
-    strangers: BTreeMap<String, Stranger>,
+    strangers: BTreeMap<String, UnloggedHost>,
     /// The labels of such hosts by address.
     strangers_by_ip: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A host that is known from others' records only.
-struct Stranger {
+struct UnloggedHost {
     /// The longest of its names, lower case.
     name: HostName,
-    ips: BTreeMap<String, Seen>,
+    ips: BTreeMap<String, Sightings>,
 }
 
-impl Estate {
+impl HostDirectory {
     /// Learns from all logs: whoever logs is a host; the near end of its connections is its own.
     /// What others say of an address counts where a host's own connections say nothing.
-    pub fn learn(hosts: &Hosts, gathered: &[Gathered]) -> Estate {
-        let mut estate = Estate {
+    pub fn learn(hosts: &Hosts, gathered: &[Gathered]) -> HostDirectory {
+        let mut directory = HostDirectory {
             names: BTreeMap::new(),
             hosts_by_ip: BTreeMap::new(),
             ips_by_host: BTreeMap::new(),
@@ -65,10 +52,10 @@ impl Estate {
         };
         for host in hosts.names() {
             for name in [host.as_str(), host.short_name()].map(str::to_owned) {
-                estate.names.entry(name).or_default().insert(host.clone());
+                directory.names.entry(name).or_default().insert(host.clone());
             }
         }
-        let mut claims: BTreeMap<&str, BTreeMap<&HostName, Seen>> = BTreeMap::new();
+        let mut claims: BTreeMap<&str, BTreeMap<&HostName, Sightings>> = BTreeMap::new();
         for (host, own) in gathered.iter().flat_map(|task| &task.addresses) {
             for (ip, seen) in own {
                 let claims = claims.entry(ip).or_default();
@@ -76,21 +63,21 @@ impl Estate {
             }
         }
         for (ip, mut claims) in claims {
-            claims.values_mut().for_each(Seen::settle);
+            claims.values_mut().for_each(Sightings::settle);
             for (host, seen) in &claims {
                 if !claims.values().any(|other| is_mistake(seen, other)) {
-                    estate.address(host, ip, seen);
+                    directory.address(host, ip, seen);
                 }
             }
         }
-        let mut heard: BTreeMap<HostName, BTreeMap<&str, Seen>> = BTreeMap::new();
+        let mut heard: BTreeMap<HostName, BTreeMap<&str, Sightings>> = BTreeMap::new();
         for (name, ips) in gathered.iter().flat_map(|task| &task.hearsay) {
-            let Some(host) = estate.host_of_name(name) else {
-                estate.hear_of_stranger(name, ips);
+            let Some(host) = directory.host_of_name(name) else {
+                directory.hear_of_stranger(name, ips);
                 continue;
             };
             // A host that tells its own addresses is known better than others know it.
-            if estate.ips_by_host.contains_key(host) {
+            if directory.ips_by_host.contains_key(host) {
                 continue;
             }
             let known = heard.entry(host.clone()).or_default();
@@ -101,22 +88,22 @@ impl Estate {
         for (host, ips) in heard {
             for (ip, mut seen) in ips {
                 seen.settle();
-                estate.address(&host, ip, &seen);
+                directory.address(&host, ip, &seen);
             }
-            estate.hearsay.insert(host);
+            directory.hearsay.insert(host);
         }
-        let ips = estate.strangers.values_mut().flat_map(|stranger| stranger.ips.values_mut());
-        ips.for_each(Seen::settle);
-        estate
+        let ips = directory.strangers.values_mut().flat_map(|stranger| stranger.ips.values_mut());
+        ips.for_each(Sightings::settle);
+        directory
     }
 
-    fn hear_of_stranger(&mut self, name: &str, ips: &BTreeMap<String, Seen>) {
+    fn hear_of_stranger(&mut self, name: &str, ips: &BTreeMap<String, Sightings>) {
         let label = short_name(name);
         if label.is_empty() || self.names.contains_key(label) || is_address(name) {
             return;
         }
         for (ip, seen) in ips.iter().filter(|(ip, _)| is_routable(ip)) {
-            let unknown = || Stranger { name: name.into(), ips: BTreeMap::new() };
+            let unknown = || UnloggedHost { name: name.into(), ips: BTreeMap::new() };
             let stranger = self.strangers.entry(label.to_owned()).or_insert_with(unknown);
             if (name.len(), &*stranger.name) > (stranger.name.len(), name) {
                 stranger.name = name.into();
@@ -140,7 +127,7 @@ impl Estate {
         known.map(|stranger| &stranger.name)
     }
 
-    fn address(&mut self, host: &HostName, ip: &str, seen: &Seen) {
+    fn address(&mut self, host: &HostName, ip: &str, seen: &Sightings) {
         if is_routable(ip) {
             let hosts = self.hosts_by_ip.entry(ip.to_owned()).or_default();
             hosts.insert(host.clone(), seen.clone());
@@ -216,7 +203,7 @@ fn nearest<T>(items: impl Iterator<Item = (TimeDelta, T)>) -> Option<T> {
 
 /// Whether what is seen of one host's address is a mistake beside what is seen of another's: some
 /// records turn a connection's ends around, and they are few beside and among the right ones.
-fn is_mistake(seen: &Seen, other: &Seen) -> bool {
+fn is_mistake(seen: &Sightings, other: &Sightings) -> bool {
     seen.count * SELDOM <= other.count && seen.within(other)
 }
 

@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Events;
-use super::clocks::Clocks;
-use super::estate::Estate;
+use super::directory::HostDirectory;
+use super::world::World;
 use crate::model::{Account, EventIdx, EventKind, HostName, host_key, host_of_service, short_name};
 
 /// Records of one list that a session may be weighed against, before its start and after: a log
@@ -19,7 +18,7 @@ type InTime = Vec<(DateTime<Utc>, EventIdx)>;
 
 /// Where to look for what speaks of a session.
 #[derive(Default)]
-pub(super) struct Witnesses<'e> {
+pub(super) struct SourceIndex<'e> {
     /// By the host they name or, where it is none that logs, the name's first label or the address.
     by_target: BTreeMap<String, InTime>,
     /// NTLM's checks by account: they name no target.
@@ -28,10 +27,11 @@ pub(super) struct Witnesses<'e> {
     by_process: BTreeMap<(&'e HostName, u32), InTime>,
 }
 
-impl<'e> Witnesses<'e> {
+impl<'e> SourceIndex<'e> {
     /// Sorts all records by what they speak of.
-    pub fn of(events: &'e Events, estate: &Estate, clocks: &Clocks) -> Witnesses<'e> {
-        let mut witnesses = Witnesses::default();
+    pub fn of(world: World<'e>) -> SourceIndex<'e> {
+        let World { events, directory, clocks, .. } = world;
+        let mut found = SourceIndex::default();
         for (index, event) in events.iter_enumerated() {
             let mut names: Vec<&str> = Vec::new();
             let at = (clocks.correct(&event.host, event.time), index);
@@ -41,26 +41,26 @@ impl<'e> Witnesses<'e> {
                 EventKind::Connection(connection) if connection.outbound => {
                     names.extend([&*connection.destination_ip, &*connection.destination_host]);
                     let process = (&event.host, connection.process_id);
-                    witnesses.by_process.entry(process).or_default().push(at);
+                    found.by_process.entry(process).or_default().push(at);
                 }
                 EventKind::Connection(_) | EventKind::SshAccepted(_) => names.push(&event.host),
                 EventKind::NtlmValidation(check) => {
                     let name = account_key(check.account.as_ref());
-                    witnesses.by_account.entry(name).or_default().push(at);
+                    found.by_account.entry(name).or_default().push(at);
                 }
                 _ => {}
             }
             let keys: BTreeSet<String> =
-                names.into_iter().map(|name| target_key(estate, name, event.time)).collect();
+                names.into_iter().map(|name| target_key(directory, name, event.time)).collect();
             for key in keys.into_iter().filter(|key| !key.is_empty()) {
-                witnesses.by_target.entry(key).or_default().push(at);
+                found.by_target.entry(key).or_default().push(at);
             }
         }
-        let by_target = witnesses.by_target.values_mut();
-        let by_account = witnesses.by_account.values_mut();
-        let all = by_target.chain(by_account).chain(witnesses.by_process.values_mut());
+        let by_target = found.by_target.values_mut();
+        let by_account = found.by_account.values_mut();
+        let all = by_target.chain(by_account).chain(found.by_process.values_mut());
         all.for_each(|list| list.sort_unstable());
-        witnesses
+        found
     }
 
     /// Records that may speak of a session on a target, within a time around its corrected start, in
@@ -94,9 +94,9 @@ fn account_key(account: Option<&Account>) -> String {
 }
 
 /// What a name, address or service (`HTTP/host`, `HOST$`) is looked up by.
-fn target_key(estate: &Estate, name: &str, time: DateTime<Utc>) -> String {
+fn target_key(directory: &HostDirectory, name: &str, time: DateTime<Utc>) -> String {
     let name = host_of_service(name);
-    match estate.resolve(name, time) {
+    match directory.resolve(name, time) {
         Some(host) => host.to_string(),
         None => host_key(name),
     }

@@ -11,15 +11,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::super::{Events, STEP_WINDOW};
 use super::engine;
 use super::pipelines::{self, Pipeline, PipelineIdx, Statement};
+use super::row::{Place, Row, RowIdx, Rows};
 use super::words::{Words, values};
-use super::{Place, Row, RowIdx, Rows};
 use crate::model::{
     Command, Completeness, EventIdx, EventKind, IdxVec, Link, LoggedId, Role, ScriptBlock,
     ScriptIdx, file_name, index_types,
 };
+use crate::reconstruct::index::Events;
+use crate::reconstruct::windows::STEP_WINDOW;
 use ps_layers::{Limits, Unwrapped, layers};
 
 /// Blocks before an invocation, or before a block, that are weighed against it.

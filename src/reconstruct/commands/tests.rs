@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, TimeDelta};
 
-use super::super::testing::rebuilt;
-use super::super::{Events, ProcessIdx};
 use crate::model::{Command, Completeness, Link, LoggedId, Record, Role, SessionIdx};
 use crate::normalise::testing::{self, event};
 use crate::reconstruct::Case;
+use crate::reconstruct::index::{Events, ProcessIdx};
+use crate::reconstruct::testing::rebuilt;
 
 const POWERSHELL: &str = "Microsoft-Windows-PowerShell/Operational";
 const CLASSIC: &str = "Windows PowerShell";
@@ -395,12 +395,12 @@ fn a_log_full_of_alike_records_costs_no_square() {
     let session_of = events.iter().map(|_| Some(SessionIdx::new(0))).collect();
     let scripts = crate::reconstruct::assemble(&events, &session_of, &mut Default::default());
     let host: crate::model::HostName = "srv".into();
-    let shell = super::Shell {
+    let shell = super::shell::Shell {
         blocks: scripts.indices().collect(),
         records: every_third(2).collect(),
         runs: every_third(1).collect(),
     };
-    let place = super::Place {
+    let place = super::row::Place {
         session: SessionIdx::new(0),
         host: &host,
         process: Some(ProcessIdx::new(0)),

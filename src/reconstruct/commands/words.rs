@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 use chrono::TimeDelta;
 use regex::Regex;
 
-use super::super::STEP_WINDOW;
 use crate::model::file_name;
+use crate::reconstruct::windows::STEP_WINDOW;
 
 /// Longest value of a parameter that is looked for in a script.
 const LONGEST_VALUE: usize = 256;

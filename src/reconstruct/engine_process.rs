@@ -8,9 +8,8 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::STEP_WINDOW;
 use super::gather::{IdKey, Image, Key, ProcessMark, Told};
-use super::server::WAITED;
+use super::windows::{STEP_WINDOW, WAITED};
 
 /// How much farther in time another pair must be for the nearer one to be surely right.
 const SURE: TimeDelta = TimeDelta::seconds(1);

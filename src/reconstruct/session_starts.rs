@@ -7,9 +7,10 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::estate::Estate;
+use super::directory::HostDirectory;
 use super::gather::{Hint, HintMark, Key, Keys};
-use super::{CLOCK_ERROR, Hosts, JOIN_WINDOW, STEP_WINDOW};
+use super::hosts::Hosts;
+use super::windows::{CLOCK_ERROR, JOIN_WINDOW, STEP_WINDOW};
 use crate::model::{HostIdx, IdxVec};
 
 /// Hosts that are told apart by a name or address that they share; one that more share may speak of
@@ -17,7 +18,7 @@ use crate::model::{HostIdx, IdxVec};
 const MOST_HOLDERS: usize = 16;
 
 /// Where and when sessions may have started.
-pub(super) struct Starts {
+pub(super) struct SessionStarts {
     /// Of each host, the starts of sessions on it, by its own clock and by its clients'.
     on: IdxVec<HostIdx, Vec<DateTime<Utc>>>,
     /// By what clients call targets.
@@ -34,10 +35,10 @@ pub(super) struct Starts {
     holders: HashMap<Key, Vec<HostIdx>>,
 }
 
-impl Starts {
-    pub fn of(hosts: &Hosts) -> Starts {
+impl SessionStarts {
+    pub fn of(hosts: &Hosts) -> SessionStarts {
         let none = || hosts.names().map(|_| Vec::new()).collect();
-        Starts {
+        SessionStarts {
             on: none(),
             called: HashMap::new(),
             clients: none(),
@@ -79,7 +80,7 @@ impl Starts {
     }
 
     /// Puts all of them in order, and learns what their hosts are called.
-    pub fn settle(&mut self, hosts: &Hosts, estate: &Estate, keys: &Keys) {
+    pub fn settle(&mut self, hosts: &Hosts, directory: &HostDirectory, keys: &Keys) {
         let in_order = |times: &mut Vec<DateTime<Utc>>| {
             times.sort_unstable();
             times.dedup();
@@ -95,7 +96,7 @@ impl Starts {
         others.chain(self.called.values_mut()).chain([&mut self.any]).for_each(in_order);
         for (host, _) in self.on.iter_enumerated().filter(|(_, starts)| !starts.is_empty()) {
             let name = hosts.full_name(host);
-            let addresses = estate.addresses(name);
+            let addresses = directory.addresses(name);
             let addresses = addresses.iter().map(|address| keys.of(&address.to_lowercase()));
             let names: HashSet<Key> =
                 std::iter::once(keys.of_host(name)).chain(addresses).collect();

@@ -10,9 +10,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::super::Events;
 use crate::model::{EventIdx, EventKind, IdxVec, LoggedId, index_types};
 use crate::normalise::MOST_NAMES;
+use crate::reconstruct::index::Events;
 
 index_types! {
     /// Index of a pipeline among those of a shell.

@@ -1,73 +1,31 @@
-//! What was run in each session, in order: one row for each thing, with all its records.
-//!
-//! The records of each process are put together in `shell`; here they are shared out by process,
-//! and processes, which are rows of their own, get the row that they came from.
-
-mod coverage;
-mod engine;
-mod heard;
-mod pipelines;
-mod shell;
-#[cfg(test)]
-mod tests;
-mod words;
+//! The commands of all sessions: the rows of each shell, what traffic adds, and processes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub(super) use coverage::{Coverage, broken};
-
 use ps_layers::{Limits, layers};
 
-use self::shell::{MOST_RIVALS, Shell};
-use self::words::Words;
-use super::process::Processes;
-use super::traffic::Spoken;
-use super::{Events, ProcessIdx, SessionOf};
+use super::heard;
+use super::row::{Place, Row, RowIdx, Rows};
+use super::shell::{self, MOST_RIVALS, Shell};
+use super::words::Words;
 use crate::model::{
     Command, CommandIdx, Completeness, Event, EventIdx, EventKind, HostName, IdxVec, Link,
-    LoggedId, ProcessStart, Role, ScriptBlock, ScriptIdx, SessionIdx, file_name, index_types,
+    LoggedId, ProcessStart, Role, ScriptBlock, ScriptIdx, SessionIdx, file_name,
 };
-
-/// Where something ran.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Place<'e> {
-    session: SessionIdx,
-    host: &'e HostName,
-    /// Index of its process in the host's table, when known.
-    process: Option<ProcessIdx>,
-    /// How far below the remoting host process.
-    depth: u32,
-}
-
-index_types! {
-    /// Index of a row among those of a shell or of all sessions.
-    RowIdx;
-}
-
-/// Commands in the making.
-type Rows = IdxVec<RowIdx, Row>;
-
-/// A command in the making: its own parent is not known before all rows are in order.
-#[derive(Debug)]
-struct Row {
-    command: Command,
-    /// The row that ran it, and how that is known.
-    parent: Option<(RowIdx, Link)>,
-    /// Its first event.
-    first: EventIdx,
-    words: Words,
-}
+use crate::reconstruct::index::{Events, ProcessIdx, SessionOf};
+use crate::reconstruct::traffic::talk::Spoken;
+use crate::reconstruct::world::World;
 
 /// The commands of all sessions, by time.
-pub(super) fn commands(
-    events: &Events,
+pub(in crate::reconstruct) fn of_sessions(
+    world: World<'_>,
     session_of: &SessionOf,
     scripts: &IdxVec<ScriptIdx, ScriptBlock>,
-    processes: &BTreeMap<HostName, Processes>,
     heard: &BTreeMap<SessionIdx, Vec<Spoken>>,
 ) -> IdxVec<CommandIdx, Command> {
-    let shells = shells(events, session_of, scripts, processes);
+    let World { events, processes, .. } = world;
+    let shells = shells(world, session_of, scripts);
     let mut rows = Rows::new();
     // Of each process, its rows in order.
     let mut by_place: BTreeMap<Place<'_>, Vec<RowIdx>> = BTreeMap::new();
@@ -134,11 +92,11 @@ pub(super) fn commands(
 
 /// The shells of all sessions, by place.
 fn shells<'e>(
-    events: &'e Events,
+    world: World<'e>,
     session_of: &SessionOf,
     scripts: &IdxVec<ScriptIdx, ScriptBlock>,
-    processes: &BTreeMap<HostName, Processes>,
 ) -> BTreeMap<Place<'e>, Shell> {
+    let World { events, processes, .. } = world;
     let process = |event: &Event| {
         let table = &processes[&event.host];
         let process = table.of(event)?;

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
-use super::super::traffic::Spoken;
-use super::super::{Events, STEP_WINDOW};
 use super::engine;
+use super::row::{Place, Row, RowIdx, Rows};
 use super::shell::MOST_RIVALS;
 use super::words::{Words, values};
-use super::{Place, Row, RowIdx, Rows};
 use crate::model::{Command, Completeness, Link, Role};
+use crate::reconstruct::index::Events;
+use crate::reconstruct::traffic::talk::Spoken;
+use crate::reconstruct::windows::STEP_WINDOW;
 use ps_layers::{Limits, layers};
 
 /// Adds what was heard to rows, or as rows. `own` are the indexes of the rows of the session's own

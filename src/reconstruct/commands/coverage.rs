@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::super::gather::{Gathered, Told};
-use super::super::{Events, Hosts, STEP_WINDOW};
 use crate::model::{
     Event, EventKind, HostIdx, HostName, IdxVec, ScriptBlock, ScriptIdx, Session, SessionIdx,
     ShellKind,
 };
+use crate::reconstruct::gather::{Gathered, Told};
+use crate::reconstruct::hosts::Hosts;
+use crate::reconstruct::index::Events;
+use crate::reconstruct::windows::STEP_WINDOW;
 
 /// What hosts log of PowerShell at any time.
 pub(in crate::reconstruct) struct Coverage {

@@ -1,0 +1,169 @@
+//! Attempts that failed: what clients and targets log of them, and the sessions that came of them
+//! later.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::TimeDelta;
+
+use super::client::Clients;
+use super::index::Events;
+use super::windows::{STEP_WINDOW, near};
+use super::world::World;
+use crate::model::{
+    Attempt, AttemptIdx, EventIdx, EventKind, FailureReason, HostName, IdxVec, Session, SessionIdx,
+    Sides,
+};
+
+/// Refusals or sessions that one attempt may be weighed against: a log full of forged ones costs no
+/// more.
+const MOST_RIVALS: usize = 64;
+
+/// The attempts that failed, with what the target's and the domain controllers' logs say of them.
+pub(super) fn failed(world: World<'_>, failures: Clients) -> IdxVec<AttemptIdx, Attempt> {
+    let World { events, directory, clocks, .. } = world;
+    // What each host refused, in order of time.
+    let mut by_host: BTreeMap<&HostName, Vec<EventIdx>> = BTreeMap::new();
+    for (index, event) in events.iter_enumerated() {
+        if matches!(event.kind, EventKind::AuthorizationFailed(_) | EventKind::LogonFailed(_)) {
+            by_host.entry(&event.host).or_default().push(index);
+        }
+    }
+    let mut attempts: IdxVec<AttemptIdx, Attempt> = failures
+        .into_iter()
+        .map(|client| {
+            let server = directory.resolve(&client.target, client.time).cloned();
+            let mut found: Vec<EventIdx> = client.evidence.keys().copied().collect();
+            let (mut reason, error_code) = reason(events, &client.failures);
+            let mut sides = Sides { client: true, ..Sides::default() };
+            let tried = clocks.correct(&client.host, client.time);
+            let refusals = server.as_ref().and_then(|server| by_host.get(server));
+            let refusals = refusals.map_or(&[][..], Vec::as_slice);
+            // When that was by the target's clock.
+            let then = tried + clocks.offset(server.as_ref().unwrap_or(&client.host));
+            let from = refusals.partition_point(|&at| events[at].time < then - STEP_WINDOW);
+            let near = refusals[from..].iter().take(MOST_RIVALS).copied();
+            let near = near.map(|index| (index, &events[index]));
+            for (index, event) in near.take_while(|(_, event)| event.time <= then + STEP_WINDOW) {
+                let refused = match &event.kind {
+                    EventKind::AuthorizationFailed(_) => Some(FailureReason::NotAuthorised),
+                    EventKind::LogonFailed(logon) => {
+                        let same = match (&client.account, &logon.account) {
+                            (Some(used), Some(tried)) => used.same_as(tried),
+                            (None, _) | (_, None) => false,
+                        };
+                        same.then_some(FailureReason::BadCredentials)
+                    }
+                    _ => None,
+                };
+                if let Some(refused) = refused {
+                    sides.server = true;
+                    found.push(index);
+                    if reason == FailureReason::Other {
+                        reason = refused;
+                    }
+                }
+            }
+            found.sort_unstable();
+            Attempt {
+                time: client.time,
+                source_host: client.host.clone(),
+                source_ip: directory.ip_of(&client.host, client.time).cloned(),
+                target_host: server.unwrap_or_else(|| client.target.as_str().into()),
+                user: client.account.clone(),
+                user_sid: client.user_sid.clone(),
+                reason,
+                error_code,
+                later: None,
+                sides,
+                events: found,
+            }
+        })
+        .collect();
+    attempts.extend(refusals(events, &attempts));
+    attempts.sort_by(|a, b| {
+        (a.time, &a.source_host, &a.events).cmp(&(b.time, &b.source_host, &b.events))
+    });
+    attempts
+}
+
+/// How long after a failed attempt a session may be the same caller's next one.
+const SOON: TimeDelta = TimeDelta::hours(1);
+
+/// Ties attempts to the next session on their target that the same source or account had soon after;
+/// sessions are in the order of their starts, and all names are as logged.
+pub(super) fn tie_later(attempts: &mut [Attempt], sessions: &IdxVec<SessionIdx, Session>) {
+    for attempt in attempts {
+        let from = sessions.partition_point(|session| session.start < attempt.time);
+        let soon = sessions.as_slice()[from..].iter().enumerate();
+        let soon = soon.take_while(|(_, session)| session.start <= attempt.time + SOON);
+        let mut on_target = soon
+            .filter(|(_, session)| session.target_host.eq_ignore_ascii_case(&attempt.target_host))
+            .take(MOST_RIVALS);
+        let later = on_target.find(|(_, session)| {
+            let source = session.source_host.as_ref().filter(|_| !attempt.source_host.is_empty());
+            let source = source.map(|host| host.eq_ignore_ascii_case(&attempt.source_host));
+            let user = attempt.user.as_ref().zip(session.user.as_ref());
+            let user = user.map(|(tried, had)| tried.same_as(had));
+            // What is known of both must agree, and something must be known.
+            [source, user].iter().flatten().count() > 0
+                && [source, user].iter().flatten().all(|&same| same)
+        });
+        attempt.later = later.map(|(after, _)| SessionIdx::new(from + after));
+    }
+}
+
+/// What targets refused whose clients' logs are not at hand: one attempt for what one host logs
+/// within a step.
+fn refusals(events: &Events, known: &[Attempt]) -> Vec<Attempt> {
+    let told: BTreeSet<EventIdx> =
+        known.iter().flat_map(|attempt| attempt.events.iter().copied()).collect();
+    let mut refusals: Vec<Attempt> = Vec::new();
+    let mut latest: BTreeMap<&HostName, usize> = BTreeMap::new();
+    for (index, event) in events.iter_enumerated().filter(|(index, _)| !told.contains(index)) {
+        let EventKind::AuthorizationFailed(error_code) = event.kind else { continue };
+        if let Some(&slot) = latest.get(&event.host)
+            && near(refusals[slot].time, event.time, STEP_WINDOW)
+        {
+            refusals[slot].events.push(index);
+            continue;
+        }
+        latest.insert(&event.host, refusals.len());
+        refusals.push(Attempt {
+            time: event.time,
+            source_host: "".into(),
+            source_ip: None,
+            target_host: event.host.clone(),
+            user: None,
+            user_sid: None,
+            reason: FailureReason::NotAuthorised,
+            error_code,
+            later: None,
+            sides: Sides { server: true, ..Sides::default() },
+            events: vec![index],
+        });
+    }
+    refusals
+}
+
+/// The most telling reason among a client's failures, and its error code.
+fn reason(events: &Events, failures: &[EventIdx]) -> (FailureReason, Option<u32>) {
+    let told = failures.iter().filter_map(|&index| match &events[index].kind {
+        EventKind::ClientFailure(failure) => {
+            Some((by_code(events[index].event_id, failure.error_code), failure.error_code))
+        }
+        _ => None,
+    });
+    let told: Vec<_> = told.collect();
+    let reason = told.iter().map(|(reason, _)| *reason).min().unwrap_or(FailureReason::Other);
+    (reason, told.iter().find_map(|(_, code)| *code))
+}
+
+/// Error codes: winerror.h and wsmerror.h.
+fn by_code(event_id: u32, code: Option<u32>) -> FailureReason {
+    match (event_id, code) {
+        (164, _) | (_, Some(5 | 0x8007_0005)) => FailureReason::AccessDenied,
+        (162, _) | (_, Some(1326 | 0x8007_052e | 0x8009_030c)) => FailureReason::BadCredentials,
+        (_, Some(0x8033_8126 | 0x8033_8012 | 0x8033_809d)) => FailureReason::Unreachable,
+        _ => FailureReason::Other,
+    }
+}

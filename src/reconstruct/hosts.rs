@@ -1,0 +1,98 @@
+//! The logging hosts, under one name each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::gather::{Gathered, Marked, Spelling};
+use super::index::Events;
+use super::names::only;
+use crate::model::{EventIdx, HostIdx, HostName, IdxVec};
+
+/// The logging hosts.
+pub(super) struct Hosts {
+    /// Their full names as far as known, lower case, in order, and as their records spell them.
+    names: IdxVec<HostIdx, (HostName, HostName)>,
+    /// Indexes by the names that logs use.
+    by_name: BTreeMap<HostName, HostIdx>,
+    /// Of each task, the indexes of its hosts.
+    pub of_tasks: Vec<Vec<HostIdx>>,
+}
+
+impl Hosts {
+    pub fn of(gathered: &[Gathered]) -> Hosts {
+        let all = || gathered.iter().flat_map(|gathered| &gathered.hosts);
+        let logged: BTreeSet<&HostName> = all().map(|(host, _)| host).collect();
+        let full = full_names(logged.into_iter());
+        let name = |host: &HostName| full.get(&**host).copied().unwrap_or(host).clone();
+        let mut spelled: BTreeMap<HostName, &Spelling> = BTreeMap::new();
+        for (host, spelling) in all() {
+            let known = spelled.entry(name(host)).or_insert(spelling);
+            *known = (*known).min(spelling);
+        }
+        let names: IdxVec<HostIdx, (HostName, HostName)> =
+            spelled.into_iter().map(|(name, known)| (name, known.computer.clone())).collect();
+        let index =
+            |host: &HostName| HostIdx::new(names.partition_point(|(known, _)| *known < name(host)));
+        let by_name = all().map(|(host, _)| (host.clone(), index(host))).collect();
+        let of_task = |task: &Gathered| task.hosts.iter().map(|(host, _)| index(host)).collect();
+        let of_tasks = gathered.iter().map(of_task).collect();
+        Hosts { names, by_name, of_tasks }
+    }
+
+    /// The host that logs under this name.
+    pub fn index_of(&self, name: &str) -> Option<HostIdx> {
+        self.by_name.get(name).copied()
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &HostName> {
+        self.names.iter().map(|(name, _)| name)
+    }
+
+    /// The full name of a host by its index.
+    pub fn full_name(&self, index: HostIdx) -> &HostName {
+        &self.names[index].0
+    }
+
+    /// The full name of a host, as far as known.
+    pub fn name<'h>(&'h self, host: &'h HostName) -> &'h HostName {
+        self.index_of(host).map_or(host, |index| &self.names[index].0)
+    }
+
+    /// A host's name as its records spell it.
+    pub fn as_logged(&self, host: &HostName) -> HostName {
+        self.index_of(host).map_or(host, |index| &self.names[index].1).clone()
+    }
+
+    /// What all tasks gathered of one kind, each with the index of its host.
+    pub fn each<'g, T: Marked>(
+        &'g self,
+        gathered: &'g [Gathered],
+        kind: fn(&Gathered) -> &Vec<T>,
+    ) -> impl Iterator<Item = (HostIdx, &'g T)> {
+        gathered.iter().zip(&self.of_tasks).flat_map(move |(task, hosts)| {
+            kind(task).iter().map(|found| (hosts[found.mark().host as usize], found))
+        })
+    }
+}
+
+/// The full names of hosts that log under their first label in one log and their full name in
+/// another, unless two hosts share the label.
+fn full_names<'h>(hosts: impl Iterator<Item = &'h HostName>) -> BTreeMap<&'h str, &'h HostName> {
+    let mut full: BTreeMap<&str, BTreeSet<&HostName>> = BTreeMap::new();
+    for host in hosts {
+        if host.short_name() != host.as_str() {
+            full.entry(host.short_name()).or_default().insert(host);
+        }
+    }
+    full.into_iter().filter_map(|(label, hosts)| Some((label, *only(hosts.iter())?))).collect()
+}
+
+/// The indexes of each host's events.
+pub(super) fn by_host(events: &Events, hosts: &Hosts) -> IdxVec<HostIdx, Vec<EventIdx>> {
+    let mut by_host: IdxVec<HostIdx, Vec<EventIdx>> = hosts.names().map(|_| Vec::new()).collect();
+    for (index, event) in events.iter_enumerated() {
+        if let Some(host) = hosts.index_of(&event.host) {
+            by_host[host].push(index);
+        }
+    }
+    by_host
+}
