@@ -11,6 +11,9 @@ use super::texts::{SharedText, TextIdx};
 use crate::table::Column;
 
 /// The value of a row in a column.
+///
+/// Those that cannot be kept for later come last: serde numbers variants without those it skips when it
+/// reads, and with them when it writes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Value<'v> {
     /// Nothing is known, or there is nothing.
@@ -18,17 +21,6 @@ pub enum Value<'v> {
     /// A text, whole and as logged.
     #[serde(borrow)]
     Text(Cow<'v, str>),
-    /// A text that many rows have, with its number.
-    #[serde(skip)]
-    Shared(TextIdx, &'v str),
-    /// A text of which a cell shows less: the whole, and what a cell shows.
-    #[serde(skip)]
-    Excerpt {
-        /// The whole text.
-        whole: Cow<'v, str>,
-        /// What a cell shows of it.
-        shown: Cow<'v, str>,
-    },
     /// A time, UTC.
     Time(DateTime<Utc>),
     /// A whole number.
@@ -44,6 +36,17 @@ pub enum Value<'v> {
     /// Pointers to records, in order.
     #[serde(skip)]
     Records(Pointers<'v>),
+    /// A text that many rows have, with its number.
+    #[serde(skip)]
+    Shared(TextIdx, &'v str),
+    /// A text of which a cell shows less: the whole, and what a cell shows.
+    #[serde(skip)]
+    Excerpt {
+        /// The whole text.
+        whole: Cow<'v, str>,
+        /// What a cell shows of it.
+        shown: Cow<'v, str>,
+    },
 }
 
 /// A row of a table. [`row!`](crate::rows::row) declares both its columns and its values, so that
