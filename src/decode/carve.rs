@@ -15,8 +15,9 @@ use memchr::memmem;
 
 use super::binxml::token;
 use super::evtx::{Decoder, Place, chunk_number, chunk_start};
+use super::tally::Tally;
 use super::value::is_time;
-use super::{Seen, Tally, Wanted};
+use super::wanted::{Seen, Wanted};
 use crate::error::{Fault, FaultKind};
 use crate::input::{CHUNK_SIZE, FILE_HEADER, Piece};
 use crate::model::{Channel, InputIdx, Record, RecordRef};

@@ -1,8 +1,8 @@
 //! Template definitions, as a chunk holds them: one element, with values where an instance
 //! fills them in ([MS-EVEN6] 2.2.12).
 
-use super::Interner;
 use super::binxml::{Cursor, Odd, kind, name_entry, token, utf16};
+use super::interner::Interner;
 use crate::model::{Str, are_equal};
 
 /// Elements in one another.

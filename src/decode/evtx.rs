@@ -13,10 +13,11 @@ use tracing::debug;
 
 use super::binxml::Odd;
 use super::instance::Planned;
+use super::interner::Interner;
 use super::json;
 use super::record::Latest;
 use super::system::Header;
-use super::{Interner, Wanted};
+use super::wanted::Wanted;
 use crate::error::{Fault, FaultKind, chain};
 use crate::input::{CHUNK_SIZE, FILE_HEADER, Input};
 use crate::model::{InputIdx, Record, RecordRef};

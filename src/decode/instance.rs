@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::Interner;
 use super::binxml::{Cursor, Odd, Value, check_names, is_plain, kind, token};
 use super::definition::Definition;
+use super::interner::Interner;
 use super::plan::{Plan, Role};
 use super::value::is_time;
 

@@ -8,8 +8,9 @@ use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::interner::Interner;
 use super::system::{Element, Header, System};
-use super::{Interner, Wanted};
+use super::wanted::Wanted;
 use crate::model::{Fields, Record};
 
 /// Reads one rendered record; `None` when nobody wants it.

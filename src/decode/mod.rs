@@ -16,26 +16,26 @@ mod definition;
 mod evtx;
 mod form;
 mod instance;
+mod interner;
 mod json;
 mod node;
 mod plan;
 mod record;
 mod shapes;
 mod system;
+mod tally;
 mod text;
 mod value;
+mod wanted;
 mod xml;
 
 pub use evtx::{chunk_count, chunk_of};
 pub use form::{ChunkHeader, Form};
+pub use tally::Tally;
+pub use wanted::{Seen, Wanted};
 
-use std::collections::HashSet;
-
-use chrono::{DateTime, Utc};
-
-use crate::error::Fault;
 use crate::input::{Input, InputKind, Piece};
-use crate::model::{Channel, InputIdx, Record, RecordRef, Str};
+use crate::model::{InputIdx, Record};
 
 /// Decodes pieces of logs, one after another, for one thread, and is the quicker the more it has
 /// seen.
@@ -43,19 +43,6 @@ use crate::model::{Channel, InputIdx, Record, RecordRef, Str};
 pub struct Decoder {
     evtx: evtx::Decoder,
     text: text::Decoder,
-}
-
-/// What decoding a piece came to.
-#[derive(Debug, Default)]
-pub struct Tally {
-    /// Records read, wanted or not.
-    pub records: u64,
-    /// What could not be read, or read with doubt.
-    pub faults: Vec<Fault>,
-    /// What is sound but no record. A text that has nothing else is no log.
-    pub foreign: Vec<Fault>,
-    /// Records whose texts are longer than the limit: each is a fault, listed or counted.
-    pub too_long: u64,
 }
 
 impl Decoder {
@@ -97,56 +84,6 @@ pub fn place(input: &Input, offset: u64) -> u64 {
 /// Where a chunk of an EVTX log begins in its file.
 pub fn start_of_chunk(number: u64) -> u64 {
     evtx::chunk_start(number)
-}
-
-/// What is known of a record before its data is read.
-#[derive(Debug, Clone, Copy)]
-pub struct Seen<'r> {
-    /// Its place.
-    pub source: RecordRef,
-    /// Its channel.
-    pub channel: Channel,
-    /// System/Channel as logged.
-    pub channel_name: &'r str,
-    /// System/Provider Name.
-    pub provider: &'r str,
-    /// System/Computer as logged.
-    pub computer: &'r str,
-    /// System/EventID.
-    pub event_id: u32,
-    /// System/EventRecordID; the header's number where it is missing.
-    pub record_id: u64,
-    /// When it was logged, UTC.
-    pub time: DateTime<Utc>,
-}
-
-/// Says which records some later stage has a use for; the others are only seen.
-pub trait Wanted {
-    /// A record passes, wanted or not. One that is hard to read may pass more than once.
-    fn passes(&self, _seen: Seen<'_>) {}
-
-    /// Whether the record of this place, channel and event id is wanted.
-    fn wants(&self, source: RecordRef, channel: Channel, channel_name: &str, event_id: u32)
-    -> bool;
-}
-
-/// Keeps one copy of each name that records repeat.
-#[derive(Default)]
-struct Interner(HashSet<Str>);
-
-impl Interner {
-    fn get(&mut self, text: &str) -> Str {
-        if let Some(known) = self.0.get(text) {
-            return known.clone();
-        }
-        let new: Str = text.into();
-        // Activities come and go, and hostile logs have ever new names: those in use are soon back.
-        if self.0.len() == 4096 {
-            self.0.clear();
-        }
-        self.0.insert(new.clone());
-        new
-    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@
 //! what the evtx crate's JSON of an instance, read by [`super::json`], comes to. A definition
 //! that goes beyond the shapes here has no plan.
 
-use super::Interner;
 use super::binxml::Odd;
 use super::definition::{Definition, Element, Imprint, Node, Source};
+use super::interner::Interner;
 use crate::model::{FieldName, Str};
 
 /// Values an instance may have; Windows' have some dozens.

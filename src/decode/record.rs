@@ -10,10 +10,11 @@ use std::sync::Arc;
 use super::binxml::{Odd, Value, kind};
 use super::definition::Source;
 use super::instance::{Instance, Instances, RecordHeader};
+use super::interner::Interner;
 use super::plan::{Empty, Step, SystemField};
 use super::system::keywords;
 use super::value::{Days, unsigned};
-use super::{Interner, Seen, Wanted};
+use super::wanted::{Seen, Wanted};
 use crate::model::{
     Channel, FieldName, FieldsDraft, LoggedId, Record, RecordRef, Str, are_equal, parse_utc,
 };

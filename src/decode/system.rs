@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 
-use super::{Interner, Seen, Wanted};
+use super::interner::Interner;
+use super::wanted::{Seen, Wanted};
 use crate::model::{Channel, Fields, Form, InputIdx, LoggedId, Record, RecordRef, parse_utc};
 
 /// What is known of a record before its content is read.

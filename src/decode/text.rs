@@ -4,10 +4,13 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
+use super::interner::Interner;
 use super::node::Node;
 use super::shapes::Shape;
 use super::system::Header;
-use super::{Interner, Tally, Wanted, json, xml};
+use super::tally::Tally;
+use super::wanted::Wanted;
+use super::{json, xml};
 use crate::error::{Fault, FaultKind};
 use crate::input::{InputKind, PartKind, Piece};
 use crate::model::{InputIdx, Record};

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use quick_xml::Reader;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
+use super::interner::Interner;
 use super::system::{Element, Header, System};
-use super::{Interner, Wanted};
+use super::wanted::Wanted;
 use crate::model::{Fields, Record};
 
 /// Most elements in each other; Windows' own renderer stops at fewer.
