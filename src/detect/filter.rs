@@ -8,7 +8,7 @@ use rsigma_parser::{
     ConditionExpr, FilterRule, FilterRuleTarget, LogSource, SelectorPattern, SigmaRule,
 };
 
-use super::load::Names;
+use super::names::Names;
 use crate::model::{IdxVec, index_types};
 
 index_types! {

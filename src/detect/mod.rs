@@ -17,6 +17,7 @@ mod lint;
 mod load;
 mod logsource;
 mod lower;
+mod names;
 mod pack;
 mod rule;
 mod rules;

@@ -3,7 +3,7 @@
 use rsigma_parser::Status;
 use serde::Serialize;
 
-use super::load::Names;
+use super::names::Names;
 use crate::error::Error;
 use crate::model::{IdxVec, Level, RuleIdx};
 

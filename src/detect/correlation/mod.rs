@@ -23,7 +23,7 @@ use rsigma_parser::{
     ConditionExpr, ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType,
 };
 
-use super::load::Names;
+use super::names::Names;
 use crate::model::{IdxVec, RuleIdx};
 
 /// Units of time in a second: all that a log keeps.
