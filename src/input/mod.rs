@@ -4,6 +4,7 @@
 mod archive;
 mod cut;
 mod header;
+mod kind;
 mod reader;
 mod recovered;
 mod source;
@@ -13,6 +14,7 @@ mod texts;
 
 pub use archive::unpack;
 pub use header::{FileHeader, file_header};
+pub use kind::{CHUNK_SIZE, FILE_HEADER, InputKind};
 pub use reader::{Again, End, Extent, Piece, Reader, piece_count};
 pub use recovered::with_recovered;
 pub use state::FileState;
@@ -25,59 +27,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use memchr::memmem;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use crate::error::{Error, Fault, FaultKind};
 use source::Source;
 use text::{Encoding, Utf8};
-
-/// An EVTX file's header block, before its first chunk.
-pub const FILE_HEADER: u64 = 4096;
-/// A chunk's size in bytes ([MS-EVEN6] and libevtx: fixed).
-pub const CHUNK_SIZE: u64 = 65536;
-
-/// What a file turned out to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum InputKind {
-    /// An EVTX log.
-    Evtx,
-    /// Chunks of an EVTX log behind a file header that is not one.
-    EvtxWithoutHeader,
-    /// Records as JSON: in lines, in an array, or side by side.
-    Json,
-    /// Records as the XML of Windows' own exports.
-    Xml,
-    /// A zip. Its members are inputs of their own.
-    Zip,
-    /// What is left of records in a file, outside of a log's own.
-    Recovered,
-    /// Not a log, or not readable.
-    Unknown,
-}
-
-impl InputKind {
-    /// Whether records are read of it.
-    pub fn is_log(self) -> bool {
-        self.is_evtx() || self.is_text() || self == InputKind::Recovered
-    }
-
-    /// Whether it is EVTX, with or without its header.
-    pub fn is_evtx(self) -> bool {
-        matches!(self, InputKind::Evtx | InputKind::EvtxWithoutHeader)
-    }
-
-    /// Whether its records are text.
-    pub fn is_text(self) -> bool {
-        matches!(self, InputKind::Json | InputKind::Xml)
-    }
-
-    fn header_size(self) -> u64 {
-        if self.is_evtx() { FILE_HEADER } else { 0 }
-    }
-}
 
 /// A file that was given or found, or a member of an archive.
 #[derive(Debug, Clone)]

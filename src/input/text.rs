@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::InputKind;
 use super::cut::{Border, Cutter, Json, Xml, is_furniture};
+use super::kind::InputKind;
 
 /// How a text's characters are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
