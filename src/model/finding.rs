@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Channel, EventIdx, HostName, InputIdx, Mark, RecordRef};
+use super::{Account, Channel, EventIdx, HostName, InputIdx, RecordRef};
 
 /// Kinds of evidence for a session's source, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -309,6 +309,15 @@ pub struct Edge {
     pub time: DateTime<Utc>,
     /// Its place.
     pub source: RecordRef,
+}
+
+/// A record that says something of the log itself, whatever else it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Mark {
+    /// Its event id.
+    pub event_id: u32,
+    /// The record.
+    pub edge: Edge,
 }
 
 /// A hole in a log that nothing harmless is known to explain.

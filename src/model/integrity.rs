@@ -1,10 +1,8 @@
 //! Signs that a log is not as the event log service wrote it, or that the service was hindered.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
-use super::{Channel, Edge, HostName, Level, Proof};
-use crate::model::InputIdx;
+use super::{Channel, HostName, InputIdx, Level, Proof};
 
 /// What a sign is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -182,13 +180,4 @@ pub struct LogSign {
     pub input: Option<InputIdx>,
     /// Records that show it, the first of many.
     pub evidence: Vec<Proof>,
-}
-
-/// A record that says something of the log itself, whatever else it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Mark {
-    /// Its event id.
-    pub event_id: u32,
-    /// The record.
-    pub edge: Edge,
 }

@@ -32,7 +32,7 @@ pub(crate) use index::{
     AttemptIdx, CommandIdx, EventIdx, HostIdx, Idx, IdxVec, InputIdx, PackIdx, RuleIdx, ScriptIdx,
     SessionIdx, index_types,
 };
-pub use integrity::{LogSign, Mark, SignKind};
+pub use integrity::{LogSign, SignKind};
 pub use reason::ConfidenceReason;
 pub use record::{Channel, Fields, Form, Record, RecordRef};
 pub(crate) use record::{FieldName, FieldsDraft, are_equal};
