@@ -1,6 +1,7 @@
 //! Records to typed events: a file per family of providers, each a pure function of one record.
 
 mod context;
+mod fields;
 mod powershell;
 mod security;
 mod system;
@@ -11,10 +12,8 @@ pub(crate) use context::pairs;
 pub(crate) use powershell::{MOST_NAMES, context_text};
 pub use wire::{FragmentRecord, Wire, holds_wire, wire};
 
-use crate::model::{Channel, Event, EventKind, HostName, LoggedId, Record, Str, is_same};
-
-/// Reads one kind of event.
-type Reader = fn(&Record) -> EventKind;
+use crate::model::{Channel, Event, HostName, Record, Str, is_same};
+use fields::Reader;
 
 /// The reader of an event, if any stage after this one has a use for it: the one list of what is
 /// relevant, for the decoder and the timeline alike.
@@ -57,35 +56,6 @@ impl Normaliser {
         };
         Event::new(record, self.host.clone(), kind)
     }
-}
-
-/// A number as logs write it: decimal, or hex after `0x`.
-fn number(text: &str) -> Option<u64> {
-    let text = text.trim();
-    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(hex) => u64::from_str_radix(hex, 16).ok(),
-        None => text.parse().ok(),
-    }
-}
-
-/// A field that holds a number of 32 bits.
-fn number_of(record: &Record, name: &str) -> Option<u32> {
-    number(record.data.get(name)?)?.try_into().ok()
-}
-
-/// A field's text, empty where it is missing.
-fn text(record: &Record, name: &str) -> String {
-    record.data.get(name).unwrap_or_default().to_owned()
-}
-
-/// A field's text, none where it is missing, empty or `-`.
-fn known(record: &Record, name: &str) -> Option<String> {
-    record.data.known(name).map(str::to_owned)
-}
-
-/// A field that holds an id.
-fn id_of(record: &Record, name: &str) -> Option<LoggedId> {
-    LoggedId::parse(record.data.get(name)?)
 }
 
 #[cfg(test)]

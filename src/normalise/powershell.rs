@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Reader, context, id_of, known, number_of, text, wire};
+use super::fields::{Reader, id_of, known, number_of, text};
+use super::{context, wire};
 use crate::model::{
     Channel, CommandInvocation, Engine, EngineState, EventKind, PipelineDetails, Record,
     ScriptBlockPart, ScriptBlockRun,

@@ -2,7 +2,8 @@
 //!
 //! Field names: Microsoft's audit event reference and Sysmon's schema.
 
-use super::{Reader, known, number, number_of, system, text};
+use super::fields::{Reader, known, number, number_of, text};
+use super::system;
 use crate::model::{
     Account, Connection, EventKind, ExplicitCredentials, KerberosTicket, Logoff, Logon,
     NtlmValidation, ProcessExit, ProcessStart, Record,

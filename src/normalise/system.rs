@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Reader, known};
+use super::fields::{Reader, known};
 use crate::model::{Account, Channel, EventKind, LogCleared, OtherEvent, Record, SshAccepted};
 
 /// Longest summary of an event without a reader, in characters.

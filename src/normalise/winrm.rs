@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Reader, known, number, text, wire};
+use super::fields::{Reader, known, number, text};
+use super::wire;
 use crate::model::{
     Account, Authenticated, ClientFailure, ClientSession, ClientStep, EventKind, LoggedId, Record,
     ServerOperation, ShellCreated, ShellKind, creates_shell,

@@ -4,7 +4,7 @@
 
 use psrp::{Chunk, ChunkKey, Exchange, Fragment};
 
-use super::{known, number, number_of, text};
+use super::fields::{known, number, number_of, text};
 use crate::model::{Account, Channel, LoggedId, Record, ServerSession};
 
 /// What a record holds of the traffic.
