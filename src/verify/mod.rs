@@ -6,16 +6,19 @@
 //! that the same run gave again. Who changes a file and its hash in `run.json` is found by the
 //! second or the third, which trust no hash. What each finds is a [`Deviation`].
 
+mod checked;
 mod compare;
+mod evidence;
 mod files;
 mod ledger;
 mod records;
 mod stories;
 
+pub use checked::Checked;
 pub use compare::folders;
 pub use files::{Found, inputs, outputs};
 pub use ledger::{InputEntry, Ledger, PackEntry};
-pub use records::{Checked, rows};
+pub use records::rows;
 
 use std::fmt;
 

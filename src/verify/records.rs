@@ -1,31 +1,22 @@
 //! Rows against the records that they name, each read again from the evidence.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use csv::{Position, StringRecord};
 
+use super::checked::Checked;
+use super::evidence::{Evidence, Reread};
 use super::{Deviation, Ledger, files, found, stories};
-use crate::analysis::{Loader, Pointer};
+use crate::analysis::Pointer;
 use crate::detect::RuleSet;
 use crate::input::Input;
 use crate::limits::Limits;
-use crate::model::{IdxVec, InputIdx, Record, RecordRef, RuleIdx};
-use crate::report::{Again, TABLES, again, visible};
+use crate::model::{IdxVec, InputIdx, RecordRef};
+use crate::report::{TABLES, visible};
 
 /// Records that are read again at a time: those of one batch of rows.
 const AT_ONCE: usize = 4096;
-
-/// What of a folder's rows was compared with records.
-#[derive(Debug, Default)]
-pub struct Checked {
-    /// Rows that name records.
-    pub rows: u64,
-    /// Records they name, each as often as it is named.
-    pub records: u64,
-    /// What does not agree.
-    pub deviations: Vec<Deviation>,
-}
 
 /// Reads the records that the rows of a folder's tables name again, and compares what the rows say
 /// of them. `inputs` are the evidence, by their paths in the ledger, unpacked within the run's `limits`;
@@ -39,10 +30,7 @@ pub fn rows(
     rules: Option<&RuleSet>,
     narrowed: bool,
 ) -> Checked {
-    let by_path = inputs.iter_enumerated();
-    let by_path = by_path
-        .map(|(index, input)| (visible(&input.path.display().to_string()).into_owned(), index));
-    let evidence = Evidence { inputs, limits, by_path: by_path.collect(), rules };
+    let evidence = Evidence::new(inputs, limits, rules);
     let mut checked = Checked::default();
     for table in TABLES.iter().filter(|table| ledger.has_output(table.file)) {
         let named = |name: &str| table.columns.iter().position(|column| column.name == name);
@@ -76,46 +64,6 @@ pub fn rows(
 }
 
 const TIMELINE: &str = "timeline.csv";
-
-/// The evidence at hand.
-pub(super) struct Evidence<'e> {
-    inputs: &'e IdxVec<InputIdx, Input>,
-    limits: &'e Limits,
-    /// Indices of inputs by their paths as cells show them.
-    by_path: HashMap<String, InputIdx>,
-    rules: Option<&'e RuleSet>,
-}
-
-/// What a record gives, read again.
-pub(super) struct Reread {
-    source: RecordRef,
-    pub told: Again,
-    /// Indices of the rules that fire on it.
-    fired: Vec<RuleIdx>,
-}
-
-impl Evidence<'_> {
-    /// The input of a path in a cell, before which a spreadsheet's guard may stand.
-    pub fn input(&self, path: &str) -> Option<InputIdx> {
-        let plain = || self.by_path.get(path.strip_prefix('\'')?);
-        self.by_path.get(path).or_else(plain).copied()
-    }
-
-    pub fn read(&self, records: Vec<RecordRef>) -> BTreeMap<RecordRef, Reread> {
-        let loader = Loader::new(self.inputs, self.limits);
-        let read = loader.read(records, |normaliser, record: &Record| Reread {
-            source: record.source,
-            told: again(normaliser, record),
-            fired: self.fired(record),
-        });
-        read.into_iter().map(|reread| (reread.source, reread)).collect()
-    }
-
-    fn fired(&self, record: &Record) -> Vec<RuleIdx> {
-        let Some(rules) = self.rules else { return Vec::new() };
-        rules.on_record(record).iter().map(|hit| hit.rule).collect()
-    }
-}
 
 /// A row, and where the records are that it names.
 struct Row {

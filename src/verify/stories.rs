@@ -6,7 +6,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use super::records::{Checked, Evidence};
+use super::checked::Checked;
+use super::evidence::Evidence;
 use super::{Deviation, Ledger, found};
 use crate::model::{RecordRef, csv_time};
 use crate::report::story::{self, Statement, Story};
