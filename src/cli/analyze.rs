@@ -4,9 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use clap::Parser;
 
-use super::Ending;
+use super::ending::Ending;
 use super::live::Inputs;
 use super::results::Results;
 use super::running::Running;
@@ -92,20 +91,6 @@ pub(super) enum Made {
 }
 
 impl Made {
-    /// A run that was started with these arguments.
-    ///
-    /// # Errors
-    /// Why they are none of this version.
-    pub fn parse(arguments: &[String]) -> Result<Made, String> {
-        let program = "psr-forensics".to_owned();
-        let parsed = super::Program::try_parse_from([program].iter().chain(arguments));
-        match parsed.map(|program| program.command) {
-            Ok(super::Verb::Analyze(args)) => Ok(Made::Analyze(args)),
-            Ok(super::Verb::Correlate(args)) => Ok(Made::Correlate(args)),
-            _ => Err("its arguments are none of analyze or correlate in this version".to_owned()),
-        }
-    }
-
     fn results(&mut self) -> &mut Results {
         match self {
             Made::Analyze(args) => &mut args.results,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::Ending;
+use super::ending::Ending;
 use super::results::Results;
 use super::running::Running;
 use crate::analysis::{self, Analysis, Evidence, Options, Progress};

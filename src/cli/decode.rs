@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use psrp::{Conversation, Direction, Exchange, Fragment, Header, Oddity, Pipeline, SessionKey};
 
-use super::{Ending, unwrap};
+use super::ending::Ending;
+use super::unwrap;
 use crate::reconstruct::shown;
 use crate::report::visible;
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde_json::Value;
 
-use super::Ending;
+use super::ending::Ending;
 use crate::report::changes::{Alone, Changed, Changes};
 use crate::report::visible;
 

@@ -9,7 +9,7 @@ use anyhow::Result;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Deserialize;
 
-use super::Ending;
+use super::ending::Ending;
 use super::paint::{HEAD, Painted};
 use super::results::DEFAULT_OUTPUT;
 use super::who::Who;

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::analyze::Reading;
+use super::ending::Ending;
+use super::interrupt;
 use super::live::Inputs;
+use super::print::plain;
 use super::progress::Bar;
 use super::rules::{Packs, Select};
 use super::running::Running;
-use super::{Ending, interrupt, plain};
 use crate::analysis::{self, Options, Told};
 use crate::observe::CaseFolder;
 

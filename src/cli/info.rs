@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use super::Ending;
+use super::ending::Ending;
 use super::live::Inputs;
 use super::progress::Bar;
 use crate::analysis::{Cleared, Held, HeldEvents, Survey, survey};

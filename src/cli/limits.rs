@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::Ending;
+use super::ending::Ending;
 use crate::limits::{FIXED, Limit, Limits, Setting};
 
 /// What `--limit` takes.

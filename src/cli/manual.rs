@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::CommandFactory;
+use clap::Command;
 use clap_complete::Shell;
 
-use super::{Ending, Program};
+use super::ending::Ending;
 
 pub(super) const COMPLETIONS_EXAMPLES: &str = "Examples:
   psr-forensics completions bash > /etc/bash_completion.d/psr-forensics
@@ -33,24 +33,24 @@ pub(super) struct Man {
     folder: Option<PathBuf>,
 }
 
-pub(super) fn completions(args: &Completions) -> Ending {
+pub(super) fn completions(args: &Completions, mut program: Command) -> Ending {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Program::command(), "psr-forensics", &mut script);
+    clap_complete::generate(args.shell, &mut program, "psr-forensics", &mut script);
     // A reader that closed the pipe has seen enough.
     let _ = io::stdout().write_all(&script);
     Ending::Whole
 }
 
-pub(super) fn man(args: &Man) -> Result<Ending> {
+pub(super) fn man(args: &Man, program: Command) -> Result<Ending> {
     match &args.folder {
         Some(folder) => {
             let name = || format!("cannot write {}", folder.display());
             fs::create_dir_all(folder).with_context(name)?;
-            clap_mangen::generate_to(Program::command(), folder).with_context(name)?;
+            clap_mangen::generate_to(program, folder).with_context(name)?;
         }
         None => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(Program::command()).render(&mut page)?;
+            clap_mangen::Man::new(program).render(&mut page)?;
             let _ = io::stdout().write_all(&page);
         }
     }

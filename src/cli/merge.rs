@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{Ending, plain};
+use super::ending::Ending;
+use super::print::plain;
 use crate::observe::{CaseFolder, Merged};
 
 pub(super) const EXAMPLES: &str = "Examples:

@@ -5,6 +5,7 @@ mod config;
 mod correlate;
 mod decode;
 mod diff;
+mod ending;
 mod explain;
 mod extract;
 mod info;
@@ -15,6 +16,7 @@ mod manual;
 mod merge;
 mod packs;
 mod paint;
+mod print;
 mod progress;
 mod query;
 mod results;
@@ -36,7 +38,10 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::Error;
 use crate::report::visible;
+use analyze::Made;
 use config::Stop;
+use ending::Ending;
+use print::plain;
 
 /// Rebuilds PowerShell Remoting sessions from Windows event logs: who, from where, to where, how
 /// authenticated, what was run, and which records prove it.
@@ -140,19 +145,6 @@ fn after_help() -> String {
     )
 }
 
-/// How a run ended, for the exit code.
-enum Ending {
-    Whole,
-    Partial,
-    /// Partial, or a limit met, and that was to be an error.
-    Strict,
-    /// Rules are not as they should be.
-    Unsound,
-    Interrupted,
-    /// Results or evidence are not as they were.
-    Deviates,
-}
-
 /// Runs the program on the process's arguments.
 pub fn main() -> ExitCode {
     let read = config::read(&Program::command(), std::env::args_os().collect());
@@ -199,12 +191,26 @@ fn run(verb: Verb, arguments: &[OsString]) -> anyhow::Result<Ending> {
         Verb::Explain(args) => explain::run(&args),
         Verb::Info(args) => info::run(&args),
         Verb::Packs(args) => packs::run(args),
-        Verb::Verify(args) => verify::run(&args),
+        Verb::Verify(args) => verify::run(&args, made),
         Verb::Decode(args) => decode::run(&args),
         Verb::Query(args) => query::run(&args),
         Verb::Schema(args) => schema::run(&args),
-        Verb::Completions(args) => Ok(manual::completions(&args)),
-        Verb::Man(args) => manual::man(&args),
+        Verb::Completions(args) => Ok(manual::completions(&args, Program::command())),
+        Verb::Man(args) => manual::man(&args, Program::command()),
+    }
+}
+
+/// The run that was started with some arguments, to make it again.
+///
+/// # Errors
+/// Why they are none of this version.
+fn made(arguments: &[String]) -> Result<Made, String> {
+    let program = "psr-forensics".to_owned();
+    let parsed = Program::try_parse_from([program].iter().chain(arguments));
+    match parsed.map(|program| program.command) {
+        Ok(Verb::Analyze(args)) => Ok(Made::Analyze(args)),
+        Ok(Verb::Correlate(args)) => Ok(Made::Correlate(args)),
+        _ => Err("its arguments are none of analyze or correlate in this version".to_owned()),
     }
 }
 
@@ -225,12 +231,6 @@ fn code(error: &anyhow::Error) -> u8 {
         Some(Error::Pack { .. }) => 3,
         _ => 1,
     }
-}
-
-/// A text of the logs, or a file's name, for a terminal: no escape sequence gets through, and no
-/// mark that reorders text.
-fn plain(text: &str) -> String {
-    visible(text).into_owned()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::Ending;
+use super::ending::Ending;
 
 #[derive(clap::Args)]
 pub(super) struct Args {

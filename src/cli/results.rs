@@ -8,12 +8,14 @@ use chrono::{DateTime, Utc};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use tracing::{debug, warn};
 
+use super::ending::Ending;
+use super::print::plain;
 use super::progress::Bar;
 use super::rules::{Packs, Select};
 use super::running::Running;
 use super::who::Who;
 use super::zone::Shown;
-use super::{Ending, interrupt, plain, summary};
+use super::{interrupt, summary};
 use crate::analysis::{Analysis, Options, Progress, Stop};
 use crate::detect::RuleSet;
 use crate::error::{Error, Fault, FaultKind};

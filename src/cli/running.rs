@@ -5,7 +5,8 @@ use std::io;
 use anyhow::{Context, Result};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Ending, limits, paint};
+use super::ending::Ending;
+use super::{limits, paint};
 use crate::limits::Limits;
 
 #[derive(clap::Args)]

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 
-use super::Ending;
+use super::ending::Ending;
 use crate::observe;
 use crate::report::Format;
 use crate::report::schema::{File, files};

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::paint::{self, ALARM, HEAD, Painted};
-use super::plain;
+use super::print::plain;
 use super::zone::Zone;
 use crate::analysis::{Analysis, InputReport};
 use crate::detect::session_id;

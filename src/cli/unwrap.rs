@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use ps_layers::{Limits, Unwrapped, base64_layers, layers, text_of};
 use psrp::{Document, line};
 
-use super::Ending;
+use super::ending::Ending;
 use crate::report::visible;
 
 /// What PowerShell puts before CLIXML on a console's streams.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::Ending;
 use super::analyze::Made;
+use super::ending::Ending;
 use super::results::DEFAULT_OUTPUT;
 use crate::detect::RuleSet;
 use crate::error::Error;
@@ -41,10 +41,13 @@ pub(super) struct Args {
     quiet: bool,
 }
 
-pub(super) fn run(args: &Args) -> Result<Ending> {
+/// Reads the run that was started with some arguments, or says why they are none.
+type ReadRun = fn(&[String]) -> Result<Made, String>;
+
+pub(super) fn run(args: &Args, read: ReadRun) -> Result<Ending> {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads);
     let pool = threads.build().context("cannot start the worker threads")?;
-    pool.install(|| run_on_pool(args))
+    pool.install(|| run_on_pool(args, read))
 }
 
 /// What was checked, and what not.
@@ -54,7 +57,7 @@ struct Outcome {
     left_out: Vec<String>,
 }
 
-fn run_on_pool(args: &Args) -> Result<Ending> {
+fn run_on_pool(args: &Args, read: ReadRun) -> Result<Ending> {
     if let Some(folder) = args.inputs.as_ref().filter(|folder| !folder.is_dir()) {
         return Err(Error::MissingInput(folder.clone()).into());
     }
@@ -76,7 +79,7 @@ fn run_on_pool(args: &Args) -> Result<Ending> {
 
     let scratch = tempfile::tempdir().context("no scratch folder")?;
     let inputs = moved(&ledger, &found);
-    let mut made = Made::parse(&ledger.arguments);
+    let mut made = read(&ledger.arguments);
     let rules = match &mut made {
         Ok(made) => made.rules(ledger.working_directory.as_deref()),
         Err(reason) => Err(reason.clone()),

@@ -4,9 +4,9 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use super::super::Ending;
+use super::super::ending::Ending;
+use super::super::print::{count, say};
 use super::super::rules::Packs;
-use super::{count, say};
 use crate::detect::{RuleSet, lint};
 
 #[derive(clap::Args)]

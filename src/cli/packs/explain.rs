@@ -4,9 +4,9 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use super::super::Ending;
+use super::super::ending::Ending;
+use super::super::print::say;
 use super::super::rules::Packs;
-use super::say;
 use crate::analysis::read_record;
 use crate::detect::RuleSet;
 use crate::model::csv_time;

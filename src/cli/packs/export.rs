@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::super::Ending;
-use super::{count, say};
+use super::super::ending::Ending;
+use super::super::print::{count, say};
 use crate::detect::Pack;
 use crate::error::Error;
 

@@ -5,9 +5,9 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use super::super::Ending;
+use super::super::ending::Ending;
+use super::super::print::{count, say};
 use super::super::rules::{Packs, Select};
-use super::{count, say};
 use crate::detect::RuleSet;
 use crate::model::{Level, PackIdx};
 

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use anyhow::Result;
 use clap::Subcommand;
 
-use super::Ending;
+use super::ending::Ending;
 
 pub(super) const EXAMPLES: &str = "Examples:
   psr-forensics packs list
@@ -52,14 +52,4 @@ pub(super) fn run(args: Args) -> Result<Ending> {
     // A reader that closed the pipe has seen enough.
     let _ = out.flush();
     Ok(ending)
-}
-
-/// Writes a line. A reader that closed the pipe has seen enough.
-fn say(out: &mut dyn Write, line: &str) {
-    let _ = writeln!(out, "{}", super::plain(line));
-}
-
-/// A number and a noun.
-fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
