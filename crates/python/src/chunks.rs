@@ -88,7 +88,7 @@ impl Source for Arc<Chunks> {
 
 fn open(path: PathBuf, from: u64, to: u64) -> PyResult<Chunks> {
     let name = path.to_string_lossy().into_owned();
-    let mut inputs = psr_forensics::discover(&[path]).map_err(crate::error)?;
+    let mut inputs = psr_forensics::discover(&[path]).map_err(crate::errors::error)?;
     match inputs.pop() {
         Some(input) if inputs.is_empty() => Ok(Chunks { input, name, from, to }),
         _ => Err(crate::Error::new_err(format!("{name}: no file"))),

@@ -5,13 +5,13 @@
 //! the interpreter's lock; Ctrl-C ends it.
 
 mod chunks;
+mod errors;
 mod stream;
 mod work;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use serde_json::{Value, json};
 
@@ -23,22 +23,11 @@ use psr_forensics::{
     Wanted,
 };
 
+use errors::{Error, error};
+
 /// As the program has it. For what this library allocates, not for the interpreter.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-pyo3::create_exception!(
-    psr_forensics,
-    Error,
-    PyException,
-    "What ends a run, with the remedy in its text, on one line. Damage inside logs is no error: it \
-     is in the ledger."
-);
-
-/// An error of the package's own, with its causes.
-fn error(error: impl std::error::Error) -> PyErr {
-    Error::new_err(psr_forensics::error_chain(&error))
-}
 
 /// The rules that were loaded for an extraction last.
 static LATEST: Mutex<Option<Arc<RuleSet>>> = Mutex::new(None);

@@ -77,7 +77,7 @@ impl Table {
 
 impl Table {
     fn field(&self) -> PyResult<ArrowField> {
-        let empty = self.0.empty().map_err(crate::error)?;
+        let empty = self.0.empty().map_err(crate::errors::error)?;
         let fields = empty.columns().iter().map(|column| {
             let field = column.field();
             field.to_arrow(CompatLevel::oldest())
@@ -127,7 +127,7 @@ impl Source for Arc<Parquet> {
 pub fn parquet(path: PathBuf) -> PyResult<Table> {
     let file = File::open(&path)
         .map_err(|error| crate::Error::new_err(format!("{}: {error}", path.display())))?;
-    let rows = ParquetReader::new(file).num_rows().map_err(crate::error)?;
+    let rows = ParquetReader::new(file).num_rows().map_err(crate::errors::error)?;
     Ok(Table::of(Arc::new(Parquet { path, rows })))
 }
 
@@ -178,7 +178,7 @@ impl Source for Observations {
 pub fn observations(cases: Vec<PathBuf>) -> PyResult<Table> {
     let mut files = BTreeMap::new();
     for root in cases {
-        for (path, (_, entry)) in CaseFolder::read(&root).map_err(crate::error)?.files {
+        for (path, (_, entry)) in CaseFolder::read(&root).map_err(crate::errors::error)?.files {
             // A file that is in several counts once, as in a correlation.
             files.insert(path, (root.clone(), entry));
         }

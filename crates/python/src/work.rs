@@ -8,6 +8,8 @@ use rayon::ThreadPoolBuilder;
 
 use psr_forensics::Stop;
 
+use crate::errors::error;
+
 /// How often is looked for Ctrl-C.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -18,7 +20,7 @@ pub fn run<T: Send + 'static>(
     threads: usize,
     work: impl FnOnce(&Stop) -> Result<T, psr_forensics::Error> + Send + 'static,
 ) -> PyResult<T> {
-    let pool = ThreadPoolBuilder::new().num_threads(threads).build().map_err(crate::error)?;
+    let pool = ThreadPoolBuilder::new().num_threads(threads).build().map_err(error)?;
     let stop = Stop::default();
     let asked = stop.clone();
     let worker = thread::spawn(move || pool.install(|| work(&asked)));
@@ -31,7 +33,7 @@ pub fn run<T: Send + 'static>(
         }
     }
     let done = match worker.join() {
-        Ok(done) => done.map_err(crate::error),
+        Ok(done) => done.map_err(error),
         Err(panic) => std::panic::resume_unwind(panic),
     };
     interrupted.and(done)

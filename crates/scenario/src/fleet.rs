@@ -1,6 +1,6 @@
 //! Puts a fleet together, loses what is to be lost, and writes the rest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::plan::{Fate, Hole, Plan};
 use crate::rng::Rng;
 use crate::scribe::{Entry, ProcessIds, Scribe};
 use crate::truth::Truth;
-use crate::world::{Role, World};
+use crate::world::World;
 use crate::{Config, noise};
 
 /// Parts of the story with chance of their own; noise has one for each machine after them.
@@ -214,15 +214,4 @@ fn lost(holes: &[Hole], machine: usize, event: &Event, world: &World) -> bool {
         let until: Ticks = world.machines[machine].shows(hole.until);
         hole.machine == machine && hole.channel == event.channel && event.time.0 < until
     })
-}
-
-/// The names that a machine goes by.
-pub(crate) fn names(world: &World, machine: usize) -> Vec<String> {
-    let machine = &world.machines[machine];
-    BTreeSet::from([machine.fqdn(), machine.name.clone(), machine.ip.clone()]).into_iter().collect()
-}
-
-/// Whether a machine is a domain controller.
-pub(crate) fn is_controller(world: &World, machine: usize) -> bool {
-    world.machines[machine].role == Role::Controller
 }

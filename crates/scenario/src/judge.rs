@@ -7,7 +7,6 @@ use evtx_writer::{Event, Payload, Sid, Value};
 use crate::Config;
 use crate::clock::{MOVED, Ticks, utc};
 use crate::facts::{Facts, Told};
-use crate::fleet::{is_controller, names};
 use crate::plan::{Auth, Called, Failure, Kind, Plan, Spec};
 use crate::scribe::{Entry, Run};
 use crate::session::Done;
@@ -190,7 +189,7 @@ impl Judge<'_> {
             source_host: fact(&source.name, source_host),
             source_ip: fact(&source.ip, source_ip),
             target_host: self.target(spec, server, has(Facts::TARGET)),
-            target_names: names(self.at(spec.start), spec.target),
+            target_names: self.at(spec.start).machines[spec.target].names(),
             user: fact(caller.account().full_name(), who(user)),
             user_sid: fact(
                 caller.sid.to_string(),
@@ -317,10 +316,9 @@ impl Judge<'_> {
         let winrm = |entry: &&Entry| entry.event.channel.ends_with("WinRM/Operational");
         let client = of(spec.source).filter(winrm).map(|entry| entry.event.time.0).min();
         let refused = of(spec.target).find(|entry| entry.event.event_id == 192);
-        let any = self
-            .entries
-            .iter()
-            .any(|entry| entry.attempt == Some(index) && !is_controller(self.world, entry.machine));
+        let any = self.entries.iter().any(|entry| {
+            entry.attempt == Some(index) && !self.world.machines[entry.machine].is_controller()
+        });
         let expected = if client.is_some() || refused.is_some() {
             Expected::Yes
         } else if any {
@@ -356,7 +354,7 @@ impl Judge<'_> {
                 },
             ),
             target_host: fact(&self.world.machines[spec.target].name, Evidence::Yes),
-            target_names: names(self.world, spec.target),
+            target_names: self.world.machines[spec.target].names(),
             user: Fact {
                 value: vec![caller.account().full_name(), caller.sid.to_string()],
                 evidence: by_client,

@@ -1,5 +1,7 @@
 //! The estate: machines, what each of them logs, and people.
 
+use std::collections::BTreeSet;
+
 use evtx_writer::{Event, Sid};
 
 use crate::Config;
@@ -223,6 +225,17 @@ impl Machine {
 
     pub(crate) fn fqdn(&self) -> String {
         self.host().fqdn()
+    }
+
+    /// The names that it goes by.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let names = BTreeSet::from([self.fqdn(), self.name.clone(), self.ip.clone()]);
+        names.into_iter().collect()
+    }
+
+    /// Whether it is a domain controller.
+    pub(crate) fn is_controller(&self) -> bool {
+        self.role == Role::Controller
     }
 
     /// System/Computer of a record of `channel`.
