@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// A failure that ends the run, with the remedy in its text.
+/// A failure that ends the run: what is wrong, and where. What helps is for the caller to say, who knows
+/// how the library was called.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -30,12 +31,42 @@ pub enum Error {
         /// What is wrong and what helps.
         reason: String,
     },
-    /// A selection of rules that names what is not there, or leaves nothing.
-    #[error("{0}")]
-    Selection(String),
-    /// Options that do not go together, or a file of options that does not hold.
-    #[error("{0}")]
-    Usage(String),
+    /// A reference to a rule that was not loaded.
+    #[error("no loaded rule has the id, title or file name '{0}'")]
+    UnknownRule(String),
+    /// A reference to a rule that does not load.
+    #[error("{file} is not loaded: {reason}")]
+    RejectedRule {
+        /// The rule's file in its pack.
+        file: String,
+        /// Why it does not load.
+        reason: String,
+    },
+    /// A selection that excludes a rule or filter that no pack has.
+    #[error(
+        "the selection of rules excludes '{0}': no loaded rule has this id, title or file name"
+    )]
+    UnknownExclusion(String),
+    /// A selection that leaves no rule.
+    #[error(
+        "the selection of rules leaves none of {rules} rules (excluded {excluded}, below the level \
+         {below_level}, without a tag {without_tag}, without a status {without_status})"
+    )]
+    NothingSelected {
+        /// How many rules there are.
+        rules: usize,
+        /// How many the selection excludes by name.
+        excluded: usize,
+        /// How many of the others are below its level.
+        below_level: usize,
+        /// How many of the others have none of its tags.
+        without_tag: usize,
+        /// How many of the others have none of its statuses.
+        without_status: usize,
+    },
+    /// A name that no output format has.
+    #[error("'{0}' is no format")]
+    UnknownFormat(String),
     /// A format that this build cannot write.
     #[error("this build has no format '{format}': it lacks the feature '{feature}'")]
     NotBuilt {
@@ -51,19 +82,8 @@ pub enum Error {
     #[error("{0}")]
     Sql(String),
     /// The output folder exists already.
-    #[error(
-        "{} exists already: name another folder, or replace its files with --force",
-        .0.display()
-    )]
+    #[error("{} exists already", .0.display())]
     OutputExists(PathBuf),
-    /// No session of that name is in the results.
-    #[error("no session '{wanted}': {known}")]
-    UnknownSession {
-        /// What was asked for.
-        wanted: String,
-        /// The names there are.
-        known: String,
-    },
     /// A folder does not hold the results of this version.
     #[error("{}: {reason}", path.display())]
     NoResults {
@@ -72,6 +92,9 @@ pub enum Error {
         /// What is wrong and what helps.
         reason: String,
     },
+    /// A folder of results without Parquet tables.
+    #[error("{}: no Parquet tables in it", .0.display())]
+    NoTables(PathBuf),
     /// A folder is no case of this version, or in use.
     #[error("{}: {reason}", path.display())]
     Case {

@@ -285,7 +285,7 @@ impl FromStr for Setting {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Setting, String> {
-        let (name, value) = text.split_once('=').ok_or("a limit reads NAME=VALUE, or 'help'")?;
+        let (name, value) = text.split_once('=').ok_or("a limit reads NAME=VALUE")?;
         let named = |limit: &&Limit| limit.name() == name.trim();
         let limit = Limit::ALL.iter().find(named).ok_or_else(|| {
             let names: Vec<&str> = Limit::ALL.iter().map(|limit| limit.name()).collect();

@@ -33,7 +33,8 @@ impl Tables {
     /// Opens the tables in a folder of results.
     ///
     /// # Errors
-    /// [`Error::NoResults`] when it holds no Parquet tables.
+    /// [`Error::NoResults`] when there is no such folder or a table cannot be read,
+    /// [`Error::NoTables`] when it holds no Parquet tables.
     pub fn open(folder: &Path) -> Result<Tables, Error> {
         let no_results = |reason: String| Error::NoResults { path: folder.to_owned(), reason };
         if !folder.is_dir() {
@@ -55,9 +56,7 @@ impl Tables {
             context.register(name, scan.map_err(|error| no_results(error.to_string()))?);
         }
         if !found {
-            return Err(no_results(
-                "no Parquet tables in it: analyze again with --format parquet".to_owned(),
-            ));
+            return Err(Error::NoTables(folder.to_owned()));
         }
         Ok(Tables(context))
     }

@@ -12,7 +12,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use yaml_serde::{Mapping, Value};
 
-use crate::error::Error;
+use super::usage::Usage;
 
 /// Largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -24,7 +24,7 @@ pub(super) enum Stop {
     /// What was typed does not hold, or asks for help.
     Typed(clap::Error),
     /// What the file says does not hold.
-    File(Error),
+    File(Usage),
 }
 
 /// The arguments typed, and behind them those that the file named among them adds; and what both
@@ -71,8 +71,8 @@ struct File<'p> {
 }
 
 impl<'p> File<'p> {
-    fn read(path: &'p Path) -> Result<File<'p>, Error> {
-        let usage = |reason: String| Error::Usage(format!("--config {}: {reason}", path.display()));
+    fn read(path: &'p Path) -> Result<File<'p>, Usage> {
+        let usage = |reason: String| Usage(format!("--config {}: {reason}", path.display()));
         let size = fs::metadata(path).map_err(|error| usage(error.to_string()))?.len();
         if size > LARGEST {
             return Err(usage(format!("larger than {LARGEST} bytes: this is no file of options")));
@@ -88,14 +88,14 @@ impl<'p> File<'p> {
     }
 
     /// An error at a key, with its line.
-    fn error(&self, key: &str, reason: &str) -> Error {
+    fn error(&self, key: &str, reason: &str) -> Usage {
         let is_key = |line: &str| {
             let rest = line.trim_start().trim_start_matches(['"', '\'', '{', ' ']);
             let rest = rest.strip_prefix(key).map(|rest| rest.trim_start_matches(['"', '\'']));
             rest.is_some_and(|rest| rest.trim_start().starts_with(':'))
         };
         let line = self.text.lines().position(is_key).map_or(1, |line| line + 1);
-        Error::Usage(format!("{}:{line}: {reason}", self.path.display()))
+        Usage(format!("{}:{line}: {reason}", self.path.display()))
     }
 
     /// The options that the file adds to what was typed, each with its key.
@@ -103,7 +103,7 @@ impl<'p> File<'p> {
         &self,
         command: &Command,
         typed: &ArgMatches,
-    ) -> Result<Vec<(String, String)>, Error> {
+    ) -> Result<Vec<(String, String)>, Usage> {
         let (verb, typed) = innermost(command, typed);
         let mut added = Vec::new();
         for (key, value) in &self.keys {
@@ -134,7 +134,7 @@ impl<'p> File<'p> {
     }
 
     /// A key and its value as typed options.
-    fn values(&self, key: &str, option: &Arg, value: &Value) -> Result<Vec<String>, Error> {
+    fn values(&self, key: &str, option: &Arg, value: &Value) -> Result<Vec<String>, Usage> {
         let flag = format!("--{key}");
         match (option.get_action(), value) {
             (ArgAction::SetTrue, Value::Bool(wanted)) => {

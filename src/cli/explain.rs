@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::ending::Ending;
 use super::paint::{HEAD, Painted};
 use super::results::DEFAULT_OUTPUT;
+use super::usage::Usage;
 use super::who::Who;
 use super::zone::{Shown, Zone};
 use crate::error::Error;
@@ -83,8 +84,7 @@ pub(super) fn run(args: &Args) -> Result<Ending> {
                 wanted.extend(names.iter().map(String::as_str));
             }
             None => {
-                let (wanted, known) = (visible(asked).into_owned(), known(&names));
-                return Err(Error::UnknownSession { wanted, known }.into());
+                return Err(unknown(asked, &names).into());
             }
         }
     }
@@ -109,8 +109,7 @@ pub(super) fn run(args: &Args) -> Result<Ending> {
     })?;
     let _ = out.flush();
     if first && !args.who.words().is_empty() {
-        let (wanted, known) = (visible(&args.who.words()).into_owned(), known(&names));
-        return Err(Error::UnknownSession { wanted, known }.into());
+        return Err(unknown(&args.who.words(), &names).into());
     }
     Ok(Ending::Whole)
 }
@@ -147,6 +146,11 @@ fn each_line(path: &Path, mut take: impl FnMut(&str) -> Result<()>) -> Result<()
         read.map_err(|_| foreign(format!("line {} is not of this version", number + 1)))?;
     }
     Ok(())
+}
+
+/// That no session is what was asked for.
+fn unknown(wanted: &str, names: &[String]) -> Usage {
+    Usage(format!("no session '{}': {}", visible(wanted), known(names)))
 }
 
 /// The names there are, for a message.

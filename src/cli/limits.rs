@@ -14,7 +14,11 @@ pub(super) enum Word {
 
 /// Reads one.
 pub(super) fn word(text: &str) -> Result<Word, String> {
-    if text == "help" { Ok(Word::Help) } else { text.parse().map(Word::Set) }
+    match text {
+        "help" => Ok(Word::Help),
+        _ if !text.contains('=') => Err("a limit reads NAME=VALUE, or 'help'".to_owned()),
+        _ => text.parse().map(Word::Set),
+    }
 }
 
 /// The limits that hold; none when they are to be listed.

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::Error;
+use anyhow::Result;
+
+use super::usage::Usage;
 use crate::input::{self, Input};
 
 /// Which logs to read.
@@ -22,27 +24,27 @@ impl Inputs {
     /// Finds the files.
     ///
     /// # Errors
-    /// As [`input::discover`]; [`Error::Usage`] when none are named, and for the logs of a Windows
+    /// As [`input::discover`]; [`Usage`] when none are named, and for the logs of a Windows
     /// on another system.
-    pub fn discover(&self) -> Result<Vec<Input>, Error> {
+    pub fn discover(&self) -> Result<Vec<Input>> {
         if self.inputs.is_empty() && !self.live {
             let what = "no logs are named: give files, folders or globs, or --live";
-            return Err(Error::Usage(what.to_owned()));
+            return Err(Usage(what.to_owned()).into());
         }
         let mut paths = self.inputs.clone();
         if self.live {
             paths.push(live_folder()?);
         }
-        input::discover(&paths)
+        Ok(input::discover(&paths)?)
     }
 }
 
 /// The folder that Windows keeps its logs in. The event log service shares its files for reading
 /// and writing, and the standard library opens files just so: no copy is needed to read them. They
 /// grow while they are read, so what is written down of them is the state of one moment.
-fn live_folder() -> Result<PathBuf, Error> {
+fn live_folder() -> Result<PathBuf, Usage> {
     if !cfg!(windows) {
-        return Err(Error::Usage(
+        return Err(Usage(
             "--live reads the logs of the Windows that the program runs on, and this is none: give \
              the folder of the collected logs instead, as copied from \
              %SystemRoot%\\System32\\winevt\\Logs or exported by 'wevtutil epl CHANNEL FILE.evtx'"

@@ -19,12 +19,14 @@ mod paint;
 mod print;
 mod progress;
 mod query;
+mod remedy;
 mod results;
 mod rules;
 mod running;
 mod schema;
 mod summary;
 mod unwrap;
+mod usage;
 mod verify;
 mod who;
 mod zone;
@@ -42,6 +44,7 @@ use analyze::Made;
 use config::Stop;
 use ending::Ending;
 use print::plain;
+use usage::Usage;
 
 /// Rebuilds PowerShell Remoting sessions from Windows event logs: who, from where, to where, how
 /// authenticated, what was run, and which records prove it.
@@ -175,7 +178,7 @@ pub fn main() -> ExitCode {
         Ok(Ending::Interrupted) => ExitCode::from(interrupt::CODE),
         Ok(Ending::Deviates) => ExitCode::from(6),
         Err(error) => {
-            let _ = writeln!(io::stderr(), "psr-forensics: {}", plain(&format!("{error:#}")));
+            let _ = writeln!(io::stderr(), "psr-forensics: {}", plain(&remedy::line(&error)));
             ExitCode::from(code(&error))
         }
     }
@@ -215,16 +218,21 @@ fn made(arguments: &[String]) -> Result<Made, String> {
 }
 
 fn code(error: &anyhow::Error) -> u8 {
+    if error.is::<Usage>() {
+        return 2;
+    }
     match error.downcast_ref::<Error>() {
         Some(
             Error::MissingInput(_)
             | Error::BadGlob { .. }
             | Error::OutputExists(_)
-            | Error::UnknownSession { .. }
             | Error::NoResults { .. }
             | Error::Case { .. }
-            | Error::Selection(_)
-            | Error::Usage(_)
+            | Error::UnknownRule(_)
+            | Error::RejectedRule { .. }
+            | Error::UnknownExclusion(_)
+            | Error::NothingSelected { .. }
+            | Error::NoTables(_)
             | Error::Pointer(_)
             | Error::Sql(_),
         ) => 2,

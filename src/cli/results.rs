@@ -11,8 +11,10 @@ use tracing::{debug, warn};
 use super::ending::Ending;
 use super::print::plain;
 use super::progress::Bar;
+use super::remedy;
 use super::rules::{Packs, Select};
 use super::running::Running;
+use super::usage::Usage;
 use super::who::Who;
 use super::zone::Shown;
 use super::{interrupt, summary};
@@ -84,7 +86,7 @@ impl Results {
             && from >= to
         {
             let what = "--from is not before --to: no event can be between them";
-            return Err(Error::Usage(what.to_owned()).into());
+            return Err(Usage(what.to_owned()).into());
         }
         let arguments = arguments.iter().skip(1).map(|argument| argument.to_string_lossy().into());
         let info = RunInfo { arguments: arguments.collect(), started: Utc::now() };
@@ -143,8 +145,8 @@ impl Results {
     /// Why they are not at hand.
     pub fn rules(&mut self, folder: Option<&Path>) -> Result<RuleSet, String> {
         self.packs.look_in(folder);
-        let packs = self.packs.read().map_err(|error| error.to_string())?;
-        self.select.load(packs).map_err(|error| error.to_string())
+        let packs = self.packs.read().map_err(|error| remedy::text(&error))?;
+        self.select.load(packs).map_err(|error| remedy::text(&error))
     }
 
     /// Whether it tells of some hosts or accounts only.

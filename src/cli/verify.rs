@@ -74,8 +74,10 @@ fn run_on_pool(args: &Args, read: ReadRun) -> Result<Ending> {
     say("Outputs", format!("{} files by their hashes: {}", ledger.outputs.len(), told(&outputs)));
     outcome.deviations.extend(outputs);
     let found = verify::inputs(&ledger, args.inputs.as_deref());
-    let of = &found.deviations;
-    say("Inputs", format!("{} files by their hashes: {}", found.looked_for, told(of)));
+    let deviations = input_deviations(&found, args);
+    let of = told(&deviations);
+    say("Inputs", format!("{} files by their hashes: {of}", found.looked_for));
+    outcome.deviations.extend(deviations);
 
     let scratch = tempfile::tempdir().context("no scratch folder")?;
     let inputs = moved(&ledger, &found);
@@ -121,8 +123,18 @@ fn run_on_pool(args: &Args, read: ReadRun) -> Result<Ending> {
             outcome.deviations.extend(deviations);
         }
     }
-    outcome.deviations.extend(found.deviations);
     outcome.tell(&args.output, &mut out)
+}
+
+/// What is missing or changed of the inputs. Those that are missing may have been moved.
+fn input_deviations(found: &Found, args: &Args) -> Vec<Deviation> {
+    let missing = found.missing.iter().cloned().map(|mut deviation| {
+        if args.inputs.is_none() {
+            deviation.what += ": say with --inputs where the evidence is now";
+        }
+        deviation
+    });
+    missing.chain(found.changed.iter().cloned()).collect()
 }
 
 fn told(deviations: &[Deviation]) -> String {

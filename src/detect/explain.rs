@@ -8,6 +8,7 @@ use rsigma_eval::{
 use super::RuleSet;
 use super::derived::script_fields;
 use super::logsource::{DERIVED, Scope};
+use super::pack::Refused;
 use super::view::RecordView;
 use crate::error::Error;
 use crate::model::{IdxVec, Record, RuleIdx, Subject};
@@ -21,7 +22,8 @@ impl RuleSet {
     /// Says why the rules that are meant did or did not fire on a record, in lines.
     ///
     /// # Errors
-    /// [`Error::Selection`] when no loaded rule has this id, title or file name.
+    /// [`Error::UnknownRule`] when no rule has this id, title or file name,
+    /// [`Error::RejectedRule`] when the one that has it does not load.
     pub fn explain(&self, reference: &str, record: &Record) -> Result<Vec<String>, Error> {
         let meant: Vec<RuleIdx> =
             self.rules.indices().filter(|&rule| self.is_called(rule, reference)).collect();
@@ -30,10 +32,10 @@ impl RuleSet {
                 refused.file.rsplit('/').next() == Some(reference)
                     || refused.reason.starts_with(&format!("'{reference}': "))
             });
-            return Err(Error::Selection(match refused {
-                Some(refused) => format!("{} is not loaded: {}", refused.file, refused.reason),
-                None => format!("no loaded rule has the id, title or file name '{reference}'"),
-            }));
+            return Err(match refused.cloned() {
+                Some(Refused { file, reason }) => Error::RejectedRule { file, reason },
+                None => Error::UnknownRule(reference.to_owned()),
+            });
         }
         let mut lines = Vec::new();
         for rule in meant {

@@ -76,8 +76,8 @@ pub(super) struct Rules {
 /// Loads the rules of packs. One that does not load is named in `refused`.
 ///
 /// # Errors
-/// [`Error::Pack`] for a pack that loads no rule, [`Error::Selection`] when the selection names
-/// what is not there or leaves nothing.
+/// [`Error::Pack`] for a pack that loads no rule, [`Error::UnknownExclusion`] and
+/// [`Error::NothingSelected`] for a selection that names what is not there or leaves nothing.
 pub(super) fn load(packs: &IdxVec<PackIdx, Pack>, selection: &Selection) -> Result<Rules, Error> {
     let mut parsed = parse(packs);
     let filters = apply_filters(&mut parsed, &selection.exclude, packs.indices());

@@ -168,8 +168,8 @@ impl RuleSet {
     /// refer to.
     ///
     /// # Errors
-    /// As [`RuleSet::load`], and [`Error::Selection`] when the selection leaves nothing or names
-    /// what is not there.
+    /// As [`RuleSet::load`], and [`Error::NothingSelected`] and [`Error::UnknownExclusion`] when
+    /// the selection leaves nothing or names what is not there.
     pub fn select(packs: Vec<Pack>, selection: &Selection) -> Result<RuleSet, Error> {
         let packs = IdxVec::from(packs);
         let Rules { rules, filters, refused, refusals, excluded } = load(&packs, selection)?;

@@ -46,7 +46,8 @@ impl Selection {
     /// Whether each rule is selected.
     ///
     /// # Errors
-    /// [`Error::Selection`] when a rule to exclude is not there, or nothing is left.
+    /// [`Error::UnknownExclusion`] when a rule to exclude is not there, [`Error::NothingSelected`]
+    /// when nothing is left.
     pub(super) fn of<'r>(
         &self,
         rules: impl Iterator<Item = Labels<'r>>,
@@ -87,25 +88,16 @@ impl Selection {
         }
         let unknown = self.exclude.iter().zip(&named).find(|(_, named)| !**named);
         if let Some((reference, _)) = unknown {
-            return Err(Error::Selection(format!(
-                "the selection of rules: --exclude-rule '{reference}': no loaded rule has this id, title or file name"
-            )));
+            return Err(Error::UnknownExclusion(reference.clone()));
         }
         if !selected.is_empty() && !selected.contains(&true) {
-            let Excluded { exclude_rule, min_level, tag, status } = excluded;
-            let parts = [
-                (exclude_rule, "--exclude-rule"),
-                (min_level, "--min-level"),
-                (tag, "--tag"),
-                (status, "--status"),
-            ];
-            let parts = parts.iter().filter(|(count, _)| *count > 0);
-            let parts: Vec<String> = parts.map(|(n, option)| format!("{option} {n}")).collect();
-            let all = selected.len();
-            let why = parts.join(", ");
-            return Err(Error::Selection(format!(
-                "the selection of rules: it leaves none of {all} rules ({why})"
-            )));
+            return Err(Error::NothingSelected {
+                rules: selected.len(),
+                excluded: excluded.exclude_rule,
+                below_level: excluded.min_level,
+                without_tag: excluded.tag,
+                without_status: excluded.status,
+            });
         }
         Ok((selected, excluded))
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
+use crate::error::Error;
+
 /// A form of the results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Format {
@@ -68,13 +70,13 @@ impl Format {
 }
 
 impl FromStr for Format {
-    type Err = String;
+    type Err = Error;
 
-    fn from_str(name: &str) -> Result<Format, String> {
+    fn from_str(name: &str) -> Result<Format, Error> {
         let known = Format::ALL.into_iter().find(|format| format.as_str() == name);
-        let known = known.ok_or_else(|| format!("'{name}' is no format"))?;
+        let known = known.ok_or_else(|| Error::UnknownFormat(name.to_owned()))?;
         if known == Format::Parquet && cfg!(not(feature = "parquet")) {
-            return Err("this build has no Parquet: it lacks the feature 'parquet'".to_owned());
+            return Err(Error::NotBuilt { format: "parquet", feature: "parquet" });
         }
         Ok(known)
     }

@@ -70,8 +70,10 @@ pub fn outputs(folder: &Path, ledger: &Ledger) -> Vec<Deviation> {
 pub struct Found {
     /// The files, by their indices in the ledger.
     pub paths: BTreeMap<InputIdx, PathBuf>,
-    /// What is missing or changed.
-    pub deviations: Vec<Deviation>,
+    /// The files that are not there.
+    pub missing: Vec<Deviation>,
+    /// The files that changed.
+    pub changed: Vec<Deviation>,
     /// How many were looked for.
     pub looked_for: usize,
 }
@@ -96,19 +98,20 @@ pub fn inputs(ledger: &Ledger, below: Option<&Path>) -> Found {
                 }),
             };
             let read = hash.is_some();
-            let deviation = match &path {
-                Some(path) if read => compared(&input.path, path, input.size, hash),
-                None if read => Some(Deviation::file(&input.path, missing(below))),
-                _ => None,
-            };
-            (index, path, deviation)
+            let changed = path.as_ref().filter(|_| read);
+            let changed = changed.and_then(|path| compared(&input.path, path, input.size, hash));
+            (index, path, changed)
         })
         .collect();
     let looked_for = ledger.files().filter(|&index| ledger.inputs[index].sha256.is_some()).count();
     let mut all = Found { looked_for, ..Found::default() };
-    for (index, path, deviation) in found {
+    for (index, path, changed) in found {
+        let input = &ledger.inputs[index];
+        if path.is_none() && input.sha256.is_some() {
+            all.missing.push(Deviation::file(&input.path, missing(below)));
+        }
         all.paths.extend(path.map(|path| (index, path)));
-        all.deviations.extend(deviation);
+        all.changed.extend(changed);
     }
     all
 }
@@ -116,7 +119,7 @@ pub fn inputs(ledger: &Ledger, below: Option<&Path>) -> Found {
 fn missing(below: Option<&Path>) -> String {
     match below {
         Some(folder) => format!("missing: {} has no file of its name or hash", folder.display()),
-        None => "missing: say with --inputs where the evidence is now".to_owned(),
+        None => "missing".to_owned(),
     }
 }
 

@@ -7,8 +7,8 @@ pyo3::create_exception!(
     psr_forensics,
     Error,
     PyException,
-    "What ends a run, with the remedy in its text, on one line. Damage inside logs is no error: it \
-     is in the ledger."
+    "What ends a run: what is wrong and where, on one line. Damage inside logs is no error: it is in \
+     the ledger."
 );
 
 /// An error of the package's own, with its causes.

@@ -137,7 +137,7 @@ fn results(
 ) -> Result<(), psr_forensics::Error> {
     let info = RunInfo { arguments: to.arguments.clone(), started: chrono::Utc::now() };
     let formats = to.formats.iter().map(|format| format.parse::<Format>());
-    let formats = formats.collect::<Result<_, _>>().map_err(psr_forensics::Error::Usage)?;
+    let formats = formats.collect::<Result<_, psr_forensics::Error>>()?;
     let wanted = Wanted { formats, ..Wanted::default() };
     let rules = how.rules()?;
     let output = Output::open(&to.output, to.force)?;

@@ -8,7 +8,7 @@ _Path = Union[str, os.PathLike[str]]
 VERSION: str
 
 class Error(Exception):
-    """What ends a run, with the remedy in its text, on one line."""
+    """What ends a run: what is wrong and where, on one line."""
 
 class Table:
     """A table, which whoever knows Arrow's PyCapsule interface takes."""

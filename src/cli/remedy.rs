@@ -1,0 +1,41 @@
+//! Errors of the library in the words of the command line: its options, and what helps.
+
+use crate::error::Error;
+
+/// An error and its causes on one line.
+pub(super) fn line(error: &anyhow::Error) -> String {
+    let texts = error.chain().map(|cause| match cause.downcast_ref() {
+        Some(own) => text(own),
+        None => cause.to_string(),
+    });
+    texts.collect::<Vec<String>>().join(": ")
+}
+
+/// An error of the library.
+pub(super) fn text(error: &Error) -> String {
+    match error {
+        Error::OutputExists(_) => {
+            format!("{error}: name another folder, or replace its files with --force")
+        }
+        Error::NoTables(_) => format!("{error}: analyze again with --format parquet"),
+        Error::UnknownExclusion(rule) => format!(
+            "the selection of rules: --exclude-rule '{rule}': no loaded rule has this id, title or \
+             file name"
+        ),
+        Error::NothingSelected { rules, excluded, below_level, without_tag, without_status } => {
+            let parts = [
+                (excluded, "--exclude-rule"),
+                (below_level, "--min-level"),
+                (without_tag, "--tag"),
+                (without_status, "--status"),
+            ];
+            let parts = parts.iter().filter(|(count, _)| **count > 0);
+            let parts: Vec<String> = parts.map(|(n, option)| format!("{option} {n}")).collect();
+            format!(
+                "the selection of rules: it leaves none of {rules} rules ({})",
+                parts.join(", ")
+            )
+        }
+        _ => error.to_string(),
+    }
+}
