@@ -27,6 +27,7 @@ pub mod decode;
 mod dedup;
 pub mod detect;
 mod error;
+mod hex;
 pub mod input;
 mod keyed;
 mod limits;

@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use crate::error::Error;
-use crate::input::{ZippedText, hex, is_zip, text, zipped_texts};
+use crate::hex::hex;
+use crate::input::{ZippedText, is_zip, text, zipped_texts};
 
 /// `detections/` as the build script packed it: deflated, for antivirus programs delete what
 /// holds rules for their own prey in clear (see the README).

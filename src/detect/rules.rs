@@ -21,7 +21,7 @@ use super::select::{Excluded, Selection};
 use super::view::RecordView;
 use crate::decode::Wanted;
 use crate::error::Error;
-use crate::input::hex;
+use crate::hex::hex;
 use crate::model::{
     Channel, IdxVec, MatchedField, PackIdx, Record, RecordRef, RuleIdx, RuleMeta, Subject, Value,
     Values, index_types,

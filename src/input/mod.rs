@@ -31,6 +31,7 @@ use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use crate::error::{Error, Fault, FaultKind};
+use crate::hex::hex;
 use source::Source;
 use text::{Encoding, Utf8};
 
@@ -321,15 +322,6 @@ fn shown(file: &Path, name: &str) -> PathBuf {
     path.push("/");
     path.push(name);
     PathBuf::from(path)
-}
-
-/// Bytes as lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

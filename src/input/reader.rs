@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 
 use super::source::Opened;
 use super::text::{Text, TextCutter};
-use super::{CHUNK_SIZE, Input, InputKind, hex};
+use super::{CHUNK_SIZE, Input, InputKind};
+use crate::hex::hex;
 use crate::limits::{Limit, Limits};
 use crate::model::InputIdx;
 

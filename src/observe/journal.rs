@@ -12,8 +12,8 @@ use super::SCHEMA;
 use crate::decode::Form;
 use crate::detect::Asks;
 use crate::error::Fault;
-use crate::input::Extent;
-use crate::input::{FileState, InputKind};
+use crate::hex::{hex, unhex};
+use crate::input::{Extent, FileState, InputKind};
 use crate::model::Edge;
 use crate::reconstruct::Reach;
 
@@ -55,7 +55,7 @@ impl From<&std::path::Path> for PathText {
     fn from(path: &std::path::Path) -> PathText {
         match path.to_str() {
             Some(text) => PathText::Text(text.to_owned()),
-            None => PathText::Bytes { hex: crate::input::hex(path.as_os_str().as_encoded_bytes()) },
+            None => PathText::Bytes { hex: hex(path.as_os_str().as_encoded_bytes()) },
         }
     }
 }
@@ -67,11 +67,6 @@ impl From<&PathText> for PathBuf {
             PathText::Bytes { hex } => from_bytes(&unhex(hex)),
         }
     }
-}
-
-fn unhex(hex: &str) -> Vec<u8> {
-    let pairs = hex.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).unwrap_or_default());
-    pairs.filter_map(|pair| u8::from_str_radix(pair, 16).ok()).collect()
 }
 
 #[cfg(unix)]

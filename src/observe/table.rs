@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use super::journal::TableEntry;
-use crate::input::hex;
+use crate::hex::hex;
 use crate::model::{Channel, Form, InputIdx, LoggedId, Record, Str};
 use crate::parquet::{
     self, Bounds, ColumnType, ColumnValues, Field, ListValues, MOST_BYTES, MOST_ROWS,

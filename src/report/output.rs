@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::schema::{PARQUET_EXTENSION, PARQUET_FOLDER};
 use super::{Format, run, schema, scripts, transcript};
 use crate::error::Error;
-use crate::input::hex;
+use crate::hex::hex;
 
 /// How the name of a file in the making ends: a killed run leaves it, and it is in no one's way.
 const UNFINISHED: &str = ".unfinished";

@@ -16,7 +16,7 @@ use super::output::Output;
 use crate::analysis::Analysis;
 use crate::detect::session_id;
 use crate::error::Error;
-use crate::input::hex;
+use crate::hex::hex;
 use crate::model::{Account, ScriptBlock, SessionIdx};
 use crate::rows::value::row;
 use crate::rows::{Pointers, Row, ScriptArchive, ScriptHash, ScriptRow};
