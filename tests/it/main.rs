@@ -21,6 +21,7 @@ mod gaps;
 mod hidden;
 #[cfg(target_os = "linux")]
 mod hostile_names;
+mod imports;
 mod info;
 mod inputs;
 mod integrity;
