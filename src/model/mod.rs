@@ -1,6 +1,7 @@
 //! The vocabulary of the field: what every stage speaks, and nothing about how it is made.
 
 mod account;
+mod auth;
 mod completeness;
 mod consequences;
 mod detection;
@@ -18,6 +19,7 @@ mod wrapped;
 
 pub use account::{Account, Identity};
 pub(crate) use account::{is_virtual_account, is_virtual_sid};
+pub use auth::{Auth, Transport};
 pub use completeness::Completeness;
 pub use consequences::{Consequences, Encryption, SecondHop, YesNo};
 pub use detection::{Detection, Level, MatchedField, Proof, RuleMeta, Subject};

@@ -29,10 +29,14 @@ pub(super) struct Reread {
 
 impl<'e> Evidence<'e> {
     /// The inputs of a run, unpacked within its limits, and its rules.
-    pub fn new(inputs: &'e IdxVec<InputIdx, Input>, limits: &'e Limits, rules: Option<&'e RuleSet>) -> Self {
-        let by_path = inputs.iter_enumerated().map(|(index, input)| {
-            (visible(&input.path.display().to_string()).into_owned(), index)
-        });
+    pub fn new(
+        inputs: &'e IdxVec<InputIdx, Input>,
+        limits: &'e Limits,
+        rules: Option<&'e RuleSet>,
+    ) -> Self {
+        let by_path = inputs
+            .iter_enumerated()
+            .map(|(index, input)| (visible(&input.path.display().to_string()).into_owned(), index));
         Evidence { inputs, limits, by_path: by_path.collect(), rules }
     }
 
