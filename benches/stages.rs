@@ -11,13 +11,15 @@ use std::time::Duration;
 use chrono::Utc;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use psr_forensics::decode::{Decoder, Wanted};
-use psr_forensics::index::InputIdx;
+use psr_forensics::input::InputKind;
 use psr_forensics::input::{CHUNK_SIZE, FILE_HEADER, Piece, Reader, piece_count};
+use psr_forensics::model::index::InputIdx;
+use psr_forensics::model::{Channel, Event, RecordRef};
 use psr_forensics::normalise::Normaliser;
 use psr_forensics::reconstruct::{Gathered, Keys, Logs, Overheard, reconstruct};
 use psr_forensics::{
-    Channel, Event, Input, InputKind, NoProgress, Options, Output, Pack, Record, RecordRef,
-    RuleSet, RunInfo, analyze, discover, normalise, report,
+    Input, NoProgress, Options, Output, Pack, Record, RuleSet, RunInfo, analyze, discover,
+    normalise, report,
 };
 
 /// Chunks in a task: 2 MiB, as the program reads them.

@@ -16,13 +16,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use evtx_writer::{Event, FileTime, Guid, LogWriter, Payload, Value as Typed};
 use psr_forensics::decode::{Decoder, Wanted};
-use psr_forensics::index::InputIdx;
 use psr_forensics::input::{Piece, Reader, piece_count};
+use psr_forensics::model::index::InputIdx;
+use psr_forensics::model::{Channel, RecordRef};
 use psr_forensics::normalise::{Wire, holds_wire, wire};
 use psr_forensics::psrp::{self, Conversation, Exchange};
 use psr_forensics::{
-    Channel, Input, NoProgress, Options, Output, Pack, RecordRef, RuleSet, RunInfo, analyze,
-    discover, report,
+    Input, NoProgress, Options, Output, Pack, RuleSet, RunInfo, analyze, discover, report,
 };
 use serde_json::Value;
 

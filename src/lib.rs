@@ -20,18 +20,18 @@
 //! # }
 //! ```
 
-mod analysis;
+pub mod analysis;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod decode;
 mod dedup;
 pub mod detect;
-mod error;
+pub mod error;
 mod hex;
 pub mod input;
 mod keyed;
-mod limits;
-mod model;
+pub mod limits;
+pub mod model;
 pub mod normalise;
 #[cfg(feature = "parquet")]
 pub mod observe;
@@ -42,24 +42,18 @@ pub mod query;
 pub mod reconstruct;
 mod record_row;
 pub mod report;
-mod rows;
-pub mod sorted;
+pub mod rows;
+mod sorted;
 mod table;
 pub mod verify;
 
 #[cfg(feature = "parquet")]
 pub use analysis::extract;
-pub use analysis::{
-    Analysis, Cleared, Evidence, Fired, Held, HeldEvents, InputReport, NoProgress, Options,
-    Progress, Stop, Survey, analyze, correlate, read_record, survey,
-};
-pub use detect::{Pack, Refused, RuleSet};
-pub use error::{Error, Fault, FaultKind, chain as error_chain};
-pub use input::{Extent, Input, InputKind, discover};
-pub use limits::{FIXED as FIXED_LIMITS, Fixed as FixedLimit, Limit, LimitNote, Limits, Setting};
-pub use model::*;
+pub use analysis::{Analysis, Evidence, NoProgress, Options, Progress, Stop, analyze, correlate};
+pub use detect::{Pack, RuleSet};
+pub use error::{Error, Fault};
+pub use input::{Input, discover};
+pub use model::{Detection, Record, Session};
 pub use ps_layers as layers;
 pub use psrp;
-pub use reconstruct::Case;
-pub use report::{Column, Format, Kind, Output, RunInfo, TABLES, Table, TakeBack, Wanted, write};
-pub use rows::{Finding, Notes, Overlap, Scope};
+pub use report::{Format, Output, RunInfo, Wanted, write};

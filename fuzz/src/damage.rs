@@ -11,9 +11,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use psr_forensics::decode::{Decoder, Wanted};
-use psr_forensics::index::InputIdx;
+use psr_forensics::error::FaultKind;
 use psr_forensics::input::{CHUNK_SIZE, FILE_HEADER, Piece, Reader, discover, piece_count};
-use psr_forensics::{Channel, Fault, FaultKind, Record, RecordRef};
+use psr_forensics::model::index::InputIdx;
+use psr_forensics::model::{Channel, RecordRef};
+use psr_forensics::{Fault, Record};
 
 const HEADER: usize = FILE_HEADER as usize;
 const CHUNK: usize = CHUNK_SIZE as usize;

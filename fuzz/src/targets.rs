@@ -9,15 +9,18 @@ use std::path::PathBuf;
 
 use psr_forensics::decode::{self, Decoder, Wanted};
 use psr_forensics::detect::{self, Pack, RuleSet};
-use psr_forensics::index::InputIdx;
+use psr_forensics::error::FaultKind;
+use psr_forensics::input::InputKind;
 use psr_forensics::input::{self, Again, Piece, Reader, discover, piece_count};
 use psr_forensics::layers::{Limits, Unwrapper, layers as unwrapped};
+use psr_forensics::model::index::InputIdx;
+use psr_forensics::model::{Channel, Fields, RecordRef};
 use psr_forensics::normalise::{Normaliser, wire};
 use psr_forensics::psrp::{
     Chunk, ChunkKey, Conversation, Direction, Document, Envelope, Exchange, Fragment, Header, line,
     literal, unpack,
 };
-use psr_forensics::{Channel, FaultKind, Fields, Input, InputKind, Record, RecordRef};
+use psr_forensics::{Input, Record};
 
 /// A target: takes any bytes, and panics where something does not hold.
 pub type Target = fn(&[u8]);
@@ -320,7 +323,7 @@ pub fn zip(data: &[u8]) {
     }
     input.size = data.len() as u64;
     let folder = std::env::temp_dir();
-    let inputs = input::unpack(vec![input], &folder, &psr_forensics::Limits::default())
+    let inputs = input::unpack(vec![input], &folder, &psr_forensics::limits::Limits::default())
         .expect("the scratch folder takes it");
     for input in inputs.iter().filter(|input| input.kind.is_log()) {
         read_log(input);

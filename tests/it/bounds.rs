@@ -196,7 +196,7 @@ fn limits_are_listed_and_a_wrong_one_is_named() {
     let output = psr(&["analyze", "--limit", "help"]);
     let told = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0));
-    for limit in psr_forensics::Limit::ALL {
+    for limit in psr_forensics::limits::Limit::ALL {
         let line = told
             .lines()
             .find(|line| line.trim_start().starts_with(limit.name()))

@@ -10,10 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
+use psr_forensics::input::Extent;
 use psr_forensics::observe::CaseFolder;
-use psr_forensics::{
-    Extent, NoProgress, Options, Pack, Progress, RuleSet, Stop, discover, extract,
-};
+use psr_forensics::{NoProgress, Options, Pack, Progress, RuleSet, Stop, discover, extract};
 use serde_json::Value;
 use walkdir::WalkDir;
 

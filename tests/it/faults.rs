@@ -9,10 +9,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use evtx_writer::{Event, FileTime, LogWriter, Payload};
-use psr_forensics::index::InputIdx;
+use psr_forensics::error::FaultKind;
+use psr_forensics::input::Extent;
+use psr_forensics::model::index::InputIdx;
 use psr_forensics::{
-    Analysis, Extent, FaultKind, NoProgress, Options, Pack, Progress, RuleSet, Stop, analyze,
-    discover,
+    Analysis, NoProgress, Options, Pack, Progress, RuleSet, Stop, analyze, discover,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};

@@ -228,7 +228,7 @@ fn is_of(value: &Value, kind: &str) -> bool {
         ("text", Value::String(_)) | ("object", Value::Object(_)) => true,
         ("integer", value) => value.is_u64() || value.is_i64(),
         ("number", value) => value.is_number(),
-        ("time", Value::String(text)) => psr_forensics::parse_utc(text).is_ok(),
+        ("time", Value::String(text)) => psr_forensics::model::parse_utc(text).is_ok(),
         ("texts", Value::Array(values)) => values.iter().all(Value::is_string),
         ("address", Value::String(text)) => text.parse::<std::net::IpAddr>().is_ok(),
         _ => false,
@@ -265,7 +265,7 @@ fn files_hold_what_their_schema_says() {
                         let fits = match kinds[column].as_str() {
                             "integer" => cell.parse::<u64>().is_ok(),
                             "number" => cell.parse::<f64>().is_ok(),
-                            "time" => psr_forensics::parse_utc(cell).is_ok(),
+                            "time" => psr_forensics::model::parse_utc(cell).is_ok(),
                             "boolean" => ["yes", "no", "False"].contains(&&**cell),
                             "texts" if name == "timesketch.csv" => {
                                 serde_json::from_str::<Vec<String>>(cell).is_ok()

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use psr_forensics::decode::{Decoder, Wanted};
-use psr_forensics::index::InputIdx;
 use psr_forensics::input::{Piece, Reader, discover, piece_count};
 use psr_forensics::layers::{Limits, Unwrapped, layers};
-use psr_forensics::{Channel, RecordRef};
+use psr_forensics::model::index::InputIdx;
+use psr_forensics::model::{Channel, RecordRef};
 
 use crate::common::corpus;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use psr_forensics::TABLES;
 use psr_forensics::query::Tables;
+use psr_forensics::report::TABLES;
 use serde_json::Value;
 
 use crate::common::{analyze, psr, root, rows};

@@ -179,11 +179,13 @@ fn records_in_slack_space_are_recovered_and_marked() {
     let offset: usize = row["offset"].parse().unwrap();
     assert_eq!(bytes[offset..offset + 4], *b"**\0\0");
     assert_eq!(bytes[offset + 8], 33);
-    let record = psr_forensics::read_record(&format!("{}:33@{offset}", row["input_file"])).unwrap();
+    let record =
+        psr_forensics::analysis::read_record(&format!("{}:33@{offset}", row["input_file"]))
+            .unwrap();
     assert_eq!(record.data.get("SubjectUserName"), Some("user33"));
     for nowhere in [offset as u64 + 8, bytes.len() as u64, u64::MAX] {
         let pointer = format!("{}:33@{nowhere}", row["input_file"]);
-        assert!(psr_forensics::read_record(&pointer).is_err(), "{pointer}");
+        assert!(psr_forensics::analysis::read_record(&pointer).is_err(), "{pointer}");
     }
 }
 

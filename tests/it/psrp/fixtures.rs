@@ -2,11 +2,11 @@
 
 use evtx_writer::{Event as Logged, FileTime, Guid, LogWriter, Payload, Value as Wired};
 use psr_forensics::decode::{Decoder, Wanted};
-use psr_forensics::index::InputIdx;
 use psr_forensics::input::{Piece, Reader, discover, piece_count};
+use psr_forensics::model::index::InputIdx;
+use psr_forensics::model::{Channel, RecordRef};
 use psr_forensics::normalise::{holds_wire, wire};
 use psr_forensics::psrp::{Chunk, ChunkKey, Conversation, Exchange, Fragment};
-use psr_forensics::{Channel, RecordRef};
 use serde_json::{Value, json};
 
 use crate::common::root;
