@@ -150,11 +150,11 @@ fn with_column_of(columns: Vec<ColumnValues>, index: usize, other: Vec<ColumnVal
 fn a_forged_file_whose_columns_are_not_equally_long_is_refused() {
     let columns = |rows: u64| columns(&numbered(rows), 2);
     let bounds = Bounds { rows: 5, ..BOUNDS };
-    for index in 0..FIELDS.len() {
+    for (index, field) in FIELDS.iter().enumerate() {
         let forged = |rows| read(with_column_of(columns(5), index, columns(rows)), &FIELDS, bounds);
         assert_eq!(forged(5).unwrap(), columns(5));
         for rows in [4, 6] {
-            assert!(forged(rows).is_err(), "{} of {rows} rows", FIELDS[index].name);
+            assert!(forged(rows).is_err(), "{} of {rows} rows", field.name);
         }
     }
 }
