@@ -1,4 +1,4 @@
-//! What reconstruction finds.
+//! The finished case: what reconstruction finds.
 
 use std::collections::BTreeMap;
 

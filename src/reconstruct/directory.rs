@@ -1,4 +1,4 @@
-//! The estate's names and addresses, learnt from the logs themselves.
+//! The names and addresses of hosts, learnt from the logs themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,6 @@
-//! What a session's ledger rests on, and what is not known for want of records.
+//! What a session's commands rest on, and what is not known for want of records.
 //!
-//! An empty ledger says nothing by itself: script blocks and invocations are logged only where a
+//! That no command is known says nothing by itself: script blocks and invocations are logged only where a
 //! policy asks for it. That it did can be told from what the host logged of other processes at
 //! other times, and that a log was there at all from the records that every engine leaves.
 

@@ -1,7 +1,7 @@
 //! What was run in each session, in order: one row for each thing, with all its records.
 //!
-//! The records of each process are put together in `shell`; here they are shared out by process,
-//! and processes, which are rows of their own, get the row that they came from.
+//! `shell` puts the records of each process together; `list` shares them out by process, and gives
+//! processes, which are rows of their own, the row that they came from.
 
 mod coverage;
 mod engine;
