@@ -56,7 +56,7 @@ impl TableRows for Detections {
             if !scope.row(known, &row.host, &row.user) {
                 return Ok(());
             }
-            each(&DetectionView { row, rule: &rules.rules[row.rule], session, paths })
+            each(&DetectionView { row, rule: &rules.rules[row.rule].meta, session, paths })
         })
     }
 }

@@ -42,7 +42,7 @@ impl TableRows for Findings {
     ) -> io::Result<()> {
         let Analysis { rules, paths, .. } = analysis;
         findings::each(&analysis.findings, |finding| {
-            each(&FindingRow { rule: &rules.rules[finding.rule], finding: &finding, paths })
+            each(&FindingRow { rule: &rules.rules[finding.rule].meta, finding: &finding, paths })
         })
     }
 }

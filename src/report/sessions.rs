@@ -101,7 +101,7 @@ impl<'r> SessionRow<'r> {
 
     fn rules(&self) -> impl Iterator<Item = &'r RuleMeta> {
         let rules = &self.analysis.rules.rules;
-        self.fired.iter().map(move |&rule| &rules[rule])
+        self.fired.iter().map(move |&rule| &rules[rule].meta)
     }
 
     /// Records that are tied to it by a key, or by time and names.
@@ -157,7 +157,7 @@ pub(super) fn fired(analysis: &Analysis) -> IdxVec<SessionIdx, Vec<RuleIdx>> {
     }
     let rules = &analysis.rules.rules;
     for fired in &mut fired {
-        fired.sort_by_key(|&rule| (Reverse(rules[rule].level), rule));
+        fired.sort_by_key(|&rule| (Reverse(rules[rule].meta.level), rule));
         fired.dedup();
     }
     fired

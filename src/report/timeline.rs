@@ -89,7 +89,7 @@ impl<'a> TimelineMaker<'a> {
         Ok(Some(TimelineRow {
             event,
             session,
-            rules: fired.into_iter().map(|rule| &rules.rules[rule]).collect(),
+            rules: fired.into_iter().map(|rule| &rules.rules[rule].meta).collect(),
             path: &self.paths[input],
             copies,
             paths,

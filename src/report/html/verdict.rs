@@ -56,7 +56,7 @@ impl Verdict {
         let of = |level: Option<Level>| told.levels().filter(|&known| known == level).count();
         let tally = |level, count: usize| Tally { level, count: number(count) };
         let levels = Level::DESCENDING.into_iter().map(Some).chain([None]);
-        let rule = |rule: RuleIdx| &analysis.rules.rules[rule];
+        let rule = |rule: RuleIdx| &analysis.rules.rules[rule].meta;
         let by_level = |level: Level| -> usize {
             let of_level = findings.by_rule.iter().filter(|(r, _)| rule(**r).level == level);
             of_level.map(|(_, of)| of.findings).sum()
@@ -79,7 +79,7 @@ impl Verdict {
 /// Findings of level medium or above outside sessions.
 fn severe_outside(analysis: &Analysis, findings: &Findings) -> usize {
     let of = findings.by_rule.iter();
-    let of = of.filter(|(rule, _)| analysis.rules.rules[**rule].level >= Level::Medium);
+    let of = of.filter(|(rule, _)| analysis.rules.rules[**rule].meta.level >= Level::Medium);
     of.map(|(_, of)| of.outside).sum()
 }
 
@@ -325,8 +325,9 @@ fn lacking(analysis: &Analysis, told: &Told) -> Vec<String> {
             count(suspect, "place")
         ));
     }
-    if !analysis.rules.refused.is_empty() {
-        let refused = count(analysis.rules.refused.len(), "rule");
+    let refused = analysis.rules.refused().count();
+    if refused > 0 {
+        let refused = count(refused, "rule");
         lacking.push(format!("{refused} not loaded: what they look for was not looked for."));
     }
     if !analysis.limited.is_empty() {
@@ -380,7 +381,7 @@ fn first(analysis: &Analysis, told: &Told) -> Vec<First> {
 
 /// The rules that fired outside sessions, of level medium or above.
 fn outside(analysis: &Analysis, findings: &Findings) -> Vec<First> {
-    let rule = |rule: RuleIdx| &analysis.rules.rules[rule];
+    let rule = |rule: RuleIdx| &analysis.rules.rules[rule].meta;
     let mut rules: Vec<(RuleIdx, usize)> = findings
         .by_rule
         .iter()

@@ -164,7 +164,7 @@ impl<'a> Rows<'a> {
             user: event.user(),
             summary,
             session: session.map(|&(session, link)| (session_id(session), link)),
-            rules: rules.iter().map(|&rule| &self.analysis.rules.rules[rule]).collect(),
+            rules: rules.iter().map(|&rule| &self.analysis.rules.rules[rule].meta).collect(),
             file: &self.files[input.index()],
             chunk: chunk_of(&self.analysis.inputs[input].input, record.source.offset),
             pointer: pointer(&self.analysis.paths, &Proof::of(event)),
@@ -186,7 +186,7 @@ impl<'a> Rows<'a> {
                 id: session_id(index),
                 session,
                 parent: session.parent.map(|(parent, _)| session_id(parent)),
-                rules: fired[index].iter().map(|&rule| &rules.rules[rule]).collect(),
+                rules: fired[index].iter().map(|&rule| &rules.rules[rule].meta).collect(),
                 commands: counts.commands[index],
                 child_processes: counts.children[index],
                 evidence: records.map(|proof| pointer(paths, &proof)).collect(),
@@ -211,7 +211,7 @@ impl<'a> Rows<'a> {
             }
             each(&DetectionRow {
                 time: row.time,
-                rule: &rules.rules[row.rule],
+                rule: &rules.rules[row.rule].meta,
                 host: &row.host,
                 user: &row.user,
                 session: session.map(session_id),
