@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use super::TableRows;
 use crate::analysis::Analysis;
-use crate::detect::session_id;
-use crate::model::{RuleMeta, SessionIdx};
+use crate::model::{RuleMeta, SessionIdx, session_id};
 use crate::rows::value::row;
 use crate::rows::{DetectionRow, Pointers, detections};
 

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use super::TableRows;
 use crate::analysis::Analysis;
-use crate::detect::session_id;
-use crate::model::RuleMeta;
+use crate::model::{RuleMeta, session_id};
 use crate::rows::value::row;
 use crate::rows::{Finding, Pointers, findings};
 

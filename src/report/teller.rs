@@ -11,11 +11,10 @@ use super::story::{
 };
 use super::{commands, missing};
 use crate::analysis::Analysis;
-use crate::detect::session_id;
 use crate::model::{
     Account, Channel, Command as Ran, CommandIdx, EndpointKind, Event, EventIdx, EventKind,
     Evidence, HostName, IdxVec, Level, Link, LoggedId, RecordRef, RuleIdx, Session, SessionIdx,
-    SourceHint,
+    SourceHint, session_id,
 };
 use crate::reconstruct::Case;
 use crate::rows::{command_ids, describe};

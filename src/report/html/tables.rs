@@ -9,9 +9,9 @@ use chrono::{DateTime, Utc};
 use super::grid::{Grid, Kind, rank};
 use super::text::{line, number, short};
 use crate::analysis::Analysis;
-use crate::detect::{Counts, session_id};
+use crate::detect::session_counts;
 use crate::model::{
-    Account, Attempt, IdxVec, Level, RuleIdx, RuleMeta, Session, SessionIdx, csv_time,
+    Account, Attempt, IdxVec, Level, RuleIdx, RuleMeta, Session, SessionIdx, csv_time, session_id,
 };
 use crate::report::sessions;
 use crate::report::teller::sessions_in_scope;
@@ -106,7 +106,7 @@ pub(super) fn sessions(analysis: &Analysis, told: &Told) -> Grid {
         false => "No session of these hosts and accounts was found in these logs.",
     };
     let mut grid = Grid::new("sessions", "All sessions", &columns, "sessions.csv", none);
-    let counts = Counts::of(&analysis.case);
+    let counts = session_counts(&analysis.case);
     for &index in &told.sessions {
         let session = &analysis.case.sessions[index];
         let titles = told.fired[index].iter().map(|&rule| &*analysis.rules.rules[rule].meta.title);
@@ -119,7 +119,7 @@ pub(super) fn sessions(analysis: &Analysis, told: &Told) -> Grid {
             short(&session.target_host),
             user(session.user.as_ref()),
             format!("{} by {}", session.kind.as_str(), session.auth.as_str()),
-            counts.commands[index].to_string(),
+            counts[index].commands.to_string(),
             session.confidence.as_str().to_owned(),
             line(&titles.collect::<Vec<_>>().join("; ")),
         ]);

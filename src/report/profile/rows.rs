@@ -7,10 +7,11 @@ use chrono::{DateTime, Utc};
 
 use crate::analysis::Analysis;
 use crate::decode::chunk_of;
-use crate::detect::{Counts, session_id};
+use crate::detect::session_counts;
 use crate::input::InputKind;
 use crate::model::{
     Account, Event, Level, Link, Proof, Record, RecordRef, RuleIdx, RuleMeta, Session, SessionIdx,
+    session_id,
 };
 use crate::normalise::Normaliser;
 use crate::rows::copies::CopiesOfRow;
@@ -176,7 +177,7 @@ impl<'a> Rows<'a> {
     /// The rows of sessions.
     pub fn sessions(&self) -> impl Iterator<Item = SessionRow<'_>> {
         let Analysis { case, paths, rules, scope, .. } = self.analysis;
-        let counts = Counts::of(case);
+        let counts = session_counts(case);
         let fired = super::super::sessions::fired(self.analysis);
         let told = case.sessions.iter_enumerated();
         told.filter(|(_, session)| scope.session(session)).map(move |(index, session)| {
@@ -187,10 +188,10 @@ impl<'a> Rows<'a> {
                 session,
                 parent: session.parent.map(|(parent, _)| session_id(parent)),
                 rules: fired[index].iter().map(|&rule| &rules.rules[rule].meta).collect(),
-                commands: counts.commands[index],
-                child_processes: counts.children[index],
+                commands: counts[index].commands,
+                child_processes: counts[index].children,
                 evidence: records.map(|proof| pointer(paths, &proof)).collect(),
-                summary: summary(index, session, counts.commands[index]),
+                summary: summary(index, session, counts[index].commands),
             }
         })
     }
