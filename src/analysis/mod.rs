@@ -185,7 +185,7 @@ impl Analysis {
         let damaged = |report: &InputReport| report.faults.iter().any(Fault::is_damage);
         self.interrupted
             || self.inputs.iter().any(damaged)
-            || !self.rules.refused.is_empty()
+            || self.rules.refused().next().is_some()
             || !self.limited.is_empty()
     }
 

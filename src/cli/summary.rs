@@ -10,10 +10,10 @@ use super::paint::{self, ALARM, HEAD, Painted};
 use super::print::plain;
 use super::zone::Zone;
 use crate::analysis::{Analysis, InputReport};
-use crate::detect::session_id;
+use crate::detect::Refused;
 use crate::error::FaultKind;
 use crate::input::{Extent, InputKind};
-use crate::model::{Account, Level, RuleIdx, RuleMeta, Session};
+use crate::model::{Account, Level, RuleIdx, RuleMeta, Session, session_id};
 use crate::report::told::Clock;
 use crate::report::{Format, Wanted, schema, story};
 use crate::rows::{Finding, Notes, Overlap, findings};
@@ -107,8 +107,8 @@ fn inputs(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
             writeln!(out, "  {what:<9} and {} more, see run.json", faults.len() - MOST)?;
         }
     }
-    if !analysis.rules.refused.is_empty() {
-        let refused = &analysis.rules.refused;
+    let refused: Vec<&Refused> = analysis.rules.refused().collect();
+    if !refused.is_empty() {
         writeln!(out, "  Rules     {} not loaded, see run.json or -v", refused.len())?;
         for refused in refused.iter().take(3) {
             writeln!(out, "            {}: {}", plain(&refused.file), plain(&refused.reason))?;
@@ -164,7 +164,7 @@ fn line(session: &Session, zone: Zone) -> String {
 }
 
 fn detections(analysis: &Analysis, zone: Zone, out: &mut impl Write) -> io::Result<()> {
-    let rule = |index: RuleIdx| &analysis.rules.rules[index];
+    let rule = |index: RuleIdx| &analysis.rules.rules[index].meta;
     let mut by_level: BTreeMap<Level, u64> = BTreeMap::new();
     let mut count = 0;
     let mut top: Vec<Finding> = Vec::new();

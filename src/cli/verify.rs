@@ -171,12 +171,14 @@ fn is_missing(ledger: &Ledger, found: &Found) -> bool {
 /// The rules, if their packs are those of the run.
 fn same_packs(ledger: &Ledger, rules: RuleSet) -> Result<RuleSet, String> {
     let same = rules.packs.len() == ledger.packs.len()
-        && rules.packs.iter().zip(&ledger.packs).all(|(own, then)| own.sha256 == then.sha256);
+        && rules.packs.iter().zip(&ledger.packs).all(|(own, then)| own.pack.sha256 == then.sha256);
     if same {
         return Ok(rules);
     }
-    let differing =
-        ledger.packs.iter().find(|then| rules.packs.iter().all(|own| own.sha256 != then.sha256));
+    let differing = ledger
+        .packs
+        .iter()
+        .find(|then| rules.packs.iter().all(|own| own.pack.sha256 != then.sha256));
     let name = differing.map_or("", |pack| &pack.name);
     Err(format!(
         "the pack '{name}' is not the one of the run, whose version was {}",

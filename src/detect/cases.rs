@@ -96,7 +96,7 @@ struct DerivedCase {
 
 /// Runs the cases of a pack, which is given by its index, each with all rules of the set.
 pub fn test(rules: &RuleSet, index: PackIdx) -> Tested {
-    let pack = &rules.packs[index];
+    let pack = &rules.packs[index].pack;
     let mut tested = Tested::default();
     let files: BTreeSet<&str> = pack.files.iter().map(|(file, _)| file.as_str()).collect();
     let cases: BTreeMap<&str, &str> =
@@ -326,11 +326,11 @@ mod tests {
     fn each_rule_fires_on_its_case_and_not_on_its_near_miss() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("detections");
         let rules = RuleSet::load(vec![Pack::read(&folder).unwrap()]).unwrap();
-        assert_eq!(rules.refused, []);
+        assert_eq!(rules.refused().next(), None);
         let tested = test(&rules, PackIdx::new(0));
         assert_eq!((&tested.wrong[..], &tested.without[..]), (&[][..], &[][..]));
         assert!(tested.files >= 25, "{tested:?}");
-        for (file, text) in &rules.packs[PackIdx::new(0)].cases {
+        for (file, text) in &rules.packs[PackIdx::new(0)].pack.cases {
             let Cases { fires, near_miss } = yaml_serde::from_str(text).unwrap();
             assert!(!fires.is_empty() && !near_miss.is_empty(), "{file}");
         }
@@ -339,10 +339,10 @@ mod tests {
     #[test]
     fn the_default_pack_is_whole() {
         let set = RuleSet::load(vec![Pack::default_pack()]).unwrap();
-        assert_eq!(set.refused, []);
-        let ids: BTreeSet<_> = set.rules.iter().map(|rule| &rule.id).collect();
+        assert_eq!(set.refused().next(), None);
+        let ids: BTreeSet<_> = set.rules.iter().map(|rule| &rule.meta.id).collect();
         assert_eq!(ids.len(), set.rules.len(), "ids repeat");
-        let titles: BTreeSet<_> = set.rules.iter().map(|rule| &rule.title).collect();
+        let titles: BTreeSet<_> = set.rules.iter().map(|rule| &rule.meta.title).collect();
         assert_eq!(titles.len(), set.rules.len(), "titles repeat");
         const KEYS: [&str; 8] = [
             "id",
@@ -354,7 +354,7 @@ mod tests {
             "level",
             "next",
         ];
-        for (file, text) in &set.packs[PackIdx::new(0)].files {
+        for (file, text) in &set.packs[PackIdx::new(0)].pack.files {
             // The last document is the finding: before a correlation stand the rules it refers to.
             let last = text.rsplit("\n---\n").next().unwrap();
             let rule: BTreeMap<String, yaml_serde::Value> = yaml_serde::from_str(last).unwrap();
@@ -363,10 +363,10 @@ mod tests {
             }
         }
         for (index, rule) in set.rules.iter().enumerate() {
-            let tagged = rule.tags.iter().any(|tag| tag.starts_with("attack.t"));
-            assert!(tagged || set.is_silent(RuleIdx::new(index)), "{}", rule.title);
+            let tagged = rule.meta.tags.iter().any(|tag| tag.starts_with("attack.t"));
+            assert!(tagged || set.is_silent(RuleIdx::new(index)), "{}", rule.meta.title);
         }
-        assert!(set.rules.iter().any(|rule| rule.level >= Level::High));
+        assert!(set.rules.iter().any(|rule| rule.meta.level >= Level::High));
     }
 
     #[test]
@@ -390,7 +390,7 @@ mod tests {
         );
         let set = RuleSet::load(vec![Pack::read(folder.path()).unwrap()]).unwrap();
         assert_eq!(set.rules.len(), 1);
-        let refused: Vec<_> = set.refused.iter().map(|refused| refused.file.as_str()).collect();
+        let refused: Vec<_> = set.refused().map(|refused| refused.file.as_str()).collect();
         assert_eq!(refused, ["broken.yml", "other.yml"]);
     }
 
@@ -400,7 +400,7 @@ mod tests {
         std::fs::write(folder.path().join("r.yml"), rules).unwrap();
         std::fs::write(folder.path().join("r.cases.yml"), cases).unwrap();
         let set = RuleSet::load(vec![Pack::read(folder.path()).unwrap()]).unwrap();
-        assert_eq!(set.refused, []);
+        assert_eq!(set.refused().next(), None);
         let tested = test(&set, PackIdx::new(0));
         assert!(tested.wrong.iter().all(|(file, _)| file == "r.yml"));
         tested.wrong.into_iter().map(|(_, what)| what).collect()

@@ -9,7 +9,7 @@ use chrono::{DateTime, Datelike, Timelike, Utc};
 use ps_layers::Unwrapped;
 use rayon::prelude::*;
 
-use super::history::History;
+use super::history::{History, histories};
 use super::rule::short;
 use super::rules::{Hit, RuleSet};
 use super::view::FieldMap;
@@ -17,7 +17,7 @@ use crate::keyed::Keyed;
 use crate::model::{
     Account, Attempt, Clearing, Command, Detection, Edge, EndpointKind, Event, EventIdx, EventKind,
     Heard, HostName, IdxVec, Kept, LogGap, LogSign, LoggedId, MatchedField, Proof, Role,
-    ScriptBlock, Session, SessionIdx, SignKind, Stream, Subject, Wrapped, csv_time,
+    ScriptBlock, Session, SessionIdx, SignKind, Stream, Subject, Wrapped, csv_time, session_id,
 };
 use crate::reconstruct::Case;
 
@@ -233,9 +233,12 @@ pub fn on_layers(rules: &RuleSet, wrapped: &Wrapped) -> Vec<Detection> {
 
 /// The detections on what was derived of a case.
 pub fn on_case(rules: &RuleSet, case: &Case) -> Vec<Detection> {
-    let (counts, history) = (Counts::of(case), History::of(case));
+    let (counts, histories) = (session_counts(case), histories(case));
     let sessions = case.sessions.par_iter().enumerate();
-    let sessions = sessions.map(|(at, _)| session(case, &counts, &history, SessionIdx::new(at)));
+    let sessions = sessions.map(|(at, _)| {
+        let index = SessionIdx::new(at);
+        session(case, &counts[index], &histories[index], index)
+    });
     let commands = case.commands.par_iter().filter(|command| command.role != Role::Engine);
     let commands = commands.map(|command| ran(case, command));
     let scripts = case.scripts.par_iter().map(|block| script(&case.events, &case.sessions, block));
@@ -313,37 +316,32 @@ impl Derived {
     }
 }
 
-/// How much each session ran.
-pub(crate) struct Counts {
+/// How much a session ran.
+#[derive(Default)]
+pub(crate) struct SessionCounts {
     /// Commands; child processes and what the engine runs by itself not counted.
-    pub commands: IdxVec<SessionIdx, usize>,
+    pub commands: usize,
     /// Script blocks.
-    pub scripts: IdxVec<SessionIdx, usize>,
+    pub scripts: usize,
     /// Child processes, at any depth.
-    pub children: IdxVec<SessionIdx, usize>,
+    pub children: usize,
 }
 
-impl Counts {
-    pub fn of(case: &Case) -> Counts {
-        let none: IdxVec<SessionIdx, usize> = case.sessions.iter().map(|_| 0).collect();
-        let mut counts = Counts { commands: none.clone(), scripts: none.clone(), children: none };
-        for command in &case.commands {
-            match command.role {
-                Role::Typed | Role::Called => counts.commands[command.session] += 1,
-                Role::Process => counts.children[command.session] += 1,
-                Role::Engine => {}
-            }
+/// How much each session of a case ran.
+pub(crate) fn session_counts(case: &Case) -> IdxVec<SessionIdx, SessionCounts> {
+    let none = case.sessions.iter().map(|_| SessionCounts::default());
+    let mut counts: IdxVec<SessionIdx, SessionCounts> = none.collect();
+    for command in &case.commands {
+        match command.role {
+            Role::Typed | Role::Called => counts[command.session].commands += 1,
+            Role::Process => counts[command.session].children += 1,
+            Role::Engine => {}
         }
-        for session in case.scripts.iter().filter_map(|script| script.session) {
-            counts.scripts[session] += 1;
-        }
-        counts
     }
-}
-
-/// A session's id as outputs write it: `S0001`, by start.
-pub(crate) fn session_id(session: SessionIdx) -> String {
-    format!("S{:04}", session.index() + 1)
+    for session in case.scripts.iter().filter_map(|script| script.session) {
+        counts[session].scripts += 1;
+    }
+    counts
 }
 
 fn name(account: Option<&Account>) -> String {
@@ -361,10 +359,9 @@ fn ends(fields: FieldMap, index: SessionIdx, session: &Session) -> FieldMap {
         .text("User", name(session.user.as_ref()))
 }
 
-fn session(case: &Case, counts: &Counts, history: &History, index: SessionIdx) -> Derived {
+fn session(case: &Case, counts: &SessionCounts, history: &History, index: SessionIdx) -> Derived {
     let session = &case.sessions[index];
     let consequences = session.consequences();
-    let count = |counts: &IdxVec<SessionIdx, usize>| counts[index] as i64;
     let weekday = match session.start.weekday() {
         chrono::Weekday::Mon => "monday",
         chrono::Weekday::Tue => "tuesday",
@@ -381,9 +378,9 @@ fn session(case: &Case, counts: &Counts, history: &History, index: SessionIdx) -
         .text("Configuration", &*session.configuration)
         .list("EvidenceSides", session.sides.names())
         .text("Confidence", session.confidence.as_str())
-        .number("CommandCount", count(&counts.commands))
-        .number("ScriptBlockCount", count(&counts.scripts))
-        .number("ChildProcessCount", count(&counts.children))
+        .number("CommandCount", counts.commands as i64)
+        .number("ScriptBlockCount", counts.scripts as i64)
+        .number("ChildProcessCount", counts.children as i64)
         .number("DurationSeconds", (session.end - session.start).num_seconds())
         .text("EndKind", session.end_kind.as_str())
         .number("StartHour", session.start.hour().into())
@@ -396,12 +393,12 @@ fn session(case: &Case, counts: &Counts, history: &History, index: SessionIdx) -
         .known("EndpointKind", session.endpoint_kind.map(EndpointKind::as_str))
         .known("ParentSessionId", session.parent.map(|(parent, _)| session_id(parent)))
         .truth("SecondHop", session.parent.is_some())
-        .number("RefusedBefore", history.refused[index]);
-    let fields = match history.first_seen[index] {
+        .number("RefusedBefore", history.refused);
+    let fields = match history.first_seen {
         Some(first) => fields.truth("PairFirstSeen", first),
         None => fields,
     };
-    let fields = match history.hours[index] {
+    let fields = match history.hours {
         Some(hours) => fields.number("HistoryHours", hours),
         None => fields,
     };

@@ -7,6 +7,7 @@ use rsigma_eval::{
 
 use super::RuleSet;
 use super::derived::script_fields;
+use super::loaded::RuleKind;
 use super::logsource::{DERIVED, Scope};
 use super::pack::Refused;
 use super::view::RecordView;
@@ -28,7 +29,7 @@ impl RuleSet {
         let meant: Vec<RuleIdx> =
             self.rules.indices().filter(|&rule| self.is_called(rule, reference)).collect();
         if meant.is_empty() {
-            let refused = self.refused.iter().find(|refused| {
+            let refused = self.refused().find(|refused| {
                 refused.file.rsplit('/').next() == Some(reference)
                     || refused.reason.starts_with(&format!("'{reference}': "))
             });
@@ -48,7 +49,7 @@ impl RuleSet {
     }
 
     fn is_called(&self, rule: RuleIdx, reference: &str) -> bool {
-        let meta = &self.rules[rule];
+        let meta = &self.rules[rule].meta;
         let file = meta.file.rsplit('/').next().unwrap_or_default();
         let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
         let names = [&*meta.id, &meta.title, &meta.file, file, stem];
@@ -56,22 +57,23 @@ impl RuleSet {
     }
 
     fn explain_rule(&self, rule: RuleIdx, record: &Record, lines: &mut Vec<String>) {
-        let meta = &self.rules[rule];
+        let meta = &self.rules[rule].meta;
         lines.push(format!("Rule        {} ({})", meta.title, meta.id));
         lines.push(format!("            {} in {}, level {}", meta.file, meta.pack, meta.level));
-        if let Some(correlation) = self.correlation(rule) {
-            lines.push(
-                "Result      it is a correlation: one record does not complete it".to_owned(),
-            );
-            for base in correlation.rules() {
-                lines.push(String::new());
-                self.explain_rule(base, record, lines);
+        match &self.rules[rule].kind {
+            RuleKind::Correlation(correlation) => {
+                lines.push(
+                    "Result      it is a correlation: one record does not complete it".to_owned(),
+                );
+                for base in correlation.rules() {
+                    lines.push(String::new());
+                    self.explain_rule(base, record, lines);
+                }
             }
-            return;
-        }
-        match &self.scopes[rule] {
-            Scope::Derived(Subject::ScriptBlock) => self.explain_script(rule, record, lines),
-            Scope::Derived(subject) => {
+            RuleKind::Event(_, Scope::Derived(Subject::ScriptBlock)) => {
+                self.explain_script(rule, record, lines);
+            }
+            RuleKind::Event(_, Scope::Derived(subject)) => {
                 let name = DERIVED.iter().find(|(_, known)| known == subject);
                 let name = name.map_or("", |(name, _)| name);
                 lines.push(format!(
@@ -82,7 +84,7 @@ impl RuleSet {
                     "Result      a record alone cannot show why it did or did not fire".to_owned(),
                 );
             }
-            Scope::Records { mapping, .. } => {
+            RuleKind::Event(_, Scope::Records { mapping, .. }) => {
                 self.explain_source(rule, record, lines);
                 self.explain_event(rule, &RecordView::new(record, *mapping), lines);
                 let fires = self.on_record(record).iter().any(|hit| hit.rule == rule);
@@ -115,7 +117,7 @@ impl RuleSet {
     }
 
     fn explain_source(&self, rule: RuleIdx, record: &Record, lines: &mut Vec<String>) {
-        let source = &self.rules[rule].source;
+        let source = &self.rules[rule].meta.source;
         lines.push(match self.sees(rule, record) {
             true => format!("Log source  yes: {source}"),
             false => format!(
@@ -126,7 +128,8 @@ impl RuleSet {
     }
 
     fn explain_event(&self, rule: RuleIdx, event: &impl SigmaEvent, lines: &mut Vec<String>) {
-        for condition in self.checked[rule].explain(event) {
+        let conditions = self.rules[rule].on_events().map(|(rule, _)| rule.explain(event));
+        for condition in conditions.into_iter().flatten() {
             lines.push(format!("Condition   {}", word(condition.matched())));
             explain_condition(&condition, 1, lines);
         }

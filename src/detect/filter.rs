@@ -125,8 +125,8 @@ mod tests {
         let Ok(rules) = rules else { return (Vec::new(), vec!["the pack".to_owned()]) };
         let data = [("NewProcessName", "cmd.exe"), ("SubjectUserName", user)];
         let hits = rules.on_record(&record("Security", 4688, &data));
-        let titles = hits.iter().map(|hit| rules.rules[hit.rule].title.clone());
-        (titles.collect(), rules.refused.iter().map(|refused| refused.reason.clone()).collect())
+        let titles = hits.iter().map(|hit| rules.rules[hit.rule].meta.title.clone());
+        (titles.collect(), rules.refused().map(|refused| refused.reason.clone()).collect())
     }
 
     fn filter(lines: &str) -> String {

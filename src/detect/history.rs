@@ -9,50 +9,47 @@ use crate::model::{
 };
 use crate::reconstruct::Case;
 
-/// Of each session, what went before.
+/// What went before a session.
 pub(super) struct History {
     /// Whether its account and target have no earlier session; none where the account is unknown.
-    pub first_seen: IdxVec<SessionIdx, Option<bool>>,
+    pub first_seen: Option<bool>,
     /// How many whole hours before it the logs reach back that would show an earlier one.
-    pub hours: IdxVec<SessionIdx, Option<i64>>,
+    pub hours: Option<i64>,
     /// How many refused attempts it follows: of the same source or account at the same target.
-    pub refused: IdxVec<SessionIdx, i64>,
+    pub refused: i64,
 }
 
-impl History {
-    pub fn of(case: &Case) -> History {
-        let mut logs: BTreeMap<String, Vec<&Coverage>> = BTreeMap::new();
-        for coverage in &case.coverage {
-            logs.entry(coverage.host.to_lowercase()).or_default().push(coverage);
-        }
-        let mut pairs: BTreeSet<(String, String)> = BTreeSet::new();
-        // Sessions are in the order of their starts.
-        let first_seen = case.sessions.iter().map(|session| {
-            let accounts = accounts(session);
-            let target = session.target_host.to_lowercase();
-            // A session may be known by its account's SID and a later one by its name, or both.
-            let mut new = true;
-            for account in &accounts {
-                new &= pairs.insert((account.clone(), target.clone()));
-            }
-            (!accounts.is_empty()).then_some(new)
-        });
-        let first_seen = first_seen.collect();
-        let hours = case.sessions.iter().map(|session| {
-            let of_target = logs.get(&session.target_host.to_lowercase())?;
-            hours(case, session, of_target)
-        });
-        let hours = hours.collect();
-        let mut refused: IdxVec<SessionIdx, i64> = case.sessions.iter().map(|_| 0).collect();
-        let turned_away = case.attempts.iter().filter(|attempt| {
-            use FailureReason::{AccessDenied, BadCredentials, NotAuthorised};
-            matches!(attempt.reason, AccessDenied | BadCredentials | NotAuthorised)
-        });
-        for later in turned_away.filter_map(|attempt| attempt.later) {
-            refused[later] += 1;
-        }
-        History { first_seen, hours, refused }
+/// What went before each session of a case.
+pub(super) fn histories(case: &Case) -> IdxVec<SessionIdx, History> {
+    let mut logs: BTreeMap<String, Vec<&Coverage>> = BTreeMap::new();
+    for coverage in &case.coverage {
+        logs.entry(coverage.host.to_lowercase()).or_default().push(coverage);
     }
+    let mut pairs: BTreeSet<(String, String)> = BTreeSet::new();
+    // Sessions are in the order of their starts.
+    let histories = case.sessions.iter().map(|session| {
+        let accounts = accounts(session);
+        let target = session.target_host.to_lowercase();
+        // A session may be known by its account's SID and a later one by its name, or both.
+        let mut new = true;
+        for account in &accounts {
+            new &= pairs.insert((account.clone(), target.clone()));
+        }
+        History {
+            first_seen: (!accounts.is_empty()).then_some(new),
+            hours: logs.get(&target).and_then(|of_target| hours(case, session, of_target)),
+            refused: 0,
+        }
+    });
+    let mut histories: IdxVec<SessionIdx, History> = histories.collect();
+    let turned_away = case.attempts.iter().filter(|attempt| {
+        use FailureReason::{AccessDenied, BadCredentials, NotAuthorised};
+        matches!(attempt.reason, AccessDenied | BadCredentials | NotAuthorised)
+    });
+    for later in turned_away.filter_map(|attempt| attempt.later) {
+        histories[later].refused += 1;
+    }
+    histories
 }
 
 /// The names that a session's account goes by.

@@ -10,6 +10,7 @@ use rsigma_parser::{
 
 use super::RuleSet;
 use super::derived::fields;
+use super::loaded::{LoadedPack, LoadedRule};
 use super::logsource::{Scope, scope};
 use super::pack::Pack;
 use crate::model::RuleIdx;
@@ -29,14 +30,14 @@ pub struct Remark {
 /// and with what this program makes of them.
 pub fn lint(rules: &RuleSet) -> Vec<Remark> {
     let mut remarks = Vec::new();
-    for (index, pack) in rules.packs.iter_enumerated() {
+    for LoadedPack { pack, refused, .. } in &rules.packs {
         let files: Vec<Vec<Remark>> =
             pack.files.par_iter().map(|(file, text)| lint_file(pack, file, text)).collect();
         let formal: Vec<Remark> = files.into_iter().flatten().collect();
         let has = |file: &String| formal.iter().any(|remark| remark.file == pack.shown(file));
         let texts: BTreeMap<&str, &str> =
             pack.files.iter().map(|(file, text)| (file.as_str(), text.as_str())).collect();
-        for refused in rules.refused_of(index) {
+        for refused in refused {
             let known = has(&refused.file);
             let title = refused.reason.strip_prefix('\'').and_then(|rest| rest.split_once("': "));
             // What the parser says of a file, the linter has said.
@@ -104,8 +105,8 @@ fn matters(warning: &LintWarning) -> bool {
 fn repeated(rules: &RuleSet) -> Vec<Remark> {
     let mut remarks = Vec::new();
     let mut seen: BTreeMap<(&str, String), RuleIdx> = BTreeMap::new();
-    for (index, rule) in rules.rules.iter_enumerated() {
-        let pack = &rules.packs[rules.homes[index]];
+    for (index, LoadedRule { meta: rule, pack, .. }) in rules.rules.iter_enumerated() {
+        let pack = &rules.packs[*pack].pack;
         let text = pack.files.iter().find(|(file, _)| *file == rule.file).map(|(_, text)| text);
         let text = text.map_or("", String::as_str);
         // A rule without an id goes by its file's name.
@@ -113,7 +114,7 @@ fn repeated(rules: &RuleSet) -> Vec<Remark> {
         for (what, name) in id.into_iter().chain([("title", rule.title.to_lowercase())]) {
             let first = *seen.entry((what, name)).or_insert(index);
             if first != index {
-                let first = &rules.rules[first];
+                let first = &rules.rules[first].meta;
                 remarks.push(Remark {
                     file: pack.shown(&rule.file),
                     line: line_of(text, &rule.title, "title:"),

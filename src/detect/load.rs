@@ -11,7 +11,8 @@ use rsigma_parser::{
 use super::correlation::Correlation;
 use super::filter;
 use super::forms::bounded;
-use super::logsource::{Scope, scope};
+use super::loaded::{LoadedPack, LoadedRule, RuleKind};
+use super::logsource::scope;
 use super::names::Names;
 use super::pack::{Pack, Refused};
 use super::rule::Rule;
@@ -39,50 +40,27 @@ struct Item {
     names: Names,
     meta: RuleMeta,
     status: Option<Status>,
-    what: What,
-}
-
-/// What makes a rule fire.
-pub(super) enum What {
-    /// An event.
-    Single(Box<Rule>, Scope),
-    /// Other rules.
-    Correlation(Box<Correlation>),
-}
-
-/// A rule of a run.
-pub(super) struct Loaded {
-    /// Index of its pack.
-    pub pack: PackIdx,
-    pub meta: RuleMeta,
-    pub what: What,
-    /// Its hits are no detections: only correlations want them.
-    pub silent: bool,
+    kind: RuleKind,
 }
 
 /// The rules of some packs.
 pub(super) struct Rules {
     /// Rules on events come before correlations, which refer to others by their index here.
-    pub rules: IdxVec<RuleIdx, Loaded>,
-    /// How many filters of each pack are part of a rule.
-    pub filters: IdxVec<PackIdx, usize>,
-    /// What was not loaded, pack by pack.
-    pub refused: Vec<Refused>,
-    /// How many of each pack.
-    pub refusals: IdxVec<PackIdx, usize>,
+    pub rules: IdxVec<RuleIdx, LoadedRule>,
+    pub packs: IdxVec<PackIdx, LoadedPack>,
     pub excluded: Excluded,
 }
 
-/// Loads the rules of packs. One that does not load is named in `refused`.
+/// Loads the rules of packs. One that does not load is named in its pack's `refused`.
 ///
 /// # Errors
 /// [`Error::Pack`] for a pack that loads no rule, [`Error::UnknownExclusion`] and
 /// [`Error::NothingSelected`] for a selection that names what is not there or leaves nothing.
-pub(super) fn load(packs: &IdxVec<PackIdx, Pack>, selection: &Selection) -> Result<Rules, Error> {
-    let mut parsed = parse(packs);
+pub(super) fn load(packs: IdxVec<PackIdx, Pack>, selection: &Selection) -> Result<Rules, Error> {
+    let mut parsed = parse(&packs);
     let filters = apply_filters(&mut parsed, &selection.exclude, packs.indices());
-    let mut items = singles(packs, &mut parsed);
-    correlations(packs, &mut parsed, &mut items);
+    let mut items = singles(&packs, &mut parsed);
+    correlations(&packs, &mut parsed, &mut items);
     parsed.refused.sort();
     for (index, pack) in packs.iter_enumerated() {
         let holds = filters[index] > 0 || items.iter().any(|item| item.names.pack == index);
@@ -102,10 +80,13 @@ pub(super) fn load(packs: &IdxVec<PackIdx, Pack>, selection: &Selection) -> Resu
     });
     let filter_names = parsed.filters.iter().map(|filter| &filter.names);
     let (selected, excluded) = selection.of(labels, filter_names)?;
-    let mut refusals: IdxVec<PackIdx, usize> = packs.iter().map(|_| 0).collect();
-    parsed.refused.iter().for_each(|(pack, _)| refusals[*pack] += 1);
-    let refused = parsed.refused.into_iter().map(|(_, refused)| refused).collect();
-    Ok(Rules { rules: chosen(items, &selected), filters, refused, refusals, excluded })
+    let packs = packs.into_iter().zip(filters);
+    let packs = packs.map(|(pack, filters)| LoadedPack { pack, filters, refused: Vec::new() });
+    let mut packs: IdxVec<PackIdx, LoadedPack> = packs.collect();
+    for (pack, refused) in parsed.refused {
+        packs[pack].refused.push(refused);
+    }
+    Ok(Rules { rules: chosen(items, &selected), packs, excluded })
 }
 
 fn parse(packs: &IdxVec<PackIdx, Pack>) -> Parsed {
@@ -195,13 +176,13 @@ fn singles(packs: &IdxVec<PackIdx, Pack>, parsed: &mut Parsed) -> IdxVec<RuleIdx
         let checked = scope(&rule.logsource).and_then(|scope| {
             bounded(&rule)?;
             let checked = Rule::new(&rule, proven)?;
-            Ok(What::Single(Box::new(checked), scope))
+            Ok(RuleKind::Event(Box::new(checked), scope))
         });
         match checked {
-            Ok(what) => {
+            Ok(kind) => {
                 let source = source(&rule.logsource);
                 let meta = meta(packs, &names, rule.level, rule.tags, source);
-                Ok(Item { names, meta, status: rule.status, what })
+                Ok(Item { names, meta, status: rule.status, kind })
             }
             Err(reason) => Err(names.refuse(&reason)),
         }
@@ -232,8 +213,8 @@ fn correlations(
             match Correlation::new(&rule, &names, &known) {
                 Ok(correlation) => {
                     let meta = meta(packs, &names, rule.level, rule.tags, "correlation".to_owned());
-                    let what = What::Correlation(Box::new(correlation));
-                    items.push(Item { names, meta, status: rule.status, what });
+                    let kind = RuleKind::Correlation(Box::new(correlation));
+                    items.push(Item { names, meta, status: rule.status, kind });
                 }
                 Err(reason) => waiting.push((Named { names, rule }, reason)),
             }
@@ -251,14 +232,14 @@ fn correlations(
 fn chosen(
     items: IdxVec<RuleIdx, Item>,
     selected: &IdxVec<RuleIdx, bool>,
-) -> IdxVec<RuleIdx, Loaded> {
+) -> IdxVec<RuleIdx, LoadedRule> {
     let mut wanted = selected.clone();
     let none = || items.iter().map(|_| false).collect();
     let mut referred: IdxVec<RuleIdx, bool> = none();
     let mut generated: IdxVec<RuleIdx, bool> = none();
     // What a correlation refers to comes before it.
     for (index, item) in items.iter_enumerated().rev() {
-        let What::Correlation(correlation) = &item.what else { continue };
+        let RuleKind::Correlation(correlation) = &item.kind else { continue };
         if !wanted[index] {
             continue;
         }
@@ -275,12 +256,19 @@ fn chosen(
     });
     let places: IdxVec<RuleIdx, RuleIdx> = places.collect();
     let items = items.into_iter_enumerated().filter(|(index, _)| wanted[*index]);
-    let loaded = items.map(|(index, Item { names, meta, mut what, .. })| {
-        if let What::Correlation(correlation) = &mut what {
+    let loaded = items.map(|(index, Item { names, meta, mut kind, .. })| {
+        if let RuleKind::Correlation(correlation) = &mut kind {
             correlation.renumber(&places);
         }
         let silent = !selected[index] || referred[index] && !generated[index];
-        Loaded { pack: names.pack, meta, what, silent }
+        LoadedRule {
+            meta,
+            pack: names.pack,
+            kind,
+            silent,
+            correlated: Vec::new(),
+            fields: Vec::new(),
+        }
     });
     loaded.collect()
 }

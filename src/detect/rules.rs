@@ -13,18 +13,18 @@ use super::correlation::Correlation;
 use super::equivalent::Mapping;
 use super::gate::Gate;
 use super::index::{Index, MemberIdx};
-use super::load::{Loaded, Rules, What, load};
+use super::load::{Rules, load};
+use super::loaded::{LoadedPack, LoadedRule};
 use super::logsource::{ChannelName, Scope};
 use super::pack::{Pack, Refused};
-use super::rule::Rule;
 use super::select::{Excluded, Selection};
 use super::view::RecordView;
 use crate::decode::Wanted;
 use crate::error::Error;
 use crate::hex::hex;
 use crate::model::{
-    Channel, IdxVec, MatchedField, PackIdx, Record, RecordRef, RuleIdx, RuleMeta, Subject, Value,
-    Values, index_types,
+    Channel, IdxVec, MatchedField, PackIdx, Record, RecordRef, RuleIdx, RuleMeta, Subject, Values,
+    index_types,
 };
 
 /// A rule fired on a record.
@@ -116,27 +116,12 @@ index_types! {
 
 /// All rules of a run.
 pub struct RuleSet {
-    /// What outputs say of each rule, by index.
-    pub rules: IdxVec<RuleIdx, RuleMeta>,
+    /// The rules, those on events before correlations.
+    pub rules: IdxVec<RuleIdx, LoadedRule>,
     /// The packs they came from.
-    pub packs: IdxVec<PackIdx, Pack>,
-    /// Index of each rule's pack.
-    pub(super) homes: IdxVec<RuleIdx, PackIdx>,
-    /// How many of each pack were refused.
-    refusals: IdxVec<PackIdx, usize>,
-    /// How many filters of each pack apply.
-    pub filters: IdxVec<PackIdx, usize>,
-    /// The rules that were not loaded.
-    pub refused: Vec<Refused>,
+    pub packs: IdxVec<PackIdx, LoadedPack>,
     /// How many loaded rules the selection left out.
     pub excluded: Excluded,
-    /// The rules on events; correlations have the indices after them.
-    pub(super) checked: IdxVec<RuleIdx, Rule>,
-    /// Of each of them, what it is about.
-    pub(super) scopes: IdxVec<RuleIdx, Scope>,
-    pub(super) correlations: Vec<Correlation>,
-    /// What correlations have to do with each rule.
-    roles: IdxVec<RuleIdx, Role>,
     groups: IdxVec<GroupIdx, Group>,
     known: HashMap<Channel, Vec<Applies>>,
     named: Vec<(&'static str, Applies)>,
@@ -144,19 +129,8 @@ pub struct RuleSet {
     derived: HashMap<Subject, GroupIdx>,
 }
 
-/// What correlations have to do with a rule.
-#[derive(Default)]
-struct Role {
-    /// The correlations that refer to it.
-    correlated: Vec<RuleIdx>,
-    /// The fields they need to know of its hits.
-    fields: Vec<String>,
-    /// Its hits are no detections.
-    silent: bool,
-}
-
 impl RuleSet {
-    /// Loads the rules of all packs. A rule that does not load is named in `refused`.
+    /// Loads the rules of all packs. A rule that does not load is named in its pack's `refused`.
     ///
     /// # Errors
     /// [`Error::Pack`] for a pack that loads no rule at all.
@@ -171,38 +145,17 @@ impl RuleSet {
     /// As [`RuleSet::load`], and [`Error::NothingSelected`] and [`Error::UnknownExclusion`] when
     /// the selection leaves nothing or names what is not there.
     pub fn select(packs: Vec<Pack>, selection: &Selection) -> Result<RuleSet, Error> {
-        let packs = IdxVec::from(packs);
-        let Rules { rules, filters, refused, refusals, excluded } = load(&packs, selection)?;
+        let Rules { rules, packs, excluded } = load(packs.into(), selection)?;
         let mut set = RuleSet {
-            rules: IdxVec::new(),
+            rules,
             packs,
-            homes: IdxVec::new(),
-            refusals,
-            filters,
-            refused,
             excluded,
-            checked: IdxVec::new(),
-            scopes: IdxVec::new(),
-            correlations: Vec::new(),
-            roles: IdxVec::new(),
             groups: IdxVec::new(),
             known: HashMap::new(),
             named: Vec::new(),
             everywhere: Vec::new(),
             derived: HashMap::new(),
         };
-        for Loaded { pack, meta, what, silent } in rules {
-            set.rules.push(meta);
-            set.homes.push(pack);
-            set.roles.push(Role { silent, ..Role::default() });
-            match what {
-                What::Single(rule, scope) => {
-                    set.checked.push(*rule);
-                    set.scopes.push(scope);
-                }
-                What::Correlation(correlation) => set.correlations.push(*correlation),
-            }
-        }
         set.relate();
         set.group();
         Ok(set)
@@ -210,21 +163,28 @@ impl RuleSet {
 
     /// Tells rules of the correlations that refer to them.
     fn relate(&mut self) {
-        for (index, correlation) in self.correlations.iter().enumerate() {
-            for rule in correlation.rules() {
-                let role = &mut self.roles[rule];
-                role.correlated.push(RuleIdx::new(self.checked.len() + index));
-                role.fields.extend(correlation.fields(rule).map(str::to_owned));
-                role.fields.sort();
-                role.fields.dedup();
+        let mut references: Vec<(RuleIdx, RuleIdx, Vec<String>)> = Vec::new();
+        for (index, rule) in self.rules.iter_enumerated() {
+            let Some(correlation) = rule.correlation() else { continue };
+            for referred in correlation.rules() {
+                let fields = correlation.fields(referred).map(str::to_owned).collect();
+                references.push((referred, index, fields));
             }
+        }
+        for (referred, correlation, fields) in references {
+            let rule = &mut self.rules[referred];
+            rule.correlated.push(correlation);
+            rule.fields.extend(fields);
+            rule.fields.sort();
+            rule.fields.dedup();
         }
     }
 
     fn group(&mut self) {
         let mut group_of: HashMap<Scope, GroupIdx> = HashMap::new();
         let mut scopes: IdxVec<GroupIdx, (Scope, Vec<RuleIdx>)> = IdxVec::new();
-        for (index, scope) in self.scopes.iter_enumerated() {
+        for (index, rule) in self.rules.iter_enumerated() {
+            let Some((_, scope)) = rule.on_events() else { continue };
             let group = *group_of
                 .entry(scope.clone())
                 .or_insert_with(|| scopes.push((scope.clone(), Vec::new())));
@@ -236,35 +196,38 @@ impl RuleSet {
                 Scope::Records { mapping, .. } => mapping,
                 Scope::Derived(_) => Mapping::None,
             };
-            let rules: Vec<_> =
-                rules.into_iter().map(|rule| (rule, &self.checked[rule].gate)).collect();
+            let gated = |rule: RuleIdx| Some((rule, &self.rules[rule].on_events()?.0.gate));
+            let rules: Vec<_> = rules.into_iter().filter_map(gated).collect();
             self.groups.push(Group::new(mapping, &rules));
         }
     }
 
     /// Of each rule, whether its hits can come to anything though nothing that was rebuilt fires.
     pub(crate) fn awaited_by_records(&self) -> IdxVec<RuleIdx, bool> {
-        let of_records = |&rule: &RuleIdx| matches!(self.scopes[rule], Scope::Records { .. });
-        self.awaited(&self.scopes.indices().filter(of_records).collect())
+        let of_records = |&rule: &RuleIdx| {
+            matches!(self.rules[rule].on_events(), Some((_, Scope::Records { .. })))
+        };
+        self.awaited(&self.rules.indices().filter(of_records).collect())
     }
 
     /// Of each rule, whether its hits can come to anything, when of the rules on events only these
     /// fired; of each correlation, whether it can. What no one is told of and none of these waits
     /// for cannot.
     pub(crate) fn awaited(&self, fired: &BTreeSet<RuleIdx>) -> IdxVec<RuleIdx, bool> {
-        let singles = self.checked.len();
-        let mut can: IdxVec<RuleIdx, bool> =
-            self.checked.indices().map(|rule| fired.contains(&rule)).collect();
+        let mut can: IdxVec<RuleIdx, bool> = IdxVec::new();
         // What a correlation refers to comes before it.
-        for correlation in &self.correlations {
-            can.push(correlation.can_complete(|rule| can[rule]));
+        for (index, rule) in self.rules.iter_enumerated() {
+            can.push(match rule.correlation() {
+                Some(correlation) => correlation.can_complete(|rule| can[rule]),
+                None => fired.contains(&index),
+            });
         }
-        let is_told = |rule: RuleIdx| rule.index() >= singles && !self.is_silent(rule);
-        let mut awaited: IdxVec<RuleIdx, bool> = can.indices().map(is_told).collect();
-        for (index, correlation) in self.correlations.iter().enumerate().rev() {
-            let own = RuleIdx::new(singles + index);
-            awaited[own] &= can[own];
-            if awaited[own] {
+        let is_told = |rule: &LoadedRule| rule.correlation().is_some() && !rule.silent;
+        let mut awaited: IdxVec<RuleIdx, bool> = self.rules.iter().map(is_told).collect();
+        for (index, rule) in self.rules.iter_enumerated().rev() {
+            let Some(correlation) = rule.correlation() else { continue };
+            awaited[index] &= can[index];
+            if awaited[index] {
                 correlation.rules().for_each(|rule| awaited[rule] = true);
             }
         }
@@ -273,27 +236,28 @@ impl RuleSet {
 
     /// Whether there is a correlation.
     pub(crate) fn correlates(&self) -> bool {
-        !self.correlations.is_empty()
+        // Correlations come after the rules on events.
+        self.rules.last().is_some_and(|rule| rule.correlation().is_some())
     }
 
     /// The correlations that refer to a rule.
     pub(super) fn correlated(&self, rule: RuleIdx) -> &[RuleIdx] {
-        &self.roles[rule].correlated
+        &self.rules[rule].correlated
     }
 
     /// A correlation, by its rule's index.
     pub(super) fn correlation(&self, rule: RuleIdx) -> Option<&Correlation> {
-        self.correlations.get(rule.index().checked_sub(self.checked.len())?)
+        self.rules.get(rule)?.correlation()
     }
 
     /// The fields kept of the hits of a rule.
     pub(super) fn fields(&self, rule: RuleIdx) -> &[String] {
-        &self.roles[rule].fields
+        &self.rules[rule].fields
     }
 
     /// Whether the hits of a rule are no detections, but wanted by correlations only.
     pub(crate) fn is_silent(&self, rule: RuleIdx) -> bool {
-        self.roles[rule].silent
+        self.rules[rule].silent
     }
 
     /// Notes what the next group applies to.
@@ -370,22 +334,21 @@ impl RuleSet {
         groups.any(|group| group.mapping.admits(record) && group.has(rule))
     }
 
-    /// What of a pack, which is given by its index, was not loaded.
-    pub fn refused_of(&self, pack: PackIdx) -> &[Refused] {
-        let before: usize = self.refusals.enumerated_before(pack).map(|(_, refused)| refused).sum();
-        &self.refused[before..before + self.refusals[pack]]
+    /// What of all packs was not loaded.
+    pub fn refused(&self) -> impl Iterator<Item = &Refused> {
+        self.packs.iter().flat_map(|pack| &pack.refused)
     }
 
     /// The SHA-256 of the file that a rule is in, lower-case hex.
     pub fn sha256_of(&self, rule: RuleIdx) -> Option<String> {
-        let (pack, file) = (&self.packs[self.homes[rule]], &self.rules[rule].file);
-        let (_, text) = pack.files.iter().find(|(name, _)| name == file)?;
+        let LoadedRule { pack, meta: RuleMeta { file, .. }, .. } = &self.rules[rule];
+        let (_, text) = self.packs[*pack].pack.files.iter().find(|(name, _)| name == file)?;
         Some(hex(&Sha256::digest(text)))
     }
 
     /// The indices of a pack's rules.
     pub fn of_pack(&self, pack: PackIdx) -> impl Iterator<Item = RuleIdx> {
-        self.rules.indices().filter(move |&index| self.homes[index] == pack)
+        self.rules.indices().filter(move |&index| self.rules[index].pack == pack)
     }
 
     /// The rules of a file of a pack, which is given by its index.
@@ -394,9 +357,7 @@ impl RuleSet {
         pack: PackIdx,
         file: &'s str,
     ) -> impl Iterator<Item = RuleIdx> {
-        let is_home =
-            move |index: &RuleIdx| self.homes[*index] == pack && self.rules[*index].file == file;
-        self.rules.indices().filter(is_home)
+        self.of_pack(pack).filter(move |&index| self.rules[index].meta.file == file)
     }
 
     /// The rules that fire on a record, in the order of the rules.
@@ -440,32 +401,28 @@ impl RuleSet {
         rule: RuleIdx,
         event: &impl SigmaEvent,
     ) -> Option<Vec<MatchedField>> {
-        self.checked.get(rule)?.evaluate(event)
+        self.rules.get(rule)?.on_events()?.0.evaluate(event)
     }
 
     fn evaluate(&self, bucket: &Bucket, event: &impl SigmaEvent, hits: &mut Vec<Hit>) {
-        let clauses = || bucket.rules.iter().map(|&rule| &self.checked[rule].gate.clauses[..]);
+        let on_events = |&rule: &RuleIdx| self.rules[rule].on_events();
+        let rules = || bucket.rules.iter().filter_map(on_events);
+        let clauses = || rules().map(|(rule, _)| &rule.gate.clauses[..]);
         let index = bucket.index.get_or_init(|| Index::new(clauses()));
         for candidate in index.candidates(event) {
             let rule = bucket.rules[candidate];
-            let role = &self.roles[rule];
-            let matched = match role.silent {
+            let loaded = &self.rules[rule];
+            let Some((checked, _)) = loaded.on_events() else { continue };
+            let matched = match loaded.silent {
                 // Nobody is shown what matched.
-                true => self.checked[rule].fires(event).then(Vec::new),
-                false => self.checked[rule].evaluate(event),
+                true => checked.fires(event).then(Vec::new),
+                false => checked.evaluate(event),
             };
             if let Some(matched) = matched {
-                let values = (!role.correlated.is_empty()).then(|| role.values(event));
+                let values = (!loaded.correlated.is_empty()).then(|| loaded.values(event));
                 hits.push(Hit { rule, matched, values });
             }
         }
-    }
-}
-
-impl Role {
-    fn values(&self, event: &impl SigmaEvent) -> Values<'static> {
-        let values = self.fields.iter().map(|field| Value::of(&event.get_field(field)?));
-        values.collect()
     }
 }
 

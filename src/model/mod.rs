@@ -38,6 +38,7 @@ pub use integrity::{LogSign, SignKind};
 pub use reason::ConfidenceReason;
 pub use record::{Channel, Fields, Form, Record, RecordRef};
 pub(crate) use record::{FieldName, FieldsDraft, are_equal};
+pub(crate) use session::session_id;
 pub use session::*;
 pub(crate) use time::CsvTimes;
 pub use time::{csv_time, parse_utc};

@@ -580,6 +580,11 @@ impl Session {
     }
 }
 
+/// A session's id as outputs write it: `S0001`, by start.
+pub(crate) fn session_id(session: SessionIdx) -> String {
+    format!("S{:04}", session.index() + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,8 +5,9 @@ use std::io;
 
 use super::TableRows;
 use crate::analysis::Analysis;
-use crate::detect::session_id;
-use crate::model::{Account, Command, CommandIdx, Event, Heard, IdxVec, LoggedId, Proof, Stream};
+use crate::model::{
+    Account, Command, CommandIdx, Event, Heard, IdxVec, LoggedId, Proof, Stream, session_id,
+};
 use crate::rows::value::{Excerpt, row};
 use crate::rows::{Pointers, command_ids};
 

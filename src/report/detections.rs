@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use super::TableRows;
 use crate::analysis::Analysis;
-use crate::detect::session_id;
-use crate::model::{RuleMeta, SessionIdx};
+use crate::model::{RuleMeta, SessionIdx, session_id};
 use crate::rows::value::row;
 use crate::rows::{DetectionRow, Pointers, detections};
 
@@ -56,7 +55,7 @@ impl TableRows for Detections {
             if !scope.row(known, &row.host, &row.user) {
                 return Ok(());
             }
-            each(&DetectionView { row, rule: &rules.rules[row.rule], session, paths })
+            each(&DetectionView { row, rule: &rules.rules[row.rule].meta, session, paths })
         })
     }
 }

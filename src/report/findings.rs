@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use super::TableRows;
 use crate::analysis::Analysis;
-use crate::detect::session_id;
-use crate::model::RuleMeta;
+use crate::model::{RuleMeta, session_id};
 use crate::rows::value::row;
 use crate::rows::{Finding, Pointers, findings};
 
@@ -42,7 +41,7 @@ impl TableRows for Findings {
     ) -> io::Result<()> {
         let Analysis { rules, paths, .. } = analysis;
         findings::each(&analysis.findings, |finding| {
-            each(&FindingRow { rule: &rules.rules[finding.rule], finding: &finding, paths })
+            each(&FindingRow { rule: &rules.rules[finding.rule].meta, finding: &finding, paths })
         })
     }
 }

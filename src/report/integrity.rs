@@ -4,8 +4,7 @@ use std::io;
 
 use super::TableRows;
 use crate::analysis::Analysis;
-use crate::detect::session_id;
-use crate::model::LogSign;
+use crate::model::{LogSign, session_id};
 use crate::rows::Pointers;
 use crate::rows::value::row;
 

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use super::TableRows;
 use crate::analysis::Analysis;
-use crate::detect::session_id;
-use crate::model::SessionIdx;
+use crate::model::{SessionIdx, session_id};
 use crate::rows::value::row;
 use crate::rows::{LayerRow, Pointers, layers};
 

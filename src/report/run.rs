@@ -10,7 +10,7 @@ use super::machine::{BUILD, Build, Machine};
 use super::output::Sum;
 use super::scripts::Written;
 use crate::analysis::{Analysis, InputReport};
-use crate::detect::{Excluded, Limited, Refused};
+use crate::detect::{Excluded, Limited, LoadedPack, Refused};
 use crate::error::Fault;
 use crate::input::{Extent, InputKind};
 use crate::limits::LimitNote;
@@ -45,7 +45,7 @@ struct Run<'a> {
     counts: Counts,
     packs: Vec<PackRow<'a>>,
     rules_fired: Vec<RuleRow<'a>>,
-    rules_refused: &'a [Refused],
+    rules_refused: Vec<&'a Refused>,
     rules_limited: &'a [Limited],
     rules_excluded: Excluded,
     limits: Vec<LimitNote>,
@@ -150,16 +150,15 @@ pub(super) fn write(
         packs: rules
             .packs
             .iter()
-            .zip(&rules.filters)
-            .map(|(pack, &filters)| PackRow {
+            .map(|LoadedPack { pack, filters, .. }| PackRow {
                 name: &pack.name,
                 path: pack.path.as_ref().map(|path| path.display().to_string()),
                 sha256: &pack.sha256,
-                filters,
+                filters: *filters,
             })
             .collect(),
         rules_fired: rules_fired(analysis),
-        rules_refused: &rules.refused,
+        rules_refused: rules.refused().collect(),
         rules_limited: &analysis.limited,
         rules_excluded: rules.excluded,
         limits: analysis.limits.notes(),
@@ -201,7 +200,7 @@ fn rules_fired(analysis: &Analysis) -> Vec<RuleRow<'_>> {
         *count.entry(fired.rule).or_insert(0) += 1;
     }
     let row = |(rule, detections)| {
-        let RuleMeta { id, pack, file, .. } = &analysis.rules.rules[rule];
+        let RuleMeta { id, pack, file, .. } = &analysis.rules.rules[rule].meta;
         let sha256 = analysis.rules.sha256_of(rule);
         RuleRow { id, pack, file, sha256, detections }
     };

@@ -8,10 +8,10 @@ use chrono::{DateTime, Utc};
 
 use super::{TableRows, missing};
 use crate::analysis::Analysis;
-use crate::detect::{Counts, session_id};
+use crate::detect::{SessionCounts, session_counts};
 use crate::model::{
     Account, Attempt, ConfidenceReason, EndpointKind, EventIdx, IdxVec, LoggedId, Proof, Rival,
-    RuleIdx, RuleMeta, Session, SessionIdx, SourceHint,
+    RuleIdx, RuleMeta, Session, SessionIdx, SourceHint, session_id,
 };
 use crate::reconstruct::Case;
 use crate::rows::Pointers;
@@ -22,7 +22,7 @@ pub(super) struct SessionRow<'r> {
     index: SessionIdx,
     session: &'r Session,
     analysis: &'r Analysis,
-    counts: &'r Counts,
+    counts: &'r SessionCounts,
     /// The rules that fired in it, most severe first.
     fired: &'r [RuleIdx],
 }
@@ -51,10 +51,10 @@ row! { SessionRow<'_> as row:
     "logon_ids": Texts = row.session.logon_ids.iter().map(|id| format!("{id:#x}")).collect::<Vec<_>>() => "logon ids on the target, the host process's own first",
     "process_id": Integer = row.session.process_id => "the host process on the target (wsmprovhost, winrshost)",
     "runspace_ids": Texts = row.session.runspace_ids.iter().map(LoggedId::to_string).collect::<Vec<_>>() => "RunspaceIds on the target",
-    "command_count": Integer = row.counts.commands[row.index] => "commands in commands.csv; child processes and what the engine runs by itself not counted",
+    "command_count": Integer = row.counts.commands => "commands in commands.csv; child processes and what the engine runs by itself not counted",
     "command_completeness": Text = &*row.session.command_completeness => "which records of commands there are, and which were not seen",
-    "script_block_count": Integer = row.counts.scripts[row.index] => "script blocks, each counted once however many records hold it",
-    "child_process_count": Integer = row.counts.children[row.index] => "processes below the host process",
+    "script_block_count": Integer = row.counts.scripts => "script blocks, each counted once however many records hold it",
+    "child_process_count": Integer = row.counts.children => "processes below the host process",
     "message_encryption": Text = row.session.consequences().encryption.as_str() => "what encrypted its messages: none, rc4, ticket, tls, ssh or unknown",
     "server_identity_proven": Text = row.session.consequences().server_identity_proven.as_str() => "whether the client could be sure of the target: yes, no or unknown",
     "credential_exposed": Text = row.session.consequences().credential_exposed.as_str() => "whether the target could take the caller's credentials: yes, no or unknown",
@@ -101,7 +101,7 @@ impl<'r> SessionRow<'r> {
 
     fn rules(&self) -> impl Iterator<Item = &'r RuleMeta> {
         let rules = &self.analysis.rules.rules;
-        self.fired.iter().map(move |&rule| &rules[rule])
+        self.fired.iter().map(move |&rule| &rules[rule].meta)
     }
 
     /// Records that are tied to it by a key, or by time and names.
@@ -136,11 +136,11 @@ impl TableRows for Sessions {
         each: &mut dyn FnMut(&SessionRow<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
         let Analysis { case, scope, .. } = analysis;
-        let (counts, fired) = (Counts::of(case), fired(analysis));
+        let (counts, fired) = (session_counts(case), fired(analysis));
         let sessions = case.sessions.iter_enumerated().zip(&fired);
         for ((index, session), fired) in sessions.filter(|((_, session), _)| scope.session(session))
         {
-            each(&SessionRow { index, session, analysis, counts: &counts, fired })?;
+            each(&SessionRow { index, session, analysis, counts: &counts[index], fired })?;
         }
         Ok(())
     }
@@ -157,7 +157,7 @@ pub(super) fn fired(analysis: &Analysis) -> IdxVec<SessionIdx, Vec<RuleIdx>> {
     }
     let rules = &analysis.rules.rules;
     for fired in &mut fired {
-        fired.sort_by_key(|&rule| (Reverse(rules[rule].level), rule));
+        fired.sort_by_key(|&rule| (Reverse(rules[rule].meta.level), rule));
         fired.dedup();
     }
     fired

@@ -11,11 +11,10 @@ use super::story::{
 };
 use super::{commands, missing};
 use crate::analysis::Analysis;
-use crate::detect::session_id;
 use crate::model::{
     Account, Channel, Command as Ran, CommandIdx, EndpointKind, Event, EventIdx, EventKind,
     Evidence, HostName, IdxVec, Level, Link, LoggedId, RecordRef, RuleIdx, Session, SessionIdx,
-    SourceHint,
+    SourceHint, session_id,
 };
 use crate::reconstruct::Case;
 use crate::rows::{command_ids, describe};
@@ -87,11 +86,11 @@ impl<'a> Stories<'a> {
 fn detections(analysis: &Analysis, fired: &BTreeMap<RuleIdx, usize>) -> Vec<Detection> {
     let rules = &analysis.rules.rules;
     let mut by_level: Vec<(&RuleIdx, &usize)> = fired.iter().collect();
-    by_level.sort_by_key(|(rule, _)| (std::cmp::Reverse(rules[**rule].level), **rule));
+    by_level.sort_by_key(|(rule, _)| (std::cmp::Reverse(rules[**rule].meta.level), **rule));
     let told = by_level.into_iter().map(|(&rule, &count)| Detection {
-        level: Level::as_str(rules[rule].level).to_owned(),
-        title: rules[rule].title.clone(),
-        rule_id: rules[rule].id.clone(),
+        level: Level::as_str(rules[rule].meta.level).to_owned(),
+        title: rules[rule].meta.title.clone(),
+        rule_id: rules[rule].meta.id.clone(),
         count,
     });
     told.collect()

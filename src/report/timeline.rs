@@ -10,8 +10,7 @@ use rayon::prelude::*;
 use super::TableRows;
 use super::csv::{self, CsvLines};
 use crate::analysis::Analysis;
-use crate::detect::session_id;
-use crate::model::{IdxVec, InputIdx, Level, Link, RecordRef, RuleMeta, SessionIdx};
+use crate::model::{IdxVec, InputIdx, Level, Link, RecordRef, RuleMeta, SessionIdx, session_id};
 use crate::rows::copies::CopiesOfRow;
 use crate::rows::timeline::EventRow;
 use crate::rows::value::{Flag, row};
@@ -89,7 +88,7 @@ impl<'a> TimelineMaker<'a> {
         Ok(Some(TimelineRow {
             event,
             session,
-            rules: fired.into_iter().map(|rule| &rules.rules[rule]).collect(),
+            rules: fired.into_iter().map(|rule| &rules.rules[rule].meta).collect(),
             path: &self.paths[input],
             copies,
             paths,

@@ -4,8 +4,9 @@ use std::io::{self, Write};
 
 use super::cell::visible;
 use crate::analysis::Analysis;
-use crate::detect::session_id;
-use crate::model::{Account, Command, Heard, IdxVec, Role, SessionIdx, Stream, csv_time};
+use crate::model::{
+    Account, Command, Heard, IdxVec, Role, SessionIdx, Stream, csv_time, session_id,
+};
 
 /// Longest line, in characters; a longer one is cut and says so.
 const MAX_LINE: usize = 30_000;

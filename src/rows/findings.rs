@@ -75,7 +75,7 @@ impl Finding {
 
     /// The order of findings: level, most severe first; rule, host, session; time of parts.
     fn order(&self, rules: &RuleSet, key: &mut Vec<u8>) {
-        key.push(u8::MAX - rules.rules[self.rule].level as u8);
+        key.push(u8::MAX - rules.rules[self.rule].meta.level as u8);
         key.extend((self.rule.index() as u64).to_be_bytes());
         key.extend(self.host.bytes());
         key.push(0);

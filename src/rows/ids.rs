@@ -1,7 +1,6 @@
 //! Names that rows have in all outputs of a run.
 
-use crate::detect::session_id;
-use crate::model::{Command, CommandIdx, IdxVec, SessionIdx};
+use crate::model::{Command, CommandIdx, IdxVec, SessionIdx, session_id};
 use crate::reconstruct::Case;
 
 /// The ids of commands as outputs write them: their session's and their number in it.

@@ -281,7 +281,7 @@ impl Check<'_, '_> {
         }
         let Some(rules) = self.evidence.rules else { return };
         for &rule in reread.fired.iter().filter(|&&rule| !rules.is_silent(rule)) {
-            let title = &rules.rules[rule].title;
+            let title = &rules.rules[rule].meta.title;
             if !self.cell(&row.cells, "detections").contains(&*visible(title)) {
                 let what = format!(
                     "the rule {} fires on the record and is not here",
@@ -313,7 +313,7 @@ impl Check<'_, '_> {
                 }
                 let id = self.cell(&row.cells, "rule_id").to_owned();
                 let Some(rules) = self.evidence.rules else { return };
-                if !named[0].fired.iter().any(|&rule| *visible(&rules.rules[rule].id) == id) {
+                if !named[0].fired.iter().any(|&rule| *visible(&rules.rules[rule].meta.id) == id) {
                     let what =
                         format!("the rule {} does not fire on the record", super::quoted(&id));
                     self.deviates(row.line, "rule_id", what);

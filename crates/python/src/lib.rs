@@ -218,15 +218,16 @@ fn decode(py: Python<'_>, text: &str) -> String {
 #[pyfunction]
 fn packs(paths: Vec<PathBuf>, default_pack: bool) -> PyResult<String> {
     let rules = load(&paths, default_pack)?;
-    let packs = rules.packs.iter_enumerated().map(|(index, pack)| {
+    let packs = rules.packs.iter_enumerated().map(|(index, loaded)| {
+        let pack = &loaded.pack;
         let path = pack.path.as_deref().map(Path::to_string_lossy);
-        let titles = rules.of_pack(index).map(|rule| &rules.rules[rule]);
+        let titles = rules.of_pack(index).map(|rule| &rules.rules[rule].meta);
         let titles = titles.map(|meta| {
             json!({ "id": meta.id, "title": meta.title,
                                                "level": meta.level.to_string() })
         });
         json!({ "name": pack.name, "path": path, "sha256": pack.sha256,
-                "rules": titles.collect::<Vec<Value>>(), "refused": rules.refused_of(index) })
+                "rules": titles.collect::<Vec<Value>>(), "refused": loaded.refused })
     });
     Ok(Value::from(packs.collect::<Vec<Value>>()).to_string())
 }

@@ -22,7 +22,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Ending> {
         let line = remark.line.map_or(String::new(), |line| format!(":{line}"));
         say(out, &format!("{}{line}: {}", remark.file, remark.what));
     }
-    let files: usize = rules.packs.iter().map(|pack| pack.rule_files()).sum();
+    let files: usize = rules.packs.iter().map(|loaded| loaded.pack.rule_files()).sum();
     let found = match remarks.len() {
         0 => "nothing wrong".to_owned(),
         wrong => format!("{wrong} wrong"),

@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::super::ending::Ending;
 use super::super::print::{count, say};
 use super::super::rules::{Packs, Select};
-use crate::detect::RuleSet;
+use crate::detect::{LoadedPack, RuleSet};
 use crate::model::{Level, PackIdx};
 
 #[derive(clap::Args)]
@@ -33,14 +33,13 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Ending> {
 }
 
 fn pack(rules: &RuleSet, index: PackIdx, out: &mut dyn Write) {
-    let pack = &rules.packs[index];
+    let LoadedPack { pack, filters, refused } = &rules.packs[index];
     let from = pack.path.as_ref().map(|path| path.display().to_string());
     let from = from.unwrap_or_else(|| "inside the program".to_owned());
     say(out, &format!("{} ({from})", pack.name));
     say(out, &format!("  sha256      {}", pack.sha256));
-    let metas = || rules.of_pack(index).map(|rule| &rules.rules[rule]);
-    let refused = rules.refused_of(index);
-    let filters = count(rules.filters[index], "filter");
+    let metas = || rules.of_pack(index).map(|rule| &rules.rules[rule].meta);
+    let filters = count(*filters, "filter");
     let parts = [count(metas().count(), "rule"), filters, format!("{} not loaded", refused.len())];
     say(out, &format!("  holds       {}", parts.join(", ")));
     let unheard = rules.of_pack(index).filter(|&rule| rules.is_silent(rule)).count();

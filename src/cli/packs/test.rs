@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::super::ending::Ending;
 use super::super::print::{count, say};
 use super::super::rules::Packs;
-use crate::detect::{RuleSet, Tested, test};
+use crate::detect::{LoadedPack, Refused, RuleSet, Tested, test};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -18,15 +18,15 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Ending> {
     let rules = RuleSet::load(args.packs.read()?)?;
     let mut sound = true;
-    for (index, pack) in rules.packs.iter_enumerated() {
+    for (index, LoadedPack { pack, refused, .. }) in rules.packs.iter_enumerated() {
         let Tested { files, cases, wrong, without } = test(&rules, index);
         for (file, what) in &wrong {
             say(out, &format!("{}: {what}", pack.shown(file)));
         }
-        for refused in rules.refused_of(index) {
-            say(out, &format!("{}: not loaded: {}", pack.shown(&refused.file), refused.reason));
+        for Refused { file, reason } in refused {
+            say(out, &format!("{}: not loaded: {reason}", pack.shown(file)));
         }
-        let wrong = wrong.len() + rules.refused_of(index).len();
+        let wrong = wrong.len() + refused.len();
         let result = match (wrong, cases) {
             (0, 0) => "no case was run".to_owned(),
             (0, _) => "all hold".to_owned(),

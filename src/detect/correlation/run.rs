@@ -306,7 +306,7 @@ impl<'r> Correlator<'r> {
                      time: the oldest were not counted"
                 ),
             };
-            Limited { rule: self.rules.rules[rule].id.clone(), reason }
+            Limited { rule: self.rules.rules[rule].meta.id.clone(), reason }
         });
         Correlated { limited: limited.collect(), detections: self.detections }
     }

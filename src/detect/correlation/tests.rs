@@ -50,7 +50,7 @@ fn run(rules: &RuleSet, hits: &[Hit<'_>]) -> Correlated {
     let mut correlator = Correlator::new(rules);
     for (place, (name, seconds, fields)) in hits.iter().enumerate() {
         let title = format!("Base {name}");
-        let rule = rules.rules.find_index(|rule| rule.title == title).unwrap();
+        let rule = rules.rules.find_index(|rule| rule.meta.title == title).unwrap();
         let time = start() + TimeDelta::microseconds((seconds * 1e6) as i64);
         let time = step::ticks(time);
         let source =
@@ -248,7 +248,7 @@ fn aliases_name_other_fields_of_each_rule() {
         "type: temporal\nrules: [failure, success]\ngroup-by: [address]\ntimespan: 1m\n\
          aliases: {address: {failure: From, success: To}}",
     ));
-    let place = |name: &str| rules.rules.find_index(|rule| rule.title.ends_with(name));
+    let place = |name: &str| rules.rules.find_index(|rule| rule.meta.title.ends_with(name));
     assert_eq!(rules.fields(place("failure").unwrap()), ["From"]);
     assert_eq!(rules.fields(place("success").unwrap()), ["To"]);
     let hits: [Hit<'_>; 3] = [
@@ -281,7 +281,7 @@ fn rules_that_are_referred_to_are_reported_only_where_generate_says_so() {
     let lines = "type: event_count\nrules: [failure]\ntimespan: 1m\ncondition: {gte: 2}";
     let heard = |rules: &RuleSet| {
         let all = rules.rules.indices().filter(|&rule| !rules.is_silent(rule));
-        all.map(|rule| rules.rules[rule].title.clone()).collect::<Vec<_>>()
+        all.map(|rule| rules.rules[rule].meta.title.clone()).collect::<Vec<_>>()
     };
     let silent = rules(&correlation(lines));
     assert_eq!(heard(&silent), ["Base success", "Base other", "Found"]);
@@ -306,7 +306,7 @@ fn rules_are_referred_to_by_id_name_title_and_file_also_in_other_files() {
             "type: event_count\nrules: ['{reference}']\ntimespan: 1m\ncondition: {{gte: 2}}"
         ));
         let rules = load(&[("base.yml", base), ("a_first.yml", &text)]);
-        assert_eq!((rules.rules.len(), &rules.refused[..]), (2, &[][..]), "{reference}");
+        assert_eq!((rules.rules.len(), rules.refused().next()), (2, None), "{reference}");
     }
 }
 
@@ -314,8 +314,8 @@ fn rules_are_referred_to_by_id_name_title_and_file_also_in_other_files() {
 fn what_does_not_load_is_named_with_its_reason() {
     let reason = |lines: &str| {
         let rules = rules(&correlation(lines));
-        assert_eq!((rules.rules.len(), rules.refused.len()), (3, 1), "{lines}");
-        rules.refused[0].reason.clone()
+        assert_eq!((rules.rules.len(), rules.refused().count()), (3, 1), "{lines}");
+        rules.refused().next().unwrap().reason.clone()
     };
     assert_eq!(
         reason("type: event_count\nrules: [none]\ntimespan: 1m\ncondition: {gte: 2}"),
@@ -403,7 +403,7 @@ fn hits_are_awaited_as_long_as_they_can_come_to_something() {
     let burst = correlation(&burst).replace("title: Found", "title: Burst\nname: burst");
     let then = correlation(&of("temporal_ordered", "burst, success"));
     let rules = rules(&format!("{burst}---\n{then}"));
-    let rule = |title: &str| rules.rules.find_index(|rule| rule.title == title).unwrap();
+    let rule = |title: &str| rules.rules.find_index(|rule| rule.meta.title == title).unwrap();
     let titles = ["Base failure", "Base success", "Base other", "Burst", "Found"].map(rule);
     let [failure, success, other, ..] = titles;
     let awaited = |fired: &[RuleIdx]| {
@@ -427,7 +427,7 @@ fn hits_on_records_may_wait_for_what_is_rebuilt() {
         "type: temporal_ordered\nrules: [failure, session]\ngroup-by: [User]\ntimespan: 1h",
     );
     let rules = rules(&format!("{session}---\n{then}"));
-    let rule = |title: &str| rules.rules.find_index(|rule| rule.title == title).unwrap();
+    let rule = |title: &str| rules.rules.find_index(|rule| rule.meta.title == title).unwrap();
     let (failure, session) = (rule("Base failure"), rule("Session"));
     assert!(!rules.awaited_by_records()[failure]);
     assert!(!rules.awaited(&[failure].into())[failure]);

@@ -3,6 +3,7 @@
 use super::grid::{Grid, Kind};
 use super::text::{line, short};
 use crate::analysis::Analysis;
+use crate::detect::LoadedPack;
 use crate::error::FaultKind;
 use crate::input::InputKind;
 use crate::rows::Overlap;
@@ -104,7 +105,7 @@ fn packs(analysis: &Analysis) -> Grid {
         ("SHA-256", Kind::Text, false),
     ];
     let mut grid = Grid::new("packs", "Rule packs", &columns, "run.json", "No rules were loaded.");
-    for (pack, filters) in analysis.rules.packs.iter().zip(&analysis.rules.filters) {
+    for LoadedPack { pack, filters, .. } in &analysis.rules.packs {
         let path = pack.path.as_ref().map(|path| path.display().to_string());
         grid.push([
             short(&pack.name),
@@ -122,7 +123,7 @@ fn rules(analysis: &Analysis) -> Grid {
     let none = "None: all rules were loaded, and none met a limit.";
     let mut grid =
         Grid::new("refused", "Rules not loaded or cut short", &columns, "run.json", none);
-    let refused = analysis.rules.refused.iter();
+    let refused = analysis.rules.refused();
     let refused = refused.map(|refused| (&refused.file, "not loaded", &refused.reason));
     let limited = analysis.limited.iter();
     let limited = limited.map(|limited| (&limited.rule, "met a limit", &limited.reason));

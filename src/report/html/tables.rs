@@ -9,9 +9,9 @@ use chrono::{DateTime, Utc};
 use super::grid::{Grid, Kind, rank};
 use super::text::{line, number, short};
 use crate::analysis::Analysis;
-use crate::detect::{Counts, session_id};
+use crate::detect::session_counts;
 use crate::model::{
-    Account, Attempt, IdxVec, Level, RuleIdx, RuleMeta, Session, SessionIdx, csv_time,
+    Account, Attempt, IdxVec, Level, RuleIdx, RuleMeta, Session, SessionIdx, csv_time, session_id,
 };
 use crate::report::sessions;
 use crate::report::teller::sessions_in_scope;
@@ -41,7 +41,7 @@ impl Told {
     pub(super) fn of(analysis: &Analysis) -> Told {
         let fired = sessions::fired(analysis);
         let rules = &analysis.rules.rules;
-        let level = |fired: &Vec<RuleIdx>| fired.first().map(|&rule| rules[rule].level);
+        let level = |fired: &Vec<RuleIdx>| fired.first().map(|&rule| rules[rule].meta.level);
         let levels: IdxVec<SessionIdx, Option<Level>> = fired.iter().map(level).collect();
         let all = sessions_in_scope(analysis);
         let mut sessions = all.clone();
@@ -106,10 +106,10 @@ pub(super) fn sessions(analysis: &Analysis, told: &Told) -> Grid {
         false => "No session of these hosts and accounts was found in these logs.",
     };
     let mut grid = Grid::new("sessions", "All sessions", &columns, "sessions.csv", none);
-    let counts = Counts::of(&analysis.case);
+    let counts = session_counts(&analysis.case);
     for &index in &told.sessions {
         let session = &analysis.case.sessions[index];
-        let titles = told.fired[index].iter().map(|&rule| &*analysis.rules.rules[rule].title);
+        let titles = told.fired[index].iter().map(|&rule| &*analysis.rules.rules[rule].meta.title);
         grid.push([
             session_id(index),
             word(told.levels[index]).to_owned(),
@@ -119,7 +119,7 @@ pub(super) fn sessions(analysis: &Analysis, told: &Told) -> Grid {
             short(&session.target_host),
             user(session.user.as_ref()),
             format!("{} by {}", session.kind.as_str(), session.auth.as_str()),
-            counts.commands[index].to_string(),
+            counts[index].commands.to_string(),
             session.confidence.as_str().to_owned(),
             line(&titles.collect::<Vec<_>>().join("; ")),
         ]);
@@ -263,7 +263,7 @@ pub(super) struct Tactic {
 pub(super) fn tactics(analysis: &Analysis, findings: &Findings) -> Vec<Tactic> {
     let mut found: BTreeMap<usize, (Level, usize, usize)> = BTreeMap::new();
     for (&rule, of) in &findings.by_rule {
-        let meta = &analysis.rules.rules[rule];
+        let meta = &analysis.rules.rules[rule].meta;
         for tactic in attack(meta).0 {
             let known = found.entry(tactic).or_insert((meta.level, 0, 0));
             *known = (known.0.max(meta.level), known.1 + 1, known.2 + of.findings);
@@ -298,7 +298,7 @@ pub(super) fn rules(analysis: &Analysis, findings: &Findings) -> Grid {
     let none = "No rule fired.";
     let mut grid = Grid::new("rules", "Rules that fired", &columns, "findings.csv", none);
     let mut fired: Vec<(&RuleIdx, &OfRule)> = findings.by_rule.iter().collect();
-    let meta = |rule: RuleIdx| &analysis.rules.rules[rule];
+    let meta = |rule: RuleIdx| &analysis.rules.rules[rule].meta;
     fired.sort_by_key(|&(&rule, of)| (Reverse(meta(rule).level), Reverse(of.detections), rule));
     for (&rule, of) in fired {
         let RuleMeta { id, title, level, pack, .. } = meta(rule);
@@ -337,7 +337,7 @@ pub(super) fn rows(analysis: &Analysis, findings: Findings) -> Grid {
     let Findings { first, total, .. } = findings;
     (first.len()..total).for_each(|_| grid.leave_out());
     for finding in first {
-        let rule = &analysis.rules.rules[finding.rule];
+        let rule = &analysis.rules.rules[finding.rule].meta;
         let pointers = finding.evidence.iter().map(|proof| pointer(&analysis.paths, proof));
         let pointers: Vec<String> = pointers.collect();
         let users: Vec<&str> = finding.users.iter().map(String::as_str).collect();
@@ -549,7 +549,7 @@ pub(super) fn holes(analysis: &Analysis) -> Grid {
 
 /// The first titles of these rules.
 pub(super) fn titles(analysis: &Analysis, rules: &[RuleIdx]) -> String {
-    let named = rules.iter().take(MOST_NAMED).map(|&rule| &*analysis.rules.rules[rule].title);
+    let named = rules.iter().take(MOST_NAMED).map(|&rule| &*analysis.rules.rules[rule].meta.title);
     let mut text = short(&named.collect::<Vec<_>>().join("; "));
     if rules.len() > MOST_NAMED {
         text.push_str(&format!("; and {} more", number(rules.len() - MOST_NAMED)));

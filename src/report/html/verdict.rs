@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::tables::{self, Findings, Tactic, Told, attempts_of, source, titles, user, word};
 use super::text::{count, line, number, short};
 use crate::analysis::Analysis;
-use crate::detect::{Counts, session_id};
+use crate::detect::session_counts;
 use crate::error::FaultKind;
 use crate::model::{
-    Confidence, FailureReason, IdxVec, Level, RuleIdx, Session, SessionIdx, YesNo, csv_time,
+    Confidence, FailureReason, Level, RuleIdx, Session, YesNo, csv_time, session_id,
 };
 
 /// Sessions, and findings outside sessions, that are named.
@@ -56,7 +56,7 @@ impl Verdict {
         let of = |level: Option<Level>| told.levels().filter(|&known| known == level).count();
         let tally = |level, count: usize| Tally { level, count: number(count) };
         let levels = Level::DESCENDING.into_iter().map(Some).chain([None]);
-        let rule = |rule: RuleIdx| &analysis.rules.rules[rule];
+        let rule = |rule: RuleIdx| &analysis.rules.rules[rule].meta;
         let by_level = |level: Level| -> usize {
             let of_level = findings.by_rule.iter().filter(|(r, _)| rule(**r).level == level);
             of_level.map(|(_, of)| of.findings).sum()
@@ -79,7 +79,7 @@ impl Verdict {
 /// Findings of level medium or above outside sessions.
 fn severe_outside(analysis: &Analysis, findings: &Findings) -> usize {
     let of = findings.by_rule.iter();
-    let of = of.filter(|(rule, _)| analysis.rules.rules[**rule].level >= Level::Medium);
+    let of = of.filter(|(rule, _)| analysis.rules.rules[**rule].meta.level >= Level::Medium);
     of.map(|(_, of)| of.outside).sum()
 }
 
@@ -164,11 +164,10 @@ fn found(analysis: &Analysis, told: &Told, findings: &Findings) -> Vec<String> {
         count(findings.total, "finding"),
         number(outside),
     ));
-    let counts = Counts::of(&analysis.case);
-    let of_told = |counts: &IdxVec<SessionIdx, usize>| -> usize {
-        told.all.iter().map(|&index| counts[index]).sum()
-    };
-    let (commands, children) = (of_told(&counts.commands), of_told(&counts.children));
+    let counts = session_counts(&analysis.case);
+    let counts = || told.all.iter().map(|&index| &counts[index]);
+    let commands = counts().map(|counts| counts.commands).sum();
+    let children = counts().map(|counts| counts.children).sum();
     if !sessions.is_empty() {
         found.push(format!(
             "{} and {} of the sessions are in the logs.",
@@ -265,9 +264,9 @@ fn sure(analysis: &Analysis, told: &Told) -> Vec<String> {
 fn lacking(analysis: &Analysis, told: &Told) -> Vec<String> {
     let case = &analysis.case;
     let mut lacking = Vec::new();
-    let counts = Counts::of(case);
+    let counts = session_counts(case);
     let silent =
-        told.all.iter().filter(|&&index| counts.commands[index] + counts.children[index] == 0);
+        told.all.iter().filter(|&&index| counts[index].commands + counts[index].children == 0);
     let silent = silent.count();
     if silent > 0 {
         lacking.push(format!(
@@ -325,8 +324,9 @@ fn lacking(analysis: &Analysis, told: &Told) -> Vec<String> {
             count(suspect, "place")
         ));
     }
-    if !analysis.rules.refused.is_empty() {
-        let refused = count(analysis.rules.refused.len(), "rule");
+    let refused = analysis.rules.refused().count();
+    if refused > 0 {
+        let refused = count(refused, "rule");
         lacking.push(format!("{refused} not loaded: what they look for was not looked for."));
     }
     if !analysis.limited.is_empty() {
@@ -380,7 +380,7 @@ fn first(analysis: &Analysis, told: &Told) -> Vec<First> {
 
 /// The rules that fired outside sessions, of level medium or above.
 fn outside(analysis: &Analysis, findings: &Findings) -> Vec<First> {
-    let rule = |rule: RuleIdx| &analysis.rules.rules[rule];
+    let rule = |rule: RuleIdx| &analysis.rules.rules[rule].meta;
     let mut rules: Vec<(RuleIdx, usize)> = findings
         .by_rule
         .iter()

@@ -7,10 +7,11 @@ use chrono::{DateTime, Utc};
 
 use crate::analysis::Analysis;
 use crate::decode::chunk_of;
-use crate::detect::{Counts, session_id};
+use crate::detect::session_counts;
 use crate::input::InputKind;
 use crate::model::{
     Account, Event, Level, Link, Proof, Record, RecordRef, RuleIdx, RuleMeta, Session, SessionIdx,
+    session_id,
 };
 use crate::normalise::Normaliser;
 use crate::rows::copies::CopiesOfRow;
@@ -164,7 +165,7 @@ impl<'a> Rows<'a> {
             user: event.user(),
             summary,
             session: session.map(|&(session, link)| (session_id(session), link)),
-            rules: rules.iter().map(|&rule| &self.analysis.rules.rules[rule]).collect(),
+            rules: rules.iter().map(|&rule| &self.analysis.rules.rules[rule].meta).collect(),
             file: &self.files[input.index()],
             chunk: chunk_of(&self.analysis.inputs[input].input, record.source.offset),
             pointer: pointer(&self.analysis.paths, &Proof::of(event)),
@@ -176,7 +177,7 @@ impl<'a> Rows<'a> {
     /// The rows of sessions.
     pub fn sessions(&self) -> impl Iterator<Item = SessionRow<'_>> {
         let Analysis { case, paths, rules, scope, .. } = self.analysis;
-        let counts = Counts::of(case);
+        let counts = session_counts(case);
         let fired = super::super::sessions::fired(self.analysis);
         let told = case.sessions.iter_enumerated();
         told.filter(|(_, session)| scope.session(session)).map(move |(index, session)| {
@@ -186,11 +187,11 @@ impl<'a> Rows<'a> {
                 id: session_id(index),
                 session,
                 parent: session.parent.map(|(parent, _)| session_id(parent)),
-                rules: fired[index].iter().map(|&rule| &rules.rules[rule]).collect(),
-                commands: counts.commands[index],
-                child_processes: counts.children[index],
+                rules: fired[index].iter().map(|&rule| &rules.rules[rule].meta).collect(),
+                commands: counts[index].commands,
+                child_processes: counts[index].children,
                 evidence: records.map(|proof| pointer(paths, &proof)).collect(),
-                summary: summary(index, session, counts.commands[index]),
+                summary: summary(index, session, counts[index].commands),
             }
         })
     }
@@ -211,7 +212,7 @@ impl<'a> Rows<'a> {
             }
             each(&DetectionRow {
                 time: row.time,
-                rule: &rules.rules[row.rule],
+                rule: &rules.rules[row.rule].meta,
                 host: &row.host,
                 user: &row.user,
                 session: session.map(session_id),
