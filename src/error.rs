@@ -68,7 +68,7 @@ pub enum Error {
     #[error("'{0}' is no format")]
     UnknownFormat(String),
     /// A format that this build cannot write.
-    #[error("this build has no format '{format}': it lacks the feature '{feature}'")]
+    #[error("this build cannot write the format '{format}': it lacks the feature '{feature}'")]
     NotBuilt {
         /// The format.
         format: &'static str,

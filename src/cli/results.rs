@@ -47,7 +47,7 @@ pub(super) struct Results {
     #[arg(long, value_name = "TIME", value_parser = parse_utc)]
     to: Option<DateTime<Utc>>,
     /// What to write the results as; may be given several times
-    #[arg(long = "format", value_name = "NAME", value_parser = format_named(), default_values = ["csv", "html"])]
+    #[arg(long = "format", value_name = "NAME", value_parser = format_named(), default_values = Format::defaults().map(Format::as_str))]
     formats: Vec<Format>,
     /// Write Parquet tables as a file per host
     #[arg(long)]
@@ -88,6 +88,7 @@ impl Results {
             let what = "--from is not before --to: no event can be between them";
             return Err(Usage(what.to_owned()).into());
         }
+        self.wanted().check()?;
         let arguments = arguments.iter().skip(1).map(|argument| argument.to_string_lossy().into());
         let info = RunInfo { arguments: arguments.collect(), started: Utc::now() };
         let rules = self.select.load(self.packs.read()?)?;

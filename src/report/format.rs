@@ -62,6 +62,32 @@ impl Format {
         }
     }
 
+    /// The Cargo feature of this crate that it needs, and whether this build has it.
+    fn feature(self) -> Option<(&'static str, bool)> {
+        match self {
+            Format::Html => Some(("html", cfg!(feature = "html"))),
+            Format::Parquet => Some(("parquet", cfg!(feature = "parquet"))),
+            _ => None,
+        }
+    }
+
+    /// Whether this build can write it.
+    ///
+    /// # Errors
+    /// [`Error::NotBuilt`] when it lacks the feature.
+    pub fn check(self) -> Result<(), Error> {
+        match self.feature() {
+            Some((feature, false)) => Err(Error::NotBuilt { format: self.as_str(), feature }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Those that are written when nothing is said: this program's tables, and the page in a build
+    /// that has it.
+    pub fn defaults() -> impl Iterator<Item = Format> {
+        [Format::Csv, Format::Html].into_iter().filter(|format| format.check().is_ok())
+    }
+
     /// Whether it shows records whole, so that they must be kept: see
     /// [`Options`](crate::Options::keep_records).
     pub fn needs_records(self) -> bool {
@@ -74,11 +100,7 @@ impl FromStr for Format {
 
     fn from_str(name: &str) -> Result<Format, Error> {
         let known = Format::ALL.into_iter().find(|format| format.as_str() == name);
-        let known = known.ok_or_else(|| Error::UnknownFormat(name.to_owned()))?;
-        if known == Format::Parquet && cfg!(not(feature = "parquet")) {
-            return Err(Error::NotBuilt { format: "parquet", feature: "parquet" });
-        }
-        Ok(known)
+        known.ok_or_else(|| Error::UnknownFormat(name.to_owned()))
     }
 }
 
@@ -94,15 +116,47 @@ pub struct Wanted {
 }
 
 impl Default for Wanted {
-    /// This program's tables, and the page.
+    /// The formats of [`Format::defaults`].
     fn default() -> Self {
-        Wanted { formats: [Format::Csv, Format::Html].into(), by_host: false, transcripts: false }
+        Wanted { formats: Format::defaults().collect(), by_host: false, transcripts: false }
     }
 }
 
 impl Wanted {
+    /// Whether this build can write all forms.
+    ///
+    /// # Errors
+    /// [`Error::NotBuilt`] when it lacks the feature that one of them needs.
+    pub fn check(&self) -> Result<(), Error> {
+        self.formats.iter().try_for_each(|format| format.check())
+    }
+
     /// Whether a form needs records whole.
     pub fn needs_records(&self) -> bool {
         self.formats.iter().any(|format| format.needs_records())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_writes_by_default_what_it_can_and_names_the_feature_of_the_rest() {
+        let defaults: Vec<Format> = Format::defaults().collect();
+        assert!(Wanted::default().check().is_ok());
+        for (format, built) in
+            [(Format::Html, cfg!(feature = "html")), (Format::Parquet, cfg!(feature = "parquet"))]
+        {
+            let name = format.as_str();
+            match format.check() {
+                Ok(()) => assert!(built, "{name}"),
+                Err(error) => {
+                    assert!(!built && error.to_string().contains(&format!("feature '{name}'")));
+                    assert!(!defaults.contains(&format), "{name}");
+                }
+            }
+        }
+        assert_eq!(defaults.contains(&Format::Html), cfg!(feature = "html"));
     }
 }

@@ -109,13 +109,15 @@ pub const TABLES: [Table; 10] = [
 /// has those of all others: who notes it can prove all of them.
 ///
 /// # Errors
-/// [`Error::Write`] when a file cannot be written: no file has its name before it is whole.
+/// [`Error::NotBuilt`] for a format that this build lacks, [`Error::Write`] when a file cannot be
+/// written: no file has its name before it is whole.
 pub fn write(
     analysis: &Analysis,
     info: &RunInfo,
     wanted: &Wanted,
     mut output: Output,
 ) -> Result<String, Error> {
+    wanted.check()?;
     let mut files = Vec::new();
     let tables: &[Table] = if wanted.formats.contains(&Format::Csv) { &TABLES } else { &[] };
     for table in tables {
