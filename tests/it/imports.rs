@@ -1,4 +1,5 @@
-//! Imports run one way. The order is the table "Import order" in ARCHITECTURE.md.
+//! Imports run one way. The order is the table "Import order" in ARCHITECTURE.md, and within
+//! `reconstruct` the table "Floors of reconstruct".
 //!
 //! Each file is read as tokens, so that comments and texts are no imports. What counts is every `use`
 //! and every path that begins with `crate`, `self`, `super` or one of our crates. Code that is compiled
@@ -32,15 +33,51 @@ fn violations(root: &Path) -> Vec<String> {
     found
 }
 
+#[test]
+fn the_floors_of_reconstruct_run_one_way() {
+    let found = against_floors(&root());
+    assert!(found.is_empty(), "{} of them:\n{}", found.len(), found.join("\n"));
+}
+
+/// All that is against the floors of `reconstruct`, and the circles of its files, a line each.
+fn against_floors(root: &Path) -> Vec<String> {
+    let architecture = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let order = floors(&architecture);
+    let sources = Sources::read(root);
+    let mut found = order.misfits(&sources.all(Sources::floor));
+    let imports = sources.between(Sources::floor);
+    found.extend(imports.iter().filter_map(|import| order.refuse(import)));
+    found.extend(circles(&sources.between(Sources::file_of_reconstruct)));
+    found
+}
+
 /// The parts of the tree, from the ground up.
 struct Order(Vec<String>);
 
 /// Reads the parts from the first column of the table.
 fn order(architecture: &str) -> Order {
-    let section = architecture.split("\n## Import order\n").nth(1).expect("the order is stated");
-    let section = section.split("\n## ").next().unwrap_or_default();
+    let section = section(architecture, "Import order");
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     Order(rows.map(str::to_owned).collect())
+}
+
+/// The folder whose files have an order of their own.
+const RECONSTRUCT: &str = "reconstruct";
+
+/// Reads the files of `reconstruct` from the second column of the table; its `mod.rs` is above all of
+/// them.
+fn floors(architecture: &str) -> Order {
+    let section = section(architecture, "Floors of reconstruct");
+    let columns = section.lines().filter_map(|line| line.split('|').nth(2));
+    let files = columns.flat_map(|column| column.split('`').skip(1).step_by(2));
+    let files = files.map(|file| format!("{RECONSTRUCT}::{file}"));
+    Order(files.chain([RECONSTRUCT.to_owned()]).collect())
+}
+
+/// What lies below a heading.
+fn section<'a>(architecture: &'a str, heading: &str) -> &'a str {
+    let section = architecture.split(&format!("\n## {heading}\n")).nth(1);
+    section.expect("the order is stated").split("\n## ").next().unwrap_or_default()
 }
 
 impl Order {
@@ -203,6 +240,12 @@ impl Sources {
                     at += 2 + item_length(rest).unwrap_or_default();
                     continue;
                 }
+                // `pub(in path)` says who may see an item, and imports nothing.
+                (Token::Word(word, _), [Token::Group(Delimiter::Parenthesis, inner), ..])
+                    if word == "pub" && is_within(inner) =>
+                {
+                    at += 1;
+                }
                 (Token::Word(word, line), [next, ..])
                     if word == "use" && !matches!(next, Token::Mark('<')) =>
                 {
@@ -263,8 +306,27 @@ impl Sources {
         }
     }
 
+    /// The file or folder of `reconstruct` that a module is of, or an item in it; none is of another part.
+    fn floor(&self, krate: usize, path: &[String]) -> Option<String> {
+        let file = self.file_of_reconstruct(krate, path)?;
+        Some(file.split("::").take(2).collect::<Vec<_>>().join("::"))
+    }
+
+    /// The module of `reconstruct` that has an item, or is meant; none is of another part.
+    fn file_of_reconstruct(&self, krate: usize, path: &[String]) -> Option<String> {
+        let is_module = |end: &usize| self.modules.contains(&(krate, path[..*end].to_vec()));
+        let ours = self.part(krate, path) == RECONSTRUCT;
+        let end = (1..=path.len()).rev().find(is_module).filter(|_| ours)?;
+        Some(path[..end].join("::"))
+    }
+
     fn parts(&self) -> BTreeSet<String> {
-        self.modules.iter().map(|(krate, module)| self.part(*krate, module)).collect()
+        self.all(|sources, krate, module| Some(sources.part(krate, module)))
+    }
+
+    /// What the modules of the tree are of.
+    fn all(&self, of: impl Fn(&Sources, usize, &[String]) -> Option<String>) -> BTreeSet<String> {
+        self.modules.iter().filter_map(|(krate, module)| of(self, *krate, module)).collect()
     }
 
     /// The crate and the path in it that a path leads to; none leads to a library of others.
@@ -290,9 +352,15 @@ impl Sources {
 
     /// The imports of one part by another.
     fn imports(&self) -> Vec<Import> {
+        self.between(|sources, krate, path| Some(sources.part(krate, path)))
+    }
+
+    /// The imports of one by another of what paths are of.
+    fn between(&self, of: impl Fn(&Sources, usize, &[String]) -> Option<String>) -> Vec<Import> {
         let import = |found: &Found| {
             let (krate, path) = self.target(found)?;
-            let (from, to) = (self.part(found.krate, &found.module), self.part(krate, &path));
+            let from = of(self, found.krate, &found.module)?;
+            let to = of(self, krate, &path)?;
             let place = format!("{}:{}", found.file.display(), found.line);
             (from != to).then(|| Import { place, path: found.path.join("::"), from, to })
         };
@@ -354,6 +422,11 @@ fn uses(tokens: &[Token], before: &[String]) -> Vec<Vec<String>> {
         }
     }
     all
+}
+
+/// Whether the parentheses behind `pub` begin with `in`.
+fn is_within(visibility: &[Token]) -> bool {
+    matches!(visibility, [Token::Word(word, _), ..] if word == "in")
 }
 
 /// Whether an attribute leaves an item to tests.
@@ -524,4 +597,54 @@ fn the_order_has_each_part_of_the_tree_once() {
     let lib = "mod model;\nmod report;\n";
     let found = violations(tree(&[("src/lib.rs", lib)]).path());
     assert_eq!(found, ["`analysis` is in the import order and not in the tree"]);
+}
+
+/// A tree with floors: `windows`, `marks`, then the folder `commands`, whose files are `list` and `row`.
+fn floored(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let table = "# A\n\n## Floors of reconstruct\n\n| floor | files | |\n|---|---|---|\n\
+                 | ground | `windows`, `marks` | `x` |\n| top | `commands` | |\n\n## Data\n";
+    let sound = [
+        ("ARCHITECTURE.md", table),
+        ("src/lib.rs", "mod analysis;\nmod model;\nmod report;\nmod reconstruct;\n"),
+        (
+            "src/reconstruct/mod.rs",
+            "mod commands;\nmod marks;\nmod windows;\npub use marks::Mark;\n",
+        ),
+        ("src/reconstruct/windows.rs", "use crate::model::Record;\n"),
+        ("src/reconstruct/marks.rs", "use super::windows;\npub struct Mark;\n"),
+        ("src/reconstruct/commands/mod.rs", "mod list;\nmod row;\npub use list::list;\n"),
+        (
+            "src/reconstruct/commands/list.rs",
+            "use super::row;\nuse crate::reconstruct::marks::Mark;\npub(in crate::reconstruct) fn list() {}\n",
+        ),
+        ("src/reconstruct/commands/row.rs", "use super::super::windows;\n"),
+    ];
+    let all: Vec<(&str, &str)> = sound.iter().chain(files).copied().collect();
+    tree(&all)
+}
+
+#[test]
+fn an_import_against_the_floors_is_found() {
+    let against = |file: &str, text: &str| {
+        let file = format!("src/reconstruct/{file}");
+        against_floors(floored(&[(&file, text)]).path())
+    };
+    assert_eq!(against_floors(floored(&[]).path()), Vec::<String>::new());
+    let found = against("windows.rs", "use super::commands::list;\n");
+    assert_eq!(
+        found[0],
+        "src/reconstruct/windows.rs:1: `super::commands::list`: `reconstruct::windows` must not \
+         import `reconstruct::commands`, which is below it in the order"
+    );
+    assert!(found[1..].iter().all(|found| found.starts_with("a circle: ")), "{found:?}");
+    // By a name that `mod.rs` re-exports.
+    let found = against("windows.rs", "use super::Mark;\n");
+    assert!(found[0].ends_with("must not import `reconstruct`, which is below it in the order"));
+    let found = against("commands/row.rs", "use super::list::list;\n");
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("a circle: `reconstruct::commands::list`"), "{found:?}");
+    let faces = "mod commands;\nmod marks;\nmod windows;\nmod new;\n";
+    let new = [("src/reconstruct/mod.rs", faces), ("src/reconstruct/new.rs", "")];
+    let found = against_floors(floored(&new).path());
+    assert_eq!(found, ["`reconstruct::new` is not in the import order"]);
 }
