@@ -3,17 +3,19 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use polars_core::prelude::{DataFrame, PolarsResult};
+use arrow_schema::{ArrowError, SchemaRef};
 use pyo3::prelude::*;
 use serde_json::Value;
 
 use psr_forensics::decode::{Decoder, Wanted, start_of_chunk};
-use psr_forensics::index::InputIdx;
+use psr_forensics::error::FaultKind;
 use psr_forensics::input::{Again, Piece};
+use psr_forensics::model::index::InputIdx;
+use psr_forensics::model::{Channel, RecordRef};
 use psr_forensics::observe;
-use psr_forensics::{Channel, Fault, FaultKind, Input, Record, RecordRef};
+use psr_forensics::{Fault, Input, Record};
 
-use crate::stream::{Frames, Source, Table, with_input};
+use crate::stream::{Batches, Source, Table, observation_batch, observation_schema};
 
 /// Chunks that make a batch: 2 MiB.
 const CHUNKS: u64 = 32;
@@ -64,21 +66,21 @@ impl Reader {
 }
 
 impl Source for Arc<Chunks> {
-    fn empty(&self) -> PolarsResult<DataFrame> {
-        with_input(observe::frame(&[])?, "")
+    fn schema(&self) -> Result<SchemaRef, ArrowError> {
+        Ok(observation_schema())
     }
 
-    fn frames(&self) -> Frames {
+    fn batches(&self) -> Result<Batches, ArrowError> {
         let of = self.clone();
         let mut reader = Reader::default();
-        Box::new((of.from..of.to).step_by(CHUNKS as usize).map(move |from| {
+        Ok(Box::new((of.from..of.to).step_by(CHUNKS as usize).map(move |from| {
             let mut records = Vec::new();
             for chunk in from..of.to.min(from + CHUNKS) {
-                // What is wrong with it, `chunk_faults` says.
+                // `chunk_faults` says what is wrong with it.
                 reader.read(&of.input, chunk, |record| records.push(record.clone()));
             }
-            with_input(observe::frame(&records)?, &of.name)
-        }))
+            observation_batch(observe::columns(&records), &of.name)
+        })))
     }
 
     fn rows(&self) -> Option<u64> {
@@ -98,7 +100,7 @@ fn open(path: PathBuf, from: u64, to: u64) -> PyResult<Chunks> {
 /// All records of a log's chunks, from the first number to before the other.
 #[pyfunction]
 pub fn chunks(path: PathBuf, from: u64, to: u64) -> PyResult<Table> {
-    Ok(Table::of(Arc::new(open(path, from, to)?)))
+    Ok(Table::new(Arc::new(open(path, from, to)?)))
 }
 
 /// What is wrong with these chunks, and of the first with the file, as JSON.

@@ -16,11 +16,12 @@ use pyo3::prelude::*;
 use serde_json::{Value, json};
 
 use psr_forensics::detect::{Pack, RuleSet, lint};
+use psr_forensics::error::FaultKind;
 use psr_forensics::layers::{Limits as LayerLimits, layers};
 use psr_forensics::observe::{CaseFolder, Observed};
+use psr_forensics::report::TABLES;
 use psr_forensics::{
-    Analysis, Evidence, Fault, FaultKind, Format, NoProgress, Options, Output, RunInfo, Stop,
-    Wanted,
+    Analysis, Evidence, Fault, Format, NoProgress, Options, Output, RunInfo, Stop, Wanted,
 };
 
 use errors::{Error, error};
@@ -159,7 +160,7 @@ fn results(
 /// The names of a run's tables.
 #[pyfunction]
 fn tables() -> Vec<&'static str> {
-    psr_forensics::TABLES.iter().map(|table| table.file.trim_end_matches(".csv")).collect()
+    TABLES.iter().map(|table| table.file.trim_end_matches(".csv")).collect()
 }
 
 /// What a case folder has of each input, as JSON.

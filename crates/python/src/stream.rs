@@ -5,31 +5,34 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use polars_arrow::array::{Array, StructArray};
-use polars_arrow::datatypes::{ArrowDataType, Field as ArrowField};
-use polars_arrow::ffi::{export_field_to_c, export_iterator};
-use polars_core::prelude::{
-    CompatLevel, DataFrame, IntoColumn, NamedFrom, PolarsError, PolarsResult, Series,
+use arrow_array::builder::{ListBuilder, StringBuilder};
+use arrow_array::ffi::FFI_ArrowSchema;
+use arrow_array::ffi_stream::FFI_ArrowArrayStream;
+use arrow_array::{
+    ArrayRef, BooleanArray, Float64Array, RecordBatch, RecordBatchIterator, StringArray,
+    TimestampNanosecondArray, UInt32Array, UInt64Array,
 };
-use polars_io::SerReader;
-use polars_io::parquet::read::{ParallelStrategy, ParquetReader};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
-use psr_forensics::observe::{self, CaseFolder, TableEntry};
+use psr_forensics::observe::{self, CaseFolder, ColumnType, ColumnValues, ListValues, TableEntry};
 
-/// Rows that are read at a time: the tables' files have row groups of as many at most.
+use crate::errors::{Error, error};
+
+/// Rows that are read at a time: row groups of the tables' files have as many at most.
 const ROWS: usize = 1 << 16;
 
 /// The batches of a table, one after the other.
-pub type Frames = Box<dyn Iterator<Item = PolarsResult<DataFrame>>>;
+pub type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
 
 /// Where the rows of a table come from.
 pub trait Source: Send + Sync {
-    /// The table without its rows.
-    fn empty(&self) -> PolarsResult<DataFrame>;
+    /// The types of the table's columns.
+    fn schema(&self) -> Result<SchemaRef, ArrowError>;
     /// Its rows.
-    fn frames(&self) -> Frames;
+    fn batches(&self) -> Result<Batches, ArrowError>;
     /// How many there are, if that is known before they are read.
     fn rows(&self) -> Option<u64>;
 }
@@ -40,7 +43,7 @@ pub struct Table(Arc<dyn Source>);
 
 impl Table {
     /// A table of this source.
-    pub fn of(source: impl Source + 'static) -> Table {
+    pub fn new(source: impl Source + 'static) -> Table {
         Table(Arc::new(source))
     }
 }
@@ -56,16 +59,18 @@ impl Table {
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         let _ = requested_schema;
-        let field = self.field()?;
-        let data_type = field.dtype.clone();
-        let batches = self.0.frames().map(move |frame| batch(frame?, &data_type));
-        let stream = export_iterator(Box::new(batches), field);
+        let schema = self.0.schema().map_err(error)?;
+        let batches = self.0.batches().map_err(error)?;
+        let reader = RecordBatchIterator::new(batches, schema);
+        let stream = FFI_ArrowArrayStream::new(Box::new(reader));
         PyCapsule::new_with_value(py, stream, c"arrow_array_stream")
     }
 
     /// The types of its columns as an Arrow schema.
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        PyCapsule::new_with_value(py, export_field_to_c(&self.field()?), c"arrow_schema")
+        let schema = self.0.schema().map_err(error)?;
+        let schema = FFI_ArrowSchema::try_from(&*schema).map_err(error)?;
+        PyCapsule::new_with_value(py, schema, c"arrow_schema")
     }
 
     /// How many rows it has; `None` where that is not known before they are read.
@@ -75,60 +80,100 @@ impl Table {
     }
 }
 
-impl Table {
-    fn field(&self) -> PyResult<ArrowField> {
-        let empty = self.0.empty().map_err(crate::errors::error)?;
-        let fields = empty.columns().iter().map(|column| {
-            let field = column.field();
-            field.to_arrow(CompatLevel::oldest())
-        });
-        Ok(ArrowField::new("".into(), ArrowDataType::Struct(fields.collect()), false))
-    }
-}
-
-/// A frame as one batch.
-fn batch(frame: DataFrame, data_type: &ArrowDataType) -> PolarsResult<Box<dyn Array>> {
-    let rows = frame.height();
-    let columns = frame.rechunk_into_arrow(CompatLevel::oldest());
-    Ok(StructArray::try_new(data_type.clone(), rows, columns, None)?.boxed())
-}
-
 /// A Parquet file of results.
 struct Parquet {
     path: PathBuf,
-    rows: usize,
+    rows: u64,
 }
 
 impl Parquet {
-    fn slice(&self, from: usize, length: usize) -> PolarsResult<DataFrame> {
-        let reader = ParquetReader::new(File::open(&self.path)?);
-        let reader = reader.read_parallel(ParallelStrategy::None);
-        reader.with_slice(Some((from, length))).finish()
+    fn reader(&self) -> Result<ParquetRecordBatchReaderBuilder<File>, ArrowError> {
+        let file = File::open(&self.path)
+            .map_err(|error| ArrowError::IoError(self.path.display().to_string(), error))?;
+        Ok(ParquetRecordBatchReaderBuilder::try_new(file)?)
     }
 }
 
-impl Source for Arc<Parquet> {
-    fn empty(&self) -> PolarsResult<DataFrame> {
-        self.slice(0, 0)
+impl Source for Parquet {
+    fn schema(&self) -> Result<SchemaRef, ArrowError> {
+        Ok(self.reader()?.schema().clone())
     }
 
-    fn frames(&self) -> Frames {
-        let table = self.clone();
-        Box::new((0..self.rows).step_by(ROWS).map(move |from| table.slice(from, ROWS)))
+    fn batches(&self) -> Result<Batches, ArrowError> {
+        Ok(Box::new(self.reader()?.with_batch_size(ROWS).build()?))
     }
 
     fn rows(&self) -> Option<u64> {
-        Some(self.rows as u64)
+        Some(self.rows)
     }
 }
 
 /// A Parquet file of a run's results.
 #[pyfunction]
 pub fn parquet(path: PathBuf) -> PyResult<Table> {
-    let file = File::open(&path)
-        .map_err(|error| crate::Error::new_err(format!("{}: {error}", path.display())))?;
-    let rows = ParquetReader::new(file).num_rows().map_err(crate::errors::error)?;
-    Ok(Table::of(Arc::new(Parquet { path, rows })))
+    let mut table = Parquet { path, rows: 0 };
+    let reader = table
+        .reader()
+        .map_err(|source| Error::new_err(format!("{}: {source}", table.path.display())))?;
+    table.rows = reader.metadata().file_metadata().num_rows().try_into().unwrap_or_default();
+    Ok(Table::new(table))
+}
+
+/// The column that says which input records are of.
+const INPUT: &str = "input_file";
+
+/// The types of observations, with the input that they are of.
+pub fn observation_schema() -> SchemaRef {
+    let fields = observe::fields().iter().map(|field| {
+        let data_type = match field.column_type {
+            ColumnType::Time => DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
+            ColumnType::U64 => DataType::UInt64,
+            ColumnType::U32 => DataType::UInt32,
+            ColumnType::F64 => DataType::Float64,
+            ColumnType::Bool => DataType::Boolean,
+            ColumnType::Text => DataType::Utf8,
+            ColumnType::Texts => DataType::new_list(DataType::Utf8, true),
+        };
+        Field::new(field.name, data_type, true)
+    });
+    let input = Field::new(INPUT, DataType::Utf8, true);
+    Arc::new(Schema::new(fields.chain([input]).collect::<Vec<_>>()))
+}
+
+/// Columns of observations as a batch of records of one input.
+pub fn observation_batch(
+    columns: Vec<ColumnValues>,
+    input: &str,
+) -> Result<RecordBatch, ArrowError> {
+    let mut arrays: Vec<ArrayRef> = columns.iter().map(array).collect();
+    let rows = arrays.first().map_or(0, |first| first.len());
+    arrays.push(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(input, rows))));
+    RecordBatch::try_new(observation_schema(), arrays)
+}
+
+fn array(column: &ColumnValues) -> ArrayRef {
+    match column {
+        ColumnValues::Time(times) => {
+            let times: TimestampNanosecondArray = times.iter().collect();
+            Arc::new(times.with_timezone("UTC"))
+        }
+        ColumnValues::U64(numbers) => Arc::new(numbers.iter().collect::<UInt64Array>()),
+        ColumnValues::U32(numbers) => Arc::new(numbers.iter().collect::<UInt32Array>()),
+        ColumnValues::F64(numbers) => Arc::new(numbers.iter().collect::<Float64Array>()),
+        ColumnValues::Bool(values) => Arc::new(values.iter().collect::<BooleanArray>()),
+        ColumnValues::Text(texts) => Arc::new(texts.iter().collect::<StringArray>()),
+        ColumnValues::Texts(lists) => list_array(lists),
+    }
+}
+
+fn list_array(lists: &ListValues) -> ArrayRef {
+    let mut builder = ListBuilder::new(StringBuilder::new());
+    for list in lists.iter() {
+        let is_some = list.is_some();
+        list.into_iter().flatten().for_each(|text| builder.values().append_value(text));
+        builder.append(is_some);
+    }
+    Arc::new(builder.finish())
 }
 
 /// The observations of case folders.
@@ -142,30 +187,23 @@ struct Part {
 }
 
 impl Part {
-    fn read(&self) -> PolarsResult<DataFrame> {
-        let frame = observe::read_frame(&self.root, &self.table).map_err(|error| {
+    fn read(&self) -> Result<RecordBatch, ArrowError> {
+        let columns = observe::read_columns(&self.root, &self.table).map_err(|error| {
             let path = self.root.join(&self.table.name);
-            PolarsError::ComputeError(format!("{}: {error}", path.display()).into())
+            ArrowError::IoError(path.display().to_string(), error)
         })?;
-        with_input(frame, &self.input)
+        observation_batch(columns, &self.input)
     }
-}
-
-/// Adds the column that says which input records are of.
-pub fn with_input(mut frame: DataFrame, input: &str) -> PolarsResult<DataFrame> {
-    let column = Series::new("input_file".into(), vec![input; frame.height()]);
-    frame.with_column(column.into_column())?;
-    Ok(frame)
 }
 
 impl Source for Observations {
-    fn empty(&self) -> PolarsResult<DataFrame> {
-        with_input(observe::frame(&[])?, "")
+    fn schema(&self) -> Result<SchemaRef, ArrowError> {
+        Ok(observation_schema())
     }
 
-    fn frames(&self) -> Frames {
+    fn batches(&self) -> Result<Batches, ArrowError> {
         let files = self.0.clone();
-        Box::new((0..files.len()).map(move |index| files[index].read()))
+        Ok(Box::new((0..files.len()).map(move |index| files[index].read())))
     }
 
     fn rows(&self) -> Option<u64> {
@@ -178,7 +216,7 @@ impl Source for Observations {
 pub fn observations(cases: Vec<PathBuf>) -> PyResult<Table> {
     let mut files = BTreeMap::new();
     for root in cases {
-        for (path, (_, entry)) in CaseFolder::read(&root).map_err(crate::errors::error)?.files {
+        for (path, (_, entry)) in CaseFolder::read(&root).map_err(error)?.files {
             // A file that is in several counts once, as in a correlation.
             files.insert(path, (root.clone(), entry));
         }
@@ -191,5 +229,5 @@ pub fn observations(cases: Vec<PathBuf>) -> PyResult<Table> {
         let part = move |table| Part { root: root.clone(), table, input: input.clone() };
         of.tables.into_iter().map(part)
     });
-    Ok(Table::of(Observations(Arc::new(tables.collect()))))
+    Ok(Table::new(Observations(Arc::new(tables.collect()))))
 }
