@@ -23,8 +23,8 @@ use sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::error::Error;
 use crate::parquet::{ColumnType, Field};
-use crate::report::schema::{PARQUET_EXTENSION, PARQUET_FOLDER, stem};
-use crate::report::{TABLES, parquet};
+use crate::report::schema::stem;
+use crate::report::{PARQUET_EXTENSION, PARQUET_FOLDER, TABLES, parquet};
 
 /// The tables of a run.
 pub struct Tables(SQLContext);

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::InputReport;
+use super::input_report::InputReport;
 use crate::error::{Fault, FaultKind};
 use crate::input::InputKind;
 

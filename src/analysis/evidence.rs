@@ -1,7 +1,7 @@
 //! What a run rests on: logs, and what was extracted of logs before.
 
-use super::Options;
 use super::extracted::Extracted;
+use super::options::Options;
 use crate::error::Error;
 use crate::input::{self, Input};
 use crate::model::{IdxVec, InputIdx};

@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::extracted::Of;
+use super::cases::Of;
+use super::evidence::Evidence;
 use super::load::first_of_chunk;
 use super::logs::{Account, Part, Pieces};
-use super::{Evidence, Options, Progress};
+use super::options::Options;
+use super::progress::Progress;
 use crate::detect::{Asks, RuleSet};
 use crate::error::Error;
 use crate::hex::hex;

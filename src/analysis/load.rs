@@ -7,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use itertools::Itertools;
 use rayon::prelude::*;
 
-use super::InputReport;
 use super::extracted::Extracted;
+use super::input_report::InputReport;
 use crate::decode::{self, Decoder, Seen, Wanted, chunk_of};
 use crate::error::{Fault, FaultKind};
 use crate::input::{Again, Input, Piece};

@@ -4,7 +4,8 @@
 use std::cell::RefCell;
 use std::sync::{Mutex, PoisonError};
 
-use super::{InputReport, Progress};
+use super::input_report::InputReport;
+use super::progress::Progress;
 use crate::decode::{ChunkHeader, Decoder, Form, Seen, Tally, Wanted, chunk_count, chunk_of};
 use crate::detect::RuleSet;
 use crate::error::{Fault, FaultKind};

@@ -4,6 +4,8 @@
 //! down at once: lines of outputs, hits of rules, marks for reconstruction. The few records that
 //! sessions are then rebuilt from are read a second time.
 
+#[cfg(feature = "parquet")]
+mod cases;
 mod correlate;
 mod custody;
 mod evidence;
@@ -11,9 +13,12 @@ mod evidence;
 mod extract;
 #[cfg_attr(not(feature = "parquet"), path = "not_extracted.rs")]
 mod extracted;
+mod input_report;
 mod load;
 mod logs;
+mod options;
 mod pointer;
+mod progress;
 mod read;
 mod stop;
 mod survey;
@@ -24,14 +29,13 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use chrono::{DateTime, Utc};
 use ps_layers::Unwrapper;
 use rayon::prelude::*;
 
 use crate::dedup;
 use crate::detect::{self, Correlated, Limited, LoneScripts, RuleSet};
 use crate::error::{Error, Fault};
-use crate::input::{Extent, Input, InputKind};
+use crate::input::{Input, InputKind};
 use crate::limits::Limits;
 use crate::model::{
     Detection, Event, EventIdx, HostName, IdxVec, InputIdx, RecordRef, RuleIdx, SessionIdx, Subject,
@@ -42,92 +46,21 @@ use crate::rows::{
     ScriptCollector, SessionRef, TaskScripts, TextPool, command_ids, detections, findings, layers,
 };
 use crate::sorted::{Rows, Sorted, Sorter};
+#[cfg(feature = "cli")]
+pub use cases::Told;
 pub use evidence::Evidence;
 #[cfg(feature = "parquet")]
 pub use extract::extract;
-#[cfg(feature = "cli")]
-pub use extracted::Told;
+pub use input_report::InputReport;
+use input_report::ensure_any_log;
 pub(crate) use load::Loader;
+pub use options::Options;
 pub(crate) use pointer::Pointer;
 pub use pointer::read_record;
+pub use progress::{NoProgress, Progress};
 use read::Read;
 pub use stop::Stop;
 pub use survey::{Cleared, Held, HeldEvents, Survey, survey};
-
-/// What to keep.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// Events before this time are left out.
-    pub from: Option<DateTime<Utc>>,
-    /// Events at or after this time are left out.
-    pub to: Option<DateTime<Utc>>,
-    /// The folder for what memory shall not hold; the system's own for such things when none.
-    pub scratch: Option<PathBuf>,
-    /// Keep the texts of script blocks, for `scripts/`.
-    pub scripts: bool,
-    /// Ends the reading early.
-    pub stop: Stop,
-    /// Look for records outside of logs: in slack space, in what is damaged, in files that are no
-    /// logs. What is found comes as inputs of their own, of [`InputKind::Recovered`].
-    pub recover: bool,
-    /// What input may cost.
-    pub limits: Limits,
-    /// Each input is read and hashed a second time when all is done.
-    pub rehash: bool,
-    /// What results tell of; everything is read and rebuilt all the same.
-    pub scope: Scope,
-    /// Whether the records of all events are kept, on disk where they are many: formats that show
-    /// them whole need it.
-    pub keep_records: bool,
-}
-
-impl Options {
-    fn scratch(&self) -> PathBuf {
-        self.scratch.clone().unwrap_or_else(std::env::temp_dir)
-    }
-}
-
-/// Hears how far a run has come, from any thread.
-pub trait Progress: Sync {
-    /// The run is about to read this many files and bytes.
-    fn begin(&self, files: usize, bytes: u64);
-    /// So many more bytes are decoded, with so many records in them.
-    fn advance(&self, bytes: u64, records: u64);
-    /// The files are read; what follows is of this name.
-    fn stage(&self, name: &str);
-}
-
-/// Tells nobody.
-pub struct NoProgress;
-
-impl Progress for NoProgress {
-    fn begin(&self, _: usize, _: u64) {}
-    fn advance(&self, _: u64, _: u64) {}
-    fn stage(&self, _: &str) {}
-}
-
-/// What became of an input.
-#[derive(Debug, Clone)]
-pub struct InputReport {
-    /// The input.
-    pub input: Input,
-    /// SHA-256 of the whole file, or of an archive's member as unpacked; none for a file that was
-    /// not read.
-    pub sha256: Option<String>,
-    /// How much of it was read.
-    pub extent: Extent,
-    /// The same of a file that was read a second time at the end of the run.
-    pub sha256_after: Option<String>,
-    /// Chunks in the file.
-    pub chunks: u64,
-    /// Records read, relevant or not.
-    pub records: u64,
-    /// The inputs, by index, that hold records of it and are preferred to it: what they hold counts
-    /// there.
-    pub overlaps: Vec<(InputIdx, Overlap)>,
-    /// What is wrong with it, in the order of the file.
-    pub faults: Vec<Fault>,
-}
 
 /// A rule fired: a detection in short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -246,7 +179,7 @@ pub fn correlate(
     let scratch = options.scratch();
     let Evidence { inputs, observed, .. } = evidence;
     let faults = inputs.iter().map(|input| (input, &input.faults[..]));
-    something(faults)?;
+    ensure_any_log(faults)?;
     let paths: Vec<PathBuf> = inputs.iter().map(|input| input.path.clone()).collect();
     let timeline = Sorter::new(scratch.clone());
     let found = Sorter::new(scratch.clone());
@@ -276,7 +209,7 @@ pub fn correlate(
         progress,
     };
     let mut read = pass.read().map_err(Error::write(&scratch))?;
-    something(read.reports.iter().map(|report| (&report.input, &report.faults[..])))?;
+    ensure_any_log(read.reports.iter().map(|report| (&report.input, &report.faults[..])))?;
     tracing::debug!(ms = begun.elapsed().as_millis(), "all logs read");
     progress.stage("telling copies");
     let is_recovered = |input: &Input| input.kind == InputKind::Recovered;
@@ -483,26 +416,4 @@ impl Texts<'_> {
         self.keeper.map_or(Ok(()), |keeper| keeper.add(kept))?;
         Ok(found)
     }
-}
-
-/// That there is a log among the inputs, each of which comes with its faults.
-///
-/// # Errors
-/// [`Error::NothingToRead`], with why the first of them is none.
-fn something<'i>(inputs: impl Iterator<Item = (&'i Input, &'i [Fault])>) -> Result<(), Error> {
-    let inputs: Vec<(&Input, &[Fault])> = inputs.collect();
-    if inputs.iter().any(|(input, _)| input.kind.is_log()) {
-        return Ok(());
-    }
-    let reason = |faults: &[Fault]| faults.last().map_or("", |fault| &fault.reason).to_owned();
-    Err(Error::NothingToRead(match &inputs[..] {
-        [] => "the paths given hold no file".to_owned(),
-        [(one, faults)] => format!("{}: {}", one.path.display(), reason(faults)),
-        [(first, faults), ..] => format!(
-            "none of {} files is one, the first being {}: {}",
-            inputs.len(),
-            first.path.display(),
-            reason(faults)
-        ),
-    }))
 }

@@ -2,7 +2,7 @@
 
 use std::iter::Empty;
 
-use super::InputReport;
+use super::input_report::InputReport;
 use crate::decode::Form;
 use crate::error::Fault;
 use crate::input::Input;

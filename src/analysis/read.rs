@@ -8,8 +8,11 @@ use ps_layers::Unwrapper;
 use rayon::prelude::*;
 
 use super::extracted::Extracted;
+use super::input_report::InputReport;
 use super::logs::{Account, Part, Pieces};
-use super::{InputReport, Options, Progress, texts};
+use super::options::Options;
+use super::progress::Progress;
+use super::texts;
 use crate::decode::Form;
 use crate::dedup::Spans;
 use crate::detect::{self, Hit, LoneScripts, RuleSet, Step};

@@ -8,7 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 
-use super::{Progress, something};
+use super::input_report::ensure_any_log;
+use super::progress::Progress;
 use crate::decode::{Decoder, Seen, Tally, Wanted, chunk_count, chunk_of};
 use crate::error::{Error, Fault, FaultKind};
 use crate::input::{
@@ -121,7 +122,7 @@ pub fn survey(
 ) -> Result<Vec<Survey>, Error> {
     let inputs: IdxVec<InputIdx, Input> =
         input::unpack(inputs, scratch, &Limits::default())?.into();
-    something(inputs.iter().map(|input| (input, &input.faults[..])))?;
+    ensure_any_log(inputs.iter().map(|input| (input, &input.faults[..])))?;
     let logs = || inputs.iter_enumerated().filter(|(_, input)| input.kind.is_log());
     progress.begin(logs().count(), logs().map(|(_, input)| input.size).sum());
     let readers: IdxVec<InputIdx, Mutex<Reader<'_>>> =
@@ -144,7 +145,7 @@ pub fn survey(
         let reader = reader.into_inner().unwrap_or_else(PoisonError::into_inner);
         surveys.push(Survey::of(input, own, reader));
     }
-    something(surveys.iter().map(|survey| (&survey.input, &survey.faults[..])))?;
+    ensure_any_log(surveys.iter().map(|survey| (&survey.input, &survey.faults[..])))?;
     Ok(surveys)
 }
 

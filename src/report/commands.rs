@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io;
 
-use super::TableRows;
+use super::table_rows::TableRows;
 use crate::analysis::Analysis;
 use crate::model::{
     Account, Command, CommandIdx, Event, Heard, IdxVec, LoggedId, Proof, Stream, session_id,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
-use super::TableRows;
+use super::table_rows::TableRows;
 use crate::analysis::Analysis;
 use crate::model::{self, Channel, Clearing, Gap, HostName, csv_time};
 use crate::rows::value::row;

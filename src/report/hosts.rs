@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::TableRows;
+use super::table_rows::TableRows;
 use crate::analysis::Analysis;
 use crate::model::Host;
 use crate::rows::value::row;

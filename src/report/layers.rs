@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::TableRows;
+use super::table_rows::TableRows;
 use crate::analysis::Analysis;
 use crate::model::{SessionIdx, session_id};
 use crate::rows::value::row;

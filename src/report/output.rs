@@ -1,5 +1,6 @@
 //! The output folder: files get their names when all of them are whole.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -10,18 +11,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::schema::{PARQUET_EXTENSION, PARQUET_FOLDER};
-use super::{Format, run, schema, scripts, transcript};
+use super::names::{
+    PARQUET_EXTENSION, PARQUET_FOLDER, RUN, SCRIPTS, SEAL, TRANSCRIPTS, is_script, is_transcript,
+};
 use crate::error::Error;
 use crate::hex::hex;
 
 /// How the name of a file in the making ends: a killed run leaves it, and it is in no one's way.
 const UNFINISHED: &str = ".unfinished";
-/// The folder of transcripts.
-const TRANSCRIPTS: &str = "sessions";
-
-/// How the name of the file goes on that has the SHA-256 of `run.json`, as sha256sum writes it.
-pub(crate) const SEAL: &str = ".sha256";
 
 /// A file of a run, its size in bytes and its SHA-256 in lower-case hex.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -174,7 +171,7 @@ impl Output {
             whole: false,
             naming: Arc::default(),
         };
-        output.create(run::FILE)?;
+        output.create(RUN)?;
         Ok(output)
     }
 
@@ -237,18 +234,19 @@ impl Output {
     /// The sums of the files that are written, but for `run.json`, which has them.
     pub(super) fn sums(&self) -> Vec<Sum> {
         let sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
-        sums.values().filter(|sum| sum.file != run::FILE).cloned().collect()
+        sums.values().filter(|sum| sum.file != RUN).cloned().collect()
     }
 
-    /// Gives all files their names, and `run.json`, which is whole now, its seal. Yields its
-    /// SHA-256.
-    pub(super) fn commit(mut self) -> Result<String, Error> {
+    /// Gives all files their names, and `run.json`, which is whole now, its seal. Files of earlier
+    /// runs go: of those of all formats, `names`, and of scripts and transcripts. Yields the
+    /// SHA-256 of `run.json`.
+    pub(super) fn commit(mut self, names: &[Cow<'static, str>]) -> Result<String, Error> {
         let sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
-        let sha256 = sums.get(run::FILE).map(|sum| sum.sha256.clone()).unwrap_or_default();
+        let sha256 = sums.get(RUN).map(|sum| sum.sha256.clone()).unwrap_or_default();
         drop(sums);
-        let name = format!("{}{SEAL}", run::FILE);
+        let name = format!("{}{SEAL}", RUN);
         let mut seal = self.create(&name)?;
-        let written = writeln!(seal, "{sha256}  {}", run::FILE).and_then(|()| seal.flush());
+        let written = writeln!(seal, "{sha256}  {}", RUN).and_then(|()| seal.flush());
         written.map_err(Error::write(&self.path(&name)))?;
         if let Some(path) = self.names.iter().map(|name| self.path(name)).find(|p| p.is_dir()) {
             let source = std::io::Error::from(std::io::ErrorKind::IsADirectory);
@@ -256,9 +254,9 @@ impl Output {
         }
         let naming = self.naming.clone();
         let _naming = naming.lock().unwrap_or_else(PoisonError::into_inner);
-        self.forget(TRANSCRIPTS, transcript::is_own);
-        self.forget(scripts::FOLDER, scripts::is_own);
-        self.forget_formats();
+        self.forget(TRANSCRIPTS, is_transcript);
+        self.forget(SCRIPTS, is_script);
+        self.forget_formats(names);
         // The file that was begun first, run.json, vouches for the others: an old one goes before
         // any of them is replaced, and the new one comes last.
         if let Some(voucher) = self.names.first().map(|name| self.path(name))
@@ -294,18 +292,15 @@ impl Output {
     }
 
     /// Removes the files of formats that this run does not write: they are of other records.
-    fn forget_formats(&self) {
+    fn forget_formats(&self, names: &[Cow<'static, str>]) {
         let forget = |name: &str| {
             if !self.names.iter().any(|known| known == name) {
                 let _ = fs::remove_file(self.path(name));
             }
         };
-        for format in Format::ALL {
-            schema::files(format).iter().for_each(|file| forget(&file.name));
-        }
+        names.iter().for_each(|name| forget(name));
         // Tables in parts: a folder for each, a file for each host.
-        for table in schema::files(Format::Parquet) {
-            let folder = table.name.trim_end_matches(PARQUET_EXTENSION);
+        for folder in names.iter().filter_map(|name| name.strip_suffix(PARQUET_EXTENSION)) {
             for entry in fs::read_dir(self.path(folder)).into_iter().flatten().flatten() {
                 let part = entry.file_name();
                 let part = part.to_string_lossy();
@@ -359,7 +354,7 @@ mod tests {
         std::mem::forget(output);
         let mut output = Output::open(root.path(), false).unwrap();
         output.put("scripts/S0001-001.txt", b"text").unwrap();
-        output.commit().unwrap();
+        output.commit(&[]).unwrap();
         let left = fs::read_dir(root.path().join("scripts")).unwrap().count();
         assert_eq!(left, 1);
         assert!(matches!(Output::open(root.path(), false), Err(Error::OutputExists(_))));
@@ -372,7 +367,7 @@ mod tests {
         let mut output = Output::open(&folder, false).unwrap();
         output.create("x.csv").unwrap().write_all(b"whole").unwrap();
         assert!(!folder.join("x.csv").exists());
-        output.commit().unwrap();
+        output.commit(&[]).unwrap();
         assert_eq!(fs::read(folder.join("x.csv")).unwrap(), b"whole");
         let names: Vec<_> =
             fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();

@@ -17,9 +17,6 @@ use crate::limits::LimitNote;
 use crate::model::{InputIdx, RuleMeta, csv_time};
 use crate::rows::{Notes, Overlap};
 
-/// The file's name.
-pub(crate) const FILE: &str = "run.json";
-
 /// What a run knows of itself.
 #[derive(Debug, Clone)]
 pub struct RunInfo {

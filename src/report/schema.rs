@@ -4,14 +4,11 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::{Column, Format, TABLES, Table, profile};
-
-/// The file of the page.
-pub(super) const HTML_FILE: &str = "report.html";
-/// The folder of the Parquet tables.
-pub(crate) const PARQUET_FOLDER: &str = "parquet";
-/// How their names end.
-pub(crate) const PARQUET_EXTENSION: &str = ".parquet";
+use super::format::Format;
+use super::names::{HTML_FILE, PARQUET_EXTENSION, PARQUET_FOLDER};
+use super::profile;
+use super::tables::{TABLES, Table};
+use crate::table::Column;
 
 /// A file of a format.
 #[derive(Serialize)]
@@ -49,4 +46,9 @@ pub fn files(format: Format) -> Vec<File> {
             shapes.map(|shape| File { name: shape.file.into(), columns: shape.columns }).collect()
         }
     }
+}
+
+/// The names of all files of all formats.
+pub(super) fn names() -> Vec<Cow<'static, str>> {
+    Format::ALL.into_iter().flat_map(files).map(|file| file.name).collect()
 }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::csv::CsvLines;
+use super::names::SCRIPTS;
 use super::output::Output;
 use crate::analysis::Analysis;
 use crate::error::Error;
@@ -45,8 +46,6 @@ row! { IndexRow<'_> as row:
     "evidence": Texts = Pointers::new(row.paths, &row.script.evidence[..]) => "its records by part: FILE:EVENT_RECORD_ID@OFFSET",
 }
 
-/// The folder.
-pub(super) const FOLDER: &str = "scripts";
 /// The index's name.
 pub const INDEX: &str = "scripts/index.csv";
 /// Its columns.
@@ -56,17 +55,6 @@ pub const INDEX_COLUMNS: &[Column] = IndexRow::COLUMNS;
 const MOST_OF_SESSIONS: usize = 1 << 16;
 /// Most files of texts outside sessions.
 const MOST_OUTSIDE: usize = 10_000;
-
-/// Whether a name in the folder is one that this program gives.
-pub(super) fn is_own(name: &str) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let Some(stem) = name.strip_suffix(".txt") else { return name == "index.csv" };
-    match stem.split_once('-') {
-        Some(("outside", number)) => digits(number),
-        Some((session, number)) => session.strip_prefix('S').is_some_and(digits) && digits(number),
-        None => false,
-    }
-}
 
 /// What `run.json` says of the folder.
 #[derive(Debug, Default, Serialize)]
@@ -90,7 +78,7 @@ struct Files<'o> {
 
 impl Files<'_> {
     fn put(&mut self, name: &str, text: &str) -> Result<(), Error> {
-        self.output.put(&format!("{FOLDER}/{name}"), text.as_bytes())?;
+        self.output.put(&format!("{SCRIPTS}/{name}"), text.as_bytes())?;
         self.written.files += 1;
         self.written.bytes += text.len() as u64;
         Ok(())
@@ -199,20 +187,4 @@ fn outside(
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn own_names_are_told_from_others() {
-        for name in ["index.csv", "S0001-001.txt", "S12345-1000.txt", "outside-00001.txt"] {
-            assert!(is_own(name), "{name}");
-        }
-        for name in ["notes.txt", "S1.txt", "S-1.txt", "outside-.txt", "S0001-001.ps1", "Sx-1.txt"]
-        {
-            assert!(!is_own(name), "{name}");
-        }
-    }
 }

@@ -6,7 +6,8 @@ use std::io;
 
 use chrono::{DateTime, Utc};
 
-use super::{TableRows, missing};
+use super::missing;
+use super::table_rows::TableRows;
 use crate::analysis::Analysis;
 use crate::detect::{SessionCounts, session_counts};
 use crate::model::{

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use super::TableRows;
 use super::csv::{self, CsvLines};
+use super::table_rows::TableRows;
 use crate::analysis::Analysis;
 use crate::model::{IdxVec, InputIdx, Level, Link, RecordRef, RuleMeta, SessionIdx, session_id};
 use crate::rows::copies::CopiesOfRow;

@@ -11,13 +11,6 @@ use crate::model::{
 /// Longest line, in characters; a longer one is cut and says so.
 const MAX_LINE: usize = 30_000;
 
-/// Whether a name in the folder of transcripts is one that this program gives.
-pub(super) fn is_own(name: &str) -> bool {
-    let number = name.strip_prefix('S').and_then(|name| name.strip_suffix(".txt"));
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    number.is_some_and(digits)
-}
-
 /// The sessions of which a transcript can be made, each with its file's name and its commands.
 pub(super) fn all(analysis: &Analysis) -> Vec<(SessionIdx, String, Vec<&Command>)> {
     let mut commands: IdxVec<SessionIdx, Vec<&Command>> =

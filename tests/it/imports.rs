@@ -269,6 +269,11 @@ impl Sources {
                             let nested = children.join(name).join("mod.rs");
                             let of = if plain.is_file() { plain } else { nested };
                             self.file(&of, &children.join(name), module);
+                            // The file that takes its place in other builds.
+                            for other in other_paths(&tokens[..at]) {
+                                let of = file.with_file_name(other);
+                                self.file(&of, &children.join(name), module);
+                            }
                         }
                     }
                     module.pop();
@@ -376,7 +381,7 @@ enum Token {
     Separator,
     Mark(char),
     Group(Delimiter, Vec<Token>),
-    Literal,
+    Literal(String),
 }
 
 fn tokens_of(stream: TokenStream) -> Vec<Token> {
@@ -394,7 +399,7 @@ fn tokens_of(stream: TokenStream) -> Vec<Token> {
                 Token::Separator
             }
             TokenTree::Punct(mark) => Token::Mark(mark.as_char()),
-            TokenTree::Literal(_) => Token::Literal,
+            TokenTree::Literal(literal) => Token::Literal(literal.to_string()),
         });
     }
     all
@@ -427,6 +432,35 @@ fn uses(tokens: &[Token], before: &[String]) -> Vec<Vec<String>> {
 /// Whether the parentheses behind `pub` begin with `in`.
 fn is_within(visibility: &[Token]) -> bool {
     matches!(visibility, [Token::Word(word, _), ..] if word == "in")
+}
+
+/// The files that the attributes at the end of some tokens name for the item that follows.
+fn other_paths(before: &[Token]) -> Vec<String> {
+    let visible = match before {
+        [rest @ .., Token::Word(word, _), Token::Group(Delimiter::Parenthesis, _)]
+        | [rest @ .., Token::Word(word, _)]
+            if word == "pub" =>
+        {
+            rest
+        }
+        all => all,
+    };
+    let attributes = visible.rchunks(2).map_while(|pair| match pair {
+        [Token::Mark('#'), Token::Group(Delimiter::Bracket, tokens)] => Some(tokens),
+        _ => None,
+    });
+    attributes.filter_map(|attribute| path_in(attribute)).collect()
+}
+
+/// The file that an attribute names: `path = "..."`, also within `cfg_attr`.
+fn path_in(attribute: &[Token]) -> Option<String> {
+    attribute.iter().enumerate().find_map(|(at, token)| match (token, attribute.get(at + 1..)?) {
+        (Token::Word(word, _), [Token::Mark('='), Token::Literal(text), ..]) if word == "path" => {
+            Some(text.trim_matches('"').to_owned())
+        }
+        (Token::Group(_, tokens), _) => path_in(tokens),
+        _ => None,
+    })
 }
 
 /// Whether an attribute leaves an item to tests.
@@ -571,6 +605,14 @@ fn an_import_against_the_order_is_found_however_it_is_written() {
             "a circle: `lib` imports `model` (src/lib.rs:4), `model` imports `lib` (src/model.rs:1)"
                 .to_owned(),
         ]
+    );
+    let lib = "mod analysis;\n#[cfg_attr(unix, path = \"other.rs\")]\n#[doc(hidden)]\npub(crate) mod model;\n\
+               mod report;\n";
+    let files = [("src/lib.rs", lib), ("src/other.rs", "use crate::report::Csv;\n")];
+    let found = violations(tree(&files).path());
+    assert!(
+        found[0].starts_with("src/other.rs:1: `crate::report::Csv`: `model` must not"),
+        "{found:?}"
     );
     let other = against("src/report/csv.rs", "use super::Record;\nuse other::Thing;\n");
     assert_eq!(other.len(), 2, "{other:?}");

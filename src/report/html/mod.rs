@@ -24,8 +24,8 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::Output;
+use super::names::HTML_FILE;
 use super::output::Summed;
-use super::schema::HTML_FILE;
 use super::story::Story;
 use crate::analysis::Analysis;
 use crate::error::Error;

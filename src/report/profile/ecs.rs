@@ -7,10 +7,10 @@
 
 use serde_json::{Map, Value};
 
-use super::Shape;
 use super::doc::{Doc, add, iso};
 use super::ecs_fields::{self, User};
 use super::rows::{DetectionRow, EventRow, SessionRow};
+use super::shape::Shape;
 use crate::model::{Level, Record, RuleMeta};
 use crate::table::columns;
 

@@ -6,9 +6,9 @@
 use serde_json::{Map, Value, json};
 
 use super::super::cell::push;
-use super::Shape;
 use super::doc::escaped;
 use super::rows::EventRow;
+use super::shape::Shape;
 use crate::model::{EventKind, Fields, csv_time};
 use crate::table::MOST_IN_CELL;
 use crate::table::columns;

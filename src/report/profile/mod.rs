@@ -9,6 +9,7 @@ mod ecs;
 mod ecs_fields;
 mod evtxecmd;
 mod rows;
+mod shape;
 mod splunk;
 mod timesketch;
 
@@ -17,24 +18,12 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use self::rows::{DetectionRow, EventRow, Rows, SessionRow};
-use super::{Column, Format, Output, Wanted};
+use self::rows::Rows;
+use self::shape::Shape;
+use super::{Format, Output, Wanted};
 use crate::analysis::Analysis;
 use crate::error::Error;
 use crate::report::output::Summed;
-
-/// A file of a form: what it makes of each row, a line or nothing.
-pub(super) struct Shape {
-    /// The file's name.
-    pub file: &'static str,
-    /// Its columns, or the fields of its lines.
-    pub columns: &'static [Column],
-    /// Whether it begins with a line of the columns' names.
-    pub has_head: bool,
-    event: fn(&EventRow<'_>, &mut String),
-    session: fn(&SessionRow<'_>, &mut String),
-    detection: fn(&DetectionRow<'_>, &mut String),
-}
 
 /// The files of a form that shows records whole.
 pub(super) fn shapes(format: Format) -> &'static [Shape] {

@@ -5,9 +5,9 @@
 
 use serde_json::{Map, Value};
 
-use super::Shape;
 use super::doc::{Doc, add, iso};
 use super::rows::{DetectionRow, EventRow, SessionRow};
+use super::shape::Shape;
 use crate::table::columns;
 use chrono::{DateTime, Utc};
 

@@ -8,9 +8,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 
 use super::super::cell::push;
-use super::Shape;
 use super::doc::{Doc, add};
 use super::rows::{DetectionRow, EventRow, SessionRow};
+use super::shape::Shape;
 use crate::model::{Account, RuleMeta, csv_time};
 use crate::table::columns;
 

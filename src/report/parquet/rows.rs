@@ -1,60 +1,29 @@
-//! The tables as Parquet files: values of their own types, whole texts, lists as lists, and null
+//! Rows as the values of Parquet columns: of their own types, whole texts, lists as lists, and null
 //! where there is nothing.
 //!
 //! A row group is written before it grows large, so that memory does not grow with the table.
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter};
-use std::path::PathBuf;
 
-use super::output::Summed;
-use super::schema::{PARQUET_EXTENSION, PARQUET_FOLDER, parquet_name, stem};
-use super::{Kind, Output, TABLES, Table, TableRows};
+use super::super::output::Summed;
+use super::super::table_rows::TableRows;
 use crate::analysis::Analysis;
-use crate::error::Error;
 use crate::parquet::{ColumnType, ColumnValues, Field, MOST_BYTES, MOST_ROWS, ParquetFile};
 use crate::rows::{Row, Value, Values};
 use crate::sorted::{Rows, Sorter};
-use crate::table::{Column, file_name};
+use crate::table::{Column, Kind};
 
 /// Bytes of rows that are sorted at a time.
 const AT_ONCE: usize = 1 << 20;
-/// Files that a table is parted into: a log may be written to have ever new hosts.
-const MOST_FILES: usize = 1024;
-
-/// Writes all tables, those that name a host as a file per host if so wanted.
-pub(super) fn write(analysis: &Analysis, by_host: bool, output: &mut Output) -> Result<(), Error> {
-    for table in &TABLES {
-        let host = table.columns.iter().position(|column| {
-            by_host && table.file != "hosts.csv" && matches!(column.name, "host" | "target_host")
-        });
-        match host {
-            Some(host) => by_hosts(table, analysis, host, output)?,
-            None => {
-                let name = parquet_name(table);
-                let path = output.path(&name);
-                let file = output.create(&name)?;
-                whole(table, analysis, file).map_err(Error::write(&path))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn whole(table: &Table, analysis: &Analysis, file: BufWriter<Summed>) -> io::Result<()> {
-    let mut sink = RowSink::File(TableFile::new(table.columns, file)?);
-    (table.parquet)(analysis, &mut sink)?;
-    match sink {
-        RowSink::File(file) => file.finish(),
-        RowSink::ByHost(_) => Ok(()),
-    }
-}
-
 /// Gives a table's rows to what takes them.
-pub(super) type WriteTable = fn(&Analysis, &mut RowSink) -> io::Result<()>;
+pub(in crate::report) type WriteTable = fn(&Analysis, &mut RowSink) -> io::Result<()>;
 
 /// Gives the rows of a table to what takes them.
-pub(super) fn rows<T: TableRows>(analysis: &Analysis, to: &mut RowSink) -> io::Result<()> {
+pub(in crate::report) fn write_rows<T: TableRows>(
+    analysis: &Analysis,
+    to: &mut RowSink,
+) -> io::Result<()> {
     T::each(analysis, &mut |row| match to {
         RowSink::File(file) => file.row(row),
         RowSink::ByHost(hosts) => hosts.row(row),
@@ -62,7 +31,7 @@ pub(super) fn rows<T: TableRows>(analysis: &Analysis, to: &mut RowSink) -> io::R
 }
 
 /// Takes the rows of a table.
-pub(super) enum RowSink {
+pub(in crate::report) enum RowSink {
     /// Writes them to one file.
     File(TableFile),
     /// Sorts them by host.
@@ -70,12 +39,12 @@ pub(super) enum RowSink {
 }
 
 /// A table's rows by host.
-pub(super) struct HostSorter {
+pub(in crate::report) struct HostSorter {
     /// Which column names the host.
     host: usize,
     number: u64,
-    rows: Rows,
-    sorter: Sorter,
+    pub(super) rows: Rows,
+    pub(super) sorter: Sorter,
 }
 
 /// The values of a row, to be kept for later.
@@ -102,7 +71,7 @@ impl Values for KeptValues {
 }
 
 /// The host that a row names, in lower case.
-fn host_of(values: &[Value<'_>], host: usize) -> String {
+pub(super) fn host_of(values: &[Value<'_>], host: usize) -> String {
     match values.get(host) {
         Some(Value::Text(host)) => host.to_lowercase(),
         _ => String::new(),
@@ -110,6 +79,11 @@ fn host_of(values: &[Value<'_>], host: usize) -> String {
 }
 
 impl HostSorter {
+    /// Sorts the rows of a table, in which this column names the host.
+    pub(super) fn new(host: usize, sorter: Sorter) -> HostSorter {
+        HostSorter { host, number: 0, rows: Rows::default(), sorter }
+    }
+
     fn row(&mut self, row: &impl Row) -> io::Result<()> {
         let mut values = KeptValues::default();
         row.values(&mut values);
@@ -121,63 +95,6 @@ impl HostSorter {
         };
         self.rows.push(key, &values.0)?;
         if self.rows.size() < AT_ONCE { Ok(()) } else { self.sorter.add(&mut self.rows) }
-    }
-}
-
-/// Writes a table as a file per host, in the order of hosts: one file is open at a time.
-fn by_hosts(
-    table: &Table,
-    analysis: &Analysis,
-    host: usize,
-    output: &mut Output,
-) -> Result<(), Error> {
-    let folder = output.folder().to_owned();
-    let sorter = Sorter::new(folder.clone());
-    let hosts = HostSorter { host, number: 0, rows: Rows::default(), sorter };
-    let mut sink = RowSink::ByHost(hosts);
-    (table.parquet)(analysis, &mut sink).map_err(Error::write(&folder))?;
-    let RowSink::ByHost(HostSorter { mut rows, sorter, .. }) = sink else { return Ok(()) };
-    sorter.add(&mut rows).map_err(Error::write(&folder))?;
-    let sorted = sorter.finish();
-    let mut open: Option<(String, PathBuf, TableFile)> = None;
-    let mut files = 0;
-    for row in sorted.rows().map_err(Error::write(&folder))? {
-        let row = row.map_err(Error::write(&folder))?;
-        let values: Vec<Value<'_>> = postcard::from_bytes(row.content())
-            .map_err(|error| Error::write(&folder)(io::Error::other(error)))?;
-        let name_of_host = host_of(&values, host);
-        let is_new = open.as_ref().is_none_or(|(known, ..)| *known != name_of_host);
-        if is_new && files < MOST_FILES {
-            if let Some((_, path, table)) = open.take() {
-                table.finish().map_err(Error::write(&path))?;
-            }
-            files += 1;
-            // All hosts past the most files go into one file.
-            let part = match files == MOST_FILES {
-                true => Cow::Borrowed("_more"),
-                false => file_name(&name_of_host),
-            };
-            let name = format!("{PARQUET_FOLDER}/{}/{part}{PARQUET_EXTENSION}", stem(table));
-            let path = output.path(&name);
-            let file = output.create(&name)?;
-            let table = TableFile::new(table.columns, file).map_err(Error::write(&path))?;
-            open = Some((name_of_host, path, table));
-        }
-        if let Some((_, path, table)) = &mut open {
-            values.into_iter().for_each(|value| table.put(value));
-            table.end_row().map_err(Error::write(path))?;
-        }
-    }
-    match open {
-        Some((_, path, table)) => table.finish().map_err(Error::write(&path)),
-        // A table without rows is one empty file.
-        None => {
-            let name = format!("{PARQUET_FOLDER}/{}/_none{PARQUET_EXTENSION}", stem(table));
-            let path = output.path(&name);
-            let file = output.create(&name)?;
-            let written = TableFile::new(table.columns, file).and_then(TableFile::finish);
-            written.map_err(Error::write(&path))
-        }
     }
 }
 
@@ -200,7 +117,7 @@ pub(crate) fn fields(columns: &[Column]) -> Vec<Field> {
 }
 
 /// A table's Parquet file in the making.
-pub(super) struct TableFile {
+pub(in crate::report) struct TableFile {
     fields: Vec<Field>,
     values: Vec<ColumnValues>,
     /// The column of the next value.
@@ -253,7 +170,7 @@ impl Values for TableFile {
 }
 
 impl TableFile {
-    fn new(columns: &[Column], file: BufWriter<Summed>) -> io::Result<TableFile> {
+    pub(super) fn new(columns: &[Column], file: BufWriter<Summed>) -> io::Result<TableFile> {
         let fields = fields(columns);
         let file = ParquetFile::new(file, &fields)?;
         Ok(TableFile { values: Self::empty(&fields), fields, next: 0, rows: 0, file })
@@ -268,7 +185,7 @@ impl TableFile {
         self.end_row()
     }
 
-    fn end_row(&mut self) -> io::Result<()> {
+    pub(super) fn end_row(&mut self) -> io::Result<()> {
         self.next = 0;
         self.rows += 1;
         let bytes = || self.values.iter().map(ColumnValues::text_bytes).sum::<usize>();
@@ -284,7 +201,7 @@ impl TableFile {
         self.file.write_row_group(values)
     }
 
-    fn finish(mut self) -> io::Result<()> {
+    pub(super) fn finish(mut self) -> io::Result<()> {
         self.write_group()?;
         self.file.finish()?;
         Ok(())
