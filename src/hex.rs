@@ -10,6 +10,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// The bytes of a hex text; a pair that is not hex is left out.
+#[cfg(any(feature = "parquet", test))]
 pub(crate) fn unhex(hex: &str) -> Vec<u8> {
     let pairs = hex.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).unwrap_or_default());
     pairs.filter_map(|pair| u8::from_str_radix(pair, 16).ok()).collect()
