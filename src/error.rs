@@ -68,7 +68,7 @@ pub enum Error {
     #[error("'{0}' is no format")]
     UnknownFormat(String),
     /// A format that this build cannot write.
-    #[error("this build cannot write the format '{format}': it lacks the feature '{feature}'")]
+    #[error("the format '{format}' needs the feature '{feature}', which this build lacks")]
     NotBuilt {
         /// The format.
         format: &'static str,

@@ -232,6 +232,7 @@ fn code(error: &anyhow::Error) -> u8 {
             | Error::RejectedRule { .. }
             | Error::UnknownExclusion(_)
             | Error::NothingSelected { .. }
+            | Error::NotBuilt { .. }
             | Error::NoTables(_)
             | Error::Pointer(_)
             | Error::Sql(_),

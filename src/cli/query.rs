@@ -37,7 +37,6 @@ pub(super) fn run(args: &Args) -> Result<Ending> {
 /// Says how to get a program that knows SQL.
 #[cfg(not(feature = "sql"))]
 pub(super) fn run(_: &Args) -> Result<Ending> {
-    let reason = "this build has no SQL: use a released binary, or build with \
-                  'cargo build --release --features sql'";
-    Err(crate::error::Error::Sql(reason.to_owned()).into())
+    let reason = format!("this build has no SQL: {}", super::remedy::build("sql"));
+    Err(crate::error::Error::Sql(reason).into())
 }

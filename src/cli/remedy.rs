@@ -17,6 +17,7 @@ pub(super) fn text(error: &Error) -> String {
         Error::OutputExists(_) => {
             format!("{error}: name another folder, or replace its files with --force")
         }
+        Error::NotBuilt { feature, .. } => format!("{error}: {}", build(feature)),
         Error::NoTables(_) => format!("{error}: analyze again with --format parquet"),
         Error::UnknownExclusion(rule) => format!(
             "the selection of rules: --exclude-rule '{rule}': no loaded rule has this id, title or \
@@ -37,5 +38,25 @@ pub(super) fn text(error: &Error) -> String {
             )
         }
         _ => error.to_string(),
+    }
+}
+
+/// How to get a program that has a feature.
+pub(super) fn build(feature: &str) -> String {
+    format!("use a released binary, or build with 'cargo build --release --features {feature}'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_feature_is_one_line_that_says_how_to_get_it() {
+        let error = Error::NotBuilt { format: "html", feature: "html" };
+        assert_eq!(
+            line(&error.into()),
+            "the format 'html' needs the feature 'html', which this build lacks: use a released \
+             binary, or build with 'cargo build --release --features html'"
+        );
     }
 }

@@ -11,8 +11,8 @@ use crate::model::{Command, SessionIdx};
 /// The page while it is written: there is none.
 pub(super) enum PageWriter {}
 
-/// What the page shows of a session: nothing.
-pub(super) type Tale = ();
+/// What the page would show of a session.
+pub(super) type Tale = String;
 
 impl PageWriter {
     pub(super) fn begin(_: &Analysis, _: &mut Output) -> Result<PageWriter, Error> {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::story::{Collect, Command, Covered, Hint, Missing, Pointer, Statement, Story};
 use chrono::{DateTime, Utc};
 
-use crate::model::{Link, csv_time};
+use crate::model::Link;
 
 /// Statements of one kind in a row, from which on only the first is shown.
 pub(crate) const FEW: usize = 3;
@@ -23,23 +23,6 @@ pub(crate) trait Clock {
     fn seconds(&self, time: DateTime<Utc>) -> String;
     /// What stands behind such a time.
     fn mark(&self, time: DateTime<Utc>) -> String;
-}
-
-/// Times as files have them.
-pub(crate) struct InUtc;
-
-impl Clock for InUtc {
-    fn exact(&self, time: DateTime<Utc>) -> String {
-        csv_time(time)
-    }
-
-    fn seconds(&self, time: DateTime<Utc>) -> String {
-        time.format("%Y-%m-%d %H:%M:%S").to_string()
-    }
-
-    fn mark(&self, _: DateTime<Utc>) -> String {
-        "UTC".to_owned()
-    }
 }
 
 /// Who, where, from where.

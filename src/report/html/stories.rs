@@ -10,13 +10,30 @@ use super::data;
 use super::text::{line, lines};
 use crate::model::{Command as Ran, csv_time, short_name};
 use crate::report::story::{self, Statement, Story};
-use crate::report::told::{self, FEW, Files};
+use crate::report::told::{self, Clock, FEW, Files};
 
 /// Bytes of text of a session's steps, after which the others are left out: `explain` and the CSV
 /// files have them.
 const MOST_TEXT: usize = 1 << 20;
 /// Layers of a command, and invocations, that are shown.
 const MOST_LISTED: usize = 64;
+
+/// Times as files have them.
+struct InUtc;
+
+impl Clock for InUtc {
+    fn exact(&self, time: DateTime<Utc>) -> String {
+        csv_time(time)
+    }
+
+    fn seconds(&self, time: DateTime<Utc>) -> String {
+        time.format("%Y-%m-%d %H:%M:%S").to_string()
+    }
+
+    fn mark(&self, _: DateTime<Utc>) -> String {
+        "UTC".to_owned()
+    }
+}
 
 /// A session as it is told.
 #[derive(Serialize)]
@@ -86,7 +103,7 @@ pub(super) fn block(number: usize, tales: &[Tale]) -> io::Result<String> {
 pub(super) fn tale(story: &Story, ran: &[&Ran]) -> Tale {
     let files = Files::of(story);
     let all = |texts: Vec<String>| texts.iter().map(|text| line(text)).collect::<Vec<_>>();
-    let facts = told::facts(story, &files, &told::InUtc).into_iter();
+    let facts = told::facts(story, &files, &InUtc).into_iter();
     let (steps, left_out) = steps(story, &files, ran);
     let source = &story.source;
     let winner = source.winner.iter().map(|hint| told::hint(hint, &files));
@@ -111,7 +128,7 @@ pub(super) fn tale(story: &Story, ran: &[&Ran]) -> Tale {
         against,
         covered: all(story.log_coverage.iter().map(told::covered).collect()),
         missing,
-        collect: all(story.collect.iter().map(|one| told::collect(one, &told::InUtc)).collect()),
+        collect: all(story.collect.iter().map(|one| told::collect(one, &InUtc)).collect()),
         files: files.names().map(|(name, number)| format!("[{number}] {}", line(name))).collect(),
     }
 }
