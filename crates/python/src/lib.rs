@@ -53,7 +53,7 @@ impl How {
     fn shared_rules(&self) -> Result<Arc<RuleSet>, psr_forensics::Error> {
         let packs = read_packs(&self.packs, self.default_pack)?;
         let is_latest = |known: &RuleSet| {
-            let known = known.packs.iter().map(|pack| (&pack.name, &pack.sha256));
+            let known = known.packs.iter().map(|known| (&known.pack.name, &known.pack.sha256));
             known.eq(packs.iter().map(|pack| (&pack.name, &pack.sha256)))
         };
         let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
