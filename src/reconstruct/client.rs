@@ -108,11 +108,11 @@ fn on_host(events: &Events, host: &HostName, indexes: &[EventIdx]) -> Clients {
                     ShellKind::of(uri).1.clone_into(&mut client.configuration);
                 }
                 match (&event.kind, event.event_id) {
-                    (EventKind::ClientFailure(failure), _) => {
-                        // Only the way into the session: a later operation may fail in it.
-                        if failure.operation.as_deref().is_none_or(creates_shell) {
-                            client.failures.push(index);
-                        }
+                    // Only the way into the session: a later operation may fail in it.
+                    (EventKind::ClientFailure(failure), _)
+                        if failure.operation.as_deref().is_none_or(creates_shell) =>
+                    {
+                        client.failures.push(index);
                     }
                     // To ask again after a failure is to try another way in.
                     (EventKind::ClientStep(step), _) if step.asks_shell => {

@@ -193,7 +193,7 @@ impl Seen<'_> {
 fn endpoint_kind(case: &Case, session: &Session) -> Option<EndpointKind> {
     let virtual_account = |event: &Event| {
         let context = event.engine();
-        event.user_sid.as_deref().is_some_and(|sid| is_virtual_sid(sid))
+        event.user_sid.as_deref().is_some_and(is_virtual_sid)
             || context.is_some_and(|context| is_virtual_account(&context.user))
     };
     let name = session.configuration.to_lowercase();

@@ -42,7 +42,7 @@ pub(super) fn write(analysis: &Analysis, by_host: bool, output: &mut Output) -> 
 }
 
 fn whole(table: &Table, analysis: &Analysis, file: BufWriter<Summed>) -> io::Result<()> {
-    let mut sink = RowSink::File(TableFile::new(table.columns, file)?);
+    let mut sink = RowSink::File(Box::new(TableFile::new(table.columns, file)?));
     (table.parquet)(analysis, &mut sink)?;
     match sink {
         RowSink::File(file) => file.finish(),

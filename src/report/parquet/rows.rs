@@ -33,7 +33,7 @@ pub(in crate::report) fn write_rows<T: TableRows>(
 /// Takes the rows of a table.
 pub(in crate::report) enum RowSink {
     /// Writes them to one file.
-    File(TableFile),
+    File(Box<TableFile>),
     /// Sorts them by host.
     ByHost(HostSorter),
 }

@@ -148,7 +148,7 @@ impl<'a> Rows<'a> {
         let session = self.sessions.get(&record.source);
         let session = session.map(|&(session, _)| &case.sessions[session]);
         let is_told = scope.row(session, &event.computer, &event.user());
-        Ok(is_told.then(|| Told { record, event, rules }))
+        Ok(is_told.then_some(Told { record, event, rules }))
     }
 
     /// Its row.
