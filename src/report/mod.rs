@@ -36,7 +36,7 @@ pub(crate) mod told;
 mod transcript;
 
 pub(crate) use again::{Again, again};
-#[cfg(feature = "sql")]
+#[cfg(all(feature = "cli", feature = "sql"))]
 pub(crate) use cell::push as push_cell;
 pub(crate) use cell::{cell, visible};
 pub use format::{Format, Wanted};
