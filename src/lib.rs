@@ -1,7 +1,7 @@
 //! Rebuilds PowerShell Remoting sessions from Windows event logs, with the records that prove them.
 //!
 //! The stages are the modules, and the arrows run one way: [`input`] finds logs, [`decode`] makes
-//! [`Record`]s of their bytes, [`normalise`] typed [`Event`]s of records, [`reconstruct`]
+//! [`Record`]s of their bytes, [`normalise`] typed [`Event`](model::Event)s of records, [`reconstruct`]
 //! [`Session`]s of events, [`detect`] matches rules on both, [`report`] writes what was found.
 //! [`analyze`] runs them.
 //!

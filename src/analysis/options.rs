@@ -22,7 +22,7 @@ pub struct Options {
     /// Ends the reading early.
     pub stop: Stop,
     /// Look for records outside of logs: in slack space, in what is damaged, in files that are no
-    /// logs. What is found comes as inputs of their own, of [`InputKind::Recovered`](crate::InputKind::Recovered).
+    /// logs. What is found comes as inputs of their own, of [`InputKind::Recovered`](crate::input::InputKind::Recovered).
     pub recover: bool,
     /// What input may cost.
     pub limits: Limits,

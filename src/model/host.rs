@@ -33,12 +33,12 @@ impl HostName {
         is_same(&self.0, &other.0)
     }
 
-    /// Whether two names can mean one host: see [`same_host`].
+    /// Whether two names can mean one host: see `same_host`.
     pub fn same_host(&self, other: &str) -> bool {
         same_host(self, other)
     }
 
-    /// The first label: see [`short_name`].
+    /// The first label: see `short_name`.
     pub fn short_name(&self) -> &str {
         short_name(self)
     }

@@ -2,7 +2,7 @@
 //! or a script is put down as values, sorted on disk where rows are many, and read again by whoever
 //! writes outputs.
 //!
-//! Nothing here escapes, cuts or joins texts for a file format. [`Row`] declares columns once, for
+//! Nothing here escapes, cuts or joins texts for a file format. `Row` declares columns once, for
 //! every writer.
 
 pub(crate) mod copies;

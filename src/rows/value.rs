@@ -49,7 +49,7 @@ pub enum Value<'v> {
     },
 }
 
-/// A row of a table. [`row!`](crate::rows::row) declares both its columns and its values, so that
+/// A row of a table. `row!` declares both its columns and its values, so that
 /// they cannot differ.
 pub trait Row {
     /// The columns.
