@@ -89,7 +89,7 @@ struct Parquet {
 impl Parquet {
     fn reader(&self) -> Result<ParquetRecordBatchReaderBuilder<File>, ArrowError> {
         let file = File::open(&self.path)
-            .map_err(|error| ArrowError::IoError(self.path.display().to_string(), error))?;
+            .map_err(|error| ArrowError::IoError(error.to_string(), error))?;
         Ok(ParquetRecordBatchReaderBuilder::try_new(file)?)
     }
 }
@@ -190,7 +190,8 @@ impl Part {
     fn read(&self) -> Result<RecordBatch, ArrowError> {
         let columns = observe::read_columns(&self.root, &self.table).map_err(|error| {
             let path = self.root.join(&self.table.name);
-            ArrowError::IoError(path.display().to_string(), error)
+            // The error's text is all that its reader sees.
+            ArrowError::IoError(format!("{}: {error}", path.display()), error)
         })?;
         observation_batch(columns, &self.input)
     }
