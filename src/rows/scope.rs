@@ -21,7 +21,7 @@ impl Scope {
     /// Whether what concerns these hosts and this account is told of.
     ///
     /// ```
-    /// use psr_forensics::Scope;
+    /// use psr_forensics::rows::Scope;
     ///
     /// let scope = Scope { hosts: vec!["srv02".into()], users: vec!["adm.lee".into()] };
     /// assert!(scope.takes(["WS01.corp.example", "SRV02.corp.example"], Some(r"CORP\adm.lee")));

@@ -67,7 +67,7 @@ pub trait Values {
 
 /// Declares a row type's columns once: name, type, description and how a row gives its value.
 ///
-/// ```ignore
+/// ```text
 /// row! { Host<'_> as host:
 ///     "host": Text = &host.name => "the host's name",
 ///     "clock_pairs": Integer = host.pairs => "pairs of records that agree on its clock",
