@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::cases::Of;
 use super::evidence::Evidence;
 use super::load::first_of_chunk;
-use super::logs::{Account, Part, Pieces};
+use super::logs::{InputProgress, Part, Pieces};
 use super::options::Options;
 use super::progress::Progress;
 use crate::detect::{Asks, RuleSet};
@@ -203,12 +203,12 @@ impl Run<'_> {
             std::mem::take(&mut state.lock().unwrap_or_else(PoisonError::into_inner).parts);
         // Threads finish in any order; what follows must not depend on it.
         parts.sort_by_key(|part| part.start);
-        let mut account = Account::new(input);
+        let mut account = InputProgress::new(input);
         let too_long = parts.iter().map(|part| part.too_long).sum();
         let mut reach: Vec<Reach> = parts.into_iter().map(|part| account.take(part)).collect();
         reach.iter_mut().for_each(Reach::shrink);
         account.finish(&reader.lock().unwrap_or_else(PoisonError::into_inner));
-        let Account { report, form, .. } = account;
+        let InputProgress { report, form, .. } = account;
         let facts =
             FileFacts { form: &form, is_evtx: report.input.kind.is_evtx(), faults: &report.faults };
         let firsts =

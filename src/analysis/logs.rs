@@ -94,15 +94,15 @@ impl Wanted for Watch<'_> {
 const INTERRUPTED: &str = "the run was interrupted before it was read";
 
 /// What becomes of an input as its pieces are read.
-pub(super) struct Account {
+pub(super) struct InputProgress {
     pub report: InputReport,
     pub form: Form,
     foreign: Vec<Fault>,
 }
 
-impl Account {
+impl InputProgress {
     /// That of an input of which nothing is read.
-    pub fn new(input: &Input) -> Account {
+    pub fn new(input: &Input) -> InputProgress {
         let report = InputReport {
             chunks: chunk_count(input),
             faults: input.faults.clone(),
@@ -113,7 +113,7 @@ impl Account {
             records: 0,
             overlaps: Vec::new(),
         };
-        Account { report, form: Form::default(), foreign: Vec::new() }
+        InputProgress { report, form: Form::default(), foreign: Vec::new() }
     }
 
     /// Takes what its next piece came to; yields how far the records in it reach.

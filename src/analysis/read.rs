@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::extracted::Extracted;
 use super::input_report::InputReport;
-use super::logs::{Account, Part, Pieces};
+use super::logs::{InputProgress, Part, Pieces};
 use super::options::Options;
 use super::progress::Progress;
 use super::texts;
@@ -161,8 +161,8 @@ impl Pass<'_> {
 
         let mut read = Read::default();
         read.spans.extend(self.inputs.iter().map(|_| Spans::default()));
-        let mut accounts: IdxVec<InputIdx, Account> =
-            self.inputs.iter().map(Account::new).collect();
+        let mut accounts: IdxVec<InputIdx, InputProgress> =
+            self.inputs.iter().map(InputProgress::new).collect();
         for batch in batches {
             let Batch { input, part, events, mut gathered, fired, stepped, scripts, lines, spans } =
                 batch;

@@ -17,7 +17,7 @@ use crate::input::{
 };
 use crate::limits::Limits;
 use crate::model::{
-    Account, Channel, Edge, EventKind, Gap, IdxVec, InputIdx, Record, RecordRef, Str,
+    AccountName, Channel, Edge, EventKind, Gap, IdxVec, InputIdx, Record, RecordRef, Str,
 };
 use crate::normalise::{self, Normaliser};
 use crate::reconstruct::Runs;
@@ -104,7 +104,7 @@ pub struct Cleared {
     /// The cleared log.
     pub log: String,
     /// Who cleared it, as logged.
-    pub account: Option<Account>,
+    pub account: Option<AccountName>,
     /// The record's EventRecordID.
     pub record_id: u64,
 }

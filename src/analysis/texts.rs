@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ps_layers::Unwrapper;
 
 use crate::model::{
-    Account, Channel, Command, CommandIdx, Event, EventIdx, EventKind, IdxVec, Proof, Record,
+    AccountName, Channel, Command, CommandIdx, Event, EventIdx, EventKind, IdxVec, Proof, Record,
     ScriptBlock, SessionIdx, TextKind, Wrapped,
 };
 use crate::reconstruct::Case;
@@ -73,7 +73,7 @@ pub(super) fn of_case(case: &Case) -> impl Iterator<Item = Wrapped> + '_ {
         .collect();
     let user = |session: Option<SessionIdx>| {
         let account = session.and_then(|session| case.sessions[session].user.as_ref());
-        account.map(Account::to_string).unwrap_or_default()
+        account.map(AccountName::to_string).unwrap_or_default()
     };
     let scripts = case.scripts.iter().filter_map(move |block| {
         let command = block.events.iter().find_map(|event| shown.get(event)).copied();

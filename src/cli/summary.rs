@@ -13,7 +13,7 @@ use crate::analysis::{Analysis, InputReport};
 use crate::detect::Refused;
 use crate::error::FaultKind;
 use crate::input::{Extent, InputKind};
-use crate::model::{Account, Level, RuleIdx, RuleMeta, Session, session_id};
+use crate::model::{AccountName, Level, RuleIdx, RuleMeta, Session, session_id};
 use crate::report::told::Clock;
 use crate::report::{Format, Wanted, schema, story};
 use crate::rows::{Finding, Notes, Overlap, findings};
@@ -155,7 +155,7 @@ fn line(session: &Session, zone: Zone) -> String {
         zone.mark(session.start),
         source.unwrap_or("source unknown"),
         session.target_host,
-        session.user.as_ref().map_or("user unknown".to_owned(), Account::to_string),
+        session.user.as_ref().map_or("user unknown".to_owned(), AccountName::to_string),
         session.kind.as_str(),
         session.auth.as_str(),
         (session.end - session.start).num_seconds(),

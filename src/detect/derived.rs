@@ -15,8 +15,8 @@ use super::rules::{Hit, RuleSet};
 use super::view::FieldMap;
 use crate::keyed::Keyed;
 use crate::model::{
-    Account, Attempt, Clearing, Command, Detection, Edge, EndpointKind, Event, EventIdx, EventKind,
-    Heard, HostName, IdxVec, Kept, LogGap, LogSign, LoggedId, MatchedField, Proof, Role,
+    AccountName, Attempt, Clearing, Command, Detection, Edge, EndpointKind, Event, EventIdx,
+    EventKind, Heard, HostName, IdxVec, Kept, LogGap, LogSign, LoggedId, MatchedField, Proof, Role,
     ScriptBlock, Session, SessionIdx, SignKind, Stream, Subject, Wrapped, csv_time, session_id,
 };
 use crate::reconstruct::Case;
@@ -344,8 +344,8 @@ pub(crate) fn session_counts(case: &Case) -> IdxVec<SessionIdx, SessionCounts> {
     counts
 }
 
-fn name(account: Option<&Account>) -> String {
-    account.map(Account::to_string).unwrap_or_default()
+fn name(account: Option<&AccountName>) -> String {
+    account.map(AccountName::to_string).unwrap_or_default()
 }
 
 /// The fields that say whose session it is.
@@ -532,7 +532,7 @@ fn script(
 
 fn attempt(case: &Case, attempt: &Attempt) -> Derived {
     let sid = || attempt.user_sid.clone().unwrap_or_default();
-    let user = attempt.user.as_ref().map_or_else(sid, Account::to_string);
+    let user = attempt.user.as_ref().map_or_else(sid, AccountName::to_string);
     let fields = FieldMap::default()
         .known("SourceHost", Some(&*attempt.source_host).filter(|host| !host.is_empty()))
         .text("TargetHost", &*attempt.target_host)

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use crate::model::{
-    Account, Channel, Coverage, EventKind, FailureReason, IdxVec, Session, SessionIdx,
+    AccountName, Channel, Coverage, EventKind, FailureReason, IdxVec, Session, SessionIdx,
 };
 use crate::reconstruct::Case;
 
@@ -55,7 +55,7 @@ pub(super) fn histories(case: &Case) -> IdxVec<SessionIdx, History> {
 /// The names that a session's account goes by.
 fn accounts(session: &Session) -> Vec<String> {
     let sid = session.user_sid.clone();
-    let name = session.user.as_ref().map(Account::spelling_key);
+    let name = session.user.as_ref().map(AccountName::spelling_key);
     sid.into_iter().chain(name).filter(|name| !name.is_empty()).collect()
 }
 

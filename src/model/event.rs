@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Account, Auth, HostName, LoggedId, Record, RecordRef, Str};
+use super::{AccountName, Auth, HostName, LoggedId, Record, RecordRef, Str};
 
 /// A record that some stage has a use for, typed.
 #[derive(Debug, Clone)]
@@ -94,7 +94,7 @@ impl Event {
         };
         let engine = engine.filter(|user| !user.is_empty()).cloned();
         let sid = || self.user_sid.as_deref().unwrap_or_default().to_owned();
-        account.map(Account::text).or(engine).unwrap_or_else(sid)
+        account.map(AccountName::text).or(engine).unwrap_or_else(sid)
     }
 }
 
@@ -250,7 +250,7 @@ pub struct ShellCreated {
     /// The session configuration, `Microsoft.PowerShell` as a rule; empty for `winrs`.
     pub configuration: String,
     /// The caller, where the build appends it.
-    pub account: Option<Account>,
+    pub account: Option<AccountName>,
     /// The caller's address, where the build appends it.
     pub client_ip: Option<String>,
     /// The shell's id, where the build logs it.
@@ -270,7 +270,7 @@ pub struct ServerOperation {
 #[derive(Debug, Clone, Hash)]
 pub struct Authenticated {
     /// The caller.
-    pub account: Option<Account>,
+    pub account: Option<AccountName>,
     /// How: `Kerberos`, `NTLM`, `Basic` ...
     pub mechanism: String,
 }
@@ -408,7 +408,7 @@ pub struct ScriptBlockRun {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ServerSession {
     /// Who connected.
-    pub account: Option<Account>,
+    pub account: Option<AccountName>,
     /// The shell's id or resource URI.
     pub shell: Option<String>,
 }
@@ -417,7 +417,7 @@ pub struct ServerSession {
 #[derive(Debug, Clone, Hash)]
 pub struct Logon {
     /// The account that logged on.
-    pub account: Option<Account>,
+    pub account: Option<AccountName>,
     /// Its SID.
     pub sid: String,
     /// TargetLogonId; 0 for a failed logon.
@@ -449,16 +449,16 @@ pub struct Logoff {
     /// The logon id.
     pub logon_id: u64,
     /// Its account.
-    pub account: Option<Account>,
+    pub account: Option<AccountName>,
 }
 
 /// Security 4648.
 #[derive(Debug, Clone, Hash)]
 pub struct ExplicitCredentials {
     /// Who used credentials.
-    pub subject: Option<Account>,
+    pub subject: Option<AccountName>,
     /// Whose credentials.
-    pub account: Option<Account>,
+    pub account: Option<AccountName>,
     /// TargetServerName.
     pub target: String,
     /// TargetInfo: `HTTP/host` for WinRM.
@@ -485,7 +485,7 @@ pub struct ProcessStart {
     /// The logon the process runs in: Target* where set, else Subject*.
     pub logon_id: u64,
     /// The account it runs as.
-    pub account: Option<Account>,
+    pub account: Option<AccountName>,
     /// The account's SID, where logged.
     pub sid: Option<String>,
 }
@@ -512,7 +512,7 @@ pub struct ProcessExit {
     /// The logon it ran in; 0 when not logged.
     pub logon_id: u64,
     /// The account it ran as, where logged.
-    pub account: Option<Account>,
+    pub account: Option<AccountName>,
     /// The account's SID, where logged.
     pub sid: Option<String>,
 }
@@ -521,7 +521,7 @@ pub struct ProcessExit {
 #[derive(Debug, Clone, Hash)]
 pub struct KerberosTicket {
     /// Who asked.
-    pub account: Option<Account>,
+    pub account: Option<AccountName>,
     /// For what service; `krbtgt` for a TGT.
     pub service: String,
     /// From where, without the `::ffff:` of a mapped address.
@@ -534,7 +534,7 @@ pub struct KerberosTicket {
 #[derive(Debug, Clone, Hash)]
 pub struct NtlmValidation {
     /// Who.
-    pub account: Option<Account>,
+    pub account: Option<AccountName>,
     /// The workstation the client named.
     pub workstation: Option<String>,
     /// Status, `0x0` for success.
@@ -568,7 +568,7 @@ pub struct Connection {
 #[derive(Debug, Clone, Hash)]
 pub struct SshAccepted {
     /// Who.
-    pub account: Option<Account>,
+    pub account: Option<AccountName>,
     /// From where.
     pub ip: String,
     /// The message.
@@ -581,7 +581,7 @@ pub struct LogCleared {
     /// The cleared log.
     pub log: String,
     /// Who cleared it.
-    pub account: Option<Account>,
+    pub account: Option<AccountName>,
 }
 
 /// Whether a WinRM operation is the one that makes a shell.

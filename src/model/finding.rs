@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Channel, EventIdx, HostName, InputIdx, RecordRef};
+use super::{AccountName, Channel, EventIdx, HostName, InputIdx, RecordRef};
 
 /// Kinds of evidence for a session's source, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -347,5 +347,5 @@ pub struct Clearing {
     /// Its EventRecordID.
     pub record_id: u64,
     /// Who did it.
-    pub account: Option<Account>,
+    pub account: Option<AccountName>,
 }

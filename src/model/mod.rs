@@ -17,7 +17,7 @@ mod session;
 mod time;
 mod wrapped;
 
-pub use account::{Account, Identity};
+pub use account::{AccountName, Identity};
 pub(crate) use account::{is_virtual_account, is_virtual_sid};
 pub use auth::{Auth, Transport};
 pub use completeness::Completeness;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use chrono::TimeDelta;
 
-use super::Account;
+use super::AccountName;
 
 /// A reason why a session can be trusted so far and no further.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub enum ConfidenceReason {
     /// Another client could fit as well.
     AnotherClient,
     /// The traffic names another owner of its shell.
-    OtherOwner(Account),
+    OtherOwner(AccountName),
     /// Two sources are named alike, so none is given.
     TwoSources,
     /// Its source is the nearer in time of those that are named alike.

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use ps_layers::Unwrapped;
 
 use super::{
-    Account, Auth, CommandIdx, Completeness, ConfidenceReason, Consequences, Covered, EventIdx,
+    AccountName, Auth, CommandIdx, Completeness, ConfidenceReason, Consequences, Covered, EventIdx,
     HostName, LoggedId, Missing, SessionIdx, ShellKind, SourceBasis, Tool, Transport, Weighed,
 };
 
@@ -270,7 +270,7 @@ pub struct Session {
     /// The target: the logging host's name, or the name the client used.
     pub target_host: HostName,
     /// The account, as logged.
-    pub user: Option<Account>,
+    pub user: Option<AccountName>,
     /// Its SID.
     pub user_sid: Option<String>,
     /// How it was authenticated.
@@ -552,7 +552,7 @@ pub struct Attempt {
     /// The target as the client named it, or as it named itself in its own log.
     pub target_host: HostName,
     /// Who tried.
-    pub user: Option<Account>,
+    pub user: Option<AccountName>,
     /// The SID of who tried.
     pub user_sid: Option<String>,
     /// Why it failed.
@@ -599,7 +599,7 @@ mod tests {
             source_basis: SourceBasis::Nothing,
             weighed: Weighed::default(),
             target_host: "srv.corp".into(),
-            user: Account::parse(r"SRV\bob"),
+            user: AccountName::parse(r"SRV\bob"),
             user_sid: None,
             auth,
             transport,

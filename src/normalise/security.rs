@@ -5,7 +5,7 @@
 use super::fields::{Reader, known, number, number_of, text};
 use super::system;
 use crate::model::{
-    Account, Connection, EventKind, ExplicitCredentials, KerberosTicket, Logoff, Logon,
+    AccountName, Connection, EventKind, ExplicitCredentials, KerberosTicket, Logoff, Logon,
     NtlmValidation, ProcessExit, ProcessStart, Record,
 };
 
@@ -60,12 +60,12 @@ const TARGET: Side = Side {
 };
 
 /// The account of a side.
-fn account(record: &Record, side: &Side) -> Option<Account> {
+fn account(record: &Record, side: &Side) -> Option<AccountName> {
     let domain = record.data.get(side.domain).unwrap_or_default();
     match record.data.get(side.name) {
         // Kerberos events log `user@REALM` in the name.
-        Some(name) if domain.is_empty() || name.contains('@') => Account::parse(name),
-        Some(name) => Account::new(domain, name),
+        Some(name) if domain.is_empty() || name.contains('@') => AccountName::parse(name),
+        Some(name) => AccountName::new(domain, name),
         None => None,
     }
 }
@@ -137,7 +137,7 @@ fn sysmon_process_start(record: &Record) -> EventKind {
         parent_process_id: number_of(record, "ParentProcessId").unwrap_or(0),
         parent_image: text(record, "ParentImage"),
         logon_id: long(record, "LogonId"),
-        account: record.data.known("User").and_then(Account::parse),
+        account: record.data.known("User").and_then(AccountName::parse),
         sid: None,
     }))
 }
@@ -160,7 +160,7 @@ fn sysmon_process_exit(record: &Record) -> EventKind {
         process_id,
         image: text(record, "Image"),
         logon_id: 0,
-        account: record.data.known("User").and_then(Account::parse),
+        account: record.data.known("User").and_then(AccountName::parse),
         sid: None,
     }))
 }
@@ -178,7 +178,7 @@ fn kerberos(record: &Record) -> EventKind {
 fn ntlm(record: &Record) -> EventKind {
     let workstation = known(record, "Workstation");
     EventKind::NtlmValidation(Box::new(NtlmValidation {
-        account: record.data.known("TargetUserName").and_then(Account::parse),
+        account: record.data.known("TargetUserName").and_then(AccountName::parse),
         workstation: workstation.map(|name| name.trim_start_matches('\\').to_owned()),
         status: text(record, "Status"),
     }))

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::fields::{Reader, known};
-use crate::model::{Account, Channel, EventKind, LogCleared, OtherEvent, Record, SshAccepted};
+use crate::model::{AccountName, Channel, EventKind, LogCleared, OtherEvent, Record, SshAccepted};
 
 /// Longest summary of an event without a reader, in characters.
 const MAX_SUMMARY: usize = 1000;
@@ -29,7 +29,7 @@ pub(super) fn log_cleared(record: &Record, log: &str) -> EventKind {
     let name = record.data.get("SubjectUserName").unwrap_or_default();
     EventKind::LogCleared(Box::new(LogCleared {
         log: known(record, "Channel").unwrap_or_else(|| log.to_owned()),
-        account: Account::new(domain, name),
+        account: AccountName::new(domain, name),
     }))
 }
 
@@ -42,7 +42,7 @@ fn openssh(record: &Record) -> EventKind {
     let text = record.data.get("payload").unwrap_or_default();
     match ACCEPTED.captures(text) {
         Some(parts) => EventKind::SshAccepted(Box::new(SshAccepted {
-            account: Account::parse(&parts[1]),
+            account: AccountName::parse(&parts[1]),
             ip: parts[2].to_owned(),
             text: text.to_owned(),
         })),

@@ -7,8 +7,8 @@ use regex::Regex;
 use super::fields::{Reader, known, number, text};
 use super::wire;
 use crate::model::{
-    Account, Authenticated, ClientFailure, ClientSession, ClientStep, EventKind, LoggedId, Record,
-    ServerOperation, ShellCreated, ShellKind, creates_shell,
+    AccountName, Authenticated, ClientFailure, ClientSession, ClientStep, EventKind, LoggedId,
+    Record, ServerOperation, ShellCreated, ShellKind, creates_shell,
 };
 
 pub(super) fn reader(event_id: u32) -> Option<Reader> {
@@ -92,7 +92,9 @@ fn shell_created(record: &Record) -> EventKind {
     let payload = || record.data.get("EventPayload").map(payload_text);
     let logged = known(record, "resourceUri").or_else(payload).unwrap_or_default();
     let (resource_uri, account, client_ip) = match CALLER.captures(&logged) {
-        Some(parts) => (parts[1].to_owned(), Account::parse(&parts[2]), Some(parts[3].to_owned())),
+        Some(parts) => {
+            (parts[1].to_owned(), AccountName::parse(&parts[2]), Some(parts[3].to_owned()))
+        }
         None => (logged.trim().to_owned(), None, None),
     };
     let (kind, configuration) = ShellKind::of(&resource_uri);
@@ -135,7 +137,7 @@ fn server_operation(record: &Record) -> EventKind {
 
 fn authenticated(record: &Record) -> EventKind {
     EventKind::Authenticated(Box::new(Authenticated {
-        account: record.data.known("username").and_then(Account::parse),
+        account: record.data.known("username").and_then(AccountName::parse),
         mechanism: text(record, "authenticationMechanism"),
     }))
 }

@@ -5,7 +5,7 @@
 use psrp::{Chunk, ChunkKey, Exchange, Fragment};
 
 use super::fields::{known, number, number_of, text};
-use crate::model::{Account, Channel, LoggedId, Record, ServerSession};
+use crate::model::{AccountName, Channel, LoggedId, Record, ServerSession};
 
 /// What a record holds of the traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Wire {
 /// What 32850 says.
 pub(super) fn server_session(record: &Record) -> ServerSession {
     ServerSession {
-        account: record.data.known("param2").and_then(Account::parse),
+        account: record.data.known("param2").and_then(AccountName::parse),
         shell: known(record, "param3"),
     }
 }

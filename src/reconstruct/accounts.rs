@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::gather::{Gathered, Spellings, spell};
-use crate::model::Account;
+use crate::model::AccountName;
 
 /// The accounts that logons give a SID; a SID with two names is told by none.
-pub(super) fn accounts(gathered: &[Gathered]) -> BTreeMap<String, Account> {
+pub(super) fn accounts(gathered: &[Gathered]) -> BTreeMap<String, AccountName> {
     let mut spelled: BTreeMap<&str, Spellings> = BTreeMap::new();
     for (sid, spellings) in gathered.iter().flat_map(|task| &task.accounts) {
         let known = spelled.entry(sid).or_default();

@@ -9,7 +9,7 @@ use super::draft::Draft;
 use super::index::Events;
 use super::windows::STEP_WINDOW;
 use crate::model::{
-    Account, Event, EventIdx, EventKind, HostName, Identity, IdxVec, Link, LoggedId, ShellKind,
+    AccountName, Event, EventIdx, EventKind, HostName, Identity, IdxVec, Link, LoggedId, ShellKind,
     creates_shell, index_types, is_address, same_host,
 };
 
@@ -42,7 +42,7 @@ pub(super) struct Client {
     pub powershell: bool,
     pub user_sid: Option<String>,
     /// The account of explicit credentials (4648).
-    pub account: Option<Account>,
+    pub account: Option<AccountName>,
     pub evidence: BTreeMap<EventIdx, Link>,
     /// WinRM 11: it asked for a shell.
     pub asked: bool,

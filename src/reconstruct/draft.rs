@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::index::{DraftIdx, ProcessIdx};
 use crate::model::{
-    Account, Auth, EndKind, EventIdx, HostName, Identity, IdxVec, Link, LoggedId, Rejected,
+    AccountName, Auth, EndKind, EventIdx, HostName, Identity, IdxVec, Link, LoggedId, Rejected,
     ShellKind, SourceBasis, Weighed,
 };
 
@@ -44,7 +44,7 @@ pub(super) struct Draft {
     pub kind: Option<ShellKind>,
     pub configuration: String,
     pub engine_version: String,
-    pub user: Option<Account>,
+    pub user: Option<AccountName>,
     pub user_sid: Option<String>,
     pub auth: Option<Auth>,
     pub logon_ids: Vec<u64>,
@@ -95,7 +95,7 @@ impl Draft {
     }
 
     /// Whether an account can be this session's.
-    pub fn can_be(&self, account: Option<&Account>, sid: Option<&str>) -> bool {
+    pub fn can_be(&self, account: Option<&AccountName>, sid: Option<&str>) -> bool {
         self.identity().same_as(Identity { name: account, sid }).unwrap_or(true)
     }
 }
@@ -108,7 +108,7 @@ pub(super) struct Caller {
     /// ClientIP.
     pub ip: Option<String>,
     /// Owner.
-    pub account: Option<Account>,
+    pub account: Option<AccountName>,
 }
 
 /// Sessions that one record may be weighed against, before it and after: a log full of forged ones

@@ -10,7 +10,8 @@ use super::index::{DraftIdx, ProcessIdx};
 use super::names::only;
 use super::windows::STEP_WINDOW;
 use crate::model::{
-    Account, EndKind, EngineContext, EngineState, EventIdx, EventKind, Link, LoggedId, ShellKind,
+    AccountName, EndKind, EngineContext, EngineState, EventIdx, EventKind, Link, LoggedId,
+    ShellKind,
 };
 
 /// The indexes of one engine's records, in order.
@@ -110,9 +111,9 @@ impl HostEvents<'_> {
     }
 
     /// The account that an engine's records name.
-    fn user(&self, records: &Records) -> Option<Account> {
-        let user = self.contexts(records).find_map(|context| Account::parse(&context.user));
-        user.map(Account::caller)
+    fn user(&self, records: &Records) -> Option<AccountName> {
+        let user = self.contexts(records).find_map(|context| AccountName::parse(&context.user));
+        user.map(AccountName::caller)
     }
 
     /// Whether an engine's first record is of its start.

@@ -17,7 +17,7 @@ use super::process::Processes;
 use super::session_starts::{SessionStarts, is_near};
 use super::shells::creates;
 use super::windows::{JOIN_WINDOW, STEP_WINDOW, WAITED};
-use crate::model::{Account, Event, EventKind, HostIdx, IdxVec, LoggedId, RecordRef};
+use crate::model::{AccountName, Event, EventKind, HostIdx, IdxVec, LoggedId, RecordRef};
 
 /// What reconstruction knows before it reads the records it needs.
 pub(super) struct Focus<'a> {
@@ -28,7 +28,7 @@ pub(super) struct Focus<'a> {
     pub hosts: &'a Hosts,
     pub processes: &'a IdxVec<HostIdx, Processes>,
     pub directory: &'a HostDirectory,
-    pub accounts: &'a BTreeMap<String, Account>,
+    pub accounts: &'a BTreeMap<String, AccountName>,
     pub keys: &'a Keys,
 }
 
@@ -106,7 +106,7 @@ impl Focus<'_> {
         let mut firsts: BTreeMap<(HostIdx, Option<&LoggedId>, _), DateTime<Utc>> = BTreeMap::new();
         for event in self.core {
             let Some(host) = self.hosts.index_of(&event.host) else { continue };
-            let mut names: Vec<&Account> = Vec::new();
+            let mut names: Vec<&AccountName> = Vec::new();
             let (mut users, mut remote) = (Vec::new(), false);
             match &event.kind {
                 EventKind::ShellCreated(shell) => {
@@ -130,8 +130,8 @@ impl Focus<'_> {
             }
             if let Some(context) = event.engine() {
                 remote = true;
-                users.extend(Account::parse(&context.user));
-                users.extend(Account::parse(&context.connected_user));
+                users.extend(AccountName::parse(&context.user));
+                users.extend(AccountName::parse(&context.connected_user));
                 let id = context.host_id.as_ref().or(context.runspace_id.as_ref());
                 let processes = &self.processes[host];
                 let root = processes.of(event).and_then(|of| processes.remoting_host(of));

@@ -13,7 +13,7 @@ use super::reach::Reach;
 use super::sightings::Sightings;
 use crate::keyed::Keyed;
 use crate::model::{
-    Account, Channel, Clearing, EngineContext, Event, EventKind, HostName, LoggedId, Logon,
+    AccountName, Channel, Clearing, EngineContext, Event, EventKind, HostName, LoggedId, Logon,
     ProcessStart, RecordRef, file_name, host_key, host_of_service, is_address,
 };
 
@@ -61,7 +61,7 @@ impl Keys {
 
     /// The key of an account's name, which cases do not tell apart; of a virtual account, its
     /// caller's.
-    pub(super) fn of_account(&self, account: Option<&Account>) -> Key {
+    pub(super) fn of_account(&self, account: Option<&AccountName>) -> Key {
         let name = account.map(|account| match account.virtual_caller() {
             Some(caller) => caller.name_key(),
             None => account.name_key(),
@@ -261,7 +261,7 @@ pub(super) struct TrafficMark {
 }
 
 /// How logs spell an account, each spelling at its earliest.
-pub(super) type Spellings = BTreeMap<Account, (DateTime<Utc>, RecordRef)>;
+pub(super) type Spellings = BTreeMap<AccountName, (DateTime<Utc>, RecordRef)>;
 
 /// A logging host, as its earliest record spells it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -540,8 +540,13 @@ impl Gathered {
     }
 
     /// Takes what a record says of a caller: a machine's own account comes from the machine.
-    fn hear_account(&mut self, account: Option<&Account>, ip: Option<&str>, time: DateTime<Utc>) {
-        if let Some(machine) = account.and_then(Account::machine) {
+    fn hear_account(
+        &mut self,
+        account: Option<&AccountName>,
+        ip: Option<&str>,
+        time: DateTime<Utc>,
+    ) {
+        if let Some(machine) = account.and_then(AccountName::machine) {
             self.hear(machine, ip, time);
         }
     }
@@ -623,7 +628,7 @@ pub(super) fn spell(
     known: &mut Spellings,
     time: DateTime<Utc>,
     source: RecordRef,
-    account: &Account,
+    account: &AccountName,
 ) {
     match known.get_mut(account) {
         Some(earliest) => *earliest = (*earliest).min((time, source)),

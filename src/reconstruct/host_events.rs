@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::index::Events;
 use super::process::Processes;
-use crate::model::{Account, Event, EventIdx, HostName};
+use crate::model::{AccountName, Event, EventIdx, HostName};
 
 /// One host's events, and what they point to.
 pub(super) struct HostEvents<'a> {
@@ -13,7 +13,7 @@ pub(super) struct HostEvents<'a> {
     pub host: &'a HostName,
     pub processes: &'a Processes,
     /// Accounts by SID, from all logons.
-    pub accounts: &'a BTreeMap<String, Account>,
+    pub accounts: &'a BTreeMap<String, AccountName>,
 }
 
 impl HostEvents<'_> {
@@ -22,7 +22,7 @@ impl HostEvents<'_> {
     }
 
     /// The account that logons on any host give a SID.
-    pub fn account_of(&self, sid: Option<&str>) -> Option<&Account> {
+    pub fn account_of(&self, sid: Option<&str>) -> Option<&AccountName> {
         self.accounts.get(sid?)
     }
 }

@@ -22,8 +22,8 @@ use super::windows::{STEP_WINDOW, Window};
 use crate::decode::{ChunkHeader, Form};
 use crate::error::{Fault, FaultKind};
 use crate::model::{
-    Account, Channel, Clearing, Coverage, Edge, HostName, IdxVec, InputIdx, Level, LogGap, LogSign,
-    Mark, Proof, SignKind, csv_time,
+    AccountName, Channel, Clearing, Coverage, Edge, HostName, IdxVec, InputIdx, Level, LogGap,
+    LogSign, Mark, Proof, SignKind, csv_time,
 };
 
 /// How near a correction of the clock is to the step that it makes, by either time.
@@ -185,7 +185,7 @@ fn one_cleared(logs: &[&Coverage], of: &Clearing) -> LogSign {
     let is_before =
         |log: &&&Coverage| log.last.0 < of.time && begins.is_none_or(|id| log.last.1 < id);
     let before = logs.iter().filter(is_before).map(|log| log.last).max();
-    let by = of.account.as_ref().map_or("an unknown account".to_owned(), Account::to_string);
+    let by = of.account.as_ref().map_or("an unknown account".to_owned(), AccountName::to_string);
     let lost =
         begins.map(|id| (id.saturating_sub(1)).saturating_sub(before.map_or(0, |(_, id)| id)));
     let what = match (begins.filter(|&id| id > 1), before) {

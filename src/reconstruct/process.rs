@@ -10,7 +10,7 @@ use super::gather::{Gathered, IdKey, Image, Key, ProcessMark, Told};
 use super::hosts::Hosts;
 use super::index::ProcessIdx;
 use super::windows::WAITED;
-use crate::model::{Account, Event, EventKind, HostIdx, IdxVec, RecordRef, file_name};
+use crate::model::{AccountName, Event, EventKind, HostIdx, IdxVec, RecordRef, file_name};
 
 /// How far apart two logs of one host write the same moment.
 const SLACK: TimeDelta = TimeDelta::seconds(2);
@@ -77,13 +77,13 @@ impl Process {
 pub(super) struct Details {
     /// Empty where auditing does not log it.
     pub command_line: String,
-    pub account: Option<Account>,
+    pub account: Option<AccountName>,
     pub sid: Option<String>,
 }
 
 impl Details {
     /// Takes an account that is not known yet.
-    fn runs_as(&mut self, account: Option<&Account>, sid: Option<&str>) {
+    fn runs_as(&mut self, account: Option<&AccountName>, sid: Option<&str>) {
         if self.account.is_none() {
             self.account = account.cloned();
         }

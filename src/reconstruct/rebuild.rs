@@ -25,7 +25,7 @@ use super::{
     accounts, attempts, client, commands, hops, join, reach, server, source, tools, traffic,
 };
 use crate::model::{
-    Account, Clearing, Event, EventIdx, Host, HostName, IdxVec, RecordRef, Session, SessionIdx,
+    AccountName, Clearing, Event, EventIdx, Host, HostName, IdxVec, RecordRef, Session, SessionIdx,
 };
 
 /// Rebuilds sessions and what belongs to them from what all logs gave, in any order. `logs` reads
@@ -191,8 +191,8 @@ fn order(draft: &Draft) -> impl Ord + '_ {
 }
 
 /// Gives drafts whose account is known by name only its SID, where logons give it one and no more.
-fn name_sids(accounts: &BTreeMap<String, Account>, drafts: &mut Drafts) {
-    let mut by_name: BTreeMap<String, Vec<(&String, &Account)>> = BTreeMap::new();
+fn name_sids(accounts: &BTreeMap<String, AccountName>, drafts: &mut Drafts) {
+    let mut by_name: BTreeMap<String, Vec<(&String, &AccountName)>> = BTreeMap::new();
     for (sid, account) in accounts {
         by_name.entry(account.name_key()).or_default().push((sid, account));
     }

@@ -12,7 +12,7 @@ use super::index::{DraftIdx, Events, ProcessIdx};
 use super::process::Processes;
 use super::windows::{JOIN_WINDOW, STEP_WINDOW, near};
 use crate::model::{
-    Account, Auth, EndKind, Event, EventIdx, EventKind, HostName, Link, Logon, ShellKind,
+    AccountName, Auth, EndKind, Event, EventIdx, EventKind, HostName, Link, Logon, ShellKind,
     is_virtual_sid,
 };
 
@@ -30,7 +30,7 @@ pub(super) fn sessions(
     host: &HostName,
     indexes: &[EventIdx],
     processes: &Processes,
-    accounts: &BTreeMap<String, Account>,
+    accounts: &BTreeMap<String, AccountName>,
 ) -> Drafts {
     let mut drafts = host_processes(processes, host);
     let host_events = HostEvents { events, indexes, host, processes, accounts };
@@ -59,7 +59,7 @@ fn host_processes(processes: &Processes, host: &HostName) -> Drafts {
                     Image::PowerShellHost | Image::SshHost | Image::Other => ShellKind::PowerShell,
                 }),
                 ssh: process.image == Image::SshHost,
-                user: details.and_then(|details| details.account.clone()).map(Account::caller),
+                user: details.and_then(|details| details.account.clone()).map(AccountName::caller),
                 user_sid: details
                     .and_then(|details| details.sid.clone())
                     .filter(|sid| is_real(sid)),
@@ -124,7 +124,7 @@ impl HostEvents<'_> {
             }
             if let EventKind::ServerSession(session) = &event.kind {
                 if draft.user.is_none() {
-                    draft.user = session.account.clone().map(Account::caller);
+                    draft.user = session.account.clone().map(AccountName::caller);
                 }
                 let (kind, configuration) =
                     ShellKind::of(session.shell.as_deref().unwrap_or_default());
@@ -140,7 +140,7 @@ impl HostEvents<'_> {
                     connected => connected,
                 };
                 if draft.user.is_none() {
-                    draft.user = Account::parse(user).map(Account::caller);
+                    draft.user = AccountName::parse(user).map(AccountName::caller);
                 }
             }
         }
@@ -168,14 +168,14 @@ impl HostEvents<'_> {
             .flat_map(|d| d.logon_ids.clone())
             .collect();
         let by_name = ByTime::by_key(drafts, |draft| {
-            let name = draft.user.as_ref().map(Account::name_key);
+            let name = draft.user.as_ref().map(AccountName::name_key);
             name.into_iter().chain(draft.user_sid.clone())
         });
         for (index, event) in self.iter() {
             if let EventKind::Logon(logon) = &event.kind
                 && !own.contains(&logon.logon_id)
             {
-                let name = logon.account.as_ref().map(Account::name_key);
+                let name = logon.account.as_ref().map(AccountName::name_key);
                 let lists = [name.as_ref(), Some(&logon.sid)].into_iter().flatten();
                 let lists = lists.filter_map(|name| by_name.get(name));
                 let same = lists.flat_map(|drafts| drafts.near(event.time, LONGEST, STEP_WINDOW));
@@ -275,7 +275,7 @@ impl HostEvents<'_> {
             draft.user_sid = Some(logon.sid.clone());
         }
         if draft.user.is_none() {
-            draft.user = logon.account.clone().map(Account::caller);
+            draft.user = logon.account.clone().map(AccountName::caller);
         }
     }
 }

@@ -11,8 +11,8 @@ use super::index::DraftIdx;
 use super::names::SERVICE_SIDS;
 use super::windows::{STEP_WINDOW, WAITED, near};
 use crate::model::{
-    Account, Auth, Event, EventIdx, EventKind, IdxVec, Link, LoggedId, ServerOperation, ShellKind,
-    creates_shell,
+    AccountName, Auth, Event, EventIdx, EventKind, IdxVec, Link, LoggedId, ServerOperation,
+    ShellKind, creates_shell,
 };
 
 /// Whether an operation makes a shell.
@@ -35,9 +35,9 @@ struct Request<'e> {
     kind: Option<ShellKind>,
     configuration: &'e str,
     /// The caller, as 91 names it.
-    account: Option<&'e Account>,
+    account: Option<&'e AccountName>,
     /// The caller, as the authentication names it.
-    authenticated: Option<&'e Account>,
+    authenticated: Option<&'e AccountName>,
     sid: Option<&'e str>,
     auth: Option<Auth>,
 }

@@ -12,7 +12,7 @@ use super::source_index::SourceIndex;
 use super::windows::{JOIN_WINDOW, STEP_WINDOW, near};
 use super::world::World;
 use crate::model::{
-    Account, Auth, EventIdx, EventKind, HostName, Link, Rejected, Rival, SourceBasis,
+    AccountName, Auth, EventIdx, EventKind, HostName, Link, Rejected, Rival, SourceBasis,
     SourceEvidence, SourceHint, Weighed, file_name, host_of_service,
 };
 
@@ -385,7 +385,7 @@ impl Target<'_> {
         let same_user = |account: Option<&_>| {
             account.is_some() && draft.user.is_some() && draft.can_be(account, None)
         };
-        let other_user = |account: Option<&Account>| {
+        let other_user = |account: Option<&AccountName>| {
             let person = account.is_some_and(|account| account.machine().is_none());
             person && draft.user.is_some() && !draft.can_be(account, None)
         };

@@ -7,7 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::directory::HostDirectory;
 use super::world::World;
-use crate::model::{Account, EventIdx, EventKind, HostName, host_key, host_of_service, short_name};
+use crate::model::{
+    AccountName, EventIdx, EventKind, HostName, host_key, host_of_service, short_name,
+};
 
 /// Records of one list that a session may be weighed against, before its start and after: a log
 /// full of forged ones costs no more.
@@ -68,7 +70,7 @@ impl<'e> SourceIndex<'e> {
     pub fn near(
         &self,
         server: &str,
-        account: Option<&Account>,
+        account: Option<&AccountName>,
         process: Option<(&HostName, u32)>,
         start: DateTime<Utc>,
         window: TimeDelta,
@@ -89,8 +91,8 @@ impl<'e> SourceIndex<'e> {
     }
 }
 
-fn account_key(account: Option<&Account>) -> String {
-    account.map(Account::name_key).unwrap_or_default()
+fn account_key(account: Option<&AccountName>) -> String {
+    account.map(AccountName::name_key).unwrap_or_default()
 }
 
 /// What a name, address or service (`HTTP/host`, `HOST$`) is looked up by.

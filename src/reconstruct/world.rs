@@ -7,7 +7,7 @@ use super::directory::HostDirectory;
 use super::hosts::Hosts;
 use super::index::Events;
 use super::process::Processes;
-use crate::model::{Account, HostName};
+use crate::model::{AccountName, HostName};
 
 /// All that is known of the hosts before sessions are finished.
 #[derive(Clone, Copy)]
@@ -20,5 +20,5 @@ pub(super) struct World<'w> {
     /// Each host's processes.
     pub processes: &'w BTreeMap<HostName, Processes>,
     /// Accounts by SID, as logons have them.
-    pub accounts: &'w BTreeMap<String, Account>,
+    pub accounts: &'w BTreeMap<String, AccountName>,
 }

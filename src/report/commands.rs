@@ -6,7 +6,7 @@ use std::io;
 use super::table_rows::TableRows;
 use crate::analysis::Analysis;
 use crate::model::{
-    Account, Command, CommandIdx, Event, Heard, IdxVec, LoggedId, Proof, Stream, session_id,
+    AccountName, Command, CommandIdx, Event, Heard, IdxVec, LoggedId, Proof, Stream, session_id,
 };
 use crate::rows::value::{Excerpt, row};
 use crate::rows::{Pointers, command_ids};
@@ -72,7 +72,7 @@ impl<'r> CommandRow<'r> {
 
     fn user(&self) -> Option<String> {
         let session = &self.analysis.case.sessions[self.command.session];
-        session.user.as_ref().map(Account::to_string)
+        session.user.as_ref().map(AccountName::to_string)
     }
 
     fn event_ids(&self) -> Vec<String> {

@@ -17,7 +17,7 @@ use super::output::Output;
 use crate::analysis::Analysis;
 use crate::error::Error;
 use crate::hex::hex;
-use crate::model::{Account, ScriptBlock, SessionIdx, session_id};
+use crate::model::{AccountName, ScriptBlock, SessionIdx, session_id};
 use crate::rows::value::row;
 use crate::rows::{Pointers, Row, ScriptArchive, ScriptHash, ScriptRow};
 use crate::table::Column;
@@ -133,7 +133,7 @@ fn of_sessions(
     blocks.sort_by_key(|&(session, _)| session);
     for of_session in blocks.chunk_by(|(a, _), (b, _)| a == b) {
         for (number, &(session, block)) in (1..).zip(of_session) {
-            let user = case.sessions[session].user.as_ref().map(Account::to_string);
+            let user = case.sessions[session].user.as_ref().map(AccountName::to_string);
             let why = vec!["session".to_owned()];
             let row = ScriptRow::new(&case.events, block, user.unwrap_or_default(), why);
             let hash = row.hash;

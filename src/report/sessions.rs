@@ -11,7 +11,7 @@ use super::table_rows::TableRows;
 use crate::analysis::Analysis;
 use crate::detect::{SessionCounts, session_counts};
 use crate::model::{
-    Account, Attempt, ConfidenceReason, EndpointKind, EventIdx, IdxVec, LoggedId, Proof, Rival,
+    AccountName, Attempt, ConfidenceReason, EndpointKind, EventIdx, IdxVec, LoggedId, Proof, Rival,
     RuleIdx, RuleMeta, Session, SessionIdx, SourceHint, session_id,
 };
 use crate::reconstruct::Case;
@@ -40,7 +40,7 @@ row! { SessionRow<'_> as row:
     "source_basis": Text = row.session.source_basis.as_str() => "the best evidence for the source; undecided where two records of one kind name two sources and nothing decides",
     "source_rivals": Texts = row.rivals() => "who else was named: by which kind of evidence, and why that was not followed",
     "target_host": Text = &*row.session.target_host => "the target's name",
-    "user": Text = row.session.user.as_ref().map(Account::to_string) => "the account on the target, as logged",
+    "user": Text = row.session.user.as_ref().map(AccountName::to_string) => "the account on the target, as logged",
     "user_sid": Text = row.session.user_sid.as_deref() => "its SID",
     "auth": Text = row.session.auth.as_str() => "kerberos, ntlm, basic, credssp, certificate, ssh or unknown",
     "transport": Text = row.session.transport.as_str() => "http, https, ssh or unknown",
@@ -185,7 +185,7 @@ row! { AttemptRow<'_> as row:
 
 impl<'r> AttemptRow<'r> {
     fn user(&self) -> Option<String> {
-        let account = self.attempt.user.as_ref().map(Account::to_string);
+        let account = self.attempt.user.as_ref().map(AccountName::to_string);
         account.or_else(|| self.attempt.user_sid.clone())
     }
 

@@ -12,7 +12,7 @@ use super::story::{
 use super::{commands, missing};
 use crate::analysis::Analysis;
 use crate::model::{
-    Account, Channel, Command as Ran, CommandIdx, EndpointKind, Event, EventIdx, EventKind,
+    AccountName, Channel, Command as Ran, CommandIdx, EndpointKind, Event, EventIdx, EventKind,
     Evidence, HostName, IdxVec, Level, Link, LoggedId, RecordRef, RuleIdx, Session, SessionIdx,
     SourceHint, session_id,
 };
@@ -160,7 +160,7 @@ impl Teller<'_> {
             source_host: text(&session.source_host),
             source_ip: session.source_ip.clone(),
             target_host: session.target_host.to_string(),
-            user: session.user.as_ref().map(Account::to_string),
+            user: session.user.as_ref().map(AccountName::to_string),
             user_sid: session.user_sid.clone(),
             auth: session.auth.as_str().to_owned(),
             transport: session.transport.as_str().to_owned(),

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::cell::visible;
 use crate::analysis::Analysis;
 use crate::model::{
-    Account, Command, Heard, IdxVec, Role, SessionIdx, Stream, csv_time, session_id,
+    AccountName, Command, Heard, IdxVec, Role, SessionIdx, Stream, csv_time, session_id,
 };
 
 /// Longest line, in characters; a longer one is cut and says so.
@@ -35,7 +35,7 @@ pub(super) fn write(
     to: &mut impl Write,
 ) -> io::Result<()> {
     let told = &analysis.case.sessions[session];
-    let user = told.user.as_ref().map(Account::to_string).unwrap_or_default();
+    let user = told.user.as_ref().map(AccountName::to_string).unwrap_or_default();
     writeln!(
         to,
         "{} on {} as {}, {} to {} UTC",

@@ -1,6 +1,6 @@
 //! One event as one line of a timeline: its kind and its summary, the same in every output.
 
-use crate::model::{Account, EngineContext, EngineState, Event, EventKind, LoggedId, Logon};
+use crate::model::{AccountName, EngineContext, EngineState, Event, EventKind, LoggedId, Logon};
 
 /// Appends parts to a text.
 macro_rules! say {
@@ -223,7 +223,7 @@ impl Say for Hex {
     }
 }
 
-impl Say for Account {
+impl Say for AccountName {
     fn say(&self, to: &mut String) {
         if !self.domain.is_empty() {
             say!(to, self.domain, "\\");
@@ -232,7 +232,7 @@ impl Say for Account {
     }
 }
 
-impl Say for Option<Account> {
+impl Say for Option<AccountName> {
     fn say(&self, to: &mut String) {
         match self {
             Some(account) => account.say(to),

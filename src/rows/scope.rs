@@ -1,7 +1,7 @@
 //! Of which hosts and accounts results tell. All records are read and all is rebuilt, whatever is
 //! named: a session's other end is as a rule on another host.
 
-use crate::model::{Account, Attempt, Session, same_host};
+use crate::model::{AccountName, Attempt, Session, same_host};
 
 /// The hosts and accounts that results tell of; of all where none is named.
 #[derive(Debug, Clone, Default)]
@@ -31,9 +31,9 @@ impl Scope {
         let mut hosts = hosts.into_iter();
         let on_host = self.hosts.is_empty()
             || hosts.any(|host| self.hosts.iter().any(|wanted| same_host(wanted, host)));
-        let account = user.and_then(Account::parse);
+        let account = user.and_then(AccountName::parse);
         let is_user = |wanted: &String| {
-            let wanted = Account::parse(wanted);
+            let wanted = AccountName::parse(wanted);
             matches!((wanted, &account), (Some(wanted), Some(account)) if wanted.same_as(account))
         };
         on_host && (self.users.is_empty() || self.users.iter().any(is_user))
@@ -43,14 +43,14 @@ impl Scope {
     pub(crate) fn session(&self, session: &Session) -> bool {
         let sources =
             session.source_host.as_deref().into_iter().chain(session.source_ip.as_deref());
-        let user = || session.user.as_ref().map(Account::to_string);
+        let user = || session.user.as_ref().map(AccountName::to_string);
         self.is_whole() || self.takes(sources.chain([&*session.target_host]), user().as_deref())
     }
 
     /// Whether an attempt is told of.
     pub(crate) fn attempt(&self, attempt: &Attempt) -> bool {
         let hosts = [&*attempt.source_host, &*attempt.target_host];
-        let user = || attempt.user.as_ref().map(Account::to_string);
+        let user = || attempt.user.as_ref().map(AccountName::to_string);
         self.is_whole()
             || self.takes(hosts.into_iter().chain(attempt.source_ip.as_deref()), user().as_deref())
     }

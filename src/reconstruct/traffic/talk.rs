@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use psrp::Shell;
 
-use crate::model::{Account, Completeness, EventIdx, Heard, HostName, LoggedId, RecordRef};
+use crate::model::{AccountName, Completeness, EventIdx, Heard, HostName, LoggedId, RecordRef};
 use crate::reconstruct::index::ProcessIdx;
 
 /// Most records that are named as evidence of one command's traffic.
@@ -38,7 +38,7 @@ pub(in crate::reconstruct) struct Talk {
 #[derive(Debug, Default)]
 pub(in crate::reconstruct) struct AskedBy {
     /// Owner, in the server's answer.
-    pub account: Option<Account>,
+    pub account: Option<AccountName>,
     /// ClientIP, in the server's answer.
     pub ip: Option<String>,
     /// To, in the client's request: a URL.
@@ -50,7 +50,7 @@ pub(in crate::reconstruct) struct AskedBy {
 impl AskedBy {
     pub fn of(shell: &Shell<Tag>) -> AskedBy {
         AskedBy {
-            account: shell.owner.as_deref().and_then(Account::parse),
+            account: shell.owner.as_deref().and_then(AccountName::parse),
             ip: shell.client_ip.clone().filter(|ip| !ip.is_empty()),
             to: shell.to.clone(),
             records: shell.told_by.iter().map(|&(_, source, _)| source).collect(),

@@ -11,7 +11,8 @@ use super::text::{line, number, short};
 use crate::analysis::Analysis;
 use crate::detect::session_counts;
 use crate::model::{
-    Account, Attempt, IdxVec, Level, RuleIdx, RuleMeta, Session, SessionIdx, csv_time, session_id,
+    AccountName, Attempt, IdxVec, Level, RuleIdx, RuleMeta, Session, SessionIdx, csv_time,
+    session_id,
 };
 use crate::report::sessions;
 use crate::report::teller::sessions_in_scope;
@@ -77,7 +78,7 @@ pub(super) fn source(session: &Session) -> &str {
     session.source_host.as_deref().or(session.source_ip.as_deref()).unwrap_or("unknown")
 }
 
-pub(super) fn user(account: Option<&Account>) -> String {
+pub(super) fn user(account: Option<&AccountName>) -> String {
     account.map_or("unknown".to_owned(), |account| short(&account.to_string()))
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::doc::Doc;
-use crate::model::{Account, EngineState, Event, EventKind, LoggedId, Record};
+use crate::model::{AccountName, EngineState, Event, EventKind, LoggedId, Record};
 use crate::normalise::{context_text, pairs};
 
 /// An account.
@@ -20,9 +20,9 @@ impl User {
     /// Reads an account or a SID, as logged.
     pub fn parse(text: &str) -> User {
         let is_sid = text.starts_with("S-1-");
-        match Account::parse(text) {
+        match AccountName::parse(text) {
             Some(_) if is_sid => User { id: text.to_owned(), ..User::default() },
-            Some(Account { domain, name }) => User { name, domain, id: String::new() },
+            Some(AccountName { domain, name }) => User { name, domain, id: String::new() },
             None => User::default(),
         }
     }
@@ -166,7 +166,7 @@ pub(super) fn powershell(record: &Record, event: &Event, doc: &mut Doc) {
         doc.set("powershell.command.type", engine.command_type.as_str());
         doc.set("powershell.command.value", engine.command_line.as_str());
         doc.set("powershell.engine.version", engine.engine_version.as_str());
-        if let Some(Account { domain, name }) = Account::parse(&engine.connected_user) {
+        if let Some(AccountName { domain, name }) = AccountName::parse(&engine.connected_user) {
             doc.set("powershell.connected_user.name", name);
             doc.set("powershell.connected_user.domain", domain);
         }

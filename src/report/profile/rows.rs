@@ -10,8 +10,8 @@ use crate::decode::chunk_of;
 use crate::detect::session_counts;
 use crate::input::InputKind;
 use crate::model::{
-    Account, Event, Level, Link, Proof, Record, RecordRef, RuleIdx, RuleMeta, Session, SessionIdx,
-    session_id,
+    AccountName, Event, Level, Link, Proof, Record, RecordRef, RuleIdx, RuleMeta, Session,
+    SessionIdx, session_id,
 };
 use crate::normalise::Normaliser;
 use crate::rows::copies::CopiesOfRow;
@@ -225,7 +225,8 @@ impl<'a> Rows<'a> {
 }
 
 fn summary(index: SessionIdx, session: &Session, commands: usize) -> String {
-    let user = session.user.as_ref().map_or_else(|| "unknown user".to_owned(), Account::to_string);
+    let user =
+        session.user.as_ref().map_or_else(|| "unknown user".to_owned(), AccountName::to_string);
     let source = match (&session.source_host, &session.source_ip) {
         (Some(host), Some(ip)) => format!("{host} ({ip})"),
         (Some(host), None) => host.to_string(),

@@ -11,7 +11,7 @@ use super::shape::Shape;
 use crate::table::columns;
 use chrono::{DateTime, Utc};
 
-use crate::model::{Account, RuleMeta};
+use crate::model::{AccountName, RuleMeta};
 
 /// The file's name.
 const FILE: &str = "splunk.jsonl";
@@ -169,7 +169,7 @@ fn session(row: &SessionRow<'_>, to: &mut String) {
     doc.set("event.src_host", session.source_host.as_deref());
     doc.set("event.src_ip", session.source_ip.as_deref());
     doc.set("event.dest", &*session.target_host);
-    doc.set("event.user", session.user.as_ref().map(Account::to_string));
+    doc.set("event.user", session.user.as_ref().map(AccountName::to_string));
     doc.set("event.authentication_method", session.auth.as_str());
     doc.set("event.transport", session.transport.as_str());
     doc.set("event.app", session.kind.as_str());

@@ -11,7 +11,7 @@ use super::super::cell::push;
 use super::doc::{Doc, add};
 use super::rows::{DetectionRow, EventRow, SessionRow};
 use super::shape::Shape;
-use crate::model::{Account, RuleMeta, csv_time};
+use crate::model::{AccountName, RuleMeta, csv_time};
 use crate::table::columns;
 
 columns! { COLUMNS:
@@ -166,7 +166,7 @@ fn session(row: &SessionRow<'_>) -> [Doc; 2] {
         doc.set("tag", tags(Some(&row.id), &row.rules));
         doc.set("computer_name", &*session.target_host);
         doc.set("kind", session.kind.as_str());
-        doc.set("username", session.user.as_ref().map(Account::to_string));
+        doc.set("username", session.user.as_ref().map(AccountName::to_string));
         doc.set("user_sid", session.user_sid.as_deref());
         doc.set("source_host", session.source_host.as_deref());
         doc.set("source_ip", session.source_ip.as_deref());
