@@ -120,9 +120,21 @@ pub(crate) fn host_key(name: &str) -> String {
     short_name(name).to_lowercase()
 }
 
-/// The host in the name of a service (`HTTP/host`) or of a machine's account (`HOST$`).
+/// The host in the name of a service (`HTTP/host`, `HTTP/host:5985`) or of a machine's account
+/// (`HOST$`).
 pub(crate) fn host_of_service(name: &str) -> &str {
-    name.split('/').nth(1).unwrap_or(name).trim_end_matches('$')
+    split_port(name.split('/').nth(1).unwrap_or(name)).0.trim_end_matches('$')
+}
+
+/// Splits `host:port` and `[v6]:port`; a bare IPv6 address has no port.
+pub(crate) fn split_port(authority: &str) -> (&str, Option<&str>) {
+    if let Some((address, rest)) = authority.strip_prefix('[').and_then(|a| a.split_once(']')) {
+        return (address, rest.strip_prefix(':'));
+    }
+    match authority.split_once(':') {
+        Some((host, port)) if !port.contains(':') => (host, Some(port)),
+        _ => (authority, None),
+    }
 }
 
 /// Whether it is an address, not a name.
@@ -181,7 +193,17 @@ mod tests {
 
     #[test]
     fn services_and_machines_name_hosts() {
-        let hosts = ["HTTP/srv.corp", "SRV$", "srv", "HTTP/srv.corp/CORP"].map(host_of_service);
-        assert_eq!(hosts, ["srv.corp", "SRV", "srv", "srv.corp"]);
+        for (service, host) in [
+            ("HTTP/srv.corp", "srv.corp"),
+            ("SRV$", "SRV"),
+            ("srv", "srv"),
+            ("HTTP/srv.corp/CORP", "srv.corp"),
+            ("WSMAN/srv.corp:5985", "srv.corp"),
+            ("HTTP/srv:5986", "srv"),
+            ("HTTP/[fe80::1]:5985", "fe80::1"),
+            ("fe80::1", "fe80::1"),
+        ] {
+            assert_eq!(host_of_service(service), host, "{service}");
+        }
     }
 }

@@ -28,7 +28,7 @@ pub use event::*;
 pub(crate) use event::{REMOTE_HOST, creates_shell};
 pub use finding::*;
 pub use host::HostName;
-pub(crate) use host::{host_key, host_of_service, is_address, same_host, short_name};
+pub(crate) use host::{host_key, host_of_service, is_address, same_host, short_name, split_port};
 pub use id::{Guid, LoggedId};
 pub(crate) use index::{
     AttemptIdx, CommandIdx, EventIdx, HostIdx, Idx, IdxVec, InputIdx, PackIdx, RuleIdx, ScriptIdx,

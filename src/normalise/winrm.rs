@@ -8,7 +8,7 @@ use super::fields::{Reader, known, number, text};
 use super::wire;
 use crate::model::{
     AccountName, Authenticated, ClientFailure, ClientSession, ClientStep, EventKind, LoggedId,
-    Record, ServerOperation, ShellCreated, ShellKind, creates_shell,
+    Record, ServerOperation, ShellCreated, ShellKind, creates_shell, split_port,
 };
 
 pub(super) fn reader(event_id: u32) -> Option<Reader> {
@@ -40,17 +40,6 @@ fn client_session(record: &Record) -> EventKind {
         _ => None,
     };
     EventKind::ClientSession(ClientSession { target: target.to_owned(), https, connection })
-}
-
-/// Splits `host:port` and `[v6]:port`; a bare IPv6 address has no port.
-fn split_port(authority: &str) -> (&str, Option<&str>) {
-    if let Some((address, rest)) = authority.strip_prefix('[').and_then(|a| a.split_once(']')) {
-        return (address, rest.strip_prefix(':'));
-    }
-    match authority.split_once(':') {
-        Some((host, port)) if !port.contains(':') => (host, Some(port)),
-        _ => (authority, None),
-    }
 }
 
 fn client_step(record: &Record) -> EventKind {
