@@ -176,7 +176,7 @@ fn singles(packs: &IdxVec<PackIdx, Pack>, parsed: &mut Parsed) -> IdxVec<RuleIdx
         let checked = scope(&rule.logsource).and_then(|scope| {
             bounded(&rule)?;
             let checked = Rule::new(&rule, proven)?;
-            Ok(RuleKind::Event(Box::new(checked), scope))
+            Ok(RuleKind::Event(checked, scope))
         });
         match checked {
             Ok(kind) => {

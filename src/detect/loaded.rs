@@ -24,9 +24,13 @@ pub struct LoadedRule {
 }
 
 /// What makes a rule fire.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are rules on events, asked for each record"
+)]
 pub(super) enum RuleKind {
     /// An event that it matches.
-    Event(Box<Rule>, Scope),
+    Event(Rule, Scope),
     /// Hits of other rules.
     Correlation(Box<Correlation>),
 }

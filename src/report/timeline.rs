@@ -120,10 +120,11 @@ impl TableRows for Timeline {
     }
 }
 
-/// Bytes of rows of which a thread makes lines at a time.
-const PART: usize = 1 << 17;
+/// Bytes of rows of which a thread makes lines at a time: some hundred rows, whose lines are ten times
+/// as long.
+const PART: usize = 1 << 15;
 /// Parts of which lines are made side by side.
-const PARTS: usize = 8;
+const PARTS: usize = 4;
 
 /// Rows of which a thread makes lines.
 type Part<'f> = Vec<(Frame<'f>, CopiesOfRow)>;

@@ -7,6 +7,7 @@ use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::keyed::Keyed;
+use crate::model::Str;
 
 /// The number of a text that is kept once, in the order in which texts came to be kept. Rows of one
 /// run have it; no output shows it.
@@ -53,7 +54,7 @@ pub(crate) struct TextPool(Mutex<Pool>);
 
 #[derive(Default)]
 struct Pool {
-    texts: Vec<Box<str>>,
+    texts: Vec<Str>,
     size: usize,
 }
 
@@ -64,13 +65,13 @@ const OVERHEAD: usize = 64;
 
 impl TextPool {
     /// Keeps a text if there is room, and yields its number.
-    fn keep(&self, text: &str) -> Option<TextIdx> {
+    fn keep(&self, text: Str) -> Option<TextIdx> {
         let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pool.size += text.len() + OVERHEAD;
         if pool.size > MOST_BYTES {
             return None;
         }
-        pool.texts.push(text.into());
+        pool.texts.push(text);
         // The room for texts bounds their number far below 2^32.
         Some(TextIdx(pool.texts.len() as u32 - 1))
     }
@@ -83,7 +84,7 @@ impl TextPool {
 
 /// Texts that rows share, by their numbers.
 #[derive(Debug, Default)]
-pub(crate) struct Texts(Vec<Box<str>>);
+pub(crate) struct Texts(Vec<Str>);
 
 impl Texts {
     /// The text of a row.
@@ -95,7 +96,7 @@ impl Texts {
     }
 
     /// All of them, in the order of their numbers.
-    pub fn all(&self) -> &[Box<str>] {
+    pub fn all(&self) -> &[Str] {
         &self.0
     }
 }
@@ -105,7 +106,7 @@ impl Texts {
 pub(crate) struct Repeats {
     keys: Keyed,
     /// By their hash, texts that are kept and their numbers.
-    known: HashMap<u64, (Box<str>, TextIdx)>,
+    known: HashMap<u64, (Str, TextIdx)>,
     /// Hashes of texts seen before, each in the place that its last bits name.
     seen: Vec<u64>,
     full: bool,
@@ -127,15 +128,17 @@ impl Repeats {
         if *full || before != key {
             return None;
         }
-        let index = pool.keep(text);
+        let text = Str::from(text);
+        let index = pool.keep(text.clone());
         *full = index.is_none();
-        known.insert(key, (text.into(), index?));
+        known.insert(key, (text, index?));
         index
     }
 
     /// A text as a row has it.
     pub fn text<'t>(&mut self, text: &'t str, pool: &TextPool) -> RowText<'t> {
-        self.index(text, pool).map_or(RowText::Own(text), RowText::Shared)
+        let index = if text.is_empty() { None } else { self.index(text, pool) };
+        index.map_or(RowText::Own(text), RowText::Shared)
     }
 }
 
@@ -161,7 +164,7 @@ mod tests {
         // So many others that each place holds another one, and what is known stays so.
         (0..20 * SEEN).for_each(|other| assert_eq!(index(&other.to_string()), None));
         assert_eq!([&c, &a, &c].map(|text| index(text)), [None, Some(0), Some(2)]);
-        assert_eq!(pool.finish().all(), [a, b, c].map(String::into_boxed_str));
+        assert_eq!(pool.finish().all(), [a, b, c].map(Str::from));
     }
 
     #[test]
@@ -174,6 +177,6 @@ mod tests {
             [None, Some(0), None, None]
         );
         assert_eq!(["c", "c", &long("a")].map(index), [None, None, Some(0)]);
-        assert_eq!(pool.finish().all(), [long("a").into_boxed_str()]);
+        assert_eq!(pool.finish().all(), [Str::from(long("a"))]);
     }
 }
