@@ -67,7 +67,7 @@ impl Select {
                 exclude: self.exclude.clone(),
             },
         )?;
-        for refused in rules.refused() {
+        for refused in rules.rejected() {
             warn!(file = refused.file, "rule not loaded: {}", refused.reason);
         }
         Ok(rules)
