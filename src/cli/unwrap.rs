@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use ps_layers::{Limits, Unwrapped, base64_layers, layers, text_of};
-use psrp::{Document, line};
+use psrp::{ClixmlDocument, node_line};
 
 use super::ending::Ending;
 use crate::report::visible;
@@ -29,7 +29,7 @@ pub(super) fn tell(text: &str, out: &mut impl Write) -> io::Result<Ending> {
         list(&of(text), "the text", 0, out)?;
         return Ok(Ending::Whole);
     }
-    let document = match Document::parse(xml.trim_end().as_bytes()) {
+    let document = match ClixmlDocument::parse(xml.trim_end().as_bytes()) {
         Ok(document) => document,
         Err(damage) => {
             writeln!(out, "Not read: {}", visible(&damage.to_string()))?;
@@ -37,7 +37,7 @@ pub(super) fn tell(text: &str, out: &mut impl Write) -> io::Result<Ending> {
             return Ok(Ending::Partial);
         }
     };
-    let objects = document.roots().map(line).collect::<Vec<_>>().join("\n");
+    let objects = document.roots().map(node_line).collect::<Vec<_>>().join("\n");
     writeln!(out, "Layer 1: clixml, in the text")?;
     lines(&objects, out)?;
     writeln!(out)?;

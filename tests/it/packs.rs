@@ -105,8 +105,8 @@ fn a_pack_that_loads_no_rule_is_an_error() {
     assert_eq!(code, 3);
     let path = folder.path().display();
     let message = format!(
-        "psr-forensics: pack {path}: it contains no rule: a pack is a folder, a zip or a file of \
-         rules, which are .yml or .yaml\n"
+        "psr-forensics: pack {path}: it contains no rule: a pack is a folder, a zip or a file with \
+         rules in .yml or .yaml files\n"
     );
     assert_eq!(errors, message);
     let (code, errors) = fails(&["--pack", "no/such/pack"]);
@@ -120,7 +120,8 @@ fn a_pack_that_loads_no_rule_is_an_error() {
     .unwrap();
     let (code, errors) = fails(&["--pack", folder.path().to_str().unwrap()]);
     assert_eq!(code, 3);
-    let message = "none of its rules loads; c.yml: 'C': it refers to 'x', and no such rule is loaded\n";
+    let message =
+        "none of its rules loads; c.yml: 'C': it refers to 'x', and no such rule is loaded\n";
     assert!(errors.ends_with(message), "{errors}");
 }
 

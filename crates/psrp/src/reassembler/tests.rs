@@ -10,7 +10,7 @@ fn fragment(object_id: u64, fragment_id: u64, end: bool, blob: &str) -> Fragment
 }
 
 /// The messages of fragments that come in this order, and their gaps.
-fn joined(fragments: &[Fragment]) -> (Vec<String>, Vec<Gap<usize>>) {
+fn joined(fragments: &[Fragment]) -> (Vec<String>, Vec<MessageGap<usize>>) {
     let mut reassembler = Reassembler::default();
     let mut messages = Vec::new();
     for (tag, fragment) in fragments.iter().enumerate() {
@@ -34,13 +34,13 @@ fn oddities_are_told_for_each_fragment() {
     let mut push = |id, end| reassembler.push(&lane(), fragment(5, id, end, "x"), None, ()).1;
     assert_eq!(push(0, false), None);
     assert_eq!(push(3, true), None);
-    assert_eq!(push(1, false), Some(Oddity::OutOfOrder));
-    assert_eq!(push(1, false), Some(Oddity::Duplicate));
+    assert_eq!(push(1, false), Some(AnomalyKind::OutOfOrder));
+    assert_eq!(push(1, false), Some(AnomalyKind::Duplicate));
     assert_eq!(push(2, false), None);
-    assert_eq!(push(2, false), Some(Oddity::Duplicate));
+    assert_eq!(push(2, false), Some(AnomalyKind::Duplicate));
     let mut wrong = fragment(6, 1, false, "x");
     wrong.start = true;
-    assert!(matches!(reassembler.push(&lane(), wrong, None, ()).1, Some(Oddity::Refused(_))));
+    assert!(matches!(reassembler.push(&lane(), wrong, None, ()).1, Some(AnomalyKind::Rejected(_))));
 }
 
 #[test]
