@@ -12,7 +12,7 @@ use psr_forensics::detect::{self, Pack, RuleSet};
 use psr_forensics::error::FaultKind;
 use psr_forensics::input::InputKind;
 use psr_forensics::input::{self, Again, Piece, Reader, discover, piece_count};
-use psr_forensics::layers::{Limits, Unwrapper, layers as unwrapped};
+use psr_forensics::layers::{UnwrapLimits, Unwrapper, find_layers};
 use psr_forensics::model::index::InputIdx;
 use psr_forensics::model::{Channel, Fields, RecordRef};
 use psr_forensics::normalise::{Normaliser, wire};
@@ -304,8 +304,8 @@ pub const FORMS: [Form; 22] = [
 /// A text that may hide others.
 pub fn layers(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let limits = Limits::default();
-    let found = unwrapped(&text, &limits);
+    let limits = UnwrapLimits::default();
+    let found = find_layers(&text, &limits);
     let size: usize = found.layers.iter().map(|layer| layer.text.len()).sum();
     assert!(found.layers.len() <= limits.layers && size <= limits.bytes);
     for (index, layer) in found.layers.iter().enumerate() {
@@ -313,7 +313,7 @@ pub fn layers(data: &[u8]) {
         assert!(found.depth(Some(index)) <= limits.depth);
     }
     let mut unwrapper = Unwrapper::default();
-    assert!(*unwrapper.layers(&text) == found && *unwrapper.layers(&text) == found);
+    assert!(*unwrapper.find_layers(&text) == found && *unwrapper.find_layers(&text) == found);
 }
 
 /// An archive.

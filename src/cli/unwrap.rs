@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use ps_layers::{Limits, Unwrapped, base64_layers, layers, text_of};
+use ps_layers::{UnwrapLimits, Unwrapped, decode_text, find_base64_layers, find_layers};
 use psrp::{ClixmlDocument, node_line};
 
 use super::ending::Ending;
@@ -15,7 +15,7 @@ const MARK: &str = "#< CLIXML";
 /// The text that bytes are: UTF-16LE or UTF-8, with or without a mark. What is no text of these is
 /// taken for UTF-8 with damage.
 pub(super) fn text(bytes: &[u8]) -> Cow<'_, str> {
-    match text_of(bytes) {
+    match decode_text(bytes) {
         Some(text) => Cow::Owned(text),
         None => String::from_utf8_lossy(bytes),
     }
@@ -51,9 +51,9 @@ pub(super) fn tell(text: &str, out: &mut impl Write) -> io::Result<Ending> {
 
 /// The layers of a text, which may be nothing but Base64, however short.
 fn of(text: &str) -> Unwrapped {
-    let limits = Limits::default();
-    let found = layers(text, &limits);
-    if found.is_empty() { base64_layers(text, &limits) } else { found }
+    let limits = UnwrapLimits::default();
+    let found = find_layers(text, &limits);
+    if found.is_empty() { find_base64_layers(text, &limits) } else { found }
 }
 
 /// Lists layers; `whole` is what the text is called, and `before` how many layers came before.

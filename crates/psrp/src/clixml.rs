@@ -13,7 +13,7 @@ impl ClixmlDocument {
     /// Reads the data of a message: one value, or none. It may begin with a byte order mark.
     ///
     /// ```
-    /// let document = psrp::Document::parse(b"<S>a_x000A_b</S>").unwrap();
+    /// let document = psrp::ClixmlDocument::parse(b"<S>a_x000A_b</S>").unwrap();
     /// assert_eq!(document.root().as_str(), Some("a\nb"));
     /// ```
     pub fn parse(data: &[u8]) -> Result<ClixmlDocument, ClixmlError> {

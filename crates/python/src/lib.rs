@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use psr_forensics::detect::{Pack, RuleSet, lint};
 use psr_forensics::error::FaultKind;
-use psr_forensics::layers::{Limits as LayerLimits, layers};
+use psr_forensics::layers::{UnwrapLimits, find_layers};
 use psr_forensics::observe::{CaseFolder, Observed};
 use psr_forensics::report::TABLES;
 use psr_forensics::{
@@ -200,7 +200,7 @@ fn files(paths: Vec<PathBuf>) -> PyResult<String> {
 /// The layers of a text, as JSON.
 #[pyfunction]
 fn decode(py: Python<'_>, text: &str) -> String {
-    let found = py.detach(|| layers(text, &LayerLimits::default()));
+    let found = py.detach(|| find_layers(text, &UnwrapLimits::default()));
     let layers = found.layers.iter().map(|layer| {
         json!({ "text": layer.text, "how": layer.how, "parent": layer.parent,
                 "offset": layer.offset })

@@ -1,8 +1,8 @@
 use super::*;
-use crate::syntax::Operator;
+use crate::syntax::BinaryOperator;
 
 /// The only statement of a text.
-fn only(text: &str) -> Kind {
+fn only(text: &str) -> NodeKind {
     let mut statements = parse(text).statements;
     assert_eq!(statements.len(), 1, "{text}: {statements:?}");
     statements.remove(0).kind
@@ -11,33 +11,33 @@ fn only(text: &str) -> Kind {
 #[test]
 fn operators_bind_as_about_operator_precedence_says() {
     // -f binds tighter than +, + tighter than -join.
-    let Kind::Chain(_, more) = only("'a' + '{0}' -f 'b' -join ''") else { panic!() };
+    let NodeKind::Chain(_, more) = only("'a' + '{0}' -f 'b' -join ''") else { panic!() };
     assert_eq!(more.len(), 1);
-    assert_eq!(more[0].0, Operator::Join);
+    assert_eq!(more[0].0, BinaryOperator::Join);
     // One list of operators for a long sum: nothing nests.
-    let Kind::Chain(_, more) = only(&format!("'a'{}", "+'a'".repeat(500))) else { panic!() };
+    let NodeKind::Chain(_, more) = only(&format!("'a'{}", "+'a'".repeat(500))) else { panic!() };
     assert_eq!(more.len(), 500);
     // A unary operator takes the first of a list only.
-    let Kind::List(values) = only("-join 'a','b'") else { panic!() };
-    assert!(matches!(values[0].kind, Kind::Unary(..)));
+    let NodeKind::List(values) = only("-join 'a','b'") else { panic!() };
+    assert!(matches!(values[0].kind, NodeKind::Unary(..)));
 }
 
 #[test]
 fn names_lose_their_scope_case_and_ticks() {
     for text in ["$Foo", "${F`oo}", "$script:foo", "${variable:FOO}"] {
-        let Kind::Variable { name, .. } = only(text) else { panic!("{text}") };
+        let NodeKind::Variable { name, .. } = only(text) else { panic!("{text}") };
         assert_eq!(&*name, "foo", "{text}");
     }
-    let Kind::Variable { name, .. } = only("$env:ComSpec") else { panic!() };
+    let NodeKind::Variable { name, .. } = only("$env:ComSpec") else { panic!() };
     assert_eq!(&*name, "env:comspec");
-    let Kind::Variable { name, .. } = only("${]!}") else { panic!() };
+    let NodeKind::Variable { name, .. } = only("${]!}") else { panic!() };
     assert_eq!(&*name, "]!");
 }
 
 #[test]
 fn strings_end_where_they_end() {
     let text = |text: &str| match only(text) {
-        Kind::Text { value, ticked } => (value.to_string(), ticked),
+        NodeKind::Text { value, ticked } => (value.to_string(), ticked),
         kind => panic!("{kind:?}"),
     };
     assert_eq!(text("'it''s'"), ("it's".into(), false));

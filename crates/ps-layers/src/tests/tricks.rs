@@ -6,7 +6,7 @@ use super::*;
 fn all_run_whoami(texts: &[&str]) {
     for text in texts {
         let (layer, how, _) = only(text);
-        assert_eq!((layer.as_str(), how), ("whoami", How::Invoked), "{text}");
+        assert_eq!((layer.as_str(), how), ("whoami", UnwrapMethod::Invoked), "{text}");
     }
 }
 
@@ -134,7 +134,7 @@ fn methods_lend_letters() {
 fn a_text_is_shown_with_what_was_worked_out() {
     let shown = |text: &str| {
         let (layer, how, _) = only(text);
-        assert_eq!(how, How::Evaluated);
+        assert_eq!(how, UnwrapMethod::Evaluated);
         layer
     };
     assert_eq!(shown("Ne`w-Obj`ect Net.We`bClient"), "New-Object Net.WebClient");
@@ -163,7 +163,10 @@ fn what_is_not_known_stays() {
         "& $tool ('--na'+'me')",
     ] {
         let found = unwrap(text);
-        assert!(found.layers.iter().all(|layer| layer.how != How::Invoked), "{text}: {found:?}");
+        assert!(
+            found.layers.iter().all(|layer| layer.how != UnwrapMethod::Invoked),
+            "{text}: {found:?}"
+        );
     }
     // A condition that is known is followed.
     assert_eq!(
@@ -184,7 +187,11 @@ fn encoded_commands_by_every_name() {
             for quote in ["", "\"", "'"] {
                 let text = format!("powershell.exe -NoP {flag} {quote}{base64}{quote}");
                 let (layer, how, _) = only(&text);
-                assert_eq!((layer.as_str(), how), ("whoami /all", How::EncodedCommand), "{text}");
+                assert_eq!(
+                    (layer.as_str(), how),
+                    ("whoami /all", UnwrapMethod::EncodedCommand),
+                    "{text}"
+                );
             }
         }
         for other in ["-ep", "-f", "-EncodedArguments", "-ex", "-encoding"] {
@@ -208,7 +215,7 @@ const ZLIB: &str = "eJwLL8osSdX1Ly0pKC1RUM/MK85MSVVIVCguKUpNzFUHAKxjCuE=";
 fn streams_are_inflated() {
     let inside = "Write-Output 'inside a stream'";
     for stream in [GZIP, DEFLATE, ZLIB] {
-        assert_eq!(only(&format!("$s='{stream}'")), (inside.into(), How::Inflated, 4));
+        assert_eq!(only(&format!("$s='{stream}'")), (inside.into(), UnwrapMethod::Inflated, 4));
     }
     // The same, in pieces that only evaluation puts together.
     let (first, second) = DEFLATE.split_at(11);
