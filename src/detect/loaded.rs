@@ -23,7 +23,7 @@ pub struct LoadedRule {
     pub(super) fields: Vec<String>,
 }
 
-/// What a rule fires on.
+/// The two kinds of rules, by the input that makes them fire.
 pub(super) enum RuleKind {
     /// An event that the rule matches.
     Event(Box<Rule>, RuleScope),

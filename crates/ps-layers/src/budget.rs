@@ -61,7 +61,7 @@ impl UnwrapLimit {
     }
 }
 
-/// What is left of the limits.
+/// The part of the limits that is left.
 #[derive(Debug)]
 pub(super) struct Budget {
     steps: u64,

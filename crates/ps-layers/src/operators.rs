@@ -16,7 +16,7 @@ const PATTERN_COST: usize = 128 << 10;
 /// Largest number of patterns that are kept.
 const MOST_PATTERNS: usize = 64;
 
-/// What the operators need besides their operands.
+/// The state that operators need besides their operands.
 pub(super) struct OperatorContext<'b> {
     pub budget: &'b mut Budget,
     pub patterns: &'b mut PatternCache,

@@ -62,7 +62,7 @@ impl<T> Message<T> {
 /// Something unusual about a fragment or about a chunk of a document.
 #[derive(Debug, Clone)]
 pub struct Anomaly<T> {
-    /// What is unusual.
+    /// The kind of anomaly.
     pub kind: AnomalyKind,
     /// Its lane, ObjectId and FragmentId; `None` for a chunk or a document.
     pub fragment: Option<(Lane, u64, u64)>,

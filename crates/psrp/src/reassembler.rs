@@ -38,7 +38,7 @@ pub struct JoinedMessage<T> {
     pub tags: Vec<T>,
 }
 
-/// What is unusual about a fragment.
+/// The way in which a fragment is unusual.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AnomalyKind {
     /// The same fragment was added before.

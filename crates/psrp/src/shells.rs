@@ -96,7 +96,7 @@ pub(super) struct FoundFragments<T> {
     /// Whether the client sent them.
     pub(super) to_server: bool,
     pub(super) fragments: Vec<Fragment>,
-    /// What is wrong with the rest of the bytes.
+    /// The reason why the rest of the bytes cannot be read.
     pub(super) damage: Option<String>,
     /// The caller's tag of the document's first chunk, which stands for all its chunks.
     pub(super) tag: Option<T>,
