@@ -18,7 +18,7 @@ const STEPS_AT_ONCE: usize = 1 << 16;
 
 /// What correlations find in the hits on records, which are rows and are of these rules, and those
 /// on what was rebuilt. Hits on copies count for nothing. The first rows are of rules that
-/// [`RuleSet::awaited_by_records`] names.
+/// [`RuleSet::contributing_with_records_only`] names.
 ///
 /// # Errors
 /// When the scratch folder takes no more.
@@ -30,15 +30,15 @@ pub(super) fn over_time(
     rules: &RuleSet,
     scratch: &Path,
 ) -> io::Result<CorrelationResults> {
-    if !rules.correlates() {
+    if !rules.has_correlations() {
         return Ok(CorrelationResults::default());
     }
     let clocks = Clocks::of(&case.hosts);
     let sessions = case.sessions_of_records();
     // Most hits are those of rules that wait for a session, and most runs have none for them.
     let all = fired.iter().copied().chain(rebuilt.iter().map(|detection| detection.rule));
-    let awaited = rules.awaited(&all.collect());
-    let on_records = match rules.awaited_by_records() {
+    let awaited = rules.contributing(&all.collect());
+    let on_records = match rules.contributing_with_records_only() {
         alone if fired.iter().all(|&rule| alone[rule] || !awaited[rule]) => by_records,
         _ => by_records.and(waiting),
     };

@@ -185,7 +185,7 @@ pub fn correlate(
     let found = Sorter::new(scratch.clone());
     let layers = Sorter::new(scratch.clone());
     let steps = [(); 2].map(|()| Sorter::new(scratch.clone()));
-    let awaited_by_records = rules.awaited_by_records();
+    let awaited_by_records = rules.contributing_with_records_only();
     let keeper = options.scripts.then(|| ScriptCollector::new(scratch.clone()));
     let records = options.keep_records.then(|| Sorter::new(scratch.clone()));
     let pool = TextPool::default();

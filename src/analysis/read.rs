@@ -311,7 +311,7 @@ impl Take<'_, '_> {
         }
         let mut hits = std::mem::take(&mut self.hits);
         hits.clear();
-        rules.find(record, &mut hits);
+        rules.find_hits(record, &mut hits);
         let relevant = normalise::relevant(record.known_channel, record.event_id);
         if !relevant && hits.is_empty() {
             self.hits = hits;

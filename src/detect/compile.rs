@@ -52,7 +52,7 @@ fn compile_distinct(mut rule: IrRule) -> Result<CompiledRule, EvalError> {
 }
 
 /// Calls `each` with a rule's detections in the order of their names.
-fn in_order<D>(named: impl Iterator<Item = (impl Ord, D)>, each: impl FnMut(D)) {
+fn for_each_by_name<D>(named: impl Iterator<Item = (impl Ord, D)>, each: impl FnMut(D)) {
     let mut named: Vec<_> = named.collect();
     named.sort_by(|(a, _), (b, _)| a.cmp(b));
     named.into_iter().map(|(_, part)| part).for_each(each);

@@ -169,7 +169,7 @@ impl OutsideScriptMatcher {
         events: &IdxVec<EventIdx, Event>,
         block: &ScriptBlock,
     ) -> impl Iterator<Item = Detection> + use<> {
-        let known = rules.has(Subject::ScriptBlock).then(|| {
+        let known = rules.has_rules_for(Subject::ScriptBlock).then(|| {
             let derived = script_event(events, &IdxVec::new(), block);
             let key = self.keys.wide(&derived.fields);
             let hits = match self.seen.get(&key) {
@@ -192,7 +192,7 @@ impl OutsideScriptMatcher {
 /// outermost layer on which it fires. `matched` names that layer.
 pub fn detections_on_layers(rules: &RuleSet, wrapped: &Wrapped) -> Vec<Detection> {
     let mut found: Vec<Detection> = Vec::new();
-    if !rules.has(Subject::DecodedLayer) {
+    if !rules.has_rules_for(Subject::DecodedLayer) {
         return found;
     }
     for layer in wrapped.found() {

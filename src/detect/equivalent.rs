@@ -91,7 +91,7 @@ impl SysmonMapping {
     }
 }
 
-fn process<'r>(data: &'r Fields, name: &str) -> Option<Cow<'r, str>> {
+fn process_field<'r>(data: &'r Fields, name: &str) -> Option<Cow<'r, str>> {
     let logged = match name {
         "Image" => "NewProcessName",
         "ParentImage" => "ParentProcessName",
@@ -107,7 +107,7 @@ fn process<'r>(data: &'r Fields, name: &str) -> Option<Cow<'r, str>> {
     data.get(logged).map(Cow::Borrowed)
 }
 
-fn registry<'r>(data: &'r Fields, name: &str) -> Option<Cow<'r, str>> {
+fn registry_field<'r>(data: &'r Fields, name: &str) -> Option<Cow<'r, str>> {
     Some(match name {
         "Image" => data.get("ProcessName")?.into(),
         "ProcessId" => decimal_id(data.get("ProcessId")?),
@@ -127,7 +127,7 @@ fn registry<'r>(data: &'r Fields, name: &str) -> Option<Cow<'r, str>> {
     })
 }
 
-fn connection<'r>(data: &'r Fields, name: &str) -> Option<Cow<'r, str>> {
+fn connection_field<'r>(data: &'r Fields, name: &str) -> Option<Cow<'r, str>> {
     let is_ipv6 = |field| data.get(field).map(|address| address.contains(':').to_string().into());
     Some(match name {
         "Image" => drive_path(data.get("Application")?),
@@ -163,7 +163,7 @@ const TARGET: [&str; 3] = ["TargetUserSid", "TargetDomainName", "TargetUserName"
 
 /// Returns an account as Sysmon writes it. For the system account the Security log has the
 /// computer's name.
-fn account<'r>(data: &'r Fields, [sid, domain, name]: [&str; 3]) -> Option<Cow<'r, str>> {
+fn sysmon_account<'r>(data: &'r Fields, [sid, domain, name]: [&str; 3]) -> Option<Cow<'r, str>> {
     match data.get(sid) {
         Some("S-1-5-18") => return Some(r"NT AUTHORITY\SYSTEM".into()),
         Some("S-1-5-19") => return Some(r"NT AUTHORITY\LOCAL SERVICE".into()),
@@ -207,7 +207,7 @@ fn sysmon_key(logged: &str) -> Cow<'_, str> {
 }
 
 /// Returns a registry value as Sysmon writes it: numbers have all their digits.
-fn details<'r>(kind: &str, value: &'r str) -> Cow<'r, str> {
+fn sysmon_details<'r>(kind: &str, value: &'r str) -> Cow<'r, str> {
     let number = match value.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16).ok(),
         None => value.parse().ok(),

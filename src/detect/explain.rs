@@ -121,7 +121,7 @@ impl RuleSet {
 
     fn explain_source(&self, rule: RuleIdx, record: &Record, lines: &mut Vec<String>) {
         let source = &self.rules[rule].meta.source;
-        lines.push(match self.sees(rule, record) {
+        lines.push(match self.applies_to_record(rule, record) {
             true => format!("Log source  yes: {source}"),
             false => format!(
                 "Log source  no: the rule is for {source}, the record is {} in {}",

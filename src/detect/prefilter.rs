@@ -73,7 +73,7 @@ impl Prefilter {
     /// Derives the prefilter of a rule.
     pub fn new(rule: &IrRule) -> Prefilter {
         let conditions = rule.conditions.iter().map(|c| Prefilter::condition(c, &rule.detections));
-        let mut prefilter = Prefilter::or(conditions);
+        let mut prefilter = Prefilter::any_of(conditions);
         prefilter.rank();
         prefilter.clauses.truncate(MAX_CLAUSES);
         prefilter
@@ -98,7 +98,7 @@ impl Prefilter {
     }
 
     /// Combines prefilters of which all must hold.
-    fn and(parts: impl IntoIterator<Item = Prefilter>) -> Prefilter {
+    fn all_of(parts: impl IntoIterator<Item = Prefilter>) -> Prefilter {
         let mut all = Prefilter::default();
         for part in parts {
             all.event_ids = match (all.event_ids, part.event_ids) {
@@ -112,7 +112,7 @@ impl Prefilter {
 
     /// Combines prefilters of which one must hold. The nth clause of one of them then holds, so
     /// the nth clauses are merged into one.
-    fn or(parts: impl IntoIterator<Item = Prefilter>) -> Prefilter {
+    fn any_of(parts: impl IntoIterator<Item = Prefilter>) -> Prefilter {
         let mut parts = parts.into_iter();
         let Some(mut any) = parts.next() else { return Prefilter::default() };
         any.rank();
@@ -143,19 +143,19 @@ impl Prefilter {
                 named.get(name).map(Prefilter::detection).unwrap_or_default()
             }
             IrCondition::And(parts) => {
-                Prefilter::and(parts.iter().map(|c| Prefilter::condition(c, named)))
+                Prefilter::all_of(parts.iter().map(|c| Prefilter::condition(c, named)))
             }
             IrCondition::Or(parts) => {
-                Prefilter::or(parts.iter().map(|c| Prefilter::condition(c, named)))
+                Prefilter::any_of(parts.iter().map(|c| Prefilter::condition(c, named)))
             }
             IrCondition::Not(_) => Prefilter::default(),
             IrCondition::Selector { quantifier, pattern } => {
                 let names = named.iter().filter(|(name, _)| pattern.matches_detection_name(name));
                 let prefilters = names.map(|(_, detection)| Prefilter::detection(detection));
                 match quantifier {
-                    Quantifier::All => Prefilter::and(prefilters),
+                    Quantifier::All => Prefilter::all_of(prefilters),
                     Quantifier::Count(0) => Prefilter::default(),
-                    Quantifier::Any | Quantifier::Count(_) => Prefilter::or(prefilters),
+                    Quantifier::Any | Quantifier::Count(_) => Prefilter::any_of(prefilters),
                 }
             }
         }
@@ -163,9 +163,9 @@ impl Prefilter {
 
     fn detection(detection: &IrDetection) -> Prefilter {
         match detection {
-            IrDetection::AllOf(items) => Prefilter::and(items.iter().map(Prefilter::item)),
-            IrDetection::AnyOf(parts) => Prefilter::or(parts.iter().map(Prefilter::detection)),
-            IrDetection::And(parts) => Prefilter::and(parts.iter().map(Prefilter::detection)),
+            IrDetection::AllOf(items) => Prefilter::all_of(items.iter().map(Prefilter::item)),
+            IrDetection::AnyOf(parts) => Prefilter::any_of(parts.iter().map(Prefilter::detection)),
+            IrDetection::And(parts) => Prefilter::all_of(parts.iter().map(Prefilter::detection)),
             IrDetection::Keywords(matcher) => Prefilter::matcher(matcher, None),
             IrDetection::ArrayMatch { .. } | IrDetection::Conditional { .. } => {
                 Prefilter::default()
@@ -187,7 +187,7 @@ impl Prefilter {
                 if encodings[..] == [IrEncoding::Windash] =>
             {
                 // Only the dashes vary.
-                Prefilter::and(
+                Prefilter::all_of(
                     value
                         .split('-')
                         .map(|part| Prefilter::text(field, TextPosition::Anywhere, part)),
@@ -206,10 +206,10 @@ impl Prefilter {
                 }
             }
             IrMatcher::AnyOf(parts) => {
-                Prefilter::or(parts.iter().map(|m| Prefilter::matcher(m, field)))
+                Prefilter::any_of(parts.iter().map(|m| Prefilter::matcher(m, field)))
             }
             IrMatcher::AllOf(parts) => {
-                Prefilter::and(parts.iter().map(|m| Prefilter::matcher(m, field)))
+                Prefilter::all_of(parts.iter().map(|m| Prefilter::matcher(m, field)))
             }
             _ => Prefilter::default(),
         }
@@ -218,7 +218,7 @@ impl Prefilter {
     fn pattern(op: IrStrOp, pattern: &IrPattern, field: Option<&str>) -> Prefilter {
         let Some(plain) = pattern.as_plain() else {
             // rsigma makes a regex of it, and outside ASCII a regex ignores case differently.
-            return Prefilter::and(pattern.parts.iter().map(|part| match part {
+            return Prefilter::all_of(pattern.parts.iter().map(|part| match part {
                 IrPatternPart::Literal(part) if part.is_ascii() => {
                     Prefilter::text(field, TextPosition::Anywhere, part)
                 }
@@ -272,7 +272,7 @@ impl Prefilter {
             }
             CompiledMatcher::AnyOf(parts)
             | CompiledMatcher::CaseInsensitiveGroup { children: parts, mode: GroupMode::Any } => {
-                Prefilter::or(parts.iter().map(|part| Prefilter::compiled(part, field)))
+                Prefilter::any_of(parts.iter().map(|part| Prefilter::compiled(part, field)))
             }
             _ => Prefilter::default(),
         }
@@ -285,12 +285,12 @@ impl Prefilter {
         let mut parser = regex_syntax::ParserBuilder::new();
         parser.unicode(false).utf8(false).case_insensitive(case_insensitive);
         match parser.build().parse(pattern) {
-            Ok(hir) => Prefilter::hir(&hir, field),
+            Ok(hir) => Prefilter::from_regex(&hir, field),
             Err(_) => Prefilter::default(),
         }
     }
 
-    fn hir(hir: &Hir, field: Option<&str>) -> Prefilter {
+    fn from_regex(hir: &Hir, field: Option<&str>) -> Prefilter {
         match hir.kind() {
             HirKind::Concat(parts) => {
                 let mut prefilters = Vec::new();
@@ -300,20 +300,20 @@ impl Prefilter {
                         Some(ascii_letters) => run.push_str(&ascii_letters),
                         None => {
                             prefilters.push(Prefilter::text(field, TextPosition::Anywhere, &run));
-                            prefilters.push(Prefilter::hir(part, field));
+                            prefilters.push(Prefilter::from_regex(part, field));
                             run.clear();
                         }
                     }
                 }
                 prefilters.push(Prefilter::text(field, TextPosition::Anywhere, &run));
-                Prefilter::and(prefilters)
+                Prefilter::all_of(prefilters)
             }
             HirKind::Alternation(parts) => {
-                Prefilter::or(parts.iter().map(|part| Prefilter::hir(part, field)))
+                Prefilter::any_of(parts.iter().map(|part| Prefilter::from_regex(part, field)))
             }
-            HirKind::Capture(capture) => Prefilter::hir(&capture.sub, field),
+            HirKind::Capture(capture) => Prefilter::from_regex(&capture.sub, field),
             HirKind::Repetition(repetition) if repetition.min > 0 => {
-                Prefilter::hir(&repetition.sub, field)
+                Prefilter::from_regex(&repetition.sub, field)
             }
             _ => match ascii_letters(hir) {
                 Some(ascii_letters) => {

@@ -81,7 +81,7 @@ impl Rule {
     /// Returns whether the rule fires on the event.
     pub fn fires(&self, event: &impl SigmaEvent) -> bool {
         if let Some(simple) = &self.simple {
-            return simple.holds(event);
+            return simple.matches(event);
         }
         let Some(rule) = self.compiled(event) else { return false };
         let mut holds = rule

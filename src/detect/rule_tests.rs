@@ -209,7 +209,7 @@ impl TestRun {
     ) -> Result<(), String> {
         let record = Record { source: self.next_place(), record_id: self.count.into(), ..record };
         let relevant = normalise::relevant(record.known_channel, record.event_id);
-        if !relevant && !own.iter().any(|&rule| rules.sees(rule, &record)) {
+        if !relevant && !own.iter().any(|&rule| rules.applies_to_record(rule, &record)) {
             return Err("the rule does not apply to this event".to_owned());
         }
         let event = Normaliser::default().event(&record);

@@ -207,17 +207,17 @@ impl RuleSet {
 
     /// Returns for each rule whether its hits can complete a reported correlation when only rules
     /// on records fire.
-    pub(crate) fn awaited_by_records(&self) -> IdxVec<RuleIdx, bool> {
+    pub(crate) fn contributing_with_records_only(&self) -> IdxVec<RuleIdx, bool> {
         let of_records = |&rule: &RuleIdx| {
             matches!(self.rules[rule].on_events(), Some((_, RuleScope::Records { .. })))
         };
-        self.awaited(&self.rules.indices().filter(of_records).collect())
+        self.contributing(&self.rules.indices().filter(of_records).collect())
     }
 
     /// Returns for each rule whether its hits can still contribute to a reported correlation when
     /// only the rules on events in `fired` have fired; for a correlation, whether it can be
     /// completed and is reported or needed.
-    pub(crate) fn awaited(&self, fired: &BTreeSet<RuleIdx>) -> IdxVec<RuleIdx, bool> {
+    pub(crate) fn contributing(&self, fired: &BTreeSet<RuleIdx>) -> IdxVec<RuleIdx, bool> {
         let mut can: IdxVec<RuleIdx, bool> = IdxVec::new();
         // The rules that a correlation refers to come before it.
         for (index, rule) in self.rules.iter_enumerated() {
@@ -239,13 +239,13 @@ impl RuleSet {
     }
 
     /// Returns whether there is a correlation.
-    pub(crate) fn correlates(&self) -> bool {
+    pub(crate) fn has_correlations(&self) -> bool {
         // Correlations come after the rules on events.
         self.rules.last().is_some_and(|rule| rule.correlation().is_some())
     }
 
     /// Returns the correlations that refer to a rule.
-    pub(super) fn correlated(&self, rule: RuleIdx) -> &[RuleIdx] {
+    pub(super) fn correlations_of(&self, rule: RuleIdx) -> &[RuleIdx] {
         &self.rules[rule].correlated
     }
 
@@ -337,9 +337,9 @@ impl RuleSet {
 
     /// Returns whether a record belongs to the log source of a rule, or of a rule that it refers
     /// to.
-    pub(super) fn sees(&self, rule: RuleIdx, record: &Record) -> bool {
+    pub(super) fn applies_to_record(&self, rule: RuleIdx, record: &Record) -> bool {
         if let Some(correlation) = self.correlation(rule) {
-            return correlation.rules().any(|rule| self.sees(rule, record));
+            return correlation.rules().any(|rule| self.applies_to_record(rule, record));
         }
         let mut groups = self.groups(record.known_channel, &record.channel, record.event_id);
         groups.any(|group| group.mapping.admits(record) && group.has(rule))
@@ -392,7 +392,7 @@ impl RuleSet {
     }
 
     /// Returns whether a rule applies to derived events of this kind.
-    pub(super) fn has(&self, subject: Subject) -> bool {
+    pub(super) fn has_rules_for(&self, subject: Subject) -> bool {
         self.derived.contains_key(&subject)
     }
 

@@ -34,11 +34,11 @@ impl SimpleCondition {
     }
 
     /// Returns whether the condition holds for an event.
-    pub fn holds(&self, event: &impl SigmaEvent) -> bool {
+    pub fn matches(&self, event: &impl SigmaEvent) -> bool {
         match self {
-            SimpleCondition::All(parts) => parts.iter().all(|part| part.holds(event)),
-            SimpleCondition::Any(parts) => parts.iter().any(|part| part.holds(event)),
-            SimpleCondition::Not(part) => !part.holds(event),
+            SimpleCondition::All(parts) => parts.iter().all(|part| part.matches(event)),
+            SimpleCondition::Any(parts) => parts.iter().any(|part| part.matches(event)),
+            SimpleCondition::Not(part) => !part.matches(event),
             SimpleCondition::Field(name, asked) => {
                 event.get_field(name).is_some_and(|value| matches_any(&value, asked))
             }
@@ -47,7 +47,7 @@ impl SimpleCondition {
 }
 
 /// Converts all parts. Returns `None` if there are none or one of them cannot be converted.
-fn all<P, T>(parts: &[P], make: impl Fn(&P) -> Option<T>) -> Option<Vec<T>> {
+fn convert_all<P, T>(parts: &[P], make: impl Fn(&P) -> Option<T>) -> Option<Vec<T>> {
     (!parts.is_empty()).then(|| parts.iter().map(make).collect())?
 }
 

@@ -96,7 +96,7 @@ impl<'r> RecordView<'r> {
 
 /// Returns one of the hashes that Sysmon logs as `SHA1=...,MD5=...`, by its name in Sigma's
 /// taxonomy.
-fn hash<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
+fn sysmon_hash<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
     const NAMES: [&str; 4] = ["imphash", "md5", "sha1", "sha256"];
     if record.known_channel != Channel::Sysmon
         || !NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
@@ -109,7 +109,7 @@ fn hash<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
 }
 
 /// Returns a string of an event that was logged before its provider gave its strings names.
-fn nameless<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
+fn unnamed_string<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
     const APPLICATION_ERROR: [&str; 13] = [
         "AppName",
         "AppVersion",
@@ -168,7 +168,7 @@ pub(super) enum FieldValue {
 pub(super) struct FieldMap(Vec<(&'static str, FieldValue)>);
 
 impl FieldMap {
-    pub fn text_value(mut self, name: &'static str, text: impl Into<String>) -> Self {
+    pub fn text(mut self, name: &'static str, text: impl Into<String>) -> Self {
         self.0.push((name, FieldValue::Text(text.into())));
         self
     }

@@ -428,7 +428,7 @@ fn recent<T>(
 
 /// Returns the index of the object that a fragment belongs to: one of its activity, or else the
 /// latest if no other is open.
-fn place<T>(
+fn index_of_object<T>(
     objects: &mut [FragmentedObject<T>],
     fragment: &Fragment,
     activity: Option<&str>,

@@ -157,11 +157,11 @@ impl<T: Clone> Shells<T> {
     pub(super) fn take_reported(&mut self) -> (Vec<Shell<T>>, Vec<FoundFragments<T>>, usize) {
         let mut found = Vec::new();
         for (host, envelope, tags) in std::mem::take(&mut self.waiting) {
-            let nobody = self.known(&host, &ShellKey::Nobody);
+            let nobody = self.known_shell(&host, &ShellKey::Nobody);
             let known = self.shell_of(&host, &envelope).or(nobody);
             let shell = known.unwrap_or_else(|| {
                 let shell = self.new_shell(&host);
-                self.keys(&host).insert(ShellKey::Nobody, shell);
+                self.keys_of_host(&host).insert(ShellKey::Nobody, shell);
                 shell
             });
             found.extend(self.add_to_shell(shell, &host, envelope, tags));
@@ -180,7 +180,7 @@ impl<T: Clone> Shells<T> {
             envelope.operation_id.clone().map(ShellKey::Operation),
             command.chain(streams).next().cloned().map(ShellKey::Command),
         ];
-        let known = |key: ShellKey| self.known(host, &key);
+        let known = |key: ShellKey| self.known_shell(host, &key);
         let found = keys.into_iter().flatten().find_map(known);
         let Some(id) = envelope.shell_id.clone() else { return found };
         // A shell that this document names, and that no other document has named yet.
@@ -190,16 +190,16 @@ impl<T: Clone> Shells<T> {
             None => nameless.unwrap_or_else(|| self.new_shell(host)),
         };
         self.shells[shell].id = Some(id.clone());
-        self.keys(host).insert(ShellKey::Shell(id), shell);
+        self.keys_of_host(host).insert(ShellKey::Shell(id), shell);
         Some(shell)
     }
 
-    fn known(&self, host: &str, key: &ShellKey) -> Option<usize> {
+    fn known_shell(&self, host: &str, key: &ShellKey) -> Option<usize> {
         self.known.get(host)?.get(key).copied()
     }
 
     /// Returns the keys of a host's shells.
-    fn keys(&mut self, host: &str) -> &mut BTreeMap<ShellKey, usize> {
+    fn keys_of_host(&mut self, host: &str) -> &mut BTreeMap<ShellKey, usize> {
         self.known.entry(host.to_owned()).or_default()
     }
 
@@ -235,7 +235,7 @@ impl<T: Clone> Shells<T> {
         envelope: Envelope<'_>,
         tags: Vec<T>,
     ) -> Vec<FoundFragments<T>> {
-        let keys = self.keys(host);
+        let keys = self.keys_of_host(host);
         let mut know = |key: Option<ShellKey>| {
             if let Some(key) = key {
                 keys.entry(key).or_insert(at);

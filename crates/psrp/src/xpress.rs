@@ -64,7 +64,7 @@ fn unpack_block(block: &[u8], length: usize, plain: &mut Vec<u8>) -> Result<(), 
         };
         let (distance_bits, mut run) = (u32::from(symbol >> 4), usize::from(symbol & 15));
         if run == 15 {
-            run = bits.long_run()?;
+            run = bits.long_match_length()?;
         }
         let distance = (1 << distance_bits) + bits.take(distance_bits) as usize;
         let run = run + 3;
@@ -133,7 +133,7 @@ impl HuffmanCodes {
         let code = bits.next >> (32 - LONGEST_CODE);
         let entry = self.fast[(code >> (LONGEST_CODE - FAST)) as usize];
         let (symbol, length) = match entry {
-            0 => self.long(code).ok_or(XpressError::Table)?,
+            0 => self.long_code(code).ok_or(XpressError::Table)?,
             entry => (entry >> 4, u32::from(entry & 15)),
         };
         bits.skip(length);
@@ -142,7 +142,7 @@ impl HuffmanCodes {
 
     /// Returns the symbol of a code that is too long for the look-up table, and the length of the
     /// code.
-    fn long(&self, code: u32) -> Option<(u16, u32)> {
+    fn long_code(&self, code: u32) -> Option<(u16, u32)> {
         let length =
             (FAST + 1..=LONGEST_CODE).find(|&length| code < self.first[length as usize + 1].0)?;
         let (first, place) = self.first[length as usize];
@@ -196,7 +196,7 @@ impl<'b> BitReader<'b> {
 
     /// Reads the length of a match that is too long for its symbol; it is 3 less than the real
     /// length.
-    fn long_run(&mut self) -> Result<usize, XpressError> {
+    fn long_match_length(&mut self) -> Result<usize, XpressError> {
         let byte = self.bytes(1)?;
         if byte != 255 {
             return Ok(byte + 15);

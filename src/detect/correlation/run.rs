@@ -181,7 +181,7 @@ impl<'r> Correlator<'r> {
     /// Adds a hit. `time` is in ticks, corrected to the clock of most hosts, and not earlier than
     /// that of the hits before.
     pub fn take(&mut self, time: i64, step: &CorrelationStep<'_>) {
-        for &rule in self.rules.correlated(step.rule) {
+        for &rule in self.rules.correlations_of(step.rule) {
             if let Some(completed) = self.correlate(rule, time, step) {
                 // A finding of a correlation is itself a hit for the correlations that refer to
                 // it.

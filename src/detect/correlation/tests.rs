@@ -408,14 +408,14 @@ fn hits_are_awaited_as_long_as_they_can_come_to_something() {
     let titles = ["Base failure", "Base success", "Base other", "Burst", "Found"].map(rule);
     let [failure, success, other, ..] = titles;
     let awaited = |fired: &[RuleIdx]| {
-        let awaited = rules.awaited(&fired.iter().copied().collect());
+        let awaited = rules.contributing(&fired.iter().copied().collect());
         titles.map(|title| awaited[title])
     };
     assert_eq!(awaited(&[failure, success]), [true, true, false, true, true]);
     // The burst is not reported, and the correlation that waits for it cannot be completed.
     assert_eq!(awaited(&[failure, other]), [false; 5]);
     assert_eq!(awaited(&[success]), [false; 5]);
-    let by_records = rules.awaited_by_records();
+    let by_records = rules.contributing_with_records_only();
     assert_eq!(titles.map(|title| by_records[title]), [true, true, false, true, true]);
 }
 
@@ -430,7 +430,7 @@ fn hits_on_records_may_wait_for_what_is_rebuilt() {
     let rules = rules(&format!("{session}---\n{then}"));
     let rule = |title: &str| rules.rules.find_index(|rule| rule.meta.title == title).unwrap();
     let (failure, session) = (rule("Base failure"), rule("Session"));
-    assert!(!rules.awaited_by_records()[failure]);
-    assert!(!rules.awaited(&[failure].into())[failure]);
-    assert!(rules.awaited(&[failure, session].into())[failure]);
+    assert!(!rules.contributing_with_records_only()[failure]);
+    assert!(!rules.contributing(&[failure].into())[failure]);
+    assert!(rules.contributing(&[failure, session].into())[failure]);
 }

@@ -142,14 +142,14 @@ impl Evaluator<'_, '_> {
                 Some(path) => {
                     let only_value = has_switch(arguments, "valueonly");
                     let value = path.value.clone();
-                    self.item(&value, drive, only_value)
+                    self.drive_item(&value, drive, only_value)
                 }
                 None => ScriptValue::Unknown,
             },
             Some(KnownCommand::GetContent) => match positional(&["path"]) {
                 Some(path) => {
                     let value = path.value.clone();
-                    self.item(&value, true, true)
+                    self.drive_item(&value, true, true)
                 }
                 None => ScriptValue::Unknown,
             },
@@ -232,7 +232,7 @@ impl Evaluator<'_, '_> {
             return ScriptValue::Unknown;
         }
         self.calls += 1;
-        let value = self.output(&block.body);
+        let value = self.output_of(&block.body);
         self.calls -= 1;
         value
     }
@@ -261,7 +261,7 @@ impl Evaluator<'_, '_> {
             let unknown = self.unknown;
             for value in input.elements() {
                 self.set(&name, value);
-                match self.output(&block.body) {
+                match self.output_of(&block.body) {
                     ScriptValue::Unknown => known = false,
                     ScriptValue::Null => {}
                     value @ (ScriptValue::Array(_) | ScriptValue::Bytes(_)) => {
@@ -282,9 +282,9 @@ impl Evaluator<'_, '_> {
         }
         if !known {
             self.set(&name, ScriptValue::Unknown);
-            self.forget(&block.assigned);
+            self.mark_unknown(&block.assigned);
             self.evaluate_uncertain(&block.body);
-            self.forget(&block.assigned);
+            self.mark_unknown(&block.assigned);
         }
         self.set(&name, outer.unwrap_or(ScriptValue::Unknown));
         if known { ScriptValue::from_output(output) } else { ScriptValue::Unknown }
@@ -307,7 +307,7 @@ impl Evaluator<'_, '_> {
     }
 
     /// Returns an item of the drives `variable:` and `env:`, or a variable by its name.
-    fn item(&mut self, path: &ScriptValue, drive: bool, only_value: bool) -> ScriptValue {
+    fn drive_item(&mut self, path: &ScriptValue, drive: bool, only_value: bool) -> ScriptValue {
         let ScriptValue::Text(path) = path else { return ScriptValue::Unknown };
         let lower = path.to_lowercase();
         let bare = lower.strip_prefix("variable:").or_else(|| lower.strip_prefix("env:"));

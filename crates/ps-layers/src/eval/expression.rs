@@ -20,7 +20,7 @@ impl Evaluator<'_, '_> {
             NodeKind::Number(number) => ScriptValue::Int(*number),
             NodeKind::Variable { name, .. } => self.variable(name),
             NodeKind::Expand(parts) => self.expand(parts),
-            NodeKind::Chain(first, more) => self.chain(first, more),
+            NodeKind::Chain(first, more) => self.evaluate_chain(first, more),
             NodeKind::Unary(UnaryOperator::Step(by), value) => self.step(value, *by, true),
             NodeKind::Unary(operator, value) => {
                 let value = self.eval(value);
@@ -32,9 +32,9 @@ impl Evaluator<'_, '_> {
             }
             NodeKind::Type(name) => ScriptValue::Type(Rc::clone(name)),
             NodeKind::Postfix(base, suffixes) => self.postfix(node, base, suffixes),
-            NodeKind::Paren(body) => self.output(body),
+            NodeKind::Paren(body) => self.output_of(body),
             NodeKind::Sub { body, array } => {
-                let value = self.output(body);
+                let value = self.output_of(body);
                 match value {
                     ScriptValue::Unknown => value,
                     _ if *array => ScriptValue::Array(Rc::new(value.elements())),
@@ -48,7 +48,7 @@ impl Evaluator<'_, '_> {
             NodeKind::Block(block) => {
                 self.evaluate_uncertain(&block.body);
                 // It is not known when the block will run.
-                self.forget(&block.assigned);
+                self.mark_unknown(&block.assigned);
                 ScriptValue::Block(Rc::clone(block))
             }
             NodeKind::List(values) => {
@@ -121,7 +121,11 @@ impl Evaluator<'_, '_> {
         }
     }
 
-    fn chain(&mut self, first: &SyntaxNode, more: &[(BinaryOperator, SyntaxNode)]) -> ScriptValue {
+    fn evaluate_chain(
+        &mut self,
+        first: &SyntaxNode,
+        more: &[(BinaryOperator, SyntaxNode)],
+    ) -> ScriptValue {
         let mark = self.found.replacements.len();
         let mut left = self.eval(first);
         // Adjacent texts are joined, also before and after something unknown.
@@ -147,7 +151,7 @@ impl Evaluator<'_, '_> {
                 }
             }
             left = match operator {
-                BinaryOperator::Add => self.plus(left, &right),
+                BinaryOperator::Add => self.add_values(left, &right),
                 _ => apply_binary(*operator, &left, &right, &mut self.context()),
             };
         }
@@ -160,7 +164,7 @@ impl Evaluator<'_, '_> {
     }
 
     /// Computes `left + right`; a text on the left grows in place.
-    fn plus(&mut self, left: ScriptValue, right: &ScriptValue) -> ScriptValue {
+    fn add_values(&mut self, left: ScriptValue, right: &ScriptValue) -> ScriptValue {
         match (left, right) {
             (ScriptValue::Text(mut text), ScriptValue::Text(_) | ScriptValue::Char(_)) => {
                 let grown = match right {
@@ -195,7 +199,7 @@ impl Evaluator<'_, '_> {
         if run.count > 1 && self.quiet == 0 && self.budget.make(text.len()) {
             let inside = &self.found.replacements[run.mark..];
             let is_hidden = run.word_cut || inside.iter().any(|inside| inside.is_hidden);
-            self.replace(run.span.clone(), run.mark, quoted(text), is_hidden);
+            self.record_replacement(run.span.clone(), run.mark, quoted(text), is_hidden);
         }
     }
 
@@ -253,7 +257,7 @@ impl Evaluator<'_, '_> {
                 && self.budget.make(text.len())
             {
                 let shown = quoted(text);
-                self.replace(start..suffixes[at - 1].end, mark, shown, true);
+                self.record_replacement(start..suffixes[at - 1].end, mark, shown, true);
             }
         }
         value
@@ -351,7 +355,7 @@ impl Evaluator<'_, '_> {
                             }
                             None => ScriptValue::Unknown,
                         };
-                        self.grow(old, &value)
+                        self.append_to(old, &value)
                     }
                     Some(operator) => {
                         let old = self.variable(name);
@@ -381,7 +385,7 @@ impl Evaluator<'_, '_> {
         }
     }
 
-    fn grow(&mut self, old: ScriptValue, more: &ScriptValue) -> ScriptValue {
+    fn append_to(&mut self, old: ScriptValue, more: &ScriptValue) -> ScriptValue {
         match old {
             ScriptValue::Array(mut values) if !more.is_unknown() => {
                 let added = more.count() * size_of::<ScriptValue>();
@@ -400,7 +404,7 @@ impl Evaluator<'_, '_> {
                 }
                 ScriptValue::Array(values)
             }
-            old => self.plus(old, more),
+            old => self.add_values(old, more),
         }
     }
 

@@ -141,15 +141,15 @@ impl Evaluator<'_, '_> {
             NodeKind::If { branches, assigned } => self.branch(branches, assigned),
             NodeKind::For { parts, body, assigned } => self.for_loop(parts, body, assigned),
             NodeKind::While { condition, body, assigned } => {
-                self.repeat(Some(condition), &[], body, assigned)
+                self.evaluate_loop(Some(condition), &[], body, assigned)
             }
             NodeKind::ForEach { name, list, body, assigned } => {
                 self.for_each(name, list, body, assigned)
             }
             NodeKind::Opaque { parts, assigned } => {
-                self.forget(assigned);
+                self.mark_unknown(assigned);
                 self.evaluate_uncertain(parts);
-                self.forget(assigned);
+                self.mark_unknown(assigned);
                 ScriptValue::Unknown
             }
             NodeKind::Pipeline(elements) => self.pipeline(elements),
@@ -183,7 +183,7 @@ impl Evaluator<'_, '_> {
             }
             NodeKind::Word { value, ticked: true } => {
                 let text = value.to_string();
-                return self.replace(node.span.clone(), mark, text, true);
+                return self.record_replacement(node.span.clone(), mark, text, true);
             }
             NodeKind::Variable { .. }
             | NodeKind::Expand(_)
@@ -207,11 +207,17 @@ impl Evaluator<'_, '_> {
             ScriptValue::Char(char) => quoted(&char.to_string()),
             _ => return,
         };
-        self.replace(node.span.clone(), mark, text, is_hidden);
+        self.record_replacement(node.span.clone(), mark, text, is_hidden);
     }
 
     /// Records a replacement in place of those since `mark`.
-    fn replace(&mut self, span: Range<usize>, mark: usize, text: String, is_hidden: bool) {
+    fn record_replacement(
+        &mut self,
+        span: Range<usize>,
+        mark: usize,
+        text: String,
+        is_hidden: bool,
+    ) {
         if self.quiet > 0 {
             return;
         }
@@ -223,7 +229,7 @@ impl Evaluator<'_, '_> {
     fn record_name(&mut self, span: Range<usize>, mark: usize, name: &str) {
         let is_hidden = self.found.replacements[mark..].iter().any(|inside| inside.is_hidden);
         if is_plain_word(name) {
-            self.replace(span, mark, name.to_owned(), is_hidden);
+            self.record_replacement(span, mark, name.to_owned(), is_hidden);
         }
     }
 
@@ -231,7 +237,7 @@ impl Evaluator<'_, '_> {
     fn record_variable(&mut self, node: &SyntaxNode) {
         if let NodeKind::Variable { name, ticked: true } = &node.kind {
             let mark = self.found.replacements.len();
-            self.replace(node.span.clone(), mark, format!("${{{name}}}"), true);
+            self.record_replacement(node.span.clone(), mark, format!("${{{name}}}"), true);
         }
     }
 
@@ -284,7 +290,7 @@ impl Evaluator<'_, '_> {
     }
 
     /// Sets the variables that are assigned here to unknown.
-    fn forget(&mut self, assigned: &AssignedNames) {
+    fn mark_unknown(&mut self, assigned: &AssignedNames) {
         for name in &self.assigned[assigned.clone()] {
             if !self.budget.step() {
                 // Without steps nothing is evaluated any more.
@@ -319,7 +325,7 @@ impl Evaluator<'_, '_> {
     }
 
     /// Returns the output of statements.
-    fn output(&mut self, statements: &[SyntaxNode]) -> ScriptValue {
+    fn output_of(&mut self, statements: &[SyntaxNode]) -> ScriptValue {
         let mut output = Vec::new();
         let mut known = true;
         for statement in statements {
@@ -368,7 +374,7 @@ impl Evaluator<'_, '_> {
                 None => Some(true),
             };
             match truth {
-                Some(true) if certain && result.is_none() => result = Some(self.output(body)),
+                Some(true) if certain && result.is_none() => result = Some(self.output_of(body)),
                 _ => {
                     certain &= truth.is_some();
                     self.evaluate_uncertain(body);
@@ -379,7 +385,7 @@ impl Evaluator<'_, '_> {
             Some(value) if certain => value,
             None if certain => ScriptValue::Null,
             _ => {
-                self.forget(assigned);
+                self.mark_unknown(assigned);
                 ScriptValue::Unknown
             }
         }
@@ -396,12 +402,12 @@ impl Evaluator<'_, '_> {
         }
         let condition = parts.get(1).and_then(|part| part.first());
         let step = parts.get(2).map_or(&[][..], |part| part);
-        self.repeat(condition, step, body, assigned)
+        self.evaluate_loop(condition, step, body, assigned)
     }
 
     /// Evaluates a loop: round by round as long as everything in it is known, otherwise once with
     /// unknown values.
-    fn repeat(
+    fn evaluate_loop(
         &mut self,
         condition: Option<&SyntaxNode>,
         step: &[SyntaxNode],
@@ -418,7 +424,7 @@ impl Evaluator<'_, '_> {
                 None => break false,
                 Some(true) => {}
             }
-            let value = self.output(body);
+            let value = self.output_of(body);
             output.extend(value.elements());
             for statement in step {
                 self.eval(statement);
@@ -452,7 +458,7 @@ impl Evaluator<'_, '_> {
         if finished {
             for value in values.elements() {
                 self.set(name, value);
-                let value = self.output(body);
+                let value = self.output_of(body);
                 output.extend(value.elements());
                 if self.unknown != unknown || !self.budget.step() {
                     finished = false;
@@ -482,12 +488,12 @@ impl Evaluator<'_, '_> {
             }
             return ScriptValue::from_output(output);
         }
-        self.forget(assigned);
+        self.mark_unknown(assigned);
         for part in parts {
             self.evaluate_uncertain(part);
         }
         self.evaluate_uncertain(body);
-        self.forget(assigned);
+        self.mark_unknown(assigned);
         ScriptValue::Unknown
     }
 }

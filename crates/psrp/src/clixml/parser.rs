@@ -212,22 +212,22 @@ impl ClixmlParser {
                 ParserFrame::Object(object, name)
                 | ParserFrame::Progress(object, name)
                 | ParserFrame::MemberSet(object, name),
-            ) => self.place(ClixmlValue::Object(object), name),
+            ) => self.store_value(ClixmlValue::Object(object), name),
             Some(ParserFrame::Entry { object, key, value }) => {
                 let entry = (key.unwrap_or(ClixmlValue::Null), value.unwrap_or(ClixmlValue::Null));
                 self.document.objects[object].entries.push(entry);
                 Ok(())
             }
             Some(ParserFrame::Leaf { leaf, name, text }) => match leaf {
-                LeafKind::Null => self.place(ClixmlValue::Null, name),
-                LeafKind::Resolved(value) => self.place(value, name),
+                LeafKind::Null => self.store_value(ClixmlValue::Null, name),
+                LeafKind::Resolved(value) => self.store_value(value, name),
                 LeafKind::Simple(Primitive::Bool) => {
                     let text = if text.eq_ignore_ascii_case("true") { "true" } else { "false" };
-                    self.place(ClixmlValue::Simple(Primitive::Bool, text.to_owned()), name)
+                    self.store_value(ClixmlValue::Simple(Primitive::Bool, text.to_owned()), name)
                 }
                 LeafKind::Simple(primitive) => {
                     let text = if primitive.is_text() { unescape(&text) } else { text };
-                    self.place(ClixmlValue::Simple(primitive, text), name)
+                    self.store_value(ClixmlValue::Simple(primitive, text), name)
                 }
                 LeafKind::Type(types) => {
                     self.count()?;
@@ -250,7 +250,7 @@ impl ClixmlParser {
     }
 
     /// Stores a value in the element that is open around it.
-    fn place(&mut self, value: ClixmlValue, name: Option<String>) -> Result<(), ClixmlError> {
+    fn store_value(&mut self, value: ClixmlValue, name: Option<String>) -> Result<(), ClixmlError> {
         self.count()?;
         let objects = &mut self.document.objects;
         match self.frames.last_mut() {
