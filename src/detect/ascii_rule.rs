@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tells_other_characters_apart_stays_as_it_is() {
+    fn patterns_with_other_characters_are_not_rewritten() {
         // The long s is another case of `s`, and the Kelvin sign another case of `k`.
         for pattern in ["ſ", r"\x{17F}", r"\u{212A}", r"[\u{212A}]", r"\p{Greek}"] {
             assert_eq!(ascii_pattern(pattern, true, false, false), None, "{pattern}");
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_written_as_it_is_read_stays_as_it_is() {
+    fn patterns_that_do_not_print_as_parsed_are_not_rewritten() {
         for pattern in [r"x(?:\s+)?y", "x(?:a{2})?y", "x(?:(?:ab)+)?y"] {
             assert_eq!(ascii_pattern(pattern, false, false, false), None, "{pattern}");
         }

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_quiets_the_rules_it_names_and_no_other() {
+    fn a_filter_suppresses_only_the_rules_it_names() {
         let both = ["Shell", "Tool"];
         for (rules, expected) in [
             ("[6f3e2987-db24-4c78-a860-b4f4095a7095]", &["Tool"][..]),

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_held_is_named() {
+    fn unsupported_logsources_are_named() {
         let refused = [
             source("linux", None, Some("sshd")),
             source("windows", Some("antivirus"), None),

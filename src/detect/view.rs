@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_field_of_its_own_is_found() {
+    fn values_inside_other_fields_are_found() {
         let data = [("Hashes", "SHA1=AB,MD5=CD,IMPHASH=EF")];
         let sysmon = record("Microsoft-Windows-Sysmon/Operational", 1, &data);
         let sysmon = RecordView::new(&sysmon, SysmonMapping::None);

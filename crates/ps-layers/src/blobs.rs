@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn words_paths_and_certificates_are_no_base64() {
+    fn words_paths_and_certificates_are_not_base64() {
         assert_eq!(found("ThisIsTheNameOfAnIdentifierThatIsVeryLongIndeed"), []);
         assert_eq!(found("/Microsoft/Windows/PowerShell/ScheduledJobs/Definitions"), []);
         // The beginning of a DER certificate.

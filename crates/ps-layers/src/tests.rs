@@ -7,12 +7,12 @@ fn unwrap(text: &str) -> Unwrapped {
     find_layers(text, &UnwrapLimits::default())
 }
 
-/// The layers' texts.
+/// Returns the texts of the layers.
 fn texts(text: &str) -> Vec<String> {
     unwrap(text).layers.into_iter().map(|layer| layer.text).collect()
 }
 
-/// The only layer, how it was hidden, and where.
+/// Returns the text, method and position of the only layer.
 fn only(text: &str) -> (String, UnwrapMethod, usize) {
     let mut found = unwrap(text).layers;
     assert_eq!(found.len(), 1, "{text}: {found:?}");
@@ -53,7 +53,7 @@ fn layers_know_their_place() {
 
 #[test]
 fn what_stands_above_word_for_word_is_looked_into_and_not_repeated() {
-    // The places are those in the whole text: the command begins at 26, the sum at 30.
+    // The positions are those in the whole text: the command begins at 26, the sum at 30.
     let text = "powershell.exe -nop -c iex('who'+'ami /all')";
     assert_eq!(only(text), ("whoami /all".into(), UnwrapMethod::Invoked, 26));
 }

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_disorder_and_repeats() {
+    fn interleaved_unordered_and_repeated_chunks_are_joined() {
         let chunks = [
             chunk(1, 2, 2, "b"),
             chunk(2, 1, 3, "x"),
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_told_and_ends_with_the_next_document() {
+    fn a_gap_is_reported_and_ends_with_the_next_document() {
         let chunks = [
             chunk(1, 1, 5, "a"),
             chunk(1, 4, 5, "d"),
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn places_that_are_none() {
+    fn invalid_positions_are_rejected() {
         let mut joiner = ChunkJoiner::default();
         for (index, total) in [(0, 1), (2, 1), (1, u32::MAX), (0, 0)] {
             assert!(matches!(

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_are_no_guids() {
+    fn texts_that_are_not_guids_are_rejected() {
         for text in [
             "",
             "01020304",

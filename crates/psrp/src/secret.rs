@@ -50,7 +50,7 @@ mod tests {
 
     /// Made with OpenSSL: `printf 'h\0i\0' | openssl enc -aes-256-cbc -K 0001..1f -iv 0 -decode_base64`.
     #[test]
-    fn what_another_program_encrypted() {
+    fn text_that_another_program_encrypted_is_decrypted() {
         let key: String = (0..32).map(|byte| format!("{byte:02x}")).collect();
         let key = SessionKey::parse(&key).unwrap();
         assert_eq!(key.decrypt("3VLRPfMpGo+ALVX29Pp+Sw==").as_deref(), Some("hi"));

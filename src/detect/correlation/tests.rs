@@ -169,7 +169,7 @@ fn distinct_values_are_counted_once() {
 }
 
 #[test]
-fn temporal_asks_for_all_rules_in_any_order() {
+fn temporal_requires_all_rules_in_any_order() {
     let rules = rules(&correlation(
         "type: temporal\nrules: [failure, success]\ngroup-by: [User]\ntimespan: 5m",
     ));
@@ -396,7 +396,7 @@ fn windows_may_be_buckets_or_sessions() {
 }
 
 #[test]
-fn hits_are_awaited_as_long_as_they_can_come_to_something() {
+fn hits_are_kept_as_long_as_they_can_contribute() {
     let of = |kind: &str, rules: &str| {
         format!("type: {kind}\nrules: [{rules}]\ngroup-by: [User]\ntimespan: 1h")
     };

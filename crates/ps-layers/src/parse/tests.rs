@@ -1,7 +1,7 @@
 use super::*;
 use crate::syntax::BinaryOperator;
 
-/// The only statement of a text.
+/// Parses a text and returns its only statement.
 fn only(text: &str) -> NodeKind {
     let mut statements = parse(text).statements;
     assert_eq!(statements.len(), 1, "{text}: {statements:?}");
@@ -35,7 +35,7 @@ fn names_lose_their_scope_case_and_ticks() {
 }
 
 #[test]
-fn strings_end_where_they_end() {
+fn strings_end_at_their_quotes() {
     let text = |text: &str| match only(text) {
         NodeKind::Text { value, ticked } => (value.to_string(), ticked),
         kind => panic!("{kind:?}"),
@@ -44,14 +44,14 @@ fn strings_end_where_they_end() {
     assert_eq!(text("\u{2018}typed\u{2019}"), ("typed".into(), false));
     assert_eq!(text(r#""a ""b"" `"c`"""#), (r#"a "b" "c""#.into(), false));
     assert_eq!(text("\"a`nb\""), ("a\nb".into(), false));
-    // Windows PowerShell knows no `e.
+    // Windows PowerShell does not know `e.
     assert_eq!(text("\"inv`ok`e\""), ("invoke".into(), true));
     assert_eq!(text("@'\r\nit's\r\n'@"), ("it's".into(), false));
     assert_eq!(text("'never closed"), ("never closed".into(), false));
 }
 
 #[test]
-fn statements_are_told_apart() {
+fn statements_are_distinguished() {
     let count = |text: &str| parse(text).statements.len();
     assert_eq!(count("a; b\nc | d\n# e; f\n<# g;\nh #> i"), 4);
     assert_eq!(count("if (1) { a; b } elseif (2) { c } else { d }; e"), 2);
@@ -61,7 +61,7 @@ fn statements_are_told_apart() {
 }
 
 #[test]
-fn what_assigns_is_noted() {
+fn assignments_are_recorded() {
     let script = parse("$a = 1; foreach ($b in 2) { $c += 3; $d++ } ; [int]$e = 4; $f[0] = 5");
     let names: Vec<&str> = script.assigned.iter().map(|name| &**name).collect();
     assert_eq!(names, ["a", "b", "c", "d", "e", "f"]);

@@ -1,4 +1,4 @@
-//! Texts made to cost much.
+//! Texts that are made to be expensive.
 
 use std::io::Write;
 
@@ -36,7 +36,7 @@ fn a_nest_of_a_hundred_layers_ends_at_the_depth() {
     assert_eq!(found.layers.last().unwrap().text, "whoami");
 }
 
-/// A gzip stream of so many MiB of one letter.
+/// Makes a gzip stream of this many MiB of one letter.
 fn bomb(mebibytes: usize) -> Vec<u8> {
     // After a full flush a block stands alone, and can be repeated.
     let mut compress = Compress::new(Compression::best(), false);
@@ -61,7 +61,7 @@ fn a_bomb_of_a_gibibyte_ends_at_the_bytes() {
     ] {
         let found = unwrap(&text);
         assert_eq!(found.stopped, Some(Stopped { limit: UnwrapLimit::Bytes, layer: None }));
-        // Its beginning is evidence enough.
+        // The beginning of the text is enough evidence.
         assert!(found.layers[0].text.starts_with("aaaa"));
         assert!(found.layers.iter().map(|layer| layer.text.len()).sum::<usize>() < 1 << 20);
     }
@@ -96,7 +96,7 @@ fn work_without_end_ends() {
 
 #[test]
 fn lines_for_cmd_that_grow_are_work() {
-    // A variable is set to more than itself, and each layer has more lines than the one above.
+    // A variable is set to a text longer than its reference, and each layer has more lines than the one above.
     let line = include_bytes!("../../../../fuzz/corpus/layers/cmd-that-grows");
     assert_eq!(stopped(&String::from_utf8_lossy(line)), Some(UnwrapLimit::Steps));
 }
@@ -104,7 +104,7 @@ fn lines_for_cmd_that_grow_are_work() {
 #[test]
 fn uses_of_a_long_variable_are_work() {
     let long = "x".repeat(60_000);
-    // Each use takes one letter of 60,000 that it has to count.
+    // Each use takes one letter out of 60,000, which it has to count.
     let letters = format!("cmd /c \"set a={long}&echo {}\"", "%a:~5,1%".repeat(20_000));
     assert_eq!(stopped(&letters), Some(UnwrapLimit::Steps));
     // 300,000 letters, each of which would become 300,000: 90 GB.
@@ -148,7 +148,7 @@ fn the_same_text_gives_the_same_layers() {
     assert_eq!(unwrap(text), unwrap(text));
 }
 
-/// Pieces that obfuscated texts are made of.
+/// Generates pieces of obfuscated texts.
 fn piece() -> impl Strategy<Value = String> {
     let words = prop::sample::select(vec![
         "iex ",

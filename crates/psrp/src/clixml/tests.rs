@@ -116,7 +116,7 @@ fn damage_has_a_reason() {
 fn circles_and_bombs_are_walked_within_bounds() {
     let circle = parse("<Obj RefId='0'><LST><Ref RefId='0'/></LST></Obj>").unwrap();
     assert!(node_line(circle.root()).len() < 1000);
-    // Each object holds the one before ten times: 10^40 values, were they written out.
+    // Each object contains the one before ten times: 10^40 values if all were written.
     let mut bomb = "<Obj RefId='0'><LST><S>x</S></LST></Obj>".to_owned();
     for id in 1..40 {
         let inner = format!("<Ref RefId='{}'/>", id - 1).repeat(10);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::pipeline::Pipeline;
 
-/// A message: destination, type, pool and pipeline by one byte each, data.
+/// Makes a message; destination, type, pool and pipeline are given by one byte each.
 fn message(to: Direction, kind: MessageType, pool: u8, pipeline: u8, xml: &str) -> Vec<u8> {
     let destination = match to {
         Direction::ToClient => 1u32,
@@ -49,7 +49,7 @@ fn one_message_seen_on_both_ends_is_shown_once() {
     exchange.add_fragment("srv", 1, false, output(5, 1, "x"), 0);
     exchange.add_fragment("srv", 1, false, output(6, 1, "x"), 1);
     exchange.add_fragment("client", 7, true, output(5, 1, "x"), 2);
-    // The same words in another pool are another message.
+    // The same text in another pool is another message.
     exchange.add_fragment("srv", 2, false, output(5, 2, "x"), 3);
     let conversation = exchange.finish();
     assert_eq!(outputs(&conversation), [vec!["x", "x"], vec!["x"]]);
@@ -58,7 +58,7 @@ fn one_message_seen_on_both_ends_is_shown_once() {
 }
 
 #[test]
-fn one_client_process_hears_of_many_servers_under_the_same_numbers() {
+fn one_client_process_receives_from_many_servers_under_the_same_numbers() {
     let mut exchange = Exchange::new();
     for (tag, (object_id, pool)) in [(1, 1), (1, 2), (2, 2), (2, 1)].into_iter().enumerate() {
         let text = format!("{pool}:{object_id}");
@@ -92,7 +92,7 @@ fn text_that_may_be_two_servers_is_not_shown() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told_and_makes_no_pipeline() {
+fn unreadable_messages_are_reported_and_make_no_pipeline() {
     let mut exchange = Exchange::new();
     let unknown = message(Direction::ToClient, MessageType::Unknown(0x99), 1, 1, "<S>x</S>");
     let torn = message(Direction::ToClient, MessageType::PipelineOutput, 1, 1, "<S>x");

@@ -6,7 +6,7 @@ fn parse(xml: &str) -> ClixmlDocument {
     ClixmlDocument::parse(xml.as_bytes()).unwrap()
 }
 
-/// A CREATE_PIPELINE of one statement with these commands.
+/// Makes a CREATE_PIPELINE with one statement of these commands.
 fn created(commands: &str) -> PipelineCreation {
     let xml = format!(
         "<Obj RefId='0'><MS><B N='NoInput'>true</B><Obj N='PowerShell' RefId='1'><MS>\
@@ -99,7 +99,7 @@ fn errors_read_as_the_console_shows_them() {
          \x20   + CategoryInfo          : ObjectNotFound: (x)\n\
          \x20   + FullyQualifiedErrorId : PathNotFound"
     );
-    // What has no exception says what it is.
+    // A record without exception shows its own text.
     let bare = parse("<Obj RefId='0'><ToString>shown</ToString></Obj>");
     assert_eq!(record_text::error_text(&ErrorRecord::read(bare.root())), "shown");
 }

@@ -22,7 +22,7 @@ fn stream(name: &str, command: &str, text: &str) -> EnvelopeStream<'static> {
     }
 }
 
-/// A fragment of object 1 that has no header of a message, in Base64.
+/// A fragment of object 1 without a message header, in Base64.
 const FRAGMENT: &str = "AAAAAAAAAAEAAAAAAAAAAAMAAAABeA==";
 
 #[test]
@@ -79,7 +79,7 @@ fn a_command_line_with_its_output() {
 }
 
 #[test]
-fn the_reading_that_makes_sense_holds() {
+fn the_encoding_that_gives_valid_fragments_is_used() {
     // A stored block of Xpress around the fragment: lengths 22 - 1, twice.
     let mut block = vec![21, 0, 21, 0];
     block.extend(decode_base64(FRAGMENT).unwrap());
@@ -106,7 +106,7 @@ fn the_reading_that_makes_sense_holds() {
 }
 
 #[test]
-fn bytes_that_make_no_sense_are_told() {
+fn invalid_bytes_are_reported() {
     let mut shells = Shells::default();
     for text in ["AAAA", "no Base64"] {
         let send = Envelope {
@@ -118,7 +118,7 @@ fn bytes_that_make_no_sense_are_told() {
         let found = shells.push("srv", send, vec![()]);
         assert!(found[0].damage.is_some() && found[0].fragments.is_empty());
     }
-    // What has to do with no shell, is counted.
+    // Documents that concern no shell are counted.
     shells.push("srv", envelope("EnumerateResponse", "m3", Some("m8")), vec![()]);
     assert_eq!(shells.take_reported().2, 1);
 }
