@@ -71,13 +71,13 @@ fn hours_covered(case: &Case, session: &Session, logs: &[&Coverage]) -> Option<i
         let event = &case.events[evidence.event];
         let on_target = case.name(&event.host).eq_ignore_ascii_case(&session.target_host);
         let channel = Channel::of(&event.channel, &event.provider);
-        let tells = match channel {
+        let shows_session = match channel {
             Channel::Security | Channel::Sysmon => {
                 matches!(event.kind, EventKind::ProcessStart(_))
             }
             _ => true,
         };
-        (on_target && tells).then_some(channel)
+        (on_target && shows_session).then_some(channel)
     });
     let seen: BTreeSet<Channel> = seen.collect();
     let first: Option<DateTime<Utc>> = logs

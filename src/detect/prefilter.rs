@@ -325,7 +325,7 @@ impl Prefilter {
     }
 }
 
-/// Returns the ASCII text, in lower case, that a part of a regex stands for.
+/// Returns the ASCII text, in lower case, that a part of a regex matches.
 fn ascii_letters(hir: &Hir) -> Option<String> {
     let bytes = match hir.kind() {
         HirKind::Literal(literal) => literal.0.to_ascii_lowercase(),

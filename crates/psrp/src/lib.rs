@@ -3,7 +3,7 @@
 //!
 //! [`Reassembler`] joins [`Fragment`]s to [`Message`]s, whose objects [`ClixmlDocument`] reads.
 //! [`Exchange`] does all of this. It also accepts SOAP documents and their chunks, and returns a
-//! [`Conversation`] with runspace [`RunspacePool`]s and [`Pipeline`]s. This crate knows no log formats:
+//! [`Conversation`] with [`RunspacePool`]s and [`Pipeline`]s. This crate knows no log formats:
 //! the reader of a log passes fragments and chunks with a tag of its own, and the tag stays with
 //! everything that is made from them.
 //!

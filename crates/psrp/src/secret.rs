@@ -48,7 +48,7 @@ impl SessionKey {
 mod tests {
     use super::*;
 
-    /// Made with OpenSSL: `printf 'h\0i\0' | openssl enc -aes-256-cbc -K 0001..1f -iv 0 -decode_base64`.
+    /// Made with OpenSSL: `printf 'h\0i\0' | openssl enc -aes-256-cbc -K 0001..1f -iv 0 -base64`.
     #[test]
     fn text_that_another_program_encrypted_is_decrypted() {
         let key: String = (0..32).map(|byte| format!("{byte:02x}")).collect();

@@ -120,7 +120,7 @@ enum ShellKey {
     Message(String),
     Operation(String),
     /// For documents that cannot be assigned to a shell.
-    Nobody,
+    Unassigned,
 }
 
 impl<T> Default for Shells<T> {
@@ -157,11 +157,11 @@ impl<T: Clone> Shells<T> {
     pub(super) fn take_reported(&mut self) -> (Vec<Shell<T>>, Vec<FoundFragments<T>>, usize) {
         let mut found = Vec::new();
         for (host, envelope, tags) in std::mem::take(&mut self.waiting) {
-            let nobody = self.known_shell(&host, &ShellKey::Nobody);
-            let known = self.shell_of(&host, &envelope).or(nobody);
+            let unassigned = self.known_shell(&host, &ShellKey::Unassigned);
+            let known = self.shell_of(&host, &envelope).or(unassigned);
             let shell = known.unwrap_or_else(|| {
                 let shell = self.new_shell(&host);
-                self.keys_of_host(&host).insert(ShellKey::Nobody, shell);
+                self.keys_of_host(&host).insert(ShellKey::Unassigned, shell);
                 shell
             });
             found.extend(self.add_to_shell(shell, &host, envelope, tags));
@@ -311,9 +311,9 @@ impl<T: Clone> Shell<T> {
         self.actions.push(envelope.action.clone());
         self.tags.extend_from_slice(tags);
         let is_request = envelope.relates_to.is_none();
-        let tell = |field: &mut Option<String>, told: &Option<String>| {
+        let set_if_missing = |field: &mut Option<String>, reported: &Option<String>| {
             if field.is_none() {
-                field.clone_from(told);
+                field.clone_from(reported);
             }
         };
         let answers = envelope.owner.is_some() || envelope.client_ip.is_some();
@@ -321,12 +321,12 @@ impl<T: Clone> Shell<T> {
         if (answers && is_first) || (is_request && envelope.operation() == "Create") {
             self.source_tags.extend(tags.first().cloned());
         }
-        tell(&mut self.resource_uri, &envelope.resource_uri);
-        tell(&mut self.name, &envelope.shell_name);
-        tell(&mut self.owner, &envelope.owner);
-        tell(&mut self.client_ip, &envelope.client_ip);
+        set_if_missing(&mut self.resource_uri, &envelope.resource_uri);
+        set_if_missing(&mut self.name, &envelope.shell_name);
+        set_if_missing(&mut self.owner, &envelope.owner);
+        set_if_missing(&mut self.client_ip, &envelope.client_ip);
         if is_request {
-            tell(&mut self.to, &envelope.to);
+            set_if_missing(&mut self.to, &envelope.to);
         }
         if is_request && envelope.operation() == "Create" {
             self.options.clone_from(&envelope.options);
@@ -334,7 +334,7 @@ impl<T: Clone> Shell<T> {
         self.process_id = self.process_id.or(envelope.process_id);
         // A server reports NoCompression for a shell without compression.
         let compression = envelope.compression.clone();
-        tell(&mut self.compression, &compression.filter(|told| told != "NoCompression"));
+        set_if_missing(&mut self.compression, &compression.filter(|mode| mode != "NoCompression"));
         self.faults.extend(envelope.fault.clone());
         if let Some(code) = &envelope.signal {
             self.signals.push((envelope.command_id.clone(), code.clone()));
@@ -360,15 +360,16 @@ impl<T: Clone> Shell<T> {
             }
             _ => {}
         }
-        let is_told = envelope.command.is_some() || envelope.command_state.is_some();
-        if is_told || (envelope.command_id.is_some() && envelope.operation().starts_with("Command"))
+        let is_reported = envelope.command.is_some() || envelope.command_state.is_some();
+        if is_reported
+            || (envelope.command_id.is_some() && envelope.operation().starts_with("Command"))
         {
             let command = self.command(envelope.command_id.clone());
             command.tags.extend_from_slice(tags);
             if let Some(line) = &envelope.command {
                 command.line.clone_from(line);
             }
-            tell(&mut command.exit_code, &envelope.exit_code);
+            set_if_missing(&mut command.exit_code, &envelope.exit_code);
             if envelope.command_state.is_some() {
                 command.state.clone_from(&envelope.command_state);
             }

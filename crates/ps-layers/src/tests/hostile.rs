@@ -96,7 +96,8 @@ fn work_without_end_ends() {
 
 #[test]
 fn lines_for_cmd_that_grow_are_work() {
-    // A variable is set to a text longer than its reference, and each layer has more lines than the one above.
+    // A variable is set to a text longer than its reference, and each layer has more lines than
+    // the one above.
     let line = include_bytes!("../../../../fuzz/corpus/layers/cmd-that-grows");
     assert_eq!(stopped(&String::from_utf8_lossy(line)), Some(UnwrapLimit::Steps));
 }

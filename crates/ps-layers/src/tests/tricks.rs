@@ -1,4 +1,5 @@
-//! Tests of obfuscators' tricks, one by one. The expected results follow from PowerShell's documentation.
+//! Tests of obfuscators' tricks, one by one. The expected results follow from PowerShell's
+//! documentation.
 
 use super::*;
 
