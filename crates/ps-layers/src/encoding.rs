@@ -27,7 +27,7 @@ pub(super) fn decode_base64(text: &str) -> Option<Vec<u8>> {
     BASE64.decode(bytes).ok()
 }
 
-/// The encodings of `[Text.TextEncoding]`.
+/// The encodings of `[Text.Encoding]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TextEncoding {
     Ascii,

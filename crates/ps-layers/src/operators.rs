@@ -426,7 +426,7 @@ fn cast_known(
     }
 }
 
-/// Evaluates `value[index_value]`.
+/// Evaluates `value[index]`.
 pub(super) fn index_value(
     value: &ScriptValue,
     index: &ScriptValue,
