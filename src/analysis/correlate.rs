@@ -197,7 +197,7 @@ mod tests {
              timespan: 10s}}\n";
         std::fs::write(folder.path().join("rules.yml"), rules).unwrap();
         let rules = RuleSet::load(vec![Pack::read(folder.path()).unwrap()]).unwrap();
-        assert_eq!(rules.refused().next(), None);
+        assert_eq!(rules.rejected().next(), None);
         let found = |offset: i64| {
             let clock = |seconds| Clock { offset: TimeDelta::seconds(seconds), pairs: 3 };
             let host = |name: &str, seconds| Host {

@@ -228,7 +228,7 @@ fn packs(paths: Vec<PathBuf>, default_pack: bool) -> PyResult<String> {
                                                "level": meta.level.to_string() })
         });
         json!({ "name": pack.name, "path": path, "sha256": pack.sha256,
-                "rules": titles.collect::<Vec<Value>>(), "refused": loaded.refused })
+                "rules": titles.collect::<Vec<Value>>(), "refused": loaded.rejected })
     });
     Ok(Value::from(packs.collect::<Vec<Value>>()).to_string())
 }
@@ -239,7 +239,7 @@ fn check_packs(paths: Vec<PathBuf>, default_pack: bool) -> PyResult<String> {
     let rules = load(&paths, default_pack)?;
     let remarks = lint(&rules)
         .into_iter()
-        .map(|remark| json!({ "file": remark.file, "line": remark.line, "what": remark.what }));
+        .map(|remark| json!({ "file": remark.file, "line": remark.line, "what": remark.message }));
     Ok(Value::from(remarks.collect::<Vec<Value>>()).to_string())
 }
 
