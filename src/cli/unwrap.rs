@@ -68,7 +68,7 @@ fn list(found: &Unwrapped, whole: &str, before: usize, out: &mut impl Write) -> 
         writeln!(out)?;
     }
     for binary in &found.binaries {
-        writeln!(out, "{} of {} bytes, in {}", binary.what, binary.size, of(binary.parent))?;
+        writeln!(out, "{} of {} bytes, in {}", binary.kind, binary.size, of(binary.parent))?;
     }
     if let Some(stopped) = &found.stopped {
         let (limit, at) = (stopped.limit.as_str(), of(stopped.layer));

@@ -79,8 +79,8 @@ pub(super) fn decode_blob(run: &str, budget: &mut Budget) -> Option<Blob> {
         return None;
     }
     let bytes = decode_base64(run)?;
-    if let Some(what) = program_kind(&bytes) {
-        return Some(Blob::Binary(what, bytes.len()));
+    if let Some(kind) = program_kind(&bytes) {
+        return Some(Blob::Binary(kind, bytes.len()));
     }
     if looks_like_text(&first)
         && let Some(text) = decode_text(&bytes)
@@ -88,8 +88,8 @@ pub(super) fn decode_blob(run: &str, budget: &mut Budget) -> Option<Blob> {
         return Some(Blob::Text(text));
     }
     let inflated = marked.unwrap_or(Compression::Deflate).inflate(&bytes, budget)?;
-    if let Some(what) = program_kind(&inflated) {
-        return Some(Blob::Binary(what, inflated.len()));
+    if let Some(kind) = program_kind(&inflated) {
+        return Some(Blob::Binary(kind, inflated.len()));
     }
     decode_text(&inflated).map(Blob::Inflated)
 }

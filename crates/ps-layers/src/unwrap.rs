@@ -186,7 +186,7 @@ impl<'l> UnwrapRun<'l> {
         match blob {
             Blob::Text(text) => parts.add(at, text, UnwrapMethod::Base64),
             Blob::Inflated(text) => parts.add(at, text, UnwrapMethod::Inflated),
-            Blob::Binary(what, size) => self.add_binary(seen, at, what, size),
+            Blob::Binary(kind, size) => self.add_binary(seen, at, kind, size),
         }
     }
 
@@ -201,8 +201,8 @@ impl<'l> UnwrapRun<'l> {
             self.budget.exceed(UnwrapLimit::Nesting);
         }
         let found = eval::evaluate(&script, &seen.environment, &mut self.budget);
-        for (at, what, size) in found.binaries {
-            self.add_binary(seen, at, what, size);
+        for (at, kind, size) in found.binaries {
+            self.add_binary(seen, at, kind, size);
         }
         for (at, text) in found.invoked {
             parts.add(at, text.to_string(), UnwrapMethod::Invoked);
@@ -279,12 +279,12 @@ impl<'l> UnwrapRun<'l> {
         }
     }
 
-    fn add_binary(&mut self, seen: &PendingText, at: usize, what: &'static str, size: usize) {
-        let again = |noted: &Binary| noted.what == what && noted.size == size;
+    fn add_binary(&mut self, seen: &PendingText, at: usize, kind: &'static str, size: usize) {
+        let again = |noted: &Binary| noted.kind == kind && noted.size == size;
         if self.found.binaries.len() < self.limits.layers && !self.found.binaries.iter().any(again)
         {
             let offset = seen.offset + at;
-            self.found.binaries.push(Binary { what, size, parent: seen.layer, offset });
+            self.found.binaries.push(Binary { kind, size, parent: seen.layer, offset });
         }
     }
 }

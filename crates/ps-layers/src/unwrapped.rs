@@ -52,7 +52,7 @@ pub struct Layer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binary {
     /// Its kind according to its first bytes: `MZ executable` or `shellcode`.
-    pub what: &'static str,
+    pub kind: &'static str,
     /// Its size in bytes.
     pub size: usize,
     /// Index of the layer that contained it; `None` for the text itself.

@@ -206,7 +206,7 @@ fn decode(py: Python<'_>, text: &str) -> String {
                 "offset": layer.offset })
     });
     let binaries = found.binaries.iter().map(|binary| {
-        json!({ "what": binary.what, "size": binary.size, "parent": binary.parent,
+        json!({ "what": binary.kind, "size": binary.size, "parent": binary.parent,
                 "offset": binary.offset })
     });
     let stopped = found.stopped.as_ref().map(|stopped| stopped.limit.as_str());

@@ -242,11 +242,11 @@ impl Evaluator<'_, '_> {
     }
 
     fn record_program(&mut self, node: &SyntaxNode, bytes: &[u8]) {
-        let Some(what) = program_kind(bytes) else { return };
+        let Some(kind) = program_kind(bytes) else { return };
         let noted =
-            |(_, other, size): &(usize, &str, usize)| *other == what && *size == bytes.len();
+            |(_, other, size): &(usize, &str, usize)| *other == kind && *size == bytes.len();
         if self.found.binaries.len() < MOST_INVOKED && !self.found.binaries.iter().any(noted) {
-            self.found.binaries.push((node.span.start, what, bytes.len()));
+            self.found.binaries.push((node.span.start, kind, bytes.len()));
         }
     }
 

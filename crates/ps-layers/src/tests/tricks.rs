@@ -256,7 +256,7 @@ fn programs_are_noted_not_shown() {
     ));
     assert_eq!(found.layers, []);
     assert_eq!(found.binaries.len(), 1, "{found:?}");
-    assert_eq!((found.binaries[0].what, found.binaries[0].size), ("MZ executable", 128));
+    assert_eq!((found.binaries[0].kind, found.binaries[0].size), ("MZ executable", 128));
 }
 
 #[test]
