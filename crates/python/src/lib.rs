@@ -110,7 +110,7 @@ fn extract(
 fn correlate(py: Python<'_>, cases: Vec<PathBuf>, how: How, to: Where) -> PyResult<()> {
     work::run(py, how.threads, move |stop| {
         let make = |options: &Options, rules: RuleSet| {
-            let evidence = Evidence::of_cases(&cases, &rules.asks())?;
+            let evidence = Evidence::of_cases(&cases, &rules.event_filter())?;
             psr_forensics::correlate(evidence, options, rules, &NoProgress)
         };
         results(make, &how, &to, stop)
@@ -222,7 +222,7 @@ fn packs(paths: Vec<PathBuf>, default_pack: bool) -> PyResult<String> {
     let packs = rules.packs.iter_enumerated().map(|(index, loaded)| {
         let pack = &loaded.pack;
         let path = pack.path.as_deref().map(Path::to_string_lossy);
-        let titles = rules.of_pack(index).map(|rule| &rules.rules[rule].meta);
+        let titles = rules.rules_of_pack(index).map(|rule| &rules.rules[rule].meta);
         let titles = titles.map(|meta| {
             json!({ "id": meta.id, "title": meta.title,
                                                "level": meta.level.to_string() })

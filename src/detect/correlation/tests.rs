@@ -52,7 +52,7 @@ fn run(rules: &RuleSet, hits: &[TestHit<'_>]) -> CorrelationResults {
         let title = format!("Base {name}");
         let rule = rules.rules.find_index(|rule| rule.meta.title == title).unwrap();
         let time = start() + TimeDelta::microseconds((seconds * 1e6) as i64);
-        let time = step::ticks(time);
+        let time = step::to_ticks(time);
         let source =
             RecordRef { input: InputIdx::default(), offset: place as u64, number: place as u64 };
         let value = |field: &String| fields.iter().find(|(name, _)| name == field);
