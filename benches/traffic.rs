@@ -400,7 +400,7 @@ fn converse(log: &Input, mut take: impl FnMut(&Conversation<u64>)) {
         wire.add_to(&mut exchange, tag);
         if held > MOST_HELD {
             held = 0;
-            take(&exchange.part());
+            take(&exchange.take_completed());
         }
     });
     take(&exchange.finish());
@@ -412,7 +412,8 @@ fn shown(conversation: &Conversation<u64>) -> usize {
     for pipeline in conversation.pipelines() {
         length += pipeline.command_text().map_or(0, |text| text.len());
         length += pipeline.output.iter().map(|item| item.line().len()).sum::<usize>();
-        length += pipeline.errors.iter().map(|(error, _)| psrp::error(error).len()).sum::<usize>();
+        length +=
+            pipeline.errors.iter().map(|(error, _)| psrp::error_text(error).len()).sum::<usize>();
     }
     length
 }

@@ -12,13 +12,13 @@ use psr_forensics::detect::{self, Pack, RuleSet};
 use psr_forensics::error::FaultKind;
 use psr_forensics::input::InputKind;
 use psr_forensics::input::{self, Again, Piece, Reader, discover, piece_count};
-use psr_forensics::layers::{Limits, Unwrapper, layers as unwrapped};
+use psr_forensics::layers::{UnwrapLimits, Unwrapper, find_layers};
 use psr_forensics::model::index::InputIdx;
 use psr_forensics::model::{Channel, Fields, RecordRef};
 use psr_forensics::normalise::{Normaliser, wire};
 use psr_forensics::psrp::{
-    Chunk, ChunkKey, Conversation, Direction, Document, Envelope, Exchange, Fragment, Header, line,
-    literal, unpack,
+    ChunkKey, ClixmlDocument, Conversation, Direction, Envelope, Exchange, Fragment, MessageHeader,
+    SoapChunk, node_line, node_literal, unpack_xpress,
 };
 use psr_forensics::{Input, Record};
 
@@ -46,9 +46,9 @@ pub fn fragments(data: &[u8]) {
     let mut exchange = Exchange::new();
     for (at, fragment) in Fragment::split(stream).0.into_iter().enumerate() {
         let to_server =
-            Header::parse(&fragment.blob).is_ok_and(|h| h.direction == Direction::ToServer);
+            MessageHeader::parse(&fragment.blob).is_ok_and(|h| h.direction == Direction::ToServer);
         let process = u32::from(lanes >> (at % 8) & 1);
-        exchange.fragment("srv", process, to_server, fragment, at);
+        exchange.add_fragment("srv", process, to_server, fragment, at);
     }
     let conversation = exchange.finish();
     let length: usize = conversation.messages.iter().map(|message| message.length()).sum();
@@ -58,9 +58,9 @@ pub fn fragments(data: &[u8]) {
 
 /// One message's data.
 pub fn clixml(data: &[u8]) {
-    let Ok(document) = Document::parse(data) else { return };
+    let Ok(document) = ClixmlDocument::parse(data) else { return };
     for node in document.roots() {
-        let (line, literal) = (line(node), literal(node));
+        let (line, literal) = (node_line(node), node_literal(node));
         // One byte may become a few, and names of types may be told again, but not without end.
         assert!(line.len() <= MOST_TEXT && literal.len() <= MOST_TEXT);
     }
@@ -75,7 +75,7 @@ pub fn soap(data: &[u8]) {
     let (mut whole, mut chunked) = (Exchange::new(), Exchange::new());
     for (at, document) in text.split('\0').enumerate() {
         let _ = Envelope::parse(document).map(|envelope| envelope.operation().len());
-        whole.document("srv", document, vec![at]);
+        whole.add_document("srv", document, vec![at]);
         let middle = document.floor_char_boundary(document.len() / 2);
         let key = ChunkKey {
             host: "srv".into(),
@@ -85,7 +85,8 @@ pub fn soap(data: &[u8]) {
             event_id: 1044,
         };
         for (index, text) in [(2, &document[middle..]), (1, &document[..middle])] {
-            chunked.chunk(Chunk { key: key.clone(), index, total: 2, text: text.into() }, at);
+            chunked
+                .add_chunk(SoapChunk { key: key.clone(), index, total: 2, text: text.into() }, at);
         }
     }
     let (whole, chunked) = (whole.finish(), chunked.finish());
@@ -119,7 +120,7 @@ fn walk(conversation: &Conversation<usize>) {
 
 /// A compressed stream.
 pub fn xpress(data: &[u8]) {
-    if let Ok(plain) = unpack(data) {
+    if let Ok(plain) = unpack_xpress(data) {
         // A block gives 64 KiB at most, and has a header of four bytes and one of data at least.
         assert!(plain.len() <= data.len().div_ceil(5) << 16);
     }
@@ -303,8 +304,8 @@ pub const FORMS: [Form; 22] = [
 /// A text that may hide others.
 pub fn layers(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let limits = Limits::default();
-    let found = unwrapped(&text, &limits);
+    let limits = UnwrapLimits::default();
+    let found = find_layers(&text, &limits);
     let size: usize = found.layers.iter().map(|layer| layer.text.len()).sum();
     assert!(found.layers.len() <= limits.layers && size <= limits.bytes);
     for (index, layer) in found.layers.iter().enumerate() {
@@ -312,7 +313,7 @@ pub fn layers(data: &[u8]) {
         assert!(found.depth(Some(index)) <= limits.depth);
     }
     let mut unwrapper = Unwrapper::default();
-    assert!(*unwrapper.layers(&text) == found && *unwrapper.layers(&text) == found);
+    assert!(*unwrapper.find_layers(&text) == found && *unwrapper.find_layers(&text) == found);
 }
 
 /// An archive.

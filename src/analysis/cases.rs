@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::evidence::Evidence;
 use super::extracted::Extracted;
 use super::input_report::ensure_any_log;
-use crate::detect::Asks;
+use crate::detect::EventFilter;
 use crate::error::{Error, Fault, FaultKind};
 use crate::input::{self, Input};
 use crate::model::IdxVec;
@@ -18,7 +18,7 @@ impl Evidence {
     ///
     /// # Errors
     /// [`Error::Case`] for a folder that is no case of this version.
-    pub fn of_cases(folders: &[PathBuf], asks: &Asks) -> Result<Evidence, Error> {
+    pub fn of_cases(folders: &[PathBuf], asks: &EventFilter) -> Result<Evidence, Error> {
         let mut files = BTreeMap::new();
         let mut begun = BTreeMap::new();
         for folder in folders {
@@ -147,7 +147,7 @@ pub(super) struct Of<'r> {
 }
 
 /// What is wrong with using a file that was extracted for what these rules ask.
-fn remarks(known: &Asks, asks: &Asks, entry: &FileEntry) -> Vec<Fault> {
+fn remarks(known: &EventFilter, asks: &EventFilter, entry: &FileEntry) -> Vec<Fault> {
     let mut remarks = Vec::new();
     let version = env!("CARGO_PKG_VERSION");
     if entry.settings.version != version {

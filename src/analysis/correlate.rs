@@ -7,7 +7,7 @@ use std::path::Path;
 use chrono::TimeDelta;
 use itertools::Itertools;
 
-use crate::detect::{Correlated, Correlator, RuleSet, Step};
+use crate::detect::{CorrelationResults, CorrelationStep, Correlator, RuleSet};
 use crate::model::{Detection, Host, RuleIdx, short_name};
 use crate::reconstruct::Case;
 use crate::rows::Copies;
@@ -18,7 +18,7 @@ const STEPS_AT_ONCE: usize = 1 << 16;
 
 /// What correlations find in the hits on records, which are rows and are of these rules, and those
 /// on what was rebuilt. Hits on copies count for nothing. The first rows are of rules that
-/// [`RuleSet::awaited_by_records`] names.
+/// [`RuleSet::contributing_with_records_only`] names.
 ///
 /// # Errors
 /// When the scratch folder takes no more.
@@ -29,28 +29,29 @@ pub(super) fn over_time(
     case: &Case,
     rules: &RuleSet,
     scratch: &Path,
-) -> io::Result<Correlated> {
-    if !rules.correlates() {
-        return Ok(Correlated::default());
+) -> io::Result<CorrelationResults> {
+    if !rules.has_correlations() {
+        return Ok(CorrelationResults::default());
     }
     let clocks = Clocks::of(&case.hosts);
     let sessions = case.sessions_of_records();
     // Most hits are those of rules that wait for a session, and most runs have none for them.
     let all = fired.iter().copied().chain(rebuilt.iter().map(|detection| detection.rule));
-    let awaited = rules.awaited(&all.collect());
-    let on_records = match rules.awaited_by_records() {
+    let awaited = rules.contributing(&all.collect());
+    let on_records = match rules.contributing_with_records_only() {
         alone if fired.iter().all(|&rule| alone[rule] || !awaited[rule]) => by_records,
         _ => by_records.and(waiting),
     };
-    let counts = |row: &Frame<'_>| Step::rule_of(row.content()).is_none_or(|rule| awaited[rule]);
+    let counts =
+        |row: &Frame<'_>| CorrelationStep::rule_of(row.content()).is_none_or(|rule| awaited[rule]);
     let on_records = match clocks.agree() {
         true => on_records,
         false => in_order(on_records.rows_that(counts)?, &clocks, scratch)?,
     };
     let mut rows = Rows::default();
-    for step in rebuilt.iter().filter_map(Step::of) {
+    for step in rebuilt.iter().filter_map(CorrelationStep::from_detection) {
         let ahead = clocks.ahead(&step.logged_by);
-        rows.push(|key| step.key_of_rebuilt(ahead, key), &step)?;
+        rows.push(|key| step.sort_key_of_rebuilt(ahead, key), &step)?;
     }
     let rebuilt = Sorter::new(scratch.to_owned());
     rebuilt.add(&mut rows)?;
@@ -68,7 +69,7 @@ pub(super) fn over_time(
             continue;
         }
         step.session = step.session.or_else(|| sessions.get(&record?).copied());
-        correlator.take(Step::time(row.key()).unwrap_or(step.logged), &step);
+        correlator.take(CorrelationStep::time_of_key(row.key()).unwrap_or(step.logged), &step);
     }
     Ok(correlator.finish())
 }
@@ -84,7 +85,7 @@ fn in_order<'s>(
     for (count, row) in steps.enumerate() {
         let row = row?;
         let step = read(&row)?;
-        rows.push(|key| step.key(clocks.ahead(&step.logged_by), key), &step)?;
+        rows.push(|key| step.sort_key(clocks.ahead(&step.logged_by), key), &step)?;
         if count % STEPS_AT_ONCE == 0 {
             sorter.add(&mut rows)?;
         }
@@ -93,7 +94,7 @@ fn in_order<'s>(
     Ok(sorter.finish())
 }
 
-fn read<'r>(row: &'r Frame<'_>) -> io::Result<Step<'r>> {
+fn read<'r>(row: &'r Frame<'_>) -> io::Result<CorrelationStep<'r>> {
     postcard::from_bytes(row.content()).map_err(io::Error::other)
 }
 
@@ -196,7 +197,7 @@ mod tests {
              timespan: 10s}}\n";
         std::fs::write(folder.path().join("rules.yml"), rules).unwrap();
         let rules = RuleSet::load(vec![Pack::read(folder.path()).unwrap()]).unwrap();
-        assert_eq!(rules.refused().next(), None);
+        assert_eq!(rules.rejected().next(), None);
         let found = |offset: i64| {
             let clock = |seconds| Clock { offset: TimeDelta::seconds(seconds), pairs: 3 };
             let host = |name: &str, seconds| Host {
@@ -212,8 +213,8 @@ mod tests {
             // By its own clock the target's came a minute before.
             for hit in [detection(RuleIdx::new(1), "srv", -55), detection(RuleIdx::new(0), "pc", 0)]
             {
-                let step = Step::of(&hit).unwrap();
-                rows.push(|key| step.key(0, key), &step).unwrap();
+                let step = CorrelationStep::from_detection(&hit).unwrap();
+                rows.push(|key| step.sort_key(0, key), &step).unwrap();
             }
             sorter.add(&mut rows).unwrap();
             let (steps, copies) = (sorter.finish(), Copies::default());

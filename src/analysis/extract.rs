@@ -15,7 +15,7 @@ use super::load::first_of_chunk;
 use super::logs::{InputProgress, Part, Pieces};
 use super::options::Options;
 use super::progress::Progress;
-use crate::detect::{Asks, RuleSet};
+use crate::detect::{EventFilter, RuleSet};
 use crate::error::Error;
 use crate::hex::hex;
 use crate::input::{self, Input, InputKind, Reader, piece_count};
@@ -43,7 +43,7 @@ pub fn extract(
         recover: options.recover,
         limits: options.limits.values(),
     };
-    let asks = Arc::new(rules.asks());
+    let asks = Arc::new(rules.event_filter());
     let mut entries = Vec::new();
     let mut given = Vec::new();
     for input in inputs {
@@ -71,7 +71,7 @@ struct Run<'r> {
     options: &'r Options,
     rules: &'r RuleSet,
     settings: &'r Settings,
-    asks: &'r Asks,
+    asks: &'r EventFilter,
     progress: &'r dyn Progress,
 }
 

@@ -33,7 +33,7 @@ use ps_layers::Unwrapper;
 use rayon::prelude::*;
 
 use crate::dedup;
-use crate::detect::{self, Correlated, Limited, LoneScripts, RuleSet};
+use crate::detect::{self, CorrelationResults, LimitedCorrelation, OutsideScriptMatcher, RuleSet};
 use crate::error::{Error, Fault};
 use crate::input::{Input, InputKind};
 use crate::limits::Limits;
@@ -92,7 +92,7 @@ pub struct Analysis {
     /// All detections, in no order.
     pub fired: Vec<Fired>,
     /// The correlations that met a limit, and may have missed something.
-    pub limited: Vec<Limited>,
+    pub limited: Vec<LimitedCorrelation>,
     /// The rules that fired on what was rebuilt, by the records that show it.
     pub(crate) shown: BTreeMap<RecordRef, Vec<RuleIdx>>,
     pub(crate) copies: Copies,
@@ -118,7 +118,7 @@ impl Analysis {
         let damaged = |report: &InputReport| report.faults.iter().any(Fault::is_damage);
         self.interrupted
             || self.inputs.iter().any(damaged)
-            || self.rules.refused().next().is_some()
+            || self.rules.rejected().next().is_some()
             || !self.limited.is_empty()
     }
 
@@ -185,7 +185,7 @@ pub fn correlate(
     let found = Sorter::new(scratch.clone());
     let layers = Sorter::new(scratch.clone());
     let steps = [(); 2].map(|()| Sorter::new(scratch.clone()));
-    let awaited_by_records = rules.awaited_by_records();
+    let awaited_by_records = rules.contributing_with_records_only();
     let keeper = options.scripts.then(|| ScriptCollector::new(scratch.clone()));
     let records = options.keep_records.then(|| Sorter::new(scratch.clone()));
     let pool = TextPool::default();
@@ -240,7 +240,7 @@ pub fn correlate(
     let sessions = case.sessions.len();
     tracing::debug!(sessions, ms = begun.elapsed().as_millis(), "sessions rebuilt");
     progress.stage("matching rules");
-    let mut detections = detect::on_case(&rules, &case);
+    let mut detections = detect::detections_on_rebuilt(&rules, &case);
     let sessions = case.sessions_of_records();
     let texts = Texts { rules: &rules, case: &case, layers: &layers, keeper: keeper.as_ref() };
     let on_lines = texts.of_records(lines, &sessions);
@@ -250,10 +250,10 @@ pub fn correlate(
     detections.extend(elsewhere);
     let steps = (steps.map(Sorter::finish), stepped);
     let correlated = correlate::over_time(steps, &copies, &detections, &case, &rules, &scratch);
-    let Correlated { detections: correlated, limited } =
+    let CorrelationResults { detections: correlated, limited } =
         correlated.map_err(Error::write(&scratch))?;
     detections.extend(correlated);
-    detections.retain(|detection| !rules.is_silent(detection.rule));
+    detections.retain(|detection| !rules.is_suppressed(detection.rule));
 
     let mut rows = Rows::default();
     let mut shown: BTreeMap<RecordRef, Vec<RuleIdx>> = BTreeMap::new();
@@ -316,7 +316,7 @@ const BLOCKS_AT_ONCE: usize = 64;
 /// What a thread remembers of blocks of many parts.
 #[derive(Default)]
 struct Parted {
-    lone: LoneScripts,
+    lone: OutsideScriptMatcher,
     unwrapper: Unwrapper,
     kept: TaskScripts,
 }
@@ -352,7 +352,7 @@ impl Texts<'_> {
         for text in texts::of_case(self.case) {
             let command = text.command.map_or("", |command| &ids[command]);
             layers::add(&mut rows, &text, SessionRef::Session(text.session), command)?;
-            found.extend(detect::on_layers(self.rules, &text));
+            found.extend(detect::detections_on_layers(self.rules, &text));
         }
         self.layers.add(&mut rows)?;
         Ok(found)
@@ -404,10 +404,10 @@ impl Texts<'_> {
             found.extend(lone.detect(self.rules, &events, &block));
             if let Some(text) = texts::of_block(&events, &block) {
                 layers::add(&mut rows, &text, SessionRef::Session(None), "")?;
-                found.extend(detect::on_layers(self.rules, &text));
+                found.extend(detect::detections_on_layers(self.rules, &text));
             }
             if self.keeper.is_some() {
-                let rule = found[before..].iter().any(|hit| !self.rules.is_silent(hit.rule));
+                let rule = found[before..].iter().any(|hit| !self.rules.is_suppressed(hit.rule));
                 let why = KeepReason { rule, layers: !block.hidden.is_empty(), parts: true };
                 kept.keep(&events, &block, SessionRef::Session(None), why)?;
             }

@@ -15,7 +15,7 @@ use super::progress::Progress;
 use super::texts;
 use crate::decode::Form;
 use crate::dedup::Spans;
-use crate::detect::{self, Hit, LoneScripts, RuleSet, Step};
+use crate::detect::{self, CorrelationStep, Hit, OutsideScriptMatcher, RuleSet};
 use crate::input::{Input, InputKind, Reader, piece_count};
 use crate::limits::Limit;
 use crate::model::{
@@ -220,7 +220,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             steps: Default::default(),
             scripts: TaskScripts::default(),
             records: Rows::default(),
-            lone: LoneScripts::default(),
+            lone: OutsideScriptMatcher::default(),
             unwrapper: Unwrapper::default(),
             normaliser: Normaliser::default(),
         };
@@ -282,7 +282,7 @@ struct Take<'p, 'a> {
     scripts: TaskScripts,
     /// Records that outputs show whole.
     records: Rows,
-    lone: LoneScripts,
+    lone: OutsideScriptMatcher,
     unwrapper: Unwrapper,
     normaliser: Normaliser,
 }
@@ -311,7 +311,7 @@ impl Take<'_, '_> {
         }
         let mut hits = std::mem::take(&mut self.hits);
         hits.clear();
-        rules.find(record, &mut hits);
+        rules.find_hits(record, &mut hits);
         let relevant = normalise::relevant(record.known_channel, record.event_id);
         if !relevant && hits.is_empty() {
             self.hits = hits;
@@ -320,7 +320,7 @@ impl Take<'_, '_> {
         let event = self.normaliser.event(record);
         let batch = &mut self.batch;
         batch.events += 1;
-        let heard = hits.iter().map(|hit| hit.rule).filter(|&rule| !rules.is_silent(rule));
+        let heard = hits.iter().map(|hit| hit.rule).filter(|&rule| !rules.is_suppressed(rule));
         let fired: Vec<RuleIdx> = heard.collect();
         let has_fired = !fired.is_empty();
         batch.fired.extend(fired.iter().map(|&rule| (rule, event.source)));
@@ -333,14 +333,14 @@ impl Take<'_, '_> {
         self.rows.add(&event, &user, fingerprint, fired, pool)?;
         let proof = Proof::of(&event);
         for hit in &mut hits {
-            if let Some(step) = Step::on_record(&event, &user, &proof, hit) {
+            if let Some(step) = CorrelationStep::on_record(&event, &user, &proof, hit) {
                 let waits = usize::from(!self.pass.awaited_by_records[step.rule]);
-                self.steps[waits].push(|key| step.key(0, key), &step)?;
+                self.steps[waits].push(|key| step.sort_key(0, key), &step)?;
                 batch.stepped.insert(step.rule);
             }
         }
-        hits.retain(|hit| !rules.is_silent(hit.rule));
-        for detection in detect::on_record(&event, hits.drain(..)) {
+        hits.retain(|hit| !rules.is_suppressed(hit.rule));
+        for detection in detect::detections_on_record(&event, hits.drain(..)) {
             detections::add(&mut self.found, &detection)?;
         }
         self.hits = hits;
@@ -360,7 +360,7 @@ impl Take<'_, '_> {
                     self.batch.scripts.extend(found);
                 }
                 let found = &self.batch.scripts[before..];
-                let rule = has_fired || found.iter().any(|found| !rules.is_silent(found.rule));
+                let rule = has_fired || found.iter().any(|found| !rules.is_suppressed(found.rule));
                 let why = KeepReason { rule, layers: !block.hidden.is_empty(), parts: false };
                 if self.pass.scripts.is_some() && why.any() {
                     let session = SessionRef::Record(parts[EventIdx::new(0)].source);
@@ -379,6 +379,6 @@ impl Take<'_, '_> {
         let rules = self.pass.rules;
         let session = SessionRef::Record(text.evidence[0].source);
         layers::add(&mut self.layers, text, session, "")?;
-        Ok(detect::on_layers(rules, text))
+        Ok(detect::detections_on_layers(rules, text))
     }
 }

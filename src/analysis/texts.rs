@@ -31,7 +31,7 @@ pub(super) fn of_record(
         (_, Channel::Security, 4698) => (TextKind::Task, data("TaskContent"), ""),
         _ => return None,
     };
-    let hidden = unwrapper.layers(text);
+    let hidden = unwrapper.find_layers(text);
     (!hidden.is_empty()).then(|| Wrapped {
         kind,
         time: event.time,

@@ -44,7 +44,7 @@ impl Args {
         rules: RuleSet,
         progress: &dyn Progress,
     ) -> Result<Analysis, Error> {
-        let evidence = Evidence::of_cases(&self.cases, &rules.asks())?;
+        let evidence = Evidence::of_cases(&self.cases, &rules.event_filter())?;
         analysis::correlate(evidence, &options, rules, progress)
     }
 }

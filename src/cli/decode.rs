@@ -6,7 +6,9 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use psrp::{Conversation, Direction, Exchange, Fragment, Header, Oddity, Pipeline, SessionKey};
+use psrp::{
+    AnomalyKind, Conversation, Direction, Exchange, Fragment, MessageHeader, Pipeline, SessionKey,
+};
 
 use super::ending::Ending;
 use super::unwrap;
@@ -141,7 +143,7 @@ fn pieces(bytes: &[u8], heard: &mut Heard) {
             let end = end.map(|(at, _)| at + END.len());
             number += 1;
             let end = end.unwrap_or(document.len());
-            heard.exchange.document("", &document[..end], vec![number]);
+            heard.exchange.add_document("", &document[..end], vec![number]);
             rest = &document[end..];
         }
         return;
@@ -195,7 +197,7 @@ fn closes(before: &str) -> bool {
 
 fn plain(text: &str) -> Option<Vec<u8>> {
     let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
-    psrp::hex(hex).or_else(|| psrp::base64(text))
+    psrp::decode_hex(hex).or_else(|| psrp::decode_base64(text))
 }
 
 /// Takes the fragments of some bytes: a message's header says which way it goes, and its other
@@ -204,11 +206,12 @@ fn take(bytes: &[u8], number: Place, heard: &mut Heard) {
     let (fragments, rest) = Fragment::split(bytes);
     for fragment in fragments {
         let id = fragment.object_id;
-        let header = Header::parse(&fragment.blob).ok().filter(|_| fragment.fragment_id == 0);
+        let header =
+            MessageHeader::parse(&fragment.blob).ok().filter(|_| fragment.fragment_id == 0);
         let known = heard.directions.get(&id).copied().unwrap_or(true);
         let to_server = header.map_or(known, |header| header.direction == Direction::ToServer);
         heard.directions.insert(id, to_server);
-        heard.exchange.fragment("", 0, to_server, fragment, number);
+        heard.exchange.add_fragment("", 0, to_server, fragment, number);
     }
     if let Some(reason) = rest {
         heard.unread.push(format!("piece {number}: {reason}"));
@@ -223,11 +226,11 @@ fn tell(
     for pool in conversation.pools() {
         let states: Vec<&str> = pool.states.iter().map(|(state, _)| state.as_str()).collect();
         writeln!(out, "Runspace pool {}: {}", pool.id, visible(&states.join(", ")))?;
-        for call in pool.host_calls.iter().filter_map(|(call, _)| psrp::host_call(call)) {
+        for call in pool.host_calls.iter().filter_map(|(call, _)| psrp::host_call_text(call)) {
             lines(&call, out)?;
         }
         if let Some(failure) = &pool.failure {
-            lines(&psrp::error(failure), out)?;
+            lines(&psrp::error_text(failure), out)?;
         }
         for &id in &pool.pipelines {
             tell_pipeline(&conversation.pipeline(pool.id, id), conversation, out)?;
@@ -264,7 +267,7 @@ fn tell(
         writeln!(out, "Not read: a {kind}: {}", visible(&reason))?;
     }
     for anomaly in &conversation.anomalies {
-        if let Oddity::Refused(reason) = &anomaly.oddity {
+        if let AnomalyKind::Rejected(reason) = &anomaly.kind {
             writeln!(out, "Not read: piece {:?}: {}", anomaly.tags, visible(reason))?;
         }
     }

@@ -35,7 +35,7 @@ pub(super) fn of(words: &[Word]) -> Option<Limits> {
 
 /// Lists all limits with their defaults.
 pub(super) fn list() -> Ending {
-    let layers = ps_layers::Limits::default();
+    let layers = ps_layers::UnwrapLimits::default();
     let of_layers = [
         ("layer-depth", layers.depth as u64, "layers below each other that are taken off a text"),
         ("layers", layers.layers as u64, "layers of a text in all"),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-use crate::detect::{Pack, RuleSet, Selection};
+use crate::detect::{Pack, RuleSelection, RuleSet};
 use crate::error::Error;
 use crate::model::Level;
 
@@ -60,14 +60,14 @@ impl Select {
     pub fn load(&self, packs: Vec<Pack>) -> Result<RuleSet, Error> {
         let rules = RuleSet::select(
             packs,
-            &Selection {
+            &RuleSelection {
                 min_level: self.min_level,
                 tags: self.tags.clone(),
                 statuses: self.statuses.clone(),
                 exclude: self.exclude.clone(),
             },
         )?;
-        for refused in rules.refused() {
+        for refused in rules.rejected() {
             warn!(file = refused.file, "rule not loaded: {}", refused.reason);
         }
         Ok(rules)

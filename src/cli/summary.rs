@@ -10,7 +10,7 @@ use super::paint::{self, ALARM, HEAD, Painted};
 use super::print::plain;
 use super::zone::Zone;
 use crate::analysis::{Analysis, InputReport};
-use crate::detect::Refused;
+use crate::detect::RejectedRule;
 use crate::error::FaultKind;
 use crate::input::{Extent, InputKind};
 use crate::model::{AccountName, Level, RuleIdx, RuleMeta, Session, session_id};
@@ -107,7 +107,7 @@ fn inputs(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
             writeln!(out, "  {what:<9} and {} more, see run.json", faults.len() - MOST)?;
         }
     }
-    let refused: Vec<&Refused> = analysis.rules.refused().collect();
+    let refused: Vec<&RejectedRule> = analysis.rules.rejected().collect();
     if !refused.is_empty() {
         writeln!(out, "  Rules     {} not loaded, see run.json or -v", refused.len())?;
         for refused in refused.iter().take(3) {

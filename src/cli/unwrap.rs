@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use ps_layers::{Limits, Unwrapped, base64_layers, layers, text_of};
-use psrp::{Document, line};
+use ps_layers::{UnwrapLimits, Unwrapped, decode_text, find_base64_layers, find_layers};
+use psrp::{ClixmlDocument, node_line};
 
 use super::ending::Ending;
 use crate::report::visible;
@@ -15,7 +15,7 @@ const MARK: &str = "#< CLIXML";
 /// The text that bytes are: UTF-16LE or UTF-8, with or without a mark. What is no text of these is
 /// taken for UTF-8 with damage.
 pub(super) fn text(bytes: &[u8]) -> Cow<'_, str> {
-    match text_of(bytes) {
+    match decode_text(bytes) {
         Some(text) => Cow::Owned(text),
         None => String::from_utf8_lossy(bytes),
     }
@@ -29,7 +29,7 @@ pub(super) fn tell(text: &str, out: &mut impl Write) -> io::Result<Ending> {
         list(&of(text), "the text", 0, out)?;
         return Ok(Ending::Whole);
     }
-    let document = match Document::parse(xml.trim_end().as_bytes()) {
+    let document = match ClixmlDocument::parse(xml.trim_end().as_bytes()) {
         Ok(document) => document,
         Err(damage) => {
             writeln!(out, "Not read: {}", visible(&damage.to_string()))?;
@@ -37,7 +37,7 @@ pub(super) fn tell(text: &str, out: &mut impl Write) -> io::Result<Ending> {
             return Ok(Ending::Partial);
         }
     };
-    let objects = document.roots().map(line).collect::<Vec<_>>().join("\n");
+    let objects = document.roots().map(node_line).collect::<Vec<_>>().join("\n");
     writeln!(out, "Layer 1: clixml, in the text")?;
     lines(&objects, out)?;
     writeln!(out)?;
@@ -51,9 +51,9 @@ pub(super) fn tell(text: &str, out: &mut impl Write) -> io::Result<Ending> {
 
 /// The layers of a text, which may be nothing but Base64, however short.
 fn of(text: &str) -> Unwrapped {
-    let limits = Limits::default();
-    let found = layers(text, &limits);
-    if found.is_empty() { base64_layers(text, &limits) } else { found }
+    let limits = UnwrapLimits::default();
+    let found = find_layers(text, &limits);
+    if found.is_empty() { find_base64_layers(text, &limits) } else { found }
 }
 
 /// Lists layers; `whole` is what the text is called, and `before` how many layers came before.
@@ -68,7 +68,7 @@ fn list(found: &Unwrapped, whole: &str, before: usize, out: &mut impl Write) -> 
         writeln!(out)?;
     }
     for binary in &found.binaries {
-        writeln!(out, "{} of {} bytes, in {}", binary.what, binary.size, of(binary.parent))?;
+        writeln!(out, "{} of {} bytes, in {}", binary.kind, binary.size, of(binary.parent))?;
     }
     if let Some(stopped) = &found.stopped {
         let (limit, at) = (stopped.limit.as_str(), of(stopped.layer));

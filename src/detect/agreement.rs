@@ -1,5 +1,5 @@
-//! The rule set comes to what its rules come to one by one: on every record there is, and
-//! on what gates could get wrong.
+//! Checks that the rule set gives the same results as its rules one by one: on every record of
+//! the corpus, and on events that a prefilter could get wrong.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use rsigma_eval::{CompiledRule, compile_to_compiled, evaluate_rule};
 use rsigma_parser::parse_sigma_yaml;
 
-use super::logsource::{ChannelName, Scope, scope};
+use super::logsource::{ChannelName, RuleScope, rule_scope};
 use super::lower::lower;
 use super::view::{FieldMap, RecordView};
 use super::{Pack, RuleSet};
@@ -19,44 +19,44 @@ use crate::input::{Piece, Reader, discover, piece_count};
 use crate::model::{Channel, IdxVec, InputIdx, Record, RecordRef, RuleIdx, Subject};
 use crate::normalise::testing::record;
 
-/// Wants every record.
-struct All;
-impl Wanted for All {
+/// A record filter that keeps every record.
+struct EveryRecord;
+impl Wanted for EveryRecord {
     fn wants(&self, _: RecordRef, _: Channel, _: &str, _: u32) -> bool {
         true
     }
 }
 
-/// A rule by itself.
-struct Plain {
+/// A compiled rule and its scope, without a prefilter.
+struct PlainRule {
     rule: CompiledRule,
-    scope: Scope,
+    scope: RuleScope,
 }
 
-/// The rules of a pack, and how many are refused.
-fn plain(pack: &Pack) -> (IdxVec<RuleIdx, Plain>, usize) {
+/// The rules of a pack, and how many are rejected.
+fn compile_plainly(pack: &Pack) -> (IdxVec<RuleIdx, PlainRule>, usize) {
     let mut rules = IdxVec::new();
-    let mut refused = 0;
+    let mut rejected = 0;
     for (_, text) in &pack.files {
         let collection = parse_sigma_yaml(text).unwrap();
-        refused += collection.errors.len();
+        rejected += collection.errors.len();
         for rule in collection.rules {
             let compiled = lower(&rule).ok().and_then(|rule| compile_to_compiled(&rule).ok());
-            match (compiled, scope(&rule.logsource)) {
-                (Some(rule), Ok(scope)) => _ = rules.push(Plain { rule, scope }),
-                _ => refused += 1,
+            match (compiled, rule_scope(&rule.logsource)) {
+                (Some(rule), Ok(scope)) => _ = rules.push(PlainRule { rule, scope }),
+                _ => rejected += 1,
             }
         }
     }
-    (rules, refused)
+    (rules, rejected)
 }
 
 /// A rule's index, and the fields and values that matched.
-type Fired = (RuleIdx, Vec<(String, String)>);
+type FiredRule = (RuleIdx, Vec<(String, String)>);
 
-/// Whether a record is of a log source.
-pub(super) fn selects(scope: &Scope, record: &Record) -> bool {
-    let Scope::Records { selectors, mapping } = scope else { return false };
+/// Returns whether a record belongs to a log source.
+pub(super) fn selects(scope: &RuleScope, record: &Record) -> bool {
+    let RuleScope::Records { selectors, mapping } = scope else { return false };
     let mut selectors = selectors.iter();
     let selected = selectors.any(|selector| {
         selector.event_ids.is_none_or(|ids| ids.contains(&record.event_id))
@@ -69,17 +69,22 @@ pub(super) fn selects(scope: &Scope, record: &Record) -> bool {
     selected && mapping.admits(record)
 }
 
-/// What fired, each rule asked by itself; of a rule whose hits nobody is shown, not what matched.
-fn fired_plainly(set: &RuleSet, rules: &IdxVec<RuleIdx, Plain>, record: &Record) -> Vec<Fired> {
+/// Evaluates each rule by itself and returns those that fire; matched fields are left out for
+/// suppressed rules.
+fn fired_one_by_one(
+    set: &RuleSet,
+    rules: &IdxVec<RuleIdx, PlainRule>,
+    record: &Record,
+) -> Vec<FiredRule> {
     let mut fired = Vec::new();
-    for (index, Plain { rule, scope }) in rules.iter_enumerated() {
-        let Scope::Records { mapping, .. } = scope else { continue };
+    for (index, PlainRule { rule, scope }) in rules.iter_enumerated() {
+        let RuleScope::Records { mapping, .. } = scope else { continue };
         let view = RecordView::new(record, *mapping);
         if !selects(scope, record) {
             continue;
         }
         let result = evaluate_rule(rule, &view);
-        // Whether it fires is decided in another way where nobody is shown what matched.
+        // Suppressed rules take another path, because their matched fields are never shown.
         assert_eq!(
             set.rules[index].on_events().is_some_and(|(rule, _)| rule.fires(&view)),
             result.is_some(),
@@ -95,7 +100,7 @@ fn fired_plainly(set: &RuleSet, rules: &IdxVec<RuleIdx, Plain>, record: &Record)
             fields.iter().map(|field| (field.field.clone(), text(&field.value))).collect();
         matched.sort();
         matched.dedup();
-        if set.is_silent(index) {
+        if set.is_suppressed(index) {
             matched.clear();
         }
         fired.push((index, matched));
@@ -103,13 +108,13 @@ fn fired_plainly(set: &RuleSet, rules: &IdxVec<RuleIdx, Plain>, record: &Record)
     fired
 }
 
-fn fired(rules: &RuleSet, record: &Record) -> Vec<Fired> {
+fn fired(rules: &RuleSet, record: &Record) -> Vec<FiredRule> {
     let hits = rules.on_record(record).into_iter();
     hits.map(|hit| (hit.rule, hit.matched.into_iter().map(|m| (m.field, m.value)).collect()))
         .collect()
 }
 
-/// A folder or file of the corpus beside the repository; says so where it is absent.
+/// Returns the path of a corpus beside the repository; prints a line if it is missing.
 fn corpus(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
     if path.exists() {
@@ -122,7 +127,7 @@ fn corpus(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// The records of the logs in a folder.
+/// Reads the records of the logs in a folder.
 fn records(folder: &Path) -> Vec<Record> {
     let mut records = Vec::new();
     let (mut decoder, mut piece) = (Decoder::default(), Piece::default());
@@ -131,21 +136,21 @@ fn records(folder: &Path) -> Vec<Record> {
         for _ in 0..piece_count(&input) {
             reader.next(&mut piece).unwrap();
             let take = |record: &Record| records.push(record.clone());
-            decoder.piece(&input, InputIdx::default(), &mut piece, &All, take);
+            decoder.piece(&input, InputIdx::default(), &mut piece, &EveryRecord, take);
         }
     }
     records
 }
 
-/// Compares on all records, and yields how many rules fire on how many of them.
+/// Compares both on all records. Returns how many rules fire, and on how many records.
 fn compare(pack: Pack, records: &[Record]) -> (usize, usize) {
-    let (plain, refused) = plain(&pack);
+    let (plain, rejected) = compile_plainly(&pack);
     let rules = RuleSet::load(vec![pack]).unwrap();
     // Correlations come after the rules on events.
     let on_events = rules.rules.iter().filter(|rule| rule.on_events().is_some()).count();
-    assert_eq!((on_events, rules.refused().count()), (plain.len(), refused));
+    assert_eq!((on_events, rules.rejected().count()), (plain.len(), rejected));
     let fired = records.par_iter().map(|record| {
-        let expected = fired_plainly(&rules, &plain, record);
+        let expected = fired_one_by_one(&rules, &plain, record);
         assert_eq!(fired(&rules, record), expected, "{record:?}");
         let wanted =
             rules.wants(record.source, record.known_channel, &record.channel, record.event_id);
@@ -188,8 +193,8 @@ fn real_records_fire_the_same_rules_as_one_by_one() {
     assert!(rules > 300 && fired > 4000, "{rules} rules on {fired} records");
 }
 
-/// A set of one rule for the Security log.
-fn security(detection: &str) -> (RuleSet, IdxVec<RuleIdx, Plain>) {
+/// Makes a rule set with one rule for the Security log.
+fn security(detection: &str) -> (RuleSet, IdxVec<RuleIdx, PlainRule>) {
     let text = format!(
         "title: t\nlogsource: {{product: windows, service: security}}\ndetection:\n{detection}"
     );
@@ -201,12 +206,12 @@ fn security(detection: &str) -> (RuleSet, IdxVec<RuleIdx, Plain>) {
         files,
         ..Pack::default()
     };
-    let (plain, _) = plain(&pack);
+    let (plain, _) = compile_plainly(&pack);
     (RuleSet::load(vec![pack]).unwrap(), plain)
 }
 
 #[test]
-fn gates_let_through_what_rules_fire_on() {
+fn prefilters_pass_what_rules_fire_on() {
     type Event<'d> = (u32, &'d [(&'d str, &'d str)]);
     let cases: &[(&str, &[Event], &[Event])] = &[
         // Event ids, however a rule gives them.
@@ -292,19 +297,19 @@ fn gates_let_through_what_rules_fire_on() {
             &[(1, &[("A", "alpha beta")]), (1, &[("A", "alpha"), ("B", "beta")])],
             &[(1, &[("A", "alpha")])],
         ),
-        // Truths, logged as texts.
+        // Booleans, logged as texts.
         (
             "  s: {A: true}\n  condition: s",
             &[(1, &[("A", "true")])],
             &[(1, &[("A", "false")]), (1, &[])],
         ),
-        // Letters outside ASCII whose small ones are in it.
+        // Letters outside ASCII with an ASCII lower case.
         (
             "  s: {A: kk}\n  f: {B|startswith: k}\n  condition: s and not f",
             &[(1, &[("A", "K\u{212a}")])],
             &[(1, &[("A", "K")]), (1, &[("A", "kk"), ("B", "\u{212a}x")])],
         ),
-        // Many regexes, which are put together, in two fields.
+        // Many regexes in two fields; they are joined.
         (
             "  s:\n    - A|re|i: ['a{2}$', 'b(b|c)', '(?s)c.d']\n    - B|re|i: ['a{2}$', 'b(b|c)', '(?s)c.d']\n  condition: s",
             &[(1, &[("A", "xAA")]), (1, &[("A", "x"), ("B", "bC")]), (2, &[("B", "c\nd")])],
@@ -315,7 +320,7 @@ fn gates_let_through_what_rules_fire_on() {
             &[(1, &[("A", "bb"), ("B", "BB")])],
             &[(1, &[("A", "BB"), ("B", "bb")])],
         ),
-        // Places in a value.
+        // Positions in a value.
         (
             "  s: {A|startswith: ab}\n  condition: s",
             &[(1, &[("A", "ABc")])],
@@ -339,7 +344,7 @@ fn gates_let_through_what_rules_fire_on() {
             &[(1, &[("A", "aabbccddeeffgghhiijj")])],
             &[(1, &[("A", "aabbccddeeffgghhii")]), (1, &[("A", "bbccddeeffgghhiijj")])],
         ),
-        // A field given twice is the values joined.
+        // If a field occurs twice, its values are joined.
         (
             "  s: {A|contains: 'x'}\n  condition: s",
             &[(1, &[("A", "-"), ("A", "x")])],
@@ -406,7 +411,7 @@ fn gates_let_through_what_rules_fire_on() {
     ];
     for (detection, fires, misses) in cases {
         let (rules, plain) = security(detection);
-        assert_eq!(rules.rules.len(), 1, "{detection}: {:?}", rules.refused().next());
+        assert_eq!(rules.rules.len(), 1, "{detection}: {:?}", rules.rejected().next());
         let events = fires.iter().map(|event| (event, true));
         for ((id, data), expected) in events.chain(misses.iter().map(|event| (event, false))) {
             let record = record("Security", *id, data);
@@ -414,7 +419,7 @@ fn gates_let_through_what_rules_fire_on() {
             assert_eq!(found.len(), usize::from(expected), "{detection} on {id} {data:?}");
             assert_eq!(
                 found,
-                fired_plainly(&rules, &plain, &record),
+                fired_one_by_one(&rules, &plain, &record),
                 "{detection} on {id} {data:?}"
             );
         }
@@ -476,13 +481,13 @@ fn rules_are_asked_about_the_logs_of_their_source() {
             cases: Vec::new(),
             unread: Vec::new(),
         };
-        let (plain, _) = plain(&pack);
+        let (plain, _) = compile_plainly(&pack);
         let rules = RuleSet::load(vec![pack]).unwrap();
         let records = fires.iter().map(|record| (record, 1));
         for (record, expected) in records.chain(misses.iter().map(|record| (record, 0))) {
             let found = fired(&rules, record);
             assert_eq!(found.len(), expected, "{source}: {detection} on {record:?}");
-            assert_eq!(found, fired_plainly(&rules, &plain, record), "{source}: {detection}");
+            assert_eq!(found, fired_one_by_one(&rules, &plain, record), "{source}: {detection}");
             let (channel, id) = (record.known_channel, record.event_id);
             let wanted = rules.wants(record.source, channel, &record.channel, id);
             assert!(wanted || expected == 0, "{source}: {detection} on {record:?}");
@@ -504,7 +509,7 @@ fn only_records_that_may_fire_are_wanted() {
 
 #[test]
 fn what_does_not_compile_is_refused_before_any_event() {
-    let refused = |detection: &str| {
+    let rejected = |detection: &str| {
         let text = format!(
             "title: bad\nlogsource: {{product: windows, service: security}}\n\
              detection: {{s: {{{detection}}}, condition: s}}\n---\ntitle: good\n\
@@ -520,8 +525,8 @@ fn what_does_not_compile_is_refused_before_any_event() {
             ..Pack::default()
         };
         let set = RuleSet::load(vec![pack]).unwrap();
-        assert_eq!((set.rules.len(), set.refused().count()), (1, 1), "{detection}");
-        set.refused().next().unwrap().reason.clone()
+        assert_eq!((set.rules.len(), set.rejected().count()), (1, 1), "{detection}");
+        set.rejected().next().unwrap().reason.clone()
     };
     let bad = [
         ("A|re: '('", "invalid regex pattern: "),
@@ -532,7 +537,7 @@ fn what_does_not_compile_is_refused_before_any_event() {
         ("A|re|contains: x", "conflicting modifiers"),
     ];
     for (detection, reason) in bad {
-        let found = refused(detection);
+        let found = rejected(detection);
         assert!(found.starts_with("'bad': ") && found.contains(reason), "{found}");
     }
 }

@@ -1,6 +1,6 @@
-//! Rules over records and over what reconstruction derives from them: sessions, commands, script
-//! blocks, child processes and failed attempts, as events of their own with the fields that
-//! `detections/README.md` documents.
+//! Rules over records, and over what reconstruction derives from them: sessions, commands, script
+//! blocks, child processes and failed attempts. These are presented as derived events with the
+//! fields that `detections/README.md` documents.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -9,8 +9,8 @@ use chrono::{DateTime, Datelike, Timelike, Utc};
 use ps_layers::Unwrapped;
 use rayon::prelude::*;
 
-use super::history::{History, histories};
-use super::rule::short;
+use super::history::{SessionHistory, session_histories};
+use super::rule::cut_value;
 use super::rules::{Hit, RuleSet};
 use super::view::FieldMap;
 use crate::keyed::Keyed;
@@ -22,7 +22,7 @@ use crate::model::{
 use crate::reconstruct::Case;
 
 /// The fields that derived events of a kind may have, as `detections/README.md` documents them.
-pub(super) fn fields(subject: Subject) -> &'static [&'static str] {
+pub(super) fn derived_field_names(subject: Subject) -> &'static [&'static str] {
     match subject {
         Subject::Session => &[
             "SessionId",
@@ -130,8 +130,8 @@ pub(super) fn fields(subject: Subject) -> &'static [&'static str] {
     }
 }
 
-/// The detections of a record's hits; which session it belongs to is not known yet.
-pub fn on_record(
+/// Makes detections from a record's hits. Their session is not known yet.
+pub fn detections_on_record(
     event: &Event,
     hits: impl IntoIterator<Item = Hit>,
 ) -> impl Iterator<Item = Detection> {
@@ -149,34 +149,34 @@ pub fn on_record(
     hits.into_iter().map(detection)
 }
 
-/// Matches rules on script blocks that belong to no session. One block is often logged more than
-/// once, in copies of a log at least: what was found is remembered.
+/// Matches rules on script blocks outside sessions. The same block is often logged more than
+/// once, for example in copies of a log, so earlier results are remembered.
 #[derive(Default)]
-pub struct LoneScripts {
+pub struct OutsideScriptMatcher {
     keys: Keyed,
     /// Hits by the hash of the block's fields.
     seen: HashMap<[u64; 2], Vec<Hit>>,
 }
 
-/// Blocks whose hits are remembered.
-const MOST_SEEN: usize = 1 << 16;
+/// Largest number of blocks whose hits are remembered.
+const MAX_REMEMBERED: usize = 1 << 16;
 
-impl LoneScripts {
-    /// The detections on a block whose parts are these events.
+impl OutsideScriptMatcher {
+    /// Returns the detections on a script block. `events` holds its parts.
     pub fn detect(
         &mut self,
         rules: &RuleSet,
         events: &IdxVec<EventIdx, Event>,
         block: &ScriptBlock,
     ) -> impl Iterator<Item = Detection> + use<> {
-        let known = rules.has(Subject::ScriptBlock).then(|| {
-            let derived = script(events, &IdxVec::new(), block);
+        let known = rules.has_rules_for(Subject::ScriptBlock).then(|| {
+            let derived = script_event(events, &IdxVec::new(), block);
             let key = self.keys.wide(&derived.fields);
             let hits = match self.seen.get(&key) {
                 Some(hits) => hits.clone(),
                 None => {
                     let hits = derived.hits(rules);
-                    if self.seen.len() < MOST_SEEN {
+                    if self.seen.len() < MAX_REMEMBERED {
                         self.seen.insert(key, hits.clone());
                     }
                     hits
@@ -188,11 +188,11 @@ impl LoneScripts {
     }
 }
 
-/// The detections on what a text hides: of each rule the one on the outermost layer that it fires
-/// on, which `matched` tells.
-pub fn on_layers(rules: &RuleSet, wrapped: &Wrapped) -> Vec<Detection> {
+/// Returns the detections on the decoded layers of a text. Each rule is reported once: on the
+/// outermost layer on which it fires. `matched` names that layer.
+pub fn detections_on_layers(rules: &RuleSet, wrapped: &Wrapped) -> Vec<Detection> {
     let mut found: Vec<Detection> = Vec::new();
-    if !rules.has(Subject::DecodedLayer) {
+    if !rules.has_rules_for(Subject::DecodedLayer) {
         return found;
     }
     for layer in wrapped.found() {
@@ -204,8 +204,8 @@ pub fn on_layers(rules: &RuleSet, wrapped: &Wrapped) -> Vec<Detection> {
             .text("Source", wrapped.kind.as_str())
             .text("Computer", &*wrapped.host)
             .text("User", &*wrapped.user)
-            .known("SessionId", wrapped.session.map(session_id))
-            .known("Image", Some(&*wrapped.image).filter(|image| !image.is_empty()));
+            .optional_text("SessionId", wrapped.session.map(session_id))
+            .optional_text("Image", Some(&*wrapped.image).filter(|image| !image.is_empty()));
         let mut hits = rules.on_derived(Subject::DecodedLayer, &fields);
         hits.retain(|hit| found.iter().all(|known| known.rule != hit.rule));
         for hit in &mut hits {
@@ -216,7 +216,7 @@ pub fn on_layers(rules: &RuleSet, wrapped: &Wrapped) -> Vec<Detection> {
             hit.matched.sort();
             hit.matched.dedup();
         }
-        let derived = Derived {
+        let derived = DerivedEvent {
             subject: Subject::DecodedLayer,
             fields,
             time: wrapped.time,
@@ -231,22 +231,24 @@ pub fn on_layers(rules: &RuleSet, wrapped: &Wrapped) -> Vec<Detection> {
     found
 }
 
-/// The detections on what was derived of a case.
-pub fn on_case(rules: &RuleSet, case: &Case) -> Vec<Detection> {
-    let (counts, histories) = (session_counts(case), histories(case));
+/// Returns the detections on everything that was rebuilt: sessions, commands, scripts, attempts,
+/// gaps, clearings and signs of tampering.
+pub fn detections_on_rebuilt(rules: &RuleSet, case: &Case) -> Vec<Detection> {
+    let (counts, histories) = (session_counts(case), session_histories(case));
     let sessions = case.sessions.par_iter().enumerate();
     let sessions = sessions.map(|(at, _)| {
         let index = SessionIdx::new(at);
-        session(case, &counts[index], &histories[index], index)
+        session_event(case, &counts[index], &histories[index], index)
     });
     let commands = case.commands.par_iter().filter(|command| command.role != Role::Engine);
-    let commands = commands.map(|command| ran(case, command));
-    let scripts = case.scripts.par_iter().map(|block| script(&case.events, &case.sessions, block));
-    let attempts = case.attempts.par_iter().map(|tried| attempt(case, tried));
-    let gaps = case.gaps.par_iter().map(gap);
-    let cleared = case.cleared.par_iter().map(|clearing| cleared(case, clearing));
+    let commands = commands.map(|command| command_event(case, command));
+    let scripts =
+        case.scripts.par_iter().map(|block| script_event(&case.events, &case.sessions, block));
+    let attempts = case.attempts.par_iter().map(|tried| attempt_event(case, tried));
+    let gaps = case.gaps.par_iter().map(gap_event);
+    let cleared = case.cleared.par_iter().map(|clearing| clearing_event(case, clearing));
     let derived = sessions.chain(commands).chain(scripts).chain(attempts);
-    let signs = case.signs.par_iter().filter_map(|found| sign(case, found));
+    let signs = case.signs.par_iter().filter_map(|found| sign_event(case, found));
     let derived = derived.chain(gaps).chain(cleared).chain(signs);
     let fired = derived.flat_map_iter(|derived| {
         let hits = derived.hits(rules);
@@ -255,12 +257,12 @@ pub fn on_case(rules: &RuleSet, case: &Case) -> Vec<Detection> {
     fired.collect()
 }
 
-/// A derived event and what a detection on it says.
-struct Derived {
+/// A derived event, and what a detection on it reports.
+struct DerivedEvent {
     subject: Subject,
     fields: FieldMap,
     time: DateTime<Utc>,
-    /// The host whose clock the time is by.
+    /// The host whose clock gave the time.
     logged_by: HostName,
     host: HostName,
     user: String,
@@ -268,14 +270,15 @@ struct Derived {
     evidence: Vec<Proof>,
 }
 
-/// The list of the layers that a text hides.
+/// The field that lists the decoded layers of a text.
 const DECODED: &str = "DecodedText";
-/// Longest values beside a layer that is asked about by itself, in bytes: with the text it was in,
-/// each of many layers would cost as much as all of them.
-const BESIDE: usize = 1024;
+/// Longest other value, in bytes, that is kept when a single layer is evaluated. Without this
+/// limit each of many layers would cost as much as all of them together.
+const MAX_OTHER_VALUE: usize = 1024;
 
-impl Derived {
-    /// The rules that fire on it. Where it is a layer that matched, the hit names that one.
+impl DerivedEvent {
+    /// Returns the rules that fire on the event. If a rule matched a decoded layer, the hit names
+    /// that layer.
     fn hits(&self, rules: &RuleSet) -> Vec<Hit> {
         let mut hits = rules.on_derived(self.subject, &self.fields);
         let layers = self.fields.texts(DECODED);
@@ -288,14 +291,15 @@ impl Derived {
             let Some(whole) = hit.matched.iter_mut().find(|one| one.field == DECODED) else {
                 continue;
             };
-            let beside = beside.get_or_init(|| self.fields.short_but(DECODED, BESIDE));
+            let beside =
+                beside.get_or_init(|| self.fields.short_fields_except(DECODED, MAX_OTHER_VALUE));
             let alone = layers.iter().find_map(|layer| {
                 let fields = beside.clone().list(DECODED, [layer.clone()]);
                 let mut matched = rules.matched(rule, &fields)?.into_iter();
                 matched.find(|one| one.field == DECODED).map(|_| layer)
             });
             if let Some(layer) = alone {
-                whole.value = short(layer.as_ref().to_owned());
+                whole.value = cut_value(layer.as_ref().to_owned());
             }
         }
         hits
@@ -316,10 +320,10 @@ impl Derived {
     }
 }
 
-/// How much a session ran.
+/// Counts of what a session ran.
 #[derive(Default)]
 pub(crate) struct SessionCounts {
-    /// Commands; child processes and what the engine runs by itself not counted.
+    /// Commands, without child processes and what the engine runs by itself.
     pub commands: usize,
     /// Script blocks.
     pub scripts: usize,
@@ -327,7 +331,7 @@ pub(crate) struct SessionCounts {
     pub children: usize,
 }
 
-/// How much each session of a case ran.
+/// Counts what each session ran.
 pub(crate) fn session_counts(case: &Case) -> IdxVec<SessionIdx, SessionCounts> {
     let none = case.sessions.iter().map(|_| SessionCounts::default());
     let mut counts: IdxVec<SessionIdx, SessionCounts> = none.collect();
@@ -344,22 +348,27 @@ pub(crate) fn session_counts(case: &Case) -> IdxVec<SessionIdx, SessionCounts> {
     counts
 }
 
-fn name(account: Option<&AccountName>) -> String {
+fn account_name(account: Option<&AccountName>) -> String {
     account.map(AccountName::to_string).unwrap_or_default()
 }
 
-/// The fields that say whose session it is.
-fn ends(fields: FieldMap, index: SessionIdx, session: &Session) -> FieldMap {
+/// Adds the fields that identify a session: its id, kind, hosts and user.
+fn session_end_fields(fields: FieldMap, index: SessionIdx, session: &Session) -> FieldMap {
     fields
         .text("SessionId", session_id(index))
         .text("Kind", session.kind.as_str())
-        .known("SourceHost", session.source_host.as_deref())
-        .known("SourceIp", session.source_ip.as_deref())
+        .optional_text("SourceHost", session.source_host.as_deref())
+        .optional_text("SourceIp", session.source_ip.as_deref())
         .text("TargetHost", &*session.target_host)
-        .text("User", name(session.user.as_ref()))
+        .text("User", account_name(session.user.as_ref()))
 }
 
-fn session(case: &Case, counts: &SessionCounts, history: &History, index: SessionIdx) -> Derived {
+fn session_event(
+    case: &Case,
+    counts: &SessionCounts,
+    history: &SessionHistory,
+    index: SessionIdx,
+) -> DerivedEvent {
     let session = &case.sessions[index];
     let consequences = session.consequences();
     let weekday = match session.start.weekday() {
@@ -371,8 +380,8 @@ fn session(case: &Case, counts: &SessionCounts, history: &History, index: Sessio
         chrono::Weekday::Sat => "saturday",
         chrono::Weekday::Sun => "sunday",
     };
-    let fields = ends(FieldMap::default(), index, session)
-        .known("UserSid", session.user_sid.as_deref())
+    let fields = session_end_fields(FieldMap::default(), index, session)
+        .optional_text("UserSid", session.user_sid.as_deref())
         .text("Auth", session.auth.as_str())
         .text("Transport", session.transport.as_str())
         .text("Configuration", &*session.configuration)
@@ -385,54 +394,58 @@ fn session(case: &Case, counts: &SessionCounts, history: &History, index: Sessio
         .text("EndKind", session.end_kind.as_str())
         .number("StartHour", session.start.hour().into())
         .text("StartWeekday", weekday)
-        .truth("LocalAccount", session.local_account())
+        .boolean("LocalAccount", session.local_account())
         .text("EngineVersion", &*session.engine_version)
         .text("MessageEncryption", consequences.encryption.as_str())
         .text("CredentialExposed", consequences.credential_exposed.as_str())
-        .known("Tool", session.tool.as_ref().map(|tool| tool.name.as_str()))
-        .known("EndpointKind", session.endpoint_kind.map(EndpointKind::as_str))
-        .known("ParentSessionId", session.parent.map(|(parent, _)| session_id(parent)))
-        .truth("SecondHop", session.parent.is_some())
+        .optional_text("Tool", session.tool.as_ref().map(|tool| tool.name.as_str()))
+        .optional_text("EndpointKind", session.endpoint_kind.map(EndpointKind::as_str))
+        .optional_text("ParentSessionId", session.parent.map(|(parent, _)| session_id(parent)))
+        .boolean("SecondHop", session.parent.is_some())
         .number("RefusedBefore", history.refused);
     let fields = match history.first_seen {
-        Some(first) => fields.truth("PairFirstSeen", first),
+        Some(first) => fields.boolean("PairFirstSeen", first),
         None => fields,
     };
     let fields = match history.hours {
         Some(hours) => fields.number("HistoryHours", hours),
         None => fields,
     };
-    Derived {
+    DerivedEvent {
         subject: Subject::Session,
         fields,
         time: session.start,
-        logged_by: logged_by(case, session.start, session.evidence.iter().map(|e| e.event)),
+        logged_by: host_that_logged(case, session.start, session.evidence.iter().map(|e| e.event)),
         host: session.target_host.clone(),
-        user: name(session.user.as_ref()),
+        user: account_name(session.user.as_ref()),
         session: Some(index),
         evidence: session.evidence.iter().map(|e| Proof::of(&case.events[e.event])).collect(),
     }
 }
 
-/// The host that logged a time, which is that of one of these events.
-fn logged_by(case: &Case, time: DateTime<Utc>, events: impl Iterator<Item = EventIdx>) -> HostName {
+/// Returns the host that logged a time: the first of these events with that time names it.
+fn host_that_logged(
+    case: &Case,
+    time: DateTime<Utc>,
+    events: impl Iterator<Item = EventIdx>,
+) -> HostName {
     let mut events = events.map(|event| &case.events[event]);
     events.find(|event| event.time == time).map(|event| event.computer.clone()).unwrap_or_default()
 }
 
-/// All layers that a text hides, so that a rule fires on any of them.
-fn decoded(fields: FieldMap, hidden: &Unwrapped) -> FieldMap {
+/// Adds all decoded layers of a text, so that a rule can match any of them.
+fn with_decoded_text(fields: FieldMap, hidden: &Unwrapped) -> FieldMap {
     match &hidden.layers[..] {
         [] => fields,
         layers => fields.list(DECODED, layers.iter().map(|layer| layer.text.clone())),
     }
 }
 
-fn ran(case: &Case, command: &Command) -> Derived {
+fn command_event(case: &Case, command: &Command) -> DerivedEvent {
     let session = &case.sessions[command.session];
     let event = &case.events[command.event()];
-    let fields = ends(FieldMap::default(), command.session, session);
-    let fields = decoded(fields, &command.hidden);
+    let fields = session_end_fields(FieldMap::default(), command.session, session);
+    let fields = with_decoded_text(fields, &command.hidden);
     let (subject, fields) = match &event.kind {
         EventKind::ProcessStart(start) => {
             let fields = fields
@@ -452,53 +465,53 @@ fn ran(case: &Case, command: &Command) -> Derived {
             let invocations = command.invocations.join("\n");
             let fields = fields
                 .text("Text", &*command.text)
-                .known("Output", command.heard.as_deref().and_then(output))
-                .known("Invocations", Some(invocations).filter(|text| !text.is_empty()))
+                .optional_text("Output", command.heard.as_deref().and_then(output_text))
+                .optional_text("Invocations", Some(invocations).filter(|text| !text.is_empty()))
                 .text("Role", command.role.as_str())
                 .number("SourceEvent", event.event_id.into())
-                .known("HostApplication", application.map(String::as_str));
+                .optional_text("HostApplication", application.map(String::as_str));
             (Subject::Command, fields)
         }
     };
-    Derived {
+    DerivedEvent {
         subject,
         fields,
         time: command.time,
         logged_by: event.computer.clone(),
         host: event.computer.clone(),
-        user: name(session.user.as_ref()),
+        user: account_name(session.user.as_ref()),
         session: Some(command.session),
         evidence: command.events.iter().map(|&event| Proof::of(&case.events[event])).collect(),
     }
 }
 
-/// Longest text of what came back that rules see, in characters.
+/// Longest command output that rules see, in characters.
 const MAX_OUTPUT: usize = 1 << 16;
 
-/// What came back of a command, errors too.
-fn output(heard: &Heard) -> Option<String> {
+/// Returns the output of a command, errors included.
+fn output_text(heard: &Heard) -> Option<String> {
     let (text, _) = heard.text(|stream| stream.is_output() || stream == Stream::Error, MAX_OUTPUT);
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// The fields of a script block.
+/// Returns the fields of a script block.
 pub(super) fn script_fields(
     events: &IdxVec<EventIdx, Event>,
     sessions: &IdxVec<SessionIdx, Session>,
     script: &ScriptBlock,
 ) -> FieldMap {
     let first: &Event = &events[script.events[0]];
-    decoded(FieldMap::default(), &script.hidden)
+    with_decoded_text(FieldMap::default(), &script.hidden)
         .text("ScriptBlockText", &*script.text)
         .text("ScriptBlockId", LoggedId::text(script.id.as_ref()))
         .text("Path", &*script.path)
         .number("Parts", script.parts.into())
         .number("PartsTotal", script.total.into())
-        .truth("Complete", script.complete())
+        .boolean("Complete", script.complete())
         .text("Computer", &*first.computer)
         .text("User", script_user(first, sessions, script))
-        .known("SessionId", script.session.map(session_id))
-        .truth("Remote", script.session.is_some())
+        .optional_text("SessionId", script.session.map(session_id))
+        .boolean("Remote", script.session.is_some())
 }
 
 fn script_user(
@@ -507,18 +520,18 @@ fn script_user(
     script: &ScriptBlock,
 ) -> String {
     match script.session {
-        Some(session) => name(sessions[session].user.as_ref()),
+        Some(session) => account_name(sessions[session].user.as_ref()),
         None => first.user(),
     }
 }
 
-fn script(
+fn script_event(
     events: &IdxVec<EventIdx, Event>,
     sessions: &IdxVec<SessionIdx, Session>,
     script: &ScriptBlock,
-) -> Derived {
+) -> DerivedEvent {
     let first: &Event = &events[script.events[0]];
-    Derived {
+    DerivedEvent {
         subject: Subject::ScriptBlock,
         fields: script_fields(events, sessions, script),
         time: first.time,
@@ -530,21 +543,21 @@ fn script(
     }
 }
 
-fn attempt(case: &Case, attempt: &Attempt) -> Derived {
+fn attempt_event(case: &Case, attempt: &Attempt) -> DerivedEvent {
     let sid = || attempt.user_sid.clone().unwrap_or_default();
     let user = attempt.user.as_ref().map_or_else(sid, AccountName::to_string);
     let fields = FieldMap::default()
-        .known("SourceHost", Some(&*attempt.source_host).filter(|host| !host.is_empty()))
+        .optional_text("SourceHost", Some(&*attempt.source_host).filter(|host| !host.is_empty()))
         .text("TargetHost", &*attempt.target_host)
         .text("User", &*user)
         .text("Reason", attempt.reason.as_str())
-        .known("ErrorCode", attempt.error_code.map(|code| code.to_string()))
+        .optional_text("ErrorCode", attempt.error_code.map(|code| code.to_string()))
         .list("EvidenceSides", attempt.sides.names());
-    Derived {
+    DerivedEvent {
         subject: Subject::Attempt,
         fields,
         time: attempt.time,
-        logged_by: logged_by(case, attempt.time, attempt.events.iter().copied()),
+        logged_by: host_that_logged(case, attempt.time, attempt.events.iter().copied()),
         host: match &*attempt.source_host {
             "" => attempt.target_host.clone(),
             _ => attempt.source_host.clone(),
@@ -555,7 +568,7 @@ fn attempt(case: &Case, attempt: &Attempt) -> Derived {
     }
 }
 
-fn gap(found: &LogGap) -> Derived {
+fn gap_event(found: &LogGap) -> DerivedEvent {
     let LogGap { host, channel, gap, sessions } = found;
     let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let fields = FieldMap::default()
@@ -567,10 +580,10 @@ fn gap(found: &LogGap) -> Derived {
         .number("Missing", whole(gap.missing()))
         .text("From", csv_time(gap.before.time))
         .text("To", csv_time(gap.after.time))
-        .truth("Renumbered", gap.renumbered())
+        .boolean("Renumbered", gap.renumbered())
         .number("SessionsInside", *sessions as i64);
     let proof = |edge: Edge| Proof { source: edge.source, record_id: edge.record_id };
-    Derived {
+    DerivedEvent {
         subject: Subject::LogGap,
         fields,
         time: gap.before.time,
@@ -582,7 +595,7 @@ fn gap(found: &LogGap) -> Derived {
     }
 }
 
-fn cleared(case: &Case, clearing: &Clearing) -> Derived {
+fn clearing_event(case: &Case, clearing: &Clearing) -> DerivedEvent {
     let inside = case.sessions.iter().filter(|session| {
         session.target_host == clearing.host
             && (session.start..=session.end).contains(&clearing.time)
@@ -593,21 +606,21 @@ fn cleared(case: &Case, clearing: &Clearing) -> Derived {
         .text("Kind", "cleared")
         .text("To", csv_time(clearing.time))
         .number("SessionsInside", inside.count() as i64);
-    Derived {
+    DerivedEvent {
         subject: Subject::LogGap,
         fields,
         time: clearing.time,
         logged_by: clearing.host.clone(),
         host: clearing.host.clone(),
-        user: name(clearing.account.as_ref()),
+        user: account_name(clearing.account.as_ref()),
         session: None,
         evidence: vec![Proof { source: clearing.source, record_id: clearing.record_id }],
     }
 }
 
-/// A sign of what holes and clearings are not, which are events of their own. One that no record
-/// shows is in the table of signs only.
-fn sign(case: &Case, found: &LogSign) -> Option<Derived> {
+/// Makes an event of a sign of tampering. Holes and clearings have events of their own. A sign
+/// that no record shows is only in the table of signs.
+fn sign_event(case: &Case, found: &LogSign) -> Option<DerivedEvent> {
     let LogSign { kind, level, host, channel, span, count, explained, what, evidence, .. } = found;
     if matches!(kind, SignKind::MissingRecords | SignKind::Cleared) || evidence.is_empty() {
         return None;
@@ -630,7 +643,7 @@ fn sign(case: &Case, found: &LogSign) -> Option<Derived> {
         .text("From", csv_time(from))
         .text("To", csv_time(to))
         .number("SessionsInside", inside as i64);
-    Some(Derived {
+    Some(DerivedEvent {
         subject: Subject::LogIntegrity,
         fields,
         time: from,
@@ -654,7 +667,7 @@ mod tests {
             let row = readme.lines().find(|line| line.starts_with(&format!("| `{name}` | ")));
             let cell = row.unwrap().split('|').nth(3).unwrap();
             let documented: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
-            assert_eq!(documented, fields(subject), "{name}");
+            assert_eq!(documented, derived_field_names(subject), "{name}");
         }
     }
 }

@@ -1,128 +1,137 @@
-//! Records of the Security log under the names of the Sysmon events they stand for.
+//! Presents records of the Security log under the names of the equivalent Sysmon events.
 //!
 //! Rules on processes, the registry and connections are written for Sysmon's events 1, 12, 13 and
-//! 3; 4688, 4657 and 5156 say the same in words of their own. Which stands for which: SigmaHQ's
-//! pipeline for the Windows audit log, and for 5156 the conversion of its rules for Hayabusa. The
-//! fields: Microsoft's audit event reference and Sysmon's documentation.
+//! 3. The Security log reports the same with 4688, 4657 and 5156, under other names. Which event
+//! is equivalent to which comes from SigmaHQ's pipeline for the Windows audit log, and for 5156
+//! from the conversion of its rules for Hayabusa. The fields come from Microsoft's audit event
+//! reference and Sysmon's documentation.
 
 use std::borrow::Cow;
 
 use crate::model::{Channel, Fields, Record};
 
-/// Which of Sysmon's events a rule takes records of the Security log for.
+/// Which Sysmon event the records of the Security log are presented as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Mapping {
-    /// None: fields go by the names they are logged under.
+pub(super) enum SysmonMapping {
+    /// None: fields keep the names under which they are logged.
     None,
-    /// 4688 for event 1.
+    /// 4688 as event 1.
     ProcessCreation,
-    /// 4657 for events 12 and 13, if it logs one of these operations.
-    Registry(&'static [Operation]),
-    /// 5156 for event 3.
+    /// 4657 as events 12 and 13, if it logs one of these operations.
+    Registry(&'static [RegistryOperation]),
+    /// 5156 as event 3.
     NetworkConnection,
 }
 
-/// What became of a registry value.
+/// The change of a registry value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Operation {
+pub(super) enum RegistryOperation {
     Made,
     Changed,
     Deleted,
 }
 
-impl Operation {
-    /// Of a 4657: logged as a number of the message, which collectors may have put in words.
-    fn of(data: &Fields) -> Option<Operation> {
+impl RegistryOperation {
+    /// Reads the operation of a 4657. It is logged as a message number, which collectors may have
+    /// replaced with its text.
+    fn from_data(data: &Fields) -> Option<RegistryOperation> {
         let logged = data.get("OperationType")?.trim().trim_end_matches('.');
         Some(match logged {
-            "%%1904" | "New registry value created" => Operation::Made,
-            "%%1905" | "Existing registry value modified" => Operation::Changed,
-            "%%1906" | "Registry value deleted" => Operation::Deleted,
+            "%%1904" | "New registry value created" => RegistryOperation::Made,
+            "%%1905" | "Existing registry value modified" => RegistryOperation::Changed,
+            "%%1906" | "Registry value deleted" => RegistryOperation::Deleted,
             _ => return None,
         })
     }
 }
 
-impl Mapping {
-    /// What the rules of a category see.
-    pub fn of(category: &str) -> Mapping {
+impl SysmonMapping {
+    /// Returns the mapping for the rules of a category.
+    pub fn from_category(category: &str) -> SysmonMapping {
         match category {
-            "process_creation" => Mapping::ProcessCreation,
-            "network_connection" => Mapping::NetworkConnection,
-            // Sysmon's 13 is of any value set, whether it was there before or not.
-            "registry_set" => Mapping::Registry(&[Operation::Made, Operation::Changed]),
-            "registry_add" => Mapping::Registry(&[Operation::Made]),
-            "registry_delete" => Mapping::Registry(&[Operation::Deleted]),
-            "registry_event" => {
-                Mapping::Registry(&[Operation::Made, Operation::Changed, Operation::Deleted])
+            "process_creation" => SysmonMapping::ProcessCreation,
+            "network_connection" => SysmonMapping::NetworkConnection,
+            // Sysmon's event 13 is logged for any value that is set, new or not.
+            "registry_set" => {
+                SysmonMapping::Registry(&[RegistryOperation::Made, RegistryOperation::Changed])
             }
-            _ => Mapping::None,
+            "registry_add" => SysmonMapping::Registry(&[RegistryOperation::Made]),
+            "registry_delete" => SysmonMapping::Registry(&[RegistryOperation::Deleted]),
+            "registry_event" => SysmonMapping::Registry(&[
+                RegistryOperation::Made,
+                RegistryOperation::Changed,
+                RegistryOperation::Deleted,
+            ]),
+            _ => SysmonMapping::None,
         }
     }
 
-    /// Whether a rule of the category is about the record.
+    /// Returns whether a rule of the category applies to the record.
     pub fn admits(self, record: &Record) -> bool {
         match self {
-            Mapping::Registry(operations) if record.known_channel == Channel::Security => {
-                Operation::of(&record.data).is_some_and(|operation| operations.contains(&operation))
+            SysmonMapping::Registry(operations) if record.known_channel == Channel::Security => {
+                RegistryOperation::from_data(&record.data)
+                    .is_some_and(|operation| operations.contains(&operation))
             }
             _ => true,
         }
     }
 
-    /// The field of Sysmon's event as the record has it.
+    /// Returns the value of a Sysmon field from the record.
     pub fn field<'r>(self, record: &'r Record, name: &str) -> Option<Cow<'r, str>> {
         if record.known_channel != Channel::Security {
             return None;
         }
         match self {
-            Mapping::None => None,
-            Mapping::ProcessCreation => process(&record.data, name),
-            Mapping::Registry(_) => registry(&record.data, name),
-            Mapping::NetworkConnection => connection(&record.data, name),
+            SysmonMapping::None => None,
+            SysmonMapping::ProcessCreation => process_field(&record.data, name),
+            SysmonMapping::Registry(_) => registry_field(&record.data, name),
+            SysmonMapping::NetworkConnection => connection_field(&record.data, name),
         }
     }
 }
 
-fn process<'r>(data: &'r Fields, name: &str) -> Option<Cow<'r, str>> {
+fn process_field<'r>(data: &'r Fields, name: &str) -> Option<Cow<'r, str>> {
     let logged = match name {
         "Image" => "NewProcessName",
         "ParentImage" => "ParentProcessName",
-        "ProcessId" => return data.get("NewProcessId").map(decimal),
-        "ParentProcessId" => return data.get("ProcessId").map(decimal),
+        "ProcessId" => return data.get("NewProcessId").map(decimal_id),
+        "ParentProcessId" => return data.get("ProcessId").map(decimal_id),
         "LogonId" => "SubjectLogonId",
-        "IntegrityLevel" => return data.get("MandatoryLabel").map(integrity),
-        // Who started it, unless it was started as somebody else.
-        "User" => return account(data, TARGET).or_else(|| account(data, SUBJECT)),
-        "ParentUser" => return account(data, SUBJECT),
+        "IntegrityLevel" => return data.get("MandatoryLabel").map(integrity_level),
+        // The account that started the process, unless it was started as another account.
+        "User" => return sysmon_account(data, TARGET).or_else(|| sysmon_account(data, SUBJECT)),
+        "ParentUser" => return sysmon_account(data, SUBJECT),
         _ => return None,
     };
     data.get(logged).map(Cow::Borrowed)
 }
 
-fn registry<'r>(data: &'r Fields, name: &str) -> Option<Cow<'r, str>> {
+fn registry_field<'r>(data: &'r Fields, name: &str) -> Option<Cow<'r, str>> {
     Some(match name {
         "Image" => data.get("ProcessName")?.into(),
-        "ProcessId" => decimal(data.get("ProcessId")?),
-        "User" => return account(data, SUBJECT),
-        "EventType" => match Operation::of(data)? {
-            Operation::Deleted => "DeleteValue".into(),
-            Operation::Made | Operation::Changed => "SetValue".into(),
+        "ProcessId" => decimal_id(data.get("ProcessId")?),
+        "User" => return sysmon_account(data, SUBJECT),
+        "EventType" => match RegistryOperation::from_data(data)? {
+            RegistryOperation::Deleted => "DeleteValue".into(),
+            RegistryOperation::Made | RegistryOperation::Changed => "SetValue".into(),
         },
         "TargetObject" => {
-            let key = key(data.get("ObjectName")?);
+            let key = sysmon_key(data.get("ObjectName")?);
             format!("{key}\\{}", data.get("ObjectValueName").unwrap_or_default()).into()
         }
-        "Details" => details(data.get("NewValueType").unwrap_or_default(), data.get("NewValue")?),
+        "Details" => {
+            sysmon_details(data.get("NewValueType").unwrap_or_default(), data.get("NewValue")?)
+        }
         _ => return None,
     })
 }
 
-fn connection<'r>(data: &'r Fields, name: &str) -> Option<Cow<'r, str>> {
+fn connection_field<'r>(data: &'r Fields, name: &str) -> Option<Cow<'r, str>> {
     let is_ipv6 = |field| data.get(field).map(|address| address.contains(':').to_string().into());
     Some(match name {
-        "Image" => image(data.get("Application")?),
-        "ProcessId" => decimal(data.get("ProcessID")?),
+        "Image" => drive_path(data.get("Application")?),
+        "ProcessId" => decimal_id(data.get("ProcessID")?),
         "Initiated" => match data.get("Direction")?.trim() {
             "%%14592" | "Inbound" => "false".into(),
             "%%14593" | "Outbound" => "true".into(),
@@ -142,8 +151,8 @@ fn connection<'r>(data: &'r Fields, name: &str) -> Option<Cow<'r, str>> {
     })
 }
 
-/// A process id, which the Security log gives in hexadecimal digits, in decimal ones.
-fn decimal(id: &str) -> Cow<'_, str> {
+/// Converts a process id from hexadecimal, as the Security log writes it, to decimal.
+fn decimal_id(id: &str) -> Cow<'_, str> {
     let number = id.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
     number.map_or(Cow::Borrowed(id), |number| number.to_string().into())
 }
@@ -152,8 +161,9 @@ fn decimal(id: &str) -> Cow<'_, str> {
 const SUBJECT: [&str; 3] = ["SubjectUserSid", "SubjectDomainName", "SubjectUserName"];
 const TARGET: [&str; 3] = ["TargetUserSid", "TargetDomainName", "TargetUserName"];
 
-/// An account as Sysmon writes it. For the system's own the Security log has the computer's name.
-fn account<'r>(data: &'r Fields, [sid, domain, name]: [&str; 3]) -> Option<Cow<'r, str>> {
+/// Returns an account as Sysmon writes it. For the system account the Security log has the
+/// computer's name.
+fn sysmon_account<'r>(data: &'r Fields, [sid, domain, name]: [&str; 3]) -> Option<Cow<'r, str>> {
     match data.get(sid) {
         Some("S-1-5-18") => return Some(r"NT AUTHORITY\SYSTEM".into()),
         Some("S-1-5-19") => return Some(r"NT AUTHORITY\LOCAL SERVICE".into()),
@@ -165,7 +175,7 @@ fn account<'r>(data: &'r Fields, [sid, domain, name]: [&str; 3]) -> Option<Cow<'
 }
 
 /// The integrity levels that Sysmon names and 4688 gives as SIDs ([MS-DTYP] 2.4.2.4).
-fn integrity(sid: &str) -> Cow<'_, str> {
+fn integrity_level(sid: &str) -> Cow<'_, str> {
     match sid {
         "S-1-16-4096" => "Low".into(),
         "S-1-16-8192" => "Medium".into(),
@@ -175,7 +185,7 @@ fn integrity(sid: &str) -> Cow<'_, str> {
     }
 }
 
-/// Sysmon's short names of the registry's roots, longest first.
+/// Sysmon's short names for the registry's roots, longest first.
 const ROOTS: [(&str, &str); 4] = [
     (r"\REGISTRY\MACHINE\SYSTEM\ControlSet001", r"HKLM\System\CurrentControlSet"),
     (r"\REGISTRY\MACHINE\SOFTWARE\Classes", "HKCR"),
@@ -183,8 +193,8 @@ const ROOTS: [(&str, &str); 4] = [
     (r"\REGISTRY\USER", "HKU"),
 ];
 
-/// A registry key as Sysmon writes it.
-fn key(logged: &str) -> Cow<'_, str> {
+/// Returns a registry key as Sysmon writes it.
+fn sysmon_key(logged: &str) -> Cow<'_, str> {
     for (root, short) in ROOTS {
         if let Some((start, rest)) = logged.split_at_checked(root.len())
             && start.eq_ignore_ascii_case(root)
@@ -196,8 +206,8 @@ fn key(logged: &str) -> Cow<'_, str> {
     logged.into()
 }
 
-/// A registry value as Sysmon writes it: of numbers it gives all digits.
-fn details<'r>(kind: &str, value: &'r str) -> Cow<'r, str> {
+/// Returns a registry value as Sysmon writes it: numbers have all their digits.
+fn sysmon_details<'r>(kind: &str, value: &'r str) -> Cow<'r, str> {
     let number = match value.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16).ok(),
         None => value.parse().ok(),
@@ -211,8 +221,9 @@ fn details<'r>(kind: &str, value: &'r str) -> Cow<'r, str> {
     }
 }
 
-/// A program's path. 5156 logs the volume, not its letter; rules mean the system's by `C:`.
-fn image(application: &str) -> Cow<'_, str> {
+/// Returns a program's path. 5156 logs the volume and not its drive letter; rules write `C:` for
+/// the system volume.
+fn drive_path(application: &str) -> Cow<'_, str> {
     const VOLUME: &str = r"\device\harddiskvolume";
     if let Some((start, rest)) = application.split_at_checked(VOLUME.len())
         && start.eq_ignore_ascii_case(VOLUME)
@@ -229,7 +240,7 @@ mod tests {
     use super::*;
     use crate::normalise::testing::record;
 
-    fn seen<'r>(mapping: Mapping, record: &'r Record, names: &[&str]) -> Vec<Cow<'r, str>> {
+    fn seen<'r>(mapping: SysmonMapping, record: &'r Record, names: &[&str]) -> Vec<Cow<'r, str>> {
         names.iter().map(|name| mapping.field(record, name).unwrap_or_default()).collect()
     }
 
@@ -251,7 +262,7 @@ mod tests {
             ["Image", "ProcessId", "ParentProcessId", "User", "ParentUser", "IntegrityLevel"];
         let system = r"NT AUTHORITY\SYSTEM";
         let own = record("Security", 4688, &data);
-        let found = seen(Mapping::ProcessCreation, &own, &names);
+        let found = seen(SysmonMapping::ProcessCreation, &own, &names);
         assert_eq!(found, [r"C:\x.exe", "16", "32", system, system, "High"]);
         // Started as another account.
         data[7..].copy_from_slice(&[
@@ -260,9 +271,9 @@ mod tests {
             ("TargetDomainName", "CORP"),
         ]);
         let other = record("Security", 4688, &data);
-        let found = seen(Mapping::ProcessCreation, &other, &["User", "ParentUser"]);
+        let found = seen(SysmonMapping::ProcessCreation, &other, &["User", "ParentUser"]);
         assert_eq!(found, [r"CORP\a", system]);
-        assert_eq!(Mapping::None.field(&own, "Image"), None);
+        assert_eq!(SysmonMapping::None.field(&own, "Image"), None);
     }
 
     #[test]
@@ -281,13 +292,16 @@ mod tests {
                 ],
             )
         };
-        let set = Mapping::of("registry_set");
+        let set = SysmonMapping::from_category("registry_set");
         let changed = made("%%1905", "%%1876", "1");
         assert!(
             set.admits(&changed) && set.admits(&made("New registry value created.", "%%1873", "x"))
         );
         let deleted = made("%%1906", "-", "-");
-        assert!(!set.admits(&deleted) && Mapping::of("registry_delete").admits(&deleted));
+        assert!(
+            !set.admits(&deleted)
+                && SysmonMapping::from_category("registry_delete").admits(&deleted)
+        );
         let found = seen(set, &changed, &["TargetObject", "Details", "EventType", "Image"]);
         let target = r"HKLM\System\CurrentControlSet\Control\Lsa\LimitBlankPasswordUse";
         assert_eq!(found, [target, "DWORD (0x00000001)", "SetValue", r"C:\Windows\regedit.exe"]);
@@ -299,7 +313,7 @@ mod tests {
             (r"\REGISTRY\MACHINES\x", r"\REGISTRY\MACHINES\x"),
         ];
         for (logged, expected) in keys {
-            assert_eq!(key(logged), expected);
+            assert_eq!(sysmon_key(logged), expected);
         }
     }
 
@@ -325,10 +339,10 @@ mod tests {
             "DestinationPort",
             "ProcessId",
         ];
-        let found = seen(Mapping::NetworkConnection, &record, &names);
+        let found = seen(SysmonMapping::NetworkConnection, &record, &names);
         let expected =
             [r"C:\users\a\plink.exe", "true", "tcp", "true", "false", "127.0.0.2", "3389", "3324"];
         assert_eq!(found, expected);
-        assert_eq!(image("System"), "System");
+        assert_eq!(drive_path("System"), "System");
     }
 }

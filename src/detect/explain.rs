@@ -1,4 +1,4 @@
-//! Why a rule did or did not fire on a record: rsigma's trace of it, in lines.
+//! Explains why a rule fired or did not fire on a record: rsigma's trace as lines of text.
 
 use ps_layers::Unwrapper;
 use rsigma_eval::{
@@ -8,8 +8,8 @@ use rsigma_eval::{
 use super::RuleSet;
 use super::derived::script_fields;
 use super::loaded::RuleKind;
-use super::logsource::{DERIVED, Scope};
-use super::pack::Refused;
+use super::logsource::{DERIVED, RuleScope};
+use super::pack::RejectedRule;
 use super::view::RecordView;
 use crate::error::Error;
 use crate::model::{IdxVec, Record, RuleIdx, Subject};
@@ -20,21 +20,23 @@ use crate::reconstruct::assemble;
 const MAX_SHOWN: usize = 200;
 
 impl RuleSet {
-    /// Says why the rules that are meant did or did not fire on a record, in lines.
+    /// Explains, in lines, why the rules that `reference` names fired or did not fire on a
+    /// record.
     ///
     /// # Errors
+    ///
     /// [`Error::UnknownRule`] when no rule has this id, title or file name,
-    /// [`Error::RejectedRule`] when the one that has it does not load.
+    /// [`Error::RejectedRule`] when such a rule exists but does not load.
     pub fn explain(&self, reference: &str, record: &Record) -> Result<Vec<String>, Error> {
         let meant: Vec<RuleIdx> =
-            self.rules.indices().filter(|&rule| self.is_called(rule, reference)).collect();
+            self.rules.indices().filter(|&rule| self.has_name(rule, reference)).collect();
         if meant.is_empty() {
-            let refused = self.refused().find(|refused| {
-                refused.file.rsplit('/').next() == Some(reference)
-                    || refused.reason.starts_with(&format!("'{reference}': "))
+            let rejected = self.rejected().find(|rejected| {
+                rejected.file.rsplit('/').next() == Some(reference)
+                    || rejected.reason.starts_with(&format!("'{reference}': "))
             });
-            return Err(match refused.cloned() {
-                Some(Refused { file, reason }) => Error::RejectedRule { file, reason },
+            return Err(match rejected.cloned() {
+                Some(RejectedRule { file, reason }) => Error::RejectedRule { file, reason },
                 None => Error::UnknownRule(reference.to_owned()),
             });
         }
@@ -48,7 +50,7 @@ impl RuleSet {
         Ok(lines)
     }
 
-    fn is_called(&self, rule: RuleIdx, reference: &str) -> bool {
+    fn has_name(&self, rule: RuleIdx, reference: &str) -> bool {
         let meta = &self.rules[rule].meta;
         let file = meta.file.rsplit('/').next().unwrap_or_default();
         let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
@@ -70,10 +72,10 @@ impl RuleSet {
                     self.explain_rule(base, record, lines);
                 }
             }
-            RuleKind::Event(_, Scope::Derived(Subject::ScriptBlock)) => {
+            RuleKind::Event(_, RuleScope::Derived(Subject::ScriptBlock)) => {
                 self.explain_script(rule, record, lines);
             }
-            RuleKind::Event(_, Scope::Derived(subject)) => {
+            RuleKind::Event(_, RuleScope::Derived(subject)) => {
                 let name = DERIVED.iter().find(|(_, known)| known == subject);
                 let name = name.map_or("", |(name, _)| name);
                 lines.push(format!(
@@ -84,41 +86,42 @@ impl RuleSet {
                     "Result      a record alone cannot show why it did or did not fire".to_owned(),
                 );
             }
-            RuleKind::Event(_, Scope::Records { mapping, .. }) => {
+            RuleKind::Event(_, RuleScope::Records { mapping, .. }) => {
                 self.explain_source(rule, record, lines);
                 self.explain_event(rule, &RecordView::new(record, *mapping), lines);
                 let fires = self.on_record(record).iter().any(|hit| hit.rule == rule);
-                self.result(rule, fires, lines);
+                self.explain_result(rule, fires, lines);
             }
         }
     }
 
-    /// A script block of one part is rebuilt from its record.
+    /// Explains a rule on script blocks: a block of one part can be rebuilt from its record.
     fn explain_script(&self, rule: RuleIdx, record: &Record, lines: &mut Vec<String>) {
         let events = IdxVec::from(vec![Normaliser::default().event(record)]);
         let outside = IdxVec::from(vec![None]);
         let blocks = assemble(&events, &outside, &mut Unwrapper::default());
         let Some(block) = blocks.into_iter().next() else {
-            lines.push("Log source  no: the record is no part of a script block (4104)".to_owned());
-            self.result(rule, false, lines);
+            lines
+                .push("Log source  no: the record is not part of a script block (4104)".to_owned());
+            self.explain_result(rule, false, lines);
             return;
         };
         lines.push(match block.complete() {
             true => "Log source  yes: script_block".to_owned(),
-            false => "Log source  yes: script_block; the record is one part of several, and the \
-                      others may say more"
+            false => "Log source  yes: script_block; the record is one of several parts, and the \
+                      others may contain more"
                 .to_owned(),
         });
         let fields = script_fields(&events, &IdxVec::new(), &block);
         self.explain_event(rule, &fields, lines);
         let fires =
             self.on_derived(Subject::ScriptBlock, &fields).iter().any(|hit| hit.rule == rule);
-        self.result(rule, fires, lines);
+        self.explain_result(rule, fires, lines);
     }
 
     fn explain_source(&self, rule: RuleIdx, record: &Record, lines: &mut Vec<String>) {
         let source = &self.rules[rule].meta.source;
-        lines.push(match self.sees(rule, record) {
+        lines.push(match self.applies_to_record(rule, record) {
             true => format!("Log source  yes: {source}"),
             false => format!(
                 "Log source  no: the rule is for {source}, the record is {} in {}",
@@ -130,52 +133,56 @@ impl RuleSet {
     fn explain_event(&self, rule: RuleIdx, event: &impl SigmaEvent, lines: &mut Vec<String>) {
         let conditions = self.rules[rule].on_events().map(|(rule, _)| rule.explain(event));
         for condition in conditions.into_iter().flatten() {
-            lines.push(format!("Condition   {}", word(condition.matched())));
+            lines.push(format!("Condition   {}", holds_word(condition.matched())));
             explain_condition(&condition, 1, lines);
         }
     }
 
-    fn result(&self, rule: RuleIdx, fires: bool, lines: &mut Vec<String>) {
-        let silent = match self.is_silent(rule) {
-            true => ", which only correlations hear of",
+    fn explain_result(&self, rule: RuleIdx, fires: bool, lines: &mut Vec<String>) {
+        let suppressed = match self.is_suppressed(rule) {
+            true => ", but only correlations use its hits",
             false => "",
         };
         let result = if fires { "fires" } else { "does not fire" };
-        lines.push(format!("Result      the rule {result}{silent}"));
+        lines.push(format!("Result      the rule {result}{suppressed}"));
     }
 }
 
-fn word(holds: bool) -> &'static str {
+fn holds_word(holds: bool) -> &'static str {
     if holds { "holds" } else { "does not hold" }
 }
 
-fn line(depth: usize, text: &str, lines: &mut Vec<String>) {
+fn push_line(depth: usize, text: &str, lines: &mut Vec<String>) {
     lines.push(format!("{}{text}", "  ".repeat(depth)));
 }
 
 fn explain_condition(condition: &ConditionTrace, depth: usize, lines: &mut Vec<String>) {
     match condition {
         ConditionTrace::Selection { name, matched, detection } => {
-            line(depth, &format!("{name} {}", word(*matched)), lines);
+            push_line(depth, &format!("{name} {}", holds_word(*matched)), lines);
             explain_detection(detection, depth + 1, lines);
         }
         ConditionTrace::And { matched, children } => {
-            line(depth, &format!("all of these: {}", word(*matched)), lines);
+            push_line(depth, &format!("all of these: {}", holds_word(*matched)), lines);
             children.iter().for_each(|child| explain_condition(child, depth + 1, lines));
         }
         ConditionTrace::Or { matched, children } => {
-            line(depth, &format!("one of these: {}", word(*matched)), lines);
+            push_line(depth, &format!("one of these: {}", holds_word(*matched)), lines);
             children.iter().for_each(|child| explain_condition(child, depth + 1, lines));
         }
         ConditionTrace::Not { matched, child } => {
-            line(depth, &format!("not: {}", word(*matched)), lines);
+            push_line(depth, &format!("not: {}", holds_word(*matched)), lines);
             explain_condition(child, depth + 1, lines);
         }
         ConditionTrace::Quantified { quantifier, matched, need, got, branches } => {
-            let text = format!("{quantifier} of these, {got} of {need}: {}", word(*matched));
-            line(depth, &text, lines);
+            let text = format!("{quantifier} of these, {got} of {need}: {}", holds_word(*matched));
+            push_line(depth, &text, lines);
             for branch in branches {
-                line(depth + 1, &format!("{} {}", branch.name, word(branch.matched)), lines);
+                push_line(
+                    depth + 1,
+                    &format!("{} {}", branch.name, holds_word(branch.matched)),
+                    lines,
+                );
                 explain_detection(&branch.detection, depth + 2, lines);
             }
         }
@@ -189,7 +196,7 @@ fn explain_detection(detection: &DetectionTrace, depth: usize, lines: &mut Vec<S
         }
         DetectionTrace::AnyOf { branches, .. } => {
             for branch in branches {
-                line(depth, &format!("either: {}", word(branch.matched())), lines);
+                push_line(depth, &format!("either: {}", holds_word(branch.matched())), lines);
                 explain_detection(branch, depth + 1, lines);
             }
         }
@@ -198,12 +205,12 @@ fn explain_detection(detection: &DetectionTrace, depth: usize, lines: &mut Vec<S
         }
         DetectionTrace::Keywords { item, .. } => explain_item(item, depth, lines),
         DetectionTrace::ArrayMatch { field, quantifier, matched, members, .. } => {
-            line(depth, &format!("{quantifier} of {field}: {}", word(*matched)), lines);
+            push_line(depth, &format!("{quantifier} of {field}: {}", holds_word(*matched)), lines);
             members.iter().for_each(|m| explain_detection(&m.detection, depth + 1, lines));
         }
         DetectionTrace::Conditional { condition, .. } => explain_condition(condition, depth, lines),
         DetectionTrace::Other { kind, matched } => {
-            line(depth, &format!("{kind}: {}", word(*matched)), lines);
+            push_line(depth, &format!("{kind}: {}", holds_word(*matched)), lines);
         }
     }
 }
@@ -227,25 +234,25 @@ fn explain_item(item: &ItemTrace, depth: usize, lines: &mut Vec<String>) {
         MatcherKind::Keyword => "holds",
     };
     let field = item.field.as_deref().unwrap_or("any value");
-    let pattern = item.pattern.as_deref().map(shown).unwrap_or_default();
+    let pattern = item.pattern.as_deref().map(quoted).unwrap_or_default();
     let verdict = match item.reason {
         MatchReason::Matched => "yes",
-        MatchReason::FieldAbsent => "no, the field is not there",
+        MatchReason::FieldAbsent => "no, the field is missing",
         MatchReason::ValueMismatch => "no",
-        MatchReason::CaseMismatch => "no, but for upper and lower case",
+        MatchReason::CaseMismatch => "no, only upper and lower case differ",
         MatchReason::Existence => "no",
-        MatchReason::NoKeywordMatch => "no, in no value",
+        MatchReason::NoKeywordMatch => "no, not in any value",
     };
     let value = match &item.actual {
-        Some(serde_json::Value::String(text)) => format!("; it is {}", shown(text)),
-        Some(other) => format!("; it is {}", shown(&other.to_string())),
+        Some(serde_json::Value::String(text)) => format!("; it is {}", quoted(text)),
+        Some(other) => format!("; it is {}", quoted(&other.to_string())),
         None => String::new(),
     };
-    line(depth, &format!("{field} {matcher} {pattern}: {verdict}{value}"), lines);
+    push_line(depth, &format!("{field} {matcher} {pattern}: {verdict}{value}"), lines);
 }
 
-/// A text in quotes, on one line, cut where it is long.
-fn shown(text: &str) -> String {
+/// Quotes a text on one line, and cuts it if it is long.
+fn quoted(text: &str) -> String {
     let one_line = |c: char| match c {
         '\n' => '␊',
         c if c.is_control() => '\u{fffd}',

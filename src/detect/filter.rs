@@ -1,14 +1,14 @@
-//! Filter rules: what they name no longer fires where their own condition does not hold.
+//! Filter rules: the rules they name no longer fire where the filter's condition does not hold.
 //!
-//! A filter becomes a part of the rules it names, before rsigma sees them, so that rules are gated,
-//! compiled and explained with it. rsigma's engine does the same to compiled rules, but leaves a
-//! filter's `1 of selection_*` to select among the rule's own detections.
+//! A filter is merged into the rules it names before rsigma sees them, so that they are
+//! prefiltered, compiled and explained together with it. rsigma's engine adds filters to compiled
+//! rules, but then a filter's `1 of selection_*` also selects the rule's own detections.
 
 use rsigma_parser::{
     ConditionExpr, FilterRule, FilterRuleTarget, LogSource, SelectorPattern, SigmaRule,
 };
 
-use super::names::Names;
+use super::rule_names::RuleNames;
 use crate::model::{IdxVec, index_types};
 
 index_types! {
@@ -16,27 +16,27 @@ index_types! {
     ParsedIdx;
 }
 
-/// How the names of a filter's detections begin in a rule; `them` passes over what begins with `_`.
+/// Prefix of a filter's detections inside a rule; `them` skips names that begin with `_`.
 const PREFIX: &str = "__filter_";
 
-/// Whether a detection of a rule came to it with a filter.
+/// Returns whether a detection of a rule came from a filter.
 pub(super) fn is_of_filter(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 
-/// Adds a filter, the nth of the run, to the rules it is for; says to how many.
+/// Adds a filter, the nth of the run, to the rules it applies to. Returns how many these are.
 pub(super) fn apply<'r>(
     filter: &FilterRule,
-    names: &Names,
+    names: &RuleNames,
     number: usize,
-    rules: impl Iterator<Item = (&'r Names, &'r mut SigmaRule)>,
+    rules: impl Iterator<Item = (&'r RuleNames, &'r mut SigmaRule)>,
 ) -> usize {
     let rules: Vec<_> = rules.collect();
-    let all: IdxVec<ParsedIdx, &Names> = rules.iter().map(|(names, _)| *names).collect();
+    let all: IdxVec<ParsedIdx, &RuleNames> = rules.iter().map(|(names, _)| *names).collect();
     let named: Option<Vec<ParsedIdx>> = match &filter.rules {
-        FilterRuleTarget::Specific(references) if !is_any(references) => {
-            Some(references.iter().flat_map(|reference| names.find(reference, &all)).collect())
-        }
+        FilterRuleTarget::Specific(references) if !is_any(references) => Some(
+            references.iter().flat_map(|reference| names.find_rules(reference, &all)).collect(),
+        ),
         _ => None,
     };
     let prefix = format!("{PREFIX}{number}_");
@@ -66,12 +66,13 @@ pub(super) fn apply<'r>(
     applied
 }
 
-/// `any` stands for all rules; `all` is what people write, too.
+/// Returns whether a filter applies to all rules: `any` means that, and people also write `all`.
 fn is_any(references: &[String]) -> bool {
     matches!(references, [one] if ["any", "all"].contains(&&*one.to_lowercase()))
 }
 
-/// Whether a rule's log source is one of a filter's: what the filter leaves open, it does not ask.
+/// Returns whether a filter's log source covers a rule's. Parts that the filter leaves out match
+/// everything.
 fn holds(filter: &LogSource, rule: &LogSource) -> bool {
     let same = |filter: &Option<String>, rule: &Option<String>| match (filter, rule) {
         (None, _) => true,
@@ -83,7 +84,7 @@ fn holds(filter: &LogSource, rule: &LogSource) -> bool {
         && same(&filter.service, &rule.service)
 }
 
-/// A filter's condition, by the names its detections have in a rule.
+/// Returns a filter's condition with the names that its detections have inside a rule.
 fn prefixed(condition: &ConditionExpr, prefix: &str) -> ConditionExpr {
     let each = |parts: &[ConditionExpr]| parts.iter().map(|part| prefixed(part, prefix)).collect();
     match condition {
@@ -114,7 +115,8 @@ mod tests {
          detection: {selection_a: {NewProcessName|endswith: cmd.exe}, \
          selection_b: {EventID: 4688}, condition: 1 of selection_*}}\n";
 
-    /// The titles of the rules that still fire on a process of a user, and what was refused.
+    /// Returns the titles of the rules that still fire on a process of a user, and the reasons
+    /// for rejected rules.
     fn fires(filter: &str, user: &str) -> (Vec<String>, Vec<String>) {
         let folder = tempfile::tempdir().unwrap();
         let packs = [("rules.yml", RULES), ("filter.yml", filter)].map(|(name, text)| {
@@ -126,7 +128,7 @@ mod tests {
         let data = [("NewProcessName", "cmd.exe"), ("SubjectUserName", user)];
         let hits = rules.on_record(&record("Security", 4688, &data));
         let titles = hits.iter().map(|hit| rules.rules[hit.rule].meta.title.clone());
-        (titles.collect(), rules.refused().map(|refused| refused.reason.clone()).collect())
+        (titles.collect(), rules.rejected().map(|rejected| rejected.reason.clone()).collect())
     }
 
     fn filter(lines: &str) -> String {
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_quiets_the_rules_it_names_and_no_other() {
+    fn a_filter_suppresses_only_the_rules_it_names() {
         let both = ["Shell", "Tool"];
         for (rules, expected) in [
             ("[6f3e2987-db24-4c78-a860-b4f4095a7095]", &["Tool"][..]),
@@ -160,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_filter_selects_among_its_own_detections() {
-        // Among the rule's own, `selection_*` would always hold.
+        // In the rule's own detections, `selection_*` would always hold.
         let text = filter(
             "rules: [tool]\nselection_x: {SubjectUserName: a}\nselection_y: {SubjectUserName: b}\n\
              condition: not 1 of selection_*",
@@ -180,11 +182,11 @@ mod tests {
     fn a_filter_for_no_rule_is_named() {
         let text =
             filter("rules: [none]\nselection: {SubjectUserName: a}\ncondition: not selection");
-        // A pack of its own that does nothing is an error.
+        // A pack that consists of nothing but a filter without effect is an error.
         assert_eq!(fires(&text, "a").1, ["the pack"]);
         let other = "---\n{title: O, logsource: {product: windows, service: system}, \
                      detection: {s: {EventID: 1}, condition: s}}\n";
-        let refused = fires(&(text + other), "a").1;
-        assert_eq!(refused, ["'Quiet': the filter is for no rule that is loaded"]);
+        let rejected = fires(&(text + other), "a").1;
+        assert_eq!(rejected, ["'Quiet': the filter applies to no loaded rule"]);
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of a session from the sessions and attempts before it.
+//! The history of a session: the sessions and attempts before it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,39 +9,41 @@ use crate::model::{
 };
 use crate::reconstruct::Case;
 
-/// What went before a session.
-pub(super) struct History {
-    /// Whether its account and target have no earlier session; none where the account is unknown.
+/// The history of a session.
+pub(super) struct SessionHistory {
+    /// Whether there is no earlier session of its account on its target; `None` if the account is
+    /// unknown.
     pub first_seen: Option<bool>,
-    /// How many whole hours before it the logs reach back that would show an earlier one.
+    /// How many whole hours before the session the logs begin that would show an earlier one.
     pub hours: Option<i64>,
-    /// How many refused attempts it follows: of the same source or account at the same target.
+    /// How many refused attempts came before it, of the same source or account at the same
+    /// target.
     pub refused: i64,
 }
 
-/// What went before each session of a case.
-pub(super) fn histories(case: &Case) -> IdxVec<SessionIdx, History> {
+/// Returns the history of each session.
+pub(super) fn session_histories(case: &Case) -> IdxVec<SessionIdx, SessionHistory> {
     let mut logs: BTreeMap<String, Vec<&Coverage>> = BTreeMap::new();
     for coverage in &case.coverage {
         logs.entry(coverage.host.to_lowercase()).or_default().push(coverage);
     }
     let mut pairs: BTreeSet<(String, String)> = BTreeSet::new();
-    // Sessions are in the order of their starts.
+    // Sessions are sorted by their start.
     let histories = case.sessions.iter().map(|session| {
-        let accounts = accounts(session);
+        let accounts = account_keys(session);
         let target = session.target_host.to_lowercase();
-        // A session may be known by its account's SID and a later one by its name, or both.
+        // One session may have only its account's SID, a later one only the name, or both.
         let mut new = true;
         for account in &accounts {
             new &= pairs.insert((account.clone(), target.clone()));
         }
-        History {
+        SessionHistory {
             first_seen: (!accounts.is_empty()).then_some(new),
-            hours: logs.get(&target).and_then(|of_target| hours(case, session, of_target)),
+            hours: logs.get(&target).and_then(|of_target| hours_covered(case, session, of_target)),
             refused: 0,
         }
     });
-    let mut histories: IdxVec<SessionIdx, History> = histories.collect();
+    let mut histories: IdxVec<SessionIdx, SessionHistory> = histories.collect();
     let turned_away = case.attempts.iter().filter(|attempt| {
         use FailureReason::{AccessDenied, BadCredentials, NotAuthorised};
         matches!(attempt.reason, AccessDenied | BadCredentials | NotAuthorised)
@@ -52,30 +54,30 @@ pub(super) fn histories(case: &Case) -> IdxVec<SessionIdx, History> {
     histories
 }
 
-/// The names that a session's account goes by.
-fn accounts(session: &Session) -> Vec<String> {
+/// Returns the SID and name of a session's account.
+fn account_keys(session: &Session) -> Vec<String> {
     let sid = session.user_sid.clone();
     let name = session.user.as_ref().map(AccountName::spelling_key);
     sid.into_iter().chain(name).filter(|name| !name.is_empty()).collect()
 }
 
-/// How far the logs of the target that tell of sessions reach back before one, in whole hours.
+/// Returns how many whole hours before a session the target's logs begin that show sessions.
 ///
-/// Of the channels that the session itself is known from there, the one that reaches furthest
-/// counts: as it shows this session, it would have shown an earlier one. Logons alone show none, so
-/// Security and Sysmon count only where they show its host process.
-fn hours(case: &Case, session: &Session, logs: &[&Coverage]) -> Option<i64> {
+/// Only channels from which the session itself is known on the target count, and of these the one
+/// that begins earliest: it shows this session, so it would have shown an earlier one. Logons
+/// alone do not show a session, so Security and Sysmon count only if they show its host process.
+fn hours_covered(case: &Case, session: &Session, logs: &[&Coverage]) -> Option<i64> {
     let seen = session.evidence.iter().filter_map(|evidence| {
         let event = &case.events[evidence.event];
         let on_target = case.name(&event.host).eq_ignore_ascii_case(&session.target_host);
         let channel = Channel::of(&event.channel, &event.provider);
-        let tells = match channel {
+        let shows_session = match channel {
             Channel::Security | Channel::Sysmon => {
                 matches!(event.kind, EventKind::ProcessStart(_))
             }
             _ => true,
         };
-        (on_target && tells).then_some(channel)
+        (on_target && shows_session).then_some(channel)
     });
     let seen: BTreeSet<Channel> = seen.collect();
     let first: Option<DateTime<Utc>> = logs
@@ -83,7 +85,7 @@ fn hours(case: &Case, session: &Session, logs: &[&Coverage]) -> Option<i64> {
         .filter(|coverage| seen.contains(&coverage.channel))
         .map(|coverage| coverage.first.0)
         .min();
-    // What the run leaves out, it cannot have seen.
+    // The run cannot have seen events outside its time window.
     let first = first?.max(case.window.from.unwrap_or(DateTime::<Utc>::MIN_UTC));
     Some((session.start - first).num_hours().max(0))
 }

@@ -1,20 +1,20 @@
-//! Which rules an event may fire, by the texts in it.
+//! Finds the rules that an event may fire by the texts in it.
 
 use std::collections::BTreeMap;
 
 use aho_corasick::{AhoCorasick, Match};
 use rsigma_eval::{Event as SigmaEvent, EventValue};
 
-use super::gate::{Clause, Place, fold};
+use super::prefilter::{Clause, TextPosition, fold};
 use crate::model::{IdxVec, Str, index_types};
 
 index_types! {
-    /// Index of a rule among those that are asked about the same events.
+    /// Index of a rule in its bucket.
     pub(super) MemberIdx;
 }
 
-/// The clauses of some rules, by the texts they ask for.
-pub(super) struct Index {
+/// Finds clauses of rules by the texts that they require.
+pub(super) struct ClauseIndex {
     fields: Vec<FieldTexts>,
     /// A bit for each clause of each rule.
     clauses: IdxVec<MemberIdx, u8>,
@@ -22,26 +22,26 @@ pub(super) struct Index {
     always: Vec<MemberIdx>,
 }
 
-/// The texts that clauses ask for in a field, or in any value where none is named.
+/// The texts that clauses require in a field, or in any value if no field is named.
 struct FieldTexts {
     field: Option<Str>,
     texts: AhoCorasick,
-    /// What each text is good for.
-    uses: Vec<Box<[Use]>>,
+    /// The clauses that each text satisfies.
+    uses: Vec<Box<[TextUse]>>,
 }
 
-/// A text at this place makes this clause hold.
-struct Use {
-    place: Place,
+/// A clause that holds if a text stands at this position.
+struct TextUse {
+    place: TextPosition,
     rule: MemberIdx,
     clause: u8,
 }
 
-impl Index {
-    /// An index over the clauses of each rule.
-    pub fn new<'r>(rules: impl Iterator<Item = &'r [Clause]>) -> Index {
+impl ClauseIndex {
+    /// Builds an index over the clauses of each rule.
+    pub fn new<'r>(rules: impl Iterator<Item = &'r [Clause]>) -> ClauseIndex {
         let mut clauses: IdxVec<MemberIdx, u8> = IdxVec::new();
-        let mut by_field: BTreeMap<Option<&Str>, BTreeMap<&str, Vec<Use>>> = BTreeMap::new();
+        let mut by_field: BTreeMap<Option<&Str>, BTreeMap<&str, Vec<TextUse>>> = BTreeMap::new();
         for of_rule in rules {
             let rule = clauses.push(0);
             for (number, clause) in of_rule.iter().enumerate() {
@@ -49,7 +49,7 @@ impl Index {
                 clauses[rule] |= bit;
                 for atom in clause {
                     let texts = by_field.entry(atom.field.as_ref()).or_default();
-                    let used = Use { place: atom.place, rule, clause: bit };
+                    let used = TextUse { place: atom.place, rule, clause: bit };
                     texts.entry(&atom.text).or_default().push(used);
                 }
             }
@@ -63,15 +63,15 @@ impl Index {
                     texts: automaton,
                     uses: texts.into_values().map(Vec::into_boxed_slice).collect(),
                 }),
-                // Too many texts: their clauses cannot be asked for.
+                // Too many texts: their clauses cannot be searched for.
                 Err(_) => uses.for_each(|used| clauses[used.rule] &= !used.clause),
             }
         }
         let always = clauses.indices().filter(|&rule| clauses[rule] == 0).collect();
-        Index { fields, clauses, always }
+        ClauseIndex { fields, clauses, always }
     }
 
-    /// The rules all of whose clauses hold of an event, in order.
+    /// Returns the rules whose clauses all hold for an event, in order.
     pub fn candidates(&self, event: &impl SigmaEvent) -> Vec<MemberIdx> {
         let mut found = self.always.clone();
         if self.fields.is_empty() {
@@ -85,7 +85,7 @@ impl Index {
                 for text in texts.find_overlapping_iter(&folded) {
                     for used in &uses[text.pattern()] {
                         let (all, hold) = (self.clauses[used.rule], &mut hold[used.rule]);
-                        if *hold != all && stands(&text, used.place, folded.len()) {
+                        if *hold != all && stands_at(&text, used.place, folded.len()) {
                             *hold |= used.clause & all;
                             if *hold == all {
                                 found.push(used.rule);
@@ -108,16 +108,16 @@ impl Index {
     }
 }
 
-fn stands(text: &Match, place: Place, length: usize) -> bool {
+fn stands_at(text: &Match, place: TextPosition, length: usize) -> bool {
     match place {
-        Place::Anywhere => true,
-        Place::Start => text.start() == 0,
-        Place::End => text.end() == length,
-        Place::Whole => text.start() == 0 && text.end() == length,
+        TextPosition::Anywhere => true,
+        TextPosition::Start => text.start() == 0,
+        TextPosition::End => text.end() == length,
+        TextPosition::Whole => text.start() == 0 && text.end() == length,
     }
 }
 
-/// The texts that rsigma compares a value by.
+/// Calls `visit` with the texts by which rsigma compares a value.
 fn each_text(value: &EventValue<'_>, visit: &mut impl FnMut(&str)) {
     match value {
         EventValue::Array(values) => values.iter().for_each(|value| each_text(value, visit)),

@@ -1,50 +1,50 @@
-//! What is kept of each rule and each pack of a run.
+//! Types for the rules and packs of a run.
 
 use rsigma_eval::Event as SigmaEvent;
 
 use super::correlation::Correlation;
-use super::logsource::Scope;
-use super::pack::{Pack, Refused};
+use super::logsource::RuleScope;
+use super::pack::{Pack, RejectedRule};
 use super::rule::Rule;
 use crate::model::{PackIdx, RuleIdx, RuleMeta, Value, Values};
 
 /// A rule of a run.
 pub struct LoadedRule {
-    /// What outputs say of it.
+    /// The description of the rule in outputs.
     pub meta: RuleMeta,
     /// Index of its pack.
     pub(super) pack: PackIdx,
     pub(super) kind: RuleKind,
-    /// Its hits are no detections: only correlations want them.
-    pub(super) silent: bool,
+    /// Whether its hits are not reported: only correlations use them.
+    pub(super) suppressed: bool,
     /// The correlations that refer to it.
     pub(super) correlated: Vec<RuleIdx>,
-    /// The fields that those need to know of its hits.
+    /// The fields that these correlations need from its hits.
     pub(super) fields: Vec<String>,
 }
 
-/// What makes a rule fire.
+/// The two kinds of rules, by the input that makes them fire.
 #[expect(
     clippy::large_enum_variant,
-    reason = "nearly all are rules on events, asked for each record"
+    reason = "nearly all are rules on events, and each record is checked against them"
 )]
 pub(super) enum RuleKind {
-    /// An event that it matches.
-    Event(Rule, Scope),
+    /// An event that the rule matches.
+    Event(Rule, RuleScope),
     /// Hits of other rules.
     Correlation(Box<Correlation>),
 }
 
 impl LoadedRule {
-    /// The rule and what it is about, if it is one on events.
-    pub(super) fn on_events(&self) -> Option<(&Rule, &Scope)> {
+    /// Returns the rule and its scope if it is a rule on events.
+    pub(super) fn on_events(&self) -> Option<(&Rule, &RuleScope)> {
         match &self.kind {
             RuleKind::Event(rule, scope) => Some((rule, scope)),
             RuleKind::Correlation(_) => None,
         }
     }
 
-    /// The correlation, if it is one.
+    /// Returns the correlation if the rule is one.
     pub(super) fn correlation(&self) -> Option<&Correlation> {
         match &self.kind {
             RuleKind::Event(..) => None,
@@ -52,9 +52,10 @@ impl LoadedRule {
         }
     }
 
-    /// What correlations need to know of a hit on an event.
+    /// Returns the values of an event that correlations need.
     pub(super) fn values(&self, event: &impl SigmaEvent) -> Values<'static> {
-        let values = self.fields.iter().map(|field| Value::of(&event.get_field(field)?));
+        let values =
+            self.fields.iter().map(|field| Value::from_event_value(&event.get_field(field)?));
         values.collect()
     }
 }
@@ -63,8 +64,8 @@ impl LoadedRule {
 pub struct LoadedPack {
     /// The pack.
     pub pack: Pack,
-    /// How many of its filters are part of a rule.
+    /// The number of its filters that apply to a rule.
     pub filters: usize,
-    /// What of it was not loaded.
-    pub refused: Vec<Refused>,
+    /// Its rules that were not loaded.
+    pub rejected: Vec<RejectedRule>,
 }

@@ -1,36 +1,37 @@
-//! Sigma's `logsource` to the events it means.
+//! Maps Sigma's `logsource` to the events it selects.
 //!
-//! Names: SigmaHQ's taxonomy appendix (2.1.0) and the `service` definitions its Windows rules carry.
-//! Where Windows itself spells a channel otherwise than the appendix, both spellings stand. What of
-//! the Security log is worth an event of Sysmon: see [`equivalent`](super::equivalent).
+//! The names come from SigmaHQ's taxonomy appendix (2.1.0) and the `service` definitions in its
+//! Windows rules. Where Windows spells a channel differently from the appendix, both spellings
+//! are listed. Records of the Security log that are equivalent to Sysmon events: see
+//! [`equivalent`](super::equivalent).
 
 use rsigma_parser::LogSource;
 
-use super::equivalent::Mapping;
+use super::equivalent::SysmonMapping;
 use crate::model::{Channel, Subject};
 
-/// What a logsource selects.
+/// The events that a logsource selects.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Scope {
+pub(super) enum RuleScope {
     /// Log records.
     Records {
-        /// Channels by name, each with its event ids; none means all.
-        selectors: Vec<Selector>,
-        /// Which of Sysmon's events the Security log's records stand for.
-        mapping: Mapping,
+        /// Channels by name, each with its event ids; `None` means all event ids.
+        selectors: Vec<ChannelSelector>,
+        /// Which Sysmon event the records of the Security log are presented as.
+        mapping: SysmonMapping,
     },
-    /// Events made by reconstruction.
+    /// Events derived by reconstruction.
     Derived(Subject),
 }
 
-/// A channel, and which of its event ids.
+/// A channel and the event ids selected from it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Selector {
+pub(super) struct ChannelSelector {
     pub channel: ChannelName,
     pub event_ids: Option<&'static [u32]>,
 }
 
-/// A channel this program knows, any other by its name, or all of them.
+/// A channel that this program knows, another one by its name, or every channel.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum ChannelName {
     Known(Channel),
@@ -50,41 +51,45 @@ pub(super) const DERIVED: [(&str, Subject); 8] = [
     ("log_integrity", Subject::LogIntegrity),
 ];
 
-/// What a rule's logsource selects, or why this program has nothing for it.
-pub(super) fn scope(source: &LogSource) -> Result<Scope, String> {
+/// Returns the events that a rule's logsource selects, or why this program has no such events.
+pub(super) fn rule_scope(source: &LogSource) -> Result<RuleScope, String> {
     if let Some(product) = source.product.as_deref().filter(|product| *product != "windows") {
         return Err(format!("logsource product '{product}' is not windows"));
     }
     if let Some(category) = source.category.as_deref() {
         if let Some((_, subject)) = DERIVED.iter().find(|(name, _)| *name == category) {
-            return Ok(Scope::Derived(*subject));
+            return Ok(RuleScope::Derived(*subject));
         }
-        let selectors = by_category(category)
-            .ok_or_else(|| format!("no Windows log holds logsource category '{category}'"))?;
-        return Ok(Scope::Records { selectors, mapping: Mapping::of(category) });
+        let selectors = selectors_by_category(category).ok_or_else(|| {
+            format!("no Windows log has events of logsource category '{category}'")
+        })?;
+        return Ok(RuleScope::Records {
+            selectors,
+            mapping: SysmonMapping::from_category(category),
+        });
     }
     let selectors = match (source.service.as_deref(), &source.product) {
         (Some(service), _) => {
-            let channels = by_service(service);
+            let channels = channels_by_service(service);
             let channels =
                 channels.ok_or_else(|| format!("logsource service '{service}' is not known"))?;
-            channels.iter().map(|name| select(name, None)).collect()
+            channels.iter().map(|name| selector(name, None)).collect()
         }
-        // Sigma: a logsource that gives a product alone means all logs of it.
-        (None, Some(_)) => vec![Selector { channel: ChannelName::Every, event_ids: None }],
+        // Sigma: a logsource with only a product means all logs of the product.
+        (None, Some(_)) => vec![ChannelSelector { channel: ChannelName::Every, event_ids: None }],
         (None, None) => {
             return Err("its logsource names neither product, category nor service".to_owned());
         }
     };
-    Ok(Scope::Records { selectors, mapping: Mapping::None })
+    Ok(RuleScope::Records { selectors, mapping: SysmonMapping::None })
 }
 
-fn select(name: &'static str, event_ids: Option<&'static [u32]>) -> Selector {
+fn selector(name: &'static str, event_ids: Option<&'static [u32]>) -> ChannelSelector {
     let channel = match Channel::of(name, "") {
         Channel::Other => ChannelName::Named(name),
         known => ChannelName::Known(known),
     };
-    Selector { channel, event_ids }
+    ChannelSelector { channel, event_ids }
 }
 
 const SYSMON: &str = "Microsoft-Windows-Sysmon/Operational";
@@ -92,15 +97,16 @@ const POWERSHELL: [&str; 2] =
     ["Microsoft-Windows-PowerShell/Operational", "PowerShellCore/Operational"];
 const CLASSIC: &str = "Windows PowerShell";
 /// The channel of the provider that the appendix names for `file_access` and `file_rename`
-/// (manifest of Microsoft-Windows-Kernel-File). Its events name no image; collectors may add it.
+/// (manifest of Microsoft-Windows-Kernel-File). Its events contain no image; collectors may add
+/// one.
 const KERNEL_FILE: &str = "Microsoft-Windows-Kernel-File/Analytic";
 
-fn by_category(category: &str) -> Option<Vec<Selector>> {
-    let sysmon = |ids| vec![select(SYSMON, Some(ids))];
-    let powershell = |ids| POWERSHELL.iter().map(|name| select(name, Some(ids))).collect();
-    let classic = |ids| vec![select(CLASSIC, Some(ids))];
+fn selectors_by_category(category: &str) -> Option<Vec<ChannelSelector>> {
+    let sysmon = |ids| vec![selector(SYSMON, Some(ids))];
+    let powershell = |ids| POWERSHELL.iter().map(|name| selector(name, Some(ids))).collect();
+    let classic = |ids| vec![selector(CLASSIC, Some(ids))];
     let or_security =
-        |ids, security| vec![select(SYSMON, Some(ids)), select("Security", Some(security))];
+        |ids, security| vec![selector(SYSMON, Some(ids)), selector("Security", Some(security))];
     Some(match category {
         "process_creation" => or_security(&[1], &[4688]),
         "file_change" => sysmon(&[2]),
@@ -121,12 +127,13 @@ fn by_category(category: &str) -> Option<Vec<Selector>> {
         "pipe_created" => sysmon(&[17, 18]),
         "wmi_event" => sysmon(&[19, 20, 21]),
         "dns_query" => sysmon(&[22]),
-        // A deletion that Sysmon did not archive is one, too: as in SigmaHQ's pipeline for Sysmon.
+        // A deletion that Sysmon did not archive is also a deletion, as in SigmaHQ's pipeline for
+        // Sysmon.
         "file_delete" => sysmon(&[23, 26]),
         "file_delete_detected" => sysmon(&[26]),
-        // Create and CreateNewFile; RenamePath.
-        "file_access" => vec![select(KERNEL_FILE, Some(&[12, 30]))],
-        "file_rename" => vec![select(KERNEL_FILE, Some(&[27]))],
+        // 12 and 30: Create and CreateNewFile; 27: RenamePath.
+        "file_access" => vec![selector(KERNEL_FILE, Some(&[12, 30]))],
+        "file_rename" => vec![selector(KERNEL_FILE, Some(&[27]))],
         "clipboard_capture" => sysmon(&[24]),
         "process_tampering" => sysmon(&[25]),
         "file_block_executable" => sysmon(&[27]),
@@ -142,7 +149,7 @@ fn by_category(category: &str) -> Option<Vec<Selector>> {
     })
 }
 
-fn by_service(service: &str) -> Option<&'static [&'static str]> {
+fn channels_by_service(service: &str) -> Option<&'static [&'static str]> {
     Some(match service {
         "winrm" => &["Microsoft-Windows-WinRM/Operational", "Microsoft-Windows-WinRM/Analytic"],
         "powershell" => &POWERSHELL,
@@ -249,24 +256,28 @@ mod tests {
 
     #[test]
     fn logsources_select_channels_and_ids() {
-        let scripts = scope(&source("windows", Some("ps_script"), None)).unwrap();
+        let scripts = rule_scope(&source("windows", Some("ps_script"), None)).unwrap();
         let ids: &[u32] = &[4104];
-        let on = |channel| Selector { channel: ChannelName::Known(channel), event_ids: Some(ids) };
+        let on = |channel| ChannelSelector {
+            channel: ChannelName::Known(channel),
+            event_ids: Some(ids),
+        };
         let selectors = vec![on(Channel::PowerShell), on(Channel::PowerShellCore)];
-        assert_eq!(scripts, Scope::Records { selectors, mapping: Mapping::None });
-        let session = scope(&source("windows", Some("remoting_session"), None));
-        assert_eq!(session, Ok(Scope::Derived(Subject::Session)));
+        assert_eq!(scripts, RuleScope::Records { selectors, mapping: SysmonMapping::None });
+        let session = rule_scope(&source("windows", Some("remoting_session"), None));
+        assert_eq!(session, Ok(RuleScope::Derived(Subject::Session)));
     }
 
     #[test]
-    fn what_is_not_held_is_named() {
+    fn unsupported_logsources_are_named() {
         let refused = [
             source("linux", None, Some("sshd")),
             source("windows", Some("antivirus"), None),
             source("windows", None, Some("no-such")),
             LogSource::default(),
         ];
-        let reasons: Vec<_> = refused.iter().map(|source| scope(source).unwrap_err()).collect();
+        let reasons: Vec<_> =
+            refused.iter().map(|source| rule_scope(source).unwrap_err()).collect();
         for (reason, word) in reasons.iter().zip(["linux", "antivirus", "no-such", "neither"]) {
             assert!(reason.contains(word), "{reason}");
         }

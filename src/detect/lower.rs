@@ -1,4 +1,5 @@
-//! A rule in rsigma's own form, with what Sigma means where rsigma reads it more narrowly.
+//! Converts a rule to rsigma's internal form, and corrects it where rsigma reads a rule more
+//! narrowly than Sigma means it.
 
 use rsigma_eval::EvalError;
 use rsigma_ir::{
@@ -6,27 +7,29 @@ use rsigma_ir::{
 };
 use rsigma_parser::SigmaRule;
 
-/// A rule as rsigma reads it, but for `null` and for keywords all of which must be there.
+/// Converts a rule to rsigma's form, with corrections for `null` and for keyword lists of which
+/// all must be present.
 ///
 /// # Errors
-/// Why rsigma does not accept the rule.
+///
+/// The reason why rsigma does not accept the rule.
 pub(super) fn lower(rule: &SigmaRule) -> Result<IrRule, String> {
     let lowered = lower_rule(rule, &LowerOptions::default()).map_err(EvalError::from);
     let mut rule = lowered.map_err(|error| error.to_string())?;
     rule.detections =
-        rule.detections.into_iter().map(|(name, part)| (name, detection(part))).collect();
+        rule.detections.into_iter().map(|(name, part)| (name, correct_detection(part))).collect();
     Ok(rule)
 }
 
-fn detection(part: IrDetection) -> IrDetection {
-    let each = |parts: Vec<IrDetection>| parts.into_iter().map(detection).collect();
+fn correct_detection(part: IrDetection) -> IrDetection {
+    let each = |parts: Vec<IrDetection>| parts.into_iter().map(correct_detection).collect();
     match part {
         IrDetection::AllOf(items) => {
             let mut plain = Vec::new();
             let mut others = Vec::new();
             for item in items {
                 if item.field.as_deref().unwrap_or_default().is_empty() && item.exists.is_none() {
-                    others.extend(keywords(item.matcher));
+                    others.extend(keywords_anywhere(item.matcher));
                 } else if choices(&item.matcher).contains(&IrMatcher::Null) {
                     others.push(absent_or_equal(&item));
                 } else {
@@ -48,10 +51,10 @@ fn detection(part: IrDetection) -> IrDetection {
     }
 }
 
-/// Keywords under a modifier (`'|all'`), each a detection of its own: Sigma looks for them in the
-/// whole event, as it does for those in a plain list. rsigma wants each to be all of a value, and
-/// all of them in the same one.
-fn keywords(matcher: IrMatcher) -> Vec<IrDetection> {
+/// Turns keywords under a modifier (`'|all'`) into one detection each. Sigma looks for them in
+/// the whole event, as it does for a plain list. rsigma requires each to be a whole value, and
+/// all of them to be in the same value.
+fn keywords_anywhere(matcher: IrMatcher) -> Vec<IrDetection> {
     fn anywhere(matcher: IrMatcher) -> IrMatcher {
         match matcher {
             IrMatcher::Str { op: IrStrOp::Exact, pattern, case_insensitive } => {
@@ -68,7 +71,7 @@ fn keywords(matcher: IrMatcher) -> Vec<IrDetection> {
     parts.into_iter().map(anywhere).map(IrDetection::Keywords).collect()
 }
 
-/// The values one of which a field must have.
+/// Returns the values of which a field must have one.
 fn choices(matcher: &IrMatcher) -> &[IrMatcher] {
     match matcher {
         IrMatcher::AnyOf(choices) => choices,
@@ -76,9 +79,10 @@ fn choices(matcher: &IrMatcher) -> &[IrMatcher] {
     }
 }
 
-/// An item that asks for `null`: the field has no value. It is not there, or it is empty, for
-/// Windows writes an event's fields whether they have a value or not. In a list `null` is a choice
-/// among others; rsigma lets an absent field match it only alone.
+/// Makes a detection of an item that contains `null`. `null` means that the field has no value:
+/// it is missing or empty, because Windows writes an event's fields whether or not they have
+/// values. In a list, `null` is one choice among others; rsigma lets a missing field match it
+/// only when it stands alone.
 fn absent_or_equal(item: &IrDetectionItem) -> IrDetection {
     let empty = IrMatcher::Str {
         op: IrStrOp::Exact,

@@ -1,16 +1,15 @@
-//! Rules over events and over what reconstruction derives from them. Only this stage knows rsigma.
+//! Rules over events and over what reconstruction derives from them. Only this folder uses
+//! rsigma.
 
-mod ascii;
-mod asks;
-mod cases;
+mod ascii_rule;
 mod compile;
 mod correlation;
 mod derived;
 mod equivalent;
+mod event_filter;
+mod expansion_limit;
 mod explain;
 mod filter;
-mod forms;
-mod gate;
 mod history;
 mod index;
 mod lint;
@@ -18,9 +17,11 @@ mod load;
 mod loaded;
 mod logsource;
 mod lower;
-mod names;
 mod pack;
+mod prefilter;
 mod rule;
+mod rule_names;
+mod rule_tests;
 mod rules;
 mod select;
 mod simple;
@@ -29,14 +30,16 @@ mod view;
 #[cfg(test)]
 mod agreement;
 
-pub use asks::Asks;
-pub use cases::{Tested, test};
-pub use correlation::Limited;
-pub(crate) use correlation::{Correlated, Correlator, Step};
-pub use derived::{LoneScripts, on_case, on_layers, on_record};
+pub use correlation::LimitedCorrelation;
+pub(crate) use correlation::{CorrelationResults, CorrelationStep, Correlator};
+pub use derived::{
+    OutsideScriptMatcher, detections_on_layers, detections_on_rebuilt, detections_on_record,
+};
 pub(crate) use derived::{SessionCounts, session_counts};
-pub use lint::{Remark, lint};
+pub use event_filter::EventFilter;
+pub use lint::{Diagnostic, lint};
 pub use loaded::{LoadedPack, LoadedRule};
-pub use pack::{Pack, Refused};
+pub use pack::{Pack, RejectedRule};
+pub use rule_tests::{RuleTestReport, run_rule_tests};
 pub use rules::{Hit, RuleSet};
-pub use select::{Excluded, Selection};
+pub use select::{ExclusionCounts, RuleSelection};

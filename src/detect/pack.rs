@@ -1,4 +1,4 @@
-//! Packs: where rules come from. A folder, a zip, a file, or the pack inside the program.
+//! Packs of rules: a folder, a zip, a file, or the pack inside the program.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -11,56 +11,59 @@ use crate::error::Error;
 use crate::hex::hex;
 use crate::input::{ZippedText, is_zip, text, zipped_texts};
 
-/// `detections/` as the build script packed it: deflated, for antivirus programs delete what
-/// holds rules for their own prey in clear (see the README).
+/// `detections/` as the build script packed it. It is deflated because antivirus programs delete
+/// files that contain detection rules in plain text (see the README).
 const DEFAULT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/detections.json.z"));
 
 /// A rule that was not loaded, and why.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Refused {
+pub struct RejectedRule {
     /// The rule's file, as the pack names it.
     pub file: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// A pack's files, and what identifies it.
+/// The files of a pack, with its name and hash.
 #[derive(Debug, Clone, Default)]
 pub struct Pack {
-    /// Its name: the manifest's, else the folder's or file's.
+    /// Its name from the manifest, or else the name of its folder or file.
     pub name: String,
-    /// Where it came from; none for the default pack.
+    /// Its path; `None` for the default pack.
     pub path: Option<PathBuf>,
     /// SHA-256 over the names and contents of its files, in order.
     pub sha256: String,
-    /// Name and text of each rule file, in the order of the names.
+    /// Name and text of each rule file, sorted by name.
     pub(super) files: Vec<(String, String)>,
-    /// Name and text of each file of cases.
-    pub(super) cases: Vec<(String, String)>,
+    /// Name and text of each file of rule tests.
+    pub(super) tests: Vec<(String, String)>,
     /// Files that could not be read.
-    pub(super) unread: Vec<Refused>,
+    pub(super) unread: Vec<RejectedRule>,
 }
 
-/// `pack.yml`, which a pack may have.
+/// The optional `pack.yml` of a pack.
 #[derive(Deserialize)]
-struct Manifest {
+struct PackManifest {
     name: String,
 }
 
 impl Pack {
-    /// The pack inside the program, or packs if there are more.
+    /// Returns the pack inside the program.
     ///
     /// # Panics
-    /// Never, as long as the build script and this function agree: a test reads it.
+    ///
+    /// Never, as long as the build script and this function agree; a test reads the pack.
     pub fn default_pack() -> Pack {
         let files = Pack::default_files().into_iter();
         let files = files.map(|(name, text)| (name, Ok(text.into_bytes())));
-        Pack::of("default".to_owned(), None, files.collect())
+        Pack::new("default".to_owned(), None, files.collect())
     }
 
-    /// The files of the pack inside the program, name and text: rules, their cases, the manifest.
+    /// Returns name and text of each file of the pack inside the program: rules, rule tests,
+    /// manifest.
     ///
     /// # Panics
+    ///
     /// As [`Pack::default_pack`].
     pub fn default_files() -> Vec<(String, String)> {
         let mut json = String::new();
@@ -70,33 +73,34 @@ impl Pack {
         serde_json::from_str(&json).expect("the build script wrote it")
     }
 
-    /// Reads the pack that a folder, a zip or a file is.
+    /// Reads a pack from a folder, a zip or a file.
     ///
     /// # Errors
-    /// [`Error::Pack`] when it cannot be read or holds no rule file.
+    ///
+    /// [`Error::Pack`] when it cannot be read or contains no rule file.
     pub fn read(path: &Path) -> Result<Pack, Error> {
         let fail = |reason: String| Error::Pack { path: path.to_owned(), reason };
         let files = if path.is_dir() {
-            folder(path).map_err(|error| fail(error.to_string()))?
+            folder_files(path).map_err(|error| fail(error.to_string()))?
         } else if is_zip(path).map_err(|error| fail(error.to_string()))? {
-            zipped_texts(path, is_of_pack).map_err(fail)?
+            zipped_texts(path, is_pack_file).map_err(fail)?
         } else {
-            beside(path)
+            file_and_tests(path)
         };
         let name = path.file_name().map_or_else(|| ".".into(), |name| name.to_string_lossy());
-        let pack = Pack::of(name.into_owned(), Some(path.to_owned()), files);
+        let pack = Pack::new(name.into_owned(), Some(path.to_owned()), files);
         match (&pack.files[..], &pack.unread[..]) {
             ([], []) => Err(fail(
-                "it holds no rule: a pack is a folder, a zip or a file of \
-                                  rules, which are .yml or .yaml"
+                "it contains no rule: a pack is a folder, a zip or a file with \
+                                  rules in .yml or .yaml files"
                     .into(),
             )),
-            ([], [Refused { file, reason }, ..]) => Err(fail(format!("{file}: {reason}"))),
+            ([], [RejectedRule { file, reason }, ..]) => Err(fail(format!("{file}: {reason}"))),
             _ => Ok(pack),
         }
     }
 
-    /// A file of the pack as people find it: below the pack's path.
+    /// Returns the path of a file of the pack as a person would look for it.
     pub fn shown(&self, file: &str) -> String {
         match &self.path {
             Some(path) if path.is_file() && path.ends_with(file) => path.display().to_string(),
@@ -105,19 +109,19 @@ impl Pack {
         }
     }
 
-    /// How many files of rules it has.
+    /// Returns the number of rule files.
     pub fn rule_files(&self) -> usize {
         self.files.len()
     }
 
-    fn of(name: String, path: Option<PathBuf>, mut all: Vec<ZippedText>) -> Pack {
+    fn new(name: String, path: Option<PathBuf>, mut all: Vec<ZippedText>) -> Pack {
         all.sort();
         let mut pack = Pack {
             name,
             path,
             sha256: String::new(),
             files: Vec::new(),
-            cases: Vec::new(),
+            tests: Vec::new(),
             unread: Vec::new(),
         };
         let mut hash = Sha256::new();
@@ -125,12 +129,12 @@ impl Pack {
             let text = match text {
                 Ok(text) => String::from_utf8_lossy(&text).into_owned(),
                 Err(reason) => {
-                    pack.unread.push(Refused { file, reason });
+                    pack.unread.push(RejectedRule { file, reason });
                     continue;
                 }
             };
-            if is_cases(&file) {
-                pack.cases.push((file, text));
+            if is_test_file(&file) {
+                pack.tests.push((file, text));
                 continue;
             }
             hash.update((file.len() as u64).to_le_bytes());
@@ -138,10 +142,13 @@ impl Pack {
             hash.update((text.len() as u64).to_le_bytes());
             hash.update(&text);
             match is_manifest(&file) {
-                true => match yaml_serde::from_str::<Manifest>(&text) {
+                true => match yaml_serde::from_str::<PackManifest>(&text) {
                     Ok(manifest) => pack.name = manifest.name,
                     Err(error) => {
-                        pack.unread.push(Refused { file, reason: format!("no manifest: {error}") });
+                        pack.unread.push(RejectedRule {
+                            file,
+                            reason: format!("the manifest is not valid: {error}"),
+                        });
                     }
                 },
                 false => pack.files.push((file, text)),
@@ -152,24 +159,24 @@ impl Pack {
     }
 }
 
-/// The files of a folder.
-fn folder(path: &Path) -> Result<Vec<ZippedText>, walkdir::Error> {
+/// Reads the pack files of a folder.
+fn folder_files(path: &Path) -> Result<Vec<ZippedText>, walkdir::Error> {
     let mut files = Vec::new();
     for entry in WalkDir::new(path).follow_links(true) {
         let entry = entry?;
         let name = entry.path().strip_prefix(path).unwrap_or(entry.path());
         let name = name.to_string_lossy().replace('\\', "/");
-        if entry.file_type().is_file() && is_of_pack(&name) {
+        if entry.file_type().is_file() && is_pack_file(&name) {
             files.push((name, read(entry.path())));
         }
     }
     Ok(files)
 }
 
-/// A file, whatever its name, and its cases.
-fn beside(path: &Path) -> Vec<ZippedText> {
+/// Reads a single file, whatever its name, and its rule tests.
+fn file_and_tests(path: &Path) -> Vec<ZippedText> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let cases = cases_of(&name);
+    let cases = test_file_name(&name);
     let cases_path = path.with_file_name(&cases);
     let mut files = vec![(name, read(path))];
     if cases_path.is_file() {
@@ -183,18 +190,18 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     text(file, u64::MAX)
 }
 
-/// The name of the cases of a rule file.
-pub(super) fn cases_of(file: &str) -> String {
+/// Returns the name of the file with the tests of a rule file.
+pub(super) fn test_file_name(file: &str) -> String {
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     format!("{stem}.cases.yml")
 }
 
-fn is_of_pack(name: &str) -> bool {
+fn is_pack_file(name: &str) -> bool {
     let name = name.to_lowercase();
     name.ends_with(".yml") || name.ends_with(".yaml")
 }
 
-fn is_cases(name: &str) -> bool {
+fn is_test_file(name: &str) -> bool {
     name.to_lowercase().ends_with(".cases.yml")
 }
 
@@ -211,7 +218,7 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("detections");
         let (built_in, folder) = (Pack::default_pack(), Pack::read(&folder).unwrap());
         assert_eq!(built_in.files, folder.files);
-        assert_eq!(built_in.cases, folder.cases);
+        assert_eq!(built_in.tests, folder.tests);
         assert_eq!(built_in.unread, []);
         assert!(built_in.files.iter().all(|(name, _)| !name.contains(".cases.")));
     }
@@ -221,11 +228,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("pack.yml"), "name: x").unwrap();
         let error = Pack::read(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("holds no rule"), "{error}");
+        assert!(error.contains("contains no rule"), "{error}");
         assert!(Pack::read(Path::new("no/such/pack")).is_err());
     }
 
-    /// A zip of such members.
+    /// Writes a zip with these members.
     fn zip(path: &Path, members: &[(&str, &[u8])]) {
         let mut zip = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
         for (name, text) in members {
@@ -249,8 +256,8 @@ mod tests {
         zip(&at("z"), &[&bytes[..], &[("README.md", b"text")]].concat());
         let (folder, zip) = (Pack::read(&at("pack")).unwrap(), Pack::read(&at("z")).unwrap());
         assert_eq!((&folder.name, &folder.sha256), (&zip.name, &zip.sha256));
-        assert_eq!((&folder.files, &folder.cases), (&zip.files, &zip.cases));
-        assert_eq!((folder.files.len(), folder.cases.len(), &*zip.name), (1, 1, "mine"));
+        assert_eq!((&folder.files, &folder.tests), (&zip.files, &zip.tests));
+        assert_eq!((folder.files.len(), folder.tests.len(), &*zip.name), (1, 1, "mine"));
     }
 
     #[test]
@@ -265,8 +272,8 @@ mod tests {
             ("long.yml", "it is longer than 1 MiB")
         );
         zip(&path, &[("README.md", b"text")]);
-        assert!(Pack::read(&path).unwrap_err().to_string().contains("holds no rule"));
-        // All of it together.
+        assert!(Pack::read(&path).unwrap_err().to_string().contains("contains no rule"));
+        // The limit on the total size.
         let long = vec![b' '; 1 << 20];
         let names: Vec<String> = (0..65).map(|n| format!("{n}.yml")).collect();
         let members: Vec<(&str, &[u8])> = names.iter().map(|n| (n.as_str(), &long[..])).collect();

@@ -1,4 +1,4 @@
-//! One rule: read, checked, and compiled when an event first needs it.
+//! A single rule: read, checked, and compiled when an event first needs it.
 
 use std::sync::OnceLock;
 
@@ -10,11 +10,11 @@ use rsigma_eval::{
 use rsigma_ir::{IrDetection, IrMatcher, IrNumber, IrPattern, IrPatternPart, IrRule};
 use rsigma_parser::SigmaRule;
 
-use super::ascii::OnAscii;
+use super::ascii_rule::AsciiRule;
 use super::compile::compile;
-use super::gate::Gate;
 use super::lower::lower;
-use super::simple::Simple;
+use super::prefilter::Prefilter;
+use super::simple::SimpleCondition;
 use crate::model::MatchedField;
 
 /// Longest value of a matched field that a detection keeps, in characters.
@@ -22,63 +22,66 @@ const MAX_MATCHED: usize = 500;
 
 /// A rule that rsigma has accepted.
 pub(super) struct Rule {
-    /// What must hold of an event before it need be evaluated.
-    pub gate: Gate,
+    /// The conditions that an event must meet before the rule is evaluated.
+    pub prefilter: Prefilter,
     lowered: IrRule,
-    /// The rule, if it is a simple one.
-    simple: Option<Simple>,
-    /// Few rules of a pack meet an event that needs them, and regexes are dear.
+    /// The rule as comparisons of fields, if it is simple enough.
+    simple: Option<SimpleCondition>,
+    /// The compiled rule. It is compiled late: few rules of a pack ever meet an event that needs
+    /// them, and regexes are expensive.
     compiled: OnceLock<Option<CompiledRule>>,
-    /// The rule for events of ASCII, if that makes a difference to its regexes: of rules that are
-    /// not compiled when they are loaded, to be checked.
-    on_ascii: OnceLock<Option<(OnAscii, CompiledRule)>>,
+    /// The rule for ASCII events, if it has regexes. It is used only for rules that are not
+    /// compiled while they are loaded.
+    on_ascii: OnceLock<Option<(AsciiRule, CompiledRule)>>,
 }
 
 impl Rule {
-    /// Checks a rule. Of a `proven` one it is known that it compiles.
+    /// Checks a rule. A `proven` rule is known to compile.
     ///
     /// # Errors
-    /// Why rsigma does not accept the rule.
+    ///
+    /// The reason why rsigma does not accept the rule.
     pub fn new(rule: &SigmaRule, proven: bool) -> Result<Rule, String> {
         let mut lowered = lower(rule)?;
-        // Each result would carry copies of it.
+        // Otherwise each result would carry copies of the metadata.
         lowered.metadata = Default::default();
-        let (gate, simple) = (Gate::of(&lowered), Simple::of(&lowered));
+        let (prefilter, simple) = (Prefilter::new(&lowered), SimpleCondition::from_rule(&lowered));
         let compiled = match proven || surely_compiles(&lowered) {
             true => OnceLock::new(),
             false => OnceLock::from(Some(compile(&lowered).map_err(|error| error.to_string())?)),
         };
-        Ok(Rule { gate, lowered, simple, compiled, on_ascii: OnceLock::new() })
+        Ok(Rule { prefilter, lowered, simple, compiled, on_ascii: OnceLock::new() })
     }
 
-    /// The rule as it is quickest evaluated on an event.
+    /// Returns the compiled rule that evaluates the event fastest.
     fn compiled(&self, event: &impl SigmaEvent) -> Option<&CompiledRule> {
         let for_ascii = || {
-            let rule = OnAscii::of(&self.lowered)?;
+            let rule = AsciiRule::from_rule(&self.lowered)?;
             let compiled = compile(&rule.rule).ok()?;
             Some((rule, compiled))
         };
-        // What is compiled already is at no cost.
+        // A rule that is compiled already costs nothing more.
         if self.compiled.get().is_none()
             && let Some((rule, compiled)) = self.on_ascii.get_or_init(for_ascii)
-            && rule.is_for(event)
+            && rule.applies_to(event)
         {
             return Some(compiled);
         }
         self.compiled.get_or_init(|| compile(&self.lowered).ok()).as_ref()
     }
 
-    /// Why it does or does not fire on the event: its conditions, one of which must hold.
+    /// Explains why the rule fires or does not fire on the event: its conditions, one of which
+    /// must hold.
     pub fn explain(&self, event: &impl SigmaEvent) -> Vec<ConditionTrace> {
-        // As the rule has it: regex by regex.
+        // Compiled as the rule is written, regex by regex.
         let compiled = compile_to_compiled(&self.lowered);
         compiled.map(|rule| explain_rule(&rule, event).conditions).unwrap_or_default()
     }
 
-    /// Whether the rule fires on the event.
+    /// Returns whether the rule fires on the event.
     pub fn fires(&self, event: &impl SigmaEvent) -> bool {
         if let Some(simple) = &self.simple {
-            return simple.holds(event);
+            return simple.matches(event);
         }
         let Some(rule) = self.compiled(event) else { return false };
         let mut holds = rule
@@ -88,7 +91,7 @@ impl Rule {
         holds.any(|holds| holds)
     }
 
-    /// What matched, if the rule fires on the event.
+    /// Returns the matched fields if the rule fires on the event.
     pub fn evaluate(&self, event: &impl SigmaEvent) -> Option<Vec<MatchedField>> {
         let result = evaluate_rule(self.compiled(event)?, event)?;
         let ResultBody::Detection(body) = result.body else { return None };
@@ -97,19 +100,19 @@ impl Rule {
                 serde_json::Value::String(text) => text,
                 other => other.to_string(),
             };
-            MatchedField { field, value: short(value) }
+            MatchedField { field, value: cut_value(value) }
         });
         let mut matched: Vec<MatchedField> = matched.collect();
         matched.sort();
         matched.dedup();
-        // It has the room of what rsigma found, and is kept to the end.
+        // The list has the capacity of rsigma's result, and is kept to the end of the run.
         matched.shrink_to_fit();
         Some(matched)
     }
 }
 
-/// A matched field's value as a detection keeps it.
-pub(super) fn short(mut value: String) -> String {
+/// Cuts a matched field's value to the length that a detection keeps.
+pub(super) fn cut_value(mut value: String) -> String {
     if let Some((end, _)) = value.char_indices().nth(MAX_MATCHED) {
         value.truncate(end);
         value.shrink_to_fit();
@@ -117,10 +120,10 @@ pub(super) fn short(mut value: String) -> String {
     value
 }
 
-/// A pattern with wildcards up to this long is a regex far below the size rsigma allows one.
-const SHORT: usize = 1000;
+/// A wildcard pattern up to this length makes a regex far below rsigma's size limit.
+const SHORT_PATTERN: usize = 1000;
 
-fn length(pattern: &IrPattern) -> usize {
+fn pattern_length(pattern: &IrPattern) -> usize {
     let lengths = pattern.parts.iter().map(|part| match part {
         IrPatternPart::Literal(text) => text.len(),
         IrPatternPart::WildcardMulti | IrPatternPart::WildcardSingle => 1,
@@ -128,7 +131,7 @@ fn length(pattern: &IrPattern) -> usize {
     lengths.sum()
 }
 
-/// Whether nothing in a rule can fail to compile: regexes and encodings can.
+/// Returns whether no part of a rule can fail to compile. Regexes and encodings can.
 fn surely_compiles(rule: &IrRule) -> bool {
     fn detection(part: &IrDetection) -> bool {
         match part {
@@ -140,7 +143,9 @@ fn surely_compiles(rule: &IrRule) -> bool {
     }
     fn matcher(part: &IrMatcher) -> bool {
         match part {
-            IrMatcher::Str { pattern, .. } => pattern.is_plain() || length(pattern) <= SHORT,
+            IrMatcher::Str { pattern, .. } => {
+                pattern.is_plain() || pattern_length(pattern) <= SHORT_PATTERN
+            }
             IrMatcher::NumericEq(number)
             | IrMatcher::NumericGt(number)
             | IrMatcher::NumericGte(number)

@@ -1,4 +1,4 @@
-//! The loaded rules, grouped by what they apply to.
+//! The loaded rules, grouped by the events they apply to.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -8,16 +8,16 @@ use itertools::Itertools;
 use rsigma_eval::Event as SigmaEvent;
 use sha2::{Digest, Sha256};
 
-use super::asks::Asks;
 use super::correlation::Correlation;
-use super::equivalent::Mapping;
-use super::gate::Gate;
-use super::index::{Index, MemberIdx};
-use super::load::{Rules, load};
+use super::equivalent::SysmonMapping;
+use super::event_filter::EventFilter;
+use super::index::{ClauseIndex, MemberIdx};
+use super::load::{LoadedRules, load};
 use super::loaded::{LoadedPack, LoadedRule};
-use super::logsource::{ChannelName, Scope};
-use super::pack::{Pack, Refused};
-use super::select::{Excluded, Selection};
+use super::logsource::{ChannelName, RuleScope};
+use super::pack::{Pack, RejectedRule};
+use super::prefilter::Prefilter;
+use super::select::{ExclusionCounts, RuleSelection};
 use super::view::RecordView;
 use crate::decode::Wanted;
 use crate::error::Error;
@@ -27,43 +27,43 @@ use crate::model::{
     index_types,
 };
 
-/// A rule fired on a record.
+/// A rule that fired on a record or derived event.
 #[derive(Debug, Clone)]
 pub struct Hit {
     /// Index of the rule.
     pub rule: RuleIdx,
-    /// What matched.
+    /// The fields that matched.
     pub matched: Vec<MatchedField>,
-    /// What correlations need to know, where one refers to the rule.
+    /// The values that correlations need, if one refers to the rule.
     pub(crate) values: Option<Values<'static>>,
 }
 
 /// The rules of one scope.
-struct Group {
-    mapping: Mapping,
-    /// Those to ask about an event of this id.
-    by_id: HashMap<u32, Bucket>,
-    /// Those to ask about any other event.
-    rest: Bucket,
+struct RuleGroup {
+    mapping: SysmonMapping,
+    /// The rules to evaluate on an event with this id.
+    by_id: HashMap<u32, RuleBucket>,
+    /// The rules to evaluate on any other event.
+    rest: RuleBucket,
 }
 
-/// Rules that are asked about the same events.
+/// Rules that are evaluated on the same events.
 #[derive(Default)]
-struct Bucket {
+struct RuleBucket {
     /// Their indices in the run, in order.
     rules: IdxVec<MemberIdx, RuleIdx>,
-    /// Made when the first event comes.
-    index: OnceLock<Index>,
+    /// Built when the first event arrives.
+    index: OnceLock<ClauseIndex>,
 }
 
-impl Group {
+impl RuleGroup {
     /// Sorts rules, each with its index, into buckets.
-    fn new(mapping: Mapping, rules: &[(RuleIdx, &Gate)]) -> Group {
-        let mut group = Group { mapping, by_id: HashMap::new(), rest: Bucket::default() };
-        let ids = rules.iter().filter_map(|(_, gate)| gate.event_ids.as_ref()).flatten();
-        group.by_id = ids.map(|&id| (id, Bucket::default())).collect();
-        for (rule, gate) in rules {
-            match &gate.event_ids {
+    fn new(mapping: SysmonMapping, rules: &[(RuleIdx, &Prefilter)]) -> RuleGroup {
+        let mut group = RuleGroup { mapping, by_id: HashMap::new(), rest: RuleBucket::default() };
+        let ids = rules.iter().filter_map(|(_, prefilter)| prefilter.event_ids.as_ref()).flatten();
+        group.by_id = ids.map(|&id| (id, RuleBucket::default())).collect();
+        for (rule, prefilter) in rules {
+            match &prefilter.event_ids {
                 Some(ids) => {
                     for id in ids {
                         group.by_id.entry(*id).or_default().rules.push(*rule);
@@ -79,14 +79,14 @@ impl Group {
         group
     }
 
-    /// Whether a rule is one of them.
+    /// Returns whether a rule is in the group.
     fn has(&self, rule: RuleIdx) -> bool {
         let mut buckets = self.by_id.values().chain([&self.rest]);
         buckets.any(|bucket| bucket.rules.contains(&rule))
     }
 
-    /// Of these event ids of a channel, those about which rules are asked; none means all.
-    fn asks(&self, of: Option<&[u32]>) -> Option<BTreeSet<u32>> {
+    /// Returns the event ids, out of `of`, on which rules are evaluated; `None` means all.
+    fn event_filter(&self, of: Option<&[u32]>) -> Option<BTreeSet<u32>> {
         match of {
             Some(ids) => {
                 let asked = ids.iter().filter(|&&id| self.bucket(Some(id)).is_some());
@@ -99,15 +99,15 @@ impl Group {
         }
     }
 
-    /// The rules to ask about an event, if any; derived events have no id.
-    fn bucket(&self, event_id: Option<u32>) -> Option<&Bucket> {
+    /// Returns the rules to evaluate on an event, if any. Derived events have no id.
+    fn bucket(&self, event_id: Option<u32>) -> Option<&RuleBucket> {
         let bucket = event_id.and_then(|id| self.by_id.get(&id)).unwrap_or(&self.rest);
         (!bucket.rules.is_empty()).then_some(bucket)
     }
 }
 
-/// A group and the event ids of the channel it applies to; none means all.
-type Applies = (Option<&'static [u32]>, GroupIdx);
+/// The event ids of a channel to which a group applies (`None` means all), and the group.
+type GroupScope = (Option<&'static [u32]>, GroupIdx);
 
 index_types! {
     /// Index of a group of rules.
@@ -116,36 +116,38 @@ index_types! {
 
 /// All rules of a run.
 pub struct RuleSet {
-    /// The rules, those on events before correlations.
+    /// The rules: those on events come before correlations.
     pub rules: IdxVec<RuleIdx, LoadedRule>,
     /// The packs they came from.
     pub packs: IdxVec<PackIdx, LoadedPack>,
     /// How many loaded rules the selection left out.
-    pub excluded: Excluded,
-    groups: IdxVec<GroupIdx, Group>,
-    known: HashMap<Channel, Vec<Applies>>,
-    named: Vec<(&'static str, Applies)>,
-    everywhere: Vec<Applies>,
+    pub excluded: ExclusionCounts,
+    groups: IdxVec<GroupIdx, RuleGroup>,
+    known: HashMap<Channel, Vec<GroupScope>>,
+    named: Vec<(&'static str, GroupScope)>,
+    everywhere: Vec<GroupScope>,
     derived: HashMap<Subject, GroupIdx>,
 }
 
 impl RuleSet {
-    /// Loads the rules of all packs. A rule that does not load is named in its pack's `refused`.
+    /// Loads the rules of all packs. A rule that does not load is listed in its pack's
+    /// `rejected`.
     ///
     /// # Errors
+    ///
     /// [`Error::Pack`] for a pack that loads no rule at all.
     pub fn load(packs: Vec<Pack>) -> Result<RuleSet, Error> {
-        RuleSet::select(packs, &Selection::default())
+        RuleSet::select(packs, &RuleSelection::default())
     }
 
-    /// Loads those rules of all packs that are selected, and those that selected correlations
-    /// refer to.
+    /// Loads the selected rules of all packs, and the rules that selected correlations refer to.
     ///
     /// # Errors
+    ///
     /// As [`RuleSet::load`], and [`Error::NothingSelected`] and [`Error::UnknownExclusion`] when
-    /// the selection leaves nothing or names what is not there.
-    pub fn select(packs: Vec<Pack>, selection: &Selection) -> Result<RuleSet, Error> {
-        let Rules { rules, packs, excluded } = load(packs.into(), selection)?;
+    /// the selection leaves no rule or names an unknown one.
+    pub fn select(packs: Vec<Pack>, selection: &RuleSelection) -> Result<RuleSet, Error> {
+        let LoadedRules { rules, packs, excluded } = load(packs.into(), selection)?;
         let mut set = RuleSet {
             rules,
             packs,
@@ -156,13 +158,13 @@ impl RuleSet {
             everywhere: Vec::new(),
             derived: HashMap::new(),
         };
-        set.relate();
-        set.group();
+        set.link_correlations();
+        set.group_by_scope();
         Ok(set)
     }
 
-    /// Tells rules of the correlations that refer to them.
-    fn relate(&mut self) {
+    /// Stores in each rule the correlations that refer to it.
+    fn link_correlations(&mut self) {
         let mut references: Vec<(RuleIdx, RuleIdx, Vec<String>)> = Vec::new();
         for (index, rule) in self.rules.iter_enumerated() {
             let Some(correlation) = rule.correlation() else { continue };
@@ -180,9 +182,9 @@ impl RuleSet {
         }
     }
 
-    fn group(&mut self) {
-        let mut group_of: HashMap<Scope, GroupIdx> = HashMap::new();
-        let mut scopes: IdxVec<GroupIdx, (Scope, Vec<RuleIdx>)> = IdxVec::new();
+    fn group_by_scope(&mut self) {
+        let mut group_of: HashMap<RuleScope, GroupIdx> = HashMap::new();
+        let mut scopes: IdxVec<GroupIdx, (RuleScope, Vec<RuleIdx>)> = IdxVec::new();
         for (index, rule) in self.rules.iter_enumerated() {
             let Some((_, scope)) = rule.on_events() else { continue };
             let group = *group_of
@@ -191,39 +193,41 @@ impl RuleSet {
             scopes[group].1.push(index);
         }
         for (scope, rules) in scopes {
-            self.register(&scope);
+            self.register_scope(&scope);
             let mapping = match scope {
-                Scope::Records { mapping, .. } => mapping,
-                Scope::Derived(_) => Mapping::None,
+                RuleScope::Records { mapping, .. } => mapping,
+                RuleScope::Derived(_) => SysmonMapping::None,
             };
-            let gated = |rule: RuleIdx| Some((rule, &self.rules[rule].on_events()?.0.gate));
-            let rules: Vec<_> = rules.into_iter().filter_map(gated).collect();
-            self.groups.push(Group::new(mapping, &rules));
+            let with_prefilter =
+                |rule: RuleIdx| Some((rule, &self.rules[rule].on_events()?.0.prefilter));
+            let rules: Vec<_> = rules.into_iter().filter_map(with_prefilter).collect();
+            self.groups.push(RuleGroup::new(mapping, &rules));
         }
     }
 
-    /// Of each rule, whether its hits can come to anything though nothing that was rebuilt fires.
-    pub(crate) fn awaited_by_records(&self) -> IdxVec<RuleIdx, bool> {
+    /// Returns for each rule whether its hits can complete a reported correlation when only rules
+    /// on records fire.
+    pub(crate) fn contributing_with_records_only(&self) -> IdxVec<RuleIdx, bool> {
         let of_records = |&rule: &RuleIdx| {
-            matches!(self.rules[rule].on_events(), Some((_, Scope::Records { .. })))
+            matches!(self.rules[rule].on_events(), Some((_, RuleScope::Records { .. })))
         };
-        self.awaited(&self.rules.indices().filter(of_records).collect())
+        self.contributing(&self.rules.indices().filter(of_records).collect())
     }
 
-    /// Of each rule, whether its hits can come to anything, when of the rules on events only these
-    /// fired; of each correlation, whether it can. What no one is told of and none of these waits
-    /// for cannot.
-    pub(crate) fn awaited(&self, fired: &BTreeSet<RuleIdx>) -> IdxVec<RuleIdx, bool> {
+    /// Returns for each rule whether its hits can still contribute to a reported correlation when
+    /// only the rules on events in `fired` have fired; for a correlation, whether it can be
+    /// completed and is reported or needed.
+    pub(crate) fn contributing(&self, fired: &BTreeSet<RuleIdx>) -> IdxVec<RuleIdx, bool> {
         let mut can: IdxVec<RuleIdx, bool> = IdxVec::new();
-        // What a correlation refers to comes before it.
+        // The rules that a correlation refers to come before it.
         for (index, rule) in self.rules.iter_enumerated() {
             can.push(match rule.correlation() {
                 Some(correlation) => correlation.can_complete(|rule| can[rule]),
                 None => fired.contains(&index),
             });
         }
-        let is_told = |rule: &LoadedRule| rule.correlation().is_some() && !rule.silent;
-        let mut awaited: IdxVec<RuleIdx, bool> = self.rules.iter().map(is_told).collect();
+        let is_reported = |rule: &LoadedRule| rule.correlation().is_some() && !rule.suppressed;
+        let mut awaited: IdxVec<RuleIdx, bool> = self.rules.iter().map(is_reported).collect();
         for (index, rule) in self.rules.iter_enumerated().rev() {
             let Some(correlation) = rule.correlation() else { continue };
             awaited[index] &= can[index];
@@ -234,40 +238,40 @@ impl RuleSet {
         awaited
     }
 
-    /// Whether there is a correlation.
-    pub(crate) fn correlates(&self) -> bool {
+    /// Returns whether there is a correlation.
+    pub(crate) fn has_correlations(&self) -> bool {
         // Correlations come after the rules on events.
         self.rules.last().is_some_and(|rule| rule.correlation().is_some())
     }
 
-    /// The correlations that refer to a rule.
-    pub(super) fn correlated(&self, rule: RuleIdx) -> &[RuleIdx] {
+    /// Returns the correlations that refer to a rule.
+    pub(super) fn correlations_of(&self, rule: RuleIdx) -> &[RuleIdx] {
         &self.rules[rule].correlated
     }
 
-    /// A correlation, by its rule's index.
+    /// Returns a correlation by its rule's index.
     pub(super) fn correlation(&self, rule: RuleIdx) -> Option<&Correlation> {
         self.rules.get(rule)?.correlation()
     }
 
-    /// The fields kept of the hits of a rule.
+    /// Returns the fields that are kept from the hits of a rule.
     pub(super) fn fields(&self, rule: RuleIdx) -> &[String] {
         &self.rules[rule].fields
     }
 
-    /// Whether the hits of a rule are no detections, but wanted by correlations only.
-    pub(crate) fn is_silent(&self, rule: RuleIdx) -> bool {
-        self.rules[rule].silent
+    /// Returns whether the hits of a rule are not reported and serve only correlations.
+    pub(crate) fn is_suppressed(&self, rule: RuleIdx) -> bool {
+        self.rules[rule].suppressed
     }
 
-    /// Notes what the next group applies to.
-    fn register(&mut self, scope: &Scope) {
+    /// Registers the channels and event ids to which the next group applies.
+    fn register_scope(&mut self, scope: &RuleScope) {
         let group = GroupIdx::new(self.groups.len());
         match scope {
-            Scope::Derived(subject) => {
+            RuleScope::Derived(subject) => {
                 self.derived.insert(*subject, group);
             }
-            Scope::Records { selectors, .. } => {
+            RuleScope::Records { selectors, .. } => {
                 for selector in selectors {
                     let applies = (selector.event_ids, group);
                     match selector.channel {
@@ -285,22 +289,28 @@ impl RuleSet {
         }
     }
 
-    /// What [`Wanted::wants`] says of all records there could be.
-    pub fn asks(&self) -> Asks {
-        let mut asks = Asks::default();
-        let mut add = |channel: &str, (ids, group): Applies| {
-            asks.add(channel, self.groups[group].asks(ids));
+    /// Returns which events the rules need: the same answer as [`Wanted::wants`], for all
+    /// records.
+    pub fn event_filter(&self) -> EventFilter {
+        let mut asks = EventFilter::default();
+        let mut add = |channel: &str, (ids, group): GroupScope| {
+            asks.add(channel, self.groups[group].event_filter(ids));
         };
         for (channel, applies) in self.known.iter().sorted() {
             applies.iter().for_each(|&applies| add(channel.name(), applies));
         }
         self.named.iter().for_each(|&(name, applies)| add(name, applies));
-        self.everywhere.iter().for_each(|&applies| add(Asks::EVERY, applies));
+        self.everywhere.iter().for_each(|&applies| add(EventFilter::EVERY, applies));
         asks
     }
 
-    /// The groups for a record.
-    fn groups(&self, channel: Channel, name: &str, event_id: u32) -> impl Iterator<Item = &Group> {
+    /// Returns the groups that apply to a record.
+    fn groups(
+        &self,
+        channel: Channel,
+        name: &str,
+        event_id: u32,
+    ) -> impl Iterator<Item = &RuleGroup> {
         let known = self.known.get(&channel).into_iter().flatten();
         let named = self
             .named
@@ -314,78 +324,79 @@ impl RuleSet {
             .map(|&(_, group)| &self.groups[group])
     }
 
-    /// The buckets for a record, each with what it sees the record as.
+    /// Returns the buckets that apply to a record, each with its mapping.
     fn buckets(
         &self,
         channel: Channel,
         name: &str,
         event_id: u32,
-    ) -> impl Iterator<Item = (Mapping, &Bucket)> {
+    ) -> impl Iterator<Item = (SysmonMapping, &RuleBucket)> {
         let groups = self.groups(channel, name, event_id);
         groups.filter_map(move |group| Some((group.mapping, group.bucket(Some(event_id))?)))
     }
 
-    /// Whether a record is of a rule's log source, or of that of a rule it refers to.
-    pub(super) fn sees(&self, rule: RuleIdx, record: &Record) -> bool {
+    /// Returns whether a record belongs to the log source of a rule, or of a rule that it refers
+    /// to.
+    pub(super) fn applies_to_record(&self, rule: RuleIdx, record: &Record) -> bool {
         if let Some(correlation) = self.correlation(rule) {
-            return correlation.rules().any(|rule| self.sees(rule, record));
+            return correlation.rules().any(|rule| self.applies_to_record(rule, record));
         }
         let mut groups = self.groups(record.known_channel, &record.channel, record.event_id);
         groups.any(|group| group.mapping.admits(record) && group.has(rule))
     }
 
-    /// What of all packs was not loaded.
-    pub fn refused(&self) -> impl Iterator<Item = &Refused> {
-        self.packs.iter().flat_map(|pack| &pack.refused)
+    /// Returns the rules of all packs that were not loaded.
+    pub fn rejected(&self) -> impl Iterator<Item = &RejectedRule> {
+        self.packs.iter().flat_map(|pack| &pack.rejected)
     }
 
-    /// The SHA-256 of the file that a rule is in, lower-case hex.
+    /// Returns the SHA-256 of the file that contains a rule, in lower-case hexadecimal.
     pub fn sha256_of(&self, rule: RuleIdx) -> Option<String> {
         let LoadedRule { pack, meta: RuleMeta { file, .. }, .. } = &self.rules[rule];
         let (_, text) = self.packs[*pack].pack.files.iter().find(|(name, _)| name == file)?;
         Some(hex(&Sha256::digest(text)))
     }
 
-    /// The indices of a pack's rules.
-    pub fn of_pack(&self, pack: PackIdx) -> impl Iterator<Item = RuleIdx> {
+    /// Returns the indices of a pack's rules.
+    pub fn rules_of_pack(&self, pack: PackIdx) -> impl Iterator<Item = RuleIdx> {
         self.rules.indices().filter(move |&index| self.rules[index].pack == pack)
     }
 
-    /// The rules of a file of a pack, which is given by its index.
-    pub(super) fn of_file<'s>(
+    /// Returns the rules of a pack's file.
+    pub(super) fn rules_of_file<'s>(
         &'s self,
         pack: PackIdx,
         file: &'s str,
     ) -> impl Iterator<Item = RuleIdx> {
-        self.of_pack(pack).filter(move |&index| self.rules[index].meta.file == file)
+        self.rules_of_pack(pack).filter(move |&index| self.rules[index].meta.file == file)
     }
 
-    /// The rules that fire on a record, in the order of the rules.
+    /// Returns the rules that fire on a record, in the order of the rules.
     pub fn on_record(&self, record: &Record) -> Vec<Hit> {
         let mut hits = Vec::new();
-        self.find(record, &mut hits);
+        self.find_hits(record, &mut hits);
         hits
     }
 
     /// Appends the hits of the rules that fire on a record, in the order of the rules.
-    pub(crate) fn find(&self, record: &Record, hits: &mut Vec<Hit>) {
-        let logged = RecordView::new(record, Mapping::None);
+    pub(crate) fn find_hits(&self, record: &Record, hits: &mut Vec<Hit>) {
+        let logged = RecordView::new(record, SysmonMapping::None);
         let buckets = self.buckets(record.known_channel, &record.channel, record.event_id);
         for (mapping, bucket) in buckets.filter(|(mapping, _)| mapping.admits(record)) {
             match mapping {
-                Mapping::None => self.evaluate(bucket, &logged, hits),
+                SysmonMapping::None => self.evaluate(bucket, &logged, hits),
                 _ => self.evaluate(bucket, &RecordView::new(record, mapping), hits),
             }
         }
         hits.sort_by_key(|hit| hit.rule);
     }
 
-    /// Whether some rule is for derived events of this kind.
-    pub(super) fn has(&self, subject: Subject) -> bool {
+    /// Returns whether a rule applies to derived events of this kind.
+    pub(super) fn has_rules_for(&self, subject: Subject) -> bool {
         self.derived.contains_key(&subject)
     }
 
-    /// The rules that fire on a derived event, in the order of the rules.
+    /// Returns the rules that fire on a derived event, in the order of the rules.
     pub(super) fn on_derived(&self, subject: Subject, event: &impl SigmaEvent) -> Vec<Hit> {
         let mut hits = Vec::new();
         let group = self.derived.get(&subject).map(|&group| &self.groups[group]);
@@ -395,7 +406,7 @@ impl RuleSet {
         hits
     }
 
-    /// What of a derived event matched, if the rule fires on it.
+    /// Returns the matched fields of a derived event if the rule fires on it.
     pub(super) fn matched(
         &self,
         rule: RuleIdx,
@@ -404,17 +415,17 @@ impl RuleSet {
         self.rules.get(rule)?.on_events()?.0.evaluate(event)
     }
 
-    fn evaluate(&self, bucket: &Bucket, event: &impl SigmaEvent, hits: &mut Vec<Hit>) {
+    fn evaluate(&self, bucket: &RuleBucket, event: &impl SigmaEvent, hits: &mut Vec<Hit>) {
         let on_events = |&rule: &RuleIdx| self.rules[rule].on_events();
         let rules = || bucket.rules.iter().filter_map(on_events);
-        let clauses = || rules().map(|(rule, _)| &rule.gate.clauses[..]);
-        let index = bucket.index.get_or_init(|| Index::new(clauses()));
+        let clauses = || rules().map(|(rule, _)| &rule.prefilter.clauses[..]);
+        let index = bucket.index.get_or_init(|| ClauseIndex::new(clauses()));
         for candidate in index.candidates(event) {
             let rule = bucket.rules[candidate];
             let loaded = &self.rules[rule];
             let Some((checked, _)) = loaded.on_events() else { continue };
-            let matched = match loaded.silent {
-                // Nobody is shown what matched.
+            let matched = match loaded.suppressed {
+                // The matched fields of suppressed rules are never shown.
                 true => checked.fires(event).then(Vec::new),
                 false => checked.evaluate(event),
             };

@@ -1,64 +1,66 @@
-//! Which of the loaded rules a run is to use.
+//! Selects which of the loaded rules a run uses.
 
 use rsigma_parser::Status;
 use serde::Serialize;
 
-use super::names::Names;
+use super::rule_names::RuleNames;
 use crate::error::Error;
 use crate::model::{IdxVec, Level, RuleIdx};
 
-/// What a person asks for. An empty one asks for everything.
+/// The user's selection of rules. An empty selection keeps all rules.
 #[derive(Debug, Clone, Default)]
-pub struct Selection {
-    /// Rules of this level and above.
+pub struct RuleSelection {
+    /// Keep rules of this level and above.
     pub min_level: Option<Level>,
-    /// Rules with one of these tags, or with one below it: `attack.t1059` takes in
+    /// Keep rules with one of these tags, or with a sub-tag: `attack.t1059` includes
     /// `attack.t1059.001`.
     pub tags: Vec<String>,
-    /// Rules with one of these statuses.
+    /// Keep rules with one of these statuses.
     pub statuses: Vec<String>,
-    /// Not the rules and filters of this id, name, title or file name.
+    /// Leave out rules and filters with this id, name, title or file name.
     pub exclude: Vec<String>,
 }
 
-/// How many rules each part of a selection left out; one that several would is the first one's.
+/// How many rules each part of a selection left out. A rule that several parts leave out is
+/// counted for the first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Excluded {
-    /// Named to be left out.
+pub struct ExclusionCounts {
+    /// Excluded by name.
     pub exclude_rule: usize,
     /// Below the level.
     pub min_level: usize,
-    /// Without a tag that was asked for.
+    /// Without a requested tag.
     pub tag: usize,
-    /// Without a status that was asked for.
+    /// Without a requested status.
     pub status: usize,
 }
 
-/// What a selection goes by.
-pub(super) struct Labels<'r> {
-    pub names: &'r Names,
+/// The properties of a rule by which it is selected.
+pub(super) struct RuleLabels<'r> {
+    pub names: &'r RuleNames,
     pub level: Level,
     pub tags: &'r [String],
     pub status: Option<Status>,
 }
 
-impl Selection {
-    /// Whether each rule is selected.
+impl RuleSelection {
+    /// Decides for each rule whether it is selected.
     ///
     /// # Errors
-    /// [`Error::UnknownExclusion`] when a rule to exclude is not there, [`Error::NothingSelected`]
-    /// when nothing is left.
-    pub(super) fn of<'r>(
+    ///
+    /// [`Error::UnknownExclusion`] when a rule to exclude does not exist,
+    /// [`Error::NothingSelected`] when no rule is left.
+    pub(super) fn apply<'r>(
         &self,
-        rules: impl Iterator<Item = Labels<'r>>,
-        filters: impl Iterator<Item = &'r Names>,
-    ) -> Result<(IdxVec<RuleIdx, bool>, Excluded), Error> {
-        let mut excluded = Excluded::default();
+        rules: impl Iterator<Item = RuleLabels<'r>>,
+        filters: impl Iterator<Item = &'r RuleNames>,
+    ) -> Result<(IdxVec<RuleIdx, bool>, ExclusionCounts), Error> {
+        let mut excluded = ExclusionCounts::default();
         let mut named = vec![false; self.exclude.len()];
-        let mut names = |names: &Names| {
+        let mut names = |names: &RuleNames| {
             let mut any = false;
             for (reference, named) in self.exclude.iter().zip(&mut named) {
-                if names.has(reference) {
+                if names.matches(reference) {
                     *named = true;
                     any = true;
                 }
@@ -108,7 +110,7 @@ impl Selection {
     }
 }
 
-fn has_tag(rule: &Labels<'_>, asked: &str) -> bool {
+fn has_tag(rule: &RuleLabels<'_>, asked: &str) -> bool {
     rule.tags.iter().any(|tag| {
         let tag = tag.to_lowercase();
         tag.strip_prefix(&*asked.to_lowercase())

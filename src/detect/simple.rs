@@ -1,116 +1,127 @@
-//! Rules that ask for nothing but texts and numbers in fields, decided without rsigma.
+//! Evaluates rules that only compare texts and numbers in fields, without rsigma.
 //!
-//! A log holds millions of the events that correlations count, and each is asked for by such a
-//! rule. rsigma looks up detections by their names and folds each value anew; this compares. A rule
-//! that asks for more is left to rsigma, and so are all whose matches are shown.
+//! A log holds millions of the events that correlations count, and such a rule is evaluated on
+//! each of them. rsigma looks up detections by name and folds the case of each value anew; this
+//! code only compares. All other rules are left to rsigma, and so are all rules whose matches are
+//! shown.
 
 use std::collections::HashMap;
 
 use rsigma_eval::{Event as SigmaEvent, EventValue};
 use rsigma_ir::{IrCondition, IrDetection, IrDetectionItem, IrMatcher, IrNumber, IrRule, IrStrOp};
 
-/// What must hold of an event: all of it.
-pub(super) enum Simple {
-    All(Vec<Simple>),
-    Any(Vec<Simple>),
-    Not(Box<Simple>),
+/// A condition on an event's fields.
+pub(super) enum SimpleCondition {
+    All(Vec<SimpleCondition>),
+    Any(Vec<SimpleCondition>),
+    Not(Box<SimpleCondition>),
     /// The field has one of these values.
-    Field(String, Vec<Asked>),
+    Field(String, Vec<ExpectedValue>),
 }
 
-/// A value that is asked for.
-pub(super) enum Asked {
+/// A value that a field is compared with.
+pub(super) enum ExpectedValue {
     Number(f64),
-    /// ASCII in lower case.
+    /// ASCII text in lower case, and how to compare it.
     Text(IrStrOp, String),
 }
 
-impl Simple {
-    /// A rule, if it is a simple one.
-    pub fn of(rule: &IrRule) -> Option<Simple> {
-        all(&rule.conditions, |part| condition(part, &rule.detections)).map(Simple::Any)
+impl SimpleCondition {
+    /// Converts a rule. Returns `None` if it is not simple.
+    pub fn from_rule(rule: &IrRule) -> Option<SimpleCondition> {
+        convert_all(&rule.conditions, |part| convert_condition(part, &rule.detections))
+            .map(SimpleCondition::Any)
     }
 
-    /// Whether it holds of an event.
-    pub fn holds(&self, event: &impl SigmaEvent) -> bool {
+    /// Returns whether the condition holds for an event.
+    pub fn matches(&self, event: &impl SigmaEvent) -> bool {
         match self {
-            Simple::All(parts) => parts.iter().all(|part| part.holds(event)),
-            Simple::Any(parts) => parts.iter().any(|part| part.holds(event)),
-            Simple::Not(part) => !part.holds(event),
-            Simple::Field(name, asked) => {
-                event.get_field(name).is_some_and(|value| is_one(&value, asked))
+            SimpleCondition::All(parts) => parts.iter().all(|part| part.matches(event)),
+            SimpleCondition::Any(parts) => parts.iter().any(|part| part.matches(event)),
+            SimpleCondition::Not(part) => !part.matches(event),
+            SimpleCondition::Field(name, asked) => {
+                event.get_field(name).is_some_and(|value| matches_any(&value, asked))
             }
         }
     }
 }
 
-/// All parts made something, if there is one and it works for each.
-fn all<P, T>(parts: &[P], make: impl Fn(&P) -> Option<T>) -> Option<Vec<T>> {
+/// Converts all parts. Returns `None` if there are none or one of them cannot be converted.
+fn convert_all<P, T>(parts: &[P], make: impl Fn(&P) -> Option<T>) -> Option<Vec<T>> {
     (!parts.is_empty()).then(|| parts.iter().map(make).collect())?
 }
 
-fn condition(part: &IrCondition, named: &HashMap<String, IrDetection>) -> Option<Simple> {
-    let each = |parts: &[IrCondition]| all(parts, |part| condition(part, named));
+fn convert_condition(
+    part: &IrCondition,
+    named: &HashMap<String, IrDetection>,
+) -> Option<SimpleCondition> {
+    let each = |parts: &[IrCondition]| convert_all(parts, |part| convert_condition(part, named));
     match part {
-        IrCondition::Detection(name) => detection(named.get(name)?),
-        IrCondition::And(parts) => each(parts).map(Simple::All),
-        IrCondition::Or(parts) => each(parts).map(Simple::Any),
-        IrCondition::Not(part) => condition(part, named).map(Box::new).map(Simple::Not),
+        IrCondition::Detection(name) => convert_detection(named.get(name)?),
+        IrCondition::And(parts) => each(parts).map(SimpleCondition::All),
+        IrCondition::Or(parts) => each(parts).map(SimpleCondition::Any),
+        IrCondition::Not(part) => {
+            convert_condition(part, named).map(Box::new).map(SimpleCondition::Not)
+        }
         IrCondition::Selector { .. } => None,
     }
 }
 
-fn detection(part: &IrDetection) -> Option<Simple> {
+fn convert_detection(part: &IrDetection) -> Option<SimpleCondition> {
     match part {
-        IrDetection::AllOf(items) => all(items, item).map(Simple::All),
-        IrDetection::And(parts) => all(parts, detection).map(Simple::All),
-        IrDetection::AnyOf(parts) => all(parts, detection).map(Simple::Any),
+        IrDetection::AllOf(items) => convert_all(items, convert_item).map(SimpleCondition::All),
+        IrDetection::And(parts) => convert_all(parts, convert_detection).map(SimpleCondition::All),
+        IrDetection::AnyOf(parts) => {
+            convert_all(parts, convert_detection).map(SimpleCondition::Any)
+        }
         _ => None,
     }
 }
 
-fn item(item: &IrDetectionItem) -> Option<Simple> {
-    let IrDetectionItem { field: Some(field), matcher, exists: None, .. } = item else {
+fn convert_item(convert_item: &IrDetectionItem) -> Option<SimpleCondition> {
+    let IrDetectionItem { field: Some(field), matcher, exists: None, .. } = convert_item else {
         return None;
     };
     let asked = match matcher {
-        IrMatcher::AnyOf(choices) => all(choices, asked)?,
+        IrMatcher::AnyOf(choices) => convert_all(choices, asked)?,
         one => vec![asked(one)?],
     };
-    Some(Simple::Field(field.clone(), asked))
+    Some(SimpleCondition::Field(field.clone(), asked))
 }
 
-fn asked(matcher: &IrMatcher) -> Option<Asked> {
+fn asked(matcher: &IrMatcher) -> Option<ExpectedValue> {
     match matcher {
-        IrMatcher::NumericEq(IrNumber::Literal(number)) => Some(Asked::Number(*number)),
-        // To look for a text anywhere in another is better done by who is made for it.
+        IrMatcher::NumericEq(IrNumber::Literal(number)) => Some(ExpectedValue::Number(*number)),
+        // rsigma is better at searching for a text anywhere in a value.
         IrMatcher::Str { op: IrStrOp::Contains, .. } => None,
         IrMatcher::Str { op, pattern, case_insensitive: true } => {
             let text = pattern.as_plain().filter(|text| text.is_ascii())?;
-            Some(Asked::Text(*op, text.to_ascii_lowercase()))
+            Some(ExpectedValue::Text(*op, text.to_ascii_lowercase()))
         }
         _ => None,
     }
 }
 
-/// Whether a value, or one of a list of values, is one that is asked for.
-fn is_one(value: &EventValue<'_>, asked: &[Asked]) -> bool {
+/// Returns whether a value, or one value of a list, is one of the expected values.
+fn matches_any(value: &EventValue<'_>, asked: &[ExpectedValue]) -> bool {
     if let EventValue::Array(values) = value {
-        return values.iter().any(|value| is_one(value, asked));
+        return values.iter().any(|value| matches_any(value, asked));
     }
     asked.iter().any(|asked| match asked {
-        Asked::Number(number) => {
+        ExpectedValue::Number(number) => {
             value.as_f64().is_some_and(|value| (value - number).abs() < f64::EPSILON)
         }
-        Asked::Text(op, text) => value.as_str().is_some_and(|value| match value.is_ascii() {
-            true => stands(&value, *op, text),
-            // There are letters outside ASCII whose small ones are in it.
-            false => stands(&value.to_lowercase(), *op, text),
-        }),
+        ExpectedValue::Text(op, text) => {
+            value.as_str().is_some_and(|value| match value.is_ascii() {
+                true => matches_text(&value, *op, text),
+                // Some letters outside ASCII have an ASCII lower case.
+                false => matches_text(&value.to_lowercase(), *op, text),
+            })
+        }
     })
 }
 
-fn stands(value: &str, op: IrStrOp, text: &str) -> bool {
+fn matches_text(value: &str, op: IrStrOp, text: &str) -> bool {
     let (value, text) = (value.as_bytes(), text.as_bytes());
     let part = match op {
         IrStrOp::Exact => Some(value),

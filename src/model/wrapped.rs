@@ -91,7 +91,7 @@ impl Wrapped {
             at(layer.how.as_str(), layer.parent, Cow::Borrowed(layer.text.as_str()))
         });
         let programs = binaries.iter().map(move |binary| {
-            let text = format!("{}, {} bytes", binary.what, binary.size);
+            let text = format!("{}, {} bytes", binary.kind, binary.size);
             at("program", binary.parent, Cow::Owned(text))
         });
         texts.chain(programs)

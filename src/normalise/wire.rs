@@ -2,7 +2,7 @@
 //! SOAP documents in Microsoft-Windows-WinRM/Analytic (ids, names and types: the providers'
 //! manifests). What they say together, [`psrp`] tells.
 
-use psrp::{Chunk, ChunkKey, Exchange, Fragment};
+use psrp::{ChunkKey, Exchange, Fragment, SoapChunk};
 
 use super::fields::{known, number, number_of, text};
 use crate::model::{AccountName, Channel, LoggedId, Record, ServerSession};
@@ -13,7 +13,7 @@ pub enum Wire {
     /// PowerShell 32867, 32868: a fragment was received, or sent.
     Fragment(FragmentRecord),
     /// WinRM 771, 772, 779, 1026, 1027, 1044: a chunk of a SOAP document.
-    Chunk(Chunk),
+    Chunk(SoapChunk),
 }
 
 /// PowerShell 32867, 32868.
@@ -56,7 +56,7 @@ pub fn wire(record: &Record) -> Option<Wire> {
     let host = record.computer.to_lowercase();
     Some(match record.event_id {
         32867 | 32868 => Wire::Fragment(fragment(record, host)),
-        _ => Wire::Chunk(Chunk {
+        _ => Wire::Chunk(SoapChunk {
             key: ChunkKey {
                 host,
                 activity: record.activity_id.as_ref().map(LoggedId::to_string),
@@ -83,7 +83,7 @@ impl Wire {
     /// Hands it to an exchange with the caller's tag.
     pub fn add_to<T: Clone>(self, exchange: &mut Exchange<T>, tag: T) {
         match self {
-            Wire::Chunk(chunk) => exchange.chunk(chunk, tag),
+            Wire::Chunk(chunk) => exchange.add_chunk(chunk, tag),
             Wire::Fragment(record) => {
                 let FragmentRecord {
                     host,
@@ -98,10 +98,12 @@ impl Wire {
                 match fragment {
                     Ok(fragment) => {
                         let activity = activity.as_deref();
-                        exchange.fragment_of(&host, process, received, activity, fragment, tag);
+                        exchange.add_fragment_of_activity(
+                            &host, process, received, activity, fragment, tag,
+                        );
                     }
                     Err(reason) => {
-                        exchange.damaged_fragment(&host, process, received, ids, reason, tag);
+                        exchange.add_damaged_fragment(&host, process, received, ids, reason, tag);
                     }
                 }
             }
@@ -182,7 +184,7 @@ fn fragment(record: &Record, host: String) -> FragmentRecord {
 fn payload(record: &Record, ids: (u64, u64)) -> Result<Vec<u8>, String> {
     let hex = record.data.get("FragmentPayload").unwrap_or_default().trim();
     let hex = hex.strip_prefix("0x").or_else(|| hex.strip_prefix("0X")).unwrap_or(hex);
-    let bytes = psrp::hex(hex).ok_or_else(|| "its payload is no hex".to_owned())?;
+    let bytes = psrp::decode_hex(hex).ok_or_else(|| "its payload is no hex".to_owned())?;
     let header = [ids.0.to_be_bytes(), ids.1.to_be_bytes()].concat();
     if bytes.starts_with(&header)
         && let (mut fragments, None) = Fragment::split(&bytes)

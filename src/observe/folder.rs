@@ -14,7 +14,7 @@ use super::journal::{FileEntry, Line, Settings, TableEntry};
 use super::table::UNFINISHED;
 use super::writer::OBSERVATIONS;
 use super::{SCHEMA, table};
-use crate::detect::Asks;
+use crate::detect::EventFilter;
 use crate::error::Error;
 use crate::input::Extent;
 use crate::input::FileState;
@@ -29,7 +29,7 @@ const LOCK: &str = ".lock";
 #[derive(Default)]
 pub struct Known {
     /// The files, by their paths, and what rules asked for when they were extracted.
-    pub files: BTreeMap<PathBuf, (Arc<Asks>, FileEntry)>,
+    pub files: BTreeMap<PathBuf, (Arc<EventFilter>, FileEntry)>,
     /// Files that were to be extracted, and are not: a run was killed.
     pub begun: BTreeSet<PathBuf>,
 }
@@ -118,8 +118,8 @@ impl CaseFolder {
         path: &Path,
         state: Option<&FileState>,
         settings: &Settings,
-        asks: &Asks,
-    ) -> Option<(Arc<Asks>, FileEntry)> {
+        asks: &EventFilter,
+    ) -> Option<(Arc<EventFilter>, FileEntry)> {
         let (known, entry) = self.known.files.get(path)?;
         let same = match (entry.state(), state) {
             (Some(then), Some(now)) => then.is_as(now),
@@ -139,8 +139,8 @@ impl CaseFolder {
     ///
     /// # Errors
     /// When the journal cannot be written.
-    pub fn begin(&self, asks: &Asks, paths: &[&Path]) -> io::Result<()> {
-        self.put(&Line::Asks(asks.clone()))?;
+    pub fn begin(&self, asks: &EventFilter, paths: &[&Path]) -> io::Result<()> {
+        self.put(&Line::EventFilter(asks.clone()))?;
         self.put(&Line::Begun(paths.iter().map(|&path| path.into()).collect()))
     }
 
@@ -157,21 +157,21 @@ impl CaseFolder {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn settle(&mut self, entries: &[(Arc<Asks>, FileEntry)]) -> io::Result<()> {
+    pub fn settle(&mut self, entries: &[(Arc<EventFilter>, FileEntry)]) -> io::Result<()> {
         for (_, entry) in entries {
             let path = PathBuf::from(&entry.path);
             self.known.begun.remove(&path);
             self.known.files.remove(&path);
         }
         let others = self.known.files.values();
-        let mut files: Vec<&(Arc<Asks>, FileEntry)> = others.chain(entries).collect();
+        let mut files: Vec<&(Arc<EventFilter>, FileEntry)> = others.chain(entries).collect();
         files.sort_by(|(_, a), (_, b)| a.path.cmp(&b.path));
         let mut lines = Lines::default();
         lines.add(&Line::head())?;
         let mut latest = None;
         for (asks, entry) in &files {
             if latest != Some(asks) {
-                lines.add(&Line::Asks(Asks::clone(asks)))?;
+                lines.add(&Line::EventFilter(EventFilter::clone(asks)))?;
                 latest = Some(asks);
             }
             lines.add(&FileLine { file: entry })?;
@@ -272,7 +272,7 @@ fn put(journal: &mut File, line: &impl Serialize) -> io::Result<()> {
 /// What the lines of a journal say, and how much of it is whole lines.
 fn parse(path: &Path, text: &[u8]) -> Result<(Known, usize), Error> {
     let mut known = Known::default();
-    let mut asks = Arc::new(Asks::default());
+    let mut asks = Arc::new(EventFilter::default());
     let mut whole = 0;
     for (number, line) in (1..).zip(text.split_inclusive(|&byte| byte == b'\n')) {
         // A line that is not whole is what a killed process left.
@@ -291,7 +291,7 @@ fn parse(path: &Path, text: &[u8]) -> Result<(Known, usize), Error> {
                     "written by version {version}: extract anew with this one"
                 )));
             }
-            Ok(Line::Asks(now)) => asks = Arc::new(now),
+            Ok(Line::EventFilter(now)) => asks = Arc::new(now),
             Ok(Line::Begun(paths)) => known.begun.extend(paths.iter().map(PathBuf::from)),
             Ok(Line::File(entry)) => {
                 if let Some(table) = entry.tables().find(|table| !is_below(&table.name)) {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SCHEMA;
 use crate::decode::Form;
-use crate::detect::Asks;
+use crate::detect::EventFilter;
 use crate::error::Fault;
 use crate::hex::{hex, unhex};
 use crate::input::{Extent, FileState, InputKind};
@@ -24,7 +24,7 @@ pub(super) enum Line {
     /// Which version wrote what follows.
     Case { schema: u32, version: String },
     /// What rules asked for when the files of the lines below were extracted.
-    Asks(Asks),
+    EventFilter(EventFilter),
     /// These files are to be extracted: those that no other line names were not.
     Begun(Vec<PathText>),
     /// A file was extracted. One that was before counts no more.

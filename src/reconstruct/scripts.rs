@@ -125,7 +125,7 @@ fn block(
     }
     let end = script.total.saturating_add(1);
     mark_missing(&mut script, next, end);
-    script.hidden = unwrapper.layers(&script.text);
+    script.hidden = unwrapper.find_layers(&script.text);
     script
 }
 

@@ -10,7 +10,7 @@ use super::machine::{BUILD, Build, Machine};
 use super::output::Sum;
 use super::scripts::Written;
 use crate::analysis::{Analysis, InputReport};
-use crate::detect::{Excluded, Limited, LoadedPack, Refused};
+use crate::detect::{ExclusionCounts, LimitedCorrelation, LoadedPack, RejectedRule};
 use crate::error::Fault;
 use crate::input::{Extent, InputKind};
 use crate::limits::LimitNote;
@@ -42,9 +42,9 @@ struct Run<'a> {
     counts: Counts,
     packs: Vec<PackRow<'a>>,
     rules_fired: Vec<RuleRow<'a>>,
-    rules_refused: Vec<&'a Refused>,
-    rules_limited: &'a [Limited],
-    rules_excluded: Excluded,
+    rules_refused: Vec<&'a RejectedRule>,
+    rules_limited: &'a [LimitedCorrelation],
+    rules_excluded: ExclusionCounts,
     limits: Vec<LimitNote>,
     hidden_texts: &'a Notes,
     scripts: Option<Written>,
@@ -155,7 +155,7 @@ pub(super) fn write(
             })
             .collect(),
         rules_fired: rules_fired(analysis),
-        rules_refused: rules.refused().collect(),
+        rules_refused: rules.rejected().collect(),
         rules_limited: &analysis.limited,
         rules_excluded: rules.excluded,
         limits: analysis.limits.notes(),

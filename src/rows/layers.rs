@@ -20,7 +20,7 @@ use crate::model::{Proof, RecordRef, SessionIdx, TextKind, Wrapped};
 use crate::reconstruct::Case;
 use crate::sorted::{Rows, Sorted, place, time};
 use crate::table::MOST_IN_CELL;
-use ps_layers::Limit;
+use ps_layers::UnwrapLimit;
 
 /// A layer of a text, or where unwrapping ended.
 #[derive(Serialize, Deserialize)]
@@ -62,7 +62,7 @@ enum What {
     /// A program.
     Program,
     /// A limit that left something wrapped.
-    Left(Limit),
+    Left(UnwrapLimit),
 }
 
 /// Bytes of a text's layers that are kept whole. A short text can be made to hide 64 long ones, and a
@@ -235,7 +235,7 @@ pub struct Left {
     /// The first of its records.
     pub evidence: String,
     /// The limit.
-    pub limit: Limit,
+    pub limit: UnwrapLimit,
     /// How many layers deep what was left lies; 1 in the text itself.
     pub depth: usize,
 }

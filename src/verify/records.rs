@@ -280,7 +280,7 @@ impl Check<'_, '_> {
             self.equal(row, column, expected);
         }
         let Some(rules) = self.evidence.rules else { return };
-        for &rule in reread.fired.iter().filter(|&&rule| !rules.is_silent(rule)) {
+        for &rule in reread.fired.iter().filter(|&&rule| !rules.is_suppressed(rule)) {
             let title = &rules.rules[rule].meta.title;
             if !self.cell(&row.cells, "detections").contains(&*visible(title)) {
                 let what = format!(

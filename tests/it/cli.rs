@@ -64,7 +64,7 @@ fn a_broken_rule_stops_before_anything_is_read() {
     let (code, errors) = fails(&["samples", "--pack", &rule, "-o", &out]);
     assert_eq!(code, 3);
     assert_eq!(errors.lines().count(), 1, "{errors}");
-    assert!(errors.contains("broken.yml: no rule of it loads; broken.yml: "), "{errors}");
+    assert!(errors.contains("broken.yml: none of its rules loads; broken.yml: "), "{errors}");
     assert!(!Path::new(&out).exists());
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use psr_forensics::decode::{Decoder, Wanted};
 use psr_forensics::input::{Piece, Reader, discover, piece_count};
-use psr_forensics::layers::{Limits, Unwrapped, layers};
+use psr_forensics::layers::{UnwrapLimits, Unwrapped, find_layers};
 use psr_forensics::model::index::InputIdx;
 use psr_forensics::model::{Channel, RecordRef};
 
@@ -127,7 +127,7 @@ fn obfuscated_commands_of_real_logs_can_be_read() {
         let texts = texts(&Path::new(&corpus).join(log));
         for (record, inside) in *hidden {
             let text = &texts[record];
-            let found = layers(text, &Limits::default());
+            let found = find_layers(text, &UnwrapLimits::default());
             let read = found.layers.iter().any(|layer| layer.text.contains(inside));
             assert!(read && !text.contains(inside), "{log}:{record} {found:?}");
             assert_eq!(found.stopped, None, "{log}:{record}");

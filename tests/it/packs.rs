@@ -105,8 +105,8 @@ fn a_pack_that_loads_no_rule_is_an_error() {
     assert_eq!(code, 3);
     let path = folder.path().display();
     let message = format!(
-        "psr-forensics: pack {path}: it holds no rule: a pack is a folder, a zip or a file of \
-         rules, which are .yml or .yaml\n"
+        "psr-forensics: pack {path}: it contains no rule: a pack is a folder, a zip or a file with \
+         rules in .yml or .yaml files\n"
     );
     assert_eq!(errors, message);
     let (code, errors) = fails(&["--pack", "no/such/pack"]);
@@ -120,7 +120,8 @@ fn a_pack_that_loads_no_rule_is_an_error() {
     .unwrap();
     let (code, errors) = fails(&["--pack", folder.path().to_str().unwrap()]);
     assert_eq!(code, 3);
-    let message = "no rule of it loads; c.yml: 'C': it refers to 'x', and no such rule is loaded\n";
+    let message =
+        "none of its rules loads; c.yml: 'C': it refers to 'x', and no such rule is loaded\n";
     assert!(errors.ends_with(message), "{errors}");
 }
 
@@ -275,7 +276,7 @@ fn an_evidence_pointer_leads_to_why_a_rule_fired() {
                 "      EventID as a number '= 91': yes; it is '91'",
                 "    not: holds",
                 "      filter does not hold",
-                "        User is 'nobody': no, the field is not there",
+                "        User is 'nobody': no, the field is missing",
                 "Result      the rule fires",
             ]
         );

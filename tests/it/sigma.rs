@@ -69,7 +69,7 @@ fn documented(heading: &str) -> Vec<Vec<String>> {
 fn all_rules_load() {
     let Some(rules) = unpacked(RULES) else { return };
     let set = RuleSet::load(vec![Pack::read(rules.path()).unwrap()]).unwrap();
-    assert_eq!(set.refused().next(), None);
+    assert_eq!(set.rejected().next(), None);
     assert_eq!(set.rules.len(), 2407);
 }
 

@@ -1,33 +1,34 @@
-//! Base64 that stands in a text.
+//! Finds and decodes Base64 inside a text.
 
 use super::budget::Budget;
-use super::encoding::{Compression, base64, binary, text_of};
-use super::gate::SHORTEST_RUN;
+use super::encoding::{Compression, decode_base64, decode_text, program_kind};
+use super::precheck::SHORTEST_RUN;
 
-/// A line of Base64 that goes on in the next is at least so long (MIME, PEM: 76, 64).
-const LINE: usize = 60;
-/// What is decoded to see whether the rest is worth it: a multiple of 4 characters.
-const FIRST: usize = 64;
+/// Shortest line of Base64 that may continue on the next line (MIME has 76 characters, PEM 64).
+const LONG_LINE: usize = 60;
+/// Number of characters decoded first, to see whether the rest is worth decoding: a multiple of
+/// 4.
+const PROBE_LENGTH: usize = 64;
 
-/// What it costs to look for a bare deflate stream, as bytes of a value.
+/// Cost of checking for a deflate stream without header, as bytes of a value.
 const DEFLATE_COST: usize = 4096;
 
-/// What a run of Base64 holds.
+/// The decoded content of a run of Base64.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Blob {
     Text(String),
-    /// A text, compressed.
+    /// A text that was compressed.
     Inflated(String),
-    /// A program: what it is, and its size in bytes.
+    /// A program: its kind, and its size in bytes.
     Binary(&'static str, usize),
 }
 
-/// The runs of Base64 in a text that hold something, and where they begin.
-pub(super) fn blobs(text: &str, budget: &mut Budget) -> Vec<(usize, Blob)> {
-    runs(text).filter_map(|(at, run)| Some((at, blob(run, budget)?))).collect()
+/// Finds the runs of Base64 in a text that have usable content. Returns each with its position.
+pub(super) fn find_blobs(text: &str, budget: &mut Budget) -> Vec<(usize, Blob)> {
+    base64_runs(text).filter_map(|(at, run)| Some((at, decode_blob(run, budget)?))).collect()
 }
 
-fn runs(text: &str) -> impl Iterator<Item = (usize, &str)> {
+fn base64_runs(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let bytes = text.as_bytes();
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -36,8 +37,8 @@ fn runs(text: &str) -> impl Iterator<Item = (usize, &str)> {
             let mut line = start;
             loop {
                 at += bytes[at..].iter().take_while(|byte| is_base64(**byte)).count();
-                // Long lines go on after a line break.
-                let broken = at - line >= LINE;
+                // A long line continues after a line break.
+                let broken = at - line >= LONG_LINE;
                 let breaks =
                     bytes[at..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
                 let next = at + breaks;
@@ -64,45 +65,45 @@ fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')
 }
 
-/// What a run of Base64 holds.
-pub(super) fn blob(run: &str, budget: &mut Budget) -> Option<Blob> {
-    let first = run.get(..FIRST.min(run.len()))?;
-    let first = base64(first)?;
-    let marked = Compression::marked(&first);
+/// Decodes a run of Base64. Returns `None` if it is neither a text nor a program.
+pub(super) fn decode_blob(run: &str, budget: &mut Budget) -> Option<Blob> {
+    let first = run.get(..PROBE_LENGTH.min(run.len()))?;
+    let first = decode_base64(first)?;
+    let marked = Compression::detect(&first);
     let promising = marked.is_some()
-        || binary(&first).is_some()
+        || program_kind(&first).is_some()
         || first.starts_with(b"MZ")
-        || reads(&first)
+        || looks_like_text(&first)
         || budget.make(DEFLATE_COST) && begins_deflated(&first);
     if !promising || !budget.make(run.len()) {
         return None;
     }
-    let bytes = base64(run)?;
-    if let Some(what) = binary(&bytes) {
-        return Some(Blob::Binary(what, bytes.len()));
+    let bytes = decode_base64(run)?;
+    if let Some(kind) = program_kind(&bytes) {
+        return Some(Blob::Binary(kind, bytes.len()));
     }
-    if reads(&first)
-        && let Some(text) = text_of(&bytes)
+    if looks_like_text(&first)
+        && let Some(text) = decode_text(&bytes)
     {
         return Some(Blob::Text(text));
     }
     let inflated = marked.unwrap_or(Compression::Deflate).inflate(&bytes, budget)?;
-    if let Some(what) = binary(&inflated) {
-        return Some(Blob::Binary(what, inflated.len()));
+    if let Some(kind) = program_kind(&inflated) {
+        return Some(Blob::Binary(kind, inflated.len()));
     }
-    text_of(&inflated).map(Blob::Inflated)
+    decode_text(&inflated).map(Blob::Inflated)
 }
 
-/// Whether the first bytes may be those of a text, in UTF-16LE or UTF-8.
-fn reads(first: &[u8]) -> bool {
+/// Returns whether the first bytes may belong to a text in UTF-16LE or UTF-8.
+fn looks_like_text(first: &[u8]) -> bool {
     let pairs = first.chunks_exact(2);
     let wide = pairs.len() > 0 && 2 * pairs.filter(|pair| pair[1] == 0).count() >= first.len() / 2;
     let control = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
     wide || !first.iter().any(control)
 }
 
-/// Whether a bare deflate stream may begin here: it has no mark, but most of what is not one ends
-/// at once when read as one.
+/// Returns whether a deflate stream without header may begin here. Most other data fails at once
+/// when it is read as one.
 fn begins_deflated(first: &[u8]) -> bool {
     let mut out = [0; 16];
     let mut reader = flate2::read::DeflateDecoder::new(first);
@@ -113,16 +114,16 @@ fn begins_deflated(first: &[u8]) -> bool {
             break;
         }
     }
-    filled >= 8 && reads(&out[..filled])
+    filled >= 8 && looks_like_text(&out[..filled])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Limits;
+    use crate::UnwrapLimits;
 
     fn found(text: &str) -> Vec<(usize, Blob)> {
-        blobs(text, &mut Budget::new(&Limits::default(), text.len()))
+        find_blobs(text, &mut Budget::new(&UnwrapLimits::default(), text.len()))
     }
 
     // Python: base64.b64encode('Write-Output "a plain text"'.encode('utf-16le'))
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn words_paths_and_certificates_are_no_base64() {
+    fn words_paths_and_certificates_are_not_base64() {
         assert_eq!(found("ThisIsTheNameOfAnIdentifierThatIsVeryLongIndeed"), []);
         assert_eq!(found("/Microsoft/Windows/PowerShell/ScheduledJobs/Definitions"), []);
         // The beginning of a DER certificate.

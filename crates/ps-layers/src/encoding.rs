@@ -1,4 +1,4 @@
-//! Bytes to text: Base64, UTF-16LE and UTF-8, and what is deflated.
+//! Converts bytes to text: Base64, UTF-16LE, UTF-8 and compressed streams.
 
 use std::io::Read;
 
@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
-use super::budget::{Budget, Limit};
+use super::budget::{Budget, UnwrapLimit};
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
@@ -15,8 +15,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Base64 as .NET reads it: white space is skipped; unlike there, padding may be missing.
-pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
+/// Decodes Base64 as .NET does: white space is skipped. Unlike .NET, it accepts missing padding.
+pub(super) fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let compact: Vec<u8>;
     let bytes = if text.bytes().any(|byte| byte.is_ascii_whitespace()) {
         compact = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
@@ -29,7 +29,7 @@ pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
 
 /// The encodings of `[Text.Encoding]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(super) enum TextEncoding {
     Ascii,
     Utf8,
     Utf16Le,
@@ -37,17 +37,17 @@ pub(super) enum Encoding {
     Utf32,
 }
 
-impl Encoding {
-    /// By its name, lower-case: a property's, a class's or a label's.
-    pub fn named(name: &str) -> Option<Encoding> {
+impl TextEncoding {
+    /// Finds an encoding by its lower-case name: a property, class or label.
+    pub fn from_name(name: &str) -> Option<TextEncoding> {
         Some(match name {
             "ascii" | "asciiencoding" | "us-ascii" | "default" | "latin1" | "iso-8859-1" => {
-                Encoding::Ascii
+                TextEncoding::Ascii
             }
-            "utf8" | "utf8encoding" | "utf-8" => Encoding::Utf8,
-            "unicode" | "unicodeencoding" | "utf-16" | "utf-16le" => Encoding::Utf16Le,
-            "bigendianunicode" | "utf-16be" => Encoding::Utf16Be,
-            "utf32" | "utf32encoding" | "utf-32" => Encoding::Utf32,
+            "utf8" | "utf8encoding" | "utf-8" => TextEncoding::Utf8,
+            "unicode" | "unicodeencoding" | "utf-16" | "utf-16le" => TextEncoding::Utf16Le,
+            "bigendianunicode" | "utf-16be" => TextEncoding::Utf16Be,
+            "utf32" | "utf32encoding" | "utf-32" => TextEncoding::Utf32,
             _ => return None,
         })
     }
@@ -59,11 +59,11 @@ impl Encoding {
             String::from_utf16_lossy(&units)
         };
         match self {
-            Encoding::Ascii => bytes.iter().map(|&byte| char::from(byte)).collect(),
-            Encoding::Utf8 => String::from_utf8_lossy(bytes).into_owned(),
-            Encoding::Utf16Le => pairs(u16::from_le_bytes),
-            Encoding::Utf16Be => pairs(u16::from_be_bytes),
-            Encoding::Utf32 => bytes
+            TextEncoding::Ascii => bytes.iter().map(|&byte| char::from(byte)).collect(),
+            TextEncoding::Utf8 => String::from_utf8_lossy(bytes).into_owned(),
+            TextEncoding::Utf16Le => pairs(u16::from_le_bytes),
+            TextEncoding::Utf16Be => pairs(u16::from_be_bytes),
+            TextEncoding::Utf32 => bytes
                 .chunks_exact(4)
                 .map(|four| u32::from_le_bytes([four[0], four[1], four[2], four[3]]))
                 .map(|code| char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER))
@@ -73,20 +73,20 @@ impl Encoding {
 
     pub fn encode(self, text: &str) -> Vec<u8> {
         match self {
-            Encoding::Ascii | Encoding::Utf8 => text.as_bytes().to_vec(),
-            Encoding::Utf16Le => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
-            Encoding::Utf16Be => text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
-            Encoding::Utf32 => {
+            TextEncoding::Ascii | TextEncoding::Utf8 => text.as_bytes().to_vec(),
+            TextEncoding::Utf16Le => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            TextEncoding::Utf16Be => text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+            TextEncoding::Utf32 => {
                 text.chars().flat_map(|next| u32::from(next).to_le_bytes()).collect()
             }
         }
     }
 }
 
-/// What is kept, in bytes, of a stream that inflates to more than may be made.
-const CUT: usize = 64 << 10;
+/// Number of bytes kept of a stream that inflates to more than is allowed.
+const MAX_PARTIAL: usize = 64 << 10;
 
-/// How a stream is compressed.
+/// The compression of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compression {
     Gzip,
@@ -95,8 +95,9 @@ pub(super) enum Compression {
 }
 
 impl Compression {
-    /// By the first bytes (RFC 1952, RFC 1950); a bare deflate stream has no mark.
-    pub fn marked(bytes: &[u8]) -> Option<Compression> {
+    /// Detects the compression by the first bytes (RFC 1952, RFC 1950). A deflate stream without
+    /// header cannot be detected.
+    pub fn detect(bytes: &[u8]) -> Option<Compression> {
         match *bytes {
             [0x1f, 0x8b, 8, ..] => Some(Compression::Gzip),
             [0x78, flags, ..] if (0x7800 + u16::from(flags)).is_multiple_of(31) => {
@@ -106,13 +107,13 @@ impl Compression {
         }
     }
 
-    /// The bytes inside: as many as may be made. What comes before damage is kept, as a stream
-    /// that is read gives it; `None` when there is nothing.
+    /// Inflates as many bytes as the budget allows. Bytes before damage are kept, as when a
+    /// stream is read; returns `None` if there are none.
     pub fn inflate(self, bytes: &[u8], budget: &mut Budget) -> Option<Vec<u8>> {
         let most = budget.bytes_left();
         let mut out = Vec::new();
         let limit = most as u64 + 1;
-        // Damage ends the stream: what was read until then stands in `out`.
+        // Damage ends the stream; what was read before it is in `out`.
         let _ = match self {
             Compression::Gzip => {
                 flate2::read::GzDecoder::new(bytes).take(limit).read_to_end(&mut out)
@@ -125,25 +126,26 @@ impl Compression {
             }
         };
         if out.len() > most {
-            budget.exceed(Limit::Bytes);
-            out.truncate(CUT.min(most));
+            budget.exceed(UnwrapLimit::Bytes);
+            out.truncate(MAX_PARTIAL.min(most));
         }
         (budget.make(out.len()) && !out.is_empty()).then_some(out)
     }
 }
 
-/// The text that bytes are: UTF-16LE or UTF-8, with or without a byte order mark. `None` if they are not text.
-pub fn text_of(bytes: &[u8]) -> Option<String> {
+/// Decodes bytes as text: UTF-16LE or UTF-8, with or without a byte order mark. Returns `None` if
+/// they are not text.
+pub fn decode_text(bytes: &[u8]) -> Option<String> {
     if let Some(marked) = bytes.strip_prefix(&[0xef, 0xbb, 0xbf]) {
         return std::str::from_utf8(marked).ok().filter(|text| is_text(text)).map(str::to_owned);
     }
     let bytes = bytes.strip_prefix(&[0xff, 0xfe]).unwrap_or(bytes);
-    utf16(bytes)
+    decode_utf16(bytes)
         .or_else(|| std::str::from_utf8(bytes).ok().filter(|text| is_text(text)).map(str::to_owned))
 }
 
-/// The text that bytes are in UTF-16LE.
-pub(super) fn utf16(bytes: &[u8]) -> Option<String> {
+/// Decodes bytes as UTF-16LE text.
+pub(super) fn decode_utf16(bytes: &[u8]) -> Option<String> {
     if !bytes.len().is_multiple_of(2) {
         return None;
     }
@@ -152,8 +154,9 @@ pub(super) fn utf16(bytes: &[u8]) -> Option<String> {
     is_text(&text).then_some(text)
 }
 
-/// Whether a text reads as one: any bytes are characters of something, but PowerShell's own words
-/// are ASCII and chance's are not, and a text has no control characters.
+/// Returns whether a text is plausible. Random bytes also decode to characters, but PowerShell's
+/// own words are ASCII and random characters mostly are not, and a text has no control
+/// characters.
 pub(super) fn is_text(text: &str) -> bool {
     let mut all = 0_usize;
     let mut ascii = 0_usize;
@@ -167,12 +170,12 @@ pub(super) fn is_text(text: &str) -> bool {
     2 * ascii >= all && !text.trim().is_empty()
 }
 
-/// What bytes that are no text are, where that is known.
-pub(super) fn binary(bytes: &[u8]) -> Option<&'static str> {
+/// Returns the kind of program that bytes are, if it is known.
+pub(super) fn program_kind(bytes: &[u8]) -> Option<&'static str> {
     match *bytes {
-        // The DOS header's mark, and the offset of the PE header inside the file.
+        // The DOS header's mark; the file is long enough to hold the offset of the PE header.
         [b'M', b'Z', ..] if bytes.len() > 0x40 => Some("MZ executable"),
-        // `cld; call` and `cld; and rsp, -16`: how Metasploit's x86 and x64 stagers begin.
+        // `cld; call` and `cld; and rsp, -16`: the start of Metasploit's x86 and x64 stagers.
         [0xfc, 0xe8, ..] | [0xfc, 0x48, 0x83, 0xe4, ..] if bytes.len() > 0x40 => Some("shellcode"),
         _ => None,
     }

@@ -1,4 +1,4 @@
-//! Command lines: what powershell.exe and cmd.exe make of their arguments before anything is run.
+//! Reads command lines as powershell.exe and cmd.exe do before anything runs.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -6,18 +6,19 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::budget::Budget;
-use super::encoding::{base64, utf16};
+use super::encoding::{decode_base64, decode_utf16};
 use super::parse::is_dash;
 
-/// Most command lines of a kind that are looked at in a text.
-const MOST: usize = 16;
+/// Largest number of command lines of each kind that are read in a text.
+const MAX_COMMAND_LINES: usize = 16;
 
-/// Longest path of a program at the beginning of a command line, in bytes (Windows' MAX_PATH).
+/// Longest program path at the beginning of a command line, in bytes (Windows' MAX_PATH).
 const LONGEST_PATH: usize = 260;
 
-/// `-e`, `-ec`, `-en` ... `-encodedcommand` with any of the dashes PowerShell takes, then Base64.
+/// `-e`, `-ec`, `-en` ... `-encodedcommand` with any of the dashes that PowerShell accepts, then
+/// Base64.
 ///
-/// PowerShell resolves a parameter by any unambiguous prefix; `-ec` is an alias of its own
+/// PowerShell accepts any unambiguous prefix of a parameter; `-ec` is an alias of its own
 /// (Microsoft's about_PowerShell_exe).
 static ENCODED: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
@@ -41,19 +42,20 @@ static VARIABLE: LazyLock<Regex> = LazyLock::new(|| {
         .expect("the pattern is fixed")
 });
 
-/// The commands inside `-EncodedCommand` arguments, Base64 of UTF-16LE, and where it begins.
+/// Returns the commands in `-EncodedCommand` arguments (Base64 of UTF-16LE), each with its
+/// position.
 pub(super) fn encoded_commands(text: &str) -> Vec<(usize, String)> {
     ENCODED
         .captures_iter(text)
         .filter_map(|found| {
             let argument = found.get(1)?;
-            Some((argument.start(), utf16(&base64(argument.as_str())?)?))
+            Some((argument.start(), decode_utf16(&decode_base64(argument.as_str())?)?))
         })
-        .take(MOST)
+        .take(MAX_COMMAND_LINES)
         .collect()
 }
 
-/// Whether a text is one command line for powershell.exe or cmd.exe.
+/// Returns whether a text is a single command line for powershell.exe or cmd.exe.
 pub(super) fn is_command_line(text: &str) -> bool {
     let text = text.trim();
     if text.contains('\n') {
@@ -69,23 +71,27 @@ pub(super) fn is_command_line(text: &str) -> bool {
     matches!(name, "powershell" | "pwsh" | "cmd" | "%comspec%")
 }
 
-/// What is given to powershell.exe as a command, its quotes taken off, and where it begins. In a
-/// command line that is all the rest, in a script the rest of a statement.
-pub(super) fn commands(text: &str, is_line: bool, budget: &mut Budget) -> Vec<(usize, String)> {
+/// Returns the commands that are passed to powershell.exe, without quotes, each with its
+/// position. In a command line a command is all the rest, in a script the rest of the statement.
+pub(super) fn powershell_commands(
+    text: &str,
+    is_line: bool,
+    budget: &mut Budget,
+) -> Vec<(usize, String)> {
     let mut commands = Vec::new();
-    for found in POWERSHELL.find_iter(text).take(MOST) {
+    for found in POWERSHELL.find_iter(text).take(MAX_COMMAND_LINES) {
         let rest = &text[found.end()..];
-        // Later in a text the name may stand in prose: there a parameter must follow.
+        // Later in a text the name may occur in prose: there, a parameter must follow it.
         let parameter = rest.starts_with(|next| is_dash(next) || next == '/');
         if !parameter && found.start() > LONGEST_PATH {
             continue;
         }
-        let rest = if is_line { rest } else { statement(rest) };
-        if let Some(from) = command_from(rest) {
+        let rest = if is_line { rest } else { first_statement(rest) };
+        if let Some(from) = command_start(rest) {
             if !budget.read(rest.len()) {
                 break;
             }
-            let command = unquoted(&rest[from..]);
+            let command = join_arguments(&rest[from..]);
             if command.trim() != "-" {
                 commands.push((found.end() + from, command));
             }
@@ -94,8 +100,8 @@ pub(super) fn commands(text: &str, is_line: bool, budget: &mut Budget) -> Vec<(u
     commands
 }
 
-/// A script's text up to where a statement ends.
-fn statement(text: &str) -> &str {
+/// Returns a script's text up to the end of the first statement.
+fn first_statement(text: &str) -> &str {
     let mut open = None;
     for (at, next) in text.char_indices() {
         match (next, open) {
@@ -108,9 +114,9 @@ fn statement(text: &str) -> &str {
     text
 }
 
-/// Where the command begins in powershell.exe's arguments: after `-Command`, or at the first that
-/// is no parameter.
-fn command_from(arguments: &str) -> Option<usize> {
+/// Returns where the command begins in powershell.exe's arguments: after `-Command`, or at the
+/// first argument that is not a parameter.
+fn command_start(arguments: &str) -> Option<usize> {
     let mut at = 0;
     loop {
         at += arguments[at..].len() - arguments[at..].trim_start().len();
@@ -146,9 +152,9 @@ fn command_from(arguments: &str) -> Option<usize> {
     }
 }
 
-/// Arguments as a program gets them, with a blank between them, which is how powershell.exe joins
-/// them (Microsoft's "Parsing C++ command-line arguments").
-fn unquoted(arguments: &str) -> String {
+/// Returns the arguments as a program receives them, joined with blanks as powershell.exe does
+/// (Microsoft's "Parsing C++ command-line arguments").
+fn join_arguments(arguments: &str) -> String {
     let mut text = String::with_capacity(arguments.len());
     let mut quoted = false;
     let mut slashes = 0_usize;
@@ -177,38 +183,40 @@ fn unquoted(arguments: &str) -> String {
     text
 }
 
-/// A command line after cmd.exe has read it.
+/// A command line as cmd.exe has resolved it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Resolved {
+pub(super) struct ResolvedCmdLine {
     pub at: usize,
     pub text: String,
-    /// Variables it sets, by lower-case name.
+    /// The variables that it sets, by lower-case name.
     pub environment: BTreeMap<String, String>,
-    /// What it writes to the standard input of a powershell.exe.
+    /// The text that it pipes to the standard input of a powershell.exe.
     pub piped: Option<String>,
 }
 
-/// Command lines for cmd.exe with carets and variables resolved, where that changes them.
+/// Returns the command lines for cmd.exe whose carets or variables change something, with these
+/// resolved.
 pub(super) fn cmd_lines(
     text: &str,
     outer: &BTreeMap<String, String>,
     budget: &mut Budget,
-) -> Vec<Resolved> {
-    // A variable may be set to more than itself, and the line may hold others: each of them costs.
+) -> Vec<ResolvedCmdLine> {
+    // The value of a variable may be longer than its reference, and the line may contain further
+    // variables: each of them costs.
     let mut metered = |at: usize, line: &str| {
         if !budget.read(line.len()) {
             return None;
         }
-        let resolved = resolve(at, line, outer, budget)?;
+        let resolved = resolve_cmd_line(at, line, outer, budget)?;
         budget.make(resolved.text.len()).then_some(resolved)
     };
     let mut lines = Vec::new();
-    for found in CMD.find_iter(text).take(MOST) {
+    for found in CMD.find_iter(text).take(MAX_COMMAND_LINES) {
         let end = text[found.end()..].find(['\r', '\n']);
         let rest = &text[found.end()..end.map_or(text.len(), |end| found.end() + end)];
         lines.extend(metered(found.end(), strip_quotes(rest)));
     }
-    // A caret inside a word is an escape also where cmd.exe is not named.
+    // A caret inside a word is an escape even if cmd.exe is not named.
     if lines.is_empty() && has_caret_in_word(text) {
         lines.extend(metered(0, text));
     }
@@ -220,7 +228,7 @@ fn has_caret_in_word(text: &str) -> bool {
     text.as_bytes().windows(3).any(|three| letter(three[0]) && three[1] == b'^' && letter(three[2]))
 }
 
-/// cmd.exe takes off the first quote and the last (`cmd /?`).
+/// Removes the first quote and the last, as cmd.exe does (`cmd /?`).
 fn strip_quotes(rest: &str) -> &str {
     let Some(inner) = rest.strip_prefix('"') else { return rest };
     match inner.rfind('"') {
@@ -229,16 +237,16 @@ fn strip_quotes(rest: &str) -> &str {
     }
 }
 
-fn resolve(
+fn resolve_cmd_line(
     at: usize,
     line: &str,
     outer: &BTreeMap<String, String>,
     budget: &mut Budget,
-) -> Option<Resolved> {
-    let mut resolved = Resolved { at, ..Resolved::default() };
+) -> Option<ResolvedCmdLine> {
+    let mut resolved = ResolvedCmdLine { at, ..ResolvedCmdLine::default() };
     let mut echoed: Option<String> = None;
     let mut segment = String::new();
-    // A value may be long and its uses many.
+    // A value may be long, and may be used many times.
     let mut room = 4 * line.len() + 65_536;
     let mut quoted = false;
     let mut chars = line.chars().peekable();
@@ -257,7 +265,7 @@ fn resolve(
             }
             None => '\0',
         };
-        let expanded = expand(&segment, &resolved.environment, outer, &mut room, budget);
+        let expanded = expand_variables(&segment, &resolved.environment, outer, &mut room, budget);
         segment.clear();
         let words = expanded.trim_start();
         let after = |word: &str| {
@@ -285,9 +293,10 @@ fn resolve(
     (changed || !resolved.environment.is_empty() || resolved.piped.is_some()).then_some(resolved)
 }
 
-/// `%NAME%`, `%NAME:~from,count%` and `%NAME:old=new%` as far as the variable is known and its use
-/// is within room and budget: a value may be long, and a use that takes one letter of it reads it.
-fn expand(
+/// Expands `%NAME%`, `%NAME:~from,count%` and `%NAME:old=new%` if the variable is known and room
+/// and budget suffice. A value may be long, and even a use that takes one letter of it reads all
+/// of it.
+fn expand_variables(
     text: &str,
     environment: &BTreeMap<String, String>,
     outer: &BTreeMap<String, String>,
@@ -298,7 +307,8 @@ fn expand(
         let name = found[1].to_lowercase();
         let known = environment.get(&name).or_else(|| outer.get(&name)).map(String::as_str);
         let cut = found.get(2);
-        // Letters may be taken of what almost any Windows has; the whole would be a guess.
+        // Letters may be taken from values that almost any Windows has; a whole value would be a
+        // guess.
         let usual = || match name.as_str() {
             "comspec" if cut.is_some() => Some(r"C:\WINDOWS\system32\cmd.exe"),
             "public" if cut.is_some() => Some(r"C:\Users\Public"),

@@ -1,10 +1,10 @@
-//! The fixed list of .NET's functions that are evaluated: pure ones, from value to value.
+//! Evaluates a fixed list of .NET functions: pure ones, from value to value.
 
 use std::rc::Rc;
 
-use super::encoding::{Compression, Encoding, base64, text_of};
-use super::operators::{Context, cast, format_text, pattern, replace_all};
-use super::value::Value;
+use super::encoding::{Compression, TextEncoding, decode_base64, decode_text};
+use super::operators::{OperatorContext, cast_value, compiled_pattern, format_text, replace_all};
+use super::value::ScriptValue;
 
 macro_rules! overloads {
     ($name:literal) => {
@@ -57,35 +57,39 @@ macro_rules! overloads_any {
     };
 }
 
-/// A property, `value.name`; the name is lower-case.
-pub(super) fn member(value: &Value, name: &str) -> Value {
+/// Returns a property, `value.name`; the name is lower-case.
+pub(super) fn property(value: &ScriptValue, name: &str) -> ScriptValue {
     match (value, name) {
-        (Value::Text(text), "length") => Value::Int(text.chars().count() as i64),
-        (Value::Array(_) | Value::Bytes(_), "length" | "count" | "longlength") => {
-            Value::Int(value.count() as i64)
+        (ScriptValue::Text(text), "length") => ScriptValue::Int(text.chars().count() as i64),
+        (ScriptValue::Array(_) | ScriptValue::Bytes(_), "length" | "count" | "longlength") => {
+            ScriptValue::Int(value.count() as i64)
         }
-        (Value::Text(_), _) => definition(name).map_or(Value::Unknown, Value::Method),
-        (Value::Item { value, .. }, "value") => (**value).clone(),
-        (Value::Item { name, .. }, "name" | "key") => Value::text(&**name),
-        (Value::Char(_), "value") => value.clone(),
-        (Value::Type(kind), _) => static_member(kind, name),
-        _ => Value::Unknown,
+        (ScriptValue::Text(_), _) => {
+            method_overloads(name).map_or(ScriptValue::Unknown, ScriptValue::Method)
+        }
+        (ScriptValue::Item { value, .. }, "value") => (**value).clone(),
+        (ScriptValue::Item { name, .. }, "name" | "key") => ScriptValue::text(&**name),
+        (ScriptValue::Char(_), "value") => value.clone(),
+        (ScriptValue::Type(kind), _) => static_member(kind, name),
+        _ => ScriptValue::Unknown,
     }
 }
 
-fn static_member(kind: &str, name: &str) -> Value {
+fn static_member(kind: &str, name: &str) -> ScriptValue {
     match (kind, name) {
-        ("string", "empty") => Value::text(""),
-        ("text.encoding", _) => Encoding::named(name).map_or(Value::Unknown, Value::Encoding),
-        // Known, and nothing to show.
-        ("io.compression.compressionmode", "decompress") => Value::Usual("Decompress"),
-        _ => Value::Unknown,
+        ("string", "empty") => ScriptValue::text(""),
+        ("text.encoding", _) => {
+            TextEncoding::from_name(name).map_or(ScriptValue::Unknown, ScriptValue::Encoding)
+        }
+        // A known value with nothing to show.
+        ("io.compression.compressionmode", "decompress") => ScriptValue::Usual("Decompress"),
+        _ => ScriptValue::Unknown,
     }
 }
 
-/// What PowerShell shows for a method of a string that is not called: its overloads (Windows
-/// PowerShell 5.1 on .NET Framework). Obfuscators take letters of it.
-fn definition(name: &str) -> Option<&'static str> {
+/// Returns what PowerShell shows for a string's method that is not called: its overloads (Windows
+/// PowerShell 5.1 on .NET Framework). Obfuscators take letters from it.
+fn method_overloads(name: &str) -> Option<&'static str> {
     Some(match name {
         "chars" => "char Chars(int index) {get;}",
         "insert" => "string Insert(int startIndex, string value)",
@@ -107,63 +111,65 @@ fn definition(name: &str) -> Option<&'static str> {
     })
 }
 
-/// A method, `value.name(arguments)` or `[type]::name(arguments)`; the name is lower-case.
-pub(super) fn call(
-    value: &Value,
+/// Calls a method, `value.name(arguments)` or `[type]::name(arguments)`; the name is lower-case.
+pub(super) fn call_method(
+    value: &ScriptValue,
     name: &str,
-    arguments: &[Value],
-    context: &mut Context<'_>,
-) -> Value {
+    arguments: &[ScriptValue],
+    context: &mut OperatorContext<'_>,
+) -> ScriptValue {
     if arguments.iter().any(|argument| !argument.is_known()) {
-        return Value::Unknown;
+        return ScriptValue::Unknown;
     }
     let result = match value {
-        Value::Text(text) => on_text(text, name, arguments, context),
-        Value::Type(kind) => on_type(kind, name, arguments, context),
-        Value::Encoding(encoding) => on_encoding(*encoding, name, arguments, context),
-        Value::Stream(bytes) => match name {
+        ScriptValue::Text(text) => on_text(text, name, arguments, context),
+        ScriptValue::Type(kind) => on_type(kind, name, arguments, context),
+        ScriptValue::Encoding(encoding) => on_encoding(*encoding, name, arguments, context),
+        ScriptValue::Stream(bytes) => match name {
             "readtoend" => context.budget.make(bytes.len()).then(|| {
-                Value::text(text_of(bytes).unwrap_or_else(|| Encoding::Utf8.decode(bytes)))
+                ScriptValue::text(
+                    decode_text(bytes).unwrap_or_else(|| TextEncoding::Utf8.decode(bytes)),
+                )
             }),
-            "toarray" | "getbuffer" => Some(Value::Bytes(Rc::clone(bytes))),
-            "close" | "dispose" | "flush" => Some(Value::Null),
+            "toarray" | "getbuffer" => Some(ScriptValue::Bytes(Rc::clone(bytes))),
+            "close" | "dispose" | "flush" => Some(ScriptValue::Null),
             _ => None,
         },
-        Value::Array(_) | Value::Bytes(_) if name == "clone" => Some(value.clone()),
-        Value::Usual(_) if name == "tostring" => Some(value.clone()),
-        Value::Char(_) | Value::Int(_) | Value::Method(_)
+        ScriptValue::Array(_) | ScriptValue::Bytes(_) if name == "clone" => Some(value.clone()),
+        ScriptValue::Usual(_) if name == "tostring" => Some(value.clone()),
+        ScriptValue::Char(_) | ScriptValue::Int(_) | ScriptValue::Method(_)
             if name == "tostring" && arguments.is_empty() =>
         {
-            value.to_text("").map(Value::text)
+            value.to_text("").map(ScriptValue::text)
         }
-        Value::Char(char) => on_text(&char.to_string(), name, arguments, context),
+        ScriptValue::Char(char) => on_text(&char.to_string(), name, arguments, context),
         _ => None,
     };
-    result.unwrap_or(Value::Unknown)
+    result.unwrap_or(ScriptValue::Unknown)
 }
 
 fn on_text(
     text: &str,
     name: &str,
-    arguments: &[Value],
-    context: &mut Context<'_>,
-) -> Option<Value> {
+    arguments: &[ScriptValue],
+    context: &mut OperatorContext<'_>,
+) -> Option<ScriptValue> {
     context.budget.make(text.len()).then_some(())?;
     let string = |at: usize| arguments.get(at)?.to_text(&context.separator);
     let place = |at: usize| usize::try_from(arguments.get(at)?.to_int()?).ok();
-    // Places are counted in characters.
+    // Positions are counted in characters.
     let byte = |place: usize| {
         let mut starts = text.char_indices().map(|(at, _)| at).chain([text.len()]);
         starts.nth(place)
     };
-    let text_value = |text: String| Some(Value::text(text));
+    let text_value = |text: String| Some(ScriptValue::text(text));
     match (name, arguments.len()) {
         ("tostring" | "clone" | "normalize", 0) => text_value(text.to_owned()),
         ("tolower" | "tolowerinvariant", 0) => text_value(text.to_lowercase()),
         ("toupper" | "toupperinvariant", 0) => text_value(text.to_uppercase()),
         ("tochararray", 0) => {
-            context.budget.make(text.len() * size_of::<Value>()).then_some(())?;
-            Some(Value::Array(Rc::new(text.chars().map(Value::Char).collect())))
+            context.budget.make(text.len() * size_of::<ScriptValue>()).then_some(())?;
+            Some(ScriptValue::Array(Rc::new(text.chars().map(ScriptValue::Char).collect())))
         }
         ("replace", 2) => {
             let (from, to) = (string(0)?, string(1)?);
@@ -188,8 +194,8 @@ fn on_text(
                     _ => return None,
                 }
             }
-            context.budget.make(parts.len() * size_of::<Value>()).then_some(())?;
-            Some(Value::Array(Rc::new(parts.into_iter().map(Value::text).collect())))
+            context.budget.make(parts.len() * size_of::<ScriptValue>()).then_some(())?;
+            Some(ScriptValue::Array(Rc::new(parts.into_iter().map(ScriptValue::text).collect())))
         }
         ("substring", 1) => text_value(text[byte(place(0)?)?..].to_owned()),
         ("substring", 2) => {
@@ -209,7 +215,7 @@ fn on_text(
             let of = match arguments {
                 [] => Vec::new(),
                 [only] => separators(only)?,
-                _ => arguments.iter().map(Value::to_char).collect::<Option<_>>()?,
+                _ => arguments.iter().map(ScriptValue::to_char).collect::<Option<_>>()?,
             };
             let cut = |next: char| match &of[..] {
                 [] => next.is_whitespace(),
@@ -221,37 +227,38 @@ fn on_text(
                 _ => text.trim_end_matches(cut).to_owned(),
             })
         }
-        ("chars" | "get_chars", 1) => text.chars().nth(place(0)?).map(Value::Char),
+        ("chars" | "get_chars", 1) => text.chars().nth(place(0)?).map(ScriptValue::Char),
         ("indexof" | "lastindexof", 1) => {
             let of = string(0)?;
             let found = if name == "indexof" { text.find(&of) } else { text.rfind(&of) };
-            Some(Value::Int(match found {
+            Some(ScriptValue::Int(match found {
                 Some(at) => text[..at].chars().count() as i64,
                 None => -1,
             }))
         }
-        ("contains", 1) => Some(Value::Bool(text.contains(&string(0)?))),
-        ("startswith", 1) => Some(Value::Bool(text.starts_with(&string(0)?))),
-        ("endswith", 1) => Some(Value::Bool(text.ends_with(&string(0)?))),
+        ("contains", 1) => Some(ScriptValue::Bool(text.contains(&string(0)?))),
+        ("startswith", 1) => Some(ScriptValue::Bool(text.starts_with(&string(0)?))),
+        ("endswith", 1) => Some(ScriptValue::Bool(text.ends_with(&string(0)?))),
         _ => None,
     }
 }
 
-/// The characters to split or trim by: of a text, each (Windows PowerShell takes it for `char[]`).
-fn separators(value: &Value) -> Option<Vec<char>> {
+/// Returns the characters to split or trim by: each character of a text (Windows PowerShell
+/// converts it to `char[]`).
+fn separators(value: &ScriptValue) -> Option<Vec<char>> {
     match value {
-        Value::Null => Some(Vec::new()),
-        Value::Text(text) => Some(text.chars().collect()),
-        _ => value.elements().iter().map(Value::to_char).collect(),
+        ScriptValue::Null => Some(Vec::new()),
+        ScriptValue::Text(text) => Some(text.chars().collect()),
+        _ => value.elements().iter().map(ScriptValue::to_char).collect(),
     }
 }
 
 fn on_encoding(
-    encoding: Encoding,
+    encoding: TextEncoding,
     name: &str,
-    arguments: &[Value],
-    context: &mut Context<'_>,
-) -> Option<Value> {
+    arguments: &[ScriptValue],
+    context: &mut OperatorContext<'_>,
+) -> Option<ScriptValue> {
     match (name, arguments) {
         ("getstring" | "getchars", [bytes, range @ ..]) => {
             let bytes = bytes.to_bytes()?;
@@ -264,14 +271,14 @@ fn on_encoding(
                 }
                 _ => return None,
             };
-            context.budget.make(bytes.len()).then(|| Value::text(encoding.decode(bytes)))
+            context.budget.make(bytes.len()).then(|| ScriptValue::text(encoding.decode(bytes)))
         }
         ("getbytes", [text]) => {
             let text = text.joined()?;
             context
                 .budget
                 .make(4 * text.len())
-                .then(|| Value::Bytes(Rc::new(encoding.encode(&text))))
+                .then(|| ScriptValue::Bytes(Rc::new(encoding.encode(&text))))
         }
         _ => None,
     }
@@ -280,20 +287,20 @@ fn on_encoding(
 fn on_type(
     kind: &str,
     name: &str,
-    arguments: &[Value],
-    context: &mut Context<'_>,
-) -> Option<Value> {
+    arguments: &[ScriptValue],
+    context: &mut OperatorContext<'_>,
+) -> Option<ScriptValue> {
     let string = |at: usize| arguments.get(at)?.to_text(" ");
     match (kind, name) {
-        (_, "new") => create(kind, arguments, context),
+        (_, "new") => create_object(kind, arguments, context),
         ("convert", "frombase64string") => {
             let text = string(0)?;
             context.budget.make(text.len()).then_some(())?;
-            base64(&text).map(|bytes| Value::Bytes(Rc::new(bytes)))
+            decode_base64(&text).map(|bytes| ScriptValue::Bytes(Rc::new(bytes)))
         }
         ("convert", "toint16" | "toint32" | "toint64" | "tobyte" | "touint16" | "touint32") => {
             match arguments {
-                [value] => value.to_int().map(Value::Int),
+                [value] => value.to_int().map(ScriptValue::Int),
                 [value, base] => {
                     let digits = value.to_text("")?;
                     let base =
@@ -303,18 +310,21 @@ fn on_type(
                         Some(16) => digits.trim_start_matches("0x").trim_start_matches("0X"),
                         _ => digits,
                     };
-                    i64::from_str_radix(digits, base?).ok().map(Value::Int)
+                    i64::from_str_radix(digits, base?).ok().map(ScriptValue::Int)
                 }
                 _ => None,
             }
         }
-        ("convert", "tochar") => arguments.first()?.to_char().map(Value::Char),
-        ("convert", "tostring") if arguments.len() == 1 => string(0).map(Value::text),
+        ("convert", "tochar") => arguments.first()?.to_char().map(ScriptValue::Char),
+        ("convert", "tostring") if arguments.len() == 1 => string(0).map(ScriptValue::text),
         ("text.encoding", "getencoding") => match arguments.first()? {
-            Value::Int(65001) => Some(Value::Encoding(Encoding::Utf8)),
-            Value::Int(1200) => Some(Value::Encoding(Encoding::Utf16Le)),
-            Value::Int(20127 | 28591 | 1252) => Some(Value::Encoding(Encoding::Ascii)),
-            label => Encoding::named(&label.to_text("")?.to_lowercase()).map(Value::Encoding),
+            ScriptValue::Int(65001) => Some(ScriptValue::Encoding(TextEncoding::Utf8)),
+            ScriptValue::Int(1200) => Some(ScriptValue::Encoding(TextEncoding::Utf16Le)),
+            ScriptValue::Int(20127 | 28591 | 1252) => {
+                Some(ScriptValue::Encoding(TextEncoding::Ascii))
+            }
+            label => TextEncoding::from_name(&label.to_text("")?.to_lowercase())
+                .map(ScriptValue::Encoding),
         },
         ("string", "join") => {
             let [separator, parts @ ..] = arguments else { return None };
@@ -322,75 +332,84 @@ fn on_type(
                 [only] => only.elements(),
                 _ => parts.to_vec(),
             };
-            let text = Value::Array(Rc::new(parts)).to_text(&separator.to_text("")?)?;
-            context.budget.make(text.len()).then(|| Value::text(text))
+            let text = ScriptValue::Array(Rc::new(parts)).to_text(&separator.to_text("")?)?;
+            context.budget.make(text.len()).then(|| ScriptValue::text(text))
         }
         ("string", "concat") => {
             let parts = match arguments {
                 [only] => only.elements(),
                 _ => arguments.to_vec(),
             };
-            let text = Value::Array(Rc::new(parts)).to_text("")?;
-            context.budget.make(text.len()).then(|| Value::text(text))
+            let text = ScriptValue::Array(Rc::new(parts)).to_text("")?;
+            context.budget.make(text.len()).then(|| ScriptValue::text(text))
         }
         ("string", "format") => {
             let (format, values) = arguments.split_first()?;
-            format_text(&format.to_text("")?, values, context).map(Value::text)
+            format_text(&format.to_text("")?, values, context).map(ScriptValue::text)
         }
-        ("char", "convertfromutf32") => arguments.first()?.to_char().map(Value::text),
-        ("char", "parse") => arguments.first()?.to_char().map(Value::Char),
-        ("int" | "int32", "parse") => arguments.first()?.to_int().map(Value::Int),
+        ("char", "convertfromutf32") => arguments.first()?.to_char().map(ScriptValue::text),
+        ("char", "parse") => arguments.first()?.to_char().map(ScriptValue::Char),
+        ("int" | "int32", "parse") => arguments.first()?.to_int().map(ScriptValue::Int),
         ("regex" | "text.regularexpressions.regex", "replace") if arguments.len() == 3 => {
-            let from = pattern(&string(1)?, true, context)?;
-            replace_all(&from, &string(0)?, &string(2)?, context).map(Value::text)
+            let from = compiled_pattern(&string(1)?, true, context)?;
+            replace_all(&from, &string(0)?, &string(2)?, context).map(ScriptValue::text)
         }
         ("regex" | "text.regularexpressions.regex", "split") if arguments.len() == 2 => {
             let text = string(0)?;
             context.budget.make(text.len()).then_some(())?;
-            let by = pattern(&string(1)?, true, context)?;
-            Some(Value::Array(Rc::new(by.split(&text).map(Value::text).collect())))
+            let by = compiled_pattern(&string(1)?, true, context)?;
+            Some(ScriptValue::Array(Rc::new(by.split(&text).map(ScriptValue::text).collect())))
         }
-        // A well-known way to turn a text round.
+        // A common way to reverse a text.
         ("regex" | "text.regularexpressions.regex", "matches")
             if arguments.len() == 3
                 && string(1)? == "."
                 && string(2)?.eq_ignore_ascii_case("righttoleft") =>
         {
             let text = string(0)?;
-            context.budget.make(text.len() * size_of::<Value>()).then_some(())?;
+            context.budget.make(text.len() * size_of::<ScriptValue>()).then_some(())?;
             let lines = text.chars().rev().filter(|next| *next != '\n');
-            Some(Value::Array(Rc::new(lines.map(Value::Char).collect())))
+            Some(ScriptValue::Array(Rc::new(lines.map(ScriptValue::Char).collect())))
         }
         _ => None,
     }
 }
 
-/// `New-Object kind arguments`; the kind is lower-case and without `system.`.
-pub(super) fn create(kind: &str, arguments: &[Value], context: &mut Context<'_>) -> Option<Value> {
+/// Evaluates `New-Object kind arguments`; the kind is lower-case and without `system.`.
+pub(super) fn create_object(
+    kind: &str,
+    arguments: &[ScriptValue],
+    context: &mut OperatorContext<'_>,
+) -> Option<ScriptValue> {
     if arguments.iter().any(|argument| !argument.is_known()) {
         return None;
     }
     match kind {
         "io.memorystream" => match arguments.first() {
-            None => Some(Value::Stream(Rc::default())),
-            Some(bytes) => bytes.to_bytes().map(Value::Stream),
+            None => Some(ScriptValue::Stream(Rc::default())),
+            Some(bytes) => bytes.to_bytes().map(ScriptValue::Stream),
         },
         "io.compression.gzipstream" | "io.compression.deflatestream" => {
-            let Some(Value::Stream(bytes)) = arguments.first() else { return None };
+            let Some(ScriptValue::Stream(bytes)) = arguments.first() else { return None };
             let compression = match kind {
                 "io.compression.gzipstream" => Compression::Gzip,
                 _ => Compression::Deflate,
             };
-            compression.inflate(bytes, context.budget).map(|bytes| Value::Stream(Rc::new(bytes)))
+            compression
+                .inflate(bytes, context.budget)
+                .map(|bytes| ScriptValue::Stream(Rc::new(bytes)))
         }
         "io.streamreader" => match arguments {
-            [Value::Stream(bytes), Value::Encoding(encoding), ..]
-                if !matches!(encoding, Encoding::Ascii | Encoding::Utf8) =>
+            [ScriptValue::Stream(bytes), ScriptValue::Encoding(encoding), ..]
+                if !matches!(encoding, TextEncoding::Ascii | TextEncoding::Utf8) =>
             {
                 let text = encoding.decode(bytes);
-                context.budget.make(text.len()).then(|| Value::Stream(Rc::new(text.into_bytes())))
+                context
+                    .budget
+                    .make(text.len())
+                    .then(|| ScriptValue::Stream(Rc::new(text.into_bytes())))
             }
-            [stream @ Value::Stream(_), ..] => Some(stream.clone()),
+            [stream @ ScriptValue::Stream(_), ..] => Some(stream.clone()),
             _ => None,
         },
         "string" => match arguments {
@@ -400,19 +419,19 @@ pub(super) fn create(kind: &str, arguments: &[Value], context: &mut Context<'_>)
                 context
                     .budget
                     .make(text.len().checked_mul(times)?)
-                    .then(|| Value::text(text.repeat(times)))
+                    .then(|| ScriptValue::text(text.repeat(times)))
             }
-            [only] => only.joined().map(Value::text),
+            [only] => only.joined().map(ScriptValue::text),
             // An array of characters is spread over the arguments.
-            _ => Value::Array(Rc::new(arguments.to_vec())).joined().map(Value::text),
+            _ => ScriptValue::Array(Rc::new(arguments.to_vec())).joined().map(ScriptValue::text),
         },
         _ => {
-            let encoding = kind.strip_prefix("text.").and_then(Encoding::named);
+            let encoding = kind.strip_prefix("text.").and_then(TextEncoding::from_name);
             match encoding {
-                Some(encoding) => Some(Value::Encoding(encoding)),
+                Some(encoding) => Some(ScriptValue::Encoding(encoding)),
                 None if kind.ends_with("[]") => None,
                 None if matches!(kind, "char" | "int") => {
-                    Some(cast(kind, arguments.first()?, context))
+                    Some(cast_value(kind, arguments.first()?, context))
                 }
                 None => None,
             }

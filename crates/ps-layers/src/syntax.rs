@@ -1,27 +1,28 @@
-//! What the parser makes of a text: the part of PowerShell's grammar that obfuscators use.
+//! The syntax tree that the parser builds: the part of PowerShell's grammar that obfuscators use.
 
 use std::ops::Range;
 use std::rc::Rc;
 
-/// A piece of the text and what it is.
+/// A part of the text with its kind.
 #[derive(Debug)]
-pub(super) struct Node {
-    /// Bytes of the text.
+pub(super) struct SyntaxNode {
+    /// Byte range in the text.
     pub span: Range<usize>,
-    pub kind: Kind,
+    pub kind: NodeKind,
 }
 
-/// Names that the statements of a loop or branch assign: a range of [`Script::assigned`].
-pub(super) type Assigned = Range<usize>;
+/// The names that the statements of a loop or branch assign: a range of
+/// [`ParsedScript::assigned`].
+pub(super) type AssignedNames = Range<usize>;
 
 #[derive(Debug)]
-pub(super) enum Kind {
-    /// A literal string. `ticked`: escapes stood in it that mean nothing.
+pub(super) enum NodeKind {
+    /// A literal string. `ticked` means that it contained needless escapes.
     Text {
         value: Rc<String>,
         ticked: bool,
     },
-    /// A bare word: a command's name, a member's, an argument.
+    /// A bare word: the name of a command or member, or an argument.
     Word {
         value: Rc<String>,
         ticked: bool,
@@ -29,78 +30,78 @@ pub(super) enum Kind {
     /// `-Name` among a command's arguments.
     Parameter(Rc<String>),
     Number(i64),
-    /// A double-quoted string, or a word, with values in it.
-    Expand(Vec<Node>),
-    /// A variable's name, lower-case, with its drive but for `variable:` and scopes.
+    /// A double-quoted string, or a word, that contains values.
+    Expand(Vec<SyntaxNode>),
+    /// The lower-case name of a variable, with its drive but without `variable:` and scopes.
     Variable {
         name: Rc<str>,
         ticked: bool,
     },
     /// Operators of one precedence, from left to right.
-    Chain(Box<Node>, Vec<(Operator, Node)>),
-    Unary(Unary, Box<Node>),
-    Cast(Rc<str>, Box<Node>),
+    Chain(Box<SyntaxNode>, Vec<(BinaryOperator, SyntaxNode)>),
+    Unary(UnaryOperator, Box<SyntaxNode>),
+    Cast(Rc<str>, Box<SyntaxNode>),
     /// `[name]`, lower-case and without `system.`.
     Type(Rc<str>),
-    /// A value, and what is asked of it.
-    Postfix(Box<Node>, Vec<Suffix>),
+    /// A value with suffixes: members, calls and indices.
+    Postfix(Box<SyntaxNode>, Vec<Suffix>),
     /// `(…)`.
-    Paren(Vec<Node>),
+    Paren(Vec<SyntaxNode>),
     /// `$(…)`, or `@(…)` when `array`.
     Sub {
-        body: Vec<Node>,
+        body: Vec<SyntaxNode>,
         array: bool,
     },
     /// `@{…}`.
-    Hash(Vec<Node>),
+    Hash(Vec<SyntaxNode>),
     /// `{…}`.
-    Block(Rc<Block>),
+    Block(Rc<BlockNode>),
     /// `a, b`; or `, a`.
-    List(Vec<Node>),
+    List(Vec<SyntaxNode>),
     Assign {
-        target: Box<Node>,
-        operator: Option<Operator>,
-        value: Box<Node>,
+        target: Box<SyntaxNode>,
+        operator: Option<BinaryOperator>,
+        value: Box<SyntaxNode>,
     },
-    Pipeline(Vec<Node>),
+    Pipeline(Vec<SyntaxNode>),
     Command {
         invoked: bool,
-        name: Box<Node>,
-        arguments: Vec<Node>,
+        name: Box<SyntaxNode>,
+        arguments: Vec<SyntaxNode>,
     },
-    /// Conditions and their branches; a last one without condition is `else`.
+    /// Conditions with their branches; a last branch without condition is `else`.
     If {
-        branches: Vec<(Option<Node>, Vec<Node>)>,
-        assigned: Assigned,
+        branches: Vec<(Option<SyntaxNode>, Vec<SyntaxNode>)>,
+        assigned: AssignedNames,
     },
     For {
-        parts: Vec<Vec<Node>>,
-        body: Vec<Node>,
-        assigned: Assigned,
+        parts: Vec<Vec<SyntaxNode>>,
+        body: Vec<SyntaxNode>,
+        assigned: AssignedNames,
     },
     ForEach {
         name: Rc<str>,
-        list: Box<Node>,
-        body: Vec<Node>,
-        assigned: Assigned,
+        list: Box<SyntaxNode>,
+        body: Vec<SyntaxNode>,
+        assigned: AssignedNames,
     },
     While {
-        condition: Box<Node>,
-        body: Vec<Node>,
-        assigned: Assigned,
+        condition: Box<SyntaxNode>,
+        body: Vec<SyntaxNode>,
+        assigned: AssignedNames,
     },
-    /// Anything else: its parts are looked at, its value is not known.
+    /// Any other syntax: its parts are evaluated, its value is unknown.
     Opaque {
-        parts: Vec<Node>,
-        assigned: Assigned,
+        parts: Vec<SyntaxNode>,
+        assigned: AssignedNames,
     },
 }
 
 /// The statements of a script block.
 #[derive(Debug)]
-pub(super) struct Block {
-    pub body: Vec<Node>,
-    pub assigned: Assigned,
+pub(super) struct BlockNode {
+    pub body: Vec<SyntaxNode>,
+    pub assigned: AssignedNames,
 }
 
 #[derive(Debug)]
@@ -111,28 +112,28 @@ pub(super) struct Suffix {
 
 #[derive(Debug)]
 pub(super) enum SuffixKind {
-    Member(Node),
-    Call(Node, Vec<Node>),
-    Index(Node),
+    Member(SyntaxNode),
+    Call(SyntaxNode, Vec<SyntaxNode>),
+    Index(SyntaxNode),
     /// `++` or `--`.
     Step(i64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unary {
+pub(super) enum UnaryOperator {
     Not,
     BitNot,
     Minus,
     Plus,
     Join,
     Split,
-    /// `++` or `--` in front.
+    /// `++` or `--` before a variable.
     Step(i64),
 }
 
-/// Binary operators, by about_Operator_Precedence.
+/// Binary operators, in the order of about_Operator_Precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operator {
+pub(super) enum BinaryOperator {
     And,
     Or,
     Xor,
@@ -157,7 +158,7 @@ pub(super) enum Operator {
     As,
     ShiftLeft,
     ShiftRight,
-    /// `-like`, `-match`, `-is` and others, whose results nobody decodes with.
+    /// `-like`, `-match`, `-is` and others, which are not used for decoding.
     Other,
     Add,
     Subtract,
@@ -168,10 +169,10 @@ pub(super) enum Operator {
     Range,
 }
 
-impl Operator {
-    /// The loosest binds at 0.
+impl BinaryOperator {
+    /// Returns the precedence; the loosest operators have 0.
     pub fn precedence(self) -> u8 {
-        use Operator::*;
+        use BinaryOperator::*;
         match self {
             And | Or | Xor => 0,
             BitAnd | BitOr | BitXor => 1,
@@ -194,50 +195,50 @@ impl Operator {
         }
     }
 
-    /// The operator behind a dash.
-    pub fn named(name: &str) -> Option<Operator> {
+    /// Finds the operator with this name after the dash.
+    pub fn from_name(name: &str) -> Option<BinaryOperator> {
         let name = name.to_ascii_lowercase();
         let case = name.starts_with('c') && name.len() > 3;
         Some(match name.as_str() {
-            "f" => Operator::Format,
-            "and" => Operator::And,
-            "or" => Operator::Or,
-            "xor" => Operator::Xor,
-            "band" => Operator::BitAnd,
-            "bor" => Operator::BitOr,
-            "bxor" => Operator::BitXor,
-            "shl" => Operator::ShiftLeft,
-            "shr" => Operator::ShiftRight,
-            "eq" | "ieq" | "ceq" => Operator::Equal { negated: false, case: name == "ceq" },
-            "ne" | "ine" | "cne" => Operator::Equal { negated: true, case: name == "cne" },
-            "lt" | "ilt" | "clt" => Operator::Less,
-            "le" | "ile" | "cle" => Operator::LessOrEqual,
-            "gt" | "igt" | "cgt" => Operator::Greater,
-            "ge" | "ige" | "cge" => Operator::GreaterOrEqual,
-            "replace" | "ireplace" | "creplace" => Operator::Replace { case },
-            "split" | "isplit" | "csplit" => Operator::Split { case },
-            "join" => Operator::Join,
-            "as" => Operator::As,
+            "f" => BinaryOperator::Format,
+            "and" => BinaryOperator::And,
+            "or" => BinaryOperator::Or,
+            "xor" => BinaryOperator::Xor,
+            "band" => BinaryOperator::BitAnd,
+            "bor" => BinaryOperator::BitOr,
+            "bxor" => BinaryOperator::BitXor,
+            "shl" => BinaryOperator::ShiftLeft,
+            "shr" => BinaryOperator::ShiftRight,
+            "eq" | "ieq" | "ceq" => BinaryOperator::Equal { negated: false, case: name == "ceq" },
+            "ne" | "ine" | "cne" => BinaryOperator::Equal { negated: true, case: name == "cne" },
+            "lt" | "ilt" | "clt" => BinaryOperator::Less,
+            "le" | "ile" | "cle" => BinaryOperator::LessOrEqual,
+            "gt" | "igt" | "cgt" => BinaryOperator::Greater,
+            "ge" | "ige" | "cge" => BinaryOperator::GreaterOrEqual,
+            "replace" | "ireplace" | "creplace" => BinaryOperator::Replace { case },
+            "split" | "isplit" | "csplit" => BinaryOperator::Split { case },
+            "join" => BinaryOperator::Join,
+            "as" => BinaryOperator::As,
             "is" | "isnot" | "like" | "ilike" | "clike" | "notlike" | "inotlike" | "cnotlike"
             | "match" | "imatch" | "cmatch" | "notmatch" | "inotmatch" | "cnotmatch"
             | "contains" | "icontains" | "ccontains" | "notcontains" | "inotcontains"
-            | "cnotcontains" | "in" | "notin" => Operator::Other,
+            | "cnotcontains" | "in" | "notin" => BinaryOperator::Other,
             _ => return None,
         })
     }
 }
 
-/// A text, parsed.
+/// The syntax tree of a text.
 #[derive(Debug, Default)]
-pub(super) struct Script {
-    pub statements: Vec<Node>,
-    /// Names in the order they are assigned in the text.
+pub(super) struct ParsedScript {
+    pub statements: Vec<SyntaxNode>,
+    /// Names, in the order in which they are assigned in the text.
     pub assigned: Vec<Rc<str>>,
-    /// Where brackets nest too deep, if they do.
+    /// Position where brackets are nested too deep, if they are.
     pub too_deep: Option<usize>,
 }
 
-/// A variable's name as it is looked up: lower-case and without scope.
+/// Returns a variable's name as it is looked up: lower-case and without scope.
 pub(super) fn variable_name(name: &str) -> String {
     let name = name.to_lowercase();
     let scoped = ["variable:", "global:", "script:", "local:", "private:"];

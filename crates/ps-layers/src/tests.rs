@@ -4,16 +4,16 @@ mod hostile;
 mod tricks;
 
 fn unwrap(text: &str) -> Unwrapped {
-    layers(text, &Limits::default())
+    find_layers(text, &UnwrapLimits::default())
 }
 
-/// The layers' texts.
+/// Returns the texts of the layers.
 fn texts(text: &str) -> Vec<String> {
     unwrap(text).layers.into_iter().map(|layer| layer.text).collect()
 }
 
-/// The only layer, how it was hidden, and where.
-fn only(text: &str) -> (String, How, usize) {
+/// Returns the text, method and position of the only layer.
+fn only(text: &str) -> (String, UnwrapMethod, usize) {
     let mut found = unwrap(text).layers;
     assert_eq!(found.len(), 1, "{text}: {found:?}");
     let layer = found.remove(0);
@@ -45,15 +45,15 @@ fn layers_know_their_place() {
     assert_eq!(
         found.layers,
         [
-            layer("&('i'+'ex')('who'+'ami')", How::EncodedCommand, None, 16),
-            layer("whoami", How::Invoked, Some(0), 11),
+            layer("&('i'+'ex')('who'+'ami')", UnwrapMethod::EncodedCommand, None, 16),
+            layer("whoami", UnwrapMethod::Invoked, Some(0), 11),
         ]
     );
 }
 
 #[test]
 fn what_stands_above_word_for_word_is_looked_into_and_not_repeated() {
-    // The places are those in the whole text: the command begins at 26, the sum at 30.
+    // The positions are those in the whole text: the command begins at 26, the sum at 30.
     let text = "powershell.exe -nop -c iex('who'+'ami /all')";
-    assert_eq!(only(text), ("whoami /all".into(), How::Invoked, 26));
+    assert_eq!(only(text), ("whoami /all".into(), UnwrapMethod::Invoked, 26));
 }

@@ -1,121 +1,121 @@
-//! Looks into a text, then into what it found there, and so on.
+//! Unwraps a text, then the texts found in it, and so on.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::blobs::{self, Blob};
-use super::budget::{Budget, Limit, Limits};
-use super::unwrapped::{Binary, How, Layer, Stopped, Unwrapped};
-use super::{eval, gate, launch, parse};
+use super::budget::{Budget, UnwrapLimit, UnwrapLimits};
+use super::unwrapped::{Binary, Layer, Stopped, UnwrapMethod, Unwrapped};
+use super::{eval, launch, parse, precheck};
 
-/// Takes the layers off a text.
+/// Finds the layers of a text.
 ///
 /// ```
-/// use ps_layers::{How, Limits, layers};
+/// use ps_layers::{UnwrapLimits, UnwrapMethod, find_layers};
 ///
-/// let found = layers("&('i'+'ex') ('who'+'ami')", &Limits::default());
+/// let found = find_layers("&('i'+'ex') ('who'+'ami')", &UnwrapLimits::default());
 /// assert_eq!(found.layers[0].text, "whoami");
-/// assert_eq!(found.layers[0].how, How::Invoked);
+/// assert_eq!(found.layers[0].how, UnwrapMethod::Invoked);
 /// ```
-pub fn layers(text: &str, limits: &Limits) -> Unwrapped {
-    match gate::may_hold_layers(text) {
+pub fn find_layers(text: &str, limits: &UnwrapLimits) -> Unwrapped {
+    match precheck::may_contain_layers(text) {
         true => unwrap(text, limits),
         false => Unwrapped::default(),
     }
 }
 
-/// Takes the layers off a text that is Base64 and nothing else, white space aside. [`layers`] looks
-/// into runs of some length only, as any word is Base64 of something; this is for a text of which
-/// somebody says so.
+/// Finds the layers of a text that consists of Base64 only, apart from white space.
+/// [`find_layers`] decodes only runs of a certain length, because any word is valid Base64; this
+/// function is for a text that is known to be Base64.
 ///
 /// ```
-/// use ps_layers::{Limits, base64_layers, layers};
+/// use ps_layers::{UnwrapLimits, find_base64_layers, find_layers};
 ///
 /// let text = "dwBoAG8AYQBtAGkA";
-/// assert!(layers(text, &Limits::default()).is_empty());
-/// assert_eq!(base64_layers(text, &Limits::default()).layers[0].text, "whoami");
+/// assert!(find_layers(text, &UnwrapLimits::default()).is_empty());
+/// assert_eq!(find_base64_layers(text, &UnwrapLimits::default()).layers[0].text, "whoami");
 /// ```
-pub fn base64_layers(text: &str, limits: &Limits) -> Unwrapped {
+pub fn find_base64_layers(text: &str, limits: &UnwrapLimits) -> Unwrapped {
     let run: String = text.split_whitespace().collect();
-    let (mut unwrapping, whole) = Unwrapping::of(text, limits);
-    let blob = match run.len() >= SHORTEST_TOLD {
-        true => blobs::blob(run.trim_end_matches('='), &mut unwrapping.budget),
+    let (mut unwrapping, whole) = UnwrapRun::start(text, limits);
+    let blob = match run.len() >= SHORTEST_KNOWN {
+        true => blobs::decode_blob(run.trim_end_matches('='), &mut unwrapping.budget),
         false => None,
     };
     if let Some(blob) = blob {
-        let mut parts = Parts { environment: Rc::default(), found: Vec::new() };
-        unwrapping.blob(&whole, 0, blob, &mut parts);
+        let mut parts = FoundTexts { environment: Rc::default(), found: Vec::new() };
+        unwrapping.add_blob(&whole, 0, blob, &mut parts);
         for part in parts.found {
-            unwrapping.take(&whole, part, &parts.environment);
+            unwrapping.add_layer(&whole, part, &parts.environment);
         }
     }
-    unwrapping.all()
+    unwrapping.finish()
 }
 
-/// Shortest text that is taken for Base64 because somebody says so: four letters in UTF-16.
-const SHORTEST_TOLD: usize = 11;
+/// Shortest text that is decoded when it is known to be Base64: four letters in UTF-16.
+const SHORTEST_KNOWN: usize = 11;
 
-/// Takes the layers off a text that may have some.
-fn unwrap(text: &str, limits: &Limits) -> Unwrapped {
-    let (mut unwrapping, whole) = Unwrapping::of(text, limits);
+/// Unwraps a text that may contain layers.
+fn unwrap(text: &str, limits: &UnwrapLimits) -> Unwrapped {
+    let (mut unwrapping, whole) = UnwrapRun::start(text, limits);
     unwrapping.waiting.push_back(whole);
-    unwrapping.all()
+    unwrapping.finish()
 }
 
 type Environment = BTreeMap<String, String>;
 
-/// A text to be looked into.
-struct Seen {
+/// A text that is waiting to be unwrapped.
+struct PendingText {
     text: Rc<str>,
-    /// The layer it is or stands in, and where.
+    /// The layer that contains it, and its position there.
     layer: Option<usize>,
     offset: usize,
     depth: usize,
     environment: Rc<Environment>,
-    /// It is cmd.exe's to read, not PowerShell's.
+    /// Whether cmd.exe reads it, and not PowerShell.
     is_line: bool,
 }
 
-/// Something found in a text.
-struct Part {
+/// A text found in another.
+struct FoundText {
     at: usize,
     text: String,
-    how: How,
+    how: UnwrapMethod,
     is_line: bool,
 }
 
-/// What a text hides, and the variables that a command line in it sets.
-struct Parts {
+/// The texts found in a text, and the variables that a command line in it sets.
+struct FoundTexts {
     environment: Rc<Environment>,
-    found: Vec<Part>,
+    found: Vec<FoundText>,
 }
 
-impl Parts {
-    fn add(&mut self, at: usize, text: String, how: How) {
-        self.found.push(Part { at, text, how, is_line: false });
+impl FoundTexts {
+    fn add(&mut self, at: usize, text: String, how: UnwrapMethod) {
+        self.found.push(FoundText { at, text, how, is_line: false });
     }
 }
 
-struct Unwrapping<'l> {
-    limits: &'l Limits,
+struct UnwrapRun<'l> {
+    limits: &'l UnwrapLimits,
     budget: Budget,
-    /// All texts looked into, so that none is twice.
+    /// All texts that were unwrapped, so that none is unwrapped twice.
     seen: BTreeSet<Rc<str>>,
     found: Unwrapped,
-    waiting: VecDeque<Seen>,
+    waiting: VecDeque<PendingText>,
 }
 
-impl<'l> Unwrapping<'l> {
-    /// Begins with a text.
-    fn of(text: &str, limits: &'l Limits) -> (Unwrapping<'l>, Seen) {
-        let unwrapping = Unwrapping {
+impl<'l> UnwrapRun<'l> {
+    /// Starts with a text.
+    fn start(text: &str, limits: &'l UnwrapLimits) -> (UnwrapRun<'l>, PendingText) {
+        let unwrapping = UnwrapRun {
             limits,
             budget: Budget::new(limits, text.len()),
             seen: BTreeSet::from([Rc::from(text)]),
             found: Unwrapped::default(),
             waiting: VecDeque::new(),
         };
-        let whole = Seen {
+        let whole = PendingText {
             text: text.into(),
             layer: None,
             offset: 0,
@@ -126,26 +126,26 @@ impl<'l> Unwrapping<'l> {
         (unwrapping, whole)
     }
 
-    /// Looks into all that waits, and yields what was found.
-    fn all(mut self) -> Unwrapped {
+    /// Unwraps all waiting texts and returns the result.
+    fn finish(mut self) -> Unwrapped {
         while let Some(seen) = self.waiting.pop_front() {
-            self.look_into(&seen);
+            self.process(&seen);
         }
         self.found
     }
 
-    fn look_into(&mut self, seen: &Seen) {
-        let parts = self.parts(seen);
+    fn process(&mut self, seen: &PendingText) {
+        let parts = self.find_hidden(seen);
         for part in parts.found {
-            self.take(seen, part, &parts.environment);
+            self.add_layer(seen, part, &parts.environment);
         }
         if let (Some(limit), None) = (self.budget.exceeded, self.found.stopped) {
             self.found.stopped = Some(Stopped { limit, layer: seen.layer });
         }
     }
 
-    /// What a text hides.
-    fn parts(&mut self, seen: &Seen) -> Parts {
+    /// Finds the texts hidden in a text.
+    fn find_hidden(&mut self, seen: &PendingText) -> FoundTexts {
         let text = &*seen.text;
         let lines = launch::cmd_lines(text, &seen.environment, &mut self.budget);
         let mut environment = Rc::clone(&seen.environment);
@@ -154,26 +154,27 @@ impl<'l> Unwrapping<'l> {
                 Rc::make_mut(&mut environment).extend(line.environment.clone());
             }
         }
-        let mut parts = Parts { environment, found: Vec::new() };
+        let mut parts = FoundTexts { environment, found: Vec::new() };
         for (at, text) in launch::encoded_commands(text) {
-            parts.add(at, text, How::EncodedCommand);
+            parts.add(at, text, UnwrapMethod::EncodedCommand);
         }
-        // A command line is not PowerShell's language; what it hands on is.
+        // A command line is not written in PowerShell's language, but the command it passes on
+        // is.
         let line = seen.is_line || launch::is_command_line(text);
-        let commands = launch::commands(text, line, &mut self.budget);
+        let commands = launch::powershell_commands(text, line, &mut self.budget);
         let is_line = seen.is_line || line && !(lines.is_empty() && commands.is_empty());
         for (at, text) in commands {
-            parts.add(at, text, How::CommandLine);
+            parts.add(at, text, UnwrapMethod::CommandLine);
         }
         for line in lines {
             if let Some(text) = line.piped {
-                parts.add(line.at, text, How::CommandLine);
+                parts.add(line.at, text, UnwrapMethod::CommandLine);
             }
             let (at, text) = (line.at, line.text);
-            parts.found.push(Part { at, text, how: How::CommandLine, is_line: true });
+            parts.found.push(FoundText { at, text, how: UnwrapMethod::CommandLine, is_line: true });
         }
-        for (at, blob) in blobs::blobs(text, &mut self.budget) {
-            self.blob(seen, at, blob, &mut parts);
+        for (at, blob) in blobs::find_blobs(text, &mut self.budget) {
+            self.add_blob(seen, at, blob, &mut parts);
         }
         if !is_line {
             self.evaluate(seen, &mut parts);
@@ -181,38 +182,38 @@ impl<'l> Unwrapping<'l> {
         parts
     }
 
-    fn blob(&mut self, seen: &Seen, at: usize, blob: Blob, parts: &mut Parts) {
+    fn add_blob(&mut self, seen: &PendingText, at: usize, blob: Blob, parts: &mut FoundTexts) {
         match blob {
-            Blob::Text(text) => parts.add(at, text, How::Base64),
-            Blob::Inflated(text) => parts.add(at, text, How::Inflated),
-            Blob::Binary(what, size) => self.note(seen, at, what, size),
+            Blob::Text(text) => parts.add(at, text, UnwrapMethod::Base64),
+            Blob::Inflated(text) => parts.add(at, text, UnwrapMethod::Inflated),
+            Blob::Binary(kind, size) => self.add_binary(seen, at, kind, size),
         }
     }
 
-    /// Evaluates a text, and shows it with what was worked out.
-    fn evaluate(&mut self, seen: &Seen, parts: &mut Parts) {
+    /// Evaluates a text, and shows it with the computed values.
+    fn evaluate(&mut self, seen: &PendingText, parts: &mut FoundTexts) {
         let text = &*seen.text;
         if !self.budget.read(text.len()) {
             return;
         }
         let script = parse::parse(text);
         if script.too_deep.is_some() {
-            self.budget.exceed(Limit::Nesting);
+            self.budget.exceed(UnwrapLimit::Nesting);
         }
         let found = eval::evaluate(&script, &seen.environment, &mut self.budget);
-        for (at, what, size) in found.binaries {
-            self.note(seen, at, what, size);
+        for (at, kind, size) in found.binaries {
+            self.add_binary(seen, at, kind, size);
         }
         for (at, text) in found.invoked {
-            parts.add(at, text.to_string(), How::Invoked);
+            parts.add(at, text.to_string(), UnwrapMethod::Invoked);
         }
-        // What was decoded only to be handed to an interpreter is a layer already.
-        let mut telling = found.replacements.iter().filter(|r| r.telling && !r.invoked);
-        let Some(first) = telling.next() else { return };
+        // A text that was decoded only to be passed to an interpreter is already a layer.
+        let mut hidden = found.replacements.iter().filter(|r| r.is_hidden && !r.invoked);
+        let Some(first) = hidden.next() else { return };
         let at = first.span.start;
         let size = text.len() + found.replacements.iter().map(|r| r.text.len()).sum::<usize>();
         if size > self.budget.bytes_left() {
-            return self.budget.exceed(Limit::Bytes);
+            return self.budget.exceed(UnwrapLimit::Bytes);
         }
         let mut shown = String::with_capacity(size);
         let mut from = 0;
@@ -224,17 +225,17 @@ impl<'l> Unwrapping<'l> {
             }
         }
         shown.push_str(&text[from..]);
-        parts.add(at, shown, How::Evaluated);
+        parts.add(at, shown, UnwrapMethod::Evaluated);
     }
 
-    fn take(&mut self, seen: &Seen, part: Part, environment: &Rc<Environment>) {
+    fn add_layer(&mut self, seen: &PendingText, part: FoundText, environment: &Rc<Environment>) {
         let text: Rc<str> = part.text.as_str().into();
         if part.text.trim().is_empty() || !self.seen.insert(Rc::clone(&text)) {
             return;
         }
-        let goes_on = gate::may_hold_layers(&text)
-            || *environment != seen.environment && part.how == How::CommandLine;
-        // To be searched for, a text is looked at as a whole.
+        let goes_on = precheck::may_contain_layers(&text)
+            || *environment != seen.environment && part.how == UnwrapMethod::CommandLine;
+        // Searching for a text reads all of it.
         if !self.budget.read(text.len()) {
             return;
         }
@@ -243,10 +244,10 @@ impl<'l> Unwrapping<'l> {
             return;
         }
         if seen.depth == self.limits.depth {
-            return self.budget.exceed(Limit::Depth);
+            return self.budget.exceed(UnwrapLimit::Depth);
         }
         if self.seen.len() > self.limits.layers {
-            return self.budget.exceed(Limit::Layers);
+            return self.budget.exceed(UnwrapLimit::Layers);
         }
         let (layer, offset) = match inside {
             Some(at) => (seen.layer, seen.offset + at),
@@ -267,16 +268,23 @@ impl<'l> Unwrapping<'l> {
             let environment = Rc::clone(environment);
             let depth = seen.depth + 1;
             let is_line = part.is_line;
-            self.waiting.push_back(Seen { text, layer, offset, depth, environment, is_line });
+            self.waiting.push_back(PendingText {
+                text,
+                layer,
+                offset,
+                depth,
+                environment,
+                is_line,
+            });
         }
     }
 
-    fn note(&mut self, seen: &Seen, at: usize, what: &'static str, size: usize) {
-        let again = |noted: &Binary| noted.what == what && noted.size == size;
+    fn add_binary(&mut self, seen: &PendingText, at: usize, kind: &'static str, size: usize) {
+        let again = |noted: &Binary| noted.kind == kind && noted.size == size;
         if self.found.binaries.len() < self.limits.layers && !self.found.binaries.iter().any(again)
         {
             let offset = seen.offset + at;
-            self.found.binaries.push(Binary { what, size, parent: seen.layer, offset });
+            self.found.binaries.push(Binary { kind, size, parent: seen.layer, offset });
         }
     }
 }

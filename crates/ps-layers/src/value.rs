@@ -1,13 +1,13 @@
-//! Values, and how PowerShell turns one kind into another.
+//! Values, and PowerShell's conversions between their types.
 
 use std::rc::Rc;
 
-use super::encoding::Encoding;
-use super::syntax::Block;
+use super::encoding::TextEncoding;
+use super::syntax::BlockNode;
 
 #[derive(Debug, Clone)]
-pub(super) enum Value {
-    /// Not known: what could not be evaluated without running it.
+pub(super) enum ScriptValue {
+    /// Unknown: it cannot be evaluated without running the script.
     Unknown,
     Null,
     Bool(bool),
@@ -15,109 +15,115 @@ pub(super) enum Value {
     Char(char),
     Text(Rc<String>),
     Bytes(Rc<Vec<u8>>),
-    Array(Rc<Vec<Value>>),
-    /// A text of the machine it runs on, as it usually is: good to take letters of, not to be shown.
+    Array(Rc<Vec<ScriptValue>>),
+    /// A value that is usual on any machine: letters may be taken from it, but it is not shown as
+    /// a result.
     Usual(&'static str),
-    /// A method as a value: its definition.
+    /// A method that is not called, as its definition.
     Method(&'static str),
     Hashtable,
     Type(Rc<str>),
-    /// A stream over bytes, or a reader of one.
+    /// A stream of bytes, or a reader of one.
     Stream(Rc<Vec<u8>>),
-    Encoding(Encoding),
-    Block(Rc<Block>),
+    Encoding(TextEncoding),
+    Block(Rc<BlockNode>),
     /// A variable as an item of the `variable:` drive.
     Item {
         name: Rc<str>,
-        value: Box<Value>,
+        value: Box<ScriptValue>,
     },
 }
 
-/// Values inside each other; what is deeper is not known.
+/// Deepest nesting of values; deeper ones are unknown.
 pub(super) const DEEPEST_VALUE: usize = 12;
 
-impl Value {
-    pub fn text(text: impl Into<String>) -> Value {
-        Value::Text(Rc::new(text.into()))
+impl ScriptValue {
+    pub fn text(text: impl Into<String>) -> ScriptValue {
+        ScriptValue::Text(Rc::new(text.into()))
     }
 
-    /// The pipeline's output as a value.
-    pub fn of_output(mut output: Vec<Value>) -> Value {
+    /// Makes a value of a pipeline's output.
+    pub fn from_output(mut output: Vec<ScriptValue>) -> ScriptValue {
         match output.len() {
-            0 => Value::Null,
+            0 => ScriptValue::Null,
             1 => output.remove(0),
-            _ => Value::Array(Rc::new(output)),
+            _ => ScriptValue::Array(Rc::new(output)),
         }
     }
 
     pub fn is_unknown(&self) -> bool {
-        matches!(self, Value::Unknown)
+        matches!(self, ScriptValue::Unknown)
     }
 
-    /// Whether nothing in it is unknown.
+    /// Returns whether no part of it is unknown.
     pub fn is_known(&self) -> bool {
         match self {
-            Value::Unknown => false,
-            Value::Array(values) => values.iter().all(|value| !value.is_unknown()),
+            ScriptValue::Unknown => false,
+            ScriptValue::Array(values) => values.iter().all(|value| !value.is_unknown()),
             _ => true,
         }
     }
 
-    /// How deep values are in it: 1 for a value without others.
+    /// Returns its nesting depth: 1 for a value without others inside.
     pub fn depth(&self) -> usize {
         match self {
-            Value::Array(values) => 1 + values.iter().map(Value::depth).max().unwrap_or(0),
-            Value::Item { value, .. } => 1 + value.depth(),
+            ScriptValue::Array(values) => {
+                1 + values.iter().map(ScriptValue::depth).max().unwrap_or(0)
+            }
+            ScriptValue::Item { value, .. } => 1 + value.depth(),
             _ => 1,
         }
     }
 
-    /// Its elements; one value is its own only element.
-    pub fn elements(&self) -> Vec<Value> {
+    /// Returns its elements; a single value is its own only element.
+    pub fn elements(&self) -> Vec<ScriptValue> {
         match self {
-            Value::Null => Vec::new(),
-            Value::Array(values) => values.to_vec(),
-            Value::Bytes(bytes) => bytes.iter().map(|&byte| Value::Int(byte.into())).collect(),
+            ScriptValue::Null => Vec::new(),
+            ScriptValue::Array(values) => values.to_vec(),
+            ScriptValue::Bytes(bytes) => {
+                bytes.iter().map(|&byte| ScriptValue::Int(byte.into())).collect()
+            }
             _ => vec![self.clone()],
         }
     }
 
     pub fn count(&self) -> usize {
         match self {
-            Value::Null => 0,
-            Value::Array(values) => values.len(),
-            Value::Bytes(bytes) => bytes.len(),
-            Value::Text(text) => text.len(),
+            ScriptValue::Null => 0,
+            ScriptValue::Array(values) => values.len(),
+            ScriptValue::Bytes(bytes) => bytes.len(),
+            ScriptValue::Text(text) => text.len(),
             _ => 1,
         }
     }
 
-    /// As `[string]`; an array's elements with `separator` (`$OFS`) between them.
+    /// Converts as `[string]` does; the elements of an array are separated by `separator`
+    /// (`$OFS`).
     pub fn to_text(&self, separator: &str) -> Option<String> {
         Some(match self {
-            Value::Null => String::new(),
-            Value::Bool(true) => "True".to_owned(),
-            Value::Bool(false) => "False".to_owned(),
-            Value::Int(number) => number.to_string(),
-            Value::Char(char) => char.to_string(),
-            Value::Text(text) => text.to_string(),
-            Value::Hashtable => "System.Collections.Hashtable".to_owned(),
-            Value::Method(definition) => (*definition).to_owned(),
-            Value::Bytes(bytes) => {
+            ScriptValue::Null => String::new(),
+            ScriptValue::Bool(true) => "True".to_owned(),
+            ScriptValue::Bool(false) => "False".to_owned(),
+            ScriptValue::Int(number) => number.to_string(),
+            ScriptValue::Char(char) => char.to_string(),
+            ScriptValue::Text(text) => text.to_string(),
+            ScriptValue::Hashtable => "System.Collections.Hashtable".to_owned(),
+            ScriptValue::Method(definition) => (*definition).to_owned(),
+            ScriptValue::Bytes(bytes) => {
                 let texts: Vec<String> = bytes.iter().map(u8::to_string).collect();
                 texts.join(separator)
             }
-            Value::Array(values) => {
+            ScriptValue::Array(values) => {
                 let mut text = String::new();
                 for (index, value) in values.iter().enumerate() {
                     if index > 0 {
                         text.push_str(separator);
                     }
                     match value {
-                        // Inside an array an array is its type's name.
-                        Value::Array(_) | Value::Bytes(_) => return None,
-                        Value::Text(part) => text.push_str(part),
-                        Value::Char(part) => text.push(*part),
+                        // An array inside an array becomes the name of its type.
+                        ScriptValue::Array(_) | ScriptValue::Bytes(_) => return None,
+                        ScriptValue::Text(part) => text.push_str(part),
+                        ScriptValue::Char(part) => text.push(*part),
                         _ => text.push_str(&value.to_text(separator)?),
                     }
                 }
@@ -127,24 +133,24 @@ impl Value {
         })
     }
 
-    /// A text's characters or an array's elements joined by nothing, where all are texts.
+    /// Joins the characters of a text or the elements of an array, if all are texts.
     pub fn joined(&self) -> Option<String> {
         match self {
-            Value::Array(_) => self.to_text(""),
-            Value::Text(text) => Some(text.to_string()),
-            Value::Char(char) => Some(char.to_string()),
+            ScriptValue::Array(_) => self.to_text(""),
+            ScriptValue::Text(text) => Some(text.to_string()),
+            ScriptValue::Char(char) => Some(char.to_string()),
             _ => None,
         }
     }
 
-    /// As `[int]`, where that loses nothing.
+    /// Converts as `[int]` does, if nothing is lost.
     pub fn to_int(&self) -> Option<i64> {
         match self {
-            Value::Null => Some(0),
-            Value::Bool(truth) => Some((*truth).into()),
-            Value::Int(number) => Some(*number),
-            Value::Char(char) => Some(i64::from(u32::from(*char))),
-            Value::Text(text) => {
+            ScriptValue::Null => Some(0),
+            ScriptValue::Bool(truth) => Some((*truth).into()),
+            ScriptValue::Int(number) => Some(*number),
+            ScriptValue::Char(char) => Some(i64::from(u32::from(*char))),
+            ScriptValue::Text(text) => {
                 let text = text.trim();
                 let (negative, digits) = match text.strip_prefix('-') {
                     Some(digits) => (true, digits),
@@ -158,59 +164,59 @@ impl Value {
                 };
                 Some(if negative { -number } else { number })
             }
-            Value::Array(values) if values.len() == 1 => values[0].to_int(),
-            Value::Bytes(bytes) if bytes.len() == 1 => Some(bytes[0].into()),
+            ScriptValue::Array(values) if values.len() == 1 => values[0].to_int(),
+            ScriptValue::Bytes(bytes) if bytes.len() == 1 => Some(bytes[0].into()),
             _ => None,
         }
     }
 
-    /// As `[char]`.
+    /// Converts as `[char]` does.
     pub fn to_char(&self) -> Option<char> {
         match self {
-            Value::Char(char) => Some(*char),
-            Value::Int(number) => char::from_u32(u32::try_from(*number).ok()?),
-            Value::Text(text) => {
+            ScriptValue::Char(char) => Some(*char),
+            ScriptValue::Int(number) => char::from_u32(u32::try_from(*number).ok()?),
+            ScriptValue::Text(text) => {
                 let mut chars = text.chars();
                 let first = chars.next()?;
                 chars.next().is_none().then_some(first)
             }
-            Value::Array(values) if values.len() == 1 => values[0].to_char(),
+            ScriptValue::Array(values) if values.len() == 1 => values[0].to_char(),
             _ => None,
         }
     }
 
-    /// As `[byte[]]`.
+    /// Converts as `[byte[]]` does.
     pub fn to_bytes(&self) -> Option<Rc<Vec<u8>>> {
         match self {
-            Value::Bytes(bytes) | Value::Stream(bytes) => Some(Rc::clone(bytes)),
-            Value::Array(values) => {
-                // `(, $bytes)` is an array with the bytes in it.
-                if let [only @ (Value::Bytes(_) | Value::Array(_))] = &values[..] {
+            ScriptValue::Bytes(bytes) | ScriptValue::Stream(bytes) => Some(Rc::clone(bytes)),
+            ScriptValue::Array(values) => {
+                // `(, $bytes)` is an array that contains the bytes.
+                if let [only @ (ScriptValue::Bytes(_) | ScriptValue::Array(_))] = &values[..] {
                     return only.to_bytes();
                 }
-                let byte = |value: &Value| u8::try_from(value.to_int()?).ok();
+                let byte = |value: &ScriptValue| u8::try_from(value.to_int()?).ok();
                 values.iter().map(byte).collect::<Option<Vec<u8>>>().map(Rc::new)
             }
-            Value::Int(number) => Some(Rc::new(vec![u8::try_from(*number).ok()?])),
+            ScriptValue::Int(number) => Some(Rc::new(vec![u8::try_from(*number).ok()?])),
             _ => None,
         }
     }
 
-    /// Whether it counts as true.
-    pub fn truth(&self) -> Option<bool> {
+    /// Returns whether it counts as true.
+    pub fn to_bool(&self) -> Option<bool> {
         Some(match self {
-            Value::Unknown => return None,
-            Value::Null => false,
-            Value::Bool(truth) => *truth,
-            Value::Int(number) => *number != 0,
-            Value::Char(char) => *char != '\0',
-            Value::Text(text) => !text.is_empty(),
-            Value::Array(values) => match &values[..] {
+            ScriptValue::Unknown => return None,
+            ScriptValue::Null => false,
+            ScriptValue::Bool(truth) => *truth,
+            ScriptValue::Int(number) => *number != 0,
+            ScriptValue::Char(char) => *char != '\0',
+            ScriptValue::Text(text) => !text.is_empty(),
+            ScriptValue::Array(values) => match &values[..] {
                 [] => false,
-                [only] => return only.truth(),
+                [only] => return only.to_bool(),
                 _ => true,
             },
-            Value::Bytes(bytes) => match bytes[..] {
+            ScriptValue::Bytes(bytes) => match bytes[..] {
                 [] => false,
                 [only] => only != 0,
                 _ => true,
@@ -220,7 +226,7 @@ impl Value {
     }
 }
 
-/// A text in single quotes, as PowerShell reads it.
+/// Returns a text in single quotes, as PowerShell reads it.
 pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('\'');
@@ -234,7 +240,7 @@ pub(super) fn quoted(text: &str) -> String {
     quoted
 }
 
-/// Whether a text can stand as a bare word: a command's or a type's name, a member.
+/// Returns whether a text can stand as a bare word: the name of a command, type or member.
 pub(super) fn is_plain_word(text: &str) -> bool {
     text.starts_with(|next: char| next.is_ascii_alphabetic() || next == '_')
         && text.chars().all(|next| next.is_ascii_alphanumeric() || matches!(next, '_' | '-' | '.'))

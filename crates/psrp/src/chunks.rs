@@ -1,20 +1,22 @@
-//! Documents from the chunks in which WinRM traces them: `index` from 1, of `totalChunks`.
+//! Joins SOAP documents from the chunks in which WinRM traces them: `index` from 1, of
+//! `totalChunks`.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use sha2::{Digest, Sha256};
 
-/// Longest document that is joined, in bytes. WinRM's MaxEnvelopeSizekb is 500 by default, and
-/// 8192 at most is usual.
+/// Longest document that is joined, in bytes. WinRM's MaxEnvelopeSizekb is 500 by default; values
+/// above 8192 are unusual.
 const LONGEST_DOCUMENT: usize = 64 << 20;
-/// Most bytes held for documents that are not whole; past it, the oldest are given up.
+/// Largest number of bytes held for incomplete documents; beyond it, the oldest are given up.
 const MOST_HELD: usize = 128 << 20;
-/// Most bytes kept of the start of a document that is lost, but for its first chunk.
+/// Largest number of bytes kept from the start of a lost document, apart from its first chunk.
 const LONGEST_START: usize = 16 << 10;
-/// Most chunks of a document.
+/// Largest number of chunks in a document.
 const MOST_CHUNKS: u32 = 1 << 20;
 
-/// What chunks of one document share, and no other document open at that time does.
+/// The values that the chunks of one document share. No other document that is open at the same
+/// time has all of them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChunkKey {
     /// The logging host.
@@ -29,53 +31,54 @@ pub struct ChunkKey {
     pub event_id: u32,
 }
 
-/// A part of a document.
+/// A part of a SOAP document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chunk {
-    /// Its document.
+pub struct SoapChunk {
+    /// The document it belongs to.
     pub key: ChunkKey,
-    /// Its place, from 1.
+    /// Its position, from 1.
     pub index: u32,
-    /// How many there are.
+    /// The number of chunks in the document.
     pub total: u32,
     /// Its text.
     pub text: String,
 }
 
-/// A document of which chunks are missing.
+/// A document with missing chunks.
 #[derive(Debug, Clone)]
 pub struct LostDocument<T> {
-    /// What its chunks share.
+    /// The values that its chunks share.
     pub key: ChunkKey,
-    /// How many chunks it has.
+    /// The number of its chunks.
     pub total: u32,
-    /// The places of those that are missing, ranges from first to last; none where it was too long.
+    /// The positions of the missing chunks, as ranges from first to last; empty if the document
+    /// was too long.
     pub missing: Vec<(u32, u32)>,
     /// The text before the first gap.
     pub start: String,
-    /// The callers' tags of the chunks that are there.
+    /// The callers' tags of the chunks that were found.
     pub tags: Vec<T>,
 }
 
-/// What became of a chunk.
+/// The result of adding a chunk.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Outcome<T> {
-    /// It waits for others.
+pub enum ChunkOutcome<T> {
+    /// The chunk is kept until others arrive.
     Kept,
-    /// It is there already.
+    /// The same chunk was added before.
     Duplicate,
-    /// Its place is none.
-    Refused(String),
-    /// Its document is whole: text and tags, in the order of places.
-    Whole(String, Vec<T>),
+    /// The chunk is rejected; the text says why.
+    Rejected(String),
+    /// The document is complete: text and tags, in the order of positions.
+    Complete(String, Vec<T>),
 }
 
-/// Joins chunks as they come.
+/// Joins chunks in the order in which they arrive.
 #[derive(Debug)]
-pub struct Chunks<T> {
-    open: BTreeMap<ChunkKey, Draft<T>>,
+pub struct ChunkJoiner<T> {
+    open: BTreeMap<ChunkKey, OpenDocument<T>>,
     lost: Vec<LostDocument<T>>,
-    /// Bytes of documents that are not whole, and the most there may be.
+    /// Bytes held for incomplete documents, and their limit.
     held: usize,
     most_held: usize,
     /// Documents of several chunks, by number, in the order in which they began.
@@ -84,26 +87,26 @@ pub struct Chunks<T> {
 }
 
 #[derive(Debug)]
-struct Draft<T> {
+struct OpenDocument<T> {
     number: u64,
     total: u32,
-    /// Gone once the document is whole.
-    parts: BTreeMap<u32, Part<T>>,
+    /// Empty once the document is complete.
+    parts: BTreeMap<u32, ChunkText<T>>,
     bytes: usize,
-    /// What is left of a whole document: its parts' digests, which know their repeats.
-    whole: Box<[[u8; 16]]>,
+    /// The digests of a complete document's parts, to recognise repeated chunks.
+    digests: Box<[[u8; 16]]>,
 }
 
 #[derive(Debug)]
-struct Part<T> {
+struct ChunkText<T> {
     digest: [u8; 16],
     text: String,
     tag: T,
 }
 
-impl<T> Default for Chunks<T> {
+impl<T> Default for ChunkJoiner<T> {
     fn default() -> Self {
-        Chunks {
+        ChunkJoiner {
             open: BTreeMap::new(),
             lost: Vec::new(),
             held: 0,
@@ -114,34 +117,34 @@ impl<T> Default for Chunks<T> {
     }
 }
 
-impl<T: Clone> Chunks<T> {
-    /// Takes a chunk.
-    pub fn push(&mut self, chunk: Chunk, tag: T) -> Outcome<T> {
-        let Chunk { key, index, total, text } = chunk;
+impl<T: Clone> ChunkJoiner<T> {
+    /// Adds a chunk.
+    pub fn push(&mut self, chunk: SoapChunk, tag: T) -> ChunkOutcome<T> {
+        let SoapChunk { key, index, total, text } = chunk;
         if index == 0 || index > total || total > MOST_CHUNKS {
-            return Outcome::Refused(format!("chunk {index} of {total}"));
+            return ChunkOutcome::Rejected(format!("chunk {index} of {total}"));
         }
         let digest = digest(&text);
         if let Some(draft) = self.open.get(&key) {
             let same = draft.digest_of(index).map(|known| known == digest);
             if draft.total == total && same == Some(true) {
-                return Outcome::Duplicate;
+                return ChunkOutcome::Duplicate;
             }
-            if draft.total != total || draft.is_whole() || same == Some(false) {
+            if draft.total != total || draft.is_complete() || same == Some(false) {
                 self.give_up(&key);
             }
         }
         let number = self.count;
-        let (parts, whole) = (BTreeMap::new(), Box::default());
-        let new = || Draft { number, total, parts, bytes: 0, whole };
+        let (parts, digests) = (BTreeMap::new(), Box::default());
+        let new = || OpenDocument { number, total, parts, bytes: 0, digests };
         let draft = self.open.entry(key.clone()).or_insert_with(new);
         let is_new = draft.parts.is_empty();
         draft.bytes += text.len();
         self.held += text.len();
-        draft.parts.insert(index, Part { digest, text, tag });
+        draft.parts.insert(index, ChunkText { digest, text, tag });
         if draft.bytes > LONGEST_DOCUMENT {
             self.give_up(&key);
-            return Outcome::Refused("its document is too long".to_owned());
+            return ChunkOutcome::Rejected("its document is too long".to_owned());
         }
         if draft.parts.len() < total as usize {
             if is_new {
@@ -149,40 +152,44 @@ impl<T: Clone> Chunks<T> {
                 self.count += 1;
             }
             self.make_room();
-            return Outcome::Kept;
+            return ChunkOutcome::Kept;
         }
         self.held -= std::mem::take(&mut draft.bytes);
-        draft.whole = draft.parts.values().map(|part| part.digest).collect();
+        draft.digests = draft.parts.values().map(|part| part.digest).collect();
         let parts = std::mem::take(&mut draft.parts).into_values();
         let (mut texts, tags): (Vec<String>, Vec<T>) =
             parts.map(|part| (part.text, part.tag)).unzip();
-        // Most documents are one chunk, which need not be copied.
+        // Most documents have one chunk, which need not be copied.
         let text = if texts.len() == 1 { texts.remove(0) } else { texts.concat() };
-        Outcome::Whole(text, tags)
+        ChunkOutcome::Complete(text, tags)
     }
 
-    /// Gives up the oldest documents that are not whole, until what is held is little enough.
+    /// Gives up the oldest incomplete documents until the bytes held are below the limit.
     fn make_room(&mut self) {
         while self.held > self.most_held {
             let Some((key, number)) = self.begun.pop_front() else { return };
-            if self.open.get(&key).is_some_and(|draft| draft.number == number && !draft.is_whole())
+            if self
+                .open
+                .get(&key)
+                .is_some_and(|draft| draft.number == number && !draft.is_complete())
             {
                 self.give_up(&key);
             }
         }
     }
 
-    /// Makes room for another document of this key: the one that is there is lost, if not whole.
+    /// Removes the document with this key to make room for another one. It is lost unless it was
+    /// complete.
     fn give_up(&mut self, key: &ChunkKey) {
         if let Some((key, draft)) = self.open.remove_entry(key) {
             self.held -= draft.bytes;
-            self.lost.extend(draft.lost(key));
+            self.lost.extend(draft.into_lost(key));
         }
     }
 
-    /// Forgets what is whole, and gives the documents that can no longer become so.
-    pub fn part(&mut self) -> Vec<LostDocument<T>> {
-        self.open.retain(|_, draft| !draft.is_whole());
+    /// Forgets complete documents. Returns those that can no longer be completed.
+    pub fn take_lost(&mut self) -> Vec<LostDocument<T>> {
+        self.open.retain(|_, draft| !draft.is_complete());
         let is_open = |(key, number): &(ChunkKey, u64)| {
             self.open.get(key).is_some_and(|draft| draft.number == *number)
         };
@@ -190,26 +197,27 @@ impl<T: Clone> Chunks<T> {
         std::mem::take(&mut self.lost)
     }
 
-    /// The documents that did not get whole.
+    /// Returns the documents that were never completed.
     pub fn finish(mut self) -> Vec<LostDocument<T>> {
-        self.lost.extend(self.open.into_iter().filter_map(|(key, draft)| draft.lost(key)));
+        self.lost.extend(self.open.into_iter().filter_map(|(key, draft)| draft.into_lost(key)));
         self.lost
     }
 }
 
-impl<T> Draft<T> {
-    fn is_whole(&self) -> bool {
-        !self.whole.is_empty()
+impl<T> OpenDocument<T> {
+    fn is_complete(&self) -> bool {
+        !self.digests.is_empty()
     }
 
-    /// What tells a part that is or was there from another of its place.
+    /// Returns the digest of a part. It distinguishes a repeated part from a different one at the
+    /// same position.
     fn digest_of(&self, index: u32) -> Option<[u8; 16]> {
         let part = || self.parts.get(&index).map(|part| part.digest);
-        self.whole.get(index as usize - 1).copied().or_else(part)
+        self.digests.get(index as usize - 1).copied().or_else(part)
     }
 
-    fn lost(self, key: ChunkKey) -> Option<LostDocument<T>> {
-        if self.is_whole() {
+    fn into_lost(self, key: ChunkKey) -> Option<LostDocument<T>> {
+        if self.is_complete() {
             return None;
         }
         let (mut missing, mut start, mut tags) = (Vec::new(), String::new(), Vec::new());
@@ -240,7 +248,7 @@ fn digest(text: &str) -> [u8; 16] {
 mod tests {
     use super::*;
 
-    fn chunk(thread: u32, index: u32, total: u32, text: &str) -> Chunk {
+    fn chunk(thread: u32, index: u32, total: u32, text: &str) -> SoapChunk {
         let key = ChunkKey {
             host: "srv".to_owned(),
             activity: None,
@@ -248,14 +256,14 @@ mod tests {
             thread: Some(thread),
             event_id: 772,
         };
-        Chunk { key, index, total, text: text.to_owned() }
+        SoapChunk { key, index, total, text: text.to_owned() }
     }
 
-    fn joined(chunks: &[Chunk]) -> (Vec<String>, Vec<LostDocument<usize>>) {
-        let mut joiner = Chunks::default();
+    fn joined(chunks: &[SoapChunk]) -> (Vec<String>, Vec<LostDocument<usize>>) {
+        let mut joiner = ChunkJoiner::default();
         let mut whole = Vec::new();
         for (tag, chunk) in chunks.iter().enumerate() {
-            if let Outcome::Whole(text, tags) = joiner.push(chunk.clone(), tag) {
+            if let ChunkOutcome::Complete(text, tags) = joiner.push(chunk.clone(), tag) {
                 assert_eq!(tags.len(), chunk.total as usize);
                 whole.push(text);
             }
@@ -264,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_disorder_and_repeats() {
+    fn interleaved_unordered_and_repeated_chunks_are_joined() {
         let chunks = [
             chunk(1, 2, 2, "b"),
             chunk(2, 1, 3, "x"),
@@ -280,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_told_and_ends_with_the_next_document() {
+    fn a_gap_is_reported_and_ends_with_the_next_document() {
         let chunks = [
             chunk(1, 1, 5, "a"),
             chunk(1, 4, 5, "d"),
@@ -296,22 +304,25 @@ mod tests {
 
     #[test]
     fn the_oldest_are_given_up_when_too_much_is_held() {
-        let mut joiner = Chunks { most_held: 100, ..Chunks::default() };
+        let mut joiner = ChunkJoiner { most_held: 100, ..ChunkJoiner::default() };
         for thread in 0..9 {
             joiner.push(chunk(thread, 1, 2, &"x".repeat(20)), ());
         }
         assert!(joiner.held <= 100);
-        assert!(matches!(joiner.push(chunk(8, 2, 2, "y"), ()), Outcome::Whole(..)));
-        assert_eq!(joiner.push(chunk(0, 2, 2, "y"), ()), Outcome::Kept);
-        // Eight starts and the end that came too late.
+        assert!(matches!(joiner.push(chunk(8, 2, 2, "y"), ()), ChunkOutcome::Complete(..)));
+        assert_eq!(joiner.push(chunk(0, 2, 2, "y"), ()), ChunkOutcome::Kept);
+        // Eight starts, and the end that came too late.
         assert_eq!(joiner.finish().len(), 9);
     }
 
     #[test]
-    fn places_that_are_none() {
-        let mut joiner = Chunks::default();
+    fn invalid_positions_are_rejected() {
+        let mut joiner = ChunkJoiner::default();
         for (index, total) in [(0, 1), (2, 1), (1, u32::MAX), (0, 0)] {
-            assert!(matches!(joiner.push(chunk(1, index, total, "x"), ()), Outcome::Refused(_)));
+            assert!(matches!(
+                joiner.push(chunk(1, index, total, "x"), ()),
+                ChunkOutcome::Rejected(_)
+            ));
         }
     }
 }

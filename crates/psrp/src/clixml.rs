@@ -1,24 +1,24 @@
-//! CLIXML, the form of objects on the wire, to a typed tree (MS-PSRP 2.2.5).
+//! Reads CLIXML, the serialized form of objects on the wire, into a typed tree (MS-PSRP 2.2.5).
 //!
-//! Objects lie in one list and are named by index, so a reference costs nothing and a circle of
-//! them does no harm. Whoever walks the tree bounds the walk.
+//! Objects are stored in one list and referred to by index, so references are cheap and circular
+//! references do no harm. Whoever walks the tree must limit the walk.
 
 mod document;
 mod parser;
 
-pub use document::{Container, Damage, Document, Node, Primitive, Value};
-use parser::Parser;
+pub use document::{ClixmlDocument, ClixmlError, ClixmlNode, ClixmlValue, Container, Primitive};
+use parser::ClixmlParser;
 
-impl Document {
-    /// Reads a message's data: one value, or none at all. A byte order mark may come first.
+impl ClixmlDocument {
+    /// Reads the data of a message: one value, or none. It may begin with a byte order mark.
     ///
     /// ```
-    /// let document = psrp::Document::parse(b"<S>a_x000A_b</S>").unwrap();
+    /// let document = psrp::ClixmlDocument::parse(b"<S>a_x000A_b</S>").unwrap();
     /// assert_eq!(document.root().as_str(), Some("a\nb"));
     /// ```
-    pub fn parse(data: &[u8]) -> Result<Document, Damage> {
-        let text = std::str::from_utf8(data).map_err(|_| Damage::Encoding)?;
-        Parser::default().run(text.strip_prefix('\u{feff}').unwrap_or(text))
+    pub fn parse(data: &[u8]) -> Result<ClixmlDocument, ClixmlError> {
+        let text = std::str::from_utf8(data).map_err(|_| ClixmlError::Encoding)?;
+        ClixmlParser::default().run(text.strip_prefix('\u{feff}').unwrap_or(text))
     }
 }
 

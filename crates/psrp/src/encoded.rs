@@ -1,4 +1,4 @@
-//! Bytes as texts have them: hex and Base64.
+//! Decodes bytes from hexadecimal text and Base64.
 
 use base64::Engine;
 use base64::engine::DecodePaddingMode;
@@ -11,9 +11,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// The bytes of Base64 that may be broken into lines; none where it is no Base64.
-pub fn base64(text: &str) -> Option<Vec<u8>> {
-    // Most of it is in one line, and what is not, no Base64 as it stands.
+/// Decodes Base64 that may be broken into lines. Returns `None` if it is not Base64.
+pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    // Most of it is on one line; text with line breaks fails here and is decoded below.
     if let Ok(bytes) = BASE64.decode(text) {
         return Some(bytes);
     }
@@ -22,18 +22,18 @@ pub fn base64(text: &str) -> Option<Vec<u8>> {
     BASE64.decode(text).ok()
 }
 
-/// The bytes of hex in either case; none where it is no hex.
+/// Decodes hexadecimal text in upper or lower case. Returns `None` if it is not hexadecimal.
 ///
 /// ```
-/// assert_eq!(psrp::hex("68C3"), Some(b"h\xc3".to_vec()));
-/// assert_eq!(psrp::hex("68C"), None);
+/// assert_eq!(psrp::decode_hex("68C3"), Some(b"h\xc3".to_vec()));
+/// assert_eq!(psrp::decode_hex("68C"), None);
 /// ```
-pub fn hex(text: &str) -> Option<Vec<u8>> {
+pub fn decode_hex(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     if !rest.is_empty() {
         return None;
     }
-    // Looking for what is no digit once at the end lets the loop run without a branch.
+    // Checking for invalid digits once at the end keeps branches out of the loop.
     let mut all = 0;
     let byte = |&[high, low]: &[u8; 2]| {
         let (high, low) = (DIGITS[usize::from(high)], DIGITS[usize::from(low)]);
@@ -44,10 +44,10 @@ pub fn hex(text: &str) -> Option<Vec<u8>> {
     (all & NONE == 0).then_some(bytes)
 }
 
-/// Marks what is no digit.
+/// Marks bytes that are not hexadecimal digits.
 const NONE: u8 = 0x80;
 
-/// What each byte is worth as a hex digit.
+/// The value of each byte as a hexadecimal digit.
 const DIGITS: [u8; 256] = {
     let (mut digits, mut value) = ([NONE; 256], 0);
     while value < 16 {
@@ -66,19 +66,19 @@ mod tests {
     fn every_byte_and_nothing_else() {
         let all: Vec<u8> = (0..=255).collect();
         let lower: String = all.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex(&lower), Some(all.clone()));
-        assert_eq!(hex(&lower.to_uppercase()), Some(all));
+        assert_eq!(decode_hex(&lower), Some(all.clone()));
+        assert_eq!(decode_hex(&lower.to_uppercase()), Some(all));
         for text in ["0g", "g0", "/0", "0:", "@0", "0`", " 0", "\u{c3}"] {
-            assert_eq!(hex(text), None, "{text}");
+            assert_eq!(decode_hex(text), None, "{text}");
         }
-        assert_eq!(hex(""), Some(Vec::new()));
+        assert_eq!(decode_hex(""), Some(Vec::new()));
     }
 
     #[test]
     fn base64_in_lines_and_without_padding() {
         for text in ["aGk=", "aGk", "aG\r\nk=", " a G k = "] {
-            assert_eq!(base64(text), Some(b"hi".to_vec()), "{text:?}");
+            assert_eq!(decode_base64(text), Some(b"hi".to_vec()), "{text:?}");
         }
-        assert_eq!(base64("a!"), None);
+        assert_eq!(decode_base64("a!"), None);
     }
 }

@@ -1,42 +1,42 @@
-//! Fragments and SOAP documents in, a conversation out.
+//! Turns fragments and SOAP documents into a conversation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::chunks::{Chunk, Chunks, LostDocument, Outcome};
+use super::chunks::{ChunkJoiner, ChunkOutcome, LostDocument, SoapChunk};
 use super::conversation::{Anomaly, Conversation, Index, Message, MessageFault};
 use super::fragments::Fragment;
 use super::lane::Lane;
-use super::message::{Direction, Guid, Header, MessageType};
-use super::reassembler::{Absent, Gap, Joined, Oddity, Reassembler};
-use super::shells::{Found, Shell, Shells};
+use super::message::{Direction, MessageHeader, MessageType, WireGuid};
+use super::reassembler::{AbsentObjects, AnomalyKind, JoinedMessage, MessageGap, Reassembler};
+use super::shells::{FoundFragments, Shell, Shells};
 use super::soap::Envelope;
 
-/// Takes fragments and documents as a log has them. `T` is the caller's tag: what it needs to know
-/// of a record, such as its place and time.
+/// Receives fragments and documents in the order of a log. `T` is the caller's tag: whatever the
+/// caller needs to know about a record, such as its position and time.
 ///
 /// ```
 /// use psrp::{Exchange, Fragment};
 /// let mut exchange = Exchange::new();
 /// let (fragments, _) = Fragment::split(b"\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\x03\0\0\0\x01x");
 /// for fragment in fragments {
-///     exchange.fragment("srv01", 4242, true, fragment, "record 17");
+///     exchange.add_fragment("srv01", 4242, true, fragment, "record 17");
 /// }
 /// let conversation = exchange.finish();
-/// // One byte is no message.
+/// // One byte is too short for a message.
 /// assert_eq!(conversation.faults[0].tags, ["record 17"]);
 /// ```
 #[derive(Debug)]
 pub struct Exchange<T> {
     reassembler: Reassembler<T>,
-    chunks: Chunks<T>,
+    chunks: ChunkJoiner<T>,
     shells: Shells<T>,
     messages: Vec<Message<T>>,
     faults: Vec<MessageFault<T>>,
     anomalies: Vec<Anomaly<T>>,
-    /// Which way a lane's messages go, as their headers say.
+    /// The direction of each lane's messages, from their headers.
     directions: BTreeMap<Lane, Direction>,
-    /// Lanes in which a client or server has introduced itself.
+    /// Lanes in which a client or server has sent its SESSION_CAPABILITY, with its ObjectId.
     introduced: BTreeMap<Lane, u64>,
     /// The host whose process had the latest fragment.
     host: Arc<str>,
@@ -49,11 +49,11 @@ impl<T: Clone> Default for Exchange<T> {
 }
 
 impl<T: Clone> Exchange<T> {
-    /// One that has taken nothing yet.
+    /// Makes an empty exchange.
     pub fn new() -> Exchange<T> {
         Exchange {
             reassembler: Reassembler::default(),
-            chunks: Chunks::default(),
+            chunks: ChunkJoiner::default(),
             shells: Shells::default(),
             messages: Vec::new(),
             faults: Vec::new(),
@@ -64,8 +64,8 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    /// Takes a fragment that a process of a host received, or sent.
-    pub fn fragment(
+    /// Adds a fragment that a process on a host received or sent.
+    pub fn add_fragment(
         &mut self,
         host: &str,
         process: u32,
@@ -73,12 +73,12 @@ impl<T: Clone> Exchange<T> {
         fragment: Fragment,
         tag: T,
     ) {
-        self.fragment_of(host, process, received, None, fragment, tag);
+        self.add_fragment_of_activity(host, process, received, None, fragment, tag);
     }
 
-    /// Takes a fragment whose record names an activity (ActivityID): what parts the answers of
-    /// several servers to one client process, which come under the same numbers.
-    pub fn fragment_of(
+    /// Adds a fragment whose record has an ActivityID. It separates the answers of several
+    /// servers to one client process, which use the same object numbers.
+    pub fn add_fragment_of_activity(
         &mut self,
         host: &str,
         process: u32,
@@ -88,11 +88,11 @@ impl<T: Clone> Exchange<T> {
         tag: T,
     ) {
         let lane = self.lane(host, process, received);
-        self.take(&lane, fragment, activity, tag);
+        self.add_to_lane(&lane, fragment, activity, tag);
     }
 
-    /// Notes that a fragment was logged and cannot be used: its payload is damaged.
-    pub fn damaged_fragment(
+    /// Records that a fragment was logged but cannot be used, because its payload is damaged.
+    pub fn add_damaged_fragment(
         &mut self,
         host: &str,
         process: u32,
@@ -103,7 +103,7 @@ impl<T: Clone> Exchange<T> {
     ) {
         let lane = self.lane(host, process, received);
         self.anomalies.push(Anomaly {
-            oddity: Oddity::Refused(reason),
+            kind: AnomalyKind::Rejected(reason),
             fragment: Some((lane, ids.0, ids.1)),
             tags: vec![tag],
         });
@@ -116,52 +116,53 @@ impl<T: Clone> Exchange<T> {
         Lane::Process { host: self.host.clone(), process, received }
     }
 
-    /// Takes a chunk of a SOAP document.
-    pub fn chunk(&mut self, chunk: Chunk, tag: T) {
+    /// Adds a chunk of a SOAP document.
+    pub fn add_chunk(&mut self, chunk: SoapChunk, tag: T) {
         let host = chunk.key.host.clone();
         let oddity = match self.chunks.push(chunk, tag.clone()) {
-            Outcome::Kept => return,
-            Outcome::Whole(text, tags) => return self.document(&host, &text, tags),
-            Outcome::Duplicate => Oddity::Duplicate,
-            Outcome::Refused(reason) => Oddity::Refused(reason),
+            ChunkOutcome::Kept => return,
+            ChunkOutcome::Complete(text, tags) => return self.add_document(&host, &text, tags),
+            ChunkOutcome::Duplicate => AnomalyKind::Duplicate,
+            ChunkOutcome::Rejected(reason) => AnomalyKind::Rejected(reason),
         };
-        self.anomalies.push(Anomaly { oddity, fragment: None, tags: vec![tag] });
+        self.anomalies.push(Anomaly { kind: oddity, fragment: None, tags: vec![tag] });
     }
 
-    /// Takes a whole SOAP document.
-    pub fn document(&mut self, host: &str, text: &str, tags: Vec<T>) {
+    /// Adds a complete SOAP document.
+    pub fn add_document(&mut self, host: &str, text: &str, tags: Vec<T>) {
         match Envelope::parse(text) {
             Ok(envelope) => {
                 let found = self.shells.push(host, envelope, tags);
-                self.take_all(found);
+                self.add_found_fragments(found);
             }
             Err(reason) => {
-                let oddity = Oddity::Refused(reason);
-                self.anomalies.push(Anomaly { oddity, fragment: None, tags });
+                let oddity = AnomalyKind::Rejected(reason);
+                self.anomalies.push(Anomaly { kind: oddity, fragment: None, tags });
             }
         }
     }
 
-    fn take_all(&mut self, found: Vec<Found<T>>) {
-        for Found { shell, to_server, fragments, damage, tag } in found {
+    fn add_found_fragments(&mut self, found: Vec<FoundFragments<T>>) {
+        for FoundFragments { shell, to_server, fragments, damage, tag } in found {
             let lane = Lane::Shell { shell, to_server };
             for fragment in fragments {
                 if let Some(tag) = &tag {
-                    self.take(&lane, fragment, None, tag.clone());
+                    self.add_to_lane(&lane, fragment, None, tag.clone());
                 }
             }
             if let Some(reason) = damage {
-                let (oddity, tags) = (Oddity::Refused(reason), tag.into_iter().collect());
-                self.anomalies.push(Anomaly { oddity, fragment: None, tags });
+                let (oddity, tags) = (AnomalyKind::Rejected(reason), tag.into_iter().collect());
+                self.anomalies.push(Anomaly { kind: oddity, fragment: None, tags });
             }
         }
     }
 
-    fn take(&mut self, lane: &Lane, fragment: Fragment, activity: Option<&str>, tag: T) {
+    fn add_to_lane(&mut self, lane: &Lane, fragment: Fragment, activity: Option<&str>, tag: T) {
         let (object_id, fragment_id) = (fragment.object_id, fragment.fragment_id);
-        let header = Header::parse(&fragment.blob);
+        let header = MessageHeader::parse(&fragment.blob);
         if fragment_id == 0 && header.is_ok_and(|h| h.kind == MessageType::SessionCapability) {
-            // Who introduces itself a second time, starts anew: what is open belongs to the old.
+            // A second SESSION_CAPABILITY starts a new connection: open objects belong to the old
+            // one.
             if self.introduced.insert(lane.clone(), object_id).is_some() {
                 self.reassembler.close(lane, object_id);
             }
@@ -169,20 +170,20 @@ impl<T: Clone> Exchange<T> {
         let (joined, oddity) = self.reassembler.push(lane, fragment, activity, tag.clone());
         if let Some(oddity) = oddity {
             let fragment = Some((lane.clone(), object_id, fragment_id));
-            self.anomalies.push(Anomaly { oddity, fragment, tags: vec![tag] });
+            self.anomalies.push(Anomaly { kind: oddity, fragment, tags: vec![tag] });
         }
         if let Some(joined) = joined {
-            self.message(lane, joined);
+            self.add_message(lane, joined);
         }
     }
 
-    fn message(&mut self, lane: &Lane, joined: Joined<T>) {
-        let Joined { object_id, generation, fragments, is_mixed, bytes, tags } = joined;
-        let header = Header::parse(&bytes);
+    fn add_message(&mut self, lane: &Lane, joined: JoinedMessage<T>) {
+        let JoinedMessage { object_id, generation, fragments, is_mixed, bytes, tags } = joined;
+        let header = MessageHeader::parse(&bytes);
         let damage = match &header {
             Err(reason) => Some(reason.clone()),
-            Ok(Header { kind: MessageType::Unknown(value), .. }) => {
-                Some(format!("a message of type 0x{value:08x} is none of the protocol"))
+            Ok(MessageHeader { kind: MessageType::Unknown(value), .. }) => {
+                Some(format!("a message of type 0x{value:08x} is not part of the protocol"))
             }
             Ok(_) => None,
         };
@@ -212,22 +213,22 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    /// What got whole since the last part. What is open stays, and can still get whole; what is
-    /// whole is forgotten, its repeats with it. So a long trace needs no more memory than its longest
-    /// part.
-    pub fn part(&mut self) -> Conversation<T> {
-        let (shells, found, other_documents) = self.shells.part();
-        self.take_all(found);
-        self.take_back();
-        let gaps = self.reassembler.part();
-        let lost_documents = self.chunks.part();
+    /// Returns what was completed since the last call. Incomplete messages stay and may still be
+    /// completed. Complete messages are forgotten, and with them the means to recognise repeats.
+    /// So a long trace needs only as much memory as its largest part.
+    pub fn take_completed(&mut self) -> Conversation<T> {
+        let (shells, found, other_documents) = self.shells.take_reported();
+        self.add_found_fragments(found);
+        self.withdraw_mixed();
+        let gaps = self.reassembler.take_closed();
+        let lost_documents = self.chunks.take_lost();
         self.conversation(shells, other_documents, gaps, Vec::new(), lost_documents)
     }
 
-    /// Takes back what may be two senders' text in one message: fragments of several activities, in
-    /// a lane of several pools.
-    fn take_back(&mut self) {
-        let mut pools: BTreeMap<&Lane, BTreeSet<Guid>> = BTreeMap::new();
+    /// Withdraws messages that may mix the text of two senders: their fragments have several
+    /// activities, and their lane has several pools.
+    fn withdraw_mixed(&mut self) {
+        let mut pools: BTreeMap<&Lane, BTreeSet<WireGuid>> = BTreeMap::new();
         for message in self.messages.iter().filter(|message| !message.header.pool.is_zero()) {
             pools.entry(&message.lane).or_default().insert(message.header.pool);
         }
@@ -240,16 +241,16 @@ impl<T: Clone> Exchange<T> {
             lane: message.lane,
             object_id: message.object_id,
             header: Some(message.header),
-            reason: "its fragments may be several senders'".to_owned(),
+            reason: "its fragments may come from several senders".to_owned(),
             tags: message.tags,
         }));
     }
 
-    /// What the fragments and documents amount to, since the last part if there was one.
+    /// Returns the conversation, or what was added since the last call of `take_completed`.
     pub fn finish(mut self) -> Conversation<T> {
-        let (shells, found, other_documents) = self.shells.part();
-        self.take_all(found);
-        self.take_back();
+        let (shells, found, other_documents) = self.shells.take_reported();
+        self.add_found_fragments(found);
+        self.withdraw_mixed();
         let (gaps, absent) = std::mem::take(&mut self.reassembler).finish();
         let lost_documents = std::mem::take(&mut self.chunks).finish();
         self.conversation(shells, other_documents, gaps, absent, lost_documents)
@@ -259,8 +260,8 @@ impl<T: Clone> Exchange<T> {
         &mut self,
         shells: Vec<Shell<T>>,
         other_documents: usize,
-        gaps: Vec<Gap<T>>,
-        absent: Vec<Absent>,
+        gaps: Vec<MessageGap<T>>,
+        absent: Vec<AbsentObjects>,
         lost_documents: Vec<LostDocument<T>>,
     ) -> Conversation<T> {
         let mut conversation = Conversation {
@@ -275,8 +276,8 @@ impl<T: Clone> Exchange<T> {
             session_key: None,
             index: Index::new(self.directions.clone()),
         };
-        conversation.pair();
-        conversation.sort();
+        conversation.mark_twins();
+        conversation.index_messages();
         conversation
     }
 }

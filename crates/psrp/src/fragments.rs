@@ -1,17 +1,17 @@
-//! Fragments, into which messages are cut (MS-PSRP 2.2.4).
+//! Fragments: the pieces of messages on the wire (MS-PSRP 2.2.4).
 
 use sha2::{Digest, Sha256};
 
-/// One fragment.
+/// A fragment of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fragment {
     /// ObjectId: the number of its message.
     pub object_id: u64,
-    /// FragmentId: its place in the message, from 0.
+    /// FragmentId: its position in the message, from 0.
     pub fragment_id: u64,
-    /// Whether it says that it is the first.
+    /// Whether it is marked as the first fragment.
     pub start: bool,
-    /// Whether it says that it is the last.
+    /// Whether it is marked as the last fragment.
     pub end: bool,
     /// Its part of the message.
     pub blob: Vec<u8>,
@@ -21,7 +21,8 @@ impl Fragment {
     /// Length of a fragment's header: ObjectId, FragmentId, flags, length of the blob.
     pub const HEADER: usize = 21;
 
-    /// The fragments in a stream, which follow each other, and what is wrong with the rest of it.
+    /// Splits a stream into fragments. Also returns what is wrong with the rest of the bytes, if
+    /// anything is.
     ///
     /// ```
     /// use psrp::Fragment;
@@ -42,7 +43,8 @@ impl Fragment {
             };
             let length = number(13) as u32 as usize;
             let Some((blob, rest)) = rest.split_at_checked(length) else {
-                let reason = format!("a fragment of {length} bytes has {} of them", rest.len());
+                let reason =
+                    format!("a fragment of {length} bytes has only {} of them", rest.len());
                 return (fragments, Some(reason));
             };
             fragments.push(Fragment {
@@ -57,7 +59,8 @@ impl Fragment {
         (fragments, None)
     }
 
-    /// What tells a repeat from another fragment of the same number.
+    /// Returns a digest that distinguishes a repeated fragment from a different one with the same
+    /// number.
     pub(super) fn digest(&self) -> [u8; 16] {
         let mut hasher = Sha256::new();
         hasher.update([u8::from(self.start), u8::from(self.end)]);
@@ -73,7 +76,7 @@ mod tests {
 
     #[test]
     fn header_is_big_endian_and_fragments_follow_each_other() {
-        // ObjectId 258, FragmentId 1, only the end flag and a bit that means nothing, two bytes.
+        // ObjectId 258, FragmentId 1, only the end flag and a meaningless bit, two bytes.
         let bytes = b"\0\0\0\0\0\0\x01\x02\0\0\0\0\0\0\0\x01\xf2\0\0\0\x02hi\0\0";
         let (fragments, rest) = Fragment::split(bytes);
         assert_eq!(
@@ -88,6 +91,6 @@ mod tests {
         );
         assert!(rest.unwrap().contains("2 bytes"));
         let (none, rest) = Fragment::split(&bytes[..22]);
-        assert_eq!((none.len(), rest.unwrap().contains("has 1")), (0, true));
+        assert_eq!((none.len(), rest.unwrap().contains("has only 1")), (0, true));
     }
 }

@@ -1,21 +1,21 @@
-//! The paths that objects are counted on.
+//! Lanes: the paths on which objects are numbered.
 
 use std::sync::Arc;
 
-/// Who counts objects: within a lane, an ObjectId is an object's for as long as nobody connects
-/// again.
+/// A path on which a sender numbers its objects. Within a lane an ObjectId identifies one object,
+/// until the sender connects again.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
-    /// What one process received, or sent.
+    /// The traffic that one process received, or that it sent.
     Process {
         /// The logging host.
         host: Arc<str>,
-        /// The process that logged it.
+        /// The process that logged the traffic.
         process: u32,
-        /// Whether it received it.
+        /// Whether the process received it.
         received: bool,
     },
-    /// What went through a shell in one direction.
+    /// The traffic through a shell in one direction.
     Shell {
         /// The shell's index in [`Conversation::shells`](crate::Conversation::shells).
         shell: usize,
@@ -25,8 +25,8 @@ pub enum Lane {
 }
 
 impl Lane {
-    /// Whether all objects that are counted go through it. A client counts what it sends over all
-    /// its sessions, so a shell sees some of its numbers only.
+    /// Returns whether every numbered object passes through the lane. A client numbers what it
+    /// sends over all its sessions, so a shell sees only some of its numbers.
     pub(super) fn has_all_objects(&self) -> bool {
         !matches!(self, Lane::Shell { to_server: true, .. })
     }

@@ -1,15 +1,15 @@
-//! PowerShell Remoting on the wire, from fragments and SOAP documents to what was typed and shown
+//! Reads PowerShell Remoting traffic, from fragments and SOAP documents to commands and output
 //! (MS-PSRP, MS-WSMV, MS-XCA).
 //!
-//! Bytes go through [`Fragment`]s and [`Reassembler`] to [`Message`]s, whose objects [`Document`]
-//! reads; [`Exchange`] does all of it, takes SOAP documents and their chunks, too, and gives a
-//! [`Conversation`] with runspace [`Pool`]s and [`Pipeline`]s. It knows no log formats: whoever
-//! reads a log hands it fragments and chunks, each with a tag of its own, which stays with all that
-//! is made of it.
+//! [`Reassembler`] joins [`Fragment`]s to [`Message`]s, whose objects [`ClixmlDocument`] reads.
+//! [`Exchange`] does all of this. It also accepts SOAP documents and their chunks, and returns a
+//! [`Conversation`] with [`RunspacePool`]s and [`Pipeline`]s. This crate knows no log formats:
+//! the reader of a log passes fragments and chunks with a tag of its own, and the tag stays with
+//! everything that is made from them.
 //!
-//! What is not there, is not shown: messages with a gap become a [`Gap`], those that are none of the
-//! protocol a [`MessageFault`], those whose data is no CLIXML are told by [`Conversation::damaged`],
-//! and nothing is made up in their place.
+//! Missing data is never invented: incomplete messages become a [`MessageGap`], messages that are not
+//! part of the protocol a [`MessageFault`], and messages whose data is not CLIXML are listed by
+//! [`Conversation::damaged`].
 //!
 //! ```
 //! use psrp::{Exchange, Fragment, MessageType};
@@ -25,7 +25,7 @@
 //!
 //! let mut exchange = Exchange::new();
 //! // Process 4242 of SRV02 sent it, as record 17 of a log says.
-//! exchange.fragment("SRV02", 4242, false, fragment, "record 17");
+//! exchange.add_fragment("SRV02", 4242, false, fragment, "record 17");
 //! let conversation = exchange.finish();
 //! let pipeline = conversation.pipelines().next().expect("it has one");
 //! assert_eq!(pipeline.output[0].line(), r"corp\admin");
@@ -52,23 +52,25 @@ mod soap;
 mod xml;
 mod xpress;
 
-pub use chunks::{Chunk, ChunkKey, Chunks, LostDocument, Outcome};
-pub use clixml::{Container, Damage, Document, Node, Primitive, Value};
-pub use conversation::{Anomaly, Conversation, Message, MessageFault, Pool};
-pub use encoded::{base64, hex};
+pub use chunks::{ChunkJoiner, ChunkKey, ChunkOutcome, LostDocument, SoapChunk};
+pub use clixml::{ClixmlDocument, ClixmlError, ClixmlNode, ClixmlValue, Container, Primitive};
+pub use conversation::{Anomaly, Conversation, Message, MessageFault, RunspacePool};
+pub use encoded::{decode_base64, decode_hex};
 pub use exchange::Exchange;
 pub use fragments::Fragment;
 pub use lane::Lane;
-pub use message::{Direction, Guid, Header, MessageType, pipeline_state, pool_state};
-pub use node_text::{line, literal};
-pub use pipeline::{Item, Pipeline};
-pub use reassembler::{Absent, Gap, GapReason, Joined, Oddity, Reassembler};
-pub use record_text::{commands, error, host_call, progress};
+pub use message::{Direction, MessageHeader, MessageType, WireGuid, pipeline_state, pool_state};
+pub use node_text::{node_line, node_literal};
+pub use pipeline::{Pipeline, PipelineObject};
+pub use reassembler::{
+    AbsentObjects, AnomalyKind, GapReason, JoinedMessage, MessageGap, Reassembler,
+};
+pub use record_text::{commands_text, error_text, host_call_text, progress_lines};
 pub use records::{
-    Command, Creation, ErrorRecord, HostCall, HostCalls, Information, Parameter, Progress,
-    informational_message,
+    ErrorRecord, HostCall, HostCalls, InformationRecord, Parameter, PipelineCommand,
+    PipelineCreation, ProgressRecord, informational_message,
 };
 pub use secret::SessionKey;
-pub use shells::{Reading, Shell, ShellCommand};
-pub use soap::{Envelope, Slot, Stream};
-pub use xpress::{Damage as XpressDamage, unpack};
+pub use shells::{Shell, ShellCommand, StreamEncoding};
+pub use soap::{Envelope, EnvelopeStream, StreamSlot};
+pub use xpress::{XpressError, unpack_xpress};

@@ -1,19 +1,19 @@
-//! A message's header (MS-PSRP 2.2.1) and the kinds of messages.
+//! The header of a message (MS-PSRP 2.2.1) and the types of messages.
 
 use std::fmt;
 
-/// A GUID as the protocol's headers hold it: the first three fields little-endian.
+/// A GUID as the protocol's headers store it: the first three fields are little-endian.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Guid([u8; 16]);
+pub struct WireGuid([u8; 16]);
 
-impl Guid {
-    /// Whether all its bits are zero: none.
+impl WireGuid {
+    /// Returns whether all bits are zero, which means no GUID.
     pub fn is_zero(self) -> bool {
-        self == Guid::default()
+        self == WireGuid::default()
     }
 
-    /// Reads a GUID's text, with or without braces or `uuid:`, in either case.
-    pub fn parse(text: &str) -> Option<Guid> {
+    /// Parses the text of a GUID in either case, with or without braces or `uuid:`.
+    pub fn parse(text: &str) -> Option<WireGuid> {
         let text = text.trim().trim_start_matches("urn:").trim_start_matches("uuid:");
         let text = text.trim_matches(['{', '}']);
         let groups: Vec<usize> = text.split('-').map(str::len).collect();
@@ -28,11 +28,11 @@ impl Guid {
         bytes[0..4].reverse();
         bytes[4..6].reverse();
         bytes[6..8].reverse();
-        Some(Guid(bytes))
+        Some(WireGuid(bytes))
     }
 }
 
-impl fmt::Display for Guid {
+impl fmt::Display for WireGuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const ORDER: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
         for (place, at) in ORDER.into_iter().enumerate() {
@@ -45,13 +45,13 @@ impl fmt::Display for Guid {
     }
 }
 
-impl fmt::Debug for Guid {
+impl fmt::Debug for WireGuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-/// Which way a message goes.
+/// The direction of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     /// From the client to the server: commands, input, answers to prompts.
@@ -61,7 +61,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// `client_to_server` or `server_to_client`.
+    /// Returns `client_to_server` or `server_to_client`.
     pub fn as_str(self) -> &'static str {
         match self {
             Direction::ToServer => "client_to_server",
@@ -72,24 +72,24 @@ impl Direction {
 
 macro_rules! message_types {
     ($($name:ident = $value:literal, $word:literal, $about:literal;)*) => {
-        /// The kind of a message (MS-PSRP 2.2.1, MessageType).
+        /// The type of a message (MS-PSRP 2.2.1, MessageType).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum MessageType {
             $(#[doc = $about] $name,)*
-            /// One that this program does not know.
+            /// A type that this program does not know.
             Unknown(u32),
         }
 
         impl MessageType {
-            /// The kind a number stands for.
-            pub fn of(value: u32) -> MessageType {
+            /// Returns the type with this number.
+            pub fn from_value(value: u32) -> MessageType {
                 match value {
                     $($value => MessageType::$name,)*
                     other => MessageType::Unknown(other),
                 }
             }
 
-            /// Its number.
+            /// Returns the number of the type.
             pub fn value(self) -> u32 {
                 match self {
                     $(MessageType::$name => $value,)*
@@ -97,7 +97,7 @@ macro_rules! message_types {
                 }
             }
 
-            /// Its name in the specification; empty for one that is not in it.
+            /// Returns the name in the specification; empty for an unknown type.
             pub fn name(self) -> &'static str {
                 match self {
                     $(MessageType::$name => $word,)*
@@ -142,41 +142,51 @@ message_types! {
     PipelineHostResponse = 0x0004_1101, "PIPELINE_HOST_RESPONSE", "The host's answer to it.";
 }
 
-/// The 40 bytes before a message's data.
+/// The header of a message: the 40 bytes before its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
-    /// Where it goes (Destination).
+pub struct MessageHeader {
+    /// The direction (Destination).
     pub direction: Direction,
     /// MessageType.
     pub kind: MessageType,
     /// RPID, the runspace pool; zero in the server's first message.
-    pub pool: Guid,
-    /// PID, the pipeline; none in messages of the pool.
-    pub pipeline: Option<Guid>,
+    pub pool: WireGuid,
+    /// PID, the pipeline; `None` in messages of the pool.
+    pub pipeline: Option<WireGuid>,
 }
 
-impl Header {
+impl MessageHeader {
     /// Its length in bytes.
     pub const LENGTH: usize = 40;
 
-    /// The header at the start of a message, or why there is none.
-    pub fn parse(bytes: &[u8]) -> Result<Header, String> {
-        let Some(bytes) = bytes.get(..Header::LENGTH) else {
+    /// Parses the header at the start of a message. The error says why there is none.
+    pub fn parse(bytes: &[u8]) -> Result<MessageHeader, String> {
+        let Some(bytes) = bytes.get(..MessageHeader::LENGTH) else {
             return Err(format!("{} bytes are too few for a message's header", bytes.len()));
         };
         let number = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
-        let guid = |at: usize| Guid(std::array::from_fn(|i| bytes[at + i]));
+        let guid = |at: usize| WireGuid(std::array::from_fn(|i| bytes[at + i]));
         let direction = match number(0) {
             1 => Direction::ToClient,
             2 => Direction::ToServer,
-            other => return Err(format!("a message goes to {other}, neither client nor server")),
+            other => {
+                return Err(format!(
+                    "a message's destination is {other}, which is neither client nor server"
+                ));
+            }
         };
         let pipeline = Some(guid(24)).filter(|pipeline| !pipeline.is_zero());
-        Ok(Header { direction, kind: MessageType::of(number(4)), pool: guid(8), pipeline })
+        Ok(MessageHeader {
+            direction,
+            kind: MessageType::from_value(number(4)),
+            pool: guid(8),
+            pipeline,
+        })
     }
 }
 
-/// A state of a runspace pool (MS-PSRP 2.2.3.4); `None` for a number that is no state.
+/// Returns the name of a runspace pool's state (MS-PSRP 2.2.3.4), or `None` for an unknown
+/// number.
 pub fn pool_state(value: i64) -> Option<&'static str> {
     const NAMES: [&str; 10] = [
         "BeforeOpen",
@@ -193,7 +203,7 @@ pub fn pool_state(value: i64) -> Option<&'static str> {
     NAMES.get(usize::try_from(value).ok()?).copied()
 }
 
-/// A state of a pipeline (MS-PSRP 2.2.3.5); `None` for a number that is no state.
+/// Returns the name of a pipeline's state (MS-PSRP 2.2.3.5), or `None` for an unknown number.
 pub fn pipeline_state(value: i64) -> Option<&'static str> {
     const NAMES: [&str; 7] =
         ["NotStarted", "Running", "Stopping", "Stopped", "Completed", "Failed", "Disconnected"];
@@ -211,28 +221,28 @@ mod tests {
         // 01020304-0506-0708-090a-0b0c0d0e0f10 in .NET's order, then no pipeline.
         bytes.extend([4, 3, 2, 1, 6, 5, 8, 7, 9, 10, 11, 12, 13, 14, 15, 16]);
         bytes.extend([0; 16]);
-        let header = Header::parse(&bytes).unwrap();
+        let header = MessageHeader::parse(&bytes).unwrap();
         assert_eq!(
             (header.direction, header.kind),
             (Direction::ToServer, MessageType::CreatePipeline)
         );
         assert_eq!(header.pool.to_string(), "01020304-0506-0708-090a-0b0c0d0e0f10");
-        assert_eq!(Guid::parse("{01020304-0506-0708-090A-0B0C0D0E0F10}"), Some(header.pool));
+        assert_eq!(WireGuid::parse("{01020304-0506-0708-090A-0B0C0D0E0F10}"), Some(header.pool));
         assert_eq!(header.pipeline, None);
-        assert!(Header::parse(&bytes[..39]).is_err());
+        assert!(MessageHeader::parse(&bytes[..39]).is_err());
         bytes[0] = 3;
-        assert!(Header::parse(&bytes).is_err());
+        assert!(MessageHeader::parse(&bytes).is_err());
     }
 
     #[test]
-    fn texts_that_are_no_guids() {
+    fn texts_that_are_not_guids_are_rejected() {
         for text in [
             "",
             "01020304",
             "01020304-0506-0708-090a-0b0c0d0e0fzz",
             "é1020304-0506-0708-090a-0b0c0d0e0f1",
         ] {
-            assert_eq!(Guid::parse(text), None, "{text}");
+            assert_eq!(WireGuid::parse(text), None, "{text}");
         }
     }
 }

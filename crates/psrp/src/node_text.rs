@@ -1,59 +1,59 @@
-//! Values and objects as a person would read them.
+//! Writes values and objects as text for people.
 
-use super::clixml::{Container, Node, Primitive, Value};
+use super::clixml::{ClixmlNode, ClixmlValue, Container, Primitive};
 
-/// Longest text made of one value, in bytes: what follows is cut, and says so.
+/// Longest text made of one value, in bytes; the rest is cut and the cut is marked.
 pub(super) const LONGEST: usize = 1 << 20;
-/// Most values of a list that are given a line each.
+/// Largest number of values of a list that get a line each.
 const MOST_LINES: usize = 4096;
-/// Most objects in each other that are written out.
+/// Deepest nesting of objects that is written.
 const MAX_DEPTH: usize = 32;
-/// What stands in place of what is not written out.
+/// The mark for a part that is not written.
 pub(super) const CUT: &str = "\u{2026}";
-/// What stands in place of a SecureString: its text is encrypted with the session key, which
-/// travels encrypted, too (MS-PSRP 2.2.5.1.24, 2.2.2.4).
+/// The text written for a SecureString. Its content is encrypted with the session key, which is
+/// itself encrypted in the traffic (MS-PSRP 2.2.5.1.24, 2.2.2.4).
 const SECURE: &str = "<encrypted SecureString>";
 
-/// A value on one line: texts as they are, `ToString` of objects that have one, `{a, b}` for lists
-/// and `@{k=v; k2=v2}` for dictionaries and other objects. Null is empty.
-pub fn line(node: Node<'_>) -> String {
+/// Writes a value on one line: texts unchanged, `ToString` of objects that have one, `{a, b}` for
+/// lists and `@{k=v; k2=v2}` for dictionaries and other objects. Null is empty.
+pub fn node_line(node: ClixmlNode<'_>) -> String {
     let mut out = String::new();
     write_line(node, &mut out, 0);
     cut(out)
 }
 
-/// Values on a line each, all of them together little longer than the longest text of one; the
-/// last line says so where there are more.
-pub(super) fn lines<'d>(nodes: impl Iterator<Item = Node<'d>>) -> Vec<String> {
+/// Writes values on a line each. All lines together are little longer than the longest text of
+/// one value; if there are more, the last line says so.
+pub(super) fn lines<'d>(nodes: impl Iterator<Item = ClixmlNode<'d>>) -> Vec<String> {
     let (mut room, mut lines) = (LONGEST, Vec::new());
     for node in nodes {
         if room == 0 || lines.len() == MOST_LINES {
             lines.push(CUT.to_owned());
             break;
         }
-        let line = line(node);
+        let line = node_line(node);
         room = room.saturating_sub(line.len());
         lines.push(line);
     }
     lines
 }
 
-/// A value as one could type it in PowerShell, as far as it can be typed.
-pub fn literal(node: Node<'_>) -> String {
+/// Writes a value as it could be typed in PowerShell, as far as that is possible.
+pub fn node_literal(node: ClixmlNode<'_>) -> String {
     let mut out = String::new();
     write_literal(node, &mut out, 0);
     cut(out)
 }
 
-/// The start of a text, no longer than the longest text of one value.
-pub(super) fn start(text: &str) -> String {
+/// Returns the start of a text, up to the longest text of one value.
+pub(super) fn text_start(text: &str) -> String {
     let mut out = String::new();
-    push(&mut out, text);
+    push_up_to_limit(&mut out, text);
     cut(out)
 }
 
-/// Adds as much of a text as there is room for, and a little more, so that it is seen to be full.
-fn push(out: &mut String, text: &str) {
+/// Appends as much of a text as fits, plus a few bytes that show that it was too long.
+fn push_up_to_limit(out: &mut String, text: &str) {
     let room = (LONGEST + 4).saturating_sub(out.len()).min(text.len());
     out.push_str(&text[..text.floor_char_boundary(room)]);
 }
@@ -67,25 +67,27 @@ pub(super) fn cut(mut out: String) -> String {
     out
 }
 
-/// Every value adds at least one byte somewhere, its separator at least: so the length of the text
-/// bounds the walk.
+/// Returns whether the walk must stop. Every value adds at least one byte, even if only its
+/// separator, so the length of the text limits the walk.
 fn is_full(out: &str, depth: usize) -> bool {
     depth > MAX_DEPTH || out.len() > LONGEST
 }
 
-fn write_line(node: Node<'_>, out: &mut String, depth: usize) {
+fn write_line(node: ClixmlNode<'_>, out: &mut String, depth: usize) {
     if is_full(out, depth) {
         return out.push_str(CUT);
     }
     if let Some(text) = node.to_string_text() {
-        return push(out, text);
+        return push_up_to_limit(out, text);
     }
     if let Some((primitive, text)) = node.simple() {
         return write_simple(primitive, text, out);
     }
     match (node.value(), node.inner(), node.container()) {
-        (Value::Null, ..) => {}
-        (Value::Dangling(id), ..) => push(out, &format!("<object {id} is missing>")),
+        (ClixmlValue::Null, ..) => {}
+        (ClixmlValue::Dangling(id), ..) => {
+            push_up_to_limit(out, &format!("<object {id} is missing>"))
+        }
         (_, Some(inner), _) => write_line(inner, out, depth + 1),
         (_, _, Some(Container::Dictionary)) => {
             write_all(out, ("@{", "; ", "}"), node.entries(), |(key, value), out| {
@@ -102,7 +104,7 @@ fn write_line(node: Node<'_>, out: &mut String, depth: usize) {
         _ => {
             let members = members(node);
             write_all(out, ("@{", "; ", "}"), members.into_iter(), |(name, value), out| {
-                push(out, name);
+                push_up_to_limit(out, name);
                 out.push('=');
                 write_line(value, out, depth + 1);
             });
@@ -110,14 +112,15 @@ fn write_line(node: Node<'_>, out: &mut String, depth: usize) {
     }
 }
 
-/// Properties, adapted before extended; of several of one name the last one, in the place of the first.
-fn members<'d>(node: Node<'d>) -> Vec<(&'d str, Node<'d>)> {
-    let mut members: Vec<(&str, Node<'_>)> = Vec::new();
+/// Returns the properties, adapted before extended. Of several with the same name the last one
+/// counts, in the position of the first.
+fn members<'d>(node: ClixmlNode<'d>) -> Vec<(&'d str, ClixmlNode<'d>)> {
+    let mut members: Vec<(&str, ClixmlNode<'_>)> = Vec::new();
     let mut places = std::collections::HashMap::new();
     for (name, value) in node.adapted().chain(node.extended()) {
         match places.get(name) {
             Some(&place) => {
-                let member: &mut (&str, Node<'_>) = &mut members[place];
+                let member: &mut (&str, ClixmlNode<'_>) = &mut members[place];
                 member.1 = value;
             }
             None => {
@@ -153,17 +156,17 @@ fn write_simple(primitive: Primitive, text: &str, out: &mut String) {
         Primitive::Secure => out.push_str(SECURE),
         Primitive::Bool => out.push_str(if text == "true" { "True" } else { "False" }),
         Primitive::Char => out.push(character(text)),
-        _ => push(out, text),
+        _ => push_up_to_limit(out, text),
     }
 }
 
-/// The character of a UTF-16 unit; half of a pair is no character.
+/// Returns the character of a UTF-16 unit; half of a surrogate pair is not a character.
 fn character(number: &str) -> char {
     let unit = number.trim().parse().ok();
     unit.and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-fn write_literal(node: Node<'_>, out: &mut String, depth: usize) {
+fn write_literal(node: ClixmlNode<'_>, out: &mut String, depth: usize) {
     if is_full(out, depth) {
         return out.push_str(CUT);
     }
@@ -177,15 +180,15 @@ fn write_literal(node: Node<'_>, out: &mut String, depth: usize) {
             Primitive::Char => write_quoted(&character(text).to_string(), out),
             Primitive::ScriptBlock => {
                 out.push('{');
-                push(out, text);
+                push_up_to_limit(out, text);
                 out.push('}');
             }
-            _ if is_bare(primitive) => push(out, text),
+            _ if is_bare(primitive) => push_up_to_limit(out, text),
             _ => write_quoted(text, out),
         };
     }
     match (node.value(), node.container()) {
-        (Value::Null, _) => out.push_str("$null"),
+        (ClixmlValue::Null, _) => out.push_str("$null"),
         (_, Some(Container::Dictionary)) => {
             write_all(out, ("@{", "; ", "}"), node.entries(), |(key, value), out| {
                 write_literal(key, out, depth + 1);
@@ -196,9 +199,9 @@ fn write_literal(node: Node<'_>, out: &mut String, depth: usize) {
         (_, Some(_)) => write_all(out, ("@(", ", ", ")"), node.items(), |item, out| {
             write_literal(item, out, depth + 1);
         }),
-        // A switch, as the client's parser sent it.
+        // A switch parameter, as the client's parser sent it.
         _ if node.get("IsPresent").is_some() => {
-            let present = node.get("IsPresent").and_then(Node::as_bool) == Some(true);
+            let present = node.get("IsPresent").and_then(ClixmlNode::as_bool) == Some(true);
             out.push_str(if present { "$true" } else { "$false" });
         }
         _ => {
@@ -214,6 +217,6 @@ fn is_bare(primitive: Primitive) -> bool {
 
 fn write_quoted(text: &str, out: &mut String) {
     out.push('\'');
-    push(out, &start(text).replace('\'', "''"));
+    push_up_to_limit(out, &text_start(text).replace('\'', "''"));
     out.push('\'');
 }

@@ -1,35 +1,36 @@
-//! Fragments to messages.
+//! Joins fragments to messages.
 //!
-//! A sender counts the objects it sends, in each of its processes and in each direction. A log may
-//! lack fragments, have them twice or in another order; a client that connects again counts from 1
-//! again. What is joined here is joined without doubt; the rest is a [`Gap`].
+//! A sender numbers the objects it sends, in each of its processes and in each direction. A log
+//! may lack fragments, repeat them, or have them in another order; a client that connects again
+//! starts again at 1. Only fragments that certainly belong together are joined; everything else
+//! is a [`MessageGap`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 
 use super::fragments::Fragment;
 use super::lane::Lane;
-use super::message::Header;
+use super::message::MessageHeader;
 
 /// Longest message that is joined, in bytes.
 const LONGEST_MESSAGE: usize = 64 << 20;
-/// Most bytes held for messages that are not whole; past it, the oldest are given up.
+/// Largest number of bytes held for incomplete messages; beyond it, the oldest are given up.
 const MOST_HELD: usize = 128 << 20;
-/// How many objects of one number are looked at for a repeat, from the latest.
+/// How many of the latest objects with the same number are checked for a repeat.
 const MOST_LOOKED_AT: usize = 4;
-/// Most bytes kept of the start of a message that is not whole: its header.
+/// Number of bytes kept from the start of an incomplete message: its header.
 const HEAD: usize = 40;
 
-/// A message whose fragments are all there.
+/// A message whose fragments were all found.
 #[derive(Debug)]
-pub struct Joined<T> {
+pub struct JoinedMessage<T> {
     /// ObjectId.
     pub object_id: u64,
-    /// How many objects of this number came before it in its lane.
+    /// The number of earlier objects with the same ObjectId in its lane.
     pub generation: usize,
-    /// How many fragments it had.
+    /// The number of its fragments.
     pub fragments: usize,
-    /// Whether they are of several activities.
+    /// Whether its fragments have several activities.
     pub is_mixed: bool,
     /// Header and data.
     pub bytes: Vec<u8>,
@@ -37,107 +38,110 @@ pub struct Joined<T> {
     pub tags: Vec<T>,
 }
 
-/// What is odd about one fragment.
+/// The way in which a fragment is unusual.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Oddity {
-    /// The same fragment was there before: it adds nothing.
+pub enum AnomalyKind {
+    /// The same fragment was added before.
     Duplicate,
-    /// It came after one that follows it.
+    /// It came after a fragment that follows it.
     OutOfOrder,
-    /// It was left out.
-    Refused(String),
+    /// It was rejected; the text says why.
+    Rejected(String),
 }
 
-/// Why a message is not whole.
+/// The reason why a message is incomplete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GapReason {
     /// Fragments are missing.
     Missing,
-    /// Another object of the same number was open at the same time: whose the fragments are,
-    /// cannot be told.
+    /// Another object with the same number was open at the same time, so it is uncertain which
+    /// object the fragments belong to.
     Contested,
-    /// It is longer than this program joins, or more came in between than it holds.
+    /// The message is longer than this program joins, or too many bytes were held in the
+    /// meantime.
     GivenUp,
 }
 
-/// A message that is not whole; its text is not shown.
+/// An incomplete message; its text is not shown.
 #[derive(Debug, Clone)]
-pub struct Gap<T> {
-    /// Who sent it, in which direction.
+pub struct MessageGap<T> {
+    /// The sender and direction.
     pub lane: Lane,
     /// ObjectId.
     pub object_id: u64,
-    /// How many objects of this number came before it in its lane.
+    /// The number of earlier objects with the same ObjectId in its lane.
     pub generation: usize,
-    /// Why it is not whole.
+    /// The reason why it is incomplete.
     pub reason: GapReason,
-    /// FragmentIds that are there.
+    /// FragmentIds that were found.
     pub have: Vec<RangeInclusive<u64>>,
-    /// FragmentIds that are missing before the last one that is there.
+    /// FragmentIds that are missing before the last one that was found.
     pub missing: Vec<RangeInclusive<u64>>,
-    /// Whether the last fragment is there.
+    /// Whether the last fragment was found.
     pub end_seen: bool,
-    /// The message's first bytes, where fragment 0 is there.
+    /// The message's first bytes, if fragment 0 was found.
     pub head: Option<Vec<u8>>,
-    /// The callers' tags of the fragments that are there.
+    /// The callers' tags of the fragments that were found.
     pub tags: Vec<T>,
 }
 
-impl<T> Gap<T> {
-    /// Most ranges of fragments that a sentence names.
+impl<T> MessageGap<T> {
+    /// Largest number of ranges of fragments that a sentence names.
     const MOST_NAMED: usize = 20;
 
-    /// What is missing, in a sentence.
+    /// Describes in a sentence which fragments are missing.
     pub fn sentence(&self) -> String {
-        let head = self.head.as_deref().and_then(|head| Header::parse(head).ok());
+        let head = self.head.as_deref().and_then(|head| MessageHeader::parse(head).ok());
         let kind = head.map_or("message", |head| head.kind.name());
         let missing = self.missing.iter().map(|range| match range.end() - range.start() {
             0 => range.start().to_string(),
             _ => format!("{} to {}", range.start(), range.end()),
         });
-        let mut missing: Vec<String> = missing.take(Gap::<T>::MOST_NAMED).collect();
+        let mut missing: Vec<String> = missing.take(MessageGap::<T>::MOST_NAMED).collect();
         if !self.end_seen {
             missing.push("the last".to_owned());
         }
         match missing.is_empty() {
-            true => format!("a {kind} is not shown: its fragments cannot be told from another's"),
+            true => format!(
+                "a {kind} is not shown: its fragments cannot be told apart from those of another message"
+            ),
             false => {
                 let missing = missing.join(", ");
-                format!("a {kind} is not shown, its fragments are missing: {missing}")
+                format!("a {kind} is not shown because fragments are missing: {missing}")
             }
         }
     }
 }
 
-/// Objects of which a lane has no fragment, though it has later ones.
+/// Objects of which a lane has no fragment although it has later ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Absent {
-    /// Who sent them, in which direction.
+pub struct AbsentObjects {
+    /// The sender and direction.
     pub lane: Lane,
     /// Their numbers.
     pub object_ids: RangeInclusive<u64>,
 }
 
-/// Joins fragments as they come.
+/// Joins fragments in the order in which they arrive.
 #[derive(Debug)]
 pub struct Reassembler<T> {
-    lanes: BTreeMap<Lane, Numbers<T>>,
-    /// Bytes of objects that are not whole, and the most there may be.
+    lanes: BTreeMap<Lane, LaneObjects<T>>,
+    /// Bytes held for incomplete objects, and their limit.
     held: usize,
     most_held: usize,
-    /// Objects in the order in which they began, of those that did not get whole at once: lane,
-    /// ObjectId, generation.
+    /// Objects that were not completed at once, in the order in which they began: lane, ObjectId,
+    /// generation.
     begun: VecDeque<(Lane, u64, usize)>,
-    /// Whether objects were forgotten.
+    /// Whether completed objects have been forgotten.
     is_in_parts: bool,
 }
 
 /// The objects of a lane.
 #[derive(Debug)]
-struct Numbers<T> {
-    /// By ObjectId, those of one number in the order in which they began.
-    objects: BTreeMap<u64, Vec<Object<T>>>,
-    /// How often the sender has begun to count anew, as far as numbers came again.
+struct LaneObjects<T> {
+    /// By ObjectId; objects with the same number in the order in which they began.
+    objects: BTreeMap<u64, Vec<FragmentedObject<T>>>,
+    /// How many times the sender has started to number again, judged by repeated numbers.
     count: usize,
 }
 
@@ -154,44 +158,44 @@ impl<T> Default for Reassembler<T> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ObjectState {
     Open,
-    /// No fragment goes to it any more: its sender has started anew.
+    /// The object takes no more fragments: its sender has started anew.
     Closed,
-    Whole,
+    Complete,
 }
 
 #[derive(Debug)]
-struct Object<T> {
-    /// The lane's count when it began.
+struct FragmentedObject<T> {
+    /// The lane's count when the object began.
     count: usize,
     /// The activity of its first fragment.
     activity: Option<Box<str>>,
-    /// Whether other fragments are of another activity.
+    /// Whether some fragments have a different activity.
     is_mixed: bool,
-    /// Gone once it is whole.
-    parts: BTreeMap<u64, Part>,
-    /// What is left of a whole one: its parts' digests, which know their repeats.
+    /// Empty once the object is complete.
+    parts: BTreeMap<u64, FragmentBlob>,
+    /// The digests of a complete object's parts, to recognise repeated fragments.
     whole: Box<[[u8; 16]]>,
-    /// FragmentId of the last part, once it is there.
+    /// FragmentId of the last part, once it was found.
     end: Option<u64>,
-    /// FragmentId of the latest arrival.
+    /// FragmentId of the latest fragment to arrive.
     latest: u64,
     bytes: usize,
-    state: State,
+    state: ObjectState,
     reason: GapReason,
     tags: Vec<T>,
 }
 
 #[derive(Debug)]
-struct Part {
+struct FragmentBlob {
     digest: [u8; 16],
     blob: Vec<u8>,
 }
 
-impl<T> Object<T> {
-    fn new(reason: GapReason, count: usize, activity: Option<&str>) -> Object<T> {
-        Object {
+impl<T> FragmentedObject<T> {
+    fn new(reason: GapReason, count: usize, activity: Option<&str>) -> FragmentedObject<T> {
+        FragmentedObject {
             count,
             activity: activity.map(Into::into),
             is_mixed: false,
@@ -200,23 +204,24 @@ impl<T> Object<T> {
             end: None,
             latest: 0,
             bytes: 0,
-            state: State::Open,
+            state: ObjectState::Open,
             reason,
             tags: Vec::new(),
         }
     }
 
-    /// Whether a fragment has a place in it.
+    /// Returns whether a fragment fits into the object.
     fn has_room_for(&self, fragment: &Fragment) -> bool {
         let id = fragment.fragment_id;
         let last = self.parts.last_key_value().map(|(&last, _)| last);
-        self.state == State::Open
+        self.state == ObjectState::Open
             && !self.parts.contains_key(&id)
             && self.end.is_none_or(|end| id < end)
             && !(fragment.end && last.is_some_and(|last| last > id))
     }
 
-    /// What tells a part that is or was there from another of its place.
+    /// Returns the digest of a part. It distinguishes a repeated part from a different one at the
+    /// same position.
     fn digest_of(&self, fragment_id: u64) -> Option<[u8; 16]> {
         let whole = usize::try_from(fragment_id).ok().and_then(|at| self.whole.get(at).copied());
         whole.or_else(|| self.parts.get(&fragment_id).map(|part| part.digest))
@@ -226,7 +231,7 @@ impl<T> Object<T> {
         self.end.is_some_and(|end| self.parts.len() as u64 == end.saturating_add(1))
     }
 
-    /// Whether its parts, all there, are one message without doubt.
+    /// Returns whether its parts, once all are found, certainly are one message.
     fn is_certain(&self) -> bool {
         match self.reason {
             GapReason::Missing => true,
@@ -239,41 +244,41 @@ impl<T> Object<T> {
 }
 
 impl<T: Clone> Reassembler<T> {
-    /// Takes a fragment; gives its message when that gets whole. The activity, if the log tells
-    /// it, parts objects of one number that are open at the same time.
+    /// Adds a fragment. Returns its message when that is complete. The activity, if the log has
+    /// it, separates objects with the same number that are open at the same time.
     pub fn push(
         &mut self,
         lane: &Lane,
         fragment: Fragment,
         activity: Option<&str>,
         tag: T,
-    ) -> (Option<Joined<T>>, Option<Oddity>) {
+    ) -> (Option<JoinedMessage<T>>, Option<AnomalyKind>) {
         let id = fragment.fragment_id;
         if fragment.start != (id == 0) {
             let reason = match id {
                 0 => "fragment 0 without the start flag".to_owned(),
                 id => format!("a start flag on fragment {id}"),
             };
-            return (None, Some(Oddity::Refused(reason)));
+            return (None, Some(AnomalyKind::Rejected(reason)));
         }
         if !self.lanes.contains_key(lane) {
-            self.lanes.insert(lane.clone(), Numbers { objects: BTreeMap::new(), count: 0 });
+            self.lanes.insert(lane.clone(), LaneObjects { objects: BTreeMap::new(), count: 0 });
         }
         let Some(numbers) = self.lanes.get_mut(lane) else { return (None, None) };
         let objects = numbers.objects.entry(fragment.object_id).or_default();
         let digest = fragment.digest();
-        let place = place(objects, &fragment, activity);
+        let place = index_of_object(objects, &fragment, activity);
         let generation = place.unwrap_or(objects.len());
         if place.is_none() {
-            let same = |object: &Object<T>| object.digest_of(id) == Some(digest);
+            let same = |object: &FragmentedObject<T>| object.digest_of(id) == Some(digest);
             if objects.iter().rev().take(MOST_LOOKED_AT).any(same) {
-                return (None, Some(Oddity::Duplicate));
+                return (None, Some(AnomalyKind::Duplicate));
             }
             let mut reason = GapReason::Missing;
-            for open in recent(objects).filter(|object| object.state == State::Open) {
+            for open in recent(objects).filter(|object| object.state == ObjectState::Open) {
                 reason = GapReason::Contested;
                 open.reason = open.reason.max(reason);
-                // Two activities tell two senders apart; else nobody can.
+                // Two activities distinguish two senders; otherwise nothing does.
                 if activity.is_none()
                     || open.activity.as_deref().is_none_or(|of| Some(of) == activity)
                 {
@@ -281,12 +286,12 @@ impl<T: Clone> Reassembler<T> {
                 }
             }
             numbers.count = numbers.count.max(objects.len());
-            objects.push(Object::new(reason, numbers.count, activity));
+            objects.push(FragmentedObject::new(reason, numbers.count, activity));
         }
         let object = &mut objects[generation];
         object.is_mixed |= object.activity.as_deref() != activity;
         let is_late = !object.parts.is_empty() && id < object.latest;
-        let oddity = is_late.then_some(Oddity::OutOfOrder);
+        let oddity = is_late.then_some(AnomalyKind::OutOfOrder);
         object.latest = id;
         object.tags.push(tag);
         if fragment.end {
@@ -294,11 +299,11 @@ impl<T: Clone> Reassembler<T> {
         }
         let mut blob = fragment.blob;
         if object.reason == GapReason::GivenUp {
-            blob = head(id, blob);
+            blob = kept_start(id, blob);
         }
         object.bytes += blob.len();
         self.held += blob.len();
-        object.parts.insert(id, Part { digest, blob });
+        object.parts.insert(id, FragmentBlob { digest, blob });
         if object.bytes > LONGEST_MESSAGE {
             self.held -= object.give_up();
         }
@@ -309,7 +314,7 @@ impl<T: Clone> Reassembler<T> {
             self.make_room();
             return (None, oddity);
         }
-        object.state = State::Whole;
+        object.state = ObjectState::Complete;
         self.held -= object.bytes;
         object.whole = object.parts.values().map(|part| part.digest).collect();
         let mut blobs = std::mem::take(&mut object.parts).into_values().map(|part| part.blob);
@@ -317,7 +322,7 @@ impl<T: Clone> Reassembler<T> {
         let mut bytes = blobs.next().unwrap_or_default();
         bytes.reserve_exact(object.bytes - bytes.len());
         blobs.for_each(|blob| bytes.extend(blob));
-        let joined = Joined {
+        let joined = JoinedMessage {
             object_id: fragment.object_id,
             generation,
             fragments: object.whole.len(),
@@ -328,45 +333,45 @@ impl<T: Clone> Reassembler<T> {
         (Some(joined), oddity)
     }
 
-    /// Closes the objects of a lane that are open, but one: its sender counts anew.
+    /// Closes all open objects of a lane except one, because its sender starts to number again.
     pub fn close(&mut self, lane: &Lane, but: u64) {
         let objects = self.lanes.get_mut(lane).into_iter().flat_map(|lane| &mut lane.objects);
         for (_, objects) in objects.filter(|object| *object.0 != but) {
-            for object in recent(objects).filter(|object| object.state == State::Open) {
+            for object in recent(objects).filter(|object| object.state == ObjectState::Open) {
                 self.held -= object.close();
             }
         }
     }
 
-    /// Gives up the oldest objects that are not whole, until what is held is little enough.
+    /// Gives up the oldest incomplete objects until the bytes held are below the limit.
     fn make_room(&mut self) {
         while self.held > self.most_held {
             let Some((lane, object_id, generation)) = self.begun.pop_front() else { return };
             let objects =
                 self.lanes.get_mut(&lane).and_then(|lane| lane.objects.get_mut(&object_id));
             let object = objects.and_then(|objects| objects.get_mut(generation));
-            if let Some(object) = object.filter(|object| object.state == State::Open) {
+            if let Some(object) = object.filter(|object| object.state == ObjectState::Open) {
                 self.held -= object.give_up();
             }
         }
     }
 
-    /// Forgets what is whole, and gives what can no longer become so; what is open stays.
-    pub fn part(&mut self) -> Vec<Gap<T>> {
+    /// Forgets complete messages. Returns those that can no longer be completed; open ones stay.
+    pub fn take_closed(&mut self) -> Vec<MessageGap<T>> {
         let mut gaps = Vec::new();
-        // Where an open object of this lane, number and generation is now.
+        // The new index of each open object, by lane, number and old generation.
         let mut places: BTreeMap<(Lane, u64, usize), usize> = BTreeMap::new();
         for (lane, numbers) in &mut self.lanes {
             for (&object_id, objects) in &mut numbers.objects {
                 let mut open = Vec::new();
                 for (generation, object) in std::mem::take(objects).into_iter().enumerate() {
                     match object.state {
-                        State::Whole => {}
-                        State::Closed => {
+                        ObjectState::Complete => {}
+                        ObjectState::Closed => {
                             self.held -= object.bytes;
-                            gaps.push(object.gap(lane.clone(), object_id, generation));
+                            gaps.push(object.into_gap(lane.clone(), object_id, generation));
                         }
-                        State::Open => {
+                        ObjectState::Open => {
                             places.insert((lane.clone(), object_id, generation), open.len());
                             open.push(object);
                         }
@@ -388,23 +393,24 @@ impl<T: Clone> Reassembler<T> {
         gaps
     }
 
-    /// What is not whole, and what is not there at all, in the order of lanes and objects. The
-    /// second is not told once a part was taken.
-    pub fn finish(self) -> (Vec<Gap<T>>, Vec<Absent>) {
+    /// Returns incomplete messages and absent objects, sorted by lane and object. Absent objects
+    /// are not reported after `take_closed` was called.
+    pub fn finish(self) -> (Vec<MessageGap<T>>, Vec<AbsentObjects>) {
         let (mut gaps, mut absent) = (Vec::new(), Vec::new());
-        for (lane, Numbers { objects, .. }) in self.lanes {
+        for (lane, LaneObjects { objects, .. }) in self.lanes {
             if lane.has_all_objects() && !self.is_in_parts {
                 let seen = objects.iter().flat_map(|(&object_id, objects)| {
                     objects.iter().map(move |object| (object.count, object_id))
                 });
                 absent.extend(
-                    between(seen).map(|object_ids| Absent { lane: lane.clone(), object_ids }),
+                    missing_between(seen)
+                        .map(|object_ids| AbsentObjects { lane: lane.clone(), object_ids }),
                 );
             }
             for (object_id, objects) in objects {
                 for (generation, object) in objects.into_iter().enumerate() {
-                    if object.state != State::Whole {
-                        gaps.push(object.gap(lane.clone(), object_id, generation));
+                    if object.state != ObjectState::Complete {
+                        gaps.push(object.into_gap(lane.clone(), object_id, generation));
                     }
                 }
             }
@@ -413,20 +419,23 @@ impl<T: Clone> Reassembler<T> {
     }
 }
 
-/// The objects of one number that are looked at, from the latest.
-fn recent<T>(objects: &mut [Object<T>]) -> impl Iterator<Item = &mut Object<T>> {
+/// Returns the latest objects of one number, which are checked.
+fn recent<T>(
+    objects: &mut [FragmentedObject<T>],
+) -> impl Iterator<Item = &mut FragmentedObject<T>> {
     objects.iter_mut().rev().take(MOST_LOOKED_AT)
 }
 
-/// The object that a fragment goes to: one of its activity, else the latest if no other is open.
-fn place<T>(
-    objects: &mut [Object<T>],
+/// Returns the index of the object that a fragment belongs to: one of its activity, or else the
+/// latest if no other is open.
+fn index_of_object<T>(
+    objects: &mut [FragmentedObject<T>],
     fragment: &Fragment,
     activity: Option<&str>,
 ) -> Option<usize> {
     let last = objects.len().checked_sub(1)?;
-    let open = recent(objects).filter(|object| object.state == State::Open).count();
-    let is_its = |object: &Object<T>| {
+    let open = recent(objects).filter(|object| object.state == ObjectState::Open).count();
+    let is_its = |object: &FragmentedObject<T>| {
         activity.is_some()
             && object.activity.as_deref() == activity
             && object.has_room_for(fragment)
@@ -436,9 +445,11 @@ fn place<T>(
     places.find(|&place| is_its(&objects[place])).or_else(latest)
 }
 
-/// The numbers missing between those that were seen: of the first count from 1, of later ones from
-/// the first that was seen.
-fn between(seen: impl Iterator<Item = (usize, u64)>) -> impl Iterator<Item = RangeInclusive<u64>> {
+/// Returns the numbers missing between those that were seen. The first count starts at 1, later
+/// ones at the first number seen.
+fn missing_between(
+    seen: impl Iterator<Item = (usize, u64)>,
+) -> impl Iterator<Item = RangeInclusive<u64>> {
     let mut seen: Vec<(usize, u64)> = seen.collect();
     seen.sort_unstable();
     let mut before = (0, 0);
@@ -449,19 +460,19 @@ fn between(seen: impl Iterator<Item = (usize, u64)>) -> impl Iterator<Item = Ran
     })
 }
 
-/// What is kept of a fragment's blob when its message is not joined.
-fn head(fragment_id: u64, mut blob: Vec<u8>) -> Vec<u8> {
+/// Cuts a fragment's blob to the part that is kept when its message is not joined.
+fn kept_start(fragment_id: u64, mut blob: Vec<u8>) -> Vec<u8> {
     blob.truncate(if fragment_id == 0 { HEAD } else { 0 });
     blob.shrink_to_fit();
     blob
 }
 
-impl<T> Object<T> {
-    /// Lets go of all bytes but the head, and says how many are no longer held.
-    fn let_go(&mut self) -> usize {
+impl<T> FragmentedObject<T> {
+    /// Drops all bytes except the head. Returns how many bytes were freed.
+    fn free_blobs(&mut self) -> usize {
         let mut kept = 0;
         for (&id, part) in &mut self.parts {
-            part.blob = head(id, std::mem::take(&mut part.blob));
+            part.blob = kept_start(id, std::mem::take(&mut part.blob));
             kept += part.blob.len();
         }
         let freed = self.bytes - kept;
@@ -474,15 +485,15 @@ impl<T> Object<T> {
             return 0;
         }
         self.reason = GapReason::GivenUp;
-        self.let_go()
+        self.free_blobs()
     }
 
     fn close(&mut self) -> usize {
-        self.state = State::Closed;
-        self.let_go()
+        self.state = ObjectState::Closed;
+        self.free_blobs()
     }
 
-    fn gap(self, lane: Lane, object_id: u64, generation: usize) -> Gap<T> {
+    fn into_gap(self, lane: Lane, object_id: u64, generation: usize) -> MessageGap<T> {
         let (mut have, mut missing): (Vec<RangeInclusive<u64>>, Vec<_>) = (Vec::new(), Vec::new());
         let mut next = 0;
         for &id in self.parts.keys() {
@@ -498,7 +509,7 @@ impl<T> Object<T> {
         let head = self.parts.get(&0).map(|part| part.blob[..HEAD.min(part.blob.len())].to_vec());
         let end_seen = self.end.is_some();
         let (reason, tags) = (self.reason, self.tags);
-        Gap { lane, object_id, generation, reason, have, missing, end_seen, head, tags }
+        MessageGap { lane, object_id, generation, reason, have, missing, end_seen, head, tags }
     }
 }
 

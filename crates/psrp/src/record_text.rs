@@ -1,12 +1,12 @@
-//! Commands, errors, prompts and progress as a person would read them.
+//! Writes commands, errors, prompts and progress as text for people.
 
 use std::fmt::Write;
 
 use super::node_text::{LONGEST, cut};
-use super::records::{Command, ErrorRecord, HostCall, Progress};
+use super::records::{ErrorRecord, HostCall, PipelineCommand, ProgressRecord};
 
-/// Commands as one could type them: parts of a pipeline joined by `|`, statements by `;`.
-pub fn commands(commands: &[Command]) -> String {
+/// Writes commands as they could be typed: parts of a pipeline joined by `|`, statements by `;`.
+pub fn commands_text(commands: &[PipelineCommand]) -> String {
     let mut out = String::new();
     for (at, command) in commands.iter().enumerate() {
         if out.len() > LONGEST {
@@ -39,8 +39,8 @@ pub fn commands(commands: &[Command]) -> String {
     cut(out)
 }
 
-/// An error as the console shows it: message, position, category, id.
-pub fn error(error: &ErrorRecord) -> String {
+/// Writes an error as the console shows it: message, position, category, id.
+pub fn error_text(error: &ErrorRecord) -> String {
     let mut out = match error.activity.as_deref().filter(|activity| !activity.is_empty()) {
         Some(activity) => format!("{activity} : {}", error.shown_message()),
         None => error.shown_message().to_owned(),
@@ -62,17 +62,18 @@ pub fn error(error: &ErrorRecord) -> String {
     cut(out)
 }
 
-/// What a host call showed, and what was answered: `Confirm > 1`. None for one that shows nothing.
-pub fn host_call(call: &HostCall) -> Option<String> {
+/// Writes what a host call showed and what was answered: `Confirm > 1`. Returns `None` for a call
+/// that shows nothing.
+pub fn host_call_text(call: &HostCall) -> Option<String> {
     let parameter = |at: usize| call.parameters.get(at).map_or("", String::as_str);
     let shown = match call.method_id {
         // ReadLine, ReadLineAsSecureString
         11 | 12 => String::new(),
         13 | 16 | 18..=19 | 21..=22 => parameter(0).to_owned(),
-        // Write2, WriteLine3: colours come first.
+        // Write2, WriteLine3: the colours come first.
         14 | 17 => parameter(2).to_owned(),
         15 => String::new(),
-        // Prompt, PromptForCredential, PromptForChoice: caption, message, what may be answered.
+        // Prompt, PromptForCredential, PromptForChoice: caption, message, possible answers.
         23..=26 | 56 => {
             let shown: Vec<&str> = call
                 .parameters
@@ -101,8 +102,8 @@ pub fn host_call(call: &HostCall) -> Option<String> {
     Some(cut(format!("{level}{shown}{separator}{answer}")))
 }
 
-/// Progress folded: the last line of each activity, in the order in which they began.
-pub fn progress<'p>(records: impl IntoIterator<Item = &'p Progress>) -> Vec<String> {
+/// Folds progress records to the last line of each activity, in the order in which they began.
+pub fn progress_lines<'p>(records: impl IntoIterator<Item = &'p ProgressRecord>) -> Vec<String> {
     let mut lines: Vec<(i64, &str, String)> = Vec::new();
     let mut places = std::collections::HashMap::new();
     for record in records {

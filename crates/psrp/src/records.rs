@@ -1,25 +1,26 @@
-//! What messages say, read from their objects: commands, errors, records of the streams, calls of
-//! the client's host (MS-PSRP 2.2.2, 2.2.3).
+//! Reads the objects of messages: commands, errors, records of the streams, calls of the client's
+//! host (MS-PSRP 2.2.2, 2.2.3).
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::clixml::Node;
-use super::node_text::{line, lines, literal, start};
+use super::clixml::ClixmlNode;
+use super::node_text::{lines, node_line, node_literal, text_start};
 
-/// Most commands of a pipeline, and parameters of all of them, that are read.
+/// Largest number of commands of a pipeline, plus parameters of all of them, that are read.
 const MOST_PARTS: usize = 4096;
-/// Most text of all commands of a pipeline, in bytes: references can repeat a text at no cost.
+/// Largest amount of text in all commands of a pipeline, in bytes. References can repeat a text
+/// at no cost to the sender.
 const MOST_TEXT: usize = 64 << 20;
 
-/// The text of a property, its start if it is very long; none where it is missing or null.
-fn text_of(node: Node<'_>, name: &str) -> Option<String> {
-    node.get(name)?.as_str().map(start)
+/// Returns the text of a property, cut if it is very long, or `None` if it is missing or null.
+fn property_text(node: ClixmlNode<'_>, name: &str) -> Option<String> {
+    node.get(name)?.as_str().map(text_start)
 }
 
 /// A command in a pipeline (MS-PSRP 2.2.3.11).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Command {
-    /// A script's text, or a command's name.
+pub struct PipelineCommand {
+    /// The text of a script, or the name of a command.
     pub text: String,
     /// Whether it is a script.
     pub is_script: bool,
@@ -32,22 +33,22 @@ pub struct Command {
 /// A parameter of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameter {
-    /// Its name; none for one that goes by its place.
+    /// Its name; `None` for a positional parameter.
     pub name: Option<String>,
     /// Its value on one line.
     pub value: String,
-    /// Its value as one could type it.
+    /// Its value as it could be typed.
     pub literal: String,
 }
 
-/// What a CREATE_PIPELINE asks for.
+/// The contents of a CREATE_PIPELINE message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Creation {
+pub struct PipelineCreation {
     /// All commands of all statements.
-    pub commands: Vec<Command>,
+    pub commands: Vec<PipelineCommand>,
     /// Whether it has more commands or text than this program reads.
     pub is_cut: bool,
-    /// What goes into the client's history.
+    /// The text for the client's history.
     pub history: Option<String>,
     /// Whether no input follows.
     pub no_input: Option<bool>,
@@ -57,14 +58,14 @@ pub struct Creation {
     pub is_nested: Option<bool>,
 }
 
-impl Creation {
-    /// Reads a CREATE_PIPELINE's object.
-    pub fn read(root: Node<'_>) -> Creation {
+impl PipelineCreation {
+    /// Reads the object of a CREATE_PIPELINE.
+    pub fn read(root: ClixmlNode<'_>) -> PipelineCreation {
         let powershell = root.get("PowerShell");
         let of = |name: &str| powershell.and_then(|powershell| powershell.get(name));
         let extra = of("ExtraCmds").filter(|extra| extra.items().len() > 0);
-        // ExtraCmds has every statement, Cmds the first one only.
-        let statements: Vec<Node<'_>> = match extra {
+        // ExtraCmds has every statement, Cmds only the first.
+        let statements: Vec<ClixmlNode<'_>> = match extra {
             Some(extra) => {
                 extra.items().take(MOST_PARTS).filter_map(|one| one.get("Cmds")).collect()
             }
@@ -73,18 +74,18 @@ impl Creation {
         let is_cut = extra.is_some_and(|extra| extra.items().len() > MOST_PARTS);
         let mut reader = CommandReader { room: MOST_TEXT, parts: MOST_PARTS, is_cut };
         let commands = statements.into_iter().flat_map(|one| reader.statement(one)).collect();
-        Creation {
+        PipelineCreation {
             commands,
             is_cut: reader.is_cut,
-            history: of("History").and_then(Node::as_str).map(str::to_owned),
-            no_input: root.get("NoInput").and_then(Node::as_bool),
-            add_to_history: root.get("AddToHistory").and_then(Node::as_bool),
-            is_nested: root.get("IsNested").and_then(Node::as_bool),
+            history: of("History").and_then(ClixmlNode::as_str).map(str::to_owned),
+            no_input: root.get("NoInput").and_then(ClixmlNode::as_bool),
+            add_to_history: root.get("AddToHistory").and_then(ClixmlNode::as_bool),
+            is_nested: root.get("IsNested").and_then(ClixmlNode::as_bool),
         }
     }
 }
 
-/// Reads commands, and stops at what no client sends.
+/// Reads commands, up to limits that no real client reaches.
 struct CommandReader {
     room: usize,
     parts: usize,
@@ -92,7 +93,7 @@ struct CommandReader {
 }
 
 impl CommandReader {
-    fn statement(&mut self, commands: Node<'_>) -> Vec<Command> {
+    fn statement(&mut self, commands: ClixmlNode<'_>) -> Vec<PipelineCommand> {
         let mut read = Vec::new();
         for command in commands.items() {
             if self.is_full() {
@@ -112,30 +113,30 @@ impl CommandReader {
         is_full
     }
 
-    fn command(&mut self, command: Node<'_>) -> Command {
+    fn command(&mut self, command: ClixmlNode<'_>) -> PipelineCommand {
         self.parts -= 1;
-        let text = command.get("Cmd").and_then(Node::as_str).unwrap_or_default();
+        let text = command.get("Cmd").and_then(ClixmlNode::as_str).unwrap_or_default();
         self.room = self.room.saturating_sub(text.len());
         let mut parameters = Vec::new();
-        for argument in command.get("Args").into_iter().flat_map(Node::items) {
+        for argument in command.get("Args").into_iter().flat_map(ClixmlNode::items) {
             if self.is_full() {
                 break;
             }
             self.parts -= 1;
             let value = argument.get("V");
             let parameter = Parameter {
-                name: text_of(argument, "N"),
-                value: value.map(line).unwrap_or_default(),
-                literal: value.map_or_else(|| "$null".to_owned(), literal),
+                name: property_text(argument, "N"),
+                value: value.map(node_line).unwrap_or_default(),
+                literal: value.map_or_else(|| "$null".to_owned(), node_literal),
             };
             let name = parameter.name.as_ref().map_or(0, String::len);
             let length = name + parameter.value.len() + parameter.literal.len();
             self.room = self.room.saturating_sub(length);
             parameters.push(parameter);
         }
-        Command {
+        PipelineCommand {
             text: text.to_owned(),
-            is_script: command.get("IsScript").and_then(Node::as_bool) == Some(true),
+            is_script: command.get("IsScript").and_then(ClixmlNode::as_bool) == Some(true),
             end_of_statement: false,
             parameters,
         }
@@ -145,7 +146,7 @@ impl CommandReader {
 /// An error (MS-PSRP 2.2.3.15).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ErrorRecord {
-    /// The exception's message; the record's own text where there is none.
+    /// The exception's message, or the record's own text if there is none.
     pub message: String,
     /// The exception's type.
     pub exception_type: Option<String>,
@@ -157,7 +158,7 @@ pub struct ErrorRecord {
     pub category_name: Option<&'static str>,
     /// ErrorCategory_Message.
     pub category_message: Option<String>,
-    /// ErrorCategory_Activity: what failed, as a rule a command.
+    /// ErrorCategory_Activity: what failed, usually a command.
     pub activity: Option<String>,
     /// ErrorCategory_Reason.
     pub reason: Option<String>,
@@ -165,17 +166,17 @@ pub struct ErrorRecord {
     pub target_name: Option<String>,
     /// TargetObject on one line; empty for null.
     pub target_object: Option<String>,
-    /// ErrorDetails_Message, which the console shows in place of the exception's.
+    /// ErrorDetails_Message, which the console shows instead of the exception's message.
     pub details_message: Option<String>,
     /// ErrorDetails_ScriptStackTrace.
     pub script_stack_trace: Option<String>,
-    /// InvocationInfo_PositionMessage: where, and the line itself.
+    /// InvocationInfo_PositionMessage: the position, and the line itself.
     pub position_message: Option<String>,
 }
 
 impl ErrorRecord {
-    /// Reads an ErrorRecord's object.
-    pub fn read(root: Node<'_>) -> ErrorRecord {
+    /// Reads the object of an ErrorRecord.
+    pub fn read(root: ClixmlNode<'_>) -> ErrorRecord {
         const CATEGORIES: [&str; 32] = [
             "NotSpecified",
             "OpenError",
@@ -211,47 +212,47 @@ impl ErrorRecord {
             "NotEnabled",
         ];
         let exception = root.get("Exception");
-        let message = exception.and_then(|exception| text_of(exception, "Message"));
-        let shown = || root.to_string_text().map(start);
-        let category = root.get("ErrorCategory_Category").and_then(Node::as_i64);
+        let message = exception.and_then(|exception| property_text(exception, "Message"));
+        let shown = || root.to_string_text().map(text_start);
+        let category = root.get("ErrorCategory_Category").and_then(ClixmlNode::as_i64);
         let place = category.and_then(|category| usize::try_from(category).ok());
         ErrorRecord {
-            message: message.or_else(shown).unwrap_or_else(|| line(root)),
+            message: message.or_else(shown).unwrap_or_else(|| node_line(root)),
             exception_type: exception
-                .and_then(|exception| exception.types().first().map(|name| start(name))),
-            fully_qualified_error_id: text_of(root, "FullyQualifiedErrorId"),
+                .and_then(|exception| exception.types().first().map(|name| text_start(name))),
+            fully_qualified_error_id: property_text(root, "FullyQualifiedErrorId"),
             category,
             category_name: place.and_then(|place| CATEGORIES.get(place).copied()),
-            category_message: text_of(root, "ErrorCategory_Message"),
-            activity: text_of(root, "ErrorCategory_Activity"),
-            reason: text_of(root, "ErrorCategory_Reason"),
-            target_name: text_of(root, "ErrorCategory_TargetName"),
-            target_object: root.get("TargetObject").map(line),
-            details_message: text_of(root, "ErrorDetails_Message"),
-            script_stack_trace: text_of(root, "ErrorDetails_ScriptStackTrace"),
-            position_message: text_of(root, "InvocationInfo_PositionMessage"),
+            category_message: property_text(root, "ErrorCategory_Message"),
+            activity: property_text(root, "ErrorCategory_Activity"),
+            reason: property_text(root, "ErrorCategory_Reason"),
+            target_name: property_text(root, "ErrorCategory_TargetName"),
+            target_object: root.get("TargetObject").map(node_line),
+            details_message: property_text(root, "ErrorDetails_Message"),
+            script_stack_trace: property_text(root, "ErrorDetails_ScriptStackTrace"),
+            position_message: property_text(root, "InvocationInfo_PositionMessage"),
         }
     }
 
-    /// The message that the console shows.
+    /// Returns the message that the console shows.
     pub fn shown_message(&self) -> &str {
         self.details_message.as_deref().unwrap_or(&self.message)
     }
 }
 
-/// The message of a debug, verbose or warning record (MS-PSRP 2.2.3.15.1).
-pub fn informational_message(root: Node<'_>) -> String {
-    text_of(root, "InformationalRecord_Message").unwrap_or_else(|| line(root))
+/// Returns the message of a debug, verbose or warning record (MS-PSRP 2.2.3.15.1).
+pub fn informational_message(root: ClixmlNode<'_>) -> String {
+    property_text(root, "InformationalRecord_Message").unwrap_or_else(|| node_line(root))
 }
 
 /// An information record (MS-PSRP 2.2.2.26).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Information {
+pub struct InformationRecord {
     /// MessageData on one line.
     pub data: String,
     /// Source: the script or command.
     pub source: Option<String>,
-    /// Tags; `PSHOST` means that it was written to the host.
+    /// Tags; `PSHOST` means that the record was written to the host.
     pub tags: Vec<String>,
     /// User.
     pub user: Option<String>,
@@ -259,23 +260,23 @@ pub struct Information {
     pub computer: Option<String>,
 }
 
-impl Information {
-    /// Reads an INFORMATION_RECORD's object.
-    pub fn read(root: Node<'_>) -> Information {
+impl InformationRecord {
+    /// Reads the object of an INFORMATION_RECORD.
+    pub fn read(root: ClixmlNode<'_>) -> InformationRecord {
         let tags = root.get("Tags");
-        Information {
-            data: root.get("MessageData").map(line).unwrap_or_default(),
-            source: text_of(root, "Source"),
-            tags: lines(tags.into_iter().flat_map(Node::items)),
-            user: text_of(root, "User"),
-            computer: text_of(root, "Computer"),
+        InformationRecord {
+            data: root.get("MessageData").map(node_line).unwrap_or_default(),
+            source: property_text(root, "Source"),
+            tags: lines(tags.into_iter().flat_map(ClixmlNode::items)),
+            user: property_text(root, "User"),
+            computer: property_text(root, "Computer"),
         }
     }
 }
 
-/// Progress (MS-PSRP 2.2.2.25).
+/// A progress record (MS-PSRP 2.2.2.25).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct ProgressRecord {
     /// Activity.
     pub activity: String,
     /// ActivityId.
@@ -290,19 +291,19 @@ pub struct Progress {
     pub kind: Option<String>,
 }
 
-impl Progress {
-    /// Reads a PROGRESS_RECORD's object.
-    pub fn read(root: Node<'_>) -> Progress {
-        Progress {
-            activity: text_of(root, "Activity").unwrap_or_default(),
-            activity_id: root.get("ActivityId").and_then(Node::as_i64).unwrap_or_default(),
-            status: text_of(root, "StatusDescription").unwrap_or_default(),
-            operation: text_of(root, "CurrentOperation"),
-            percent: root.get("PercentComplete").and_then(Node::as_i64),
+impl ProgressRecord {
+    /// Reads the object of a PROGRESS_RECORD.
+    pub fn read(root: ClixmlNode<'_>) -> ProgressRecord {
+        ProgressRecord {
+            activity: property_text(root, "Activity").unwrap_or_default(),
+            activity_id: root.get("ActivityId").and_then(ClixmlNode::as_i64).unwrap_or_default(),
+            status: property_text(root, "StatusDescription").unwrap_or_default(),
+            operation: property_text(root, "CurrentOperation"),
+            percent: root.get("PercentComplete").and_then(ClixmlNode::as_i64),
             kind: root.get("Type").map(|kind| match kind.to_string_text() {
                 None if kind.as_i64() == Some(0) => "Processing".to_owned(),
                 None if kind.as_i64() == Some(1) => "Completed".to_owned(),
-                _ => line(kind),
+                _ => node_line(kind),
             }),
         }
     }
@@ -311,7 +312,7 @@ impl Progress {
 /// A call of the client's host, and its answer (MS-PSRP 2.2.6).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostCall {
-    /// `ci`, which pairs call and answer; -100 wants no answer.
+    /// `ci`, which pairs call and answer; -100 means that no answer is expected.
     pub call_id: i64,
     /// `mi`, the method's number.
     pub method_id: i64,
@@ -319,63 +320,63 @@ pub struct HostCall {
     pub method: String,
     /// Its parameters, each on one line.
     pub parameters: Vec<String>,
-    /// What was answered, on one line.
+    /// The answer on one line.
     pub response: Option<String>,
-    /// The error that was answered.
+    /// The error in the answer.
     pub error: Option<ErrorRecord>,
     /// Whether there is an answer.
     pub answered: bool,
 }
 
 impl HostCall {
-    /// Reads a host call's object.
-    pub fn read(root: Node<'_>) -> HostCall {
+    /// Reads the object of a host call.
+    pub fn read(root: ClixmlNode<'_>) -> HostCall {
         let method = root.get("mi");
-        let method_id = method.and_then(Node::as_i64).unwrap_or_default();
+        let method_id = method.and_then(ClixmlNode::as_i64).unwrap_or_default();
         let name = host_method(method_id).map(str::to_owned);
         let parameters = root.get("mp");
         HostCall {
-            call_id: root.get("ci").and_then(Node::as_i64).unwrap_or_default(),
+            call_id: root.get("ci").and_then(ClixmlNode::as_i64).unwrap_or_default(),
             method_id,
-            method: name.or_else(|| method.map(line)).unwrap_or_default(),
-            parameters: lines(parameters.into_iter().flat_map(Node::items)),
+            method: name.or_else(|| method.map(node_line)).unwrap_or_default(),
+            parameters: lines(parameters.into_iter().flat_map(ClixmlNode::items)),
             response: None,
             error: None,
             answered: false,
         }
     }
 
-    fn answer(&mut self, root: Node<'_>) {
+    fn answer(&mut self, root: ClixmlNode<'_>) {
         self.answered = true;
-        self.response = root.get("mr").map(line);
+        self.response = root.get("mr").map(node_line);
         self.error = root.get("me").filter(|error| !error.is_null()).map(ErrorRecord::read);
     }
 }
 
-/// Calls of a host, each with the message that made it, and the answers that came.
+/// The calls of a host, each with the message that made it, and the answers.
 #[derive(Debug, Clone, Default)]
 pub struct HostCalls {
     calls: Vec<(HostCall, usize)>,
-    /// By `ci`, the calls that have no answer yet.
+    /// Calls without an answer yet, by `ci`.
     waiting: BTreeMap<i64, VecDeque<usize>>,
 }
 
 impl HostCalls {
-    /// The calls in their order, with the indices of their messages.
+    /// Returns the calls in order, each with the index of its message.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &(HostCall, usize)> {
         self.calls.iter()
     }
 
-    /// Takes a call's object.
-    pub(super) fn call(&mut self, root: Node<'_>, message: usize) {
+    /// Adds the object of a call.
+    pub(super) fn call(&mut self, root: ClixmlNode<'_>, message: usize) {
         let call = HostCall::read(root);
         self.waiting.entry(call.call_id).or_default().push_back(self.calls.len());
         self.calls.push((call, message));
     }
 
-    /// Gives an answer's object to the first call that waits for it.
-    pub(super) fn answer(&mut self, root: Node<'_>) {
-        let id = root.get("ci").and_then(Node::as_i64).unwrap_or_default();
+    /// Adds the object of an answer to the first call that waits for it.
+    pub(super) fn answer(&mut self, root: ClixmlNode<'_>) {
+        let id = root.get("ci").and_then(ClixmlNode::as_i64).unwrap_or_default();
         if let Some(at) = self.waiting.get_mut(&id).and_then(VecDeque::pop_front) {
             self.calls[at].0.answer(root);
         }

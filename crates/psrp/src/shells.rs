@@ -1,49 +1,49 @@
-//! Shells from SOAP documents: which shell and command a document belongs to, what it tells of
-//! them, and the bytes it carries for them.
+//! Rebuilds shells from SOAP documents: finds the shell and command of a document, what it
+//! reports about them, and the bytes it carries.
 
 use std::collections::BTreeMap;
 
-use super::encoded::base64;
+use super::encoded::decode_base64;
 use super::fragments::Fragment;
-use super::message::Header;
-use super::soap::{Envelope, Slot, Stream};
+use super::message::MessageHeader;
+use super::soap::{Envelope, EnvelopeStream, StreamSlot};
 use super::xpress;
 
-/// Most bytes kept of a stream of a plain command.
+/// Largest number of bytes kept of a plain command's stream.
 const LONGEST_STREAM: usize = 64 << 20;
 
-/// How the bytes of a stream had to be read.
+/// How the bytes of a stream were encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reading {
-    /// As they are.
+pub enum StreamEncoding {
+    /// Not compressed.
     Plain,
-    /// Unpacked as Xpress.
+    /// Compressed with Xpress.
     Xpress,
 }
 
-/// A shell, as its documents tell of it.
+/// A shell as its documents describe it.
 #[derive(Debug, Clone)]
 pub struct Shell<T> {
     /// The logging host.
     pub host: String,
-    /// ShellId, lower case; none while no document names it. With PowerShell 3 and later it is the
-    /// id of the runspace pool.
+    /// ShellId, lower case; `None` until a document names it. With PowerShell 3 and later it is
+    /// the id of the runspace pool.
     pub id: Option<String>,
-    /// Name, as the client calls its session.
+    /// Name that the client gave the session.
     pub name: Option<String>,
-    /// What was asked for.
+    /// ResourceURI: the kind of shell that was requested.
     pub resource_uri: Option<String>,
-    /// Where the client sent its requests.
+    /// Address to which the client sent its requests.
     pub to: Option<String>,
     /// Options of the Create.
     pub options: Vec<(String, String)>,
-    /// The account, as the server tells it.
+    /// The account, as the server reports it.
     pub owner: Option<String>,
-    /// The client's address, as the server tells it.
+    /// The client's address, as the server reports it.
     pub client_ip: Option<String>,
-    /// The host process on the server, as the server tells it.
+    /// The host process on the server, as the server reports it.
     pub process_id: Option<u32>,
-    /// The compression that the client asked for.
+    /// The compression that the client requested.
     pub compression: Option<String>,
     /// Actions of all documents, in the order of the log.
     pub actions: Vec<String>,
@@ -53,20 +53,21 @@ pub struct Shell<T> {
     pub signals: Vec<(Option<String>, String)>,
     /// Reasons of faults.
     pub faults: Vec<String>,
-    /// How its streams had to be read, and how often.
-    pub readings: BTreeMap<Reading, usize>,
+    /// How its streams were encoded, with the number of times.
+    pub encodings: BTreeMap<StreamEncoding, usize>,
     /// The callers' tags of the documents.
     pub tags: Vec<T>,
-    /// The callers' tags of the Create and of what tells owner and address: those of their first
-    /// chunks.
-    pub told_by: Vec<T>,
-    /// Where in `commands` an id is; without an id, the latest one that has none.
+    /// The callers' tags of the Create and of the documents that report owner and address: those
+    /// of their first chunks.
+    pub source_tags: Vec<T>,
+    /// Index in `commands` by id; under `None`, the latest command without an id.
     places: BTreeMap<Option<String>, usize>,
-    /// By MessageID of its request, where in `commands` one is whose id the server will tell.
+    /// Index in `commands` of commands whose id the server will report, by the MessageID of the
+    /// request.
     asked: BTreeMap<String, usize>,
 }
 
-/// A command of a shell: a pipeline's start, or a command line of `winrs` with its streams.
+/// A command of a shell: the start of a pipeline, or a `winrs` command line with its streams.
 #[derive(Debug, Clone)]
 pub struct ShellCommand<T> {
     /// CommandId, lower case; the pipeline's id.
@@ -77,9 +78,9 @@ pub struct ShellCommand<T> {
     pub arguments: Vec<String>,
     /// Plain streams: name, bytes.
     pub streams: BTreeMap<String, Vec<u8>>,
-    /// Whether streams were longer than what is kept.
+    /// Whether streams were longer than the limit.
     pub is_cut: bool,
-    /// State last told, a URI.
+    /// The last reported state, a URI.
     pub state: Option<String>,
     /// ExitCode.
     pub exit_code: Option<String>,
@@ -87,39 +88,39 @@ pub struct ShellCommand<T> {
     pub tags: Vec<T>,
 }
 
-/// Bytes that are fragments, found in a document.
+/// Fragments found in a document.
 #[derive(Debug)]
-pub(super) struct Found<T> {
-    /// The shell's index.
+pub(super) struct FoundFragments<T> {
+    /// Index of the shell.
     pub(super) shell: usize,
     /// Whether the client sent them.
     pub(super) to_server: bool,
     pub(super) fragments: Vec<Fragment>,
-    /// What is wrong with the rest of the bytes.
+    /// The reason why the rest of the bytes cannot be read.
     pub(super) damage: Option<String>,
-    /// The caller's tag of the document's first chunk, which stands for all of them.
+    /// The caller's tag of the document's first chunk, which stands for all its chunks.
     pub(super) tag: Option<T>,
 }
 
-/// All shells of a trace. What names no shell that is known yet, waits for the end.
+/// All shells of a trace. Documents that name no known shell wait until the end.
 #[derive(Debug)]
 pub(super) struct Shells<T> {
     shells: Vec<Shell<T>>,
-    /// By host and ShellId, CommandId, MessageID or OperationID.
-    known: BTreeMap<String, BTreeMap<Key, usize>>,
+    /// Shells by host, then by ShellId, CommandId, MessageID or OperationID.
+    known: BTreeMap<String, BTreeMap<ShellKey, usize>>,
     waiting: Vec<(String, Envelope<'static>, Vec<T>)>,
-    /// How many documents have to do with no shell that is known.
+    /// The number of documents that concern no known shell.
     others: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
+enum ShellKey {
     Shell(String),
     Command(String),
     Message(String),
     Operation(String),
-    /// What no document assigns to a shell.
-    Nobody,
+    /// For documents that cannot be assigned to a shell.
+    Unassigned,
 }
 
 impl<T> Default for Shells<T> {
@@ -129,13 +130,13 @@ impl<T> Default for Shells<T> {
 }
 
 impl<T: Clone> Shells<T> {
-    /// Takes a document; gives the fragments in it.
+    /// Adds a document. Returns the fragments in it.
     pub(super) fn push(
         &mut self,
         host: &str,
         envelope: Envelope<'_>,
         tags: Vec<T>,
-    ) -> Vec<Found<T>> {
+    ) -> Vec<FoundFragments<T>> {
         let shell = match self.shell_of(host, &envelope) {
             Some(shell) => shell,
             None if envelope.operation() == "Create" => self.new_shell(host),
@@ -148,57 +149,57 @@ impl<T: Clone> Shells<T> {
                 return Vec::new();
             }
         };
-        self.take(shell, host, envelope, tags)
+        self.add_to_shell(shell, host, envelope, tags)
     }
 
-    /// All shells with what was told of them since the last part, the fragments of documents that
-    /// had to wait, and the number of documents that have to do with no shell.
-    pub(super) fn part(&mut self) -> (Vec<Shell<T>>, Vec<Found<T>>, usize) {
+    /// Returns all shells with what was reported since the last call, the fragments of documents
+    /// that had to wait, and the number of documents that concern no shell.
+    pub(super) fn take_reported(&mut self) -> (Vec<Shell<T>>, Vec<FoundFragments<T>>, usize) {
         let mut found = Vec::new();
         for (host, envelope, tags) in std::mem::take(&mut self.waiting) {
-            let nobody = self.known(&host, &Key::Nobody);
-            let known = self.shell_of(&host, &envelope).or(nobody);
+            let unassigned = self.known_shell(&host, &ShellKey::Unassigned);
+            let known = self.shell_of(&host, &envelope).or(unassigned);
             let shell = known.unwrap_or_else(|| {
                 let shell = self.new_shell(&host);
-                self.keys(&host).insert(Key::Nobody, shell);
+                self.keys_of_host(&host).insert(ShellKey::Unassigned, shell);
                 shell
             });
-            found.extend(self.take(shell, &host, envelope, tags));
+            found.extend(self.add_to_shell(shell, &host, envelope, tags));
         }
-        let shells = self.shells.iter_mut().map(Shell::part).collect();
+        let shells = self.shells.iter_mut().map(Shell::take_reported).collect();
         (shells, found, std::mem::take(&mut self.others))
     }
 
-    /// The shell that a document names, answers or asks on behalf of.
+    /// Returns the shell that a document names, answers, or sends a request for.
     fn shell_of(&mut self, host: &str, envelope: &Envelope<'_>) -> Option<usize> {
         let command = envelope.command_id.iter();
         let streams = envelope.streams.iter().filter_map(|stream| stream.command_id.as_ref());
         let keys = [
-            envelope.shell_id.clone().map(Key::Shell),
-            envelope.relates_to.clone().map(Key::Message),
-            envelope.operation_id.clone().map(Key::Operation),
-            command.chain(streams).next().cloned().map(Key::Command),
+            envelope.shell_id.clone().map(ShellKey::Shell),
+            envelope.relates_to.clone().map(ShellKey::Message),
+            envelope.operation_id.clone().map(ShellKey::Operation),
+            command.chain(streams).next().cloned().map(ShellKey::Command),
         ];
-        let known = |key: Key| self.known(host, &key);
+        let known = |key: ShellKey| self.known_shell(host, &key);
         let found = keys.into_iter().flatten().find_map(known);
         let Some(id) = envelope.shell_id.clone() else { return found };
-        // A shell that this document names, and no other one has named yet.
+        // A shell that this document names, and that no other document has named yet.
         let nameless = found.filter(|&found| self.shells[found].id.is_none());
         let shell = match found.filter(|&found| self.shells[found].id.as_ref() == Some(&id)) {
             Some(shell) => return Some(shell),
             None => nameless.unwrap_or_else(|| self.new_shell(host)),
         };
         self.shells[shell].id = Some(id.clone());
-        self.keys(host).insert(Key::Shell(id), shell);
+        self.keys_of_host(host).insert(ShellKey::Shell(id), shell);
         Some(shell)
     }
 
-    fn known(&self, host: &str, key: &Key) -> Option<usize> {
+    fn known_shell(&self, host: &str, key: &ShellKey) -> Option<usize> {
         self.known.get(host)?.get(key).copied()
     }
 
-    /// What is known of a host's shells.
-    fn keys(&mut self, host: &str) -> &mut BTreeMap<Key, usize> {
+    /// Returns the keys of a host's shells.
+    fn keys_of_host(&mut self, host: &str) -> &mut BTreeMap<ShellKey, usize> {
         self.known.entry(host.to_owned()).or_default()
     }
 
@@ -218,46 +219,46 @@ impl<T: Clone> Shells<T> {
             commands: Vec::new(),
             signals: Vec::new(),
             faults: Vec::new(),
-            readings: BTreeMap::new(),
+            encodings: BTreeMap::new(),
             tags: Vec::new(),
-            told_by: Vec::new(),
+            source_tags: Vec::new(),
             places: BTreeMap::new(),
             asked: BTreeMap::new(),
         });
         self.shells.len() - 1
     }
 
-    fn take(
+    fn add_to_shell(
         &mut self,
         at: usize,
         host: &str,
         envelope: Envelope<'_>,
         tags: Vec<T>,
-    ) -> Vec<Found<T>> {
-        let keys = self.keys(host);
-        let mut know = |key: Option<Key>| {
+    ) -> Vec<FoundFragments<T>> {
+        let keys = self.keys_of_host(host);
+        let mut know = |key: Option<ShellKey>| {
             if let Some(key) = key {
                 keys.entry(key).or_insert(at);
             }
         };
-        know(envelope.message_id.clone().map(Key::Message));
-        know(envelope.operation_id.clone().map(Key::Operation));
-        know(envelope.command_id.clone().map(Key::Command));
+        know(envelope.message_id.clone().map(ShellKey::Message));
+        know(envelope.operation_id.clone().map(ShellKey::Operation));
+        know(envelope.command_id.clone().map(ShellKey::Command));
         for stream in &envelope.streams {
-            know(stream.command_id.clone().map(Key::Command));
+            know(stream.command_id.clone().map(ShellKey::Command));
         }
         let shell = &mut self.shells[at];
-        shell.tell(&envelope, &tags);
+        shell.apply(&envelope, &tags);
         let operation = envelope.operation().to_owned();
         let command_id = envelope.command_id;
-        let mut found: Vec<Found<T>> = Vec::new();
+        let mut found: Vec<FoundFragments<T>> = Vec::new();
         for stream in envelope.streams {
-            let to_server =
-                !matches!(&stream.slot, Slot::ConnectResponse) && operation != "ReceiveResponse";
+            let to_server = !matches!(&stream.slot, StreamSlot::ConnectResponse)
+                && operation != "ReceiveResponse";
             match shell.read(&stream) {
-                Content::Nothing => {}
-                Content::Fragments(fragments, damage) => {
-                    found.push(Found {
+                StreamContent::Nothing => {}
+                StreamContent::Fragments(fragments, damage) => {
+                    found.push(FoundFragments {
                         shell: at,
                         to_server,
                         fragments,
@@ -265,12 +266,12 @@ impl<T: Clone> Shells<T> {
                         tag: tags.first().cloned(),
                     });
                 }
-                Content::Plain(bytes) => {
+                StreamContent::Plain(bytes) => {
                     let id = stream.command_id.as_ref().or(command_id.as_ref());
                     let command = shell.command(id.cloned());
                     match stream.slot {
-                        Slot::Arguments => command.arguments.push(stream.text.into_owned()),
-                        Slot::Stream(name) => command.append(name, &bytes),
+                        StreamSlot::Arguments => command.arguments.push(stream.text.into_owned()),
+                        StreamSlot::Stream(name) => command.append(name, &bytes),
                         _ => {}
                     }
                 }
@@ -280,65 +281,65 @@ impl<T: Clone> Shells<T> {
     }
 }
 
-/// What bytes in a document are.
-enum Content {
+/// The content of bytes in a document.
+enum StreamContent {
     Nothing,
     Fragments(Vec<Fragment>, Option<String>),
     Plain(Vec<u8>),
 }
 
 impl<T: Clone> Shell<T> {
-    /// What it is, and what was told of it; keeps only what it is.
-    fn part(&mut self) -> Shell<T> {
+    /// Returns the shell with everything reported since the last call. Keeps only its properties.
+    fn take_reported(&mut self) -> Shell<T> {
         Shell {
             actions: std::mem::take(&mut self.actions),
             commands: std::mem::take(&mut self.commands),
             signals: std::mem::take(&mut self.signals),
             faults: std::mem::take(&mut self.faults),
-            readings: std::mem::take(&mut self.readings),
+            encodings: std::mem::take(&mut self.encodings),
             tags: std::mem::take(&mut self.tags),
-            told_by: std::mem::take(&mut self.told_by),
+            source_tags: std::mem::take(&mut self.source_tags),
             places: std::mem::take(&mut self.places),
             asked: std::mem::take(&mut self.asked),
-            // What it is.
+            // Its properties.
             ..self.clone()
         }
     }
 
-    /// Takes what a document tells of the shell and its commands.
-    fn tell(&mut self, envelope: &Envelope<'_>, tags: &[T]) {
+    /// Adds what a document reports about the shell and its commands.
+    fn apply(&mut self, envelope: &Envelope<'_>, tags: &[T]) {
         self.actions.push(envelope.action.clone());
         self.tags.extend_from_slice(tags);
         let is_request = envelope.relates_to.is_none();
-        let tell = |field: &mut Option<String>, told: &Option<String>| {
+        let set_if_missing = |field: &mut Option<String>, reported: &Option<String>| {
             if field.is_none() {
-                field.clone_from(told);
+                field.clone_from(reported);
             }
         };
         let answers = envelope.owner.is_some() || envelope.client_ip.is_some();
         let is_first = self.owner.is_none() && self.client_ip.is_none();
         if (answers && is_first) || (is_request && envelope.operation() == "Create") {
-            self.told_by.extend(tags.first().cloned());
+            self.source_tags.extend(tags.first().cloned());
         }
-        tell(&mut self.resource_uri, &envelope.resource_uri);
-        tell(&mut self.name, &envelope.shell_name);
-        tell(&mut self.owner, &envelope.owner);
-        tell(&mut self.client_ip, &envelope.client_ip);
+        set_if_missing(&mut self.resource_uri, &envelope.resource_uri);
+        set_if_missing(&mut self.name, &envelope.shell_name);
+        set_if_missing(&mut self.owner, &envelope.owner);
+        set_if_missing(&mut self.client_ip, &envelope.client_ip);
         if is_request {
-            tell(&mut self.to, &envelope.to);
+            set_if_missing(&mut self.to, &envelope.to);
         }
         if is_request && envelope.operation() == "Create" {
             self.options.clone_from(&envelope.options);
         }
         self.process_id = self.process_id.or(envelope.process_id);
-        // NoCompression is what a server says of a shell without.
+        // A server reports NoCompression for a shell without compression.
         let compression = envelope.compression.clone();
-        tell(&mut self.compression, &compression.filter(|told| told != "NoCompression"));
+        set_if_missing(&mut self.compression, &compression.filter(|mode| mode != "NoCompression"));
         self.faults.extend(envelope.fault.clone());
         if let Some(code) = &envelope.signal {
             self.signals.push((envelope.command_id.clone(), code.clone()));
         }
-        // `winrs` leaves it to the server to name its commands.
+        // `winrs` lets the server choose the ids of its commands.
         match (
             envelope.operation(),
             &envelope.command_id,
@@ -359,22 +360,23 @@ impl<T: Clone> Shell<T> {
             }
             _ => {}
         }
-        let is_told = envelope.command.is_some() || envelope.command_state.is_some();
-        if is_told || (envelope.command_id.is_some() && envelope.operation().starts_with("Command"))
+        let is_reported = envelope.command.is_some() || envelope.command_state.is_some();
+        if is_reported
+            || (envelope.command_id.is_some() && envelope.operation().starts_with("Command"))
         {
             let command = self.command(envelope.command_id.clone());
             command.tags.extend_from_slice(tags);
             if let Some(line) = &envelope.command {
                 command.line.clone_from(line);
             }
-            tell(&mut command.exit_code, &envelope.exit_code);
+            set_if_missing(&mut command.exit_code, &envelope.exit_code);
             if envelope.command_state.is_some() {
                 command.state.clone_from(&envelope.command_state);
             }
         }
     }
 
-    /// The command of this id, or the latest one without.
+    /// Returns the command with this id, or the latest one without an id.
     fn command(&mut self, id: Option<String>) -> &mut ShellCommand<T> {
         let at = *self.places.entry(id.clone()).or_insert_with(|| {
             self.commands.push(ShellCommand {
@@ -392,72 +394,76 @@ impl<T: Clone> Shell<T> {
         &mut self.commands[at]
     }
 
-    /// Reads bytes in the way that makes sense: as they are, or as Xpress. The shell's compression
-    /// says which to try first; a log that starts late does not have it.
-    fn read(&mut self, stream: &Stream<'_>) -> Content {
+    /// Decodes bytes in the way that gives valid fragments: as they are, or as Xpress. The
+    /// shell's compression decides which is tried first; a log that starts late does not contain
+    /// it.
+    fn read(&mut self, stream: &EnvelopeStream<'_>) -> StreamContent {
         if stream.text.trim().is_empty() {
-            return Content::Nothing;
+            return StreamContent::Nothing;
         }
         let is_powershell =
             self.resource_uri.as_deref().is_none_or(|uri| uri.contains("/powershell/"));
-        let Some(bytes) = base64(&stream.text) else {
-            let reason = || Some("its stream is no Base64".to_owned());
+        let Some(bytes) = decode_base64(&stream.text) else {
+            let reason = || Some("its stream is not Base64".to_owned());
             return match stream.slot {
-                Slot::Arguments if !is_powershell => Content::Plain(Vec::new()),
-                _ => Content::Fragments(Vec::new(), reason()),
+                StreamSlot::Arguments if !is_powershell => StreamContent::Plain(Vec::new()),
+                _ => StreamContent::Fragments(Vec::new(), reason()),
             };
         };
         if !is_powershell {
             return self.read_plain(stream, bytes);
         }
-        let mut readings = [Reading::Plain, Reading::Xpress];
+        let mut encodings = [StreamEncoding::Plain, StreamEncoding::Xpress];
         if self.compression.is_some() {
-            readings.reverse();
+            encodings.reverse();
         }
-        for reading in readings {
+        for reading in encodings {
             let (fragments, damage) = match reading {
-                Reading::Plain => Fragment::split(&bytes),
-                Reading::Xpress => match xpress::unpack(&bytes) {
+                StreamEncoding::Plain => Fragment::split(&bytes),
+                StreamEncoding::Xpress => match xpress::unpack_xpress(&bytes) {
                     Ok(plain) => Fragment::split(&plain),
                     Err(_) => continue,
                 },
             };
-            if damage.is_none() && fragments.iter().all(makes_sense) {
-                *self.readings.entry(reading).or_default() += 1;
-                return Content::Fragments(fragments, None);
+            if damage.is_none() && fragments.iter().all(is_plausible) {
+                *self.encodings.entry(reading).or_default() += 1;
+                return StreamContent::Fragments(fragments, None);
             }
         }
-        // Neither holds. Without knowing what the shell is for, it may be a command's plain text.
+        // Neither is valid. If the kind of shell is unknown, the bytes may be a command's plain
+        // text.
         if self.resource_uri.is_none() {
             return self.read_plain(stream, bytes);
         }
         let (fragments, damage) = Fragment::split(&bytes);
-        let sound: Vec<Fragment> = fragments.into_iter().take_while(makes_sense).collect();
-        let damage = damage.unwrap_or_else(|| "its fragments make no sense".to_owned());
-        Content::Fragments(sound, Some(damage))
+        let sound: Vec<Fragment> = fragments.into_iter().take_while(is_plausible).collect();
+        let damage = damage.unwrap_or_else(|| "its fragments are not valid".to_owned());
+        StreamContent::Fragments(sound, Some(damage))
     }
 
-    fn read_plain(&mut self, stream: &Stream<'_>, bytes: Vec<u8>) -> Content {
-        if stream.slot == Slot::Arguments {
-            return Content::Plain(Vec::new());
+    fn read_plain(&mut self, stream: &EnvelopeStream<'_>, bytes: Vec<u8>) -> StreamContent {
+        if stream.slot == StreamSlot::Arguments {
+            return StreamContent::Plain(Vec::new());
         }
-        match self.compression.as_ref().and_then(|_| xpress::unpack(&bytes).ok()) {
+        match self.compression.as_ref().and_then(|_| xpress::unpack_xpress(&bytes).ok()) {
             Some(plain) => {
-                *self.readings.entry(Reading::Xpress).or_default() += 1;
-                Content::Plain(plain)
+                *self.encodings.entry(StreamEncoding::Xpress).or_default() += 1;
+                StreamContent::Plain(plain)
             }
             None => {
-                *self.readings.entry(Reading::Plain).or_default() += 1;
-                Content::Plain(bytes)
+                *self.encodings.entry(StreamEncoding::Plain).or_default() += 1;
+                StreamContent::Plain(bytes)
             }
         }
     }
 }
 
-/// Whether a fragment may be one: its flags fit its place, and a first one has a header.
-fn makes_sense(fragment: &Fragment) -> bool {
+/// Returns whether a fragment is plausible: its flags fit its position, and a first fragment has
+/// a header.
+fn is_plausible(fragment: &Fragment) -> bool {
     let is_first = fragment.fragment_id == 0;
-    let is_headed = fragment.blob.len() < Header::LENGTH || Header::parse(&fragment.blob).is_ok();
+    let is_headed =
+        fragment.blob.len() < MessageHeader::LENGTH || MessageHeader::parse(&fragment.blob).is_ok();
     fragment.start == is_first && (!is_first || is_headed)
 }
 
@@ -469,7 +475,7 @@ impl<T> ShellCommand<T> {
         stream.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    /// A plain stream as text; what is not UTF-8 in it, is replaced.
+    /// Returns a plain stream as text; invalid UTF-8 is replaced.
     pub fn stream_text(&self, name: &str) -> Option<String> {
         self.streams.get(name).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }

@@ -1,4 +1,4 @@
-//! WS-Management documents as WinRM traces them (MS-WSMV 3.1.4, MS-PSRP 3.1.5.3).
+//! Reads WS-Management documents as WinRM traces them (MS-WSMV 3.1.4, MS-PSRP 3.1.5.3).
 
 use std::borrow::Cow;
 
@@ -8,11 +8,11 @@ use quick_xml::name::{Namespace, ResolveResult};
 
 use super::xml;
 
-/// Most elements in each other; real documents have some ten.
+/// Deepest nesting of elements; real documents have about ten levels.
 const MAX_DEPTH: usize = 64;
-/// Most streams in a document that are read.
+/// Largest number of streams read from a document.
 const MOST_STREAMS: usize = 1 << 16;
-/// Longest text of a header's or body's field that is kept, in bytes; streams may be longer.
+/// Longest text kept of a field in header or body, in bytes; streams may be longer.
 const LONGEST_FIELD: usize = 64 << 10;
 
 const ADDRESSING: &str = "http://schemas.xmlsoap.org/ws/2004/08/addressing";
@@ -22,9 +22,9 @@ const MICROSOFT: &str = "http://schemas.microsoft.com/wbem/wsman/1/wsman.xsd";
 const SHELL: &str = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell";
 const POWERSHELL: &str = "http://schemas.microsoft.com/powershell";
 
-/// Where in a document bytes stand.
+/// The place in a document where bytes stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Slot {
+pub enum StreamSlot {
     /// `creationXml` of a Create: the client's first fragments.
     Creation,
     /// `connectXml` of a Connect.
@@ -37,11 +37,11 @@ pub enum Slot {
     Stream(String),
 }
 
-/// Bytes in a document, still as its text has them.
+/// Bytes in a document, still encoded as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stream<'t> {
-    /// Where they stand.
-    pub slot: Slot,
+pub struct EnvelopeStream<'t> {
+    /// Where the bytes stand.
+    pub slot: StreamSlot,
     /// CommandId, lower case.
     pub command_id: Option<String>,
     /// Base64, or an argument's text.
@@ -50,20 +50,20 @@ pub struct Stream<'t> {
     pub end: bool,
 }
 
-/// A document, read. Ids are in lower case, without `uuid:`.
+/// A parsed document. Ids are in lower case, without `uuid:`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Envelope<'t> {
-    /// Action: what is asked for or answered, a URI.
+    /// Action: the request or answer, a URI.
     pub action: String,
     /// MessageID.
     pub message_id: Option<String>,
-    /// RelatesTo: the MessageID of what this answers.
+    /// RelatesTo: the MessageID of the request that this document answers.
     pub relates_to: Option<String>,
     /// OperationID, the same in request and answer.
     pub operation_id: Option<String>,
     /// SessionId of the client's transport.
     pub session_id: Option<String>,
-    /// To: where the client sends it, with its version of PowerShell.
+    /// To: the address to which the client sends the request, with its PowerShell version.
     pub to: Option<String>,
     /// ResourceURI.
     pub resource_uri: Option<String>,
@@ -81,7 +81,7 @@ pub struct Envelope<'t> {
     pub client_ip: Option<String>,
     /// ProcessId of a shell: its host process.
     pub process_id: Option<u32>,
-    /// CompressionType asked for, or CompressionMode told.
+    /// The requested CompressionType, or the reported CompressionMode.
     pub compression: Option<String>,
     /// `rsp:Command`: a command line, or the start of a pipeline's history text.
     pub command: Option<String>,
@@ -94,16 +94,16 @@ pub struct Envelope<'t> {
     /// Reason of a Fault.
     pub fault: Option<String>,
     /// Bytes it carries.
-    pub streams: Vec<Stream<'t>>,
+    pub streams: Vec<EnvelopeStream<'t>>,
 }
 
 impl<'t> Envelope<'t> {
-    /// What is asked for or answered: the last part of the action, `Create` or `ReceiveResponse`.
+    /// Returns the last part of the action, such as `Create` or `ReceiveResponse`.
     pub fn operation(&self) -> &str {
         self.action.rsplit('/').next().unwrap_or_default()
     }
 
-    /// Reads a document.
+    /// Parses a document.
     pub fn parse(text: &'t str) -> Result<Envelope<'t>, String> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let wrong = |error: quick_xml::Error| format!("its XML is damaged: {error}");
@@ -111,7 +111,7 @@ impl<'t> Envelope<'t> {
         reader.config_mut().expand_empty_elements = true;
         reader.config_mut().allow_dangling_amp = true;
         let mut envelope = Envelope::default();
-        let mut open: Vec<Open<'t>> = Vec::new();
+        let mut open: Vec<OpenElement<'t>> = Vec::new();
         let mut is_soap = false;
         loop {
             let (namespace, event) = reader.read_resolved_event().map_err(wrong)?;
@@ -120,10 +120,10 @@ impl<'t> Envelope<'t> {
                     if open.len() == MAX_DEPTH {
                         return Err(format!("its elements are more than {MAX_DEPTH} deep"));
                     }
-                    let element = Open::new(&namespace, &start);
+                    let element = OpenElement::new(&namespace, &start);
                     is_soap |= open.is_empty() && element.is("s", "Envelope");
                     if open.is_empty() && !is_soap {
-                        return Err("it is no SOAP envelope".to_owned());
+                        return Err("it is not a SOAP envelope".to_owned());
                     }
                     envelope.start(&element);
                     open.push(element);
@@ -144,14 +144,17 @@ impl<'t> Envelope<'t> {
         }
     }
 
-    /// The same with nothing borrowed.
+    /// Returns the same document without borrowed data.
     pub(super) fn into_owned(self) -> Envelope<'static> {
-        let owned = |stream: Stream<'_>| Stream { text: stream.text.into_owned().into(), ..stream };
+        let owned = |stream: EnvelopeStream<'_>| EnvelopeStream {
+            text: stream.text.into_owned().into(),
+            ..stream
+        };
         let streams = self.streams.into_iter().map(owned).collect();
         Envelope { streams, ..self }
     }
 
-    fn start(&mut self, element: &Open<'_>) {
+    fn start(&mut self, element: &OpenElement<'_>) {
         if element.is("rsp", "Shell") {
             self.shell_id = self.shell_id.take().or_else(|| element.id("ShellId"));
             self.shell_name = element.attribute("Name");
@@ -165,13 +168,15 @@ impl<'t> Envelope<'t> {
         }
     }
 
-    fn end(&mut self, element: Open<'t>, parent: &str) {
+    fn end(&mut self, element: OpenElement<'t>, parent: &str) {
         let slot = match (element.space, element.name) {
-            ("ps", "creationXml") => Some(Slot::Creation),
-            ("ps", "connectXml") => Some(Slot::Connect),
-            ("ps", "connectResponseXml") => Some(Slot::ConnectResponse),
-            ("rsp", "Arguments") => Some(Slot::Arguments),
-            ("rsp", "Stream") => Some(Slot::Stream(element.attribute("Name").unwrap_or_default())),
+            ("ps", "creationXml") => Some(StreamSlot::Creation),
+            ("ps", "connectXml") => Some(StreamSlot::Connect),
+            ("ps", "connectResponseXml") => Some(StreamSlot::ConnectResponse),
+            ("rsp", "Arguments") => Some(StreamSlot::Arguments),
+            ("rsp", "Stream") => {
+                Some(StreamSlot::Stream(element.attribute("Name").unwrap_or_default()))
+            }
             _ => None,
         };
         if let Some(slot) = slot {
@@ -179,7 +184,7 @@ impl<'t> Envelope<'t> {
                 let command_id = element.id("CommandId");
                 let end =
                     element.attribute("End").is_some_and(|end| end.eq_ignore_ascii_case("true"));
-                self.streams.push(Stream { slot, command_id, text: element.text, end });
+                self.streams.push(EnvelopeStream { slot, command_id, text: element.text, end });
             }
             return;
         }
@@ -221,15 +226,16 @@ impl<'t> Envelope<'t> {
     }
 }
 
-/// An id in the spelling that is compared.
+/// Returns an id in the spelling used for comparison.
 fn id(text: &str) -> Option<String> {
     let text = text.trim().trim_start_matches("urn:").trim_start_matches("uuid:");
     let text = text.trim_matches(['{', '}']).to_lowercase();
     (!text.is_empty()).then_some(text)
 }
 
-/// The names of elements and attributes that mean something here: any other one is empty.
-fn known(name: &str) -> &'static str {
+/// Returns the names of elements and attributes that have a meaning here, and an empty text for
+/// all others.
+fn known_name(name: &str) -> &'static str {
     macro_rules! known {
         ($($name:literal)*) => { match name { $($name => $name,)* _ => "" } };
     }
@@ -243,16 +249,16 @@ fn known(name: &str) -> &'static str {
 }
 
 /// An element that is open.
-struct Open<'t> {
-    /// The usual prefix of its namespace; empty for one that means nothing here.
+struct OpenElement<'t> {
+    /// The usual prefix of its namespace; empty if the namespace has no meaning here.
     space: &'static str,
     name: &'static str,
     attributes: Vec<(&'static str, String)>,
     text: Cow<'t, str>,
 }
 
-impl<'t> Open<'t> {
-    fn new(namespace: &ResolveResult<'_>, start: &BytesStart<'_>) -> Open<'t> {
+impl<'t> OpenElement<'t> {
+    fn new(namespace: &ResolveResult<'_>, start: &BytesStart<'_>) -> OpenElement<'t> {
         let space = match namespace {
             ResolveResult::Bound(Namespace(ENVELOPE)) => "s",
             ResolveResult::Bound(Namespace(ADDRESSING)) => "a",
@@ -264,7 +270,7 @@ impl<'t> Open<'t> {
         };
         let attributes = match space {
             "w" | "rsp" => xml::attributes(start)
-                .map(|(name, value)| (known(name), value))
+                .map(|(name, value)| (known_name(name), value))
                 .filter(|(name, _)| {
                     matches!(*name, "Name" | "ShellId" | "CommandId" | "State" | "End")
                 })
@@ -272,8 +278,8 @@ impl<'t> Open<'t> {
                 .collect(),
             _ => Vec::new(),
         };
-        let name = if space.is_empty() { "" } else { known(start.local_name().into_inner()) };
-        Open { space, name, attributes, text: Cow::Borrowed("") }
+        let name = if space.is_empty() { "" } else { known_name(start.local_name().into_inner()) };
+        OpenElement { space, name, attributes, text: Cow::Borrowed("") }
     }
 
     fn is(&self, space: &str, name: &str) -> bool {
@@ -292,9 +298,9 @@ impl<'t> Open<'t> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoded::base64;
+    use crate::encoded::decode_base64;
 
-    /// A document with prefixes that nobody else uses.
+    /// Makes a document with unusual prefixes.
     fn document(header: &str, body: &str) -> String {
         format!(
             "<?xml version='1.0'?><E:Envelope xmlns:E='{ENVELOPE}' xmlns:x='{ADDRESSING}' \
@@ -323,9 +329,9 @@ mod tests {
         assert_eq!(envelope.shell_id.as_deref(), Some("ef"));
         assert_eq!(envelope.compression.as_deref(), Some("xpress"));
         assert_eq!(envelope.options, [("protocolversion".to_owned(), "2.3".to_owned())]);
-        assert_eq!(envelope.streams[0].slot, Slot::Creation);
-        assert_eq!(base64(&envelope.streams[0].text), Some(vec![0, 1, 2]));
-        // The same names in no namespace, or in another, say nothing.
+        assert_eq!(envelope.streams[0].slot, StreamSlot::Creation);
+        assert_eq!(decode_base64(&envelope.streams[0].text), Some(vec![0, 1, 2]));
+        // The same names without a namespace, or in another one, have no meaning.
         let text = text.replace(ADDRESSING, "http://example.com/");
         assert_eq!(Envelope::parse(&text).unwrap().action, "");
     }
@@ -349,8 +355,8 @@ mod tests {
         assert_eq!(
             streams,
             [
-                (Slot::Stream("stdout".to_owned()), Some("c1"), false),
-                (Slot::Stream("stderr".to_owned()), Some("c1"), true)
+                (StreamSlot::Stream("stdout".to_owned()), Some("c1"), false),
+                (StreamSlot::Stream("stderr".to_owned()), Some("c1"), true)
             ]
         );
         assert_eq!(envelope.relates_to.as_deref(), Some("ab"));

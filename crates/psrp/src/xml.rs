@@ -1,19 +1,19 @@
-//! What both kinds of XML here share: CLIXML and SOAP.
+//! Helpers for both kinds of XML: CLIXML and SOAP.
 
 use std::borrow::Cow;
 
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
-/// The value of an attribute, by its local name.
+/// Returns the value of an attribute by its local name.
 pub(super) fn attribute(start: &BytesStart<'_>, name: &str) -> Option<String> {
-    // Most elements have no such attribute, and need no reading.
+    // Most elements have no such attribute and need not be parsed.
     if !start.attributes_raw().contains(name) {
         return None;
     }
     attributes(start).find(|found| found.0 == name).map(|(_, value)| unescaped(value))
 }
 
-/// The local names of an element's attributes, and their values as they stand there.
+/// Returns the local names of an element's attributes with their raw values.
 pub(super) fn attributes<'s>(
     start: &'s BytesStart<'_>,
 ) -> impl Iterator<Item = (&'s str, Cow<'s, str>)> {
@@ -24,7 +24,7 @@ pub(super) fn attributes<'s>(
     found.map(|found| (found.key.local_name().into_inner(), found.value))
 }
 
-/// The text that an attribute's value stands for; what is no reference stays as it is.
+/// Decodes an attribute's value; invalid references stay as they are.
 pub(super) fn unescaped(value: Cow<'_, str>) -> String {
     match quick_xml::escape::unescape(&value) {
         Ok(text) => text.into_owned(),
@@ -32,7 +32,7 @@ pub(super) fn unescaped(value: Cow<'_, str>) -> String {
     }
 }
 
-/// The text that an event within an element stands for, lines ended as XML 1.0, 2.11 has it.
+/// Returns the text of an event inside an element, with line ends normalised as in XML 1.0, 2.11.
 pub(super) fn text<'i>(event: &Event<'i>) -> Option<Cow<'i, str>> {
     match event {
         Event::Text(text) => Some(text.xml10_content()),
@@ -42,7 +42,7 @@ pub(super) fn text<'i>(event: &Event<'i>) -> Option<Cow<'i, str>> {
     }
 }
 
-/// What a reference stands for; one that XML does not know stays as it is.
+/// Resolves a reference; one that XML does not know stays as it is.
 fn resolved(reference: &BytesRef<'_>) -> String {
     match reference.resolve_char_ref() {
         Ok(Some(character)) => character.into(),

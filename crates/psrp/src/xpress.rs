@@ -1,41 +1,43 @@
-//! Xpress as WinRM uses it: blocks of LZ77 with Huffman codes (MS-WSMV 2.2.5, MS-XCA 2.1 and 2.2).
+//! Unpacks Xpress as WinRM uses it: blocks of LZ77 with Huffman codes (MS-WSMV 2.2.5, MS-XCA 2.1
+//! and 2.2).
 
-/// Most bytes that one stream may unpack to; WinRM's own envelopes are far smaller.
+/// Largest number of bytes that one stream may unpack to; WinRM's own envelopes are far smaller.
 const MOST_PLAIN: usize = 64 << 20;
-/// The lengths of all codes, two in a byte, come first in each block (MS-XCA 2.2.4).
+/// Size of the table at the start of each block: the lengths of all codes, two per byte (MS-XCA
+/// 2.2.4).
 const TABLE: usize = 256;
 const SYMBOLS: usize = 2 * TABLE;
 /// Longest code, in bits.
 const LONGEST_CODE: u32 = 15;
 
-/// Why bytes are no such stream.
+/// An error that makes bytes unreadable as an Xpress stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Damage {
-    /// A block's header or data stop early.
+pub enum XpressError {
+    /// A block's header or data ends early.
     #[error("a compressed block breaks off")]
     Short,
-    /// The lengths of the codes make no code, or none for these bits.
+    /// The lengths do not form a code, or the bits do not form a code of the table.
     #[error("a compressed block does not follow its table of codes")]
     Table,
-    /// A match starts before the stream does, or is longer than what is left of its block.
+    /// A match starts before the stream, or is longer than the rest of its block.
     #[error("a compressed block refers outside itself")]
     Match,
-    /// More than this program unpacks.
+    /// The stream is longer than this program unpacks.
     #[error("a compressed stream is longer than {} MiB", MOST_PLAIN >> 20)]
     TooLong,
 }
 
-/// Unpacks a stream of blocks: plain length - 1, stored length - 1 (both 16 bits, little-endian),
-/// data, which is stored as it is where the lengths are the same.
-pub fn unpack(mut stream: &[u8]) -> Result<Vec<u8>, Damage> {
+/// Unpacks a stream of blocks. Each has its plain length - 1 and its stored length - 1 (both 16
+/// bits, little-endian), then data. If the lengths are equal, the data is not compressed.
+pub fn unpack_xpress(mut stream: &[u8]) -> Result<Vec<u8>, XpressError> {
     let mut plain = Vec::new();
     while !stream.is_empty() {
-        let (header, rest) = stream.split_at_checked(4).ok_or(Damage::Short)?;
+        let (header, rest) = stream.split_at_checked(4).ok_or(XpressError::Short)?;
         let length = usize::from(u16::from_le_bytes([header[0], header[1]])) + 1;
         let stored = usize::from(u16::from_le_bytes([header[2], header[3]])) + 1;
-        let (block, rest) = rest.split_at_checked(stored).ok_or(Damage::Short)?;
+        let (block, rest) = rest.split_at_checked(stored).ok_or(XpressError::Short)?;
         if plain.len() + length > MOST_PLAIN {
-            return Err(Damage::TooLong);
+            return Err(XpressError::TooLong);
         }
         if length == stored {
             plain.extend_from_slice(block);
@@ -47,11 +49,11 @@ pub fn unpack(mut stream: &[u8]) -> Result<Vec<u8>, Damage> {
     Ok(plain)
 }
 
-/// Unpacks one block of at most 64 KiB, whose plain length is known, to the end of `plain`.
-fn unpack_block(block: &[u8], length: usize, plain: &mut Vec<u8>) -> Result<(), Damage> {
-    let (lengths, data) = block.split_at_checked(TABLE).ok_or(Damage::Short)?;
-    let codes = Codes::new(lengths)?;
-    let mut bits = Bits::new(data);
+/// Unpacks one block of at most 64 KiB with a known plain length, and appends it to `plain`.
+fn unpack_block(block: &[u8], length: usize, plain: &mut Vec<u8>) -> Result<(), XpressError> {
+    let (lengths, data) = block.split_at_checked(TABLE).ok_or(XpressError::Short)?;
+    let codes = HuffmanCodes::new(lengths)?;
+    let mut bits = BitReader::new(data);
     let end = plain.len() + length;
     plain.reserve(length);
     while plain.len() < end {
@@ -62,40 +64,40 @@ fn unpack_block(block: &[u8], length: usize, plain: &mut Vec<u8>) -> Result<(), 
         };
         let (distance_bits, mut run) = (u32::from(symbol >> 4), usize::from(symbol & 15));
         if run == 15 {
-            run = bits.long_run()?;
+            run = bits.long_match_length()?;
         }
         let distance = (1 << distance_bits) + bits.take(distance_bits) as usize;
         let run = run + 3;
         if distance > plain.len() || run > end - plain.len() {
-            return Err(Damage::Match);
+            return Err(XpressError::Match);
         }
-        // A run longer than its distance repeats what it has just added.
+        // A match that is longer than its distance repeats the bytes that it has just added.
         let (from, to) = (plain.len() - distance, plain.len() + run);
         while plain.len() < to {
             let there = (plain.len() - from).min(to - plain.len());
             plain.extend_from_within(from..from + there);
         }
     }
-    if bits.is_overdrawn() { Err(Damage::Short) } else { Ok(()) }
+    if bits.is_overdrawn() { Err(XpressError::Short) } else { Ok(()) }
 }
 
-/// Bits by which most codes are looked up at once; longer ones are rare.
+/// Number of bits with which most codes are found in one look-up; longer codes are rare.
 const FAST: u32 = 10;
 
-/// The canonical code that a table of lengths stands for: shorter codes first, then by symbol.
-struct Codes {
-    /// By the next bits, for codes that are no longer: the symbol, and in the lowest four bits the
-    /// length of its code; zero for a longer code, or none.
+/// The canonical Huffman code of a table of lengths: shorter codes first, then by symbol.
+struct HuffmanCodes {
+    /// Indexed by the next bits: the symbol, with the length of its code in the lowest four bits;
+    /// zero for a longer code, or none.
     fast: [u16; 1 << FAST],
-    /// All symbols that have a code, in the order of codes.
+    /// All symbols that have a code, in the order of their codes.
     symbols: [u16; SYMBOLS],
-    /// By length: its first code, as 15 bits, and where its symbols begin; the codes past the last
-    /// one of its length are longer.
+    /// Indexed by length: the first code, as 15 bits, and the position of its symbols. Codes
+    /// beyond the last one of a length are longer.
     first: [(u32, usize); LONGEST_CODE as usize + 2],
 }
 
-impl Codes {
-    fn new(table: &[u8]) -> Result<Codes, Damage> {
+impl HuffmanCodes {
+    fn new(table: &[u8]) -> Result<HuffmanCodes, XpressError> {
         let lengths = || table.iter().flat_map(|&pair| [pair & 15, pair >> 4]).zip(0u16..);
         let mut counts = [0; LONGEST_CODE as usize + 1];
         lengths().for_each(|(length, _)| counts[usize::from(length)] += 1);
@@ -108,9 +110,9 @@ impl Codes {
         }
         let (end, count) = first[LONGEST_CODE as usize + 1];
         if count == 0 || end > 1 << LONGEST_CODE {
-            return Err(Damage::Table);
+            return Err(XpressError::Table);
         }
-        let mut codes = Codes { fast: [0; 1 << FAST], symbols: [0; SYMBOLS], first };
+        let mut codes = HuffmanCodes { fast: [0; 1 << FAST], symbols: [0; SYMBOLS], first };
         let mut next = first;
         for (length, symbol) in lengths().filter(|&(length, _)| length > 0) {
             let (code, place) = &mut next[usize::from(length)];
@@ -127,19 +129,20 @@ impl Codes {
         Ok(codes)
     }
 
-    fn next(&self, bits: &mut Bits<'_>) -> Result<u16, Damage> {
+    fn next(&self, bits: &mut BitReader<'_>) -> Result<u16, XpressError> {
         let code = bits.next >> (32 - LONGEST_CODE);
         let entry = self.fast[(code >> (LONGEST_CODE - FAST)) as usize];
         let (symbol, length) = match entry {
-            0 => self.long(code).ok_or(Damage::Table)?,
+            0 => self.long_code(code).ok_or(XpressError::Table)?,
             entry => (entry >> 4, u32::from(entry & 15)),
         };
         bits.skip(length);
-        if bits.is_overdrawn() { Err(Damage::Short) } else { Ok(symbol) }
+        if bits.is_overdrawn() { Err(XpressError::Short) } else { Ok(symbol) }
     }
 
-    /// The symbol of a code that is too long for the table, and its length.
-    fn long(&self, code: u32) -> Option<(u16, u32)> {
+    /// Returns the symbol of a code that is too long for the look-up table, and the length of the
+    /// code.
+    fn long_code(&self, code: u32) -> Option<(u16, u32)> {
         let length =
             (FAST + 1..=LONGEST_CODE).find(|&length| code < self.first[length as usize + 1].0)?;
         let (first, place) = self.first[length as usize];
@@ -148,26 +151,27 @@ impl Codes {
     }
 }
 
-/// Bits in words of 16, and whole bytes between the words: long runs' lengths stand at the place
-/// up to which words were taken, not at the place of the bits (MS-XCA 2.2.4).
-struct Bits<'b> {
+/// Reads bits from 16-bit words, and whole bytes between the words. The lengths of long matches
+/// stand where the next word would be read, not at the position of the bits (MS-XCA 2.2.4).
+struct BitReader<'b> {
     data: &'b [u8],
     at: usize,
-    /// The next bits, from the highest.
+    /// The next bits, the first one highest.
     next: u32,
-    /// How many of `next` are there beyond 16.
+    /// How many bits of `next` beyond 16 are valid.
     spare: i32,
 }
 
-impl<'b> Bits<'b> {
-    fn new(data: &'b [u8]) -> Bits<'b> {
-        let mut bits = Bits { data, at: 0, next: 0, spare: 16 };
+impl<'b> BitReader<'b> {
+    fn new(data: &'b [u8]) -> BitReader<'b> {
+        let mut bits = BitReader { data, at: 0, next: 0, spare: 16 };
         bits.next = bits.word() << 16;
         bits.next |= bits.word();
         bits
     }
 
-    /// The next word, zero past the end: the last words of a block are read ahead of their need.
+    /// Returns the next word, or zero beyond the end: the last words of a block are read before
+    /// they are needed.
     fn word(&mut self) -> u32 {
         let byte = |at: usize| u32::from(self.data.get(at).copied().unwrap_or(0));
         let word = byte(self.at) | byte(self.at + 1) << 8;
@@ -190,8 +194,9 @@ impl<'b> Bits<'b> {
         bits
     }
 
-    /// The length of a run that its symbol has no room for, 3 less than it is.
-    fn long_run(&mut self) -> Result<usize, Damage> {
+    /// Reads the length of a match that is too long for its symbol; it is 3 less than the real
+    /// length.
+    fn long_match_length(&mut self) -> Result<usize, XpressError> {
         let byte = self.bytes(1)?;
         if byte != 255 {
             return Ok(byte + 15);
@@ -200,18 +205,18 @@ impl<'b> Bits<'b> {
             0 => self.bytes(4)?,
             run => run,
         };
-        if run < 15 { Err(Damage::Match) } else { Ok(run) }
+        if run < 15 { Err(XpressError::Match) } else { Ok(run) }
     }
 
-    fn bytes(&mut self, count: usize) -> Result<usize, Damage> {
-        let bytes = self.data.get(self.at..self.at + count).ok_or(Damage::Short)?;
+    fn bytes(&mut self, count: usize) -> Result<usize, XpressError> {
+        let bytes = self.data.get(self.at..self.at + count).ok_or(XpressError::Short)?;
         self.at += count;
         Ok(bytes.iter().rev().fold(0, |number, &byte| number << 8 | usize::from(byte)))
     }
 
-    /// Whether bits were used that are not there.
+    /// Returns whether bits were used beyond the end of the data.
     fn is_overdrawn(&self) -> bool {
-        // Two words are read ahead of use: what is in `next` and unused, is not overdrawn.
+        // Two words are read ahead: unused bits in `next` do not count.
         let unused = (16 + self.spare) as usize / 8;
         self.at > self.data.len() + unused
     }
@@ -221,7 +226,7 @@ impl<'b> Bits<'b> {
 mod tests {
     use super::*;
 
-    /// A table of lengths, from the bytes that are not zero.
+    /// Makes a table of lengths from the bytes that are not zero.
     fn table(bytes: &[(usize, u8)]) -> Vec<u8> {
         let mut table = vec![0; TABLE];
         for &(at, byte) in bytes {
@@ -256,36 +261,36 @@ mod tests {
 
     #[test]
     fn the_specifications_examples() {
-        assert_eq!(unpack(&framed(26, &alphabet())).unwrap(), b"abcdefghijklmnopqrstuvwxyz");
-        assert_eq!(unpack(&framed(300, &abc())).unwrap(), b"abc".repeat(100));
+        assert_eq!(unpack_xpress(&framed(26, &alphabet())).unwrap(), b"abcdefghijklmnopqrstuvwxyz");
+        assert_eq!(unpack_xpress(&framed(300, &abc())).unwrap(), b"abc".repeat(100));
     }
 
     #[test]
     fn blocks_follow_each_other_and_may_be_stored() {
         let stream = [framed(2, b"hi"), framed(26, &alphabet()), framed(3, b"end")].concat();
-        assert_eq!(unpack(&stream).unwrap(), b"hiabcdefghijklmnopqrstuvwxyzend");
-        assert_eq!(unpack(b"").unwrap(), b"");
+        assert_eq!(unpack_xpress(&stream).unwrap(), b"hiabcdefghijklmnopqrstuvwxyzend");
+        assert_eq!(unpack_xpress(b"").unwrap(), b"");
     }
 
     #[test]
     fn damage_has_a_reason() {
         let whole = framed(300, &abc());
         for length in 1..whole.len() {
-            assert!(unpack(&whole[..length]).is_err(), "{length}");
+            assert!(unpack_xpress(&whole[..length]).is_err(), "{length}");
         }
-        // The match is longer than what the header says is left.
-        assert_eq!(unpack(&framed(299, &abc())), Err(Damage::Match));
-        // Of 26 letters the codes of the last ones are not there.
-        assert_eq!(unpack(&framed(60, &alphabet()[..TABLE + 8])), Err(Damage::Short));
-        // No codes at all, more than there is room for, and bits that are no code: `a` alone has
-        // one, a zero.
-        assert_eq!(unpack(&framed(5, &[0; TABLE + 8])), Err(Damage::Table));
-        assert_eq!(unpack(&framed(5, &[0x11; TABLE + 8])), Err(Damage::Table));
+        // The match is longer than the rest of the block according to its header.
+        assert_eq!(unpack_xpress(&framed(299, &abc())), Err(XpressError::Match));
+        // The codes of the last of the 26 letters are missing.
+        assert_eq!(unpack_xpress(&framed(60, &alphabet()[..TABLE + 8])), Err(XpressError::Short));
+        // No codes at all; more codes than there is room for; and bits that are not a code: only
+        // `a` has one, a zero.
+        assert_eq!(unpack_xpress(&framed(5, &[0; TABLE + 8])), Err(XpressError::Table));
+        assert_eq!(unpack_xpress(&framed(5, &[0x11; TABLE + 8])), Err(XpressError::Table));
         let alone = [table(&[(48, 0x10)]), vec![0, 0x80, 0, 0]].concat();
-        assert_eq!(unpack(&framed(16, &alone)), Err(Damage::Table));
-        // `c` first: a match of `abc` at distance 3 when one byte is there.
+        assert_eq!(unpack_xpress(&framed(16, &alone)), Err(XpressError::Table));
+        // `c` first: a match of `abc` at distance 3 when only one byte is there.
         let mut early = abc();
         early.splice(TABLE.., [0b1010_0000, 0b0010_1000, 0, 0, 1]);
-        assert_eq!(unpack(&framed(300, &early)), Err(Damage::Match));
+        assert_eq!(unpack_xpress(&framed(300, &early)), Err(XpressError::Match));
     }
 }

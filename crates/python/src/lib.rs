@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use psr_forensics::detect::{Pack, RuleSet, lint};
 use psr_forensics::error::FaultKind;
-use psr_forensics::layers::{Limits as LayerLimits, layers};
+use psr_forensics::layers::{UnwrapLimits, find_layers};
 use psr_forensics::observe::{CaseFolder, Observed};
 use psr_forensics::report::TABLES;
 use psr_forensics::{
@@ -110,7 +110,7 @@ fn extract(
 fn correlate(py: Python<'_>, cases: Vec<PathBuf>, how: How, to: Where) -> PyResult<()> {
     work::run(py, how.threads, move |stop| {
         let make = |options: &Options, rules: RuleSet| {
-            let evidence = Evidence::of_cases(&cases, &rules.asks())?;
+            let evidence = Evidence::of_cases(&cases, &rules.event_filter())?;
             psr_forensics::correlate(evidence, options, rules, &NoProgress)
         };
         results(make, &how, &to, stop)
@@ -200,13 +200,13 @@ fn files(paths: Vec<PathBuf>) -> PyResult<String> {
 /// The layers of a text, as JSON.
 #[pyfunction]
 fn decode(py: Python<'_>, text: &str) -> String {
-    let found = py.detach(|| layers(text, &LayerLimits::default()));
+    let found = py.detach(|| find_layers(text, &UnwrapLimits::default()));
     let layers = found.layers.iter().map(|layer| {
         json!({ "text": layer.text, "how": layer.how, "parent": layer.parent,
                 "offset": layer.offset })
     });
     let binaries = found.binaries.iter().map(|binary| {
-        json!({ "what": binary.what, "size": binary.size, "parent": binary.parent,
+        json!({ "what": binary.kind, "size": binary.size, "parent": binary.parent,
                 "offset": binary.offset })
     });
     let stopped = found.stopped.as_ref().map(|stopped| stopped.limit.as_str());
@@ -222,13 +222,13 @@ fn packs(paths: Vec<PathBuf>, default_pack: bool) -> PyResult<String> {
     let packs = rules.packs.iter_enumerated().map(|(index, loaded)| {
         let pack = &loaded.pack;
         let path = pack.path.as_deref().map(Path::to_string_lossy);
-        let titles = rules.of_pack(index).map(|rule| &rules.rules[rule].meta);
+        let titles = rules.rules_of_pack(index).map(|rule| &rules.rules[rule].meta);
         let titles = titles.map(|meta| {
             json!({ "id": meta.id, "title": meta.title,
                                                "level": meta.level.to_string() })
         });
         json!({ "name": pack.name, "path": path, "sha256": pack.sha256,
-                "rules": titles.collect::<Vec<Value>>(), "refused": loaded.refused })
+                "rules": titles.collect::<Vec<Value>>(), "refused": loaded.rejected })
     });
     Ok(Value::from(packs.collect::<Vec<Value>>()).to_string())
 }
@@ -239,7 +239,7 @@ fn check_packs(paths: Vec<PathBuf>, default_pack: bool) -> PyResult<String> {
     let rules = load(&paths, default_pack)?;
     let remarks = lint(&rules)
         .into_iter()
-        .map(|remark| json!({ "file": remark.file, "line": remark.line, "what": remark.what }));
+        .map(|remark| json!({ "file": remark.file, "line": remark.line, "what": remark.message }));
     Ok(Value::from(remarks.collect::<Vec<Value>>()).to_string())
 }
 

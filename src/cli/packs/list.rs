@@ -33,16 +33,16 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Ending> {
 }
 
 fn pack(rules: &RuleSet, index: PackIdx, out: &mut dyn Write) {
-    let LoadedPack { pack, filters, refused } = &rules.packs[index];
+    let LoadedPack { pack, filters, rejected } = &rules.packs[index];
     let from = pack.path.as_ref().map(|path| path.display().to_string());
     let from = from.unwrap_or_else(|| "inside the program".to_owned());
     say(out, &format!("{} ({from})", pack.name));
     say(out, &format!("  sha256      {}", pack.sha256));
-    let metas = || rules.of_pack(index).map(|rule| &rules.rules[rule].meta);
+    let metas = || rules.rules_of_pack(index).map(|rule| &rules.rules[rule].meta);
     let filters = count(*filters, "filter");
-    let parts = [count(metas().count(), "rule"), filters, format!("{} not loaded", refused.len())];
+    let parts = [count(metas().count(), "rule"), filters, format!("{} not loaded", rejected.len())];
     say(out, &format!("  holds       {}", parts.join(", ")));
-    let unheard = rules.of_pack(index).filter(|&rule| rules.is_silent(rule)).count();
+    let unheard = rules.rules_of_pack(index).filter(|&rule| rules.is_suppressed(rule)).count();
     if unheard > 0 {
         say(out, &format!("  unheard     {unheard}, for correlations only"));
     }
@@ -61,7 +61,7 @@ fn pack(rules: &RuleSet, index: PackIdx, out: &mut dyn Write) {
         say(out, &format!("  {first:<11} {n:>5}  {source}"));
         first = "";
     }
-    for refused in refused {
-        say(out, &format!("  not loaded  {}: {}", refused.file, refused.reason));
+    for rejected in rejected {
+        say(out, &format!("  not loaded  {}: {}", rejected.file, rejected.reason));
     }
 }

@@ -1,4 +1,4 @@
-//! `psr-forensics packs test`.
+//! `psr-forensics packs run_rule_tests`.
 
 use std::io::Write;
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::super::ending::Ending;
 use super::super::print::{count, say};
 use super::super::rules::Packs;
-use crate::detect::{LoadedPack, Refused, RuleSet, Tested, test};
+use crate::detect::{LoadedPack, RejectedRule, RuleSet, RuleTestReport, run_rule_tests};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -18,15 +18,16 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Ending> {
     let rules = RuleSet::load(args.packs.read()?)?;
     let mut sound = true;
-    for (index, LoadedPack { pack, refused, .. }) in rules.packs.iter_enumerated() {
-        let Tested { files, cases, wrong, without } = test(&rules, index);
+    for (index, LoadedPack { pack, rejected, .. }) in rules.packs.iter_enumerated() {
+        let RuleTestReport { files, tests: cases, failures: wrong, without_tests: without } =
+            run_rule_tests(&rules, index);
         for (file, what) in &wrong {
             say(out, &format!("{}: {what}", pack.shown(file)));
         }
-        for Refused { file, reason } in refused {
+        for RejectedRule { file, reason } in rejected {
             say(out, &format!("{}: not loaded: {reason}", pack.shown(file)));
         }
-        let wrong = wrong.len() + refused.len();
+        let wrong = wrong.len() + rejected.len();
         let result = match (wrong, cases) {
             (0, 0) => "no case was run".to_owned(),
             (0, _) => "all hold".to_owned(),

@@ -1,4 +1,4 @@
-//! All hits in order of time, through all correlations.
+//! Runs all hits, in order of time, through all correlations.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
@@ -8,68 +8,68 @@ use rsigma_parser::{CorrelationType, WindowMode};
 use serde::Serialize;
 
 use super::Correlation;
-use super::step::{self, Seen, Step};
-use super::window::{self, Effect, MOST_HITS, MOST_VALUES};
+use super::step::{self, CorrelationStep, StepView};
+use super::window::{self, MOST_HITS, MOST_VALUES, WindowEffect};
 use crate::detect::RuleSet;
 use crate::model::{Detection, MatchedField, Proof, RuleIdx, SessionIdx, Str, Subject, Value};
 
-/// Most groups, over all correlations, that are held at a time.
+/// Largest number of groups, over all correlations, that are open at a time.
 pub(super) const MOST_GROUPS: usize = 1 << 16;
-/// Most records that stand for a finding.
+/// Largest number of records listed as evidence of a finding.
 const MOST_EVIDENCE: usize = 100;
-/// Hits of a window that are remembered with their records: the latest.
+/// How many of the latest hits in a window are kept with their records.
 const MOST_REMEMBERED: usize = MOST_EVIDENCE;
 
-/// What correlations came to.
+/// The results of all correlations.
 #[derive(Debug, Default)]
-pub struct Correlated {
-    /// What they found.
+pub struct CorrelationResults {
+    /// The detections that they made.
     pub detections: Vec<Detection>,
-    /// Those that met a limit, and may have missed something.
-    pub limited: Vec<Limited>,
+    /// Correlations that met a limit and may have missed something.
+    pub limited: Vec<LimitedCorrelation>,
 }
 
 /// A correlation that met a limit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Limited {
+pub struct LimitedCorrelation {
     /// The rule's id.
     pub rule: String,
-    /// Which limit, and what it costs.
+    /// Which limit it met, and what that costs.
     pub reason: String,
 }
 
-/// A limit.
+/// The limits that a correlation can meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Limit {
+enum CorrelationLimit {
     Groups,
     Hits,
 }
 
-/// Takes steps in order of time.
+/// Receives hits in order of time and evaluates all correlations on them.
 pub(crate) struct Correlator<'r> {
     rules: &'r RuleSet,
-    groups: BTreeMap<(RuleIdx, Vec<Option<String>>), Group>,
+    groups: BTreeMap<(RuleIdx, Vec<Option<String>>), HitGroup>,
     detections: Vec<Detection>,
-    limits: BTreeSet<(RuleIdx, Limit)>,
-    names: Names,
+    limits: BTreeSet<(RuleIdx, CorrelationLimit)>,
+    names: NameInterner,
 }
 
-/// Hits of a correlation with the same values of the fields it groups by.
-struct Group {
+/// The hits of a correlation that share the values of the fields it groups by.
+struct HitGroup {
     window: WindowState,
-    /// When the hits in the window were, and their records.
+    /// The times of the hits in the window, each with its number of records.
     hits: VecDeque<(i64, u64)>,
-    /// The latest of them.
-    recent: VecDeque<Recent>,
-    /// What it has found and may go on.
-    found: Option<Found>,
-    /// When its latest hit was.
+    /// The latest of these hits.
+    recent: VecDeque<RecentHit>,
+    /// The current finding, which later hits may extend.
+    found: Option<CorrelationFinding>,
+    /// The time of the latest hit.
     latest: i64,
 }
 
 /// A hit with its records.
 #[derive(Clone)]
-struct Recent {
+struct RecentHit {
     time: i64,
     logged: i64,
     host: Str,
@@ -79,16 +79,16 @@ struct Recent {
     records: u64,
 }
 
-/// Hosts and accounts, which steps repeat.
+/// Interns the names of hosts and accounts, which repeat from hit to hit.
 #[derive(Default)]
-struct Names(HashSet<Str>);
+struct NameInterner(HashSet<Str>);
 
-impl Names {
+impl NameInterner {
     fn get(&mut self, name: &str) -> Str {
         if let Some(known) = self.0.get(name) {
             return known.clone();
         }
-        // What a hostile log holds of them need not stay.
+        // Names from a hostile log must not fill the memory.
         if self.0.len() == MOST_GROUPS {
             self.0.clear();
         }
@@ -98,56 +98,56 @@ impl Names {
     }
 }
 
-/// What a correlation found in a group: from the hit that completed it, and as long as each
-/// further one completes it, too, it is one finding.
-struct Found {
+/// A finding of a correlation in a group. It starts with the hit that completes the correlation,
+/// and continues as long as each further hit completes it again.
+struct CorrelationFinding {
     completed: i64,
-    /// What was counted, at the most.
+    /// The highest count or value.
     value: f64,
     steps: u64,
     until: i64,
     evidence: Vec<Proof>,
     records: u64,
-    host: Agreed<Str>,
-    user: Agreed<Str>,
-    session: Agreed<Option<SessionIdx>>,
+    host: CommonValue<Str>,
+    user: CommonValue<Str>,
+    session: CommonValue<Option<SessionIdx>>,
 }
 
-/// What several have in common.
+/// A value that several hits share, or the fact that they differ.
 #[derive(Clone)]
-enum Agreed<T> {
-    All(T),
-    Not,
+enum CommonValue<T> {
+    Same(T),
+    Differs,
 }
 
-impl<T: PartialEq + Clone + Default> Agreed<T> {
-    fn with(&mut self, other: &T) {
-        if matches!(self, Agreed::All(one) if one != other) {
-            *self = Agreed::Not;
+impl<T: PartialEq + Clone + Default> CommonValue<T> {
+    fn compare(&mut self, other: &T) {
+        if matches!(self, CommonValue::Same(one) if one != other) {
+            *self = CommonValue::Differs;
         }
     }
 
     fn get(&self) -> T {
         match self {
-            Agreed::All(one) => one.clone(),
-            Agreed::Not => T::default(),
+            CommonValue::Same(one) => one.clone(),
+            CommonValue::Differs => T::default(),
         }
     }
 }
 
-impl Found {
-    /// Completed by the latest step of a group.
-    fn new(group: &Group, last: &Recent, value: f64) -> Found {
-        let mut found = Found {
+impl CorrelationFinding {
+    /// Makes the finding that the latest hit of a group completes.
+    fn new(group: &HitGroup, last: &RecentHit, value: f64) -> CorrelationFinding {
+        let mut found = CorrelationFinding {
             completed: last.logged,
             value,
             steps: 0,
             until: last.logged,
             evidence: Vec::new(),
             records: 0,
-            host: Agreed::All(last.host.clone()),
-            user: Agreed::All(last.user.clone()),
-            session: Agreed::All(last.session),
+            host: CommonValue::Same(last.host.clone()),
+            user: CommonValue::Same(last.user.clone()),
+            session: CommonValue::Same(last.session),
         };
         found.add(last);
         group.recent.iter().rev().skip(1).rev().for_each(|step| found.add(step));
@@ -156,14 +156,14 @@ impl Found {
         found
     }
 
-    fn add(&mut self, step: &Recent) {
+    fn add(&mut self, step: &RecentHit) {
         self.steps += 1;
         self.records += step.records;
         let room = MOST_EVIDENCE - self.evidence.len();
         self.evidence.extend(step.evidence.iter().take(room));
-        self.host.with(&step.host);
-        self.user.with(&step.user);
-        self.session.with(&step.session);
+        self.host.compare(&step.host);
+        self.user.compare(&step.user);
+        self.session.compare(&step.session);
     }
 }
 
@@ -174,47 +174,53 @@ impl<'r> Correlator<'r> {
             groups: BTreeMap::new(),
             detections: Vec::new(),
             limits: BTreeSet::new(),
-            names: Names::default(),
+            names: NameInterner::default(),
         }
     }
 
-    /// Takes a step of a time by the clocks of most hosts, in ticks, no earlier than the ones
-    /// before.
-    pub fn take(&mut self, time: i64, step: &Step<'_>) {
-        for &rule in self.rules.correlated(step.rule) {
+    /// Adds a hit. `time` is in ticks, corrected to the clock of most hosts, and not earlier than
+    /// that of the hits before.
+    pub fn take(&mut self, time: i64, step: &CorrelationStep<'_>) {
+        for &rule in self.rules.correlations_of(step.rule) {
             if let Some(completed) = self.correlate(rule, time, step) {
-                // What a correlation finds is a step of those that refer to it.
+                // A finding of a correlation is itself a hit for the correlations that refer to
+                // it.
                 self.take(time, &completed);
             }
         }
     }
 
-    /// Takes a step of one correlation, and gives what that completes.
-    fn correlate(&mut self, rule: RuleIdx, time: i64, step: &Step<'_>) -> Option<Step<'static>> {
+    /// Adds a hit to one correlation. Returns the finding that it completes, as a new hit.
+    fn correlate(
+        &mut self,
+        rule: RuleIdx,
+        time: i64,
+        step: &CorrelationStep<'_>,
+    ) -> Option<CorrelationStep<'static>> {
         let correlation = self.rules.correlation(rule)?;
         let Correlation { compiled, .. } = correlation;
-        let called: Vec<&str> = correlation.called(step.rule).collect();
-        let seen = Seen { fields: self.rules.fields(step.rule), step };
+        let called: Vec<&str> = correlation.names_of(step.rule).collect();
+        let seen = StepView { fields: self.rules.fields(step.rule), step };
         let GroupKey(group) = GroupKey::extract(&seen, &compiled.group_by, &called);
         let key = (rule, group);
         if !self.groups.contains_key(&key) {
             if self.groups.len() >= MOST_GROUPS {
                 self.make_room(time);
             }
-            self.groups.insert(key.clone(), Group::new(compiled.correlation_type, time));
+            self.groups.insert(key.clone(), HitGroup::new(compiled.correlation_type, time));
         }
         let group = self.groups.get_mut(&key)?;
         let pairs = || GroupKey(key.1.clone()).to_pairs(&compiled.group_by);
         let reference = called.first().copied().unwrap_or_default();
-        let Effect::Took { afresh, holds, full } =
-            window::take(&mut group.window, compiled, reference, time, &seen)
+        let WindowEffect::Took { afresh, holds, full } =
+            window::add_hit(&mut group.window, compiled, reference, time, &seen)
         else {
             return None;
         };
         if full {
-            self.limits.insert((rule, Limit::Hits));
+            self.limits.insert((rule, CorrelationLimit::Hits));
         }
-        let recent = Recent {
+        let recent = RecentHit {
             time,
             logged: step.logged,
             host: self.names.get(step.host()),
@@ -226,7 +232,8 @@ impl<'r> Correlator<'r> {
         group.latest = time;
         if afresh || holds.is_none() {
             let found = group.found.take();
-            self.detections.extend(found.map(|found| detection(rule, compiled, &pairs(), found)));
+            self.detections
+                .extend(found.map(|found| to_detection(rule, compiled, &pairs(), found)));
         }
         if let (Some(found), Some(value)) = (&mut group.found, holds) {
             found.add(&recent);
@@ -236,11 +243,11 @@ impl<'r> Correlator<'r> {
             return None;
         }
         group.remember(recent.clone(), compiled, afresh);
-        let found = Found::new(group, &recent, holds?);
+        let found = CorrelationFinding::new(group, &recent, holds?);
         let pairs = pairs();
         let value = |field: &String| pairs.iter().find(|(name, _)| name == field);
         let values = self.rules.fields(rule).iter();
-        let completed = Step {
+        let completed = CorrelationStep {
             rule,
             logged: step.logged,
             logged_by: Cow::Owned(step.logged_by.clone().into_owned()),
@@ -257,11 +264,12 @@ impl<'r> Correlator<'r> {
         Some(completed)
     }
 
-    /// Lets go of groups whose time is over, or else of those that were quiet for longest.
+    /// Closes groups whose time is over. If these are too few, also closes those that have been
+    /// quiet for longest.
     fn make_room(&mut self, now: i64) {
         let rules = self.rules;
-        let over = |rule: RuleIdx, group: &Group| {
-            rules.correlation(rule).is_none_or(|c| now - group.latest > reach(&c.compiled))
+        let over = |rule: RuleIdx, group: &HitGroup| {
+            rules.correlation(rule).is_none_or(|c| now - group.latest > longest_wait(&c.compiled))
         };
         let mut gone: Vec<(RuleIdx, Vec<Option<String>>)> = Vec::new();
         gone.extend(self.groups.iter().filter(|(k, g)| over(k.0, g)).map(|(key, _)| key.clone()));
@@ -272,7 +280,7 @@ impl<'r> Correlator<'r> {
             let mut live: Vec<_> = live.map(|(key, group)| (group.latest, key.clone())).collect();
             live.sort();
             for (_, key) in live.into_iter().take(still - most) {
-                self.limits.insert((key.0, Limit::Groups));
+                self.limits.insert((key.0, CorrelationLimit::Groups));
                 gone.push(key);
             }
         }
@@ -283,38 +291,38 @@ impl<'r> Correlator<'r> {
         }
     }
 
-    fn close(&mut self, (rule, key): (RuleIdx, Vec<Option<String>>), group: Group) {
+    fn close(&mut self, (rule, key): (RuleIdx, Vec<Option<String>>), group: HitGroup) {
         if let (Some(found), Some(correlation)) = (group.found, self.rules.correlation(rule)) {
             let pairs = GroupKey(key).to_pairs(&correlation.compiled.group_by);
-            self.detections.push(detection(rule, &correlation.compiled, &pairs, found));
+            self.detections.push(to_detection(rule, &correlation.compiled, &pairs, found));
         }
     }
 
-    /// What was found.
-    pub fn finish(mut self) -> Correlated {
+    /// Closes all groups and returns the results.
+    pub fn finish(mut self) -> CorrelationResults {
         for (key, group) in std::mem::take(&mut self.groups) {
             self.close(key, group);
         }
         let limited = self.limits.iter().map(|&(rule, limit)| {
             let reason = match limit {
-                Limit::Groups => format!(
+                CorrelationLimit::Groups => format!(
                     "more than {MOST_GROUPS} groups were open at a time: \
                      those without a hit for longest were closed early"
                 ),
-                Limit::Hits => format!(
+                CorrelationLimit::Hits => format!(
                     "a group had more than {MOST_HITS} hits or {MOST_VALUES} values within the \
                      time: the oldest were not counted"
                 ),
             };
-            Limited { rule: self.rules.rules[rule].meta.id.clone(), reason }
+            LimitedCorrelation { rule: self.rules.rules[rule].meta.id.clone(), reason }
         });
-        Correlated { limited: limited.collect(), detections: self.detections }
+        CorrelationResults { limited: limited.collect(), detections: self.detections }
     }
 }
 
-impl Group {
-    fn new(kind: CorrelationType, time: i64) -> Group {
-        Group {
+impl HitGroup {
+    fn new(kind: CorrelationType, time: i64) -> HitGroup {
+        HitGroup {
             window: WindowState::new_for(kind),
             hits: VecDeque::new(),
             recent: VecDeque::new(),
@@ -323,8 +331,8 @@ impl Group {
         }
     }
 
-    /// Keeps a step with its records, as long as it counts.
-    fn remember(&mut self, step: Recent, correlation: &CompiledCorrelation, afresh: bool) {
+    /// Keeps a hit with its records as long as it counts.
+    fn remember(&mut self, step: RecentHit, correlation: &CompiledCorrelation, afresh: bool) {
         if afresh {
             self.recent.clear();
             self.hits.clear();
@@ -349,16 +357,16 @@ impl Group {
     }
 }
 
-/// How long after its latest hit a group can still count it.
-fn reach(correlation: &CompiledCorrelation) -> i64 {
+/// Returns how long after its latest hit a group can still count it, in ticks.
+fn longest_wait(correlation: &CompiledCorrelation) -> i64 {
     correlation.gap_secs.unwrap_or(correlation.timespan_secs) as i64
 }
 
-fn detection(
+fn to_detection(
     rule: RuleIdx,
     correlation: &CompiledCorrelation,
     pairs: &[(String, String)],
-    found: Found,
+    found: CorrelationFinding,
 ) -> Detection {
     use CorrelationType::*;
     let field = |field: &str, value: String| MatchedField { field: field.to_owned(), value };
@@ -371,7 +379,7 @@ fn detection(
     matched.push(field(counted, found.value.to_string()));
     matched.push(field("hits", found.steps.to_string()));
     if found.until > found.completed {
-        let until = crate::model::csv_time(step::time(found.until));
+        let until = crate::model::csv_time(step::from_ticks(found.until));
         matched.push(field("until", until));
     }
     if found.records > found.evidence.len() as u64 {
@@ -380,7 +388,7 @@ fn detection(
     Detection {
         rule,
         subject: Subject::Correlation,
-        time: step::time(found.completed),
+        time: step::from_ticks(found.completed),
         host: found.host.get().into(),
         user: found.user.get().to_string(),
         session: found.session.get(),

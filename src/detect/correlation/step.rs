@@ -1,4 +1,4 @@
-//! A hit as correlations see it.
+//! A hit as correlations receive it.
 
 use std::borrow::Cow;
 
@@ -11,23 +11,23 @@ use super::TICKS;
 use crate::detect::Hit;
 use crate::model::{Detection, Event, Idx, Proof, RuleIdx, SessionIdx, Value, Values};
 
-/// Most records that stand for a hit: a session's own row names them all.
+/// Largest number of records kept as evidence of a hit; a session's own row lists all of them.
 const MOST_EVIDENCE: usize = 10;
 
-/// A hit of a rule that a correlation refers to: a row that waits until all logs are read.
+/// A hit of a rule that a correlation refers to. It is stored until all logs are read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Step<'s> {
+pub(crate) struct CorrelationStep<'s> {
     /// Index of the rule.
     pub rule: RuleIdx,
-    /// When it was as logged, in ticks since 1970.
+    /// The time as logged, in ticks since 1970.
     pub logged: i64,
-    /// The host whose clock that is.
+    /// The host whose clock gave the time.
     #[serde(borrow)]
     pub logged_by: Cow<'s, str>,
-    /// The host that the hit names, where it is another one.
+    /// The host that the hit names, if it is a different one.
     #[serde(borrow)]
     pub host: Option<Cow<'s, str>>,
-    /// What else the hit says.
+    /// The account that the hit names.
     #[serde(borrow)]
     pub user: Cow<'s, str>,
     pub session: Option<SessionIdx>,
@@ -35,23 +35,23 @@ pub(crate) struct Step<'s> {
     pub values: Values<'s>,
     /// Its records, or the first of many.
     pub evidence: Cow<'s, [Proof]>,
-    /// How many there are.
+    /// The number of its records.
     pub records: u64,
 }
 
-impl<'s> Step<'s> {
-    /// The step that a rule's hit on a record is, which is `proof` and of a user, if a correlation
-    /// refers to the rule. The hit loses its values.
+impl<'s> CorrelationStep<'s> {
+    /// Makes a step from a rule's hit on a record. Returns `None` if no correlation refers to the
+    /// rule. Takes the values out of the hit.
     pub fn on_record(
         event: &'s Event,
         user: &'s str,
         proof: &'s Proof,
         hit: &mut Hit,
-    ) -> Option<Step<'s>> {
+    ) -> Option<CorrelationStep<'s>> {
         let values = hit.values.take()?;
-        Some(Step {
+        Some(CorrelationStep {
             rule: hit.rule,
-            logged: ticks(event.time),
+            logged: to_ticks(event.time),
             logged_by: Cow::Borrowed(&event.computer),
             host: None,
             user: Cow::Borrowed(user),
@@ -62,12 +62,12 @@ impl<'s> Step<'s> {
         })
     }
 
-    /// The step that a detection is, if a correlation refers to its rule.
-    pub fn of(detection: &'s Detection) -> Option<Step<'s>> {
+    /// Makes a step from a detection. Returns `None` if no correlation refers to its rule.
+    pub fn from_detection(detection: &'s Detection) -> Option<CorrelationStep<'s>> {
         let kept = detection.kept.as_ref()?;
-        Some(Step {
+        Some(CorrelationStep {
             rule: detection.rule,
-            logged: ticks(detection.time),
+            logged: to_ticks(detection.time),
             logged_by: Cow::Borrowed(&kept.logged_by),
             host: (*detection.host != *kept.logged_by).then(|| Cow::Borrowed(&*detection.host)),
             user: Cow::Borrowed(&detection.user),
@@ -78,14 +78,14 @@ impl<'s> Step<'s> {
         })
     }
 
-    /// The host that the hit names.
+    /// Returns the host that the hit names.
     pub fn host(&self) -> &str {
         self.host.as_ref().unwrap_or(&self.logged_by)
     }
 
-    /// Appends to a sorter's key: the time by the clocks of most hosts, which its own is so many
-    /// ticks ahead of, then what makes it the only one of that time.
-    pub fn key(&self, ahead: i64, key: &mut Vec<u8>) {
+    /// Appends the sort key: the time corrected to the clock of most hosts (this host's clock is
+    /// `ahead` ticks ahead of it), then what makes the key unique at that time.
+    pub fn sort_key(&self, ahead: i64, key: &mut Vec<u8>) {
         key.extend(((self.logged - ahead) as u64 ^ 1 << 63).to_be_bytes());
         for proof in self.evidence.iter().take(1) {
             key.extend(proof.source.input.to_be_bytes());
@@ -94,9 +94,9 @@ impl<'s> Step<'s> {
         key.extend(self.rule.to_be_bytes());
     }
 
-    /// The same for what was rebuilt: of one record there may be several.
-    pub fn key_of_rebuilt(&self, ahead: i64, key: &mut Vec<u8>) {
-        self.key(ahead, key);
+    /// Appends the sort key of a hit on rebuilt data: one record may have several such hits.
+    pub fn sort_key_of_rebuilt(&self, ahead: i64, key: &mut Vec<u8>) {
+        self.sort_key(ahead, key);
         key.extend(self.logged.to_be_bytes());
         for value in &self.values {
             if let Some(value) = value {
@@ -106,32 +106,33 @@ impl<'s> Step<'s> {
         }
     }
 
-    /// The rule that a step's serial form begins with.
+    /// Reads the rule's index from the start of a serialized step.
     pub fn rule_of(content: &[u8]) -> Option<RuleIdx> {
         postcard::take_from_bytes(content).ok().map(|(rule, _)| rule)
     }
 
-    /// The time that a key begins with, in ticks.
-    pub fn time(key: &[u8]) -> Option<i64> {
+    /// Reads the time, in ticks, from the start of a key.
+    pub fn time_of_key(key: &[u8]) -> Option<i64> {
         Some((u64::from_be_bytes(*key.first_chunk()?) ^ 1 << 63) as i64)
     }
 }
 
-/// A time in ticks since 1970.
-pub(super) fn ticks(time: DateTime<Utc>) -> i64 {
+/// Converts a time to ticks since 1970.
+pub(super) fn to_ticks(time: DateTime<Utc>) -> i64 {
     time.timestamp() * TICKS as i64 + i64::from(time.timestamp_subsec_nanos() / 100)
 }
 
-/// The time of ticks since 1970.
-pub(super) fn time(ticks: i64) -> DateTime<Utc> {
+/// Converts ticks since 1970 to a time.
+pub(super) fn from_ticks(ticks: i64) -> DateTime<Utc> {
     let per_second = TICKS as i64;
     let nanos = ticks.rem_euclid(per_second) as u32 * 100;
     DateTime::from_timestamp(ticks.div_euclid(per_second), nanos).unwrap_or_default()
 }
 
 impl Value<'_> {
-    /// A value of an event; lists and what is missing cannot be grouped by.
-    pub fn of(value: &EventValue<'_>) -> Option<Value<'static>> {
+    /// Converts a value of an event. Returns `None` for lists and missing values, which cannot be
+    /// grouped by.
+    pub fn from_event_value(value: &EventValue<'_>) -> Option<Value<'static>> {
         Some(match value {
             EventValue::Str(text) => Value::Text(Cow::Owned(text.to_string())),
             EventValue::Int(number) => Value::Whole(*number),
@@ -150,7 +151,7 @@ impl Value<'_> {
         }
     }
 
-    /// The value as text.
+    /// Returns the value as text.
     pub fn text(&self) -> Cow<'_, str> {
         match self {
             Value::Text(text) => Cow::Borrowed(text),
@@ -161,21 +162,21 @@ impl Value<'_> {
     }
 }
 
-/// A step as rsigma sees it: an event of the fields that were kept.
-pub(super) struct Seen<'a> {
-    /// The fields' names, in the order of the step's values.
+/// Presents a step to rsigma as an event with the fields that were kept.
+pub(super) struct StepView<'a> {
+    /// The names of the fields, in the order of the step's values.
     pub fields: &'a [String],
-    pub step: &'a Step<'a>,
+    pub step: &'a CorrelationStep<'a>,
 }
 
-impl Seen<'_> {
+impl StepView<'_> {
     fn values(&self) -> impl Iterator<Item = (&String, &Value<'_>)> {
         let values = self.fields.iter().zip(&self.step.values);
         values.filter_map(|(name, value)| Some((name, value.as_ref()?)))
     }
 }
 
-impl SigmaEvent for Seen<'_> {
+impl SigmaEvent for StepView<'_> {
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
         let (_, value) = self.values().find(|(name, _)| *name == path)?;
         Some(value.event_value())
@@ -207,8 +208,8 @@ mod tests {
     fn ticks_keep_what_logs_keep() {
         for text in ["2026-03-14T21:14:07.1234567Z", "1969-12-31T23:59:59.9999999Z"] {
             let at: DateTime<Utc> = text.parse().unwrap();
-            assert_eq!(time(ticks(at)), at);
+            assert_eq!(from_ticks(to_ticks(at)), at);
         }
-        assert_eq!(ticks("1970-01-01T00:00:01.0000002Z".parse().unwrap()), 10_000_002);
+        assert_eq!(to_ticks("1970-01-01T00:00:01.0000002Z".parse().unwrap()), 10_000_002);
     }
 }

@@ -1,14 +1,14 @@
-//! Correlations over hits at hand. What is expected follows from the text of the specification
-//! (sigma-correlation-rules-specification) and is counted by hand.
+//! Tests of correlations over given hits. The expected results follow from the specification
+//! (sigma-correlation-rules-specification) and are counted by hand.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::step::{self, Step};
-use super::{Correlated, Correlator};
+use super::step::{self, CorrelationStep};
+use super::{CorrelationResults, Correlator};
 use crate::detect::{Pack, RuleSet};
 use crate::model::{InputIdx, Proof, RecordRef, RuleIdx, Value};
 
-/// Rules named `failure`, `success` and `other`, and these correlations.
+/// Loads rules named `failure`, `success` and `other`, and these correlations.
 fn rules(correlations: &str) -> RuleSet {
     let base = |name: &str, id: u32| {
         format!(
@@ -32,32 +32,32 @@ fn pack(files: &[(&str, &str)]) -> Pack {
     Pack::read(folder.path()).unwrap()
 }
 
-/// A correlation rule of these lines.
+/// Writes a correlation rule with these lines.
 fn correlation(lines: &str) -> String {
     let lines = lines.trim().replace('\n', "\n  ");
     format!("title: Found\nlevel: high\ncorrelation:\n  {lines}\n")
 }
 
-/// A hit: a rule's name, when in seconds, its fields.
-type Hit<'a> = (&'a str, f64, &'a [(&'a str, &'a str)]);
+/// A hit: the rule's name, the time in seconds, and the fields.
+type TestHit<'a> = (&'a str, f64, &'a [(&'a str, &'a str)]);
 
 fn start() -> DateTime<Utc> {
     "2026-03-14T21:00:00Z".parse().unwrap()
 }
 
-/// Gives hits, in order, to the correlations.
-fn run(rules: &RuleSet, hits: &[Hit<'_>]) -> Correlated {
+/// Runs hits, in order, through the correlations.
+fn run(rules: &RuleSet, hits: &[TestHit<'_>]) -> CorrelationResults {
     let mut correlator = Correlator::new(rules);
     for (place, (name, seconds, fields)) in hits.iter().enumerate() {
         let title = format!("Base {name}");
         let rule = rules.rules.find_index(|rule| rule.meta.title == title).unwrap();
         let time = start() + TimeDelta::microseconds((seconds * 1e6) as i64);
-        let time = step::ticks(time);
+        let time = step::to_ticks(time);
         let source =
             RecordRef { input: InputIdx::default(), offset: place as u64, number: place as u64 };
         let value = |field: &String| fields.iter().find(|(name, _)| name == field);
         let values = rules.fields(rule).iter();
-        let step = Step {
+        let step = CorrelationStep {
             rule,
             logged: time,
             logged_by: "HOST".into(),
@@ -73,11 +73,11 @@ fn run(rules: &RuleSet, hits: &[Hit<'_>]) -> Correlated {
     correlator.finish()
 }
 
-/// What was found, by time: seconds from the start, what matched, the places of its records.
-fn found(rules: &RuleSet, hits: &[Hit<'_>]) -> Vec<(f64, String, Vec<u64>)> {
-    let Correlated { mut detections, limited } = run(rules, hits);
+/// Returns the findings by time: seconds from the start, matched fields, positions of the records.
+fn found(rules: &RuleSet, hits: &[TestHit<'_>]) -> Vec<(f64, String, Vec<u64>)> {
+    let CorrelationResults { mut detections, limited } = run(rules, hits);
     assert_eq!(limited, []);
-    detections.retain(|detection| !rules.is_silent(detection.rule));
+    detections.retain(|detection| !rules.is_suppressed(detection.rule));
     detections.sort_by_key(|detection| (detection.time, detection.matched.clone()));
     let shown = detections.iter().map(|detection| {
         let matched = detection.matched.iter().map(|m| format!("{}={}", m.field, m.value));
@@ -100,7 +100,7 @@ fn events_are_counted_by_group_within_the_time() {
         "type: event_count\nrules: [failure]\ngroup-by: [User]\ntimespan: 10s\ncondition: {gte: 3}",
     ));
     // The third of a is 10 s after its first, which is within; the third of b is later.
-    let hits: [Hit<'_>; 6] = [
+    let hits: [TestHit<'_>; 6] = [
         ("failure", 0.0, A),
         ("failure", 1.0, B),
         ("failure", 2.0, A),
@@ -121,10 +121,10 @@ fn a_burst_is_one_finding_with_all_its_hits() {
     let rules = rules(&correlation(
         "type: event_count\nrules: [failure]\ngroup-by: [User]\ntimespan: 1m\ncondition: {gte: 3}",
     ));
-    let mut hits: Vec<Hit<'_>> = (0..3000).map(|n| ("failure", f64::from(n), A)).collect();
-    // After a pause it is another one.
+    let mut hits: Vec<TestHit<'_>> = (0..3000).map(|n| ("failure", f64::from(n), A)).collect();
+    // After a pause a new finding begins.
     hits.extend((0..3).map(|n| ("failure", 4000.0 + f64::from(n), A)));
-    let Correlated { detections, .. } = run(&rules, &hits);
+    let CorrelationResults { detections, .. } = run(&rules, &hits);
     let shown: Vec<_> = detections
         .iter()
         .map(|d| {
@@ -134,7 +134,7 @@ fn a_burst_is_one_finding_with_all_its_hits() {
         .collect();
     let first = vec![
         ("User", "a"),
-        // 61 whole seconds are in a minute's reach.
+        // 61 whole seconds fit into a timespan of a minute.
         ("count", "61"),
         ("hits", "3000"),
         ("until", "2026-03-14 21:49:59.0000000"),
@@ -150,7 +150,7 @@ fn distinct_values_are_counted_once() {
         "type: value_count\nrules: [failure]\ngroup-by: [Ip]\ntimespan: 10s\n\
          condition: {field: User, gte: 3}",
     ));
-    let hits: [Hit<'_>; 5] = [
+    let hits: [TestHit<'_>; 5] = [
         ("failure", 0.0, A),
         ("failure", 1.0, A),
         ("failure", 2.0, B),
@@ -159,25 +159,25 @@ fn distinct_values_are_counted_once() {
     ];
     // The one without a user does not count.
     assert_eq!(found(&rules, &hits), [(4.0, "Ip=1 count=3".into(), vec![4, 0, 1, 2])]);
-    // When the third comes, the first two are gone by.
-    let late: [Hit<'_>; 3] = [("failure", 0.0, A), ("failure", 5.0, B), ("failure", 15.5, C)];
+    // When the third arrives, the first two are too old.
+    let late: [TestHit<'_>; 3] = [("failure", 0.0, A), ("failure", 5.0, B), ("failure", 15.5, C)];
     assert_eq!(found(&rules, &late), []);
-    // A value that comes again is not gone by.
-    let again: [Hit<'_>; 4] =
+    // A repeated value is not too old.
+    let again: [TestHit<'_>; 4] =
         [("failure", 0.0, A), ("failure", 5.0, B), ("failure", 6.0, A), ("failure", 15.0, C)];
     assert_eq!(found(&rules, &again).len(), 1);
 }
 
 #[test]
-fn temporal_asks_for_all_rules_in_any_order() {
+fn temporal_requires_all_rules_in_any_order() {
     let rules = rules(&correlation(
         "type: temporal\nrules: [failure, success]\ngroup-by: [User]\ntimespan: 5m",
     ));
-    let one: [Hit<'_>; 3] = [("failure", 0.0, A), ("failure", 1.0, A), ("success", 2.0, B)];
+    let one: [TestHit<'_>; 3] = [("failure", 0.0, A), ("failure", 1.0, A), ("success", 2.0, B)];
     assert_eq!(found(&rules, &one), []);
-    let both: [Hit<'_>; 2] = [("success", 0.0, A), ("failure", 299.0, A)];
+    let both: [TestHit<'_>; 2] = [("success", 0.0, A), ("failure", 299.0, A)];
     assert_eq!(found(&rules, &both), [(299.0, "User=a count=2".into(), vec![1, 0])]);
-    let far: [Hit<'_>; 2] = [("success", 0.0, A), ("failure", 301.0, A)];
+    let far: [TestHit<'_>; 2] = [("success", 0.0, A), ("failure", 301.0, A)];
     assert_eq!(found(&rules, &far), []);
     // Two of three, as the condition says.
     let two = self::rules(&correlation(
@@ -192,11 +192,11 @@ fn order_is_that_of_the_rules_even_within_a_second() {
     let rules = rules(&correlation(
         "type: temporal_ordered\nrules: [failure, success]\ngroup-by: [User]\ntimespan: 5m",
     ));
-    let right: [Hit<'_>; 2] = [("failure", 0.1, A), ("success", 0.2, A)];
+    let right: [TestHit<'_>; 2] = [("failure", 0.1, A), ("success", 0.2, A)];
     assert_eq!(found(&rules, &right), [(0.2, "User=a count=2".into(), vec![1, 0])]);
-    let wrong: [Hit<'_>; 2] = [("success", 0.1, A), ("failure", 0.2, A)];
+    let wrong: [TestHit<'_>; 2] = [("success", 0.1, A), ("failure", 0.2, A)];
     assert_eq!(found(&rules, &wrong), []);
-    let mended: [Hit<'_>; 3] = [("success", 0.1, A), ("failure", 0.2, A), ("success", 0.3, A)];
+    let mended: [TestHit<'_>; 3] = [("success", 0.1, A), ("failure", 0.2, A), ("success", 0.3, A)];
     assert_eq!(found(&rules, &mended).len(), 1);
 }
 
@@ -222,7 +222,7 @@ fn sums_averages_medians_and_percentiles_are_compared_with_the_condition() {
         let values = values(hits);
         let fields: Vec<[(&str, &str); 1]> =
             values.iter().map(|(_, value)| [("Bytes", value.as_str())]).collect();
-        let hits: Vec<Hit<'_>> = values
+        let hits: Vec<TestHit<'_>> = values
             .iter()
             .zip(&fields)
             .map(|((at, _), fields)| ("failure", *at, &fields[..]))
@@ -251,7 +251,7 @@ fn aliases_name_other_fields_of_each_rule() {
     let place = |name: &str| rules.rules.find_index(|rule| rule.meta.title.ends_with(name));
     assert_eq!(rules.fields(place("failure").unwrap()), ["From"]);
     assert_eq!(rules.fields(place("success").unwrap()), ["To"]);
-    let hits: [Hit<'_>; 3] = [
+    let hits: [TestHit<'_>; 3] = [
         ("failure", 0.0, &[("From", "10.0.0.1"), ("To", "10.0.0.2")]),
         ("success", 1.0, &[("From", "10.0.0.1"), ("To", "10.0.0.3")]),
         ("success", 2.0, &[("From", "10.0.0.9"), ("To", "10.0.0.1")]),
@@ -268,7 +268,7 @@ fn correlations_correlate() {
         "type: temporal_ordered\nrules: [many, success]\ngroup-by: [User]\ntimespan: 1h",
     );
     let rules = rules(&(text.to_owned() + &then));
-    let mut hits: Vec<Hit<'_>> = (0..5).map(|n| ("failure", f64::from(n), A)).collect();
+    let mut hits: Vec<TestHit<'_>> = (0..5).map(|n| ("failure", f64::from(n), A)).collect();
     hits.push(("success", 10.0, B));
     assert_eq!(found(&rules, &hits), []);
     hits.push(("success", 11.0, A));
@@ -280,7 +280,7 @@ fn correlations_correlate() {
 fn rules_that_are_referred_to_are_reported_only_where_generate_says_so() {
     let lines = "type: event_count\nrules: [failure]\ntimespan: 1m\ncondition: {gte: 2}";
     let heard = |rules: &RuleSet| {
-        let all = rules.rules.indices().filter(|&rule| !rules.is_silent(rule));
+        let all = rules.rules.indices().filter(|&rule| !rules.is_suppressed(rule));
         all.map(|rule| rules.rules[rule].meta.title.clone()).collect::<Vec<_>>()
     };
     let silent = rules(&correlation(lines));
@@ -306,7 +306,7 @@ fn rules_are_referred_to_by_id_name_title_and_file_also_in_other_files() {
             "type: event_count\nrules: ['{reference}']\ntimespan: 1m\ncondition: {{gte: 2}}"
         ));
         let rules = load(&[("base.yml", base), ("a_first.yml", &text)]);
-        assert_eq!((rules.rules.len(), rules.refused().next()), (2, None), "{reference}");
+        assert_eq!((rules.rules.len(), rules.rejected().next()), (2, None), "{reference}");
     }
 }
 
@@ -314,8 +314,8 @@ fn rules_are_referred_to_by_id_name_title_and_file_also_in_other_files() {
 fn what_does_not_load_is_named_with_its_reason() {
     let reason = |lines: &str| {
         let rules = rules(&correlation(lines));
-        assert_eq!((rules.rules.len(), rules.refused().count()), (3, 1), "{lines}");
-        rules.refused().next().unwrap().reason.clone()
+        assert_eq!((rules.rules.len(), rules.rejected().count()), (3, 1), "{lines}");
+        rules.rejected().next().unwrap().reason.clone()
     };
     assert_eq!(
         reason("type: event_count\nrules: [none]\ntimespan: 1m\ncondition: {gte: 2}"),
@@ -328,11 +328,11 @@ fn what_does_not_load_is_named_with_its_reason() {
     );
     assert_eq!(
         reason("type: value_count\nrules: [failure]\ntimespan: 1m\ncondition: {gte: 2}"),
-        "'Found': its condition names no field to take values of"
+        "'Found': its condition names no field to take values from"
     );
     assert_eq!(
         reason("type: temporal\nrules: [failure]\ntimespan: 1m\ncondition: failure and success"),
-        "'Found': its condition names 'success', which is none of the rules it refers to"
+        "'Found': its condition names 'success', which is not one of the rules it refers to"
     );
     let kind = reason("type: near\nrules: [failure]\ntimespan: 1m");
     assert!(kind.contains("near"), "{kind}");
@@ -346,7 +346,7 @@ fn a_window_that_is_full_says_so() {
     let users: Vec<String> = (0..=super::window::MOST_VALUES).map(|n| n.to_string()).collect();
     let fields: Vec<[(&str, &str); 1]> = users.iter().map(|user| [("User", &**user)]).collect();
     let hits = fields.iter().map(|fields| ("failure", 0.0, &fields[..]));
-    let hits: Vec<Hit<'_>> = hits.collect();
+    let hits: Vec<TestHit<'_>> = hits.collect();
     assert_eq!(run(&rules, &hits[1..]).limited, []);
     let limited = run(&rules, &hits).limited;
     assert_eq!(limited.len(), 1);
@@ -361,15 +361,15 @@ fn groups_that_are_over_make_room_and_more_are_a_limit() {
     ));
     let users: Vec<String> = (0..=super::run::MOST_GROUPS).map(|n| n.to_string()).collect();
     let fields: Vec<[(&str, &str); 1]> = users.iter().map(|user| [("User", &**user)]).collect();
-    let hits = |apart: f64| -> Vec<Hit<'_>> {
+    let hits = |apart: f64| -> Vec<TestHit<'_>> {
         let hits = fields.iter().enumerate();
         hits.map(|(n, fields)| ("failure", n as f64 * apart, &fields[..])).collect()
     };
-    // A second apart, those of hours ago are over: the last of them comes again in time.
+    // One second apart: groups of hours ago are over. The last of them occurs again in time.
     let mut slow = hits(1.0);
     let last = slow[slow.len() - 1];
     slow.push((last.0, last.1 + 1.0, last.2));
-    let Correlated { detections, limited } = run(&rules, &slow);
+    let CorrelationResults { detections, limited } = run(&rules, &slow);
     assert_eq!((detections.len(), limited), (1, vec![]));
     let limited = run(&rules, &hits(0.0)).limited;
     assert_eq!(limited.len(), 1);
@@ -378,7 +378,7 @@ fn groups_that_are_over_make_room_and_more_are_a_limit() {
 
 #[test]
 fn windows_may_be_buckets_or_sessions() {
-    // Buckets of a minute from the hour on: the second hit is in the next one.
+    // Buckets of one minute, aligned to the hour: the second hit falls into the next one.
     let tumbling = rules(&correlation(
         "type: event_count\nrules: [failure]\ntimespan: 1m\nwindow: tumbling\ncondition: {gte: 2}",
     ));
@@ -388,14 +388,15 @@ fn windows_may_be_buckets_or_sessions() {
         "type: event_count\nrules: [failure]\ntimespan: 1h\nwindow: session\ngap: 10s\n\
          condition: {gte: 3}",
     ));
-    let hits =
-        |gap: f64| -> Vec<Hit<'_>> { (0..3).map(|n| ("failure", f64::from(n) * gap, A)).collect() };
+    let hits = |gap: f64| -> Vec<TestHit<'_>> {
+        (0..3).map(|n| ("failure", f64::from(n) * gap, A)).collect()
+    };
     assert_eq!(found(&session, &hits(10.0)).len(), 1);
     assert_eq!(found(&session, &hits(11.0)), []);
 }
 
 #[test]
-fn hits_are_awaited_as_long_as_they_can_come_to_something() {
+fn hits_are_kept_as_long_as_they_can_contribute() {
     let of = |kind: &str, rules: &str| {
         format!("type: {kind}\nrules: [{rules}]\ngroup-by: [User]\ntimespan: 1h")
     };
@@ -407,14 +408,14 @@ fn hits_are_awaited_as_long_as_they_can_come_to_something() {
     let titles = ["Base failure", "Base success", "Base other", "Burst", "Found"].map(rule);
     let [failure, success, other, ..] = titles;
     let awaited = |fired: &[RuleIdx]| {
-        let awaited = rules.awaited(&fired.iter().copied().collect());
+        let awaited = rules.contributing(&fired.iter().copied().collect());
         titles.map(|title| awaited[title])
     };
     assert_eq!(awaited(&[failure, success]), [true, true, false, true, true]);
-    // The burst is told to nobody, and what waits for it cannot be completed.
+    // The burst is not reported, and the correlation that waits for it cannot be completed.
     assert_eq!(awaited(&[failure, other]), [false; 5]);
     assert_eq!(awaited(&[success]), [false; 5]);
-    let by_records = rules.awaited_by_records();
+    let by_records = rules.contributing_with_records_only();
     assert_eq!(titles.map(|title| by_records[title]), [true, true, false, true, true]);
 }
 
@@ -429,7 +430,7 @@ fn hits_on_records_may_wait_for_what_is_rebuilt() {
     let rules = rules(&format!("{session}---\n{then}"));
     let rule = |title: &str| rules.rules.find_index(|rule| rule.meta.title == title).unwrap();
     let (failure, session) = (rule("Base failure"), rule("Session"));
-    assert!(!rules.awaited_by_records()[failure]);
-    assert!(!rules.awaited(&[failure].into())[failure]);
-    assert!(rules.awaited(&[failure, session].into())[failure]);
+    assert!(!rules.contributing_with_records_only()[failure]);
+    assert!(!rules.contributing(&[failure].into())[failure]);
+    assert!(rules.contributing(&[failure, session].into())[failure]);
 }

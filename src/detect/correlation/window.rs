@@ -1,4 +1,4 @@
-//! The hits of one group that are near enough in time to count together.
+//! The window of one group: hits that are close enough in time to count together.
 
 use std::collections::VecDeque;
 
@@ -8,42 +8,42 @@ use rsigma_eval::correlation::{
 use rsigma_eval::{Event as SigmaEvent, EventValue};
 use rsigma_parser::{CorrelationType, WindowMode};
 
-use super::step::Seen;
+use super::step::StepView;
 
-/// Most hits that a window holds: eight bytes each.
+/// Largest number of hits in a window, at eight bytes each.
 pub(super) const MOST_HITS: usize = 1 << 20;
-/// Most values that a window holds: each hit has all of them looked at.
+/// Largest number of values in a window: each hit looks at all of them.
 pub(super) const MOST_VALUES: usize = 10_000;
 
-/// What a hit did to its window.
+/// The effect of a hit on its window.
 #[derive(Debug, PartialEq)]
-pub(super) enum Effect {
-    /// It is none that counts: its value is missing, or its time is over.
+pub(super) enum WindowEffect {
+    /// The hit does not count: its value is missing, or its time is over.
     Passed,
-    /// It counts.
+    /// The hit counts.
     Took {
-        /// The hits before it no longer count.
+        /// Whether the hits before it no longer count.
         afresh: bool,
-        /// What was counted, if the condition holds.
+        /// The count or value, if the condition holds.
         holds: Option<f64>,
-        /// Something was left out, so what was counted is too little.
+        /// Whether old entries were dropped, so that the count is too low.
         full: bool,
     },
 }
 
-/// Takes a hit that is meant by a reference.
-pub(super) fn take(
+/// Adds a hit, made by the rule with this reference, to a window.
+pub(super) fn add_hit(
     window: &mut WindowState,
     correlation: &CompiledCorrelation,
     reference: &str,
     time: i64,
-    step: &Seen<'_>,
-) -> Effect {
+    step: &StepView<'_>,
+) -> WindowEffect {
     let CompiledCorrelation { window_mode, timespan_secs, gap_secs, condition, .. } = correlation;
     let fields = condition.field.as_deref().unwrap_or_default();
     let kind = correlation.correlation_type;
     let value = match kind {
-        CorrelationType::ValueCount => values(step, fields),
+        CorrelationType::ValueCount => joined_values(step, fields),
         _ => None,
     };
     let number = fields.first().and_then(|field| step.get_field(field)?.as_f64());
@@ -56,11 +56,11 @@ pub(super) fn take(
         _ => number.is_some(),
     };
     if !counts {
-        return Effect::Passed;
+        return WindowEffect::Passed;
     }
     let decision = apply_window_open(window, time, *timespan_secs, *window_mode, *gap_secs);
     if decision == WindowDecision::Discard {
-        return Effect::Passed;
+        return WindowEffect::Passed;
     }
     let afresh = decision == WindowDecision::Reset || window.is_empty();
     match (kind, value, number) {
@@ -69,7 +69,7 @@ pub(super) fn take(
             window.push_temporal(time, reference);
         }
         (_, Some(value), _) => {
-            // One of each is enough to count them: the latest.
+            // To count distinct values, one entry for each is enough: the latest.
             if let WindowState::ValueCount { entries } = window {
                 entries.retain(|(_, known)| *known != value);
             }
@@ -88,15 +88,18 @@ pub(super) fn take(
     if full {
         window.truncate_oldest(most, *window_mode == WindowMode::Session);
     }
-    Effect::Took { afresh, holds: holds(window, correlation), full }
+    WindowEffect::Took { afresh, holds: value_if_condition_holds(window, correlation), full }
 }
 
-/// What was counted, if the condition holds.
-fn holds(window: &WindowState, correlation: &CompiledCorrelation) -> Option<f64> {
+/// Returns the count or value of a window if the condition holds.
+fn value_if_condition_holds(
+    window: &WindowState,
+    correlation: &CompiledCorrelation,
+) -> Option<f64> {
     let CompiledCorrelation { condition, rule_refs, extended_expr, .. } = correlation;
     let check = |kind| window.check_condition(condition, kind, rule_refs, extended_expr.as_ref());
     match (correlation.correlation_type, window) {
-        // They are all distinct.
+        // All entries are distinct.
         (CorrelationType::ValueCount, WindowState::ValueCount { entries }) => {
             Some(entries.len() as f64).filter(|&count| condition.check(count))
         }
@@ -108,13 +111,14 @@ fn holds(window: &WindowState, correlation: &CompiledCorrelation) -> Option<f64>
             let count = rule_refs.len() as f64;
             (in_order(rule_refs.iter().map(hits)) && condition.check(count)).then_some(count)
         }
-        // rsigma gives a percentile whatever the condition says.
+        // rsigma returns a percentile whatever the condition says.
         (kind, _) => check(kind).filter(|&value| extended_expr.is_some() || condition.check(value)),
     }
 }
 
-/// Whether there is a time of each, none before that of the one before it. To take the first that
-/// will do is enough; rsigma tries all, which a hostile log makes very many.
+/// Returns whether each list has a time that is not earlier than the one chosen from the list
+/// before it. Choosing the first suitable time is enough. rsigma tries all combinations, and a
+/// hostile log can make these very many.
 fn in_order<'w>(times: impl Iterator<Item = Option<&'w VecDeque<i64>>>) -> bool {
     let mut at = i64::MIN;
     for times in times {
@@ -127,8 +131,8 @@ fn in_order<'w>(times: impl Iterator<Item = Option<&'w VecDeque<i64>>>) -> bool 
     true
 }
 
-/// The values of some fields as one, none if one of them is missing.
-fn values(step: &Seen<'_>, fields: &[String]) -> Option<String> {
+/// Joins the values of some fields into one text. Returns `None` if one of them is missing.
+fn joined_values(step: &StepView<'_>, fields: &[String]) -> Option<String> {
     let mut all = String::new();
     for field in fields {
         match step.get_field(field)? {

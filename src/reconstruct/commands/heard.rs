@@ -13,7 +13,7 @@ use crate::model::{Command, Completeness, Link, Role};
 use crate::reconstruct::index::Events;
 use crate::reconstruct::traffic::talk::Spoken;
 use crate::reconstruct::windows::STEP_WINDOW;
-use ps_layers::{Limits, layers};
+use ps_layers::{UnwrapLimits, find_layers};
 
 /// Adds what was heard to rows, or as rows. `own` are the indexes of the rows of the session's own
 /// process, in order.
@@ -76,7 +76,7 @@ fn take(row: &mut Row, one: &Spoken) {
     let is_better = !command.completeness.is_whole() && one.said.completeness.is_whole();
     if is_better {
         command.text.clone_from(&one.said.text);
-        command.hidden = Arc::new(layers(&command.text, &Limits::default()));
+        command.hidden = Arc::new(find_layers(&command.text, &UnwrapLimits::default()));
         command.completeness = Completeness::Whole;
     }
     let at = if is_better { 0 } else { 1 };
@@ -108,7 +108,7 @@ fn new_row(place: &Place<'_>, one: &Spoken) -> Row {
         runspace_id: None,
         pipeline_id: said.heard.id.clone(),
         text: text.to_owned(),
-        hidden: Arc::new(layers(text, &Limits::default())),
+        hidden: Arc::new(find_layers(text, &UnwrapLimits::default())),
         invocations: Vec::new(),
         completeness: said.completeness.clone(),
         heard: Some(Box::new(said.heard.clone())),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ps_layers::{Limits, layers};
+use ps_layers::{UnwrapLimits, find_layers};
 
 use super::heard;
 use super::row::{Place, Row, RowIdx, Rows};
@@ -203,7 +203,7 @@ fn of_process(
         runspace_id: None,
         pipeline_id: String::new(),
         text: text.to_owned(),
-        hidden: Arc::new(layers(text, &Limits::default())),
+        hidden: Arc::new(find_layers(text, &UnwrapLimits::default())),
         invocations: Vec::new(),
         heard: None,
         completeness,

@@ -21,7 +21,7 @@ use crate::model::{
 };
 use crate::reconstruct::index::Events;
 use crate::reconstruct::windows::STEP_WINDOW;
-use ps_layers::{Limits, Unwrapped, layers};
+use ps_layers::{UnwrapLimits, Unwrapped, find_layers};
 
 /// Blocks before an invocation, or before a block, that are weighed against it.
 pub(super) const MOST_RIVALS: usize = 16;
@@ -354,10 +354,10 @@ fn invoked(
         true => Role::Called,
         false => Role::Typed,
     };
-    let mut hidden = layers(&text, &Limits::default());
+    let mut hidden = find_layers(&text, &UnwrapLimits::default());
     for invoked in &invocations {
         if hidden == Unwrapped::default() {
-            hidden = layers(invoked, &Limits::default());
+            hidden = find_layers(invoked, &UnwrapLimits::default());
         }
     }
     let first = statements.iter().map(|statement| statement.first).min().unwrap_or_default();

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use psrp::{Conversation, Direction, Exchange, Header, Lane, Pipeline, Pool, Shell, ShellCommand};
+use psrp::{
+    Conversation, Direction, Exchange, Lane, MessageHeader, Pipeline, RunspacePool, Shell,
+    ShellCommand,
+};
 
 use super::logs::{Logs, Overheard};
 use super::shown::shown;
@@ -96,7 +99,7 @@ impl Listener {
         let Overheard { time, source, event_id, wire } = one;
         let is_quiet = time - self.latest > QUIET;
         if self.held > self.most_held && (is_quiet || self.held > self.most_held / 2 * 3) {
-            let part = self.exchange.part();
+            let part = self.exchange.take_completed();
             self.take_down(&part);
             self.held = 0;
         }
@@ -126,7 +129,7 @@ impl Listener {
         }
         // Of a pipeline that a part before this one told, only what is missing may be left to say.
         for gap in &conversation.gaps {
-            let head = gap.head.as_deref().and_then(|head| Header::parse(head).ok());
+            let head = gap.head.as_deref().and_then(|head| MessageHeader::parse(head).ok());
             let ids =
                 head.and_then(|head| Some((head.pool.to_string(), head.pipeline?.to_string())));
             let said = ids.and_then(|(pool, id)| {
@@ -144,7 +147,12 @@ impl Listener {
         }
     }
 
-    fn pool(&mut self, conversation: &Conversation<Tag>, pool: &Pool, shell: Option<&Shell<Tag>>) {
+    fn pool(
+        &mut self,
+        conversation: &Conversation<Tag>,
+        pool: &RunspacePool,
+        shell: Option<&Shell<Tag>>,
+    ) {
         let mut said = Vec::new();
         let (mut served_by, mut span) = (None, None);
         let mut all = pool.messages.clone();
@@ -371,7 +379,7 @@ fn proofs<'t>(tags: impl Iterator<Item = &'t Tag>) -> Vec<RecordRef> {
 }
 
 /// The shells that carried each pool's messages, where one did.
-fn by_pool(conversation: &Conversation<Tag>) -> BTreeMap<psrp::Guid, usize> {
+fn by_pool(conversation: &Conversation<Tag>) -> BTreeMap<psrp::WireGuid, usize> {
     let mut shells = BTreeMap::new();
     for message in &conversation.messages {
         if let Lane::Shell { shell, .. } = message.lane {

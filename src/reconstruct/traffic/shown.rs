@@ -10,7 +10,7 @@ use crate::model::Stream;
 /// the text.
 pub(crate) fn shown(pipeline: &Pipeline) -> Vec<(Stream, usize, String)> {
     let mut shown: Vec<(Stream, usize, String)> = Vec::new();
-    let items = |items: &[psrp::Item], stream| {
+    let items = |items: &[psrp::PipelineObject], stream| {
         let lines = items.iter().map(|item| (stream, item.message, item.line()));
         lines.collect::<Vec<_>>()
     };
@@ -25,14 +25,15 @@ pub(crate) fn shown(pipeline: &Pipeline) -> Vec<(Stream, usize, String)> {
     }
     // What ends a pipeline comes as an error record of its last state.
     let errors = pipeline.errors.iter().chain(&pipeline.failure);
-    shown.extend(errors.map(|(error, at)| (Stream::Error, *at, psrp::error(error))));
+    shown.extend(errors.map(|(error, at)| (Stream::Error, *at, psrp::error_text(error))));
     let information = pipeline.information.iter();
     shown.extend(information.map(|(one, at)| (Stream::Information, *at, one.data.clone())));
     let calls = pipeline.host_calls.iter();
-    let calls = calls.filter_map(|(call, at)| Some((Stream::Host, *at, psrp::host_call(call)?)));
+    let calls =
+        calls.filter_map(|(call, at)| Some((Stream::Host, *at, psrp::host_call_text(call)?)));
     shown.extend(calls);
     if let Some(&(_, at)) = pipeline.progress.last() {
-        let progress = psrp::progress(pipeline.progress.iter().map(|(one, _)| one));
+        let progress = psrp::progress_lines(pipeline.progress.iter().map(|(one, _)| one));
         shown.extend(progress.into_iter().map(|text| (Stream::Progress, at, text)));
     }
     let places: BTreeMap<usize, usize> =

@@ -53,7 +53,7 @@ impl AskedBy {
             account: shell.owner.as_deref().and_then(AccountName::parse),
             ip: shell.client_ip.clone().filter(|ip| !ip.is_empty()),
             to: shell.to.clone(),
-            records: shell.told_by.iter().map(|&(_, source, _)| source).collect(),
+            records: shell.source_tags.iter().map(|&(_, source, _)| source).collect(),
         }
     }
 

@@ -123,7 +123,7 @@ fn rules(analysis: &Analysis) -> Grid {
     let none = "None: all rules were loaded, and none met a limit.";
     let mut grid =
         Grid::new("refused", "Rules not loaded or cut short", &columns, "run.json", none);
-    let refused = analysis.rules.refused();
+    let refused = analysis.rules.rejected();
     let refused = refused.map(|refused| (&refused.file, "not loaded", &refused.reason));
     let limited = analysis.limited.iter();
     let limited = limited.map(|limited| (&limited.rule, "met a limit", &limited.reason));

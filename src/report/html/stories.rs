@@ -262,7 +262,7 @@ fn layers(ran: &Ran) -> Vec<(usize, String, String)> {
         (hidden.depth(layer.parent) + 1, how, lines(&layer.text))
     });
     let programs = hidden.binaries.iter().map(|binary| {
-        let text = format!("{}, {} bytes", binary.what, binary.size);
+        let text = format!("{}, {} bytes", binary.kind, binary.size);
         (hidden.depth(binary.parent) + 1, "program".to_owned(), text)
     });
     layers.chain(programs).take(MOST_LISTED).collect()

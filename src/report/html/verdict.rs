@@ -324,7 +324,7 @@ fn lacking(analysis: &Analysis, told: &Told) -> Vec<String> {
             count(suspect, "place")
         ));
     }
-    let refused = analysis.rules.refused().count();
+    let refused = analysis.rules.rejected().count();
     if refused > 0 {
         let refused = count(refused, "rule");
         lacking.push(format!("{refused} not loaded: what they look for was not looked for."));

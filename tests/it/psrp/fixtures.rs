@@ -6,7 +6,7 @@ use psr_forensics::input::{Piece, Reader, discover, piece_count};
 use psr_forensics::model::index::InputIdx;
 use psr_forensics::model::{Channel, RecordRef};
 use psr_forensics::normalise::{holds_wire, wire};
-use psr_forensics::psrp::{Chunk, ChunkKey, Conversation, Exchange, Fragment};
+use psr_forensics::psrp::{ChunkKey, Conversation, Exchange, Fragment, SoapChunk};
 use serde_json::{Value, json};
 
 use crate::common::root;
@@ -60,15 +60,15 @@ pub fn fragments(fixture: &Value) -> Vec<(u32, bool, Fragment)> {
 pub fn exchange(fragments: impl IntoIterator<Item = (u32, bool, Fragment)>) -> Conversation<usize> {
     let mut exchange = Exchange::new();
     for (tag, (process, received, fragment)) in fragments.into_iter().enumerate() {
-        exchange.fragment("srv", process, received, fragment, tag);
+        exchange.add_fragment("srv", process, received, fragment, tag);
     }
     exchange.finish()
 }
 
 /// The chunks of the form `soap`, in the order of the log.
-pub fn chunks(fixture: &Value) -> Vec<Chunk> {
+pub fn chunks(fixture: &Value) -> Vec<SoapChunk> {
     let number = |row: &Value, key: &str| u32::try_from(row[key].as_u64().unwrap()).unwrap();
-    let read = |row: &Value| Chunk {
+    let read = |row: &Value| SoapChunk {
         key: ChunkKey {
             host: text(&fixture["soap_common"], "Computer").to_owned(),
             activity: row["ActivityID"].as_str().map(str::to_owned),
@@ -83,10 +83,10 @@ pub fn chunks(fixture: &Value) -> Vec<Chunk> {
     fixture["soap"].as_array().unwrap().iter().map(read).collect()
 }
 
-pub fn soap(chunks: impl IntoIterator<Item = Chunk>) -> Conversation<usize> {
+pub fn soap(chunks: impl IntoIterator<Item = SoapChunk>) -> Conversation<usize> {
     let mut exchange = Exchange::new();
     for (tag, chunk) in chunks.into_iter().enumerate() {
-        exchange.chunk(chunk, tag);
+        exchange.add_chunk(chunk, tag);
     }
     exchange.finish()
 }

@@ -4,8 +4,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use psr_forensics::psrp::{
-    Chunk, ChunkKey, Conversation, Document, Envelope, Exchange, Fragment, Header, line, literal,
-    unpack,
+    ChunkKey, ClixmlDocument, Conversation, Envelope, Exchange, Fragment, MessageHeader, SoapChunk,
+    node_line, node_literal, unpack_xpress,
 };
 
 /// Asks for everything that a conversation can tell.
@@ -144,11 +144,11 @@ proptest! {
     fn any_bytes(bytes in vec(any::<u8>(), 0..2000)) {
         let (fragments, _) = Fragment::split(&bytes);
         prop_assert!(fragments.iter().map(|fragment| fragment.blob.len()).sum::<usize>() <= bytes.len());
-        let _ = Header::parse(&bytes);
-        let _ = Document::parse(&bytes);
+        let _ = MessageHeader::parse(&bytes);
+        let _ = ClixmlDocument::parse(&bytes);
         let _ = Envelope::parse(&String::from_utf8_lossy(&bytes));
         // Of each block, at most 64 KiB.
-        if let Ok(plain) = unpack(&bytes) {
+        if let Ok(plain) = unpack_xpress(&bytes) {
             prop_assert!(plain.len() <= (bytes.len() / 5 + 1) << 16);
         }
     }
@@ -169,15 +169,15 @@ proptest! {
         let mut stream = length.to_le_bytes().to_vec();
         stream.extend((data.len() as u16 - 1).to_le_bytes());
         stream.extend(data);
-        if let Ok(plain) = unpack(&stream) {
+        if let Ok(plain) = unpack_xpress(&stream) {
             prop_assert_eq!(plain.len(), usize::from(length) + 1);
         }
     }
 
     #[test]
     fn any_clixml(xml in clixml()) {
-        if let Ok(document) = Document::parse(xml.as_bytes()) {
-            let _ = (line(document.root()), literal(document.root()));
+        if let Ok(document) = ClixmlDocument::parse(xml.as_bytes()) {
+            let _ = (node_line(document.root()), node_literal(document.root()));
         }
     }
 
@@ -185,7 +185,7 @@ proptest! {
     fn any_fragments(fragments in vec((0u32..2, any::<bool>(), fragment()), 0..40)) {
         let mut exchange = Exchange::new();
         for (process, received, fragment) in fragments {
-            exchange.fragment("srv", process, received, fragment, 0u8);
+            exchange.add_fragment("srv", process, received, fragment, 0u8);
         }
         walk(&exchange.finish());
     }
@@ -197,8 +197,8 @@ proptest! {
             let thread = Some(thread);
             let key =
                 ChunkKey { host: "srv".into(), activity: None, process: None, thread, event_id: 772 };
-            exchange.document("srv", &text, vec![0u8]);
-            exchange.chunk(Chunk { key, index, total, text }, 0u8);
+            exchange.add_document("srv", &text, vec![0u8]);
+            exchange.add_chunk(SoapChunk { key, index, total, text }, 0u8);
         }
         walk(&exchange.finish());
     }

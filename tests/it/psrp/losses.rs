@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use psr_forensics::psrp::{self, Conversation, Exchange, Fragment, Oddity, Pipeline};
+use psr_forensics::psrp::{self, AnomalyKind, Conversation, Exchange, Fragment, Pipeline};
 use serde_json::Value;
 
 use super::fixtures::{bytes, chunks, exchange, fixtures, fragments, sessions, soap, text};
@@ -28,8 +28,8 @@ fn shown(conversation: &Conversation<usize>) -> Vec<String> {
         ] {
             records.iter().for_each(|(text, _)| say(kind, text));
         }
-        found.errors.iter().for_each(|(record, _)| say("error", &psrp::error(record)));
-        found.failure.iter().for_each(|(record, _)| say("failure", &psrp::error(record)));
+        found.errors.iter().for_each(|(record, _)| say("error", &psrp::error_text(record)));
+        found.failure.iter().for_each(|(record, _)| say("failure", &psrp::error_text(record)));
         found.information.iter().for_each(|(record, _)| say("information", &record.data));
         found.progress.iter().for_each(|(record, _)| say("progress", &format!("{record:?}")));
         for (call, _) in found.host_calls.iter() {
@@ -132,7 +132,10 @@ fn doubled_fragments_add_nothing_but_their_own_mention() {
                 let conversation = exchange(rows);
                 assert_eq!(shown(&conversation), truth, "{name}: row {twice} again at {place}");
                 let count = |c: &Conversation<usize>| {
-                    c.anomalies.iter().filter(|anomaly| anomaly.oddity == Oddity::Duplicate).count()
+                    c.anomalies
+                        .iter()
+                        .filter(|anomaly| anomaly.kind == AnomalyKind::Duplicate)
+                        .count()
                 };
                 assert_eq!(count(&conversation), count(&once) + 1, "{name}: row {twice}");
             }
@@ -193,9 +196,9 @@ fn both_traces_together_say_each_thing_once_and_fill_each_others_gaps() {
             (shown(&exchange(rows.clone())), shown(&soap(documents.clone())));
         let mut exchange = Exchange::new();
         for (tag, (process, received, fragment)) in rows.into_iter().enumerate() {
-            exchange.fragment("srv", process, received, fragment, tag);
+            exchange.add_fragment("srv", process, received, fragment, tag);
         }
-        documents.into_iter().for_each(|chunk| exchange.chunk(chunk, 0));
+        documents.into_iter().for_each(|chunk| exchange.add_chunk(chunk, 0));
         let both = shown(&exchange.finish());
         // What only one of the two tells, is there as well.
         let mut expected = of_rows.clone();
@@ -231,7 +234,7 @@ fn heard(rows: &[(u32, bool, Vec<u8>)]) -> Conversation<usize> {
     let mut exchange = Exchange::new();
     for (tag, (process, received, bytes)) in rows.iter().enumerate() {
         for fragment in Fragment::split(bytes).0 {
-            exchange.fragment("srv", *process, *received, fragment, tag);
+            exchange.add_fragment("srv", *process, *received, fragment, tag);
         }
     }
     exchange.finish()
@@ -282,9 +285,9 @@ fn parts_of_a_trace_hold_together_what_the_whole_does() {
             let mut part = None;
             for (tag, (process, received, fragment)) in rows.clone().into_iter().enumerate() {
                 if tag == cut {
-                    part = Some(exchange.part());
+                    part = Some(exchange.take_completed());
                 }
-                exchange.fragment("srv", process, received, fragment, tag);
+                exchange.add_fragment("srv", process, received, fragment, tag);
             }
             let (part, rest) = (part.unwrap(), exchange.finish());
             let mut both = [each(&part), each(&rest)].concat();
@@ -299,9 +302,9 @@ fn parts_of_a_trace_hold_together_what_the_whole_does() {
         }
         for cut in some_of(rows.len(), 12) {
             let mut exchange = Exchange::new();
-            rows[..cut].iter().for_each(|chunk| exchange.chunk(chunk.clone(), 0));
-            let part = exchange.part();
-            rows[cut..].iter().for_each(|chunk| exchange.chunk(chunk.clone(), 0));
+            rows[..cut].iter().for_each(|chunk| exchange.add_chunk(chunk.clone(), 0));
+            let part = exchange.take_completed();
+            rows[cut..].iter().for_each(|chunk| exchange.add_chunk(chunk.clone(), 0));
             let rest = exchange.finish();
             let mut both = [each(&part), each(&rest)].concat();
             both.sort();

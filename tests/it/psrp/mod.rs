@@ -12,7 +12,7 @@ mod transcripts;
 
 use std::collections::BTreeSet;
 
-use psr_forensics::psrp::{Conversation, LostDocument, Oddity, Pool};
+use psr_forensics::psrp::{AnomalyKind, Conversation, LostDocument, RunspacePool};
 use serde_json::{Value, json};
 
 use fixtures::{
@@ -69,7 +69,7 @@ fn compare(name: &str, expected: &Value, conversation: &Conversation<impl Clone>
     assert_eq!(sorted(incomplete(conversation)), sorted(wanted), "{name}: incomplete");
 }
 
-fn compare_pool(name: &str, sessions: &[&Value], pool: &Pool) {
+fn compare_pool(name: &str, sessions: &[&Value], pool: &RunspacePool) {
     if sessions.is_empty() {
         return;
     }
@@ -109,7 +109,7 @@ fn from_event_rows_in_json_lines_and_evtx() {
                 let id = row["object_id"].as_u64().unwrap();
                 let refused = conversation.anomalies.iter().any(|anomaly| {
                     let of_row = anomaly.fragment.as_ref().is_some_and(|found| found.1 == id);
-                    of_row && matches!(anomaly.oddity, Oddity::Refused(_))
+                    of_row && matches!(anomaly.kind, AnomalyKind::Rejected(_))
                 });
                 let faulty = conversation.faults.iter().any(|fault| fault.object_id == id)
                     || conversation.damaged().any(|(message, _)| message.object_id == id);

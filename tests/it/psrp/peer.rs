@@ -43,7 +43,9 @@ fn told(found: &Pipeline) -> Value {
     assert_eq!(creation.commands[1].text, "Get-Item");
     assert!(script.end_of_statement && script.is_script);
     assert_eq!((found.state(), found.input_closed), (Some("Completed"), true));
-    let lines = |items: &[psrp::Item]| items.iter().map(psrp::Item::line).collect::<Vec<_>>();
+    let lines = |items: &[psrp::PipelineObject]| {
+        items.iter().map(psrp::PipelineObject::line).collect::<Vec<_>>()
+    };
     let calls: Vec<_> = found.host_calls.iter().map(|(call, _)| call).collect();
     let methods: Vec<&str> = calls.iter().map(|call| &*call.method).collect();
     assert_eq!(methods, ["WriteLine2", "ReadLine", "PromptForChoice", "PromptForCredential1"]);
@@ -63,7 +65,7 @@ fn told(found: &Pipeline) -> Value {
         "verbose": found.verbose[0].0,
         "debug": found.debug[0].0,
         "error": error.message,
-        "progress": psrp::progress(found.progress.iter().map(|(record, _)| record)),
+        "progress": psrp::progress_lines(found.progress.iter().map(|(record, _)| record)),
         "information": found.information.iter().map(|(record, _)| &record.data).collect::<Vec<_>>(),
         "written": calls[0].parameters[0],
         "answer": calls[1].response,
@@ -123,7 +125,7 @@ fn what_psrpcore_encodes_is_decoded() {
             let other = of(text(expected, "other"));
             assert_eq!(other.state(), Some("Stopped"));
             assert!(other.command_text().unwrap().starts_with("Get-Other "));
-            let output: Vec<String> = other.output.iter().map(psrp::Item::line).collect();
+            let output: Vec<String> = other.output.iter().map(psrp::PipelineObject::line).collect();
             assert_eq!(output, (0..20).map(|at| format!("other {at}")).collect::<Vec<_>>());
             let (failure, _) = other.failure.as_ref().unwrap();
             assert_eq!(failure.message, "The pipeline has been stopped.");

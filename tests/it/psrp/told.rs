@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use psr_forensics::psrp::{
-    Anomaly, Container, Conversation, Direction, ErrorRecord, Gap, Header, HostCall, HostCalls,
-    Information, Message, Node, Oddity, Pipeline, Primitive, Progress, Value as Typed,
+    Anomaly, AnomalyKind, ClixmlNode, ClixmlValue as Typed, Container, Conversation, Direction,
+    ErrorRecord, HostCall, HostCalls, InformationRecord, Message, MessageGap, MessageHeader,
+    Pipeline, Primitive, ProgressRecord,
 };
 use serde_json::{Value, json};
 
 /// A typed tree in the form of the fixtures.
-pub fn tree(node: Node<'_>) -> Value {
+pub fn tree(node: ClixmlNode<'_>) -> Value {
     match node.value() {
         Typed::Null => return json!({"t": "Nil", "v": null}),
         Typed::Simple(Primitive::Secure, _) => return json!({"t": "SS", "v": null}),
@@ -117,7 +118,7 @@ pub fn pipeline(pipeline: &Pipeline, conversation: &Conversation<impl Clone>) ->
             })
         })
         .collect();
-    let information = |(record, _): &(Information, usize)| {
+    let information = |(record, _): &(InformationRecord, usize)| {
         json!({
             "data": record.data,
             "source": record.source,
@@ -126,7 +127,7 @@ pub fn pipeline(pipeline: &Pipeline, conversation: &Conversation<impl Clone>) ->
             "computer": record.computer,
         })
     };
-    let progress = |(record, _): &(Progress, usize)| {
+    let progress = |(record, _): &(ProgressRecord, usize)| {
         json!({
             "activity": record.activity,
             "activity_id": record.activity_id,
@@ -164,13 +165,13 @@ pub fn pipeline(pipeline: &Pipeline, conversation: &Conversation<impl Clone>) ->
 }
 
 /// The values of all arguments of a CREATE_PIPELINE.
-pub fn arguments(root: Node<'_>) -> Vec<Value> {
+pub fn arguments(root: ClixmlNode<'_>) -> Vec<Value> {
     let powershell = root.get("PowerShell").unwrap();
     let statements = match powershell.get("ExtraCmds").filter(|extra| extra.items().len() > 0) {
         Some(extra) => extra.items().map(|statement| statement.get("Cmds").unwrap()).collect(),
         None => vec![powershell.get("Cmds").unwrap()],
     };
-    let commands = statements.into_iter().flat_map(Node::items);
+    let commands = statements.into_iter().flat_map(ClixmlNode::items);
     let arguments = commands.flat_map(|command| command.get("Args").unwrap().items());
     arguments.map(|argument| tree(argument.get("V").unwrap())).collect()
 }
@@ -201,8 +202,8 @@ pub fn incomplete(conversation: &Conversation<impl Clone>) -> Vec<Value> {
     let each = |ranges: &[std::ops::RangeInclusive<u64>]| {
         ranges.iter().cloned().flatten().collect::<Vec<u64>>()
     };
-    let row = |gap: &Gap<_>| {
-        let head = gap.head.as_deref().and_then(|head| Header::parse(head).ok());
+    let row = |gap: &MessageGap<_>| {
+        let head = gap.head.as_deref().and_then(|head| MessageHeader::parse(head).ok());
         let pipeline = head.and_then(|head| head.pipeline);
         json!({
             "direction": conversation.direction(&gap.lane).map(Direction::as_str),
@@ -221,10 +222,10 @@ pub fn incomplete(conversation: &Conversation<impl Clone>) -> Vec<Value> {
 pub fn anomalies(conversation: &Conversation<impl Clone>) -> Vec<Value> {
     let row = |anomaly: &Anomaly<_>| {
         let (lane, object_id, fragment_id) = anomaly.fragment.as_ref()?;
-        let kind = match &anomaly.oddity {
-            Oddity::Duplicate => "duplicate",
-            Oddity::OutOfOrder => "out_of_order",
-            Oddity::Refused(_) => return None,
+        let kind = match &anomaly.kind {
+            AnomalyKind::Duplicate => "duplicate",
+            AnomalyKind::OutOfOrder => "out_of_order",
+            AnomalyKind::Rejected(_) => return None,
         };
         let direction = conversation.direction(lane).map(Direction::as_str);
         Some(json!({

@@ -1,22 +1,22 @@
-//! Commands: those that hand a text to an interpreter, those that hold variables, and the few that
-//! only turn values into values. No other is looked at but for its arguments.
+//! Evaluates commands: those that pass a text to an interpreter, those that hold variables, and
+//! the few that only convert values. Of all other commands, only the arguments are evaluated.
 
 use std::rc::Rc;
 
-use super::super::syntax::{Block, Kind, Node, variable_name};
-use super::super::value::{DEEPEST_VALUE, Value};
+use super::super::syntax::{BlockNode, NodeKind, SyntaxNode, variable_name};
+use super::super::value::{DEEPEST_VALUE, ScriptValue};
 use super::expression::STANDARD_VARIABLES;
-use super::{DEEPEST_CALL, Machine};
+use super::{DEEPEST_CALL, Evaluator};
 
-/// An argument's value, the parameter in front of it (lower-case), and its place.
-struct Argument<'n> {
+/// The value of an argument, the parameter before it (lower-case), and its node.
+struct CommandArgument<'n> {
     parameter: Option<String>,
-    value: Value,
-    node: &'n Node,
+    value: ScriptValue,
+    node: &'n SyntaxNode,
 }
 
-/// The commands that are known.
-enum Known {
+/// The commands that are evaluated.
+enum KnownCommand {
     InvokeExpression,
     ForEachObject,
     WriteOutput,
@@ -27,41 +27,41 @@ enum Known {
     NewObject,
 }
 
-impl Known {
-    /// By name or alias (Get-Alias of Windows PowerShell 5.1).
-    fn named(name: &str) -> Option<Known> {
+impl KnownCommand {
+    /// Finds a command by its name or alias (Get-Alias of Windows PowerShell 5.1).
+    fn from_name(name: &str) -> Option<KnownCommand> {
         Some(match name.to_lowercase().as_str() {
-            "iex" | "invoke-expression" => Known::InvokeExpression,
-            "%" | "foreach" | "foreach-object" => Known::ForEachObject,
-            "write-output" | "write" | "echo" => Known::WriteOutput,
-            "out-string" => Known::OutString,
+            "iex" | "invoke-expression" => KnownCommand::InvokeExpression,
+            "%" | "foreach" | "foreach-object" => KnownCommand::ForEachObject,
+            "write-output" | "write" | "echo" => KnownCommand::WriteOutput,
+            "out-string" => KnownCommand::OutString,
             "set-variable" | "sv" | "set" | "new-variable" | "nv" | "set-item" | "si" => {
-                Known::SetVariable
+                KnownCommand::SetVariable
             }
-            "get-variable" | "gv" | "variable" => Known::GetItem { drive: false },
+            "get-variable" | "gv" | "variable" => KnownCommand::GetItem { drive: false },
             "get-item" | "gi" | "item" | "get-childitem" | "gci" | "ls" | "dir" | "childitem" => {
-                Known::GetItem { drive: true }
+                KnownCommand::GetItem { drive: true }
             }
-            "get-content" | "gc" | "cat" | "type" => Known::GetContent,
-            "new-object" => Known::NewObject,
+            "get-content" | "gc" | "cat" | "type" => KnownCommand::GetContent,
+            "new-object" => KnownCommand::NewObject,
             _ => return None,
         })
     }
 }
 
-impl Machine<'_, '_> {
-    pub(super) fn pipeline(&mut self, elements: &[Node]) -> Value {
-        let Some((first, more)) = elements.split_first() else { return Value::Null };
+impl Evaluator<'_, '_> {
+    pub(super) fn pipeline(&mut self, elements: &[SyntaxNode]) -> ScriptValue {
+        let Some((first, more)) = elements.split_first() else { return ScriptValue::Null };
         let mut value = self.eval(first);
         let mut before = first;
         for element in more {
             value = match &element.kind {
-                Kind::Command { invoked, name, arguments } => {
+                NodeKind::Command { invoked, name, arguments } => {
                     self.command(element, *invoked, name, arguments, Some((&value, before)))
                 }
                 _ => {
                     self.eval(element);
-                    Value::Unknown
+                    ScriptValue::Unknown
                 }
             };
             before = element;
@@ -71,31 +71,31 @@ impl Machine<'_, '_> {
 
     pub(super) fn command(
         &mut self,
-        node: &Node,
+        node: &SyntaxNode,
         invoked: bool,
-        name: &Node,
-        arguments: &[Node],
-        input: Option<(&Value, &Node)>,
-    ) -> Value {
+        name: &SyntaxNode,
+        arguments: &[SyntaxNode],
+        input: Option<(&ScriptValue, &SyntaxNode)>,
+    ) -> ScriptValue {
         let mark = self.found.replacements.len();
         let called = match &name.kind {
-            Kind::Word { value, ticked: false } => Value::Text(Rc::clone(value)),
-            Kind::Block(block) => Value::Block(Rc::clone(block)),
+            NodeKind::Word { value, ticked: false } => ScriptValue::Text(Rc::clone(value)),
+            NodeKind::Block(block) => ScriptValue::Block(Rc::clone(block)),
             _ => self.eval(name),
         };
         let known = match &called {
-            Value::Text(text) => {
-                if !matches!(name.kind, Kind::Word { ticked: false, .. }) {
+            ScriptValue::Text(text) => {
+                if !matches!(name.kind, NodeKind::Word { ticked: false, .. }) {
                     let start = if invoked { node.span.start } else { name.span.start };
-                    self.note_name(start..name.span.end, mark, text);
+                    self.record_name(start..name.span.end, mark, text);
                 }
-                Known::named(text)
+                KnownCommand::from_name(text)
             }
-            Value::Block(block) => return self.run_block(block, arguments),
+            ScriptValue::Block(block) => return self.run_block(block, arguments),
             _ => None,
         };
-        // ForEach-Object looks at its block itself.
-        if let Some(Known::ForEachObject) = known {
+        // ForEach-Object evaluates its block itself.
+        if let Some(KnownCommand::ForEachObject) = known {
             return self.for_each_object(arguments, input.map(|(value, _)| value));
         }
         let given = self.arguments(arguments);
@@ -106,7 +106,7 @@ impl Machine<'_, '_> {
             })
         };
         match known {
-            Some(Known::InvokeExpression) => {
+            Some(KnownCommand::InvokeExpression) => {
                 let known = match (positional(&["command"]), input) {
                     (Some(text), _) => self.invoke(&text.value, &text.node.span),
                     (None, Some((value, from))) => self.invoke(value, &from.span),
@@ -117,40 +117,43 @@ impl Machine<'_, '_> {
                 {
                     shown.invoked = known;
                 }
-                Value::Unknown
+                ScriptValue::Unknown
             }
-            Some(Known::WriteOutput) => {
-                let mut values: Vec<Value> = given.into_iter().map(|given| given.value).collect();
+            Some(KnownCommand::WriteOutput) => {
+                let mut values: Vec<ScriptValue> =
+                    given.into_iter().map(|given| given.value).collect();
                 match (values.len(), input) {
                     (0, Some((value, _))) => value.clone(),
                     (1, _) => values.remove(0),
-                    _ if values.iter().all(Value::is_known) => Value::of_output(values),
-                    _ => Value::Unknown,
+                    _ if values.iter().all(ScriptValue::is_known) => {
+                        ScriptValue::from_output(values)
+                    }
+                    _ => ScriptValue::Unknown,
                 }
             }
-            Some(Known::OutString) => match input {
+            Some(KnownCommand::OutString) => match input {
                 Some((value, _)) if value.is_known() && self.budget.make(value.count()) => {
-                    value.to_text("\r\n").map_or(Value::Unknown, Value::text)
+                    value.to_text("\r\n").map_or(ScriptValue::Unknown, ScriptValue::text)
                 }
-                _ => Value::Unknown,
+                _ => ScriptValue::Unknown,
             },
-            Some(Known::SetVariable) => self.set_variable(&given),
-            Some(Known::GetItem { drive }) => match positional(&["name", "path"]) {
+            Some(KnownCommand::SetVariable) => self.set_variable(&given),
+            Some(KnownCommand::GetItem { drive }) => match positional(&["name", "path"]) {
                 Some(path) => {
                     let only_value = has_switch(arguments, "valueonly");
                     let value = path.value.clone();
-                    self.item(&value, drive, only_value)
+                    self.drive_item(&value, drive, only_value)
                 }
-                None => Value::Unknown,
+                None => ScriptValue::Unknown,
             },
-            Some(Known::GetContent) => match positional(&["path"]) {
+            Some(KnownCommand::GetContent) => match positional(&["path"]) {
                 Some(path) => {
                     let value = path.value.clone();
-                    self.item(&value, true, true)
+                    self.drive_item(&value, true, true)
                 }
-                None => Value::Unknown,
+                None => ScriptValue::Unknown,
             },
-            Some(Known::NewObject) => {
+            Some(KnownCommand::NewObject) => {
                 let mut rest = given.iter().filter(|argument| {
                     argument.parameter.as_deref().is_none_or(|name| {
                         "typename".starts_with(name)
@@ -159,27 +162,28 @@ impl Machine<'_, '_> {
                     })
                 });
                 let Some(kind) = rest.next().and_then(|kind| match &kind.value {
-                    Value::Text(text) => Some(Rc::clone(text)),
+                    ScriptValue::Text(text) => Some(Rc::clone(text)),
                     _ => None,
                 }) else {
-                    return Value::Unknown;
+                    return ScriptValue::Unknown;
                 };
                 let mut values = Vec::new();
                 for argument in rest {
                     if !self.budget.make(argument.value.count()) {
-                        return Value::Unknown;
+                        return ScriptValue::Unknown;
                     }
                     match &argument.value {
-                        Value::Array(spread) => values.extend(spread.iter().cloned()),
+                        ScriptValue::Array(spread) => values.extend(spread.iter().cloned()),
                         value => values.push(value.clone()),
                     }
                 }
                 self.new_object(&kind, &values)
             }
-            Some(Known::ForEachObject) => Value::Unknown,
+            Some(KnownCommand::ForEachObject) => ScriptValue::Unknown,
             None => {
-                // An interpreter whose name is put together, but was not worked out: what reaches it was.
-                if invoked && called.is_unknown() && matches!(name.kind, Kind::Paren(_)) {
+                // The interpreter's name is an expression that could not be evaluated, but its
+                // input could.
+                if invoked && called.is_unknown() && matches!(name.kind, NodeKind::Paren(_)) {
                     match (given.first(), input) {
                         (Some(text), _) if given.len() == 1 => {
                             self.invoke_decoded(&text.value, text.node);
@@ -188,59 +192,63 @@ impl Machine<'_, '_> {
                         _ => {}
                     }
                 }
-                Value::Unknown
+                ScriptValue::Unknown
             }
         }
     }
 
-    /// Takes a text as handed to an interpreter when it was put together or decoded.
-    fn invoke_decoded(&mut self, value: &Value, from: &Node) {
-        let literal = matches!(from.kind, Kind::Text { .. } | Kind::Word { .. });
+    /// Treats a text as passed to an interpreter if it was assembled or decoded.
+    fn invoke_decoded(&mut self, value: &ScriptValue, from: &SyntaxNode) {
+        let literal = matches!(from.kind, NodeKind::Text { .. } | NodeKind::Word { .. });
         if !literal {
             self.invoke(value, &from.span);
         }
     }
 
-    fn arguments<'n>(&mut self, arguments: &'n [Node]) -> Vec<Argument<'n>> {
+    fn arguments<'n>(&mut self, arguments: &'n [SyntaxNode]) -> Vec<CommandArgument<'n>> {
         let mut given = Vec::new();
         let mut parameter: Option<String> = None;
         for node in arguments {
-            if let Kind::Parameter(name) = &node.kind {
+            if let NodeKind::Parameter(name) = &node.kind {
                 parameter = Some(name.to_lowercase());
                 continue;
             }
             let mark = self.found.replacements.len();
             let value = self.eval(node);
-            // `('Net.Web'+'Client')` is an argument as good as `Net.WebClient`.
-            if let (Value::Text(text), Kind::Paren(_)) = (&value, &node.kind)
+            // `('Net.Web'+'Client')` is the same argument as `Net.WebClient`.
+            if let (ScriptValue::Text(text), NodeKind::Paren(_)) = (&value, &node.kind)
                 && self.found.replacements.len() > mark
             {
-                self.note_name(node.span.clone(), mark, text);
+                self.record_name(node.span.clone(), mark, text);
             }
-            given.push(Argument { parameter: parameter.take(), value, node });
+            given.push(CommandArgument { parameter: parameter.take(), value, node });
         }
         given
     }
 
-    fn run_block(&mut self, block: &Block, arguments: &[Node]) -> Value {
+    fn run_block(&mut self, block: &BlockNode, arguments: &[SyntaxNode]) -> ScriptValue {
         self.arguments(arguments);
         if self.calls == DEEPEST_CALL {
-            return Value::Unknown;
+            return ScriptValue::Unknown;
         }
         self.calls += 1;
-        let value = self.output(&block.body);
+        let value = self.output_of(&block.body);
         self.calls -= 1;
         value
     }
 
-    fn for_each_object(&mut self, arguments: &[Node], input: Option<&Value>) -> Value {
+    fn for_each_object(
+        &mut self,
+        arguments: &[SyntaxNode],
+        input: Option<&ScriptValue>,
+    ) -> ScriptValue {
         let mut blocks = arguments.iter().filter_map(|argument| match &argument.kind {
-            Kind::Block(block) => Some(block),
+            NodeKind::Block(block) => Some(block),
             _ => None,
         });
         let (Some(block), None) = (blocks.next(), blocks.next()) else {
             self.arguments(arguments);
-            return Value::Unknown;
+            return ScriptValue::Unknown;
         };
         let name: Rc<str> = "_".into();
         let outer = self.get(&name).cloned();
@@ -253,13 +261,15 @@ impl Machine<'_, '_> {
             let unknown = self.unknown;
             for value in input.elements() {
                 self.set(&name, value);
-                match self.output(&block.body) {
-                    Value::Unknown => known = false,
-                    Value::Null => {}
-                    value @ (Value::Array(_) | Value::Bytes(_)) => output.extend(value.elements()),
+                match self.output_of(&block.body) {
+                    ScriptValue::Unknown => known = false,
+                    ScriptValue::Null => {}
+                    value @ (ScriptValue::Array(_) | ScriptValue::Bytes(_)) => {
+                        output.extend(value.elements())
+                    }
                     value => output.push(value),
                 }
-                let size = output.len() * size_of::<Value>();
+                let size = output.len() * size_of::<ScriptValue>();
                 known &= self.unknown == unknown
                     && self.budget.step()
                     && size / 4 <= self.budget.bytes_left();
@@ -271,38 +281,38 @@ impl Machine<'_, '_> {
             self.quiet -= 1;
         }
         if !known {
-            self.set(&name, Value::Unknown);
-            self.forget(&block.assigned);
-            self.visit(&block.body);
-            self.forget(&block.assigned);
+            self.set(&name, ScriptValue::Unknown);
+            self.mark_unknown(&block.assigned);
+            self.evaluate_uncertain(&block.body);
+            self.mark_unknown(&block.assigned);
         }
-        self.set(&name, outer.unwrap_or(Value::Unknown));
-        if known { Value::of_output(output) } else { Value::Unknown }
+        self.set(&name, outer.unwrap_or(ScriptValue::Unknown));
+        if known { ScriptValue::from_output(output) } else { ScriptValue::Unknown }
     }
 
-    /// `Set-Variable name value`, `Set-Item variable:name value`.
-    fn set_variable(&mut self, given: &[Argument<'_>]) -> Value {
+    /// Evaluates `Set-Variable name value` and `Set-Item variable:name value`.
+    fn set_variable(&mut self, given: &[CommandArgument<'_>]) -> ScriptValue {
         let mut values = given.iter().filter(|argument| {
             argument.parameter.as_deref().is_none_or(|name| {
                 ["name", "path", "value"].iter().any(|full| full.starts_with(name))
             })
         });
         let (Some(name), Some(value)) = (values.next(), values.next()) else {
-            return Value::Unknown;
+            return ScriptValue::Unknown;
         };
-        let Some(name) = self.as_text(&name.value) else { return Value::Unknown };
+        let Some(name) = self.as_text(&name.value) else { return ScriptValue::Unknown };
         let name: Rc<str> = variable_name(&name).into();
         self.set(&name, value.value.clone());
-        Value::Null
+        ScriptValue::Null
     }
 
-    /// An item of the drives `variable:` and `env:`, or a variable by its name.
-    fn item(&mut self, path: &Value, drive: bool, only_value: bool) -> Value {
-        let Value::Text(path) = path else { return Value::Unknown };
+    /// Returns an item of the drives `variable:` and `env:`, or a variable by its name.
+    fn drive_item(&mut self, path: &ScriptValue, drive: bool, only_value: bool) -> ScriptValue {
+        let ScriptValue::Text(path) = path else { return ScriptValue::Unknown };
         let lower = path.to_lowercase();
         let bare = lower.strip_prefix("variable:").or_else(|| lower.strip_prefix("env:"));
         if drive && bare.is_none() {
-            return Value::Unknown;
+            return ScriptValue::Unknown;
         }
         let name = variable_name(&lower.replace("env:\\", "env:").replace("env:/", "env:"));
         let name: Rc<str> = if name.contains('*') {
@@ -311,7 +321,7 @@ impl Machine<'_, '_> {
                 .find(|standard| matches_wildcard(&name, &standard.to_lowercase()));
             match shown {
                 Some(shown) => (*shown).into(),
-                None => return Value::Unknown,
+                None => return ScriptValue::Unknown,
             }
         } else {
             name.into()
@@ -321,21 +331,21 @@ impl Machine<'_, '_> {
             return value;
         }
         if !self.budget.make(value.count()) || value.depth() >= DEEPEST_VALUE {
-            return Value::Unknown;
+            return ScriptValue::Unknown;
         }
-        Value::Item { name, value: Box::new(value) }
+        ScriptValue::Item { name, value: Box::new(value) }
     }
 }
 
-/// Whether a switch is among the arguments, by any prefix of its name.
-fn has_switch(arguments: &[Node], switch: &str) -> bool {
+/// Returns whether a switch is among the arguments; any prefix of its name counts.
+fn has_switch(arguments: &[SyntaxNode], switch: &str) -> bool {
     arguments.iter().any(|argument| {
-        matches!(&argument.kind, Kind::Parameter(name)
+        matches!(&argument.kind, NodeKind::Parameter(name)
             if switch.starts_with(&name.to_lowercase()))
     })
 }
 
-/// Whether a name fits a pattern in which `*` stands for anything; both are short.
+/// Returns whether a name matches a pattern in which `*` stands for any text; both are short.
 fn matches_wildcard(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();

@@ -1,89 +1,94 @@
-//! The values of expressions.
+//! Evaluates expressions.
 
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::super::methods::{call, create, member};
-use super::super::operators::{binary, cast, index, unary};
-use super::super::syntax::{Kind, Node, Operator, Suffix, SuffixKind, Unary};
-use super::super::value::{DEEPEST_VALUE, Value, quoted};
-use super::Machine;
+use super::super::methods::{call_method, create_object, property};
+use super::super::operators::{apply_binary, apply_unary, cast_value, index_value};
+use super::super::syntax::{
+    BinaryOperator, NodeKind, Suffix, SuffixKind, SyntaxNode, UnaryOperator,
+};
+use super::super::value::{DEEPEST_VALUE, ScriptValue, quoted};
+use super::Evaluator;
 
-impl Machine<'_, '_> {
-    pub(super) fn expression(&mut self, node: &Node) -> Value {
+impl Evaluator<'_, '_> {
+    pub(super) fn expression(&mut self, node: &SyntaxNode) -> ScriptValue {
         match &node.kind {
-            Kind::Text { value, .. } | Kind::Word { value, .. } => Value::Text(Rc::clone(value)),
-            Kind::Number(number) => Value::Int(*number),
-            Kind::Variable { name, .. } => self.variable(name),
-            Kind::Expand(parts) => self.expand(parts),
-            Kind::Chain(first, more) => self.chain(first, more),
-            Kind::Unary(Unary::Step(by), value) => self.step(value, *by, true),
-            Kind::Unary(operator, value) => {
-                let value = self.eval(value);
-                unary(*operator, &value, &mut self.context())
+            NodeKind::Text { value, .. } | NodeKind::Word { value, .. } => {
+                ScriptValue::Text(Rc::clone(value))
             }
-            Kind::Cast(name, value) => {
+            NodeKind::Number(number) => ScriptValue::Int(*number),
+            NodeKind::Variable { name, .. } => self.variable(name),
+            NodeKind::Expand(parts) => self.expand(parts),
+            NodeKind::Chain(first, more) => self.evaluate_chain(first, more),
+            NodeKind::Unary(UnaryOperator::Step(by), value) => self.step(value, *by, true),
+            NodeKind::Unary(operator, value) => {
                 let value = self.eval(value);
-                cast(name, &value, &mut self.context())
+                apply_unary(*operator, &value, &mut self.context())
             }
-            Kind::Type(name) => Value::Type(Rc::clone(name)),
-            Kind::Postfix(base, suffixes) => self.postfix(node, base, suffixes),
-            Kind::Paren(body) => self.output(body),
-            Kind::Sub { body, array } => {
-                let value = self.output(body);
+            NodeKind::Cast(name, value) => {
+                let value = self.eval(value);
+                cast_value(name, &value, &mut self.context())
+            }
+            NodeKind::Type(name) => ScriptValue::Type(Rc::clone(name)),
+            NodeKind::Postfix(base, suffixes) => self.postfix(node, base, suffixes),
+            NodeKind::Paren(body) => self.output_of(body),
+            NodeKind::Sub { body, array } => {
+                let value = self.output_of(body);
                 match value {
-                    Value::Unknown => value,
-                    _ if *array => Value::Array(Rc::new(value.elements())),
+                    ScriptValue::Unknown => value,
+                    _ if *array => ScriptValue::Array(Rc::new(value.elements())),
                     _ => value,
                 }
             }
-            Kind::Hash(parts) => {
-                self.visit(parts);
-                Value::Hashtable
+            NodeKind::Hash(parts) => {
+                self.evaluate_uncertain(parts);
+                ScriptValue::Hashtable
             }
-            Kind::Block(block) => {
-                self.visit(&block.body);
-                // When it will run is not known.
-                self.forget(&block.assigned);
-                Value::Block(Rc::clone(block))
+            NodeKind::Block(block) => {
+                self.evaluate_uncertain(&block.body);
+                // It is not known when the block will run.
+                self.mark_unknown(&block.assigned);
+                ScriptValue::Block(Rc::clone(block))
             }
-            Kind::List(values) => {
-                let values: Vec<Value> = values.iter().map(|value| self.eval(value)).collect();
+            NodeKind::List(values) => {
+                let values: Vec<ScriptValue> =
+                    values.iter().map(|value| self.eval(value)).collect();
                 self.list(values)
             }
-            _ => Value::Unknown,
+            _ => ScriptValue::Unknown,
         }
     }
 
-    /// An array of values, if none is unknown and they are not too deep.
-    fn list(&mut self, values: Vec<Value>) -> Value {
-        let size = values.iter().map(Value::count).sum();
+    /// Makes an array of values, or `Unknown` if one of them is unknown or nested too deep.
+    fn list(&mut self, values: Vec<ScriptValue>) -> ScriptValue {
+        let size = values.iter().map(ScriptValue::count).sum();
         let known = self.budget.make(size)
             && values.iter().all(|value| !value.is_unknown() && value.depth() < DEEPEST_VALUE);
-        if known { Value::Array(Rc::new(values)) } else { Value::Unknown }
+        if known { ScriptValue::Array(Rc::new(values)) } else { ScriptValue::Unknown }
     }
 
-    pub(super) fn variable(&self, name: &str) -> Value {
+    pub(super) fn variable(&self, name: &str) -> ScriptValue {
         match name {
-            "true" => return Value::Bool(true),
-            "false" => return Value::Bool(false),
-            "null" => return Value::Null,
-            // No command has failed as far as is known.
-            "?" => return Value::Bool(true),
+            "true" => return ScriptValue::Bool(true),
+            "false" => return ScriptValue::Bool(false),
+            "null" => return ScriptValue::Null,
+            // As far as is known, no command has failed.
+            "?" => return ScriptValue::Bool(true),
             _ => {}
         }
         match self.get(name) {
             Some(value) => value.clone(),
-            None => usual(name).map_or(Value::Unknown, Value::Usual),
+            None => usual_value(name).map_or(ScriptValue::Unknown, ScriptValue::Usual),
         }
     }
 
-    fn expand(&mut self, parts: &[Node]) -> Value {
+    fn expand(&mut self, parts: &[SyntaxNode]) -> ScriptValue {
         let mut text = String::new();
         let mut known = true;
         for part in parts {
             let value = self.eval(part);
-            self.note_inside(part, &value);
+            self.record_inside_string(part, &value);
             match self.as_text(&value) {
                 Some(part) if known => {
                     if !self.budget.make(part.len())
@@ -97,12 +102,13 @@ impl Machine<'_, '_> {
                 _ => known = false,
             }
         }
-        if known { Value::text(text) } else { Value::Unknown }
+        if known { ScriptValue::text(text) } else { ScriptValue::Unknown }
     }
 
-    /// Inside a string a value stands as it is, not in quotes of its own.
-    fn note_inside(&mut self, part: &Node, value: &Value) {
-        if let (Some(replacement), Value::Text(text)) = (self.found.replacements.last_mut(), value)
+    /// Inside a string a value is shown without its own quotes.
+    fn record_inside_string(&mut self, part: &SyntaxNode, value: &ScriptValue) {
+        if let (Some(replacement), ScriptValue::Text(text)) =
+            (self.found.replacements.last_mut(), value)
             && replacement.span == part.span
         {
             replacement.text.clear();
@@ -115,98 +121,107 @@ impl Machine<'_, '_> {
         }
     }
 
-    fn chain(&mut self, first: &Node, more: &[(Operator, Node)]) -> Value {
+    fn evaluate_chain(
+        &mut self,
+        first: &SyntaxNode,
+        more: &[(BinaryOperator, SyntaxNode)],
+    ) -> ScriptValue {
         let mark = self.found.replacements.len();
         let mut left = self.eval(first);
-        // Texts side by side become one, also before and after something unknown.
-        let mut run = self.run(first, mark, &left);
+        // Adjacent texts are joined, also before and after something unknown.
+        let mut run = self.start_text_run(first, mark, &left);
         for (operator, operand) in more {
             let mark = self.found.replacements.len();
             let right = self.eval(operand);
-            match (&mut run.text, text_of(&right)) {
+            match (&mut run.text, literal_text(&right)) {
                 (Some(text), Some(more))
-                    if *operator == Operator::Add && self.budget.make(more.len()) =>
+                    if *operator == BinaryOperator::Add && self.budget.make(more.len()) =>
                 {
-                    run.word_cut |= cuts_word(text, &more) || matches!(right, Value::Char(_));
+                    run.word_cut |= cuts_word(text, &more) || matches!(right, ScriptValue::Char(_));
                     text.push_str(&more);
                     run.count += 1;
                     run.span.end = operand.span.end;
                 }
                 _ => {
                     let operands = self.found.replacements.split_off(mark);
-                    self.note_run(&run);
+                    self.record_text_run(&run);
                     let mark = self.found.replacements.len();
                     self.found.replacements.extend(operands);
-                    run = self.run(operand, mark, &right);
+                    run = self.start_text_run(operand, mark, &right);
                 }
             }
             left = match operator {
-                Operator::Add => self.plus(left, &right),
-                _ => binary(*operator, &left, &right, &mut self.context()),
+                BinaryOperator::Add => self.add_values(left, &right),
+                _ => apply_binary(*operator, &left, &right, &mut self.context()),
             };
         }
-        // What is known as a whole is noted as a whole.
+        // If the whole is known, only the whole is recorded.
         if left.is_unknown() {
-            self.note_run(&run);
+            self.record_text_run(&run);
         }
         self.word_cut = run.word_cut;
         left
     }
 
-    /// `left + right`; a text on the left grows in place.
-    fn plus(&mut self, left: Value, right: &Value) -> Value {
+    /// Computes `left + right`; a text on the left grows in place.
+    fn add_values(&mut self, left: ScriptValue, right: &ScriptValue) -> ScriptValue {
         match (left, right) {
-            (Value::Text(mut text), Value::Text(_) | Value::Char(_)) => {
+            (ScriptValue::Text(mut text), ScriptValue::Text(_) | ScriptValue::Char(_)) => {
                 let grown = match right {
-                    Value::Text(more) => more.len(),
+                    ScriptValue::Text(more) => more.len(),
                     _ => 4,
                 };
                 if !self.budget.make(grown) || text.len() + grown > self.budget.bytes_left() {
-                    return Value::Unknown;
+                    return ScriptValue::Unknown;
                 }
                 if Rc::get_mut(&mut text).is_none() && !self.budget.make(text.len()) {
-                    return Value::Unknown;
+                    return ScriptValue::Unknown;
                 }
                 let into = Rc::make_mut(&mut text);
                 match right {
-                    Value::Text(more) => into.push_str(more),
-                    Value::Char(more) => into.push(*more),
+                    ScriptValue::Text(more) => into.push_str(more),
+                    ScriptValue::Char(more) => into.push(*more),
                     _ => {}
                 }
-                Value::Text(text)
+                ScriptValue::Text(text)
             }
-            (left, right) => binary(Operator::Add, &left, right, &mut self.context()),
+            (left, right) => apply_binary(BinaryOperator::Add, &left, right, &mut self.context()),
         }
     }
 
-    fn run(&mut self, first: &Node, mark: usize, value: &Value) -> Run {
-        let text = if self.budget.make(value.count()) { text_of(value) } else { None };
-        Run { span: first.span.clone(), mark, text, count: 1, word_cut: false }
+    fn start_text_run(&mut self, first: &SyntaxNode, mark: usize, value: &ScriptValue) -> TextRun {
+        let text = if self.budget.make(value.count()) { literal_text(value) } else { None };
+        TextRun { span: first.span.clone(), mark, text, count: 1, word_cut: false }
     }
 
-    fn note_run(&mut self, run: &Run) {
+    fn record_text_run(&mut self, run: &TextRun) {
         let Some(text) = &run.text else { return };
         if run.count > 1 && self.quiet == 0 && self.budget.make(text.len()) {
             let inside = &self.found.replacements[run.mark..];
-            let telling = run.word_cut || inside.iter().any(|inside| inside.telling);
-            self.replace(run.span.clone(), run.mark, quoted(text), telling);
+            let is_hidden = run.word_cut || inside.iter().any(|inside| inside.is_hidden);
+            self.record_replacement(run.span.clone(), run.mark, quoted(text), is_hidden);
         }
     }
 
-    /// `++` and `--`.
-    fn step(&mut self, target: &Node, by: i64, before: bool) -> Value {
-        let Kind::Variable { name, .. } = &target.kind else {
+    /// Evaluates `++` and `--`.
+    fn step(&mut self, target: &SyntaxNode, by: i64, before: bool) -> ScriptValue {
+        let NodeKind::Variable { name, .. } = &target.kind else {
             self.eval(target);
-            return Value::Unknown;
+            return ScriptValue::Unknown;
         };
         let old = self.variable(name);
         let new = old.to_int().filter(|_| old.is_known()).and_then(|number| number.checked_add(by));
-        let new = new.map_or(Value::Unknown, Value::Int);
+        let new = new.map_or(ScriptValue::Unknown, ScriptValue::Int);
         self.set(name, new.clone());
         if before { new } else { old }
     }
 
-    fn postfix(&mut self, node: &Node, base: &Node, suffixes: &[Suffix]) -> Value {
+    fn postfix(
+        &mut self,
+        node: &SyntaxNode,
+        base: &SyntaxNode,
+        suffixes: &[Suffix],
+    ) -> ScriptValue {
         let start = node.span.start;
         let mark = self.found.replacements.len();
         let mut value = self.eval(base);
@@ -217,7 +232,7 @@ impl Machine<'_, '_> {
                 SuffixKind::Step(by) => return self.step(base, *by, false),
                 SuffixKind::Index(by) => {
                     let by = self.eval(by);
-                    index(&value, &by, &mut self.context())
+                    index_value(&value, &by, &mut self.context())
                 }
                 SuffixKind::Member(name) => {
                     let name = self.member_name(name);
@@ -229,7 +244,7 @@ impl Machine<'_, '_> {
                             at += 1;
                             self.call(&value, name.as_deref(), arguments)
                         }
-                        _ => name.map_or(Value::Unknown, |name| member(&value, &name)),
+                        _ => name.map_or(ScriptValue::Unknown, |name| property(&value, &name)),
                     }
                 }
                 SuffixKind::Call(name, arguments) => {
@@ -237,116 +252,127 @@ impl Machine<'_, '_> {
                     self.call(&value, name.as_deref(), arguments)
                 }
             };
-            if let (Value::Text(text), Some(_)) = (&value, suffixes.get(at))
+            if let (ScriptValue::Text(text), Some(_)) = (&value, suffixes.get(at))
                 && self.quiet == 0
                 && self.budget.make(text.len())
             {
                 let shown = quoted(text);
-                self.replace(start..suffixes[at - 1].end, mark, shown, true);
+                self.record_replacement(start..suffixes[at - 1].end, mark, shown, true);
             }
         }
         value
     }
 
-    /// A member's name, lower-case; shown as a word where it was hidden.
-    fn member_name(&mut self, name: &Node) -> Option<String> {
+    /// Returns the name of a member in lower case. If it was obfuscated, it is shown as a plain
+    /// word.
+    fn member_name(&mut self, name: &SyntaxNode) -> Option<String> {
         let mark = self.found.replacements.len();
         let value = self.eval(name);
-        let Value::Text(text) = value else { return None };
-        if !matches!(name.kind, Kind::Word { ticked: false, .. }) {
-            self.note_name(name.span.clone(), mark, &text);
+        let ScriptValue::Text(text) = value else { return None };
+        if !matches!(name.kind, NodeKind::Word { ticked: false, .. }) {
+            self.record_name(name.span.clone(), mark, &text);
         }
         Some(text.to_lowercase())
     }
 
-    fn call(&mut self, value: &Value, name: Option<&str>, arguments: &[Node]) -> Value {
-        let values: Vec<Value> = arguments.iter().map(|argument| self.eval(argument)).collect();
-        let size = values.iter().map(Value::count).sum();
-        let Some(name) = name.filter(|_| self.budget.make(size)) else { return Value::Unknown };
-        let on = |wanted: &str| matches!(value, Value::Type(kind) if **kind == *wanted);
+    fn call(
+        &mut self,
+        value: &ScriptValue,
+        name: Option<&str>,
+        arguments: &[SyntaxNode],
+    ) -> ScriptValue {
+        let values: Vec<ScriptValue> =
+            arguments.iter().map(|argument| self.eval(argument)).collect();
+        let size = values.iter().map(ScriptValue::count).sum();
+        let Some(name) = name.filter(|_| self.budget.make(size)) else {
+            return ScriptValue::Unknown;
+        };
+        let on = |wanted: &str| matches!(value, ScriptValue::Type(kind) if **kind == *wanted);
         match name {
-            // Methods that run or compile a text, whatever they are called on.
+            // Methods that run or compile a text, on any object.
             "invokescript" | "newscriptblock" | "addscript" => {
                 if let (Some(text), Some(node)) = (values.first(), arguments.first()) {
                     self.invoke(text, &node.span);
                 }
-                return Value::Unknown;
+                return ScriptValue::Unknown;
             }
             "create" if on("scriptblock") || on("management.automation.scriptblock") => {
                 if let (Some(text), Some(node)) = (values.first(), arguments.first()) {
                     self.invoke(text, &node.span);
                 }
-                return Value::Unknown;
+                return ScriptValue::Unknown;
             }
             "reverse" if on("array") => {
-                let Some(Node { kind: Kind::Variable { name, .. }, .. }) = arguments.first() else {
-                    return Value::Unknown;
+                let Some(SyntaxNode { kind: NodeKind::Variable { name, .. }, .. }) =
+                    arguments.first()
+                else {
+                    return ScriptValue::Unknown;
                 };
                 let mut elements = match self.variable(name) {
-                    turned @ (Value::Array(_) | Value::Bytes(_)) => turned.elements(),
-                    _ => return Value::Unknown,
+                    turned @ (ScriptValue::Array(_) | ScriptValue::Bytes(_)) => turned.elements(),
+                    _ => return ScriptValue::Unknown,
                 };
-                if !self.budget.make(elements.len() * size_of::<Value>()) {
-                    return Value::Unknown;
+                if !self.budget.make(elements.len() * size_of::<ScriptValue>()) {
+                    return ScriptValue::Unknown;
                 }
                 elements.reverse();
-                self.set(name, Value::Array(Rc::new(elements)));
-                return Value::Null;
+                self.set(name, ScriptValue::Array(Rc::new(elements)));
+                return ScriptValue::Null;
             }
             "copyto" => {
-                if let (Value::Stream(_), Some(Kind::Variable { name, .. })) =
+                if let (ScriptValue::Stream(_), Some(NodeKind::Variable { name, .. })) =
                     (value, arguments.first().map(|node| &node.kind))
                 {
                     self.set(name, value.clone());
-                    return Value::Null;
+                    return ScriptValue::Null;
                 }
-                return Value::Unknown;
+                return ScriptValue::Unknown;
             }
             _ => {}
         }
-        call(value, name, &values, &mut self.context())
+        call_method(value, name, &values, &mut self.context())
     }
 
     pub(super) fn assign(
         &mut self,
-        target: &Node,
-        operator: Option<Operator>,
-        value: &Node,
-    ) -> Value {
-        self.note_variable(target);
+        target: &SyntaxNode,
+        operator: Option<BinaryOperator>,
+        value: &SyntaxNode,
+    ) -> ScriptValue {
+        self.record_variable(target);
         let value = self.eval(value);
         match &target.kind {
-            Kind::Variable { name, .. } => {
+            NodeKind::Variable { name, .. } => {
                 let value = match operator {
                     None => value,
-                    Some(Operator::Add) => {
-                        // Taken out, so that it can grow in place.
+                    Some(BinaryOperator::Add) => {
+                        // Removed from the variables, so that it can grow in place.
                         let old = match self.variables.remove(name) {
                             Some(old) if self.scopes == 0 => old,
                             Some(old) => {
                                 self.variables.insert(Rc::clone(name), old.clone());
                                 old
                             }
-                            None => Value::Unknown,
+                            None => ScriptValue::Unknown,
                         };
-                        self.grow(old, &value)
+                        self.append_to(old, &value)
                     }
                     Some(operator) => {
                         let old = self.variable(name);
-                        binary(operator, &old, &value, &mut self.context())
+                        apply_binary(operator, &old, &value, &mut self.context())
                     }
                 };
                 self.set(name, value.clone());
                 value
             }
-            Kind::Cast(kind, inner) => {
-                let value = cast(kind, &value, &mut self.context());
-                if let (Kind::Variable { name, .. }, None) = (&inner.kind, operator) {
+            NodeKind::Cast(kind, inner) => {
+                let value = cast_value(kind, &value, &mut self.context());
+                if let (NodeKind::Variable { name, .. }, None) = (&inner.kind, operator) {
                     self.set(name, value.clone());
                 }
                 value
             }
-            Kind::Postfix(base, suffixes) => {
+            NodeKind::Postfix(base, suffixes) => {
                 for suffix in suffixes {
                     if let SuffixKind::Member(name) = &suffix.kind {
                         self.member_name(name);
@@ -355,42 +381,42 @@ impl Machine<'_, '_> {
                 self.assign_element(base, suffixes, operator, &value);
                 value
             }
-            _ => Value::Unknown,
+            _ => ScriptValue::Unknown,
         }
     }
 
-    fn grow(&mut self, old: Value, more: &Value) -> Value {
+    fn append_to(&mut self, old: ScriptValue, more: &ScriptValue) -> ScriptValue {
         match old {
-            Value::Array(mut values) if !more.is_unknown() => {
-                let added = more.count() * size_of::<Value>();
+            ScriptValue::Array(mut values) if !more.is_unknown() => {
+                let added = more.count() * size_of::<ScriptValue>();
                 let shared = Rc::get_mut(&mut values).is_none();
-                let copied = if shared { values.len() * size_of::<Value>() } else { 0 };
+                let copied = if shared { values.len() * size_of::<ScriptValue>() } else { 0 };
                 if !self.budget.make(added + copied)
-                    || (values.len() + more.count()) * size_of::<Value>()
+                    || (values.len() + more.count()) * size_of::<ScriptValue>()
                         > self.budget.bytes_left().saturating_mul(4)
                 {
-                    return Value::Unknown;
+                    return ScriptValue::Unknown;
                 }
                 let into = Rc::make_mut(&mut values);
                 match more {
-                    Value::Array(_) | Value::Bytes(_) => into.extend(more.elements()),
+                    ScriptValue::Array(_) | ScriptValue::Bytes(_) => into.extend(more.elements()),
                     _ => into.push(more.clone()),
                 }
-                Value::Array(values)
+                ScriptValue::Array(values)
             }
-            old => self.plus(old, more),
+            old => self.add_values(old, more),
         }
     }
 
-    /// `$x[i] = value`.
+    /// Evaluates `$x[i] = value`.
     fn assign_element(
         &mut self,
-        base: &Node,
+        base: &SyntaxNode,
         suffixes: &[Suffix],
-        operator: Option<Operator>,
-        value: &Value,
+        operator: Option<BinaryOperator>,
+        value: &ScriptValue,
     ) {
-        let (Kind::Variable { name, .. }, [Suffix { kind: SuffixKind::Index(by), .. }]) =
+        let (NodeKind::Variable { name, .. }, [Suffix { kind: SuffixKind::Index(by), .. }]) =
             (&base.kind, suffixes)
         else {
             return;
@@ -399,87 +425,90 @@ impl Machine<'_, '_> {
         let old = match (at, operator) {
             (Some(at), Some(_)) => {
                 let old = self.variable(name);
-                index(&old, &Value::Int(at as i64), &mut self.context())
+                index_value(&old, &ScriptValue::Int(at as i64), &mut self.context())
             }
-            _ => Value::Unknown,
+            _ => ScriptValue::Unknown,
         };
         let value = match operator {
             None => value.clone(),
-            Some(operator) => binary(operator, &old, value, &mut self.context()),
+            Some(operator) => apply_binary(operator, &old, value, &mut self.context()),
         };
         let holder =
             if self.scopes == 0 { self.variables.remove(name) } else { self.get(name).cloned() };
         let changed = match (holder, at, &value) {
-            (Some(Value::Bytes(mut bytes)), Some(at), Value::Int(number)) => {
+            (Some(ScriptValue::Bytes(mut bytes)), Some(at), ScriptValue::Int(number)) => {
                 match (u8::try_from(*number), bytes.len() > at) {
-                    (Ok(byte), true) if self.owned(&bytes) => {
+                    (Ok(byte), true) if self.may_change(&bytes) => {
                         Rc::make_mut(&mut bytes)[at] = byte;
-                        Value::Bytes(bytes)
+                        ScriptValue::Bytes(bytes)
                     }
-                    _ => Value::Unknown,
+                    _ => ScriptValue::Unknown,
                 }
             }
-            (Some(Value::Array(mut values)), Some(at), value)
+            (Some(ScriptValue::Array(mut values)), Some(at), value)
                 if !value.is_unknown()
                     && at < values.len()
                     && self.budget.make(value.count())
                     && value.depth() < DEEPEST_VALUE
-                    && self.owned(&values) =>
+                    && self.may_change(&values) =>
             {
                 Rc::make_mut(&mut values)[at] = value.clone();
-                Value::Array(values)
+                ScriptValue::Array(values)
             }
             _ => {
                 self.unknown += 1;
-                Value::Unknown
+                ScriptValue::Unknown
             }
         };
         self.set(name, changed);
     }
 
-    /// Whether a value may be changed: the steps for the copy, where others hold it.
-    fn owned<T>(&mut self, values: &Rc<Vec<T>>) -> bool {
+    /// Returns whether a value may be changed in place. Uses the steps for a copy if the value is
+    /// shared.
+    fn may_change<T>(&mut self, values: &Rc<Vec<T>>) -> bool {
         Rc::strong_count(values) == 1 || self.budget.make(values.len() * size_of::<T>())
     }
 
-    pub(super) fn new_object(&mut self, kind: &str, arguments: &[Value]) -> Value {
+    pub(super) fn new_object(&mut self, kind: &str, arguments: &[ScriptValue]) -> ScriptValue {
         let kind = kind.to_lowercase();
         let kind = kind.strip_prefix("system.").unwrap_or(&kind);
-        create(kind, arguments, &mut self.context()).unwrap_or(Value::Unknown)
+        create_object(kind, arguments, &mut self.context()).unwrap_or(ScriptValue::Unknown)
     }
 }
 
-/// Texts with `+` between them.
-struct Run {
+/// A run of texts joined with `+`.
+struct TextRun {
     span: Range<usize>,
-    /// Where its replacements begin.
+    /// Index of its first replacement.
     mark: usize,
     text: Option<String>,
     count: usize,
-    /// Whether they part within a word.
+    /// Whether a word is split between them.
     word_cut: bool,
 }
 
-/// Whether a text and the next part within a word: plain scripts do not write like that.
+/// Returns whether a text and the next one split a word. Ordinary scripts are not written like
+/// that.
 fn cuts_word(text: &str, next: &str) -> bool {
     text.ends_with(char::is_alphanumeric) && next.starts_with(char::is_alphanumeric)
 }
 
-fn text_of(value: &Value) -> Option<String> {
+fn literal_text(value: &ScriptValue) -> Option<String> {
     match value {
-        Value::Text(text) => Some(text.to_string()),
-        Value::Char(char) => Some(char.to_string()),
+        ScriptValue::Text(text) => Some(text.to_string()),
+        ScriptValue::Char(char) => Some(char.to_string()),
         _ => None,
     }
 }
 
-fn is_word(node: &Node, word: &str) -> bool {
-    matches!(&node.kind, Kind::Word { value, .. } if value.eq_ignore_ascii_case(word))
+fn is_word(node: &SyntaxNode, word: &str) -> bool {
+    matches!(&node.kind, NodeKind::Word { value, .. } if value.eq_ignore_ascii_case(word))
 }
 
-/// What some variables hold on almost any Windows. Obfuscators take letters of them; the values
-/// are not shown, as on this machine they may have been others.
-fn usual(name: &str) -> Option<&'static str> {
+/// Returns the value that some variables have on almost any Windows. Obfuscators take letters
+/// from them. The values are not shown as results, because they may have differed on the machine
+/// in question.
+fn usual_value(name: &str) -> Option<&'static str> {
     Some(match name {
         "pshome" => r"C:\Windows\System32\WindowsPowerShell\v1.0",
         "shellid" => "Microsoft.PowerShell",
@@ -499,7 +528,7 @@ fn usual(name: &str) -> Option<&'static str> {
     })
 }
 
-/// Names of variables there are from the start, which wildcards are made to match.
+/// Names of built-in variables, which wildcards are meant to match.
 pub(super) const STANDARD_VARIABLES: [&str; 16] = [
     "ConfirmPreference",
     "DebugPreference",

@@ -1,8 +1,8 @@
-//! Evaluates a parsed text without running it: values that follow from the text alone are worked
-//! out, everything else is unknown.
+//! Evaluates a parsed text without running it. Values that follow from the text alone are
+//! computed; everything else is unknown.
 //!
-//! Variables hold what was last assigned to them on the way through the text. What a branch or loop
-//! assigns is unknown after it, unless its conditions were known, too.
+//! A variable has the value that was last assigned to it in the text. After a branch or loop, the
+//! variables assigned in it are unknown, unless its conditions were known too.
 
 mod command;
 mod expression;
@@ -14,49 +14,52 @@ use std::rc::Rc;
 use foldhash::HashMap;
 
 use super::budget::Budget;
-use super::encoding::binary;
-use super::operators::{Context, Patterns};
-use super::syntax::{Assigned, Kind, Node, Operator, Script, Suffix, SuffixKind, Unary};
-use super::value::{Value, is_plain_word, quoted};
+use super::encoding::program_kind;
+use super::operators::{OperatorContext, PatternCache};
+use super::syntax::{
+    AssignedNames, BinaryOperator, NodeKind, ParsedScript, Suffix, SuffixKind, SyntaxNode,
+    UnaryOperator,
+};
+use super::value::{ScriptValue, is_plain_word, quoted};
 
-/// Blocks that run blocks: `{ & $x }` may be in `$x`.
+/// Deepest nesting of blocks that call blocks: `$x` may contain `{ & $x }`.
 const DEEPEST_CALL: usize = 12;
-/// Most texts handed to an interpreter that are noted.
+/// Largest number of texts passed to an interpreter that are recorded.
 const MOST_INVOKED: usize = 128;
 
-/// A part of the text to be shown as its value.
+/// A part of the text that is to be shown as its value.
 #[derive(Debug)]
 pub(super) struct Replacement {
     pub span: Range<usize>,
     pub text: String,
-    /// Whether it was hidden: what no plain script writes like this.
-    pub telling: bool,
-    /// Whether it was handed to an interpreter, or is the interpreter's name.
+    /// Whether the part was obfuscated: no ordinary script is written like this.
+    pub is_hidden: bool,
+    /// Whether the part was passed to an interpreter, or is the interpreter's name.
     pub invoked: bool,
 }
 
-/// What evaluation found in a text.
+/// The results of evaluating a text.
 #[derive(Debug, Default)]
-pub(super) struct Evaluated {
-    /// In the order of the text, none inside another.
+pub(super) struct EvaluationResult {
+    /// In the order of the text; none is inside another.
     pub replacements: Vec<Replacement>,
-    /// Texts handed to an interpreter, and where.
+    /// Texts passed to an interpreter, with their positions.
     pub invoked: Vec<(usize, Rc<String>)>,
-    /// Where bytes came out that are a program: what they are, and how many.
+    /// Positions where the bytes of a program were computed, with its kind and size.
     pub binaries: Vec<(usize, &'static str, usize)>,
 }
 
-/// Evaluates a text's statements. `environment` are variables that a command line has set.
+/// Evaluates the statements of a text. `environment` has the variables that a command line set.
 pub(super) fn evaluate(
-    script: &Script,
+    script: &ParsedScript,
     environment: &BTreeMap<String, String>,
     budget: &mut Budget,
-) -> Evaluated {
+) -> EvaluationResult {
     let variables = environment
         .iter()
-        .map(|(name, value)| (format!("env:{name}").into(), Value::text(value.as_str())))
+        .map(|(name, value)| (format!("env:{name}").into(), ScriptValue::text(value.as_str())))
         .collect();
-    let mut machine = Machine {
+    let mut machine = Evaluator {
         assigned: &script.assigned,
         budget,
         variables,
@@ -64,10 +67,10 @@ pub(super) fn evaluate(
         scopes: 0,
         quiet: 0,
         calls: 0,
-        patterns: Patterns::default(),
+        patterns: PatternCache::default(),
         unknown: 0,
         word_cut: false,
-        found: Evaluated::default(),
+        found: EvaluationResult::default(),
     };
     for statement in &script.statements {
         machine.eval(statement);
@@ -77,35 +80,35 @@ pub(super) fn evaluate(
     found
 }
 
-struct Machine<'s, 'b> {
+struct Evaluator<'s, 'b> {
     assigned: &'s [Rc<str>],
     budget: &'b mut Budget,
-    variables: HashMap<Rc<str>, Value>,
-    /// Variables and what they were before the scopes that are open assigned them.
-    undo: Vec<(Rc<str>, Option<Value>)>,
+    variables: HashMap<Rc<str>, ScriptValue>,
+    /// Variables with their values before the open scopes assigned them.
+    undo: Vec<(Rc<str>, Option<ScriptValue>)>,
     scopes: usize,
-    /// Above 0: replacements are not noted, as the nodes are evaluated more than once.
+    /// Greater than 0 while nodes are evaluated several times: no replacements are recorded then.
     quiet: usize,
     calls: usize,
-    patterns: Patterns,
-    /// How often something came out unknown.
+    patterns: PatternCache,
+    /// The number of values that were unknown.
     unknown: u64,
-    /// Whether the texts that were just put together had been cut inside a word.
+    /// Whether the texts that were joined last had been split inside a word.
     word_cut: bool,
-    found: Evaluated,
+    found: EvaluationResult,
 }
 
-impl Machine<'_, '_> {
-    fn context(&mut self) -> Context<'_> {
+impl Evaluator<'_, '_> {
+    fn context(&mut self) -> OperatorContext<'_> {
         let separator = self.variables.get("ofs").and_then(|value| value.to_text(" "));
-        Context {
+        OperatorContext {
             budget: self.budget,
             patterns: &mut self.patterns,
             separator: separator.unwrap_or_else(|| " ".to_owned()),
         }
     }
 
-    fn as_text(&mut self, value: &Value) -> Option<String> {
+    fn as_text(&mut self, value: &ScriptValue) -> Option<String> {
         let context = self.context();
         if !context.budget.make(value.count()) {
             return None;
@@ -113,135 +116,148 @@ impl Machine<'_, '_> {
         value.to_text(&context.separator)
     }
 
-    /// The value of a node, which is noted where the text can be shown as it.
-    fn eval(&mut self, node: &Node) -> Value {
+    /// Evaluates a node. The value is recorded if the node can be shown as it.
+    fn eval(&mut self, node: &SyntaxNode) -> ScriptValue {
         if !self.budget.step() {
-            return Value::Unknown;
+            return ScriptValue::Unknown;
         }
         let mark = self.found.replacements.len();
         let value = self.value(node);
         match &value {
-            Value::Unknown => {
+            ScriptValue::Unknown => {
                 self.unknown += 1;
-                self.note_variable(node);
+                self.record_variable(node);
             }
-            Value::Bytes(bytes) | Value::Stream(bytes) => self.note_binary(node, bytes),
-            _ => self.note(node, mark, &value),
+            ScriptValue::Bytes(bytes) | ScriptValue::Stream(bytes) => {
+                self.record_program(node, bytes)
+            }
+            _ => self.record_value(node, mark, &value),
         }
         value
     }
 
-    fn value(&mut self, node: &Node) -> Value {
+    fn value(&mut self, node: &SyntaxNode) -> ScriptValue {
         match &node.kind {
-            Kind::If { branches, assigned } => self.branch(branches, assigned),
-            Kind::For { parts, body, assigned } => self.for_loop(parts, body, assigned),
-            Kind::While { condition, body, assigned } => {
-                self.repeat(Some(condition), &[], body, assigned)
+            NodeKind::If { branches, assigned } => self.branch(branches, assigned),
+            NodeKind::For { parts, body, assigned } => self.for_loop(parts, body, assigned),
+            NodeKind::While { condition, body, assigned } => {
+                self.evaluate_loop(Some(condition), &[], body, assigned)
             }
-            Kind::ForEach { name, list, body, assigned } => {
+            NodeKind::ForEach { name, list, body, assigned } => {
                 self.for_each(name, list, body, assigned)
             }
-            Kind::Opaque { parts, assigned } => {
-                self.forget(assigned);
-                self.visit(parts);
-                self.forget(assigned);
-                Value::Unknown
+            NodeKind::Opaque { parts, assigned } => {
+                self.mark_unknown(assigned);
+                self.evaluate_uncertain(parts);
+                self.mark_unknown(assigned);
+                ScriptValue::Unknown
             }
-            Kind::Pipeline(elements) => self.pipeline(elements),
-            Kind::Command { invoked, name, arguments } => {
+            NodeKind::Pipeline(elements) => self.pipeline(elements),
+            NodeKind::Command { invoked, name, arguments } => {
                 self.command(node, *invoked, name, arguments, None)
             }
-            Kind::Assign { target, operator, value } => self.assign(target, *operator, value),
+            NodeKind::Assign { target, operator, value } => self.assign(target, *operator, value),
             _ => self.expression(node),
         }
     }
 
-    /// Notes that a node's text can be shown as its value.
-    fn note(&mut self, node: &Node, mark: usize, value: &Value) {
+    /// Records that a node can be shown as its value.
+    fn record_value(&mut self, node: &SyntaxNode, mark: usize, value: &ScriptValue) {
         if self.quiet > 0 {
             return;
         }
-        let (own, telling) = match &node.kind {
-            Kind::Chain(_, more) => match more.first() {
-                Some((Operator::Add | Operator::Multiply, _)) => (true, self.word_cut),
+        let (own, is_hidden) = match &node.kind {
+            NodeKind::Chain(_, more) => match more.first() {
+                Some((BinaryOperator::Add | BinaryOperator::Multiply, _)) => (true, self.word_cut),
                 _ => (true, true),
             },
-            Kind::Unary(..) | Kind::Pipeline(_) => (true, true),
-            // A letter by its number is no more than that until it is put to others.
-            Kind::Cast(..) => (true, false),
-            Kind::Postfix(_, suffixes) => {
+            NodeKind::Unary(..) | NodeKind::Pipeline(_) => (true, true),
+            // A character given by its number is not obfuscation until it is joined to others.
+            NodeKind::Cast(..) => (true, false),
+            NodeKind::Postfix(_, suffixes) => {
                 let member = |suffix: &Suffix| matches!(suffix.kind, SuffixKind::Member(_));
                 (true, !suffixes.iter().all(member))
             }
-            Kind::Text { ticked: true, .. } | Kind::Variable { ticked: true, .. } => (true, true),
-            Kind::Word { value, ticked: true } => {
+            NodeKind::Text { ticked: true, .. } | NodeKind::Variable { ticked: true, .. } => {
+                (true, true)
+            }
+            NodeKind::Word { value, ticked: true } => {
                 let text = value.to_string();
-                return self.replace(node.span.clone(), mark, text, true);
+                return self.record_replacement(node.span.clone(), mark, text, true);
             }
-            Kind::Variable { .. } | Kind::Expand(_) | Kind::Paren(_) | Kind::Sub { .. } => {
-                (false, false)
-            }
+            NodeKind::Variable { .. }
+            | NodeKind::Expand(_)
+            | NodeKind::Paren(_)
+            | NodeKind::Sub { .. } => (false, false),
             _ => return,
         };
         let length = match value {
-            Value::Text(text) => text.len(),
-            Value::Char(_) => 1,
+            ScriptValue::Text(text) => text.len(),
+            ScriptValue::Char(_) => 1,
             _ => return,
         };
         let inside = &self.found.replacements[mark..];
         let decoding = own || !inside.is_empty();
-        let telling = telling || inside.iter().any(|replacement| replacement.telling);
+        let is_hidden = is_hidden || inside.iter().any(|replacement| replacement.is_hidden);
         if !decoding || !self.budget.make(length) {
             return;
         }
         let text = match value {
-            Value::Text(text) => quoted(text),
-            Value::Char(char) => quoted(&char.to_string()),
+            ScriptValue::Text(text) => quoted(text),
+            ScriptValue::Char(char) => quoted(&char.to_string()),
             _ => return,
         };
-        self.replace(node.span.clone(), mark, text, telling);
+        self.record_replacement(node.span.clone(), mark, text, is_hidden);
     }
 
-    /// Notes a replacement in place of those since `mark`.
-    fn replace(&mut self, span: Range<usize>, mark: usize, text: String, telling: bool) {
+    /// Records a replacement in place of those since `mark`.
+    fn record_replacement(
+        &mut self,
+        span: Range<usize>,
+        mark: usize,
+        text: String,
+        is_hidden: bool,
+    ) {
         if self.quiet > 0 {
             return;
         }
         self.found.replacements.truncate(mark);
-        self.found.replacements.push(Replacement { span, text, telling, invoked: false });
+        self.found.replacements.push(Replacement { span, text, is_hidden, invoked: false });
     }
 
-    /// Shows a name that was worked out as a bare word, where it can stand as one.
-    fn note_name(&mut self, span: Range<usize>, mark: usize, name: &str) {
-        let telling = self.found.replacements[mark..].iter().any(|inside| inside.telling);
+    /// Shows a computed name as a plain word, if it can stand as one.
+    fn record_name(&mut self, span: Range<usize>, mark: usize, name: &str) {
+        let is_hidden = self.found.replacements[mark..].iter().any(|inside| inside.is_hidden);
         if is_plain_word(name) {
-            self.replace(span, mark, name.to_owned(), telling);
+            self.record_replacement(span, mark, name.to_owned(), is_hidden);
         }
     }
 
-    /// Shows a variable's name without the escapes in it.
-    fn note_variable(&mut self, node: &Node) {
-        if let Kind::Variable { name, ticked: true } = &node.kind {
+    /// Shows a variable's name without escapes.
+    fn record_variable(&mut self, node: &SyntaxNode) {
+        if let NodeKind::Variable { name, ticked: true } = &node.kind {
             let mark = self.found.replacements.len();
-            self.replace(node.span.clone(), mark, format!("${{{name}}}"), true);
+            self.record_replacement(node.span.clone(), mark, format!("${{{name}}}"), true);
         }
     }
 
-    fn note_binary(&mut self, node: &Node, bytes: &[u8]) {
-        let Some(what) = binary(bytes) else { return };
+    fn record_program(&mut self, node: &SyntaxNode, bytes: &[u8]) {
+        let Some(kind) = program_kind(bytes) else { return };
         let noted =
-            |(_, other, size): &(usize, &str, usize)| *other == what && *size == bytes.len();
+            |(_, other, size): &(usize, &str, usize)| *other == kind && *size == bytes.len();
         if self.found.binaries.len() < MOST_INVOKED && !self.found.binaries.iter().any(noted) {
-            self.found.binaries.push((node.span.start, what, bytes.len()));
+            self.found.binaries.push((node.span.start, kind, bytes.len()));
         }
     }
 
-    /// A text goes to an interpreter; whether it is one that is known.
-    fn invoke(&mut self, value: &Value, span: &Range<usize>) -> bool {
+    /// Records a text that is passed to an interpreter. Returns whether the text is known.
+    fn invoke(&mut self, value: &ScriptValue, span: &Range<usize>) -> bool {
         let text = match value {
-            Value::Text(text) => Rc::clone(text),
-            // What comes out of a pipeline is run piece by piece.
-            Value::Array(values) if values.iter().all(|value| matches!(value, Value::Text(_))) => {
+            ScriptValue::Text(text) => Rc::clone(text),
+            // The output of a pipeline is run piece by piece.
+            ScriptValue::Array(values)
+                if values.iter().all(|value| matches!(value, ScriptValue::Text(_))) =>
+            {
                 match value.to_text("\n").filter(|text| self.budget.make(text.len())) {
                     Some(text) => Rc::new(text),
                     None => return false,
@@ -262,38 +278,38 @@ impl Machine<'_, '_> {
         true
     }
 
-    fn get(&self, name: &str) -> Option<&Value> {
+    fn get(&self, name: &str) -> Option<&ScriptValue> {
         self.variables.get(name)
     }
 
-    fn set(&mut self, name: &Rc<str>, value: Value) {
+    fn set(&mut self, name: &Rc<str>, value: ScriptValue) {
         let before = self.variables.insert(Rc::clone(name), value);
         if self.scopes > 0 {
             self.undo.push((Rc::clone(name), before));
         }
     }
 
-    /// What is assigned here is not known any more.
-    fn forget(&mut self, assigned: &Assigned) {
+    /// Sets the variables that are assigned here to unknown.
+    fn mark_unknown(&mut self, assigned: &AssignedNames) {
         for name in &self.assigned[assigned.clone()] {
             if !self.budget.step() {
                 // Without steps nothing is evaluated any more.
                 return;
             }
-            let before = self.variables.insert(Rc::clone(name), Value::Unknown);
+            let before = self.variables.insert(Rc::clone(name), ScriptValue::Unknown);
             if self.scopes > 0 {
                 self.undo.push((Rc::clone(name), before));
             }
         }
     }
 
-    /// Looks into statements that may or may not run: what they assign is undone.
-    fn visit(&mut self, statements: &[Node]) {
+    /// Evaluates statements that may or may not run. Their assignments are undone.
+    fn evaluate_uncertain(&mut self, statements: &[SyntaxNode]) {
         let mark = self.undo.len();
         self.scopes += 1;
         for statement in statements {
             match &statement.kind {
-                Kind::Block(block) => self.visit(&block.body),
+                NodeKind::Block(block) => self.evaluate_uncertain(&block.body),
                 _ => {
                     self.eval(statement);
                 }
@@ -308,20 +324,20 @@ impl Machine<'_, '_> {
         }
     }
 
-    /// What statements put out.
-    fn output(&mut self, statements: &[Node]) -> Value {
+    /// Returns the output of statements.
+    fn output_of(&mut self, statements: &[SyntaxNode]) -> ScriptValue {
         let mut output = Vec::new();
         let mut known = true;
         for statement in statements {
             let value = self.eval(statement);
             let silent = match &statement.kind {
-                Kind::Assign { .. } | Kind::Unary(Unary::Step(_), _) => true,
-                Kind::Postfix(_, suffixes) => {
+                NodeKind::Assign { .. } | NodeKind::Unary(UnaryOperator::Step(_), _) => true,
+                NodeKind::Postfix(_, suffixes) => {
                     matches!(suffixes.last().map(|suffix| &suffix.kind), Some(SuffixKind::Step(_)))
                 }
                 _ => false,
             };
-            // In brackets of its own, an assignment's value is what it puts out.
+            // In its own brackets, an assignment outputs its value.
             if statements.len() == 1 {
                 return value;
             }
@@ -331,74 +347,84 @@ impl Machine<'_, '_> {
             known &= value.is_known();
             if known {
                 match value {
-                    Value::Array(_) | Value::Bytes(_) => {
-                        if !self.budget.make(value.count() * size_of::<Value>()) {
-                            return Value::Unknown;
+                    ScriptValue::Array(_) | ScriptValue::Bytes(_) => {
+                        if !self.budget.make(value.count() * size_of::<ScriptValue>()) {
+                            return ScriptValue::Unknown;
                         }
                         output.extend(value.elements());
                     }
-                    Value::Null => {}
+                    ScriptValue::Null => {}
                     value => output.push(value),
                 }
             }
         }
-        if known { Value::of_output(output) } else { Value::Unknown }
+        if known { ScriptValue::from_output(output) } else { ScriptValue::Unknown }
     }
 
-    fn branch(&mut self, branches: &[(Option<Node>, Vec<Node>)], assigned: &Assigned) -> Value {
+    fn branch(
+        &mut self,
+        branches: &[(Option<SyntaxNode>, Vec<SyntaxNode>)],
+        assigned: &AssignedNames,
+    ) -> ScriptValue {
         let mut certain = true;
         let mut result = None;
         for (condition, body) in branches {
             let truth = match condition {
-                Some(condition) => self.eval(condition).truth(),
+                Some(condition) => self.eval(condition).to_bool(),
                 None => Some(true),
             };
             match truth {
-                Some(true) if certain && result.is_none() => result = Some(self.output(body)),
+                Some(true) if certain && result.is_none() => result = Some(self.output_of(body)),
                 _ => {
                     certain &= truth.is_some();
-                    self.visit(body);
+                    self.evaluate_uncertain(body);
                 }
             }
         }
         match result {
             Some(value) if certain => value,
-            None if certain => Value::Null,
+            None if certain => ScriptValue::Null,
             _ => {
-                self.forget(assigned);
-                Value::Unknown
+                self.mark_unknown(assigned);
+                ScriptValue::Unknown
             }
         }
     }
 
-    fn for_loop(&mut self, parts: &[Vec<Node>], body: &[Node], assigned: &Assigned) -> Value {
+    fn for_loop(
+        &mut self,
+        parts: &[Vec<SyntaxNode>],
+        body: &[SyntaxNode],
+        assigned: &AssignedNames,
+    ) -> ScriptValue {
         for start in parts.first().into_iter().flatten() {
             self.eval(start);
         }
         let condition = parts.get(1).and_then(|part| part.first());
         let step = parts.get(2).map_or(&[][..], |part| part);
-        self.repeat(condition, step, body, assigned)
+        self.evaluate_loop(condition, step, body, assigned)
     }
 
-    /// A loop: followed for as long as all in it is known, else looked into once.
-    fn repeat(
+    /// Evaluates a loop: round by round as long as everything in it is known, otherwise once with
+    /// unknown values.
+    fn evaluate_loop(
         &mut self,
-        condition: Option<&Node>,
-        step: &[Node],
-        body: &[Node],
-        assigned: &Assigned,
-    ) -> Value {
+        condition: Option<&SyntaxNode>,
+        step: &[SyntaxNode],
+        body: &[SyntaxNode],
+        assigned: &AssignedNames,
+    ) -> ScriptValue {
         self.quiet += 1;
         let unknown = self.unknown;
         let mut output = Vec::new();
         let finished = loop {
-            let truth = condition.and_then(|condition| self.eval(condition).truth());
+            let truth = condition.and_then(|condition| self.eval(condition).to_bool());
             match truth {
                 Some(false) => break true,
                 None => break false,
                 Some(true) => {}
             }
-            let value = self.output(body);
+            let value = self.output_of(body);
             output.extend(value.elements());
             for statement in step {
                 self.eval(statement);
@@ -420,10 +446,10 @@ impl Machine<'_, '_> {
     fn for_each(
         &mut self,
         name: &Rc<str>,
-        list: &Node,
-        body: &[Node],
-        assigned: &Assigned,
-    ) -> Value {
+        list: &SyntaxNode,
+        body: &[SyntaxNode],
+        assigned: &AssignedNames,
+    ) -> ScriptValue {
         let values = self.eval(list);
         self.quiet += 1;
         let unknown = self.unknown;
@@ -432,7 +458,7 @@ impl Machine<'_, '_> {
         if finished {
             for value in values.elements() {
                 self.set(name, value);
-                let value = self.output(body);
+                let value = self.output_of(body);
                 output.extend(value.elements());
                 if self.unknown != unknown || !self.budget.step() {
                     finished = false;
@@ -447,27 +473,27 @@ impl Machine<'_, '_> {
     fn after_loop(
         &mut self,
         finished: bool,
-        output: Vec<Value>,
-        parts: &[&[Node]],
-        body: &[Node],
-        assigned: &Assigned,
-    ) -> Value {
+        output: Vec<ScriptValue>,
+        parts: &[&[SyntaxNode]],
+        body: &[SyntaxNode],
+        assigned: &AssignedNames,
+    ) -> ScriptValue {
         if finished {
             for name in &self.assigned[assigned.clone()] {
-                if let Some(Value::Bytes(bytes)) = self.variables.get(name).cloned()
+                if let Some(ScriptValue::Bytes(bytes)) = self.variables.get(name).cloned()
                     && let Some(first) = body.first()
                 {
-                    self.note_binary(first, &bytes);
+                    self.record_program(first, &bytes);
                 }
             }
-            return Value::of_output(output);
+            return ScriptValue::from_output(output);
         }
-        self.forget(assigned);
+        self.mark_unknown(assigned);
         for part in parts {
-            self.visit(part);
+            self.evaluate_uncertain(part);
         }
-        self.visit(body);
-        self.forget(assigned);
-        Value::Unknown
+        self.evaluate_uncertain(body);
+        self.mark_unknown(assigned);
+        ScriptValue::Unknown
     }
 }

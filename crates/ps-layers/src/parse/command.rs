@@ -1,22 +1,22 @@
-//! Pipelines, commands and their arguments.
+//! Parses pipelines, commands and their arguments.
 
-use super::super::syntax::{Kind, Node, Operator};
-use super::{Parser, is_dash, is_double_quote, is_single_quote};
+use super::super::syntax::{BinaryOperator, NodeKind, SyntaxNode};
+use super::{ScriptParser, is_dash, is_double_quote, is_single_quote};
 
-impl Parser<'_> {
-    /// Commands and expressions with `|` between them, or an assignment.
-    pub(super) fn pipeline(&mut self) -> Node {
+impl ScriptParser<'_> {
+    /// Parses commands and expressions joined by `|`, or an assignment.
+    pub(super) fn pipeline(&mut self) -> SyntaxNode {
         let start = self.at;
         let first = self.element();
         self.skip_here();
         if let Some((operator, length)) = self.assignment() {
-            self.assign(&first);
+            self.record_assigned(&first);
             return self
                 .nested(|parser| {
                     parser.at += length;
                     parser.skip(true);
                     let value = Box::new(parser.statement());
-                    Kind::Assign { target: Box::new(first), operator, value }
+                    NodeKind::Assign { target: Box::new(first), operator, value }
                 })
                 .starting(start);
         }
@@ -33,27 +33,27 @@ impl Parser<'_> {
             end = self.at;
         }
         if elements.len() > 1 {
-            return Node { span: start..end, kind: Kind::Pipeline(elements) };
+            return SyntaxNode { span: start..end, kind: NodeKind::Pipeline(elements) };
         }
         elements.remove(0)
     }
 
-    /// The assignment that comes next: its operator, and its length.
-    fn assignment(&self) -> Option<(Option<Operator>, usize)> {
+    /// Returns the operator and length of the assignment that comes next.
+    fn assignment(&self) -> Option<(Option<BinaryOperator>, usize)> {
         let rest = self.rest().as_bytes();
         let operator = match rest.first()? {
             b'=' => return (rest.get(1) != Some(&b'=')).then_some((None, 1)),
-            b'+' => Operator::Add,
-            b'-' => Operator::Subtract,
-            b'*' => Operator::Multiply,
-            b'/' => Operator::Divide,
-            b'%' => Operator::Modulo,
+            b'+' => BinaryOperator::Add,
+            b'-' => BinaryOperator::Subtract,
+            b'*' => BinaryOperator::Multiply,
+            b'/' => BinaryOperator::Divide,
+            b'%' => BinaryOperator::Modulo,
             _ => return None,
         };
         (rest.get(1) == Some(&b'=')).then_some((Some(operator), 2))
     }
 
-    fn element(&mut self) -> Node {
+    fn element(&mut self) -> SyntaxNode {
         let Some(first) = self.peek() else { return self.opaque(self.at, Vec::new()) };
         let second = self.peek_second();
         let invoked = match first {
@@ -84,7 +84,7 @@ impl Parser<'_> {
         if expression { self.expression() } else { self.command(false) }
     }
 
-    /// Whether a dash begins an expression, not a word.
+    /// Returns whether a dash begins an expression rather than a word.
     fn begins_operand(&self) -> bool {
         let rest = self.rest();
         let rest = rest.trim_start_matches(is_dash);
@@ -97,7 +97,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Whether a digit begins a number, not a program's name.
+    /// Returns whether a digit begins a number rather than a program's name.
     fn begins_number(&self) -> bool {
         let rest = self.rest();
         let end = rest.find(|next: char| !next.is_ascii_alphanumeric()).unwrap_or(rest.len());
@@ -106,7 +106,7 @@ impl Parser<'_> {
         hex || word.bytes().all(|byte| byte.is_ascii_digit())
     }
 
-    fn command(&mut self, invoked: bool) -> Node {
+    fn command(&mut self, invoked: bool) -> SyntaxNode {
         let start = self.at;
         if invoked {
             self.advance();
@@ -128,18 +128,18 @@ impl Parser<'_> {
                 continue;
             }
             let argument = self.argument();
-            arguments.push(self.more(argument));
+            arguments.push(self.argument_list(argument));
             if self.at == before {
                 self.advance();
             }
             end = self.at;
         }
         self.at = end;
-        Node { span: start..end, kind: Kind::Command { invoked, name, arguments } }
+        SyntaxNode { span: start..end, kind: NodeKind::Command { invoked, name, arguments } }
     }
 
-    /// An argument with the ones that commas tie to it.
-    fn more(&mut self, first: Node) -> Node {
+    /// Parses the arguments that commas join to the first one.
+    fn argument_list(&mut self, first: SyntaxNode) -> SyntaxNode {
         let start = first.span.start;
         let mut values = vec![first];
         loop {
@@ -157,11 +157,11 @@ impl Parser<'_> {
                 break;
             }
         }
-        if values.len() == 1 { values.remove(0) } else { self.node(start, Kind::List(values)) }
+        if values.len() == 1 { values.remove(0) } else { self.node(start, NodeKind::List(values)) }
     }
 
-    /// One argument of a command.
-    fn argument(&mut self) -> Node {
+    /// Parses one argument of a command.
+    fn argument(&mut self) -> SyntaxNode {
         let start = self.at;
         let Some(first) = self.peek() else { return self.opaque(start, Vec::new()) };
         let second = self.peek_second();
@@ -169,8 +169,8 @@ impl Parser<'_> {
             self.advance();
             let name = self.member_name();
             self.take(':');
-            let Kind::Word { value, .. } = name.kind else { return name };
-            return self.node(start, Kind::Parameter(value));
+            let NodeKind::Word { value, .. } = name.kind else { return name };
+            return self.node(start, NodeKind::Parameter(value));
         }
         let value = match first {
             '(' | '$' | '{' => self.postfix(),
@@ -179,7 +179,7 @@ impl Parser<'_> {
             _ if first.is_ascii_digit() && self.begins_number() => self.number(),
             _ => self.word(),
         };
-        // `$x\name` is one word.
+        // `$x\name` is a single word.
         let glued = |parser: &Self| {
             parser.peek().is_some_and(|next| {
                 next.is_alphanumeric() || matches!(next, '\\' | '/' | '.' | ':' | '_' | '$')
@@ -187,7 +187,10 @@ impl Parser<'_> {
         };
         let ends_open = matches!(
             value.kind,
-            Kind::Variable { .. } | Kind::Word { .. } | Kind::Postfix(..) | Kind::Sub { .. }
+            NodeKind::Variable { .. }
+                | NodeKind::Word { .. }
+                | NodeKind::Postfix(..)
+                | NodeKind::Sub { .. }
         );
         if !ends_open || !glued(self) {
             return value;
@@ -200,12 +203,12 @@ impl Parser<'_> {
                 break;
             }
         }
-        self.node(start, Kind::Expand(parts))
+        self.node(start, NodeKind::Expand(parts))
     }
 }
 
-impl Node {
-    fn starting(mut self, start: usize) -> Node {
+impl SyntaxNode {
+    fn starting(mut self, start: usize) -> SyntaxNode {
         self.span.start = start;
         self
     }

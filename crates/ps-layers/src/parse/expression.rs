@@ -1,16 +1,18 @@
-//! Expressions.
+//! Parses expressions.
 
 use std::rc::Rc;
 
-use super::super::syntax::{Block, Kind, Node, Operator, Suffix, SuffixKind, Unary};
-use super::{Parser, is_dash, is_double_quote, is_single_quote};
+use super::super::syntax::{
+    BinaryOperator, BlockNode, NodeKind, Suffix, SuffixKind, SyntaxNode, UnaryOperator,
+};
+use super::{ScriptParser, is_dash, is_double_quote, is_single_quote};
 
-impl Parser<'_> {
-    pub(super) fn expression(&mut self) -> Node {
+impl ScriptParser<'_> {
+    pub(super) fn expression(&mut self) -> SyntaxNode {
         self.binary(0)
     }
 
-    fn binary(&mut self, loosest: u8) -> Node {
+    fn binary(&mut self, loosest: u8) -> SyntaxNode {
         let start = self.at;
         let mut left = self.list();
         loop {
@@ -25,20 +27,22 @@ impl Parser<'_> {
             self.skip(true);
             let right = self.binary(operator.precedence() + 1);
             left = match left.kind {
-                Kind::Chain(first, mut more) if more[0].0.precedence() == operator.precedence() => {
+                NodeKind::Chain(first, mut more)
+                    if more[0].0.precedence() == operator.precedence() =>
+                {
                     more.push((operator, right));
-                    self.node(start, Kind::Chain(first, more))
+                    self.node(start, NodeKind::Chain(first, more))
                 }
                 kind => {
-                    let first = Box::new(Node { span: left.span, kind });
-                    self.node(start, Kind::Chain(first, vec![(operator, right)]))
+                    let first = Box::new(SyntaxNode { span: left.span, kind });
+                    self.node(start, NodeKind::Chain(first, vec![(operator, right)]))
                 }
             };
         }
     }
 
-    /// The binary operator that comes next, and its length.
-    fn operator(&self) -> Option<(Operator, usize)> {
+    /// Returns the binary operator that comes next, and its length.
+    fn operator(&self) -> Option<(BinaryOperator, usize)> {
         let rest = self.rest();
         let first = self.peek()?;
         let second = rest[first.len_utf8()..].chars().next();
@@ -46,29 +50,29 @@ impl Parser<'_> {
             let name = letters(&rest[first.len_utf8()..]);
             return match name {
                 "" if second == Some('=') => None,
-                "" => Some((Operator::Subtract, first.len_utf8())),
-                _ => Some((Operator::named(name)?, first.len_utf8() + name.len())),
+                "" => Some((BinaryOperator::Subtract, first.len_utf8())),
+                _ => Some((BinaryOperator::from_name(name)?, first.len_utf8() + name.len())),
             };
         }
         let operator = match first {
-            '.' if second == Some('.') => return Some((Operator::Range, 2)),
-            '+' => Operator::Add,
-            '*' => Operator::Multiply,
-            '/' => Operator::Divide,
-            '%' => Operator::Modulo,
+            '.' if second == Some('.') => return Some((BinaryOperator::Range, 2)),
+            '+' => BinaryOperator::Add,
+            '*' => BinaryOperator::Multiply,
+            '/' => BinaryOperator::Divide,
+            '%' => BinaryOperator::Modulo,
             _ => return None,
         };
         (second != Some('=')).then_some((operator, 1))
     }
 
-    /// Values with commas between them.
-    fn list(&mut self) -> Node {
+    /// Parses values separated by commas.
+    fn list(&mut self) -> SyntaxNode {
         let start = self.at;
         if self.peek() == Some(',') {
             return self.nested(|parser| {
                 parser.advance();
                 parser.skip(true);
-                Kind::List(vec![parser.unary()])
+                NodeKind::List(vec![parser.unary()])
             });
         }
         let first = self.unary();
@@ -96,27 +100,27 @@ impl Parser<'_> {
             return first;
         }
         values.insert(0, first);
-        self.node(start, Kind::List(values))
+        self.node(start, NodeKind::List(values))
     }
 
-    fn unary(&mut self) -> Node {
+    fn unary(&mut self) -> SyntaxNode {
         let start = self.at;
         let Some(first) = self.peek() else { return self.opaque(start, Vec::new()) };
         let second = self.peek_second();
         let (operator, length) = match first {
-            '!' => (Unary::Not, 1),
-            '+' if second == Some('+') => (Unary::Step(1), 2),
-            '+' => (Unary::Plus, 1),
+            '!' => (UnaryOperator::Not, 1),
+            '+' if second == Some('+') => (UnaryOperator::Step(1), 2),
+            '+' => (UnaryOperator::Plus, 1),
             '[' => return self.cast(),
-            _ if is_dash(first) && second.is_some_and(is_dash) => (Unary::Step(-1), 2),
+            _ if is_dash(first) && second.is_some_and(is_dash) => (UnaryOperator::Step(-1), 2),
             _ if is_dash(first) => {
                 let name = letters(&self.rest()[first.len_utf8()..]);
                 let operator = match name.to_ascii_lowercase().as_str() {
-                    "" => Unary::Minus,
-                    "not" => Unary::Not,
-                    "bnot" => Unary::BitNot,
-                    "join" => Unary::Join,
-                    "split" | "isplit" | "csplit" => Unary::Split,
+                    "" => UnaryOperator::Minus,
+                    "not" => UnaryOperator::Not,
+                    "bnot" => UnaryOperator::BitNot,
+                    "join" => UnaryOperator::Join,
+                    "split" | "isplit" | "csplit" => UnaryOperator::Split,
                     _ => return self.word(),
                 };
                 (operator, first.len_utf8() + name.len())
@@ -127,22 +131,22 @@ impl Parser<'_> {
             parser.at += length;
             parser.skip(true);
             let value = parser.unary();
-            if let Unary::Step(_) = operator {
-                parser.assign(&value);
+            if let UnaryOperator::Step(_) = operator {
+                parser.record_assigned(&value);
             }
-            Kind::Unary(operator, Box::new(value))
+            NodeKind::Unary(operator, Box::new(value))
         })
     }
 
-    /// `[type]value`, `[type]::Member` or `[type]`.
-    fn cast(&mut self) -> Node {
+    /// Parses `[type]value`, `[type]::Member` or `[type]`.
+    fn cast(&mut self) -> SyntaxNode {
         let start = self.at;
         let Some(name) = self.type_name() else {
             self.at = start + 1;
             return self.opaque(start, Vec::new());
         };
         if self.rest().starts_with("::") {
-            let base = self.node(start, Kind::Type(name));
+            let base = self.node(start, NodeKind::Type(name));
             return self.suffixes(base);
         }
         let end = self.at;
@@ -156,13 +160,13 @@ impl Parser<'_> {
         });
         if !operand {
             self.at = end;
-            return self.node(start, Kind::Type(name));
+            return self.node(start, NodeKind::Type(name));
         }
         let value = self.nested(|parser| parser.unary().kind);
-        self.node(start, Kind::Cast(name, Box::new(value)))
+        self.node(start, NodeKind::Cast(name, Box::new(value)))
     }
 
-    /// A type's name between its brackets, as it is looked up.
+    /// Returns the name of a type in brackets, as it is looked up.
     fn type_name(&mut self) -> Option<Rc<str>> {
         const LONGEST: usize = 200;
         const DEEPEST: usize = 4;
@@ -189,13 +193,13 @@ impl Parser<'_> {
         None
     }
 
-    /// A value, and what is asked of it.
-    pub(super) fn postfix(&mut self) -> Node {
+    /// Parses a value with its suffixes: members, calls and indices.
+    pub(super) fn postfix(&mut self) -> SyntaxNode {
         let base = self.primary();
         self.suffixes(base)
     }
 
-    pub(super) fn suffixes(&mut self, base: Node) -> Node {
+    pub(super) fn suffixes(&mut self, base: SyntaxNode) -> SyntaxNode {
         let start = base.span.start;
         let mut suffixes = Vec::new();
         while let Some(kind) = self.suffix(&base) {
@@ -203,11 +207,11 @@ impl Parser<'_> {
         }
         match suffixes[..] {
             [] => base,
-            _ => self.node(start, Kind::Postfix(Box::new(base), suffixes)),
+            _ => self.node(start, NodeKind::Postfix(Box::new(base), suffixes)),
         }
     }
 
-    fn suffix(&mut self, base: &Node) -> Option<SuffixKind> {
+    fn suffix(&mut self, base: &SyntaxNode) -> Option<SuffixKind> {
         let next = self.peek()?;
         match next {
             '[' => {
@@ -224,8 +228,8 @@ impl Parser<'_> {
                 Some(SuffixKind::Index(index))
             }
             '+' | '-' if self.peek_second() == Some(next) => {
-                let Kind::Variable { .. } = base.kind else { return None };
-                self.assign(base);
+                let NodeKind::Variable { .. } = base.kind else { return None };
+                self.record_assigned(base);
                 self.at += 2;
                 Some(SuffixKind::Step(if next == '+' { 1 } else { -1 }))
             }
@@ -259,8 +263,8 @@ impl Parser<'_> {
         }
     }
 
-    /// A method's arguments, with their brackets.
-    fn call(&mut self) -> Vec<Node> {
+    /// Parses a method's arguments with their brackets.
+    fn call(&mut self) -> Vec<SyntaxNode> {
         let mut arguments = Vec::new();
         self.nested(|parser| {
             parser.advance();
@@ -270,7 +274,7 @@ impl Parser<'_> {
                 match parser.peek() {
                     Some(',') => {
                         parser.advance();
-                        // `,` in front of a first argument wraps it.
+                        // A `,` before the first argument wraps it in an array.
                         if arguments.is_empty() {
                             parser.skip(true);
                             let value = parser.unary();
@@ -290,13 +294,13 @@ impl Parser<'_> {
             }
             parser.lines_join = outside;
             parser.take(')');
-            Kind::Number(0)
+            NodeKind::Number(0)
         });
         arguments
     }
 
-    /// An expression in which a comma ends it.
-    fn argument_expression(&mut self) -> Node {
+    /// Parses an expression that ends at a comma.
+    fn argument_expression(&mut self) -> SyntaxNode {
         let start = self.at;
         let first = self.unary();
         let mut operands = vec![first];
@@ -316,23 +320,31 @@ impl Parser<'_> {
         self.by_precedence(start, operands, operators)
     }
 
-    /// Operands and the operators between them as chains, the tightest inside.
-    fn by_precedence(&self, start: usize, operands: Vec<Node>, operators: Vec<Operator>) -> Node {
-        let mut values: Vec<Node> = Vec::new();
-        let mut waiting: Vec<Operator> = Vec::new();
-        let join = |values: &mut Vec<Node>, operator: Operator| {
+    /// Joins operands and operators to chains; the tightest operators bind first.
+    fn by_precedence(
+        &self,
+        start: usize,
+        operands: Vec<SyntaxNode>,
+        operators: Vec<BinaryOperator>,
+    ) -> SyntaxNode {
+        let mut values: Vec<SyntaxNode> = Vec::new();
+        let mut waiting: Vec<BinaryOperator> = Vec::new();
+        let join = |values: &mut Vec<SyntaxNode>, operator: BinaryOperator| {
             let (Some(right), Some(left)) = (values.pop(), values.pop()) else { return };
             let span = left.span.start..right.span.end;
             let kind = match left.kind {
-                Kind::Chain(first, mut more) if more[0].0.precedence() == operator.precedence() => {
+                NodeKind::Chain(first, mut more)
+                    if more[0].0.precedence() == operator.precedence() =>
+                {
                     more.push((operator, right));
-                    Kind::Chain(first, more)
+                    NodeKind::Chain(first, more)
                 }
-                kind => {
-                    Kind::Chain(Box::new(Node { span: left.span, kind }), vec![(operator, right)])
-                }
+                kind => NodeKind::Chain(
+                    Box::new(SyntaxNode { span: left.span, kind }),
+                    vec![(operator, right)],
+                ),
             };
-            values.push(Node { span, kind });
+            values.push(SyntaxNode { span, kind });
         };
         let mut operators = operators.into_iter();
         for operand in operands {
@@ -351,25 +363,28 @@ impl Parser<'_> {
         values.pop().unwrap_or_else(|| self.opaque(start, Vec::new()))
     }
 
-    pub(super) fn primary(&mut self) -> Node {
+    pub(super) fn primary(&mut self) -> SyntaxNode {
         let start = self.at;
         let Some(first) = self.peek() else { return self.opaque(start, Vec::new()) };
         match first {
-            '(' => self.nested(|parser| Kind::Paren(parser.bracketed(')', true))),
+            '(' => self.nested(|parser| NodeKind::Paren(parser.bracketed(')', true))),
             '{' => self.nested(|parser| {
                 let before = parser.script.assigned.len();
                 let body = parser.bracketed('}', false);
-                Kind::Block(Rc::new(Block { body, assigned: parser.assigned_since(before) }))
+                NodeKind::Block(Rc::new(BlockNode {
+                    body,
+                    assigned: parser.assigned_since(before),
+                }))
             }),
             '$' => self.dollar(),
             '@' => match self.peek_second() {
                 Some('(') => self.nested(|parser| {
                     parser.advance();
-                    Kind::Sub { body: parser.bracketed(')', true), array: true }
+                    NodeKind::Sub { body: parser.bracketed(')', true), array: true }
                 }),
                 Some('{') => self.nested(|parser| {
                     parser.advance();
-                    Kind::Hash(parser.bracketed('}', false))
+                    NodeKind::Hash(parser.bracketed('}', false))
                 }),
                 Some(quote) if is_single_quote(quote) || is_double_quote(quote) => {
                     self.here_string()
@@ -382,7 +397,7 @@ impl Parser<'_> {
             '[' => {
                 let base = self.type_name();
                 match base {
-                    Some(name) => self.node(start, Kind::Type(name)),
+                    Some(name) => self.node(start, NodeKind::Type(name)),
                     None => {
                         self.at = start + 1;
                         self.opaque(start, Vec::new())

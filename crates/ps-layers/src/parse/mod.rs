@@ -1,8 +1,9 @@
 //! A tolerant parser for the part of PowerShell that obfuscators use.
 //!
-//! It takes any text, reads it once from left to right without going back, and never fails: what it
-//! does not know becomes [`Kind::Opaque`], what is not closed ends with the text. The grammar is that
-//! of the Windows PowerShell Language Specification 3.0, chapter 8, and about_Parsing.
+//! It accepts any text, reads it once from left to right without backtracking, and never fails.
+//! Unknown syntax becomes [`NodeKind::Opaque`]; brackets and quotes that are not closed end with
+//! the text. The grammar follows the Windows PowerShell Language Specification 3.0, chapter 8,
+//! and about_Parsing.
 
 mod command;
 mod expression;
@@ -10,30 +11,35 @@ mod text;
 
 use std::rc::Rc;
 
-use super::syntax::{Assigned, Kind, Node, Script, SuffixKind};
+use super::syntax::{AssignedNames, NodeKind, ParsedScript, SuffixKind, SyntaxNode};
 
-/// Brackets, casts and assignments inside each other that are followed: the parser, and what reads
-/// its nodes, call themselves for each. Obfuscators nest some dozens.
+/// Deepest nesting of brackets, casts and assignments that is followed: the parser, and the code
+/// that walks its nodes, recurse for each. Obfuscators nest some dozens.
 const NESTING: usize = 80;
 
-/// Reads a text.
-pub(super) fn parse(text: &str) -> Script {
-    let mut parser =
-        Parser { text, at: 0, nesting: 0, lines_join: false, script: Script::default() };
+/// Parses a text.
+pub(super) fn parse(text: &str) -> ParsedScript {
+    let mut parser = ScriptParser {
+        text,
+        at: 0,
+        nesting: 0,
+        lines_join: false,
+        script: ParsedScript::default(),
+    };
     let statements = parser.statements(None);
-    Script { statements, ..parser.script }
+    ParsedScript { statements, ..parser.script }
 }
 
-struct Parser<'t> {
+struct ScriptParser<'t> {
     text: &'t str,
     at: usize,
     nesting: usize,
-    /// Inside round brackets, where a new line ends nothing.
+    /// Inside round brackets a new line does not end a statement.
     lines_join: bool,
-    script: Script,
+    script: ParsedScript,
 }
 
-impl Parser<'_> {
+impl ScriptParser<'_> {
     fn rest(&self) -> &str {
         &self.text[self.at..]
     }
@@ -42,7 +48,7 @@ impl Parser<'_> {
         self.rest().chars().next()
     }
 
-    /// The character after the next.
+    /// Returns the character after the next one.
     fn peek_second(&self) -> Option<char> {
         self.rest().chars().nth(1)
     }
@@ -61,17 +67,17 @@ impl Parser<'_> {
         found
     }
 
-    fn node(&self, start: usize, kind: Kind) -> Node {
-        Node { span: start..self.at, kind }
+    fn node(&self, start: usize, kind: NodeKind) -> SyntaxNode {
+        SyntaxNode { span: start..self.at, kind }
     }
 
-    fn opaque(&self, start: usize, parts: Vec<Node>) -> Node {
+    fn opaque(&self, start: usize, parts: Vec<SyntaxNode>) -> SyntaxNode {
         let none = self.script.assigned.len();
-        self.node(start, Kind::Opaque { parts, assigned: none..none })
+        self.node(start, NodeKind::Opaque { parts, assigned: none..none })
     }
 
-    /// Reads something nested; what nests too deep is left as it is, but for its first character.
-    fn nested(&mut self, read: impl FnOnce(&mut Self) -> Kind) -> Node {
+    /// Parses something nested. If it is nested too deep, only its first character is skipped.
+    fn nested(&mut self, read: impl FnOnce(&mut Self) -> NodeKind) -> SyntaxNode {
         let start = self.at;
         if self.nesting == NESTING {
             self.script.too_deep.get_or_insert(start);
@@ -84,7 +90,7 @@ impl Parser<'_> {
         self.node(start, kind)
     }
 
-    /// Skips blanks, comments, joined lines, and new lines where asked.
+    /// Skips blanks, comments, line continuations, and new lines if `lines` is set.
     fn skip(&mut self, lines: bool) {
         while let Some(next) = self.peek() {
             match next {
@@ -115,8 +121,9 @@ impl Parser<'_> {
         self.skip(self.lines_join);
     }
 
-    /// Statements up to a bracket that closes, which stays; at the top, to the text's end.
-    fn statements(&mut self, closer: Option<char>) -> Vec<Node> {
+    /// Parses statements up to a closing bracket, which is not consumed; at the top level, to the
+    /// end of the text.
+    fn statements(&mut self, closer: Option<char>) -> Vec<SyntaxNode> {
         let mut statements = Vec::new();
         loop {
             self.skip(true);
@@ -138,8 +145,8 @@ impl Parser<'_> {
         }
     }
 
-    /// Statements between brackets, from the one that opens to the one that closes.
-    fn bracketed(&mut self, closer: char, lines_join: bool) -> Vec<Node> {
+    /// Parses statements between brackets, both brackets included.
+    fn bracketed(&mut self, closer: char, lines_join: bool) -> Vec<SyntaxNode> {
         self.advance();
         let outside = std::mem::replace(&mut self.lines_join, lines_join);
         let statements = self.statements(Some(closer));
@@ -148,7 +155,7 @@ impl Parser<'_> {
         statements
     }
 
-    fn statement(&mut self) -> Node {
+    fn statement(&mut self) -> SyntaxNode {
         let start = self.at;
         let word: String =
             self.rest().chars().take(13).take_while(char::is_ascii_alphabetic).collect();
@@ -164,7 +171,7 @@ impl Parser<'_> {
             "if" => self.nested(|parser| {
                 parser.at += word.len();
                 let branches = parser.branches();
-                Kind::If { branches, assigned: parser.assigned_since(before) }
+                NodeKind::If { branches, assigned: parser.assigned_since(before) }
             }),
             "for" | "while" => self.nested(|parser| {
                 parser.at += word.len();
@@ -172,10 +179,10 @@ impl Parser<'_> {
                 let body = parser.body();
                 let assigned = parser.assigned_since(before);
                 if keyword == "for" || parts.len() != 1 || parts[0].len() != 1 {
-                    return Kind::For { parts, body, assigned };
+                    return NodeKind::For { parts, body, assigned };
                 }
                 let condition = Box::new(parts.remove(0).remove(0));
-                Kind::While { condition, body, assigned }
+                NodeKind::While { condition, body, assigned }
             }),
             "foreach" if self.text[start + word.len()..].trim_start().starts_with('(') => self
                 .nested(|parser| {
@@ -187,7 +194,7 @@ impl Parser<'_> {
                 self.nested(|parser| {
                     parser.at += word.len();
                     let parts = parser.parts();
-                    Kind::Opaque { parts, assigned: parser.assigned_since(before) }
+                    NodeKind::Opaque { parts, assigned: parser.assigned_since(before) }
                 })
             }
             "return" | "throw" | "exit" => {
@@ -199,12 +206,12 @@ impl Parser<'_> {
         }
     }
 
-    /// What has been assigned since there were `before` names.
-    fn assigned_since(&self, before: usize) -> Assigned {
+    /// Returns the range of names assigned since there were `before` names.
+    fn assigned_since(&self, before: usize) -> AssignedNames {
         before..self.script.assigned.len()
     }
 
-    fn branches(&mut self) -> Vec<(Option<Node>, Vec<Node>)> {
+    fn branches(&mut self) -> Vec<(Option<SyntaxNode>, Vec<SyntaxNode>)> {
         let mut branches = Vec::new();
         loop {
             self.skip(true);
@@ -225,8 +232,8 @@ impl Parser<'_> {
         }
     }
 
-    /// What stands between a loop's round brackets, by its semicolons.
-    fn loop_head(&mut self) -> Vec<Vec<Node>> {
+    /// Parses the parts between a loop's round brackets, which semicolons separate.
+    fn loop_head(&mut self) -> Vec<Vec<SyntaxNode>> {
         self.skip(true);
         let mut parts = Vec::new();
         if !self.take('(') {
@@ -257,7 +264,7 @@ impl Parser<'_> {
         parts
     }
 
-    fn for_each(&mut self, before: usize) -> Kind {
+    fn for_each(&mut self, before: usize) -> NodeKind {
         self.skip(true);
         self.take('(');
         let outside = std::mem::replace(&mut self.lines_join, true);
@@ -272,16 +279,16 @@ impl Parser<'_> {
         self.skip(true);
         self.lines_join = outside;
         self.take(')');
-        self.assign(&variable);
+        self.record_assigned(&variable);
         let body = self.body();
         let assigned = self.assigned_since(before);
         match variable.kind {
-            Kind::Variable { name, .. } => Kind::ForEach { name, list, body, assigned },
-            _ => Kind::Opaque { parts: vec![variable, *list], assigned },
+            NodeKind::Variable { name, .. } => NodeKind::ForEach { name, list, body, assigned },
+            _ => NodeKind::Opaque { parts: vec![variable, *list], assigned },
         }
     }
 
-    fn body(&mut self) -> Vec<Node> {
+    fn body(&mut self) -> Vec<SyntaxNode> {
         self.skip(true);
         match self.peek() {
             Some('{') => self.bracketed('}', false),
@@ -289,8 +296,8 @@ impl Parser<'_> {
         }
     }
 
-    /// Words, brackets and blocks of a statement that is not evaluated.
-    fn parts(&mut self) -> Vec<Node> {
+    /// Parses the words, brackets and blocks of a statement that is not evaluated.
+    fn parts(&mut self) -> Vec<SyntaxNode> {
         let mut parts = Vec::new();
         loop {
             self.skip(false);
@@ -303,7 +310,7 @@ impl Parser<'_> {
                 Some('(' | '[' | '$') => parts.push(self.primary()),
                 None | Some(')' | '}' | ']' | ';' | '|') => return parts,
                 Some('\r' | '\n') => {
-                    // The block may stand on the next line.
+                    // The block may begin on the next line.
                     self.skip(true);
                     if self.peek() != Some('{') {
                         return parts;
@@ -316,33 +323,34 @@ impl Parser<'_> {
         }
     }
 
-    /// Notes that a value's variables are assigned.
-    fn assign(&mut self, target: &Node) {
+    /// Records the variables that an assignment to `target` changes.
+    fn record_assigned(&mut self, target: &SyntaxNode) {
         match &target.kind {
-            Kind::Variable { name, .. } => self.script.assigned.push(Rc::clone(name)),
-            Kind::Cast(_, value) => self.assign(value),
-            Kind::List(values) => values.iter().for_each(|value| self.assign(value)),
-            Kind::Postfix(base, suffixes)
+            NodeKind::Variable { name, .. } => self.script.assigned.push(Rc::clone(name)),
+            NodeKind::Cast(_, value) => self.record_assigned(value),
+            NodeKind::List(values) => values.iter().for_each(|value| self.record_assigned(value)),
+            NodeKind::Postfix(base, suffixes)
                 if suffixes.iter().all(|suffix| matches!(suffix.kind, SuffixKind::Index(_))) =>
             {
-                self.assign(base);
+                self.record_assigned(base);
             }
             _ => {}
         }
     }
 }
 
-/// The dashes that PowerShell takes for one (language specification, 2.2.5).
+/// Returns whether PowerShell accepts a character as a dash (language specification, 2.2.5).
 pub(super) fn is_dash(next: char) -> bool {
     matches!(next, '-' | '\u{2013}' | '\u{2014}' | '\u{2015}')
 }
 
-/// The marks that PowerShell takes for a single quote (language specification, 2.3.5.2).
+/// Returns whether PowerShell accepts a character as a single quote (language specification,
+/// 2.3.5.2).
 pub(super) fn is_single_quote(next: char) -> bool {
     matches!(next, '\'' | '\u{2018}' | '\u{2019}' | '\u{201a}' | '\u{201b}')
 }
 
-/// The marks that PowerShell takes for a double quote.
+/// Returns whether PowerShell accepts a character as a double quote.
 pub(super) fn is_double_quote(next: char) -> bool {
     matches!(next, '"' | '\u{201c}' | '\u{201d}' | '\u{201e}')
 }

@@ -1,8 +1,8 @@
 use super::*;
-use crate::syntax::Operator;
+use crate::syntax::BinaryOperator;
 
-/// The only statement of a text.
-fn only(text: &str) -> Kind {
+/// Parses a text and returns its only statement.
+fn only(text: &str) -> NodeKind {
     let mut statements = parse(text).statements;
     assert_eq!(statements.len(), 1, "{text}: {statements:?}");
     statements.remove(0).kind
@@ -11,47 +11,47 @@ fn only(text: &str) -> Kind {
 #[test]
 fn operators_bind_as_about_operator_precedence_says() {
     // -f binds tighter than +, + tighter than -join.
-    let Kind::Chain(_, more) = only("'a' + '{0}' -f 'b' -join ''") else { panic!() };
+    let NodeKind::Chain(_, more) = only("'a' + '{0}' -f 'b' -join ''") else { panic!() };
     assert_eq!(more.len(), 1);
-    assert_eq!(more[0].0, Operator::Join);
+    assert_eq!(more[0].0, BinaryOperator::Join);
     // One list of operators for a long sum: nothing nests.
-    let Kind::Chain(_, more) = only(&format!("'a'{}", "+'a'".repeat(500))) else { panic!() };
+    let NodeKind::Chain(_, more) = only(&format!("'a'{}", "+'a'".repeat(500))) else { panic!() };
     assert_eq!(more.len(), 500);
     // A unary operator takes the first of a list only.
-    let Kind::List(values) = only("-join 'a','b'") else { panic!() };
-    assert!(matches!(values[0].kind, Kind::Unary(..)));
+    let NodeKind::List(values) = only("-join 'a','b'") else { panic!() };
+    assert!(matches!(values[0].kind, NodeKind::Unary(..)));
 }
 
 #[test]
 fn names_lose_their_scope_case_and_ticks() {
     for text in ["$Foo", "${F`oo}", "$script:foo", "${variable:FOO}"] {
-        let Kind::Variable { name, .. } = only(text) else { panic!("{text}") };
+        let NodeKind::Variable { name, .. } = only(text) else { panic!("{text}") };
         assert_eq!(&*name, "foo", "{text}");
     }
-    let Kind::Variable { name, .. } = only("$env:ComSpec") else { panic!() };
+    let NodeKind::Variable { name, .. } = only("$env:ComSpec") else { panic!() };
     assert_eq!(&*name, "env:comspec");
-    let Kind::Variable { name, .. } = only("${]!}") else { panic!() };
+    let NodeKind::Variable { name, .. } = only("${]!}") else { panic!() };
     assert_eq!(&*name, "]!");
 }
 
 #[test]
-fn strings_end_where_they_end() {
+fn strings_end_at_their_quotes() {
     let text = |text: &str| match only(text) {
-        Kind::Text { value, ticked } => (value.to_string(), ticked),
+        NodeKind::Text { value, ticked } => (value.to_string(), ticked),
         kind => panic!("{kind:?}"),
     };
     assert_eq!(text("'it''s'"), ("it's".into(), false));
     assert_eq!(text("\u{2018}typed\u{2019}"), ("typed".into(), false));
     assert_eq!(text(r#""a ""b"" `"c`"""#), (r#"a "b" "c""#.into(), false));
     assert_eq!(text("\"a`nb\""), ("a\nb".into(), false));
-    // Windows PowerShell knows no `e.
+    // Windows PowerShell does not know `e.
     assert_eq!(text("\"inv`ok`e\""), ("invoke".into(), true));
     assert_eq!(text("@'\r\nit's\r\n'@"), ("it's".into(), false));
     assert_eq!(text("'never closed"), ("never closed".into(), false));
 }
 
 #[test]
-fn statements_are_told_apart() {
+fn statements_are_distinguished() {
     let count = |text: &str| parse(text).statements.len();
     assert_eq!(count("a; b\nc | d\n# e; f\n<# g;\nh #> i"), 4);
     assert_eq!(count("if (1) { a; b } elseif (2) { c } else { d }; e"), 2);
@@ -61,7 +61,7 @@ fn statements_are_told_apart() {
 }
 
 #[test]
-fn what_assigns_is_noted() {
+fn assignments_are_recorded() {
     let script = parse("$a = 1; foreach ($b in 2) { $c += 3; $d++ } ; [int]$e = 4; $f[0] = 5");
     let names: Vec<&str> = script.assigned.iter().map(|name| &**name).collect();
     assert_eq!(names, ["a", "b", "c", "d", "e", "f"]);

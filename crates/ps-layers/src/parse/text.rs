@@ -1,32 +1,32 @@
-//! Strings, words and variables.
+//! Parses strings, words and variables.
 
 use std::rc::Rc;
 
-use super::super::syntax::{Kind, Node, variable_name};
-use super::{Parser, is_double_quote, is_single_quote};
+use super::super::syntax::{NodeKind, SyntaxNode, variable_name};
+use super::{ScriptParser, is_double_quote, is_single_quote};
 
-/// What ends a string with values in it.
+/// The end of an expandable string.
 #[derive(Clone, Copy)]
-enum End {
+enum StringEnd {
     Quote,
-    /// A here-string's last line begins here.
+    /// The position at which a here-string's last line begins.
     At(usize),
 }
 
-impl Parser<'_> {
-    /// A string from its quote on.
-    pub(super) fn quoted(&mut self) -> Node {
+impl ScriptParser<'_> {
+    /// Parses a string, starting at its quote.
+    pub(super) fn quoted(&mut self) -> SyntaxNode {
         match self.peek() {
             Some(quote) if is_single_quote(quote) => self.verbatim(),
             _ => self.nested(|parser| {
                 parser.advance();
-                parser.expandable(End::Quote)
+                parser.expandable(StringEnd::Quote)
             }),
         }
     }
 
-    /// `'…'`: a quote in it is doubled.
-    fn verbatim(&mut self) -> Node {
+    /// Parses `'…'`; a quote inside it is doubled.
+    fn verbatim(&mut self) -> SyntaxNode {
         let start = self.at;
         self.advance();
         let mut value = String::new();
@@ -39,15 +39,15 @@ impl Parser<'_> {
             }
             value.push(next);
         }
-        self.node(start, Kind::Text { value: Rc::new(value), ticked: false })
+        self.node(start, NodeKind::Text { value: Rc::new(value), ticked: false })
     }
 
-    /// `@'…'@` or `@"…"@`, from its `@` on.
-    pub(super) fn here_string(&mut self) -> Node {
+    /// Parses `@'…'@` or `@"…"@`, starting at the `@`.
+    pub(super) fn here_string(&mut self) -> SyntaxNode {
         let start = self.at;
         self.advance();
         let quote = self.advance().unwrap_or('"');
-        // Its text begins on the next line.
+        // The text begins on the next line.
         let line = memchr::memchr(b'\n', self.rest().as_bytes());
         self.at = line.map_or(self.text.len(), |line| self.at + line + 1);
         let closing = if is_single_quote(quote) { "\n'@" } else { "\n\"@" };
@@ -60,40 +60,40 @@ impl Parser<'_> {
         let end = end.max(self.at);
         let kind = if is_single_quote(quote) {
             let value = self.text[self.at..end].trim_end_matches('\r').to_owned();
-            Kind::Text { value: Rc::new(value), ticked: false }
+            NodeKind::Text { value: Rc::new(value), ticked: false }
         } else {
-            self.expandable(End::At(end))
+            self.expandable(StringEnd::At(end))
         };
         self.at = after.max(self.at);
         self.node(start, kind)
     }
 
-    /// The inside of a string with values in it, and its closing quote.
-    fn expandable(&mut self, end: End) -> Kind {
+    /// Parses the inside of an expandable string and its closing quote.
+    fn expandable(&mut self, end: StringEnd) -> NodeKind {
         let mut parts = Vec::new();
         let mut value = String::new();
         let mut ticked = false;
         let mut begin = self.at;
         while let Some(next) = self.peek() {
             match (next, end) {
-                (_, End::At(end)) if self.at >= end => break,
+                (_, StringEnd::At(end)) if self.at >= end => break,
                 ('`', _) => {
                     self.advance();
                     let Some(escaped) = self.advance() else { break };
-                    let (meant, needless) = unescape(escaped);
+                    let (meant, needless) = backtick_meaning(escaped);
                     value.push(meant);
                     ticked |= needless;
                 }
                 ('$', _) if self.is_value() => {
                     if !value.is_empty() {
                         let text = Rc::new(std::mem::take(&mut value));
-                        let kind = Kind::Text { value: text, ticked: false };
-                        parts.push(Node { span: begin..self.at, kind });
+                        let kind = NodeKind::Text { value: text, ticked: false };
+                        parts.push(SyntaxNode { span: begin..self.at, kind });
                     }
                     parts.push(self.primary());
                     begin = self.at;
                 }
-                (quote, End::Quote) if is_double_quote(quote) => {
+                (quote, StringEnd::Quote) if is_double_quote(quote) => {
                     self.advance();
                     if !self.peek().is_some_and(is_double_quote) {
                         break;
@@ -108,29 +108,29 @@ impl Parser<'_> {
             }
         }
         if parts.is_empty() {
-            return Kind::Text { value: Rc::new(value), ticked };
+            return NodeKind::Text { value: Rc::new(value), ticked };
         }
         if !value.is_empty() {
-            let kind = Kind::Text { value: Rc::new(value), ticked: false };
-            parts.push(Node { span: begin..self.at, kind });
+            let kind = NodeKind::Text { value: Rc::new(value), ticked: false };
+            parts.push(SyntaxNode { span: begin..self.at, kind });
         }
-        Kind::Expand(parts)
+        NodeKind::Expand(parts)
     }
 
-    /// Whether a `$` begins a variable or `$(…)`.
+    /// Returns whether a `$` begins a variable or `$(…)`.
     fn is_value(&self) -> bool {
         self.peek_second().is_some_and(|next| {
             next.is_alphanumeric() || matches!(next, '_' | '{' | '(' | '?' | '$' | '^' | ':')
         })
     }
 
-    /// A variable or `$(…)`, from its `$` on.
-    pub(super) fn dollar(&mut self) -> Node {
+    /// Parses a variable or `$(…)`, starting at the `$`.
+    pub(super) fn dollar(&mut self) -> SyntaxNode {
         let start = self.at;
         if self.peek_second() == Some('(') {
             return self.nested(|parser| {
                 parser.advance();
-                Kind::Sub { body: parser.bracketed(')', true), array: false }
+                NodeKind::Sub { body: parser.bracketed(')', true), array: false }
             });
         }
         self.advance();
@@ -166,11 +166,11 @@ impl Parser<'_> {
         if name.is_empty() {
             return self.opaque(start, Vec::new());
         }
-        self.node(start, Kind::Variable { name: variable_name(&name).into(), ticked })
+        self.node(start, NodeKind::Variable { name: variable_name(&name).into(), ticked })
     }
 
-    /// A bare word: up to a blank or a sign that means something.
-    pub(super) fn word(&mut self) -> Node {
+    /// Parses a bare word, up to a blank or a special character.
+    pub(super) fn word(&mut self) -> SyntaxNode {
         let start = self.at;
         let mut value = String::new();
         let mut ticked = false;
@@ -197,11 +197,11 @@ impl Parser<'_> {
                 }
             }
         }
-        self.node(start, Kind::Word { value: Rc::new(value), ticked })
+        self.node(start, NodeKind::Word { value: Rc::new(value), ticked })
     }
 
-    /// A member's name.
-    pub(super) fn member_name(&mut self) -> Node {
+    /// Parses the name of a member.
+    pub(super) fn member_name(&mut self) -> SyntaxNode {
         let start = self.at;
         let mut value = String::new();
         let mut ticked = false;
@@ -219,11 +219,11 @@ impl Parser<'_> {
                 _ => break,
             }
         }
-        self.node(start, Kind::Word { value: Rc::new(value), ticked })
+        self.node(start, NodeKind::Word { value: Rc::new(value), ticked })
     }
 
-    /// A number; what is not one is read as a word.
-    pub(super) fn number(&mut self) -> Node {
+    /// Parses a number; anything else is read as a word.
+    pub(super) fn number(&mut self) -> SyntaxNode {
         let start = self.at;
         let digits = |text: &str, is: fn(&char) -> bool| text.chars().take_while(is).count();
         let rest = self.rest();
@@ -242,7 +242,7 @@ impl Parser<'_> {
         match number {
             Some(number) if ends && !fraction => {
                 self.at += length;
-                self.node(start, Kind::Number(number))
+                self.node(start, NodeKind::Number(number))
             }
             _ => {
                 let mut end = length.max(1);
@@ -260,9 +260,10 @@ impl Parser<'_> {
     }
 }
 
-/// What a character behind a backtick means in Windows PowerShell (about_Special_Characters: `` `e ``
-/// and `` `u `` came with PowerShell 6), and whether the backtick was for nothing.
-fn unescape(escaped: char) -> (char, bool) {
+/// Returns the meaning of a character after a backtick in Windows PowerShell
+/// (about_Special_Characters: `` `e `` and `` `u `` came with PowerShell 6), and whether the
+/// backtick was needless.
+fn backtick_meaning(escaped: char) -> (char, bool) {
     match escaped {
         '0' => ('\0', false),
         'a' => ('\u{7}', false),

@@ -1,4 +1,4 @@
-//! Texts made to cost much.
+//! Texts that are made to be expensive.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn stopped(text: &str) -> Option<Limit> {
+fn stopped(text: &str) -> Option<UnwrapLimit> {
     unwrap(text).stopped.map(|stopped| stopped.limit)
 }
 
@@ -25,8 +25,8 @@ fn a_nest_of_a_hundred_layers_ends_at_the_depth() {
         format!("iex (New-Object IO.StreamReader('{}'))", gzip(&inner))
     });
     let found = unwrap(&nest);
-    assert_eq!(found.stopped.map(|stopped| stopped.limit), Some(Limit::Depth));
-    assert_eq!(found.layers.len(), Limits::default().depth);
+    assert_eq!(found.stopped.map(|stopped| stopped.limit), Some(UnwrapLimit::Depth));
+    assert_eq!(found.layers.len(), UnwrapLimits::default().depth);
     // Twenty of them, and a text that can be read at the end.
     let nest = (0..19).fold("whoami".to_owned(), |inner, _| {
         format!("iex (New-Object IO.StreamReader('{}'))", gzip(&inner))
@@ -36,7 +36,7 @@ fn a_nest_of_a_hundred_layers_ends_at_the_depth() {
     assert_eq!(found.layers.last().unwrap().text, "whoami");
 }
 
-/// A gzip stream of so many MiB of one letter.
+/// Makes a gzip stream of this many MiB of one letter.
 fn bomb(mebibytes: usize) -> Vec<u8> {
     // After a full flush a block stands alone, and can be repeated.
     let mut compress = Compress::new(Compression::best(), false);
@@ -60,8 +60,8 @@ fn a_bomb_of_a_gibibyte_ends_at_the_bytes() {
         ),
     ] {
         let found = unwrap(&text);
-        assert_eq!(found.stopped, Some(Stopped { limit: Limit::Bytes, layer: None }));
-        // Its beginning is evidence enough.
+        assert_eq!(found.stopped, Some(Stopped { limit: UnwrapLimit::Bytes, layer: None }));
+        // The beginning of the text is enough evidence.
         assert!(found.layers[0].text.starts_with("aaaa"));
         assert!(found.layers.iter().map(|layer| layer.text.len()).sum::<usize>() < 1 << 20);
     }
@@ -88,25 +88,26 @@ fn work_without_end_ends() {
         let found = unwrap(text);
         assert!(found.layers.iter().all(|layer| layer.text.len() < 1 << 20), "{text}");
     }
-    assert_eq!(stopped("$a=''; while ($true) { $a += [char]65 }"), Some(Limit::Steps));
+    assert_eq!(stopped("$a=''; while ($true) { $a += [char]65 }"), Some(UnwrapLimit::Steps));
     // Each is twice as long as the one above.
     let doubling = format!("$a='ab'; {}; iex ($a+'c')", "$a=$a+$a+'';".repeat(60));
-    assert!(matches!(stopped(&doubling), Some(Limit::Steps | Limit::Bytes)));
+    assert!(matches!(stopped(&doubling), Some(UnwrapLimit::Steps | UnwrapLimit::Bytes)));
 }
 
 #[test]
 fn lines_for_cmd_that_grow_are_work() {
-    // A variable is set to more than itself, and each layer has more lines than the one above.
+    // A variable is set to a text longer than its reference, and each layer has more lines than
+    // the one above.
     let line = include_bytes!("../../../../fuzz/corpus/layers/cmd-that-grows");
-    assert_eq!(stopped(&String::from_utf8_lossy(line)), Some(Limit::Steps));
+    assert_eq!(stopped(&String::from_utf8_lossy(line)), Some(UnwrapLimit::Steps));
 }
 
 #[test]
 fn uses_of_a_long_variable_are_work() {
     let long = "x".repeat(60_000);
-    // Each use takes one letter of 60,000 that it has to count.
+    // Each use takes one letter out of 60,000, which it has to count.
     let letters = format!("cmd /c \"set a={long}&echo {}\"", "%a:~5,1%".repeat(20_000));
-    assert_eq!(stopped(&letters), Some(Limit::Steps));
+    assert_eq!(stopped(&letters), Some(UnwrapLimit::Steps));
     // 300,000 letters, each of which would become 300,000: 90 GB.
     let (x, y) = ("x".repeat(300_000), "y".repeat(300_000));
     let letters = format!("cmd /c \"set a={x}&echo %a:x={y}%\"");
@@ -117,7 +118,7 @@ fn uses_of_a_long_variable_are_work() {
 #[test]
 fn commands_in_lines_that_grow_are_work() {
     let line = include_bytes!("../../../../fuzz/corpus/layers/cmd-with-many-commands");
-    assert_eq!(stopped(&String::from_utf8_lossy(line)), Some(Limit::Steps));
+    assert_eq!(stopped(&String::from_utf8_lossy(line)), Some(UnwrapLimit::Steps));
 }
 
 #[test]
@@ -137,8 +138,8 @@ fn brackets_without_end_overflow_nothing() {
 fn many_layers_side_by_side_are_counted() {
     let many: String = (0..300).map(|n| format!("iex ('who'+'ami {n}');")).collect();
     let found = unwrap(&many);
-    assert_eq!(found.stopped.map(|stopped| stopped.limit), Some(Limit::Layers));
-    assert!(found.layers.len() <= Limits::default().layers);
+    assert_eq!(found.stopped.map(|stopped| stopped.limit), Some(UnwrapLimit::Layers));
+    assert!(found.layers.len() <= UnwrapLimits::default().layers);
 }
 
 #[test]
@@ -148,7 +149,7 @@ fn the_same_text_gives_the_same_layers() {
     assert_eq!(unwrap(text), unwrap(text));
 }
 
-/// Pieces that obfuscated texts are made of.
+/// Generates pieces of obfuscated texts.
 fn piece() -> impl Strategy<Value = String> {
     let words = prop::sample::select(vec![
         "iex ",
@@ -219,8 +220,8 @@ fn piece() -> impl Strategy<Value = String> {
 }
 
 fn check(text: &str) -> Result<(), TestCaseError> {
-    let limits = Limits { bytes: 1 << 16, steps: 50_000, ..Limits::default() };
-    let found = layers(text, &limits);
+    let limits = UnwrapLimits { bytes: 1 << 16, steps: 50_000, ..UnwrapLimits::default() };
+    let found = find_layers(text, &limits);
     prop_assert!(found.layers.len() <= limits.layers);
     prop_assert!(found.layers.iter().map(|layer| layer.text.len()).sum::<usize>() <= limits.bytes);
     for (index, layer) in found.layers.iter().enumerate() {

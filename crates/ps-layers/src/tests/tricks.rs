@@ -1,12 +1,13 @@
-//! The obfuscators' tricks, one by one. What each comes to follows from PowerShell's documentation.
+//! Tests of obfuscators' tricks, one by one. The expected results follow from PowerShell's
+//! documentation.
 
 use super::*;
 
-/// Each of the texts hands `whoami` to an interpreter.
+/// Checks that each of the texts passes `whoami` to an interpreter.
 fn all_run_whoami(texts: &[&str]) {
     for text in texts {
         let (layer, how, _) = only(text);
-        assert_eq!((layer.as_str(), how), ("whoami", How::Invoked), "{text}");
+        assert_eq!((layer.as_str(), how), ("whoami", UnwrapMethod::Invoked), "{text}");
     }
 }
 
@@ -110,7 +111,7 @@ fn a_member_that_is_hidden_is_shown() {
 }
 
 #[test]
-fn methods_lend_letters() {
+fn letters_of_method_overloads_are_read() {
     // Invoke-Obfuscation takes `iex` from these places (Out-EncodedAsciiCommand.ps1).
     for letters in [
         "''.Chars.ToString()[11,18,19]",
@@ -134,7 +135,7 @@ fn methods_lend_letters() {
 fn a_text_is_shown_with_what_was_worked_out() {
     let shown = |text: &str| {
         let (layer, how, _) = only(text);
-        assert_eq!(how, How::Evaluated);
+        assert_eq!(how, UnwrapMethod::Evaluated);
         layer
     };
     assert_eq!(shown("Ne`w-Obj`ect Net.We`bClient"), "New-Object Net.WebClient");
@@ -150,8 +151,8 @@ fn a_text_is_shown_with_what_was_worked_out() {
 }
 
 #[test]
-fn what_is_not_known_stays() {
-    // What a branch, a loop or a block may have changed is not known after it.
+fn unknown_values_are_not_replaced() {
+    // Values that a branch, a loop or a block may have changed are unknown after it.
     for text in [
         "$a = 'who'; if ($x) { $a = 'net' }; iex ($a + $b)",
         "$a = 'who'; while (f) { $a = g }; iex \"$a user\"",
@@ -163,7 +164,10 @@ fn what_is_not_known_stays() {
         "& $tool ('--na'+'me')",
     ] {
         let found = unwrap(text);
-        assert!(found.layers.iter().all(|layer| layer.how != How::Invoked), "{text}: {found:?}");
+        assert!(
+            found.layers.iter().all(|layer| layer.how != UnwrapMethod::Invoked),
+            "{text}: {found:?}"
+        );
     }
     // A condition that is known is followed.
     assert_eq!(
@@ -184,7 +188,11 @@ fn encoded_commands_by_every_name() {
             for quote in ["", "\"", "'"] {
                 let text = format!("powershell.exe -NoP {flag} {quote}{base64}{quote}");
                 let (layer, how, _) = only(&text);
-                assert_eq!((layer.as_str(), how), ("whoami /all", How::EncodedCommand), "{text}");
+                assert_eq!(
+                    (layer.as_str(), how),
+                    ("whoami /all", UnwrapMethod::EncodedCommand),
+                    "{text}"
+                );
             }
         }
         for other in ["-ep", "-f", "-EncodedArguments", "-ex", "-encoding"] {
@@ -192,7 +200,7 @@ fn encoded_commands_by_every_name() {
             assert!(!texts(&text).contains(&"whoami /all".to_owned()), "{text}");
         }
     }
-    // The bytes 01 00 02 00 03 00: control characters, no text.
+    // The bytes 01 00 02 00 03 00: control characters, not text.
     assert_eq!(texts("powershell -e AQACAAMA"), Vec::<String>::new());
     assert_eq!(texts("deploy.exe -e production"), Vec::<String>::new());
     assert_eq!(only("findstr -e password & powershell -enc dwBoAG8AYQBtAGkA").0, "whoami");
@@ -208,9 +216,9 @@ const ZLIB: &str = "eJwLL8osSdX1Ly0pKC1RUM/MK85MSVVIVCguKUpNzFUHAKxjCuE=";
 fn streams_are_inflated() {
     let inside = "Write-Output 'inside a stream'";
     for stream in [GZIP, DEFLATE, ZLIB] {
-        assert_eq!(only(&format!("$s='{stream}'")), (inside.into(), How::Inflated, 4));
+        assert_eq!(only(&format!("$s='{stream}'")), (inside.into(), UnwrapMethod::Inflated, 4));
     }
-    // The same, in pieces that only evaluation puts together.
+    // The same, in pieces that only evaluation joins.
     let (first, second) = DEFLATE.split_at(11);
     let texts = texts(&format!(
         "iex (New-Object IO.StreamReader((New-Object System.IO.Compression.DeflateStream([IO.MemoryStream][Convert]::FromBase64String('{first}'+'{second}'), [IO.Compression.CompressionMode]::Decompress)), [Text.Encoding]::ASCII)).ReadToEnd()"
@@ -248,7 +256,7 @@ fn programs_are_noted_not_shown() {
     ));
     assert_eq!(found.layers, []);
     assert_eq!(found.binaries.len(), 1, "{found:?}");
-    assert_eq!((found.binaries[0].what, found.binaries[0].size), ("MZ executable", 128));
+    assert_eq!((found.binaries[0].kind, found.binaries[0].size), ("MZ executable", 128));
 }
 
 #[test]

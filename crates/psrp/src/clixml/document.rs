@@ -1,32 +1,33 @@
-//! A document's objects and values.
+//! The objects and values of a CLIXML document.
 
 use crate::secret::SessionKey;
 
-/// Most elements in each other. PowerShell takes 50 objects in each other at most, each of them up
-/// to four elements deep.
+/// Deepest nesting of elements. PowerShell nests at most 50 objects, each up to four elements
+/// deep.
 pub(super) const MAX_DEPTH: usize = 256;
-/// Most properties of an object that are searched for one; the protocol's own have some thirty.
+/// Largest number of an object's properties that are searched; the protocol's own objects have
+/// about thirty.
 const MOST_MEMBERS: usize = 1024;
-/// Most objects and values in a document.
+/// Largest number of objects and values in a document.
 pub(super) const MOST_VALUES: usize = 1 << 20;
 
-/// Why bytes are no CLIXML.
+/// An error that makes bytes unreadable as CLIXML.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Damage {
+pub enum ClixmlError {
     /// Not UTF-8.
     #[error("its data is not UTF-8")]
     Encoding,
-    /// Not well-formed.
+    /// XML that is not well-formed.
     #[error("its XML is damaged: {0}")]
     Xml(String),
-    /// Too many elements in each other.
+    /// Elements nested too deeply.
     #[error("its elements are more than {MAX_DEPTH} deep")]
     TooDeep,
     /// Too many values.
     #[error("it has more than {MOST_VALUES} values")]
     TooLarge,
-    /// The XML is none that means something here.
-    #[error("its XML is no CLIXML: {0}")]
+    /// XML that is not CLIXML.
+    #[error("its XML is not CLIXML: {0}")]
     Shape(String),
 }
 
@@ -37,11 +38,11 @@ macro_rules! primitives {
         pub enum Primitive { $(#[doc = $about] $name,)* }
 
         impl Primitive {
-            pub(super) fn of(tag: &str) -> Option<Primitive> {
+            pub(super) fn from_tag(tag: &str) -> Option<Primitive> {
                 match tag { $($tag => Some(Primitive::$name),)* _ => None }
             }
 
-            /// Its element's name.
+            /// Returns the name of its element.
             pub fn tag(self) -> &'static str {
                 match self { $(Primitive::$name => $tag,)* }
             }
@@ -76,27 +77,27 @@ primitives! {
 }
 
 impl Primitive {
-    /// Whether its text is encoded with `_xHHHH_` (MS-PSRP 2.2.5.3.2).
+    /// Returns whether its text is encoded with `_xHHHH_` (MS-PSRP 2.2.5.3.2).
     pub(super) fn is_text(self) -> bool {
         use Primitive::{ScriptBlock, String, Uri, Xml};
         matches!(self, String | Uri | Xml | ScriptBlock)
     }
 }
 
-/// A value.
+/// A value of a CLIXML document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
-    /// `Nil`, and where nothing is.
+pub enum ClixmlValue {
+    /// `Nil`, or no value at all.
     Null,
-    /// A simple value, its text decoded.
+    /// A simple value with its decoded text.
     Simple(Primitive, String),
     /// An object, by its index in the document.
     Object(usize),
-    /// A reference to an object that is not there.
+    /// A reference to an object that does not exist.
     Dangling(String),
 }
 
-/// What a container is.
+/// The kind of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Container {
     /// `LST`
@@ -112,7 +113,7 @@ pub enum Container {
 }
 
 impl Container {
-    /// Its element's name.
+    /// Returns the name of its element.
     pub fn tag(self) -> &'static str {
         match self {
             Container::List => "LST",
@@ -124,45 +125,45 @@ impl Container {
     }
 }
 
-/// An object (`Obj`), or a progress record (`PR`).
+/// An object (`Obj`) or a progress record (`PR`).
 #[derive(Debug, Clone, Default)]
-pub(super) struct Object {
+pub(super) struct ClixmlObject {
     pub(super) types: Option<usize>,
     pub(super) to_string: Option<String>,
-    /// The simple value of an enum, or of a value with properties of its own.
-    pub(super) value: Option<Value>,
+    /// The simple value of an enum, or of a value with properties.
+    pub(super) value: Option<ClixmlValue>,
     pub(super) container: Option<Container>,
-    pub(super) items: Vec<Value>,
-    pub(super) entries: Vec<(Value, Value)>,
-    pub(super) adapted: Vec<(String, Value)>,
-    pub(super) extended: Vec<(String, Value)>,
+    pub(super) items: Vec<ClixmlValue>,
+    pub(super) entries: Vec<(ClixmlValue, ClixmlValue)>,
+    pub(super) adapted: Vec<(String, ClixmlValue)>,
+    pub(super) extended: Vec<(String, ClixmlValue)>,
 }
 
-/// A message's data, read.
+/// The data of a message as a tree of values.
 #[derive(Debug, Clone, Default)]
-pub struct Document {
-    pub(super) objects: Vec<Object>,
+pub struct ClixmlDocument {
+    pub(super) objects: Vec<ClixmlObject>,
     pub(super) types: Vec<Vec<String>>,
-    pub(super) roots: Vec<Value>,
+    pub(super) roots: Vec<ClixmlValue>,
 }
 
-/// A place in a document: what [`Document`] is read through.
+/// A position in a document, through which its values are read.
 #[derive(Debug, Clone, Copy)]
-pub struct Node<'d> {
-    document: &'d Document,
-    value: &'d Value,
+pub struct ClixmlNode<'d> {
+    document: &'d ClixmlDocument,
+    value: &'d ClixmlValue,
 }
 
-static NULL: Value = Value::Null;
+static NULL: ClixmlValue = ClixmlValue::Null;
 
-impl Document {
-    /// Puts the texts of SecureStrings in their place, as far as a session key fits.
-    pub fn open(&mut self, key: &SessionKey) {
-        let mut open = |value: &mut Value| {
-            if let Value::Simple(Primitive::Secure, text) = value
-                && let Some(plain) = key.open(text)
+impl ClixmlDocument {
+    /// Replaces SecureStrings with their decrypted text, where the session key fits.
+    pub fn decrypt_secure_strings(&mut self, key: &SessionKey) {
+        let mut open = |value: &mut ClixmlValue| {
+            if let ClixmlValue::Simple(Primitive::Secure, text) = value
+                && let Some(plain) = key.decrypt(text)
             {
-                *value = Value::Simple(Primitive::String, plain);
+                *value = ClixmlValue::Simple(Primitive::String, plain);
             }
         };
         self.roots.iter_mut().for_each(&mut open);
@@ -177,120 +178,122 @@ impl Document {
         }
     }
 
-    /// The value it holds: the first one, null if none.
-    pub fn root(&self) -> Node<'_> {
-        Node { document: self, value: self.roots.first().unwrap_or(&NULL) }
+    /// Returns the first value of the document, or null if there is none.
+    pub fn root(&self) -> ClixmlNode<'_> {
+        ClixmlNode { document: self, value: self.roots.first().unwrap_or(&NULL) }
     }
 
-    /// All values it holds: one in a message, more in `Objs`, as on the streams of a console.
-    pub fn roots(&self) -> impl Iterator<Item = Node<'_>> {
-        self.roots.iter().map(|value| Node { document: self, value })
+    /// Returns all values: one in a message, several in `Objs`, as on the streams of a console.
+    pub fn roots(&self) -> impl Iterator<Item = ClixmlNode<'_>> {
+        self.roots.iter().map(|value| ClixmlNode { document: self, value })
     }
 }
 
-impl<'d> Node<'d> {
-    fn object(self) -> Option<&'d Object> {
+impl<'d> ClixmlNode<'d> {
+    fn object(self) -> Option<&'d ClixmlObject> {
         match self.value {
-            Value::Object(index) => self.document.objects.get(*index),
+            ClixmlValue::Object(index) => self.document.objects.get(*index),
             _ => None,
         }
     }
 
-    fn at(self, value: &'d Value) -> Node<'d> {
-        Node { document: self.document, value }
+    fn at(self, value: &'d ClixmlValue) -> ClixmlNode<'d> {
+        ClixmlNode { document: self.document, value }
     }
 
-    /// The value itself.
-    pub fn value(self) -> &'d Value {
+    /// Returns the value itself.
+    pub fn value(self) -> &'d ClixmlValue {
         self.value
     }
 
-    /// Whether it is `Nil`, or nothing.
+    /// Returns whether the value is `Nil` or missing.
     pub fn is_null(self) -> bool {
-        matches!(self.value, Value::Null)
+        matches!(self.value, ClixmlValue::Null)
     }
 
-    /// The simple value, that of an enum or of a value with properties, too.
+    /// Returns the simple value, also that of an enum or of a value with properties.
     pub fn simple(self) -> Option<(Primitive, &'d str)> {
         let value = match self.object() {
             Some(object) => object.value.as_ref()?,
             None => self.value,
         };
         match value {
-            Value::Simple(primitive, text) => Some((*primitive, text)),
+            ClixmlValue::Simple(primitive, text) => Some((*primitive, text)),
             _ => None,
         }
     }
 
-    /// The text of a simple value; none for a SecureString, which has no text.
+    /// Returns the text of a simple value. Returns `None` for a SecureString, whose text is
+    /// encrypted.
     pub fn as_str(self) -> Option<&'d str> {
         self.simple().filter(|simple| simple.0 != Primitive::Secure).map(|simple| simple.1)
     }
 
-    /// A whole number.
+    /// Returns the value as an integer.
     pub fn as_i64(self) -> Option<i64> {
         self.as_str()?.trim().parse().ok()
     }
 
-    /// A truth value.
+    /// Returns the value as a boolean.
     pub fn as_bool(self) -> Option<bool> {
         self.simple().filter(|simple| simple.0 == Primitive::Bool).map(|simple| simple.1 == "true")
     }
 
-    /// A property, extended ones (`MS`) before adapted ones (`Props`); the last of one name.
-    pub fn get(self, name: &str) -> Option<Node<'d>> {
+    /// Returns a property. Extended properties (`MS`) come before adapted ones (`Props`); of
+    /// several with the same name, the last one counts.
+    pub fn get(self, name: &str) -> Option<ClixmlNode<'d>> {
         let object = self.object()?;
         let members = object.adapted.iter().chain(&object.extended);
         let mut members = members.rev().take(MOST_MEMBERS);
         members.find(|member| member.0 == name).map(|member| self.at(&member.1))
     }
 
-    /// The text of a property; none where it is missing or null.
-    pub fn text_of(self, name: &str) -> Option<String> {
+    /// Returns the text of a property, or `None` if it is missing or null.
+    pub fn property_text(self, name: &str) -> Option<String> {
         self.get(name)?.as_str().map(str::to_owned)
     }
 
-    /// The names of its types, most specific first.
+    /// Returns the names of its types, most specific first.
     pub fn types(self) -> &'d [String] {
         let types = self.object().and_then(|object| object.types);
         types.and_then(|types| self.document.types.get(types)).map_or(&[], Vec::as_slice)
     }
 
-    /// `ToString`.
+    /// Returns the `ToString` text.
     pub fn to_string_text(self) -> Option<&'d str> {
         self.object()?.to_string.as_deref()
     }
 
-    /// What container it is.
+    /// Returns the kind of container, if it is one.
     pub fn container(self) -> Option<Container> {
         self.object()?.container
     }
 
-    /// The inner value of an enum, or of a value with properties.
-    pub fn inner(self) -> Option<Node<'d>> {
+    /// Returns the inner value of an enum, or of a value with properties.
+    pub fn inner(self) -> Option<ClixmlNode<'d>> {
         self.object()?.value.as_ref().map(|value| self.at(value))
     }
 
-    /// The items of a list, stack, queue or enumeration.
-    pub fn items(self) -> impl ExactSizeIterator<Item = Node<'d>> {
+    /// Returns the items of a list, stack, queue or enumeration.
+    pub fn items(self) -> impl ExactSizeIterator<Item = ClixmlNode<'d>> {
         let items = self.object().map_or(&[][..], |object| &object.items);
         items.iter().map(move |item| self.at(item))
     }
 
-    /// The entries of a dictionary.
-    pub fn entries(self) -> impl ExactSizeIterator<Item = (Node<'d>, Node<'d>)> {
+    /// Returns the entries of a dictionary.
+    pub fn entries(self) -> impl ExactSizeIterator<Item = (ClixmlNode<'d>, ClixmlNode<'d>)> {
         let entries = self.object().map_or(&[][..], |object| &object.entries);
         entries.iter().map(move |(key, value)| (self.at(key), self.at(value)))
     }
 
-    /// Adapted properties (`Props`).
-    pub fn adapted(self) -> impl ExactSizeIterator<Item = (&'d str, Node<'d>)> {
+    /// Returns the adapted properties (`Props`).
+    pub fn adapted(self) -> impl ExactSizeIterator<Item = (&'d str, ClixmlNode<'d>)> {
         let members = self.object().map_or(&[][..], |object| &object.adapted);
         members.iter().map(move |(name, value)| (name.as_str(), self.at(value)))
     }
 
-    /// Extended properties (`MS`).
-    pub fn extended(self) -> impl ExactSizeIterator<Item = (&'d str, Node<'d>)> {
+    /// Returns the extended properties (`MS`).
+    pub fn extended(self) -> impl ExactSizeIterator<Item = (&'d str, ClixmlNode<'d>)> {
         let members = self.object().map_or(&[][..], |object| &object.extended);
         members.iter().map(move |(name, value)| (name.as_str(), self.at(value)))
     }

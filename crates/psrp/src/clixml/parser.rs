@@ -1,4 +1,4 @@
-//! CLIXML's elements to a document's objects and values.
+//! Parses CLIXML elements into the objects and values of a document.
 
 use std::collections::HashMap;
 
@@ -6,41 +6,42 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
 use super::document::{
-    Container, Damage, Document, MAX_DEPTH, MOST_VALUES, Object, Primitive, Value,
+    ClixmlDocument, ClixmlError, ClixmlObject, ClixmlValue, Container, MAX_DEPTH, MOST_VALUES,
+    Primitive,
 };
 use crate::xml;
 
 /// An element that is open.
-enum Frame {
+enum ParserFrame {
     /// `Objs`
     Root,
-    /// `Obj`, with its own name.
+    /// `Obj`, with the name it has in its parent.
     Object(usize, Option<String>),
     /// `Props` or `MS` of an object.
     Members { object: usize, extended: bool },
-    /// `MS` within `Props` or `MS`: an object of its own, with its own name.
+    /// `MS` within `Props` or `MS`: an object of its own, with its name.
     MemberSet(usize, Option<String>),
-    /// A list and its like, of an object.
+    /// `LST` and similar containers of an object.
     List(usize),
     /// `DCT` of an object.
     Dictionary(usize),
     /// `En` of an object's dictionary.
-    Entry { object: usize, key: Option<Value>, value: Option<Value> },
+    Entry { object: usize, key: Option<ClixmlValue>, value: Option<ClixmlValue> },
     /// `TN` of an object.
     Types(usize),
-    /// `PR`, with its own name.
+    /// `PR`, with the name it has in its parent.
     Progress(usize, Option<String>),
-    /// An element that has text: what it is for, and its own name.
-    Leaf { leaf: Leaf, name: Option<String>, text: String },
-    /// What means nothing here.
+    /// An element with text: its purpose and its name.
+    Leaf { leaf: LeafKind, name: Option<String>, text: String },
+    /// An element without meaning here.
     Ignored,
 }
 
-enum Leaf {
+enum LeafKind {
     Simple(Primitive),
     Null,
-    /// A value found elsewhere: a reference.
-    Found(Value),
+    /// A reference that was resolved.
+    Resolved(ClixmlValue),
     Type(usize),
     ToString(usize),
     /// A field of a progress record.
@@ -48,17 +49,17 @@ enum Leaf {
 }
 
 #[derive(Default)]
-pub(super) struct Parser {
-    document: Document,
-    frames: Vec<Frame>,
+pub(super) struct ClixmlParser {
+    document: ClixmlDocument,
+    frames: Vec<ParserFrame>,
     references: HashMap<String, usize>,
     type_references: HashMap<String, usize>,
     values: usize,
 }
 
-impl Parser {
-    pub(super) fn run(mut self, text: &str) -> Result<Document, Damage> {
-        let wrong = |error: quick_xml::Error| Damage::Xml(error.to_string());
+impl ClixmlParser {
+    pub(super) fn run(mut self, text: &str) -> Result<ClixmlDocument, ClixmlError> {
+        let wrong = |error: quick_xml::Error| ClixmlError::Xml(error.to_string());
         let mut reader = Reader::from_str(text);
         reader.config_mut().expand_empty_elements = true;
         reader.config_mut().allow_dangling_amp = true;
@@ -66,20 +67,20 @@ impl Parser {
             match reader.read_event().map_err(wrong)? {
                 Event::Start(start) => {
                     if self.frames.len() == MAX_DEPTH {
-                        return Err(Damage::TooDeep);
+                        return Err(ClixmlError::TooDeep);
                     }
                     let frame = self.open(&start)?;
                     self.frames.push(frame);
                 }
                 Event::End(_) => self.close()?,
                 Event::Eof if self.frames.is_empty() => return Ok(self.document),
-                Event::Eof => return Err(Damage::Xml("it breaks off".to_owned())),
+                Event::Eof => return Err(ClixmlError::Xml("it breaks off".to_owned())),
                 event => {
                     let Some(content) = xml::text(&event) else { continue };
                     match self.frames.last_mut() {
-                        Some(Frame::Leaf { text, .. }) => text.push_str(&content),
+                        Some(ParserFrame::Leaf { text, .. }) => text.push_str(&content),
                         None if !content.trim().is_empty() => {
-                            return Err(Damage::Shape("text outside all elements".to_owned()));
+                            return Err(ClixmlError::Shape("text outside all elements".to_owned()));
                         }
                         _ => {}
                     }
@@ -88,13 +89,13 @@ impl Parser {
         }
     }
 
-    fn open(&mut self, start: &BytesStart<'_>) -> Result<Frame, Damage> {
+    fn open(&mut self, start: &BytesStart<'_>) -> Result<ParserFrame, ClixmlError> {
         let local = start.local_name();
         let tag = local.into_inner();
         let attribute = |name| xml::attribute(start, name);
         let is_value = match (self.frames.last(), tag) {
-            (None, "Objs") => return Ok(Frame::Root),
-            (Some(Frame::Object(object, _)), _) => {
+            (None, "Objs") => return Ok(ParserFrame::Root),
+            (Some(ParserFrame::Object(object, _)), _) => {
                 let object = *object;
                 match tag {
                     "TN" => {
@@ -105,44 +106,51 @@ impl Parser {
                         if let Some(id) = attribute("RefId") {
                             self.type_references.insert(id, types);
                         }
-                        return Ok(Frame::Types(types));
+                        return Ok(ParserFrame::Types(types));
                     }
                     "TNRef" => {
                         let id = attribute("RefId").unwrap_or_default();
                         let types = self.type_references.get(&id).copied();
                         self.document.objects[object].types = types;
-                        return Ok(Frame::Ignored);
+                        return Ok(ParserFrame::Ignored);
                     }
-                    "ToString" => return Ok(leaf(Leaf::ToString(object), None)),
-                    "Props" => return Ok(Frame::Members { object, extended: false }),
-                    "MS" => return Ok(Frame::Members { object, extended: true }),
+                    "ToString" => return Ok(leaf(LeafKind::ToString(object), None)),
+                    "Props" => return Ok(ParserFrame::Members { object, extended: false }),
+                    "MS" => return Ok(ParserFrame::Members { object, extended: true }),
                     "LST" | "IE" | "STK" | "QUE" | "DCT" => return Ok(self.container(object, tag)),
                     _ => true,
                 }
             }
-            // A set of members in members is an object that has them.
-            (Some(Frame::Members { .. } | Frame::MemberSet(..)), "MS") => {
+            // A member set inside members is an object with these members.
+            (Some(ParserFrame::Members { .. } | ParserFrame::MemberSet(..)), "MS") => {
                 let name = attribute("N").map(|name| unescape(&name));
-                return Ok(Frame::MemberSet(self.new_object()?, name));
+                return Ok(ParserFrame::MemberSet(self.new_object()?, name));
             }
-            (Some(Frame::Dictionary(object)), "En") => {
-                return Ok(Frame::Entry { object: *object, key: None, value: None });
+            (Some(ParserFrame::Dictionary(object)), "En") => {
+                return Ok(ParserFrame::Entry { object: *object, key: None, value: None });
             }
-            (Some(Frame::Types(types)), "T") => return Ok(leaf(Leaf::Type(*types), None)),
-            (Some(Frame::Progress(object, _)), tag) => {
+            (Some(ParserFrame::Types(types)), "T") => {
+                return Ok(leaf(LeafKind::Type(*types), None));
+            }
+            (Some(ParserFrame::Progress(object, _)), tag) => {
                 return Ok(match progress_field(tag) {
-                    Some(field) => leaf(Leaf::Field(*object, field), None),
-                    None => Frame::Ignored,
+                    Some(field) => leaf(LeafKind::Field(*object, field), None),
+                    None => ParserFrame::Ignored,
                 });
             }
             (
-                Some(Frame::Leaf { .. } | Frame::Ignored | Frame::Types(_) | Frame::Dictionary(_)),
+                Some(
+                    ParserFrame::Leaf { .. }
+                    | ParserFrame::Ignored
+                    | ParserFrame::Types(_)
+                    | ParserFrame::Dictionary(_),
+                ),
                 _,
             ) => false,
             _ => true,
         };
         if !is_value {
-            return Ok(Frame::Ignored);
+            return Ok(ParserFrame::Ignored);
         }
         let name = attribute("N").map(|name| unescape(&name));
         Ok(match tag {
@@ -151,23 +159,28 @@ impl Parser {
                 if let Some(id) = attribute("RefId") {
                     self.references.insert(id, object);
                 }
-                Frame::Object(object, name)
+                ParserFrame::Object(object, name)
             }
-            "PR" => Frame::Progress(self.new_object()?, name),
+            "PR" => ParserFrame::Progress(self.new_object()?, name),
             "Ref" => {
                 let id = attribute("RefId").unwrap_or_default();
                 let found = self.references.get(&id).copied();
-                leaf(Leaf::Found(found.map_or(Value::Dangling(id), Value::Object)), name)
+                leaf(
+                    LeafKind::Resolved(
+                        found.map_or(ClixmlValue::Dangling(id), ClixmlValue::Object),
+                    ),
+                    name,
+                )
             }
-            "Nil" => leaf(Leaf::Null, name),
-            tag => match Primitive::of(tag) {
-                Some(primitive) => leaf(Leaf::Simple(primitive), name),
-                None => return Err(Damage::Shape(format!("an element <{}>", short(tag)))),
+            "Nil" => leaf(LeafKind::Null, name),
+            tag => match Primitive::from_tag(tag) {
+                Some(primitive) => leaf(LeafKind::Simple(primitive), name),
+                None => return Err(ClixmlError::Shape(format!("an element <{}>", short(tag)))),
             },
         })
     }
 
-    fn container(&mut self, object: usize, tag: &str) -> Frame {
+    fn container(&mut self, object: usize, tag: &str) -> ParserFrame {
         let container = match tag {
             "LST" => Container::List,
             "IE" => Container::Enumerable,
@@ -177,57 +190,57 @@ impl Parser {
         };
         self.document.objects[object].container = Some(container);
         match container {
-            Container::Dictionary => Frame::Dictionary(object),
-            _ => Frame::List(object),
+            Container::Dictionary => ParserFrame::Dictionary(object),
+            _ => ParserFrame::List(object),
         }
     }
 
-    fn new_object(&mut self) -> Result<usize, Damage> {
+    fn new_object(&mut self) -> Result<usize, ClixmlError> {
         self.count()?;
-        self.document.objects.push(Object::default());
+        self.document.objects.push(ClixmlObject::default());
         Ok(self.document.objects.len() - 1)
     }
 
-    fn count(&mut self) -> Result<(), Damage> {
+    fn count(&mut self) -> Result<(), ClixmlError> {
         self.values += 1;
-        if self.values > MOST_VALUES { Err(Damage::TooLarge) } else { Ok(()) }
+        if self.values > MOST_VALUES { Err(ClixmlError::TooLarge) } else { Ok(()) }
     }
 
-    fn close(&mut self) -> Result<(), Damage> {
+    fn close(&mut self) -> Result<(), ClixmlError> {
         match self.frames.pop() {
             Some(
-                Frame::Object(object, name)
-                | Frame::Progress(object, name)
-                | Frame::MemberSet(object, name),
-            ) => self.place(Value::Object(object), name),
-            Some(Frame::Entry { object, key, value }) => {
-                let entry = (key.unwrap_or(Value::Null), value.unwrap_or(Value::Null));
+                ParserFrame::Object(object, name)
+                | ParserFrame::Progress(object, name)
+                | ParserFrame::MemberSet(object, name),
+            ) => self.store_value(ClixmlValue::Object(object), name),
+            Some(ParserFrame::Entry { object, key, value }) => {
+                let entry = (key.unwrap_or(ClixmlValue::Null), value.unwrap_or(ClixmlValue::Null));
                 self.document.objects[object].entries.push(entry);
                 Ok(())
             }
-            Some(Frame::Leaf { leaf, name, text }) => match leaf {
-                Leaf::Null => self.place(Value::Null, name),
-                Leaf::Found(value) => self.place(value, name),
-                Leaf::Simple(Primitive::Bool) => {
+            Some(ParserFrame::Leaf { leaf, name, text }) => match leaf {
+                LeafKind::Null => self.store_value(ClixmlValue::Null, name),
+                LeafKind::Resolved(value) => self.store_value(value, name),
+                LeafKind::Simple(Primitive::Bool) => {
                     let text = if text.eq_ignore_ascii_case("true") { "true" } else { "false" };
-                    self.place(Value::Simple(Primitive::Bool, text.to_owned()), name)
+                    self.store_value(ClixmlValue::Simple(Primitive::Bool, text.to_owned()), name)
                 }
-                Leaf::Simple(primitive) => {
+                LeafKind::Simple(primitive) => {
                     let text = if primitive.is_text() { unescape(&text) } else { text };
-                    self.place(Value::Simple(primitive, text), name)
+                    self.store_value(ClixmlValue::Simple(primitive, text), name)
                 }
-                Leaf::Type(types) => {
+                LeafKind::Type(types) => {
                     self.count()?;
                     self.document.types[types].push(unescape(&text));
                     Ok(())
                 }
-                Leaf::ToString(object) => {
+                LeafKind::ToString(object) => {
                     self.document.objects[object].to_string = Some(unescape(&text));
                     Ok(())
                 }
-                Leaf::Field(object, field) => {
+                LeafKind::Field(object, field) => {
                     self.count()?;
-                    let value = Value::Simple(Primitive::String, unescape(&text));
+                    let value = ClixmlValue::Simple(Primitive::String, unescape(&text));
                     self.document.objects[object].extended.push((field.to_owned(), value));
                     Ok(())
                 }
@@ -236,26 +249,26 @@ impl Parser {
         }
     }
 
-    /// Puts a value where it belongs: into the element that is open around it.
-    fn place(&mut self, value: Value, name: Option<String>) -> Result<(), Damage> {
+    /// Stores a value in the element that is open around it.
+    fn store_value(&mut self, value: ClixmlValue, name: Option<String>) -> Result<(), ClixmlError> {
         self.count()?;
         let objects = &mut self.document.objects;
         match self.frames.last_mut() {
             None if !self.document.roots.is_empty() => {
-                return Err(Damage::Shape("more than one value".to_owned()));
+                return Err(ClixmlError::Shape("more than one value".to_owned()));
             }
-            None | Some(Frame::Root) => self.document.roots.push(value),
-            Some(Frame::Object(object, _)) => objects[*object].value = Some(value),
-            Some(Frame::Members { object, extended }) => {
+            None | Some(ParserFrame::Root) => self.document.roots.push(value),
+            Some(ParserFrame::Object(object, _)) => objects[*object].value = Some(value),
+            Some(ParserFrame::Members { object, extended }) => {
                 let object = &mut objects[*object];
                 let members = if *extended { &mut object.extended } else { &mut object.adapted };
                 members.push((name.unwrap_or_default(), value));
             }
-            Some(Frame::MemberSet(object, _)) => {
+            Some(ParserFrame::MemberSet(object, _)) => {
                 objects[*object].extended.push((name.unwrap_or_default(), value));
             }
-            Some(Frame::List(object)) => objects[*object].items.push(value),
-            Some(Frame::Entry { key, value: slot, .. }) => match name.as_deref() {
+            Some(ParserFrame::List(object)) => objects[*object].items.push(value),
+            Some(ParserFrame::Entry { key, value: slot, .. }) => match name.as_deref() {
                 Some("Key") => *key = Some(value),
                 Some("Value") => *slot = Some(value),
                 _ => {}
@@ -266,11 +279,11 @@ impl Parser {
     }
 }
 
-fn leaf(leaf: Leaf, name: Option<String>) -> Frame {
-    Frame::Leaf { leaf, name, text: String::new() }
+fn leaf(leaf: LeafKind, name: Option<String>) -> ParserFrame {
+    ParserFrame::Leaf { leaf, name, text: String::new() }
 }
 
-/// The names that PROGRESS_RECORD gives the fields of a `PR` (MS-PSRP 2.2.5.1.22, 2.2.2.25).
+/// Returns the name that PROGRESS_RECORD gives a field of a `PR` (MS-PSRP 2.2.5.1.22, 2.2.2.25).
 fn progress_field(tag: &str) -> Option<&'static str> {
     Some(match tag {
         "AV" => "Activity",
@@ -285,12 +298,12 @@ fn progress_field(tag: &str) -> Option<&'static str> {
     })
 }
 
-/// The start of a name that may be any length.
+/// Cuts a name of any length to its start.
 fn short(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
-/// Undoes `_xHHHH_`, a UTF-16 unit each (MS-PSRP 2.2.5.3.2).
+/// Decodes `_xHHHH_` escapes, each a UTF-16 unit (MS-PSRP 2.2.5.3.2).
 fn unescape(text: &str) -> String {
     if !text.contains("_x") && !text.contains("_X") {
         return text.to_owned();
@@ -315,7 +328,7 @@ fn unescape(text: &str) -> String {
     String::from_utf16_lossy(&units)
 }
 
-/// The unit of an escape at the start of a text.
+/// Returns the UTF-16 unit of an escape at the start of a text.
 fn escaped(text: &str) -> Option<u16> {
     let [b'_', b'x' | b'X', digits @ .., b'_'] = text.as_bytes().get(..7)? else { return None };
     digits

@@ -1,8 +1,8 @@
 use super::*;
-use crate::node_text::line;
+use crate::node_text::node_line;
 
-fn parse(text: &str) -> Result<Document, Damage> {
-    Document::parse(text.as_bytes())
+fn parse(text: &str) -> Result<ClixmlDocument, ClixmlError> {
+    ClixmlDocument::parse(text.as_bytes())
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn objects_references_and_containers() {
     );
     assert_eq!(root.get("p").unwrap().as_str(), Some("two"));
     assert_eq!(root.get("set").unwrap().get("in").unwrap().as_bool(), Some(true));
-    assert_eq!(root.get("lost").unwrap().value(), &Value::Dangling("9".to_owned()));
+    assert_eq!(root.get("lost").unwrap().value(), &ClixmlValue::Dangling("9".to_owned()));
     let list = root.get("list").unwrap();
     assert_eq!((list.types().len(), list.items().len()), (2, 2));
     assert_eq!(list.items().next().unwrap().as_i64(), Some(1));
@@ -92,7 +92,7 @@ fn progress_records_read_like_the_messages() {
     );
     let document = document.unwrap();
     let root = document.root();
-    assert_eq!(root.text_of("Activity").as_deref(), Some("Copy"));
+    assert_eq!(root.property_text("Activity").as_deref(), Some("Copy"));
     assert_eq!(root.get("PercentComplete").unwrap().as_i64(), Some(40));
 }
 
@@ -109,19 +109,19 @@ fn damage_has_a_reason() {
     ] {
         assert!(parse(text).is_err(), "{text:.40}");
     }
-    assert_eq!(Document::parse(b"<S>\xff</S>").unwrap_err(), Damage::Encoding);
+    assert_eq!(ClixmlDocument::parse(b"<S>\xff</S>").unwrap_err(), ClixmlError::Encoding);
 }
 
 #[test]
 fn circles_and_bombs_are_walked_within_bounds() {
     let circle = parse("<Obj RefId='0'><LST><Ref RefId='0'/></LST></Obj>").unwrap();
-    assert!(line(circle.root()).len() < 1000);
-    // Each object holds the one before ten times: 10^40 values, were they written out.
+    assert!(node_line(circle.root()).len() < 1000);
+    // Each object contains the one before ten times: 10^40 values if all were written.
     let mut bomb = "<Obj RefId='0'><LST><S>x</S></LST></Obj>".to_owned();
     for id in 1..40 {
         let inner = format!("<Ref RefId='{}'/>", id - 1).repeat(10);
         bomb += &format!("<Obj RefId='{id}'><LST>{inner}</LST></Obj>");
     }
     let bomb = parse(&format!("<Objs>{bomb}</Objs>")).unwrap();
-    assert!(line(bomb.roots().last().unwrap()).len() < 2 << 20);
+    assert!(node_line(bomb.roots().last().unwrap()).len() < 2 << 20);
 }

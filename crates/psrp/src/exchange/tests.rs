@@ -1,7 +1,7 @@
 use super::*;
 use crate::pipeline::Pipeline;
 
-/// A message: destination, type, pool and pipeline by one byte each, data.
+/// Makes a message; destination, type, pool and pipeline are given by one byte each.
 fn message(to: Direction, kind: MessageType, pool: u8, pipeline: u8, xml: &str) -> Vec<u8> {
     let destination = match to {
         Direction::ToClient => 1u32,
@@ -33,7 +33,7 @@ fn outputs(conversation: &Conversation<u32>) -> Vec<Vec<String>> {
 fn output_stands_in_the_order_in_which_it_was_sent() {
     let mut exchange = Exchange::new();
     for (tag, object_id) in [(0, 3), (1, 1), (2, 2)] {
-        exchange.fragment("srv", 1, false, output(object_id, 1, &object_id.to_string()), tag);
+        exchange.add_fragment("srv", 1, false, output(object_id, 1, &object_id.to_string()), tag);
     }
     let conversation = exchange.finish();
     assert_eq!(outputs(&conversation), [["1", "2", "3"]]);
@@ -46,11 +46,11 @@ fn output_stands_in_the_order_in_which_it_was_sent() {
 #[test]
 fn one_message_seen_on_both_ends_is_shown_once() {
     let mut exchange = Exchange::new();
-    exchange.fragment("srv", 1, false, output(5, 1, "x"), 0);
-    exchange.fragment("srv", 1, false, output(6, 1, "x"), 1);
-    exchange.fragment("client", 7, true, output(5, 1, "x"), 2);
-    // The same words in another pool are another message.
-    exchange.fragment("srv", 2, false, output(5, 2, "x"), 3);
+    exchange.add_fragment("srv", 1, false, output(5, 1, "x"), 0);
+    exchange.add_fragment("srv", 1, false, output(6, 1, "x"), 1);
+    exchange.add_fragment("client", 7, true, output(5, 1, "x"), 2);
+    // The same text in another pool is another message.
+    exchange.add_fragment("srv", 2, false, output(5, 2, "x"), 3);
     let conversation = exchange.finish();
     assert_eq!(outputs(&conversation), [vec!["x", "x"], vec!["x"]]);
     let twins: Vec<_> = conversation.messages.iter().map(|message| message.twin_of).collect();
@@ -58,11 +58,11 @@ fn one_message_seen_on_both_ends_is_shown_once() {
 }
 
 #[test]
-fn one_client_process_hears_of_many_servers_under_the_same_numbers() {
+fn one_client_process_receives_from_many_servers_under_the_same_numbers() {
     let mut exchange = Exchange::new();
     for (tag, (object_id, pool)) in [(1, 1), (1, 2), (2, 2), (2, 1)].into_iter().enumerate() {
         let text = format!("{pool}:{object_id}");
-        exchange.fragment("client", 7, true, output(object_id, pool, &text), tag as u32);
+        exchange.add_fragment("client", 7, true, output(object_id, pool, &text), tag as u32);
     }
     assert_eq!(outputs(&exchange.finish()), [["1:1", "1:2"], ["2:1", "2:2"]]);
 }
@@ -77,11 +77,11 @@ fn text_that_may_be_two_servers_is_not_shown() {
     // The start of the second server's output is lost; it has one more message, or not.
     for (is_told, texts) in [(true, vec![vec!["x"]]), (false, vec![vec!["ab"]])] {
         let mut exchange = Exchange::new();
-        exchange.fragment_of("client", 7, true, Some("p"), half(1, 0, "<S>a"), 0);
-        exchange.fragment_of("client", 7, true, Some("q"), half(2, 1, "b</S>"), 1);
+        exchange.add_fragment_of_activity("client", 7, true, Some("p"), half(1, 0, "<S>a"), 0);
+        exchange.add_fragment_of_activity("client", 7, true, Some("q"), half(2, 1, "b</S>"), 1);
         if is_told {
-            exchange.fragment_of("client", 7, true, Some("q"), output(2, 2, "x"), 2);
-            exchange.fragment_of("client", 7, true, Some("p"), output(3, 1, ""), 3);
+            exchange.add_fragment_of_activity("client", 7, true, Some("q"), output(2, 2, "x"), 2);
+            exchange.add_fragment_of_activity("client", 7, true, Some("p"), output(3, 1, ""), 3);
         }
         let conversation = exchange.finish();
         assert_eq!(conversation.faults.len(), usize::from(is_told));
@@ -92,12 +92,12 @@ fn text_that_may_be_two_servers_is_not_shown() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told_and_makes_no_pipeline() {
+fn unreadable_messages_are_reported_and_make_no_pipeline() {
     let mut exchange = Exchange::new();
     let unknown = message(Direction::ToClient, MessageType::Unknown(0x99), 1, 1, "<S>x</S>");
     let torn = message(Direction::ToClient, MessageType::PipelineOutput, 1, 1, "<S>x");
     for (at, blob) in [unknown, torn, vec![1, 2, 3]].into_iter().enumerate() {
-        exchange.fragment("srv", 1, false, whole(at as u64 + 1, blob), 0);
+        exchange.add_fragment("srv", 1, false, whole(at as u64 + 1, blob), 0);
     }
     let conversation = exchange.finish();
     assert_eq!((conversation.faults.len(), conversation.damaged().count()), (2, 1));
@@ -112,9 +112,9 @@ fn a_server_says_its_version_before_it_knows_the_pool() {
         message(Direction::ToClient, MessageType::SessionCapability, pool, 0, &xml)
     };
     let mut exchange = Exchange::new();
-    exchange.fragment("srv", 1, false, whole(1, version(0, "2.3")), 0);
-    exchange.fragment("srv", 1, false, output(2, 1, "x"), 0);
-    exchange.fragment("srv", 2, false, output(2, 2, "x"), 0);
+    exchange.add_fragment("srv", 1, false, whole(1, version(0, "2.3")), 0);
+    exchange.add_fragment("srv", 1, false, output(2, 1, "x"), 0);
+    exchange.add_fragment("srv", 2, false, output(2, 2, "x"), 0);
     let versions = exchange.finish().pools().into_iter().map(|pool| pool.protocol_version);
     assert_eq!(versions.collect::<Vec<_>>(), [Some("2.3".to_owned()), None]);
 }

@@ -9,8 +9,8 @@ fn fragment(object_id: u64, fragment_id: u64, end: bool, blob: &str) -> Fragment
     Fragment { object_id, fragment_id, start: fragment_id == 0, end, blob }
 }
 
-/// The messages of fragments that come in this order, and their gaps.
-fn joined(fragments: &[Fragment]) -> (Vec<String>, Vec<Gap<usize>>) {
+/// Joins fragments in this order. Returns the messages and the gaps.
+fn joined(fragments: &[Fragment]) -> (Vec<String>, Vec<MessageGap<usize>>) {
     let mut reassembler = Reassembler::default();
     let mut messages = Vec::new();
     for (tag, fragment) in fragments.iter().enumerate() {
@@ -29,22 +29,22 @@ fn any_order_and_repeats_make_the_message_once() {
 }
 
 #[test]
-fn oddities_are_told_for_each_fragment() {
+fn anomalies_are_reported_for_each_fragment() {
     let mut reassembler = Reassembler::default();
     let mut push = |id, end| reassembler.push(&lane(), fragment(5, id, end, "x"), None, ()).1;
     assert_eq!(push(0, false), None);
     assert_eq!(push(3, true), None);
-    assert_eq!(push(1, false), Some(Oddity::OutOfOrder));
-    assert_eq!(push(1, false), Some(Oddity::Duplicate));
+    assert_eq!(push(1, false), Some(AnomalyKind::OutOfOrder));
+    assert_eq!(push(1, false), Some(AnomalyKind::Duplicate));
     assert_eq!(push(2, false), None);
-    assert_eq!(push(2, false), Some(Oddity::Duplicate));
+    assert_eq!(push(2, false), Some(AnomalyKind::Duplicate));
     let mut wrong = fragment(6, 1, false, "x");
     wrong.start = true;
-    assert!(matches!(reassembler.push(&lane(), wrong, None, ()).1, Some(Oddity::Refused(_))));
+    assert!(matches!(reassembler.push(&lane(), wrong, None, ()).1, Some(AnomalyKind::Rejected(_))));
 }
 
 #[test]
-fn what_is_missing_is_told_and_not_joined() {
+fn missing_fragments_are_reported_and_not_joined() {
     let parts = [
         fragment(7, 0, false, "a"),
         fragment(7, 1, false, "b"),
@@ -61,7 +61,7 @@ fn what_is_missing_is_told_and_not_joined() {
 }
 
 #[test]
-fn objects_never_seen_are_told() {
+fn absent_objects_are_reported() {
     let mut reassembler = Reassembler::default();
     for object_id in [2, 3, 7] {
         reassembler.push(&lane(), fragment(object_id, 0, true, "x"), None, ());
@@ -72,7 +72,7 @@ fn objects_never_seen_are_told() {
 }
 
 #[test]
-fn objects_never_seen_are_told_for_each_count() {
+fn absent_objects_are_reported_for_each_count() {
     let mut reassembler = Reassembler::default();
     for (object_id, text) in [(1, "a"), (3, "b"), (1, "c"), (2, "d"), (3, "e"), (5, "f")] {
         reassembler.push(&lane(), fragment(object_id, 0, true, text), None, ());
@@ -96,7 +96,7 @@ fn a_client_that_connects_again_starts_new_objects() {
 
 #[test]
 fn two_senders_of_one_number_are_never_mixed() {
-    // Two objects 3, A and B, whose fragments take turns: which end belongs to which start?
+    // Two objects 3, A and B, with alternating fragments: which end belongs to which start?
     let parts = [
         fragment(3, 0, false, "A0"),
         fragment(3, 0, false, "B0"),
@@ -106,13 +106,13 @@ fn two_senders_of_one_number_are_never_mixed() {
     let (messages, gaps) = joined(&parts);
     assert_eq!(messages, [""; 0]);
     assert!(gaps.len() >= 2 && gaps[1].reason == GapReason::Contested);
-    // An object of one fragment is its own proof.
+    // An object of one fragment cannot be mixed up.
     let (messages, _) = joined(&[fragment(3, 0, false, "A0"), fragment(3, 0, true, "B")]);
     assert_eq!(messages, ["B"]);
 }
 
 #[test]
-fn activities_part_what_numbers_do_not() {
+fn activities_separate_objects_with_the_same_number() {
     let rows = [("a", 0, "A0"), ("b", 0, "B0"), ("b", 1, "B1"), ("a", 1, "A1")];
     let mut reassembler = Reassembler::default();
     let mut messages = Vec::new();
@@ -122,7 +122,7 @@ fn activities_part_what_numbers_do_not() {
         messages.extend(joined.map(|joined| String::from_utf8(joined.bytes).unwrap()));
     }
     assert_eq!((messages, reassembler.finish().0.len()), (vec!["B0B1".into(), "A0A1".into()], 0));
-    // With B's start lost, A's text may take in B's end: it says so.
+    // If B's start is lost, A's text may contain B's end: the message is marked as mixed.
     let mut reassembler = Reassembler::default();
     reassembler.push(&lane(), fragment(3, 0, false, "A0"), Some("a"), ());
     let (joined, _) = reassembler.push(&lane(), fragment(3, 1, true, "B1"), Some("b"), ());
@@ -145,7 +145,7 @@ fn a_new_count_takes_no_fragment_of_the_old() {
 fn the_oldest_are_given_up_when_too_much_is_held() {
     let mut reassembler = Reassembler { most_held: 1 << 20, ..Reassembler::default() };
     let big = "x".repeat(10 << 10);
-    // Each of these lacks its end; the last one gets it. The first one's comes too late.
+    // Each of these lacks its end. The last one gets it; the end of the first one comes too late.
     let last = 200;
     for object_id in 1..=last {
         reassembler.push(&lane(), fragment(object_id, 0, false, &big), None, ());

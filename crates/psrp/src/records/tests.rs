@@ -1,18 +1,18 @@
 use super::*;
-use crate::clixml::Document;
+use crate::clixml::ClixmlDocument;
 use crate::record_text;
 
-fn parse(xml: &str) -> Document {
-    Document::parse(xml.as_bytes()).unwrap()
+fn parse(xml: &str) -> ClixmlDocument {
+    ClixmlDocument::parse(xml.as_bytes()).unwrap()
 }
 
-/// A CREATE_PIPELINE of one statement with these commands.
-fn created(commands: &str) -> Creation {
+/// Makes a CREATE_PIPELINE with one statement of these commands.
+fn created(commands: &str) -> PipelineCreation {
     let xml = format!(
         "<Obj RefId='0'><MS><B N='NoInput'>true</B><Obj N='PowerShell' RefId='1'><MS>\
          <Obj N='Cmds' RefId='2'><LST>{commands}</LST></Obj><S N='History'>h</S></MS></Obj></MS></Obj>"
     );
-    Creation::read(parse(&xml).root())
+    PipelineCreation::read(parse(&xml).root())
 }
 
 fn command(text: &str, is_script: bool, arguments: &str) -> String {
@@ -45,7 +45,7 @@ fn commands_read_as_one_could_type_them() {
     ];
     let creation = created(&commands.concat());
     assert_eq!(
-        record_text::commands(&creation.commands),
+        record_text::commands_text(&creation.commands),
         "Get-Item -Path 'C:\\it''s' -Force:$true 7 -Include @('a', $null, {$_}) \
          -Secret <encrypted SecureString> | & {param($a) $a} -a $null | whoami"
     );
@@ -65,7 +65,10 @@ fn statements_come_from_extra_commands() {
         statement("one"),
         statement("two")
     );
-    assert_eq!(record_text::commands(&Creation::read(parse(&xml).root()).commands), "one; two");
+    assert_eq!(
+        record_text::commands_text(&PipelineCreation::read(parse(&xml).root()).commands),
+        "one; two"
+    );
 }
 
 #[test]
@@ -91,14 +94,14 @@ fn errors_read_as_the_console_shows_them() {
     let error = ErrorRecord::read(document.root());
     assert_eq!((error.category, error.category_name), (Some(13), Some("ObjectNotFound")));
     assert_eq!(
-        record_text::error(&error),
+        record_text::error_text(&error),
         "Get-Content : No such file.\nAt line:1 char:1\n\
          \x20   + CategoryInfo          : ObjectNotFound: (x)\n\
          \x20   + FullyQualifiedErrorId : PathNotFound"
     );
-    // What has no exception says what it is.
+    // A record without exception shows its own text.
     let bare = parse("<Obj RefId='0'><ToString>shown</ToString></Obj>");
-    assert_eq!(record_text::error(&ErrorRecord::read(bare.root())), "shown");
+    assert_eq!(record_text::error_text(&ErrorRecord::read(bare.root())), "shown");
 }
 
 #[test]
@@ -114,7 +117,7 @@ fn host_calls_read_as_prompts_and_answers() {
             let xml = format!("<Obj RefId='0'><MS><I64 N='ci'>3</I64>{answer}</MS></Obj>");
             calls.answer(parse(&xml).root());
         }
-        record_text::host_call(&calls.iter().next().unwrap().0)
+        record_text::host_call_text(&calls.iter().next().unwrap().0)
     };
     let say = |text: &str| Some(text.to_owned());
     assert_eq!(call(16, "<S>hello</S>", ""), say("hello"));
@@ -131,12 +134,12 @@ fn host_calls_read_as_prompts_and_answers() {
 
 #[test]
 fn progress_folds_to_the_last_of_each_activity() {
-    let record = |activity: &str, percent: i64| Progress {
+    let record = |activity: &str, percent: i64| ProgressRecord {
         activity: activity.to_owned(),
         status: "busy".to_owned(),
         percent: Some(percent),
-        ..Progress::default()
+        ..ProgressRecord::default()
     };
     let records = [record("a", 1), record("b", -1), record("a", 99)];
-    assert_eq!(record_text::progress(&records), ["a: busy 99 %", "b: busy"]);
+    assert_eq!(record_text::progress_lines(&records), ["a: busy 99 %", "b: busy"]);
 }

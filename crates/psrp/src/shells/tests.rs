@@ -12,12 +12,17 @@ fn envelope(operation: &str, message: &str, relates_to: Option<&str>) -> Envelop
     }
 }
 
-fn stream(name: &str, command: &str, text: &str) -> Stream<'static> {
-    let slot = Slot::Stream(name.to_owned());
-    Stream { slot, command_id: Some(command.to_owned()), text: text.to_owned().into(), end: false }
+fn stream(name: &str, command: &str, text: &str) -> EnvelopeStream<'static> {
+    let slot = StreamSlot::Stream(name.to_owned());
+    EnvelopeStream {
+        slot,
+        command_id: Some(command.to_owned()),
+        text: text.to_owned().into(),
+        end: false,
+    }
 }
 
-/// A fragment of object 1 that has no header of a message, in Base64.
+/// A fragment of object 1 without a message header, in Base64.
 const FRAGMENT: &str = "AAAAAAAAAAEAAAAAAAAAAAMAAAABeA==";
 
 #[test]
@@ -33,11 +38,11 @@ fn a_command_line_with_its_output() {
         ..envelope("CreateResponse", "m2", Some("m1"))
     };
     shells.push("srv", created, vec![2]);
-    let argument = Stream { slot: Slot::Arguments, ..stream("", "", "/all") };
+    let argument = EnvelopeStream { slot: StreamSlot::Arguments, ..stream("", "", "/all") };
     let command = Envelope {
         shell_id: Some("s1".to_owned()),
         command: Some("ipconfig".to_owned()),
-        streams: vec![Stream { command_id: None, ..argument }],
+        streams: vec![EnvelopeStream { command_id: None, ..argument }],
         ..envelope("Command", "m3", None)
     };
     shells.push("srv", command, vec![3]);
@@ -59,7 +64,7 @@ fn a_command_line_with_its_output() {
         ..envelope("ReceiveResponse", "m5", Some("m9"))
     };
     assert!(shells.push("srv", output, vec![5]).is_empty());
-    let (shells, found, others) = shells.part();
+    let (shells, found, others) = shells.take_reported();
     assert_eq!((shells.len(), found.len(), others), (1, 0, 0));
     let shell = &shells[0];
     assert_eq!((shell.id.as_deref(), shell.owner.as_deref()), (Some("s1"), Some(r"CORP\alice")));
@@ -74,16 +79,16 @@ fn a_command_line_with_its_output() {
 }
 
 #[test]
-fn the_reading_that_makes_sense_holds() {
+fn the_encoding_that_gives_valid_fragments_is_used() {
     // A stored block of Xpress around the fragment: lengths 22 - 1, twice.
     let mut block = vec![21, 0, 21, 0];
-    block.extend(base64(FRAGMENT).unwrap());
+    block.extend(decode_base64(FRAGMENT).unwrap());
     let packed = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, block);
     for (compression, text, reading) in [
-        (None, FRAGMENT, Reading::Plain),
-        (None, &*packed, Reading::Xpress),
-        (Some("xpress"), FRAGMENT, Reading::Plain),
-        (Some("xpress"), &*packed, Reading::Xpress),
+        (None, FRAGMENT, StreamEncoding::Plain),
+        (None, &*packed, StreamEncoding::Xpress),
+        (Some("xpress"), FRAGMENT, StreamEncoding::Plain),
+        (Some("xpress"), &*packed, StreamEncoding::Xpress),
     ] {
         let mut shells = Shells::default();
         let send = Envelope {
@@ -96,12 +101,12 @@ fn the_reading_that_makes_sense_holds() {
         let found = shells.push("srv", send, vec![()]);
         assert_eq!((found.len(), found[0].fragments.len(), &found[0].damage), (1, 1, &None));
         assert!(found[0].to_server);
-        assert_eq!(shells.part().0[0].readings, BTreeMap::from([(reading, 1)]));
+        assert_eq!(shells.take_reported().0[0].encodings, BTreeMap::from([(reading, 1)]));
     }
 }
 
 #[test]
-fn bytes_that_make_no_sense_are_told() {
+fn invalid_bytes_are_reported() {
     let mut shells = Shells::default();
     for text in ["AAAA", "no Base64"] {
         let send = Envelope {
@@ -113,7 +118,7 @@ fn bytes_that_make_no_sense_are_told() {
         let found = shells.push("srv", send, vec![()]);
         assert!(found[0].damage.is_some() && found[0].fragments.is_empty());
     }
-    // What has to do with no shell, is counted.
+    // Documents that concern no shell are counted.
     shells.push("srv", envelope("EnumerateResponse", "m3", Some("m8")), vec![()]);
-    assert_eq!(shells.part().2, 1);
+    assert_eq!(shells.take_reported().2, 1);
 }

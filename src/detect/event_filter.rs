@@ -1,15 +1,16 @@
-//! Which records rules ask for: what was extracted for some rules serves others that ask for no more.
+//! Which events the loaded rules need. A case folder that was extracted for some rules can serve
+//! other rules if they need no further events.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-/// Channels by their lower-case names, and the event ids of each; none means all.
+/// Channels by lower-case name, each with its event ids; `None` means all event ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asks(BTreeMap<String, Option<BTreeSet<u32>>>);
+pub struct EventFilter(BTreeMap<String, Option<BTreeSet<u32>>>);
 
-impl Asks {
-    /// Stands for every channel.
+impl EventFilter {
+    /// The channel name that stands for every channel.
     pub(super) const EVERY: &str = "*";
 
     /// Adds event ids of a channel.
@@ -22,11 +23,11 @@ impl Asks {
         }
     }
 
-    /// Whether these are asked for all that others ask for.
-    pub fn includes(&self, others: &Asks) -> bool {
+    /// Returns whether this filter keeps every event that the other one keeps.
+    pub fn includes(&self, others: &EventFilter) -> bool {
         let of = |channel: &str| self.0.get(channel);
         others.0.iter().all(|(channel, ids)| {
-            let known = [of(channel), of(Asks::EVERY)];
+            let known = [of(channel), of(EventFilter::EVERY)];
             match ids {
                 None => known.iter().flatten().any(|known| known.is_none()),
                 Some(ids) => ids.iter().all(|id| {
@@ -42,29 +43,29 @@ impl Asks {
 mod tests {
     use super::*;
 
-    fn asks(of: &[(&str, Option<&[u32]>)]) -> Asks {
-        let mut asks = Asks::default();
-        for (channel, ids) in of {
-            asks.add(channel, ids.map(|ids| ids.iter().copied().collect()));
+    fn event_filter(channels: &[(&str, Option<&[u32]>)]) -> EventFilter {
+        let mut filter = EventFilter::default();
+        for (channel, ids) in channels {
+            filter.add(channel, ids.map(|ids| ids.iter().copied().collect()));
         }
-        asks
+        filter
     }
 
     #[test]
     fn more_includes_less() {
-        let some = asks(&[("Security", Some(&[4624, 4625])), ("System", None)]);
+        let some = event_filter(&[("Security", Some(&[4624, 4625])), ("System", None)]);
         for less in [("security", Some(&[4625][..])), ("SYSTEM", None), ("System", Some(&[1]))] {
-            assert!(some.includes(&asks(&[less])), "{less:?}");
+            assert!(some.includes(&event_filter(&[less])), "{less:?}");
         }
-        assert!(some.includes(&Asks::default()));
+        assert!(some.includes(&EventFilter::default()));
         for more in
             [("Security", None), ("Security", Some(&[1][..])), ("Other", Some(&[1])), ("*", None)]
         {
-            assert!(!some.includes(&asks(&[more])), "{more:?}");
+            assert!(!some.includes(&event_filter(&[more])), "{more:?}");
         }
-        let every = asks(&[("*", None)]);
+        let every = event_filter(&[("*", None)]);
         assert!(every.includes(&some) && !some.includes(&every));
-        let together = asks(&[("*", Some(&[1])), ("System", Some(&[2]))]);
-        assert!(together.includes(&asks(&[("System", Some(&[1, 2]))])));
+        let together = event_filter(&[("*", Some(&[1])), ("System", Some(&[2]))]);
+        assert!(together.includes(&event_filter(&[("System", Some(&[1, 2]))])));
     }
 }

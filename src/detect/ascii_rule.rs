@@ -1,8 +1,8 @@
-//! Regexes for texts of ASCII, which nearly all are.
+//! Regexes that are compiled for ASCII texts only, which nearly all texts are.
 //!
-//! Where a text is known to be ASCII, a regex need tell bytes from each other only, and not the
-//! thousands of characters that `\w`, `[^x]` or a letter in any case stand for. It is compiled in a
-//! fraction of the time then, and `\b` leaves it its quickest way to match.
+//! If a text is known to be ASCII, its regex only has to distinguish bytes. It does not need the
+//! thousands of characters that `\w`, `[^x]` or a case-insensitive letter stand for. Such a regex
+//! compiles in a fraction of the time, and `\b` does not keep it from the fastest way to match.
 
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{
@@ -12,27 +12,27 @@ use regex_syntax::hir::{
 use rsigma_eval::{Event as SigmaEvent, EventValue};
 use rsigma_ir::{IrDetection, IrMatcher, IrRule};
 
-/// A rule that fires on the same events as another if some of their fields are ASCII.
+/// A variant of a rule that gives the same result on events where certain fields are ASCII.
 #[derive(Debug)]
-pub(super) struct OnAscii {
+pub(super) struct AsciiRule {
     pub rule: IrRule,
-    /// The fields that it has regexes for.
+    /// The fields that the rule matches with regexes.
     fields: Vec<String>,
 }
 
-impl OnAscii {
-    /// Such a rule, if there are regexes for fields in this one.
-    pub fn of(rule: &IrRule) -> Option<OnAscii> {
-        let mut on_ascii = OnAscii { rule: rule.clone(), fields: Vec::new() };
-        let OnAscii { rule, fields } = &mut on_ascii;
-        rule.detections.values_mut().for_each(|part| detection(part, fields));
+impl AsciiRule {
+    /// Makes the ASCII variant of a rule. Returns `None` if the rule has no regex on a field.
+    pub fn from_rule(rule: &IrRule) -> Option<AsciiRule> {
+        let mut on_ascii = AsciiRule { rule: rule.clone(), fields: Vec::new() };
+        let AsciiRule { rule, fields } = &mut on_ascii;
+        rule.detections.values_mut().for_each(|part| narrow_detection(part, fields));
         fields.sort();
         fields.dedup();
         (!on_ascii.fields.is_empty()).then_some(on_ascii)
     }
 
-    /// Whether these fields of an event are ASCII.
-    pub fn is_for(&self, event: &impl SigmaEvent) -> bool {
+    /// Returns whether this variant may be used: its fields are all ASCII in the event.
+    pub fn applies_to(&self, event: &impl SigmaEvent) -> bool {
         self.fields.iter().all(|field| event.get_field(field).is_none_or(|value| is_ascii(&value)))
     }
 }
@@ -46,19 +46,19 @@ fn is_ascii(value: &EventValue<'_>) -> bool {
     }
 }
 
-fn detection(part: &mut IrDetection, fields: &mut Vec<String>) {
+fn narrow_detection(part: &mut IrDetection, fields: &mut Vec<String>) {
     match part {
         IrDetection::AllOf(items) => {
             for item in items {
                 if let Some(field) = &item.field
-                    && matcher(&mut item.matcher)
+                    && narrow_matcher(&mut item.matcher)
                 {
                     fields.push(field.clone());
                 }
             }
         }
         IrDetection::AnyOf(parts) | IrDetection::And(parts) => {
-            parts.iter_mut().for_each(|part| detection(part, fields));
+            parts.iter_mut().for_each(|part| narrow_detection(part, fields));
         }
         IrDetection::Keywords(_)
         | IrDetection::ArrayMatch { .. }
@@ -66,11 +66,11 @@ fn detection(part: &mut IrDetection, fields: &mut Vec<String>) {
     }
 }
 
-/// Has a matcher's regexes be such for ASCII; whether it has any.
-fn matcher(part: &mut IrMatcher) -> bool {
+/// Rewrites the regexes of a matcher for ASCII. Returns whether it has any.
+fn narrow_matcher(part: &mut IrMatcher) -> bool {
     match part {
         IrMatcher::Regex { pattern, case_insensitive, multiline, dotall, .. } => {
-            let Some(bytes) = on_ascii(pattern, *case_insensitive, *multiline, *dotall) else {
+            let Some(bytes) = ascii_pattern(pattern, *case_insensitive, *multiline, *dotall) else {
                 return false;
             };
             *pattern = bytes;
@@ -78,28 +78,28 @@ fn matcher(part: &mut IrMatcher) -> bool {
             true
         }
         IrMatcher::AnyOf(parts) | IrMatcher::AllOf(parts) => {
-            // All of them.
-            parts.iter_mut().map(matcher).fold(false, |any, has| any | has)
+            // `fold` visits all parts; `any` would stop at the first.
+            parts.iter_mut().map(narrow_matcher).fold(false, |any, has| any | has)
         }
-        IrMatcher::Not(part) => matcher(part),
+        IrMatcher::Not(part) => narrow_matcher(part),
         _ => false,
     }
 }
 
-/// A regex that needs no flags and matches the same texts of ASCII.
-fn on_ascii(pattern: &str, any_case: bool, multi_line: bool, any_dot: bool) -> Option<String> {
+/// Returns a regex that needs no flags and matches the same ASCII texts.
+fn ascii_pattern(pattern: &str, any_case: bool, multi_line: bool, any_dot: bool) -> Option<String> {
     let mut parser = ParserBuilder::new();
     parser.unicode(false).utf8(false);
     let mut flagged = parser.clone();
     flagged.case_insensitive(any_case).multi_line(multi_line).dot_matches_new_line(any_dot);
     let narrow = narrow(flagged.build().parse(pattern).ok()?)?;
-    // A repetition of a repetition is not written as it is read.
+    // The printed form of a repetition inside a repetition does not parse to the same regex.
     let written = narrow.to_string();
     (parser.build().parse(&written) == Ok(narrow)).then_some(written)
 }
 
-/// Leaves out of a regex what is not ASCII; none where that is a letter, which may be one of ASCII
-/// in another case.
+/// Removes non-ASCII characters from a regex. Returns `None` if a literal is not ASCII: such a
+/// letter may match an ASCII letter in the other case.
 fn narrow(hir: Hir) -> Option<Hir> {
     Some(match hir.into_kind() {
         HirKind::Empty => Hir::empty(),
@@ -120,12 +120,12 @@ fn narrow(hir: Hir) -> Option<Hir> {
         HirKind::Capture(Capture { index, name, sub }) => {
             Hir::capture(Capture { index, name, sub: Box::new(narrow(*sub)?) })
         }
-        HirKind::Concat(parts) => Hir::concat(all(parts)?),
-        HirKind::Alternation(parts) => Hir::alternation(all(parts)?),
+        HirKind::Concat(parts) => Hir::concat(narrow_all(parts)?),
+        HirKind::Alternation(parts) => Hir::alternation(narrow_all(parts)?),
     })
 }
 
-fn all(parts: Vec<Hir>) -> Option<Vec<Hir>> {
+fn narrow_all(parts: Vec<Hir>) -> Option<Vec<Hir>> {
     parts.into_iter().map(narrow).collect()
 }
 
@@ -135,12 +135,12 @@ mod tests {
 
     use super::*;
 
-    /// What a regex does with a text, by itself and as it is for ASCII.
+    /// Returns whether the original regex matches a text, and whether its ASCII variant does.
     fn both(pattern: &str, flags: [bool; 3], text: &str) -> (bool, bool) {
         let [any_case, multi_line, any_dot] = flags;
         let mut whole = RegexBuilder::new(pattern);
         whole.case_insensitive(any_case).multi_line(multi_line).dot_matches_new_line(any_dot);
-        let narrow = on_ascii(pattern, any_case, multi_line, any_dot).expect(pattern);
+        let narrow = ascii_pattern(pattern, any_case, multi_line, any_dot).expect(pattern);
         let narrow = regex::Regex::new(&narrow).unwrap();
         (whole.build().unwrap().is_match(text), narrow.is_match(text))
     }
@@ -186,17 +186,17 @@ mod tests {
     }
 
     #[test]
-    fn what_tells_other_characters_apart_stays_as_it_is() {
-        // The long s is an s in another case, and the sign for Kelvin a k.
+    fn patterns_with_other_characters_are_not_rewritten() {
+        // The long s is another case of `s`, and the Kelvin sign another case of `k`.
         for pattern in ["ſ", r"\x{17F}", r"\u{212A}", r"[\u{212A}]", r"\p{Greek}"] {
-            assert_eq!(on_ascii(pattern, true, false, false), None, "{pattern}");
+            assert_eq!(ascii_pattern(pattern, true, false, false), None, "{pattern}");
         }
     }
 
     #[test]
-    fn what_is_not_written_as_it_is_read_stays_as_it_is() {
+    fn patterns_that_do_not_print_as_parsed_are_not_rewritten() {
         for pattern in [r"x(?:\s+)?y", "x(?:a{2})?y", "x(?:(?:ab)+)?y"] {
-            assert_eq!(on_ascii(pattern, false, false, false), None, "{pattern}");
+            assert_eq!(ascii_pattern(pattern, false, false, false), None, "{pattern}");
         }
     }
 }

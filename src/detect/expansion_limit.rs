@@ -1,21 +1,22 @@
-//! How much a rule's values come to when modifiers multiply them.
+//! Limits how large a rule's values may become when modifiers multiply them.
 
 use rsigma_parser::{Detection, Modifier, SigmaRule, SigmaValue};
 
-/// The most that a rule's values may come to, in bytes: hundreds of times what published rules need,
-/// and what a machine has room for.
-const MOST: usize = 4 << 20;
+/// Largest total size of a rule's values, in bytes: hundreds of times what published rules need,
+/// and small enough for any machine's memory.
+const MAX_SIZE: usize = 4 << 20;
 
-/// Dashes that `windash` puts in the place of each dash, itself included (Sigma's specification,
-/// appendix on modifiers).
-const DASHES: usize = 5;
+/// The number of variants that `windash` makes of each dash, itself included (Sigma's
+/// specification, appendix on modifiers).
+const DASH_VARIANTS: usize = 5;
 
-/// Refuses a rule whose values `windash` would multiply beyond [`MOST`]: each dash of a value makes it
-/// five, and some hundred bytes would be gigabytes.
+/// Rejects a rule whose values `windash` would expand beyond [`MAX_SIZE`]. Each dash of a value
+/// makes five variants, so that a hundred bytes could become gigabytes.
 ///
 /// # Errors
-/// Which value, and what to do.
-pub(super) fn bounded(rule: &SigmaRule) -> Result<(), String> {
+///
+/// Names the value, and how to change it.
+pub(super) fn check_expansion(rule: &SigmaRule) -> Result<(), String> {
     let mut size = 0_usize;
     let mut open: Vec<&Detection> = rule.detection.named.values().collect();
     while let Some(detection) = open.pop() {
@@ -26,13 +27,14 @@ pub(super) fn bounded(rule: &SigmaRule) -> Result<(), String> {
                     let SigmaValue::String(value) = value else { continue };
                     let value = &value.original;
                     let dashes = value.bytes().filter(|&byte| byte == b'-').count() as u32;
-                    size = size
-                        .saturating_add(value.len().saturating_mul(DASHES.saturating_pow(dashes)));
-                    if size > MOST {
+                    size = size.saturating_add(
+                        value.len().saturating_mul(DASH_VARIANTS.saturating_pow(dashes)),
+                    );
+                    if size > MAX_SIZE {
                         let shown: String = value.chars().take(60).collect();
                         return Err(format!(
-                            "windash makes more than {MOST} bytes of its values, the last being \
-                             '{shown}': give values with fewer dashes"
+                            "windash makes more than {MAX_SIZE} bytes of values, the last being \
+                             '{shown}': use values with fewer dashes"
                         ));
                     }
                 }
@@ -48,7 +50,7 @@ pub(super) fn bounded(rule: &SigmaRule) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::bounded;
+    use super::check_expansion;
 
     fn rule(value: &str) -> rsigma_parser::SigmaRule {
         let text = format!(
@@ -60,10 +62,10 @@ mod tests {
 
     #[test]
     fn a_value_that_windash_makes_gigabytes_of_is_refused() {
-        assert_eq!(bounded(&rule(" -EncodedCommand -NoProfile -W -ep")), Ok(()));
+        assert_eq!(check_expansion(&rule(" -EncodedCommand -NoProfile -W -ep")), Ok(()));
         let eight = format!("{}{}", "-a".repeat(8), "b".repeat(100));
-        let reason = bounded(&rule(&eight)).unwrap_err();
+        let reason = check_expansion(&rule(&eight)).unwrap_err();
         assert!(reason.contains("windash") && reason.contains("-a-a"), "{reason}");
-        assert_eq!(bounded(&rule(&"ab".repeat(1000))), Ok(()));
+        assert_eq!(check_expansion(&rule(&"ab".repeat(1000))), Ok(()));
     }
 }
