@@ -19,7 +19,7 @@ use crate::model::{
     EventKind, Heard, HostName, IdxVec, Kept, LogGap, LogSign, LoggedId, MatchedField, Proof, Role,
     ScriptBlock, Session, SessionIdx, SignKind, Stream, Subject, Wrapped, csv_time, session_id,
 };
-use crate::reconstruct::Case;
+use crate::reconstruct::Reconstruction;
 
 /// The fields that derived events of a kind may have, as `detections/README.md` documents them.
 pub(super) fn fields(subject: Subject) -> &'static [&'static str] {
@@ -232,7 +232,7 @@ pub fn on_layers(rules: &RuleSet, wrapped: &Wrapped) -> Vec<Detection> {
 }
 
 /// The detections on what was derived of a case.
-pub fn on_case(rules: &RuleSet, case: &Case) -> Vec<Detection> {
+pub fn on_case(rules: &RuleSet, case: &Reconstruction) -> Vec<Detection> {
     let (counts, histories) = (session_counts(case), histories(case));
     let sessions = case.sessions.par_iter().enumerate();
     let sessions = sessions.map(|(at, _)| {
@@ -328,7 +328,7 @@ pub(crate) struct SessionCounts {
 }
 
 /// How much each session of a case ran.
-pub(crate) fn session_counts(case: &Case) -> IdxVec<SessionIdx, SessionCounts> {
+pub(crate) fn session_counts(case: &Reconstruction) -> IdxVec<SessionIdx, SessionCounts> {
     let none = case.sessions.iter().map(|_| SessionCounts::default());
     let mut counts: IdxVec<SessionIdx, SessionCounts> = none.collect();
     for command in &case.commands {
@@ -359,7 +359,7 @@ fn ends(fields: FieldMap, index: SessionIdx, session: &Session) -> FieldMap {
         .text("User", name(session.user.as_ref()))
 }
 
-fn session(case: &Case, counts: &SessionCounts, history: &History, index: SessionIdx) -> Derived {
+fn session(case: &Reconstruction, counts: &SessionCounts, history: &History, index: SessionIdx) -> Derived {
     let session = &case.sessions[index];
     let consequences = session.consequences();
     let weekday = match session.start.weekday() {
@@ -415,7 +415,7 @@ fn session(case: &Case, counts: &SessionCounts, history: &History, index: Sessio
 }
 
 /// The host that logged a time, which is that of one of these events.
-fn logged_by(case: &Case, time: DateTime<Utc>, events: impl Iterator<Item = EventIdx>) -> HostName {
+fn logged_by(case: &Reconstruction, time: DateTime<Utc>, events: impl Iterator<Item = EventIdx>) -> HostName {
     let mut events = events.map(|event| &case.events[event]);
     events.find(|event| event.time == time).map(|event| event.computer.clone()).unwrap_or_default()
 }
@@ -428,7 +428,7 @@ fn decoded(fields: FieldMap, hidden: &Unwrapped) -> FieldMap {
     }
 }
 
-fn ran(case: &Case, command: &Command) -> Derived {
+fn ran(case: &Reconstruction, command: &Command) -> Derived {
     let session = &case.sessions[command.session];
     let event = &case.events[command.event()];
     let fields = ends(FieldMap::default(), command.session, session);
@@ -530,7 +530,7 @@ fn script(
     }
 }
 
-fn attempt(case: &Case, attempt: &Attempt) -> Derived {
+fn attempt(case: &Reconstruction, attempt: &Attempt) -> Derived {
     let sid = || attempt.user_sid.clone().unwrap_or_default();
     let user = attempt.user.as_ref().map_or_else(sid, AccountName::to_string);
     let fields = FieldMap::default()
@@ -582,7 +582,7 @@ fn gap(found: &LogGap) -> Derived {
     }
 }
 
-fn cleared(case: &Case, clearing: &Clearing) -> Derived {
+fn cleared(case: &Reconstruction, clearing: &Clearing) -> Derived {
     let inside = case.sessions.iter().filter(|session| {
         session.target_host == clearing.host
             && (session.start..=session.end).contains(&clearing.time)
@@ -607,7 +607,7 @@ fn cleared(case: &Case, clearing: &Clearing) -> Derived {
 
 /// A sign of what holes and clearings are not, which are events of their own. One that no record
 /// shows is in the table of signs only.
-fn sign(case: &Case, found: &LogSign) -> Option<Derived> {
+fn sign(case: &Reconstruction, found: &LogSign) -> Option<Derived> {
     let LogSign { kind, level, host, channel, span, count, explained, what, evidence, .. } = found;
     if matches!(kind, SignKind::MissingRecords | SignKind::Cleared) || evidence.is_empty() {
         return None;

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::model::{
     AccountName, Channel, Coverage, EventKind, FailureReason, IdxVec, Session, SessionIdx,
 };
-use crate::reconstruct::Case;
+use crate::reconstruct::Reconstruction;
 
 /// What went before a session.
 pub(super) struct History {
@@ -20,7 +20,7 @@ pub(super) struct History {
 }
 
 /// What went before each session of a case.
-pub(super) fn histories(case: &Case) -> IdxVec<SessionIdx, History> {
+pub(super) fn histories(case: &Reconstruction) -> IdxVec<SessionIdx, History> {
     let mut logs: BTreeMap<String, Vec<&Coverage>> = BTreeMap::new();
     for coverage in &case.coverage {
         logs.entry(coverage.host.to_lowercase()).or_default().push(coverage);
@@ -64,7 +64,7 @@ fn accounts(session: &Session) -> Vec<String> {
 /// Of the channels that the session itself is known from there, the one that reaches furthest
 /// counts: as it shows this session, it would have shown an earlier one. Logons alone show none, so
 /// Security and Sysmon count only where they show its host process.
-fn hours(case: &Case, session: &Session, logs: &[&Coverage]) -> Option<i64> {
+fn hours(case: &Reconstruction, session: &Session, logs: &[&Coverage]) -> Option<i64> {
     let seen = session.evidence.iter().filter_map(|evidence| {
         let event = &case.events[evidence.event];
         let on_target = case.name(&event.host).eq_ignore_ascii_case(&session.target_host);

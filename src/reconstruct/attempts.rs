@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 
-use super::client::Clients;
+use super::client::ClientConnections;
 use super::index::Events;
-use super::windows::{STEP_WINDOW, near};
-use super::world::World;
+use super::lookup::LookupTables;
+use super::windows::{STEP_WINDOW, is_within};
 use crate::model::{
     Attempt, AttemptIdx, EventIdx, EventKind, FailureReason, HostName, IdxVec, Session, SessionIdx,
     Sides,
@@ -19,8 +19,11 @@ use crate::model::{
 const MOST_RIVALS: usize = 64;
 
 /// The attempts that failed, with what the target's and the domain controllers' logs say of them.
-pub(super) fn failed(world: World<'_>, failures: Clients) -> IdxVec<AttemptIdx, Attempt> {
-    let World { events, directory, clocks, .. } = world;
+pub(super) fn failed_attempts(
+    tables: LookupTables<'_>,
+    failures: ClientConnections,
+) -> IdxVec<AttemptIdx, Attempt> {
+    let LookupTables { events, directory, clocks, .. } = tables;
     // What each host refused, in order of time.
     let mut by_host: BTreeMap<&HostName, Vec<EventIdx>> = BTreeMap::new();
     for (index, event) in events.iter_enumerated() {
@@ -33,7 +36,7 @@ pub(super) fn failed(world: World<'_>, failures: Clients) -> IdxVec<AttemptIdx, 
         .map(|client| {
             let server = directory.resolve(&client.target, client.time).cloned();
             let mut found: Vec<EventIdx> = client.evidence.keys().copied().collect();
-            let (mut reason, error_code) = reason(events, &client.failures);
+            let (mut reason, error_code) = main_reason(events, &client.failures);
             let mut sides = Sides { client: true, ..Sides::default() };
             let tried = clocks.correct(&client.host, client.time);
             let refusals = server.as_ref().and_then(|server| by_host.get(server));
@@ -79,7 +82,7 @@ pub(super) fn failed(world: World<'_>, failures: Clients) -> IdxVec<AttemptIdx, 
             }
         })
         .collect();
-    attempts.extend(refusals(events, &attempts));
+    attempts.extend(refusals_without_client(events, &attempts));
     attempts.sort_by(|a, b| {
         (a.time, &a.source_host, &a.events).cmp(&(b.time, &b.source_host, &b.events))
     });
@@ -87,15 +90,18 @@ pub(super) fn failed(world: World<'_>, failures: Clients) -> IdxVec<AttemptIdx, 
 }
 
 /// How long after a failed attempt a session may be the same caller's next one.
-const SOON: TimeDelta = TimeDelta::hours(1);
+const RETRY_WINDOW: TimeDelta = TimeDelta::hours(1);
 
 /// Ties attempts to the next session on their target that the same source or account had soon after;
 /// sessions are in the order of their starts, and all names are as logged.
-pub(super) fn tie_later(attempts: &mut [Attempt], sessions: &IdxVec<SessionIdx, Session>) {
+pub(super) fn link_later_sessions(
+    attempts: &mut [Attempt],
+    sessions: &IdxVec<SessionIdx, Session>,
+) {
     for attempt in attempts {
         let from = sessions.partition_point(|session| session.start < attempt.time);
         let soon = sessions.as_slice()[from..].iter().enumerate();
-        let soon = soon.take_while(|(_, session)| session.start <= attempt.time + SOON);
+        let soon = soon.take_while(|(_, session)| session.start <= attempt.time + RETRY_WINDOW);
         let mut on_target = soon
             .filter(|(_, session)| session.target_host.eq_ignore_ascii_case(&attempt.target_host))
             .take(MOST_RIVALS);
@@ -114,15 +120,17 @@ pub(super) fn tie_later(attempts: &mut [Attempt], sessions: &IdxVec<SessionIdx, 
 
 /// What targets refused whose clients' logs are not at hand: one attempt for what one host logs
 /// within a step.
-fn refusals(events: &Events, known: &[Attempt]) -> Vec<Attempt> {
-    let told: BTreeSet<EventIdx> =
+fn refusals_without_client(events: &Events, known: &[Attempt]) -> Vec<Attempt> {
+    let known_reasons: BTreeSet<EventIdx> =
         known.iter().flat_map(|attempt| attempt.events.iter().copied()).collect();
     let mut refusals: Vec<Attempt> = Vec::new();
     let mut latest: BTreeMap<&HostName, usize> = BTreeMap::new();
-    for (index, event) in events.iter_enumerated().filter(|(index, _)| !told.contains(index)) {
+    for (index, event) in
+        events.iter_enumerated().filter(|(index, _)| !known_reasons.contains(index))
+    {
         let EventKind::AuthorizationFailed(error_code) = event.kind else { continue };
         if let Some(&slot) = latest.get(&event.host)
-            && near(refusals[slot].time, event.time, STEP_WINDOW)
+            && is_within(refusals[slot].time, event.time, STEP_WINDOW)
         {
             refusals[slot].events.push(index);
             continue;
@@ -146,20 +154,21 @@ fn refusals(events: &Events, known: &[Attempt]) -> Vec<Attempt> {
 }
 
 /// The most telling reason among a client's failures, and its error code.
-fn reason(events: &Events, failures: &[EventIdx]) -> (FailureReason, Option<u32>) {
-    let told = failures.iter().filter_map(|&index| match &events[index].kind {
+fn main_reason(events: &Events, failures: &[EventIdx]) -> (FailureReason, Option<u32>) {
+    let known_reasons = failures.iter().filter_map(|&index| match &events[index].kind {
         EventKind::ClientFailure(failure) => {
-            Some((by_code(events[index].event_id, failure.error_code), failure.error_code))
+            Some((reason_by_code(events[index].event_id, failure.error_code), failure.error_code))
         }
         _ => None,
     });
-    let told: Vec<_> = told.collect();
-    let reason = told.iter().map(|(reason, _)| *reason).min().unwrap_or(FailureReason::Other);
-    (reason, told.iter().find_map(|(_, code)| *code))
+    let known_reasons: Vec<_> = known_reasons.collect();
+    let reason =
+        known_reasons.iter().map(|(reason, _)| *reason).min().unwrap_or(FailureReason::Other);
+    (reason, known_reasons.iter().find_map(|(_, code)| *code))
 }
 
 /// Error codes: winerror.h and wsmerror.h.
-fn by_code(event_id: u32, code: Option<u32>) -> FailureReason {
+fn reason_by_code(event_id: u32, code: Option<u32>) -> FailureReason {
     match (event_id, code) {
         (164, _) | (_, Some(5 | 0x8007_0005)) => FailureReason::AccessDenied,
         (162, _) | (_, Some(1326 | 0x8007_052e | 0x8009_030c)) => FailureReason::BadCredentials,

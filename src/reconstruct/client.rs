@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use rayon::prelude::*;
 
-use super::draft::Draft;
+use super::draft::SessionDraft;
 use super::index::Events;
 use super::windows::STEP_WINDOW;
 use crate::model::{
@@ -18,7 +18,7 @@ use crate::model::{
 const MOST_RIVALS: usize = 64;
 
 /// How long a client may be silent before its process id may be another's.
-const IDLE: TimeDelta = TimeDelta::minutes(30);
+const LONGEST_IDLE: TimeDelta = TimeDelta::minutes(30);
 
 index_types! {
     /// Index of a client, of one host's or of all that may have a session.
@@ -26,10 +26,10 @@ index_types! {
 }
 
 /// What clients tried.
-pub(super) type Clients = IdxVec<ClientIdx, Client>;
+pub(super) type ClientConnections = IdxVec<ClientIdx, ClientConnection>;
 
 /// WinRM 6 and what its process logged after it.
-pub(super) struct Client {
+pub(super) struct ClientConnection {
     pub host: HostName,
     /// WinRM 6.
     pub event: EventIdx,
@@ -45,28 +45,34 @@ pub(super) struct Client {
     pub account: Option<AccountName>,
     pub evidence: BTreeMap<EventIdx, Link>,
     /// WinRM 11: it asked for a shell.
-    pub asked: bool,
+    pub asked_for_shell: bool,
     /// WinRM 13: it ran a command in it.
-    pub ran: bool,
+    pub ran_command: bool,
     pub failures: Vec<EventIdx>,
-    pub closed: Option<DateTime<Utc>>,
+    pub closed_at: Option<DateTime<Utc>>,
     /// Its latest record.
     pub last: DateTime<Utc>,
 }
 
 /// All clients: those that may have a session, and those that failed to get one.
-pub(super) fn sessions(
+pub(super) fn client_connections(
     events: &Events,
     by_host: &BTreeMap<HostName, Vec<EventIdx>>,
-) -> (Clients, Clients) {
-    let all = by_host.par_iter().flat_map_iter(|(host, indexes)| on_host(events, host, indexes));
-    let all: Vec<Client> = all.collect();
-    all.into_iter().partition(|client| client.ran || client.failures.is_empty())
+) -> (ClientConnections, ClientConnections) {
+    let all = by_host
+        .par_iter()
+        .flat_map_iter(|(host, indexes)| connections_of_host(events, host, indexes));
+    let all: Vec<ClientConnection> = all.collect();
+    all.into_iter().partition(|client| client.ran_command || client.failures.is_empty())
 }
 
-fn on_host(events: &Events, host: &HostName, indexes: &[EventIdx]) -> Clients {
-    let mut clients = Clients::new();
-    let mut owners = Owners::default();
+fn connections_of_host(
+    events: &Events,
+    host: &HostName,
+    indexes: &[EventIdx],
+) -> ClientConnections {
+    let mut clients = ClientConnections::new();
+    let mut owners = ConnectionLookup::default();
     let mut credentials = Vec::new();
     for &index in indexes {
         let event = &events[index];
@@ -77,7 +83,7 @@ fn on_host(events: &Events, host: &HostName, indexes: &[EventIdx]) -> Clients {
                 if connection.contains("/subscriptionmanager/") {
                     continue;
                 }
-                let client = clients.push(Client {
+                let client = clients.push(ClientConnection {
                     host: host.clone(),
                     event: index,
                     time: event.time,
@@ -88,10 +94,10 @@ fn on_host(events: &Events, host: &HostName, indexes: &[EventIdx]) -> Clients {
                     user_sid: sid.map(str::to_owned),
                     account: None,
                     evidence: BTreeMap::from([(index, Link::Own)]),
-                    asked: false,
-                    ran: false,
+                    asked_for_shell: false,
+                    ran_command: false,
                     failures: Vec::new(),
-                    closed: None,
+                    closed_at: None,
                     last: event.time,
                 });
                 owners.add(event, client);
@@ -99,7 +105,7 @@ fn on_host(events: &Events, host: &HostName, indexes: &[EventIdx]) -> Clients {
             EventKind::ClientStep(_)
             | EventKind::ClientFailure(_)
             | EventKind::ClientRunspace(_) => {
-                let Some((client, link)) = owners.of(&mut clients, event) else { continue };
+                let Some((client, link)) = owners.find(&mut clients, event) else { continue };
                 client.evidence.insert(index, link);
                 if let EventKind::ClientStep(step) = &event.kind
                     && client.configuration.is_empty()
@@ -116,12 +122,12 @@ fn on_host(events: &Events, host: &HostName, indexes: &[EventIdx]) -> Clients {
                     }
                     // To ask again after a failure is to try another way in.
                     (EventKind::ClientStep(step), _) if step.asks_shell => {
-                        client.asked = true;
+                        client.asked_for_shell = true;
                         client.failures.clear();
                     }
-                    (EventKind::ClientStep(_), 13) => client.ran = true,
+                    (EventKind::ClientStep(_), 13) => client.ran_command = true,
                     // Session, shell closing or closed.
-                    (EventKind::ClientStep(_), 8 | 16 | 33) => client.closed = Some(event.time),
+                    (EventKind::ClientStep(_), 8 | 16 | 33) => client.closed_at = Some(event.time),
                     _ => {}
                 }
             }
@@ -159,29 +165,33 @@ fn on_host(events: &Events, host: &HostName, indexes: &[EventIdx]) -> Clients {
 
 /// Whose a client's later records are: by ActivityID, else the latest client of their process.
 #[derive(Default)]
-struct Owners<'e> {
+struct ConnectionLookup<'e> {
     by_activity: BTreeMap<&'e LoggedId, ClientIdx>,
     by_process: BTreeMap<(u32, Option<&'e str>), ClientIdx>,
 }
 
-impl<'e> Owners<'e> {
+impl<'e> ConnectionLookup<'e> {
     /// Takes a client's first record.
     fn add(&mut self, event: &'e Event, client: ClientIdx) {
         if let Some(activity) = &event.activity_id {
             self.by_activity.insert(activity, client);
         }
-        if let Some(process) = process_of(event) {
+        if let Some(process) = logging_process(event) {
             self.by_process.insert(process, client);
         }
     }
 
     /// The client that an event belongs to, and by what.
-    fn of<'c>(&self, clients: &'c mut Clients, event: &Event) -> Option<(&'c mut Client, Link)> {
+    fn find<'c>(
+        &self,
+        clients: &'c mut ClientConnections,
+        event: &Event,
+    ) -> Option<(&'c mut ClientConnection, Link)> {
         let activity = event.activity_id.as_ref();
         let by_activity = activity.and_then(|activity| self.by_activity.get(activity)).copied();
         let by_process = || {
-            let latest = *self.by_process.get(&process_of(event)?)?;
-            (event.time - clients[latest].last <= IDLE).then_some(latest)
+            let latest = *self.by_process.get(&logging_process(event)?)?;
+            (event.time - clients[latest].last <= LONGEST_IDLE).then_some(latest)
         };
         let (slot, link) = match by_activity {
             Some(slot) => (slot, Link::Activity),
@@ -194,24 +204,24 @@ impl<'e> Owners<'e> {
 }
 
 /// The process that logged an event, and who runs it.
-pub(super) fn process_of(event: &Event) -> Option<(u32, Option<&str>)> {
+pub(super) fn logging_process(event: &Event) -> Option<(u32, Option<&str>)> {
     let id = event.process_id.filter(|&id| id != 0)?;
     Some((id, event.user_sid.as_deref()))
 }
 
-impl Client {
+impl ClientConnection {
     /// Whether a session can be this client's by what it is and whose.
-    pub fn may_have(&self, draft: &Draft) -> bool {
-        self.may_make(draft) && !self.is_another(draft)
+    pub fn may_have_made(&self, draft: &SessionDraft) -> bool {
+        self.fits_kind(draft) && !self.is_other_account(draft)
     }
 
     /// Whether a session is another account's than the one that ran this client.
-    pub fn is_another(&self, draft: &Draft) -> bool {
-        self.sid().zip(draft.user_sid.as_deref()).is_some_and(|(own, theirs)| own != theirs)
+    pub fn is_other_account(&self, draft: &SessionDraft) -> bool {
+        self.session_sid().zip(draft.user_sid.as_deref()).is_some_and(|(own, theirs)| own != theirs)
     }
 
     /// Whether a session can be this client's by what it is.
-    pub fn may_make(&self, draft: &Draft) -> bool {
+    pub fn fits_kind(&self, draft: &SessionDraft) -> bool {
         let kind = match draft.kind {
             Some(ShellKind::PowerShell) => self.powershell,
             Some(ShellKind::Winrs) => !self.powershell,
@@ -221,14 +231,14 @@ impl Client {
     }
 
     /// Whether a session is known to be of the account that this client used.
-    pub fn has_account_of(&self, draft: &Draft) -> bool {
-        let own = Identity { name: self.account.as_ref(), sid: self.sid() };
+    pub fn is_same_account(&self, draft: &SessionDraft) -> bool {
+        let own = Identity { name: self.account.as_ref(), sid: self.session_sid() };
         own.same_as(draft.identity()) == Some(true)
     }
 
     /// The SID the session runs as, where the client's own log can tell: with explicit
     /// credentials it is another's.
-    pub fn sid(&self) -> Option<&str> {
+    pub fn session_sid(&self) -> Option<&str> {
         self.user_sid.as_deref().filter(|_| self.account.is_none())
     }
 }

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::client::Clients;
+use super::client::ClientConnections;
 use super::directory::HostDirectory;
-use super::draft::Drafts;
+use super::draft::SessionDrafts;
 use super::index::Events;
-use super::pairs::{self, Pair, Thing};
+use super::pairs::{self, PairedMoment, RecordPair};
 use crate::model::{Clock, HostName, IdxVec, index_types};
 
 /// How much the time between two logs of one thing varies: what the network and the target need.
@@ -19,13 +19,13 @@ const JITTER: TimeDelta = TimeDelta::seconds(3);
 
 /// The clocks of all hosts whose difference to others is known.
 #[derive(Debug, Default)]
-pub(super) struct Clocks {
+pub(super) struct HostClocks {
     /// Clocks, and which of them were compared with each other.
     clocks: BTreeMap<HostName, (Clock, GroupIdx)>,
 }
 
 /// What the pairs of two hosts say of their clocks.
-struct Edge<'e> {
+struct ClockDifference<'e> {
     from: &'e HostName,
     to: &'e HostName,
     /// How much later the second host's clock is.
@@ -34,28 +34,29 @@ struct Edge<'e> {
     pairs: usize,
 }
 
-impl Clocks {
+impl HostClocks {
     /// Learns from the targets' sessions and the clients that may belong to them.
-    pub fn learn(
+    pub fn build(
         events: &Events,
         directory: &HostDirectory,
-        drafts: &Drafts,
-        clients: &Clients,
-    ) -> Clocks {
-        let pairs = pairs::pairs(events, directory, drafts, clients);
-        let mut by_hosts: BTreeMap<(&HostName, &HostName), Vec<Pair<'_>>> = BTreeMap::new();
+        drafts: &SessionDrafts,
+        clients: &ClientConnections,
+    ) -> HostClocks {
+        let pairs = pairs::find_pairs(events, directory, drafts, clients);
+        let mut by_hosts: BTreeMap<(&HostName, &HostName), Vec<RecordPair<'_>>> = BTreeMap::new();
         for pair in &pairs {
             by_hosts.entry((pair.from, pair.to)).or_default().push(pair.clone());
         }
-        let mut edges: Vec<Edge<'_>> = by_hosts.into_values().filter_map(agree).collect();
+        let mut differences: Vec<ClockDifference<'_>> =
+            by_hosts.into_values().filter_map(agreed_difference).collect();
         // The best known differences first: each host hangs on the others by one.
-        edges.sort_by_key(|edge| (std::cmp::Reverse(edge.pairs), edge.from, edge.to));
-        let mut groups = Groups::default();
-        for edge in &edges {
-            groups.tie(edge);
+        differences.sort_by_key(|found| (std::cmp::Reverse(found.pairs), found.from, found.to));
+        let mut groups = ClockGroups::default();
+        for found in &differences {
+            groups.connect(found);
         }
-        groups.tie_rest(&pairs);
-        Clocks { clocks: groups.clocks() }
+        groups.connect_rest(&pairs);
+        HostClocks { clocks: groups.clocks() }
     }
 
     /// How far a host's clock is ahead of the others', as far as known.
@@ -69,7 +70,7 @@ impl Clocks {
     }
 
     /// Whether the times of two hosts can be compared.
-    pub fn know(&self, a: &HostName, b: &HostName) -> bool {
+    pub fn are_comparable(&self, a: &HostName, b: &HostName) -> bool {
         let group = |host| self.clocks.get(host).map(|(_, group)| group);
         a == b || (group(a).is_some() && group(a) == group(b))
     }
@@ -82,11 +83,11 @@ impl Clocks {
 
 /// The difference on which most pairs of two hosts agree; none when others agree as well on
 /// another one, or when a single pair speaks.
-fn agree(mut pairs: Vec<Pair<'_>>) -> Option<Edge<'_>> {
+fn agreed_difference(mut pairs: Vec<RecordPair<'_>>) -> Option<ClockDifference<'_>> {
     pairs.sort_by_key(|pair| (pair.difference, pair.records));
     // Each record is part of one right pair at most: of a window's pairs, as many agree as there
     // are records on the side that has fewer. What a key ties counts twice.
-    let mut sides: [BTreeMap<Thing, usize>; 2] = Default::default();
+    let mut sides: [BTreeMap<PairedMoment, usize>; 2] = Default::default();
     let (mut windows, mut to, mut sure) = (Vec::with_capacity(pairs.len()), 0, 0);
     for (from, first) in pairs.iter().enumerate() {
         while let Some(pair) = pairs.get(to)
@@ -116,7 +117,12 @@ fn agree(mut pairs: Vec<Pair<'_>>) -> Option<Edge<'_>> {
         return None;
     }
     let middle = &pairs[from + (to - from) / 2];
-    Some(Edge { from: middle.from, to: middle.to, difference: middle.difference, pairs: count })
+    Some(ClockDifference {
+        from: middle.from,
+        to: middle.to,
+        difference: middle.difference,
+        pairs: count,
+    })
 }
 
 index_types! {
@@ -126,38 +132,39 @@ index_types! {
 
 /// Hosts tied to each other by differences of their clocks.
 #[derive(Default)]
-struct Groups<'e> {
+struct ClockGroups<'e> {
     /// Of each host, its group, how far its clock is ahead of the group's first host's, and the
     /// pairs that say so.
-    of: BTreeMap<&'e HostName, (GroupIdx, TimeDelta, usize)>,
+    by_host: BTreeMap<&'e HostName, (GroupIdx, TimeDelta, usize)>,
     members: IdxVec<GroupIdx, Vec<&'e HostName>>,
 }
 
-impl<'e> Groups<'e> {
-    fn place(&mut self, host: &'e HostName) -> (GroupIdx, TimeDelta) {
+impl<'e> ClockGroups<'e> {
+    fn group_of(&mut self, host: &'e HostName) -> (GroupIdx, TimeDelta) {
         let next = GroupIdx::new(self.members.len());
-        let &mut (group, ahead, _) = self.of.entry(host).or_insert((next, TimeDelta::zero(), 0));
+        let &mut (group, ahead, _) =
+            self.by_host.entry(host).or_insert((next, TimeDelta::zero(), 0));
         if group == next {
             self.members.push(vec![host]);
         }
         (group, ahead)
     }
 
-    fn tie(&mut self, edge: &Edge<'e>) {
-        let (a, a_ahead) = self.place(edge.from);
-        let (b, b_ahead) = self.place(edge.to);
-        for host in [edge.from, edge.to] {
-            if let Some((.., pairs)) = self.of.get_mut(host) {
-                *pairs = (*pairs).max(edge.pairs);
+    fn connect(&mut self, found: &ClockDifference<'e>) {
+        let (a, a_ahead) = self.group_of(found.from);
+        let (b, b_ahead) = self.group_of(found.to);
+        for host in [found.from, found.to] {
+            if let Some((.., pairs)) = self.by_host.get_mut(host) {
+                *pairs = (*pairs).max(found.pairs);
             }
         }
         if a == b {
             return;
         }
         // What has to be added in the second group so that the edge holds.
-        let shift = a_ahead + edge.difference - b_ahead;
+        let shift = a_ahead + found.difference - b_ahead;
         for host in std::mem::take(&mut self.members[b]) {
-            if let Some((group, ahead, _)) = self.of.get_mut(host) {
+            if let Some((group, ahead, _)) = self.by_host.get_mut(host) {
                 (*group, *ahead) = (a, *ahead + shift);
             }
             self.members[a].push(host);
@@ -166,19 +173,19 @@ impl<'e> Groups<'e> {
 
     /// Ties hosts that no other host alone tells enough of to the largest group, by what all of that
     /// group together tell.
-    fn tie_rest(&mut self, pairs: &[Pair<'e>]) {
+    fn connect_rest(&mut self, pairs: &[RecordPair<'e>]) {
         loop {
             let largest = self.members.indices().max_by_key(|&group| self.members[group].len());
             let Some(largest) = largest.filter(|&group| self.members[group].len() > 1) else {
                 return;
             };
             let ahead = |host| {
-                let known = self.of.get(host).filter(|(group, ..)| *group == largest);
+                let known = self.by_host.get(host).filter(|(group, ..)| *group == largest);
                 known.map(|&(_, ahead, _)| ahead)
             };
             let first = self.members[largest][0];
             // Each pair with the other end's clock put right, as if the group's first had logged it.
-            let mut by_host: BTreeMap<&HostName, Vec<Pair<'e>>> = BTreeMap::new();
+            let mut by_host: BTreeMap<&HostName, Vec<RecordPair<'e>>> = BTreeMap::new();
             for pair in pairs {
                 let (host, difference) = match (ahead(pair.from), ahead(pair.to)) {
                     (Some(ahead), None) => (pair.to, pair.difference + ahead),
@@ -187,14 +194,15 @@ impl<'e> Groups<'e> {
                 };
                 let records =
                     if host == pair.to { pair.records } else { (pair.records.1, pair.records.0) };
-                let seen = Pair { from: first, to: host, difference, records, ..*pair };
+                let seen = RecordPair { from: first, to: host, difference, records, ..*pair };
                 by_host.entry(host).or_default().push(seen);
             }
-            let edges: Vec<Edge<'e>> = by_host.into_values().filter_map(agree).collect();
-            if edges.is_empty() {
+            let differences: Vec<ClockDifference<'e>> =
+                by_host.into_values().filter_map(agreed_difference).collect();
+            if differences.is_empty() {
                 return;
             }
-            edges.iter().for_each(|edge| self.tie(edge));
+            differences.iter().for_each(|found| self.connect(found));
         }
     }
 
@@ -203,11 +211,12 @@ impl<'e> Groups<'e> {
         let mut clocks = BTreeMap::new();
         let groups = self.members.iter_enumerated();
         for (group, members) in groups.filter(|(_, members)| members.len() > 1) {
-            let mut ahead: Vec<TimeDelta> = members.iter().map(|host| self.of[host].1).collect();
+            let mut ahead: Vec<TimeDelta> =
+                members.iter().map(|host| self.by_host[host].1).collect();
             ahead.sort_unstable();
             let middle = ahead[ahead.len() / 2];
             for &host in members {
-                let (_, ahead, pairs) = self.of[host];
+                let (_, ahead, pairs) = self.by_host[host];
                 clocks.insert(host.clone(), (Clock { offset: ahead - middle, pairs }, group));
             }
         }

@@ -11,11 +11,11 @@ use crate::model::{
 };
 
 /// Sessions in the making: of one host, or of all.
-pub(super) type Drafts = IdxVec<DraftIdx, Draft>;
+pub(super) type SessionDrafts = IdxVec<DraftIdx, SessionDraft>;
 
 /// A session in the making: what is known of it on each side.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
+pub(super) struct SessionDraft {
     /// The target's events that tie it together, and how.
     pub evidence: BTreeMap<EventIdx, Link>,
     /// The logging target; none for a session seen from the client only.
@@ -52,9 +52,9 @@ pub(super) struct Draft {
     pub source_host: Option<HostName>,
     pub source_ip: Option<String>,
     pub source_basis: SourceBasis,
-    pub weighed: Weighed,
+    pub source_assessment: Weighed,
     /// Who its shell was made for, as the traffic tells.
-    pub callers: Vec<Caller>,
+    pub callers: Vec<ShellCaller>,
     /// The source's own logs show it.
     pub client_seen: bool,
     /// A domain controller's log shows it.
@@ -63,20 +63,20 @@ pub(super) struct Draft {
     pub end: Option<(DateTime<Utc>, EndKind)>,
 }
 
-impl Draft {
+impl SessionDraft {
     /// Takes an event as evidence; a key is not weakened by time.
-    pub fn add(&mut self, event: EventIdx, link: Link) {
+    pub fn add_evidence(&mut self, event: EventIdx, link: Link) {
         let known = self.evidence.entry(event).or_insert(link);
         *known = (*known).min(link);
     }
 
     /// Takes an earlier start.
-    pub fn begins(&mut self, time: DateTime<Utc>) {
+    pub fn set_earlier_start(&mut self, time: DateTime<Utc>) {
         self.start = Some(self.start.map_or(time, |start| start.min(time)));
     }
 
     /// Takes an end that is known better, or as well and later.
-    pub fn ends(&mut self, time: DateTime<Utc>, kind: EndKind) {
+    pub fn set_better_end(&mut self, time: DateTime<Utc>, kind: EndKind) {
         self.end = match self.end {
             Some((end, known)) if known < kind || (known == kind && end >= time) => {
                 Some((end, known))
@@ -95,14 +95,14 @@ impl Draft {
     }
 
     /// Whether an account can be this session's.
-    pub fn can_be(&self, account: Option<&AccountName>, sid: Option<&str>) -> bool {
+    pub fn may_belong_to(&self, account: Option<&AccountName>, sid: Option<&str>) -> bool {
         self.identity().same_as(Identity { name: account, sid }).unwrap_or(true)
     }
 }
 
 /// Who a session's shell was made for, as the answer to the request says.
 #[derive(Debug)]
-pub(super) struct Caller {
+pub(super) struct ShellCaller {
     /// The event of the answer.
     pub event: EventIdx,
     /// ClientIP.
@@ -117,23 +117,23 @@ const MOST_RIVALS: usize = 64;
 
 /// Drafts in order of a time of theirs.
 #[derive(Default)]
-pub(super) struct ByTime(Vec<(DateTime<Utc>, DraftIdx)>);
+pub(super) struct DraftsByTime(Vec<(DateTime<Utc>, DraftIdx)>);
 
-impl ByTime {
-    pub fn of_starts(drafts: &Drafts) -> ByTime {
-        ByTime::of(drafts, |draft| draft.start)
+impl DraftsByTime {
+    pub fn by_start(drafts: &SessionDrafts) -> DraftsByTime {
+        DraftsByTime::sorted_by(drafts, |draft| draft.start)
     }
 
-    pub fn of_ends(drafts: &Drafts) -> ByTime {
-        ByTime::of(drafts, |draft| draft.end.map(|(end, _)| end))
+    pub fn by_end(drafts: &SessionDrafts) -> DraftsByTime {
+        DraftsByTime::sorted_by(drafts, |draft| draft.end.map(|(end, _)| end))
     }
 
     /// Drafts by what they have, each in order of start.
-    pub fn by_key<K: Ord, I: IntoIterator<Item = K>>(
-        drafts: &Drafts,
-        keys: impl Fn(&Draft) -> I,
-    ) -> BTreeMap<K, ByTime> {
-        let mut by_key: BTreeMap<K, ByTime> = BTreeMap::new();
+    pub fn grouped_by_key<K: Ord, I: IntoIterator<Item = K>>(
+        drafts: &SessionDrafts,
+        keys: impl Fn(&SessionDraft) -> I,
+    ) -> BTreeMap<K, DraftsByTime> {
+        let mut by_key: BTreeMap<K, DraftsByTime> = BTreeMap::new();
         for (slot, draft) in drafts.iter_enumerated() {
             for key in keys(draft) {
                 by_key.entry(key).or_default().0.push((draft.start(), slot));
@@ -143,16 +143,19 @@ impl ByTime {
         by_key
     }
 
-    fn of(drafts: &Drafts, time: fn(&Draft) -> Option<DateTime<Utc>>) -> ByTime {
+    fn sorted_by(
+        drafts: &SessionDrafts,
+        time: fn(&SessionDraft) -> Option<DateTime<Utc>>,
+    ) -> DraftsByTime {
         let timed = drafts.iter_enumerated();
         let timed = timed.filter_map(|(slot, draft)| Some((time(draft)?, slot)));
         let mut timed: Vec<_> = timed.collect();
         timed.sort_unstable();
-        ByTime(timed)
+        DraftsByTime(timed)
     }
 
     /// The latest drafts whose time is at most this, the latest first.
-    pub fn begun(&self, time: DateTime<Utc>) -> impl Iterator<Item = DraftIdx> {
+    pub fn begun_by(&self, time: DateTime<Utc>) -> impl Iterator<Item = DraftIdx> {
         let begun = self.0.partition_point(|&(known, _)| known <= time);
         self.0[..begun].iter().rev().take(MOST_RIVALS).map(|&(_, slot)| slot)
     }
@@ -175,8 +178,8 @@ impl ByTime {
 }
 
 /// The draft whose start is nearest to a time.
-pub(super) fn nearest(
-    drafts: &Drafts,
+pub(super) fn nearest_draft(
+    drafts: &SessionDrafts,
     slots: impl Iterator<Item = DraftIdx>,
     time: DateTime<Utc>,
 ) -> Option<DraftIdx> {
@@ -184,7 +187,7 @@ pub(super) fn nearest(
 }
 
 /// Takes an id that is not known yet.
-pub(super) fn remember(ids: &mut Vec<LoggedId>, id: Option<&LoggedId>) {
+pub(super) fn push_new_id(ids: &mut Vec<LoggedId>, id: Option<&LoggedId>) {
     if let Some(id) = id.filter(|&id| !ids.contains(id)) {
         ids.push(id.clone());
     }

@@ -1,21 +1,21 @@
 //! Drafts to sessions.
 
 use super::confidence;
-use super::draft::Draft;
+use super::draft::SessionDraft;
+use super::lookup::LookupTables;
 use super::windows::STEP_WINDOW;
-use super::world::World;
 use crate::model::{
     Auth, EndKind, EventIdx, Evidence, HostName, Link, Session, SessionIdx, ShellKind, Sides,
     Transport,
 };
 
 /// A session of what is known of it, with names as its hosts' records spell them.
-pub(super) fn finish(
-    world: World<'_>,
-    draft: Draft,
+pub(super) fn finish_session(
+    tables: LookupTables<'_>,
+    draft: SessionDraft,
     parent: Option<(SessionIdx, Link)>,
 ) -> Session {
-    let World { events, hosts, directory, clocks, processes, .. } = world;
+    let LookupTables { events, hosts, directory, clocks, processes, .. } = tables;
     let start = draft.start();
     let on_target =
         |event: EventIdx| draft.server.as_ref().is_none_or(|host| events[event].host == *host);
@@ -38,7 +38,7 @@ pub(super) fn finish(
     };
     let found = process.map(|(host, index)| processes[host].get(index));
     let (confidence, confidence_reasons) =
-        confidence::judge(&draft, sides, found, end_kind, clocks);
+        confidence::assess_confidence(&draft, sides, found, end_kind, clocks);
     let named = || draft.client_target.as_deref().unwrap_or("").into();
     let target: HostName = draft.server.clone().unwrap_or_else(named);
     // A client may name a host by its address or first label.
@@ -53,7 +53,7 @@ pub(super) fn finish(
         source_host: draft.source_host.map(|host| hosts.as_logged(&host)),
         source_ip: draft.source_ip,
         source_basis: draft.source_basis,
-        weighed: draft.weighed,
+        weighed: draft.source_assessment,
         target_host: hosts.as_logged(&target),
         user: draft.user,
         user_sid: draft.user_sid,

@@ -19,20 +19,20 @@
 
 use std::collections::BTreeMap;
 
-use super::windows::Window;
+use super::windows::TimeWindow;
 use crate::model::{Channel, Coverage, Gap, HostName, InputIdx, LogGap, Session};
 
 /// Records without a hole on both sides of one, in a file numbered by the service.
-const AROUND: u64 = 20;
+const MIN_RUN: u64 = 20;
 /// The same in an export.
-const AROUND_IN_EXPORT: u64 = 200;
+const MIN_RUN_IN_EXPORT: u64 = 200;
 
 /// The holes that count, by host, channel and place; once where several inputs have the same.
 /// `sound` says of an input whether it is EVTX of which nothing was lost.
-pub(super) fn gaps(
+pub(super) fn log_gaps(
     coverage: &[Coverage],
     sessions: &[Session],
-    window: Window,
+    window: TimeWindow,
     sound: impl Fn(InputIdx) -> bool,
 ) -> Vec<LogGap> {
     let mut by_place: BTreeMap<(&HostName, Channel), Vec<&Coverage>> = BTreeMap::new();
@@ -42,13 +42,13 @@ pub(super) fn gaps(
     let mut found: BTreeMap<(&HostName, Channel, u64, u64), LogGap> = BTreeMap::new();
     for ((host, channel), inputs) in &by_place {
         for known in inputs.iter().filter(|known| known.alone && sound(known.input)) {
-            for gap in known.gaps.iter().flatten().filter(|gap| counts(gap)) {
-                let elsewhere =
+            for gap in known.gaps.iter().flatten().filter(|gap| is_suspicious(gap)) {
+                let in_other_input =
                     |other: &&&Coverage| other.input != known.input && may_hold(other, gap);
                 let (from, to) = (gap.before.time, gap.after.time);
                 let seen = window.from.is_none_or(|start| to >= start)
                     && window.to.is_none_or(|end| from < end);
-                if !seen || inputs.iter().any(|other| elsewhere(&other)) {
+                if !seen || inputs.iter().any(|other| in_other_input(&other)) {
                     continue;
                 }
                 let inside = sessions.iter().filter(|session| {
@@ -68,8 +68,8 @@ pub(super) fn gaps(
 }
 
 /// Whether a hole is one that a query or the end of a log would not leave.
-fn counts(gap: &Gap) -> bool {
-    gap.around >= if gap.renumbered() { AROUND_IN_EXPORT } else { AROUND }
+fn is_suspicious(gap: &Gap) -> bool {
+    gap.around >= if gap.renumbered() { MIN_RUN_IN_EXPORT } else { MIN_RUN }
 }
 
 /// Whether a log may have a record of a hole in another. One with many holes may.
@@ -85,18 +85,18 @@ fn may_hold(other: &Coverage, gap: &Gap) -> bool {
 mod tests {
     use chrono::{DateTime, TimeDelta};
 
-    use super::super::reach;
-    use super::super::reach::Reach;
+    use super::super::log_extent;
+    use super::super::log_extent::LogExtent;
     use super::*;
     use crate::decode::Seen;
     use crate::model::RecordRef;
 
     /// The records of an input: EventRecordIDs, and by how much the headers' numbers differ.
-    fn log(input: InputIdx, ids: impl IntoIterator<Item = u64>, anew: bool) -> Reach {
-        let mut reach = Reach::of(input);
+    fn log(input: InputIdx, ids: impl IntoIterator<Item = u64>, anew: bool) -> LogExtent {
+        let mut extent = LogExtent::new(input);
         for (index, record_id) in ids.into_iter().enumerate() {
             let number = if anew { index as u64 + 1 } else { record_id };
-            reach.see(Seen {
+            extent.add_record(Seen {
                 source: RecordRef { input, offset: index as u64, number },
                 channel: Channel::Security,
                 channel_name: "Security",
@@ -107,12 +107,12 @@ mod tests {
                 time: DateTime::UNIX_EPOCH + TimeDelta::seconds(record_id as i64),
             });
         }
-        reach
+        extent
     }
 
-    fn holes(logs: &[Reach], window: Window) -> Vec<(u64, u64)> {
-        let coverage = reach::coverage(logs.iter(), HostName::clone);
-        let found = gaps(&coverage, &[], window, |_| true);
+    fn holes(logs: &[LogExtent], window: TimeWindow) -> Vec<(u64, u64)> {
+        let coverage = log_extent::log_coverage(logs.iter(), HostName::clone);
+        let found = log_gaps(&coverage, &[], window, |_| true);
         found.iter().map(|one| (one.gap.before.record_id, one.gap.after.record_id)).collect()
     }
 
@@ -122,12 +122,15 @@ mod tests {
 
     #[test]
     fn a_hole_in_the_middle_counts_and_the_ends_of_a_log_do_not() {
-        assert_eq!(holes(&[log(InputIdx::default(), 1000..2000, false)], Window::default()), []);
+        assert_eq!(
+            holes(&[log(InputIdx::default(), 1000..2000, false)], TimeWindow::default()),
+            []
+        );
         let hole = log(InputIdx::default(), without(1500, 1503), false);
-        assert_eq!(holes(&[hole], Window::default()), [(1499, 1503)]);
+        assert_eq!(holes(&[hole], TimeWindow::default()), [(1499, 1503)]);
         // Too near the end to be told from what an overwritten log leaves.
         assert_eq!(
-            holes(&[log(InputIdx::default(), without(1010, 1020), false)], Window::default()),
+            holes(&[log(InputIdx::default(), without(1010, 1020), false)], TimeWindow::default()),
             []
         );
     }
@@ -135,25 +138,28 @@ mod tests {
     #[test]
     fn pieces_of_a_log_and_a_log_that_wrapped_have_no_hole_between_them() {
         let wrapped = (1600..2000).chain(1000..1600);
-        assert_eq!(holes(&[log(InputIdx::default(), wrapped, false)], Window::default()), []);
+        assert_eq!(holes(&[log(InputIdx::default(), wrapped, false)], TimeWindow::default()), []);
         let pieces = [
             log(InputIdx::default(), 1600..2000, false),
             log(InputIdx::default(), 1000..1600, false),
         ];
-        assert_eq!(holes(&pieces, Window::default()), []);
+        assert_eq!(holes(&pieces, TimeWindow::default()), []);
     }
 
     #[test]
     fn what_a_query_selected_is_no_gap() {
         assert_eq!(
-            holes(&[log(InputIdx::default(), (1000..2000).step_by(3), false)], Window::default()),
+            holes(
+                &[log(InputIdx::default(), (1000..2000).step_by(3), false)],
+                TimeWindow::default()
+            ),
             []
         );
         // An export with runs of a hundred is, as likely as not, one without some rare event.
         let rare = |every: u64| (1000..2000).filter(move |id| id % every != 0);
-        assert_eq!(holes(&[log(InputIdx::default(), rare(100), true)], Window::default()), []);
+        assert_eq!(holes(&[log(InputIdx::default(), rare(100), true)], TimeWindow::default()), []);
         assert_eq!(
-            holes(&[log(InputIdx::default(), without(1500, 1600), true)], Window::default()),
+            holes(&[log(InputIdx::default(), without(1500, 1600), true)], TimeWindow::default()),
             [(1499, 1600)]
         );
     }
@@ -162,21 +168,21 @@ mod tests {
     fn what_another_input_has_is_not_missing() {
         let hole = || log(InputIdx::default(), without(1500, 1510), false);
         assert_eq!(
-            holes(&[hole(), log(InputIdx::new(1), 1505..1506, true)], Window::default()),
+            holes(&[hole(), log(InputIdx::new(1), 1505..1506, true)], TimeWindow::default()),
             []
         );
         assert_eq!(
             holes(
                 &[hole(), log(InputIdx::new(1), (1400..1900).step_by(7), true)],
-                Window::default()
+                TimeWindow::default()
             ),
             []
         );
         // A copy with the same hole tells nothing new, and another part of the log nothing at all.
         let copy = log(InputIdx::new(1), without(1500, 1510), false);
-        assert_eq!(holes(&[hole(), copy], Window::default()), [(1499, 1510)]);
+        assert_eq!(holes(&[hole(), copy], TimeWindow::default()), [(1499, 1510)]);
         assert_eq!(
-            holes(&[hole(), log(InputIdx::new(1), 10..900, false)], Window::default()),
+            holes(&[hole(), log(InputIdx::new(1), 10..900, false)], TimeWindow::default()),
             [(1499, 1510)]
         );
     }
@@ -184,7 +190,7 @@ mod tests {
     #[test]
     fn files_of_several_channels_and_times_outside_the_window_count_for_nothing() {
         let mut mixed = log(InputIdx::default(), without(1500, 1510), false);
-        mixed.see(Seen {
+        mixed.add_record(Seen {
             source: RecordRef { input: InputIdx::default(), offset: 9, number: 9 },
             channel: Channel::Other,
             channel_name: "Application",
@@ -194,11 +200,11 @@ mod tests {
             record_id: 9,
             time: DateTime::UNIX_EPOCH,
         });
-        assert_eq!(holes(&[mixed], Window::default()), []);
+        assert_eq!(holes(&[mixed], TimeWindow::default()), []);
         let from = |second| Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(second));
         let hole = || log(InputIdx::default(), without(1500, 1510), false);
-        assert_eq!(holes(&[hole()], Window { from: from(1511), to: None }), []);
-        assert_eq!(holes(&[hole()], Window { from: from(1505), to: None }), [(1499, 1510)]);
-        assert_eq!(holes(&[hole()], Window { from: None, to: from(1499) }), []);
+        assert_eq!(holes(&[hole()], TimeWindow { from: from(1511), to: None }), []);
+        assert_eq!(holes(&[hole()], TimeWindow { from: from(1505), to: None }), [(1499, 1510)]);
+        assert_eq!(holes(&[hole()], TimeWindow { from: None, to: from(1499) }), []);
     }
 }

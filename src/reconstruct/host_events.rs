@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::index::Events;
-use super::process::Processes;
+use super::process::ProcessTable;
 use crate::model::{AccountName, Event, EventIdx, HostName};
 
 /// One host's events, and what they point to.
@@ -11,7 +11,7 @@ pub(super) struct HostEvents<'a> {
     pub events: &'a Events,
     pub indexes: &'a [EventIdx],
     pub host: &'a HostName,
-    pub processes: &'a Processes,
+    pub processes: &'a ProcessTable,
     /// Accounts by SID, from all logons.
     pub accounts: &'a BTreeMap<String, AccountName>,
 }

@@ -2,28 +2,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::gather::{Gathered, Marked, Spelling};
 use super::index::Events;
-use super::names::only;
+use super::marks::{HasMark, HostSpelling, TaskMarks};
+use super::names::exactly_one;
 use crate::model::{EventIdx, HostIdx, HostName, IdxVec};
 
 /// The logging hosts.
-pub(super) struct Hosts {
+pub(super) struct LoggingHosts {
     /// Their full names as far as known, lower case, in order, and as their records spell them.
     names: IdxVec<HostIdx, (HostName, HostName)>,
     /// Indexes by the names that logs use.
     by_name: BTreeMap<HostName, HostIdx>,
     /// Of each task, the indexes of its hosts.
-    pub of_tasks: Vec<Vec<HostIdx>>,
+    pub hosts_of_tasks: Vec<Vec<HostIdx>>,
 }
 
-impl Hosts {
-    pub fn of(gathered: &[Gathered]) -> Hosts {
-        let all = || gathered.iter().flat_map(|gathered| &gathered.hosts);
+impl LoggingHosts {
+    pub fn from_marks(task_marks: &[TaskMarks]) -> LoggingHosts {
+        let all = || task_marks.iter().flat_map(|task_marks| &task_marks.hosts);
         let logged: BTreeSet<&HostName> = all().map(|(host, _)| host).collect();
         let full = full_names(logged.into_iter());
         let name = |host: &HostName| full.get(&**host).copied().unwrap_or(host).clone();
-        let mut spelled: BTreeMap<HostName, &Spelling> = BTreeMap::new();
+        let mut spelled: BTreeMap<HostName, &HostSpelling> = BTreeMap::new();
         for (host, spelling) in all() {
             let known = spelled.entry(name(host)).or_insert(spelling);
             *known = (*known).min(spelling);
@@ -33,9 +33,9 @@ impl Hosts {
         let index =
             |host: &HostName| HostIdx::new(names.partition_point(|(known, _)| *known < name(host)));
         let by_name = all().map(|(host, _)| (host.clone(), index(host))).collect();
-        let of_task = |task: &Gathered| task.hosts.iter().map(|(host, _)| index(host)).collect();
-        let of_tasks = gathered.iter().map(of_task).collect();
-        Hosts { names, by_name, of_tasks }
+        let of_task = |task: &TaskMarks| task.hosts.iter().map(|(host, _)| index(host)).collect();
+        let hosts_of_tasks = task_marks.iter().map(of_task).collect();
+        LoggingHosts { names, by_name, hosts_of_tasks }
     }
 
     /// The host that logs under this name.
@@ -48,12 +48,12 @@ impl Hosts {
     }
 
     /// The full name of a host by its index.
-    pub fn full_name(&self, index: HostIdx) -> &HostName {
+    pub fn name_at(&self, index: HostIdx) -> &HostName {
         &self.names[index].0
     }
 
     /// The full name of a host, as far as known.
-    pub fn name<'h>(&'h self, host: &'h HostName) -> &'h HostName {
+    pub fn full_name<'h>(&'h self, host: &'h HostName) -> &'h HostName {
         self.index_of(host).map_or(host, |index| &self.names[index].0)
     }
 
@@ -63,12 +63,12 @@ impl Hosts {
     }
 
     /// What all tasks gathered of one kind, each with the index of its host.
-    pub fn each<'g, T: Marked>(
+    pub fn marks_with_host<'g, T: HasMark>(
         &'g self,
-        gathered: &'g [Gathered],
-        kind: fn(&Gathered) -> &Vec<T>,
+        task_marks: &'g [TaskMarks],
+        kind: fn(&TaskMarks) -> &Vec<T>,
     ) -> impl Iterator<Item = (HostIdx, &'g T)> {
-        gathered.iter().zip(&self.of_tasks).flat_map(move |(task, hosts)| {
+        task_marks.iter().zip(&self.hosts_of_tasks).flat_map(move |(task, hosts)| {
             kind(task).iter().map(|found| (hosts[found.mark().host as usize], found))
         })
     }
@@ -83,11 +83,16 @@ fn full_names<'h>(hosts: impl Iterator<Item = &'h HostName>) -> BTreeMap<&'h str
             full.entry(host.short_name()).or_default().insert(host);
         }
     }
-    full.into_iter().filter_map(|(label, hosts)| Some((label, *only(hosts.iter())?))).collect()
+    full.into_iter()
+        .filter_map(|(label, hosts)| Some((label, *exactly_one(hosts.iter())?)))
+        .collect()
 }
 
 /// The indexes of each host's events.
-pub(super) fn by_host(events: &Events, hosts: &Hosts) -> IdxVec<HostIdx, Vec<EventIdx>> {
+pub(super) fn events_by_host(
+    events: &Events,
+    hosts: &LoggingHosts,
+) -> IdxVec<HostIdx, Vec<EventIdx>> {
     let mut by_host: IdxVec<HostIdx, Vec<EventIdx>> = hosts.names().map(|_| Vec::new()).collect();
     for (index, event) in events.iter_enumerated() {
         if let Some(host) = hosts.index_of(&event.host) {

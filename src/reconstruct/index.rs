@@ -5,7 +5,7 @@ use crate::model::{Event, EventIdx, IdxVec, SessionIdx, index_types};
 /// The events of a case.
 pub(super) type Events = IdxVec<EventIdx, Event>;
 /// Of each event, its session.
-pub(super) type SessionOf = IdxVec<EventIdx, Option<SessionIdx>>;
+pub(super) type SessionByEvent = IdxVec<EventIdx, Option<SessionIdx>>;
 
 index_types! {
     /// Index of a session in the making, before all of them are in order.

@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::draft::Draft;
+use super::draft::SessionDraft;
+use super::lookup::LookupTables;
 use super::names::WINRM_PORTS;
 use super::source_index::SourceIndex;
-use super::windows::{JOIN_WINDOW, STEP_WINDOW, near};
-use super::world::World;
+use super::windows::{JOIN_WINDOW, STEP_WINDOW, is_within};
 use crate::model::{
     AccountName, Auth, EventIdx, EventKind, HostName, Link, Rejected, Rival, SourceBasis,
     SourceEvidence, SourceHint, Weighed, file_name, host_of_service,
@@ -25,10 +25,10 @@ const TICKET_WINDOW: TimeDelta = JOIN_WINDOW;
 const DECISIVE: TimeDelta = TimeDelta::seconds(2);
 
 /// Rivals that a session weighs by what agrees with them, and keeps: a log full of forged ones costs no more.
-const MOST_KEPT: usize = 8;
+const MOST_KEPT_RIVALS: usize = 8;
 
 /// A hint at the source: what it is, what it names, what else it says of the session.
-struct Hint {
+struct CandidateHint {
     basis: SourceEvidence,
     event: EventIdx,
     host: Option<HostName>,
@@ -39,31 +39,31 @@ struct Hint {
     rejected: Option<Rejected>,
 }
 
-impl Hint {
+impl CandidateHint {
     fn new(
         basis: SourceEvidence,
         event: EventIdx,
         host: Option<HostName>,
         ip: Option<String>,
-    ) -> Hint {
-        Hint { basis, event, host, ip, auth: None, https: None, rejected: None }
+    ) -> CandidateHint {
+        CandidateHint { basis, event, host, ip, auth: None, https: None, rejected: None }
     }
 
     /// Whether two hints name one source: the same address or the same host.
-    fn agrees(&self, other: &Hint) -> bool {
+    fn agrees(&self, other: &CandidateHint) -> bool {
         let ip = self.ip.is_some() && self.ip == other.ip;
         ip || (self.host.is_some() && self.host == other.host)
     }
 
     /// Whether two hints name two sources; where one names a host and the other an address that no
     /// host is known by, nobody can tell.
-    fn differs(&self, other: &Hint) -> bool {
+    fn differs(&self, other: &CandidateHint) -> bool {
         let hosts = self.host.is_some() && other.host.is_some();
         let ips = self.ip.is_some() && other.ip.is_some();
         (hosts || ips) && !self.agrees(other)
     }
 
-    fn told(&self) -> SourceHint {
+    fn to_source_hint(&self) -> SourceHint {
         SourceHint {
             basis: self.basis,
             host: self.host.clone(),
@@ -76,41 +76,45 @@ impl Hint {
 
 /// Finds the source of a draft, completes name and address, adds the records that agree, and keeps
 /// those that do not.
-pub(super) fn weigh(world: World<'_>, source_index: &SourceIndex<'_>, draft: &mut Draft) {
-    let World { events, directory, clocks, .. } = world;
+pub(super) fn assess_source(
+    tables: LookupTables<'_>,
+    source_index: &SourceIndex<'_>,
+    draft: &mut SessionDraft,
+) {
+    let LookupTables { events, directory, clocks, .. } = tables;
     let logged_by = draft.server.as_ref().or(draft.source_host.as_ref()).cloned();
     let start = logged_by.map_or(draft.start(), |host| clocks.correct(&host, draft.start()));
-    let distance = |hint: &Hint| {
+    let distance = |hint: &CandidateHint| {
         let event = &events[hint.event];
         (clocks.correct(&event.host, event.time) - start).abs()
     };
-    let mut hints = hints(world, source_index, draft);
+    let mut hints = candidate_hints(tables, source_index, draft);
     let at = draft.start();
     for hint in &mut hints {
-        let named = hint
-            .ip
-            .as_deref()
-            .and_then(|ip| directory.resolve(ip, at).or_else(|| directory.stranger_of_ip(ip, at)));
+        let named = hint.ip.as_deref().and_then(|ip| {
+            directory.resolve(ip, at).or_else(|| directory.unlogged_host_by_ip(ip, at))
+        });
         hint.host = hint.host.take().or_else(|| named.cloned());
     }
     hints.sort_by_key(|hint| (hint.rejected.is_some(), hint.basis, distance(hint), hint.event));
     let (best, reason) = match choose(&hints, distance) {
-        Choice::Nothing => {
-            draft.weighed.rivals = rivals(&hints, |hint| hint.rejected);
+        SourceChoice::Nothing => {
+            draft.source_assessment.rivals = rivals(&hints, |hint| hint.rejected);
             return;
         }
-        Choice::Undecided(basis) => {
-            let same = |hint: &&Hint| hint.basis == basis;
+        SourceChoice::Undecided(basis) => {
+            let same = |hint: &&CandidateHint| hint.basis == basis;
             draft.source_basis = SourceBasis::Undecided;
-            draft.auth = draft.auth.or(common(hints.iter().filter(same).map(|hint| hint.auth)));
-            draft.weighed.rivals = rivals(&hints, |hint| {
+            draft.auth =
+                draft.auth.or(common_value(hints.iter().filter(same).map(|hint| hint.auth)));
+            draft.source_assessment.rivals = rivals(&hints, |hint| {
                 let undecided =
                     if hint.basis == basis { Rejected::Undecided } else { Rejected::WeakerKind };
                 hint.rejected.or(Some(undecided))
             });
             return;
         }
-        Choice::Decided(best, reason) => (best, reason),
+        SourceChoice::Decided(best, reason) => (best, reason),
     };
     let winner = &hints[best];
     draft.source_basis = SourceBasis::Evidence(winner.basis);
@@ -127,7 +131,7 @@ pub(super) fn weigh(world: World<'_>, source_index: &SourceIndex<'_>, draft: &mu
             continue;
         }
         *taken = true;
-        draft.add(hint.event, Link::Source);
+        draft.add_evidence(hint.event, Link::Source);
         draft.source_host = draft.source_host.take().or_else(|| hint.host.clone());
         draft.source_ip = draft.source_ip.take().or_else(|| hint.ip.clone());
         draft.auth = draft.auth.or(hint.auth);
@@ -139,7 +143,7 @@ pub(super) fn weigh(world: World<'_>, source_index: &SourceIndex<'_>, draft: &mu
     }
     // An address that is no known host's goes with the one name that is.
     if draft.source_host.is_none() && draft.source_ip.is_some() {
-        let unplaced = |hint: &&Hint| {
+        let unplaced = |hint: &&CandidateHint| {
             hint.ip.is_none()
                 && hint.host.as_ref().is_some_and(|host| directory.addresses(host).is_empty())
         };
@@ -148,7 +152,7 @@ pub(super) fn weigh(world: World<'_>, source_index: &SourceIndex<'_>, draft: &mu
         if let [host] = named.iter().collect::<Vec<_>>()[..] {
             draft.source_host = Some((*host).clone());
             for hint in hints.iter().filter(unplaced) {
-                draft.add(hint.event, Link::Source);
+                draft.add_evidence(hint.event, Link::Source);
                 draft.auth = draft.auth.or(hint.auth);
                 draft.dc |= hint.basis == SourceEvidence::Ntlm;
             }
@@ -161,28 +165,28 @@ pub(super) fn weigh(world: World<'_>, source_index: &SourceIndex<'_>, draft: &mu
                 && hint.host.is_none()
                 && hint.rejected.is_none()
         });
-        let inbound: Vec<(usize, &Hint)> = inbound.collect();
+        let inbound: Vec<(usize, &CandidateHint)> = inbound.collect();
         let addresses: BTreeSet<&String> =
             inbound.iter().filter_map(|(_, hint)| hint.ip.as_ref()).collect();
         if let [address] = addresses.iter().collect::<Vec<_>>()[..] {
             draft.source_ip = Some((*address).clone());
             for (index, hint) in inbound {
                 taken[index] = true;
-                draft.add(hint.event, Link::Source);
+                draft.add_evidence(hint.event, Link::Source);
                 draft.https = draft.https.or(hint.https);
             }
         }
     }
     let nearest = distance(winner);
     // What names the same source is no rival, whatever it is about.
-    let same = |hint: &Hint| {
+    let same = |hint: &CandidateHint| {
         (hint.host.is_some() && hint.host == draft.source_host)
             || (hint.ip.is_some() && hint.ip == draft.source_ip)
     };
     let others = hints.iter().zip(&taken).filter(|(hint, taken)| !**taken && !same(hint));
-    let others: Vec<&Hint> = others.map(|(hint, _)| hint).collect();
-    draft.weighed = Weighed {
-        winner: Some(winner.told()),
+    let others: Vec<&CandidateHint> = others.map(|(hint, _)| hint).collect();
+    draft.source_assessment = Weighed {
+        winner: Some(winner.to_source_hint()),
         agreeing: grouped(
             hints
                 .iter()
@@ -193,8 +197,8 @@ pub(super) fn weigh(world: World<'_>, source_index: &SourceIndex<'_>, draft: &mu
         rivals: rivals(others, |hint| {
             let why = || match (hint.basis == winner.basis, reason) {
                 (false, _) => Rejected::WeakerKind,
-                (true, Reason::Agreed) => Rejected::Alone,
-                (true, Reason::Nearest) => Rejected::Farther(distance(hint) - nearest),
+                (true, ChoiceReason::Agreed) => Rejected::Alone,
+                (true, ChoiceReason::Nearest) => Rejected::Farther(distance(hint) - nearest),
             };
             Some(hint.rejected.unwrap_or_else(why))
         }),
@@ -202,16 +206,16 @@ pub(super) fn weigh(world: World<'_>, source_index: &SourceIndex<'_>, draft: &mu
 }
 
 /// What the hints come to.
-enum Choice {
+enum SourceChoice {
     Nothing,
     /// The best kind of evidence names two sources, and nothing says which.
     Undecided(SourceEvidence),
     /// The index of the hint to follow, and why it and no other of its kind.
-    Decided(usize, Reason),
+    Decided(usize, ChoiceReason),
 }
 
 #[derive(Clone, Copy)]
-enum Reason {
+enum ChoiceReason {
     Nearest,
     /// Other kinds agree with it, and with no other of its kind.
     Agreed,
@@ -219,19 +223,22 @@ enum Reason {
 
 /// Chooses among hints, the best kind and nearest first. Where two of the best kind disagree, one
 /// that another kind agrees with wins; else the nearer, if it is nearer by a step.
-fn choose(hints: &[Hint], distance: impl Fn(&Hint) -> TimeDelta) -> Choice {
+fn choose(hints: &[CandidateHint], distance: impl Fn(&CandidateHint) -> TimeDelta) -> SourceChoice {
     let usable = || hints.iter().enumerate().take_while(|(_, hint)| hint.rejected.is_none());
-    let Some((_, best)) = usable().next() else { return Choice::Nothing };
+    let Some((_, best)) = usable().next() else { return SourceChoice::Nothing };
     let of_kind = || usable().filter(|(_, hint)| hint.basis == best.basis);
     let Some((_, rival)) = of_kind().find(|(_, hint)| hint.differs(best)) else {
-        return Choice::Decided(0, Reason::Nearest);
+        return SourceChoice::Decided(0, ChoiceReason::Nearest);
     };
-    let agreed =
-        |hint: &Hint| usable().any(|(_, other)| other.basis != best.basis && other.agrees(hint));
-    let mut sources: Vec<(usize, &Hint)> = Vec::new();
+    let agreed = |hint: &CandidateHint| {
+        usable().any(|(_, other)| other.basis != best.basis && other.agrees(hint))
+    };
+    let mut sources: Vec<(usize, &CandidateHint)> = Vec::new();
     for (index, hint) in of_kind() {
-        let named = |known: &(usize, &Hint)| (&known.1.host, &known.1.ip) == (&hint.host, &hint.ip);
-        if sources.len() < MOST_KEPT && !sources.iter().any(named) {
+        let named = |known: &(usize, &CandidateHint)| {
+            (&known.1.host, &known.1.ip) == (&hint.host, &hint.ip)
+        };
+        if sources.len() < MOST_KEPT_RIVALS && !sources.iter().any(named) {
             sources.push((index, hint));
         }
     }
@@ -239,25 +246,25 @@ fn choose(hints: &[Hint], distance: impl Fn(&Hint) -> TimeDelta) -> Choice {
     if let Some((index, first)) = backed.next()
         && backed.all(|(_, hint)| !hint.differs(first))
     {
-        return Choice::Decided(index, Reason::Agreed);
+        return SourceChoice::Decided(index, ChoiceReason::Agreed);
     }
     match distance(rival) - distance(best) >= DECISIVE {
-        true => Choice::Decided(0, Reason::Nearest),
-        false => Choice::Undecided(best.basis),
+        true => SourceChoice::Decided(0, ChoiceReason::Nearest),
+        false => SourceChoice::Undecided(best.basis),
     }
 }
 
 /// Hints, one for each kind and source.
-fn grouped<'h>(hints: impl Iterator<Item = &'h Hint>) -> Vec<SourceHint> {
+fn grouped<'h>(hints: impl Iterator<Item = &'h CandidateHint>) -> Vec<SourceHint> {
     let mut groups: Vec<SourceHint> = Vec::new();
     for hint in hints {
-        let told = hint.told();
+        let found = hint.to_source_hint();
         let same = |known: &SourceHint| {
-            (known.basis, &known.host, &known.ip) == (told.basis, &told.host, &told.ip)
+            (known.basis, &known.host, &known.ip) == (found.basis, &found.host, &found.ip)
         };
         match groups.iter().position(same) {
             Some(known) => groups[known].records += 1,
-            None if groups.len() < MOST_KEPT => groups.push(told),
+            None if groups.len() < MOST_KEPT_RIVALS => groups.push(found),
             None => {}
         }
     }
@@ -266,20 +273,20 @@ fn grouped<'h>(hints: impl Iterator<Item = &'h Hint>) -> Vec<SourceHint> {
 
 /// Rivals, one for each kind, source and reason.
 fn rivals<'h>(
-    hints: impl IntoIterator<Item = &'h Hint>,
-    why: impl Fn(&Hint) -> Option<Rejected>,
+    hints: impl IntoIterator<Item = &'h CandidateHint>,
+    why: impl Fn(&CandidateHint) -> Option<Rejected>,
 ) -> Vec<Rival> {
     let mut rivals: Vec<Rival> = Vec::new();
     for hint in hints {
         let Some(why) = why(hint) else { continue };
-        let told = hint.told();
+        let found = hint.to_source_hint();
         let same = |known: &Rival| {
             let known = &known.hint;
-            (known.basis, &known.host, &known.ip) == (told.basis, &told.host, &told.ip)
+            (known.basis, &known.host, &known.ip) == (found.basis, &found.host, &found.ip)
         };
         match rivals.iter().position(same) {
             Some(known) => rivals[known].hint.records += 1,
-            None if rivals.len() < MOST_KEPT => rivals.push(Rival { hint: told, why }),
+            None if rivals.len() < MOST_KEPT_RIVALS => rivals.push(Rival { hint: found, why }),
             None => {}
         }
     }
@@ -287,25 +294,39 @@ fn rivals<'h>(
 }
 
 /// What all say, if they say one thing.
-fn common<T: PartialEq>(mut said: impl Iterator<Item = Option<T>>) -> Option<T> {
-    let first = said.next()??;
-    said.all(|other| other.as_ref() == Some(&first)).then_some(first)
+fn common_value<T: PartialEq>(mut values: impl Iterator<Item = Option<T>>) -> Option<T> {
+    let first = values.next()??;
+    values.all(|other| other.as_ref() == Some(&first)).then_some(first)
 }
 
-fn hints(world: World<'_>, source_index: &SourceIndex<'_>, draft: &Draft) -> Vec<Hint> {
-    let World { events, directory, clocks, .. } = world;
+fn candidate_hints(
+    tables: LookupTables<'_>,
+    source_index: &SourceIndex<'_>,
+    draft: &SessionDraft,
+) -> Vec<CandidateHint> {
+    let LookupTables { events, directory, clocks, .. } = tables;
     let mut hints = Vec::new();
     if let Some(shell) = draft.shell
         && let EventKind::ShellCreated(created) = &events[shell].kind
         && created.client_ip.is_some()
     {
-        hints.push(Hint::new(SourceEvidence::Shell, shell, None, created.client_ip.clone()));
+        hints.push(CandidateHint::new(
+            SourceEvidence::Shell,
+            shell,
+            None,
+            created.client_ip.clone(),
+        ));
     }
     for caller in draft.callers.iter().filter(|caller| caller.ip.is_some()) {
-        hints.push(Hint::new(SourceEvidence::Answer, caller.event, None, caller.ip.clone()));
+        hints.push(CandidateHint::new(
+            SourceEvidence::Answer,
+            caller.event,
+            None,
+            caller.ip.clone(),
+        ));
     }
     if let Some(client) = draft.client {
-        hints.push(Hint::new(
+        hints.push(CandidateHint::new(
             SourceEvidence::Client,
             client,
             Some(events[client].host.clone()),
@@ -314,8 +335,8 @@ fn hints(world: World<'_>, source_index: &SourceIndex<'_>, draft: &Draft) -> Vec
     }
     for &(rival, rejected) in &draft.client_rivals {
         let host = Some(events[rival].host.clone());
-        let hint = Hint::new(SourceEvidence::Client, rival, host, None);
-        hints.push(Hint { rejected: Some(rejected), ..hint });
+        let hint = CandidateHint::new(SourceEvidence::Client, rival, host, None);
+        hints.push(CandidateHint { rejected: Some(rejected), ..hint });
     }
     // A target whose logs are not at hand goes by the name that the client used.
     let named = || {
@@ -328,7 +349,7 @@ fn hints(world: World<'_>, source_index: &SourceIndex<'_>, draft: &Draft) -> Vec
         )
     };
     let Some(server) = draft.server.clone().or_else(named) else { return hints };
-    let target = Target { server, time: draft.start(), world };
+    let target = SessionTarget { server, time: draft.start(), tables };
     let logged_by = draft.server.as_ref().or(draft.source_host.as_ref()).unwrap_or(&target.server);
     let start = clocks.correct(logged_by, draft.start());
     let process = draft.client.map(|client| &events[client]);
@@ -336,7 +357,7 @@ fn hints(world: World<'_>, source_index: &SourceIndex<'_>, draft: &Draft) -> Vec
     let user = draft.user.as_ref();
     let mut near = source_index.near(&target.server, user, process, start, TICKET_WINDOW);
     near.extend(draft.evidence.keys());
-    hints.extend(near.into_iter().filter_map(|index| target.hint(draft, index)));
+    hints.extend(near.into_iter().filter_map(|index| target.hint_from_record(draft, index)));
     hints
 }
 
@@ -346,57 +367,62 @@ fn succeeded(status: &str) -> bool {
 }
 
 /// The session's target, as other records may name it.
-struct Target<'e> {
+struct SessionTarget<'e> {
     server: HostName,
     /// When its session started.
     time: DateTime<Utc>,
-    world: World<'e>,
+    tables: LookupTables<'e>,
 }
 
-impl Target<'_> {
+impl SessionTarget<'_> {
     /// Whether a name, address or service (`HTTP/host`, `HOST$`) is the target.
-    fn is(&self, name: &str) -> bool {
+    fn is_named(&self, name: &str) -> bool {
         let name = host_of_service(name);
-        match self.world.directory.resolve(name, self.time) {
+        match self.tables.directory.resolve(name, self.time) {
             Some(host) => *host == self.server,
             None => self.server.same_host(name),
         }
     }
 
     /// A host's name for what a record calls it, or the record's word.
-    fn host(&self, name: Option<&str>) -> Option<HostName> {
+    fn host_name(&self, name: Option<&str>) -> Option<HostName> {
         name.map(|name| {
-            let known = self.world.directory.resolve(name, self.time);
-            let known = known.or_else(|| self.world.directory.stranger(name));
+            let known = self.tables.directory.resolve(name, self.time);
+            let known = known.or_else(|| self.tables.directory.unlogged_host(name));
             known.cloned().unwrap_or_else(|| name.into())
         })
     }
 
     /// What a record near the session's start says of its source.
-    fn hint(&self, draft: &Draft, index: EventIdx) -> Option<Hint> {
-        let events = self.world.events;
+    fn hint_from_record(&self, draft: &SessionDraft, index: EventIdx) -> Option<CandidateHint> {
+        let events = self.tables.events;
         let event = &events[index];
         let at_target = event.host == self.server;
         let logged_by =
             draft.server.as_ref().or(draft.source_host.as_ref()).unwrap_or(&self.server);
-        let start = self.world.clocks.correct(logged_by, draft.start());
-        let time = self.world.clocks.correct(&event.host, event.time);
-        let close = near(time, start, STEP_WINDOW);
+        let start = self.tables.clocks.correct(logged_by, draft.start());
+        let time = self.tables.clocks.correct(&event.host, event.time);
+        let close = is_within(time, start, STEP_WINDOW);
         let same_user = |account: Option<&_>| {
-            account.is_some() && draft.user.is_some() && draft.can_be(account, None)
+            account.is_some() && draft.user.is_some() && draft.may_belong_to(account, None)
         };
         let other_user = |account: Option<&AccountName>| {
             let person = account.is_some_and(|account| account.machine().is_none());
-            person && draft.user.is_some() && !draft.can_be(account, None)
+            person && draft.user.is_some() && !draft.may_belong_to(account, None)
         };
         match &event.kind {
             EventKind::ExplicitCredentials(used) => {
                 let http = used.target_info.to_uppercase().starts_with("HTTP/");
-                let fits = close && !at_target && http && self.is(&used.target_info);
+                let fits = close && !at_target && http && self.is_named(&used.target_info);
                 let other = other_user(used.account.as_ref());
-                fits.then(|| Hint {
+                fits.then(|| CandidateHint {
                     rejected: other.then_some(Rejected::OtherAccount),
-                    ..Hint::new(SourceEvidence::Credentials, index, Some(event.host.clone()), None)
+                    ..CandidateHint::new(
+                        SourceEvidence::Credentials,
+                        index,
+                        Some(event.host.clone()),
+                        None,
+                    )
                 })
             }
             EventKind::KerberosTicket(ticket) => {
@@ -406,18 +432,19 @@ impl Target<'_> {
                     && time <= start + STEP_WINDOW
                     && succeeded(&ticket.status)
                     && !matches!(draft.auth, Some(Auth::Ntlm | Auth::Basic | Auth::Certificate))
-                    && self.is(&ticket.service);
+                    && self.is_named(&ticket.service);
                 let other = close && other_user(ticket.account.as_ref());
-                (fits && (other || same_user(ticket.account.as_ref()))).then(|| Hint {
+                (fits && (other || same_user(ticket.account.as_ref()))).then(|| CandidateHint {
                     auth: Some(Auth::Kerberos),
                     rejected: other.then_some(Rejected::OtherAccount),
-                    ..Hint::new(SourceEvidence::Ticket, index, None, ticket.ip.clone())
+                    ..CandidateHint::new(SourceEvidence::Ticket, index, None, ticket.ip.clone())
                 })
             }
             EventKind::Connection(connection) => {
                 let outbound = connection.outbound;
                 let here = if outbound {
-                    self.is(&connection.destination_ip) || self.is(&connection.destination_host)
+                    self.is_named(&connection.destination_ip)
+                        || self.is_named(&connection.destination_host)
                 } else {
                     at_target
                 };
@@ -431,14 +458,14 @@ impl Target<'_> {
                         client.host == event.host
                             && client.process_id == Some(connection.process_id)
                             && connection.process_id != 0
-                            && near(client.time, event.time, STEP_WINDOW)
+                            && is_within(client.time, event.time, STEP_WINDOW)
                     });
                 let fits = port && (own || (close && here && !service));
                 let ip = Some(connection.source_ip.clone()).filter(|ip| !ip.is_empty());
                 let host = outbound.then(|| event.host.clone());
-                fits.then(|| Hint {
+                fits.then(|| CandidateHint {
                     https: Some(connection.destination_port == WINRM_PORTS[1]),
-                    ..Hint::new(SourceEvidence::Connection, index, host, ip)
+                    ..CandidateHint::new(SourceEvidence::Connection, index, host, ip)
                 })
             }
             EventKind::NtlmValidation(check) => {
@@ -447,26 +474,29 @@ impl Target<'_> {
                     && succeeded(&check.status)
                     && draft.auth != Some(Auth::Kerberos)
                     && same_user(check.account.as_ref());
-                fits.then(|| Hint {
+                fits.then(|| CandidateHint {
                     auth: Some(Auth::Ntlm),
-                    ..Hint::new(
+                    ..CandidateHint::new(
                         SourceEvidence::Ntlm,
                         index,
-                        self.host(check.workstation.as_deref()),
+                        self.host_name(check.workstation.as_deref()),
                         None,
                     )
                 })
             }
             EventKind::SshAccepted(caller) => {
                 let fits = at_target && draft.ssh && close && same_user(caller.account.as_ref());
-                fits.then(|| Hint::new(SourceEvidence::Ssh, index, None, Some(caller.ip.clone())))
+                fits.then(|| {
+                    CandidateHint::new(SourceEvidence::Ssh, index, None, Some(caller.ip.clone()))
+                })
             }
             EventKind::Logon(logon) => {
                 let fits = at_target && draft.evidence.contains_key(&index);
-                let host = self.host(logon.workstation.as_deref());
-                let told = host.is_some() || logon.ip.is_some();
-                (fits && told)
-                    .then(|| Hint::new(SourceEvidence::Logon, index, host, logon.ip.clone()))
+                let host = self.host_name(logon.workstation.as_deref());
+                let names_source = host.is_some() || logon.ip.is_some();
+                (fits && names_source).then(|| {
+                    CandidateHint::new(SourceEvidence::Logon, index, host, logon.ip.clone())
+                })
             }
             _ => None,
         }

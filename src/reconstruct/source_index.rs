@@ -6,33 +6,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::directory::HostDirectory;
-use super::world::World;
+use super::lookup::LookupTables;
 use crate::model::{
     AccountName, EventIdx, EventKind, HostName, host_key, host_of_service, short_name,
 };
 
 /// Records of one list that a session may be weighed against, before its start and after: a log
 /// full of forged ones costs no more.
-const MOST_WITNESSES: usize = 64;
+const MOST_NEAR_RECORDS: usize = 64;
 
 /// Records in order of their corrected times.
-type InTime = Vec<(DateTime<Utc>, EventIdx)>;
+type TimedEvents = Vec<(DateTime<Utc>, EventIdx)>;
 
 /// Where to look for what speaks of a session.
 #[derive(Default)]
 pub(super) struct SourceIndex<'e> {
     /// By the host they name or, where it is none that logs, the name's first label or the address.
-    by_target: BTreeMap<String, InTime>,
+    by_target: BTreeMap<String, TimedEvents>,
     /// NTLM's checks by account: they name no target.
-    by_account: BTreeMap<String, InTime>,
+    by_account: BTreeMap<String, TimedEvents>,
     /// Connections by the process that opened them.
-    by_process: BTreeMap<(&'e HostName, u32), InTime>,
+    by_process: BTreeMap<(&'e HostName, u32), TimedEvents>,
 }
 
 impl<'e> SourceIndex<'e> {
     /// Sorts all records by what they speak of.
-    pub fn of(world: World<'e>) -> SourceIndex<'e> {
-        let World { events, directory, clocks, .. } = world;
+    pub fn build(tables: LookupTables<'e>) -> SourceIndex<'e> {
+        let LookupTables { events, directory, clocks, .. } = tables;
         let mut found = SourceIndex::default();
         for (index, event) in events.iter_enumerated() {
             let mut names: Vec<&str> = Vec::new();
@@ -81,8 +81,8 @@ impl<'e> SourceIndex<'e> {
         let lists = named.into_iter().chain([checked, opened]).flatten();
         let near = lists.flat_map(|list| {
             let split = list.partition_point(|&(time, _)| time < start);
-            let before = list[..split].iter().rev().take(MOST_WITNESSES);
-            let after = list[split..].iter().take(MOST_WITNESSES);
+            let before = list[..split].iter().rev().take(MOST_NEAR_RECORDS);
+            let after = list[split..].iter().take(MOST_NEAR_RECORDS);
             let near =
                 move |(time, _): &&(DateTime<Utc>, EventIdx)| (*time - start).abs() <= window;
             before.take_while(near).chain(after.take_while(near))

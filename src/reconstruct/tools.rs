@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use super::case::Case;
+use super::reconstruction::Reconstruction;
 use crate::model::{
     Command, EndpointKind, Event, EventIdx, EventKind, Session, SessionIdx, ShellKind, Tool,
     file_name, is_virtual_account, is_virtual_sid,
@@ -24,7 +24,7 @@ const ANSIBLE: [&str; 2] =
     ["$exec_wrapper_str = $input | out-string", "ansible requires powershell v3.0 or newer"];
 
 /// Programs that connect for others, or that say no more than the session does.
-const HOSTS: [&str; 6] = [
+const GENERIC_PROGRAMS: [&str; 6] = [
     "powershell.exe",
     "pwsh.exe",
     "powershell_ise.exe",
@@ -34,42 +34,44 @@ const HOSTS: [&str; 6] = [
 ];
 
 /// Says of each session what made it and what its endpoint is for.
-pub(super) fn identify(case: &mut Case) {
-    let tools = tools(case);
-    let endpoints = case.sessions.iter().map(|session| endpoint_kind(case, session));
+pub(super) fn identify_tools(reconstruction: &mut Reconstruction) {
+    let tools = tools(reconstruction);
+    let endpoints =
+        reconstruction.sessions.iter().map(|session| endpoint_kind(reconstruction, session));
     let endpoints: Vec<Option<EndpointKind>> = endpoints.collect();
-    for ((session, tool), endpoint) in case.sessions.iter_mut().zip(tools).zip(endpoints) {
+    for ((session, tool), endpoint) in reconstruction.sessions.iter_mut().zip(tools).zip(endpoints)
+    {
         session.tool = tool;
         session.endpoint_kind = endpoint;
     }
 }
 
 /// What made each session.
-fn tools(case: &Case) -> Vec<Option<Tool>> {
+fn tools(reconstruction: &Reconstruction) -> Vec<Option<Tool>> {
     let mut commands: BTreeMap<SessionIdx, Vec<&Command>> = BTreeMap::new();
-    for command in &case.commands {
+    for command in &reconstruction.commands {
         commands.entry(command.session).or_default().push(command);
     }
-    let sessions = case.sessions.iter_enumerated();
+    let sessions = reconstruction.sessions.iter_enumerated();
     let tool = |(index, session): (SessionIdx, &Session)| {
         let commands = commands.get(&index).map(Vec::as_slice).unwrap_or_default();
-        Seen { case, session, commands }.tool()
+        SessionActivity { reconstruction, session, commands }.tool()
     };
     sessions.map(tool).collect()
 }
 
 /// A session and what is known to have been run in it.
-struct Seen<'c> {
-    case: &'c Case,
+struct SessionActivity<'c> {
+    reconstruction: &'c Reconstruction,
     session: &'c Session,
     commands: &'c [&'c Command],
 }
 
-impl Seen<'_> {
+impl SessionActivity<'_> {
     fn tool(&self) -> Option<Tool> {
         let by_what_ran = self.ansible().or_else(|| match self.session.kind {
             ShellKind::PowerShell => {
-                self.evil_winrm().or_else(|| self.enter()).or_else(|| self.gem())
+                self.evil_winrm().or_else(|| self.enter_pssession()).or_else(|| self.winrm_gem())
             }
             ShellKind::Winrs | ShellKind::Other => None,
         });
@@ -81,21 +83,21 @@ impl Seen<'_> {
 
     fn events(&self) -> impl Iterator<Item = (EventIdx, &Event)> {
         let evidence = self.session.evidence.iter();
-        evidence.map(|evidence| (evidence.event, &self.case.events[evidence.event]))
+        evidence.map(|evidence| (evidence.event, &self.reconstruction.events[evidence.event]))
     }
 
     /// What the session's own engine logged, not one that it started.
-    fn own(&self) -> impl Iterator<Item = (EventIdx, &Event)> {
+    fn own_events(&self) -> impl Iterator<Item = (EventIdx, &Event)> {
         let process = self.session.process_id;
         self.events().filter(move |(_, event)| {
-            *self.case.name(&event.host) == self.session.target_host
+            *self.reconstruction.name(&event.host) == self.session.target_host
                 && (process.is_none() || event.process_id == process)
         })
     }
 
     /// The texts of its script blocks (4104).
-    fn scripts(&self) -> impl Iterator<Item = (EventIdx, &str)> {
-        self.own().filter_map(|(index, event)| match &event.kind {
+    fn script_texts(&self) -> impl Iterator<Item = (EventIdx, &str)> {
+        self.own_events().filter_map(|(index, event)| match &event.kind {
             EventKind::ScriptBlockPart(part) => Some((index, part.text.trim())),
             _ => None,
         })
@@ -103,7 +105,7 @@ impl Seen<'_> {
 
     /// The pipelines that 4103 logs.
     fn pipelines(&self) -> impl Iterator<Item = (EventIdx, &str)> {
-        self.own().filter_map(|(index, event)| match &event.kind {
+        self.own_events().filter_map(|(index, event)| match &event.kind {
             EventKind::Command(command) => Some((index, command.text.as_str())),
             _ => None,
         })
@@ -126,7 +128,7 @@ impl Seen<'_> {
         // A person may type it once; only a program asks for it after each command.
         let typed = || {
             let mut asked =
-                self.scripts().filter(|(_, text)| text.eq_ignore_ascii_case(EVIL_PROMPT));
+                self.script_texts().filter(|(_, text)| text.eq_ignore_ascii_case(EVIL_PROMPT));
             let first = asked.next();
             asked.next().and(first).filter(|_| self.prompt().is_none())
         };
@@ -138,7 +140,7 @@ impl Seen<'_> {
     /// The record of a prompt that PowerShell's own console asked for.
     fn prompt(&self) -> Option<EventIdx> {
         let prompt = |text: &str| text.trim().eq_ignore_ascii_case("prompt");
-        let found = self.own().find(|(_, event)| match &event.kind {
+        let found = self.own_events().find(|(_, event)| match &event.kind {
             EventKind::ScriptBlockPart(part) => prompt(&part.text),
             EventKind::Pipeline(pipeline) => prompt(&pipeline.context.command_line),
             _ => false,
@@ -146,13 +148,13 @@ impl Seen<'_> {
         found.map(|(index, _)| index)
     }
 
-    fn enter(&self) -> Option<Tool> {
+    fn enter_pssession(&self) -> Option<Tool> {
         let basis = "the client's console runs prompt in the session";
         self.prompt().map(|event| Tool { name: "Enter-PSSession".to_owned(), basis, event })
     }
 
     /// All that the gem runs goes one way; what a person types does not.
-    fn gem(&self) -> Option<Tool> {
+    fn winrm_gem(&self) -> Option<Tool> {
         let by_gem = |text: &str| {
             let text = text.to_lowercase();
             text.starts_with(GEM_COMMAND) && text.contains("\" | out-string")
@@ -181,7 +183,7 @@ impl Seen<'_> {
                 _ => return None,
             };
             let known = file_name(image);
-            let telling = known.ends_with(".exe") && !HOSTS.contains(&&*known);
+            let telling = known.ends_with(".exe") && !GENERIC_PROGRAMS.contains(&&*known);
             let name = image.rsplit(['\\', '/']).next().unwrap_or_default();
             let basis = "the program on the client that connected";
             telling.then(|| Tool { name: name[..name.len() - 4].to_owned(), basis, event })
@@ -190,7 +192,7 @@ impl Seen<'_> {
 }
 
 /// What a session's endpoint is for, by the name of its configuration.
-fn endpoint_kind(case: &Case, session: &Session) -> Option<EndpointKind> {
+fn endpoint_kind(reconstruction: &Reconstruction, session: &Session) -> Option<EndpointKind> {
     let virtual_account = |event: &Event| {
         let context = event.engine();
         event.user_sid.as_deref().is_some_and(is_virtual_sid)
@@ -206,7 +208,7 @@ fn endpoint_kind(case: &Case, session: &Session) -> Option<EndpointKind> {
         "microsoft.exchange" => EndpointKind::Exchange,
         "microsoft.sme.powershell" => EndpointKind::AdminCenter,
         name if name.starts_with("powershell.") => EndpointKind::PowerShell7,
-        _ if session.evidence.iter().any(|e| virtual_account(&case.events[e.event])) => {
+        _ if session.evidence.iter().any(|e| virtual_account(&reconstruction.events[e.event])) => {
             EndpointKind::CustomVirtualAccount
         }
         _ => EndpointKind::Custom,

@@ -63,7 +63,7 @@ fn in_cell(heard: &Heard, wanted: fn(Stream) -> bool) -> String {
 
 impl<'r> CommandRow<'r> {
     fn event(&self) -> &'r Event {
-        &self.analysis.case.events[self.command.event()]
+        &self.analysis.reconstruction.events[self.command.event()]
     }
 
     fn id(&self, command: CommandIdx) -> &'r str {
@@ -71,14 +71,14 @@ impl<'r> CommandRow<'r> {
     }
 
     fn user(&self) -> Option<String> {
-        let session = &self.analysis.case.sessions[self.command.session];
+        let session = &self.analysis.reconstruction.sessions[self.command.session];
         session.user.as_ref().map(AccountName::to_string)
     }
 
     fn event_ids(&self) -> Vec<String> {
         let mut ids: Vec<u32> = Vec::new();
         for &event in &self.command.events {
-            let id = self.analysis.case.events[event].event_id;
+            let id = self.analysis.reconstruction.events[event].event_id;
             if !ids.contains(&id) {
                 ids.push(id);
             }

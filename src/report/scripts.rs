@@ -126,7 +126,7 @@ fn of_sessions(
     files: &mut Files<'_>,
     lines: &mut CsvLines,
 ) -> Result<(), Error> {
-    let case = &analysis.case;
+    let case = &analysis.reconstruction;
     let mut blocks: Vec<(SessionIdx, &ScriptBlock)> =
         case.scripts.iter().filter_map(|block| Some((block.session?, block))).collect();
     blocks.retain(|(session, _)| analysis.scope.session(&case.sessions[*session]));

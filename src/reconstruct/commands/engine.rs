@@ -3,11 +3,11 @@
 //! A row is marked as the engine's by what it is, whole, never by the name of a command that an
 //! attacker could use or define anew:
 //!
-//! - Scripts: the whole text is one of those in [`SCRIPTS`]. A text that is exactly this does
+//! - Scripts: the whole text is one of those in [`ENGINE_SCRIPTS`]. A text that is exactly this does
 //!   exactly this, whoever sent it. `prompt` can be defined anew: then what it runs makes rows of its
 //!   own, which are not the engine's. Or the text is that of a proxy function, as the engine makes
 //!   them for restricted sessions: parameters without defaults or conditions, and the body that
-//!   `ProxyCommand.Create` writes, for one of the [`PROXIED`] commands. Any other word in it makes it
+//!   `ProxyCommand.Create` writes, for one of the [`PROXIED_COMMANDS`] commands. Any other word in it makes it
 //!   a script like others.
 //! - `Out-Default` alone: the end of each line's pipeline, which logs by itself. In a pipeline with
 //!   other commands it is a part of what was typed.
@@ -23,7 +23,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 /// Whole texts of scripts.
-const SCRIPTS: [&str; 7] = [
+const ENGINE_SCRIPTS: [&str; 7] = [
     // The client asks for a prompt after each line of Enter-PSSession, and whether it went well.
     "prompt",
     "$global:?",
@@ -37,7 +37,7 @@ const SCRIPTS: [&str; 7] = [
 
 /// The commands that a restricted session has proxies of
 /// (`InitialSessionState.CreateRestricted` with `SessionCapabilities.RemoteServer`).
-const PROXIED: [&str; 7] = [
+const PROXIED_COMMANDS: [&str; 7] = [
     "Get-Command",
     "Get-FormatData",
     "Select-Object",
@@ -51,13 +51,13 @@ const PROXIED: [&str; 7] = [
 const LONGEST_PROXY: usize = 1 << 14;
 
 /// Whether a script's text is one that the engine runs.
-pub(super) fn script(text: &str) -> bool {
+pub(super) fn is_engine_script(text: &str) -> bool {
     let text = text.trim();
-    SCRIPTS.contains(&text) || (text.len() <= LONGEST_PROXY && proxy(text))
+    ENGINE_SCRIPTS.contains(&text) || (text.len() <= LONGEST_PROXY && is_proxy_function(text))
 }
 
 /// Whether a text is a proxy function of the engine's.
-fn proxy(text: &str) -> bool {
+fn is_proxy_function(text: &str) -> bool {
     // Attributes hold no braces, so that no code hides in them; parameters have no defaults.
     static PROXY: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(concat!(
@@ -84,11 +84,18 @@ fn proxy(text: &str) -> bool {
         .expect("fixed")
     });
     let found = PROXY.captures(text);
-    found.is_some_and(|found| PROXIED.iter().any(|name| name.eq_ignore_ascii_case(&found[1])))
+    found.is_some_and(|found| {
+        PROXIED_COMMANDS.iter().any(|name| name.eq_ignore_ascii_case(&found[1]))
+    })
 }
 
 /// Whether an invocation is one that the engine makes, in a session or anywhere.
-pub(super) fn invocation(names: &[String], text: &str, command_type: &str, remote: bool) -> bool {
+pub(super) fn is_engine_invocation(
+    names: &[String],
+    text: &str,
+    command_type: &str,
+    remote: bool,
+) -> bool {
     static TAB: LazyLock<Regex> = LazyLock::new(|| {
         let tab =
             r#"(?s)^TabExpansion2 -inputScript ".*" -cursorColumn "\d+"( -options "[^"]*")?$"#;
@@ -166,18 +173,20 @@ end
 
     #[test]
     fn scripts_of_the_engine_are_known_whole() {
-        assert!(script(" prompt\r\n") && script("$global:?"));
-        assert!(!script("prompt; whoami") && !script("function prompt { whoami }"));
-        assert!(script("{ Set-StrictMode -Version 1; $_.OriginInfo }"));
-        assert!(!script("{ Set-StrictMode -Version 1; $_.OriginInfo; whoami }"));
+        assert!(is_engine_script(" prompt\r\n") && is_engine_script("$global:?"));
+        assert!(
+            !is_engine_script("prompt; whoami") && !is_engine_script("function prompt { whoami }")
+        );
+        assert!(is_engine_script("{ Set-StrictMode -Version 1; $_.OriginInfo }"));
+        assert!(!is_engine_script("{ Set-StrictMode -Version 1; $_.OriginInfo; whoami }"));
     }
 
     #[test]
     fn proxies_are_known_whole() {
-        assert!(script(PROXY));
+        assert!(is_engine_script(PROXY));
         let changed = |from: &str, to: &str| {
             assert!(PROXY.contains(from), "{from}");
-            script(&PROXY.replace(from, to))
+            is_engine_script(&PROXY.replace(from, to))
         };
         assert!(!changed("Core\\Out-Default', [", "Core\\Invoke-Expression', ["));
         assert!(!changed("$outBuffer = $null", "$outBuffer = $null; whoami"));
@@ -185,14 +194,14 @@ end
         assert!(!changed("[ValidateRange(0, 1)]", "[ValidateScript({ whoami })]"));
         assert!(!changed("HelpUri='https", "HelpUri=$(whoami)+'https"));
         assert!(!changed(".ForwardHelpCategory Cmdlet", "#> whoami <#"));
-        assert!(!script(&format!("{PROXY}whoami")));
+        assert!(!is_engine_script(&format!("{PROXY}whoami")));
     }
 
     #[test]
     fn invocations_are_the_engines_by_their_parameters() {
         let run = |text: &str, kind| {
             let names = [text.split(' ').next().unwrap().to_owned()];
-            invocation(&names, text, kind, true)
+            is_engine_invocation(&names, text, kind, true)
         };
         assert!(run("Out-Default -InputObject \"a\"", "Cmdlet"));
         assert!(!run("Out-Default", "Function"));
@@ -201,6 +210,6 @@ end
         assert!(run("TabExpansion2 -inputScript \"Get-Ch\" -cursorColumn \"6\"", "Function"));
         assert!(!run("TabExpansion2 -options \"x\"", "Function"));
         let piped = ["Get-Date".to_owned(), "Out-Default".to_owned()];
-        assert!(!invocation(&piped, "Get-Date | Out-Default", "Cmdlet", true));
+        assert!(!is_engine_invocation(&piped, "Get-Date | Out-Default", "Cmdlet", true));
     }
 }

@@ -23,7 +23,7 @@ index_types! {
 
 /// A statement, and all records of it.
 #[derive(Debug, Default)]
-pub(super) struct Statement {
+pub(super) struct PipelineStatement {
     /// Its events, best first: 4103, 800, 7937.
     pub events: Vec<EventIdx>,
     /// The first of them.
@@ -45,15 +45,15 @@ pub(super) struct Statement {
     parts_total: u32,
 }
 
-impl Statement {
-    fn new(event: EventIdx, events: &Events) -> Statement {
+impl PipelineStatement {
+    fn new(event: EventIdx, events: &Events) -> PipelineStatement {
         let context = events[event].engine();
-        Statement {
+        PipelineStatement {
             first: event,
             sequence: context.and_then(|context| context.sequence),
             command_type: context.map(|c| c.command_type.clone()).unwrap_or_default(),
             remote: context.is_some_and(|context| context.is_remote()),
-            ..Statement::default()
+            ..PipelineStatement::default()
         }
     }
 
@@ -70,23 +70,26 @@ impl Statement {
 
 /// A pipeline, or a record that does not say which it is of.
 #[derive(Debug)]
-pub(super) struct Pipeline {
+pub(super) struct EnginePipeline {
     /// Where it is known.
     pub runspace: Option<LoggedId>,
     /// Empty when not known.
     pub id: String,
     /// In the engine's order.
-    pub statements: Vec<Statement>,
+    pub statements: Vec<PipelineStatement>,
 }
 
-impl Pipeline {
-    pub fn first(&self) -> EventIdx {
+impl EnginePipeline {
+    pub fn first_event(&self) -> EventIdx {
         self.statements.iter().map(|statement| statement.first).min().unwrap_or_default()
     }
 }
 
 /// The pipelines that some events are of (4103, 800, 7937, in order), by first event.
-pub(super) fn of(events: &Events, indexes: &[EventIdx]) -> IdxVec<PipelineIdx, Pipeline> {
+pub(super) fn group_pipelines(
+    events: &Events,
+    indexes: &[EventIdx],
+) -> IdxVec<PipelineIdx, EnginePipeline> {
     let mut groups: BTreeMap<(Option<&LoggedId>, &str, _), Vec<EventIdx>> = BTreeMap::new();
     for &index in indexes {
         let Some(context) = events[index].engine() else { continue };
@@ -94,20 +97,22 @@ pub(super) fn of(events: &Events, indexes: &[EventIdx]) -> IdxVec<PipelineIdx, P
         let alone = (runspace.is_none() || id.is_empty()).then_some(index);
         groups.entry((runspace, id, alone)).or_default().push(index);
     }
-    let pipeline =
-        |((runspace, id, _), indexes): ((Option<&LoggedId>, &str, _), Vec<EventIdx>)| Pipeline {
+    let pipeline = |((runspace, id, _), indexes): ((Option<&LoggedId>, &str, _), Vec<EventIdx>)| {
+        EnginePipeline {
             runspace: runspace.cloned(),
             id: id.to_owned(),
-            statements: statements(events, &indexes),
-        };
-    let mut pipelines: IdxVec<PipelineIdx, Pipeline> = groups.into_iter().map(pipeline).collect();
+            statements: group_statements(events, &indexes),
+        }
+    };
+    let mut pipelines: IdxVec<PipelineIdx, EnginePipeline> =
+        groups.into_iter().map(pipeline).collect();
     pipelines.retain(|pipeline| !pipeline.statements.is_empty());
-    pipelines.sort_by_key(Pipeline::first);
+    pipelines.sort_by_key(EnginePipeline::first_event);
     pipelines
 }
 
-fn statements(events: &Events, indexes: &[EventIdx]) -> Vec<Statement> {
-    let mut all: IdxVec<StatementIdx, Statement> = IdxVec::new();
+fn group_statements(events: &Events, indexes: &[EventIdx]) -> Vec<PipelineStatement> {
+    let mut all: IdxVec<StatementIdx, PipelineStatement> = IdxVec::new();
     let mut numbered: BTreeMap<u64, StatementIdx> = BTreeMap::new();
     // Those without a number, by their names: an 800 goes to the first that has none.
     let mut unnumbered: BTreeMap<&[String], VecDeque<StatementIdx>> = BTreeMap::new();
@@ -118,7 +123,7 @@ fn statements(events: &Events, indexes: &[EventIdx]) -> Vec<Statement> {
             // The record of a copied log.
             Some(at) if all[at].text == command.text => all[at].add(index),
             _ => {
-                let mut statement = Statement::new(index, events);
+                let mut statement = PipelineStatement::new(index, events);
                 statement.add(index);
                 statement.text.clone_from(&command.text);
                 statement.names.clone_from(&command.names);
@@ -141,12 +146,15 @@ fn statements(events: &Events, indexes: &[EventIdx]) -> Vec<Statement> {
         };
         // A part of long details may name fewer commands than the whole.
         let fits = |at: &StatementIdx| {
-            let statement: &Statement = &all[*at];
+            let statement: &PipelineStatement = &all[*at];
             !statement.parts.is_empty()
                 || details.names.iter().all(|name| statement.names.contains(name))
         };
         let at = known.filter(fits).unwrap_or_else(|| {
-            let at = all.push(Statement { sequence: number, ..Statement::new(index, events) });
+            let at = all.push(PipelineStatement {
+                sequence: number,
+                ..PipelineStatement::new(index, events)
+            });
             if let Some(number) = number {
                 numbered.entry(number).or_insert(at);
             }
@@ -158,8 +166,8 @@ fn statements(events: &Events, indexes: &[EventIdx]) -> Vec<Statement> {
             details.context.command_line.trim().clone_into(&mut statement.line);
         }
         let (part, total) = details.part;
-        let told = matches!(events[statement.events[0]].kind, EventKind::Command(_));
-        if !told && statement.parts.insert(part) {
+        let has_4103 = matches!(events[statement.events[0]].kind, EventKind::Command(_));
+        if !has_4103 && statement.parts.insert(part) {
             statement.parts_total = statement.parts_total.max(total);
             if !statement.text.is_empty() {
                 statement.text.push(' ');
@@ -172,7 +180,7 @@ fn statements(events: &Events, indexes: &[EventIdx]) -> Vec<Statement> {
             }
         }
     }
-    lifecycles(events, indexes, &mut all);
+    add_lifecycles(events, indexes, &mut all);
     all.retain(|statement| !statement.text.is_empty() || !statement.line.is_empty());
     match all.iter().all(|statement| statement.sequence.is_some()) {
         true => all.sort_by_key(|statement| (statement.sequence, statement.first)),
@@ -183,7 +191,11 @@ fn statements(events: &Events, indexes: &[EventIdx]) -> Vec<Statement> {
 
 /// 7937 says that a command of a name begins and ends: of the first statement with it, or of one
 /// that no other record tells of.
-fn lifecycles(events: &Events, indexes: &[EventIdx], all: &mut IdxVec<StatementIdx, Statement>) {
+fn add_lifecycles(
+    events: &Events,
+    indexes: &[EventIdx],
+    all: &mut IdxVec<StatementIdx, PipelineStatement>,
+) {
     let mut by_name: BTreeMap<String, StatementIdx> = BTreeMap::new();
     for (at, statement) in all.iter_enumerated() {
         for name in &statement.names {
@@ -196,7 +208,7 @@ fn lifecycles(events: &Events, indexes: &[EventIdx], all: &mut IdxVec<StatementI
         match by_name.get(&name.to_lowercase()) {
             Some(&at) => all[at].add(index),
             None => {
-                let mut statement = Statement::new(index, events);
+                let mut statement = PipelineStatement::new(index, events);
                 statement.add(index);
                 statement.text.clone_from(name);
                 statement.names.clone_from(&command.names);

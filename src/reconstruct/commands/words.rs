@@ -20,66 +20,66 @@ const MOST_VALUES: usize = 16;
 /// The words of a text, lower case, as keyed hashes: a script of a megabyte is looked at once,
 /// however many records may belong to it. They are for look-up only.
 #[derive(Debug, Default)]
-pub(super) struct Words {
+pub(super) struct TextWords {
     keys: RandomState,
     all: HashSet<u64>,
 }
 
-impl Words {
-    pub fn of(text: &str) -> Words {
-        let mut words = Words::default();
-        each(text, |word| {
+impl TextWords {
+    pub fn from_text(text: &str) -> TextWords {
+        let mut words = TextWords::default();
+        for_each_word(text, |word| {
             let key = words.keys.hash_one(word);
             words.all.insert(key);
         });
         words
     }
 
-    fn has(&self, word: &str) -> bool {
+    fn contains(&self, word: &str) -> bool {
         self.all.contains(&self.keys.hash_one(word))
     }
 
     /// Whether the text names a command or program, by itself or by one of its aliases.
-    fn names(&self, command: &str) -> bool {
+    fn mentions(&self, command: &str) -> bool {
         let name = file_name(command);
         let name = name.strip_suffix(".exe").unwrap_or(&name);
         let mut words = 0;
         let mut all = true;
-        each(name, |word| {
+        for_each_word(name, |word| {
             words += 1;
-            all &= self.has(word);
+            all &= self.contains(word);
         });
-        (words > 0 && all) || aliases(name).iter().any(|alias| self.has(alias))
+        (words > 0 && all) || aliases(name).iter().any(|alias| self.contains(alias))
     }
 
     /// Whether a value stands in the text, as far as words tell.
-    fn holds(&self, value: &str) -> bool {
-        let (mut tells, mut all) = (false, value.len() <= LONGEST_VALUE);
+    fn contains_value(&self, value: &str) -> bool {
+        let (mut is_telling, mut all) = (false, value.len() <= LONGEST_VALUE);
         if all {
-            each(value, |word| {
-                tells |= word.len() >= SHORTEST_WORD;
-                all &= self.has(word);
+            for_each_word(value, |word| {
+                is_telling |= word.len() >= SHORTEST_WORD;
+                all &= self.contains(word);
             });
         }
-        tells && all
+        is_telling && all
     }
 
     /// Whether the text can have run this: it names all of the commands, and, unless they ran at
     /// once, a value they were given.
-    pub fn agree<'v>(
+    pub fn may_have_run<'v>(
         &self,
         commands: &[impl AsRef<str>],
         mut values: impl Iterator<Item = &'v str>,
         later: TimeDelta,
     ) -> bool {
         !commands.is_empty()
-            && commands.iter().all(|command| self.names(command.as_ref()))
-            && (later <= STEP_WINDOW || values.any(|value| self.holds(value)))
+            && commands.iter().all(|command| self.mentions(command.as_ref()))
+            && (later <= STEP_WINDOW || values.any(|value| self.contains_value(value)))
     }
 }
 
 /// Calls with each word of a text in lower case. What PowerShell takes for a dash is one.
-fn each(text: &str, mut take: impl FnMut(&str)) {
+fn for_each_word(text: &str, mut take: impl FnMut(&str)) {
     let mut word = String::new();
     let mut end = |word: &mut String| {
         let bare = word.trim_matches('-');
@@ -105,7 +105,7 @@ fn each(text: &str, mut take: impl FnMut(&str)) {
 }
 
 /// The values of an invocation's parameters, as `normalise` writes them.
-pub(super) fn values(invocation: &str) -> impl Iterator<Item = &str> {
+pub(super) fn parameter_values(invocation: &str) -> impl Iterator<Item = &str> {
     static VALUE: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r#"-[^\s"]+ "([^"]*)""#).expect("fixed"));
     let found = VALUE.captures_iter(invocation).take(MOST_VALUES);
@@ -249,22 +249,26 @@ fn aliases(command: &str) -> &'static [&'static str] {
 mod tests {
     use super::*;
 
-    fn agree(text: &str, commands: &[&str], invocation: &str, later: i64) -> bool {
-        Words::of(text).agree(commands, values(invocation), TimeDelta::seconds(later))
+    fn may_have_run(text: &str, commands: &[&str], invocation: &str, later: i64) -> bool {
+        TextWords::from_text(text).may_have_run(
+            commands,
+            parameter_values(invocation),
+            TimeDelta::seconds(later),
+        )
     }
 
     #[test]
     fn names_and_aliases_at_once_and_values_later() {
         let line = r#"GSV -Name spooler | ? { $_.Status }; & "C:\Tools\Do It.exe" /q"#;
-        assert!(agree(line, &["Get-Service", "Where-Object"], "", 1));
-        assert!(agree(line, &["Do It.exe"], "", 1));
-        assert!(!agree(line, &["Get-Service", "Get-Item"], "", 1));
-        assert!(!agree(line, &["Get-ServiceX"], "", 1));
+        assert!(may_have_run(line, &["Get-Service", "Where-Object"], "", 1));
+        assert!(may_have_run(line, &["Do It.exe"], "", 1));
+        assert!(!may_have_run(line, &["Get-Service", "Get-Item"], "", 1));
+        assert!(!may_have_run(line, &["Get-ServiceX"], "", 1));
         // Much later a name alone is no tie.
         let bound = |value: &str| format!("Get-Service -Name \"{value}\"");
-        assert!(!agree(line, &["Get-Service"], "Get-Service", 60));
-        assert!(agree(line, &["Get-Service"], &bound("Spooler"), 60));
-        assert!(!agree(line, &["Get-Service"], &bound("WinRM"), 60));
-        assert!(!agree(line, &[], "", 0));
+        assert!(!may_have_run(line, &["Get-Service"], "Get-Service", 60));
+        assert!(may_have_run(line, &["Get-Service"], &bound("Spooler"), 60));
+        assert!(!may_have_run(line, &["Get-Service"], &bound("WinRM"), 60));
+        assert!(!may_have_run(line, &[], "", 0));
     }
 }

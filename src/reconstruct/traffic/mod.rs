@@ -6,14 +6,14 @@
 //! (8193 to 8197 have it as ActivityID). One that none of these ties belongs to none: its records
 //! are in the timeline.
 
-mod listener;
-pub(super) mod logs;
-mod shown;
-pub(super) mod talk;
-mod tie;
+mod assign;
+mod collector;
+pub(super) mod conversation;
+mod output;
+pub(super) mod reader;
 
-pub(super) use listener::listen;
-pub use logs::{Logs, Overheard};
+pub(super) use assign::{add_callers, assign_commands};
+pub(super) use collector::collect_traffic;
 #[cfg(feature = "cli")]
-pub(crate) use shown::shown;
-pub(super) use tie::{introduce, tie};
+pub(crate) use output::pipeline_output;
+pub use reader::{RecordReader, TrafficRecord};

@@ -99,7 +99,7 @@ pub(super) struct Rows<'a> {
 impl<'a> Rows<'a> {
     pub fn new(analysis: &'a Analysis) -> Self {
         let files = analysis.paths.iter().map(|path| path.display().to_string()).collect();
-        Rows { analysis, sessions: analysis.case.by_record(), files }
+        Rows { analysis, sessions: analysis.reconstruction.by_record(), files }
     }
 
     /// Calls `each` with the frames of events in the order of the timeline, so many bytes at a

@@ -2,23 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use super::clocks::Clocks;
+use super::clocks::HostClocks;
 use super::directory::HostDirectory;
-use super::hosts::Hosts;
+use super::hosts::LoggingHosts;
 use super::index::Events;
-use super::process::Processes;
+use super::process::ProcessTable;
 use crate::model::{AccountName, HostName};
 
 /// All that is known of the hosts before sessions are finished.
 #[derive(Clone, Copy)]
-pub(super) struct World<'w> {
+pub(super) struct LookupTables<'w> {
     pub events: &'w Events,
-    pub hosts: &'w Hosts,
+    pub hosts: &'w LoggingHosts,
     /// Names and addresses.
     pub directory: &'w HostDirectory,
-    pub clocks: &'w Clocks,
+    pub clocks: &'w HostClocks,
     /// Each host's processes.
-    pub processes: &'w BTreeMap<HostName, Processes>,
+    pub processes: &'w BTreeMap<HostName, ProcessTable>,
     /// Accounts by SID, as logons have them.
     pub accounts: &'w BTreeMap<String, AccountName>,
 }

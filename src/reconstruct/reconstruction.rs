@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::scripts::Elsewhere;
-use super::windows::Window;
+use super::scripts::UnassignedScripts;
+use super::windows::TimeWindow;
 use crate::model::{
     Attempt, AttemptIdx, Clearing, Command, CommandIdx, Coverage, Event, EventIdx, Evidence, Host,
     HostIdx, HostName, IdxVec, Link, LogGap, LogSign, RecordRef, ScriptBlock, ScriptIdx, Session,
@@ -14,7 +14,7 @@ use crate::model::{
 
 /// All that reconstruction knows, over all hosts.
 #[derive(Debug, Default)]
-pub struct Case {
+pub struct Reconstruction {
     /// The events that may have to do with remoting, by time, host, channel, record id and place:
     /// what indexes point into.
     pub events: IdxVec<EventIdx, Event>,
@@ -25,7 +25,7 @@ pub struct Case {
     /// The sessions' script blocks by first part.
     pub scripts: IdxVec<ScriptIdx, ScriptBlock>,
     /// The script blocks outside sessions.
-    pub(crate) elsewhere: Elsewhere,
+    pub(crate) unassigned_scripts: UnassignedScripts,
     /// Failed attempts by time.
     pub attempts: IdxVec<AttemptIdx, Attempt>,
     /// The logging hosts, by name.
@@ -41,13 +41,15 @@ pub struct Case {
     /// The session of each event, if it has one.
     pub session_of: IdxVec<EventIdx, Option<SessionIdx>>,
     /// The part of the time that the run looks at.
-    pub(crate) window: Window,
+    pub(crate) window: TimeWindow,
 }
 
-impl Case {
+impl Reconstruction {
     /// Script blocks, in sessions and elsewhere.
     pub fn script_blocks(&self) -> usize {
-        self.scripts.len() + self.elsewhere.whole.len() + self.elsewhere.parted.len()
+        self.scripts.len()
+            + self.unassigned_scripts.whole.len()
+            + self.unassigned_scripts.in_parts.len()
     }
 
     /// A host's name as its records spell it, by the name that events have of it.

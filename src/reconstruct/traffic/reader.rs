@@ -6,27 +6,27 @@ use crate::model::{Event, RecordRef};
 use crate::normalise::Wire;
 
 /// Reads records again by their places.
-pub trait Logs {
+pub trait RecordReader {
     /// The events of some records.
     fn events(&self, records: Vec<RecordRef>) -> Vec<Event>;
     /// What some records hold of remoting's traffic.
-    fn traffic(&self, records: Vec<RecordRef>) -> Vec<Overheard>;
+    fn traffic(&self, records: Vec<RecordRef>) -> Vec<TrafficRecord>;
 }
 
 /// A few events at hand, for small cases: they hold no traffic.
-impl Logs for &[Event] {
+impl RecordReader for &[Event] {
     fn events(&self, records: Vec<RecordRef>) -> Vec<Event> {
         self.iter().filter(|event| records.contains(&event.source)).cloned().collect()
     }
 
-    fn traffic(&self, _: Vec<RecordRef>) -> Vec<Overheard> {
+    fn traffic(&self, _: Vec<RecordRef>) -> Vec<TrafficRecord> {
         Vec::new()
     }
 }
 
 /// A piece of traffic, and the record that holds it.
 #[derive(Debug, Clone)]
-pub struct Overheard {
+pub struct TrafficRecord {
     /// When it was logged, UTC.
     pub time: DateTime<Utc>,
     /// Where its record lies.

@@ -6,83 +6,84 @@ use std::collections::{BTreeMap, HashSet};
 use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 
-use super::client::process_of;
+use super::client::logging_process;
 use super::directory::HostDirectory;
-use super::gather::{
-    Gathered, Hint, HintMark, IdKey, Key, Keys, LocalEngine, LogonId, LogonMark, Mark, Marked, Told,
-};
-use super::hosts::Hosts;
+use super::hosts::LoggingHosts;
 use super::index::ProcessIdx;
-use super::process::Processes;
-use super::session_starts::{SessionStarts, is_near};
-use super::shells::creates;
-use super::windows::{JOIN_WINDOW, STEP_WINDOW, WAITED};
+use super::marks::{
+    HasMark, HintKind, HintMark, IdKey, KeyHasher, LocalEngineMark, LogonIdMark, LogonMark,
+    ProcessMarkKind, RecordMark, TaskMarks, TextKey,
+};
+use super::process::ProcessTable;
+use super::session_starts::{SessionStarts, any_near};
+use super::shells::is_shell_request;
+use super::windows::{FIRST_COMMAND_WINDOW, JOIN_WINDOW, STEP_WINDOW};
 use crate::model::{AccountName, Event, EventKind, HostIdx, IdxVec, LoggedId, RecordRef};
 
 /// What reconstruction knows before it reads the records it needs.
-pub(super) struct Focus<'a> {
+pub(super) struct RecordSelector<'a> {
     /// The events that show remoting by themselves.
-    pub core: &'a [Event],
+    pub remoting_events: &'a [Event],
     /// The marks of the others.
-    pub gathered: &'a [Gathered],
-    pub hosts: &'a Hosts,
-    pub processes: &'a IdxVec<HostIdx, Processes>,
+    pub task_marks: &'a [TaskMarks],
+    pub hosts: &'a LoggingHosts,
+    pub processes: &'a IdxVec<HostIdx, ProcessTable>,
     pub directory: &'a HostDirectory,
     pub accounts: &'a BTreeMap<String, AccountName>,
-    pub keys: &'a Keys,
+    pub keys: &'a KeyHasher,
 }
 
 /// From when to when something lived.
-type Life = (DateTime<Utc>, DateTime<Utc>);
+type Lifetime = (DateTime<Utc>, DateTime<Utc>);
 
 /// What remoting leaves on one host.
 #[derive(Default)]
-struct Traces {
+struct HostTraces {
     /// The lives that sessions may have had.
-    lives: Vec<Life>,
+    lives: Vec<Lifetime>,
     /// The names and SIDs of those who may have had one.
-    who: HashSet<Key>,
+    account_keys: HashSet<TextKey>,
     /// The SIDs of those who ran clients on it.
-    callers: HashSet<Key>,
+    callers: HashSet<TextKey>,
     /// When its remote engines were first heard of.
     engines: Vec<DateTime<Utc>>,
     logon_ids: HashSet<u64>,
     /// The runspaces of what sessions' processes invoked.
-    runspaces: HashSet<Key>,
+    runspaces: HashSet<TextKey>,
     /// The command lines of sessions' processes, and when they started.
-    lines: BTreeMap<Key, Vec<DateTime<Utc>>>,
+    lines: BTreeMap<TextKey, Vec<DateTime<Utc>>>,
 }
 
 /// What remoting leaves on each host.
-type AllTraces = IdxVec<HostIdx, Traces>;
+type AllTraces = IdxVec<HostIdx, HostTraces>;
 
-impl Focus<'_> {
+impl RecordSelector<'_> {
     /// The records to read, in the order of their places.
     pub fn records(&self) -> Vec<RecordRef> {
-        let mut traces: AllTraces = self.processes.iter().map(|_| Traces::default()).collect();
-        let mut starts = SessionStarts::of(self.hosts);
+        let mut traces: AllTraces = self.processes.iter().map(|_| HostTraces::default()).collect();
+        let mut starts = SessionStarts::new(self.hosts);
         let mut found = Vec::new();
-        self.core(&mut traces, &mut starts);
-        self.clients(&mut traces, &mut starts);
-        self.roots(&mut traces, &mut starts);
-        self.in_trees(&mut traces, &mut starts, &mut found);
-        starts.settle(self.hosts, self.directory, self.keys);
-        self.engines(&traces, &mut found);
-        self.logons(&mut traces, &starts, &mut found);
-        self.hints(&traces, &starts, &mut found);
+        self.trace_remoting_events(&mut traces, &mut starts);
+        self.trace_clients(&mut traces, &mut starts);
+        self.trace_remoting_hosts(&mut traces, &mut starts);
+        self.select_process_tree_records(&mut traces, &mut starts, &mut found);
+        starts.sort_and_index(self.hosts, self.directory, self.keys);
+        self.select_engine_records(&traces, &mut found);
+        self.select_logons(&mut traces, &starts, &mut found);
+        self.select_hints(&traces, &starts, &mut found);
         found.sort_unstable();
         found.dedup();
         found
     }
 
     /// What is taken of the marks of one kind, each of which comes with the index of its host.
-    fn sift<T: Marked, R: Send>(
+    fn filter_marks<T: HasMark, R: Send>(
         &self,
-        kind: fn(&Gathered) -> &Vec<T>,
+        kind: fn(&TaskMarks) -> &Vec<T>,
         take: impl Fn(HostIdx, &T) -> Option<R> + Sync,
     ) -> Vec<R> {
         let take = &take;
-        let tasks = self.gathered.par_iter().zip(&self.hosts.of_tasks);
+        let tasks = self.task_marks.par_iter().zip(&self.hosts.hosts_of_tasks);
         let taken = tasks.flat_map_iter(|(task, hosts)| {
             let marks = kind(task).iter();
             marks.filter_map(move |mark| take(hosts[mark.mark().host as usize], mark))
@@ -91,38 +92,38 @@ impl Focus<'_> {
     }
 
     /// The records of the marks of one kind of which something holds.
-    fn those<T: Marked>(
+    fn matching_records<T: HasMark>(
         &self,
-        kind: fn(&Gathered) -> &Vec<T>,
+        kind: fn(&TaskMarks) -> &Vec<T>,
         is_one: impl Fn(HostIdx, &T) -> bool + Sync,
     ) -> Vec<RecordRef> {
-        self.sift(kind, |host, mark| is_one(host, mark).then_some(mark.mark().source))
+        self.filter_marks(kind, |host, mark| is_one(host, mark).then_some(mark.mark().source))
     }
 
     /// What the events that show remoting by themselves tell.
-    fn core(&self, traces: &mut AllTraces, starts: &mut SessionStarts) {
-        let mut engines: BTreeMap<(HostIdx, Option<&LoggedId>), Life> = BTreeMap::new();
+    fn trace_remoting_events(&self, traces: &mut AllTraces, starts: &mut SessionStarts) {
+        let mut engines: BTreeMap<(HostIdx, Option<&LoggedId>), Lifetime> = BTreeMap::new();
         // An engine's first record, in each process that has its id.
         let mut firsts: BTreeMap<(HostIdx, Option<&LoggedId>, _), DateTime<Utc>> = BTreeMap::new();
-        for event in self.core {
+        for event in self.remoting_events {
             let Some(host) = self.hosts.index_of(&event.host) else { continue };
             let mut names: Vec<&AccountName> = Vec::new();
             let (mut users, mut remote) = (Vec::new(), false);
             match &event.kind {
                 EventKind::ShellCreated(shell) => {
-                    starts.on(host, event.time);
+                    starts.add_start(host, event.time);
                     remote = true;
                     names.extend(&shell.account);
                     // Its engine may be heard of late.
-                    traces[host].lives.push((event.time, event.time + WAITED));
+                    traces[host].lives.push((event.time, event.time + FIRST_COMMAND_WINDOW));
                 }
-                EventKind::ServerOperation(operation) if creates(operation) => {
-                    starts.on(host, event.time);
+                EventKind::ServerOperation(operation) if is_shell_request(operation) => {
+                    starts.add_start(host, event.time);
                     traces[host].lives.push((event.time, event.time));
                 }
                 EventKind::Authenticated(caller) => names.extend(&caller.account),
                 EventKind::ServerSession(_) => {
-                    starts.on(host, event.time);
+                    starts.add_start(host, event.time);
                     remote = true;
                     traces[host].lives.push((event.time, event.time));
                 }
@@ -134,7 +135,9 @@ impl Focus<'_> {
                 users.extend(AccountName::parse(&context.connected_user));
                 let id = context.host_id.as_ref().or(context.runspace_id.as_ref());
                 let processes = &self.processes[host];
-                let root = processes.of(event).and_then(|of| processes.remoting_host(of));
+                let root = processes
+                    .process_of_event(event)
+                    .and_then(|of| processes.remoting_ancestor(of));
                 let start = root.and_then(|(root, _)| processes.get(root).start);
                 let first = firsts.entry((host, id, event.process_id)).or_insert(event.time);
                 *first = event.time.min(*first);
@@ -142,20 +145,20 @@ impl Focus<'_> {
                 let from = start.unwrap_or(event.time).min(event.time);
                 *life = (life.0.min(from), life.1.max(event.time));
             }
-            let who = &mut traces[host].who;
+            let account_keys = &mut traces[host].account_keys;
             if remote && let Some(sid) = event.user_sid.as_deref() {
-                who.insert(self.keys.of(sid));
+                account_keys.insert(self.keys.text_key(sid));
                 names.extend(self.accounts.get(sid));
             }
             for account in names.into_iter().chain(&users) {
-                who.insert(self.keys.of_account(Some(account)));
+                account_keys.insert(self.keys.account_key(Some(account)));
             }
         }
         for ((host, _), life) in engines {
             traces[host].lives.push(life);
         }
         for ((host, ..), first) in firsts {
-            starts.on(host, first);
+            starts.add_start(host, first);
             traces[host].engines.push(first);
         }
         traces.iter_mut().for_each(|traces| traces.engines.sort_unstable());
@@ -163,52 +166,54 @@ impl Focus<'_> {
 
     /// What clients tell. PowerShell names its version when it connects, others ask for a shell or
     /// fail; what does none of that, as CIM, has no session unless a target's logs show one.
-    fn clients(&self, traces: &mut AllTraces, starts: &mut SessionStarts) {
-        let told = self.core.iter().filter(|event| match &event.kind {
+    fn trace_clients(&self, traces: &mut AllTraces, starts: &mut SessionStarts) {
+        let telling = self.remoting_events.iter().filter(|event| match &event.kind {
             EventKind::ClientStep(step) => step.asks_shell,
             EventKind::ClientFailure(_) => true,
             _ => false,
         });
         let (mut activities, mut processes) = (HashSet::new(), HashSet::new());
-        for event in told {
+        for event in telling {
             activities.extend(event.activity_id.as_ref().map(|id| (&event.host, id)));
-            processes.extend(process_of(event).map(|process| (&event.host, process)));
+            processes.extend(logging_process(event).map(|process| (&event.host, process)));
         }
-        for event in self.core {
+        for event in self.remoting_events {
             let EventKind::ClientSession(session) = &event.kind else { continue };
             let Some(host) = self.hosts.index_of(&event.host) else { continue };
             let target = self.directory.resolve(&session.target, event.time);
             let target = target.and_then(|target| self.hosts.index_of(target));
             let activity = event.activity_id.as_ref();
             let asks = activity.is_some_and(|id| activities.contains(&(&event.host, id)))
-                || process_of(event).is_some_and(|of| processes.contains(&(&event.host, of)));
+                || logging_process(event).is_some_and(|of| processes.contains(&(&event.host, of)));
             if !asks && !session.connection.to_lowercase().contains("psversion=") {
-                starts.other_client(host, event.time, target);
+                starts.add_other_client(host, event.time, target);
                 continue;
             }
-            starts.client(host, event.time, self.keys.of_host(&session.target), target);
-            let sid = self.keys.of(event.user_sid.as_deref().unwrap_or_default());
+            starts.add_client(host, event.time, self.keys.host_key(&session.target), target);
+            let sid = self.keys.text_key(event.user_sid.as_deref().unwrap_or_default());
             traces[host].callers.extend(Some(sid).filter(|sid| sid.is_some()));
         }
     }
 
     /// What the processes that serve sessions tell.
-    fn roots(&self, traces: &mut AllTraces, starts: &mut SessionStarts) {
+    fn trace_remoting_hosts(&self, traces: &mut AllTraces, starts: &mut SessionStarts) {
         for ((host, traces), processes) in traces.iter_mut_enumerated().zip(self.processes) {
             for (index, process) in processes.iter() {
-                if processes.remoting_host(index).is_none() {
+                if processes.remoting_ancestor(index).is_none() {
                     continue;
                 }
                 if process.line.is_some() {
                     traces.lines.entry(process.line).or_default().extend(process.start);
                 }
                 if process.is_remoting_host() {
-                    let start = process.start.or(process.engine_first());
+                    let start = process.start.or(process.first_engine_record());
                     if let Some(start) = start {
-                        starts.on(host, start);
+                        starts.add_start(host, start);
                         traces.lives.push((start, process.end.unwrap_or(start)));
                     }
-                    traces.who.extend(process.who.iter().filter(|key| key.is_some()));
+                    traces
+                        .account_keys
+                        .extend(process.account_keys.iter().filter(|key| key.is_some()));
                     traces.logon_ids.extend(Some(process.logon_id).filter(|&id| id != 0));
                 }
             }
@@ -217,60 +222,71 @@ impl Focus<'_> {
     }
 
     /// What sessions' processes did, and what bounds their lives.
-    fn in_trees(
+    fn select_process_tree_records(
         &self,
         traces: &mut AllTraces,
         starts: &mut SessionStarts,
         found: &mut Vec<RecordRef>,
     ) {
         let root = |host: HostIdx, process: Option<ProcessIdx>| {
-            self.processes[host].remoting_host(process?).map(|(root, _)| root)
+            self.processes[host].remoting_ancestor(process?).map(|(root, _)| root)
         };
-        let of_process = self.sift(
+        let of_process = self.filter_marks(
             |task| &task.processes,
             |host, mark| {
                 // A remote engine's records are at hand.
-                if matches!(mark.what, Told::Serves(..) | Told::Engine(..)) {
+                if matches!(
+                    mark.kind,
+                    ProcessMarkKind::HostsEngine(..) | ProcessMarkKind::EngineOnly(..)
+                ) {
                     return None;
                 }
-                let (listens, time) = (mark.what == Told::Listens, mark.mark.time);
-                let process = self.processes[host].of_mark(mark);
+                let (listens, time) = (mark.kind == ProcessMarkKind::Listens, mark.mark.time);
+                let process = self.processes[host].process_of_mark(mark);
                 let root = root(host, process);
                 // It may tell an engine's process that nothing else does.
                 let untied = process.is_none()
                     && listens
-                    && is_near(&traces[host].engines, time, STEP_WINDOW);
-                let sid = if listens && !untied { mark.who[1] } else { Key::default() };
-                (root.is_some() || untied).then_some((host, mark.mark, root, sid, Key::default()))
+                    && any_near(&traces[host].engines, time, STEP_WINDOW);
+                let sid =
+                    if listens && !untied { mark.account_keys[1] } else { TextKey::default() };
+                (root.is_some() || untied).then_some((
+                    host,
+                    mark.mark,
+                    root,
+                    sid,
+                    TextKey::default(),
+                ))
             },
         );
-        let scripts = self.sift(
+        let scripts = self.filter_marks(
             |task| &task.scripts,
             |host, part| {
-                let root = root(host, self.processes[host].at(part.process, part.mark.time))?;
-                Some((host, part.mark, Some(root), part.sid, Key::default()))
+                let root =
+                    root(host, self.processes[host].process_at(part.process, part.mark.time))?;
+                Some((host, part.mark, Some(root), part.sid, TextKey::default()))
             },
         );
-        let traffic = self.sift(
+        let traffic = self.filter_marks(
             |task| &task.traffic,
             |host, one| {
-                let root = root(host, self.processes[host].at(one.process, one.mark.time))?;
-                Some((host, one.mark, Some(root), Key::default(), Key::default()))
+                let root = root(host, self.processes[host].process_at(one.process, one.mark.time))?;
+                Some((host, one.mark, Some(root), TextKey::default(), TextKey::default()))
             },
         );
-        let events = self.sift(
+        let events = self.filter_marks(
             |task| &task.in_process,
             |host, one| {
-                let root = root(host, self.processes[host].at(one.id, one.mark.time))?;
+                let root = root(host, self.processes[host].process_at(one.id, one.mark.time))?;
                 Some((host, one.mark, Some(root), one.sid, one.runspace))
             },
         );
         // Of each root whose start is lost, from when to when something was heard of it.
-        let mut heard: BTreeMap<(HostIdx, ProcessIdx), Life> = BTreeMap::new();
+        let mut heard: BTreeMap<(HostIdx, ProcessIdx), Lifetime> = BTreeMap::new();
         let all = of_process.into_iter().chain(events).chain(scripts).chain(traffic);
         for (host, mark, root, sid, runspace) in all {
             found.push(mark.source);
-            traces[host].who.extend(Some(sid).filter(|sid| sid.is_some()));
+            traces[host].account_keys.extend(Some(sid).filter(|sid| sid.is_some()));
             traces[host].runspaces.extend(Some(runspace).filter(|runspace| runspace.is_some()));
             if let Some(root) = root
                 && self.processes[host].get(root).start.is_none()
@@ -280,12 +296,12 @@ impl Focus<'_> {
             }
         }
         for ((host, _), life) in heard {
-            starts.on(host, life.0);
+            starts.add_start(host, life.0);
             traces[host].lives.push(life);
         }
         // A block is put together from all its parts.
         let in_tree: HashSet<RecordRef> = found.iter().copied().collect();
-        let blocks = self.sift(
+        let blocks = self.filter_marks(
             |task| &task.scripts,
             |host, part| {
                 let known = part.id.is_some() && in_tree.contains(&part.mark.source);
@@ -293,21 +309,22 @@ impl Focus<'_> {
             },
         );
         let blocks: HashSet<(HostIdx, IdKey)> = blocks.into_iter().collect();
-        found.extend(
-            self.those(|task| &task.scripts, |host, part| blocks.contains(&(host, part.id))),
-        );
+        found.extend(self.matching_records(
+            |task| &task.scripts,
+            |host, part| blocks.contains(&(host, part.id)),
+        ));
     }
 
     /// The engines of processes that sessions started, and the commands that they log, too.
-    fn engines(&self, traces: &AllTraces, found: &mut Vec<RecordRef>) {
-        let started = |host: HostIdx, engine: &LocalEngine| {
+    fn select_engine_records(&self, traces: &AllTraces, found: &mut Vec<RecordRef>) {
+        let started = |host: HostIdx, engine: &LocalEngineMark| {
             if traces[host].runspaces.contains(&engine.runspace) {
                 return true;
             }
             let starts = traces[host].lines.get(&engine.line);
-            starts.is_some_and(|starts| is_near(starts, engine.mark.time, STEP_WINDOW))
+            starts.is_some_and(|starts| any_near(starts, engine.mark.time, STEP_WINDOW))
         };
-        let first = self.sift(
+        let first = self.filter_marks(
             |task| &task.engines,
             |host, engine| {
                 let id = (host, engine.host_id);
@@ -316,8 +333,8 @@ impl Focus<'_> {
         );
         found.extend(first.iter().map(|(source, _)| source));
         let ids = first.into_iter().map(|(_, id)| id).filter(|(_, id)| id.is_some());
-        let ids: HashSet<(HostIdx, Key)> = ids.collect();
-        let all = self.sift(
+        let ids: HashSet<(HostIdx, TextKey)> = ids.collect();
+        let all = self.filter_marks(
             |task| &task.engines,
             |host, engine| {
                 let known = ids.contains(&(host, engine.host_id));
@@ -326,90 +343,102 @@ impl Focus<'_> {
         );
         found.extend(all.iter().map(|(source, _)| source));
         let runspaces = all.into_iter().map(|(_, one)| one).filter(|(_, one)| one.is_some());
-        let runspaces: HashSet<(HostIdx, Key)> = runspaces.collect();
-        found.extend(
-            self.those(
-                |task| &task.in_process,
-                |host, one| runspaces.contains(&(host, one.runspace)),
-            ),
-        );
+        let runspaces: HashSet<(HostIdx, TextKey)> = runspaces.collect();
+        found.extend(self.matching_records(
+            |task| &task.in_process,
+            |host, one| runspaces.contains(&(host, one.runspace)),
+        ));
     }
 
     /// Logons of those who had sessions, in the time of a session; then what ended them.
-    fn logons(&self, traces: &mut AllTraces, starts: &SessionStarts, found: &mut Vec<RecordRef>) {
+    fn select_logons(
+        &self,
+        traces: &mut AllTraces,
+        starts: &SessionStarts,
+        found: &mut Vec<RecordRef>,
+    ) {
         let own = |traces: &AllTraces, host: HostIdx, logon: &LogonMark| {
             traces[host].logon_ids.contains(&logon.logon_id)
         };
-        let who = self.sift(
+        let account_keys = self.filter_marks(
             |task| &task.logons,
-            |host, logon| own(traces, host, logon).then_some((host, logon.who)),
+            |host, logon| own(traces, host, logon).then_some((host, logon.account_keys)),
         );
-        for (host, who) in who {
-            traces[host].who.extend(who.iter().filter(|key| key.is_some()));
+        for (host, account_keys) in account_keys {
+            traces[host].account_keys.extend(account_keys.iter().filter(|key| key.is_some()));
         }
         for traces in traces.iter_mut() {
-            traces.lives = joined(std::mem::take(&mut traces.lives));
+            traces.lives = merge_lifetimes(std::mem::take(&mut traces.lives));
         }
-        let logons = self.sift(
+        let logons = self.filter_marks(
             |task| &task.logons,
             |host, logon| {
                 let time = logon.mark.time;
-                let own = own(traces, host, logon) && starts.is_on(host, time, JOIN_WINDOW);
-                let known = || logon.who.iter().any(|who| traces[host].who.contains(who));
-                let is_one = own || (covers(&traces[host].lives, time) && known());
+                let own =
+                    own(traces, host, logon) && starts.has_start_near(host, time, JOIN_WINDOW);
+                let known = || {
+                    logon
+                        .account_keys
+                        .iter()
+                        .any(|account_keys| traces[host].account_keys.contains(account_keys))
+                };
+                let is_one = own || (any_contains(&traces[host].lives, time) && known());
                 is_one.then_some((host, *logon))
             },
         );
         for (host, logon) in logons {
             found.push(logon.mark.source);
             traces[host].logon_ids.insert(logon.logon_id);
-            traces[host].callers.extend(logon.who.iter().filter(|key| key.is_some()));
+            traces[host].callers.extend(logon.account_keys.iter().filter(|key| key.is_some()));
         }
-        let is_end = |host: HostIdx, end: &LogonId| traces[host].logon_ids.contains(&end.logon_id);
-        found.extend(self.those(|task| &task.logon_ids, is_end));
+        let is_end =
+            |host: HostIdx, end: &LogonIdMark| traces[host].logon_ids.contains(&end.logon_id);
+        found.extend(self.matching_records(|task| &task.logon_ids, is_end));
     }
 
     /// What may tell where a session came from, or why an attempt failed.
-    fn hints(&self, traces: &AllTraces, starts: &SessionStarts, found: &mut Vec<RecordRef>) {
-        let known = traces.iter().flat_map(|traces| traces.who.iter().chain(&traces.callers));
-        let mut who: HashSet<Key> = known.copied().collect();
+    fn select_hints(&self, traces: &AllTraces, starts: &SessionStarts, found: &mut Vec<RecordRef>) {
+        let known =
+            traces.iter().flat_map(|traces| traces.account_keys.iter().chain(&traces.callers));
+        let mut account_keys: HashSet<TextKey> = known.copied().collect();
         // A client says by other credentials whose its session is.
-        let used = self.sift(
+        let used = self.filter_marks(
             |task| &task.hints,
             |host, hint| {
-                let used = hint.what == Hint::Credentials && hint.account.is_some();
-                (used && starts.is_clients(host, hint.mark.time)).then_some(hint.account)
+                let used = hint.kind == HintKind::Credentials && hint.account.is_some();
+                (used && starts.has_client_near(host, hint.mark.time)).then_some(hint.account)
             },
         );
-        who.extend(used);
+        account_keys.extend(used);
         for (sid, account) in self.accounts {
-            if who.contains(&self.keys.of(sid)) {
-                who.insert(self.keys.of_account(Some(account)));
+            if account_keys.contains(&self.keys.text_key(sid)) {
+                account_keys.insert(self.keys.account_key(Some(account)));
             }
         }
-        let is_hint = |host: HostIdx, hint: &HintMark| starts.may_concern(host, hint, &who);
-        found.extend(self.those(|task| &task.hints, is_hint));
-        let is_attempt = |host: HostIdx, mark: &Mark| starts.is_attempt(host, mark.time);
-        found.extend(self.those(|task| &task.failed_logons, is_attempt));
+        let is_hint =
+            |host: HostIdx, hint: &HintMark| starts.may_concern(host, hint, &account_keys);
+        found.extend(self.matching_records(|task| &task.hints, is_hint));
+        let is_attempt = |host: HostIdx, mark: &RecordMark| starts.may_be_attempt(host, mark.time);
+        found.extend(self.matching_records(|task| &task.failed_logons, is_attempt));
     }
 }
 
 /// Lives, with what may belong to their ends, in order and without overlaps.
-fn joined(mut lives: Vec<Life>) -> Vec<Life> {
+fn merge_lifetimes(mut lives: Vec<Lifetime>) -> Vec<Lifetime> {
     lives.sort_unstable();
-    let mut joined: Vec<Life> = Vec::new();
+    let mut merge_lifetimes: Vec<Lifetime> = Vec::new();
     for (start, end) in lives {
         let (start, end) = (start - JOIN_WINDOW, end + JOIN_WINDOW);
-        match joined.last_mut() {
+        match merge_lifetimes.last_mut() {
             Some((_, last)) if *last >= start => *last = end.max(*last),
-            _ => joined.push((start, end)),
+            _ => merge_lifetimes.push((start, end)),
         }
     }
-    joined
+    merge_lifetimes
 }
 
 /// Whether a time is in one of some lives, which are in order and do not overlap.
-fn covers(lives: &[Life], time: DateTime<Utc>) -> bool {
+fn any_contains(lives: &[Lifetime], time: DateTime<Utc>) -> bool {
     let next = lives.partition_point(|&(_, end)| end < time);
     lives.get(next).is_some_and(|&(start, _)| start <= time)
 }

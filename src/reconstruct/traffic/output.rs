@@ -8,7 +8,7 @@ use crate::model::Stream;
 
 /// What a pipeline showed, in the order in which it was sent: what it is, the message that has it,
 /// the text.
-pub(crate) fn shown(pipeline: &Pipeline) -> Vec<(Stream, usize, String)> {
+pub(crate) fn pipeline_output(pipeline: &Pipeline) -> Vec<(Stream, usize, String)> {
     let mut shown: Vec<(Stream, usize, String)> = Vec::new();
     let items = |items: &[psrp::Item], stream| {
         let lines = items.iter().map(|item| (stream, item.message, item.line()));

@@ -13,7 +13,7 @@ use crate::model::{Channel, Coverage, Edge, Gap, HostName, InputIdx, Mark};
 
 /// One host's records of one channel, as far as they were seen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Span {
+struct ChannelExtent {
     /// The host as logged.
     computer: HostName,
     channel: Channel,
@@ -23,7 +23,7 @@ struct Span {
     ids: BTreeSet<u32>,
     /// The lowest and the highest EventRecordID.
     numbers: [u64; 2],
-    runs: Runs,
+    runs: RecordRuns,
     marks: Vec<Mark>,
 }
 
@@ -42,35 +42,35 @@ const OUT_OF_ORDER: TimeDelta = TimeDelta::minutes(1);
 
 /// Records with EventRecordIDs in a row.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Run {
+pub(crate) struct RecordRun {
     first: Edge,
     last: Edge,
 }
 
 /// The runs that records make up, in any order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Runs {
+pub(crate) struct RecordRuns {
     /// None where they are too many.
-    runs: Option<Vec<Run>>,
+    runs: Option<Vec<RecordRun>>,
     /// Records that are older than the one before them, after that one.
     backwards: Vec<[Edge; 2]>,
 }
 
-impl Default for Runs {
-    fn default() -> Runs {
-        Runs { runs: Some(Vec::new()), backwards: Vec::new() }
+impl Default for RecordRuns {
+    fn default() -> RecordRuns {
+        RecordRuns { runs: Some(Vec::new()), backwards: Vec::new() }
     }
 }
 
-impl Runs {
+impl RecordRuns {
     /// Takes a record.
-    pub fn take(&mut self, edge: Edge) {
-        let Runs { runs: Some(runs), backwards } = self else { return };
+    pub fn push(&mut self, edge: Edge) {
+        let RecordRuns { runs: Some(runs), backwards } = self else { return };
         if let Some(run) = runs.last_mut() {
             let id = edge.record_id;
             if run.last.record_id.checked_add(1) == Some(id) {
                 if edge.time < run.last.time && is_backwards(run.last, edge) {
-                    note(backwards, run.last, edge);
+                    note_backwards(backwards, run.last, edge);
                 }
                 run.last = edge;
                 return;
@@ -79,21 +79,21 @@ impl Runs {
                 return;
             }
         }
-        runs.push(Run { first: edge, last: edge });
+        runs.push(RecordRun { first: edge, last: edge });
         if runs.len() > 2 * MOST_GAPS {
-            self.join();
+            self.join_adjacent();
         }
     }
 
     /// Puts runs that follow each other together.
-    fn join(&mut self) {
-        let Runs { runs: Some(runs), backwards } = self else { return };
+    fn join_adjacent(&mut self) {
+        let RecordRuns { runs: Some(runs), backwards } = self else { return };
         runs.sort_unstable_by_key(|run| (run.first, run.last));
         runs.dedup_by(|next, run| {
             let joins = next.first.record_id <= run.last.record_id.saturating_add(1);
             let follows = run.last.record_id.checked_add(1) == Some(next.first.record_id);
             if follows && is_backwards(run.last, next.first) {
-                note(backwards, run.last, next.first);
+                note_backwards(backwards, run.last, next.first);
             }
             if joins && next.last.record_id > run.last.record_id {
                 run.last = next.last;
@@ -106,7 +106,7 @@ impl Runs {
     }
 
     /// Takes in those of another part of the log.
-    pub fn absorb(&mut self, other: &Runs) {
+    pub fn merge(&mut self, other: &RecordRuns) {
         match (&mut self.runs, &other.runs) {
             (Some(own), Some(others)) => own.extend(others),
             (own, _) => *own = None,
@@ -116,8 +116,8 @@ impl Runs {
 
     /// The holes between them; none where they are too many to tell.
     pub fn gaps(&mut self) -> Option<Vec<Gap>> {
-        self.join();
-        let length = |run: &Run| (run.last.record_id - run.first.record_id).saturating_add(1);
+        self.join_adjacent();
+        let length = |run: &RecordRun| (run.last.record_id - run.first.record_id).saturating_add(1);
         let runs = self.runs.as_ref()?;
         let gaps = runs.iter().zip(runs.iter().skip(1)).map(|(run, next)| Gap {
             before: run.last,
@@ -132,14 +132,14 @@ fn is_backwards(before: Edge, after: Edge) -> bool {
     before.time - after.time > OUT_OF_ORDER
 }
 
-fn note(backwards: &mut Vec<[Edge; 2]>, before: Edge, after: Edge) {
+fn note_backwards(backwards: &mut Vec<[Edge; 2]>, before: Edge, after: Edge) {
     if backwards.len() < MOST_BACKWARDS {
         backwards.push([before, after]);
     }
 }
 
 /// Whether an event of a channel says something of the log: what [`Mark`]s are made of.
-fn is_mark(channel: Channel, event_id: u32) -> bool {
+fn describes_log(channel: Channel, event_id: u32) -> bool {
     match channel {
         // 1: Kernel-General, the clock was set. 12, 13: the system starts, shuts down. 41, 109, 1074,
         // 6008: it restarted, is told to. 6005, 6006: the event log service starts, stops.
@@ -156,46 +156,48 @@ fn is_mark(channel: Channel, event_id: u32) -> bool {
 
 /// What a task saw of all records, wanted or not. To see one twice changes nothing.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Reach {
+pub struct LogExtent {
     /// Index of the input.
     input: InputIdx,
-    spans: Vec<Span>,
+    spans: Vec<ChannelExtent>,
     #[serde(skip)]
     by_name: HashMap<(HostName, Channel), usize>,
     /// The latest record's span: logs seldom change it.
     #[serde(skip)]
     latest: usize,
     /// Some records are of channels that this program does not know.
-    others: bool,
+    #[serde(rename = "others")]
+    has_unknown_channels: bool,
 }
 
-impl Reach {
+impl LogExtent {
     /// Begins with the records of an input.
-    pub fn of(input: InputIdx) -> Reach {
-        Reach { input, ..Reach::default() }
+    pub fn new(input: InputIdx) -> LogExtent {
+        LogExtent { input, ..LogExtent::default() }
     }
 
     /// Takes note of a record. Only channels that this program knows are of use.
-    pub fn see(&mut self, seen: Seen<'_>) {
+    pub fn add_record(&mut self, seen: Seen<'_>) {
         let Seen { source, channel, computer, event_id, record_id, time, .. } = seen;
         if channel == Channel::Other {
-            self.others = true;
+            self.has_unknown_channels = true;
             return;
         }
-        let is_latest = |span: &Span| span.channel == channel && *span.computer == *computer;
+        let is_latest =
+            |span: &ChannelExtent| span.channel == channel && *span.computer == *computer;
         if !self.spans.get(self.latest).is_some_and(is_latest) {
             let key = (HostName::from(computer), channel);
             self.latest = match self.by_name.get(&key) {
                 Some(&known) => known,
                 None => {
-                    self.spans.push(Span {
+                    self.spans.push(ChannelExtent {
                         computer: key.0.clone(),
                         channel,
                         first: (time, record_id),
                         last: (time, record_id),
                         ids: BTreeSet::new(),
                         numbers: [record_id, record_id],
-                        runs: Runs::default(),
+                        runs: RecordRuns::default(),
                         marks: Vec::new(),
                     });
                     self.by_name.insert(key, self.spans.len() - 1);
@@ -210,14 +212,14 @@ impl Reach {
         let [from, to] = span.numbers;
         span.numbers = [from.min(record_id), to.max(record_id)];
         let edge = Edge { record_id, time, source };
-        span.runs.take(edge);
-        if is_mark(channel, event_id) && span.marks.len() < MOST_MARKS {
+        span.runs.push(edge);
+        if describes_log(channel, event_id) && span.marks.len() < MOST_MARKS {
             span.marks.push(Mark { event_id, edge });
         }
     }
 
     /// Takes the input for this one: its place among the inputs is another in each run.
-    pub fn move_to(&mut self, input: InputIdx) {
+    pub fn set_input(&mut self, input: InputIdx) {
         self.input = input;
         for span in &mut self.spans {
             let runs = span.runs.runs.iter_mut().flatten();
@@ -233,7 +235,7 @@ impl Reach {
     pub fn shrink(&mut self) {
         self.by_name = HashMap::new();
         for span in &mut self.spans {
-            span.runs.join();
+            span.runs.join_adjacent();
             if let Some(runs) = &mut span.runs.runs {
                 runs.shrink_to_fit();
             }
@@ -244,26 +246,26 @@ impl Reach {
 
 /// How far all logs reach, by host, channel and input. `as_logged` has of a host's name in lower case
 /// the one that its records spell.
-pub(super) fn coverage<'r>(
-    all: impl Iterator<Item = &'r Reach>,
+pub(super) fn log_coverage<'r>(
+    all: impl Iterator<Item = &'r LogExtent>,
     as_logged: impl Fn(&HostName) -> HostName,
 ) -> Vec<Coverage> {
     let mut found: Vec<Coverage> = Vec::new();
-    let mut runs: Vec<Runs> = Vec::new();
-    let mut others: BTreeSet<InputIdx> = BTreeSet::new();
+    let mut runs: Vec<RecordRuns> = Vec::new();
+    let mut with_unknown_channels: BTreeSet<InputIdx> = BTreeSet::new();
     let mut by_place: HashMap<(HostName, Channel, InputIdx), usize> = HashMap::new();
-    for reach in all {
-        if reach.others {
-            others.insert(reach.input);
+    for extent in all {
+        if extent.has_unknown_channels {
+            with_unknown_channels.insert(extent.input);
         }
-        for span in &reach.spans {
+        for span in &extent.spans {
             let host = as_logged(&span.computer.to_lowercase().into());
-            let place = (host.clone(), span.channel, reach.input);
+            let place = (host.clone(), span.channel, extent.input);
             let slot = *by_place.entry(place).or_insert_with(|| {
                 found.push(Coverage {
                     host,
                     channel: span.channel,
-                    input: reach.input,
+                    input: extent.input,
                     first: span.first,
                     last: span.last,
                     ids: BTreeSet::new(),
@@ -273,7 +275,7 @@ pub(super) fn coverage<'r>(
                     marks: Vec::new(),
                     backwards: Vec::new(),
                 });
-                runs.push(Runs::default());
+                runs.push(RecordRuns::default());
                 found.len() - 1
             });
             let known = &mut found[slot];
@@ -284,7 +286,7 @@ pub(super) fn coverage<'r>(
             let [first, last] = span.numbers;
             known.numbers = [from.min(first), to.max(last)];
             known.marks.extend(&span.marks);
-            runs[slot].absorb(&span.runs);
+            runs[slot].merge(&span.runs);
         }
     }
     let mut places: HashMap<InputIdx, usize> = HashMap::new();
@@ -296,7 +298,7 @@ pub(super) fn coverage<'r>(
         runs.backwards.sort_unstable();
         runs.backwards.dedup();
         known.backwards = runs.backwards;
-        known.alone = places[&known.input] == 1 && !others.contains(&known.input);
+        known.alone = places[&known.input] == 1 && !with_unknown_channels.contains(&known.input);
     }
     found.sort_by(|a, b| (&a.host, a.channel, a.input).cmp(&(&b.host, b.channel, b.input)));
     found
@@ -319,15 +321,15 @@ mod tests {
 
     #[test]
     fn logs_reach_from_their_earliest_to_their_latest_record_in_any_order() {
-        let mut reach = Reach::of(InputIdx::new(3));
+        let mut extent = LogExtent::new(InputIdx::new(3));
         for (id, second) in [(4624, 20), (4688, 10), (4624, 20), (4624, 30)] {
-            reach.see(seen("Srv", Channel::Security, id, second));
+            extent.add_record(seen("Srv", Channel::Security, id, second));
         }
-        reach.see(seen("Other", Channel::Security, 4624, 5));
-        reach.see(seen("Srv", Channel::Other, 1, 1));
-        let mut later = Reach::of(InputIdx::new(3));
-        later.see(seen("srv", Channel::Security, 1102, 40));
-        let found = coverage([reach, later].iter(), HostName::clone);
+        extent.add_record(seen("Other", Channel::Security, 4624, 5));
+        extent.add_record(seen("Srv", Channel::Other, 1, 1));
+        let mut later = LogExtent::new(InputIdx::new(3));
+        later.add_record(seen("srv", Channel::Security, 1102, 40));
+        let found = log_coverage([extent, later].iter(), HostName::clone);
         let told: Vec<_> =
             found.iter().map(|c| (&*c.host, c.input.index(), c.first.1, c.last.1)).collect();
         assert_eq!(told, [("other", 3, 105, 105), ("srv", 3, 110, 140)]);

@@ -5,29 +5,29 @@
 
 use std::sync::Arc;
 
+use super::activity::MOST_RIVALS;
+use super::draft::{CommandDraft, CommandDraftIdx, CommandDrafts, RunPlace};
 use super::engine;
-use super::row::{Place, Row, RowIdx, Rows};
-use super::shell::MOST_RIVALS;
-use super::words::{Words, values};
+use super::words::{TextWords, parameter_values};
 use crate::model::{Command, Completeness, Link, Role};
 use crate::reconstruct::index::Events;
-use crate::reconstruct::traffic::talk::Spoken;
+use crate::reconstruct::traffic::conversation::SessionCommand;
 use crate::reconstruct::windows::STEP_WINDOW;
 use ps_layers::{Limits, layers};
 
 /// Adds what was heard to rows, or as rows. `own` are the indexes of the rows of the session's own
 /// process, in order.
-pub(super) fn merge(
+pub(super) fn merge_traffic(
     events: &Events,
-    place: &Place<'_>,
-    spoken: &[Spoken],
-    rows: &mut Rows,
-    own: &mut Vec<RowIdx>,
+    place: &RunPlace<'_>,
+    spoken: &[SessionCommand],
+    rows: &mut CommandDrafts,
+    own: &mut Vec<CommandDraftIdx>,
 ) {
     for one in spoken {
-        let found = row_of(events, one, rows, own);
+        let found = matching_row(events, one, rows, own);
         match found {
-            Some(at) => take(&mut rows[at], one),
+            Some(at) => add_output(&mut rows[at], one),
             None => {
                 own.push(rows.push(new_row(place, one)));
             }
@@ -37,13 +37,18 @@ pub(super) fn merge(
 }
 
 /// The row that a pipeline is, nearest in time.
-fn row_of(events: &Events, one: &Spoken, rows: &Rows, own: &[RowIdx]) -> Option<RowIdx> {
-    let before = own.partition_point(|&at| events[rows[at].first].time < one.said.time);
+fn matching_row(
+    events: &Events,
+    one: &SessionCommand,
+    rows: &CommandDrafts,
+    own: &[CommandDraftIdx],
+) -> Option<CommandDraftIdx> {
+    let before = own.partition_point(|&at| events[rows[at].first].time < one.sent.time);
     let rivals = own[..before].iter().rev().take(MOST_RIVALS);
     let rivals = rivals.chain(own[before..].iter().take(MOST_RIVALS)).copied();
-    let apart = |at: RowIdx| (events[rows[at].first].time - one.said.time).abs();
-    let fits = |&at: &RowIdx| {
-        let Row { command, .. } = &rows[at];
+    let apart = |at: CommandDraftIdx| (events[rows[at].first].time - one.sent.time).abs();
+    let fits = |&at: &CommandDraftIdx| {
+        let CommandDraft { command, .. } = &rows[at];
         apart(at) <= STEP_WINDOW
             && command.heard.is_none()
             && command.role != Role::Process
@@ -54,65 +59,69 @@ fn row_of(events: &Events, one: &Spoken, rows: &Rows, own: &[RowIdx]) -> Option<
 
 /// Whether a row's text is a pipeline's: a script's own text, or the names and values of what it
 /// invoked.
-fn is_same(command: &Command, one: &Spoken) -> bool {
+fn is_same(command: &Command, one: &SessionCommand) -> bool {
     let text = command.text.trim();
-    let said = &one.said;
-    if said.text.is_empty() {
+    let sent = &one.sent;
+    if sent.text.is_empty() {
         return false;
     }
-    let script = said.parts.iter().any(|part| part.trim() == text);
+    let script = sent.parts.iter().any(|part| part.trim() == text);
     // Without a script's text, the row is made of what was invoked.
     let invoked = || {
-        let names: Vec<&str> = said.parts.iter().map(String::as_str).collect();
+        let names: Vec<&str> = sent.parts.iter().map(String::as_str).collect();
         command.completeness.lacks_script_text()
-            && Words::of(text).agree(&names, values(&said.text), chrono::TimeDelta::zero())
+            && TextWords::from_text(text).may_have_run(
+                &names,
+                parameter_values(&sent.text),
+                chrono::TimeDelta::zero(),
+            )
     };
-    script || said.text.trim() == text || invoked()
+    script || sent.text.trim() == text || invoked()
 }
 
-fn take(row: &mut Row, one: &Spoken) {
+fn add_output(row: &mut CommandDraft, one: &SessionCommand) {
     let command = &mut row.command;
     // Parts of a script block that no record holds, the traffic has.
-    let is_better = !command.completeness.is_whole() && one.said.completeness.is_whole();
+    let is_better = !command.completeness.is_whole() && one.sent.completeness.is_whole();
     if is_better {
-        command.text.clone_from(&one.said.text);
+        command.text.clone_from(&one.sent.text);
         command.hidden = Arc::new(layers(&command.text, &Limits::default()));
         command.completeness = Completeness::Whole;
     }
     let at = if is_better { 0 } else { 1 };
     command.events.splice(at..at, one.events.iter().copied());
     if command.pipeline_id.is_empty() {
-        command.pipeline_id.clone_from(&one.said.heard.id);
+        command.pipeline_id.clone_from(&one.sent.output.id);
     }
-    command.heard = Some(Box::new(one.said.heard.clone()));
+    command.heard = Some(Box::new(one.sent.output.clone()));
 }
 
-fn new_row(place: &Place<'_>, one: &Spoken) -> Row {
-    let said = &one.said;
-    let text = if said.text.is_empty() { "(a command whose text is lost)" } else { &said.text };
-    let is_engine = match &said.parts[..] {
-        [] => said.asks_metadata,
+fn new_row(place: &RunPlace<'_>, one: &SessionCommand) -> CommandDraft {
+    let sent = &one.sent;
+    let text = if sent.text.is_empty() { "(a command whose text is lost)" } else { &sent.text };
+    let is_engine = match &sent.parts[..] {
+        [] => sent.asks_metadata,
         parts => {
-            let name = |part: &String| engine::script(part) || part == "Out-Default";
-            parts.iter().all(name) && said.text.lines().count() == 1
+            let name = |part: &String| engine::is_engine_script(part) || part == "Out-Default";
+            parts.iter().all(name) && sent.text.lines().count() == 1
         }
     };
     let first = one.events.iter().copied().min().unwrap_or_default();
     let command = Command {
-        time: said.time,
+        time: sent.time,
         session: place.session,
         events: one.events.clone(),
         link: Link::Pool,
         role: if is_engine { Role::Engine } else { Role::Typed },
         parent: None,
         runspace_id: None,
-        pipeline_id: said.heard.id.clone(),
+        pipeline_id: sent.output.id.clone(),
         text: text.to_owned(),
         hidden: Arc::new(layers(text, &Limits::default())),
         invocations: Vec::new(),
-        completeness: said.completeness.clone(),
-        heard: Some(Box::new(said.heard.clone())),
+        completeness: sent.completeness.clone(),
+        heard: Some(Box::new(sent.output.clone())),
         depth: place.depth,
     };
-    Row { command, parent: None, first, words: Words::of(text) }
+    CommandDraft { command, parent: None, first, words: TextWords::from_text(text) }
 }

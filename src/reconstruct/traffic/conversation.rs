@@ -9,16 +9,16 @@ use crate::model::{AccountName, Completeness, EventIdx, Heard, HostName, LoggedI
 use crate::reconstruct::index::ProcessIdx;
 
 /// Most records that are named as evidence of one command's traffic.
-pub(super) const MOST_PROOFS: usize = 100;
+pub(super) const MOST_COMMAND_RECORDS: usize = 100;
 /// Most sentences on what is missing of one command.
 pub(super) const MOST_GAPS: usize = 20;
 
 /// What tells a record: when, where, which.
-pub(super) type Tag = (DateTime<Utc>, RecordRef, u32);
+pub(super) type RecordTag = (DateTime<Utc>, RecordRef, u32);
 
 /// What one runspace pool or plain shell said, as one host's log has it.
 #[derive(Debug)]
-pub(in crate::reconstruct) struct Talk {
+pub(in crate::reconstruct) struct PoolConversation {
     /// The pool's or shell's id, and the shell's where that is another one.
     pub ids: BTreeSet<LoggedId>,
     /// The logging host.
@@ -29,14 +29,14 @@ pub(in crate::reconstruct) struct Talk {
     pub first: DateTime<Utc>,
     pub last: DateTime<Utc>,
     /// Who asked for its shell, where SOAP documents tell.
-    pub asked_by: AskedBy,
+    pub client: ShellClient,
     /// Its commands, in order.
-    pub said: Vec<Said>,
+    pub commands: Vec<SentCommand>,
 }
 
 /// What the documents that made a shell tell of the client.
 #[derive(Debug, Default)]
-pub(in crate::reconstruct) struct AskedBy {
+pub(in crate::reconstruct) struct ShellClient {
     /// Owner, in the server's answer.
     pub account: Option<AccountName>,
     /// ClientIP, in the server's answer.
@@ -47,9 +47,9 @@ pub(in crate::reconstruct) struct AskedBy {
     pub records: Vec<RecordRef>,
 }
 
-impl AskedBy {
-    pub fn of(shell: &Shell<Tag>) -> AskedBy {
-        AskedBy {
+impl ShellClient {
+    pub fn from_shell(shell: &Shell<RecordTag>) -> ShellClient {
+        ShellClient {
             account: shell.owner.as_deref().and_then(AccountName::parse),
             ip: shell.client_ip.clone().filter(|ip| !ip.is_empty()),
             to: shell.to.clone(),
@@ -58,18 +58,18 @@ impl AskedBy {
     }
 
     /// Takes what is not known yet.
-    pub fn add(&mut self, other: AskedBy) {
+    pub fn add(&mut self, other: ShellClient) {
         self.account = self.account.take().or(other.account);
         self.ip = self.ip.take().or(other.ip);
         self.to = self.to.take().or(other.to);
         self.records.extend(other.records);
-        self.records.truncate(MOST_PROOFS);
+        self.records.truncate(MOST_COMMAND_RECORDS);
     }
 }
 
 /// A command in a conversation.
 #[derive(Debug)]
-pub(in crate::reconstruct) struct Said {
+pub(in crate::reconstruct) struct SentCommand {
     /// When it was sent.
     pub time: DateTime<Utc>,
     /// As one could type it; empty where that is lost.
@@ -81,13 +81,13 @@ pub(in crate::reconstruct) struct Said {
     /// It asks for the metadata of commands, and runs none.
     pub asks_metadata: bool,
     pub records: Vec<RecordRef>,
-    pub heard: Heard,
+    pub output: Heard,
 }
 
 /// A session's command, and the indexes of its events.
 #[derive(Debug)]
-pub(in crate::reconstruct) struct Spoken {
-    pub said: Said,
+pub(in crate::reconstruct) struct SessionCommand {
+    pub sent: SentCommand,
     pub host: HostName,
     /// Index of the host process.
     pub process: Option<ProcessIdx>,
@@ -95,17 +95,17 @@ pub(in crate::reconstruct) struct Spoken {
     pub events: Vec<EventIdx>,
 }
 
-impl Talk {
+impl PoolConversation {
     /// The records that prove it.
     pub fn records(&self) -> impl Iterator<Item = RecordRef> {
-        let said = self.said.iter().flat_map(|said| said.records.iter().copied());
-        said.chain(self.asked_by.records.iter().copied())
+        let commands = self.commands.iter().flat_map(|sent| sent.records.iter().copied());
+        commands.chain(self.client.records.iter().copied())
     }
 }
 
-impl Said {
+impl SentCommand {
     /// Takes what a later part of the traffic has of the same command.
-    pub fn goes_on(&mut self, later: Said) {
+    pub fn continue_with(&mut self, later: SentCommand) {
         if !self.completeness.is_whole() && later.completeness.is_whole() {
             (self.text, self.parts) = (later.text, later.parts);
             self.asks_metadata = later.asks_metadata;
@@ -113,13 +113,13 @@ impl Said {
         }
         self.time = self.time.min(later.time);
         self.records.extend(later.records);
-        self.records.truncate(MOST_PROOFS);
-        let Heard { lines, state, ended, gaps, .. } = later.heard;
-        self.heard.lines.extend(lines);
-        self.heard.gaps.extend(gaps);
-        self.heard.gaps.truncate(MOST_GAPS + 1);
+        self.records.truncate(MOST_COMMAND_RECORDS);
+        let Heard { lines, state, ended, gaps, .. } = later.output;
+        self.output.lines.extend(lines);
+        self.output.gaps.extend(gaps);
+        self.output.gaps.truncate(MOST_GAPS + 1);
         if !state.is_empty() {
-            (self.heard.state, self.heard.ended) = (state, ended);
+            (self.output.state, self.output.ended) = (state, ended);
         }
     }
 }
