@@ -16,7 +16,7 @@ use psr_forensics::input::{CHUNK_SIZE, FILE_HEADER, Piece, Reader, piece_count};
 use psr_forensics::model::index::InputIdx;
 use psr_forensics::model::{Channel, Event, RecordRef};
 use psr_forensics::normalise::Normaliser;
-use psr_forensics::reconstruct::{TaskMarks, KeyHasher, RecordReader, TrafficRecord, reconstruct};
+use psr_forensics::reconstruct::{KeyHasher, RecordReader, TaskMarks, TrafficRecord, reconstruct};
 use psr_forensics::{
     Input, NoProgress, Options, Output, Pack, Record, RuleSet, RunInfo, analyze, discover,
     normalise, report,

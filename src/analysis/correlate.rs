@@ -205,8 +205,10 @@ mod tests {
                 addresses: Vec::new(),
                 clock: Some(clock(seconds)),
             };
-            let case =
-                Reconstruction { hosts: vec![host("pc", 0), host("srv", offset)].into(), ..Reconstruction::default() };
+            let case = Reconstruction {
+                hosts: vec![host("pc", 0), host("srv", offset)].into(),
+                ..Reconstruction::default()
+            };
             let sorter = Sorter::new(folder.path().to_owned());
             let mut rows = Rows::default();
             // By its own clock the target's came a minute before.

@@ -209,8 +209,11 @@ impl Run<'_> {
         reach.iter_mut().for_each(LogExtent::shrink);
         account.finish(&reader.lock().unwrap_or_else(PoisonError::into_inner));
         let InputProgress { report, form, .. } = account;
-        let facts =
-            FileFacts { headers: &form, is_evtx: report.input.kind.is_evtx(), faults: &report.faults };
+        let facts = FileFacts {
+            headers: &form,
+            is_evtx: report.input.kind.is_evtx(),
+            faults: &report.faults,
+        };
         let firsts =
             first_records(&facts, |chunk| first_of_chunk(input, InputIdx::default(), chunk));
         Ok(Observed {

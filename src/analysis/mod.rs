@@ -40,7 +40,10 @@ use crate::limits::Limits;
 use crate::model::{
     Detection, Event, EventIdx, HostName, IdxVec, InputIdx, RecordRef, RuleIdx, SessionIdx, Subject,
 };
-use crate::reconstruct::{Reconstruction, UnassignedScripts, FileFacts, KeyHasher, RecordReader, TimeWindow, assemble_script_blocks, reconstruct};
+use crate::reconstruct::{
+    FileFacts, KeyHasher, Reconstruction, RecordReader, TimeWindow, UnassignedScripts,
+    assemble_script_blocks, reconstruct,
+};
 use crate::rows::{
     Copies, DetectionRow, Fingerprints, KeepReason, OutsideSessions, Overlap, Scope, ScriptArchive,
     ScriptCollector, SessionRef, TaskScripts, TextPool, command_ids, detections, findings, layers,
@@ -236,20 +239,27 @@ pub fn correlate(
         faults: &report.faults,
     });
     let files: IdxVec<InputIdx, FileFacts<'_>> = files.collect();
-    reconstruction.look_for_signs(window, &files, |input, chunk| loader.first_of_chunk(input, chunk));
+    reconstruction
+        .look_for_signs(window, &files, |input, chunk| loader.first_of_chunk(input, chunk));
     let sessions = reconstruction.sessions.len();
     tracing::debug!(sessions, ms = begun.elapsed().as_millis(), "sessions rebuilt");
     progress.stage("matching rules");
     let mut detections = detect::on_case(&rules, &reconstruction);
     let sessions = reconstruction.sessions_of_records();
-    let texts = Texts { rules: &rules, reconstruction: &reconstruction, layers: &layers, keeper: keeper.as_ref() };
+    let texts = Texts {
+        rules: &rules,
+        reconstruction: &reconstruction,
+        layers: &layers,
+        keeper: keeper.as_ref(),
+    };
     let on_lines = texts.of_records(lines, &sessions);
     detections.extend(on_lines);
     detections.extend(texts.of_case().map_err(Error::write(&scratch))?);
     let elsewhere = texts.elsewhere(scripts, &loader).map_err(Error::write(&scratch))?;
     detections.extend(elsewhere);
     let steps = (steps.map(Sorter::finish), stepped);
-    let correlated = correlate::over_time(steps, &copies, &detections, &reconstruction, &rules, &scratch);
+    let correlated =
+        correlate::over_time(steps, &copies, &detections, &reconstruction, &rules, &scratch);
     let Correlated { detections: correlated, limited } =
         correlated.map_err(Error::write(&scratch))?;
     detections.extend(correlated);
@@ -285,7 +295,8 @@ pub fn correlate(
         findings::fold(&detections, &copies, &sessions, is_told, &rules, scratch.clone());
     let findings = findings.map_err(Error::write(&scratch))?;
     let layers = layers.finish();
-    let notes = layers::notes(&layers, &copies, &reconstruction, &paths).map_err(Error::write(&scratch))?;
+    let notes =
+        layers::notes(&layers, &copies, &reconstruction, &paths).map_err(Error::write(&scratch))?;
     Ok(Analysis {
         inputs: reports,
         scope: options.scope.clone(),

@@ -22,7 +22,7 @@ use crate::model::{
     Detection, EventIdx, EventKind, IdxVec, InputIdx, Proof, Record, RecordRef, RuleIdx, Wrapped,
 };
 use crate::normalise::{self, Normaliser};
-use crate::reconstruct::{TaskMarks, KeyHasher, assemble_script_blocks};
+use crate::reconstruct::{KeyHasher, TaskMarks, assemble_script_blocks};
 use crate::rows::timeline::TimelineRows;
 use crate::rows::{
     Copies, Fingerprints, KeepReason, ScriptCollector, SessionRef, TaskScripts, TextPool,

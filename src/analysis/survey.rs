@@ -372,7 +372,8 @@ impl Count {
         self.channels += 1;
         let Edge { record_id, time, .. } = edge;
         let (low, high) = (record_id, record_id);
-        let new = Span { records: 0, first: time, last: time, low, high, runs: RecordRuns::default() };
+        let new =
+            Span { records: 0, first: time, last: time, low, high, runs: RecordRuns::default() };
         change(self.held.entry(host.into()).or_default().entry(channel.into()).or_insert(new));
         true
     }

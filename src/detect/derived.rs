@@ -359,7 +359,12 @@ fn ends(fields: FieldMap, index: SessionIdx, session: &Session) -> FieldMap {
         .text("User", name(session.user.as_ref()))
 }
 
-fn session(case: &Reconstruction, counts: &SessionCounts, history: &History, index: SessionIdx) -> Derived {
+fn session(
+    case: &Reconstruction,
+    counts: &SessionCounts,
+    history: &History,
+    index: SessionIdx,
+) -> Derived {
     let session = &case.sessions[index];
     let consequences = session.consequences();
     let weekday = match session.start.weekday() {
@@ -415,7 +420,11 @@ fn session(case: &Reconstruction, counts: &SessionCounts, history: &History, ind
 }
 
 /// The host that logged a time, which is that of one of these events.
-fn logged_by(case: &Reconstruction, time: DateTime<Utc>, events: impl Iterator<Item = EventIdx>) -> HostName {
+fn logged_by(
+    case: &Reconstruction,
+    time: DateTime<Utc>,
+    events: impl Iterator<Item = EventIdx>,
+) -> HostName {
     let mut events = events.map(|event| &case.events[event]);
     events.find(|event| event.time == time).map(|event| event.computer.clone()).unwrap_or_default()
 }

@@ -1,11 +1,12 @@
-//! The accounts that logons give SIDs.
+//! Account names by SID, read from logons.
 
 use std::collections::BTreeMap;
 
 use super::marks::{AccountSpellings, TaskMarks, add_spelling};
 use crate::model::AccountName;
 
-/// The accounts that logons give a SID; a SID with two names is told by none.
+/// Returns the account name of each SID that logons name. Leaves out a SID with two different
+/// names.
 pub(super) fn accounts_by_sid(task_marks: &[TaskMarks]) -> BTreeMap<String, AccountName> {
     let mut spelled: BTreeMap<&str, AccountSpellings> = BTreeMap::new();
     for (sid, spellings) in task_marks.iter().flat_map(|task| &task.accounts) {

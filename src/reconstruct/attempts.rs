@@ -1,5 +1,4 @@
-//! Attempts that failed: what clients and targets log of them, and the sessions that came of them
-//! later.
+//! Failed attempts, from the logs of clients and targets, and the later sessions that they led to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,17 +13,18 @@ use crate::model::{
     Sides,
 };
 
-/// Refusals or sessions that one attempt may be weighed against: a log full of forged ones costs no
-/// more.
+/// Most refusals or sessions that one attempt is compared with. Keeps a log full of forged records
+/// cheap.
 const MOST_RIVALS: usize = 64;
 
-/// The attempts that failed, with what the target's and the domain controllers' logs say of them.
+/// Returns the failed attempts, with the matching records of the targets and the domain
+/// controllers.
 pub(super) fn failed_attempts(
     tables: LookupTables<'_>,
     failures: ClientConnections,
 ) -> IdxVec<AttemptIdx, Attempt> {
     let LookupTables { events, directory, clocks, .. } = tables;
-    // What each host refused, in order of time.
+    // The refusals of each host, in order of time.
     let mut by_host: BTreeMap<&HostName, Vec<EventIdx>> = BTreeMap::new();
     for (index, event) in events.iter_enumerated() {
         if matches!(event.kind, EventKind::AuthorizationFailed(_) | EventKind::LogonFailed(_)) {
@@ -41,7 +41,7 @@ pub(super) fn failed_attempts(
             let tried = clocks.correct(&client.host, client.time);
             let refusals = server.as_ref().and_then(|server| by_host.get(server));
             let refusals = refusals.map_or(&[][..], Vec::as_slice);
-            // When that was by the target's clock.
+            // The time of the attempt by the target's clock.
             let then = tried + clocks.offset(server.as_ref().unwrap_or(&client.host));
             let from = refusals.partition_point(|&at| events[at].time < then - STEP_WINDOW);
             let near = refusals[from..].iter().take(MOST_RIVALS).copied();
@@ -89,11 +89,11 @@ pub(super) fn failed_attempts(
     attempts
 }
 
-/// How long after a failed attempt a session may be the same caller's next one.
+/// How long after a failed attempt a session of the same caller may be its next try.
 const RETRY_WINDOW: TimeDelta = TimeDelta::hours(1);
 
-/// Ties attempts to the next session on their target that the same source or account had soon after;
-/// sessions are in the order of their starts, and all names are as logged.
+/// Links each attempt to the next session on its target by the same source or account. `sessions`
+/// are in order of their starts. All names are as logged.
 pub(super) fn link_later_sessions(
     attempts: &mut [Attempt],
     sessions: &IdxVec<SessionIdx, Session>,
@@ -110,7 +110,7 @@ pub(super) fn link_later_sessions(
             let source = source.map(|host| host.eq_ignore_ascii_case(&attempt.source_host));
             let user = attempt.user.as_ref().zip(session.user.as_ref());
             let user = user.map(|(tried, had)| tried.same_as(had));
-            // What is known of both must agree, and something must be known.
+            // All facts that are known on both sides must agree, and at least one must be known.
             [source, user].iter().flatten().count() > 0
                 && [source, user].iter().flatten().all(|&same| same)
         });
@@ -118,8 +118,8 @@ pub(super) fn link_later_sessions(
     }
 }
 
-/// What targets refused whose clients' logs are not at hand: one attempt for what one host logs
-/// within a step.
+/// Returns the refusals of targets whose clients' logs are not in the input. Refusals of one host
+/// within [`STEP_WINDOW`] are one attempt.
 fn refusals_without_client(events: &Events, known: &[Attempt]) -> Vec<Attempt> {
     let known_reasons: BTreeSet<EventIdx> =
         known.iter().flat_map(|attempt| attempt.events.iter().copied()).collect();
@@ -153,7 +153,7 @@ fn refusals_without_client(events: &Events, known: &[Attempt]) -> Vec<Attempt> {
     refusals
 }
 
-/// The most telling reason among a client's failures, and its error code.
+/// Returns the most specific reason among a client's failures, and the first error code.
 fn main_reason(events: &Events, failures: &[EventIdx]) -> (FailureReason, Option<u32>) {
     let known_reasons = failures.iter().filter_map(|&index| match &events[index].kind {
         EventKind::ClientFailure(failure) => {
@@ -167,7 +167,7 @@ fn main_reason(events: &Events, failures: &[EventIdx]) -> (FailureReason, Option
     (reason, known_reasons.iter().find_map(|(_, code)| *code))
 }
 
-/// Error codes: winerror.h and wsmerror.h.
+/// Maps an error code to a reason. Sources: winerror.h and wsmerror.h.
 fn reason_by_code(event_id: u32, code: Option<u32>) -> FailureReason {
     match (event_id, code) {
         (164, _) | (_, Some(5 | 0x8007_0005)) => FailureReason::AccessDenied,

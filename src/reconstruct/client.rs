@@ -1,4 +1,4 @@
-//! The client's side: what its WinRM log tried.
+//! The client's side: connections that its WinRM log shows.
 
 use std::collections::BTreeMap;
 
@@ -13,22 +13,22 @@ use crate::model::{
     creates_shell, index_types, is_address, same_host,
 };
 
-/// Clients that one record of credentials may be weighed against: a log full of forged ones costs no
-/// more.
+/// Most clients that one record of credentials is compared with. Keeps a log full of forged records
+/// cheap.
 const MOST_RIVALS: usize = 64;
 
-/// How long a client may be silent before its process id may be another's.
+/// How long a client may be silent before its process id may belong to another process.
 const LONGEST_IDLE: TimeDelta = TimeDelta::minutes(30);
 
 index_types! {
-    /// Index of a client, of one host's or of all that may have a session.
+    /// Index of a client connection, of one host or of all hosts.
     pub(super) ClientIdx;
 }
 
-/// What clients tried.
+/// Client connections in order.
 pub(super) type ClientConnections = IdxVec<ClientIdx, ClientConnection>;
 
-/// WinRM 6 and what its process logged after it.
+/// A connection that a client made: WinRM 6 and the later records of its process.
 pub(super) struct ClientConnection {
     pub host: HostName,
     /// WinRM 6.
@@ -36,25 +36,25 @@ pub(super) struct ClientConnection {
     pub time: DateTime<Utc>,
     pub target: String,
     pub https: Option<bool>,
-    /// The session configuration it asked for; empty when not logged.
+    /// The session configuration that the client asked for. Empty if not logged.
     pub configuration: String,
-    /// PowerShell names its version in the connection string; winrs and CIM do not.
+    /// PowerShell names its version in the connection string. winrs and CIM do not.
     pub powershell: bool,
     pub user_sid: Option<String>,
-    /// The account of explicit credentials (4648).
+    /// The account of the explicit credentials (4648).
     pub account: Option<AccountName>,
     pub evidence: BTreeMap<EventIdx, Link>,
-    /// WinRM 11: it asked for a shell.
+    /// The client asked for a shell (WinRM 11).
     pub asked_for_shell: bool,
-    /// WinRM 13: it ran a command in it.
+    /// The client ran a command in the shell (WinRM 13).
     pub ran_command: bool,
     pub failures: Vec<EventIdx>,
     pub closed_at: Option<DateTime<Utc>>,
-    /// Its latest record.
+    /// The time of the latest record.
     pub last: DateTime<Utc>,
 }
 
-/// All clients: those that may have a session, and those that failed to get one.
+/// Returns all client connections: first those that may have a session, then those that failed.
 pub(super) fn client_connections(
     events: &Events,
     by_host: &BTreeMap<HostName, Vec<EventIdx>>,
@@ -114,19 +114,20 @@ fn connections_of_host(
                     ShellKind::of(uri).1.clone_into(&mut client.configuration);
                 }
                 match (&event.kind, event.event_id) {
-                    // Only the way into the session: a later operation may fail in it.
+                    // Counts only failures to open the session. A later operation may fail inside
+                    // it.
                     (EventKind::ClientFailure(failure), _)
                         if failure.operation.as_deref().is_none_or(creates_shell) =>
                     {
                         client.failures.push(index);
                     }
-                    // To ask again after a failure is to try another way in.
+                    // A new request after a failure is another try to open the session.
                     (EventKind::ClientStep(step), _) if step.asks_shell => {
                         client.asked_for_shell = true;
                         client.failures.clear();
                     }
                     (EventKind::ClientStep(_), 13) => client.ran_command = true,
-                    // Session, shell closing or closed.
+                    // The session or its shell closes or is closed.
                     (EventKind::ClientStep(_), 8 | 16 | 33) => client.closed_at = Some(event.time),
                     _ => {}
                 }
@@ -163,7 +164,7 @@ fn connections_of_host(
     clients
 }
 
-/// Whose a client's later records are: by ActivityID, else the latest client of their process.
+/// Finds the client of a later record: by ActivityID, else the latest client of the same process.
 #[derive(Default)]
 struct ConnectionLookup<'e> {
     by_activity: BTreeMap<&'e LoggedId, ClientIdx>,
@@ -171,7 +172,7 @@ struct ConnectionLookup<'e> {
 }
 
 impl<'e> ConnectionLookup<'e> {
-    /// Takes a client's first record.
+    /// Adds a client's first record.
     fn add(&mut self, event: &'e Event, client: ClientIdx) {
         if let Some(activity) = &event.activity_id {
             self.by_activity.insert(activity, client);
@@ -181,7 +182,7 @@ impl<'e> ConnectionLookup<'e> {
         }
     }
 
-    /// The client that an event belongs to, and by what.
+    /// Returns the client that an event belongs to, and the link between them.
     fn find<'c>(
         &self,
         clients: &'c mut ClientConnections,
@@ -203,24 +204,24 @@ impl<'e> ConnectionLookup<'e> {
     }
 }
 
-/// The process that logged an event, and who runs it.
+/// Returns the id of the process that logged an event, and the SID that runs it.
 pub(super) fn logging_process(event: &Event) -> Option<(u32, Option<&str>)> {
     let id = event.process_id.filter(|&id| id != 0)?;
     Some((id, event.user_sid.as_deref()))
 }
 
 impl ClientConnection {
-    /// Whether a session can be this client's by what it is and whose.
+    /// Returns true if this client may have made the session, by kind and by account.
     pub fn may_have_made(&self, draft: &SessionDraft) -> bool {
         self.fits_kind(draft) && !self.is_other_account(draft)
     }
 
-    /// Whether a session is another account's than the one that ran this client.
+    /// Returns true if the session's SID differs from the SID that ran this client.
     pub fn is_other_account(&self, draft: &SessionDraft) -> bool {
         self.session_sid().zip(draft.user_sid.as_deref()).is_some_and(|(own, theirs)| own != theirs)
     }
 
-    /// Whether a session can be this client's by what it is.
+    /// Returns true if this client can make sessions of this kind.
     pub fn fits_kind(&self, draft: &SessionDraft) -> bool {
         let kind = match draft.kind {
             Some(ShellKind::PowerShell) => self.powershell,
@@ -230,14 +231,14 @@ impl ClientConnection {
         kind && !draft.ssh
     }
 
-    /// Whether a session is known to be of the account that this client used.
+    /// Returns true if the session is known to belong to the account that this client used.
     pub fn is_same_account(&self, draft: &SessionDraft) -> bool {
         let own = Identity { name: self.account.as_ref(), sid: self.session_sid() };
         own.same_as(draft.identity()) == Some(true)
     }
 
-    /// The SID the session runs as, where the client's own log can tell: with explicit
-    /// credentials it is another's.
+    /// Returns the SID that the session runs as, if the client's log shows it. With explicit
+    /// credentials it is the SID of another account.
     pub fn session_sid(&self) -> Option<&str> {
         self.user_sid.as_deref().filter(|_| self.account.is_none())
     }

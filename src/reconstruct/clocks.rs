@@ -1,7 +1,7 @@
-//! How far the hosts' clocks are apart, learnt from what two of them log of one thing.
+//! How far the clocks of the hosts are apart, measured by events that two hosts log.
 //!
-//! One pair of records that may be one thing may be a coincidence; differences that many pairs share
-//! are the clocks'.
+//! One pair of records that may log one event can be a coincidence. A difference that many pairs
+//! share is the difference of the clocks.
 
 use std::collections::BTreeMap;
 
@@ -14,28 +14,28 @@ use super::index::Events;
 use super::pairs::{self, PairedMoment, RecordPair};
 use crate::model::{Clock, HostName, IdxVec, index_types};
 
-/// How much the time between two logs of one thing varies: what the network and the target need.
+/// How much the time between two logs of one event varies, because of the network and the target.
 const JITTER: TimeDelta = TimeDelta::seconds(3);
 
-/// The clocks of all hosts whose difference to others is known.
+/// The clocks of all hosts that could be compared with another host.
 #[derive(Debug, Default)]
 pub(super) struct HostClocks {
-    /// Clocks, and which of them were compared with each other.
+    /// The clock of each host, and the group of hosts that it was compared with.
     clocks: BTreeMap<HostName, (Clock, GroupIdx)>,
 }
 
-/// What the pairs of two hosts say of their clocks.
+/// The difference between the clocks of two hosts.
 struct ClockDifference<'e> {
     from: &'e HostName,
     to: &'e HostName,
     /// How much later the second host's clock is.
     difference: TimeDelta,
-    /// Pairs that agree.
+    /// How many pairs agree on the difference.
     pairs: usize,
 }
 
 impl HostClocks {
-    /// Learns from the targets' sessions and the clients that may belong to them.
+    /// Compares the clocks, by all events and by the sessions and clients that may belong together.
     pub fn build(
         events: &Events,
         directory: &HostDirectory,
@@ -49,7 +49,8 @@ impl HostClocks {
         }
         let mut differences: Vec<ClockDifference<'_>> =
             by_hosts.into_values().filter_map(agreed_difference).collect();
-        // The best known differences first: each host hangs on the others by one.
+        // Uses the differences that most pairs agree on first. One difference is enough to connect
+        // a host.
         differences.sort_by_key(|found| (std::cmp::Reverse(found.pairs), found.from, found.to));
         let mut groups = ClockGroups::default();
         for found in &differences {
@@ -59,34 +60,34 @@ impl HostClocks {
         HostClocks { clocks: groups.clocks() }
     }
 
-    /// How far a host's clock is ahead of the others', as far as known.
+    /// Returns how far a host's clock is ahead of the others. Zero if unknown.
     pub fn offset(&self, host: &HostName) -> TimeDelta {
         self.clocks.get(host).map_or(TimeDelta::zero(), |(clock, _)| clock.offset)
     }
 
-    /// A host's time by the others' clocks.
+    /// Returns a host's time, corrected by the offset of its clock.
     pub fn correct(&self, host: &HostName, time: DateTime<Utc>) -> DateTime<Utc> {
         time - self.offset(host)
     }
 
-    /// Whether the times of two hosts can be compared.
+    /// Returns true if the times of two hosts can be compared.
     pub fn are_comparable(&self, a: &HostName, b: &HostName) -> bool {
         let group = |host| self.clocks.get(host).map(|(_, group)| group);
         a == b || (group(a).is_some() && group(a) == group(b))
     }
 
-    /// What is known of a host's clock.
+    /// Returns the clock of a host, if known.
     pub fn get(&self, host: &HostName) -> Option<Clock> {
         self.clocks.get(host).map(|(clock, _)| *clock)
     }
 }
 
-/// The difference on which most pairs of two hosts agree; none when others agree as well on
-/// another one, or when a single pair speaks.
+/// Returns the difference on which most pairs of two hosts agree. Returns `None` if as many pairs
+/// agree on another difference, or if there is only one pair.
 fn agreed_difference(mut pairs: Vec<RecordPair<'_>>) -> Option<ClockDifference<'_>> {
     pairs.sort_by_key(|pair| (pair.difference, pair.records));
-    // Each record is part of one right pair at most: of a window's pairs, as many agree as there
-    // are records on the side that has fewer. What a key ties counts twice.
+    // Each record belongs to one correct pair at most. So the pairs that agree in a window are as
+    // many as the records on the side with fewer. A pair that a key ties counts twice.
     let mut sides: [BTreeMap<PairedMoment, usize>; 2] = Default::default();
     let (mut windows, mut to, mut sure) = (Vec::with_capacity(pairs.len()), 0, 0);
     for (from, first) in pairs.iter().enumerate() {
@@ -108,7 +109,7 @@ fn agreed_difference(mut pairs: Vec<RecordPair<'_>>) -> Option<ClockDifference<'
         }
     }
     let &(count, from, to) = windows.iter().max_by_key(|&&(count, from, _)| {
-        // Clocks are more likely to be right than wrong.
+        // Clocks are more likely right than wrong.
         (count, std::cmp::Reverse(pairs[from].difference.abs()))
     })?;
     let rival = windows.iter().filter(|&&(_, start, end)| end <= from || start >= to);
@@ -130,11 +131,11 @@ index_types! {
     GroupIdx;
 }
 
-/// Hosts tied to each other by differences of their clocks.
+/// Groups of hosts that are connected by differences of their clocks.
 #[derive(Default)]
 struct ClockGroups<'e> {
-    /// Of each host, its group, how far its clock is ahead of the group's first host's, and the
-    /// pairs that say so.
+    /// The group of each host, how far its clock is ahead of the first host of the group, and the
+    /// number of pairs that show it.
     by_host: BTreeMap<&'e HostName, (GroupIdx, TimeDelta, usize)>,
     members: IdxVec<GroupIdx, Vec<&'e HostName>>,
 }
@@ -161,7 +162,7 @@ impl<'e> ClockGroups<'e> {
         if a == b {
             return;
         }
-        // What has to be added in the second group so that the edge holds.
+        // The shift of the second group that makes this difference hold.
         let shift = a_ahead + found.difference - b_ahead;
         for host in std::mem::take(&mut self.members[b]) {
             if let Some((group, ahead, _)) = self.by_host.get_mut(host) {
@@ -171,8 +172,8 @@ impl<'e> ClockGroups<'e> {
         }
     }
 
-    /// Ties hosts that no other host alone tells enough of to the largest group, by what all of that
-    /// group together tell.
+    /// Connects to the largest group each host that has too few pairs with any single host. The
+    /// pairs with all hosts of the group are counted together.
     fn connect_rest(&mut self, pairs: &[RecordPair<'e>]) {
         loop {
             let largest = self.members.indices().max_by_key(|&group| self.members[group].len());
@@ -184,7 +185,8 @@ impl<'e> ClockGroups<'e> {
                 known.map(|&(_, ahead, _)| ahead)
             };
             let first = self.members[largest][0];
-            // Each pair with the other end's clock put right, as if the group's first had logged it.
+            // Corrects the clock at the other end of each pair, as if the group's first host had
+            // logged it.
             let mut by_host: BTreeMap<&HostName, Vec<RecordPair<'e>>> = BTreeMap::new();
             for pair in pairs {
                 let (host, difference) = match (ahead(pair.from), ahead(pair.to)) {
@@ -206,7 +208,8 @@ impl<'e> ClockGroups<'e> {
         }
     }
 
-    /// Each clock against the middle one of its group: most clocks are right.
+    /// Returns each clock relative to the median clock of its group. The median clock is assumed to
+    /// be correct.
     fn clocks(self) -> BTreeMap<HostName, (Clock, GroupIdx)> {
         let mut clocks = BTreeMap::new();
         let groups = self.members.iter_enumerated();

@@ -1,11 +1,11 @@
-//! How far a session can be trusted, and why no more and no less.
+//! How far a session can be trusted, and the reasons.
 
 use super::clocks::HostClocks;
 use super::draft::SessionDraft;
 use super::process::TrackedProcess;
 use crate::model::{Confidence, ConfidenceReason, EndKind, Link, Rejected, Sides, Weighed};
 
-/// The confidence in a session, and the reasons.
+/// Returns the confidence in a session, and the reasons.
 pub(super) fn assess_confidence(
     draft: &SessionDraft,
     sides: Sides,
@@ -27,8 +27,8 @@ pub(super) fn assess_confidence(
     if sides.dc {
         reasons.push(ConfidenceReason::DomainController);
     }
-    // What names the same host besides is no matter of time: an address that is no known host's
-    // does not.
+    // Other evidence that names the same host makes the time irrelevant. An address without a known
+    // host does not.
     let Weighed { winner, agreeing, .. } = &draft.source_assessment;
     let named = winner.iter().chain(agreeing).any(|hint| {
         Some(hint.event) != draft.client && hint.host.is_some() && hint.host == draft.source_host
@@ -54,7 +54,7 @@ pub(super) fn assess_confidence(
     (confidence, reasons)
 }
 
-/// What the target's logs hold it together by.
+/// Returns the reason for the strongest link among the target's records.
 fn target_reason(draft: &SessionDraft, process: Option<&TrackedProcess>) -> ConfidenceReason {
     match (&draft.server, process) {
         (None, _) => ConfidenceReason::NoTargetLog,
@@ -65,7 +65,7 @@ fn target_reason(draft: &SessionDraft, process: Option<&TrackedProcess>) -> Conf
     }
 }
 
-/// What the client's logs add.
+/// Returns the reason for the link to the client's records.
 fn client_reason(draft: &SessionDraft, sides: Sides, clocks: &HostClocks) -> ConfidenceReason {
     let (Some(server), true) = (&draft.server, sides.client) else {
         return match sides.client {

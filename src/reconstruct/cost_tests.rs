@@ -1,5 +1,5 @@
-//! Logs full of forged records: each is one host in one second, and none may cost a square, with
-//! which these tests would take minutes, not seconds.
+//! Logs full of forged records, each of one host within one second. The cost must not be quadratic:
+//! these tests would take minutes instead of seconds.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ impl RecordReader for InMemory {
     }
 }
 
-/// The case of the records that each number gives, all within a second.
+/// Rebuilds from the records that `records` returns for each number, all within a second.
 fn rebuilt(many: i64, records: impl Fn(i64) -> Vec<Record>) -> Reconstruction {
     let keys = KeyHasher::default();
     let mut task_marks = TaskMarks::default();

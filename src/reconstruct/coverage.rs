@@ -1,5 +1,5 @@
-//! Which records one expects of a session, which of them are missing, why, and where to look; and
-//! how much of its time the target's logs cover.
+//! Which records a session should have, which of them are missing, why, and where to look for them.
+//! Also how much of the session's time the target's logs cover.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,21 +11,21 @@ use crate::model::{
     Absence, Auth, Channel, Clearing, Coverage, Covered, LogGap, Missing, Session, ShellKind, Side,
 };
 
-/// How much before its start and after its end a session's records are looked for.
+/// How long before its start and after its end the records of a session are looked for.
 const AROUND: TimeDelta = TimeDelta::minutes(1);
 
-/// How old a service ticket may be that a session is opened with: Windows' default for the longest
-/// life of one is ten hours (Maximum lifetime for service ticket, 600 minutes).
+/// How old the service ticket of a session may be. Windows' default is ten hours (Maximum lifetime
+/// for service ticket, 600 minutes).
 const TICKET_LIFE: TimeDelta = TimeDelta::hours(10);
 
-/// What one expects to find.
+/// A record that a session should have.
 #[derive(Clone, Copy)]
 struct ExpectedRecord {
     side: Side,
-    /// Where, best first; the first stands for all.
+    /// The channels and event ids that may have it, best first. The first one stands for all.
     places: &'static [(Channel, &'static [u32])],
     tells: &'static str,
-    /// Whether it comes some time after the start: a log that begins within a step covers it.
+    /// The record comes some time after the start: a log that begins within a step covers it.
     later: bool,
 }
 
@@ -86,7 +86,7 @@ const NTLM: ExpectedRecord = ExpectedRecord {
     later: false,
 };
 
-/// What one expects of a session by its kind, its engine and how it was authenticated.
+/// Returns the records that a session should have, by its kind, its engine and its authentication.
 fn expected_records(session: &Session, core: bool) -> Vec<ExpectedRecord> {
     let ssh = session.auth == Auth::Ssh;
     let mut expected_records = vec![if ssh { SSH } else { SHELL }];
@@ -116,24 +116,24 @@ fn expected_records(session: &Session, core: bool) -> Vec<ExpectedRecord> {
     expected_records
 }
 
-/// The logs at hand, by host and channel.
+/// The logs of the input, by host and channel.
 struct LogLookup<'c> {
     reconstruction: &'c Reconstruction,
     window: TimeWindow,
     by_place: BTreeMap<(&'c str, Channel), Vec<&'c Coverage>>,
-    /// Where logs were cleared, by host and channel, in order of time.
+    /// The clearings of logs, by host and channel, in order of time.
     cleared: BTreeMap<(&'c str, Channel), Vec<&'c Clearing>>,
-    /// The hosts whose logs show them to be domain controllers.
+    /// The hosts whose logs show that they are domain controllers.
     controllers: BTreeSet<&'c str>,
-    /// How far the hosts' clocks are ahead of the middle one, where that is known.
+    /// How far each host's clock is ahead of the median clock, if known.
     offsets: BTreeMap<&'c str, TimeDelta>,
-    /// Each host's latest record in any log.
+    /// The time of each host's latest record in any log.
     latest: BTreeMap<&'c str, DateTime<Utc>>,
-    /// The holes that count, by host and channel.
+    /// The suspicious holes, by host and channel.
     gaps: BTreeMap<(&'c str, Channel), Vec<&'c LogGap>>,
 }
 
-/// Of each session, what one expects of it and does not find, and how much of it logs cover.
+/// Returns for each session the missing records, and how much of it the logs cover.
 pub(super) fn assess_records(
     reconstruction: &Reconstruction,
     window: TimeWindow,
@@ -191,7 +191,7 @@ impl LogLookup<'_> {
         let on_target = expected_records.iter().filter(|expected| expected.side == Side::Target);
         let mut channels: Vec<Channel> = Vec::new();
         for (channel, _) in on_target.flat_map(|expected| expected.places) {
-            // Few hosts have Sysmon: it is no loss.
+            // Few hosts have Sysmon, so a missing Sysmon log is not reported.
             let is_there = self.by_place.contains_key(&(&*session.target_host, *channel));
             if !channels.contains(channel) && (*channel != Channel::Sysmon || is_there) {
                 channels.push(*channel);
@@ -205,8 +205,8 @@ impl LogLookup<'_> {
         (missing.map(|expected| self.explain_missing(session, expected)).collect(), covered)
     }
 
-    /// How much of a session a log of the target covers. The latest one at hand reaches to the host's
-    /// latest record in any log, for a log in which nothing happens is there all the same.
+    /// Returns how much of a session a log of the target covers. The newest log is assumed to reach
+    /// to the host's latest record in any log: a log without events still covers the time.
     fn coverage_of_channel(&self, session: &Session, channel: Channel) -> Covered {
         let host = &*session.target_host;
         let Some(logs) = self.by_place.get(&(host, channel)) else {
@@ -215,7 +215,8 @@ impl LogLookup<'_> {
         let (start, end) = self.to_local_clock(session, host, session.start, session.end);
         let newest = logs.iter().map(|log| log.last).max();
         let span = |log: &&Coverage| {
-            // Some forms of a log keep whole seconds: what covers must not depend on the form.
+            // Some formats of a log keep whole seconds only. The coverage must not depend on the
+            // format.
             let (first, last) = (log.first.0.trunc_subsecs(0), log.last.0);
             let is_newest = Some(log.last) == newest && last >= start - STEP_WINDOW;
             let reaches = if is_newest { self.latest[host].max(last) } else { last };
@@ -228,14 +229,14 @@ impl LogLookup<'_> {
             gaps.iter().map(|gap| (gap.gap.before.time, gap.gap.after.time)).collect();
         holes.sort_unstable();
         let whole = (end - start).max(TimeDelta::milliseconds(1));
-        // Of a session of one moment that moment counts.
+        // A session of zero length counts as one millisecond.
         let end = start + whole;
         let part = covered_time(&spans, start, end) - covered_time(&holes, start, end);
         let percent = part.num_milliseconds().max(0) * 100 / whole.num_milliseconds().max(1);
         Covered { channel, percent: Some(percent.min(100) as u8) }
     }
 
-    /// Why something expected is not there.
+    /// Returns why an expected record is missing.
     fn explain_missing(&self, session: &Session, expected: ExpectedRecord) -> Missing {
         let (host, known) = match expected.side {
             Side::Target => (session.target_host.to_string(), true),
@@ -254,7 +255,7 @@ impl LogLookup<'_> {
             (channel, ids, self.absence_reason(session, &host, channel, ids, expected.later))
         });
         let judged: Vec<_> = judged.collect();
-        // A log that has a hole tells more than one that never had such events.
+        // A log with a hole explains more than a log that never had such events.
         let hole =
             judged.iter().find(|(.., why)| may_be_in_other_copy(*why) && !is_uncollected(*why));
         let &(channel, ids, why) = hole.unwrap_or(&judged[0]);
@@ -291,7 +292,7 @@ impl LogLookup<'_> {
             Absence::NotLogged if ticket => Absence::Cached,
             why => why,
         };
-        // A ticket that was asked for hours ago serves as well.
+        // The ticket may have been requested hours before.
         let before = if ticket { TICKET_LIFE } else { AROUND };
         let (from, to) = (session.start - before, session.start + AROUND);
         let collect = self.to_local_clock(session, &host, from, to);
@@ -306,7 +307,7 @@ impl LogLookup<'_> {
         }
     }
 
-    /// Times of a session by another host's clock.
+    /// Converts times of a session to another host's clock.
     fn to_local_clock(
         &self,
         session: &Session,
@@ -319,7 +320,7 @@ impl LogLookup<'_> {
         (local(from), local(to))
     }
 
-    /// Why a host's channel has no such event at a session's start.
+    /// Returns why a host's channel has no such event at a session's start.
     fn absence_reason(
         &self,
         session: &Session,
@@ -333,7 +334,7 @@ impl LogLookup<'_> {
         if !self.window.contains(start) {
             return Absence::OutsideWindow;
         }
-        // The first time after the start, if the log begins with what came after it.
+        // The first clearing after the start, if the log begins with it.
         let all = self.cleared.get(&(host, channel)).map(Vec::as_slice).unwrap_or_default();
         let next = all.partition_point(|cleared| cleared.time < start);
         let cleared = |before| all.get(next).filter(|c| c.time <= before + STEP_WINDOW);
@@ -359,7 +360,7 @@ impl LogLookup<'_> {
     }
 }
 
-/// How much of a time spans in order cover together.
+/// Returns how much of a time is covered by spans, which are in order.
 fn covered_time(
     spans: &[(DateTime<Utc>, DateTime<Utc>)],
     start: DateTime<Utc>,
@@ -377,7 +378,7 @@ fn covered_time(
     covered
 }
 
-/// Whether another copy of the log may have the record.
+/// Returns true if another copy of the log may have the record.
 fn may_be_in_other_copy(why: Absence) -> bool {
     !matches!(why, Absence::NotAudited | Absence::NotLogged | Absence::OutsideWindow)
 }

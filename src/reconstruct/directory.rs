@@ -1,4 +1,4 @@
-//! The names and addresses of hosts, learnt from the logs themselves.
+//! The names and addresses of hosts, learned from the logs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,28 +10,28 @@ use super::names::exactly_one;
 use super::sightings::Sightings;
 use crate::model::{HostName, host_key, is_address, short_name};
 
-/// How many times as many connections show an address as one host's than as another's, for the
-/// other's to be taken for mistakes.
+/// How many times more connections must show an address for one host than for another, so that the
+/// other is taken as a mistake.
 const MISTAKE_RATIO: u64 = 4;
 
-/// Which host has which names and addresses. Addresses change hands: all that is asked of them is
-/// asked for a time.
+/// Which host has which names and addresses. Addresses change hands, so every look-up of an address
+/// has a time.
 pub(super) struct HostDirectory {
-    /// Logging hosts by their names: full and first label.
+    /// Logging hosts by their full name and by its first label.
     names: BTreeMap<String, BTreeSet<HostName>>,
     /// Logging hosts by address.
     hosts_by_ip: BTreeMap<String, BTreeMap<HostName, Sightings>>,
     /// Addresses by logging host.
     ips_by_host: BTreeMap<HostName, BTreeMap<String, Sightings>>,
-    /// Hosts whose addresses only others tell.
+    /// Hosts whose addresses are known from other hosts' records only.
     known_by_report: BTreeSet<HostName>,
-    /// Hosts whose logs are not at hand, by first label, as others' records name them.
+    /// Hosts without logs in the input, by first label, as other hosts' records name them.
     unlogged_hosts: BTreeMap<String, UnloggedHost>,
-    /// The labels of such hosts by address.
+    /// The first labels of such hosts, by address.
     unlogged_by_ip: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// A host that is known from others' records only.
+/// A host that is known from other hosts' records only.
 struct UnloggedHost {
     /// The longest of its names, lower case.
     name: HostName,
@@ -39,8 +39,8 @@ struct UnloggedHost {
 }
 
 impl HostDirectory {
-    /// Learns from all logs: whoever logs is a host; the near end of its connections is its own.
-    /// What others say of an address counts where a host's own connections say nothing.
+    /// Builds the directory from all marks. The near end of a host's connection is its own address.
+    /// Addresses that other hosts report count only if the host's own connections show none.
     pub fn build(hosts: &LoggingHosts, task_marks: &[TaskMarks]) -> HostDirectory {
         let mut directory = HostDirectory {
             names: BTreeMap::new(),
@@ -76,7 +76,7 @@ impl HostDirectory {
                 directory.add_unlogged_host(name, ips);
                 continue;
             };
-            // A host that tells its own addresses is known better than others know it.
+            // A host's own connections are better evidence than reports of others.
             if directory.ips_by_host.contains_key(host) {
                 continue;
             }
@@ -116,8 +116,8 @@ impl HostDirectory {
         }
     }
 
-    /// The one host without logs at hand that others name with an address that no logging host has:
-    /// of several, the one that was named nearest to a time.
+    /// Returns the host without logs that others name with an address that no logging host has. If
+    /// there are several, returns the one that was named nearest to `time`.
     pub fn unlogged_host_by_ip(&self, ip: &str, time: DateTime<Utc>) -> Option<&HostName> {
         let labels = self.unlogged_by_ip.get(ip).filter(|_| !self.hosts_by_ip.contains_key(ip))?;
         let named = labels.iter().map(|label| &self.unlogged_hosts[label]);
@@ -126,7 +126,7 @@ impl HostDirectory {
         )
     }
 
-    /// The fullest name of a host without logs at hand.
+    /// Returns the fullest name of a host without logs.
     pub fn unlogged_host(&self, name: &str) -> Option<&HostName> {
         let known = self.unlogged_hosts.get(&host_key(name));
         known.map(|unlogged_host| &unlogged_host.name)
@@ -141,7 +141,8 @@ impl HostDirectory {
         }
     }
 
-    /// The one logging host that a name or address means at a time; none when it could be two.
+    /// Returns the logging host that has a name or address at a time. Returns `None` if there are
+    /// two.
     pub fn resolve(&self, target: &str, time: DateTime<Utc>) -> Option<&HostName> {
         match is_address(target) {
             true => self.host_of_ip(&target.to_lowercase(), time),
@@ -149,11 +150,11 @@ impl HostDirectory {
         }
     }
 
-    /// The one logging host that a name means.
+    /// Returns the only logging host with a name.
     fn host_of_name(&self, name: &str) -> Option<&HostName> {
         let name = name.to_lowercase();
-        // A full name may be logged by its first label only, or the other way round; it is another's
-        // full name only when they are equal.
+        // A full name may be logged as its first label only, and the other way round. Two different
+        // full names are two hosts.
         let label = || {
             let short = Some(short_name(&name)).filter(|short| *short != name)?;
             let hosts = self.names.get(short)?;
@@ -162,8 +163,8 @@ impl HostDirectory {
         exactly_one(self.names.get(&name).or_else(label)?.iter())
     }
 
-    /// The one host that has an address at a time: of several that had it, the one that was seen
-    /// with it nearest to then; its own word before others'.
+    /// Returns the only host that has an address at a time. If several had it, returns the one seen
+    /// with it nearest to `time`; on a tie, a host's own records count before reports of others.
     fn host_of_ip(&self, ip: &str, time: DateTime<Utc>) -> Option<&HostName> {
         let claims = self.hosts_by_ip.get(ip)?;
         let held = claims.iter().filter(|(host, _)| self.holds_address(host, ip, time));
@@ -174,8 +175,8 @@ impl HostDirectory {
         exactly_one(held.iter().filter(|(rank, _)| *rank == unique_nearest)).map(|(_, host)| *host)
     }
 
-    /// Whether an address that a host was seen with is its own at a time, and was not changed for
-    /// another.
+    /// Returns true if an address that a host was seen with belongs to it at a time, and was not
+    /// replaced by another.
     fn holds_address(&self, host: &HostName, ip: &str, time: DateTime<Utc>) -> bool {
         self.ips_by_host.get(host).is_some_and(|ips| {
             let own = ips.get(ip);
@@ -183,12 +184,12 @@ impl HostDirectory {
         })
     }
 
-    /// The addresses a host is known to have had.
+    /// Returns all known addresses of a host.
     pub fn addresses(&self, host: &HostName) -> Vec<String> {
         self.ips_by_host.get(host).into_iter().flatten().map(|(ip, _)| ip.clone()).collect()
     }
 
-    /// The one address a host is known to have at a time.
+    /// Returns the only known address of a host at a time.
     pub fn ip_of(&self, host: &HostName, time: DateTime<Utc>) -> Option<&String> {
         let Some(ips) = self.ips_by_host.get(host) else {
             let unlogged_host = self.unlogged_hosts.get(&host_key(host))?;
@@ -200,7 +201,7 @@ impl HostDirectory {
     }
 }
 
-/// The one that is nearest; none where two are.
+/// Returns the nearest item. Returns `None` if two are equally near.
 fn unique_nearest<T>(items: impl Iterator<Item = (TimeDelta, T)>) -> Option<T> {
     let mut items: Vec<(TimeDelta, T)> = items.collect();
     items.sort_by_key(|(distance, _)| *distance);
@@ -208,13 +209,14 @@ fn unique_nearest<T>(items: impl Iterator<Item = (TimeDelta, T)>) -> Option<T> {
     items.into_iter().next().filter(|_| !tie).map(|(_, item)| item)
 }
 
-/// Whether what is seen of one host's address is a mistake beside what is seen of another's: some
-/// records turn a connection's ends around, and they are few beside and among the right ones.
+/// Returns true if the sightings of one host's address are a mistake, given those of another host.
+/// Some records swap the ends of a connection. They are few, and lie among the correct ones.
 fn is_mistake(seen: &Sightings, other: &Sightings) -> bool {
     seen.count * MISTAKE_RATIO <= other.count && seen.lies_within(other)
 }
 
-/// Whether an address tells hosts apart: not loopback, link-local, multicast or unset.
+/// Returns true if an address identifies a host: it is not loopback, link-local, multicast or
+/// unset.
 fn is_routable(ip: &str) -> bool {
     match ip.parse::<std::net::IpAddr>() {
         Ok(std::net::IpAddr::V4(ip)) => {
@@ -264,11 +266,11 @@ mod tests {
     fn a_host_without_logs_goes_by_the_name_that_others_give_its_address() {
         let named = rebuilt_from(vec![ntlm(10, "PC9", "10.0.0.9"), called_from("10.0.0.9")]);
         assert_eq!(named.sessions[SessionIdx::new(0)].source_host.as_deref(), Some("pc9"));
-        // Two names at once: neither.
+        // Two names at the same time: neither.
         let two =
             vec![ntlm(10, "PC9", "10.0.0.9"), ntlm(10, "PC8", "10.0.0.9"), called_from("10.0.0.9")];
         assert_eq!(rebuilt_from(two).sessions[SessionIdx::new(0)].source_host, None);
-        // The one that had it last before the session.
+        // The host that had the address last before the session.
         let later = vec![
             ntlm(-20_000, "PC8", "10.0.0.9"),
             ntlm(900, "PC9", "10.0.0.9"),

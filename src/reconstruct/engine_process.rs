@@ -1,8 +1,8 @@
-//! Which process a remote engine of the classic log runs in, where only 53504 tells.
+//! Finds the process of a remote engine in the classic log, if only 53504 shows it.
 //!
-//! The classic log names no process. 4103 does, and an audit log names the host process; where
-//! neither is there, the process whose engine began to listen (53504) in the same moment is the
-//! engine's, if no other may be.
+//! The classic log names no process. 4103 does, and an audit log shows the host process. If both
+//! are missing, the process whose engine began to listen (53504) at the same moment is taken,
+//! provided that no other process fits.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,21 +11,21 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::marks::{HostKind, IdKey, ProcessMark, ProcessMarkKind, TextKey};
 use super::windows::{FIRST_COMMAND_WINDOW, STEP_WINDOW};
 
-/// How much farther in time another pair must be for the nearer one to be surely right.
+/// How much farther in time another pair must be, so that the nearer pair is certain.
 const CLEARLY_FARTHER: TimeDelta = TimeDelta::seconds(1);
 
-/// Listening engines that one engine may be weighed against, before it and after: a log full of
-/// forged ones costs no more.
+/// Most listening engines that one engine is compared with, before it and after. Keeps a log full
+/// of forged records cheap.
 const MOST_RIVALS: usize = 16;
 
-/// The process of an engine, and the SID of who runs it.
+/// The process id of each engine, and the SID that runs it, by HostId.
 pub(super) type EngineProcesses = HashMap<IdKey, (u32, TextKey)>;
 
-/// The processes of a host's remote engines by HostId, as far as 53504 alone tells them. Marks are
-/// in order of time.
+/// Returns the processes of a host's remote engines that only 53504 shows, by HostId. Marks are in
+/// order of time.
 pub(super) fn engine_processes(marks: &[&ProcessMark]) -> EngineProcesses {
     let mut proven: HashSet<IdKey> = HashSet::new();
-    // Of each process id, when processes started and when they worked.
+    // The times of starts and of work of each process id.
     let mut known: HashMap<u32, [Vec<DateTime<Utc>>; 2]> = HashMap::new();
     for mark in marks {
         match mark.kind {
@@ -41,7 +41,7 @@ pub(super) fn engine_processes(marks: &[&ProcessMark]) -> EngineProcesses {
             | ProcessMarkKind::EngineOnly(..) => {}
         }
     }
-    // A start before it or work after it says what process listens.
+    // A start before it, or work after it, already identifies the listening process.
     let has_no_other_record = |mark: &&&ProcessMark| {
         let time = mark.mark.time;
         let one_in = |times: &[DateTime<Utc>], from, to| {

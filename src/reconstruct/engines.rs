@@ -1,4 +1,4 @@
-//! PowerShell engines on the target: the classic log's records to session drafts.
+//! PowerShell engines on the target: adds the records of the classic log to session drafts.
 
 use std::collections::BTreeMap;
 
@@ -17,13 +17,13 @@ use crate::model::{
 /// The indexes of one engine's records, in order.
 pub(super) type EngineRecords = Vec<EventIdx>;
 
-/// How long a session may have been open whose engine's start is lost.
+/// How long a session may have been open if its engine's start is lost.
 const LONGEST_OPEN: TimeDelta = TimeDelta::hours(24);
 
 impl HostEvents<'_> {
-    /// The classic log's remote engines: an engine's records by HostId or RunspaceId, the engine to
-    /// its session by the same ids, or by user and time where no 4103 ties it to a process. Those
-    /// whose start is lost are left.
+    /// Adds the remote engines of the classic log. The records of an engine are grouped by HostId
+    /// or RunspaceId. The engine is joined to its session by the same ids, or by user and time if
+    /// no 4103 ties it to a process. Returns the engines whose start is lost.
     pub fn add_engines(&self, drafts: &mut SessionDrafts) -> Vec<EngineRecords> {
         let mut engines: BTreeMap<Option<&LoggedId>, Vec<EventIdx>> = BTreeMap::new();
         for (index, event) in self.iter() {
@@ -65,8 +65,8 @@ impl HostEvents<'_> {
         late
     }
 
-    /// Engines whose start is lost: by their end, which is their process's, else the one session
-    /// that was open.
+    /// Adds engines whose start is lost: by the end of their process, else to the only session that
+    /// was open.
     pub fn add_engines_without_start(
         &self,
         drafts: &mut SessionDrafts,
@@ -102,7 +102,7 @@ impl HostEvents<'_> {
         }
     }
 
-    /// A session of which nothing is known.
+    /// Adds a new draft without any facts.
     fn push_unknown_session(&self, drafts: &mut SessionDrafts) -> DraftIdx {
         drafts.push(SessionDraft {
             server: Some(self.host.clone()),
@@ -115,13 +115,13 @@ impl HostEvents<'_> {
         records.iter().filter_map(|&index| self.events[index].engine())
     }
 
-    /// The account that an engine's records name.
+    /// Returns the account that an engine's records name.
     fn user(&self, records: &EngineRecords) -> Option<AccountName> {
         let user = self.contexts(records).find_map(|context| AccountName::parse(&context.user));
         user.map(AccountName::caller)
     }
 
-    /// Whether an engine's first record is of its start.
+    /// Returns true if an engine's first record is its start.
     fn has_start(&self, records: &EngineRecords) -> bool {
         match &self.events[records[0]].kind {
             EventKind::Engine(engine) => engine.state != EngineState::Stopped,
@@ -155,9 +155,9 @@ impl HostEvents<'_> {
         }
     }
 
-    /// The PowerShell host process without an engine yet that is nearest: by when its engine began
-    /// to listen, which is the moment that the classic log calls the engine's start, else by its
-    /// own start.
+    /// Returns the nearest PowerShell host process that has no engine. It is compared by the time
+    /// when its engine began to listen, which the classic log takes as the engine's start, else by
+    /// its own start.
     fn nearest_without_engine(
         &self,
         drafts: &SessionDrafts,
@@ -177,9 +177,9 @@ impl HostEvents<'_> {
         })
     }
 
-    /// Engines of PowerShell processes that a session started, which the classic log names by their
-    /// ids, where 4103 tells whose they are, else by command line only: by that and time, then by
-    /// HostId.
+    /// Adds the engines of PowerShell processes that a session started. If 4103 shows the process,
+    /// they are joined by HostId. Otherwise the classic log has only their command line: they are
+    /// joined by it and time, then by HostId.
     pub fn add_child_engines(&self, drafts: &mut SessionDrafts) {
         let slots: BTreeMap<Option<ProcessIdx>, DraftIdx> =
             drafts.iter_enumerated().map(|(slot, draft)| (draft.process, slot)).collect();
@@ -225,7 +225,7 @@ impl HostEvents<'_> {
                     let started =
                         starts.get(from).filter(|(at, _)| *at <= event.time + STEP_WINDOW);
                     let Some(&(_, slot)) = started else { continue };
-                    // An id that was tied by time ties no better than time.
+                    // An id that was joined by time is not a stronger link than time.
                     let known = (slot, Link::CommandLine);
                     if let Some(host_id) = host_id {
                         by_host_id.insert(host_id, known);
@@ -237,8 +237,8 @@ impl HostEvents<'_> {
         }
     }
 
-    /// 53504 names an engine's process: with no process audit, the only tie between the classic
-    /// log's engine and what Operational logs by process. By time.
+    /// Adds 53504 by time. It names an engine's process: without process audit it is the only link
+    /// between the classic log's engine and the process in the Operational log.
     pub fn add_listening_engines(&self, drafts: &mut SessionDrafts) {
         let by_start = DraftsByTime::by_start(drafts);
         for (index, event) in self.iter() {

@@ -1,5 +1,5 @@
-//! What is found about sessions, in small cases: rivals for the source, what is missing and why,
-//! what made a session, how far it can be trusted.
+//! Small inputs for findings about sessions: rivals for the source, missing records and their
+//! reasons, tools, confidence.
 
 use super::reconstruction::Reconstruction;
 use super::tests::{
@@ -12,7 +12,7 @@ use crate::model::{
     SessionIdx, Side, SourceBasis, SourceEvidence,
 };
 
-/// A session of ann's on SRV that starts at second 100, its own logon and process logged.
+/// A session of ann on SRV that starts at second 100. Its own logon and process are logged.
 fn session() -> Vec<Record> {
     vec![logon("SRV", 100, "ann", ANN, "0x111"), host_process("SRV", 100, "0x10", "ann", "0x111")]
 }
@@ -42,7 +42,7 @@ fn with(more: impl IntoIterator<Item = Record>) -> Reconstruction {
     rebuilt_from(session().into_iter().chain(more).collect())
 }
 
-/// The rivals of the only session: what they name and why they were not followed.
+/// Returns the rivals of a session: the source that each names, and why it was rejected.
 fn rivals(session: &Session) -> Vec<(String, Rejected)> {
     let rivals = session.weighed.rivals.iter();
     rivals.map(|rival| (rival.hint.name(), rival.why)).collect()
@@ -62,7 +62,7 @@ fn two_tickets_as_near_decide_nothing() {
     let undecided = |ip: &str| (ip.to_owned(), Rejected::Undecided);
     assert_eq!(rivals(session), [undecided("10.0.0.1"), undecided("10.0.0.2")]);
     assert!(says(session, "two sources are named alike"));
-    // What both say is known: it was Kerberos.
+    // Both tickets agree on this: it was Kerberos.
     assert_eq!(session.auth, Auth::Kerberos);
     assert_eq!(session.confidence, Confidence::Medium);
 }
@@ -95,7 +95,7 @@ fn weaker_kinds_and_other_accounts_are_rivals() {
         ticket(100, "ann", "10.0.0.1"),
         ticket(100, "bob", "10.0.0.2"),
         inbound(101, "10.0.0.3"),
-        // A machine's tickets are no one's session.
+        // A machine's tickets belong to no session.
         ticket(100, "PC7$", "10.0.0.7"),
     ]);
     let session = &reconstruction.sessions[SessionIdx::new(0)];
@@ -120,7 +120,8 @@ fn connects(host: &str, seconds: i64) -> Record {
     by(ANN, 500, on(host, seconds, WINRM, 6, &data))
 }
 
-/// A shell on SRV that names PC1's address as its caller's, and who has that address.
+/// A shell on SRV that names PC1's address as its caller's, and a record that shows whose address
+/// it is.
 fn called() -> [Record; 2] {
     let uri = "http://schemas.microsoft.com/powershell/Microsoft.PowerShell \
                (CORP\\ann clientIP: 10.0.0.5)";
@@ -141,7 +142,7 @@ fn connects_to(target: &str, seconds: i64) -> Record {
     by(ANN, 500, on("PC1", seconds, WINRM, 6, &[("connection", &connection)]))
 }
 
-/// When the client of SRV's session connected.
+/// Returns when the client of SRV's session connected.
 fn connected(reconstruction: &Reconstruction) -> Option<i64> {
     let session = reconstruction.sessions.iter().find(|session| session.sides.server)?;
     let mut evidence = session.evidence.iter().map(|one| &reconstruction.events[one.event]);
@@ -155,7 +156,7 @@ fn a_caller_that_fans_out_has_the_session_that_it_names() {
     let joined = rebuilt_from(both.collect());
     assert_eq!(connected(&joined), Some(101));
     assert_eq!(joined.sessions.len(), 3);
-    // That one's record is lost: to others it did not connect.
+    // The record of that connection is lost. Connections to other hosts are not it.
     assert_eq!(connected(&rebuilt_from(called().into_iter().chain(others).collect())), None);
 }
 
@@ -188,7 +189,7 @@ fn an_address_that_is_no_known_hosts_decides_between_no_clients() {
     assert_eq!(session.source_ip.as_deref(), Some("10.0.0.5"));
     assert_eq!(session.confidence, Confidence::Medium);
     assert!(says(session, "another client could fit"));
-    // It is PC1's.
+    // The address is PC1's.
     let known = with(two.into_iter().chain([own]));
     let session = known.sessions.iter().find(|session| session.sides.server).unwrap();
     assert_eq!(session.source_host.as_deref(), Some("PC1"));
@@ -233,7 +234,7 @@ fn links_say_which_key_or_what_agrees() {
     assert_eq!(links[..5], expected);
 }
 
-/// What is missing of the only session.
+/// Returns the missing records of the only session.
 fn missing(mut reconstruction: Reconstruction, window: TimeWindow) -> Vec<Missing> {
     reconstruction.look_for_missing(window);
     assert_eq!(reconstruction.sessions.len(), 1);
@@ -245,7 +246,7 @@ fn why(missing: &[Missing], side: Side, id: u32) -> Option<Absence> {
     found.map(|missing| missing.why)
 }
 
-/// A record that has nothing to do with the session.
+/// A record that is unrelated to the session.
 fn other(host: &str, seconds: i64, channel: &str, id: u32) -> Record {
     on(host, seconds, channel, id, &[])
 }
@@ -253,7 +254,7 @@ fn other(host: &str, seconds: i64, channel: &str, id: u32) -> Record {
 #[test]
 fn what_is_missing_has_a_reason_from_the_logs_at_hand() {
     let reconstruction = with([
-        // PowerShell's log reaches over the session; 4104 is there at another time, 4103 never.
+        // PowerShell's log covers the session. 4104 is there at another time, 4103 never.
         other("SRV", 10, POWERSHELL, 4104),
         other("SRV", 200, POWERSHELL, 40961),
         // WinRM's log begins after the session.
@@ -268,12 +269,12 @@ fn what_is_missing_has_a_reason_from_the_logs_at_hand() {
     assert_eq!(why(&missing, Side::Target, 91), Some(Absence::RolledOver(at(500))));
     assert_eq!(why(&missing, Side::Target, 403), Some(Absence::EndsBefore(at(20))));
     assert_eq!(why(&missing, Side::Client, 6), Some(Absence::NotCollected));
-    // 4103 was never logged, but the classic log that would have 800 is at hand in part only.
+    // 4103 was never logged, but the classic log that would have 800 covers only a part.
     let commands = missing.iter().find(|missing| missing.tells == "the commands").unwrap();
     assert_eq!(commands.channel, Channel::PowerShellClassic);
     assert_eq!(commands.why, Absence::EndsBefore(at(20)));
-    // What another copy of the log may have is to be collected, from a minute before to a minute
-    // after; what was never logged is not.
+    // Records that another copy of the log may have are to be collected, from a minute before to a
+    // minute after. Records that were never logged are not.
     let collect = |id| missing.iter().find(|m| m.ids.contains(&id)).unwrap().collect;
     assert_eq!(collect(91), Some((at(40), at(160))));
     assert_eq!(collect(4104), None);
@@ -314,7 +315,8 @@ fn a_log_cleared_in_the_session_says_so() {
 
 #[test]
 fn a_controller_that_saw_no_ticket_may_have_given_it_hours_before() {
-    // A ticket of another account, and one for another service, show that it is a controller.
+    // A ticket of another account, and one for another service, show that it is a domain
+    // controller.
     let reconstruction = with([ticket(10, "bob", "10.0.0.2"), ticket(900, "bob", "10.0.0.2")]);
     let missing = missing(reconstruction, TimeWindow::default());
     let ticket = missing.iter().find(|m| m.side == Side::DomainController).unwrap();
@@ -368,11 +370,12 @@ fn tools_are_told_where_records_leave_no_doubt() {
 
 #[test]
 fn tools_are_not_guessed() {
-    // Someone asks where they are, once; a process that the session started shows its own prompt.
+    // A user asks for the current folder once. A process that the session started shows its own
+    // prompt.
     assert_eq!(tool([script(101, 16, "(Get-Location).Path")]), None);
     let local = [child("SRV", 101, "0x20", "0x10", "cmd"), script(102, 0x20, "prompt")];
     assert_eq!(tool(local), None);
-    // That no prompt was logged says nothing.
+    // A missing prompt proves nothing.
     assert_eq!(tool([connects("PC1", 100), script(101, 16, "Get-Service")]), None);
 }
 

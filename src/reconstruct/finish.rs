@@ -1,4 +1,4 @@
-//! Drafts to sessions.
+//! Turns drafts into sessions.
 
 use super::confidence;
 use super::draft::SessionDraft;
@@ -9,7 +9,7 @@ use crate::model::{
     Transport,
 };
 
-/// A session of what is known of it, with names as its hosts' records spell them.
+/// Makes a session from a draft. Host names are spelled as their records spell them.
 pub(super) fn finish_session(
     tables: LookupTables<'_>,
     draft: SessionDraft,
@@ -22,8 +22,8 @@ pub(super) fn finish_session(
     let keyed = draft.evidence.iter().filter(|&(&event, &link)| link.is_key() && on_target(event));
     let last = keyed.map(|(&event, _)| events[event].time).max().unwrap_or(start);
     let (end, end_kind) = match draft.end {
-        // What a session's own process and engine say ends it; other ends are guesses that its own
-        // records refute when they go on for more than a step.
+        // The end of the session's own process or engine is certain. Other ends are guesses, which
+        // the session's own records refute if they go on for more than a step.
         Some((end, kind @ (EndKind::EngineStopped | EndKind::ProcessExited))) => (end, kind),
         Some((end, kind)) if end >= last - STEP_WINDOW => (end, kind),
         _ => (last, EndKind::LastEvent),

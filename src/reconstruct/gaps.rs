@@ -1,34 +1,33 @@
-//! Holes in logs: which of them say that records were taken out.
+//! Holes in logs that suggest that records were removed.
 //!
-//! The event log service numbers the records of a channel without a hole, so a hole in
-//! EventRecordID is a record that is not in the file. Most often nobody took it out of the log: who
-//! exports what a query selects leaves holes, forwarded events come as a subscription selects them,
-//! several hosts' or channels' records in one file have each their own numbers, and damage loses
-//! records. So a hole counts only where nothing of that explains it, and a false alarm is worse
-//! than a miss:
+//! The event log service numbers the records of a channel without gaps, so a hole in EventRecordID
+//! is a record that is not in the file. Usually nobody removed it from the log: exports by query
+//! leave holes, forwarded events are selected by a subscription, several hosts or channels in one
+//! file have separate numbers, and damage loses records. So a hole is reported only if none of
+//! these explains it. A false alarm is worse than a miss. All of these must hold:
 //!
-//! - the file is EVTX, nothing of it was lost in reading, and all of it is one host's one channel;
-//! - it has few holes: a query for some events leaves one at every other record;
-//! - there are many records without a hole on both sides. An export numbers its records anew in
-//!   their headers and keeps EventRecordID, so where both numbers are the same on both sides, no
-//!   query made the file, and fewer suffice;
-//! - no other input has a record of the hole.
+//! - The file is EVTX, was read without loss, and contains one channel of one host.
+//! - It has few holes. A query for some events leaves a hole at every other record.
+//! - There are many records without a hole on both sides. An export renumbers the records in their
+//!   headers and keeps EventRecordID. So if both numbers are equal on both sides, the file is not
+//!   an export, and fewer records suffice.
+//! - No other input has a record of the hole.
 //!
-//! What is left may still be a query that left out something rare, or a log that was copied while
-//! it was overwritten. Rules on it say so.
+//! The cause may still be a query that excluded something rare, or a log that was copied while it
+//! was overwritten. The rules on holes say so.
 
 use std::collections::BTreeMap;
 
 use super::windows::TimeWindow;
 use crate::model::{Channel, Coverage, Gap, HostName, InputIdx, LogGap, Session};
 
-/// Records without a hole on both sides of one, in a file numbered by the service.
+/// Least records without a hole on both sides of a hole, in a file that the service numbered.
 const MIN_RUN: u64 = 20;
 /// The same in an export.
 const MIN_RUN_IN_EXPORT: u64 = 200;
 
-/// The holes that count, by host, channel and place; once where several inputs have the same.
-/// `sound` says of an input whether it is EVTX of which nothing was lost.
+/// Returns the suspicious holes, by host, channel and place, each once if several inputs have it.
+/// `sound` returns true if an input is EVTX and was read without loss.
 pub(super) fn log_gaps(
     coverage: &[Coverage],
     sessions: &[Session],
@@ -67,12 +66,12 @@ pub(super) fn log_gaps(
     found.into_values().collect()
 }
 
-/// Whether a hole is one that a query or the end of a log would not leave.
+/// Returns true if neither a query nor the end of a log would leave this hole.
 fn is_suspicious(gap: &Gap) -> bool {
     gap.around >= if gap.renumbered() { MIN_RUN_IN_EXPORT } else { MIN_RUN }
 }
 
-/// Whether a log may have a record of a hole in another. One with many holes may.
+/// Returns true if another log may have a record of a hole. A log with many holes may.
 fn may_hold(other: &Coverage, gap: &Gap) -> bool {
     let (first, last) = (gap.before.record_id + 1, gap.after.record_id - 1);
     let [from, to] = other.numbers;
@@ -91,7 +90,8 @@ mod tests {
     use crate::decode::Seen;
     use crate::model::RecordRef;
 
-    /// The records of an input: EventRecordIDs, and by how much the headers' numbers differ.
+    /// Returns the extent of an input with these EventRecordIDs. With `anew` the headers' numbers
+    /// differ from them.
     fn log(input: InputIdx, ids: impl IntoIterator<Item = u64>, anew: bool) -> LogExtent {
         let mut extent = LogExtent::new(input);
         for (index, record_id) in ids.into_iter().enumerate() {
@@ -128,7 +128,7 @@ mod tests {
         );
         let hole = log(InputIdx::default(), without(1500, 1503), false);
         assert_eq!(holes(&[hole], TimeWindow::default()), [(1499, 1503)]);
-        // Too near the end to be told from what an overwritten log leaves.
+        // Too near the end: an overwritten log may leave such a hole.
         assert_eq!(
             holes(&[log(InputIdx::default(), without(1010, 1020), false)], TimeWindow::default()),
             []
@@ -155,7 +155,7 @@ mod tests {
             ),
             []
         );
-        // An export with runs of a hundred is, as likely as not, one without some rare event.
+        // An export with runs of a hundred may well be one without some rare event.
         let rare = |every: u64| (1000..2000).filter(move |id| id % every != 0);
         assert_eq!(holes(&[log(InputIdx::default(), rare(100), true)], TimeWindow::default()), []);
         assert_eq!(
@@ -178,7 +178,7 @@ mod tests {
             ),
             []
         );
-        // A copy with the same hole tells nothing new, and another part of the log nothing at all.
+        // A copy with the same hole adds nothing, and neither does another part of the log.
         let copy = log(InputIdx::new(1), without(1500, 1510), false);
         assert_eq!(holes(&[hole(), copy], TimeWindow::default()), [(1499, 1510)]);
         assert_eq!(

@@ -8,22 +8,23 @@ use super::lookup::LookupTables;
 use super::windows::STEP_WINDOW;
 use crate::model::{Event, EventKind, HostName, IdxVec, Link, SessionIdx};
 
-/// Sessions on a host that may be a parent: a log full of forged ones costs no more.
+/// Most sessions on a host that are considered as a parent. Keeps a log full of forged records
+/// cheap.
 const MOST_RIVALS: usize = 64;
 
-/// Of each draft, the one it was started from, and how that is known.
+/// Returns for each draft the session that it was started from, and the link between them.
 ///
-/// What the source logged of it (WinRM 6, 4648, its connection) names a process, and a session's
-/// process tree there is a key. Where the source logged no process, a session of the same account
-/// there that was open at the time is a link by time, if there is no more than one; a process that
-/// is in no session's tree is somebody's at the keyboard.
+/// The source's records of the draft (WinRM 6, 4648, its connection) name a process. If the process
+/// is in the tree of a session there, this is a key. If the source logged no process, the parent is
+/// the only session of the same account that was open there at the time. A process that is in no
+/// session's tree belongs to a user at the keyboard.
 pub(super) fn parents(
     tables: LookupTables<'_>,
     drafts: &IdxVec<SessionIdx, SessionDraft>,
 ) -> IdxVec<SessionIdx, Option<(SessionIdx, Link)>> {
     let LookupTables { events, processes, .. } = tables;
     let mut by_process: BTreeMap<(&HostName, ProcessIdx), SessionIdx> = BTreeMap::new();
-    // Drafts are in the order of their starts.
+    // Drafts are in order of their starts.
     let mut by_server: BTreeMap<&HostName, Vec<SessionIdx>> = BTreeMap::new();
     for (slot, draft) in drafts.iter_enumerated() {
         let Some(server) = &draft.server else { continue };

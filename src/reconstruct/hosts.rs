@@ -1,4 +1,4 @@
-//! The logging hosts, under one name each.
+//! The logging hosts, each under one name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,11 +9,12 @@ use crate::model::{EventIdx, HostIdx, HostName, IdxVec};
 
 /// The logging hosts.
 pub(super) struct LoggingHosts {
-    /// Their full names as far as known, lower case, in order, and as their records spell them.
+    /// Each host's full name as far as known, lower case, in order, and the name as its records
+    /// spell it.
     names: IdxVec<HostIdx, (HostName, HostName)>,
     /// Indexes by the names that logs use.
     by_name: BTreeMap<HostName, HostIdx>,
-    /// Of each task, the indexes of its hosts.
+    /// The indexes of the hosts of each task.
     pub hosts_of_tasks: Vec<Vec<HostIdx>>,
 }
 
@@ -38,7 +39,7 @@ impl LoggingHosts {
         LoggingHosts { names, by_name, hosts_of_tasks }
     }
 
-    /// The host that logs under this name.
+    /// Returns the host that logs under this name.
     pub fn index_of(&self, name: &str) -> Option<HostIdx> {
         self.by_name.get(name).copied()
     }
@@ -47,22 +48,22 @@ impl LoggingHosts {
         self.names.iter().map(|(name, _)| name)
     }
 
-    /// The full name of a host by its index.
+    /// Returns the full name of a host by its index.
     pub fn name_at(&self, index: HostIdx) -> &HostName {
         &self.names[index].0
     }
 
-    /// The full name of a host, as far as known.
+    /// Returns the full name of a host, as far as known.
     pub fn full_name<'h>(&'h self, host: &'h HostName) -> &'h HostName {
         self.index_of(host).map_or(host, |index| &self.names[index].0)
     }
 
-    /// A host's name as its records spell it.
+    /// Returns a host's name as its records spell it.
     pub fn as_logged(&self, host: &HostName) -> HostName {
         self.index_of(host).map_or(host, |index| &self.names[index].1).clone()
     }
 
-    /// What all tasks gathered of one kind, each with the index of its host.
+    /// Returns the marks of one kind of all tasks, each with the index of its host.
     pub fn marks_with_host<'g, T: HasMark>(
         &'g self,
         task_marks: &'g [TaskMarks],
@@ -74,8 +75,8 @@ impl LoggingHosts {
     }
 }
 
-/// The full names of hosts that log under their first label in one log and their full name in
-/// another, unless two hosts share the label.
+/// Returns the full name for each first label, for hosts that log under both. Leaves out a label
+/// that two hosts share.
 fn full_names<'h>(hosts: impl Iterator<Item = &'h HostName>) -> BTreeMap<&'h str, &'h HostName> {
     let mut full: BTreeMap<&str, BTreeSet<&HostName>> = BTreeMap::new();
     for host in hosts {
@@ -88,7 +89,7 @@ fn full_names<'h>(hosts: impl Iterator<Item = &'h HostName>) -> BTreeMap<&'h str
         .collect()
 }
 
-/// The indexes of each host's events.
+/// Returns the indexes of each host's events.
 pub(super) fn events_by_host(
     events: &Events,
     hosts: &LoggingHosts,

@@ -1,15 +1,15 @@
-//! Signs that a log is not as the service wrote it: holes, clearings, time that runs backwards, the
-//! service stopped, headers and checksums that are wrong. Each says what it rests on, and whether
-//! something harmless is known to explain it: a false alarm is worse than a miss.
+//! Signs that a log is not as the service wrote it: holes, clearings, time that runs backwards,
+//! stops of the service, wrong headers and checksums. Each sign names its records, and whether
+//! something harmless explains it. A false alarm is worse than a miss.
 //!
-//! - **Numbers go on when a log is cleared**: the record that says so, or the first after it, has
-//!   the next EventRecordID. So what was in it before can be counted.
-//! - **Time** is compared between records of adjacent EventRecordIDs only. Buffers of several
-//!   processors reach a log out of order by moments; a minute is beyond that.
-//! - **A stop of the service** is a shutdown where the System log has one beside it, or the machine
+//! - **Record numbers continue when a log is cleared**: the record of the clearing, or the first
+//!   one after it, has the next EventRecordID. So the lost records can be counted.
+//! - **Time** is compared only between records of adjacent EventRecordIDs. Buffers of several
+//!   processors reach a log out of order by moments; a minute is more than that.
+//! - **A stop of the service** is a shutdown if the System log shows one near it, or if the machine
 //!   starts before the service does.
 //! - **A file that was not closed** was copied from a running machine: its header is older than its
-//!   chunks, and a chunk may have been half written. What is wrong with it weighs less.
+//!   chunks, and a chunk may be half written. Faults in it get a lower level.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -26,29 +26,29 @@ use crate::model::{
     LogSign, Mark, Proof, SignKind, csv_time,
 };
 
-/// How near a correction of the clock is to the step that it makes, by either time.
+/// How near to a step in time the correction of the clock must be, by either time.
 const CORRECTION: TimeDelta = TimeDelta::minutes(5);
-/// How near a shutdown is to the stop of the service that it brings.
+/// How near a shutdown must be to the stop of the service that it causes.
 const SHUTDOWN: TimeDelta = TimeDelta::minutes(10);
-/// Stops that both logs tell of at about one time are one.
+/// Stops in the two logs within this time are one stop.
 const ONE_STOP: TimeDelta = TimeDelta::minutes(2);
-/// Records that one sign names.
+/// Most records that one sign names.
 const MOST_NAMED: usize = 10;
-/// Signs of one kind that stand alone in one log.
+/// Most signs of one kind that are listed separately for one log.
 const MOST_SEPARATE: usize = 32;
 
-/// What is known of an input's file.
+/// Facts about the file of an input.
 pub struct FileFacts<'f> {
-    /// Its headers.
+    /// The headers.
     pub headers: &'f Form,
-    /// It is EVTX, and has a header that was read.
+    /// The file is EVTX, and its header was read.
     pub is_evtx: bool,
-    /// What is wrong with it.
+    /// The faults.
     pub faults: &'f [Fault],
 }
 
-/// The first records of the chunks of a file of which `signs` asks: found by the same questions,
-/// when the file is at hand.
+/// Returns the first records of the chunks that the signs of a file need, so that they can be kept
+/// while the file is open.
 pub fn first_records(
     facts: &FileFacts<'_>,
     first: impl Fn(u64) -> Option<Edge>,
@@ -65,7 +65,7 @@ pub fn first_records(
     found.into_inner()
 }
 
-/// The signs in a case. `first` finds the first record that can be read of an input's chunk.
+/// Returns the signs of all logs. `first` returns the first readable record of an input's chunk.
 pub(super) fn signs(
     reconstruction: &Reconstruction,
     window: TimeWindow,
@@ -128,8 +128,8 @@ fn gap_sign(found: &LogGap) -> LogSign {
     }
 }
 
-/// The clearings of a log, in order of time: each of the first ones by itself with what was in the
-/// log before, as far as numbers tell.
+/// Returns the clearings of a log, in order of time. The first ones are listed separately, with the
+/// number of lost records if it is known.
 fn clearing_signs(logs: &[&Coverage], clearings: &[&Clearing]) -> Vec<LogSign> {
     let (separate, more) = clearings.split_at(MOST_SEPARATE.min(clearings.len()));
     let mut signs: Vec<LogSign> =
@@ -178,7 +178,8 @@ fn clearing(of: &Clearing, what: String, count: u64) -> LogSign {
 }
 
 fn explain_clearing(logs: &[&Coverage], of: &Clearing) -> LogSign {
-    // The log that was begun then: with the record of the clearing, or the first one after.
+    // The first record of the log after the clearing: the record of the clearing itself, or the
+    // next one.
     let begins = match of.channel {
         Channel::Security => Some(of.record_id),
         _ => {
@@ -208,21 +209,21 @@ fn explain_clearing(logs: &[&Coverage], of: &Clearing) -> LogSign {
     LogSign { span: Some((before.map_or(of.time, |(last, _)| last), of.time)), ..sign }
 }
 
-/// The records that tell of one stop of the service, and their channels.
+/// The records of one stop of the service, and their channels.
 type ServiceStop = Vec<(Channel, Edge)>;
 
-/// What a host's records say of its logs.
+/// The records of a host that describe its logs.
 #[derive(Default)]
 struct HostLogMarks {
-    /// In the order of time, each once however many inputs have it.
+    /// In order of time, each once even if several inputs have it.
     marks: Vec<(Channel, Mark)>,
     /// When the clock was set.
     corrections: MarkTimes,
-    /// When the machine was told to shut down, did, or started.
+    /// When the machine was asked to shut down, shut down, or started.
     shutdowns: MarkTimes,
     /// When the event log service started.
     starts: MarkTimes,
-    /// How far the System logs reach: spans that do not overlap, in order.
+    /// The time that the System logs cover: spans in order that do not overlap.
     system: Vec<[DateTime<Utc>; 2]>,
 }
 
@@ -231,7 +232,7 @@ struct HostLogMarks {
 struct MarkTimes(Vec<DateTime<Utc>>);
 
 impl MarkTimes {
-    /// The first that is not before a time.
+    /// Returns the first time that is not before `time`.
     fn first_from(&self, time: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.0.get(self.0.partition_point(|known| *known < time)).copied()
     }
@@ -248,7 +249,7 @@ impl HostLogMarks {
             host_marks.marks.extend(log.marks.iter().map(|mark| (log.channel, *mark)));
         }
         host_marks.marks.sort_by_key(|(channel, mark)| (mark.edge.time, *channel, *mark));
-        // A copy has another place, and all else the same.
+        // A copy differs only in its place.
         host_marks.marks.dedup_by_key(|(channel, mark)| {
             (*channel, mark.event_id, mark.edge.record_id, mark.edge.time)
         });
@@ -281,7 +282,7 @@ impl HostLogMarks {
         next.checked_sub(1).is_some_and(|at| self.system[at][1] >= time)
     }
 
-    /// Where time runs backwards.
+    /// Returns signs for time that runs backwards.
     fn backwards_signs(&self, logs: &[&Coverage], window: TimeWindow) -> Vec<LogSign> {
         let mut seen: BTreeSet<(Channel, u64, DateTime<Utc>)> = BTreeSet::new();
         let mut signs = Vec::new();
@@ -324,7 +325,7 @@ impl HostLogMarks {
         signs
     }
 
-    /// Where the event log service stopped: alone where nothing explains it.
+    /// Returns signs for stops of the event log service. Unexplained stops are listed separately.
     fn stop_signs(&self, host: &HostName, window: TimeWindow) -> Vec<LogSign> {
         let stop = |(channel, mark): &(Channel, Mark)| {
             matches!((channel, mark.event_id), (Channel::Security, 1100) | (Channel::System, 6006))
@@ -382,18 +383,19 @@ impl HostLogMarks {
         signs
     }
 
-    /// Whether the service stopped because the machine did; none where nothing can tell.
+    /// Returns whether the service stopped because the machine did. `None` if the logs do not show
+    /// it.
     fn is_shutdown(&self, stop: DateTime<Utc>) -> Option<bool> {
         let start = self.starts.first_from(stop);
         let beside = |time| self.shutdowns.any_near(time, SHUTDOWN);
         if beside(stop) || start.is_some_and(beside) {
             return Some(true);
         }
-        // A log that ends with the stop may be of a machine that was off since.
+        // If the log ends with the stop, the machine may have been off since.
         (start.is_some() && self.is_covered_by_system(stop)).then_some(false)
     }
 
-    /// The signs that single records of the Security log are, each kind as one.
+    /// Returns the signs that are single records of the Security log, one sign for each kind.
     fn single_record_signs(&self, host: &HostName, window: TimeWindow) -> Vec<LogSign> {
         let sign = |(kind, ids, what): (SignKind, &[u32], &str)| {
             let of_kind = |(channel, mark): &&(Channel, Mark)| {
@@ -449,7 +451,7 @@ fn explanation(explained: Option<bool>, known: &str, unknown: &str) -> String {
     }
 }
 
-/// What is wrong with a file.
+/// The file of an input, to be checked for faults.
 struct LogFile<'f, F> {
     input: InputIdx,
     facts: &'f FileFacts<'f>,
@@ -474,7 +476,7 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> LogFile<'f, F> {
         self.facts.headers.file.is_some_and(|header| header.dirty)
     }
 
-    /// A sign in some chunks, or in the file as a whole where none is named.
+    /// Makes a sign for some chunks, or for the whole file if `chunks` is empty.
     fn sign(&self, kind: SignKind, level: Level, chunks: &[u64], what: String) -> LogSign {
         let any = self.facts.headers.chunks.iter().map(|chunk| chunk.number).take(MOST_NAMED);
         let first = |chunk| (self.first)(self.input, chunk);
@@ -499,7 +501,7 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> LogFile<'f, F> {
         }
     }
 
-    /// What is wrong with chunks weighs less in a file that was not closed.
+    /// Returns the level of a fault in chunks, which is lower in a file that was not closed.
     fn chunk_level(&self) -> Level {
         if self.is_dirty() { Level::Low } else { Level::Medium }
     }
@@ -558,7 +560,7 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> LogFile<'f, F> {
         signs
     }
 
-    /// How the chunks follow each other by the numbers of their records.
+    /// Returns signs for chunks whose record numbers are out of order, repeated or missing.
     fn chunk_order_signs(&self, chunks: &[ChunkHeader], damaged: bool) -> Vec<LogSign> {
         let mut signs = Vec::new();
         let falls: Vec<u64> = chunks
@@ -569,7 +571,8 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> LogFile<'f, F> {
         let begins = self.facts.headers.file.map(|header| header.first_chunk);
         match falls[..] {
             [] => {}
-            // The oldest chunk is where the log will write next, as its header says.
+            // The oldest chunk is the one that the log will overwrite next, according to its
+            // header.
             [oldest] if self.is_dirty() || begins == Some(oldest) || begins.is_none() => {
                 let what =
                     format!("the log went round at chunk {oldest}: what is older was overwritten");
@@ -609,7 +612,7 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> LogFile<'f, F> {
     }
 }
 
-/// Chunks by their numbers, the first of many.
+/// Lists chunks by number, and counts the rest if there are many.
 fn chunk_list(chunks: &[u64]) -> String {
     let first: Vec<String> = chunks.iter().take(MOST_NAMED).map(u64::to_string).collect();
     let more = chunks.len().saturating_sub(MOST_NAMED);

@@ -1,4 +1,4 @@
-//! Clients joined to the target's sessions, by names and time.
+//! Joins clients to the sessions on their targets, by names and time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,21 +14,21 @@ use crate::model::{
     EndKind, EventKind, Idx, IdxVec, Link, Rejected, ShellKind, host_key, is_address, same_host,
 };
 
-/// Sessions of one name that one client may be weighed against, before it and after: a log full of
-/// forged ones costs no more.
+/// Most sessions of one name that one client is compared with, before it and after. Keeps a log
+/// full of forged records cheap.
 const MOST_RIVALS: usize = 64;
 
-/// How far apart hosts whose clocks are compared log one moment.
+/// How far apart hosts with compared clocks log one moment.
 const SAME_MOMENT: TimeDelta = TimeDelta::seconds(3);
-/// Clients besides its own that a session keeps.
+/// Most rival clients that a session keeps.
 const MOST_KEPT_RIVALS: usize = 8;
 
-/// How much farther in time another host's client must be, for the nearer one to be surely the
-/// session's: what the network and the target need for one step, more or less.
+/// How much farther in time another host's client must be, so that the nearer one is certain. About
+/// what the network and the target need for one step.
 const UNSURE_MARGIN: TimeDelta = TimeDelta::seconds(2);
 
-/// Joins clients to the drafts of their targets, nearest in time first; a client with a session of
-/// its own but no such draft becomes a draft seen from its side only.
+/// Joins clients to the drafts of their targets, nearest in time first. A client that opened a
+/// session without such a draft becomes a draft of its own.
 pub(super) fn join_clients(
     tables: LookupTables<'_>,
     drafts: &mut SessionDrafts,
@@ -37,7 +37,7 @@ pub(super) fn join_clients(
     let LookupTables { events, directory, clocks, .. } = tables;
     let candidates = CandidateSessions::build(tables, drafts);
     let mut pairs = Vec::new();
-    // Pairs that only clocks far apart would explain, and that nothing but time speaks against.
+    // Pairs that fit in everything but time, which a difference of the clocks could explain.
     let mut far = Vec::new();
     for (c, client) in clients.iter_enumerated() {
         let asked = clocks.correct(&client.host, client.time);
@@ -51,8 +51,8 @@ pub(super) fn join_clients(
             let closed = client.closed_at.map(|closed| clocks.correct(&client.host, closed));
             let distance = (started - asked).abs();
             let other_account = !draft.may_belong_to(client.account.as_ref(), client.session_sid());
-            // Credentials that the client's log does not show can be anybody's: then only the time
-            // speaks for them, and that must be known well.
+            // If the client's log does not show the credentials, they can be anybody's. Then only
+            // the time supports the pair, and it must be known well.
             let unlikely = client.is_other_account(draft) && !(known && distance <= SAME_MOMENT);
             if unlikely {
                 continue;
@@ -124,16 +124,16 @@ pub(super) fn join_clients(
     }
 }
 
-/// What ties a client to a session on a target, besides the time.
+/// What ties a client to a session, besides the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum ClientTie {
     /// The client names the target.
     Name,
-    /// The client names an address that is no known host's, and the target's own log the client.
+    /// The client names an address without a known host, and the target's own log names the client.
     Address,
 }
 
-/// What ties a client to a session, whatever the time; none where it cannot be its.
+/// Returns what ties a client to a session, at any time. `None` if they cannot belong together.
 fn client_tie(
     events: &Events,
     directory: &HostDirectory,
@@ -153,7 +153,7 @@ fn client_tie(
         (Some(caller), _) if *caller != client.host => return None,
         (None, _) if other_ip => return None,
         (_, Some(target)) => (ClientTie::Name, target == server),
-        // The target's address is not known: the caller's address or name, in the target's own log,
+        // The target's address is not known. The caller's address or name in the target's own log
         // decides.
         (caller, None) if is_address(&client.target) && **server != *client.target => {
             (ClientTie::Address, caller.is_some() || names_workstation(events, draft, &client.host))
@@ -163,7 +163,7 @@ fn client_tie(
     fits.then_some(tie)
 }
 
-/// The caller's address, as the target's 91 has it.
+/// Returns the caller's address from the target's WinRM 91.
 fn caller_ip<'e>(events: &'e Events, draft: &SessionDraft) -> Option<&'e str> {
     match &events[draft.shell?].kind {
         EventKind::ShellCreated(shell) => shell.client_ip.as_deref(),
@@ -171,12 +171,12 @@ fn caller_ip<'e>(events: &'e Events, draft: &SessionDraft) -> Option<&'e str> {
     }
 }
 
-/// A client, and a session that may be its: whether that is another account's, what ties the two,
-/// how far apart they are, and the slots of both.
+/// A client and a session that may be its own: whether the session belongs to another account, what
+/// ties the two, how far apart they are, and the indexes of both.
 type JoinCandidate = (bool, ClientTie, TimeDelta, ClientIdx, DraftIdx);
 
-/// The pairs without those that are guesses: a client that names no one host and may have made
-/// sessions on two, or a session that clients of two unknown addresses may have made, both as near.
+/// Removes pairs that would be guesses: a client that names no single host and is equally near to
+/// sessions on two, or a session that is equally near to clients with two unknown addresses.
 fn without_guesses(
     clients: &ClientConnections,
     drafts: &SessionDrafts,
@@ -194,8 +194,7 @@ fn without_guesses(
     pairs
 }
 
-/// Of some slots that may belong to what has a name, each so far away, those that two names are as
-/// near to.
+/// Returns the indexes that have two different names at about the same, smallest distance.
 fn equally_near<'n, I: Idx>(
     pairs: impl Iterator<Item = (I, Option<&'n str>, TimeDelta)>,
 ) -> BTreeSet<I> {
@@ -213,7 +212,7 @@ fn equally_near<'n, I: Idx>(
 }
 
 /// The sessions that clients may have made, by the names that may tie the two: the target's, the
-/// caller's as the target has it, the workstation's. In order of corrected starts.
+/// caller's as the target logs it, the workstation's. In order of corrected starts.
 struct CandidateSessions(BTreeMap<String, Vec<(DateTime<Utc>, DraftIdx)>>);
 
 impl CandidateSessions {
@@ -241,7 +240,7 @@ impl CandidateSessions {
         CandidateSessions(by_name)
     }
 
-    /// The sessions near the time that a client asked, nearest first on each side.
+    /// Returns the sessions near the time of a client's request.
     fn for_client(
         &self,
         directory: &HostDirectory,
@@ -266,12 +265,12 @@ impl CandidateSessions {
     }
 }
 
-/// The names that a host is looked up by: all of its name, and its key.
+/// Returns the names that a host is looked up by: its whole name, and its key.
 fn lookup_names(name: &str) -> BTreeSet<String> {
     BTreeSet::from([host_key(name), name.to_lowercase()])
 }
 
-/// Whether a session's logon names a host as the workstation that it came from.
+/// Returns true if a session's logon names a host as the workstation that it came from.
 fn names_workstation(events: &Events, draft: &SessionDraft, host: &str) -> bool {
     draft.evidence.keys().any(|&index| match &events[index].kind {
         EventKind::Logon(logon) => {

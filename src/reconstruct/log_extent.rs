@@ -1,7 +1,7 @@
-//! How far the logs at hand reach: of each host's channel in each input, the first and the last
-//! record, the event ids that are there, the holes in EventRecordID, where time runs backwards, and
-//! the records that say something of the logs. What is missing from a session is judged by it,
-//! [`super::gaps`] says which holes count, and [`super::integrity`] what they mean.
+//! Which time and which records the logs cover, by host, channel and input: first and last record,
+//! event ids, holes in EventRecordID, where time runs backwards, and records that describe the log
+//! itself. Missing records of sessions are explained with it. [`super::gaps`] decides which holes
+//! are suspicious, and [`super::integrity`] what they mean.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::decode::Seen;
 use crate::model::{Channel, Coverage, Edge, Gap, HostName, InputIdx, Mark};
 
-/// One host's records of one channel, as far as they were seen.
+/// The records of one channel of one host that were seen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct ChannelExtent {
     /// The host as logged.
@@ -27,32 +27,33 @@ struct ChannelExtent {
     marks: Vec<Mark>,
 }
 
-/// Holes of a log that are told: one with more is a selection of records, and each says nothing.
+/// Most holes of a log that are listed. A log with more is a selection of records, and its holes
+/// mean nothing.
 const MOST_GAPS: usize = 32;
 
-/// Places where time runs backwards that are told of a task's part of a log.
+/// Most places where time runs backwards that are kept for a task's part of a log.
 const MOST_BACKWARDS: usize = 32;
 
-/// Records that say something of the log that are told of a task's part of it.
+/// Most records that describe the log that are kept for a task's part of it.
 const MOST_MARKS: usize = 4096;
 
-/// How much older than the record before it a record may be: buffers of several processors reach a
+/// How much older than the record before it a record may be. Buffers of several processors reach a
 /// log out of order by moments.
 const OUT_OF_ORDER: TimeDelta = TimeDelta::minutes(1);
 
-/// Records with EventRecordIDs in a row.
+/// Records with consecutive EventRecordIDs.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct RecordRun {
     first: Edge,
     last: Edge,
 }
 
-/// The runs that records make up, in any order.
+/// Runs of consecutive records. Records are added in any order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RecordRuns {
-    /// None where they are too many.
+    /// `None` if there are too many.
     runs: Option<Vec<RecordRun>>,
-    /// Records that are older than the one before them, after that one.
+    /// Records that are older than the one before them, each after that one.
     backwards: Vec<[Edge; 2]>,
 }
 
@@ -63,7 +64,7 @@ impl Default for RecordRuns {
 }
 
 impl RecordRuns {
-    /// Takes a record.
+    /// Adds a record.
     pub fn push(&mut self, edge: Edge) {
         let RecordRuns { runs: Some(runs), backwards } = self else { return };
         if let Some(run) = runs.last_mut() {
@@ -85,7 +86,7 @@ impl RecordRuns {
         }
     }
 
-    /// Puts runs that follow each other together.
+    /// Sorts runs and joins those that follow each other.
     fn join_adjacent(&mut self) {
         let RecordRuns { runs: Some(runs), backwards } = self else { return };
         runs.sort_unstable_by_key(|run| (run.first, run.last));
@@ -105,7 +106,7 @@ impl RecordRuns {
         }
     }
 
-    /// Takes in those of another part of the log.
+    /// Adds the runs of another part of the log.
     pub fn merge(&mut self, other: &RecordRuns) {
         match (&mut self.runs, &other.runs) {
             (Some(own), Some(others)) => own.extend(others),
@@ -114,7 +115,7 @@ impl RecordRuns {
         self.backwards.extend(&other.backwards);
     }
 
-    /// The holes between them; none where they are too many to tell.
+    /// Returns the holes between the runs. `None` if there are too many.
     pub fn gaps(&mut self) -> Option<Vec<Gap>> {
         self.join_adjacent();
         let length = |run: &RecordRun| (run.last.record_id - run.first.record_id).saturating_add(1);
@@ -138,11 +139,12 @@ fn note_backwards(backwards: &mut Vec<[Edge; 2]>, before: Edge, after: Edge) {
     }
 }
 
-/// Whether an event of a channel says something of the log: what [`Mark`]s are made of.
+/// Returns true if an event describes the log itself, so that a [`Mark`] is kept of it.
 fn describes_log(channel: Channel, event_id: u32) -> bool {
     match channel {
-        // 1: Kernel-General, the clock was set. 12, 13: the system starts, shuts down. 41, 109, 1074,
-        // 6008: it restarted, is told to. 6005, 6006: the event log service starts, stops.
+        // 1: Kernel-General, the clock was set. 12, 13: the system starts, shuts down. 41, 109,
+        // 1074, 6008: it restarted, or was asked to. 6005, 6006: the event log service starts,
+        // stops.
         Channel::System => {
             matches!(event_id, 1 | 12 | 13 | 41 | 109 | 1074 | 6005 | 6006 | 6008)
         }
@@ -154,7 +156,7 @@ fn describes_log(channel: Channel, event_id: u32) -> bool {
     }
 }
 
-/// What a task saw of all records, wanted or not. To see one twice changes nothing.
+/// Which records a task saw, wanted or not. Adding a record twice changes nothing.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct LogExtent {
     /// Index of the input.
@@ -162,7 +164,7 @@ pub struct LogExtent {
     spans: Vec<ChannelExtent>,
     #[serde(skip)]
     by_name: HashMap<(HostName, Channel), usize>,
-    /// The latest record's span: logs seldom change it.
+    /// The entry of the latest record: logs seldom change it.
     #[serde(skip)]
     latest: usize,
     /// Some records are of channels that this program does not know.
@@ -171,12 +173,12 @@ pub struct LogExtent {
 }
 
 impl LogExtent {
-    /// Begins with the records of an input.
+    /// Returns the empty extent of an input.
     pub fn new(input: InputIdx) -> LogExtent {
         LogExtent { input, ..LogExtent::default() }
     }
 
-    /// Takes note of a record. Only channels that this program knows are of use.
+    /// Adds a record. Only channels that this program knows are kept.
     pub fn add_record(&mut self, seen: Seen<'_>) {
         let Seen { source, channel, computer, event_id, record_id, time, .. } = seen;
         if channel == Channel::Other {
@@ -218,7 +220,7 @@ impl LogExtent {
         }
     }
 
-    /// Takes the input for this one: its place among the inputs is another in each run.
+    /// Sets the input: its index differs from run to run.
     pub fn set_input(&mut self, input: InputIdx) {
         self.input = input;
         for span in &mut self.spans {
@@ -231,7 +233,7 @@ impl LogExtent {
         }
     }
 
-    /// Gives back the room that was made for more.
+    /// Frees unused memory.
     pub fn shrink(&mut self) {
         self.by_name = HashMap::new();
         for span in &mut self.spans {
@@ -244,8 +246,8 @@ impl LogExtent {
     }
 }
 
-/// How far all logs reach, by host, channel and input. `as_logged` has of a host's name in lower case
-/// the one that its records spell.
+/// Returns the extent of all logs, by host, channel and input. `as_logged` returns the spelling of
+/// a host's name in its records, from the name in lower case.
 pub(super) fn log_coverage<'r>(
     all: impl Iterator<Item = &'r LogExtent>,
     as_logged: impl Fn(&HostName) -> HostName,

@@ -1,4 +1,4 @@
-//! What the stages after the clocks look things up in.
+//! The tables that the stages after the clocks look facts up in.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ pub(super) struct LookupTables<'w> {
     /// Names and addresses.
     pub directory: &'w HostDirectory,
     pub clocks: &'w HostClocks,
-    /// Each host's processes.
+    /// The processes of each host.
     pub processes: &'w BTreeMap<HostName, ProcessTable>,
-    /// Accounts by SID, as logons have them.
+    /// Accounts by SID, from logons.
     pub accounts: &'w BTreeMap<String, AccountName>,
 }

@@ -1,8 +1,9 @@
-//! What is kept of the events that pass: those that show remoting by themselves, and of each
-//! other one that may belong to a session a mark, small and of fixed size.
+//! What a task keeps of events: remoting events as a whole, and a small mark of fixed size for each
+//! other event that may belong to a session.
 //!
-//! Logs hold millions of logons and processes, and few of them have to do with remoting. Which,
-//! is known when all logs are read; `selector` tells, and those records are read a second time.
+//! Logs hold millions of logons and processes, and few of them belong to remoting. Which ones is
+//! known when all logs are read. [`super::record_selector`] selects them, and those records are
+//! read a second time.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,18 +18,18 @@ use crate::model::{
     ProcessStart, RecordRef, file_name, host_key, host_of_service, is_address,
 };
 
-/// A text as a mark keeps it: equal texts have equal keys, which are compared for equality only.
-/// They pick what is read again, whose texts are compared then; or they tell apart the few images
-/// and accounts of one process id.
+/// The hash of a text in a mark. Equal texts have equal keys; keys are compared for equality only.
+/// They select records that are read again and whose texts are compared then. They also distinguish
+/// the few images and accounts of one process id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct TextKey(u64);
 
-/// An id as a mark keeps it where nothing but that says whose a record is.
+/// The hash of an id in a mark, wide enough to identify the id by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct IdKey([u64; 2]);
 
 impl IdKey {
-    /// Whether there was an id.
+    /// Returns true if there was an id.
     pub fn is_some(self) -> bool {
         self != IdKey::default()
     }
@@ -39,28 +40,29 @@ impl IdKey {
 pub struct KeyHasher(Keyed);
 
 impl KeyHasher {
-    /// The key of a text; the empty text has key zero.
+    /// Returns the key of a text. The empty text has key zero.
     pub(crate) fn text_key(&self, text: &str) -> TextKey {
         TextKey(if text.is_empty() { 0 } else { self.0.of(text).max(1) })
     }
 
-    /// The key of an id that decides by itself; that of none is zero.
+    /// Returns the wide key of an id. `None` has key zero.
     pub(super) fn id_key(&self, id: Option<&LoggedId>) -> IdKey {
         IdKey(id.map_or([0; 2], |id| self.0.wide(id)))
     }
 
-    /// The key of an id that picks what is read again; that of none is zero.
+    /// Returns the short key of an id, which only selects records to read again. `None` has key
+    /// zero.
     pub(super) fn short_id_key(&self, id: Option<&LoggedId>) -> TextKey {
         TextKey(id.map_or(0, |id| self.0.of(id).max(1)))
     }
 
-    /// The key of the host that a name, an address or a service means, as `host_key` has it.
+    /// Returns the key of the host that a name, an address or a service names, by [`host_key`].
     pub(super) fn host_key(&self, name: &str) -> TextKey {
         self.text_key(&host_key(host_of_service(name)))
     }
 
-    /// The key of an account's name, which cases do not tell apart; of a virtual account, its
-    /// caller's.
+    /// Returns the key of an account's name, ignoring case. For a virtual account, the key of its
+    /// caller.
     pub(super) fn account_key(&self, account: Option<&AccountName>) -> TextKey {
         let name = account.map(|account| match account.virtual_caller() {
             Some(caller) => caller.name_key(),
@@ -71,13 +73,13 @@ impl KeyHasher {
 }
 
 impl TextKey {
-    /// Whether there was a text.
+    /// Returns true if there was a text.
     pub fn is_some(self) -> bool {
         self.0 != 0
     }
 }
 
-/// An event that may matter: where its record lies, and when it was logged on which host.
+/// An event that may matter: the place of its record, its time and its host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RecordMark {
     pub time: DateTime<Utc>,
@@ -86,7 +88,7 @@ pub(super) struct RecordMark {
     pub source: RecordRef,
 }
 
-/// What holds a mark.
+/// A mark of any kind.
 pub(super) trait HasMark: Sync + 'static {
     fn mark(&self) -> &RecordMark;
 }
@@ -118,7 +120,7 @@ impl HasMark for RecordMark {
     }
 }
 
-/// What a record says of a process, without its texts.
+/// A record about a process, without its texts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ProcessMark {
     pub mark: RecordMark,
@@ -130,25 +132,25 @@ pub(super) struct ProcessMark {
     /// Its command line, trimmed.
     pub line: TextKey,
     pub logon_id: u64,
-    /// Its account's name and SID.
+    /// The keys of the account's name and SID.
     pub account_keys: [TextKey; 2],
     pub kind: ProcessMarkKind,
 }
 
-/// What a record tells of its process.
+/// What a record shows about its process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProcessMarkKind {
     Started(HostKind),
     Exited(HostKind),
-    /// Its PowerShell engine began to listen (53504), once in its life.
+    /// The PowerShell engine began to listen (53504), once in the life of the process.
     Listens,
-    /// It holds the remote engine of this HostId.
+    /// The process holds the remote engine of this HostId.
     HostsEngine(HostKind, IdKey),
-    /// The classic log tells of the remote engine of this HostId, and not of its process.
+    /// The classic log shows the remote engine of this HostId, but not its process.
     EngineOnly(HostKind, IdKey),
 }
 
-/// What a process is to remoting.
+/// The part that a process has in remoting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HostKind {
     /// wsmprovhost.exe
@@ -173,30 +175,30 @@ impl HostKind {
     }
 }
 
-/// Whether a PowerShell's command line is that of an SSH session's server.
+/// Returns true if a PowerShell command line is that of the server of an SSH session.
 fn is_ssh_server(command_line: &str) -> bool {
     command_line.to_ascii_lowercase().contains(" -sshs")
 }
 
-/// The lower-case file name of what WinRM starts for PowerShell.
+/// The lower-case file name of the process that WinRM starts for PowerShell.
 const POWERSHELL_HOST: &str = "wsmprovhost.exe";
 
-/// Something logged of or by a process.
+/// An event that a process logged or caused.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InProcessMark {
     pub mark: RecordMark,
     pub id: u32,
-    /// Its runspace, for a command; for a connection, the near end's address.
+    /// The runspace of a command, or the address at the near end of a connection.
     pub runspace: TextKey,
-    /// The SID of who did it.
+    /// The key of the SID that caused it.
     pub sid: TextKey,
-    /// A connection.
+    /// The event is a connection.
     pub connection: bool,
-    /// 4103, which is logged by policy only.
+    /// The event is 4103, which is logged by policy only.
     pub command: bool,
 }
 
-/// A record of an engine of this host's own.
+/// A record of an engine that is not a remote one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LocalEngineMark {
     pub mark: RecordMark,
@@ -211,36 +213,36 @@ pub(super) struct LocalEngineMark {
 pub(super) struct LogonMark {
     pub mark: RecordMark,
     pub logon_id: u64,
-    /// Its account's name and SID.
+    /// The keys of the account's name and SID.
     pub account_keys: [TextKey; 2],
 }
 
-/// What may tell a session's source, and what it speaks of.
+/// A record that may show a session's source.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HintMark {
     pub mark: RecordMark,
     pub kind: HintKind,
-    /// What it calls its target: first labels of names, or addresses.
+    /// The keys of the target's names: first labels or addresses.
     pub targets: [TextKey; 2],
     pub account: TextKey,
 }
 
-/// Kinds of hints.
+/// Kinds of records that may show a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HintKind {
     /// 4648, at the client.
     Credentials,
     /// 4768, 4769, 4771.
     Ticket,
-    /// 4776: it names an account and no target.
+    /// 4776: it names an account, but no target.
     Check,
     /// A connection to WinRM's ports, at the client.
     Outbound,
-    /// The same at the target, which is the logging host.
+    /// A connection to WinRM's ports, at the target, which is the logging host.
     Inbound,
 }
 
-/// 4634, 4647, 4672.
+/// A record that names a logon id: 4634, 4647, 4672.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LogonIdMark {
     pub mark: RecordMark,
@@ -253,17 +255,17 @@ pub(super) struct ScriptMark {
     pub mark: RecordMark,
     /// ScriptBlockId.
     pub id: IdKey,
-    /// It says that it is the first and only part.
+    /// It is the first and only part.
     pub whole: bool,
     /// The engine found it suspicious, and so logged it without any policy.
     pub warning: bool,
     pub number: u32,
     pub process: u32,
-    /// The SID of who ran it.
+    /// The key of the SID that ran it.
     pub sid: TextKey,
 }
 
-/// A piece of remoting's traffic, which is read again by its place.
+/// A piece of remoting traffic, which is read again later.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TrafficMark {
     pub mark: RecordMark,
@@ -271,7 +273,7 @@ pub(super) struct TrafficMark {
     pub process: u32,
 }
 
-/// How logs spell an account, each spelling at its earliest.
+/// The spellings of an account, each with its earliest record.
 pub(super) type AccountSpellings = BTreeMap<AccountName, (DateTime<Utc>, RecordRef)>;
 
 /// A logging host, as its earliest record spells it.
@@ -282,7 +284,7 @@ pub(super) struct HostSpelling {
     pub computer: HostName,
 }
 
-/// What a task keeps of the events that pass, in any order.
+/// What a task keeps of events, in any order.
 #[derive(Debug, Default)]
 pub struct TaskMarks {
     /// Events that show remoting by themselves.
@@ -302,25 +304,25 @@ pub struct TaskMarks {
     by_name: HashMap<HostName, u32>,
     /// The host of the latest event: logs seldom change it.
     latest: u32,
-    /// Hosts' own addresses, by their names, and when connections show each.
+    /// Each host's own addresses, and when its connections show them.
     pub(super) addresses: BTreeMap<HostName, BTreeMap<String, Sightings>>,
-    /// Addresses that other hosts' records give names, which are lower case.
+    /// Addresses of hosts from other hosts' records, by lower-case host name.
     pub(super) reported_addresses: BTreeMap<String, BTreeMap<String, Sightings>>,
     /// 1102, 104.
     pub(super) cleared: Vec<Clearing>,
-    /// How far the task's records reach.
+    /// Which records the task saw.
     pub extent: LogExtent,
-    /// The accounts that logons give a SID.
+    /// The account names of each SID, from logons.
     pub(super) accounts: BTreeMap<String, AccountSpellings>,
 }
 
 impl TaskMarks {
-    /// Of a task whose events are another's, how far its records reach.
+    /// Returns marks without events, for a task whose events are kept elsewhere.
     pub fn from_extent(extent: LogExtent) -> TaskMarks {
         TaskMarks { extent, ..TaskMarks::default() }
     }
 
-    /// Takes what matters of an event.
+    /// Adds an event: as a whole, as a mark, or not at all.
     pub fn add_event(&mut self, event: Event, keys: &KeyHasher) {
         let mark =
             RecordMark { time: event.time, source: event.source, host: self.host_index(&event) };
@@ -433,7 +435,7 @@ impl TaskMarks {
             EventKind::Logon(logon) => {
                 self.add_account(&event, logon);
                 self.add_machine_address(logon.account.as_ref(), logon.ip.as_deref(), event.time);
-                // Of an interactive logon the workstation is the logging host itself.
+                // For an interactive logon, the workstation is the logging host itself.
                 const NETWORK: u32 = 3;
                 if logon.logon_type == NETWORK {
                     let workstation = logon.workstation.as_deref().unwrap_or_default();
@@ -446,7 +448,7 @@ impl TaskMarks {
             EventKind::Logoff(of) | EventKind::SpecialPrivileges(of) => {
                 self.logon_ids.push(LogonIdMark { mark, logon_id: of.logon_id });
             }
-            // Every PowerShell of a host's own says it, too.
+            // Local PowerShell processes log it, too.
             EventKind::EngineListening(_) => self.processes.push(ProcessMark {
                 id: process,
                 account_keys: [TextKey::default(), in_process.sid],
@@ -525,7 +527,7 @@ impl TaskMarks {
         }
     }
 
-    /// The index of an event's host.
+    /// Returns the index of an event's host.
     fn host_index(&mut self, event: &Event) -> u32 {
         let latest = self.hosts.get(self.latest as usize);
         if !latest.is_some_and(|(name, _)| name.is_same_text(&event.host)) {
@@ -549,7 +551,7 @@ impl TaskMarks {
         self.latest
     }
 
-    /// Takes what a record says of another host's address.
+    /// Adds the address of another host.
     fn add_address(&mut self, name: &str, ip: Option<&str>, time: DateTime<Utc>) {
         let Some(ip) = ip.filter(|_| !name.is_empty()) else { return };
         let name = name.to_lowercase();
@@ -562,7 +564,7 @@ impl TaskMarks {
         }
     }
 
-    /// Takes what a record says of a caller: a machine's own account comes from the machine.
+    /// Adds the address of a caller that is a machine's own account: it comes from that machine.
     fn add_machine_address(
         &mut self,
         account: Option<&AccountName>,
@@ -589,8 +591,8 @@ impl TaskMarks {
         }
     }
 
-    /// Keeps what the records give that `is_own` holds of. The others are copies: what is known of
-    /// hosts, accounts and names without a count, the records that stay say, too.
+    /// Keeps the marks of records for which `is_own` returns true. The other records are copies:
+    /// facts without a count (hosts, accounts, names) are also in the remaining records.
     pub fn retain(&mut self, is_own: impl Fn(RecordRef) -> bool, keys: &KeyHasher) {
         self.core.retain(|event| is_own(event.source));
         self.processes.retain(|one| is_own(one.mark.source));
@@ -617,7 +619,7 @@ impl TaskMarks {
         self.shrink();
     }
 
-    /// Forgets the marks but for script blocks': what they are for is known.
+    /// Drops all marks but those of script blocks, once they are no longer needed.
     pub(super) fn drop_marks_but_scripts(&mut self) {
         self.processes = Vec::new();
         self.in_process = Vec::new();
@@ -629,7 +631,7 @@ impl TaskMarks {
         self.hints = Vec::new();
     }
 
-    /// Gives back the room that was made for more.
+    /// Frees unused memory.
     pub fn shrink(&mut self) {
         self.core.shrink_to_fit();
         self.processes.shrink_to_fit();
@@ -646,7 +648,7 @@ impl TaskMarks {
     }
 }
 
-/// Takes a spelling of an account, at its earliest.
+/// Adds a spelling of an account, or sets an earlier record for it.
 pub(super) fn add_spelling(
     known: &mut AccountSpellings,
     time: DateTime<Utc>,
@@ -712,7 +714,7 @@ fn local_engine_mark(
 mod tests {
     use super::*;
 
-    /// Busy hosts give millions of them.
+    /// A busy host leaves millions of them.
     #[test]
     fn marks_are_small() {
         let sizes = [

@@ -1,9 +1,10 @@
-//! Events to sessions: which records belong together, and by what.
+//! Rebuilds sessions from events: which records belong together, and by which link.
 //!
-//! Keys come before time: a host process within its lifetime, a RunspaceId, a logon id, an
-//! ActivityID tie records; time and names only join what no key does, and then the link says so.
+//! Keys come before time. A host process within its lifetime, a RunspaceId, a logon id or an
+//! ActivityID ties records. Time and names only join records without a key, and then the link says
+//! so.
 //!
-//! Files lie on floors, and import from their own floor and from those below only: the table is in
+//! Files lie on floors. A file imports only from its own floor and those below; the table is in
 //! ARCHITECTURE.md.
 
 mod accounts;

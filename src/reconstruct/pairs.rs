@@ -1,4 +1,5 @@
-//! What two hosts log of one thing, each at its own time: what their clocks are compared by.
+//! Pairs of records in which two hosts log one event, each at its own time. The clocks are compared
+//! by them.
 
 use std::collections::BTreeMap;
 
@@ -13,25 +14,26 @@ use crate::model::{
     Auth, Connection, EndKind, EventIdx, EventKind, HostName, Logon, host_of_service,
 };
 
-/// Pairs that one record may be part of, with earlier and with later ones: a log full of forged
-/// ones costs no more.
+/// Most pairs that one record may be part of, with earlier and with later records. Keeps a log full
+/// of forged records cheap.
 const MOST_PAIRS: usize = 32;
 
-/// Something that two hosts logged, each at its own time.
+/// An event that two hosts logged, each at its own time.
 #[derive(Debug, Clone)]
 pub(super) struct RecordPair<'e> {
-    /// Who logs first.
+    /// The host that logs first.
     pub from: &'e HostName,
-    /// Who logs next.
+    /// The host that logs next.
     pub to: &'e HostName,
-    /// What was logged on each side: a record may be part of several pairs, one of them right.
+    /// The moment on each side. A moment may be part of several pairs, of which one at most is
+    /// correct.
     pub records: (PairedMoment, PairedMoment),
     pub difference: TimeDelta,
-    /// Whether a key ties the two, and not only that they may be one thing.
+    /// A key ties the two. Otherwise they only may be one event.
     pub sure: bool,
 }
 
-/// What was logged: an event, or the start or end of a session that is known by its slot.
+/// A logged moment: an event, or the start or end of a session draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum PairedMoment {
     Event(EventIdx),
@@ -41,7 +43,7 @@ pub(super) enum PairedMoment {
     Closed(EventIdx),
 }
 
-/// All pairs that may be one thing.
+/// Returns all pairs that may be one event.
 pub(super) fn find_pairs<'e>(
     events: &'e Events,
     directory: &'e HostDirectory,
@@ -54,7 +56,7 @@ pub(super) fn find_pairs<'e>(
     pairs
 }
 
-/// Times and what was logged then, in order.
+/// Times in order, each with its item.
 struct SortedTimes<I>(Vec<(DateTime<Utc>, I)>);
 
 impl<I> Default for SortedTimes<I> {
@@ -64,8 +66,8 @@ impl<I> Default for SortedTimes<I> {
 }
 
 impl<I: Copy> SortedTimes<I> {
-    /// What lies near enough to a time to be the same moment by another clock, nearest first on
-    /// each side.
+    /// Returns the items that are near enough to be the same moment by another clock, nearest first
+    /// on each side.
     fn near(&self, time: DateTime<Utc>) -> impl Iterator<Item = (DateTime<Utc>, I)> {
         let split = self.0.partition_point(|&(known, _)| known < time);
         let earlier = self.0[..split].iter().rev().take(MOST_PAIRS);
@@ -76,8 +78,9 @@ impl<I: Copy> SortedTimes<I> {
     }
 }
 
-/// Clients and the sessions on their targets that may be theirs: their starts, and the ends of those
-/// that last as long on both sides and long enough for that to mean something.
+/// Returns pairs of clients and the sessions on their targets that may be theirs: the starts, and
+/// the ends of sessions that last equally long on both sides and long enough for that to mean
+/// something.
 fn session_pairs<'e>(
     directory: &'e HostDirectory,
     drafts: &'e SessionDrafts,
@@ -126,8 +129,8 @@ fn session_pairs<'e>(
     pairs
 }
 
-/// Logons, and what other hosts log of them first: the ticket (4769), NTLM's check (4776), and at
-/// the client the credentials it used (4648).
+/// Returns pairs of logons and the records that other hosts log before: the ticket (4769), the NTLM
+/// check (4776), and at the client the credentials that it used (4648).
 fn logon_pairs<'e>(events: &'e Events, directory: &'e HostDirectory) -> Vec<RecordPair<'e>> {
     // By account and host, and by account and workstation, which NTLM names.
     let mut at_host: BTreeMap<(&HostName, String), SortedTimes<EventIdx>> = BTreeMap::new();
@@ -197,7 +200,7 @@ fn is_kerberos(logon: &Logon) -> bool {
     logon.auth() == Auth::Kerberos
 }
 
-/// A connection's addresses and ports.
+/// The addresses and ports of a connection.
 type Endpoints<'e> = (&'e str, u32, &'e str, u32);
 
 fn endpoints(connection: &Connection) -> Option<Endpoints<'_>> {
@@ -205,7 +208,7 @@ fn endpoints(connection: &Connection) -> Option<Endpoints<'_>> {
     (*source_port != 0).then_some((source_ip, *source_port, destination_ip, *destination_port))
 }
 
-/// Connections that both ends log: their ports tell which are one.
+/// Returns pairs of connections that both ends log. Their ports identify them.
 fn connection_pairs(events: &Events) -> Vec<RecordPair<'_>> {
     let mut accepted: BTreeMap<Endpoints<'_>, SortedTimes<EventIdx>> = BTreeMap::new();
     let connections = || {

@@ -1,4 +1,4 @@
-//! Processes of a host: ids recur, so each is bounded by its lifetime.
+//! The processes of each host. Process ids recur, so each process is bounded by its lifetime.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,33 +19,35 @@ const LOG_SKEW: TimeDelta = TimeDelta::seconds(2);
 /// NETWORKSERVICE_LUID, LOCALSERVICE_LUID).
 const SERVICE_LOGONS: [u64; 3] = [0x3e7, 0x3e4, 0x3e5];
 
-/// How far from a remote engine's own records its process may have logged others, where no audit
-/// log bounds its life: ids recur.
+/// How far from a remote engine's own records its process may have logged others, if no audit log
+/// bounds its life. Process ids recur.
 const UNAUDITED_MARGIN: TimeDelta = TimeDelta::minutes(2);
 
-/// Lives of one id that a record may be weighed against: a log full of forged ones costs no more.
+/// Most processes with one id that a record is compared with. Keeps a log full of forged records
+/// cheap.
 const MOST_LIVES: usize = 64;
 
-/// A process, as far as its records tell.
+/// A process, as far as its records show it.
 #[derive(Debug)]
 pub(super) struct TrackedProcess {
-    /// 0 when no record tells it.
+    /// 0 if no record shows it.
     pub id: u32,
     pub host_kind: HostKind,
-    /// The lower-case file name of its image.
+    /// The key of the lower-case file name of its image.
     image: TextKey,
-    /// Its command line, trimmed.
+    /// The key of its command line, trimmed.
     pub line: TextKey,
-    /// When its first record was logged.
+    /// The time of its first record.
     known: DateTime<Utc>,
-    /// None when only its work was logged, not its start.
+    /// `None` if only its work was logged, not its start.
     pub start: Option<DateTime<Utc>>,
     pub end: Option<DateTime<Utc>>,
-    /// The engine that proves it where its start was not logged: HostId, first and last record.
+    /// The engine that proves the process if its start was not logged: HostId, first and last
+    /// record.
     engine: Option<(IdKey, DateTime<Utc>, DateTime<Utc>)>,
     parent: Option<ProcessIdx>,
     pub logon_id: u64,
-    /// Its account's name and SID.
+    /// The keys of its account's name and SID.
     pub account_keys: [TextKey; 2],
     /// The first of its records.
     pub first: RecordRef,
@@ -61,28 +63,28 @@ impl TrackedProcess {
             && self.end.is_none_or(|end| time <= end + LOG_SKEW)
     }
 
-    /// When the engine that proves it was first heard of.
+    /// Returns the time of the first record of the engine that proves the process.
     pub fn first_engine_record(&self) -> Option<DateTime<Utc>> {
         self.engine.map(|(_, first, _)| first)
     }
 
-    /// Whether it is what WinRM or sshd starts for a session.
+    /// Returns true if WinRM or sshd starts such a process for a session.
     pub fn is_remoting_host(&self) -> bool {
         self.host_kind != HostKind::Other
     }
 }
 
-/// What the records of a process in a session say of it.
+/// Facts from the records of a process in a session, with their texts.
 #[derive(Debug, Default)]
 pub(super) struct ProcessDetails {
-    /// Empty where auditing does not log it.
+    /// Empty if auditing does not log it.
     pub command_line: String,
     pub account: Option<AccountName>,
     pub sid: Option<String>,
 }
 
 impl ProcessDetails {
-    /// Takes an account that is not known yet.
+    /// Sets the account, where it is not known yet.
     fn set_account(&mut self, account: Option<&AccountName>, sid: Option<&str>) {
         if self.account.is_none() {
             self.account = account.cloned();
@@ -93,30 +95,31 @@ impl ProcessDetails {
     }
 }
 
-/// A host's processes.
+/// The processes of a host.
 #[derive(Debug, Default)]
 pub(super) struct ProcessTable {
     all: IdxVec<ProcessIdx, TrackedProcess>,
     by_id: BTreeMap<u32, Vec<ProcessIdx>>,
-    /// Of each id, the latest engine that listens and whose process is not known: when, and the
-    /// SID of who runs it.
+    /// The latest listening engine of each process id whose process is not known: when it began,
+    /// and the SID that runs it.
     listening: BTreeMap<u32, (DateTime<Utc>, TextKey)>,
     /// Processes by the record that lacks their id.
     by_record: BTreeMap<RecordRef, ProcessIdx>,
-    /// Of each process, the remoting host process it is or descends from, and how deep.
+    /// For each process, the remoting host process that it is or descends from, and the depth below
+    /// it.
     ancestors: IdxVec<ProcessIdx, Option<(ProcessIdx, u32)>>,
     details: BTreeMap<ProcessIdx, ProcessDetails>,
 }
 
-/// The exits of remoting host processes whose starts are not logged, and since when each may have
-/// had its id.
+/// Returns the exits of remoting host processes whose starts are not logged, each with the earliest
+/// time from which it may have had its id.
 fn unmatched_exits<'m>(marks: &[&'m ProcessMark]) -> Vec<(DateTime<Utc>, &'m ProcessMark)> {
     let mut latest: BTreeMap<u32, (DateTime<Utc>, Option<TextKey>)> = BTreeMap::new();
     let mut unmatched_exits = Vec::new();
     let is_audit = |mark: &&&ProcessMark| {
         matches!(mark.kind, ProcessMarkKind::Started(_) | ProcessMarkKind::Exited(_))
     };
-    // Before the audit log begins, an id may have been anybody's.
+    // Before the audit log begins, any process may have had the id.
     let Some(audited) = marks.iter().find(is_audit).map(|mark| mark.mark.time) else {
         return unmatched_exits;
     };
@@ -146,7 +149,7 @@ fn unmatched_exits<'m>(marks: &[&'m ProcessMark]) -> Vec<(DateTime<Utc>, &'m Pro
     unmatched_exits
 }
 
-/// Each host's processes.
+/// Returns the processes of each host.
 pub(super) fn process_tables(
     task_marks: &[TaskMarks],
     hosts: &LoggingHosts,
@@ -164,7 +167,7 @@ pub(super) fn process_tables(
 }
 
 impl ProcessTable {
-    /// Learns from a host's marks, which are in order of time.
+    /// Builds the table from a host's marks, which are in order of time.
     pub fn build(marks: &[&ProcessMark]) -> ProcessTable {
         let mut table = ProcessTable::default();
         let mut unmatched_exits = unmatched_exits(marks).into_iter().peekable();
@@ -199,7 +202,8 @@ impl ProcessTable {
                 }
             }
         }
-        // Some collectors drop the process id: such a start is its twin's, or a process of its own.
+        // Some collectors drop the process id. Such a start belongs to a known process with the
+        // same image and logon, or to a new one.
         let known = |index: ProcessIdx, process: &TrackedProcess| {
             Some((process.image, process.logon_id, process.start?, index))
         };
@@ -234,8 +238,9 @@ impl ProcessTable {
         table
     }
 
-    /// A session's logon is also its children's (4688 names the creator's), where none of the host
-    /// process's own records tells it: before Windows 10 its start does not.
+    /// Takes the logon of a session from its child processes, if no record of the host process
+    /// shows it. 4688 of a child names the creator's logon; before Windows 10, the start of the
+    /// host process does not.
     fn inherit_from_children(&mut self) {
         for index in self.all.indices() {
             let Some((root, 1)) = self.ancestors[index] else { continue };
@@ -244,7 +249,7 @@ impl ProcessTable {
         }
     }
 
-    /// Takes a start. Security and Sysmon both log it: one process.
+    /// Adds a start. If Security and Sysmon both log it, it is one process.
     fn add_start(&mut self, mark: &ProcessMark, host_kind: HostKind) {
         let same =
             |process: &TrackedProcess| process.image == mark.image && process.is_same_start(mark);
@@ -256,9 +261,9 @@ impl ProcessTable {
         self.add_start_details(slot, mark);
     }
 
-    /// Takes what a start says of its process.
+    /// Adds the facts of a start to its process.
     fn add_start_details(&mut self, slot: ProcessIdx, mark: &ProcessMark) {
-        // An id that recurred: the parent's image, where logged, must be the process's.
+        // Process ids recur: if the parent's image is logged, it must be that of the process.
         let parent = self.process_at(mark.parent, mark.mark.time).filter(|&parent| {
             parent != slot
                 && (!mark.parent_image.is_some() || self.all[parent].image == mark.parent_image)
@@ -268,7 +273,8 @@ impl ProcessTable {
         if !process.line.is_some() {
             process.line = mark.line;
         }
-        // Before Windows 10, 4688 names only the creator, and a shell's is the system itself.
+        // Before Windows 10, 4688 names only the creator, and a shell's creator is the system
+        // itself.
         process.set_logon(mark.logon_id, mark.account_keys);
     }
 
@@ -283,7 +289,7 @@ impl ProcessTable {
         }
     }
 
-    /// A remote engine's own records prove its host process where no audit log does.
+    /// Adds a record of a remote engine, which proves its host process if no audit log does.
     fn add_engine_work(&mut self, mark: &ProcessMark, host_kind: HostKind, host_id: IdKey) {
         let time = mark.mark.time;
         let known = self.find_latest(mark.id, |process| {
@@ -306,8 +312,8 @@ impl ProcessTable {
                 }
             }
             None => {
-                // Each PowerShell process says once that its engine listens: the latest of its id
-                // to do so is this one.
+                // Each PowerShell process logs once that its engine listens. The latest such record
+                // of the id belongs to this process.
                 let listened = self.listening.remove(&mark.id).filter(|(listened, sid)| {
                     time - *listened <= FIRST_COMMAND_WINDOW
                         && (*sid == mark.account_keys[1] || !sid.is_some())
@@ -323,7 +329,7 @@ impl ProcessTable {
         }
     }
 
-    /// Takes from when to when a process served a runspace pool: as long as that is open, it lives.
+    /// Extends the life of a process over the time in which it served a runspace pool.
     pub fn extend_engine_life(&mut self, id: u32, from: DateTime<Utc>, to: DateTime<Utc>) {
         let Some(slot) = self.process_at(id, from) else { return };
         if let Some((_, _, last)) = &mut self.all[slot].engine {
@@ -331,8 +337,8 @@ impl ProcessTable {
         }
     }
 
-    /// Takes a remoting host process whose start is lost, and its exit not: the one that an engine
-    /// proved before, or one not known yet.
+    /// Adds the exit of a remoting host process whose start is lost: to the process that an engine
+    /// proved before, or as a new one.
     fn add_unmatched_exit(&mut self, known: DateTime<Utc>, exit: &ProcessMark) {
         let ProcessMarkKind::Exited(host_kind) = exit.kind else { return };
         let latest = self.by_id.get(&exit.id).and_then(|lives| lives.last().copied());
@@ -367,13 +373,13 @@ impl ProcessTable {
         index
     }
 
-    /// The latest process of an id that fits.
+    /// Returns the latest process of an id that fits.
     fn find_latest(&self, id: u32, fits: impl Fn(&TrackedProcess) -> bool) -> Option<ProcessIdx> {
         let known = self.by_id.get(&id)?.iter().rev().take(MOST_LIVES);
         known.copied().find(|&index| fits(&self.all[index]))
     }
 
-    /// Learns what the events of sessions' processes say in full; they are in order of time.
+    /// Adds the texts of the events of sessions' processes. Events are in order of time.
     pub fn add_details<'e>(&mut self, events: impl Iterator<Item = &'e Event>) {
         for event in events {
             let Some(slot) =
@@ -413,19 +419,19 @@ impl ProcessTable {
         }
     }
 
-    /// What is known in full of a process in a session.
+    /// Returns the details of a process in a session.
     pub fn details(&self, index: ProcessIdx) -> Option<&ProcessDetails> {
         self.details.get(&index)
     }
 
-    /// The process an event is about, or was logged by.
+    /// Returns the process that an event is about, or that logged it.
     pub fn process_of_event(&self, event: &Event) -> Option<ProcessIdx> {
         match &event.kind {
             EventKind::ProcessStart(start) if start.process_id == 0 => {
                 self.by_record.get(&event.source).copied()
             }
             EventKind::ProcessStart(start) => self.process_at(start.process_id, event.time),
-            // The exit of another program that had the id says nothing of this one.
+            // The exit of another program with the same id is unrelated.
             EventKind::ProcessExit(exit) => {
                 self.process_at(exit.process_id, event.time).filter(|&at| {
                     let host = match self.all[at].host_kind {
@@ -441,7 +447,7 @@ impl ProcessTable {
         }
     }
 
-    /// The process a mark is of.
+    /// Returns the process of a mark.
     pub fn process_of_mark(&self, mark: &ProcessMark) -> Option<ProcessIdx> {
         match mark.id {
             0 => self.by_record.get(&mark.mark.source).copied(),
@@ -449,7 +455,7 @@ impl ProcessTable {
         }
     }
 
-    /// The process that has this id at that time.
+    /// Returns the process that has this id at a time.
     pub fn process_at(&self, id: u32, time: DateTime<Utc>) -> Option<ProcessIdx> {
         if id == 0 {
             return None;
@@ -461,7 +467,8 @@ impl ProcessTable {
         for &index in known[..begun].iter().rev().take(MOST_LIVES) {
             let process = &self.all[index];
             if process.is_alive_at(time) {
-                // Of lives that overlap because no audit log bounds them, the one nearest in time.
+                // If processes overlap because no audit log bounds them, the nearest in time is
+                // taken.
                 let distance = process.engine.map_or(TimeDelta::zero(), |(_, first, last)| {
                     (first - time).max(time - last).max(TimeDelta::zero())
                 });
@@ -469,7 +476,7 @@ impl ProcessTable {
                     nearest = Some((distance, index));
                 }
             }
-            // Who had the id before this one has it no more.
+            // Earlier processes no longer have the id.
             if process.start.is_some_and(|start| start + LOG_SKEW <= time) {
                 break;
             }
@@ -481,24 +488,25 @@ impl ProcessTable {
         &self.all[index]
     }
 
-    /// All processes, in order of their first record.
+    /// Returns all processes, in order of their first record.
     pub fn iter(&self) -> impl Iterator<Item = (ProcessIdx, &TrackedProcess)> {
         self.all.iter_enumerated()
     }
 
-    /// The process that started it.
+    /// Returns the process that started it.
     pub fn parent(&self, index: ProcessIdx) -> Option<ProcessIdx> {
         self.all[index].parent
     }
 
-    /// The remoting host process that a process is or descends from, and how deep.
+    /// Returns the remoting host process that a process is or descends from, and the depth below
+    /// it.
     pub fn remoting_ancestor(&self, index: ProcessIdx) -> Option<(ProcessIdx, u32)> {
         self.ancestors[index]
     }
 }
 
 impl TrackedProcess {
-    /// Takes what a record says of its logon and account, where they are not known.
+    /// Sets logon and account, where they are not known yet.
     fn set_logon(&mut self, logon_id: u64, account_keys: [TextKey; 2]) {
         if self.is_remoting_host() && SERVICE_LOGONS.contains(&logon_id) {
             return;
@@ -513,7 +521,7 @@ impl TrackedProcess {
         }
     }
 
-    /// Whether a start is another log's record of this process's own.
+    /// Returns true if a start is another log's record of the start of this process.
     fn is_same_start(&self, mark: &ProcessMark) -> bool {
         self.start.is_some_and(|known| (mark.mark.time - known).abs() <= LOG_SKEW)
     }

@@ -1,4 +1,4 @@
-//! The order of work: what all logs gave, to a case.
+//! The order of work: from the marks of all logs to the reconstruction.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -28,8 +28,8 @@ use crate::model::{
     AccountName, Clearing, Event, EventIdx, Host, HostName, IdxVec, RecordRef, Session, SessionIdx,
 };
 
-/// Rebuilds sessions and what belongs to them from what all logs gave, in any order. `logs` reads
-/// records again.
+/// Rebuilds sessions, and all that belongs to them, from the marks of all logs, in any order.
+/// `logs` reads records again.
 pub fn reconstruct(
     task_marks: Vec<TaskMarks>,
     keys: &KeyHasher,
@@ -73,14 +73,14 @@ pub(super) fn rebuild_from_records(
     let (at_hand, to_read) = (events.len(), records.len());
     tracing::debug!(at_hand, to_read, ms = begun.elapsed().as_millis(), "records in focus");
     let mut coverage = commands::CommandCoverage::build(&task_marks, &hosts);
-    // There are millions: they make room for the records.
+    // There are millions of marks. They make room for the records.
     task_marks.iter_mut().for_each(TaskMarks::drop_marks_but_scripts);
     events.extend(logs.events(records));
     tracing::debug!(ms = begun.elapsed().as_millis(), "records read again");
     for event in &mut events {
         event.host = hosts.full_name(&event.host).clone();
     }
-    // The order is total, so that no two sorts differ.
+    // The order is total, so that two sorts cannot differ.
     events.par_sort_unstable_by(|a, b| event_order(a).cmp(&event_order(b)));
     let by_host = hosts::events_by_host(&events, &hosts);
     processes.par_iter_mut().zip(by_host.as_slice()).for_each(|(processes, indexes)| {
@@ -166,16 +166,16 @@ pub(super) fn rebuild_from_records(
     reconstruction
 }
 
-/// Completes drafts by what is known of them besides, finds where each came from, and puts them in
-/// order: from here on they are the sessions, in the sessions' order.
+/// Completes drafts with other facts, finds the source of each, and sorts them. After this they are
+/// in the order of the sessions.
 fn complete_drafts(
     tables: LookupTables<'_>,
     mut drafts: SessionDrafts,
     conversations: &[PoolConversation],
 ) -> IdxVec<SessionIdx, SessionDraft> {
-    // A session without a record that shows it is none.
+    // A draft without a record is not a session.
     drafts.retain(|draft| !draft.evidence.is_empty());
-    // Who a client is, its own log says by SID only.
+    // A client's own log identifies its user by SID only.
     for draft in drafts.iter_mut().filter(|draft| draft.user.is_none()) {
         draft.user = draft.user_sid.as_ref().and_then(|sid| tables.accounts.get(sid)).cloned();
     }
@@ -187,7 +187,7 @@ fn complete_drafts(
     drafts.into_vec().into()
 }
 
-/// The total order of events: no output depends on how the work was shared out.
+/// The total order of events. No output depends on how the work was distributed.
 fn event_order(event: &Event) -> impl Ord + '_ {
     (event.time, &event.host, &event.channel, event.record_id, event.source)
 }
@@ -202,7 +202,8 @@ fn draft_order(draft: &SessionDraft) -> impl Ord + '_ {
     )
 }
 
-/// Gives drafts whose account is known by name only its SID, where logons give it one and no more.
+/// Sets the SID of drafts whose account is known by name only, if logons give the name exactly one
+/// SID.
 fn add_sids(accounts: &BTreeMap<String, AccountName>, drafts: &mut SessionDrafts) {
     let mut by_name: BTreeMap<String, Vec<(&String, &AccountName)>> = BTreeMap::new();
     for (sid, account) in accounts {

@@ -1,5 +1,5 @@
-//! Which of the records that were only marked may belong to a session, by rules that take in all
-//! that the stages after this one could use, and a little more.
+//! Selects which of the marked records may belong to a session. The rules include all records that
+//! later stages could use, and a few more.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -20,11 +20,11 @@ use super::shells::is_shell_request;
 use super::windows::{FIRST_COMMAND_WINDOW, JOIN_WINDOW, STEP_WINDOW};
 use crate::model::{AccountName, Event, EventKind, HostIdx, IdxVec, LoggedId, RecordRef};
 
-/// What reconstruction knows before it reads the records it needs.
+/// What is known before the records are read a second time.
 pub(super) struct RecordSelector<'a> {
     /// The events that show remoting by themselves.
     pub remoting_events: &'a [Event],
-    /// The marks of the others.
+    /// The marks of the other events.
     pub task_marks: &'a [TaskMarks],
     pub hosts: &'a LoggingHosts,
     pub processes: &'a IdxVec<HostIdx, ProcessTable>,
@@ -33,32 +33,32 @@ pub(super) struct RecordSelector<'a> {
     pub keys: &'a KeyHasher,
 }
 
-/// From when to when something lived.
+/// The first and the last time of something that lived.
 type Lifetime = (DateTime<Utc>, DateTime<Utc>);
 
-/// What remoting leaves on one host.
+/// The traces of remoting on one host.
 #[derive(Default)]
 struct HostTraces {
-    /// The lives that sessions may have had.
+    /// The times in which sessions may have been open.
     lives: Vec<Lifetime>,
-    /// The names and SIDs of those who may have had one.
+    /// The keys of names and SIDs of accounts that may have had a session.
     account_keys: HashSet<TextKey>,
-    /// The SIDs of those who ran clients on it.
+    /// The keys of SIDs that ran clients on the host.
     callers: HashSet<TextKey>,
-    /// When its remote engines were first heard of.
+    /// The first records of its remote engines.
     engines: Vec<DateTime<Utc>>,
     logon_ids: HashSet<u64>,
-    /// The runspaces of what sessions' processes invoked.
+    /// The runspaces of sessions' processes.
     runspaces: HashSet<TextKey>,
     /// The command lines of sessions' processes, and when they started.
     lines: BTreeMap<TextKey, Vec<DateTime<Utc>>>,
 }
 
-/// What remoting leaves on each host.
+/// The traces of remoting on each host.
 type AllTraces = IdxVec<HostIdx, HostTraces>;
 
 impl RecordSelector<'_> {
-    /// The records to read, in the order of their places.
+    /// Returns the records to read, in order of their places.
     pub fn records(&self) -> Vec<RecordRef> {
         let mut traces: AllTraces = self.processes.iter().map(|_| HostTraces::default()).collect();
         let mut starts = SessionStarts::new(self.hosts);
@@ -76,7 +76,8 @@ impl RecordSelector<'_> {
         found
     }
 
-    /// What is taken of the marks of one kind, each of which comes with the index of its host.
+    /// Applies `take` to all marks of one kind, each with the index of its host, and returns the
+    /// results.
     fn filter_marks<T: HasMark, R: Send>(
         &self,
         kind: fn(&TaskMarks) -> &Vec<T>,
@@ -91,7 +92,7 @@ impl RecordSelector<'_> {
         taken.collect()
     }
 
-    /// The records of the marks of one kind of which something holds.
+    /// Returns the records of the marks of one kind for which `is_one` returns true.
     fn matching_records<T: HasMark>(
         &self,
         kind: fn(&TaskMarks) -> &Vec<T>,
@@ -100,10 +101,10 @@ impl RecordSelector<'_> {
         self.filter_marks(kind, |host, mark| is_one(host, mark).then_some(mark.mark().source))
     }
 
-    /// What the events that show remoting by themselves tell.
+    /// Collects the traces of the events that show remoting by themselves.
     fn trace_remoting_events(&self, traces: &mut AllTraces, starts: &mut SessionStarts) {
         let mut engines: BTreeMap<(HostIdx, Option<&LoggedId>), Lifetime> = BTreeMap::new();
-        // An engine's first record, in each process that has its id.
+        // The first record of each engine in each process that has its id.
         let mut firsts: BTreeMap<(HostIdx, Option<&LoggedId>, _), DateTime<Utc>> = BTreeMap::new();
         for event in self.remoting_events {
             let Some(host) = self.hosts.index_of(&event.host) else { continue };
@@ -114,7 +115,7 @@ impl RecordSelector<'_> {
                     starts.add_start(host, event.time);
                     remote = true;
                     names.extend(&shell.account);
-                    // Its engine may be heard of late.
+                    // Its engine may be logged late.
                     traces[host].lives.push((event.time, event.time + FIRST_COMMAND_WINDOW));
                 }
                 EventKind::ServerOperation(operation) if is_shell_request(operation) => {
@@ -164,8 +165,9 @@ impl RecordSelector<'_> {
         traces.iter_mut().for_each(|traces| traces.engines.sort_unstable());
     }
 
-    /// What clients tell. PowerShell names its version when it connects, others ask for a shell or
-    /// fail; what does none of that, as CIM, has no session unless a target's logs show one.
+    /// Collects the traces of clients. PowerShell names its version when it connects; other clients
+    /// ask for a shell or fail. A client that does none of this, such as CIM, has a session only if
+    /// a target's logs show one.
     fn trace_clients(&self, traces: &mut AllTraces, starts: &mut SessionStarts) {
         let telling = self.remoting_events.iter().filter(|event| match &event.kind {
             EventKind::ClientStep(step) => step.asks_shell,
@@ -195,7 +197,7 @@ impl RecordSelector<'_> {
         }
     }
 
-    /// What the processes that serve sessions tell.
+    /// Collects the traces of the processes that serve sessions.
     fn trace_remoting_hosts(&self, traces: &mut AllTraces, starts: &mut SessionStarts) {
         for ((host, traces), processes) in traces.iter_mut_enumerated().zip(self.processes) {
             for (index, process) in processes.iter() {
@@ -221,7 +223,8 @@ impl RecordSelector<'_> {
         }
     }
 
-    /// What sessions' processes did, and what bounds their lives.
+    /// Selects the records of sessions' process trees, and extends the lifetimes of sessions by
+    /// them.
     fn select_process_tree_records(
         &self,
         traces: &mut AllTraces,
@@ -234,7 +237,7 @@ impl RecordSelector<'_> {
         let of_process = self.filter_marks(
             |task| &task.processes,
             |host, mark| {
-                // A remote engine's records are at hand.
+                // The records of a remote engine are kept already.
                 if matches!(
                     mark.kind,
                     ProcessMarkKind::HostsEngine(..) | ProcessMarkKind::EngineOnly(..)
@@ -244,7 +247,7 @@ impl RecordSelector<'_> {
                 let (listens, time) = (mark.kind == ProcessMarkKind::Listens, mark.mark.time);
                 let process = self.processes[host].process_of_mark(mark);
                 let root = root(host, process);
-                // It may tell an engine's process that nothing else does.
+                // It may be the only record of an engine's process.
                 let untied = process.is_none()
                     && listens
                     && any_near(&traces[host].engines, time, STEP_WINDOW);
@@ -281,7 +284,7 @@ impl RecordSelector<'_> {
                 Some((host, one.mark, Some(root), one.sid, one.runspace))
             },
         );
-        // Of each root whose start is lost, from when to when something was heard of it.
+        // For each host process whose start is lost, the time of its first and last record.
         let mut heard: BTreeMap<(HostIdx, ProcessIdx), Lifetime> = BTreeMap::new();
         let all = of_process.into_iter().chain(events).chain(scripts).chain(traffic);
         for (host, mark, root, sid, runspace) in all {
@@ -299,7 +302,7 @@ impl RecordSelector<'_> {
             starts.add_start(host, life.0);
             traces[host].lives.push(life);
         }
-        // A block is put together from all its parts.
+        // A block is assembled from all its parts.
         let in_tree: HashSet<RecordRef> = found.iter().copied().collect();
         let blocks = self.filter_marks(
             |task| &task.scripts,
@@ -315,7 +318,7 @@ impl RecordSelector<'_> {
         ));
     }
 
-    /// The engines of processes that sessions started, and the commands that they log, too.
+    /// Selects the records of engines in processes that sessions started, and of their commands.
     fn select_engine_records(&self, traces: &AllTraces, found: &mut Vec<RecordRef>) {
         let started = |host: HostIdx, engine: &LocalEngineMark| {
             if traces[host].runspaces.contains(&engine.runspace) {
@@ -350,7 +353,8 @@ impl RecordSelector<'_> {
         ));
     }
 
-    /// Logons of those who had sessions, in the time of a session; then what ended them.
+    /// Selects the logons of accounts that had sessions, during a session, and the ends of these
+    /// logons.
     fn select_logons(
         &self,
         traces: &mut AllTraces,
@@ -396,12 +400,12 @@ impl RecordSelector<'_> {
         found.extend(self.matching_records(|task| &task.logon_ids, is_end));
     }
 
-    /// What may tell where a session came from, or why an attempt failed.
+    /// Selects records that may show where a session came from, or why an attempt failed.
     fn select_hints(&self, traces: &AllTraces, starts: &SessionStarts, found: &mut Vec<RecordRef>) {
         let known =
             traces.iter().flat_map(|traces| traces.account_keys.iter().chain(&traces.callers));
         let mut account_keys: HashSet<TextKey> = known.copied().collect();
-        // A client says by other credentials whose its session is.
+        // A client's explicit credentials show whose session it opens.
         let used = self.filter_marks(
             |task| &task.hints,
             |host, hint| {
@@ -423,7 +427,7 @@ impl RecordSelector<'_> {
     }
 }
 
-/// Lives, with what may belong to their ends, in order and without overlaps.
+/// Extends lifetimes by [`JOIN_WINDOW`] on both sides, sorts them, and joins those that overlap.
 fn merge_lifetimes(mut lives: Vec<Lifetime>) -> Vec<Lifetime> {
     lives.sort_unstable();
     let mut merge_lifetimes: Vec<Lifetime> = Vec::new();
@@ -437,7 +441,7 @@ fn merge_lifetimes(mut lives: Vec<Lifetime>) -> Vec<Lifetime> {
     merge_lifetimes
 }
 
-/// Whether a time is in one of some lives, which are in order and do not overlap.
+/// Returns true if one of the lifetimes contains a time. They are in order and do not overlap.
 fn any_contains(lives: &[Lifetime], time: DateTime<Utc>) -> bool {
     let next = lives.partition_point(|&(_, end)| end < time);
     lives.get(next).is_some_and(|&(start, _)| start <= time)

@@ -1,4 +1,4 @@
-//! Script blocks, put together from the records that hold their parts.
+//! Script blocks, assembled from the records of their parts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use crate::model::{
 pub(crate) struct UnassignedScripts {
     /// Blocks of one part.
     pub whole: BTreeSet<RecordRef>,
-    /// Blocks of several parts, or with parts missing: the parts' records, in their own order, and
-    /// the full name of the host that logged them, as one may log under two.
+    /// Blocks of several parts, or with missing parts: the records of the parts, in order, and the
+    /// full name of the logging host, as a host may log under two names.
     pub in_parts: Vec<(Vec<RecordRef>, HostName)>,
 }
 
 impl UnassignedScripts {
-    /// The blocks that are none of the sessions'.
+    /// Finds the blocks that belong to no session.
     pub(super) fn find(
         task_marks: &[TaskMarks],
         hosts: &LoggingHosts,
@@ -34,7 +34,7 @@ impl UnassignedScripts {
         let in_sessions: BTreeSet<RecordRef> = known.map(|&event| events[event].source).collect();
         let mut marks: Vec<(HostIdx, &ScriptMark)> =
             hosts.marks_with_host(task_marks, |task| &task.scripts).collect();
-        // Records without an id are blocks of their own.
+        // Each record without an id is a block of its own.
         marks.sort_unstable_by_key(|(host, mark)| {
             let alone = (!mark.id.is_some()).then_some(mark.mark.source);
             (*host, mark.id, alone, mark.number, mark.mark.time, mark.mark.source)
@@ -60,20 +60,20 @@ impl UnassignedScripts {
                 }
             }
         }
-        // Keys order nothing: they are others in each run.
+        // Keys cannot give the order: they differ from run to run.
         unassigned.in_parts.sort_unstable();
         unassigned
     }
 }
 
-/// The script blocks that some events are the parts of, by their first part. A part that is
-/// missing shows in the text.
+/// Assembles script blocks from the events of their parts, in order of the first part. The text
+/// shows where a part is missing.
 pub(crate) fn assemble_script_blocks(
     events: &Events,
     session_of: &SessionByEvent,
     unwrapper: &mut Unwrapper,
 ) -> IdxVec<ScriptIdx, ScriptBlock> {
-    // A block's id is unique to an engine, and a copied log may hold a record twice.
+    // A block's id is unique within an engine, and a copied log may hold a record twice.
     let mut blocks: BTreeMap<(&HostName, &LoggedId), BTreeMap<u32, EventIdx>> = BTreeMap::new();
     let mut alone = Vec::new();
     for (index, event) in events.iter_enumerated() {
@@ -129,7 +129,7 @@ fn assemble_block(
     script
 }
 
-/// Marks parts `from` to before `to` as missing, in their place.
+/// Marks parts `from` to before `to` as missing, at their place in the text.
 fn mark_missing(script: &mut ScriptBlock, from: u32, to: u32) {
     match to.saturating_sub(from) {
         0 => return,

@@ -1,5 +1,5 @@
-//! The target's side: host processes and logons to session drafts; engines and shells in their
-//! own files.
+//! The target's side: session drafts from host processes and logons. Engines and shells have files
+//! of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,15 +16,16 @@ use crate::model::{
     is_virtual_sid,
 };
 
-/// Whether a SID is a person's or a service's, and not one that WinRM made up for a virtual account.
+/// Returns true if a SID belongs to a person or a service. WinRM makes up other SIDs for virtual
+/// accounts.
 fn is_not_virtual(sid: &str) -> bool {
     !is_virtual_sid(sid)
 }
 
-/// How long before one of its connections a session may have begun: longer than logs reach back.
+/// How long before one of its connections a session may have begun. Longer than logs reach back.
 const LONGEST_SESSION: TimeDelta = TimeDelta::days(3660);
 
-/// The sessions that one host's own events show.
+/// Returns the sessions that one host's own events show.
 pub(super) fn target_sessions(
     events: &Events,
     host: &HostName,
@@ -45,7 +46,7 @@ pub(super) fn target_sessions(
     drafts
 }
 
-/// A host process is a shell: one session each.
+/// Returns a draft for each host process: it is a shell, and so one session.
 fn host_processes(processes: &ProcessTable, host: &HostName) -> SessionDrafts {
     let hosts = processes.iter().filter(|(_, process)| process.is_remoting_host());
     hosts
@@ -80,7 +81,7 @@ fn host_processes(processes: &ProcessTable, host: &HostName) -> SessionDrafts {
 }
 
 impl HostEvents<'_> {
-    /// Children, and what PowerShell logged in a session's process tree: keyed by process.
+    /// Adds the events of each session's process tree, by process.
     fn add_process_events(&self, drafts: &mut SessionDrafts) {
         let by_process: BTreeMap<ProcessIdx, DraftIdx> = drafts
             .iter_enumerated()
@@ -148,7 +149,7 @@ impl HostEvents<'_> {
         }
     }
 
-    /// The logon that each host process runs in, by its id: it says who the session is.
+    /// Adds the logon of each host process by its id. It shows the session's account.
     fn add_own_logons(&self, drafts: &mut SessionDrafts) {
         let owners = DraftsByTime::grouped_by_key(drafts, |draft| draft.logon_ids.clone());
         for (index, event) in self.iter() {
@@ -161,8 +162,8 @@ impl HostEvents<'_> {
         }
     }
 
-    /// Other network logons by the same account, which HTTP.sys makes one per connection, by time;
-    /// then what was logged of all of a session's logons.
+    /// Adds other network logons of the same account by time: HTTP.sys makes one for each
+    /// connection. Then adds the events of all logons of a session.
     fn add_other_logons(&self, drafts: &mut SessionDrafts) {
         let own: BTreeSet<u64> = drafts
             .iter()
@@ -190,9 +191,9 @@ impl HostEvents<'_> {
             }
         }
         let by_logon = DraftsByTime::grouped_by_key(drafts, |draft| draft.logon_ids.clone());
-        // Of each draft, the logons that ended.
+        // For each draft, the logons that ended.
         let mut all_ended: BTreeMap<DraftIdx, (DateTime<Utc>, BTreeSet<u64>)> = BTreeMap::new();
-        // 4672 is logged before the 4624 it belongs to.
+        // 4672 is logged before the 4624 that it belongs to.
         for (index, event) in self.iter() {
             let (logon_id, ended) = match &event.kind {
                 EventKind::SpecialPrivileges(held) => (held.logon_id, false),
@@ -216,8 +217,8 @@ impl HostEvents<'_> {
                 }
             }
         }
-        // The process's own logon ends with it; where that is not known, the session is over when
-        // none of its logons is left.
+        // The process ends with its own logon. If that logon is not known, the session ends when
+        // all its logons have ended.
         for (slot, (last, ended)) in all_ended {
             let draft = &mut drafts[slot];
             if !self.knows_process_logon(draft)
@@ -228,12 +229,13 @@ impl HostEvents<'_> {
         }
     }
 
-    /// Whether the logon that a draft's host process runs in is known.
+    /// Returns true if the logon of the draft's host process is known.
     fn knows_process_logon(&self, draft: &SessionDraft) -> bool {
         draft.process.is_some_and(|process| self.processes.get(process).logon_id != 0)
     }
 
-    /// Whether that logon is the caller's own: an endpoint's virtual account has another.
+    /// Returns true if that logon is the caller's own. An endpoint with a virtual account has
+    /// another.
     fn runs_in_callers_logon(&self, draft: &SessionDraft) -> bool {
         let details = draft.process.and_then(|process| self.processes.details(process));
         let sid = details.and_then(|details| details.sid.as_deref());
@@ -243,7 +245,7 @@ impl HostEvents<'_> {
             && account.is_none_or(|account| account.virtual_caller().is_none())
     }
 
-    /// How a logon id is tied to a draft: as its host process's own, or by time.
+    /// Returns the link of a logon id to a draft: the host process's own logon, or by time.
     fn logon_link(&self, draft: &SessionDraft, logon_id: u64) -> Option<Link> {
         match draft.logon_ids.iter().position(|&known| known == logon_id)? {
             0 if self.knows_process_logon(draft) => Some(Link::Logon),
@@ -251,15 +253,15 @@ impl HostEvents<'_> {
         }
     }
 
-    /// Whether a logon can be one of a session's connections: a network logon of its account in
-    /// its time. HTTP.sys ends the connection, so it has no address; where the process's own logon
-    /// is known, one that has an address is something else.
+    /// Returns true if a logon may be one of a session's connections: a network logon of its
+    /// account during the session. HTTP.sys ends the connection, so the logon has no address. If
+    /// the process's own logon is known, a logon with an address is something else.
     fn is_connection_of(&self, draft: &SessionDraft, event: &Event, logon: &Logon) -> bool {
         const NETWORK: u32 = 3;
         let end = draft.end.map_or(draft.start(), |(end, _)| end);
         let in_time = event.time >= draft.start() - STEP_WINDOW && event.time <= end + STEP_WINDOW;
         let at_start = is_within(event.time, draft.start(), STEP_WINDOW);
-        // One with a ticket and an address was made by something that is no WinRM.
+        // A logon with a ticket and an address does not come from WinRM.
         let kerberos = logon.auth() == Auth::Kerberos;
         in_time
             && logon.logon_type == NETWORK

@@ -1,7 +1,7 @@
-//! When sessions may have started and where, and which hints may speak of one.
+//! When and where sessions may have started, and which hints may concern one.
 //!
-//! A busy domain controller grants tickets all day. Those that may tell a session's source name its
-//! target or its account, and come near its start.
+//! A busy domain controller grants tickets all day. Only those that name a session's target or
+//! account, near its start, may show its source.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,25 +13,25 @@ use super::marks::{HintKind, HintMark, KeyHasher, TextKey};
 use super::windows::{JOIN_WINDOW, MAX_CLOCK_DIFFERENCE, STEP_WINDOW};
 use crate::model::{HostIdx, IdxVec};
 
-/// Hosts that are told apart by a name or address that they share; one that more share may speak of
+/// Most hosts that may share a name or address. A name or address that more hosts share may mean
 /// any session.
 const MOST_HOLDERS: usize = 16;
 
 /// Where and when sessions may have started.
 pub(super) struct SessionStarts {
-    /// Of each host, the starts of sessions on it, by its own clock and by its clients'.
+    /// The starts of sessions on each host, by its own clock and by its clients' clocks.
     starts: IdxVec<HostIdx, Vec<DateTime<Utc>>>,
-    /// By what clients call targets.
+    /// Starts by the name that the client used for the target.
     by_target_name: HashMap<TextKey, Vec<DateTime<Utc>>>,
-    /// Of each host, when its clients began.
+    /// When the clients of each host connected.
     clients: IdxVec<HostIdx, Vec<DateTime<Utc>>>,
-    /// Clients that may be no session's: of which host, when, and to which.
+    /// Clients that may have no session: host, time and target.
     unconfirmed_clients: Vec<(HostIdx, DateTime<Utc>, HostIdx)>,
-    /// Of each host, when others' clients tried to reach it.
+    /// When clients of other hosts tried to reach each host.
     tried: IdxVec<HostIdx, Vec<DateTime<Utc>>>,
-    /// All of them.
+    /// All starts.
     all_starts: Vec<DateTime<Utc>>,
-    /// The hosts with sessions, by first label and by addresses that they had at any time.
+    /// The hosts with sessions, by first label and by all addresses that they ever had.
     holders: HashMap<TextKey, Vec<HostIdx>>,
 }
 
@@ -49,13 +49,13 @@ impl SessionStarts {
         }
     }
 
-    /// Takes a start on a host.
+    /// Adds a start on a host.
     pub fn add_start(&mut self, host: HostIdx, time: DateTime<Utc>) {
         self.starts[host].push(time);
     }
 
-    /// Takes when a host's client began that may have a session or fail to get one, what it calls
-    /// its target, and which host that is, if one that logs.
+    /// Adds a client that may have a session or fail to get one: its host and time, the name that
+    /// it used for the target, and the target if it logs.
     pub fn add_client(
         &mut self,
         host: HostIdx,
@@ -71,7 +71,8 @@ impl SessionStarts {
         }
     }
 
-    /// Takes when a client began that is no session's, unless there is one near it on its target.
+    /// Adds a client that has no session of its own. It counts only if a session started near it on
+    /// its target.
     pub fn add_other_client(
         &mut self,
         host: HostIdx,
@@ -84,7 +85,7 @@ impl SessionStarts {
         }
     }
 
-    /// Puts all of them in order, and learns what their hosts are called.
+    /// Sorts all times, and indexes the names and addresses of the hosts.
     pub fn sort_and_index(
         &mut self,
         hosts: &LoggingHosts,
@@ -123,22 +124,22 @@ impl SessionStarts {
         }
     }
 
-    /// Whether a session on a host started at most so long before or after a time on its clock.
+    /// Returns true if a session on a host started within `window` of a time by its clock.
     pub fn has_start_near(&self, host: HostIdx, time: DateTime<Utc>, window: TimeDelta) -> bool {
         any_near(&self.starts[host], time, window)
     }
 
-    /// Whether a host's clients began at about a time on its clock.
+    /// Returns true if a client of a host connected at about this time by its clock.
     pub fn has_client_near(&self, host: HostIdx, time: DateTime<Utc>) -> bool {
         any_near(&self.clients[host], time, STEP_WINDOW)
     }
 
-    /// Whether what a host refused at a time may be an attempt that a client's log shows.
+    /// Returns true if a refusal by a host may belong to an attempt in a client's log.
     pub fn may_be_attempt(&self, host: HostIdx, time: DateTime<Utc>) -> bool {
         any_near(&self.tried[host], time, MAX_CLOCK_DIFFERENCE + STEP_WINDOW)
     }
 
-    /// Whether a hint that a host logged may speak of a session of somebody who had one.
+    /// Returns true if a hint may concern a session of one of the accounts.
     pub fn may_concern(
         &self,
         host: HostIdx,
@@ -161,7 +162,7 @@ impl SessionStarts {
         }
     }
 
-    /// Whether a hint names a target near the start of a session there.
+    /// Returns true if a hint names a target near the start of a session there.
     fn names_target(&self, hint: &HintMark) -> bool {
         let near =
             |times: &Vec<_>| any_near(times, hint.mark.time, MAX_CLOCK_DIFFERENCE + JOIN_WINDOW);
@@ -176,7 +177,7 @@ impl SessionStarts {
     }
 }
 
-/// Whether one of some times, which are in order, is at most `window` away.
+/// Returns true if one of the times, which are in order, is within `window` of `time`.
 pub(super) fn any_near(times: &[DateTime<Utc>], time: DateTime<Utc>, window: TimeDelta) -> bool {
     let next = times.partition_point(|&known| known < time - window);
     times.get(next).is_some_and(|&known| known <= time + window)

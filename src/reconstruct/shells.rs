@@ -1,5 +1,5 @@
-//! What the target's WinRM service logs of the request that makes a shell: WinRM 91, and on builds
-//! that log them the request's steps (81, 82, 134) and its authentication (169).
+//! Requests for shells in the target's WinRM log: WinRM 91, and on builds that log them the steps
+//! of the request (81, 82, 134) and its authentication (169).
 
 use std::collections::BTreeMap;
 
@@ -15,35 +15,35 @@ use crate::model::{
     ShellKind, creates_shell,
 };
 
-/// Whether an operation makes a shell.
+/// Returns true if an operation creates a shell.
 pub(super) fn is_shell_request(operation: &ServerOperation) -> bool {
     let uri = operation.resource_uri.as_deref().unwrap_or_default();
     creates_shell(&operation.operation) && ShellKind::of(uri).0 != ShellKind::Other
 }
 
-/// One request, as far as its records tell.
+/// One request, as far as its records show it.
 #[derive(Default)]
 struct ShellRequest<'e> {
     /// Indexes of its records, in order.
     events: Vec<EventIdx>,
-    /// When it made its shell: its 91, or the first of its steps.
+    /// When it made its shell: the time of its 91, or of the first step.
     time: DateTime<Utc>,
     /// WinRM 91.
     shell: Option<EventIdx>,
-    /// Whether it asks for a shell.
+    /// The request asks for a shell.
     creates: bool,
     kind: Option<ShellKind>,
     configuration: &'e str,
-    /// The caller, as 91 names it.
+    /// The caller, from 91.
     account: Option<&'e AccountName>,
-    /// The caller, as the authentication names it.
+    /// The caller, from the authentication.
     authenticated: Option<&'e AccountName>,
     sid: Option<&'e str>,
     auth: Option<Auth>,
 }
 
 impl<'e> ShellRequest<'e> {
-    /// Takes one of its records.
+    /// Adds a record of the request.
     fn add_record(&mut self, index: EventIdx, event: &'e Event) {
         if self.events.is_empty() {
             self.time = event.time;
@@ -80,7 +80,8 @@ impl<'e> ShellRequest<'e> {
 }
 
 impl HostEvents<'_> {
-    /// Requests to the host process that each started: by account and time, nearest pairs first.
+    /// Joins requests to the host processes that they started, by account and time, nearest pairs
+    /// first.
     pub fn add_shells(&self, drafts: &mut SessionDrafts) {
         let requests = self.requests();
         let by_start = DraftsByTime::by_start(drafts);
@@ -121,14 +122,14 @@ impl HostEvents<'_> {
         self.add_authentications(drafts, others);
     }
 
-    /// The requests, in order of their first records. One ActivityID is one request; a second shell
-    /// or a pause is another.
+    /// Returns the requests, in order of their first records. One ActivityID is one request; a
+    /// second shell or a pause begins another.
     fn requests(&self) -> Vec<ShellRequest<'_>> {
         let mut requests: Vec<ShellRequest<'_>> = Vec::new();
         let mut by_activity: BTreeMap<&LoggedId, (usize, DateTime<Utc>)> = BTreeMap::new();
         for (index, event) in self.iter() {
             let shell = match &event.kind {
-                // Event forwarding subscribes by a shell of its own.
+                // Event forwarding subscribes with a shell of its own.
                 EventKind::ShellCreated(shell)
                     if shell.resource_uri.to_ascii_lowercase().contains("/subscription") =>
                 {
@@ -156,11 +157,11 @@ impl HostEvents<'_> {
         requests
     }
 
-    /// Whether a session can be what a request made.
+    /// Returns true if a request may have made a session.
     fn may_have_made(&self, request: &ShellRequest<'_>, draft: &SessionDraft) -> bool {
         let account = request.account.or(request.authenticated);
         let account = account.or_else(|| self.account_of(request.sid));
-        // Without process audit, a session's start is its first command's.
+        // Without process audit, the start of a session is that of its first command.
         let unaudited =
             draft.process.is_some_and(|process| self.processes.get(process).start.is_none());
         let same = request.sid.is_some() && request.sid == draft.user_sid.as_deref();
@@ -193,7 +194,7 @@ impl HostEvents<'_> {
         draft.auth = request.auth.or(draft.auth);
     }
 
-    /// Authentications that no ActivityID ties to a shell: by account and time.
+    /// Adds authentications that no ActivityID ties to a shell, by account and time.
     fn add_authentications(&self, drafts: &mut SessionDrafts, requests: Vec<ShellRequest<'_>>) {
         let by_start = DraftsByTime::by_start(drafts);
         for request in requests {

@@ -1,23 +1,23 @@
-//! When something was seen: what is known of a host may change, as its address does.
+//! When a fact about a host was seen. Facts may change, as addresses do.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Two sightings less far apart than this are of one span: shorter than the leases that are usual.
+/// Two sightings closer than this are one span. Shorter than usual address leases.
 const GAP: TimeDelta = TimeDelta::minutes(30);
 
-/// Spans that are kept apart; what is seen in more of them is seen all the time.
+/// Most spans that are kept. A fact with more spans counts as seen all the time.
 const MOST_SPANS: usize = 256;
 
-/// How often something was seen, and when.
+/// How often a fact was seen, and when.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sightings {
     pub count: u64,
-    /// From the first sighting to the last of each span; in order and apart once `sort_and_join`d.
+    /// First and last sighting of each span. In order and disjoint after `sort_and_join`.
     spans: Vec<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
 impl Sightings {
-    /// Takes a sighting.
+    /// Adds a sighting.
     pub fn add(&mut self, time: DateTime<Utc>) {
         self.count += 1;
         match self.spans.last_mut() {
@@ -31,13 +31,13 @@ impl Sightings {
         }
     }
 
-    /// Takes all sightings of another.
+    /// Adds all sightings of another fact.
     pub fn add_all(&mut self, other: &Sightings) {
         self.count += other.count;
         self.spans.extend(&other.spans);
     }
 
-    /// Puts spans in order and joins those that touch.
+    /// Sorts the spans and joins those that touch.
     pub fn sort_and_join(&mut self) {
         self.spans.sort_unstable();
         let mut joined: Vec<(DateTime<Utc>, DateTime<Utc>)> = Vec::new();
@@ -52,18 +52,18 @@ impl Sightings {
         self.spans = joined;
     }
 
-    /// The first and the last sighting.
+    /// Returns the first and the last sighting.
     pub fn bounds(&self) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
         Some((self.spans.first()?.0, self.spans.last()?.1))
     }
 
-    /// Whether all of it lies in the time that another was seen in.
+    /// Returns true if all sightings lie between the first and last of another.
     pub fn lies_within(&self, other: &Sightings) -> bool {
         let bounds = self.bounds().zip(other.bounds());
         bounds.is_some_and(|((first, last), (from, to))| from - GAP <= first && last <= to + GAP)
     }
 
-    /// How far a time is from the nearest sighting.
+    /// Returns how far a time is from the nearest sighting.
     pub fn distance(&self, time: DateTime<Utc>) -> TimeDelta {
         let next = self.spans.partition_point(|&(_, last)| last < time);
         let after = self.spans.get(next).map(|(first, _)| (*first - time).max(TimeDelta::zero()));
@@ -71,8 +71,8 @@ impl Sightings {
         after.into_iter().chain(before).min().unwrap_or(TimeDelta::MAX)
     }
 
-    /// Whether this is no more the case at a time, and what `next` saw is: each of the two was seen
-    /// on one side of a moment only, and the time is on the other's.
+    /// Returns true if `next` replaced this fact at a time: all sightings of the two lie on
+    /// different sides of a moment, and `time` is nearer to those of `next`.
     pub fn was_replaced_by(&self, next: &Sightings, time: DateTime<Utc>) -> bool {
         let (Some((first, last)), Some((next_first, next_last))) = (self.bounds(), next.bounds())
         else {
@@ -103,7 +103,7 @@ mod tests {
         let (old, new) = (seen(&[0, 20, 300]), seen(&[400, 410]));
         assert!(old.was_replaced_by(&new, at(405)) && old.was_replaced_by(&new, at(390)));
         assert!(!old.was_replaced_by(&new, at(310)) && new.was_replaced_by(&old, at(310)));
-        // Two at once are two.
+        // Two facts at the same time are both true.
         let other = seen(&[100, 500]);
         assert!(!old.was_replaced_by(&other, at(500)) && !other.was_replaced_by(&old, at(0)));
     }

@@ -1,6 +1,6 @@
-//! Where a session came from: all evidence is weighed, best first.
+//! Finds where a session came from: all evidence is compared, best first.
 //!
-//! The logon itself does not tell: HTTP.sys ends the connection, so 4624 has no address.
+//! The logon does not show it: HTTP.sys ends the connection, so 4624 has no address.
 
 use std::collections::BTreeSet;
 
@@ -16,18 +16,20 @@ use crate::model::{
     SourceEvidence, SourceHint, Weighed, file_name, host_of_service,
 };
 
-/// How long before a session its service ticket may have been asked for; it may also have been
-/// cached for hours, and then no record is near.
+/// How long before a session its service ticket may have been requested. The ticket may also have
+/// been cached for hours; then no record is near.
 const TICKET_WINDOW: TimeDelta = JOIN_WINDOW;
 
-/// How much nearer to a session's start one of two hints of a kind must be to decide: what the
-/// network and the target need for one step, more or less.
+/// How much nearer to a session's start one of two hints of a kind must be to decide. About what
+/// the network and the target need for one step.
 const DECISIVE: TimeDelta = TimeDelta::seconds(2);
 
-/// Rivals that a session weighs by what agrees with them, and keeps: a log full of forged ones costs no more.
+/// Most rival sources of a session that are compared and kept. Keeps a log full of forged records
+/// cheap.
 const MOST_KEPT_RIVALS: usize = 8;
 
-/// A hint at the source: what it is, what it names, what else it says of the session.
+/// A record that may show the source: its kind, the source that it names, and other facts about the
+/// session.
 struct CandidateHint {
     basis: SourceEvidence,
     event: EventIdx,
@@ -35,7 +37,7 @@ struct CandidateHint {
     ip: Option<String>,
     auth: Option<Auth>,
     https: Option<bool>,
-    /// Set from the start for what cannot be the session's.
+    /// Set at once if the record cannot be the session's.
     rejected: Option<Rejected>,
 }
 
@@ -49,14 +51,14 @@ impl CandidateHint {
         CandidateHint { basis, event, host, ip, auth: None, https: None, rejected: None }
     }
 
-    /// Whether two hints name one source: the same address or the same host.
+    /// Returns true if two hints name the same source: the same address or the same host.
     fn agrees(&self, other: &CandidateHint) -> bool {
         let ip = self.ip.is_some() && self.ip == other.ip;
         ip || (self.host.is_some() && self.host == other.host)
     }
 
-    /// Whether two hints name two sources; where one names a host and the other an address that no
-    /// host is known by, nobody can tell.
+    /// Returns true if two hints name different sources. If one names a host and the other an
+    /// address without a known host, they may be the same.
     fn differs(&self, other: &CandidateHint) -> bool {
         let hosts = self.host.is_some() && other.host.is_some();
         let ips = self.ip.is_some() && other.ip.is_some();
@@ -74,8 +76,8 @@ impl CandidateHint {
     }
 }
 
-/// Finds the source of a draft, completes name and address, adds the records that agree, and keeps
-/// those that do not.
+/// Sets the source of a draft with name and address, adds the records that agree, and keeps those
+/// that do not.
 pub(super) fn assess_source(
     tables: LookupTables<'_>,
     source_index: &SourceIndex<'_>,
@@ -118,7 +120,7 @@ pub(super) fn assess_source(
     };
     let winner = &hints[best];
     draft.source_basis = SourceBasis::Evidence(winner.basis);
-    // An address that is no logging host's does not speak against the client that was joined.
+    // An address without a logging host does not contradict the client that was joined.
     let joined = draft.source_host.take();
     draft.source_host = winner.host.clone().or(joined);
     let by_host = || draft.source_host.as_ref().and_then(|host| directory.ip_of(host, at)).cloned();
@@ -141,7 +143,7 @@ pub(super) fn assess_source(
         draft.client_seen |=
             logged_by == draft.source_host.as_ref() && logged_by != draft.server.as_ref();
     }
-    // An address that is no known host's goes with the one name that is.
+    // An address without a known host is joined with the only name without a known address.
     if draft.source_host.is_none() && draft.source_ip.is_some() {
         let unplaced = |hint: &&CandidateHint| {
             hint.ip.is_none()
@@ -158,7 +160,7 @@ pub(super) fn assess_source(
             }
         }
     }
-    // The target saw callers whose addresses are no known host's: one caller is the source.
+    // If all unknown callers that the target saw have one address, it is the source.
     if draft.source_ip.is_none() {
         let inbound = hints.iter().enumerate().filter(|(_, hint)| {
             hint.basis == SourceEvidence::Connection
@@ -178,7 +180,7 @@ pub(super) fn assess_source(
         }
     }
     let nearest = distance(winner);
-    // What names the same source is no rival, whatever it is about.
+    // Hints for the same source are not rivals, whatever their kind.
     let same = |hint: &CandidateHint| {
         (hint.host.is_some() && hint.host == draft.source_host)
             || (hint.ip.is_some() && hint.ip == draft.source_ip)
@@ -205,24 +207,25 @@ pub(super) fn assess_source(
     };
 }
 
-/// What the hints come to.
+/// The result of comparing the hints.
 enum SourceChoice {
     Nothing,
-    /// The best kind of evidence names two sources, and nothing says which.
+    /// The best kind of evidence names two sources, and nothing decides between them.
     Undecided(SourceEvidence),
-    /// The index of the hint to follow, and why it and no other of its kind.
+    /// The index of the hint to follow, and why it was chosen among its kind.
     Decided(usize, ChoiceReason),
 }
 
 #[derive(Clone, Copy)]
 enum ChoiceReason {
     Nearest,
-    /// Other kinds agree with it, and with no other of its kind.
+    /// Other kinds agree with it, and with no other hint of its kind.
     Agreed,
 }
 
-/// Chooses among hints, the best kind and nearest first. Where two of the best kind disagree, one
-/// that another kind agrees with wins; else the nearer, if it is nearer by a step.
+/// Chooses among hints, which are sorted by kind and distance. If two of the best kind disagree,
+/// the one that another kind agrees with wins. Otherwise the nearer one wins, if it is nearer by
+/// [`DECISIVE`].
 fn choose(hints: &[CandidateHint], distance: impl Fn(&CandidateHint) -> TimeDelta) -> SourceChoice {
     let usable = || hints.iter().enumerate().take_while(|(_, hint)| hint.rejected.is_none());
     let Some((_, best)) = usable().next() else { return SourceChoice::Nothing };
@@ -254,7 +257,7 @@ fn choose(hints: &[CandidateHint], distance: impl Fn(&CandidateHint) -> TimeDelt
     }
 }
 
-/// Hints, one for each kind and source.
+/// Returns one hint for each kind and source.
 fn grouped<'h>(hints: impl Iterator<Item = &'h CandidateHint>) -> Vec<SourceHint> {
     let mut groups: Vec<SourceHint> = Vec::new();
     for hint in hints {
@@ -271,7 +274,7 @@ fn grouped<'h>(hints: impl Iterator<Item = &'h CandidateHint>) -> Vec<SourceHint
     groups
 }
 
-/// Rivals, one for each kind, source and reason.
+/// Returns one rival for each kind, source and reason.
 fn rivals<'h>(
     hints: impl IntoIterator<Item = &'h CandidateHint>,
     why: impl Fn(&CandidateHint) -> Option<Rejected>,
@@ -293,7 +296,7 @@ fn rivals<'h>(
     rivals
 }
 
-/// What all say, if they say one thing.
+/// Returns the value, if all have the same.
 fn common_value<T: PartialEq>(mut values: impl Iterator<Item = Option<T>>) -> Option<T> {
     let first = values.next()??;
     values.all(|other| other.as_ref() == Some(&first)).then_some(first)
@@ -338,7 +341,7 @@ fn candidate_hints(
         let hint = CandidateHint::new(SourceEvidence::Client, rival, host, None);
         hints.push(CandidateHint { rejected: Some(rejected), ..hint });
     }
-    // A target whose logs are not at hand goes by the name that the client used.
+    // A target without logs is identified by the name that the client used.
     let named = || {
         let target = draft.client_target.as_deref()?;
         Some(
@@ -361,7 +364,7 @@ fn candidate_hints(
     hints
 }
 
-/// Whether a domain controller granted what was asked; not every version logs a status.
+/// Returns true if a domain controller granted the request. Some versions log no status.
 fn succeeded(status: &str) -> bool {
     matches!(status, "" | "0x0" | "0")
 }
@@ -369,13 +372,13 @@ fn succeeded(status: &str) -> bool {
 /// The session's target, as other records may name it.
 struct SessionTarget<'e> {
     server: HostName,
-    /// When its session started.
+    /// When the session started.
     time: DateTime<Utc>,
     tables: LookupTables<'e>,
 }
 
 impl SessionTarget<'_> {
-    /// Whether a name, address or service (`HTTP/host`, `HOST$`) is the target.
+    /// Returns true if a name, address or service (`HTTP/host`, `HOST$`) is the target.
     fn is_named(&self, name: &str) -> bool {
         let name = host_of_service(name);
         match self.tables.directory.resolve(name, self.time) {
@@ -384,7 +387,7 @@ impl SessionTarget<'_> {
         }
     }
 
-    /// A host's name for what a record calls it, or the record's word.
+    /// Returns the host that a record names, or the record's own text if it is unknown.
     fn host_name(&self, name: Option<&str>) -> Option<HostName> {
         name.map(|name| {
             let known = self.tables.directory.resolve(name, self.time);
@@ -393,7 +396,7 @@ impl SessionTarget<'_> {
         })
     }
 
-    /// What a record near the session's start says of its source.
+    /// Returns the hint in a record near the session's start.
     fn hint_from_record(&self, draft: &SessionDraft, index: EventIdx) -> Option<CandidateHint> {
         let events = self.tables.events;
         let event = &events[index];
@@ -448,10 +451,10 @@ impl SessionTarget<'_> {
                 } else {
                     at_target
                 };
-                // Event forwarding and the like: a service's connection is no person's session.
+                // A service's connection, such as event forwarding, is not a person's session.
                 let service = outbound && file_name(&connection.image) == "svchost.exe";
                 let port = WINRM_PORTS.contains(&connection.destination_port) && !draft.ssh;
-                // The process that opened the session opened its connection, too.
+                // The process that opened the session also opened its connection.
                 let own = outbound
                     && draft.client.is_some_and(|client| {
                         let client = &events[client];

@@ -1,4 +1,4 @@
-//! Reconstruction of events at hand.
+//! Rebuilds sessions from events in memory, for tests.
 
 use super::marks::{KeyHasher, TaskMarks};
 use super::rebuild::rebuild_from_records;
@@ -7,8 +7,9 @@ use super::record_selector::RecordSelector;
 use crate::decode::Seen;
 use crate::model::{Channel, Event, EventIdx, InputIdx, RecordRef, Weighed};
 
-/// The case of some events. Which of them are asked for must make no difference: all of them give
-/// the same as those that `selector` names. Nor must copies that are left out.
+/// Rebuilds from some events. The selection of records must make no difference: all records give
+/// the same result as those that the selector returns. Copies that are left out must make no
+/// difference either.
 pub(crate) fn rebuilt(events: Vec<Event>) -> Reconstruction {
     let focused = rebuild_with(&events, marks_of(&events, &[]), |selector| selector.records());
     let some: Vec<Event> = events.iter().step_by(2).cloned().collect();
@@ -25,7 +26,7 @@ pub(crate) fn rebuilt(events: Vec<Event>) -> Reconstruction {
     focused
 }
 
-/// What is gathered of some events, and of copies of some that are then left out.
+/// Returns the marks of some events. Marks of `copies` are added and removed again.
 fn marks_of(events: &[Event], copies: &[Event]) -> (TaskMarks, KeyHasher) {
     const ELSEWHERE: usize = 1 << 20;
     let keys = KeyHasher::default();
@@ -62,7 +63,7 @@ fn rebuild_with(
     rebuild_from_records(vec![task_marks], &keys, &events, records)
 }
 
-/// A case with records in the place of indexes.
+/// Returns a reconstruction with records in place of indexes, for comparison.
 fn shape(reconstruction: &Reconstruction) -> impl PartialEq + std::fmt::Debug {
     let place = |event: EventIdx| reconstruction.events[event].source;
     let sessions = reconstruction.sessions.iter().map(|session| {

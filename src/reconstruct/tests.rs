@@ -1,4 +1,4 @@
-//! Small cases of what real logs do, each a handful of records.
+//! Small inputs of what real logs do, each a handful of records.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -19,7 +19,7 @@ pub(super) fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
 }
 
-/// A record of a host at a second; its number keeps records apart.
+/// Returns a record of a host at a second.
 pub(super) fn on(
     host: &str,
     seconds: i64,
@@ -111,7 +111,7 @@ pub(super) fn shell(host: &str, seconds: i64, sid: &str) -> Record {
     by(sid, 900, on(host, seconds, WINRM, 91, &[("resourceUri", URI)]))
 }
 
-/// A classic record of a remote engine; 800 names the user.
+/// A classic record of a remote engine. 800 names the user.
 pub(super) fn engine(host: &str, seconds: i64, id: u32, host_id: &str, user: &str) -> Record {
     let details = format!(
         "\tHostName=ServerRemoteHost\n\tHostId={host_id}\n\tUserId={user}\n\
@@ -204,7 +204,7 @@ fn engines_go_to_their_users_processes() {
         let user = session.user.as_ref().unwrap();
         assert_eq!(texts(&reconstruction, index), [format!("Get-Date {user}")]);
     }
-    // Nothing but user and time ties an engine to a process here, and that is what it says.
+    // Only user and time tie an engine to a process here, and the link says so.
     let command = &reconstruction.commands[CommandIdx::new(0)];
     let evidence = &reconstruction.sessions[command.session].evidence;
     assert!(evidence.iter().any(|e| e.event == command.event() && !e.link.is_key()));
@@ -325,7 +325,7 @@ fn forwarding_is_no_session_and_a_client_alone_is_one() {
         client("PC", 0, 6, "S-1-5-20", &forwarding),
         client("PC", 1, 6, user, &session),
         client("PC", 9, 33, user, &[]),
-        // The engine logs its own closing a moment later: no sign that the session went on.
+        // The engine logs its own closing a moment later, which does not extend the session.
         by(user, 500, on("PC", 10, POWERSHELL, 8197, &[("param1", "Closed")])),
     ]);
     assert_eq!(reconstruction.sessions.len(), 1);
@@ -427,7 +427,7 @@ fn the_order_of_records_changes_nothing() {
 #[test]
 fn a_session_from_inside_another_names_its_parent() {
     let user = "S-1-5-21-1-1-1-1101";
-    // pc -> srv (process 0x10), whose child 0x30 goes on to db.
+    // pc -> srv (process 0x10), whose child 0x30 connects to db.
     let hop = by(user, 0x30, on("srv", 60, WINRM, 6, &[("connection", "db/wsman?PSVersion=5.1")]));
     let reconstruction = rebuilt_from(vec![
         client("pc", 10, 6, user, &[("connection", "srv/wsman?PSVersion=5.1")]),
@@ -573,7 +573,7 @@ fn a_virtual_accounts_logons_are_its_callers() {
 #[test]
 fn many_sessions_tell_how_far_clocks_are_apart() {
     let user = "S-1-5-21-1-1-1-1101";
-    // The target is 70 s ahead and needs up to a second; sessions come at no regular times.
+    // The target is 70 s ahead and needs up to a second. Sessions come at irregular times.
     let (mut records, mut at, mut random) = (Vec::new(), 1000, 1_u64);
     for n in 0..300 {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

@@ -1,11 +1,11 @@
-//! What made a session and what its endpoint is for, where the records leave no doubt.
+//! The tool that made a session, and the purpose of its endpoint, if the records leave no doubt.
 //!
 //! Sources: for the winrm gem, its template of a pipeline (WinRb/WinRM,
-//! `lib/winrm/psrp/create_pipeline.xml.erb`: `Invoke-expression -Command …`, then `Out-string`); for
-//! evil-winrm, what it runs for each prompt (Hackplayers/evil-winrm, and SigmaHQ's rule
-//! 9fe55ea2-4cd6-4491-8a54-dd6871651b51); for Ansible, `bootstrap_wrapper.ps1` of ansible-core; for
-//! Enter-PSSession, `EvaluatePrompt` of PowerShell's `ConsoleHost.cs`, which runs `prompt` in the
-//! remote runspace.
+//! `lib/winrm/psrp/create_pipeline.xml.erb`: `Invoke-expression -Command …`, then `Out-string`);
+//! for evil-winrm, the command that it runs for each prompt (Hackplayers/evil-winrm, and SigmaHQ's
+//! rule 9fe55ea2-4cd6-4491-8a54-dd6871651b51); for Ansible, `bootstrap_wrapper.ps1` of
+//! ansible-core; for Enter-PSSession, `EvaluatePrompt` of PowerShell's `ConsoleHost.cs`, which runs
+//! `prompt` in the remote runspace.
 
 use std::collections::BTreeMap;
 
@@ -15,15 +15,15 @@ use crate::model::{
     file_name, is_virtual_account, is_virtual_sid,
 };
 
-/// evil-winrm asks for its prompt by this.
+/// The command by which evil-winrm asks for its prompt.
 const EVIL_PROMPT: &str = "(get-location).path";
-/// The winrm gem runs every text by this, and sends what comes of it through `Out-String`.
+/// The command by which the winrm gem runs every text. It sends the result through `Out-String`.
 const GEM_COMMAND: &str = "invoke-expression -command \"";
 /// Ansible's bootstrap, of any version since 2.5.
 const ANSIBLE: [&str; 2] =
     ["$exec_wrapper_str = $input | out-string", "ansible requires powershell v3.0 or newer"];
 
-/// Programs that connect for others, or that say no more than the session does.
+/// Programs that connect for others, or whose name adds nothing.
 const GENERIC_PROGRAMS: [&str; 6] = [
     "powershell.exe",
     "pwsh.exe",
@@ -33,7 +33,7 @@ const GENERIC_PROGRAMS: [&str; 6] = [
     "lsass.exe",
 ];
 
-/// Says of each session what made it and what its endpoint is for.
+/// Sets the tool and the kind of endpoint of each session.
 pub(super) fn identify_tools(reconstruction: &mut Reconstruction) {
     let tools = tools(reconstruction);
     let endpoints =
@@ -46,7 +46,7 @@ pub(super) fn identify_tools(reconstruction: &mut Reconstruction) {
     }
 }
 
-/// What made each session.
+/// Returns the tool that made each session.
 fn tools(reconstruction: &Reconstruction) -> Vec<Option<Tool>> {
     let mut commands: BTreeMap<SessionIdx, Vec<&Command>> = BTreeMap::new();
     for command in &reconstruction.commands {
@@ -60,7 +60,7 @@ fn tools(reconstruction: &Reconstruction) -> Vec<Option<Tool>> {
     sessions.map(tool).collect()
 }
 
-/// A session and what is known to have been run in it.
+/// A session and its commands.
 struct SessionActivity<'c> {
     reconstruction: &'c Reconstruction,
     session: &'c Session,
@@ -86,7 +86,7 @@ impl SessionActivity<'_> {
         evidence.map(|evidence| (evidence.event, &self.reconstruction.events[evidence.event]))
     }
 
-    /// What the session's own engine logged, not one that it started.
+    /// Returns the events of the session's own engine, not of engines that it started.
     fn own_events(&self) -> impl Iterator<Item = (EventIdx, &Event)> {
         let process = self.session.process_id;
         self.events().filter(move |(_, event)| {
@@ -95,7 +95,7 @@ impl SessionActivity<'_> {
         })
     }
 
-    /// The texts of its script blocks (4104).
+    /// Returns the texts of its script blocks (4104).
     fn script_texts(&self) -> impl Iterator<Item = (EventIdx, &str)> {
         self.own_events().filter_map(|(index, event)| match &event.kind {
             EventKind::ScriptBlockPart(part) => Some((index, part.text.trim())),
@@ -103,7 +103,7 @@ impl SessionActivity<'_> {
         })
     }
 
-    /// The pipelines that 4103 logs.
+    /// Returns the pipelines in 4103.
     fn pipelines(&self) -> impl Iterator<Item = (EventIdx, &str)> {
         self.own_events().filter_map(|(index, event)| match &event.kind {
             EventKind::Command(command) => Some((index, command.text.as_str())),
@@ -125,7 +125,7 @@ impl SessionActivity<'_> {
             let text = text.to_lowercase();
             text.starts_with(GEM_COMMAND) && text[GEM_COMMAND.len()..].starts_with(EVIL_PROMPT)
         });
-        // A person may type it once; only a program asks for it after each command.
+        // A person may type it once. Only a program asks for it after each command.
         let typed = || {
             let mut asked =
                 self.script_texts().filter(|(_, text)| text.eq_ignore_ascii_case(EVIL_PROMPT));
@@ -137,7 +137,7 @@ impl SessionActivity<'_> {
         found.map(|event| Tool { name: "evil-winrm".to_owned(), basis, event })
     }
 
-    /// The record of a prompt that PowerShell's own console asked for.
+    /// Returns the record of a prompt that PowerShell's own console asked for.
     fn prompt(&self) -> Option<EventIdx> {
         let prompt = |text: &str| text.trim().eq_ignore_ascii_case("prompt");
         let found = self.own_events().find(|(_, event)| match &event.kind {
@@ -153,7 +153,7 @@ impl SessionActivity<'_> {
         self.prompt().map(|event| Tool { name: "Enter-PSSession".to_owned(), basis, event })
     }
 
-    /// All that the gem runs goes one way; what a person types does not.
+    /// The gem runs all commands in one way. A person does not.
     fn winrm_gem(&self) -> Option<Tool> {
         let by_gem = |text: &str| {
             let text = text.to_lowercase();
@@ -173,8 +173,8 @@ impl SessionActivity<'_> {
         Some(Tool { name: "winrs".to_owned(), basis, event })
     }
 
-    /// The program that connected, where the client's logs name one that is not PowerShell itself
-    /// or a service.
+    /// The program that connected, if the client's logs name one that is neither PowerShell nor a
+    /// service.
     fn program(&self) -> Option<Tool> {
         self.events().find_map(|(event, logged)| {
             let image = match &logged.kind {
@@ -191,7 +191,7 @@ impl SessionActivity<'_> {
     }
 }
 
-/// What a session's endpoint is for, by the name of its configuration.
+/// Returns the kind of a session's endpoint, by the name of its configuration.
 fn endpoint_kind(reconstruction: &Reconstruction, session: &Session) -> Option<EndpointKind> {
     let virtual_account = |event: &Event| {
         let context = event.engine();

@@ -38,7 +38,8 @@ impl SignRow<'_> {
         let SignRow { sign, analysis } = self;
         let within = sign.span.filter(|_| !sign.kind.is_of_file());
         let Some((from, to)) = within else { return Vec::new() };
-        let inside = analysis.reconstruction.sessions_within(&sign.host, from, to).take(MOST_SESSIONS);
+        let inside =
+            analysis.reconstruction.sessions_within(&sign.host, from, to).take(MOST_SESSIONS);
         inside.map(session_id).collect()
     }
 

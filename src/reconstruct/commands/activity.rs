@@ -1,12 +1,16 @@
-//! What one engine ran: its script blocks and pipelines, each thing one row.
+//! Commands that one engine ran: a row for each script block and each pipeline.
 //!
-//! 4104 gives a block's text and no runspace or pipeline; 4103 and 800 give runspace, pipeline and
-//! what was invoked, and no text. What ties them, best first: 4105 and 4106, which say in which
-//! runspace a block runs from when to when; else the text, which must name what was invoked, in the
-//! same process and before it, the nearest such block first. A pipeline takes several blocks where
-//! its statements are named in several: the first is what was typed, the others are what it called.
-//! A block is never given to two pipelines: the engine logs a block once, so that the second may be
-//! the same text sent again. What no block names stays a row of its own.
+//! 4104 gives the text of a block, but no runspace or pipeline. 4103 and 800 give the runspace, the
+//! pipeline and the invocations, but no text. They are joined by these rules, best first:
+//!
+//! - 4105 and 4106 show in which runspace a block runs, from when to when.
+//! - The text of a block names the invocation. The block is in the same process and comes before
+//!   the invocation; the nearest such block wins.
+//!
+//! A pipeline gets several blocks if its statements are named in several. The first block was
+//! typed, the others were called by it. A block is never given to two pipelines: the engine logs a
+//! block once, so the second pipeline may be the same text sent again. An invocation that no block
+//! names gets a row of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,15 +27,15 @@ use crate::reconstruct::index::Events;
 use crate::reconstruct::windows::STEP_WINDOW;
 use ps_layers::{Limits, Unwrapped, layers};
 
-/// Blocks before an invocation, or before a block, that are weighed against it.
+/// Most earlier blocks that an invocation or a block is compared with.
 pub(super) const MOST_RIVALS: usize = 16;
-/// Blocks that were started and not stopped, that a stop is looked for among.
+/// Most blocks that are still running among which the block of a stop is looked for.
 const MOST_RUNNING: usize = 64;
 
 /// The events of one engine's process.
 #[derive(Debug, Default)]
 pub(super) struct EngineActivity {
-    /// Script blocks by first part: indexes into the case's.
+    /// The script blocks by their first part, as indexes into all script blocks.
     pub blocks: Vec<ScriptIdx>,
     /// 4103, 800, 7937.
     pub records: Vec<EventIdx>,
@@ -40,32 +44,32 @@ pub(super) struct EngineActivity {
 }
 
 index_types! {
-    /// Index of a script block among those of a shell.
+    /// Index of a script block among those of an engine.
     BlockIdx;
 }
 
-/// The script blocks of a shell, in order.
+/// The script blocks of an engine, in order.
 type BlockDrafts<'a> = IdxVec<BlockIdx, BlockDraft<'a>>;
 
-/// A script block in the making.
+/// A script block, and the statements found for it so far.
 struct BlockDraft<'a> {
     script: &'a ScriptBlock,
     first: EventIdx,
     words: TextWords,
-    /// The pipeline it was given to.
+    /// The pipeline that the block was given to.
     pipeline: Option<PipelineIdx>,
     link: Link,
-    /// The block it ran in.
+    /// The block that it ran in.
     parent: Option<(BlockIdx, Link)>,
     statements: Vec<&'a PipelineStatement>,
     runs: Vec<EventIdx>,
     runspace: Option<LoggedId>,
 }
 
-/// A runspace's blocks: from each event on, the innermost that runs.
+/// The innermost running block after each event, by runspace.
 type RunningBlocks<'a> = BTreeMap<Option<&'a LoggedId>, Vec<(EventIdx, Option<BlockIdx>)>>;
 
-/// The rows of a shell, in no order; parents are indexes among them.
+/// Returns the rows of an engine, in no order. Parents are indexes among them.
 pub(super) fn command_drafts(
     events: &Events,
     scripts: &IdxVec<ScriptIdx, ScriptBlock>,
@@ -91,7 +95,7 @@ pub(super) fn command_drafts(
     set_parents(events, &mut blocks, &pipelines, &tops);
 
     let mut rows = CommandDrafts::new();
-    // The blocks' rows come first, in the blocks' order.
+    // The rows of the blocks come first, in the order of the blocks.
     let row_of = |block: BlockIdx| CommandDraftIdx::new(block.index());
     for block in &mut blocks {
         let id = block.pipeline.map(|pipeline| pipelines[pipeline].id.as_str()).unwrap_or_default();
@@ -114,7 +118,7 @@ pub(super) fn command_drafts(
         let parent = match top {
             Some(top) => (row_of(top), blocks[top].link),
             None => {
-                // Without a text, what ran at once is what was typed.
+                // Without a text, what ran first and at once is assumed to have been typed.
                 let start = others.first().or(by_engine.first()).map(|s| events[s.first].time);
                 let Some(start) = start else { continue };
                 let at_once = |s: &&&PipelineStatement| events[s.first].time - start <= STEP_WINDOW;
@@ -151,7 +155,7 @@ impl<'a> BlockDraft<'a> {
         }
     }
 
-    /// Whether its text can have run a statement.
+    /// Returns true if the text can have run a statement.
     fn may_have_run(&self, events: &Events, statement: &PipelineStatement) -> bool {
         let later = events[statement.first].time - events[self.first].time;
         self.words.may_have_run(&statement.names, parameter_values(&statement.text), later)
@@ -199,7 +203,8 @@ fn is_engine_statement(statement: &PipelineStatement) -> bool {
     engine::is_engine_invocation(names, text, command_type, *remote)
 }
 
-/// Takes 4105 and 4106, in order: which blocks run where, and in which others.
+/// Reads 4105 and 4106, in order. Sets which block runs in which other block, and returns which
+/// block runs when.
 fn track_runs<'e>(
     events: &'e Events,
     blocks: &mut BlockDrafts<'_>,
@@ -233,7 +238,8 @@ fn track_runs<'e>(
     running
 }
 
-/// Gives a pipeline's statements to the blocks that ran them; those that none did.
+/// Assigns the statements of a pipeline to the blocks that ran them. Returns the statements that no
+/// block ran.
 fn assign_statements<'a>(
     events: &Events,
     blocks: &mut BlockDrafts<'a>,
@@ -252,7 +258,7 @@ fn assign_statements<'a>(
             None => {
                 let before = blocks.partition_index(|block| block.first < statement.first);
                 let rivals = blocks.enumerated_before(before).rev().take(MOST_RIVALS);
-                // What is before another pipeline's block of this runspace is older than this one.
+                // Blocks before another pipeline's block of this runspace are too old.
                 let mut rivals = rivals.take_while(|(_, block)| match block.pipeline {
                     Some(other) => other == at || block.runspace != pipeline.runspace,
                     None => true,
@@ -281,7 +287,7 @@ fn assign_statements<'a>(
     left
 }
 
-/// Says which block ran which, where 4105 does not.
+/// Sets the parents of blocks that 4105 does not show.
 fn set_parents(
     events: &Events,
     blocks: &mut BlockDrafts<'_>,
@@ -290,11 +296,12 @@ fn set_parents(
 ) {
     let runspaces: BTreeSet<Option<&LoggedId>> =
         pipelines.iter().map(|one| one.runspace.as_ref()).collect();
-    // One runspace runs one pipeline at a time: what is logged while it runs is run by it.
+    // A runspace runs one pipeline at a time. So a block that is logged while a pipeline runs is
+    // run by it.
     let mut spans: Vec<(EventIdx, EventIdx, BlockIdx)> = Vec::new();
     for (pipeline, top) in pipelines.iter().zip(tops) {
         if let (Some(top), 1) = (*top, runspaces.len()) {
-            // 4103 stands in the log that 4104 stands in: their order is the log's own.
+            // 4103 is in the same log as 4104, so their order is that of the log.
             let records = pipeline.statements.iter().map(|statement| statement.events[0]);
             let last = records.filter(|&at| matches!(events[at].kind, EventKind::Command(_))).max();
             spans.push((blocks[top].first, last.unwrap_or_default(), top));
@@ -313,7 +320,7 @@ fn set_parents(
             (last > block.first).then_some(top)
         };
         let text = block.script.text.trim();
-        // A block inside another is logged with its braces.
+        // A block inside another block is logged with its braces.
         let inside = || {
             let braced = text.len() > 8 && text.starts_with('{') && text.ends_with('}');
             let rivals = blocks.enumerated_before(at).rev().take(MOST_RIVALS / 2);
@@ -339,7 +346,7 @@ fn set_parents(
     }
 }
 
-/// A row of what was invoked, where no text of a script is known.
+/// Returns a command made of invocations, for which no script text is known.
 fn invocation_command(
     events: &Events,
     place: &RunPlace<'_>,
@@ -350,7 +357,8 @@ fn invocation_command(
     let texts = || statements.iter().map(|s| s.text.as_str()).filter(|text| !text.is_empty());
     let line = statements.iter().map(|statement| statement.line.as_str());
     let line = line.into_iter().find(|line| !line.is_empty());
-    // A called one's line is of the script that it stands in, which may be long and run often.
+    // The line of a called statement is that of the script around it, which may be long and run
+    // often.
     let line = line.filter(|_| !called || texts().next().is_none());
     let (text, invocations) = match line {
         Some(line) => (line.to_owned(), texts().map(str::to_owned).collect()),

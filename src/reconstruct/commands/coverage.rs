@@ -1,8 +1,9 @@
-//! What a session's commands rest on, and what is not known for want of records.
+//! Which records show a session's commands, and which kinds of records are absent.
 //!
-//! That no command is known says nothing by itself: script blocks and invocations are logged only where a
-//! policy asks for it. That it did can be told from what the host logged of other processes at
-//! other times, and that a log was there at all from the records that every engine leaves.
+//! A session without known commands proves nothing by itself: script blocks and invocations are
+//! logged only if a policy asks for it. Whether the policy was set is seen from other processes of
+//! the host at other times. Whether the log was there is seen from records that every engine
+//! leaves.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,17 +18,17 @@ use crate::reconstruct::index::Events;
 use crate::reconstruct::marks::{ProcessMarkKind, TaskMarks};
 use crate::reconstruct::windows::STEP_WINDOW;
 
-/// What hosts log of PowerShell at any time.
+/// When each host logs PowerShell activity.
 pub(in crate::reconstruct) struct CommandCoverage {
     by_host: BTreeMap<HostName, PowerShellTimes>,
 }
 
-/// The times of a host's records.
+/// The times of a host's PowerShell records.
 #[derive(Debug, Default)]
 struct PowerShellTimes {
-    /// Script blocks that the engine did not warn of, first and last: logged by policy only.
+    /// First and last script block without a warning. These are logged by policy only.
     blocks: Option<TimeSpan>,
-    /// 4103 and 800, first and last.
+    /// First and last 4103 or 800.
     invocations: Option<TimeSpan>,
     /// The first record of the PowerShell log.
     log: Option<DateTime<Utc>>,
@@ -41,7 +42,7 @@ fn extend_span(span: &mut Option<TimeSpan>, time: DateTime<Utc>) {
 }
 
 impl CommandCoverage {
-    /// Learns from all that was gathered.
+    /// Collects the times from all marks.
     pub fn build(task_marks: &[TaskMarks], hosts: &LoggingHosts) -> CommandCoverage {
         let mut seen: IdxVec<HostIdx, PowerShellTimes> =
             hosts.names().map(|_| PowerShellTimes::default()).collect();
@@ -69,7 +70,7 @@ impl CommandCoverage {
         CommandCoverage { by_host: hosts.names().cloned().zip(seen).collect() }
     }
 
-    /// Learns from the events that show remoting by themselves.
+    /// Adds the time of a remoting event.
     pub fn add(&mut self, event: &Event) {
         let Some(seen) = self.by_host.get_mut(&event.host) else { return };
         if let EventKind::Command(_) = &event.kind {
@@ -78,8 +79,8 @@ impl CommandCoverage {
         }
     }
 
-    /// What is known of the commands of a session on a host, of whose script blocks some have
-    /// parts missing.
+    /// Describes which records show the commands of a session, and which are absent. `incomplete`
+    /// is the number of its script blocks with missing parts.
     pub fn describe(
         &self,
         events: &Events,
@@ -132,7 +133,7 @@ impl CommandCoverage {
     }
 }
 
-/// Which records a session has.
+/// The kinds of records that a session has.
 #[derive(Debug, Default)]
 struct SessionSources {
     blocks: bool,
@@ -165,13 +166,13 @@ impl SessionSources {
     }
 }
 
-/// Event ids, those that tell most first.
+/// Returns the event ids as a list, the most informative first.
 fn list_ids(ids: &BTreeSet<u32>) -> String {
     let best = [4103, 800, 7937, 4688, 1].iter().filter(|id| ids.contains(id));
     best.map(u32::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The number of script blocks with parts missing in each of some sessions.
+/// Returns the number of script blocks with missing parts of each session.
 pub(in crate::reconstruct) fn count_incomplete_scripts(
     scripts: &IdxVec<ScriptIdx, ScriptBlock>,
     sessions: impl Iterator<Item = SessionIdx>,

@@ -1,4 +1,4 @@
-//! The commands of all sessions: the rows of each shell, what traffic adds, and processes.
+//! The commands of all sessions: the rows of each engine, the rows from traffic, and processes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::reconstruct::index::{Events, ProcessIdx, SessionByEvent};
 use crate::reconstruct::lookup::LookupTables;
 use crate::reconstruct::traffic::conversation::SessionCommand;
 
-/// The commands of all sessions, by time.
+/// Returns the commands of all sessions, by time.
 pub(in crate::reconstruct) fn session_commands(
     tables: LookupTables<'_>,
     session_of: &SessionByEvent,
@@ -27,7 +27,7 @@ pub(in crate::reconstruct) fn session_commands(
     let LookupTables { events, processes, .. } = tables;
     let activities = activities(tables, session_of, scripts);
     let mut rows = CommandDrafts::new();
-    // Of each process, its rows in order.
+    // The rows of each process, in order.
     let mut by_place: BTreeMap<RunPlace<'_>, Vec<CommandDraftIdx>> = BTreeMap::new();
     for (place, activity) in &activities {
         let offset = rows.len();
@@ -53,8 +53,8 @@ pub(in crate::reconstruct) fn session_commands(
         let Some(session) = session_of[index] else { continue };
         let table = &processes[&event.host];
         let Some(process) = table.process_of_event(event) else { continue };
-        // Security and Sysmon log a start each: the first tells. The host process itself was not
-        // run by anyone, and the client's processes are none of the session's.
+        // Security and Sysmon both log a start; the first record makes the row. Nobody ran the host
+        // process itself, and the client's processes are not part of the session.
         let depth = table.remoting_ancestor(process).map_or(0, |(_, depth)| depth);
         if depth == 0 {
             continue;
@@ -78,7 +78,7 @@ pub(in crate::reconstruct) fn session_commands(
         started.insert((session, &event.host, process), row);
     }
     for (place, own) in &by_place {
-        // What nothing else of a child process ran, the process itself was started for.
+        // Rows of a child process without a parent belong to the row of the process.
         let process = place.process.and_then(|at| started.get(&(place.session, place.host, at)));
         let Some(&process) = process else { continue };
         for &at in own {
@@ -92,7 +92,7 @@ pub(in crate::reconstruct) fn session_commands(
     in_order(rows)
 }
 
-/// The shells of all sessions, by place.
+/// Returns the events of each engine of all sessions, by place.
 fn activities<'e>(
     tables: LookupTables<'e>,
     session_of: &SessionByEvent,
@@ -104,7 +104,8 @@ fn activities<'e>(
         let process = table.process_of_event(event)?;
         Some((process, table.remoting_ancestor(process)?))
     };
-    // The classic log tells no process: its runspace does, or that it is the session's own.
+    // The classic log names no process. The process is found by the runspace, else it is the host
+    // process.
     let mut by_runspace: BTreeMap<(SessionIdx, &LoggedId), (ProcessIdx, u32)> = BTreeMap::new();
     let mut roots: BTreeMap<SessionIdx, ProcessIdx> = BTreeMap::new();
     for (index, event) in events.iter_enumerated() {
@@ -156,7 +157,7 @@ fn activities<'e>(
     activities
 }
 
-/// The row whose text names a process that was started, the latest before it.
+/// Returns the latest earlier row whose text names the process that was started.
 fn starter_row(
     events: &Events,
     rows: &CommandDrafts,
@@ -174,7 +175,7 @@ fn starter_row(
     own[..before].iter().rev().take(MOST_RIVALS).copied().find(|&at| fits(&rows[at]))
 }
 
-/// A command line without its program.
+/// Returns a command line without its program.
 fn arguments(line: &str) -> &str {
     let line = line.trim_start();
     let end = match line.strip_prefix('"') {
@@ -214,11 +215,11 @@ fn process_row(
     CommandDraft { command, parent, first: index, words: TextWords::default() }
 }
 
-/// The commands of rows by time, none before what ran it, then in the order of their first events.
+/// Returns the commands by time, none before its parent, then in order of their first events.
 fn in_order(rows: CommandDrafts) -> IdxVec<CommandIdx, Command> {
     let mut order: Vec<CommandDraftIdx> = rows.indices().collect();
     order.sort_by_key(|&at| (rows[at].first, at));
-    // Some logs tell whole seconds only.
+    // Some logs have whole seconds only.
     let mut below: IdxVec<CommandDraftIdx, u32> = rows.iter().map(|_| 0).collect();
     for &at in order.iter().chain(&order) {
         let CommandDraft { command, parent, .. } = &rows[at];

@@ -1,7 +1,7 @@
-//! What was run in each session, in order: one row for each thing, with all its records.
+//! The commands of each session, in order: a row for each command, with all its records.
 //!
-//! `activity` puts the records of each process together; `list` shares them out by process, and gives
-//! processes, which are rows of their own, the row that they came from.
+//! `activity` joins the records of each engine's process. `list` splits the records by process,
+//! adds rows for processes, and finds the row that started each process.
 
 mod activity;
 mod coverage;

@@ -1,12 +1,13 @@
-//! What engines say they invoked: the statements of each pipeline, one for all the records of it.
+//! Invocations that engines log: the statements of each pipeline, each with all its records.
 //!
-//! What is typed or sent is one pipeline to the engine, and has one PipelineId; it may run many
-//! statements, in functions and loops, too. Of each the engine logs an 800 and at once a 4103, with
-//! numbers in a row: of one engine's counter, the 4103's is the next after the 800's. (Real logs show
-//! that; [`LogPipelineExecutionDetailEvent`][source] is called once for each statement, for all
-//! providers.) ActivityIDs are no key: real engines have one for each record.
+//! What a user types or sends is one pipeline to the engine and has one PipelineId. It may run many
+//! statements, also in functions and loops. For each statement the engine logs an 800 and at once a
+//! 4103, with consecutive numbers: the 4103 has the next number of the engine's counter after the
+//! 800. (Real logs show this; [`LogPipelineExecutionDetailEvent`][source] is called once for each
+//! statement, for all providers.) ActivityIDs are not keys: real engines have one for each record.
 //!
-//! [source]: https://github.com/PowerShell/PowerShell/blob/master/src/System.Management.Automation/engine/pipeline.cs
+//! [source]:
+//! https://github.com/PowerShell/PowerShell/blob/master/src/System.Management.Automation/engine/pipeline.cs
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,32 +16,32 @@ use crate::normalise::MOST_NAMES;
 use crate::reconstruct::index::Events;
 
 index_types! {
-    /// Index of a pipeline among those of a shell.
+    /// Index of a pipeline among those of an engine.
     pub(super) PipelineIdx;
     /// Index of a statement among those of a pipeline.
     StatementIdx;
 }
 
-/// A statement, and all records of it.
+/// A statement of a pipeline, and all its records.
 #[derive(Debug, Default)]
 pub(super) struct PipelineStatement {
-    /// Its events, best first: 4103, 800, 7937.
+    /// The events, best first: 4103, 800, 7937.
     pub events: Vec<EventIdx>,
-    /// The first of them.
+    /// The first of the events.
     pub first: EventIdx,
-    /// Its 4103's number, or what it would be.
+    /// The sequence number of the 4103, or the number that it would have.
     sequence: Option<u64>,
-    /// Its commands with the parameters as bound; their names only, where only 7937 tells.
+    /// The commands with their bound parameters. Only the names if only 7937 logs them.
     pub text: String,
     pub names: Vec<String>,
     pub command_type: String,
-    /// The line of script that it stands in, as 800 gives it.
+    /// The line of script that contains the statement, from 800.
     pub line: String,
-    /// In an engine of a remoting session.
+    /// The engine belongs to a remoting session.
     pub remote: bool,
-    /// Only its name is known.
+    /// Only the name is known.
     pub name_only: bool,
-    /// Of an 800 without 4103, the parts seen and how many there are.
+    /// For an 800 without 4103: the parts that were seen, and how many there are.
     parts: BTreeSet<u32>,
     parts_total: u32,
 }
@@ -62,20 +63,20 @@ impl PipelineStatement {
         self.first = self.first.min(event);
     }
 
-    /// Parts of its details that no record holds.
+    /// Returns true if no record holds some part of the details.
     pub fn lacks_parts(&self) -> bool {
         (self.parts.len() as u32) < self.parts_total
     }
 }
 
-/// A pipeline, or a record that does not say which it is of.
+/// A pipeline, or a record that does not name its pipeline.
 #[derive(Debug)]
 pub(super) struct EnginePipeline {
-    /// Where it is known.
+    /// The runspace, if known.
     pub runspace: Option<LoggedId>,
-    /// Empty when not known.
+    /// Empty if not known.
     pub id: String,
-    /// In the engine's order.
+    /// The statements, in the order of the engine.
     pub statements: Vec<PipelineStatement>,
 }
 
@@ -85,7 +86,7 @@ impl EnginePipeline {
     }
 }
 
-/// The pipelines that some events are of (4103, 800, 7937, in order), by first event.
+/// Groups events (4103, 800, 7937, in order) into pipelines, by first event.
 pub(super) fn group_pipelines(
     events: &Events,
     indexes: &[EventIdx],
@@ -114,13 +115,13 @@ pub(super) fn group_pipelines(
 fn group_statements(events: &Events, indexes: &[EventIdx]) -> Vec<PipelineStatement> {
     let mut all: IdxVec<StatementIdx, PipelineStatement> = IdxVec::new();
     let mut numbered: BTreeMap<u64, StatementIdx> = BTreeMap::new();
-    // Those without a number, by their names: an 800 goes to the first that has none.
+    // Statements without a number, by their names. An 800 goes to the first one that has no 800.
     let mut unnumbered: BTreeMap<&[String], VecDeque<StatementIdx>> = BTreeMap::new();
     for &index in indexes {
         let EventKind::Command(command) = &events[index].kind else { continue };
         let known = command.context.sequence.and_then(|number| numbered.get(&number).copied());
         match known {
-            // The record of a copied log.
+            // The same record from a copied log.
             Some(at) if all[at].text == command.text => all[at].add(index),
             _ => {
                 let mut statement = PipelineStatement::new(index, events);
@@ -189,8 +190,8 @@ fn group_statements(events: &Events, indexes: &[EventIdx]) -> Vec<PipelineStatem
     all.into_vec()
 }
 
-/// 7937 says that a command of a name begins and ends: of the first statement with it, or of one
-/// that no other record tells of.
+/// Adds 7937, which logs the begin and end of a command by name: to the first statement with this
+/// name, or as a new statement.
 fn add_lifecycles(
     events: &Events,
     indexes: &[EventIdx],

@@ -1,4 +1,4 @@
-//! Small cases of what engines log, each a handful of records of one session.
+//! Small inputs of what engines log, each a handful of records of one session.
 
 use chrono::{DateTime, TimeDelta};
 
@@ -14,7 +14,7 @@ const SID: &str = "S-1-5-21-1-1-1-1101";
 /// The session's host process.
 const HOST: u32 = 77;
 
-/// A record of a process at a time in milliseconds.
+/// Returns a record of a process at a time in milliseconds.
 fn on(millis: i64, channel: &str, id: u32, process: u32, data: &[(&str, &str)]) -> Record {
     let record = testing::record(channel, id, data);
     Record {
@@ -35,7 +35,7 @@ fn context(name: &str, kind: &str, (pipeline, sequence): (u32, u32)) -> String {
     )
 }
 
-/// The payload of commands, each with at most one parameter: `("Get-Item", "Path", "x")`.
+/// Returns the payload of commands, each with at most one parameter: `("Get-Item", "Path", "x")`.
 fn payload(commands: &[(&str, &str, &str)]) -> String {
     let lines = commands.iter().map(|(name, parameter, value)| match *parameter {
         "" => format!("CommandInvocation({name}): \"{name}\"\n"),
@@ -54,7 +54,7 @@ fn invoked(millis: i64, at: (u32, u32), commands: &[(&str, &str, &str)]) -> Reco
     on(millis, POWERSHELL, 4103, HOST, &data)
 }
 
-/// 800, which precedes its 4103 by one in number.
+/// 800, which has the number before its 4103.
 fn details(
     millis: i64,
     (pipeline, sequence): (u32, u32),
@@ -95,7 +95,7 @@ fn lifecycle(millis: i64, at: (u32, u32), name: &str, state: &str) -> Record {
     on(millis, "Microsoft-Windows-PowerShell/Analytic", 7937, HOST, &data)
 }
 
-/// 4688 below the host process.
+/// 4688 of a child of the host process.
 fn started(millis: i64, image: &str, line: &str) -> Record {
     let data = [
         ("NewProcessId", "0x500"),
@@ -121,12 +121,12 @@ fn rebuilt_from(records: Vec<Record>) -> Reconstruction {
     reconstruction
 }
 
-/// The rows but the first one, which is of all sessions here.
+/// Returns all rows but the first, which every test has.
 fn rows(reconstruction: &Reconstruction) -> &[Command] {
     &reconstruction.commands.as_slice()[1..]
 }
 
-/// Role, text, what was invoked, and event ids of each row.
+/// Returns role, text, invocations and event ids of each row.
 fn told(reconstruction: &Reconstruction) -> Vec<(Role, &str, Vec<&str>, Vec<u32>)> {
     let told = rows(reconstruction).iter().map(|row| {
         let ids = row.events.iter().map(|&event| reconstruction.events[event].event_id).collect();
@@ -200,12 +200,12 @@ fn one_text_run_twice_and_a_name_much_later_are_not_merged() {
     let reconstruction = rebuilt_from(vec![
         script(1000, "b", "Get-Service WinRM"),
         invoked(1010, (5, 21), &[SERVICE]),
-        // The engine logs a block once: this is another run, of whatever text.
+        // The engine logs a block once: this is another run, of an unknown text.
         invoked(2000, (6, 31), &[SERVICE]),
         script(3000, "c", "Get-Service WinRM"),
         invoked(63_000, (7, 41), &[other]),
         script(64_000, "d", "Get-Service WinRM"),
-        // A slow one: its parameter stands in the text.
+        // A slow one: its parameter is in the text.
         invoked(164_000, (8, 51), &[SERVICE]),
     ]);
     let text = "Get-Service WinRM";
@@ -243,7 +243,7 @@ fn fetched_code_is_called_by_the_line_that_runs_it() {
 
 #[test]
 fn runs_of_blocks_say_what_ran_what() {
-    // No text names anything.
+    // No text names an invocation.
     let reconstruction = rebuilt_from(vec![
         script(1000, "a", "Step-One"),
         run(1001, 4105, "a"),
@@ -298,7 +298,7 @@ fn a_process_names_the_row_whose_text_started_it() {
         started(2000, whoami, r#""C:\Windows\system32\whoami.exe" /all"#),
     ]);
     assert_eq!(parents(&by_text), [None, None, Some((0, Link::Text))]);
-    // Long after, or with no text that names it, nothing is guessed.
+    // Long after, or without a text that names it, nothing is guessed.
     for (millis, image) in [(60_000, whoami), (2000, r"C:\Windows\System32\net.exe")] {
         let guessed =
             rebuilt_from(vec![script(1000, "a", "whoami /all"), started(millis, image, image)]);
@@ -308,7 +308,7 @@ fn a_process_names_the_row_whose_text_started_it() {
 
 #[test]
 fn the_engine_of_a_child_is_known_by_its_ids() {
-    // A host and a runspace of its own.
+    // The child has a host and a runspace of its own.
     let console = |text: &str| {
         let text = text.replace("ServerRemoteHost", "ConsoleHost");
         let text = text.replace("= h\n", "= c\n").replace("HostId=h\n", "HostId=c\n");
@@ -365,7 +365,7 @@ fn what_was_not_logged_is_told_by_what_the_host_logs_at_other_times() {
     assert_eq!(told(vec![local(500_000)]), format!("{at_other_times}{ends}"));
     let around = "no script blocks, though the host logged some before and after";
     assert_eq!(told(vec![local(-500_000), local(500_000)]), format!("{around}{ends}"));
-    // What the engine warns of it logs without any policy.
+    // The engine logs a block with a warning without any policy.
     let warned = |process| Record {
         level: 3,
         ..on(1000, POWERSHELL, 4104, process, &[("ScriptBlockText", "x")])

@@ -1,7 +1,7 @@
-//! What remoting's traffic says of a session's commands: the best evidence there is of them.
+//! Commands from remoting traffic, which is the best evidence of them.
 //!
-//! A pipeline is the row that has its text and was logged within seconds, where there is one; else
-//! a row of its own.
+//! A pipeline is merged into the row that has the same text within seconds. Otherwise it gets a row
+//! of its own.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::reconstruct::traffic::conversation::SessionCommand;
 use crate::reconstruct::windows::STEP_WINDOW;
 use ps_layers::{Limits, layers};
 
-/// Adds what was heard to rows, or as rows. `own` are the indexes of the rows of the session's own
-/// process, in order.
+/// Merges commands from traffic into rows, or adds rows for them. `own` are the rows of the
+/// session's own process, in order.
 pub(super) fn merge_traffic(
     events: &Events,
     place: &RunPlace<'_>,
@@ -36,7 +36,7 @@ pub(super) fn merge_traffic(
     own.sort_by_key(|&at| rows[at].first);
 }
 
-/// The row that a pipeline is, nearest in time.
+/// Returns the row of a pipeline, the nearest in time.
 fn matching_row(
     events: &Events,
     one: &SessionCommand,
@@ -57,8 +57,8 @@ fn matching_row(
     rivals.filter(fits).min_by_key(|&at| (apart(at), at))
 }
 
-/// Whether a row's text is a pipeline's: a script's own text, or the names and values of what it
-/// invoked.
+/// Returns true if a row has the text of the pipeline: the script's own text, or the names and
+/// values of the invocations.
 fn is_same(command: &Command, one: &SessionCommand) -> bool {
     let text = command.text.trim();
     let sent = &one.sent;
@@ -66,7 +66,7 @@ fn is_same(command: &Command, one: &SessionCommand) -> bool {
         return false;
     }
     let script = sent.parts.iter().any(|part| part.trim() == text);
-    // Without a script's text, the row is made of what was invoked.
+    // Without a script's text, the row consists of invocations.
     let invoked = || {
         let names: Vec<&str> = sent.parts.iter().map(String::as_str).collect();
         command.completeness.lacks_script_text()
@@ -81,7 +81,7 @@ fn is_same(command: &Command, one: &SessionCommand) -> bool {
 
 fn add_output(row: &mut CommandDraft, one: &SessionCommand) {
     let command = &mut row.command;
-    // Parts of a script block that no record holds, the traffic has.
+    // The traffic has the parts of the script block that no record holds.
     let is_better = !command.completeness.is_whole() && one.sent.completeness.is_whole();
     if is_better {
         command.text.clone_from(&one.sent.text);

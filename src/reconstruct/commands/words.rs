@@ -1,4 +1,4 @@
-//! Whether a text names what a record says was run: the words of scripts, and aliases.
+//! Whether a text names the command that a record logs: the words of scripts, and aliases.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -12,13 +12,13 @@ use crate::reconstruct::windows::STEP_WINDOW;
 
 /// Longest value of a parameter that is looked for in a script.
 const LONGEST_VALUE: usize = 256;
-/// Shortest word that makes a value tell something.
+/// Shortest word that makes a value distinctive.
 const SHORTEST_WORD: usize = 4;
-/// Values of one record that are looked for.
+/// Most values of one record that are looked for.
 const MOST_VALUES: usize = 16;
 
-/// The words of a text, lower case, as keyed hashes: a script of a megabyte is looked at once,
-/// however many records may belong to it. They are for look-up only.
+/// The words of a text, lower case, as keyed hashes. A script of a megabyte is split once, however
+/// many records may belong to it. For look-up only.
 #[derive(Debug, Default)]
 pub(super) struct TextWords {
     keys: RandomState,
@@ -39,7 +39,7 @@ impl TextWords {
         self.all.contains(&self.keys.hash_one(word))
     }
 
-    /// Whether the text names a command or program, by itself or by one of its aliases.
+    /// Returns true if the text contains the name of a command or program, or one of its aliases.
     fn mentions(&self, command: &str) -> bool {
         let name = file_name(command);
         let name = name.strip_suffix(".exe").unwrap_or(&name);
@@ -52,7 +52,7 @@ impl TextWords {
         (words > 0 && all) || aliases(name).iter().any(|alias| self.contains(alias))
     }
 
-    /// Whether a value stands in the text, as far as words tell.
+    /// Returns true if the text contains all words of a value, and one of them is distinctive.
     fn contains_value(&self, value: &str) -> bool {
         let (mut is_telling, mut all) = (false, value.len() <= LONGEST_VALUE);
         if all {
@@ -64,8 +64,8 @@ impl TextWords {
         is_telling && all
     }
 
-    /// Whether the text can have run this: it names all of the commands, and, unless they ran at
-    /// once, a value they were given.
+    /// Returns true if the text can have run the commands: it names all of them and, unless they
+    /// ran at once, contains one of their values.
     pub fn may_have_run<'v>(
         &self,
         commands: &[impl AsRef<str>],
@@ -78,7 +78,8 @@ impl TextWords {
     }
 }
 
-/// Calls with each word of a text in lower case. What PowerShell takes for a dash is one.
+/// Calls `take` with each word of a text, in lower case. All characters that PowerShell accepts as
+/// a dash are one.
 fn for_each_word(text: &str, mut take: impl FnMut(&str)) {
     let mut word = String::new();
     let mut end = |word: &mut String| {
@@ -92,7 +93,7 @@ fn for_each_word(text: &str, mut take: impl FnMut(&str)) {
         match c {
             '\u{2013}' | '\u{2014}' | '\u{2015}' => word.push('-'),
             '-' | '_' => word.push(c),
-            // Aliases of ForEach-Object and Where-Object.
+            // `%` and `?` are aliases of ForEach-Object and Where-Object.
             '%' | '?' => {
                 end(&mut word);
                 end(&mut c.to_string());
@@ -104,7 +105,7 @@ fn for_each_word(text: &str, mut take: impl FnMut(&str)) {
     end(&mut word);
 }
 
-/// The values of an invocation's parameters, as `normalise` writes them.
+/// Returns the values of an invocation's parameters, as `normalise` writes them.
 pub(super) fn parameter_values(invocation: &str) -> impl Iterator<Item = &str> {
     static VALUE: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r#"-[^\s"]+ "([^"]*)""#).expect("fixed"));
@@ -112,8 +113,8 @@ pub(super) fn parameter_values(invocation: &str) -> impl Iterator<Item = &str> {
     found.filter_map(|found| found.get(1).map(|value| value.as_str()))
 }
 
-/// The aliases that Windows PowerShell 5.1 begins with (its `Get-Alias`), by command, in lower
-/// case. 4103 names the command, whatever was typed.
+/// Returns the aliases of a command that Windows PowerShell 5.1 starts with (from its `Get-Alias`),
+/// in lower case. 4103 logs the command, even if an alias was typed.
 fn aliases(command: &str) -> &'static [&'static str] {
     match command {
         "add-content" => &["ac"],
@@ -264,7 +265,7 @@ mod tests {
         assert!(may_have_run(line, &["Do It.exe"], "", 1));
         assert!(!may_have_run(line, &["Get-Service", "Get-Item"], "", 1));
         assert!(!may_have_run(line, &["Get-ServiceX"], "", 1));
-        // Much later a name alone is no tie.
+        // Much later a name alone is not a link.
         let bound = |value: &str| format!("Get-Service -Name \"{value}\"");
         assert!(!may_have_run(line, &["Get-Service"], "Get-Service", 60));
         assert!(may_have_run(line, &["Get-Service"], &bound("Spooler"), 60));

@@ -1,4 +1,4 @@
-//! Conversations and sessions: which is whose.
+//! Assigns conversations to sessions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +11,13 @@ use crate::reconstruct::index::{Events, ProcessIdx};
 use crate::reconstruct::lookup::LookupTables;
 use crate::reconstruct::process::ProcessTable;
 
-/// Most answers on one session's caller that are weighed.
+/// Most answers about one session's caller that are kept.
 const MOST_CALLERS: usize = 4;
 
-/// Finds sessions by what a conversation names.
+/// Finds the session of a conversation by its process and ids.
 struct SessionLookup<I> {
     by_process: BTreeMap<(HostName, ProcessIdx), I>,
-    /// An id that two sessions have ties to neither.
+    /// An id that two sessions have belongs to neither.
     by_id: BTreeMap<LoggedId, Option<I>>,
 }
 
@@ -43,7 +43,7 @@ impl<I: Idx> SessionLookup<I> {
         lookup
     }
 
-    /// A conversation's session, and the host process where that told it.
+    /// Returns a conversation's session, and the host process if it was found by process.
     fn find(
         &self,
         conversation: &PoolConversation,
@@ -61,8 +61,8 @@ impl<I: Idx> SessionLookup<I> {
     }
 }
 
-/// Tells sessions what the documents that made their shells say of the caller: what is not known by
-/// other records, is taken; the rest is weighed with them.
+/// Adds to drafts the caller from the documents that made their shells. Facts that are still
+/// unknown are set; the others are compared later with the rest.
 pub(in crate::reconstruct) fn add_callers(
     tables: LookupTables<'_>,
     drafts: &mut SessionDrafts,
@@ -105,7 +105,7 @@ fn by_record(events: &Events) -> BTreeMap<RecordRef, EventIdx> {
     events.iter_enumerated().map(|(index, event)| (event.source, index)).collect()
 }
 
-/// Ties conversations to sessions; gives each session's commands.
+/// Assigns conversations to sessions, and returns the commands of each session.
 pub(in crate::reconstruct) fn assign_commands(
     tables: LookupTables<'_>,
     drafts: &mut IdxVec<SessionIdx, SessionDraft>,
@@ -117,7 +117,7 @@ pub(in crate::reconstruct) fn assign_commands(
     }
     let lookup = SessionLookup::build(drafts, events);
     let by_record = by_record(events);
-    // The target's own log of a pool before the client's.
+    // The target's own log of a pool comes before the client's.
     conversations.sort_by_key(|conversation| conversation.served_by.is_none());
     let mut commands: BTreeMap<SessionIdx, Vec<SessionCommand>> = BTreeMap::new();
     let mut seen: BTreeSet<(SessionIdx, String)> = BTreeSet::new();

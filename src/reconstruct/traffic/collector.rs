@@ -1,4 +1,4 @@
-//! Traffic to conversations, host by host and a part at a time.
+//! Collects traffic into conversations, host by host and one part at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,22 +17,22 @@ use crate::model::{
 use crate::reconstruct::hosts::LoggingHosts;
 use crate::reconstruct::marks::TaskMarks;
 
-/// Most bytes of traffic that are held at once. Of a host with more, it is taken down in parts.
-/// Parts are cut where nothing was logged for a while, so that what came in two traces, or twice,
-/// is told once; a host that never rests is cut at half as much again.
+/// Most bytes of traffic that are held at once. The traffic of a host with more is collected in
+/// parts. A part ends where nothing was logged for a while, so that records of two traces, or
+/// copies, count once. A host that is never quiet is cut at one and a half times this size.
 const MOST_HELD: usize = 128 << 20;
-/// What a piece of traffic takes besides its bytes.
+/// Bytes that a piece of traffic takes besides its content.
 const PIECE_OVERHEAD: usize = 1 << 10;
-/// How long nothing is logged where a part may be cut.
+/// How long a host must be quiet where a part may end.
 const QUIET: TimeDelta = TimeDelta::seconds(1);
-/// Records read at once.
+/// Most records that are read at once.
 const READ_AT_ONCE: usize = 4096;
-/// Most bytes kept of what one command showed.
+/// Most bytes that are kept of one command's output.
 const LONGEST_SHOWN: usize = 1 << 20;
-/// Most bytes kept of what all commands showed.
+/// Most bytes that are kept of the output of all commands.
 const MOST_SHOWN: usize = 256 << 20;
 
-/// All conversations, by host, in order of time.
+/// Returns all conversations, by host, in order of time.
 pub(in crate::reconstruct) fn collect_traffic(
     task_marks: &[TaskMarks],
     hosts: &LoggingHosts,
@@ -64,7 +64,7 @@ index_types! {
     ConversationIdx;
 }
 
-/// Hears one host.
+/// Collects the traffic of one host.
 struct TrafficCollector {
     host: HostName,
     exchange: Exchange<RecordTag>,
@@ -72,11 +72,11 @@ struct TrafficCollector {
     most_held: usize,
     /// When the latest record was logged.
     latest: DateTime<Utc>,
-    /// Bytes that may still be kept of what commands showed.
+    /// Bytes of output that may still be kept.
     room: usize,
     conversations: IdxVec<ConversationIdx, PoolConversation>,
     by_id: BTreeMap<LoggedId, ConversationIdx>,
-    /// By talk and pipeline or command, where in what the talk said it is.
+    /// The position of each pipeline or command among the commands of its conversation.
     positions: BTreeMap<(ConversationIdx, String), usize>,
 }
 
@@ -113,7 +113,7 @@ impl TrafficCollector {
         self.collect(&rest);
     }
 
-    /// Takes down what a part of the traffic says.
+    /// Adds a part of the traffic to the conversations.
     fn collect(&mut self, traffic: &Conversation<RecordTag>) {
         let shells = by_pool(traffic);
         let mut taken: BTreeSet<usize> = BTreeSet::new();
@@ -127,7 +127,7 @@ impl TrafficCollector {
                 self.add_plain_shell(shell);
             }
         }
-        // Of a pipeline that a part before this one told, only what is missing may be left to say.
+        // For a pipeline in an earlier part, this part may hold only a gap.
         for gap in &traffic.gaps {
             let head = gap.head.as_deref().and_then(|head| Header::parse(head).ok());
             let ids =
@@ -164,7 +164,8 @@ impl TrafficCollector {
         }
         for message in all.iter().map(|&at| &traffic.messages[at]) {
             message.tags.iter().for_each(|&(time, ..)| extend_span(&mut span, time));
-            // Who received what goes to the server, or sent what comes from it, is the server.
+            // The process that received a message to the server, or sent one from it, is the
+            // server.
             if let Lane::Process { process, received, .. } = message.lane
                 && received == (message.header.direction == Direction::ToServer)
             {
@@ -185,7 +186,7 @@ impl TrafficCollector {
         );
     }
 
-    /// A shell of `winrs`, or one whose streams are no fragments.
+    /// Adds a shell of `winrs`, or one whose streams are not fragments.
     fn add_plain_shell(&mut self, shell: &Shell<RecordTag>) {
         let uri = shell.resource_uri.as_deref().unwrap_or_default();
         if ShellKind::of(uri).0 == ShellKind::PowerShell {
@@ -322,7 +323,7 @@ impl TrafficCollector {
         }
     }
 
-    /// A command's text and parts, cut where there is no room for them.
+    /// Returns a command's text and parts, cut if there is no room for them.
     fn cut_to_room(
         &mut self,
         mut text: String,
@@ -343,7 +344,7 @@ impl TrafficCollector {
         (text, parts)
     }
 
-    /// A command line of a plain shell, with what its streams hold.
+    /// Returns a command line of a plain shell, with the content of its streams.
     fn plain_shell_command(&mut self, command: &ShellCommand<RecordTag>) -> Option<SentCommand> {
         let &(time, ..) = command.tags.first()?;
         let last = command.tags.iter().map(|&(time, ..)| time).max();
@@ -392,7 +393,7 @@ fn distinct_records<'t>(tags: impl Iterator<Item = &'t RecordTag>) -> Vec<Record
     records.take(MOST_COMMAND_RECORDS).collect()
 }
 
-/// The shells that carried each pool's messages, where one did.
+/// Returns the shell that carried the messages of each pool.
 fn by_pool(traffic: &Conversation<RecordTag>) -> BTreeMap<psrp::Guid, usize> {
     let mut shells = BTreeMap::new();
     for message in &traffic.messages {
@@ -403,7 +404,7 @@ fn by_pool(traffic: &Conversation<RecordTag>) -> BTreeMap<psrp::Guid, usize> {
     shells
 }
 
-/// The host process of a shell, where the target's own log tells it.
+/// Returns the host process of a shell, if the target's own log shows it.
 fn serving_process(shell: &Shell<RecordTag>) -> Option<u32> {
     let by_listener = shell.tags.iter().any(|&(_, _, id)| matches!(id, 772 | 1027 | 1044));
     shell.process_id.filter(|_| by_listener)

@@ -1,4 +1,4 @@
-//! What pools and shells said, as traffic has it.
+//! The conversations of pools and shells, from traffic.
 
 use std::collections::BTreeSet;
 
@@ -8,33 +8,33 @@ use psrp::Shell;
 use crate::model::{AccountName, Completeness, EventIdx, Heard, HostName, LoggedId, RecordRef};
 use crate::reconstruct::index::ProcessIdx;
 
-/// Most records that are named as evidence of one command's traffic.
+/// Most records that are kept as evidence of one command's traffic.
 pub(super) const MOST_COMMAND_RECORDS: usize = 100;
-/// Most sentences on what is missing of one command.
+/// Most sentences about missing parts of one command.
 pub(super) const MOST_GAPS: usize = 20;
 
-/// What tells a record: when, where, which.
+/// Identifies a record: time, place, event id.
 pub(super) type RecordTag = (DateTime<Utc>, RecordRef, u32);
 
-/// What one runspace pool or plain shell said, as one host's log has it.
+/// The conversation of one runspace pool or plain shell, as one host logged it.
 #[derive(Debug)]
 pub(in crate::reconstruct) struct PoolConversation {
-    /// The pool's or shell's id, and the shell's where that is another one.
+    /// The id of the pool or shell, and the id of the pool's shell if it differs.
     pub ids: BTreeSet<LoggedId>,
     /// The logging host.
     pub host: HostName,
-    /// The host process that served it, where this host is the target.
+    /// The host process that served it, if this host is the target.
     pub served_by: Option<u32>,
     /// When its first and last records were logged.
     pub first: DateTime<Utc>,
     pub last: DateTime<Utc>,
-    /// Who asked for its shell, where SOAP documents tell.
+    /// The client that asked for its shell, from SOAP documents.
     pub client: ShellClient,
     /// Its commands, in order.
     pub commands: Vec<SentCommand>,
 }
 
-/// What the documents that made a shell tell of the client.
+/// Facts about the client, from the documents that made a shell.
 #[derive(Debug, Default)]
 pub(in crate::reconstruct) struct ShellClient {
     /// Owner, in the server's answer.
@@ -43,7 +43,7 @@ pub(in crate::reconstruct) struct ShellClient {
     pub ip: Option<String>,
     /// To, in the client's request: a URL.
     pub to: Option<String>,
-    /// The records that tell.
+    /// The records of these documents.
     pub records: Vec<RecordRef>,
 }
 
@@ -57,7 +57,7 @@ impl ShellClient {
         }
     }
 
-    /// Takes what is not known yet.
+    /// Sets the facts that are not known yet.
     pub fn add(&mut self, other: ShellClient) {
         self.account = self.account.take().or(other.account);
         self.ip = self.ip.take().or(other.ip);
@@ -72,11 +72,11 @@ impl ShellClient {
 pub(in crate::reconstruct) struct SentCommand {
     /// When it was sent.
     pub time: DateTime<Utc>,
-    /// As one could type it; empty where that is lost.
+    /// The text as one could type it. Empty if it is lost.
     pub text: String,
-    /// The text of each script in it, else the name of each command.
+    /// The text of each script in it, otherwise the name of each command.
     pub parts: Vec<String>,
-    /// What of the command is there.
+    /// How much of the command is known.
     pub completeness: Completeness,
     /// It asks for the metadata of commands, and runs none.
     pub asks_metadata: bool,
@@ -84,19 +84,19 @@ pub(in crate::reconstruct) struct SentCommand {
     pub output: Heard,
 }
 
-/// A session's command, and the indexes of its events.
+/// A command of a session, with the indexes of its events.
 #[derive(Debug)]
 pub(in crate::reconstruct) struct SessionCommand {
     pub sent: SentCommand,
     pub host: HostName,
     /// Index of the host process.
     pub process: Option<ProcessIdx>,
-    /// Its first one tells the command.
+    /// The first one shows the command.
     pub events: Vec<EventIdx>,
 }
 
 impl PoolConversation {
-    /// The records that prove it.
+    /// Returns the records of the conversation.
     pub fn records(&self) -> impl Iterator<Item = RecordRef> {
         let commands = self.commands.iter().flat_map(|sent| sent.records.iter().copied());
         commands.chain(self.client.records.iter().copied())
@@ -104,7 +104,7 @@ impl PoolConversation {
 }
 
 impl SentCommand {
-    /// Takes what a later part of the traffic has of the same command.
+    /// Adds the continuation of the same command from a later part of the traffic.
     pub fn continue_with(&mut self, later: SentCommand) {
         if !self.completeness.is_whole() && later.completeness.is_whole() {
             (self.text, self.parts) = (later.text, later.parts);

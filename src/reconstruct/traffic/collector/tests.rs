@@ -4,7 +4,7 @@ use super::*;
 use crate::model::InputIdx;
 use crate::normalise::{FragmentRecord, Wire};
 
-/// A record of a message in one fragment, so many seconds after the start.
+/// Returns a record of a message in one fragment, some seconds after the start.
 fn traffic_record(
     object_id: u64,
     seconds: i64,
@@ -35,7 +35,7 @@ fn traffic_record(
     }
 }
 
-/// A pipeline's command, forty lines of output and its state, among those of another one.
+/// A pipeline's command, forty lines of output and its state, among those of another pipeline.
 fn pipeline() -> Vec<TrafficRecord> {
     let script = "<Obj RefId='0'><MS><Obj N='PowerShell' RefId='1'><MS><Obj N='Cmds' RefId='2'><LST>\
                   <Obj RefId='3'><MS><S N='Cmd'>long</S><B N='IsScript'>true</B></MS></Obj>\
