@@ -234,7 +234,7 @@ pub fn correlate(
     });
     reconstruction.look_for_missing(window);
     let files = reports.iter().zip(&forms).map(|(report, form)| FileFacts {
-        form,
+        headers: form,
         is_evtx: report.input.kind.is_evtx(),
         faults: &report.faults,
     });

@@ -420,7 +420,7 @@ impl Count {
                     span.last = span.last.max(more.last);
                     span.low = span.low.min(more.low);
                     span.high = span.high.max(more.high);
-                    span.runs.absorb(&more.runs);
+                    span.runs.merge(&more.runs);
                 };
                 if !self.span(host, channel, edge, add) {
                     self.untold += more.records;

@@ -181,7 +181,7 @@ impl LogLookup<'_> {
         }
         let found = |expected: &ExpectedRecord| {
             let target = expected.side == Side::Target;
-            let ids = expected_records
+            let ids = expected
                 .places
                 .iter()
                 .flat_map(|(channel, ids)| ids.iter().map(move |&id| (target, *channel, id)));

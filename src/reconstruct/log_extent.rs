@@ -332,9 +332,9 @@ mod tests {
         let mut later = LogExtent::new(InputIdx::new(3));
         later.add_record(seen("srv", Channel::Security, 1102, 40));
         let found = log_coverage([extent, later].iter(), HostName::clone);
-        let told: Vec<_> =
+        let extents: Vec<_> =
             found.iter().map(|c| (&*c.host, c.input.index(), c.first.1, c.last.1)).collect();
-        assert_eq!(told, [("other", 3, 105, 105), ("srv", 3, 110, 140)]);
+        assert_eq!(extents, [("other", 3, 105, 105), ("srv", 3, 110, 140)]);
         assert_eq!(found[1].ids, BTreeSet::from([1102, 4624, 4688]));
     }
 }

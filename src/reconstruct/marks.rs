@@ -367,7 +367,7 @@ impl TaskMarks {
                             ..ProcessMark::empty(mark)
                         });
                     }
-                    self.core.push(event);
+                    self.remoting_events.push(event);
                 } else {
                     let runspace = keys.short_id_key(runspace_id.as_ref());
                     self.in_process.push(InProcessMark { runspace, ..in_process });
@@ -389,7 +389,7 @@ impl TaskMarks {
                         ..ProcessMark::empty(mark)
                     });
                 }
-                self.core.push(event);
+                self.remoting_events.push(event);
             }
             EventKind::ScriptBlockPart(part) => {
                 let id = keys.id_key(part.id.as_ref());
@@ -468,7 +468,7 @@ impl TaskMarks {
                         ..ProcessMark::empty(mark)
                     });
                 }
-                self.core.push(event);
+                self.remoting_events.push(event);
             }
             EventKind::Traffic(_) => self.traffic.push(TrafficMark { mark, process }),
             EventKind::LogonFailed(_) => self.failed_logons.push(mark),
@@ -523,7 +523,7 @@ impl TaskMarks {
             | EventKind::ServerOperation(_)
             | EventKind::Authenticated(_)
             | EventKind::AuthorizationFailed(_)
-            | EventKind::SshAccepted(_) => self.core.push(event),
+            | EventKind::SshAccepted(_) => self.remoting_events.push(event),
         }
     }
 
@@ -594,7 +594,7 @@ impl TaskMarks {
     /// Keeps the marks of records for which `is_own` returns true. The other records are copies:
     /// facts without a count (hosts, accounts, names) are also in the remaining records.
     pub fn retain(&mut self, is_own: impl Fn(RecordRef) -> bool, keys: &KeyHasher) {
-        self.core.retain(|event| is_own(event.source));
+        self.remoting_events.retain(|event| is_own(event.source));
         self.processes.retain(|one| is_own(one.mark.source));
         self.in_process.retain(|one| is_own(one.mark.source));
         self.engines.retain(|one| is_own(one.mark.source));
@@ -633,7 +633,7 @@ impl TaskMarks {
 
     /// Frees unused memory.
     pub fn shrink(&mut self) {
-        self.core.shrink_to_fit();
+        self.remoting_events.shrink_to_fit();
         self.processes.shrink_to_fit();
         self.in_process.shrink_to_fit();
         self.engines.shrink_to_fit();

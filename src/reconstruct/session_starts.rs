@@ -110,7 +110,7 @@ impl SessionStarts {
             .chain([&mut self.all_starts])
             .for_each(in_order);
         for (host, _) in self.starts.iter_enumerated().filter(|(_, starts)| !starts.is_empty()) {
-            let name = hosts.full_name(host);
+            let name = hosts.name_at(host);
             let addresses = directory.addresses(name);
             let addresses = addresses.iter().map(|address| keys.text_key(&address.to_lowercase()));
             let names: HashSet<TextKey> =

@@ -107,7 +107,7 @@ impl<'r> CommandRow<'r> {
     }
 
     fn evidence(&self) -> Pointers<'r> {
-        let Analysis { case, paths, .. } = self.analysis;
+        let Analysis { reconstruction: case, paths, .. } = self.analysis;
         let proofs = self.command.events.iter().map(|&event| Proof::of(&case.events[event]));
         Pointers::new(paths, proofs.collect::<Vec<_>>())
     }
@@ -123,7 +123,7 @@ impl TableRows for Commands {
         analysis: &Analysis,
         each: &mut dyn FnMut(&CommandRow<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let Analysis { case, scope, .. } = analysis;
+        let Analysis { reconstruction: case, scope, .. } = analysis;
         let ids = command_ids(case);
         let mut ordered: Vec<CommandIdx> = case.commands.indices().collect();
         // They are in the order of their events, which the sort keeps: numbers count up in the file.

@@ -160,7 +160,7 @@ fn outside(
     path: &std::path::Path,
 ) -> Result<(), Error> {
     let (mut lines, mut number) = (CsvLines::default(), 0);
-    let Analysis { copies, case, scope, paths, .. } = analysis;
+    let Analysis { copies, reconstruction: case, scope, paths, .. } = analysis;
     let rows = archive.each(copies, case, |row| {
         if !scope.row(None, &row.host, &row.user) {
             return Ok(());

@@ -111,7 +111,7 @@ impl<'r> SessionRow<'r> {
     }
 
     fn recovered(&self) -> usize {
-        let Analysis { case, .. } = self.analysis;
+        let Analysis { reconstruction: case, .. } = self.analysis;
         let inputs = self.session.evidence.iter().map(|of| case.events[of.event].source.input);
         inputs.filter(|&input| self.analysis.is_recovered(input)).count()
     }
@@ -136,7 +136,7 @@ impl TableRows for Sessions {
         analysis: &Analysis,
         each: &mut dyn FnMut(&SessionRow<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let Analysis { case, scope, .. } = analysis;
+        let Analysis { reconstruction: case, scope, .. } = analysis;
         let (counts, fired) = (session_counts(case), fired(analysis));
         let sessions = case.sessions.iter_enumerated().zip(&fired);
         for ((index, session), fired) in sessions.filter(|((_, session), _)| scope.session(session))
@@ -190,7 +190,7 @@ impl<'r> AttemptRow<'r> {
     }
 
     fn evidence(&self) -> Pointers<'r> {
-        let Analysis { case, paths, .. } = self.analysis;
+        let Analysis { reconstruction: case, paths, .. } = self.analysis;
         Pointers::new(paths, proofs(case, self.attempt.events.iter().copied()))
     }
 }
@@ -205,7 +205,7 @@ impl TableRows for Attempts {
         analysis: &Analysis,
         each: &mut dyn FnMut(&AttemptRow<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let Analysis { case, scope, .. } = analysis;
+        let Analysis { reconstruction: case, scope, .. } = analysis;
         let mut shown = case.attempts.iter().filter(|attempt| scope.attempt(attempt));
         shown.try_for_each(|attempt| each(&AttemptRow { attempt, analysis }))
     }

@@ -124,7 +124,7 @@ impl CommandCoverage {
             true => "no process starts seen".to_owned(),
         });
         if incomplete > 0 {
-            parts.push(format!("script blocks with parts missing: {BROKEN}"));
+            parts.push(format!("script blocks with parts missing: {incomplete}"));
         }
         if powershell && seen.log.is_some_and(|log| log > session.start + STEP_WINDOW) {
             parts.push("the host's PowerShell log begins inside it".to_owned());
@@ -148,16 +148,16 @@ impl SessionSources {
     fn from_session(events: &Events, session: &Session, host: &HostName) -> SessionSources {
         let mut sources = SessionSources::default();
         let all = || session.evidence.iter().map(|evidence| &events[evidence.event]);
-        own.traffic = all().any(|event| matches!(event.kind, EventKind::Traffic(_)));
+        sources.traffic = all().any(|event| matches!(event.kind, EventKind::Traffic(_)));
         for event in all().filter(|event| event.host == *host) {
             match &event.kind {
-                EventKind::ScriptBlockPart(part) if part.warning => own.warnings = true,
-                EventKind::ScriptBlockPart(_) => own.blocks = true,
+                EventKind::ScriptBlockPart(part) if part.warning => sources.warnings = true,
+                EventKind::ScriptBlockPart(_) => sources.blocks = true,
                 EventKind::Command(_) | EventKind::Pipeline(_) | EventKind::CommandLifecycle(_) => {
-                    own.invocations.insert(event.event_id);
+                    sources.invocations.insert(event.event_id);
                 }
                 EventKind::ProcessStart(_) => {
-                    own.processes.insert(event.event_id);
+                    sources.processes.insert(event.event_id);
                 }
                 _ => {}
             }

@@ -45,7 +45,7 @@ pub(in crate::reconstruct) fn collect_traffic(
     let (mut conversations, mut room) = (Vec::new(), MOST_SHOWN);
     for (host, mut marks) in by_host {
         marks.sort_unstable();
-        let mut collector = TrafficCollector::new(hosts.full_name(host).clone(), room);
+        let mut collector = TrafficCollector::new(hosts.name_at(host).clone(), room);
         for records in marks.chunks(READ_AT_ONCE) {
             let mut records_read =
                 logs.traffic(records.iter().map(|&(_, source)| source).collect());

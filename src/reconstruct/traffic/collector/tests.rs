@@ -89,10 +89,10 @@ fn a_long_trace_is_taken_down_in_parts_and_says_the_same() {
 #[test]
 fn what_there_is_no_room_for_is_told() {
     let conversations = collected(MOST_HELD, "long".len() * 2 + 3, pipeline());
-    let sent = conversations[0].sent.iter().find(|sent| sent.text == "long").unwrap();
+    let sent = conversations[0].commands.iter().find(|sent| sent.text == "long").unwrap();
     assert_eq!(sent.output.gaps, ["more came back than is shown"]);
     assert!(sent.output.lines.len() < 4);
     let conversations = collected(MOST_HELD, 2, pipeline());
-    let sent = conversations[0].sent.iter().find(|sent| sent.text == "lo").unwrap();
+    let sent = conversations[0].commands.iter().find(|sent| sent.text == "lo").unwrap();
     assert!(sent.output.gaps.contains(&"its text is longer than is kept".to_owned()));
 }
