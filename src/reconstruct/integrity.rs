@@ -195,13 +195,14 @@ fn explain_clearing(logs: &[&Coverage], of: &Clearing) -> LogSign {
         begins.map(|id| (id.saturating_sub(1)).saturating_sub(before.map_or(0, |(_, id)| id)));
     let what = match (begins.filter(|&id| id > 1), before) {
         (Some(begins), Some((time, last))) => format!(
-            "cleared by {by}; it goes on with record {begins}. Before that record {last} of {} is the last at \
-             hand: {} after it are gone",
+            "cleared by {by}; the log continues with record {begins}. The last record before it in \
+             the input is {last} of {}: {} after it are lost",
             csv_time(time),
             lost.unwrap_or_default(),
         ),
         (Some(begins), None) => format!(
-            "cleared by {by}; it goes on with record {begins}, and no log at hand has one before it"
+            "cleared by {by}; the log continues with record {begins}, and the input has no record \
+             before it"
         ),
         (None, _) => format!("cleared by {by}"),
     };
@@ -516,7 +517,7 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> LogFile<'f, F> {
         let (suspect, lost) = (of_kind(FaultKind::Suspect), of_kind(FaultKind::Lost));
         match file {
             None => {
-                let what = "the file has no header of a log".to_owned();
+                let what = "the file has no log header".to_owned();
                 signs.push(self.sign(SignKind::FileHeader, Level::Medium, &[], what));
             }
             Some(header) if !header.checksum_ok => {
@@ -533,14 +534,14 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> LogFile<'f, F> {
                     last.filter(|&last| last.checked_add(1) != Some(header.next_record))
                 {
                     let what = format!(
-                        "the file header says that record {} is the next, and the last one is {last}",
+                        "the file header says that record {} is the next, but the last one is {last}",
                         header.next_record
                     );
                     signs.push(self.sign(SignKind::HeaderDisagrees, Level::Medium, &[], what));
                 } else if usize::from(header.chunks) < chunks.len() {
                     let (said, there) = (header.chunks, chunks.len());
                     let what =
-                        format!("the file header says {said} chunks, and {there} have records");
+                        format!("the file header says {said} chunks, but {there} have records");
                     signs.push(self.sign(SignKind::HeaderDisagrees, Level::Medium, &[], what));
                 }
             }
@@ -575,11 +576,12 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> LogFile<'f, F> {
             // header.
             [oldest] if self.is_dirty() || begins == Some(oldest) || begins.is_none() => {
                 let what =
-                    format!("the log went round at chunk {oldest}: what is older was overwritten");
+                    format!("the log wrapped at chunk {oldest}: older records were overwritten");
                 signs.push(self.sign(SignKind::Wrapped, Level::Informational, &[oldest], what));
             }
             _ => {
-                let what = format!("older records than in the one before: {}", chunk_list(&falls));
+                let what =
+                    format!("records older than those in the chunk before: {}", chunk_list(&falls));
                 signs.push(self.sign(SignKind::ChunkOrder, self.chunk_level(), &falls, what));
             }
         }
@@ -591,7 +593,8 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> LogFile<'f, F> {
             .map(|(_, next)| next.number)
             .collect();
         if !repeated.is_empty() {
-            let what = format!("records of numbers that another has: {}", chunk_list(&repeated));
+            let what =
+                format!("record numbers that another chunk also has: {}", chunk_list(&repeated));
             signs.push(self.sign(SignKind::ChunkRepeated, self.chunk_level(), &repeated, what));
         }
         let missing: Vec<(&ChunkHeader, u64)> = pairs()

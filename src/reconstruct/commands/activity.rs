@@ -99,7 +99,7 @@ pub(super) fn command_drafts(
     let row_of = |block: BlockIdx| CommandDraftIdx::new(block.index());
     for block in &mut blocks {
         let id = block.pipeline.map(|pipeline| pipelines[pipeline].id.as_str()).unwrap_or_default();
-        let command = block.to_command(events, place, id);
+        let command = block.make_command(events, place, id);
         let parent = block.parent.map(|(parent, link)| (row_of(parent), link));
         let words = std::mem::take(&mut block.words);
         rows.push(CommandDraft { command, parent, first: block.first, words });
@@ -161,7 +161,7 @@ impl<'a> BlockDraft<'a> {
         self.words.may_have_run(&statement.names, parameter_values(&statement.text), later)
     }
 
-    fn to_command(&mut self, events: &Events, place: &RunPlace<'_>, pipeline: &str) -> Command {
+    fn make_command(&mut self, events: &Events, place: &RunPlace<'_>, pipeline: &str) -> Command {
         let script = self.script;
         let by_engine = place.depth == 0 && engine::is_engine_script(&script.text);
         let mut all = script.events.clone();

@@ -3,11 +3,10 @@
 //! What a user types or sends is one pipeline to the engine and has one PipelineId. It may run many
 //! statements, also in functions and loops. For each statement the engine logs an 800 and at once a
 //! 4103, with consecutive numbers: the 4103 has the next number of the engine's counter after the
-//! 800. (Real logs show this; [`LogPipelineExecutionDetailEvent`][source] is called once for each
-//! statement, for all providers.) ActivityIDs are not keys: real engines have one for each record.
+//! 800, as real logs show. [`LogPipelineExecutionDetailEvent`][source] is called once for each
+//! statement, for all providers. ActivityIDs are not keys: real engines have one for each record.
 //!
-//! [source]:
-//! https://github.com/PowerShell/PowerShell/blob/master/src/System.Management.Automation/engine/pipeline.cs
+//! [source]: https://github.com/PowerShell/PowerShell/blob/master/src/System.Management.Automation/engine/pipeline.cs
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
