@@ -16,7 +16,7 @@ use psr_forensics::input::{CHUNK_SIZE, FILE_HEADER, Piece, Reader, piece_count};
 use psr_forensics::model::index::InputIdx;
 use psr_forensics::model::{Channel, Event, RecordRef};
 use psr_forensics::normalise::Normaliser;
-use psr_forensics::reconstruct::{Gathered, Keys, Logs, Overheard, reconstruct};
+use psr_forensics::reconstruct::{KeyHasher, RecordReader, TaskMarks, TrafficRecord, reconstruct};
 use psr_forensics::{
     Input, NoProgress, Options, Output, Pack, Record, RuleSet, RunInfo, analyze, discover,
     normalise, report,
@@ -164,12 +164,12 @@ fn detecting(c: &mut Criterion) {
 /// Events by the places of their records.
 struct AtHand<'e>(BTreeMap<RecordRef, &'e Event>);
 
-impl Logs for AtHand<'_> {
+impl RecordReader for AtHand<'_> {
     fn events(&self, records: Vec<RecordRef>) -> Vec<Event> {
         records.iter().filter_map(|record| self.0.get(record).copied().cloned()).collect()
     }
 
-    fn traffic(&self, _: Vec<RecordRef>) -> Vec<Overheard> {
+    fn traffic(&self, _: Vec<RecordRef>) -> Vec<TrafficRecord> {
         Vec::new()
     }
 }
@@ -180,8 +180,8 @@ fn rebuilding(c: &mut Criterion) {
         events.iter().map(|event| (event.source, event)).collect();
     let logs = AtHand(by_place);
     let rebuild = |events: Vec<Event>| {
-        let (keys, mut gathered) = (Keys::default(), Gathered::default());
-        events.into_iter().for_each(|event| gathered.take(event, &keys));
+        let (keys, mut gathered) = (KeyHasher::default(), TaskMarks::default());
+        events.into_iter().for_each(|event| gathered.add_event(event, &keys));
         reconstruct(vec![gathered], &keys, &logs)
     };
     let sessions = rebuild(events.clone()).sessions.len();

@@ -436,8 +436,8 @@ fn whole(folder: &Path) -> Result<u64, Failed> {
         )?;
         println!(
             "  {} sessions, {} commands",
-            analysis.case.sessions.len(),
-            analysis.case.commands.len()
+            analysis.reconstruction.sessions.len(),
+            analysis.reconstruction.commands.len()
         );
         Ok(())
     })?;

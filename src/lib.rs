@@ -12,7 +12,7 @@
 //! let rules = RuleSet::load(vec![Pack::default_pack()])?;
 //! let inputs = discover(&["logs".into()])?;
 //! let analysis = analyze(inputs, &Options::default(), rules, &NoProgress)?;
-//! for session in &analysis.case.sessions {
+//! for session in &analysis.reconstruction.sessions {
 //!     let user = session.user.as_ref().map(ToString::to_string);
 //!     assert!(session.start <= session.end, "{user:?} on {}", session.target_host);
 //! }

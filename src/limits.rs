@@ -152,19 +152,19 @@ pub const FIXED: &[Fixed] = &[
     Fixed {
         name: "traffic-held",
         value: 128 << 20,
-        constant: ("src/reconstruct/traffic/listener.rs", "MOST_HELD"),
+        constant: ("src/reconstruct/traffic/collector.rs", "MOST_HELD"),
         description: "bytes of a host's traffic that are held at once",
     },
     Fixed {
         name: "output-of-command",
         value: 1 << 20,
-        constant: ("src/reconstruct/traffic/listener.rs", "LONGEST_SHOWN"),
+        constant: ("src/reconstruct/traffic/collector.rs", "LONGEST_SHOWN"),
         description: "bytes kept of what one command showed",
     },
     Fixed {
         name: "output-of-all",
         value: 256 << 20,
-        constant: ("src/reconstruct/traffic/listener.rs", "MOST_SHOWN"),
+        constant: ("src/reconstruct/traffic/collector.rs", "MOST_SHOWN"),
         description: "bytes kept of what all commands showed",
     },
     Fixed {
@@ -188,7 +188,7 @@ pub const FIXED: &[Fixed] = &[
     Fixed {
         name: "record-gaps",
         value: 32,
-        constant: ("src/reconstruct/reach.rs", "MOST_GAPS"),
+        constant: ("src/reconstruct/log_extent.rs", "MOST_GAPS"),
         description: "holes in the record ids of a log; one with more is a selection of records",
     },
     Fixed {

@@ -114,7 +114,7 @@ impl Evidence {
         }
         for (index, observed) in self.observed.iter_mut_enumerated() {
             let Some(observed) = observed else { continue };
-            observed.reach.iter_mut().for_each(|reach| reach.move_to(index));
+            observed.reach.iter_mut().for_each(|reach| reach.set_input(index));
             observed.firsts.values_mut().for_each(|edge| edge.source.input = index);
         }
     }

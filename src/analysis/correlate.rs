@@ -9,7 +9,7 @@ use itertools::Itertools;
 
 use crate::detect::{CorrelationResults, CorrelationStep, Correlator, RuleSet};
 use crate::model::{Detection, Host, RuleIdx, short_name};
-use crate::reconstruct::Case;
+use crate::reconstruct::Reconstruction;
 use crate::rows::Copies;
 use crate::sorted::{Frame, Rows, Sorted, Sorter};
 
@@ -26,7 +26,7 @@ pub(super) fn over_time(
     ([by_records, waiting], fired): ([Sorted; 2], BTreeSet<RuleIdx>),
     copies: &Copies,
     rebuilt: &[Detection],
-    case: &Case,
+    case: &Reconstruction,
     rules: &RuleSet,
     scratch: &Path,
 ) -> io::Result<CorrelationResults> {
@@ -206,8 +206,10 @@ mod tests {
                 addresses: Vec::new(),
                 clock: Some(clock(seconds)),
             };
-            let case =
-                Case { hosts: vec![host("pc", 0), host("srv", offset)].into(), ..Case::default() };
+            let case = Reconstruction {
+                hosts: vec![host("pc", 0), host("srv", offset)].into(),
+                ..Reconstruction::default()
+            };
             let sorter = Sorter::new(folder.path().to_owned());
             let mut rows = Rows::default();
             // By its own clock the target's came a minute before.

@@ -21,7 +21,7 @@ use crate::hex::hex;
 use crate::input::{self, Input, InputKind, Reader, piece_count};
 use crate::model::{InputIdx, Record};
 use crate::observe::{CaseFolder, FileEntry, Observed, Settings, Writer};
-use crate::reconstruct::{FileFacts, Reach, first_records};
+use crate::reconstruct::{FileFacts, LogExtent, first_records};
 use crate::sorted::Rows;
 
 /// Extracts to a case folder what reconstruction and these rules have a use for, of all inputs that
@@ -205,12 +205,15 @@ impl Run<'_> {
         parts.sort_by_key(|part| part.start);
         let mut account = InputProgress::new(input);
         let too_long = parts.iter().map(|part| part.too_long).sum();
-        let mut reach: Vec<Reach> = parts.into_iter().map(|part| account.take(part)).collect();
-        reach.iter_mut().for_each(Reach::shrink);
+        let mut reach: Vec<LogExtent> = parts.into_iter().map(|part| account.take(part)).collect();
+        reach.iter_mut().for_each(LogExtent::shrink);
         account.finish(&reader.lock().unwrap_or_else(PoisonError::into_inner));
         let InputProgress { report, form, .. } = account;
-        let facts =
-            FileFacts { form: &form, is_evtx: report.input.kind.is_evtx(), faults: &report.faults };
+        let facts = FileFacts {
+            headers: &form,
+            is_evtx: report.input.kind.is_evtx(),
+            faults: &report.faults,
+        };
         let firsts =
             first_records(&facts, |chunk| first_of_chunk(input, InputIdx::default(), chunk));
         Ok(Observed {

@@ -9,7 +9,7 @@ use crate::error::{Fault, FaultKind};
 use crate::input::{Extent, Input};
 use crate::model::{Edge, InputIdx, Record, RecordRef};
 use crate::observe::{self, TableEntry};
-use crate::reconstruct::Reach;
+use crate::reconstruct::LogExtent;
 
 /// What was extracted of an input before.
 pub(super) struct Extracted {
@@ -22,7 +22,7 @@ pub(super) struct Extracted {
     pub too_long: u64,
     pub form: Form,
     pub firsts: BTreeMap<u64, Edge>,
-    pub reach: Vec<Reach>,
+    pub reach: Vec<LogExtent>,
     pub tables: Vec<TableEntry>,
 }
 
@@ -49,7 +49,7 @@ impl Extracted {
     }
 
     /// How far its logs reach: of each piece that was read.
-    pub fn reach(&self) -> &[Reach] {
+    pub fn reach(&self) -> &[LogExtent] {
         &self.reach
     }
 

@@ -15,7 +15,7 @@ use crate::input::{Again, Input, Piece};
 use crate::limits::Limits;
 use crate::model::{Channel, Edge, Event, IdxVec, InputIdx, Record, RecordRef};
 use crate::normalise::{Normaliser, wire};
-use crate::reconstruct::{Logs, Overheard};
+use crate::reconstruct::{RecordReader, TrafficRecord};
 
 /// Places that one task reads again.
 const PLACES_PER_TASK: usize = 32;
@@ -173,15 +173,15 @@ impl<'a> Loader<'a> {
     }
 }
 
-impl Logs for Loader<'_> {
+impl RecordReader for Loader<'_> {
     fn events(&self, records: Vec<RecordRef>) -> Vec<Event> {
         self.read(records, |normaliser, record| normaliser.event(record))
     }
 
-    fn traffic(&self, records: Vec<RecordRef>) -> Vec<Overheard> {
+    fn traffic(&self, records: Vec<RecordRef>) -> Vec<TrafficRecord> {
         let overheard = self.read(records, |_, record| {
             let Record { time, source, event_id, .. } = *record;
-            Some(Overheard { time, source, event_id, wire: wire(record)? })
+            Some(TrafficRecord { time, source, event_id, wire: wire(record)? })
         });
         overheard.into_iter().flatten().collect()
     }

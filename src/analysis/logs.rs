@@ -12,7 +12,7 @@ use crate::error::{Fault, FaultKind};
 use crate::input::{End, Extent, FileHeader, Input, InputKind, Piece, Reader};
 use crate::model::{Channel, InputIdx, Record, RecordRef};
 use crate::normalise;
-use crate::reconstruct::Reach;
+use crate::reconstruct::LogExtent;
 
 /// What a piece came to, but for its records.
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub(super) struct Part {
     /// What is sound but no record.
     pub foreign: Vec<Fault>,
     pub chunks: Vec<ChunkHeader>,
-    pub reach: Reach,
+    pub reach: LogExtent,
 }
 
 /// Reads pieces of logs, one after another, for one thread, with room that it uses again.
@@ -55,7 +55,7 @@ impl Pieces {
         // Before decoding takes the bytes.
         let chunks = if input.kind.is_evtx() { ChunkHeader::of(piece) } else { Vec::new() };
         let recovered = input.kind == InputKind::Recovered;
-        let watch = Watch { rules, recovered, reach: RefCell::new(Reach::of(index)) };
+        let watch = Watch { rules, recovered, reach: RefCell::new(LogExtent::new(index)) };
         let Tally { records, faults, foreign, too_long } =
             decoder.piece(input, index, piece, &watch, take);
         let unread = read.err().map(|error| Fault {
@@ -73,7 +73,7 @@ impl Pieces {
 struct Watch<'p> {
     rules: &'p RuleSet,
     recovered: bool,
-    reach: RefCell<Reach>,
+    reach: RefCell<LogExtent>,
 }
 
 impl Wanted for Watch<'_> {
@@ -82,7 +82,7 @@ impl Wanted for Watch<'_> {
         if self.recovered {
             return;
         }
-        self.reach.borrow_mut().see(seen);
+        self.reach.borrow_mut().add_record(seen);
     }
 
     fn wants(&self, source: RecordRef, channel: Channel, name: &str, event_id: u32) -> bool {
@@ -117,7 +117,7 @@ impl InputProgress {
     }
 
     /// Takes what its next piece came to; yields how far the records in it reach.
-    pub fn take(&mut self, part: Part) -> Reach {
+    pub fn take(&mut self, part: Part) -> LogExtent {
         let Part { records, faults, unread, foreign, chunks, reach, .. } = part;
         self.report.records += records;
         self.report.faults.extend(faults);

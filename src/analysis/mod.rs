@@ -40,7 +40,10 @@ use crate::limits::Limits;
 use crate::model::{
     Detection, Event, EventIdx, HostName, IdxVec, InputIdx, RecordRef, RuleIdx, SessionIdx, Subject,
 };
-use crate::reconstruct::{Case, Elsewhere, FileFacts, Keys, Logs, Window, assemble, reconstruct};
+use crate::reconstruct::{
+    FileFacts, KeyHasher, Reconstruction, RecordReader, TimeWindow, UnassignedScripts,
+    assemble_script_blocks, reconstruct,
+};
 use crate::rows::{
     Copies, DetectionRow, Fingerprints, KeepReason, OutsideSessions, Overlap, Scope, ScriptArchive,
     ScriptCollector, SessionRef, TaskScripts, TextPool, command_ids, detections, findings, layers,
@@ -88,7 +91,7 @@ pub struct Analysis {
     /// Events that the timeline shows.
     pub events: u64,
     /// Sessions and what belongs to them.
-    pub case: Case,
+    pub reconstruction: Reconstruction,
     /// All detections, in no order.
     pub fired: Vec<Fired>,
     /// The correlations that met a limit, and may have missed something.
@@ -189,7 +192,7 @@ pub fn correlate(
     let keeper = options.scripts.then(|| ScriptCollector::new(scratch.clone()));
     let records = options.keep_records.then(|| Sorter::new(scratch.clone()));
     let pool = TextPool::default();
-    let keys = Keys::default();
+    let keys = KeyHasher::default();
     let fingerprints = Fingerprints::of_inputs(&inputs);
     let pass = read::Pass {
         inputs: &inputs,
@@ -223,33 +226,34 @@ pub fn correlate(
     tracing::debug!(ms = begun.elapsed().as_millis(), "copies told");
     let begun = Instant::now();
     let loader = Loader::of_evidence(&inputs, &observed, &options.limits);
-    let mut case = reconstruct(gathered, &keys, &loader);
-    let window = Window { from: options.from, to: options.to };
-    case.look_for_gaps(window, |input| {
+    let mut reconstruction = reconstruct(gathered, &keys, &loader);
+    let window = TimeWindow { from: options.from, to: options.to };
+    reconstruction.look_for_gaps(window, |input| {
         let report = &reports[input];
         report.input.kind == InputKind::Evtx && report.faults.is_empty()
     });
-    case.look_for_missing(window);
+    reconstruction.look_for_missing(window);
     let files = reports.iter().zip(&forms).map(|(report, form)| FileFacts {
-        form,
+        headers: form,
         is_evtx: report.input.kind.is_evtx(),
         faults: &report.faults,
     });
     let files: IdxVec<InputIdx, FileFacts<'_>> = files.collect();
-    case.look_for_signs(window, &files, |input, chunk| loader.first_of_chunk(input, chunk));
-    let sessions = case.sessions.len();
+    reconstruction
+        .look_for_signs(window, &files, |input, chunk| loader.first_of_chunk(input, chunk));
+    let sessions = reconstruction.sessions.len();
     tracing::debug!(sessions, ms = begun.elapsed().as_millis(), "sessions rebuilt");
     progress.stage("matching rules");
-    let mut detections = detect::detections_on_rebuilt(&rules, &case);
+    let mut detections = detect::detections_on_rebuilt(&rules, &reconstruction);
     let sessions = case.sessions_of_records();
-    let texts = Texts { rules: &rules, case: &case, layers: &layers, keeper: keeper.as_ref() };
+    let texts = Texts { rules: &rules, reconstruction: &reconstruction, layers: &layers, keeper: keeper.as_ref() };
     let on_lines = texts.of_records(lines, &sessions);
     detections.extend(on_lines);
     detections.extend(texts.of_case().map_err(Error::write(&scratch))?);
     let elsewhere = texts.elsewhere(scripts, &loader).map_err(Error::write(&scratch))?;
     detections.extend(elsewhere);
     let steps = (steps.map(Sorter::finish), stepped);
-    let correlated = correlate::over_time(steps, &copies, &detections, &case, &rules, &scratch);
+    let correlated = correlate::over_time(steps, &copies, &detections, &reconstruction, &rules, &scratch);
     let CorrelationResults { detections: correlated, limited } =
         correlated.map_err(Error::write(&scratch))?;
     detections.extend(correlated);
@@ -278,14 +282,15 @@ pub fn correlate(
     custody::look_again(&mut reports, options.rehash);
     let detections = found.finish();
     let is_told = |row: &DetectionRow<'_>, session: Option<SessionIdx>| {
-        let session = session.map(|session| &case.sessions[session]);
+        let session = session.map(|session| &reconstruction.sessions[session]);
         options.scope.row(session, &row.host, &row.user)
     };
     let findings =
         findings::fold(&detections, &copies, &sessions, is_told, &rules, scratch.clone());
     let findings = findings.map_err(Error::write(&scratch))?;
     let layers = layers.finish();
-    let notes = layers::notes(&layers, &copies, &case, &paths).map_err(Error::write(&scratch))?;
+    let notes =
+        layers::notes(&layers, &copies, &reconstruction, &paths).map_err(Error::write(&scratch))?;
     Ok(Analysis {
         inputs: reports,
         scope: options.scope.clone(),
@@ -294,7 +299,7 @@ pub fn correlate(
         limits: options.limits.clone(),
         rules,
         events,
-        case,
+        reconstruction,
         fired,
         limited,
         shown,
@@ -324,7 +329,7 @@ struct Parted {
 /// What is done with the texts of a run when sessions are known.
 struct Texts<'a> {
     rules: &'a RuleSet,
-    case: &'a Case,
+    reconstruction: &'a Reconstruction,
     layers: &'a Sorter,
     keeper: Option<&'a ScriptCollector>,
 }
@@ -336,7 +341,7 @@ impl Texts<'_> {
         lines: Vec<Detection>,
         sessions: &BTreeMap<RecordRef, SessionIdx>,
     ) -> impl Iterator<Item = Detection> {
-        let alone = OutsideSessions::new(self.case);
+        let alone = OutsideSessions::new(self.reconstruction);
         lines.into_iter().filter_map(move |detection| {
             let source = detection.evidence.first()?.source;
             let session = sessions.get(&source).copied();
@@ -346,10 +351,10 @@ impl Texts<'_> {
 
     /// Writes down what the texts of the case hide, and gives the detections on it.
     fn of_case(&self) -> io::Result<Vec<Detection>> {
-        let ids = command_ids(self.case);
+        let ids = command_ids(self.reconstruction);
         let mut rows = Rows::default();
         let mut found = Vec::new();
-        for text in texts::of_case(self.case) {
+        for text in texts::of_case(self.reconstruction) {
             let command = text.command.map_or("", |command| &ids[command]);
             layers::add(&mut rows, &text, SessionRef::Session(text.session), command)?;
             found.extend(detect::detections_on_layers(self.rules, &text));
@@ -365,7 +370,7 @@ impl Texts<'_> {
         scripts: Vec<Detection>,
         loader: &Loader<'_>,
     ) -> io::Result<Vec<Detection>> {
-        let Elsewhere { whole, parted } = &self.case.elsewhere;
+        let UnassignedScripts { whole, in_parts: parted } = &self.reconstruction.unassigned_scripts;
         let known = |detection: &Detection| {
             detection.evidence.iter().all(|proof| whole.contains(&proof.source))
         };
@@ -399,7 +404,7 @@ impl Texts<'_> {
         let mut found = Vec::new();
         let mut rows = Rows::default();
         let outside = events.iter().map(|_| None).collect();
-        for block in assemble(&events, &outside, unwrapper) {
+        for block in assemble_script_blocks(&events, &outside, unwrapper) {
             let before = found.len();
             found.extend(lone.detect(self.rules, &events, &block));
             if let Some(text) = texts::of_block(&events, &block) {

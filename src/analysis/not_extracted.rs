@@ -7,7 +7,7 @@ use crate::decode::Form;
 use crate::error::Fault;
 use crate::input::Input;
 use crate::model::{Edge, InputIdx, Record, RecordRef};
-use crate::reconstruct::Reach;
+use crate::reconstruct::LogExtent;
 
 /// What was extracted of an input before: there is none.
 pub(super) enum Extracted {}
@@ -29,7 +29,7 @@ impl Extracted {
         match *self {}
     }
 
-    pub fn reach(&self) -> &[Reach] {
+    pub fn reach(&self) -> &[LogExtent] {
         match *self {}
     }
 

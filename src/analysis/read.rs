@@ -22,7 +22,7 @@ use crate::model::{
     Detection, EventIdx, EventKind, IdxVec, InputIdx, Proof, Record, RecordRef, RuleIdx, Wrapped,
 };
 use crate::normalise::{self, Normaliser};
-use crate::reconstruct::{Gathered, Keys, assemble};
+use crate::reconstruct::{KeyHasher, TaskMarks, assemble_script_blocks};
 use crate::rows::timeline::TimelineRows;
 use crate::rows::{
     Copies, Fingerprints, KeepReason, ScriptCollector, SessionRef, TaskScripts, TextPool,
@@ -37,7 +37,7 @@ pub(super) struct Pass<'a> {
     pub observed: &'a IdxVec<InputIdx, Option<Extracted>>,
     pub options: &'a Options,
     pub rules: &'a RuleSet,
-    pub keys: &'a Keys,
+    pub keys: &'a KeyHasher,
     pub fingerprints: &'a Fingerprints,
     pub timeline: &'a Sorter,
     pub pool: &'a TextPool,
@@ -60,7 +60,7 @@ pub(super) struct Read {
     /// Events that the timeline shows.
     pub events: u64,
     /// What each task kept for reconstruction.
-    pub gathered: Vec<Gathered>,
+    pub gathered: Vec<TaskMarks>,
     /// The rules that fired on records.
     pub fired: Vec<(RuleIdx, RecordRef)>,
     /// Those that correlations wait for.
@@ -77,7 +77,7 @@ pub(super) struct Read {
 
 impl Read {
     /// Leaves copies out of everything, and says so in the reports.
-    pub fn leave_out(&mut self, copies: &Copies, keys: &Keys) {
+    pub fn leave_out(&mut self, copies: &Copies, keys: &KeyHasher) {
         if copies.count() == 0 && copies.overlaps.is_empty() {
             return;
         }
@@ -100,7 +100,7 @@ struct Batch {
     input: InputIdx,
     part: Part,
     events: u64,
-    gathered: Gathered,
+    gathered: TaskMarks,
     fired: Vec<(RuleIdx, RecordRef)>,
     stepped: BTreeSet<RuleIdx>,
     scripts: Vec<Detection>,
@@ -166,7 +166,7 @@ impl Pass<'_> {
         for batch in batches {
             let Batch { input, part, events, mut gathered, fired, stepped, scripts, lines, spans } =
                 batch;
-            gathered.reach = accounts[input].take(part);
+            gathered.extent = accounts[input].take(part);
             gathered.shrink();
             read.events += events;
             read.gathered.push(gathered);
@@ -192,7 +192,7 @@ impl Pass<'_> {
                         InputReport { faults, ..observed.report(&account.report.input) };
                     account.form = observed.form().clone();
                     let reach = observed.reach().iter().cloned();
-                    read.gathered.extend(reach.map(Gathered::of_reach));
+                    read.gathered.extend(reach.map(TaskMarks::from_extent));
                 }
             }
             read.reports.push(account.report);
@@ -351,7 +351,7 @@ impl Take<'_, '_> {
         if matches!(&event.kind, EventKind::ScriptBlockPart(part) if part.is_whole()) {
             let parts = IdxVec::from(vec![event]);
             let outside = IdxVec::from(vec![None]);
-            for block in assemble(&parts, &outside, &mut self.unwrapper) {
+            for block in assemble_script_blocks(&parts, &outside, &mut self.unwrapper) {
                 let before = self.batch.scripts.len();
                 let found = self.lone.detect(rules, &parts, &block);
                 self.batch.scripts.extend(found);
@@ -367,9 +367,9 @@ impl Take<'_, '_> {
                     self.scripts.keep(&parts, &block, session, why)?;
                 }
             }
-            parts.into_iter().for_each(|event| self.batch.gathered.take(event, keys));
+            parts.into_iter().for_each(|event| self.batch.gathered.add_event(event, keys));
         } else {
-            self.batch.gathered.take(event, keys);
+            self.batch.gathered.add_event(event, keys);
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use crate::model::{
     AccountName, Channel, Edge, EventKind, Gap, IdxVec, InputIdx, Record, RecordRef, Str,
 };
 use crate::normalise::{self, Normaliser};
-use crate::reconstruct::Runs;
+use crate::reconstruct::RecordRuns;
 
 /// Hosts' channels of one input that are told apart; forwarded logs mix thousands of hosts.
 const MOST_HELD: usize = 4096;
@@ -311,7 +311,7 @@ struct Span {
     last: DateTime<Utc>,
     low: u64,
     high: u64,
-    runs: Runs,
+    runs: RecordRuns,
 }
 
 impl Count {
@@ -335,7 +335,7 @@ impl Count {
             span.last = span.last.max(time);
             span.low = span.low.min(record_id);
             span.high = span.high.max(record_id);
-            span.runs.take(edge);
+            span.runs.push(edge);
         });
         self.untold += u64::from(!is_told || !is_held);
     }
@@ -372,7 +372,8 @@ impl Count {
         self.channels += 1;
         let Edge { record_id, time, .. } = edge;
         let (low, high) = (record_id, record_id);
-        let new = Span { records: 0, first: time, last: time, low, high, runs: Runs::default() };
+        let new =
+            Span { records: 0, first: time, last: time, low, high, runs: RecordRuns::default() };
         change(self.held.entry(host.into()).or_default().entry(channel.into()).or_insert(new));
         true
     }
@@ -419,7 +420,7 @@ impl Count {
                     span.last = span.last.max(more.last);
                     span.low = span.low.min(more.low);
                     span.high = span.high.max(more.high);
-                    span.runs.absorb(&more.runs);
+                    span.runs.merge(&more.runs);
                 };
                 if !self.span(host, channel, edge, add) {
                     self.untold += more.records;

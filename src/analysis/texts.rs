@@ -10,7 +10,7 @@ use crate::model::{
     AccountName, Channel, Command, CommandIdx, Event, EventIdx, EventKind, IdxVec, Proof, Record,
     ScriptBlock, SessionIdx, TextKind, Wrapped,
 };
-use crate::reconstruct::Case;
+use crate::reconstruct::Reconstruction;
 
 /// The command line that a record holds, if it hides something.
 pub(super) fn of_record(
@@ -63,7 +63,7 @@ pub(super) fn of_block(events: &IdxVec<EventIdx, Event>, block: &ScriptBlock) ->
 
 /// The texts of a case that hide something: commands and script blocks. Where both are one text,
 /// it is the script block's, and the command is named.
-pub(super) fn of_case(case: &Case) -> impl Iterator<Item = Wrapped> + '_ {
+pub(super) fn of_case(case: &Reconstruction) -> impl Iterator<Item = Wrapped> + '_ {
     let events = &case.events;
     let is_script =
         |command: &Command| matches!(events[command.event()].kind, EventKind::ScriptBlockPart(_));

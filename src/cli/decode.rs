@@ -12,7 +12,7 @@ use psrp::{
 
 use super::ending::Ending;
 use super::unwrap;
-use crate::reconstruct::shown;
+use crate::reconstruct::pipeline_output;
 use crate::report::visible;
 
 /// Longest input that is read, in bytes.
@@ -282,7 +282,7 @@ fn tell_pipeline(
     let text = pipeline.command_text();
     writeln!(out)?;
     lines(&format!("> {}", text.as_deref().unwrap_or("(a command whose text is lost)")), out)?;
-    for (stream, _, text) in shown(pipeline) {
+    for (stream, _, text) in pipeline_output(pipeline) {
         lines(&format!("{}{text}", stream.label()), out)?;
     }
     for &gap in &pipeline.gaps {

@@ -128,7 +128,7 @@ fn inputs(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn sessions(analysis: &Analysis, zone: Zone, out: &mut impl Write) -> io::Result<()> {
-    let Analysis { case, scope, .. } = analysis;
+    let Analysis { reconstruction: case, scope, .. } = analysis;
     let told = case.sessions.iter_enumerated();
     let told: Vec<_> = told.filter(|(_, session)| scope.session(session)).collect();
     let attempts = case.attempts.iter().filter(|attempt| scope.attempt(attempt)).count();

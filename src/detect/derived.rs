@@ -19,7 +19,7 @@ use crate::model::{
     EventKind, Heard, HostName, IdxVec, Kept, LogGap, LogSign, LoggedId, MatchedField, Proof, Role,
     ScriptBlock, Session, SessionIdx, SignKind, Stream, Subject, Wrapped, csv_time, session_id,
 };
-use crate::reconstruct::Case;
+use crate::reconstruct::Reconstruction;
 
 /// The fields that derived events of a kind may have, as `detections/README.md` documents them.
 pub(super) fn derived_field_names(subject: Subject) -> &'static [&'static str] {
@@ -233,7 +233,7 @@ pub fn detections_on_layers(rules: &RuleSet, wrapped: &Wrapped) -> Vec<Detection
 
 /// Returns the detections on everything that was rebuilt: sessions, commands, scripts, attempts,
 /// gaps, clearings and signs of tampering.
-pub fn detections_on_rebuilt(rules: &RuleSet, case: &Case) -> Vec<Detection> {
+pub fn detections_on_rebuilt(rules: &RuleSet, case: &Reconstruction) -> Vec<Detection> {
     let (counts, histories) = (session_counts(case), session_histories(case));
     let sessions = case.sessions.par_iter().enumerate();
     let sessions = sessions.map(|(at, _)| {
@@ -332,7 +332,7 @@ pub(crate) struct SessionCounts {
 }
 
 /// Counts what each session ran.
-pub(crate) fn session_counts(case: &Case) -> IdxVec<SessionIdx, SessionCounts> {
+pub(crate) fn session_counts(case: &Reconstruction) -> IdxVec<SessionIdx, SessionCounts> {
     let none = case.sessions.iter().map(|_| SessionCounts::default());
     let mut counts: IdxVec<SessionIdx, SessionCounts> = none.collect();
     for command in &case.commands {
@@ -364,7 +364,7 @@ fn session_end_fields(fields: FieldMap, index: SessionIdx, session: &Session) ->
 }
 
 fn session_event(
-    case: &Case,
+    case: &Reconstruction,
     counts: &SessionCounts,
     history: &SessionHistory,
     index: SessionIdx,
@@ -425,7 +425,7 @@ fn session_event(
 
 /// Returns the host that logged a time: the first of these events with that time names it.
 fn host_that_logged(
-    case: &Case,
+    case: &Reconstruction,
     time: DateTime<Utc>,
     events: impl Iterator<Item = EventIdx>,
 ) -> HostName {
@@ -441,7 +441,7 @@ fn with_decoded_text(fields: FieldMap, hidden: &Unwrapped) -> FieldMap {
     }
 }
 
-fn command_event(case: &Case, command: &Command) -> DerivedEvent {
+fn command_event(case: &Reconstruction, command: &Command) -> DerivedEvent {
     let session = &case.sessions[command.session];
     let event = &case.events[command.event()];
     let fields = session_end_fields(FieldMap::default(), command.session, session);
@@ -543,7 +543,7 @@ fn script_event(
     }
 }
 
-fn attempt_event(case: &Case, attempt: &Attempt) -> DerivedEvent {
+fn attempt_event(case: &Reconstruction, attempt: &Attempt) -> DerivedEvent {
     let sid = || attempt.user_sid.clone().unwrap_or_default();
     let user = attempt.user.as_ref().map_or_else(sid, AccountName::to_string);
     let fields = FieldMap::default()
@@ -595,7 +595,7 @@ fn gap_event(found: &LogGap) -> DerivedEvent {
     }
 }
 
-fn clearing_event(case: &Case, clearing: &Clearing) -> DerivedEvent {
+fn clearing_event(case: &Reconstruction, clearing: &Clearing) -> DerivedEvent {
     let inside = case.sessions.iter().filter(|session| {
         session.target_host == clearing.host
             && (session.start..=session.end).contains(&clearing.time)
@@ -620,7 +620,7 @@ fn clearing_event(case: &Case, clearing: &Clearing) -> DerivedEvent {
 
 /// Makes an event of a sign of tampering. Holes and clearings have events of their own. A sign
 /// that no record shows is only in the table of signs.
-fn sign_event(case: &Case, found: &LogSign) -> Option<DerivedEvent> {
+fn sign_event(case: &Reconstruction, found: &LogSign) -> Option<DerivedEvent> {
     let LogSign { kind, level, host, channel, span, count, explained, what, evidence, .. } = found;
     if matches!(kind, SignKind::MissingRecords | SignKind::Cleared) || evidence.is_empty() {
         return None;

@@ -14,7 +14,7 @@ use super::view::RecordView;
 use crate::error::Error;
 use crate::model::{IdxVec, Record, RuleIdx, Subject};
 use crate::normalise::Normaliser;
-use crate::reconstruct::assemble;
+use crate::reconstruct::assemble_script_blocks;
 
 /// Longest value that is shown, in characters.
 const MAX_SHOWN: usize = 200;
@@ -99,7 +99,7 @@ impl RuleSet {
     fn explain_script(&self, rule: RuleIdx, record: &Record, lines: &mut Vec<String>) {
         let events = IdxVec::from(vec![Normaliser::default().event(record)]);
         let outside = IdxVec::from(vec![None]);
-        let blocks = assemble(&events, &outside, &mut Unwrapper::default());
+        let blocks = assemble_script_blocks(&events, &outside, &mut Unwrapper::default());
         let Some(block) = blocks.into_iter().next() else {
             lines
                 .push("Log source  no: the record is not part of a script block (4104)".to_owned());

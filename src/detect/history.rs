@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::model::{
     AccountName, Channel, Coverage, EventKind, FailureReason, IdxVec, Session, SessionIdx,
 };
-use crate::reconstruct::Case;
+use crate::reconstruct::Reconstruction;
 
 /// The history of a session.
 pub(super) struct SessionHistory {
@@ -22,7 +22,7 @@ pub(super) struct SessionHistory {
 }
 
 /// Returns the history of each session.
-pub(super) fn session_histories(case: &Case) -> IdxVec<SessionIdx, SessionHistory> {
+pub(super) fn session_histories(case: &Reconstruction) -> IdxVec<SessionIdx, SessionHistory> {
     let mut logs: BTreeMap<String, Vec<&Coverage>> = BTreeMap::new();
     for coverage in &case.coverage {
         logs.entry(coverage.host.to_lowercase()).or_default().push(coverage);
@@ -66,7 +66,7 @@ fn account_keys(session: &Session) -> Vec<String> {
 /// Only channels from which the session itself is known on the target count, and of these the one
 /// that begins earliest: it shows this session, so it would have shown an earlier one. Logons
 /// alone do not show a session, so Security and Sysmon count only if they show its host process.
-fn hours_covered(case: &Case, session: &Session, logs: &[&Coverage]) -> Option<i64> {
+fn hours_covered(case: &Reconstruction, session: &Session, logs: &[&Coverage]) -> Option<i64> {
     let seen = session.evidence.iter().filter_map(|evidence| {
         let event = &case.events[evidence.event];
         let on_target = case.name(&event.host).eq_ignore_ascii_case(&session.target_host);

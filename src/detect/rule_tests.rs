@@ -18,7 +18,7 @@ use crate::model::{
     RecordRef, RuleIdx,
 };
 use crate::normalise::{self, Normaliser};
-use crate::reconstruct::{Gathered, Keys, assemble, reconstruct};
+use crate::reconstruct::{KeyHasher, TaskMarks, assemble_script_blocks, reconstruct};
 
 /// The results of running a pack's rule tests.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -252,11 +252,11 @@ impl TestRun {
         let TestRun { events, mut hits, .. } = self;
         let mut lone = OutsideScriptMatcher::default();
         let outside = events.iter().map(|_| None).collect();
-        for block in assemble(&events, &outside, &mut Unwrapper::default()) {
+        for block in assemble_script_blocks(&events, &outside, &mut Unwrapper::default()) {
             hits.extend(lone.detect(rules, &events, &block));
         }
-        let (keys, mut gathered) = (Keys::default(), Gathered::default());
-        events.iter().for_each(|event| gathered.take(event.clone(), &keys));
+        let (keys, mut gathered) = (KeyHasher::default(), TaskMarks::default());
+        events.iter().for_each(|event| gathered.add_event(event.clone(), &keys));
         let case = reconstruct(vec![gathered], &keys, &events.as_slice());
         hits.extend(detections_on_rebuilt(rules, &case));
         let mut steps: Vec<(Vec<u8>, CorrelationStep<'_>)> = Vec::new();

@@ -15,7 +15,7 @@ use crate::error::Fault;
 use crate::hex::{hex, unhex};
 use crate::input::{Extent, FileState, InputKind};
 use crate::model::Edge;
-use crate::reconstruct::Reach;
+use crate::reconstruct::LogExtent;
 
 /// A line of the journal.
 #[derive(Serialize, Deserialize)]
@@ -153,7 +153,7 @@ pub struct Observed {
     /// The first record of each chunk of which that may be asked.
     pub firsts: BTreeMap<u64, Edge>,
     /// How far its logs reach: of each piece that was read.
-    pub reach: Vec<Reach>,
+    pub reach: Vec<LogExtent>,
     /// Its observations.
     pub tables: Vec<TableEntry>,
 }

@@ -1,23 +1,24 @@
-//! The accounts that logons give SIDs.
+//! Account names by SID, read from logons.
 
 use std::collections::BTreeMap;
 
-use super::gather::{Gathered, Spellings, spell};
+use super::marks::{AccountSpellings, TaskMarks, add_spelling};
 use crate::model::AccountName;
 
-/// The accounts that logons give a SID; a SID with two names is told by none.
-pub(super) fn accounts(gathered: &[Gathered]) -> BTreeMap<String, AccountName> {
-    let mut spelled: BTreeMap<&str, Spellings> = BTreeMap::new();
-    for (sid, spellings) in gathered.iter().flat_map(|task| &task.accounts) {
+/// Returns the account name of each SID that logons name. Leaves out a SID with two different
+/// names.
+pub(super) fn accounts_by_sid(task_marks: &[TaskMarks]) -> BTreeMap<String, AccountName> {
+    let mut spelled: BTreeMap<&str, AccountSpellings> = BTreeMap::new();
+    for (sid, spellings) in task_marks.iter().flat_map(|task| &task.accounts) {
         let known = spelled.entry(sid).or_default();
         for (account, (time, source)) in spellings {
-            spell(known, *time, *source, account);
+            add_spelling(known, *time, *source, account);
         }
     }
-    let told = spelled.into_iter().filter_map(|(sid, spellings)| {
+    let known = spelled.into_iter().filter_map(|(sid, spellings)| {
         let (first, _) = spellings.iter().min_by_key(|(_, earliest)| **earliest)?;
         let one = spellings.keys().all(|account| first.same_as(account));
         one.then(|| (sid.to_owned(), first.clone()))
     });
-    told.collect()
+    known.collect()
 }

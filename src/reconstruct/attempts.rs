@@ -1,27 +1,30 @@
-//! Attempts that failed: what clients and targets log of them, and the sessions that came of them
-//! later.
+//! Failed attempts, from the logs of clients and targets, and the later sessions that they led to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 
-use super::client::Clients;
+use super::client::ClientConnections;
 use super::index::Events;
-use super::windows::{STEP_WINDOW, near};
-use super::world::World;
+use super::lookup::LookupTables;
+use super::windows::{STEP_WINDOW, is_within};
 use crate::model::{
     Attempt, AttemptIdx, EventIdx, EventKind, FailureReason, HostName, IdxVec, Session, SessionIdx,
     Sides,
 };
 
-/// Refusals or sessions that one attempt may be weighed against: a log full of forged ones costs no
-/// more.
+/// Most refusals or sessions that one attempt is compared with. Keeps a log full of forged records
+/// cheap.
 const MOST_RIVALS: usize = 64;
 
-/// The attempts that failed, with what the target's and the domain controllers' logs say of them.
-pub(super) fn failed(world: World<'_>, failures: Clients) -> IdxVec<AttemptIdx, Attempt> {
-    let World { events, directory, clocks, .. } = world;
-    // What each host refused, in order of time.
+/// Returns the failed attempts, with the matching records of the targets and the domain
+/// controllers.
+pub(super) fn failed_attempts(
+    tables: LookupTables<'_>,
+    failures: ClientConnections,
+) -> IdxVec<AttemptIdx, Attempt> {
+    let LookupTables { events, directory, clocks, .. } = tables;
+    // The refusals of each host, in order of time.
     let mut by_host: BTreeMap<&HostName, Vec<EventIdx>> = BTreeMap::new();
     for (index, event) in events.iter_enumerated() {
         if matches!(event.kind, EventKind::AuthorizationFailed(_) | EventKind::LogonFailed(_)) {
@@ -33,12 +36,12 @@ pub(super) fn failed(world: World<'_>, failures: Clients) -> IdxVec<AttemptIdx, 
         .map(|client| {
             let server = directory.resolve(&client.target, client.time).cloned();
             let mut found: Vec<EventIdx> = client.evidence.keys().copied().collect();
-            let (mut reason, error_code) = reason(events, &client.failures);
+            let (mut reason, error_code) = main_reason(events, &client.failures);
             let mut sides = Sides { client: true, ..Sides::default() };
             let tried = clocks.correct(&client.host, client.time);
             let refusals = server.as_ref().and_then(|server| by_host.get(server));
             let refusals = refusals.map_or(&[][..], Vec::as_slice);
-            // When that was by the target's clock.
+            // The time of the attempt by the target's clock.
             let then = tried + clocks.offset(server.as_ref().unwrap_or(&client.host));
             let from = refusals.partition_point(|&at| events[at].time < then - STEP_WINDOW);
             let near = refusals[from..].iter().take(MOST_RIVALS).copied();
@@ -79,23 +82,26 @@ pub(super) fn failed(world: World<'_>, failures: Clients) -> IdxVec<AttemptIdx, 
             }
         })
         .collect();
-    attempts.extend(refusals(events, &attempts));
+    attempts.extend(refusals_without_client(events, &attempts));
     attempts.sort_by(|a, b| {
         (a.time, &a.source_host, &a.events).cmp(&(b.time, &b.source_host, &b.events))
     });
     attempts
 }
 
-/// How long after a failed attempt a session may be the same caller's next one.
-const SOON: TimeDelta = TimeDelta::hours(1);
+/// How long after a failed attempt a session of the same caller may be its next try.
+const RETRY_WINDOW: TimeDelta = TimeDelta::hours(1);
 
-/// Ties attempts to the next session on their target that the same source or account had soon after;
-/// sessions are in the order of their starts, and all names are as logged.
-pub(super) fn tie_later(attempts: &mut [Attempt], sessions: &IdxVec<SessionIdx, Session>) {
+/// Links each attempt to the next session on its target by the same source or account. `sessions`
+/// are in order of their starts. All names are as logged.
+pub(super) fn link_later_sessions(
+    attempts: &mut [Attempt],
+    sessions: &IdxVec<SessionIdx, Session>,
+) {
     for attempt in attempts {
         let from = sessions.partition_point(|session| session.start < attempt.time);
         let soon = sessions.as_slice()[from..].iter().enumerate();
-        let soon = soon.take_while(|(_, session)| session.start <= attempt.time + SOON);
+        let soon = soon.take_while(|(_, session)| session.start <= attempt.time + RETRY_WINDOW);
         let mut on_target = soon
             .filter(|(_, session)| session.target_host.eq_ignore_ascii_case(&attempt.target_host))
             .take(MOST_RIVALS);
@@ -104,7 +110,7 @@ pub(super) fn tie_later(attempts: &mut [Attempt], sessions: &IdxVec<SessionIdx, 
             let source = source.map(|host| host.eq_ignore_ascii_case(&attempt.source_host));
             let user = attempt.user.as_ref().zip(session.user.as_ref());
             let user = user.map(|(tried, had)| tried.same_as(had));
-            // What is known of both must agree, and something must be known.
+            // All facts that are known on both sides must agree, and at least one must be known.
             [source, user].iter().flatten().count() > 0
                 && [source, user].iter().flatten().all(|&same| same)
         });
@@ -112,17 +118,19 @@ pub(super) fn tie_later(attempts: &mut [Attempt], sessions: &IdxVec<SessionIdx, 
     }
 }
 
-/// What targets refused whose clients' logs are not at hand: one attempt for what one host logs
-/// within a step.
-fn refusals(events: &Events, known: &[Attempt]) -> Vec<Attempt> {
-    let told: BTreeSet<EventIdx> =
+/// Returns the refusals of targets whose clients' logs are not in the input. Refusals of one host
+/// within [`STEP_WINDOW`] are one attempt.
+fn refusals_without_client(events: &Events, known: &[Attempt]) -> Vec<Attempt> {
+    let known_reasons: BTreeSet<EventIdx> =
         known.iter().flat_map(|attempt| attempt.events.iter().copied()).collect();
     let mut refusals: Vec<Attempt> = Vec::new();
     let mut latest: BTreeMap<&HostName, usize> = BTreeMap::new();
-    for (index, event) in events.iter_enumerated().filter(|(index, _)| !told.contains(index)) {
+    for (index, event) in
+        events.iter_enumerated().filter(|(index, _)| !known_reasons.contains(index))
+    {
         let EventKind::AuthorizationFailed(error_code) = event.kind else { continue };
         if let Some(&slot) = latest.get(&event.host)
-            && near(refusals[slot].time, event.time, STEP_WINDOW)
+            && is_within(refusals[slot].time, event.time, STEP_WINDOW)
         {
             refusals[slot].events.push(index);
             continue;
@@ -145,21 +153,22 @@ fn refusals(events: &Events, known: &[Attempt]) -> Vec<Attempt> {
     refusals
 }
 
-/// The most telling reason among a client's failures, and its error code.
-fn reason(events: &Events, failures: &[EventIdx]) -> (FailureReason, Option<u32>) {
-    let told = failures.iter().filter_map(|&index| match &events[index].kind {
+/// Returns the most specific reason among a client's failures, and the first error code.
+fn main_reason(events: &Events, failures: &[EventIdx]) -> (FailureReason, Option<u32>) {
+    let known_reasons = failures.iter().filter_map(|&index| match &events[index].kind {
         EventKind::ClientFailure(failure) => {
-            Some((by_code(events[index].event_id, failure.error_code), failure.error_code))
+            Some((reason_by_code(events[index].event_id, failure.error_code), failure.error_code))
         }
         _ => None,
     });
-    let told: Vec<_> = told.collect();
-    let reason = told.iter().map(|(reason, _)| *reason).min().unwrap_or(FailureReason::Other);
-    (reason, told.iter().find_map(|(_, code)| *code))
+    let known_reasons: Vec<_> = known_reasons.collect();
+    let reason =
+        known_reasons.iter().map(|(reason, _)| *reason).min().unwrap_or(FailureReason::Other);
+    (reason, known_reasons.iter().find_map(|(_, code)| *code))
 }
 
-/// Error codes: winerror.h and wsmerror.h.
-fn by_code(event_id: u32, code: Option<u32>) -> FailureReason {
+/// Maps an error code to a reason. Sources: winerror.h and wsmerror.h.
+fn reason_by_code(event_id: u32, code: Option<u32>) -> FailureReason {
     match (event_id, code) {
         (164, _) | (_, Some(5 | 0x8007_0005)) => FailureReason::AccessDenied,
         (162, _) | (_, Some(1326 | 0x8007_052e | 0x8009_030c)) => FailureReason::BadCredentials,

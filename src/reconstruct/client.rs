@@ -1,11 +1,11 @@
-//! The client's side: what its WinRM log tried.
+//! The client's side: connections that its WinRM log shows.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rayon::prelude::*;
 
-use super::draft::Draft;
+use super::draft::SessionDraft;
 use super::index::Events;
 use super::windows::STEP_WINDOW;
 use crate::model::{
@@ -13,60 +13,66 @@ use crate::model::{
     creates_shell, index_types, is_address, same_host,
 };
 
-/// Clients that one record of credentials may be weighed against: a log full of forged ones costs no
-/// more.
+/// Most clients that one record of credentials is compared with. Keeps a log full of forged records
+/// cheap.
 const MOST_RIVALS: usize = 64;
 
-/// How long a client may be silent before its process id may be another's.
-const IDLE: TimeDelta = TimeDelta::minutes(30);
+/// How long a client may be silent before its process id may belong to another process.
+const LONGEST_IDLE: TimeDelta = TimeDelta::minutes(30);
 
 index_types! {
-    /// Index of a client, of one host's or of all that may have a session.
+    /// Index of a client connection, of one host or of all hosts.
     pub(super) ClientIdx;
 }
 
-/// What clients tried.
-pub(super) type Clients = IdxVec<ClientIdx, Client>;
+/// Client connections in order.
+pub(super) type ClientConnections = IdxVec<ClientIdx, ClientConnection>;
 
-/// WinRM 6 and what its process logged after it.
-pub(super) struct Client {
+/// A connection that a client made: WinRM 6 and the later records of its process.
+pub(super) struct ClientConnection {
     pub host: HostName,
     /// WinRM 6.
     pub event: EventIdx,
     pub time: DateTime<Utc>,
     pub target: String,
     pub https: Option<bool>,
-    /// The session configuration it asked for; empty when not logged.
+    /// The session configuration that the client asked for. Empty if not logged.
     pub configuration: String,
-    /// PowerShell names its version in the connection string; winrs and CIM do not.
+    /// PowerShell names its version in the connection string. winrs and CIM do not.
     pub powershell: bool,
     pub user_sid: Option<String>,
-    /// The account of explicit credentials (4648).
+    /// The account of the explicit credentials (4648).
     pub account: Option<AccountName>,
     pub evidence: BTreeMap<EventIdx, Link>,
-    /// WinRM 11: it asked for a shell.
-    pub asked: bool,
-    /// WinRM 13: it ran a command in it.
-    pub ran: bool,
+    /// The client asked for a shell (WinRM 11).
+    pub asked_for_shell: bool,
+    /// The client ran a command in the shell (WinRM 13).
+    pub ran_command: bool,
     pub failures: Vec<EventIdx>,
-    pub closed: Option<DateTime<Utc>>,
-    /// Its latest record.
+    pub closed_at: Option<DateTime<Utc>>,
+    /// The time of the latest record.
     pub last: DateTime<Utc>,
 }
 
-/// All clients: those that may have a session, and those that failed to get one.
-pub(super) fn sessions(
+/// Returns all client connections: first those that may have a session, then those that failed.
+pub(super) fn client_connections(
     events: &Events,
     by_host: &BTreeMap<HostName, Vec<EventIdx>>,
-) -> (Clients, Clients) {
-    let all = by_host.par_iter().flat_map_iter(|(host, indexes)| on_host(events, host, indexes));
-    let all: Vec<Client> = all.collect();
-    all.into_iter().partition(|client| client.ran || client.failures.is_empty())
+) -> (ClientConnections, ClientConnections) {
+    let all = by_host
+        .par_iter()
+        .flat_map_iter(|(host, indexes)| connections_of_host(events, host, indexes));
+    let all: Vec<ClientConnection> = all.collect();
+    all.into_iter().partition(|client| client.ran_command || client.failures.is_empty())
 }
 
-fn on_host(events: &Events, host: &HostName, indexes: &[EventIdx]) -> Clients {
-    let mut clients = Clients::new();
-    let mut owners = Owners::default();
+fn connections_of_host(
+    events: &Events,
+    host: &HostName,
+    indexes: &[EventIdx],
+) -> ClientConnections {
+    let mut clients = ClientConnections::new();
+    let mut owners = ConnectionLookup::default();
     let mut credentials = Vec::new();
     for &index in indexes {
         let event = &events[index];
@@ -77,7 +83,7 @@ fn on_host(events: &Events, host: &HostName, indexes: &[EventIdx]) -> Clients {
                 if connection.contains("/subscriptionmanager/") {
                     continue;
                 }
-                let client = clients.push(Client {
+                let client = clients.push(ClientConnection {
                     host: host.clone(),
                     event: index,
                     time: event.time,
@@ -88,10 +94,10 @@ fn on_host(events: &Events, host: &HostName, indexes: &[EventIdx]) -> Clients {
                     user_sid: sid.map(str::to_owned),
                     account: None,
                     evidence: BTreeMap::from([(index, Link::Own)]),
-                    asked: false,
-                    ran: false,
+                    asked_for_shell: false,
+                    ran_command: false,
                     failures: Vec::new(),
-                    closed: None,
+                    closed_at: None,
                     last: event.time,
                 });
                 owners.add(event, client);
@@ -99,7 +105,7 @@ fn on_host(events: &Events, host: &HostName, indexes: &[EventIdx]) -> Clients {
             EventKind::ClientStep(_)
             | EventKind::ClientFailure(_)
             | EventKind::ClientRunspace(_) => {
-                let Some((client, link)) = owners.of(&mut clients, event) else { continue };
+                let Some((client, link)) = owners.find(&mut clients, event) else { continue };
                 client.evidence.insert(index, link);
                 if let EventKind::ClientStep(step) = &event.kind
                     && client.configuration.is_empty()
@@ -108,20 +114,21 @@ fn on_host(events: &Events, host: &HostName, indexes: &[EventIdx]) -> Clients {
                     ShellKind::of(uri).1.clone_into(&mut client.configuration);
                 }
                 match (&event.kind, event.event_id) {
-                    // Only the way into the session: a later operation may fail in it.
+                    // Counts only failures to open the session. A later operation may fail inside
+                    // it.
                     (EventKind::ClientFailure(failure), _)
                         if failure.operation.as_deref().is_none_or(creates_shell) =>
                     {
                         client.failures.push(index);
                     }
-                    // To ask again after a failure is to try another way in.
+                    // A new request after a failure is another try to open the session.
                     (EventKind::ClientStep(step), _) if step.asks_shell => {
-                        client.asked = true;
+                        client.asked_for_shell = true;
                         client.failures.clear();
                     }
-                    (EventKind::ClientStep(_), 13) => client.ran = true,
-                    // Session, shell closing or closed.
-                    (EventKind::ClientStep(_), 8 | 16 | 33) => client.closed = Some(event.time),
+                    (EventKind::ClientStep(_), 13) => client.ran_command = true,
+                    // The session or its shell closes or is closed.
+                    (EventKind::ClientStep(_), 8 | 16 | 33) => client.closed_at = Some(event.time),
                     _ => {}
                 }
             }
@@ -157,31 +164,35 @@ fn on_host(events: &Events, host: &HostName, indexes: &[EventIdx]) -> Clients {
     clients
 }
 
-/// Whose a client's later records are: by ActivityID, else the latest client of their process.
+/// Finds the client of a later record: by ActivityID, else the latest client of the same process.
 #[derive(Default)]
-struct Owners<'e> {
+struct ConnectionLookup<'e> {
     by_activity: BTreeMap<&'e LoggedId, ClientIdx>,
     by_process: BTreeMap<(u32, Option<&'e str>), ClientIdx>,
 }
 
-impl<'e> Owners<'e> {
-    /// Takes a client's first record.
+impl<'e> ConnectionLookup<'e> {
+    /// Adds a client's first record.
     fn add(&mut self, event: &'e Event, client: ClientIdx) {
         if let Some(activity) = &event.activity_id {
             self.by_activity.insert(activity, client);
         }
-        if let Some(process) = process_of(event) {
+        if let Some(process) = logging_process(event) {
             self.by_process.insert(process, client);
         }
     }
 
-    /// The client that an event belongs to, and by what.
-    fn of<'c>(&self, clients: &'c mut Clients, event: &Event) -> Option<(&'c mut Client, Link)> {
+    /// Returns the client that an event belongs to, and the link between them.
+    fn find<'c>(
+        &self,
+        clients: &'c mut ClientConnections,
+        event: &Event,
+    ) -> Option<(&'c mut ClientConnection, Link)> {
         let activity = event.activity_id.as_ref();
         let by_activity = activity.and_then(|activity| self.by_activity.get(activity)).copied();
         let by_process = || {
-            let latest = *self.by_process.get(&process_of(event)?)?;
-            (event.time - clients[latest].last <= IDLE).then_some(latest)
+            let latest = *self.by_process.get(&logging_process(event)?)?;
+            (event.time - clients[latest].last <= LONGEST_IDLE).then_some(latest)
         };
         let (slot, link) = match by_activity {
             Some(slot) => (slot, Link::Activity),
@@ -193,25 +204,25 @@ impl<'e> Owners<'e> {
     }
 }
 
-/// The process that logged an event, and who runs it.
-pub(super) fn process_of(event: &Event) -> Option<(u32, Option<&str>)> {
+/// Returns the id of the process that logged an event, and the SID that runs it.
+pub(super) fn logging_process(event: &Event) -> Option<(u32, Option<&str>)> {
     let id = event.process_id.filter(|&id| id != 0)?;
     Some((id, event.user_sid.as_deref()))
 }
 
-impl Client {
-    /// Whether a session can be this client's by what it is and whose.
-    pub fn may_have(&self, draft: &Draft) -> bool {
-        self.may_make(draft) && !self.is_another(draft)
+impl ClientConnection {
+    /// Returns true if this client may have made the session, by kind and by account.
+    pub fn may_have_made(&self, draft: &SessionDraft) -> bool {
+        self.fits_kind(draft) && !self.is_other_account(draft)
     }
 
-    /// Whether a session is another account's than the one that ran this client.
-    pub fn is_another(&self, draft: &Draft) -> bool {
-        self.sid().zip(draft.user_sid.as_deref()).is_some_and(|(own, theirs)| own != theirs)
+    /// Returns true if the session's SID differs from the SID that ran this client.
+    pub fn is_other_account(&self, draft: &SessionDraft) -> bool {
+        self.session_sid().zip(draft.user_sid.as_deref()).is_some_and(|(own, theirs)| own != theirs)
     }
 
-    /// Whether a session can be this client's by what it is.
-    pub fn may_make(&self, draft: &Draft) -> bool {
+    /// Returns true if this client can make sessions of this kind.
+    pub fn fits_kind(&self, draft: &SessionDraft) -> bool {
         let kind = match draft.kind {
             Some(ShellKind::PowerShell) => self.powershell,
             Some(ShellKind::Winrs) => !self.powershell,
@@ -220,15 +231,15 @@ impl Client {
         kind && !draft.ssh
     }
 
-    /// Whether a session is known to be of the account that this client used.
-    pub fn has_account_of(&self, draft: &Draft) -> bool {
-        let own = Identity { name: self.account.as_ref(), sid: self.sid() };
+    /// Returns true if the session is known to belong to the account that this client used.
+    pub fn is_same_account(&self, draft: &SessionDraft) -> bool {
+        let own = Identity { name: self.account.as_ref(), sid: self.session_sid() };
         own.same_as(draft.identity()) == Some(true)
     }
 
-    /// The SID the session runs as, where the client's own log can tell: with explicit
-    /// credentials it is another's.
-    pub fn sid(&self) -> Option<&str> {
+    /// Returns the SID that the session runs as, if the client's log shows it. With explicit
+    /// credentials it is the SID of another account.
+    pub fn session_sid(&self) -> Option<&str> {
         self.user_sid.as_deref().filter(|_| self.account.is_none())
     }
 }

@@ -1,17 +1,17 @@
-//! How far a session can be trusted, and why no more and no less.
+//! How far a session can be trusted, and the reasons.
 
-use super::clocks::Clocks;
-use super::draft::Draft;
-use super::process::Process;
+use super::clocks::HostClocks;
+use super::draft::SessionDraft;
+use super::process::TrackedProcess;
 use crate::model::{Confidence, ConfidenceReason, EndKind, Link, Rejected, Sides, Weighed};
 
-/// The confidence in a session, and the reasons.
-pub(super) fn judge(
-    draft: &Draft,
+/// Returns the confidence in a session, and the reasons.
+pub(super) fn assess_confidence(
+    draft: &SessionDraft,
     sides: Sides,
-    process: Option<&Process>,
+    process: Option<&TrackedProcess>,
     end: EndKind,
-    clocks: &Clocks,
+    clocks: &HostClocks,
 ) -> (Confidence, Vec<ConfidenceReason>) {
     let keyed = draft.process.is_some() || !draft.runspace_ids.is_empty();
     let mut confidence = match (sides.server, keyed, sides.client) {
@@ -19,17 +19,17 @@ pub(super) fn judge(
         (true, true, false) | (true, false, true) => Confidence::Medium,
         (true, false, false) | (false, ..) => Confidence::Low,
     };
-    let mut reasons = vec![on_target(draft, process)];
+    let mut reasons = vec![target_reason(draft, process)];
     if draft.evidence.values().any(|link| *link == Link::Logon) {
         reasons.push(ConfidenceReason::LogonId);
     }
-    reasons.push(on_client(draft, sides, clocks));
+    reasons.push(client_reason(draft, sides, clocks));
     if sides.dc {
         reasons.push(ConfidenceReason::DomainController);
     }
-    // What names the same host besides is no matter of time: an address that is no known host's
-    // does not.
-    let Weighed { winner, agreeing, .. } = &draft.weighed;
+    // Other evidence that names the same host makes the time irrelevant. An address without a known
+    // host does not.
+    let Weighed { winner, agreeing, .. } = &draft.source_assessment;
     let named = winner.iter().chain(agreeing).any(|hint| {
         Some(hint.event) != draft.client && hint.host.is_some() && hint.host == draft.source_host
     });
@@ -38,11 +38,11 @@ pub(super) fn judge(
         reasons.push(ConfidenceReason::AnotherClient);
     }
     let callers = draft.callers.iter().filter_map(|caller| caller.account.as_ref());
-    for account in callers.filter(|account| !draft.can_be(Some(account), None)) {
+    for account in callers.filter(|account| !draft.may_belong_to(Some(account), None)) {
         reasons.push(ConfidenceReason::OtherOwner(account.clone()));
     }
-    let whys = || draft.weighed.rivals.iter().map(|rival| rival.why);
-    if draft.weighed.winner.is_none() && whys().any(|why| why == Rejected::Undecided) {
+    let whys = || draft.source_assessment.rivals.iter().map(|rival| rival.why);
+    if draft.source_assessment.winner.is_none() && whys().any(|why| why == Rejected::Undecided) {
         reasons.push(ConfidenceReason::TwoSources);
     } else if draft.client.is_none() && whys().any(|why| matches!(why, Rejected::Farther(_))) {
         confidence = confidence.min(Confidence::Medium);
@@ -54,8 +54,8 @@ pub(super) fn judge(
     (confidence, reasons)
 }
 
-/// What the target's logs hold it together by.
-fn on_target(draft: &Draft, process: Option<&Process>) -> ConfidenceReason {
+/// Returns the reason for the strongest link among the target's records.
+fn target_reason(draft: &SessionDraft, process: Option<&TrackedProcess>) -> ConfidenceReason {
     match (&draft.server, process) {
         (None, _) => ConfidenceReason::NoTargetLog,
         (Some(_), Some(process)) if process.start.is_some() => ConfidenceReason::HostProcess,
@@ -65,15 +65,16 @@ fn on_target(draft: &Draft, process: Option<&Process>) -> ConfidenceReason {
     }
 }
 
-/// What the client's logs add.
-fn on_client(draft: &Draft, sides: Sides, clocks: &Clocks) -> ConfidenceReason {
+/// Returns the reason for the link to the client's records.
+fn client_reason(draft: &SessionDraft, sides: Sides, clocks: &HostClocks) -> ConfidenceReason {
     let (Some(server), true) = (&draft.server, sides.client) else {
         return match sides.client {
             true => ConfidenceReason::ClientOnly,
             false => ConfidenceReason::NoClientLog,
         };
     };
-    let compared = draft.source_host.as_ref().is_some_and(|host| clocks.know(host, server));
+    let compared =
+        draft.source_host.as_ref().is_some_and(|host| clocks.are_comparable(host, server));
     match (draft.client, draft.client_distance) {
         (Some(_), Some(apart)) => ConfidenceReason::ClientByTime { apart, compared },
         (Some(_), None) => ConfidenceReason::ClientByAccount,

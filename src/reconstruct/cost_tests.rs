@@ -1,35 +1,35 @@
-//! Logs full of forged records: each is one host in one second, and none may cost a square, with
-//! which these tests would take minutes, not seconds.
+//! Logs full of forged records, each of one host within one second. The cost must not be quadratic:
+//! these tests would take minutes instead of seconds.
 
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
-use super::case::Case;
-use super::gather::{Gathered, Keys};
+use super::marks::{KeyHasher, TaskMarks};
+use super::reconstruction::Reconstruction;
 use super::tests::{ANN, WINRM, by, host_process, logon, on, shell};
-use super::{Logs, Overheard, reconstruct};
+use super::{RecordReader, TrafficRecord, reconstruct};
 use crate::model::{Event, Record, RecordRef};
 use crate::normalise::testing::event;
 
 const MANY: i64 = 4_000;
 
-struct AtHand(BTreeMap<RecordRef, Event>);
+struct InMemory(BTreeMap<RecordRef, Event>);
 
-impl Logs for AtHand {
+impl RecordReader for InMemory {
     fn events(&self, records: Vec<RecordRef>) -> Vec<Event> {
         records.iter().map(|at| self.0[at].clone()).collect()
     }
 
-    fn traffic(&self, _: Vec<RecordRef>) -> Vec<Overheard> {
+    fn traffic(&self, _: Vec<RecordRef>) -> Vec<TrafficRecord> {
         Vec::new()
     }
 }
 
-/// The case of the records that each number gives, all within a second.
-fn rebuilt(many: i64, records: impl Fn(i64) -> Vec<Record>) -> Case {
-    let keys = Keys::default();
-    let mut gathered = Gathered::default();
+/// Rebuilds from the records that `records` returns for each number, all within a second.
+fn rebuilt(many: i64, records: impl Fn(i64) -> Vec<Record>) -> Reconstruction {
+    let keys = KeyHasher::default();
+    let mut task_marks = TaskMarks::default();
     let mut all: BTreeMap<RecordRef, Event> = BTreeMap::new();
     for number in 0..many {
         for mut record in records(number) {
@@ -37,10 +37,10 @@ fn rebuilt(many: i64, records: impl Fn(i64) -> Vec<Record>) -> Case {
             record.time += TimeDelta::microseconds(number * 100);
             let event = event(&record);
             all.insert(event.source, event.clone());
-            gathered.take(event, &keys);
+            task_marks.add_event(event, &keys);
         }
     }
-    reconstruct(vec![gathered], &keys, &AtHand(all))
+    reconstruct(vec![task_marks], &keys, &InMemory(all))
 }
 
 fn client(target: &str) -> Record {
@@ -50,37 +50,37 @@ fn client(target: &str) -> Record {
 
 #[test]
 fn as_many_clients_as_shells() {
-    let case = rebuilt(MANY, |_| vec![client("srv"), shell("srv", 0, ANN)]);
-    assert!(case.sessions.len() >= MANY as usize);
+    let reconstruction = rebuilt(MANY, |_| vec![client("srv"), shell("srv", 0, ANN)]);
+    assert!(reconstruction.sessions.len() >= MANY as usize);
 }
 
 #[test]
 fn as_many_logons_as_processes_of_one_logon_id() {
-    let case = rebuilt(MANY, |n| {
+    let reconstruction = rebuilt(MANY, |n| {
         let process = host_process("srv", 0, &format!("{:#x}", n + 4), "ann", "0x111");
         vec![process, logon("srv", 0, "ann", ANN, "0x111")]
     });
-    assert_eq!(case.sessions.len(), MANY as usize);
+    assert_eq!(reconstruction.sessions.len(), MANY as usize);
 }
 
 #[test]
 fn as_many_logons_as_shells_of_one_account() {
-    let case = rebuilt(MANY, |n| {
+    let reconstruction = rebuilt(MANY, |n| {
         vec![shell("srv", 0, ANN), logon("srv", 0, "ann", ANN, &format!("{:#x}", n + 5))]
     });
-    assert_eq!(case.sessions.len(), MANY as usize);
+    assert_eq!(reconstruction.sessions.len(), MANY as usize);
 }
 
 #[test]
 fn starts_without_a_process_id() {
-    let case = rebuilt(10 * MANY, |n| {
+    let reconstruction = rebuilt(10 * MANY, |n| {
         let data = [("NewProcessName", r"C:\a.exe"), ("SubjectLogonId", "0x111")];
         // Too far apart to be one process.
         let mut records = vec![on("srv", 5 * n, "Security", 4688, &data)];
         records.extend((n == 0).then(|| shell("srv", 0, ANN)));
         records
     });
-    assert_eq!(case.sessions.len(), 1);
+    assert_eq!(reconstruction.sessions.len(), 1);
 }
 
 #[test]
@@ -95,10 +95,10 @@ fn connections_that_all_agree() {
         ];
         on(host, 0, "Microsoft-Windows-Sysmon/Operational", 3, &data)
     };
-    let case = rebuilt(MANY, |n| {
+    let reconstruction = rebuilt(MANY, |n| {
         let mut records = vec![connection("pc", "true"), connection("srv", "false")];
         records.extend((n == 0).then(|| shell("srv", 0, ANN)));
         records
     });
-    assert_eq!(case.sessions.len(), 1);
+    assert_eq!(reconstruction.sessions.len(), 1);
 }

@@ -1,130 +1,146 @@
-//! Which records one expects of a session, which of them are missing, why, and where to look; and
-//! how much of its time the target's logs cover.
+//! Which records a session should have, which of them are missing, why, and where to look for them.
+//! Also how much of the session's time the target's logs cover.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
-use super::case::Case;
-use super::windows::{STEP_WINDOW, Window};
+use super::reconstruction::Reconstruction;
+use super::windows::{STEP_WINDOW, TimeWindow};
 use crate::model::{
     Absence, Auth, Channel, Clearing, Coverage, Covered, LogGap, Missing, Session, ShellKind, Side,
 };
 
-/// How much before its start and after its end a session's records are looked for.
+/// How long before its start and after its end the records of a session are looked for.
 const AROUND: TimeDelta = TimeDelta::minutes(1);
 
-/// How old a service ticket may be that a session is opened with: Windows' default for the longest
-/// life of one is ten hours (Maximum lifetime for service ticket, 600 minutes).
+/// How old the service ticket of a session may be. Windows' default is ten hours (Maximum lifetime
+/// for service ticket, 600 minutes).
 const TICKET_LIFE: TimeDelta = TimeDelta::hours(10);
 
-/// What one expects to find.
+/// A record that a session should have.
 #[derive(Clone, Copy)]
-struct Expected {
+struct ExpectedRecord {
     side: Side,
-    /// Where, best first; the first stands for all.
+    /// The channels and event ids that may have it, best first. The first one stands for all.
     places: &'static [(Channel, &'static [u32])],
     tells: &'static str,
-    /// Whether it comes some time after the start: a log that begins within a step covers it.
+    /// The record comes some time after the start: a log that begins within a step covers it.
     later: bool,
 }
 
-const fn on_target(places: &'static [(Channel, &'static [u32])], tells: &'static str) -> Expected {
-    Expected { side: Side::Target, places, tells, later: false }
+const fn on_target(
+    places: &'static [(Channel, &'static [u32])],
+    tells: &'static str,
+) -> ExpectedRecord {
+    ExpectedRecord { side: Side::Target, places, tells, later: false }
 }
 
-const fn in_session(places: &'static [(Channel, &'static [u32])], tells: &'static str) -> Expected {
-    Expected { side: Side::Target, places, tells, later: true }
+const fn in_session(
+    places: &'static [(Channel, &'static [u32])],
+    tells: &'static str,
+) -> ExpectedRecord {
+    ExpectedRecord { side: Side::Target, places, tells, later: true }
 }
 
 /// Windows 7 and 2008 R2 log the request, not the shell.
-const SHELL: Expected = on_target(
+const SHELL: ExpectedRecord = on_target(
     &[(Channel::WinRm, &[91]), (Channel::WinRm, &[81, 82, 134, 169])],
     "the shell: endpoint, account, maybe the address",
 );
-const LOGON: Expected =
+const LOGON: ExpectedRecord =
     on_target(&[(Channel::Security, &[4624])], "the logon: account, logon id, authentication");
-const PROCESS: Expected = on_target(
+const PROCESS: ExpectedRecord = on_target(
     &[(Channel::Security, &[4688]), (Channel::Sysmon, &[1])],
     "the host process and what it started",
 );
-const ENGINE: Expected =
+const ENGINE: ExpectedRecord =
     in_session(&[(Channel::PowerShellClassic, &[400, 403])], "the engine's start and end");
-const COMMANDS: Expected = in_session(
+const COMMANDS: ExpectedRecord = in_session(
     &[(Channel::PowerShell, &[4103]), (Channel::PowerShellClassic, &[800])],
     "the commands",
 );
-const SCRIPTS: Expected = in_session(&[(Channel::PowerShell, &[4104])], "the script text");
-const CORE_COMMANDS: Expected = in_session(&[(Channel::PowerShellCore, &[4103])], "the commands");
-const CORE_SCRIPTS: Expected = in_session(&[(Channel::PowerShellCore, &[4104])], "the script text");
-const SSH: Expected = on_target(&[(Channel::OpenSsh, &[4])], "the caller's account and address");
-const CONNECTION: Expected = Expected {
+const SCRIPTS: ExpectedRecord = in_session(&[(Channel::PowerShell, &[4104])], "the script text");
+const CORE_COMMANDS: ExpectedRecord =
+    in_session(&[(Channel::PowerShellCore, &[4103])], "the commands");
+const CORE_SCRIPTS: ExpectedRecord =
+    in_session(&[(Channel::PowerShellCore, &[4104])], "the script text");
+const SSH: ExpectedRecord =
+    on_target(&[(Channel::OpenSsh, &[4])], "the caller's account and address");
+const CONNECTION: ExpectedRecord = ExpectedRecord {
     side: Side::Client,
     places: &[(Channel::WinRm, &[6])],
     tells: "the client's connection: target as named, process",
     later: false,
 };
-const TICKET: Expected = Expected {
+const TICKET: ExpectedRecord = ExpectedRecord {
     side: Side::DomainController,
     places: &[(Channel::Security, &[4769])],
     tells: "the ticket: account and address",
     later: false,
 };
-const NTLM: Expected = Expected {
+const NTLM: ExpectedRecord = ExpectedRecord {
     side: Side::DomainController,
     places: &[(Channel::Security, &[4776])],
     tells: "the password check: account and workstation",
     later: false,
 };
 
-/// What one expects of a session by its kind, its engine and how it was authenticated.
-fn expected(session: &Session, core: bool) -> Vec<Expected> {
+/// Returns the records that a session should have, by its kind, its engine and its authentication.
+fn expected_records(session: &Session, core: bool) -> Vec<ExpectedRecord> {
     let ssh = session.auth == Auth::Ssh;
-    let mut expected = vec![if ssh { SSH } else { SHELL }];
+    let mut expected_records = vec![if ssh { SSH } else { SHELL }];
     if !ssh {
-        expected.push(LOGON);
+        expected_records.push(LOGON);
     }
-    expected.push(PROCESS);
+    expected_records.push(PROCESS);
     match session.kind {
-        ShellKind::PowerShell if core || ssh => expected.extend([CORE_COMMANDS, CORE_SCRIPTS]),
+        ShellKind::PowerShell if core || ssh => {
+            expected_records.extend([CORE_COMMANDS, CORE_SCRIPTS])
+        }
         // PowerShell 2.0 logs neither commands nor script text to Operational.
-        ShellKind::PowerShell if session.engine_version.starts_with("2.") => expected.push(ENGINE),
-        ShellKind::PowerShell => expected.extend([ENGINE, COMMANDS, SCRIPTS]),
+        ShellKind::PowerShell if session.engine_version.starts_with("2.") => {
+            expected_records.push(ENGINE)
+        }
+        ShellKind::PowerShell => expected_records.extend([ENGINE, COMMANDS, SCRIPTS]),
         ShellKind::Winrs | ShellKind::Other => {}
     }
     if !ssh {
-        expected.push(CONNECTION);
+        expected_records.push(CONNECTION);
     }
     match session.auth {
-        Auth::Kerberos => expected.push(TICKET),
-        Auth::Ntlm if !session.local_account() => expected.push(NTLM),
+        Auth::Kerberos => expected_records.push(TICKET),
+        Auth::Ntlm if !session.local_account() => expected_records.push(NTLM),
         _ => {}
     }
-    expected
+    expected_records
 }
 
-/// The logs at hand, by host and channel.
-struct Logs<'c> {
-    case: &'c Case,
-    window: Window,
+/// The logs of the input, by host and channel.
+struct LogLookup<'c> {
+    reconstruction: &'c Reconstruction,
+    window: TimeWindow,
     by_place: BTreeMap<(&'c str, Channel), Vec<&'c Coverage>>,
-    /// Where logs were cleared, by host and channel, in order of time.
+    /// The clearings of logs, by host and channel, in order of time.
     cleared: BTreeMap<(&'c str, Channel), Vec<&'c Clearing>>,
-    /// The hosts whose logs show them to be domain controllers.
+    /// The hosts whose logs show that they are domain controllers.
     controllers: BTreeSet<&'c str>,
-    /// How far the hosts' clocks are ahead of the middle one, where that is known.
+    /// How far each host's clock is ahead of the median clock, if known.
     offsets: BTreeMap<&'c str, TimeDelta>,
-    /// Each host's latest record in any log.
+    /// The time of each host's latest record in any log.
     latest: BTreeMap<&'c str, DateTime<Utc>>,
-    /// The holes that count, by host and channel.
+    /// The suspicious holes, by host and channel.
     gaps: BTreeMap<(&'c str, Channel), Vec<&'c LogGap>>,
 }
 
-/// Of each session, what one expects of it and does not find, and how much of it logs cover.
-pub(super) fn judge(case: &Case, window: Window) -> Vec<(Vec<Missing>, Vec<Covered>)> {
+/// Returns for each session the missing records, and how much of it the logs cover.
+pub(super) fn assess_records(
+    reconstruction: &Reconstruction,
+    window: TimeWindow,
+) -> Vec<(Vec<Missing>, Vec<Covered>)> {
     let mut by_place: BTreeMap<(&str, Channel), Vec<&Coverage>> = BTreeMap::new();
     let mut controllers = BTreeSet::new();
-    for coverage in &case.coverage {
+    for coverage in &reconstruction.coverage {
         by_place.entry((&coverage.host, coverage.channel)).or_default().push(coverage);
         let grants = [4768, 4769, 4771].iter().any(|id| coverage.ids.contains(id));
         if coverage.channel == Channel::Security && grants {
@@ -132,36 +148,38 @@ pub(super) fn judge(case: &Case, window: Window) -> Vec<(Vec<Missing>, Vec<Cover
         }
     }
     let mut cleared: BTreeMap<(&str, Channel), Vec<&Clearing>> = BTreeMap::new();
-    for clearing in &case.cleared {
+    for clearing in &reconstruction.cleared {
         cleared.entry((&clearing.host, clearing.channel)).or_default().push(clearing);
     }
-    let known = case.hosts.iter().filter_map(|host| Some((&*host.name, host.clock?.offset)));
+    let known =
+        reconstruction.hosts.iter().filter_map(|host| Some((&*host.name, host.clock?.offset)));
     let offsets = known.collect();
     let mut latest: BTreeMap<&str, DateTime<Utc>> = BTreeMap::new();
-    for coverage in &case.coverage {
+    for coverage in &reconstruction.coverage {
         let known = latest.entry(&coverage.host).or_insert(coverage.last.0);
         *known = coverage.last.0.max(*known);
     }
     let mut gaps: BTreeMap<(&str, Channel), Vec<&LogGap>> = BTreeMap::new();
-    for gap in &case.gaps {
+    for gap in &reconstruction.gaps {
         gaps.entry((&gap.host, gap.channel)).or_default().push(gap);
     }
-    let logs = Logs { case, window, by_place, cleared, controllers, offsets, latest, gaps };
-    case.sessions.iter().map(|session| logs.of(session)).collect()
+    let logs =
+        LogLookup { reconstruction, window, by_place, cleared, controllers, offsets, latest, gaps };
+    reconstruction.sessions.iter().map(|session| logs.assess_session(session)).collect()
 }
 
-impl Logs<'_> {
-    fn of(&self, session: &Session) -> (Vec<Missing>, Vec<Covered>) {
+impl LogLookup<'_> {
+    fn assess_session(&self, session: &Session) -> (Vec<Missing>, Vec<Covered>) {
         let mut seen: BTreeSet<(bool, Channel, u32)> = BTreeSet::new();
         let mut core = session.configuration.to_lowercase().starts_with("powershell.");
         for evidence in &session.evidence {
-            let event = &self.case.events[evidence.event];
+            let event = &self.reconstruction.events[evidence.event];
             let channel = Channel::of(&event.channel, &event.provider);
-            let on_target = *self.case.name(&event.host) == session.target_host;
+            let on_target = *self.reconstruction.name(&event.host) == session.target_host;
             seen.insert((on_target, channel, event.event_id));
             core |= channel == Channel::PowerShellCore && on_target;
         }
-        let found = |expected: &Expected| {
+        let found = |expected: &ExpectedRecord| {
             let target = expected.side == Side::Target;
             let ids = expected
                 .places
@@ -169,32 +187,36 @@ impl Logs<'_> {
                 .flat_map(|(channel, ids)| ids.iter().map(move |&id| (target, *channel, id)));
             ids.into_iter().any(|place| seen.contains(&place))
         };
-        let expected = expected(session, core);
-        let on_target = expected.iter().filter(|expected| expected.side == Side::Target);
+        let expected_records = expected_records(session, core);
+        let on_target = expected_records.iter().filter(|expected| expected.side == Side::Target);
         let mut channels: Vec<Channel> = Vec::new();
         for (channel, _) in on_target.flat_map(|expected| expected.places) {
-            // Few hosts have Sysmon: it is no loss.
+            // Few hosts have Sysmon, so a missing Sysmon log is not reported.
             let is_there = self.by_place.contains_key(&(&*session.target_host, *channel));
             if !channels.contains(channel) && (*channel != Channel::Sysmon || is_there) {
                 channels.push(*channel);
             }
         }
-        let covered = channels.into_iter().map(|channel| self.covered(session, channel)).collect();
-        let missing = expected.into_iter().filter(|expected| !found(expected));
-        (missing.map(|expected| self.judge(session, expected)).collect(), covered)
+        let covered = channels
+            .into_iter()
+            .map(|channel| self.coverage_of_channel(session, channel))
+            .collect();
+        let missing = expected_records.into_iter().filter(|expected| !found(expected));
+        (missing.map(|expected| self.explain_missing(session, expected)).collect(), covered)
     }
 
-    /// How much of a session a log of the target covers. The latest one at hand reaches to the host's
-    /// latest record in any log, for a log in which nothing happens is there all the same.
-    fn covered(&self, session: &Session, channel: Channel) -> Covered {
+    /// Returns how much of a session a log of the target covers. The newest log is assumed to reach
+    /// to the host's latest record in any log: a log without events still covers the time.
+    fn coverage_of_channel(&self, session: &Session, channel: Channel) -> Covered {
         let host = &*session.target_host;
         let Some(logs) = self.by_place.get(&(host, channel)) else {
             return Covered { channel, percent: None };
         };
-        let (start, end) = self.local(session, host, session.start, session.end);
+        let (start, end) = self.to_local_clock(session, host, session.start, session.end);
         let newest = logs.iter().map(|log| log.last).max();
         let span = |log: &&Coverage| {
-            // Some forms of a log keep whole seconds: what covers must not depend on the form.
+            // Some formats of a log keep whole seconds only. The coverage must not depend on the
+            // format.
             let (first, last) = (log.first.0.trunc_subsecs(0), log.last.0);
             let is_newest = Some(log.last) == newest && last >= start - STEP_WINDOW;
             let reaches = if is_newest { self.latest[host].max(last) } else { last };
@@ -207,15 +229,15 @@ impl Logs<'_> {
             gaps.iter().map(|gap| (gap.gap.before.time, gap.gap.after.time)).collect();
         holes.sort_unstable();
         let whole = (end - start).max(TimeDelta::milliseconds(1));
-        // Of a session of one moment that moment counts.
+        // A session of zero length counts as one millisecond.
         let end = start + whole;
-        let part = union(&spans, start, end) - union(&holes, start, end);
+        let part = covered_time(&spans, start, end) - covered_time(&holes, start, end);
         let percent = part.num_milliseconds().max(0) * 100 / whole.num_milliseconds().max(1);
         Covered { channel, percent: Some(percent.min(100) as u8) }
     }
 
-    /// Why something expected is not there.
-    fn judge(&self, session: &Session, expected: Expected) -> Missing {
+    /// Returns why an expected record is missing.
+    fn explain_missing(&self, session: &Session, expected: ExpectedRecord) -> Missing {
         let (host, known) = match expected.side {
             Side::Target => (session.target_host.to_string(), true),
             Side::Client => match (&session.source_host, &session.source_ip) {
@@ -223,15 +245,19 @@ impl Logs<'_> {
                 (None, Some(ip)) => (ip.clone(), true),
                 (None, None) => ("the unknown source".to_owned(), false),
             },
-            Side::DomainController => return self.judge_controllers(session, expected),
+            Side::DomainController => {
+                return self.explain_missing_on_controllers(session, expected);
+            }
         };
-        let around = self.local(session, &host, session.start - AROUND, session.end + AROUND);
+        let around =
+            self.to_local_clock(session, &host, session.start - AROUND, session.end + AROUND);
         let judged = expected.places.iter().map(|&(channel, ids)| {
-            (channel, ids, self.absence(session, &host, channel, ids, expected.later))
+            (channel, ids, self.absence_reason(session, &host, channel, ids, expected.later))
         });
         let judged: Vec<_> = judged.collect();
-        // A log that has a hole tells more than one that never had such events.
-        let hole = judged.iter().find(|(.., why)| may_be_elsewhere(*why) && !is_uncollected(*why));
+        // A log with a hole explains more than a log that never had such events.
+        let hole =
+            judged.iter().find(|(.., why)| may_be_in_other_copy(*why) && !is_uncollected(*why));
         let &(channel, ids, why) = hole.unwrap_or(&judged[0]);
         Missing {
             side: expected.side,
@@ -240,11 +266,15 @@ impl Logs<'_> {
             ids,
             tells: expected.tells,
             why,
-            collect: (known && may_be_elsewhere(why)).then_some(around),
+            collect: (known && may_be_in_other_copy(why)).then_some(around),
         }
     }
 
-    fn judge_controllers(&self, session: &Session, expected: Expected) -> Missing {
+    fn explain_missing_on_controllers(
+        &self,
+        session: &Session,
+        expected: ExpectedRecord,
+    ) -> Missing {
         let (channel, ids) = expected.places[0];
         let domain = session.user.as_ref().map(|user| user.domain.as_str()).unwrap_or_default();
         let any = match domain {
@@ -252,21 +282,20 @@ impl Logs<'_> {
             domain => format!("a domain controller of {domain}"),
         };
         let ticket = ids == [4769];
-        let judged = self
-            .controllers
-            .iter()
-            .map(|host| (host.to_string(), self.absence(session, host, channel, ids, false)));
+        let judged = self.controllers.iter().map(|host| {
+            (host.to_string(), self.absence_reason(session, host, channel, ids, false))
+        });
         let (host, why) = judged
-            .min_by_key(|(_, why)| may_be_elsewhere(*why))
+            .min_by_key(|(_, why)| may_be_in_other_copy(*why))
             .unwrap_or((any, Absence::NotCollected));
         let why = match why {
             Absence::NotLogged if ticket => Absence::Cached,
             why => why,
         };
-        // A ticket that was asked for hours ago serves as well.
+        // The ticket may have been requested hours before.
         let before = if ticket { TICKET_LIFE } else { AROUND };
         let (from, to) = (session.start - before, session.start + AROUND);
-        let collect = self.local(session, &host, from, to);
+        let collect = self.to_local_clock(session, &host, from, to);
         Missing {
             side: expected.side,
             host,
@@ -274,12 +303,12 @@ impl Logs<'_> {
             ids,
             tells: expected.tells,
             why,
-            collect: may_be_elsewhere(why).then_some(collect),
+            collect: may_be_in_other_copy(why).then_some(collect),
         }
     }
 
-    /// Times of a session by another host's clock.
-    fn local(
+    /// Converts times of a session to another host's clock.
+    fn to_local_clock(
         &self,
         session: &Session,
         host: &str,
@@ -291,8 +320,8 @@ impl Logs<'_> {
         (local(from), local(to))
     }
 
-    /// Why a host's channel has no such event at a session's start.
-    fn absence(
+    /// Returns why a host's channel has no such event at a session's start.
+    fn absence_reason(
         &self,
         session: &Session,
         host: &str,
@@ -301,11 +330,11 @@ impl Logs<'_> {
         later: bool,
     ) -> Absence {
         let Some(spans) = self.by_place.get(&(host, channel)) else { return Absence::NotCollected };
-        let (start, _) = self.local(session, host, session.start, session.end);
-        if !self.window.has(start) {
+        let (start, _) = self.to_local_clock(session, host, session.start, session.end);
+        if !self.window.contains(start) {
             return Absence::OutsideWindow;
         }
-        // The first time after the start, if the log begins with what came after it.
+        // The first clearing after the start, if the log begins with it.
         let all = self.cleared.get(&(host, channel)).map(Vec::as_slice).unwrap_or_default();
         let next = all.partition_point(|cleared| cleared.time < start);
         let cleared = |before| all.get(next).filter(|c| c.time <= before + STEP_WINDOW);
@@ -331,8 +360,8 @@ impl Logs<'_> {
     }
 }
 
-/// How much of a time spans in order cover together.
-fn union(
+/// Returns how much of a time is covered by spans, which are in order.
+fn covered_time(
     spans: &[(DateTime<Utc>, DateTime<Utc>)],
     start: DateTime<Utc>,
     end: DateTime<Utc>,
@@ -349,8 +378,8 @@ fn union(
     covered
 }
 
-/// Whether another copy of the log may have the record.
-fn may_be_elsewhere(why: Absence) -> bool {
+/// Returns true if another copy of the log may have the record.
+fn may_be_in_other_copy(why: Absence) -> bool {
     !matches!(why, Absence::NotAudited | Absence::NotLogged | Absence::OutsideWindow)
 }
 

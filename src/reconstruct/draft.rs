@@ -1,4 +1,4 @@
-//! Sessions in the making, and how they are found by time.
+//! Sessions that are not finished, and how to find them by time.
 
 use std::collections::BTreeMap;
 
@@ -10,36 +10,37 @@ use crate::model::{
     ShellKind, SourceBasis, Weighed,
 };
 
-/// Sessions in the making: of one host, or of all.
-pub(super) type Drafts = IdxVec<DraftIdx, Draft>;
+/// Sessions that are not finished, of one host or of all.
+pub(super) type SessionDrafts = IdxVec<DraftIdx, SessionDraft>;
 
-/// A session in the making: what is known of it on each side.
+/// A session that is not finished: what is known from each side.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
-    /// The target's events that tie it together, and how.
+pub(super) struct SessionDraft {
+    /// The events that belong to the session, and the link of each.
     pub evidence: BTreeMap<EventIdx, Link>,
-    /// The logging target; none for a session seen from the client only.
+    /// The target, if its logs show the session. `None` if only the client's logs do.
     pub server: Option<HostName>,
     /// Index of the host process in its host's table.
     pub process: Option<ProcessIdx>,
-    /// When its host process said that its engine listens (53504).
+    /// When the engine of the host process began to listen (53504).
     pub listens: Option<DateTime<Utc>>,
     pub host_ids: Vec<LoggedId>,
     pub runspace_ids: Vec<LoggedId>,
     /// WinRM 91.
     pub shell: Option<EventIdx>,
-    /// WinRM 6 and its host.
+    /// The client's WinRM 6.
     pub client: Option<EventIdx>,
-    /// How far apart client and target log the start, by corrected clocks, where time joined them.
+    /// How far apart client and target log the start, by corrected clocks. Set if the two were
+    /// joined by time.
     pub client_distance: Option<TimeDelta>,
-    /// WinRM 6 of other clients that could be its own but for this.
+    /// WinRM 6 of other clients that also fit, and why each was rejected.
     pub client_rivals: Vec<(EventIdx, Rejected)>,
-    /// One of them, on another host, is as near.
+    /// One of the rivals, on another host, is equally near.
     pub client_unsure: bool,
-    /// The name the client used for the target.
+    /// The name that the client used for the target.
     pub client_target: Option<String>,
     pub https: Option<bool>,
-    /// It came over SSH.
+    /// The session came over SSH.
     pub ssh: bool,
     pub kind: Option<ShellKind>,
     pub configuration: String,
@@ -48,35 +49,35 @@ pub(super) struct Draft {
     pub user_sid: Option<String>,
     pub auth: Option<Auth>,
     pub logon_ids: Vec<u64>,
-    /// The best source found, and what it rests on.
+    /// The best source found. `source_basis` is what it rests on.
     pub source_host: Option<HostName>,
     pub source_ip: Option<String>,
     pub source_basis: SourceBasis,
-    pub weighed: Weighed,
-    /// Who its shell was made for, as the traffic tells.
-    pub callers: Vec<Caller>,
-    /// The source's own logs show it.
+    pub source_assessment: Weighed,
+    /// Who asked for the shell, from the traffic.
+    pub callers: Vec<ShellCaller>,
+    /// The source's own logs show the session.
     pub client_seen: bool,
-    /// A domain controller's log shows it.
+    /// A domain controller's log shows the session.
     pub dc: bool,
     pub start: Option<DateTime<Utc>>,
     pub end: Option<(DateTime<Utc>, EndKind)>,
 }
 
-impl Draft {
-    /// Takes an event as evidence; a key is not weakened by time.
-    pub fn add(&mut self, event: EventIdx, link: Link) {
+impl SessionDraft {
+    /// Adds an event as evidence. Keeps the stronger of two links.
+    pub fn add_evidence(&mut self, event: EventIdx, link: Link) {
         let known = self.evidence.entry(event).or_insert(link);
         *known = (*known).min(link);
     }
 
-    /// Takes an earlier start.
-    pub fn begins(&mut self, time: DateTime<Utc>) {
+    /// Sets the start, if `time` is earlier.
+    pub fn set_earlier_start(&mut self, time: DateTime<Utc>) {
         self.start = Some(self.start.map_or(time, |start| start.min(time)));
     }
 
-    /// Takes an end that is known better, or as well and later.
-    pub fn ends(&mut self, time: DateTime<Utc>, kind: EndKind) {
+    /// Sets the end, if it is better known, or equally well known and later.
+    pub fn set_better_end(&mut self, time: DateTime<Utc>, kind: EndKind) {
         self.end = match self.end {
             Some((end, known)) if known < kind || (known == kind && end >= time) => {
                 Some((end, known))
@@ -89,20 +90,20 @@ impl Draft {
         self.start.unwrap_or(DateTime::UNIX_EPOCH)
     }
 
-    /// The session's account, as far as known.
+    /// Returns the session's account, as far as known.
     pub fn identity(&self) -> Identity<'_> {
         Identity { name: self.user.as_ref(), sid: self.user_sid.as_deref() }
     }
 
-    /// Whether an account can be this session's.
-    pub fn can_be(&self, account: Option<&AccountName>, sid: Option<&str>) -> bool {
+    /// Returns true unless the account is known to differ from the session's.
+    pub fn may_belong_to(&self, account: Option<&AccountName>, sid: Option<&str>) -> bool {
         self.identity().same_as(Identity { name: account, sid }).unwrap_or(true)
     }
 }
 
-/// Who a session's shell was made for, as the answer to the request says.
+/// The client that a session's shell was made for, from the answer to the request.
 #[derive(Debug)]
-pub(super) struct Caller {
+pub(super) struct ShellCaller {
     /// The event of the answer.
     pub event: EventIdx,
     /// ClientIP.
@@ -111,29 +112,29 @@ pub(super) struct Caller {
     pub account: Option<AccountName>,
 }
 
-/// Sessions that one record may be weighed against, before it and after: a log full of forged ones
-/// costs no more.
+/// Most sessions that one record is compared with, before it and after. Keeps a log full of forged
+/// records cheap.
 const MOST_RIVALS: usize = 64;
 
-/// Drafts in order of a time of theirs.
+/// Drafts in order of one of their times.
 #[derive(Default)]
-pub(super) struct ByTime(Vec<(DateTime<Utc>, DraftIdx)>);
+pub(super) struct DraftsByTime(Vec<(DateTime<Utc>, DraftIdx)>);
 
-impl ByTime {
-    pub fn of_starts(drafts: &Drafts) -> ByTime {
-        ByTime::of(drafts, |draft| draft.start)
+impl DraftsByTime {
+    pub fn by_start(drafts: &SessionDrafts) -> DraftsByTime {
+        DraftsByTime::sorted_by(drafts, |draft| draft.start)
     }
 
-    pub fn of_ends(drafts: &Drafts) -> ByTime {
-        ByTime::of(drafts, |draft| draft.end.map(|(end, _)| end))
+    pub fn by_end(drafts: &SessionDrafts) -> DraftsByTime {
+        DraftsByTime::sorted_by(drafts, |draft| draft.end.map(|(end, _)| end))
     }
 
-    /// Drafts by what they have, each in order of start.
-    pub fn by_key<K: Ord, I: IntoIterator<Item = K>>(
-        drafts: &Drafts,
-        keys: impl Fn(&Draft) -> I,
-    ) -> BTreeMap<K, ByTime> {
-        let mut by_key: BTreeMap<K, ByTime> = BTreeMap::new();
+    /// Groups drafts by key, each group in order of start.
+    pub fn grouped_by_key<K: Ord, I: IntoIterator<Item = K>>(
+        drafts: &SessionDrafts,
+        keys: impl Fn(&SessionDraft) -> I,
+    ) -> BTreeMap<K, DraftsByTime> {
+        let mut by_key: BTreeMap<K, DraftsByTime> = BTreeMap::new();
         for (slot, draft) in drafts.iter_enumerated() {
             for key in keys(draft) {
                 by_key.entry(key).or_default().0.push((draft.start(), slot));
@@ -143,22 +144,25 @@ impl ByTime {
         by_key
     }
 
-    fn of(drafts: &Drafts, time: fn(&Draft) -> Option<DateTime<Utc>>) -> ByTime {
+    fn sorted_by(
+        drafts: &SessionDrafts,
+        time: fn(&SessionDraft) -> Option<DateTime<Utc>>,
+    ) -> DraftsByTime {
         let timed = drafts.iter_enumerated();
         let timed = timed.filter_map(|(slot, draft)| Some((time(draft)?, slot)));
         let mut timed: Vec<_> = timed.collect();
         timed.sort_unstable();
-        ByTime(timed)
+        DraftsByTime(timed)
     }
 
-    /// The latest drafts whose time is at most this, the latest first.
-    pub fn begun(&self, time: DateTime<Utc>) -> impl Iterator<Item = DraftIdx> {
+    /// Returns the drafts whose time is at most `time`, the latest first.
+    pub fn begun_by(&self, time: DateTime<Utc>) -> impl Iterator<Item = DraftIdx> {
         let begun = self.0.partition_point(|&(known, _)| known <= time);
         self.0[..begun].iter().rev().take(MOST_RIVALS).map(|&(_, slot)| slot)
     }
 
-    /// The drafts whose time is at most so long before or after another, nearest first on each
-    /// side.
+    /// Returns the drafts whose time is at most `before` earlier or `after` later than `time`,
+    /// nearest first on each side.
     pub fn near(
         &self,
         time: DateTime<Utc>,
@@ -174,17 +178,17 @@ impl ByTime {
     }
 }
 
-/// The draft whose start is nearest to a time.
-pub(super) fn nearest(
-    drafts: &Drafts,
+/// Returns the draft whose start is nearest to a time.
+pub(super) fn nearest_draft(
+    drafts: &SessionDrafts,
     slots: impl Iterator<Item = DraftIdx>,
     time: DateTime<Utc>,
 ) -> Option<DraftIdx> {
     slots.min_by_key(|&slot| ((drafts[slot].start() - time).abs(), slot))
 }
 
-/// Takes an id that is not known yet.
-pub(super) fn remember(ids: &mut Vec<LoggedId>, id: Option<&LoggedId>) {
+/// Adds an id unless it is already there.
+pub(super) fn push_new_id(ids: &mut Vec<LoggedId>, id: Option<&LoggedId>) {
     if let Some(id) = id.filter(|&id| !ids.contains(id)) {
         ids.push(id.clone());
     }

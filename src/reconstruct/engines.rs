@@ -1,13 +1,13 @@
-//! PowerShell engines on the target: the classic log's records to session drafts.
+//! PowerShell engines on the target: adds the records of the classic log to session drafts.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::draft::{ByTime, Draft, Drafts, nearest, remember};
+use super::draft::{DraftsByTime, SessionDraft, SessionDrafts, nearest_draft, push_new_id};
 use super::host_events::HostEvents;
 use super::index::{DraftIdx, ProcessIdx};
-use super::names::only;
+use super::names::exactly_one;
 use super::windows::STEP_WINDOW;
 use crate::model::{
     AccountName, EndKind, EngineContext, EngineState, EventIdx, EventKind, Link, LoggedId,
@@ -15,16 +15,16 @@ use crate::model::{
 };
 
 /// The indexes of one engine's records, in order.
-pub(super) type Records = Vec<EventIdx>;
+pub(super) type EngineRecords = Vec<EventIdx>;
 
-/// How long a session may have been open whose engine's start is lost.
-const OPEN: TimeDelta = TimeDelta::hours(24);
+/// How long a session may have been open if its engine's start is lost.
+const LONGEST_OPEN: TimeDelta = TimeDelta::hours(24);
 
 impl HostEvents<'_> {
-    /// The classic log's remote engines: an engine's records by HostId or RunspaceId, the engine to
-    /// its session by the same ids, or by user and time where no 4103 ties it to a process. Those
-    /// whose start is lost are left.
-    pub fn engines(&self, drafts: &mut Drafts) -> Vec<Records> {
+    /// Adds the remote engines of the classic log. The records of an engine are grouped by HostId
+    /// or RunspaceId. The engine is joined to its session by the same ids, or by user and time if
+    /// no 4103 ties it to a process. Returns the engines whose start is lost.
+    pub fn add_engines(&self, drafts: &mut SessionDrafts) -> Vec<EngineRecords> {
         let mut engines: BTreeMap<Option<&LoggedId>, Vec<EventIdx>> = BTreeMap::new();
         for (index, event) in self.iter() {
             let classic = matches!(event.kind, EventKind::Engine(_) | EventKind::Pipeline(_));
@@ -40,7 +40,7 @@ impl HostEvents<'_> {
             let ids = draft.host_ids.iter().chain(&draft.runspace_ids);
             by_id.extend(ids.map(|id| (id.clone(), slot)));
         }
-        let by_start = ByTime::of_starts(drafts);
+        let by_start = DraftsByTime::by_start(drafts);
         let mut late = Vec::new();
         for records in engines {
             let keyed = self.contexts(&records).find_map(|context| {
@@ -54,22 +54,26 @@ impl HostEvents<'_> {
                     late.push(records);
                     continue;
                 }
-                None => match self.starting_near(drafts, &by_start, &records) {
+                None => match self.nearest_without_engine(drafts, &by_start, &records) {
                     Some(slot) => (slot, Link::Account),
-                    None => (self.unknown(drafts), Link::Own),
+                    None => (self.push_unknown_session(drafts), Link::Own),
                 },
             };
-            self.take_engine(&mut drafts[slot], &records, link);
-            drafts[slot].begins(self.events[records[0]].time);
+            self.add_engine(&mut drafts[slot], &records, link);
+            drafts[slot].set_earlier_start(self.events[records[0]].time);
         }
         late
     }
 
-    /// Engines whose start is lost: by their end, which is their process's, else the one session
-    /// that was open.
-    pub fn late_engines(&self, drafts: &mut Drafts, engines: Vec<Records>) {
-        let by_end = ByTime::of_ends(drafts);
-        let by_start = ByTime::of_starts(drafts);
+    /// Adds engines whose start is lost: by the end of their process, else to the only session that
+    /// was open.
+    pub fn add_engines_without_start(
+        &self,
+        drafts: &mut SessionDrafts,
+        engines: Vec<EngineRecords>,
+    ) {
+        let by_end = DraftsByTime::by_end(drafts);
+        let by_start = DraftsByTime::by_start(drafts);
         for records in engines {
             let [first, last] = [records[0], records[records.len() - 1]];
             let [first, last] = [first, last].map(|index| self.events[index].time);
@@ -81,66 +85,67 @@ impl HostEvents<'_> {
                     && draft.host_ids.is_empty()
                     && draft.start() <= first + STEP_WINDOW
                     && draft.end.is_none_or(|(end, _)| end >= last - STEP_WINDOW)
-                    && draft.can_be(user.as_ref(), None)
+                    && draft.may_belong_to(user.as_ref(), None)
             };
-            let stopped = self.stop(&records).and_then(|stop| {
+            let stopped = self.stop_time(&records).and_then(|stop| {
                 let ending = by_end.near(stop, STEP_WINDOW, STEP_WINDOW).filter(can_be);
-                only(ending)
+                exactly_one(ending)
             });
-            let open = || only(by_start.near(first, OPEN, STEP_WINDOW).filter(can_be));
+            let open =
+                || exactly_one(by_start.near(first, LONGEST_OPEN, STEP_WINDOW).filter(can_be));
             let (slot, link) = match stopped.or_else(open) {
                 Some(slot) => (slot, Link::Account),
-                None => (self.unknown(drafts), Link::Own),
+                None => (self.push_unknown_session(drafts), Link::Own),
             };
-            self.take_engine(&mut drafts[slot], &records, link);
-            drafts[slot].begins(first);
+            self.add_engine(&mut drafts[slot], &records, link);
+            drafts[slot].set_earlier_start(first);
         }
     }
 
-    /// A session of which nothing is known.
-    fn unknown(&self, drafts: &mut Drafts) -> DraftIdx {
-        drafts.push(Draft {
+    /// Adds a new draft without any facts.
+    fn push_unknown_session(&self, drafts: &mut SessionDrafts) -> DraftIdx {
+        drafts.push(SessionDraft {
             server: Some(self.host.clone()),
             kind: Some(ShellKind::PowerShell),
-            ..Draft::default()
+            ..SessionDraft::default()
         })
     }
 
-    fn contexts(&self, records: &Records) -> impl Iterator<Item = &EngineContext> {
+    fn contexts(&self, records: &EngineRecords) -> impl Iterator<Item = &EngineContext> {
         records.iter().filter_map(|&index| self.events[index].engine())
     }
 
-    /// The account that an engine's records name.
-    fn user(&self, records: &Records) -> Option<AccountName> {
+    /// Returns the account that an engine's records name.
+    fn user(&self, records: &EngineRecords) -> Option<AccountName> {
         let user = self.contexts(records).find_map(|context| AccountName::parse(&context.user));
         user.map(AccountName::caller)
     }
 
-    /// Whether an engine's first record is of its start.
-    fn has_start(&self, records: &Records) -> bool {
+    /// Returns true if an engine's first record is its start.
+    fn has_start(&self, records: &EngineRecords) -> bool {
         match &self.events[records[0]].kind {
             EventKind::Engine(engine) => engine.state != EngineState::Stopped,
             _ => false,
         }
     }
 
-    fn stop(&self, records: &Records) -> Option<DateTime<Utc>> {
+    fn stop_time(&self, records: &EngineRecords) -> Option<DateTime<Utc>> {
         let stops = records.iter().map(|&index| &self.events[index]).filter(|event| {
             matches!(&event.kind, EventKind::Engine(engine) if engine.state == EngineState::Stopped)
         });
         stops.map(|event| event.time).next_back()
     }
 
-    fn take_engine(&self, draft: &mut Draft, records: &Records, link: Link) {
+    fn add_engine(&self, draft: &mut SessionDraft, records: &EngineRecords, link: Link) {
         for &index in records {
-            draft.add(index, link);
+            draft.add_evidence(index, link);
         }
-        if let Some(stop) = self.stop(records) {
-            draft.ends(stop, EndKind::EngineStopped);
+        if let Some(stop) = self.stop_time(records) {
+            draft.set_better_end(stop, EndKind::EngineStopped);
         }
         for context in self.contexts(records) {
-            remember(&mut draft.host_ids, context.host_id.as_ref());
-            remember(&mut draft.runspace_ids, context.runspace_id.as_ref());
+            push_new_id(&mut draft.host_ids, context.host_id.as_ref());
+            push_new_id(&mut draft.runspace_ids, context.runspace_id.as_ref());
             if draft.engine_version.is_empty() {
                 draft.engine_version.clone_from(&context.engine_version);
             }
@@ -150,21 +155,21 @@ impl HostEvents<'_> {
         }
     }
 
-    /// The PowerShell host process without an engine yet that is nearest: by when its engine began
-    /// to listen, which is the moment that the classic log calls the engine's start, else by its
-    /// own start.
-    fn starting_near(
+    /// Returns the nearest PowerShell host process that has no engine. It is compared by the time
+    /// when its engine began to listen, which the classic log takes as the engine's start, else by
+    /// its own start.
+    fn nearest_without_engine(
         &self,
-        drafts: &Drafts,
-        by_start: &ByTime,
-        records: &Records,
+        drafts: &SessionDrafts,
+        by_start: &DraftsByTime,
+        records: &EngineRecords,
     ) -> Option<DraftIdx> {
         let (time, user) = (self.events[records[0]].time, self.user(records));
         let near = by_start.near(time, STEP_WINDOW, STEP_WINDOW).filter(|&slot| {
             let draft = &drafts[slot];
             draft.kind == Some(ShellKind::PowerShell)
                 && draft.host_ids.is_empty()
-                && draft.can_be(user.as_ref(), None)
+                && draft.may_belong_to(user.as_ref(), None)
         });
         near.min_by_key(|&slot| {
             let draft = &drafts[slot];
@@ -172,14 +177,14 @@ impl HostEvents<'_> {
         })
     }
 
-    /// Engines of PowerShell processes that a session started, which the classic log names by their
-    /// ids, where 4103 tells whose they are, else by command line only: by that and time, then by
-    /// HostId.
-    pub fn child_engines(&self, drafts: &mut Drafts) {
+    /// Adds the engines of PowerShell processes that a session started. If 4103 shows the process,
+    /// they are joined by HostId. Otherwise the classic log has only their command line: they are
+    /// joined by it and time, then by HostId.
+    pub fn add_child_engines(&self, drafts: &mut SessionDrafts) {
         let slots: BTreeMap<Option<ProcessIdx>, DraftIdx> =
             drafts.iter_enumerated().map(|(slot, draft)| (draft.process, slot)).collect();
         let children = self.processes.iter().filter_map(|(index, process)| {
-            let (root, depth) = self.processes.remoting_host(index)?;
+            let (root, depth) = self.processes.remoting_ancestor(index)?;
             let line = self.processes.details(index)?.command_line.trim();
             let child = depth > 0 && !line.is_empty();
             child.then_some((line, process.start?, *slots.get(&Some(root))?))
@@ -192,7 +197,10 @@ impl HostEvents<'_> {
         let mut by_host_id: BTreeMap<&LoggedId, (DraftIdx, Link)> = BTreeMap::new();
         for (_, event) in self.iter() {
             let EventKind::Command(command) = &event.kind else { continue };
-            let root = self.processes.of(event).and_then(|of| self.processes.remoting_host(of));
+            let root = self
+                .processes
+                .process_of_event(event)
+                .and_then(|of| self.processes.remoting_ancestor(of));
             if let Some(&slot) = root.and_then(|(root, _)| slots.get(&Some(root)))
                 && !command.context.is_remote()
                 && let Some(host_id) = &command.context.host_id
@@ -217,7 +225,7 @@ impl HostEvents<'_> {
                     let started =
                         starts.get(from).filter(|(at, _)| *at <= event.time + STEP_WINDOW);
                     let Some(&(_, slot)) = started else { continue };
-                    // An id that was tied by time ties no better than time.
+                    // An id that was joined by time is not a stronger link than time.
                     let known = (slot, Link::CommandLine);
                     if let Some(host_id) = host_id {
                         by_host_id.insert(host_id, known);
@@ -225,18 +233,19 @@ impl HostEvents<'_> {
                     known
                 }
             };
-            drafts[slot].add(index, link);
+            drafts[slot].add_evidence(index, link);
         }
     }
 
-    /// 53504 names an engine's process: with no process audit, the only tie between the classic
-    /// log's engine and what Operational logs by process. By time.
-    pub fn named_pipes(&self, drafts: &mut Drafts) {
-        let by_start = ByTime::of_starts(drafts);
+    /// Adds 53504 by time. It names an engine's process: without process audit it is the only link
+    /// between the classic log's engine and the process in the Operational log.
+    pub fn add_listening_engines(&self, drafts: &mut SessionDrafts) {
+        let by_start = DraftsByTime::by_start(drafts);
         for (index, event) in self.iter() {
             let EventKind::EngineListening(_) = event.kind else { continue };
-            let untied =
-                event.process_id.is_some_and(|id| self.processes.at(id, event.time).is_none());
+            let untied = event
+                .process_id
+                .is_some_and(|id| self.processes.process_at(id, event.time).is_none());
             if !untied {
                 continue;
             }
@@ -246,10 +255,10 @@ impl HostEvents<'_> {
                 let draft = &drafts[slot];
                 draft.process.is_none()
                     && !draft.runspace_ids.is_empty()
-                    && draft.can_be(account, sid)
+                    && draft.may_belong_to(account, sid)
             });
-            if let Some(slot) = nearest(drafts, near, event.time) {
-                drafts[slot].add(index, Link::Account);
+            if let Some(slot) = nearest_draft(drafts, near, event.time) {
+                drafts[slot].add_evidence(index, Link::Account);
             }
         }
     }

@@ -1,29 +1,29 @@
-//! Drafts to sessions.
+//! Turns drafts into sessions.
 
 use super::confidence;
-use super::draft::Draft;
+use super::draft::SessionDraft;
+use super::lookup::LookupTables;
 use super::windows::STEP_WINDOW;
-use super::world::World;
 use crate::model::{
     Auth, EndKind, EventIdx, Evidence, HostName, Link, Session, SessionIdx, ShellKind, Sides,
     Transport,
 };
 
-/// A session of what is known of it, with names as its hosts' records spell them.
-pub(super) fn finish(
-    world: World<'_>,
-    draft: Draft,
+/// Makes a session from a draft. Host names are spelled as their records spell them.
+pub(super) fn finish_session(
+    tables: LookupTables<'_>,
+    draft: SessionDraft,
     parent: Option<(SessionIdx, Link)>,
 ) -> Session {
-    let World { events, hosts, directory, clocks, processes, .. } = world;
+    let LookupTables { events, hosts, directory, clocks, processes, .. } = tables;
     let start = draft.start();
     let on_target =
         |event: EventIdx| draft.server.as_ref().is_none_or(|host| events[event].host == *host);
     let keyed = draft.evidence.iter().filter(|&(&event, &link)| link.is_key() && on_target(event));
     let last = keyed.map(|(&event, _)| events[event].time).max().unwrap_or(start);
     let (end, end_kind) = match draft.end {
-        // What a session's own process and engine say ends it; other ends are guesses that its own
-        // records refute when they go on for more than a step.
+        // The end of the session's own process or engine is certain. Other ends are guesses, which
+        // the session's own records refute if they go on for more than a step.
         Some((end, kind @ (EndKind::EngineStopped | EndKind::ProcessExited))) => (end, kind),
         Some((end, kind)) if end >= last - STEP_WINDOW => (end, kind),
         _ => (last, EndKind::LastEvent),
@@ -38,7 +38,7 @@ pub(super) fn finish(
     };
     let found = process.map(|(host, index)| processes[host].get(index));
     let (confidence, confidence_reasons) =
-        confidence::judge(&draft, sides, found, end_kind, clocks);
+        confidence::assess_confidence(&draft, sides, found, end_kind, clocks);
     let named = || draft.client_target.as_deref().unwrap_or("").into();
     let target: HostName = draft.server.clone().unwrap_or_else(named);
     // A client may name a host by its address or first label.
@@ -53,7 +53,7 @@ pub(super) fn finish(
         source_host: draft.source_host.map(|host| hosts.as_logged(&host)),
         source_ip: draft.source_ip,
         source_basis: draft.source_basis,
-        weighed: draft.weighed,
+        weighed: draft.source_assessment,
         target_host: hosts.as_logged(&target),
         user: draft.user,
         user_sid: draft.user_sid,

@@ -2,28 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use super::draft::Draft;
+use super::draft::SessionDraft;
 use super::index::ProcessIdx;
+use super::lookup::LookupTables;
 use super::windows::STEP_WINDOW;
-use super::world::World;
 use crate::model::{Event, EventKind, HostName, IdxVec, Link, SessionIdx};
 
-/// Sessions on a host that may be a parent: a log full of forged ones costs no more.
+/// Most sessions on a host that are considered as a parent. Keeps a log full of forged records
+/// cheap.
 const MOST_RIVALS: usize = 64;
 
-/// Of each draft, the one it was started from, and how that is known.
+/// Returns for each draft the session that it was started from, and the link between them.
 ///
-/// What the source logged of it (WinRM 6, 4648, its connection) names a process, and a session's
-/// process tree there is a key. Where the source logged no process, a session of the same account
-/// there that was open at the time is a link by time, if there is no more than one; a process that
-/// is in no session's tree is somebody's at the keyboard.
+/// The source's records of the draft (WinRM 6, 4648, its connection) name a process. If the process
+/// is in the tree of a session there, this is a key. If the source logged no process, the parent is
+/// the only session of the same account that was open there at the time. A process that is in no
+/// session's tree belongs to a user at the keyboard.
 pub(super) fn parents(
-    world: World<'_>,
-    drafts: &IdxVec<SessionIdx, Draft>,
+    tables: LookupTables<'_>,
+    drafts: &IdxVec<SessionIdx, SessionDraft>,
 ) -> IdxVec<SessionIdx, Option<(SessionIdx, Link)>> {
-    let World { events, processes, .. } = world;
+    let LookupTables { events, processes, .. } = tables;
     let mut by_process: BTreeMap<(&HostName, ProcessIdx), SessionIdx> = BTreeMap::new();
-    // Drafts are in the order of their starts.
+    // Drafts are in order of their starts.
     let mut by_server: BTreeMap<&HostName, Vec<SessionIdx>> = BTreeMap::new();
     for (slot, draft) in drafts.iter_enumerated() {
         let Some(server) = &draft.server else { continue };
@@ -32,24 +33,26 @@ pub(super) fn parents(
             by_process.insert((server, process), slot);
         }
     }
-    let of_source = |draft: &Draft| -> Vec<&Event> {
+    let of_source = |draft: &SessionDraft| -> Vec<&Event> {
         let records = draft.evidence.keys().map(|&index| &events[index]);
         records.filter(|event| Some(&event.host) != draft.server.as_ref()).collect()
     };
-    let by_key = |slot: SessionIdx, draft: &Draft| {
+    let by_key = |slot: SessionIdx, draft: &SessionDraft| {
         let found = of_source(draft).into_iter().filter_map(|event| {
             let table = processes.get(&event.host)?;
             let process = match &event.kind {
-                EventKind::ExplicitCredentials(used) => table.at(used.process_id, event.time),
-                _ => table.of(event),
+                EventKind::ExplicitCredentials(used) => {
+                    table.process_at(used.process_id, event.time)
+                }
+                _ => table.process_of_event(event),
             };
-            let (root, _) = table.remoting_host(process?)?;
+            let (root, _) = table.remoting_ancestor(process?)?;
             by_process.get(&(&event.host, root)).copied()
         });
         let mut found = found.filter(|&parent| parent != slot);
         found.next().map(|parent| (parent, Link::Process))
     };
-    let by_time = |slot: SessionIdx, draft: &Draft| {
+    let by_time = |slot: SessionIdx, draft: &SessionDraft| {
         let source = draft.source_host.as_ref()?;
         let names_process = |event: &&Event| match &event.kind {
             EventKind::ExplicitCredentials(used) => used.process_id != 0,
@@ -69,7 +72,7 @@ pub(super) fn parents(
                 && end.is_some_and(|end| draft.start() <= end + STEP_WINDOW)
                 && parent.user.is_some()
                 && draft.user.is_some()
-                && parent.can_be(draft.user.as_ref(), draft.user_sid.as_deref())
+                && parent.may_belong_to(draft.user.as_ref(), draft.user_sid.as_deref())
         });
         let open: Vec<SessionIdx> = open.collect();
         match open[..] {

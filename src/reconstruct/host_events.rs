@@ -1,17 +1,17 @@
-//! What one host's events are read with.
+//! The events of one host, with the tables that are needed to read them.
 
 use std::collections::BTreeMap;
 
 use super::index::Events;
-use super::process::Processes;
+use super::process::ProcessTable;
 use crate::model::{AccountName, Event, EventIdx, HostName};
 
-/// One host's events, and what they point to.
+/// The events of one host, with its processes and accounts.
 pub(super) struct HostEvents<'a> {
     pub events: &'a Events,
     pub indexes: &'a [EventIdx],
     pub host: &'a HostName,
-    pub processes: &'a Processes,
+    pub processes: &'a ProcessTable,
     /// Accounts by SID, from all logons.
     pub accounts: &'a BTreeMap<String, AccountName>,
 }
@@ -21,7 +21,7 @@ impl HostEvents<'_> {
         self.indexes.iter().map(|&index| (index, &self.events[index]))
     }
 
-    /// The account that logons on any host give a SID.
+    /// Returns the account of a SID, from the logons of any host.
     pub fn account_of(&self, sid: Option<&str>) -> Option<&AccountName> {
         self.accounts.get(sid?)
     }

@@ -1,29 +1,30 @@
-//! The logging hosts, under one name each.
+//! The logging hosts, each under one name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::gather::{Gathered, Marked, Spelling};
 use super::index::Events;
-use super::names::only;
+use super::marks::{HasMark, HostSpelling, TaskMarks};
+use super::names::exactly_one;
 use crate::model::{EventIdx, HostIdx, HostName, IdxVec};
 
 /// The logging hosts.
-pub(super) struct Hosts {
-    /// Their full names as far as known, lower case, in order, and as their records spell them.
+pub(super) struct LoggingHosts {
+    /// Each host's full name as far as known, lower case, in order, and the name as its records
+    /// spell it.
     names: IdxVec<HostIdx, (HostName, HostName)>,
     /// Indexes by the names that logs use.
     by_name: BTreeMap<HostName, HostIdx>,
-    /// Of each task, the indexes of its hosts.
-    pub of_tasks: Vec<Vec<HostIdx>>,
+    /// The indexes of the hosts of each task.
+    pub hosts_of_tasks: Vec<Vec<HostIdx>>,
 }
 
-impl Hosts {
-    pub fn of(gathered: &[Gathered]) -> Hosts {
-        let all = || gathered.iter().flat_map(|gathered| &gathered.hosts);
+impl LoggingHosts {
+    pub fn from_marks(task_marks: &[TaskMarks]) -> LoggingHosts {
+        let all = || task_marks.iter().flat_map(|task_marks| &task_marks.hosts);
         let logged: BTreeSet<&HostName> = all().map(|(host, _)| host).collect();
         let full = full_names(logged.into_iter());
         let name = |host: &HostName| full.get(&**host).copied().unwrap_or(host).clone();
-        let mut spelled: BTreeMap<HostName, &Spelling> = BTreeMap::new();
+        let mut spelled: BTreeMap<HostName, &HostSpelling> = BTreeMap::new();
         for (host, spelling) in all() {
             let known = spelled.entry(name(host)).or_insert(spelling);
             *known = (*known).min(spelling);
@@ -33,12 +34,12 @@ impl Hosts {
         let index =
             |host: &HostName| HostIdx::new(names.partition_point(|(known, _)| *known < name(host)));
         let by_name = all().map(|(host, _)| (host.clone(), index(host))).collect();
-        let of_task = |task: &Gathered| task.hosts.iter().map(|(host, _)| index(host)).collect();
-        let of_tasks = gathered.iter().map(of_task).collect();
-        Hosts { names, by_name, of_tasks }
+        let of_task = |task: &TaskMarks| task.hosts.iter().map(|(host, _)| index(host)).collect();
+        let hosts_of_tasks = task_marks.iter().map(of_task).collect();
+        LoggingHosts { names, by_name, hosts_of_tasks }
     }
 
-    /// The host that logs under this name.
+    /// Returns the host that logs under this name.
     pub fn index_of(&self, name: &str) -> Option<HostIdx> {
         self.by_name.get(name).copied()
     }
@@ -47,35 +48,35 @@ impl Hosts {
         self.names.iter().map(|(name, _)| name)
     }
 
-    /// The full name of a host by its index.
-    pub fn full_name(&self, index: HostIdx) -> &HostName {
+    /// Returns the full name of a host by its index.
+    pub fn name_at(&self, index: HostIdx) -> &HostName {
         &self.names[index].0
     }
 
-    /// The full name of a host, as far as known.
-    pub fn name<'h>(&'h self, host: &'h HostName) -> &'h HostName {
+    /// Returns the full name of a host, as far as known.
+    pub fn full_name<'h>(&'h self, host: &'h HostName) -> &'h HostName {
         self.index_of(host).map_or(host, |index| &self.names[index].0)
     }
 
-    /// A host's name as its records spell it.
+    /// Returns a host's name as its records spell it.
     pub fn as_logged(&self, host: &HostName) -> HostName {
         self.index_of(host).map_or(host, |index| &self.names[index].1).clone()
     }
 
-    /// What all tasks gathered of one kind, each with the index of its host.
-    pub fn each<'g, T: Marked>(
+    /// Returns the marks of one kind of all tasks, each with the index of its host.
+    pub fn marks_with_host<'g, T: HasMark>(
         &'g self,
-        gathered: &'g [Gathered],
-        kind: fn(&Gathered) -> &Vec<T>,
+        task_marks: &'g [TaskMarks],
+        kind: fn(&TaskMarks) -> &Vec<T>,
     ) -> impl Iterator<Item = (HostIdx, &'g T)> {
-        gathered.iter().zip(&self.of_tasks).flat_map(move |(task, hosts)| {
+        task_marks.iter().zip(&self.hosts_of_tasks).flat_map(move |(task, hosts)| {
             kind(task).iter().map(|found| (hosts[found.mark().host as usize], found))
         })
     }
 }
 
-/// The full names of hosts that log under their first label in one log and their full name in
-/// another, unless two hosts share the label.
+/// Returns the full name for each first label, for hosts that log under both. Leaves out a label
+/// that two hosts share.
 fn full_names<'h>(hosts: impl Iterator<Item = &'h HostName>) -> BTreeMap<&'h str, &'h HostName> {
     let mut full: BTreeMap<&str, BTreeSet<&HostName>> = BTreeMap::new();
     for host in hosts {
@@ -83,11 +84,16 @@ fn full_names<'h>(hosts: impl Iterator<Item = &'h HostName>) -> BTreeMap<&'h str
             full.entry(host.short_name()).or_default().insert(host);
         }
     }
-    full.into_iter().filter_map(|(label, hosts)| Some((label, *only(hosts.iter())?))).collect()
+    full.into_iter()
+        .filter_map(|(label, hosts)| Some((label, *exactly_one(hosts.iter())?)))
+        .collect()
 }
 
-/// The indexes of each host's events.
-pub(super) fn by_host(events: &Events, hosts: &Hosts) -> IdxVec<HostIdx, Vec<EventIdx>> {
+/// Returns the indexes of each host's events.
+pub(super) fn events_by_host(
+    events: &Events,
+    hosts: &LoggingHosts,
+) -> IdxVec<HostIdx, Vec<EventIdx>> {
     let mut by_host: IdxVec<HostIdx, Vec<EventIdx>> = hosts.names().map(|_| Vec::new()).collect();
     for (index, event) in events.iter_enumerated() {
         if let Some(host) = hosts.index_of(&event.host) {

@@ -1,14 +1,14 @@
-//! Events in order, and the indexes that only reconstruction has.
+//! Events in order, and the index types that only reconstruction needs.
 
 use crate::model::{Event, EventIdx, IdxVec, SessionIdx, index_types};
 
-/// The events of a case.
+/// All events, in order.
 pub(super) type Events = IdxVec<EventIdx, Event>;
-/// Of each event, its session.
-pub(super) type SessionOf = IdxVec<EventIdx, Option<SessionIdx>>;
+/// The session of each event.
+pub(super) type SessionByEvent = IdxVec<EventIdx, Option<SessionIdx>>;
 
 index_types! {
-    /// Index of a session in the making, before all of them are in order.
+    /// Index of a draft, before all sessions are in order.
     pub(super) DraftIdx;
     /// Index of a process in its host's table.
     pub(super) ProcessIdx;

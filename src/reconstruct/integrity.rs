@@ -1,15 +1,15 @@
-//! Signs that a log is not as the service wrote it: holes, clearings, time that runs backwards, the
-//! service stopped, headers and checksums that are wrong. Each says what it rests on, and whether
-//! something harmless is known to explain it: a false alarm is worse than a miss.
+//! Signs that a log is not as the service wrote it: holes, clearings, time that runs backwards,
+//! stops of the service, wrong headers and checksums. Each sign names its records, and whether
+//! something harmless explains it. A false alarm is worse than a miss.
 //!
-//! - **Numbers go on when a log is cleared**: the record that says so, or the first after it, has
-//!   the next EventRecordID. So what was in it before can be counted.
-//! - **Time** is compared between records of adjacent EventRecordIDs only. Buffers of several
-//!   processors reach a log out of order by moments; a minute is beyond that.
-//! - **A stop of the service** is a shutdown where the System log has one beside it, or the machine
+//! - **Record numbers continue when a log is cleared**: the record of the clearing, or the first
+//!   one after it, has the next EventRecordID. So the lost records can be counted.
+//! - **Time** is compared only between records of adjacent EventRecordIDs. Buffers of several
+//!   processors reach a log out of order by moments; a minute is more than that.
+//! - **A stop of the service** is a shutdown if the System log shows one near it, or if the machine
 //!   starts before the service does.
 //! - **A file that was not closed** was copied from a running machine: its header is older than its
-//!   chunks, and a chunk may have been half written. What is wrong with it weighs less.
+//!   chunks, and a chunk may be half written. Faults in it get a lower level.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::case::Case;
-use super::windows::{STEP_WINDOW, Window};
+use super::reconstruction::Reconstruction;
+use super::windows::{STEP_WINDOW, TimeWindow};
 use crate::decode::{ChunkHeader, Form};
 use crate::error::{Fault, FaultKind};
 use crate::model::{
@@ -26,29 +26,29 @@ use crate::model::{
     LogSign, Mark, Proof, SignKind, csv_time,
 };
 
-/// How near a correction of the clock is to the step that it makes, by either time.
+/// How near to a step in time the correction of the clock must be, by either time.
 const CORRECTION: TimeDelta = TimeDelta::minutes(5);
-/// How near a shutdown is to the stop of the service that it brings.
+/// How near a shutdown must be to the stop of the service that it causes.
 const SHUTDOWN: TimeDelta = TimeDelta::minutes(10);
-/// Stops that both logs tell of at about one time are one.
+/// Stops in the two logs within this time are one stop.
 const ONE_STOP: TimeDelta = TimeDelta::minutes(2);
-/// Records that one sign names.
+/// Most records that one sign names.
 const MOST_NAMED: usize = 10;
-/// Signs of one kind that stand alone in one log.
-const MOST_ALONE: usize = 32;
+/// Most signs of one kind that are listed separately for one log.
+const MOST_SEPARATE: usize = 32;
 
-/// What is known of an input's file.
+/// Facts about the file of an input.
 pub struct FileFacts<'f> {
-    /// Its headers.
-    pub form: &'f Form,
-    /// It is EVTX, and has a header that was read.
+    /// The headers.
+    pub headers: &'f Form,
+    /// The file is EVTX, and its header was read.
     pub is_evtx: bool,
-    /// What is wrong with it.
+    /// The faults.
     pub faults: &'f [Fault],
 }
 
-/// The first records of the chunks of a file of which `signs` asks: found by the same questions,
-/// when the file is at hand.
+/// Returns the first records of the chunks that the signs of a file need, so that they can be kept
+/// while the file is open.
 pub fn first_records(
     facts: &FileFacts<'_>,
     first: impl Fn(u64) -> Option<Edge>,
@@ -60,44 +60,44 @@ pub fn first_records(
             found.borrow_mut().insert(chunk, edge);
             Some(edge)
         };
-        File::of(InputIdx::default(), facts, &[], &asked).signs();
+        LogFile::new(InputIdx::default(), facts, &[], &asked).find_signs();
     }
     found.into_inner()
 }
 
-/// The signs in a case. `first` finds the first record that can be read of an input's chunk.
+/// Returns the signs of all logs. `first` returns the first readable record of an input's chunk.
 pub(super) fn signs(
-    case: &Case,
-    window: Window,
+    reconstruction: &Reconstruction,
+    window: TimeWindow,
     files: &IdxVec<InputIdx, FileFacts<'_>>,
     first: impl Fn(InputIdx, u64) -> Option<Edge>,
 ) -> Vec<LogSign> {
     let mut by_host: BTreeMap<&HostName, Vec<&Coverage>> = BTreeMap::new();
     let mut by_log: BTreeMap<(&HostName, Channel), Vec<&Coverage>> = BTreeMap::new();
     let mut by_input: BTreeMap<InputIdx, Vec<&Coverage>> = BTreeMap::new();
-    for log in &case.coverage {
+    for log in &reconstruction.coverage {
         by_host.entry(&log.host).or_default().push(log);
         by_log.entry((&log.host, log.channel)).or_default().push(log);
         by_input.entry(log.input).or_default().push(log);
     }
-    let mut signs: Vec<LogSign> = case.gaps.iter().map(gap).collect();
+    let mut signs: Vec<LogSign> = reconstruction.gaps.iter().map(gap_sign).collect();
     let mut clearings: BTreeMap<(&HostName, Channel), Vec<&Clearing>> = BTreeMap::new();
-    for clearing in &case.cleared {
+    for clearing in &reconstruction.cleared {
         clearings.entry((&clearing.host, clearing.channel)).or_default().push(clearing);
     }
     for (log, clearings) in clearings {
         let logs = by_log.get(&log).map(Vec::as_slice).unwrap_or_default();
-        signs.extend(cleared(logs, &clearings));
+        signs.extend(clearing_signs(logs, &clearings));
     }
     for (host, logs) in by_host {
-        let told = Told::of(&logs);
-        signs.extend(told.backwards(&logs, window));
-        signs.extend(told.stops(host, window));
-        signs.extend(told.records(host, window));
+        let host_marks = HostLogMarks::new(&logs);
+        signs.extend(host_marks.backwards_signs(&logs, window));
+        signs.extend(host_marks.stop_signs(host, window));
+        signs.extend(host_marks.single_record_signs(host, window));
     }
     for (input, facts) in files.iter_enumerated().filter(|(_, facts)| facts.is_evtx) {
         let logs = by_input.get(&input).map(Vec::as_slice).unwrap_or_default();
-        signs.extend(File::of(input, facts, logs, &first).signs());
+        signs.extend(LogFile::new(input, facts, logs, &first).find_signs());
     }
     let key = |sign: &LogSign| {
         let LogSign { level, span, host, channel, kind, input, evidence, .. } = sign;
@@ -111,7 +111,7 @@ fn proof(edge: &Edge) -> Proof {
     Proof { source: edge.source, record_id: edge.record_id }
 }
 
-fn gap(found: &LogGap) -> LogSign {
+fn gap_sign(found: &LogGap) -> LogSign {
     let LogGap { host, channel, gap, .. } = found;
     let (from, to) = (gap.before.record_id + 1, gap.after.record_id - 1);
     LogSign {
@@ -128,24 +128,28 @@ fn gap(found: &LogGap) -> LogSign {
     }
 }
 
-/// The clearings of a log, in order of time: each of the first ones by itself with what was in the
-/// log before, as far as numbers tell.
-fn cleared(logs: &[&Coverage], clearings: &[&Clearing]) -> Vec<LogSign> {
-    let (alone, more) = clearings.split_at(MOST_ALONE.min(clearings.len()));
+/// Returns the clearings of a log, in order of time. The first ones are listed separately, with the
+/// number of lost records if it is known.
+fn clearing_signs(logs: &[&Coverage], clearings: &[&Clearing]) -> Vec<LogSign> {
+    let (separate, more) = clearings.split_at(MOST_SEPARATE.min(clearings.len()));
     let mut signs: Vec<LogSign> =
-        alone.iter().map(|clearing| one_cleared(logs, clearing)).collect();
+        separate.iter().map(|clearing| explain_clearing(logs, clearing)).collect();
     if let ([first, ..], [.., last]) = (more, more) {
         let what = format!("cleared {} times more", more.len());
         signs.push(LogSign {
             span: Some((first.time, last.time)),
-            evidence: more.iter().take(MOST_NAMED).map(|clearing| record_of(clearing)).collect(),
+            evidence: more
+                .iter()
+                .take(MOST_NAMED)
+                .map(|clearing| clearing_proof(clearing))
+                .collect(),
             ..clearing(first, what, more.len() as u64)
         });
     }
     signs
 }
 
-fn record_of(clearing: &Clearing) -> Proof {
+fn clearing_proof(clearing: &Clearing) -> Proof {
     Proof { source: clearing.source, record_id: clearing.record_id }
 }
 
@@ -169,12 +173,13 @@ fn clearing(of: &Clearing, what: String, count: u64) -> LogSign {
         explained: None,
         what,
         input: Some(of.source.input),
-        evidence: vec![record_of(of)],
+        evidence: vec![clearing_proof(of)],
     }
 }
 
-fn one_cleared(logs: &[&Coverage], of: &Clearing) -> LogSign {
-    // The log that was begun then: with the record of the clearing, or the first one after.
+fn explain_clearing(logs: &[&Coverage], of: &Clearing) -> LogSign {
+    // The first record of the log after the clearing: the record of the clearing itself, or the
+    // next one.
     let begins = match of.channel {
         Channel::Security => Some(of.record_id),
         _ => {
@@ -190,13 +195,14 @@ fn one_cleared(logs: &[&Coverage], of: &Clearing) -> LogSign {
         begins.map(|id| (id.saturating_sub(1)).saturating_sub(before.map_or(0, |(_, id)| id)));
     let what = match (begins.filter(|&id| id > 1), before) {
         (Some(begins), Some((time, last))) => format!(
-            "cleared by {by}; it goes on with record {begins}. Before that record {last} of {} is the last at \
-             hand: {} after it are gone",
+            "cleared by {by}; the log continues with record {begins}. The last record before it in \
+             the input is {last} of {}: {} after it are lost",
             csv_time(time),
             lost.unwrap_or_default(),
         ),
         (Some(begins), None) => format!(
-            "cleared by {by}; it goes on with record {begins}, and no log at hand has one before it"
+            "cleared by {by}; the log continues with record {begins}, and the input has no record \
+             before it"
         ),
         (None, _) => format!("cleared by {by}"),
     };
@@ -204,57 +210,57 @@ fn one_cleared(logs: &[&Coverage], of: &Clearing) -> LogSign {
     LogSign { span: Some((before.map_or(of.time, |(last, _)| last), of.time)), ..sign }
 }
 
-/// The records that tell of one stop of the service, and their channels.
-type Stop = Vec<(Channel, Edge)>;
+/// The records of one stop of the service, and their channels.
+type ServiceStop = Vec<(Channel, Edge)>;
 
-/// What a host's records say of its logs.
+/// The records of a host that describe its logs.
 #[derive(Default)]
-struct Told {
-    /// In the order of time, each once however many inputs have it.
+struct HostLogMarks {
+    /// In order of time, each once even if several inputs have it.
     marks: Vec<(Channel, Mark)>,
     /// When the clock was set.
-    corrections: Times,
-    /// When the machine was told to shut down, did, or started.
-    shutdowns: Times,
+    corrections: MarkTimes,
+    /// When the machine was asked to shut down, shut down, or started.
+    shutdowns: MarkTimes,
     /// When the event log service started.
-    starts: Times,
-    /// How far the System logs reach: spans that do not overlap, in order.
+    starts: MarkTimes,
+    /// The time that the System logs cover: spans in order that do not overlap.
     system: Vec<[DateTime<Utc>; 2]>,
 }
 
 /// Times in order.
 #[derive(Default)]
-struct Times(Vec<DateTime<Utc>>);
+struct MarkTimes(Vec<DateTime<Utc>>);
 
-impl Times {
-    /// The first that is not before a time.
-    fn from(&self, time: DateTime<Utc>) -> Option<DateTime<Utc>> {
+impl MarkTimes {
+    /// Returns the first time that is not before `time`.
+    fn first_from(&self, time: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.0.get(self.0.partition_point(|known| *known < time)).copied()
     }
 
-    fn near(&self, time: DateTime<Utc>, window: TimeDelta) -> bool {
-        self.from(time - window).is_some_and(|found| found <= time + window)
+    fn any_near(&self, time: DateTime<Utc>, window: TimeDelta) -> bool {
+        self.first_from(time - window).is_some_and(|found| found <= time + window)
     }
 }
 
-impl Told {
-    fn of(logs: &[&Coverage]) -> Told {
-        let mut told = Told::default();
+impl HostLogMarks {
+    fn new(logs: &[&Coverage]) -> HostLogMarks {
+        let mut host_marks = HostLogMarks::default();
         for log in logs {
-            told.marks.extend(log.marks.iter().map(|mark| (log.channel, *mark)));
+            host_marks.marks.extend(log.marks.iter().map(|mark| (log.channel, *mark)));
         }
-        told.marks.sort_by_key(|(channel, mark)| (mark.edge.time, *channel, *mark));
-        // A copy has another place, and all else the same.
-        told.marks.dedup_by_key(|(channel, mark)| {
+        host_marks.marks.sort_by_key(|(channel, mark)| (mark.edge.time, *channel, *mark));
+        // A copy differs only in its place.
+        host_marks.marks.dedup_by_key(|(channel, mark)| {
             (*channel, mark.event_id, mark.edge.record_id, mark.edge.time)
         });
-        for (channel, mark) in &told.marks {
+        for (channel, mark) in &host_marks.marks {
             let times = match (channel, mark.event_id) {
-                (Channel::System, 1) | (Channel::Security, 4616) => &mut told.corrections,
+                (Channel::System, 1) | (Channel::Security, 4616) => &mut host_marks.corrections,
                 (Channel::System, 12 | 13 | 41 | 109 | 1074 | 6008) | (Channel::Security, 4608) => {
-                    &mut told.shutdowns
+                    &mut host_marks.shutdowns
                 }
-                (Channel::System, 6005) => &mut told.starts,
+                (Channel::System, 6005) => &mut host_marks.starts,
                 _ => continue,
             };
             times.0.push(mark.edge.time);
@@ -264,40 +270,40 @@ impl Told {
             system.map(|log| [log.first.0, log.last.0]).collect();
         spans.sort_unstable();
         for [first, last] in spans {
-            match told.system.last_mut() {
+            match host_marks.system.last_mut() {
                 Some([_, end]) if first <= *end => *end = last.max(*end),
-                _ => told.system.push([first, last]),
+                _ => host_marks.system.push([first, last]),
             }
         }
-        told
+        host_marks
     }
 
-    fn has_system(&self, time: DateTime<Utc>) -> bool {
+    fn is_covered_by_system(&self, time: DateTime<Utc>) -> bool {
         let next = self.system.partition_point(|[first, _]| *first <= time);
         next.checked_sub(1).is_some_and(|at| self.system[at][1] >= time)
     }
 
-    /// Where time runs backwards.
-    fn backwards(&self, logs: &[&Coverage], window: Window) -> Vec<LogSign> {
+    /// Returns signs for time that runs backwards.
+    fn backwards_signs(&self, logs: &[&Coverage], window: TimeWindow) -> Vec<LogSign> {
         let mut seen: BTreeSet<(Channel, u64, DateTime<Utc>)> = BTreeSet::new();
         let mut signs = Vec::new();
         for log in logs {
-            for [before, after] in log.backwards.iter().take(MOST_ALONE) {
+            for [before, after] in log.backwards.iter().take(MOST_SEPARATE) {
                 let is_new = seen.insert((log.channel, after.record_id, after.time));
-                if !is_new || !(window.has(before.time) || window.has(after.time)) {
+                if !is_new || !(window.contains(before.time) || window.contains(after.time)) {
                     continue;
                 }
-                let corrected = |edge: &Edge| self.corrections.near(edge.time, CORRECTION);
+                let corrected = |edge: &Edge| self.corrections.any_near(edge.time, CORRECTION);
                 let explained = match corrected(before) || corrected(after) {
                     true => Some(true),
-                    false => self.has_system(before.time).then_some(false),
+                    false => self.is_covered_by_system(before.time).then_some(false),
                 };
                 let what = format!(
                     "record {} is {} s older than record {} before it{}",
                     after.record_id,
                     (before.time - after.time).num_seconds(),
                     before.record_id,
-                    because(
+                    explanation(
                         explained,
                         "the clock was set then",
                         "no record says that the clock was set"
@@ -305,7 +311,7 @@ impl Told {
                 );
                 signs.push(LogSign {
                     kind: SignKind::TimeBackwards,
-                    level: weight(explained),
+                    level: level_of(explained),
                     host: log.host.clone(),
                     channel: log.channel,
                     span: Some((after.time, before.time)),
@@ -320,12 +326,12 @@ impl Told {
         signs
     }
 
-    /// Where the event log service stopped: alone where nothing explains it.
-    fn stops(&self, host: &HostName, window: Window) -> Vec<LogSign> {
+    /// Returns signs for stops of the event log service. Unexplained stops are listed separately.
+    fn stop_signs(&self, host: &HostName, window: TimeWindow) -> Vec<LogSign> {
         let stop = |(channel, mark): &(Channel, Mark)| {
             matches!((channel, mark.event_id), (Channel::Security, 1100) | (Channel::System, 6006))
         };
-        let mut stops: Vec<Stop> = Vec::new();
+        let mut stops: Vec<ServiceStop> = Vec::new();
         for &(channel, mark) in self.marks.iter().filter(|mark| stop(mark)) {
             let edge = mark.edge;
             match stops.last_mut() {
@@ -335,27 +341,27 @@ impl Told {
                 _ => stops.push(vec![(channel, edge)]),
             }
         }
-        let mut by_reason: BTreeMap<Option<bool>, Vec<&Stop>> = BTreeMap::new();
-        for stop in stops.iter().filter(|stop| window.has(stop[0].1.time)) {
+        let mut by_reason: BTreeMap<Option<bool>, Vec<&ServiceStop>> = BTreeMap::new();
+        for stop in stops.iter().filter(|stop| window.contains(stop[0].1.time)) {
             let explained = self.is_shutdown(stop[0].1.time);
             by_reason.entry(explained).or_default().push(stop);
         }
         let mut signs = Vec::new();
         for (explained, stops) in by_reason {
-            let alone = if explained == Some(false) { MOST_ALONE } else { 0 };
-            let (alone, folded) = stops.split_at(alone.min(stops.len()));
-            let groups = alone.chunks(1).chain((!folded.is_empty()).then_some(folded));
+            let separate = if explained == Some(false) { MOST_SEPARATE } else { 0 };
+            let (separate, folded) = stops.split_at(separate.min(stops.len()));
+            let groups = separate.chunks(1).chain((!folded.is_empty()).then_some(folded));
             for stops in groups {
                 let edges = || stops.iter().flat_map(|stop| stop.iter().map(|(_, edge)| edge));
                 let times = || edges().map(|edge| edge.time);
-                let because = because(
+                let explanation = explanation(
                     explained,
                     "the machine was shut down or started then",
                     "no record says that the machine was shut down or started",
                 );
                 let what = match stops.len() {
-                    1 => format!("the event log service stopped{because}"),
-                    n => format!("the event log service stopped {n} times{because}"),
+                    1 => format!("the event log service stopped{explanation}"),
+                    n => format!("the event log service stopped {n} times{explanation}"),
                 };
                 let channels: BTreeSet<Channel> = stops
                     .iter()
@@ -363,7 +369,7 @@ impl Told {
                     .collect();
                 signs.push(LogSign {
                     kind: SignKind::ServiceStopped,
-                    level: weight(explained),
+                    level: level_of(explained),
                     host: host.clone(),
                     channel: channels.first().copied().unwrap_or_default(),
                     span: times().min().zip(times().max()),
@@ -378,24 +384,25 @@ impl Told {
         signs
     }
 
-    /// Whether the service stopped because the machine did; none where nothing can tell.
+    /// Returns whether the service stopped because the machine did. `None` if the logs do not show
+    /// it.
     fn is_shutdown(&self, stop: DateTime<Utc>) -> Option<bool> {
-        let start = self.starts.from(stop);
-        let beside = |time| self.shutdowns.near(time, SHUTDOWN);
+        let start = self.starts.first_from(stop);
+        let beside = |time| self.shutdowns.any_near(time, SHUTDOWN);
         if beside(stop) || start.is_some_and(beside) {
             return Some(true);
         }
-        // A log that ends with the stop may be of a machine that was off since.
-        (start.is_some() && self.has_system(stop)).then_some(false)
+        // If the log ends with the stop, the machine may have been off since.
+        (start.is_some() && self.is_covered_by_system(stop)).then_some(false)
     }
 
-    /// The signs that single records of the Security log are, each kind as one.
-    fn records(&self, host: &HostName, window: Window) -> Vec<LogSign> {
+    /// Returns the signs that are single records of the Security log, one sign for each kind.
+    fn single_record_signs(&self, host: &HostName, window: TimeWindow) -> Vec<LogSign> {
         let sign = |(kind, ids, what): (SignKind, &[u32], &str)| {
             let of_kind = |(channel, mark): &&(Channel, Mark)| {
                 *channel == Channel::Security
                     && ids.contains(&mark.event_id)
-                    && window.has(mark.edge.time)
+                    && window.contains(mark.edge.time)
             };
             let marks = self.marks.iter().filter(of_kind);
             let edges: Vec<Edge> = marks.map(|(_, mark)| mark.edge).collect();
@@ -417,19 +424,19 @@ impl Told {
                 evidence: edges.iter().take(MOST_NAMED).map(proof).collect(),
             })
         };
-        RECORDS.into_iter().filter_map(sign).collect()
+        SINGLE_RECORD_SIGNS.into_iter().filter_map(sign).collect()
     }
 }
 
 /// Records of the Security log that are signs by themselves.
-const RECORDS: [(SignKind, &[u32], &str); 4] = [
+const SINGLE_RECORD_SIGNS: [(SignKind, &[u32], &str); 4] = [
     (SignKind::EventsDropped, &[1101], "audit events were dropped (1101)"),
     (SignKind::LogFull, &[1104], "the Security log was full (1104)"),
     (SignKind::LoggingError, &[1108], "an event could not be logged (1108)"),
     (SignKind::PolicyChanged, &[4715, 4719, 4906, 4912], "the audit policy was changed"),
 ];
 
-fn weight(explained: Option<bool>) -> Level {
+fn level_of(explained: Option<bool>) -> Level {
     match explained {
         Some(true) => Level::Informational,
         None => Level::Low,
@@ -437,7 +444,7 @@ fn weight(explained: Option<bool>) -> Level {
     }
 }
 
-fn because(explained: Option<bool>, known: &str, unknown: &str) -> String {
+fn explanation(explained: Option<bool>, known: &str, unknown: &str) -> String {
     match explained {
         Some(true) => format!("; {known}"),
         Some(false) => format!("; {unknown}"),
@@ -445,8 +452,8 @@ fn because(explained: Option<bool>, known: &str, unknown: &str) -> String {
     }
 }
 
-/// What is wrong with a file.
-struct File<'f, F> {
+/// The file of an input, to be checked for faults.
+struct LogFile<'f, F> {
     input: InputIdx,
     facts: &'f FileFacts<'f>,
     host: HostName,
@@ -455,30 +462,30 @@ struct File<'f, F> {
     first: &'f F,
 }
 
-impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> File<'f, F> {
-    fn of(input: InputIdx, facts: &'f FileFacts<'f>, logs: &[&Coverage], first: &'f F) -> Self {
+impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> LogFile<'f, F> {
+    fn new(input: InputIdx, facts: &'f FileFacts<'f>, logs: &[&Coverage], first: &'f F) -> Self {
         let (host, channel) = match logs {
             [log] if log.alone => (log.host.clone(), log.channel),
             _ => (HostName::default(), Channel::Other),
         };
         let (from, to) = (logs.iter().map(|log| log.first.0), logs.iter().map(|log| log.last.0));
         let span = from.min().zip(to.max());
-        File { input, facts, host, channel, span, first }
+        LogFile { input, facts, host, channel, span, first }
     }
 
     fn is_dirty(&self) -> bool {
-        self.facts.form.file.is_some_and(|header| header.dirty)
+        self.facts.headers.file.is_some_and(|header| header.dirty)
     }
 
-    /// A sign in some chunks, or in the file as a whole where none is named.
+    /// Makes a sign for some chunks, or for the whole file if `chunks` is empty.
     fn sign(&self, kind: SignKind, level: Level, chunks: &[u64], what: String) -> LogSign {
-        let any = self.facts.form.chunks.iter().map(|chunk| chunk.number).take(MOST_NAMED);
+        let any = self.facts.headers.chunks.iter().map(|chunk| chunk.number).take(MOST_NAMED);
         let first = |chunk| (self.first)(self.input, chunk);
         let evidence = match chunks {
             [] => { any }.find_map(first).iter().map(proof).collect(),
             chunks => {
-                let named = chunks.iter().take(MOST_NAMED).filter_map(|&chunk| first(chunk));
-                named.map(|edge| proof(&edge)).collect()
+                let chunk_list = chunks.iter().take(MOST_NAMED).filter_map(|&chunk| first(chunk));
+                chunk_list.map(|edge| proof(&edge)).collect()
             }
         };
         LogSign {
@@ -495,14 +502,14 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> File<'f, F> {
         }
     }
 
-    /// What is wrong with chunks weighs less in a file that was not closed.
-    fn weight(&self) -> Level {
+    /// Returns the level of a fault in chunks, which is lower in a file that was not closed.
+    fn chunk_level(&self) -> Level {
         if self.is_dirty() { Level::Low } else { Level::Medium }
     }
 
-    fn signs(&self) -> Vec<LogSign> {
+    fn find_signs(&self) -> Vec<LogSign> {
         let mut signs = Vec::new();
-        let FileFacts { form: Form { file, chunks }, faults, .. } = self.facts;
+        let FileFacts { headers: Form { file, chunks }, faults, .. } = self.facts;
         let of_kind = |kind| {
             let chunks = faults.iter().filter(move |fault| fault.kind == kind);
             chunks.filter_map(|fault| fault.chunk).collect::<BTreeSet<u64>>()
@@ -510,7 +517,7 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> File<'f, F> {
         let (suspect, lost) = (of_kind(FaultKind::Suspect), of_kind(FaultKind::Lost));
         match file {
             None => {
-                let what = "the file has no header of a log".to_owned();
+                let what = "the file has no log header".to_owned();
                 signs.push(self.sign(SignKind::FileHeader, Level::Medium, &[], what));
             }
             Some(header) if !header.checksum_ok => {
@@ -527,53 +534,55 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> File<'f, F> {
                     last.filter(|&last| last.checked_add(1) != Some(header.next_record))
                 {
                     let what = format!(
-                        "the file header says that record {} is the next, and the last one is {last}",
+                        "the file header says that record {} is the next, but the last one is {last}",
                         header.next_record
                     );
                     signs.push(self.sign(SignKind::HeaderDisagrees, Level::Medium, &[], what));
                 } else if usize::from(header.chunks) < chunks.len() {
                     let (said, there) = (header.chunks, chunks.len());
                     let what =
-                        format!("the file header says {said} chunks, and {there} have records");
+                        format!("the file header says {said} chunks, but {there} have records");
                     signs.push(self.sign(SignKind::HeaderDisagrees, Level::Medium, &[], what));
                 }
             }
             Some(_) => {}
         }
         for (kind, level, chunks, what) in [
-            (SignKind::ChunkChecksum, self.weight(), suspect, "wrong checksum"),
+            (SignKind::ChunkChecksum, self.chunk_level(), suspect, "wrong checksum"),
             (SignKind::Unreadable, Level::Low, lost.clone(), "not read in full"),
         ] {
             let chunks: Vec<u64> = chunks.into_iter().collect();
             if !chunks.is_empty() {
-                let what = format!("{what}: {}", named(&chunks));
+                let what = format!("{what}: {}", chunk_list(&chunks));
                 signs.push(self.sign(kind, level, &chunks, what));
             }
         }
-        signs.extend(self.order(chunks, !lost.is_empty()));
+        signs.extend(self.chunk_order_signs(chunks, !lost.is_empty()));
         signs
     }
 
-    /// How the chunks follow each other by the numbers of their records.
-    fn order(&self, chunks: &[ChunkHeader], damaged: bool) -> Vec<LogSign> {
+    /// Returns signs for chunks whose record numbers are out of order, repeated or missing.
+    fn chunk_order_signs(&self, chunks: &[ChunkHeader], damaged: bool) -> Vec<LogSign> {
         let mut signs = Vec::new();
         let falls: Vec<u64> = chunks
             .windows(2)
             .filter(|pair| pair[1].first < pair[0].first)
             .map(|pair| pair[1].number)
             .collect();
-        let begins = self.facts.form.file.map(|header| header.first_chunk);
+        let begins = self.facts.headers.file.map(|header| header.first_chunk);
         match falls[..] {
             [] => {}
-            // The oldest chunk is where the log will write next, as its header says.
+            // The oldest chunk is the one that the log will overwrite next, according to its
+            // header.
             [oldest] if self.is_dirty() || begins == Some(oldest) || begins.is_none() => {
                 let what =
-                    format!("the log went round at chunk {oldest}: what is older was overwritten");
+                    format!("the log wrapped at chunk {oldest}: older records were overwritten");
                 signs.push(self.sign(SignKind::Wrapped, Level::Informational, &[oldest], what));
             }
             _ => {
-                let what = format!("older records than in the one before: {}", named(&falls));
-                signs.push(self.sign(SignKind::ChunkOrder, self.weight(), &falls, what));
+                let what =
+                    format!("records older than those in the chunk before: {}", chunk_list(&falls));
+                signs.push(self.sign(SignKind::ChunkOrder, self.chunk_level(), &falls, what));
             }
         }
         let mut by_number: Vec<&ChunkHeader> = chunks.iter().collect();
@@ -584,8 +593,9 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> File<'f, F> {
             .map(|(_, next)| next.number)
             .collect();
         if !repeated.is_empty() {
-            let what = format!("records of numbers that another has: {}", named(&repeated));
-            signs.push(self.sign(SignKind::ChunkRepeated, self.weight(), &repeated, what));
+            let what =
+                format!("record numbers that another chunk also has: {}", chunk_list(&repeated));
+            signs.push(self.sign(SignKind::ChunkRepeated, self.chunk_level(), &repeated, what));
         }
         let missing: Vec<(&ChunkHeader, u64)> = pairs()
             .filter(|(one, next)| next.first > one.last.saturating_add(1))
@@ -594,17 +604,19 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> File<'f, F> {
         if !missing.is_empty() && !damaged {
             let count: u64 = missing.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count));
             let chunks: Vec<u64> = missing.iter().map(|(next, _)| next.number).collect();
-            let what =
-                format!("{count} records are missing before {}, by their numbers", named(&chunks));
-            let sign = self.sign(SignKind::ChunkMissing, self.weight(), &chunks, what);
+            let what = format!(
+                "{count} records are missing before {}, by their numbers",
+                chunk_list(&chunks)
+            );
+            let sign = self.sign(SignKind::ChunkMissing, self.chunk_level(), &chunks, what);
             signs.push(LogSign { count, ..sign });
         }
         signs
     }
 }
 
-/// Chunks by their numbers, the first of many.
-fn named(chunks: &[u64]) -> String {
+/// Lists chunks by number, and counts the rest if there are many.
+fn chunk_list(chunks: &[u64]) -> String {
     let first: Vec<String> = chunks.iter().take(MOST_NAMED).map(u64::to_string).collect();
     let more = chunks.len().saturating_sub(MOST_NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };

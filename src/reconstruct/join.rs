@@ -1,61 +1,65 @@
-//! Clients joined to the target's sessions, by names and time.
+//! Joins clients to the sessions on their targets, by names and time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::client::{Client, ClientIdx, Clients};
+use super::client::{ClientConnection, ClientConnections, ClientIdx};
 use super::directory::HostDirectory;
-use super::draft::{Draft, Drafts};
+use super::draft::{SessionDraft, SessionDrafts};
 use super::index::{DraftIdx, Events};
-use super::windows::{CLOCK_ERROR, JOIN_WINDOW, STEP_WINDOW};
-use super::world::World;
+use super::lookup::LookupTables;
+use super::windows::{JOIN_WINDOW, MAX_CLOCK_DIFFERENCE, STEP_WINDOW};
 use crate::model::{
     EndKind, EventKind, Idx, IdxVec, Link, Rejected, ShellKind, host_key, is_address, same_host,
 };
 
-/// Sessions of one name that one client may be weighed against, before it and after: a log full of
-/// forged ones costs no more.
+/// Most sessions of one name that one client is compared with, before it and after. Keeps a log
+/// full of forged records cheap.
 const MOST_RIVALS: usize = 64;
 
-/// How far apart hosts whose clocks are compared log one moment.
+/// How far apart hosts with compared clocks log one moment.
 const SAME_MOMENT: TimeDelta = TimeDelta::seconds(3);
-/// Clients besides its own that a session keeps.
-const MOST_KEPT: usize = 8;
+/// Most rival clients that a session keeps.
+const MOST_KEPT_RIVALS: usize = 8;
 
-/// How much farther in time another host's client must be, for the nearer one to be surely the
-/// session's: what the network and the target need for one step, more or less.
-const UNSURE: TimeDelta = TimeDelta::seconds(2);
+/// How much farther in time another host's client must be, so that the nearer one is certain. About
+/// what the network and the target need for one step.
+const UNSURE_MARGIN: TimeDelta = TimeDelta::seconds(2);
 
-/// Joins clients to the drafts of their targets, nearest in time first; a client with a session of
-/// its own but no such draft becomes a draft seen from its side only.
-pub(super) fn join(world: World<'_>, drafts: &mut Drafts, clients: Clients) {
-    let World { events, directory, clocks, .. } = world;
-    let candidates = Candidates::of(world, drafts);
+/// Joins clients to the drafts of their targets, nearest in time first. A client that opened a
+/// session without such a draft becomes a draft of its own.
+pub(super) fn join_clients(
+    tables: LookupTables<'_>,
+    drafts: &mut SessionDrafts,
+    clients: ClientConnections,
+) {
+    let LookupTables { events, directory, clocks, .. } = tables;
+    let candidates = CandidateSessions::build(tables, drafts);
     let mut pairs = Vec::new();
-    // Pairs that only clocks far apart would explain, and that nothing but time speaks against.
+    // Pairs that fit in everything but time, which a difference of the clocks could explain.
     let mut far = Vec::new();
     for (c, client) in clients.iter_enumerated() {
         let asked = clocks.correct(&client.host, client.time);
-        for d in candidates.of_client(directory, client, asked) {
+        for d in candidates.for_client(directory, client, asked) {
             let draft = &drafts[d];
             let Some(server) = draft.server.as_ref() else { continue };
-            let Some(tie) = tie(events, directory, client, draft) else { continue };
+            let Some(tie) = client_tie(events, directory, client, draft) else { continue };
             let started = clocks.correct(server, draft.start());
-            let known = clocks.know(&client.host, server);
+            let known = clocks.are_comparable(&client.host, server);
             let window = if known { STEP_WINDOW } else { JOIN_WINDOW };
-            let closed = client.closed.map(|closed| clocks.correct(&client.host, closed));
+            let closed = client.closed_at.map(|closed| clocks.correct(&client.host, closed));
             let distance = (started - asked).abs();
-            let other_account = !draft.can_be(client.account.as_ref(), client.sid());
-            // Credentials that the client's log does not show can be anybody's: then only the time
-            // speaks for them, and that must be known well.
-            let unlikely = client.is_another(draft) && !(known && distance <= SAME_MOMENT);
+            let other_account = !draft.may_belong_to(client.account.as_ref(), client.session_sid());
+            // If the client's log does not show the credentials, they can be anybody's. Then only
+            // the time supports the pair, and it must be known well.
+            let unlikely = client.is_other_account(draft) && !(known && distance <= SAME_MOMENT);
             if unlikely {
                 continue;
             }
             if distance <= window && closed.is_none_or(|closed| closed >= started - window) {
                 pairs.push((other_account, tie, distance, c, d));
-            } else if !known && tie == Tie::Name && client.has_account_of(draft) {
+            } else if !known && tie == ClientTie::Name && client.is_same_account(draft) {
                 far.push((c, d));
             }
         }
@@ -67,7 +71,7 @@ pub(super) fn join(world: World<'_>, drafts: &mut Drafts, clients: Clients) {
         if !joined[c] && drafts[d].client.is_none() {
             joined[c] = true;
             drafts[d].client_distance = Some(distance);
-            take(&mut drafts[d], &clients[c]);
+            add_client(&mut drafts[d], &clients[c]);
         }
     }
     for &(other_account, _, distance, c, d) in &pairs {
@@ -76,10 +80,10 @@ pub(super) fn join(world: World<'_>, drafts: &mut Drafts, clients: Clients) {
         else {
             continue;
         };
-        let elsewhere = draft.source_host.as_ref() != Some(&client.host);
-        let as_near = (distance - nearest).abs() < UNSURE;
-        draft.client_unsure |= elsewhere && as_near && !other_account;
-        if draft.client_rivals.len() < MOST_KEPT {
+        let from_other_host = draft.source_host.as_ref() != Some(&client.host);
+        let as_near = (distance - nearest).abs() < UNSURE_MARGIN;
+        draft.client_unsure |= from_other_host && as_near && !other_account;
+        if draft.client_rivals.len() < MOST_KEPT_RIVALS {
             let rejected = match (other_account, joined[c]) {
                 (true, _) => Rejected::OtherAccount,
                 (false, true) => Rejected::OtherSession,
@@ -98,41 +102,46 @@ pub(super) fn join(world: World<'_>, drafts: &mut Drafts, clients: Clients) {
     for (c, d) in far {
         if of_client[&c] == 1 && of_draft[&d] == 1 {
             joined[c] = true;
-            take(&mut drafts[d], &clients[c]);
+            add_client(&mut drafts[d], &clients[c]);
         }
     }
     for (client, _) in clients.iter().zip(joined).filter(|(_, joined)| !joined) {
-        if client.powershell || client.asked {
-            let mut draft = Draft {
+        if client.powershell || client.asked_for_shell {
+            let mut draft = SessionDraft {
                 kind: Some(if client.powershell {
                     ShellKind::PowerShell
                 } else {
                     ShellKind::Winrs
                 }),
                 user: client.account.clone(),
-                user_sid: client.sid().map(str::to_owned),
+                user_sid: client.session_sid().map(str::to_owned),
                 client_target: Some(client.target.clone()),
-                ..Draft::default()
+                ..SessionDraft::default()
             };
-            take(&mut draft, client);
+            add_client(&mut draft, client);
             drafts.push(draft);
         }
     }
 }
 
-/// What ties a client to a session on a target, besides the time.
+/// What ties a client to a session, besides the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Tie {
+enum ClientTie {
     /// The client names the target.
     Name,
-    /// The client names an address that is no known host's, and the target's own log the client.
+    /// The client names an address without a known host, and the target's own log names the client.
     Address,
 }
 
-/// What ties a client to a session, whatever the time; none where it cannot be its.
-fn tie(events: &Events, directory: &HostDirectory, client: &Client, draft: &Draft) -> Option<Tie> {
+/// Returns what ties a client to a session, at any time. `None` if they cannot belong together.
+fn client_tie(
+    events: &Events,
+    directory: &HostDirectory,
+    client: &ClientConnection,
+    draft: &SessionDraft,
+) -> Option<ClientTie> {
     let server = draft.server.as_ref()?;
-    if !client.may_make(draft) {
+    if !client.fits_kind(draft) {
         return None;
     }
     let caller_ip = caller_ip(events, draft);
@@ -143,46 +152,50 @@ fn tie(events: &Events, directory: &HostDirectory, client: &Client, draft: &Draf
     let (tie, fits) = match (caller, directory.resolve(&client.target, client.time)) {
         (Some(caller), _) if *caller != client.host => return None,
         (None, _) if other_ip => return None,
-        (_, Some(target)) => (Tie::Name, target == server),
-        // The target's address is not known: the caller's address or name, in the target's own log,
+        (_, Some(target)) => (ClientTie::Name, target == server),
+        // The target's address is not known. The caller's address or name in the target's own log
         // decides.
         (caller, None) if is_address(&client.target) && **server != *client.target => {
-            (Tie::Address, caller.is_some() || names_workstation(events, draft, &client.host))
+            (ClientTie::Address, caller.is_some() || names_workstation(events, draft, &client.host))
         }
-        (_, None) => (Tie::Name, server.same_host(&client.target)),
+        (_, None) => (ClientTie::Name, server.same_host(&client.target)),
     };
     fits.then_some(tie)
 }
 
-/// The caller's address, as the target's 91 has it.
-fn caller_ip<'e>(events: &'e Events, draft: &Draft) -> Option<&'e str> {
+/// Returns the caller's address from the target's WinRM 91.
+fn caller_ip<'e>(events: &'e Events, draft: &SessionDraft) -> Option<&'e str> {
     match &events[draft.shell?].kind {
         EventKind::ShellCreated(shell) => shell.client_ip.as_deref(),
         _ => None,
     }
 }
 
-/// A client, and a session that may be its: whether that is another account's, what ties the two,
-/// how far apart they are, and the slots of both.
-type Pair = (bool, Tie, TimeDelta, ClientIdx, DraftIdx);
+/// A client and a session that may be its own: whether the session belongs to another account, what
+/// ties the two, how far apart they are, and the indexes of both.
+type JoinCandidate = (bool, ClientTie, TimeDelta, ClientIdx, DraftIdx);
 
-/// The pairs without those that are guesses: a client that names no one host and may have made
-/// sessions on two, or a session that clients of two unknown addresses may have made, both as near.
-fn without_guesses(clients: &Clients, drafts: &Drafts, mut pairs: Vec<Pair>) -> Vec<Pair> {
-    let servers = undecided(
+/// Removes pairs that would be guesses: a client that names no single host and is equally near to
+/// sessions on two, or a session that is equally near to clients with two unknown addresses.
+fn without_guesses(
+    clients: &ClientConnections,
+    drafts: &SessionDrafts,
+    mut pairs: Vec<JoinCandidate>,
+) -> Vec<JoinCandidate> {
+    let servers = equally_near(
         pairs.iter().map(|&(.., distance, c, d)| (c, drafts[d].server.as_deref(), distance)),
     );
     pairs.retain(|(.., c, _)| !servers.contains(c));
-    let by_address = pairs.iter().filter(|(_, tie, ..)| *tie == Tie::Address);
-    let addresses =
-        undecided(by_address.map(|&(.., distance, c, d)| (d, Some(&*clients[c].target), distance)));
-    pairs.retain(|(_, tie, .., d)| *tie == Tie::Name || !addresses.contains(d));
+    let by_address = pairs.iter().filter(|(_, tie, ..)| *tie == ClientTie::Address);
+    let addresses = equally_near(
+        by_address.map(|&(.., distance, c, d)| (d, Some(&*clients[c].target), distance)),
+    );
+    pairs.retain(|(_, tie, .., d)| *tie == ClientTie::Name || !addresses.contains(d));
     pairs
 }
 
-/// Of some slots that may belong to what has a name, each so far away, those that two names are as
-/// near to.
-fn undecided<'n, I: Idx>(
+/// Returns the indexes that have two different names at about the same, smallest distance.
+fn equally_near<'n, I: Idx>(
     pairs: impl Iterator<Item = (I, Option<&'n str>, TimeDelta)>,
 ) -> BTreeSet<I> {
     let mut nearest: BTreeMap<I, BTreeMap<Option<&str>, TimeDelta>> = BTreeMap::new();
@@ -190,21 +203,21 @@ fn undecided<'n, I: Idx>(
         let known = nearest.entry(slot).or_default().entry(name).or_insert(distance);
         *known = (*known).min(distance);
     }
-    let undecided = nearest.into_iter().filter(|(_, names)| {
+    let equally_near = nearest.into_iter().filter(|(_, names)| {
         let mut distances: Vec<TimeDelta> = names.values().copied().collect();
         distances.sort_unstable();
-        matches!(distances[..], [first, second, ..] if second - first < UNSURE)
+        matches!(distances[..], [first, second, ..] if second - first < UNSURE_MARGIN)
     });
-    undecided.map(|(slot, _)| slot).collect()
+    equally_near.map(|(slot, _)| slot).collect()
 }
 
 /// The sessions that clients may have made, by the names that may tie the two: the target's, the
-/// caller's as the target has it, the workstation's. In order of corrected starts.
-struct Candidates(BTreeMap<String, Vec<(DateTime<Utc>, DraftIdx)>>);
+/// caller's as the target logs it, the workstation's. In order of corrected starts.
+struct CandidateSessions(BTreeMap<String, Vec<(DateTime<Utc>, DraftIdx)>>);
 
-impl Candidates {
-    fn of(world: World<'_>, drafts: &Drafts) -> Candidates {
-        let World { events, directory, clocks, .. } = world;
+impl CandidateSessions {
+    fn build(tables: LookupTables<'_>, drafts: &SessionDrafts) -> CandidateSessions {
+        let LookupTables { events, directory, clocks, .. } = tables;
         let mut by_name: BTreeMap<String, Vec<(DateTime<Utc>, DraftIdx)>> = BTreeMap::new();
         for (d, draft) in drafts.iter_enumerated() {
             let Some(server) = &draft.server else { continue };
@@ -216,26 +229,27 @@ impl Candidates {
                     _ => None,
                 });
             let names = [&**server].into_iter().chain(caller.map(|caller| &**caller));
-            let names: BTreeSet<String> = names.chain(workstations).flat_map(both_names).collect();
+            let names: BTreeSet<String> =
+                names.chain(workstations).flat_map(lookup_names).collect();
             for name in names {
                 let start = clocks.correct(server, draft.start());
                 by_name.entry(name).or_default().push((start, d));
             }
         }
         by_name.values_mut().for_each(|drafts| drafts.sort_unstable());
-        Candidates(by_name)
+        CandidateSessions(by_name)
     }
 
-    /// The sessions near the time that a client asked, nearest first on each side.
-    fn of_client(
+    /// Returns the sessions near the time of a client's request.
+    fn for_client(
         &self,
         directory: &HostDirectory,
-        client: &Client,
+        client: &ClientConnection,
         asked: DateTime<Utc>,
     ) -> BTreeSet<DraftIdx> {
         let names: BTreeSet<String> = match directory.resolve(&client.target, client.time) {
             Some(target) => BTreeSet::from([target.to_string()]),
-            None => [&client.target, &*client.host].into_iter().flat_map(both_names).collect(),
+            None => [&client.target, &*client.host].into_iter().flat_map(lookup_names).collect(),
         };
         let lists = names.iter().filter_map(|name| self.0.get(name));
         let near = lists.flat_map(|list| {
@@ -243,7 +257,7 @@ impl Candidates {
             let before = list[..split].iter().rev().take(MOST_RIVALS);
             let after = list[split..].iter().take(MOST_RIVALS);
             let near = move |(start, _): &&(DateTime<Utc>, DraftIdx)| {
-                (*start - asked).abs() <= CLOCK_ERROR
+                (*start - asked).abs() <= MAX_CLOCK_DIFFERENCE
             };
             before.take_while(near).chain(after.take_while(near))
         });
@@ -251,13 +265,13 @@ impl Candidates {
     }
 }
 
-/// The names that a host is looked up by: all of its name, and its key.
-fn both_names(name: &str) -> BTreeSet<String> {
+/// Returns the names that a host is looked up by: its whole name, and its key.
+fn lookup_names(name: &str) -> BTreeSet<String> {
     BTreeSet::from([host_key(name), name.to_lowercase()])
 }
 
-/// Whether a session's logon names a host as the workstation that it came from.
-fn names_workstation(events: &Events, draft: &Draft, host: &str) -> bool {
+/// Returns true if a session's logon names a host as the workstation that it came from.
+fn names_workstation(events: &Events, draft: &SessionDraft, host: &str) -> bool {
     draft.evidence.keys().any(|&index| match &events[index].kind {
         EventKind::Logon(logon) => {
             logon.workstation.as_ref().is_some_and(|workstation| same_host(workstation, host))
@@ -266,7 +280,7 @@ fn names_workstation(events: &Events, draft: &Draft, host: &str) -> bool {
     })
 }
 
-fn take(draft: &mut Draft, client: &Client) {
+fn add_client(draft: &mut SessionDraft, client: &ClientConnection) {
     draft.client = Some(client.event);
     draft.source_host = Some(client.host.clone());
     draft.https = draft.https.or(client.https);
@@ -279,12 +293,12 @@ fn take(draft: &mut Draft, client: &Client) {
             Some(_) => Link::Connection,
             None => link,
         };
-        draft.add(event, link);
+        draft.add_evidence(event, link);
     }
     if draft.server.is_none() {
-        draft.begins(client.time);
+        draft.set_earlier_start(client.time);
     }
-    if let Some(closed) = client.closed {
-        draft.ends(closed, EndKind::ClientClosed);
+    if let Some(closed) = client.closed_at {
+        draft.set_better_end(closed, EndKind::ClientClosed);
     }
 }

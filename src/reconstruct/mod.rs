@@ -1,15 +1,15 @@
-//! Events to sessions: which records belong together, and by what.
+//! Rebuilds sessions from events: which records belong together, and by which link.
 //!
-//! Keys come before time: a host process within its lifetime, a RunspaceId, a logon id, an
-//! ActivityID tie records; time and names only join what no key does, and then the link says so.
+//! Keys come before time. A host process within its lifetime, a RunspaceId, a logon id or an
+//! ActivityID ties records. Time and names only join records without a key, and then the link says
+//! so.
 //!
-//! Files lie on floors, and import from their own floor and from those below only: the table is in
+//! Files lie on floors. A file imports only from its own floor and those below; the table is in
 //! ARCHITECTURE.md.
 
 mod accounts;
 mod assess;
 mod attempts;
-mod case;
 mod client;
 mod clocks;
 mod commands;
@@ -24,20 +24,22 @@ mod engines;
 #[cfg(test)]
 mod finding_tests;
 mod finish;
-mod focus;
 mod gaps;
-mod gather;
 mod hops;
 mod host_events;
 mod hosts;
 mod index;
 mod integrity;
 mod join;
+mod log_extent;
+mod lookup;
+mod marks;
 mod names;
 mod pairs;
 mod process;
-mod reach;
 mod rebuild;
+mod reconstruction;
+mod record_selector;
 mod scripts;
 mod server;
 mod session_starts;
@@ -52,16 +54,15 @@ mod tests;
 mod tools;
 mod traffic;
 mod windows;
-mod world;
 
-pub use case::Case;
-pub use gather::{Gathered, Keys};
 pub use integrity::{FileFacts, first_records};
-pub use reach::Reach;
-pub(crate) use reach::Runs;
+pub use log_extent::LogExtent;
+pub(crate) use log_extent::RecordRuns;
+pub use marks::{KeyHasher, TaskMarks};
 pub use rebuild::reconstruct;
-pub(crate) use scripts::{Elsewhere, assemble};
+pub use reconstruction::Reconstruction;
+pub(crate) use scripts::{UnassignedScripts, assemble_script_blocks};
 #[cfg(feature = "cli")]
-pub(crate) use traffic::shown;
-pub use traffic::{Logs, Overheard};
-pub use windows::Window;
+pub(crate) use traffic::pipeline_output;
+pub use traffic::{RecordReader, TrafficRecord};
+pub use windows::TimeWindow;

@@ -1,39 +1,41 @@
-//! What two hosts log of one thing, each at its own time: what their clocks are compared by.
+//! Pairs of records in which two hosts log one event, each at its own time. The clocks are compared
+//! by them.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::client::Clients;
+use super::client::ClientConnections;
 use super::directory::HostDirectory;
-use super::draft::Drafts;
+use super::draft::SessionDrafts;
 use super::index::{DraftIdx, Events};
-use super::windows::{CLOCK_ERROR, JOIN_WINDOW};
+use super::windows::{JOIN_WINDOW, MAX_CLOCK_DIFFERENCE};
 use crate::model::{
     Auth, Connection, EndKind, EventIdx, EventKind, HostName, Logon, host_of_service,
 };
 
-/// Pairs that one record may be part of, with earlier and with later ones: a log full of forged
-/// ones costs no more.
+/// Most pairs that one record may be part of, with earlier and with later records. Keeps a log full
+/// of forged records cheap.
 const MOST_PAIRS: usize = 32;
 
-/// Something that two hosts logged, each at its own time.
+/// An event that two hosts logged, each at its own time.
 #[derive(Debug, Clone)]
-pub(super) struct Pair<'e> {
-    /// Who logs first.
+pub(super) struct RecordPair<'e> {
+    /// The host that logs first.
     pub from: &'e HostName,
-    /// Who logs next.
+    /// The host that logs next.
     pub to: &'e HostName,
-    /// What was logged on each side: a record may be part of several pairs, one of them right.
-    pub records: (Thing, Thing),
+    /// The moment on each side. A moment may be part of several pairs, of which one at most is
+    /// correct.
+    pub records: (PairedMoment, PairedMoment),
     pub difference: TimeDelta,
-    /// Whether a key ties the two, and not only that they may be one thing.
+    /// A key ties the two. Otherwise they only may be one event.
     pub sure: bool,
 }
 
-/// What was logged: an event, or the start or end of a session that is known by its slot.
+/// A logged moment: an event, or the start or end of a session draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Thing {
+pub(super) enum PairedMoment {
     Event(EventIdx),
     Start(DraftIdx),
     End(DraftIdx),
@@ -41,48 +43,50 @@ pub(super) enum Thing {
     Closed(EventIdx),
 }
 
-/// All pairs that may be one thing.
-pub(super) fn pairs<'e>(
+/// Returns all pairs that may be one event.
+pub(super) fn find_pairs<'e>(
     events: &'e Events,
     directory: &'e HostDirectory,
-    drafts: &'e Drafts,
-    clients: &'e Clients,
-) -> Vec<Pair<'e>> {
-    let mut pairs = sessions(directory, drafts, clients);
-    pairs.extend(logons(events, directory));
-    pairs.extend(connections(events));
+    drafts: &'e SessionDrafts,
+    clients: &'e ClientConnections,
+) -> Vec<RecordPair<'e>> {
+    let mut pairs = session_pairs(directory, drafts, clients);
+    pairs.extend(logon_pairs(events, directory));
+    pairs.extend(connection_pairs(events));
     pairs
 }
 
-/// Times and what was logged then, in order.
-struct Times<I>(Vec<(DateTime<Utc>, I)>);
+/// Times in order, each with its item.
+struct SortedTimes<I>(Vec<(DateTime<Utc>, I)>);
 
-impl<I> Default for Times<I> {
-    fn default() -> Times<I> {
-        Times(Vec::new())
+impl<I> Default for SortedTimes<I> {
+    fn default() -> SortedTimes<I> {
+        SortedTimes(Vec::new())
     }
 }
 
-impl<I: Copy> Times<I> {
-    /// What lies near enough to a time to be the same moment by another clock, nearest first on
-    /// each side.
+impl<I: Copy> SortedTimes<I> {
+    /// Returns the items that are near enough to be the same moment by another clock, nearest first
+    /// on each side.
     fn near(&self, time: DateTime<Utc>) -> impl Iterator<Item = (DateTime<Utc>, I)> {
         let split = self.0.partition_point(|&(known, _)| known < time);
         let earlier = self.0[..split].iter().rev().take(MOST_PAIRS);
         let later = self.0[split..].iter().take(MOST_PAIRS);
-        let near = move |(known, _): &&(DateTime<Utc>, I)| (*known - time).abs() <= CLOCK_ERROR;
+        let near =
+            move |(known, _): &&(DateTime<Utc>, I)| (*known - time).abs() <= MAX_CLOCK_DIFFERENCE;
         earlier.take_while(near).chain(later.take_while(near)).copied()
     }
 }
 
-/// Clients and the sessions on their targets that may be theirs: their starts, and the ends of those
-/// that last as long on both sides and long enough for that to mean something.
-fn sessions<'e>(
+/// Returns pairs of clients and the sessions on their targets that may be theirs: the starts, and
+/// the ends of sessions that last equally long on both sides and long enough for that to mean
+/// something.
+fn session_pairs<'e>(
     directory: &'e HostDirectory,
-    drafts: &'e Drafts,
-    clients: &'e Clients,
-) -> Vec<Pair<'e>> {
-    let mut by_server: BTreeMap<&HostName, Times<DraftIdx>> = BTreeMap::new();
+    drafts: &'e SessionDrafts,
+    clients: &'e ClientConnections,
+) -> Vec<RecordPair<'e>> {
+    let mut by_server: BTreeMap<&HostName, SortedTimes<DraftIdx>> = BTreeMap::new();
     for (slot, draft) in drafts.iter_enumerated() {
         if let Some(server) = &draft.server {
             by_server.entry(server).or_default().0.push((draft.start(), slot));
@@ -96,37 +100,41 @@ fn sessions<'e>(
         let time = client.time;
         for (start, slot) in starts.near(time) {
             let draft = &drafts[slot];
-            if !client.may_have(draft) {
+            if !client.may_have_made(draft) {
                 continue;
             }
-            let pair = |thing, own, theirs: DateTime<Utc>| Pair {
+            let pair = |records, own, theirs: DateTime<Utc>| RecordPair {
                 from: &client.host,
                 to: target,
-                records: thing,
+                records,
                 difference: theirs - own,
                 sure: false,
             };
             let event = client.event;
-            pairs.push(pair((Thing::Event(event), Thing::Start(slot)), time, start));
-            let told = draft.end.filter(|(_, kind)| {
+            pairs.push(pair((PairedMoment::Event(event), PairedMoment::Start(slot)), time, start));
+            let real_end = draft.end.filter(|(_, kind)| {
                 matches!(kind, EndKind::EngineStopped | EndKind::ProcessExited)
             });
-            if let (Some(closed), Some((end, _))) = (client.closed, told)
+            if let (Some(closed), Some((end, _))) = (client.closed_at, real_end)
                 && closed - time >= JOIN_WINDOW
             {
-                pairs.push(pair((Thing::Closed(event), Thing::End(slot)), closed, end));
+                pairs.push(pair(
+                    (PairedMoment::Closed(event), PairedMoment::End(slot)),
+                    closed,
+                    end,
+                ));
             }
         }
     }
     pairs
 }
 
-/// Logons, and what other hosts log of them first: the ticket (4769), NTLM's check (4776), and at
-/// the client the credentials it used (4648).
-fn logons<'e>(events: &'e Events, directory: &'e HostDirectory) -> Vec<Pair<'e>> {
+/// Returns pairs of logons and the records that other hosts log before: the ticket (4769), the NTLM
+/// check (4776), and at the client the credentials that it used (4648).
+fn logon_pairs<'e>(events: &'e Events, directory: &'e HostDirectory) -> Vec<RecordPair<'e>> {
     // By account and host, and by account and workstation, which NTLM names.
-    let mut at_host: BTreeMap<(&HostName, String), Times<EventIdx>> = BTreeMap::new();
-    let mut from_workstation: BTreeMap<(String, String), Times<EventIdx>> = BTreeMap::new();
+    let mut at_host: BTreeMap<(&HostName, String), SortedTimes<EventIdx>> = BTreeMap::new();
+    let mut from_workstation: BTreeMap<(String, String), SortedTimes<EventIdx>> = BTreeMap::new();
     for (index, event) in events.iter_enumerated() {
         if let EventKind::Logon(logon) = &event.kind
             && let Some(account) = &logon.account
@@ -176,10 +184,10 @@ fn logons<'e>(events: &'e Events, directory: &'e HostDirectory) -> Vec<Pair<'e>>
             let logon = &events[at];
             let EventKind::Logon(of) = &logon.kind else { return None };
             let fits = logon.host != event.host && (!kerberos || is_kerberos(of));
-            fits.then(|| Pair {
+            fits.then(|| RecordPair {
                 from: &event.host,
                 to: &logon.host,
-                records: (Thing::Event(index), Thing::Event(at)),
+                records: (PairedMoment::Event(index), PairedMoment::Event(at)),
                 difference: time - event.time,
                 sure: false,
             })
@@ -192,17 +200,17 @@ fn is_kerberos(logon: &Logon) -> bool {
     logon.auth() == Auth::Kerberos
 }
 
-/// A connection's addresses and ports.
-type Ends<'e> = (&'e str, u32, &'e str, u32);
+/// The addresses and ports of a connection.
+type Endpoints<'e> = (&'e str, u32, &'e str, u32);
 
-fn ends(connection: &Connection) -> Option<Ends<'_>> {
+fn endpoints(connection: &Connection) -> Option<Endpoints<'_>> {
     let Connection { source_ip, source_port, destination_ip, destination_port, .. } = connection;
     (*source_port != 0).then_some((source_ip, *source_port, destination_ip, *destination_port))
 }
 
-/// Connections that both ends log: their ports tell which are one.
-fn connections(events: &Events) -> Vec<Pair<'_>> {
-    let mut accepted: BTreeMap<Ends<'_>, Times<EventIdx>> = BTreeMap::new();
+/// Returns pairs of connections that both ends log. Their ports identify them.
+fn connection_pairs(events: &Events) -> Vec<RecordPair<'_>> {
+    let mut accepted: BTreeMap<Endpoints<'_>, SortedTimes<EventIdx>> = BTreeMap::new();
     let connections = || {
         events.iter_enumerated().filter_map(|(index, event)| match &event.kind {
             EventKind::Connection(connection) => Some((index, event, &**connection)),
@@ -210,18 +218,21 @@ fn connections(events: &Events) -> Vec<Pair<'_>> {
         })
     };
     for (index, event, connection) in connections().filter(|(.., one)| !one.outbound) {
-        if let Some(ends) = ends(connection) {
-            accepted.entry(ends).or_default().0.push((event.time, index));
+        if let Some(endpoints) = endpoints(connection) {
+            accepted.entry(endpoints).or_default().0.push((event.time, index));
         }
     }
     let mut pairs = Vec::new();
     for (index, event, connection) in connections().filter(|(.., one)| one.outbound) {
-        let Some(times) = ends(connection).and_then(|ends| accepted.get(&ends)) else { continue };
+        let Some(times) = endpoints(connection).and_then(|endpoints| accepted.get(&endpoints))
+        else {
+            continue;
+        };
         let near = times.near(event.time).filter(|&(_, at)| events[at].host != event.host);
-        pairs.extend(near.map(|(time, at)| Pair {
+        pairs.extend(near.map(|(time, at)| RecordPair {
             from: &event.host,
             to: &events[at].host,
-            records: (Thing::Event(index), Thing::Event(at)),
+            records: (PairedMoment::Event(index), PairedMoment::Event(at)),
             difference: time - event.time,
             sure: true,
         }));

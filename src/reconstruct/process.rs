@@ -1,4 +1,4 @@
-//! Processes of a host: ids recur, so each is bounded by its lifetime.
+//! The processes of each host. Process ids recur, so each process is bounded by its lifetime.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,84 +6,86 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rayon::prelude::*;
 
 use super::engine_process;
-use super::gather::{Gathered, IdKey, Image, Key, ProcessMark, Told};
-use super::hosts::Hosts;
+use super::hosts::LoggingHosts;
 use super::index::ProcessIdx;
-use super::windows::WAITED;
+use super::marks::{HostKind, IdKey, ProcessMark, ProcessMarkKind, TaskMarks, TextKey};
+use super::windows::FIRST_COMMAND_WINDOW;
 use crate::model::{AccountName, Event, EventKind, HostIdx, IdxVec, RecordRef, file_name};
 
 /// How far apart two logs of one host write the same moment.
-const SLACK: TimeDelta = TimeDelta::seconds(2);
+const LOG_SKEW: TimeDelta = TimeDelta::seconds(2);
 
 /// Logon ids of the system and its two services, which every host has (ntifs.h: SYSTEM_LUID,
 /// NETWORKSERVICE_LUID, LOCALSERVICE_LUID).
 const SERVICE_LOGONS: [u64; 3] = [0x3e7, 0x3e4, 0x3e5];
 
-/// How far from a remote engine's own records its process may have logged others, where no audit
-/// log bounds its life: ids recur.
-const UNAUDITED: TimeDelta = TimeDelta::minutes(2);
+/// How far from a remote engine's own records its process may have logged others, if no audit log
+/// bounds its life. Process ids recur.
+const UNAUDITED_MARGIN: TimeDelta = TimeDelta::minutes(2);
 
-/// Lives of one id that a record may be weighed against: a log full of forged ones costs no more.
+/// Most processes with one id that a record is compared with. Keeps a log full of forged records
+/// cheap.
 const MOST_LIVES: usize = 64;
 
-/// A process, as far as its records tell.
+/// A process, as far as its records show it.
 #[derive(Debug)]
-pub(super) struct Process {
-    /// 0 when no record tells it.
+pub(super) struct TrackedProcess {
+    /// 0 if no record shows it.
     pub id: u32,
-    pub image: Image,
-    /// The lower-case file name of its image.
-    name: Key,
-    /// Its command line, trimmed.
-    pub line: Key,
-    /// When its first record was logged.
+    pub host_kind: HostKind,
+    /// The key of the lower-case file name of its image.
+    image: TextKey,
+    /// The key of its command line, trimmed.
+    pub line: TextKey,
+    /// The time of its first record.
     known: DateTime<Utc>,
-    /// None when only its work was logged, not its start.
+    /// `None` if only its work was logged, not its start.
     pub start: Option<DateTime<Utc>>,
     pub end: Option<DateTime<Utc>>,
-    /// The engine that proves it where its start was not logged: HostId, first and last record.
+    /// The engine that proves the process if its start was not logged: HostId, first and last
+    /// record.
     engine: Option<(IdKey, DateTime<Utc>, DateTime<Utc>)>,
     parent: Option<ProcessIdx>,
     pub logon_id: u64,
-    /// Its account's name and SID.
-    pub who: [Key; 2],
+    /// The keys of its account's name and SID.
+    pub account_keys: [TextKey; 2],
     /// The first of its records.
     pub first: RecordRef,
 }
 
-impl Process {
-    fn lives_at(&self, time: DateTime<Utc>) -> bool {
+impl TrackedProcess {
+    fn is_alive_at(&self, time: DateTime<Utc>) -> bool {
         if let Some((_, first, last)) = self.engine {
-            let last = self.end.map_or(last + UNAUDITED, |end| end + SLACK);
-            return time >= first - UNAUDITED && time <= last;
+            let last = self.end.map_or(last + UNAUDITED_MARGIN, |end| end + LOG_SKEW);
+            return time >= first - UNAUDITED_MARGIN && time <= last;
         }
-        self.start.is_none_or(|start| time >= start - SLACK)
-            && self.end.is_none_or(|end| time <= end + SLACK)
+        self.start.is_none_or(|start| time >= start - LOG_SKEW)
+            && self.end.is_none_or(|end| time <= end + LOG_SKEW)
     }
 
-    /// When the engine that proves it was first heard of.
-    pub fn engine_first(&self) -> Option<DateTime<Utc>> {
+    /// Returns the time of the first record of the engine that proves the process.
+    pub fn first_engine_record(&self) -> Option<DateTime<Utc>> {
         self.engine.map(|(_, first, _)| first)
     }
 
-    /// Whether it is what WinRM or sshd starts for a session.
+    /// Returns true if WinRM or sshd starts such a process for a session.
     pub fn is_remoting_host(&self) -> bool {
-        self.image != Image::Other
+        self.host_kind != HostKind::Other
     }
 }
 
-/// What the records of a process in a session say of it.
+/// Facts from the records of a process in a session, with their texts.
 #[derive(Debug, Default)]
-pub(super) struct Details {
-    /// Empty where auditing does not log it.
+pub(super) struct ProcessDetails {
+    /// Empty if auditing does not log it.
     pub command_line: String,
     pub account: Option<AccountName>,
     pub sid: Option<String>,
 }
 
-impl Details {
-    /// Takes an account that is not known yet.
-    fn runs_as(&mut self, account: Option<&AccountName>, sid: Option<&str>) {
+impl ProcessDetails {
+    /// Sets the account, where it is not known yet.
+    fn set_account(&mut self, account: Option<&AccountName>, sid: Option<&str>) {
         if self.account.is_none() {
             self.account = account.cloned();
         }
@@ -93,189 +95,210 @@ impl Details {
     }
 }
 
-/// A host's processes.
+/// The processes of a host.
 #[derive(Debug, Default)]
-pub(super) struct Processes {
-    all: IdxVec<ProcessIdx, Process>,
+pub(super) struct ProcessTable {
+    all: IdxVec<ProcessIdx, TrackedProcess>,
     by_id: BTreeMap<u32, Vec<ProcessIdx>>,
-    /// Of each id, the latest engine that listens and whose process is not known: when, and the
-    /// SID of who runs it.
-    listening: BTreeMap<u32, (DateTime<Utc>, Key)>,
+    /// The latest listening engine of each process id whose process is not known: when it began,
+    /// and the SID that runs it.
+    listening: BTreeMap<u32, (DateTime<Utc>, TextKey)>,
     /// Processes by the record that lacks their id.
     by_record: BTreeMap<RecordRef, ProcessIdx>,
-    /// Of each process, the remoting host process it is or descends from, and how deep.
-    roots: IdxVec<ProcessIdx, Option<(ProcessIdx, u32)>>,
-    details: BTreeMap<ProcessIdx, Details>,
+    /// For each process, the remoting host process that it is or descends from, and the depth below
+    /// it.
+    ancestors: IdxVec<ProcessIdx, Option<(ProcessIdx, u32)>>,
+    details: BTreeMap<ProcessIdx, ProcessDetails>,
 }
 
-/// The exits of remoting host processes whose starts are not logged, and since when each may have
-/// had its id.
-fn orphans<'m>(marks: &[&'m ProcessMark]) -> Vec<(DateTime<Utc>, &'m ProcessMark)> {
-    let mut latest: BTreeMap<u32, (DateTime<Utc>, Option<Key>)> = BTreeMap::new();
-    let mut orphans = Vec::new();
-    let is_audit = |mark: &&&ProcessMark| matches!(mark.what, Told::Started(_) | Told::Exited(_));
-    // Before the audit log begins, an id may have been anybody's.
+/// Returns the exits of remoting host processes whose starts are not logged, each with the earliest
+/// time from which it may have had its id.
+fn unmatched_exits<'m>(marks: &[&'m ProcessMark]) -> Vec<(DateTime<Utc>, &'m ProcessMark)> {
+    let mut latest: BTreeMap<u32, (DateTime<Utc>, Option<TextKey>)> = BTreeMap::new();
+    let mut unmatched_exits = Vec::new();
+    let is_audit = |mark: &&&ProcessMark| {
+        matches!(mark.kind, ProcessMarkKind::Started(_) | ProcessMarkKind::Exited(_))
+    };
+    // Before the audit log begins, any process may have had the id.
     let Some(audited) = marks.iter().find(is_audit).map(|mark| mark.mark.time) else {
-        return orphans;
+        return unmatched_exits;
     };
     for &mark in marks.iter().filter(|mark| mark.id != 0) {
-        match mark.what {
-            Told::Started(_) => {
+        match mark.kind {
+            ProcessMarkKind::Started(_) => {
                 latest.insert(mark.id, (mark.mark.time, Some(mark.image)));
             }
-            Told::Exited(image) => {
+            ProcessMarkKind::Exited(host_kind) => {
                 let known = latest.insert(mark.id, (mark.mark.time, None));
                 let alive = known.is_some_and(|(_, name)| name == Some(mark.image));
                 // Security and Sysmon both log it: one exit.
-                let again = known
-                    .is_some_and(|(time, name)| name.is_none() && mark.mark.time - time <= SLACK);
-                if image != Image::Other && !alive && !again {
+                let again = known.is_some_and(|(time, name)| {
+                    name.is_none() && mark.mark.time - time <= LOG_SKEW
+                });
+                if host_kind != HostKind::Other && !alive && !again {
                     let since = known.map_or(audited, |(time, _)| time);
-                    orphans.push((since, mark));
+                    unmatched_exits.push((since, mark));
                 }
             }
-            Told::Listens | Told::Serves(..) | Told::Engine(..) => {}
+            ProcessMarkKind::Listens
+            | ProcessMarkKind::HostsEngine(..)
+            | ProcessMarkKind::EngineOnly(..) => {}
         }
     }
-    orphans.sort_by_key(|(since, exit)| (*since, exit.mark.time, exit.mark.source));
-    orphans
+    unmatched_exits.sort_by_key(|(since, exit)| (*since, exit.mark.time, exit.mark.source));
+    unmatched_exits
 }
 
-/// Each host's processes.
-pub(super) fn processes(gathered: &[Gathered], hosts: &Hosts) -> IdxVec<HostIdx, Processes> {
+/// Returns the processes of each host.
+pub(super) fn process_tables(
+    task_marks: &[TaskMarks],
+    hosts: &LoggingHosts,
+) -> IdxVec<HostIdx, ProcessTable> {
     let mut by_host: IdxVec<HostIdx, Vec<&ProcessMark>> =
         hosts.names().map(|_| Vec::new()).collect();
-    for (host, mark) in hosts.each(gathered, |task| &task.processes) {
+    for (host, mark) in hosts.marks_with_host(task_marks, |task| &task.processes) {
         by_host[host].push(mark);
     }
-    let learn = |mut marks: Vec<&ProcessMark>| {
+    let build = |mut marks: Vec<&ProcessMark>| {
         marks.sort_unstable_by_key(|mark| (mark.mark.time, mark.mark.source));
-        Processes::learn(&marks)
+        ProcessTable::build(&marks)
     };
-    by_host.into_vec().into_par_iter().map(learn).collect()
+    by_host.into_vec().into_par_iter().map(build).collect()
 }
 
-impl Processes {
-    /// Learns from a host's marks, which are in order of time.
-    pub fn learn(marks: &[&ProcessMark]) -> Processes {
-        let mut table = Processes::default();
-        let mut orphans = orphans(marks).into_iter().peekable();
-        let served = engine_process::served(marks);
+impl ProcessTable {
+    /// Builds the table from a host's marks, which are in order of time.
+    pub fn build(marks: &[&ProcessMark]) -> ProcessTable {
+        let mut table = ProcessTable::default();
+        let mut unmatched_exits = unmatched_exits(marks).into_iter().peekable();
+        let engines = engine_process::engine_processes(marks);
         for &mark in marks {
-            while let Some((known, exit)) = orphans.next_if(|(known, _)| *known <= mark.mark.time) {
-                table.push_orphan(known, exit);
+            while let Some((known, exit)) =
+                unmatched_exits.next_if(|(known, _)| *known <= mark.mark.time)
+            {
+                table.add_unmatched_exit(known, exit);
             }
-            match mark.what {
-                Told::Started(image) if mark.id != 0 => {
-                    table.started(mark, image);
+            match mark.kind {
+                ProcessMarkKind::Started(host_kind) if mark.id != 0 => {
+                    table.add_start(mark, host_kind);
                 }
-                Told::Started(_) => {}
-                Told::Exited(_) => table.exited(mark),
-                Told::Engine(image, host_id) => {
-                    if let Some(&(id, sid)) = served.get(&host_id) {
-                        let who = [Key::default(), sid];
-                        table.serves(&ProcessMark { id, who, ..*mark }, image, host_id);
+                ProcessMarkKind::Started(_) => {}
+                ProcessMarkKind::Exited(_) => table.add_exit(mark),
+                ProcessMarkKind::EngineOnly(host_kind, host_id) => {
+                    if let Some(&(id, sid)) = engines.get(&host_id) {
+                        let account_keys = [TextKey::default(), sid];
+                        table.add_engine_work(
+                            &ProcessMark { id, account_keys, ..*mark },
+                            host_kind,
+                            host_id,
+                        );
                     }
                 }
-                Told::Listens => {
-                    table.listening.insert(mark.id, (mark.mark.time, mark.who[1]));
+                ProcessMarkKind::Listens => {
+                    table.listening.insert(mark.id, (mark.mark.time, mark.account_keys[1]));
                 }
-                Told::Serves(image, host_id) => table.serves(mark, image, host_id),
+                ProcessMarkKind::HostsEngine(host_kind, host_id) => {
+                    table.add_engine_work(mark, host_kind, host_id)
+                }
             }
         }
-        // Some collectors drop the process id: such a start is its twin's, or a process of its own.
-        let known = |index: ProcessIdx, process: &Process| {
-            Some((process.name, process.logon_id, process.start?, index))
+        // Some collectors drop the process id. Such a start belongs to a known process with the
+        // same image and logon, or to a new one.
+        let known = |index: ProcessIdx, process: &TrackedProcess| {
+            Some((process.image, process.logon_id, process.start?, index))
         };
         let all = table.all.iter_enumerated();
-        let mut by_image: BTreeSet<(Key, u64, DateTime<Utc>, ProcessIdx)> =
+        let mut by_image: BTreeSet<(TextKey, u64, DateTime<Utc>, ProcessIdx)> =
             all.filter_map(|(index, process)| known(index, process)).collect();
         for mark in marks.iter().copied().filter(|mark| mark.id == 0) {
-            let Told::Started(image) = mark.what else { continue };
+            let ProcessMarkKind::Started(host_kind) = mark.kind else { continue };
             let time = mark.mark.time;
-            let from = (mark.image, mark.logon_id, time - SLACK, ProcessIdx::new(0));
+            let from = (mark.image, mark.logon_id, time - LOG_SKEW, ProcessIdx::new(0));
             let twin = by_image.range(from..).next().filter(|&&(image, logon_id, start, _)| {
-                (image, logon_id) == (mark.image, mark.logon_id) && start <= time + SLACK
+                (image, logon_id) == (mark.image, mark.logon_id) && start <= time + LOG_SKEW
             });
             let slot = twin.map(|&(.., index)| index).unwrap_or_else(|| {
-                let slot = table.push(mark, image);
+                let slot = table.push(mark, host_kind);
                 by_image.insert((mark.image, mark.logon_id, time, slot));
                 slot
             });
-            table.complete(slot, mark);
+            table.add_start_details(slot, mark);
             table.by_record.insert(mark.mark.source, slot);
         }
         for index in table.all.indices() {
             let process = &table.all[index];
             let root = match process.parent.filter(|&parent| parent < index) {
                 _ if process.is_remoting_host() => Some((index, 0)),
-                Some(parent) => table.roots[parent].map(|(root, depth)| (root, depth + 1)),
+                Some(parent) => table.ancestors[parent].map(|(root, depth)| (root, depth + 1)),
                 None => None,
             };
-            table.roots.push(root);
+            table.ancestors.push(root);
         }
-        table.inherit();
+        table.inherit_from_children();
         table
     }
 
-    /// A session's logon is also its children's (4688 names the creator's), where none of the host
-    /// process's own records tells it: before Windows 10 its start does not.
-    fn inherit(&mut self) {
+    /// Takes the logon of a session from its child processes, if no record of the host process
+    /// shows it. 4688 of a child names the creator's logon; before Windows 10, the start of the
+    /// host process does not.
+    fn inherit_from_children(&mut self) {
         for index in self.all.indices() {
-            let Some((root, 1)) = self.roots[index] else { continue };
-            let (logon_id, who) = (self.all[index].logon_id, self.all[index].who);
-            self.all[root].runs_in(logon_id, who);
+            let Some((root, 1)) = self.ancestors[index] else { continue };
+            let (logon_id, account_keys) = (self.all[index].logon_id, self.all[index].account_keys);
+            self.all[root].set_logon(logon_id, account_keys);
         }
     }
 
-    /// Takes a start. Security and Sysmon both log it: one process.
-    fn started(&mut self, mark: &ProcessMark, image: Image) {
-        let same = |process: &Process| process.name == mark.image && process.starts_at(mark);
-        let twin = self.latest(mark.id, same);
+    /// Adds a start. If Security and Sysmon both log it, it is one process.
+    fn add_start(&mut self, mark: &ProcessMark, host_kind: HostKind) {
+        let same =
+            |process: &TrackedProcess| process.image == mark.image && process.is_same_start(mark);
+        let twin = self.find_latest(mark.id, same);
         let slot = twin.unwrap_or_else(|| {
             self.listening.remove(&mark.id);
-            self.push(mark, image)
+            self.push(mark, host_kind)
         });
-        self.complete(slot, mark);
+        self.add_start_details(slot, mark);
     }
 
-    /// Takes what a start says of its process.
-    fn complete(&mut self, slot: ProcessIdx, mark: &ProcessMark) {
-        // An id that recurred: the parent's image, where logged, must be the process's.
-        let parent = self.at(mark.parent, mark.mark.time).filter(|&parent| {
+    /// Adds the facts of a start to its process.
+    fn add_start_details(&mut self, slot: ProcessIdx, mark: &ProcessMark) {
+        // Process ids recur: if the parent's image is logged, it must be that of the process.
+        let parent = self.process_at(mark.parent, mark.mark.time).filter(|&parent| {
             parent != slot
-                && (!mark.parent_image.is_some() || self.all[parent].name == mark.parent_image)
+                && (!mark.parent_image.is_some() || self.all[parent].image == mark.parent_image)
         });
         let process = &mut self.all[slot];
         process.parent = process.parent.or(parent);
         if !process.line.is_some() {
             process.line = mark.line;
         }
-        // Before Windows 10, 4688 names only the creator, and a shell's is the system itself.
-        process.runs_in(mark.logon_id, mark.who);
+        // Before Windows 10, 4688 names only the creator, and a shell's creator is the system
+        // itself.
+        process.set_logon(mark.logon_id, mark.account_keys);
     }
 
-    fn exited(&mut self, mark: &ProcessMark) {
+    fn add_exit(&mut self, mark: &ProcessMark) {
         let time = mark.mark.time;
-        let alive = self.latest(mark.id, |process| {
-            process.end.is_none_or(|end| time - end <= SLACK) && process.name == mark.image
+        let alive = self.find_latest(mark.id, |process| {
+            process.end.is_none_or(|end| time - end <= LOG_SKEW) && process.image == mark.image
         });
         if let Some(slot) = alive {
             self.all[slot].end.get_or_insert(time);
-            self.all[slot].runs_in(mark.logon_id, mark.who);
+            self.all[slot].set_logon(mark.logon_id, mark.account_keys);
         }
     }
 
-    /// A remote engine's own records prove its host process where no audit log does.
-    fn serves(&mut self, mark: &ProcessMark, image: Image, host_id: IdKey) {
+    /// Adds a record of a remote engine, which proves its host process if no audit log does.
+    fn add_engine_work(&mut self, mark: &ProcessMark, host_kind: HostKind, host_id: IdKey) {
         let time = mark.mark.time;
-        let known = self.latest(mark.id, |process| {
+        let known = self.find_latest(mark.id, |process| {
             process.is_remoting_host()
                 && match process.engine {
                     Some((known, ..)) if host_id.is_some() && known.is_some() => known == host_id,
                     // Known by 32850 alone: its first command may come late.
-                    Some((_, _, last)) if host_id.is_some() => time - last <= WAITED,
-                    _ => process.lives_at(time),
+                    Some((_, _, last)) if host_id.is_some() => time - last <= FIRST_COMMAND_WINDOW,
+                    _ => process.is_alive_at(time),
                 }
         });
         match known {
@@ -289,76 +312,79 @@ impl Processes {
                 }
             }
             None => {
-                // Each PowerShell process says once that its engine listens: the latest of its id
-                // to do so is this one.
-                let heard = self.listening.remove(&mark.id).filter(|(heard, sid)| {
-                    time - *heard <= WAITED && (*sid == mark.who[1] || !sid.is_some())
+                // Each PowerShell process logs once that its engine listens. The latest such record
+                // of the id belongs to this process.
+                let listened = self.listening.remove(&mark.id).filter(|(listened, sid)| {
+                    time - *listened <= FIRST_COMMAND_WINDOW
+                        && (*sid == mark.account_keys[1] || !sid.is_some())
                 });
-                let first = heard.map_or(time, |(heard, _)| heard);
-                let slot = self.push(mark, image);
+                let first = listened.map_or(time, |(listened, _)| listened);
+                let slot = self.push(mark, host_kind);
                 let process = &mut self.all[slot];
                 process.known = first;
                 process.start = None;
                 process.engine = Some((host_id, first, time));
-                process.who = mark.who;
+                process.account_keys = mark.account_keys;
             }
         }
     }
 
-    /// Takes from when to when a process served a runspace pool: as long as that is open, it lives.
-    pub fn carries(&mut self, id: u32, from: DateTime<Utc>, to: DateTime<Utc>) {
-        let Some(slot) = self.at(id, from) else { return };
+    /// Extends the life of a process over the time in which it served a runspace pool.
+    pub fn extend_engine_life(&mut self, id: u32, from: DateTime<Utc>, to: DateTime<Utc>) {
+        let Some(slot) = self.process_at(id, from) else { return };
         if let Some((_, _, last)) = &mut self.all[slot].engine {
             *last = to.max(*last);
         }
     }
 
-    /// Takes a remoting host process whose start is lost, and its exit not: the one that an engine
-    /// proved before, or one not known yet.
-    fn push_orphan(&mut self, known: DateTime<Utc>, exit: &ProcessMark) {
-        let Told::Exited(image) = exit.what else { return };
+    /// Adds the exit of a remoting host process whose start is lost: to the process that an engine
+    /// proved before, or as a new one.
+    fn add_unmatched_exit(&mut self, known: DateTime<Utc>, exit: &ProcessMark) {
+        let ProcessMarkKind::Exited(host_kind) = exit.kind else { return };
         let latest = self.by_id.get(&exit.id).and_then(|lives| lives.last().copied());
         let proven = latest.map(|slot| &mut self.all[slot]).filter(|process| {
-            process.engine.is_some() && process.end.is_none() && process.name == exit.image
+            process.engine.is_some() && process.end.is_none() && process.image == exit.image
         });
         if let Some(process) = proven {
             process.end = Some(exit.mark.time);
             return;
         }
-        let slot = self.push(exit, image);
+        let slot = self.push(exit, host_kind);
         let process = &mut self.all[slot];
         (process.known, process.start) = (known, None);
     }
 
-    fn push(&mut self, mark: &ProcessMark, image: Image) -> ProcessIdx {
-        let index = self.all.push(Process {
+    fn push(&mut self, mark: &ProcessMark, host_kind: HostKind) -> ProcessIdx {
+        let index = self.all.push(TrackedProcess {
             id: mark.id,
-            image,
-            name: mark.image,
-            line: Key::default(),
+            host_kind,
+            image: mark.image,
+            line: TextKey::default(),
             known: mark.mark.time,
             start: Some(mark.mark.time),
             end: None,
             engine: None,
             parent: None,
             logon_id: 0,
-            who: [Key::default(); 2],
+            account_keys: [TextKey::default(); 2],
             first: mark.mark.source,
         });
         self.by_id.entry(mark.id).or_default().push(index);
         index
     }
 
-    /// The latest process of an id that fits.
-    fn latest(&self, id: u32, fits: impl Fn(&Process) -> bool) -> Option<ProcessIdx> {
+    /// Returns the latest process of an id that fits.
+    fn find_latest(&self, id: u32, fits: impl Fn(&TrackedProcess) -> bool) -> Option<ProcessIdx> {
         let known = self.by_id.get(&id)?.iter().rev().take(MOST_LIVES);
         known.copied().find(|&index| fits(&self.all[index]))
     }
 
-    /// Learns what the events of sessions' processes say in full; they are in order of time.
-    pub fn describe<'e>(&mut self, events: impl Iterator<Item = &'e Event>) {
+    /// Adds the texts of the events of sessions' processes. Events are in order of time.
+    pub fn add_details<'e>(&mut self, events: impl Iterator<Item = &'e Event>) {
         for event in events {
-            let Some(slot) = self.of(event).filter(|&slot| self.roots[slot].is_some()) else {
+            let Some(slot) =
+                self.process_of_event(event).filter(|&slot| self.ancestors[slot].is_some())
+            else {
                 continue;
             };
             let process = &self.all[slot];
@@ -371,15 +397,15 @@ impl Processes {
                     if process.is_remoting_host() && SERVICE_LOGONS.contains(&start.logon_id) {
                         continue;
                     }
-                    details.runs_as(start.account.as_ref(), start.sid.as_deref());
-                    let Some((root, 1)) = self.roots[slot] else { continue };
+                    details.set_account(start.account.as_ref(), start.sid.as_deref());
+                    let Some((root, 1)) = self.ancestors[slot] else { continue };
                     if self.all[root].logon_id == start.logon_id {
                         let details = self.details.entry(root).or_default();
-                        details.runs_as(start.account.as_ref(), start.sid.as_deref());
+                        details.set_account(start.account.as_ref(), start.sid.as_deref());
                     }
                 }
                 EventKind::ProcessExit(exit) if !SERVICE_LOGONS.contains(&exit.logon_id) => {
-                    details.runs_as(exit.account.as_ref(), exit.sid.as_deref());
+                    details.set_account(exit.account.as_ref(), exit.sid.as_deref());
                 }
                 EventKind::Command(command) | EventKind::CommandError(command)
                     if process.engine.is_some()
@@ -393,52 +419,56 @@ impl Processes {
         }
     }
 
-    /// What is known in full of a process in a session.
-    pub fn details(&self, index: ProcessIdx) -> Option<&Details> {
+    /// Returns the details of a process in a session.
+    pub fn details(&self, index: ProcessIdx) -> Option<&ProcessDetails> {
         self.details.get(&index)
     }
 
-    /// The process an event is about, or was logged by.
-    pub fn of(&self, event: &Event) -> Option<ProcessIdx> {
+    /// Returns the process that an event is about, or that logged it.
+    pub fn process_of_event(&self, event: &Event) -> Option<ProcessIdx> {
         match &event.kind {
             EventKind::ProcessStart(start) if start.process_id == 0 => {
                 self.by_record.get(&event.source).copied()
             }
-            EventKind::ProcessStart(start) => self.at(start.process_id, event.time),
-            // The exit of another program that had the id says nothing of this one.
-            EventKind::ProcessExit(exit) => self.at(exit.process_id, event.time).filter(|&at| {
-                let host = match self.all[at].image {
-                    Image::PowerShellHost => Some("wsmprovhost.exe"),
-                    Image::WinrsHost => Some("winrshost.exe"),
-                    Image::SshHost | Image::Other => None,
-                };
-                host.is_none_or(|host| file_name(&exit.image) == host)
-            }),
-            EventKind::Connection(connection) => self.at(connection.process_id, event.time),
-            _ => self.at(event.process_id?, event.time),
+            EventKind::ProcessStart(start) => self.process_at(start.process_id, event.time),
+            // The exit of another program with the same id is unrelated.
+            EventKind::ProcessExit(exit) => {
+                self.process_at(exit.process_id, event.time).filter(|&at| {
+                    let host = match self.all[at].host_kind {
+                        HostKind::PowerShellHost => Some("wsmprovhost.exe"),
+                        HostKind::WinrsHost => Some("winrshost.exe"),
+                        HostKind::SshHost | HostKind::Other => None,
+                    };
+                    host.is_none_or(|host| file_name(&exit.image) == host)
+                })
+            }
+            EventKind::Connection(connection) => self.process_at(connection.process_id, event.time),
+            _ => self.process_at(event.process_id?, event.time),
         }
     }
 
-    /// The process a mark is of.
-    pub fn of_mark(&self, mark: &ProcessMark) -> Option<ProcessIdx> {
+    /// Returns the process of a mark.
+    pub fn process_of_mark(&self, mark: &ProcessMark) -> Option<ProcessIdx> {
         match mark.id {
             0 => self.by_record.get(&mark.mark.source).copied(),
-            id => self.at(id, mark.mark.time),
+            id => self.process_at(id, mark.mark.time),
         }
     }
 
-    /// The process that has this id at that time.
-    pub fn at(&self, id: u32, time: DateTime<Utc>) -> Option<ProcessIdx> {
+    /// Returns the process that has this id at a time.
+    pub fn process_at(&self, id: u32, time: DateTime<Utc>) -> Option<ProcessIdx> {
         if id == 0 {
             return None;
         }
         let known = self.by_id.get(&id)?;
-        let begun = known.partition_point(|&index| self.all[index].known <= time + UNAUDITED);
+        let begun =
+            known.partition_point(|&index| self.all[index].known <= time + UNAUDITED_MARGIN);
         let mut nearest: Option<(TimeDelta, ProcessIdx)> = None;
         for &index in known[..begun].iter().rev().take(MOST_LIVES) {
             let process = &self.all[index];
-            if process.lives_at(time) {
-                // Of lives that overlap because no audit log bounds them, the one nearest in time.
+            if process.is_alive_at(time) {
+                // If processes overlap because no audit log bounds them, the nearest in time is
+                // taken.
                 let distance = process.engine.map_or(TimeDelta::zero(), |(_, first, last)| {
                     (first - time).max(time - last).max(TimeDelta::zero())
                 });
@@ -446,52 +476,53 @@ impl Processes {
                     nearest = Some((distance, index));
                 }
             }
-            // Who had the id before this one has it no more.
-            if process.start.is_some_and(|start| start + SLACK <= time) {
+            // Earlier processes no longer have the id.
+            if process.start.is_some_and(|start| start + LOG_SKEW <= time) {
                 break;
             }
         }
         nearest.map(|(_, index)| index)
     }
 
-    pub fn get(&self, index: ProcessIdx) -> &Process {
+    pub fn get(&self, index: ProcessIdx) -> &TrackedProcess {
         &self.all[index]
     }
 
-    /// All processes, in order of their first record.
-    pub fn iter(&self) -> impl Iterator<Item = (ProcessIdx, &Process)> {
+    /// Returns all processes, in order of their first record.
+    pub fn iter(&self) -> impl Iterator<Item = (ProcessIdx, &TrackedProcess)> {
         self.all.iter_enumerated()
     }
 
-    /// The process that started it.
+    /// Returns the process that started it.
     pub fn parent(&self, index: ProcessIdx) -> Option<ProcessIdx> {
         self.all[index].parent
     }
 
-    /// The remoting host process that a process is or descends from, and how deep.
-    pub fn remoting_host(&self, index: ProcessIdx) -> Option<(ProcessIdx, u32)> {
-        self.roots[index]
+    /// Returns the remoting host process that a process is or descends from, and the depth below
+    /// it.
+    pub fn remoting_ancestor(&self, index: ProcessIdx) -> Option<(ProcessIdx, u32)> {
+        self.ancestors[index]
     }
 }
 
-impl Process {
-    /// Takes what a record says of its logon and account, where they are not known.
-    fn runs_in(&mut self, logon_id: u64, who: [Key; 2]) {
+impl TrackedProcess {
+    /// Sets logon and account, where they are not known yet.
+    fn set_logon(&mut self, logon_id: u64, account_keys: [TextKey; 2]) {
         if self.is_remoting_host() && SERVICE_LOGONS.contains(&logon_id) {
             return;
         }
         if self.logon_id == 0 {
             self.logon_id = logon_id;
         }
-        for (known, told) in self.who.iter_mut().zip(who) {
+        for (known, found) in self.account_keys.iter_mut().zip(account_keys) {
             if !known.is_some() {
-                *known = told;
+                *known = found;
             }
         }
     }
 
-    /// Whether a start is another log's record of this process's own.
-    fn starts_at(&self, mark: &ProcessMark) -> bool {
-        self.start.is_some_and(|known| (mark.mark.time - known).abs() <= SLACK)
+    /// Returns true if a start is another log's record of the start of this process.
+    fn is_same_start(&self, mark: &ProcessMark) -> bool {
+        self.start.is_some_and(|known| (mark.mark.time - known).abs() <= LOG_SKEW)
     }
 }

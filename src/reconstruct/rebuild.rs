@@ -1,4 +1,4 @@
-//! The order of work: what all logs gave, to a case.
+//! The order of work: from the marks of all logs to the reconstruction.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -6,90 +6,97 @@ use std::time::Instant;
 use ps_layers::Unwrapper;
 use rayon::prelude::*;
 
-use super::case::Case;
-use super::clocks::Clocks;
+use super::clocks::HostClocks;
 use super::directory::HostDirectory;
-use super::draft::{Draft, Drafts};
-use super::finish::finish;
-use super::focus::Focus;
-use super::gather::{Gathered, Keys};
-use super::hosts::{self, Hosts};
-use super::index::{Events, SessionOf};
-use super::process::{self, Processes};
-use super::scripts::{Elsewhere, assemble};
+use super::draft::{SessionDraft, SessionDrafts};
+use super::finish::finish_session;
+use super::hosts::{self, LoggingHosts};
+use super::index::{Events, SessionByEvent};
+use super::lookup::LookupTables;
+use super::marks::{KeyHasher, TaskMarks};
+use super::process::{self, ProcessTable};
+use super::reconstruction::Reconstruction;
+use super::record_selector::RecordSelector;
+use super::scripts::{UnassignedScripts, assemble_script_blocks};
 use super::source_index::SourceIndex;
-use super::traffic::logs::Logs;
-use super::traffic::talk::Talk;
-use super::world::World;
+use super::traffic::conversation::PoolConversation;
+use super::traffic::reader::RecordReader;
 use super::{
-    accounts, attempts, client, commands, hops, join, reach, server, source, tools, traffic,
+    accounts, attempts, client, commands, hops, join, log_extent, server, source, tools, traffic,
 };
 use crate::model::{
     AccountName, Clearing, Event, EventIdx, Host, HostName, IdxVec, RecordRef, Session, SessionIdx,
 };
 
-/// Rebuilds sessions and what belongs to them from what all logs gave, in any order. `logs` reads
-/// records again.
-pub fn reconstruct(gathered: Vec<Gathered>, keys: &Keys, logs: &impl Logs) -> Case {
-    rebuild(gathered, keys, logs, |focus| focus.records())
+/// Rebuilds sessions, and all that belongs to them, from the marks of all logs, in any order.
+/// `logs` reads records again.
+pub fn reconstruct(
+    task_marks: Vec<TaskMarks>,
+    keys: &KeyHasher,
+    logs: &impl RecordReader,
+) -> Reconstruction {
+    rebuild_from_records(task_marks, keys, logs, |selector| selector.records())
 }
 
-pub(super) fn rebuild(
-    mut gathered: Vec<Gathered>,
-    keys: &Keys,
-    logs: &impl Logs,
-    records: impl FnOnce(&Focus<'_>) -> Vec<RecordRef>,
-) -> Case {
+pub(super) fn rebuild_from_records(
+    mut task_marks: Vec<TaskMarks>,
+    keys: &KeyHasher,
+    logs: &impl RecordReader,
+    records: impl FnOnce(&RecordSelector<'_>) -> Vec<RecordRef>,
+) -> Reconstruction {
     let begun = Instant::now();
     let mut events: Events =
-        gathered.iter_mut().flat_map(|task| std::mem::take(&mut task.core)).collect();
-    let hosts = Hosts::of(&gathered);
-    let mut processes = process::processes(&gathered, &hosts);
-    let talks = traffic::listen(&gathered, &hosts, logs);
-    for talk in &talks {
-        if let (Some(host), Some(process)) = (hosts.index_of(&talk.host), talk.served_by) {
-            processes[host].carries(process, talk.first, talk.last);
+        task_marks.iter_mut().flat_map(|task| std::mem::take(&mut task.remoting_events)).collect();
+    let hosts = LoggingHosts::from_marks(&task_marks);
+    let mut processes = process::process_tables(&task_marks, &hosts);
+    let conversations = traffic::collect_traffic(&task_marks, &hosts, logs);
+    for conversation in &conversations {
+        if let (Some(host), Some(process)) =
+            (hosts.index_of(&conversation.host), conversation.served_by)
+        {
+            processes[host].extend_engine_life(process, conversation.first, conversation.last);
         }
     }
-    let accounts = accounts::accounts(&gathered);
-    let directory = HostDirectory::learn(&hosts, &gathered);
-    let focus = Focus {
-        core: &events,
-        gathered: &gathered,
+    let accounts = accounts::accounts_by_sid(&task_marks);
+    let directory = HostDirectory::build(&hosts, &task_marks);
+    let selector = RecordSelector {
+        remoting_events: &events,
+        task_marks: &task_marks,
         hosts: &hosts,
         processes: &processes,
         directory: &directory,
         accounts: &accounts,
         keys,
     };
-    let mut records = records(&focus);
-    records.extend(talks.iter().flat_map(Talk::records));
+    let mut records = records(&selector);
+    records.extend(conversations.iter().flat_map(PoolConversation::records));
     let (at_hand, to_read) = (events.len(), records.len());
     tracing::debug!(at_hand, to_read, ms = begun.elapsed().as_millis(), "records in focus");
-    let mut coverage = commands::Coverage::learn(&gathered, &hosts);
-    // There are millions: they make room for the records.
-    gathered.iter_mut().for_each(Gathered::forget);
+    let mut coverage = commands::CommandCoverage::build(&task_marks, &hosts);
+    // There are millions of marks. They make room for the records.
+    task_marks.iter_mut().for_each(TaskMarks::drop_marks_but_scripts);
     events.extend(logs.events(records));
     tracing::debug!(ms = begun.elapsed().as_millis(), "records read again");
     for event in &mut events {
-        event.host = hosts.name(&event.host).clone();
+        event.host = hosts.full_name(&event.host).clone();
     }
-    // The order is total, so that no two sorts differ.
-    events.par_sort_unstable_by(|a, b| key(a).cmp(&key(b)));
-    let by_host = hosts::by_host(&events, &hosts);
+    // The order is total, so that two sorts cannot differ.
+    events.par_sort_unstable_by(|a, b| event_order(a).cmp(&event_order(b)));
+    let by_host = hosts::events_by_host(&events, &hosts);
     processes.par_iter_mut().zip(by_host.as_slice()).for_each(|(processes, indexes)| {
-        processes.describe(indexes.iter().map(|&index| &events[index]));
+        processes.add_details(indexes.iter().map(|&index| &events[index]));
     });
-    let processes: BTreeMap<HostName, Processes> = hosts.names().cloned().zip(processes).collect();
+    let processes: BTreeMap<HostName, ProcessTable> =
+        hosts.names().cloned().zip(processes).collect();
     let by_host: BTreeMap<HostName, Vec<EventIdx>> = hosts.names().cloned().zip(by_host).collect();
 
     let drafts = by_host.par_iter().flat_map_iter(|(host, indexes)| {
-        server::sessions(&events, host, indexes, &processes[host], &accounts)
+        server::target_sessions(&events, host, indexes, &processes[host], &accounts)
     });
-    let mut drafts: Drafts = drafts.collect();
-    let (clients, failures) = client::sessions(&events, &by_host);
-    let clocks = Clocks::learn(&events, &directory, &drafts, &clients);
-    let world = World {
+    let mut drafts: SessionDrafts = drafts.collect();
+    let (clients, failures) = client::client_connections(&events, &by_host);
+    let clocks = HostClocks::build(&events, &directory, &drafts, &clients);
+    let tables = LookupTables {
         events: &events,
         hosts: &hosts,
         directory: &directory,
@@ -97,90 +104,95 @@ pub(super) fn rebuild(
         processes: &processes,
         accounts: &accounts,
     };
-    join::join(world, &mut drafts, clients);
-    let mut attempts = attempts::failed(world, failures);
-    let mut drafts = settle(world, drafts, &talks);
+    join::join_clients(tables, &mut drafts, clients);
+    let mut attempts = attempts::failed_attempts(tables, failures);
+    let mut drafts = complete_drafts(tables, drafts, &conversations);
     for attempt in &mut attempts {
         attempt.source_host = hosts.as_logged(&attempt.source_host);
         attempt.target_host = hosts.as_logged(&attempt.target_host);
     }
 
-    let heard = traffic::tie(world, &mut drafts, talks);
-    let mut session_of: SessionOf = events.iter().map(|_| None).collect();
+    let from_traffic = traffic::assign_commands(tables, &mut drafts, conversations);
+    let mut session_of: SessionByEvent = events.iter().map(|_| None).collect();
     for (index, draft) in drafts.iter_enumerated() {
         for &event in draft.evidence.keys() {
             session_of[event].get_or_insert(index);
         }
     }
-    let mut scripts = assemble(&events, &session_of, &mut Unwrapper::default());
+    let mut scripts = assemble_script_blocks(&events, &session_of, &mut Unwrapper::default());
     scripts.retain(|script| script.session.is_some());
-    let elsewhere = Elsewhere::of(&gathered, &hosts, &events, &scripts);
-    let commands = commands::of_sessions(world, &session_of, &scripts, &heard);
+    let unassigned_scripts = UnassignedScripts::find(&task_marks, &hosts, &events, &scripts);
+    let commands = commands::session_commands(tables, &session_of, &scripts, &from_traffic);
     events.iter().for_each(|event| coverage.add(event));
-    let broken = commands::broken(&scripts, drafts.indices());
-    let parents = hops::parents(world, &drafts);
-    let finished = drafts.into_iter().zip(parents).zip(broken).map(|((draft, parent), broken)| {
-        let server = draft.server.clone();
-        let mut session = finish(world, draft, parent);
-        session.command_completeness =
-            coverage.statement(&events, &session, server.as_ref(), broken);
-        session
-    });
+    let incomplete = commands::count_incomplete_scripts(&scripts, drafts.indices());
+    let parents = hops::parents(tables, &drafts);
+    let finished =
+        drafts.into_iter().zip(parents).zip(incomplete).map(|((draft, parent), incomplete)| {
+            let server = draft.server.clone();
+            let mut session = finish_session(tables, draft, parent);
+            session.command_completeness =
+                coverage.describe(&events, &session, server.as_ref(), incomplete);
+            session
+        });
     let sessions: IdxVec<SessionIdx, Session> = finished.collect();
-    attempts::tie_later(&mut attempts, &sessions);
+    attempts::link_later_sessions(&mut attempts, &sessions);
     let host = |name: &HostName| Host {
         full_name: name.clone(),
         name: hosts.as_logged(name),
         addresses: directory.addresses(name),
         clock: clocks.get(name),
     };
-    let cleared = gathered.iter().flat_map(|task| &task.cleared);
+    let cleared = task_marks.iter().flat_map(|task| &task.cleared);
     let mut cleared: Vec<Clearing> = cleared
         .map(|cleared| Clearing { host: hosts.as_logged(&cleared.host), ..cleared.clone() })
         .collect();
     cleared.sort_by_key(|cleared| (cleared.time, cleared.source));
-    let mut case = Case {
+    let mut reconstruction = Reconstruction {
         sessions,
         commands,
         scripts,
-        elsewhere,
+        unassigned_scripts,
         attempts,
         hosts: hosts.names().map(host).collect(),
-        coverage: reach::coverage(gathered.iter().map(|task| &task.reach), |host| {
+        coverage: log_extent::log_coverage(task_marks.iter().map(|task| &task.extent), |host| {
             hosts.as_logged(host)
         }),
         cleared,
         session_of,
         events,
-        ..Case::default()
+        ..Reconstruction::default()
     };
-    tools::identify(&mut case);
-    case
+    tools::identify_tools(&mut reconstruction);
+    reconstruction
 }
 
-/// Completes drafts by what is known of them besides, finds where each came from, and puts them in
-/// order: from here on they are the sessions, in the sessions' order.
-fn settle(world: World<'_>, mut drafts: Drafts, talks: &[Talk]) -> IdxVec<SessionIdx, Draft> {
-    // A session without a record that shows it is none.
+/// Completes drafts with other facts, finds the source of each, and sorts them. After this they are
+/// in the order of the sessions.
+fn complete_drafts(
+    tables: LookupTables<'_>,
+    mut drafts: SessionDrafts,
+    conversations: &[PoolConversation],
+) -> IdxVec<SessionIdx, SessionDraft> {
+    // A draft without a record is not a session.
     drafts.retain(|draft| !draft.evidence.is_empty());
-    // Who a client is, its own log says by SID only.
+    // A client's own log identifies its user by SID only.
     for draft in drafts.iter_mut().filter(|draft| draft.user.is_none()) {
-        draft.user = draft.user_sid.as_ref().and_then(|sid| world.accounts.get(sid)).cloned();
+        draft.user = draft.user_sid.as_ref().and_then(|sid| tables.accounts.get(sid)).cloned();
     }
-    traffic::introduce(world, &mut drafts, talks);
-    let source_index = SourceIndex::of(world);
-    drafts.par_iter_mut().for_each(|draft| source::weigh(world, &source_index, draft));
-    name_sids(world.accounts, &mut drafts);
-    drafts.sort_by(|a, b| order(a).cmp(&order(b)));
+    traffic::add_callers(tables, &mut drafts, conversations);
+    let source_index = SourceIndex::build(tables);
+    drafts.par_iter_mut().for_each(|draft| source::assess_source(tables, &source_index, draft));
+    add_sids(tables.accounts, &mut drafts);
+    drafts.sort_by(|a, b| draft_order(a).cmp(&draft_order(b)));
     drafts.into_vec().into()
 }
 
-/// The total order of events: no output depends on how the work was shared out.
-fn key(event: &Event) -> impl Ord + '_ {
+/// The total order of events. No output depends on how the work was distributed.
+fn event_order(event: &Event) -> impl Ord + '_ {
     (event.time, &event.host, &event.channel, event.record_id, event.source)
 }
 
-fn order(draft: &Draft) -> impl Ord + '_ {
+fn draft_order(draft: &SessionDraft) -> impl Ord + '_ {
     (
         draft.start(),
         &draft.server,
@@ -190,8 +202,9 @@ fn order(draft: &Draft) -> impl Ord + '_ {
     )
 }
 
-/// Gives drafts whose account is known by name only its SID, where logons give it one and no more.
-fn name_sids(accounts: &BTreeMap<String, AccountName>, drafts: &mut Drafts) {
+/// Sets the SID of drafts whose account is known by name only, if logons give the name exactly one
+/// SID.
+fn add_sids(accounts: &BTreeMap<String, AccountName>, drafts: &mut SessionDrafts) {
     let mut by_name: BTreeMap<String, Vec<(&String, &AccountName)>> = BTreeMap::new();
     for (sid, account) in accounts {
         by_name.entry(account.name_key()).or_default().push((sid, account));

@@ -1,45 +1,45 @@
-//! Script blocks, put together from the records that hold their parts.
+//! Script blocks, assembled from the records of their parts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ps_layers::Unwrapper;
 
-use super::gather::{Gathered, ScriptMark};
-use super::hosts::Hosts;
-use super::index::{Events, SessionOf};
+use super::hosts::LoggingHosts;
+use super::index::{Events, SessionByEvent};
+use super::marks::{ScriptMark, TaskMarks};
 use crate::model::{
     EventIdx, EventKind, HostIdx, HostName, IdxVec, LoggedId, RecordRef, ScriptBlock, ScriptIdx,
 };
 
 /// Script blocks outside sessions, by the places of their parts.
 #[derive(Debug, Default)]
-pub(crate) struct Elsewhere {
+pub(crate) struct UnassignedScripts {
     /// Blocks of one part.
     pub whole: BTreeSet<RecordRef>,
-    /// Blocks of several parts, or with parts missing: the parts' records, in their own order, and
-    /// the full name of the host that logged them, as one may log under two.
-    pub parted: Vec<(Vec<RecordRef>, HostName)>,
+    /// Blocks of several parts, or with missing parts: the records of the parts, in order, and the
+    /// full name of the logging host, as a host may log under two names.
+    pub in_parts: Vec<(Vec<RecordRef>, HostName)>,
 }
 
-impl Elsewhere {
-    /// The blocks that are none of the sessions'.
-    pub(super) fn of(
-        gathered: &[Gathered],
-        hosts: &Hosts,
+impl UnassignedScripts {
+    /// Finds the blocks that belong to no session.
+    pub(super) fn find(
+        task_marks: &[TaskMarks],
+        hosts: &LoggingHosts,
         events: &Events,
         scripts: &IdxVec<ScriptIdx, ScriptBlock>,
-    ) -> Elsewhere {
+    ) -> UnassignedScripts {
         let known = scripts.iter().flat_map(|script| &script.events);
         let in_sessions: BTreeSet<RecordRef> = known.map(|&event| events[event].source).collect();
         let mut marks: Vec<(HostIdx, &ScriptMark)> =
-            hosts.each(gathered, |task| &task.scripts).collect();
-        // Records without an id are blocks of their own.
+            hosts.marks_with_host(task_marks, |task| &task.scripts).collect();
+        // Each record without an id is a block of its own.
         marks.sort_unstable_by_key(|(host, mark)| {
             let alone = (!mark.id.is_some()).then_some(mark.mark.source);
             (*host, mark.id, alone, mark.number, mark.mark.time, mark.mark.source)
         });
-        let mut elsewhere = Elsewhere::default();
+        let mut unassigned = UnassignedScripts::default();
         let one = |a: &(HostIdx, &ScriptMark), b: &(HostIdx, &ScriptMark)| {
             a.0 == b.0 && a.1.id == b.1.id && a.1.id.is_some()
         };
@@ -52,28 +52,28 @@ impl Elsewhere {
             }
             match parts[..] {
                 [part] if part.whole => {
-                    elsewhere.whole.insert(part.mark.source);
+                    unassigned.whole.insert(part.mark.source);
                 }
                 _ => {
                     let records = parts.iter().map(|part| part.mark.source).collect();
-                    elsewhere.parted.push((records, hosts.full_name(block[0].0).clone()));
+                    unassigned.in_parts.push((records, hosts.name_at(block[0].0).clone()));
                 }
             }
         }
-        // Keys order nothing: they are others in each run.
-        elsewhere.parted.sort_unstable();
-        elsewhere
+        // Keys cannot give the order: they differ from run to run.
+        unassigned.in_parts.sort_unstable();
+        unassigned
     }
 }
 
-/// The script blocks that some events are the parts of, by their first part. A part that is
-/// missing shows in the text.
-pub(crate) fn assemble(
+/// Assembles script blocks from the events of their parts, in order of the first part. The text
+/// shows where a part is missing.
+pub(crate) fn assemble_script_blocks(
     events: &Events,
-    session_of: &SessionOf,
+    session_of: &SessionByEvent,
     unwrapper: &mut Unwrapper,
 ) -> IdxVec<ScriptIdx, ScriptBlock> {
-    // A block's id is unique to an engine, and a copied log may hold a record twice.
+    // A block's id is unique within an engine, and a copied log may hold a record twice.
     let mut blocks: BTreeMap<(&HostName, &LoggedId), BTreeMap<u32, EventIdx>> = BTreeMap::new();
     let mut alone = Vec::new();
     for (index, event) in events.iter_enumerated() {
@@ -87,14 +87,14 @@ pub(crate) fn assemble(
     }
     let blocks = blocks.into_values().chain(alone);
     let mut scripts: IdxVec<ScriptIdx, ScriptBlock> =
-        blocks.map(|parts| block(events, session_of, &parts, unwrapper)).collect();
+        blocks.map(|parts| assemble_block(events, session_of, &parts, unwrapper)).collect();
     scripts.sort_by_key(|script| script.events.iter().min().copied());
     scripts
 }
 
-fn block(
+fn assemble_block(
     events: &Events,
-    session_of: &SessionOf,
+    session_of: &SessionByEvent,
     parts: &BTreeMap<u32, EventIdx>,
     unwrapper: &mut Unwrapper,
 ) -> ScriptBlock {
@@ -129,7 +129,7 @@ fn block(
     script
 }
 
-/// Marks parts `from` to before `to` as missing, in their place.
+/// Marks parts `from` to before `to` as missing, at their place in the text.
 fn mark_missing(script: &mut ScriptBlock, from: u32, to: u32) {
     match to.saturating_sub(from) {
         0 => return,
@@ -161,7 +161,7 @@ mod tests {
     fn text(parts: &[Event]) -> (String, bool) {
         let events = parts.iter().cloned().collect();
         let session_of = parts.iter().map(|_| None).collect();
-        let scripts = assemble(&events, &session_of, &mut Unwrapper::default());
+        let scripts = assemble_script_blocks(&events, &session_of, &mut Unwrapper::default());
         assert_eq!(scripts.len(), 1);
         let first = &scripts[ScriptIdx::new(0)];
         (first.text.clone(), first.complete())

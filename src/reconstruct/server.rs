@@ -1,73 +1,76 @@
-//! The target's side: host processes and logons to session drafts; engines and shells in their
-//! own files.
+//! The target's side: session drafts from host processes and logons. Engines and shells have files
+//! of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::draft::{ByTime, Draft, Drafts, remember};
-use super::gather::Image;
+use super::draft::{DraftsByTime, SessionDraft, SessionDrafts, push_new_id};
 use super::host_events::HostEvents;
 use super::index::{DraftIdx, Events, ProcessIdx};
-use super::process::Processes;
-use super::windows::{JOIN_WINDOW, STEP_WINDOW, near};
+use super::marks::HostKind;
+use super::process::ProcessTable;
+use super::windows::{JOIN_WINDOW, STEP_WINDOW, is_within};
 use crate::model::{
     AccountName, Auth, EndKind, Event, EventIdx, EventKind, HostName, Link, Logon, ShellKind,
     is_virtual_sid,
 };
 
-/// Whether a SID is a person's or a service's, and not one that WinRM made up for a virtual account.
-fn is_real(sid: &str) -> bool {
+/// Returns true if a SID belongs to a person or a service. WinRM makes up other SIDs for virtual
+/// accounts.
+fn is_not_virtual(sid: &str) -> bool {
     !is_virtual_sid(sid)
 }
 
-/// How long before one of its connections a session may have begun: longer than logs reach back.
-const LONGEST: TimeDelta = TimeDelta::days(3660);
+/// How long before one of its connections a session may have begun. Longer than logs reach back.
+const LONGEST_SESSION: TimeDelta = TimeDelta::days(3660);
 
-/// The sessions that one host's own events show.
-pub(super) fn sessions(
+/// Returns the sessions that one host's own events show.
+pub(super) fn target_sessions(
     events: &Events,
     host: &HostName,
     indexes: &[EventIdx],
-    processes: &Processes,
+    processes: &ProcessTable,
     accounts: &BTreeMap<String, AccountName>,
-) -> Drafts {
+) -> SessionDrafts {
     let mut drafts = host_processes(processes, host);
     let host_events = HostEvents { events, indexes, host, processes, accounts };
-    host_events.process_events(&mut drafts);
-    host_events.own_logons(&mut drafts);
-    let late = host_events.engines(&mut drafts);
-    host_events.child_engines(&mut drafts);
-    host_events.named_pipes(&mut drafts);
-    host_events.shells(&mut drafts);
-    host_events.logons(&mut drafts);
-    host_events.late_engines(&mut drafts, late);
+    host_events.add_process_events(&mut drafts);
+    host_events.add_own_logons(&mut drafts);
+    let late = host_events.add_engines(&mut drafts);
+    host_events.add_child_engines(&mut drafts);
+    host_events.add_listening_engines(&mut drafts);
+    host_events.add_shells(&mut drafts);
+    host_events.add_other_logons(&mut drafts);
+    host_events.add_engines_without_start(&mut drafts, late);
     drafts
 }
 
-/// A host process is a shell: one session each.
-fn host_processes(processes: &Processes, host: &HostName) -> Drafts {
+/// Returns a draft for each host process: it is a shell, and so one session.
+fn host_processes(processes: &ProcessTable, host: &HostName) -> SessionDrafts {
     let hosts = processes.iter().filter(|(_, process)| process.is_remoting_host());
     hosts
         .map(|(index, process)| {
             let details = processes.details(index);
-            let mut draft = Draft {
+            let mut draft = SessionDraft {
                 server: Some(host.clone()),
                 process: Some(index),
-                kind: Some(match process.image {
-                    Image::WinrsHost => ShellKind::Winrs,
-                    Image::PowerShellHost | Image::SshHost | Image::Other => ShellKind::PowerShell,
+                kind: Some(match process.host_kind {
+                    HostKind::WinrsHost => ShellKind::Winrs,
+                    HostKind::PowerShellHost | HostKind::SshHost | HostKind::Other => {
+                        ShellKind::PowerShell
+                    }
                 }),
-                ssh: process.image == Image::SshHost,
+                ssh: process.host_kind == HostKind::SshHost,
                 user: details.and_then(|details| details.account.clone()).map(AccountName::caller),
                 user_sid: details
                     .and_then(|details| details.sid.clone())
-                    .filter(|sid| is_real(sid)),
+                    .filter(|sid| is_not_virtual(sid)),
                 start: process.start,
-                ..Draft::default()
+                ..SessionDraft::default()
             };
             if let Some(end) = process.end {
-                draft.ends(end, EndKind::ProcessExited);
+                draft.set_better_end(end, EndKind::ProcessExited);
             }
             if process.logon_id != 0 {
                 draft.logon_ids.push(process.logon_id);
@@ -78,8 +81,8 @@ fn host_processes(processes: &Processes, host: &HostName) -> Drafts {
 }
 
 impl HostEvents<'_> {
-    /// Children, and what PowerShell logged in a session's process tree: keyed by process.
-    fn process_events(&self, drafts: &mut Drafts) {
+    /// Adds the events of each session's process tree, by process.
+    fn add_process_events(&self, drafts: &mut SessionDrafts) {
         let by_process: BTreeMap<ProcessIdx, DraftIdx> = drafts
             .iter_enumerated()
             .filter_map(|(slot, draft)| Some((draft.process?, slot)))
@@ -97,22 +100,22 @@ impl HostEvents<'_> {
                 | EventKind::PowerShell(_)
                 | EventKind::ServerSession(_)
                 | EventKind::Traffic(_)
-                | EventKind::Connection(_) => self.processes.of(event),
+                | EventKind::Connection(_) => self.processes.process_of_event(event),
                 _ => None,
             };
-            let root = process.and_then(|process| self.processes.remoting_host(process));
+            let root = process.and_then(|process| self.processes.remoting_ancestor(process));
             let Some((root, depth)) = root else { continue };
             let Some(&slot) = by_process.get(&root) else { continue };
             let draft = &mut drafts[slot];
-            draft.add(index, Link::Process);
+            draft.add_evidence(index, Link::Process);
             if draft.process.is_some_and(|process| self.processes.get(process).start.is_none()) {
-                draft.begins(event.time);
+                draft.set_earlier_start(event.time);
             }
             if depth == 0 && matches!(event.kind, EventKind::EngineListening(_)) {
                 draft.listens.get_or_insert(event.time);
             }
             if depth == 0
-                && let Some(sid) = event.user_sid.as_deref().filter(|sid| is_real(sid))
+                && let Some(sid) = event.user_sid.as_deref().filter(|sid| is_not_virtual(sid))
                 && matches!(
                     event.kind,
                     EventKind::Command(_)
@@ -133,8 +136,8 @@ impl HostEvents<'_> {
                 }
             }
             if let Some(context) = event.engine().filter(|context| context.is_remote()) {
-                remember(&mut draft.host_ids, context.host_id.as_ref());
-                remember(&mut draft.runspace_ids, context.runspace_id.as_ref());
+                push_new_id(&mut draft.host_ids, context.host_id.as_ref());
+                push_new_id(&mut draft.runspace_ids, context.runspace_id.as_ref());
                 let user = match context.connected_user.as_str() {
                     "" => &context.user,
                     connected => connected,
@@ -146,28 +149,28 @@ impl HostEvents<'_> {
         }
     }
 
-    /// The logon that each host process runs in, by its id: it says who the session is.
-    fn own_logons(&self, drafts: &mut Drafts) {
-        let owners = ByTime::by_key(drafts, |draft| draft.logon_ids.clone());
+    /// Adds the logon of each host process by its id. It shows the session's account.
+    fn add_own_logons(&self, drafts: &mut SessionDrafts) {
+        let owners = DraftsByTime::grouped_by_key(drafts, |draft| draft.logon_ids.clone());
         for (index, event) in self.iter() {
             let EventKind::Logon(logon) = &event.kind else { continue };
             // Logon ids recur after a restart: the logon comes shortly before the process.
             let owners = owners.get(&logon.logon_id).into_iter();
             for slot in owners.flat_map(|own| own.near(event.time, JOIN_WINDOW, JOIN_WINDOW)) {
-                self.take_logon(&mut drafts[slot], index, logon, Link::Logon);
+                self.add_logon(&mut drafts[slot], index, logon, Link::Logon);
             }
         }
     }
 
-    /// Other network logons by the same account, which HTTP.sys makes one per connection, by time;
-    /// then what was logged of all of a session's logons.
-    fn logons(&self, drafts: &mut Drafts) {
+    /// Adds other network logons of the same account by time: HTTP.sys makes one for each
+    /// connection. Then adds the events of all logons of a session.
+    fn add_other_logons(&self, drafts: &mut SessionDrafts) {
         let own: BTreeSet<u64> = drafts
             .iter()
             .filter(|d| d.process.is_some())
             .flat_map(|d| d.logon_ids.clone())
             .collect();
-        let by_name = ByTime::by_key(drafts, |draft| {
+        let by_name = DraftsByTime::grouped_by_key(drafts, |draft| {
             let name = draft.user.as_ref().map(AccountName::name_key);
             name.into_iter().chain(draft.user_sid.clone())
         });
@@ -178,18 +181,19 @@ impl HostEvents<'_> {
                 let name = logon.account.as_ref().map(AccountName::name_key);
                 let lists = [name.as_ref(), Some(&logon.sid)].into_iter().flatten();
                 let lists = lists.filter_map(|name| by_name.get(name));
-                let same = lists.flat_map(|drafts| drafts.near(event.time, LONGEST, STEP_WINDOW));
+                let same =
+                    lists.flat_map(|drafts| drafts.near(event.time, LONGEST_SESSION, STEP_WINDOW));
                 for slot in same.collect::<BTreeSet<_>>() {
                     if self.is_connection_of(&drafts[slot], event, logon) {
-                        self.take_logon(&mut drafts[slot], index, logon, Link::Account);
+                        self.add_logon(&mut drafts[slot], index, logon, Link::Account);
                     }
                 }
             }
         }
-        let by_logon = ByTime::by_key(drafts, |draft| draft.logon_ids.clone());
-        // Of each draft, the logons that ended.
+        let by_logon = DraftsByTime::grouped_by_key(drafts, |draft| draft.logon_ids.clone());
+        // For each draft, the logons that ended.
         let mut all_ended: BTreeMap<DraftIdx, (DateTime<Utc>, BTreeSet<u64>)> = BTreeMap::new();
-        // 4672 is logged before the 4624 it belongs to.
+        // 4672 is logged before the 4624 that it belongs to.
         for (index, event) in self.iter() {
             let (logon_id, ended) = match &event.kind {
                 EventKind::SpecialPrivileges(held) => (held.logon_id, false),
@@ -197,15 +201,15 @@ impl HostEvents<'_> {
                 _ => continue,
             };
             let begun = by_logon.get(&logon_id).into_iter();
-            for slot in begun.flat_map(|drafts| drafts.begun(event.time + STEP_WINDOW)) {
+            for slot in begun.flat_map(|drafts| drafts.begun_by(event.time + STEP_WINDOW)) {
                 let draft = &mut drafts[slot];
                 let Some(link) = self.logon_link(draft, logon_id) else { continue };
-                draft.add(index, link);
+                draft.add_evidence(index, link);
                 if !ended || event.time < draft.start() {
                     continue;
                 }
                 if link.is_key() {
-                    draft.ends(event.time, EndKind::Logoff);
+                    draft.set_better_end(event.time, EndKind::Logoff);
                 } else {
                     let (last, ended) = all_ended.entry(slot).or_default();
                     *last = event.time.max(*last);
@@ -213,65 +217,68 @@ impl HostEvents<'_> {
                 }
             }
         }
-        // The process's own logon ends with it; where that is not known, the session is over when
-        // none of its logons is left.
+        // The process ends with its own logon. If that logon is not known, the session ends when
+        // all its logons have ended.
         for (slot, (last, ended)) in all_ended {
             let draft = &mut drafts[slot];
-            if !self.owns_logon(draft) && draft.logon_ids.iter().all(|id| ended.contains(id)) {
-                draft.ends(last, EndKind::Logoff);
+            if !self.knows_process_logon(draft)
+                && draft.logon_ids.iter().all(|id| ended.contains(id))
+            {
+                draft.set_better_end(last, EndKind::Logoff);
             }
         }
     }
 
-    /// Whether the logon that a draft's host process runs in is known.
-    fn owns_logon(&self, draft: &Draft) -> bool {
+    /// Returns true if the logon of the draft's host process is known.
+    fn knows_process_logon(&self, draft: &SessionDraft) -> bool {
         draft.process.is_some_and(|process| self.processes.get(process).logon_id != 0)
     }
 
-    /// Whether that logon is the caller's own: an endpoint's virtual account has another.
-    fn owns_callers_logon(&self, draft: &Draft) -> bool {
+    /// Returns true if that logon is the caller's own. An endpoint with a virtual account has
+    /// another.
+    fn runs_in_callers_logon(&self, draft: &SessionDraft) -> bool {
         let details = draft.process.and_then(|process| self.processes.details(process));
         let sid = details.and_then(|details| details.sid.as_deref());
         let account = details.and_then(|details| details.account.as_ref());
-        self.owns_logon(draft)
-            && sid.is_none_or(is_real)
+        self.knows_process_logon(draft)
+            && sid.is_none_or(is_not_virtual)
             && account.is_none_or(|account| account.virtual_caller().is_none())
     }
 
-    /// How a logon id is tied to a draft: as its host process's own, or by time.
-    fn logon_link(&self, draft: &Draft, logon_id: u64) -> Option<Link> {
+    /// Returns the link of a logon id to a draft: the host process's own logon, or by time.
+    fn logon_link(&self, draft: &SessionDraft, logon_id: u64) -> Option<Link> {
         match draft.logon_ids.iter().position(|&known| known == logon_id)? {
-            0 if self.owns_logon(draft) => Some(Link::Logon),
+            0 if self.knows_process_logon(draft) => Some(Link::Logon),
             _ => Some(Link::Account),
         }
     }
 
-    /// Whether a logon can be one of a session's connections: a network logon of its account in
-    /// its time. HTTP.sys ends the connection, so it has no address; where the process's own logon
-    /// is known, one that has an address is something else.
-    fn is_connection_of(&self, draft: &Draft, event: &Event, logon: &Logon) -> bool {
+    /// Returns true if a logon may be one of a session's connections: a network logon of its
+    /// account during the session. HTTP.sys ends the connection, so the logon has no address. If
+    /// the process's own logon is known, a logon with an address is something else.
+    fn is_connection_of(&self, draft: &SessionDraft, event: &Event, logon: &Logon) -> bool {
         const NETWORK: u32 = 3;
         let end = draft.end.map_or(draft.start(), |(end, _)| end);
         let in_time = event.time >= draft.start() - STEP_WINDOW && event.time <= end + STEP_WINDOW;
-        let at_start = near(event.time, draft.start(), STEP_WINDOW);
-        // One with a ticket and an address was made by something that is no WinRM.
+        let at_start = is_within(event.time, draft.start(), STEP_WINDOW);
+        // A logon with a ticket and an address does not come from WinRM.
         let kerberos = logon.auth() == Auth::Kerberos;
         in_time
             && logon.logon_type == NETWORK
             && (draft.user.is_some() || draft.user_sid.is_some())
-            && draft.can_be(logon.account.as_ref(), Some(&logon.sid))
-            && (logon.ip.is_none() || (at_start && !kerberos && !self.owns_callers_logon(draft)))
+            && draft.may_belong_to(logon.account.as_ref(), Some(&logon.sid))
+            && (logon.ip.is_none() || (at_start && !kerberos && !self.runs_in_callers_logon(draft)))
     }
 
-    fn take_logon(&self, draft: &mut Draft, index: EventIdx, logon: &Logon, link: Link) {
-        draft.add(index, link);
+    fn add_logon(&self, draft: &mut SessionDraft, index: EventIdx, logon: &Logon, link: Link) {
+        draft.add_evidence(index, link);
         if !draft.logon_ids.contains(&logon.logon_id) {
             draft.logon_ids.push(logon.logon_id);
         }
-        if draft.auth.is_none() && (link.is_key() || !self.owns_callers_logon(draft)) {
+        if draft.auth.is_none() && (link.is_key() || !self.runs_in_callers_logon(draft)) {
             draft.auth = Some(logon.auth()).filter(|auth| *auth != Auth::Unknown);
         }
-        if draft.user_sid.is_none() && logon.sid.starts_with("S-1-") && is_real(&logon.sid) {
+        if draft.user_sid.is_none() && logon.sid.starts_with("S-1-") && is_not_virtual(&logon.sid) {
             draft.user_sid = Some(logon.sid.clone());
         }
         if draft.user.is_none() {

@@ -1,50 +1,50 @@
-//! What the target's WinRM service logs of the request that makes a shell: WinRM 91, and on builds
-//! that log them the request's steps (81, 82, 134) and its authentication (169).
+//! Requests for shells in the target's WinRM log: WinRM 91, and on builds that log them the steps
+//! of the request (81, 82, 134) and its authentication (169).
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::draft::{ByTime, Draft, Drafts, nearest};
+use super::draft::{DraftsByTime, SessionDraft, SessionDrafts, nearest_draft};
 use super::host_events::HostEvents;
 use super::index::DraftIdx;
 use super::names::SERVICE_SIDS;
-use super::windows::{STEP_WINDOW, WAITED, near};
+use super::windows::{FIRST_COMMAND_WINDOW, STEP_WINDOW, is_within};
 use crate::model::{
     AccountName, Auth, Event, EventIdx, EventKind, IdxVec, Link, LoggedId, ServerOperation,
     ShellKind, creates_shell,
 };
 
-/// Whether an operation makes a shell.
-pub(super) fn creates(operation: &ServerOperation) -> bool {
+/// Returns true if an operation creates a shell.
+pub(super) fn is_shell_request(operation: &ServerOperation) -> bool {
     let uri = operation.resource_uri.as_deref().unwrap_or_default();
     creates_shell(&operation.operation) && ShellKind::of(uri).0 != ShellKind::Other
 }
 
-/// One request, as far as its records tell.
+/// One request, as far as its records show it.
 #[derive(Default)]
-struct Request<'e> {
+struct ShellRequest<'e> {
     /// Indexes of its records, in order.
     events: Vec<EventIdx>,
-    /// When it made its shell: its 91, or the first of its steps.
+    /// When it made its shell: the time of its 91, or of the first step.
     time: DateTime<Utc>,
     /// WinRM 91.
     shell: Option<EventIdx>,
-    /// Whether it asks for a shell.
+    /// The request asks for a shell.
     creates: bool,
     kind: Option<ShellKind>,
     configuration: &'e str,
-    /// The caller, as 91 names it.
+    /// The caller, from 91.
     account: Option<&'e AccountName>,
-    /// The caller, as the authentication names it.
+    /// The caller, from the authentication.
     authenticated: Option<&'e AccountName>,
     sid: Option<&'e str>,
     auth: Option<Auth>,
 }
 
-impl<'e> Request<'e> {
-    /// Takes one of its records.
-    fn take(&mut self, index: EventIdx, event: &'e Event) {
+impl<'e> ShellRequest<'e> {
+    /// Adds a record of the request.
+    fn add_record(&mut self, index: EventIdx, event: &'e Event) {
         if self.events.is_empty() {
             self.time = event.time;
         }
@@ -67,7 +67,7 @@ impl<'e> Request<'e> {
                 {
                     let (kind, configuration) = ShellKind::of(uri);
                     (self.kind, self.configuration) = (Some(kind), configuration);
-                    self.creates |= creates(operation);
+                    self.creates |= is_shell_request(operation);
                 }
             }
             EventKind::Authenticated(caller) => {
@@ -80,13 +80,14 @@ impl<'e> Request<'e> {
 }
 
 impl HostEvents<'_> {
-    /// Requests to the host process that each started: by account and time, nearest pairs first.
-    pub fn shells(&self, drafts: &mut Drafts) {
+    /// Joins requests to the host processes that they started, by account and time, nearest pairs
+    /// first.
+    pub fn add_shells(&self, drafts: &mut SessionDrafts) {
         let requests = self.requests();
-        let by_start = ByTime::of_starts(drafts);
+        let by_start = DraftsByTime::by_start(drafts);
         let mut pairs = Vec::new();
         for (number, request) in requests.iter().enumerate().filter(|(_, one)| one.creates) {
-            for slot in by_start.near(request.time, STEP_WINDOW, WAITED) {
+            for slot in by_start.near(request.time, STEP_WINDOW, FIRST_COMMAND_WINDOW) {
                 let draft = &drafts[slot];
                 if self.may_have_made(request, draft) {
                     pairs.push(((draft.start() - request.time).abs(), number, slot));
@@ -110,25 +111,25 @@ impl HostEvents<'_> {
             }
             let link = if slot.is_some() { Link::Account } else { Link::Own };
             let slot = slot.unwrap_or_else(|| {
-                drafts.push(Draft {
+                drafts.push(SessionDraft {
                     server: Some(self.host.clone()),
                     kind: request.kind,
-                    ..Draft::default()
+                    ..SessionDraft::default()
                 })
             });
-            self.take_request(&mut drafts[slot], &request, link);
+            self.add_request(&mut drafts[slot], &request, link);
         }
-        self.authentications(drafts, others);
+        self.add_authentications(drafts, others);
     }
 
-    /// The requests, in order of their first records. One ActivityID is one request; a second shell
-    /// or a pause is another.
-    fn requests(&self) -> Vec<Request<'_>> {
-        let mut requests: Vec<Request<'_>> = Vec::new();
+    /// Returns the requests, in order of their first records. One ActivityID is one request; a
+    /// second shell or a pause begins another.
+    fn requests(&self) -> Vec<ShellRequest<'_>> {
+        let mut requests: Vec<ShellRequest<'_>> = Vec::new();
         let mut by_activity: BTreeMap<&LoggedId, (usize, DateTime<Utc>)> = BTreeMap::new();
         for (index, event) in self.iter() {
             let shell = match &event.kind {
-                // Event forwarding subscribes by a shell of its own.
+                // Event forwarding subscribes with a shell of its own.
                 EventKind::ShellCreated(shell)
                     if shell.resource_uri.to_ascii_lowercase().contains("/subscription") =>
                 {
@@ -141,13 +142,14 @@ impl HostEvents<'_> {
             let activity = event.activity_id.as_ref();
             let known = activity.and_then(|activity| by_activity.get(activity).copied());
             let known = known.filter(|&(number, last)| {
-                near(last, event.time, STEP_WINDOW) && !(shell && requests[number].shell.is_some())
+                is_within(last, event.time, STEP_WINDOW)
+                    && !(shell && requests[number].shell.is_some())
             });
             let number = known.map_or(requests.len(), |(number, _)| number);
             if number == requests.len() {
-                requests.push(Request::default());
+                requests.push(ShellRequest::default());
             }
-            requests[number].take(index, event);
+            requests[number].add_record(index, event);
             if let Some(activity) = activity {
                 by_activity.insert(activity, (number, event.time));
             }
@@ -155,29 +157,29 @@ impl HostEvents<'_> {
         requests
     }
 
-    /// Whether a session can be what a request made.
-    fn may_have_made(&self, request: &Request<'_>, draft: &Draft) -> bool {
+    /// Returns true if a request may have made a session.
+    fn may_have_made(&self, request: &ShellRequest<'_>, draft: &SessionDraft) -> bool {
         let account = request.account.or(request.authenticated);
         let account = account.or_else(|| self.account_of(request.sid));
-        // Without process audit, a session's start is its first command's.
+        // Without process audit, the start of a session is that of its first command.
         let unaudited =
             draft.process.is_some_and(|process| self.processes.get(process).start.is_none());
         let same = request.sid.is_some() && request.sid == draft.user_sid.as_deref();
         let same_kind =
             request.kind.is_none_or(|kind| kind == ShellKind::Other) || draft.kind == request.kind;
-        (near(draft.start(), request.time, STEP_WINDOW)
+        (is_within(draft.start(), request.time, STEP_WINDOW)
             || (unaudited && same && draft.start() >= request.time))
             && !draft.ssh
             && same_kind
-            && draft.can_be(account, request.sid)
+            && draft.may_belong_to(account, request.sid)
     }
 
-    fn take_request(&self, draft: &mut Draft, request: &Request<'_>, link: Link) {
+    fn add_request(&self, draft: &mut SessionDraft, request: &ShellRequest<'_>, link: Link) {
         for &index in &request.events {
-            draft.add(index, link);
+            draft.add_evidence(index, link);
         }
         draft.shell = draft.shell.or(request.shell);
-        draft.begins(request.time);
+        draft.set_earlier_start(request.time);
         if !request.configuration.is_empty() {
             request.configuration.clone_into(&mut draft.configuration);
         }
@@ -192,19 +194,19 @@ impl HostEvents<'_> {
         draft.auth = request.auth.or(draft.auth);
     }
 
-    /// Authentications that no ActivityID ties to a shell: by account and time.
-    fn authentications(&self, drafts: &mut Drafts, requests: Vec<Request<'_>>) {
-        let by_start = ByTime::of_starts(drafts);
+    /// Adds authentications that no ActivityID ties to a shell, by account and time.
+    fn add_authentications(&self, drafts: &mut SessionDrafts, requests: Vec<ShellRequest<'_>>) {
+        let by_start = DraftsByTime::by_start(drafts);
         for request in requests {
             let Some(account) = request.authenticated else { continue };
             let near = by_start.near(request.time, STEP_WINDOW, STEP_WINDOW);
             let near = near.filter(|&slot| {
-                drafts[slot].user.is_some() && drafts[slot].can_be(Some(account), None)
+                drafts[slot].user.is_some() && drafts[slot].may_belong_to(Some(account), None)
             });
-            if let Some(slot) = nearest(drafts, near, request.time) {
+            if let Some(slot) = nearest_draft(drafts, near, request.time) {
                 let draft = &mut drafts[slot];
                 for &index in &request.events {
-                    draft.add(index, Link::Account);
+                    draft.add_evidence(index, Link::Account);
                 }
                 draft.auth = request.auth.or(draft.auth);
             }

@@ -1,24 +1,24 @@
-//! When something was seen: what is known of a host may change, as its address does.
+//! When a fact about a host was seen. Facts may change, as addresses do.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Two sightings less far apart than this are of one span: shorter than the leases that are usual.
+/// Two sightings closer than this are one span. Shorter than usual address leases.
 const GAP: TimeDelta = TimeDelta::minutes(30);
 
-/// Spans that are kept apart; what is seen in more of them is seen all the time.
+/// Most spans that are kept. A fact with more spans counts as seen all the time.
 const MOST_SPANS: usize = 256;
 
-/// How often something was seen, and when.
+/// How often a fact was seen, and when.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sightings {
     pub count: u64,
-    /// From the first sighting to the last of each span; in order and apart once `settle`d.
+    /// First and last sighting of each span. In order and disjoint after `sort_and_join`.
     spans: Vec<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
 impl Sightings {
-    /// Takes a sighting.
-    pub fn note(&mut self, time: DateTime<Utc>) {
+    /// Adds a sighting.
+    pub fn add(&mut self, time: DateTime<Utc>) {
         self.count += 1;
         match self.spans.last_mut() {
             Some((first, last)) if time >= *first - GAP && time <= *last + GAP => {
@@ -27,43 +27,43 @@ impl Sightings {
             _ => self.spans.push((time, time)),
         }
         if self.spans.len() > MOST_SPANS {
-            self.settle();
+            self.sort_and_join();
         }
     }
 
-    /// Takes all sightings of another.
-    pub fn merge(&mut self, other: &Sightings) {
+    /// Adds all sightings of another fact.
+    pub fn add_all(&mut self, other: &Sightings) {
         self.count += other.count;
         self.spans.extend(&other.spans);
     }
 
-    /// Puts spans in order and joins those that touch.
-    pub fn settle(&mut self) {
+    /// Sorts the spans and joins those that touch.
+    pub fn sort_and_join(&mut self) {
         self.spans.sort_unstable();
-        let mut settled: Vec<(DateTime<Utc>, DateTime<Utc>)> = Vec::new();
+        let mut joined: Vec<(DateTime<Utc>, DateTime<Utc>)> = Vec::new();
         for &(first, last) in &self.spans {
-            match settled.last_mut() {
+            match joined.last_mut() {
                 Some((_, known)) if first <= *known + GAP || self.spans.len() > MOST_SPANS => {
                     *known = last.max(*known);
                 }
-                _ => settled.push((first, last)),
+                _ => joined.push((first, last)),
             }
         }
-        self.spans = settled;
+        self.spans = joined;
     }
 
-    /// The first and the last sighting.
+    /// Returns the first and the last sighting.
     pub fn bounds(&self) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
         Some((self.spans.first()?.0, self.spans.last()?.1))
     }
 
-    /// Whether all of it lies in the time that another was seen in.
-    pub fn within(&self, other: &Sightings) -> bool {
+    /// Returns true if all sightings lie between the first and last of another.
+    pub fn lies_within(&self, other: &Sightings) -> bool {
         let bounds = self.bounds().zip(other.bounds());
         bounds.is_some_and(|((first, last), (from, to))| from - GAP <= first && last <= to + GAP)
     }
 
-    /// How far a time is from the nearest sighting.
+    /// Returns how far a time is from the nearest sighting.
     pub fn distance(&self, time: DateTime<Utc>) -> TimeDelta {
         let next = self.spans.partition_point(|&(_, last)| last < time);
         let after = self.spans.get(next).map(|(first, _)| (*first - time).max(TimeDelta::zero()));
@@ -71,9 +71,9 @@ impl Sightings {
         after.into_iter().chain(before).min().unwrap_or(TimeDelta::MAX)
     }
 
-    /// Whether this is no more the case at a time, and what `next` saw is: each of the two was seen
-    /// on one side of a moment only, and the time is on the other's.
-    pub fn gave_way(&self, next: &Sightings, time: DateTime<Utc>) -> bool {
+    /// Returns true if `next` replaced this fact at a time: all sightings of the two lie on
+    /// different sides of a moment, and `time` is nearer to those of `next`.
+    pub fn was_replaced_by(&self, next: &Sightings, time: DateTime<Utc>) -> bool {
         let (Some((first, last)), Some((next_first, next_last))) = (self.bounds(), next.bounds())
         else {
             return false;
@@ -93,19 +93,19 @@ mod tests {
 
     fn seen(minutes: &[i64]) -> Sightings {
         let mut seen = Sightings::default();
-        minutes.iter().for_each(|&minute| seen.note(at(minute)));
-        seen.settle();
+        minutes.iter().for_each(|&minute| seen.add(at(minute)));
+        seen.sort_and_join();
         seen
     }
 
     #[test]
     fn an_address_that_was_changed_gave_way() {
         let (old, new) = (seen(&[0, 20, 300]), seen(&[400, 410]));
-        assert!(old.gave_way(&new, at(405)) && old.gave_way(&new, at(390)));
-        assert!(!old.gave_way(&new, at(310)) && new.gave_way(&old, at(310)));
-        // Two at once are two.
+        assert!(old.was_replaced_by(&new, at(405)) && old.was_replaced_by(&new, at(390)));
+        assert!(!old.was_replaced_by(&new, at(310)) && new.was_replaced_by(&old, at(310)));
+        // Two facts at the same time are both true.
         let other = seen(&[100, 500]);
-        assert!(!old.gave_way(&other, at(500)) && !other.gave_way(&old, at(0)));
+        assert!(!old.was_replaced_by(&other, at(500)) && !other.was_replaced_by(&old, at(0)));
     }
 
     #[test]

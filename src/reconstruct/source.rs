@@ -1,69 +1,71 @@
-//! Where a session came from: all evidence is weighed, best first.
+//! Finds where a session came from: all evidence is compared, best first.
 //!
-//! The logon itself does not tell: HTTP.sys ends the connection, so 4624 has no address.
+//! The logon does not show it: HTTP.sys ends the connection, so 4624 has no address.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::draft::Draft;
+use super::draft::SessionDraft;
+use super::lookup::LookupTables;
 use super::names::WINRM_PORTS;
 use super::source_index::SourceIndex;
-use super::windows::{JOIN_WINDOW, STEP_WINDOW, near};
-use super::world::World;
+use super::windows::{JOIN_WINDOW, STEP_WINDOW, is_within};
 use crate::model::{
     AccountName, Auth, EventIdx, EventKind, HostName, Link, Rejected, Rival, SourceBasis,
     SourceEvidence, SourceHint, Weighed, file_name, host_of_service,
 };
 
-/// How long before a session its service ticket may have been asked for; it may also have been
-/// cached for hours, and then no record is near.
+/// How long before a session its service ticket may have been requested. The ticket may also have
+/// been cached for hours; then no record is near.
 const TICKET_WINDOW: TimeDelta = JOIN_WINDOW;
 
-/// How much nearer to a session's start one of two hints of a kind must be to decide: what the
-/// network and the target need for one step, more or less.
+/// How much nearer to a session's start one of two hints of a kind must be to decide. About what
+/// the network and the target need for one step.
 const DECISIVE: TimeDelta = TimeDelta::seconds(2);
 
-/// Rivals that a session weighs by what agrees with them, and keeps: a log full of forged ones costs no more.
-const MOST_KEPT: usize = 8;
+/// Most rival sources of a session that are compared and kept. Keeps a log full of forged records
+/// cheap.
+const MOST_KEPT_RIVALS: usize = 8;
 
-/// A hint at the source: what it is, what it names, what else it says of the session.
-struct Hint {
+/// A record that may show the source: its kind, the source that it names, and other facts about the
+/// session.
+struct CandidateHint {
     basis: SourceEvidence,
     event: EventIdx,
     host: Option<HostName>,
     ip: Option<String>,
     auth: Option<Auth>,
     https: Option<bool>,
-    /// Set from the start for what cannot be the session's.
+    /// Set at once if the record cannot be the session's.
     rejected: Option<Rejected>,
 }
 
-impl Hint {
+impl CandidateHint {
     fn new(
         basis: SourceEvidence,
         event: EventIdx,
         host: Option<HostName>,
         ip: Option<String>,
-    ) -> Hint {
-        Hint { basis, event, host, ip, auth: None, https: None, rejected: None }
+    ) -> CandidateHint {
+        CandidateHint { basis, event, host, ip, auth: None, https: None, rejected: None }
     }
 
-    /// Whether two hints name one source: the same address or the same host.
-    fn agrees(&self, other: &Hint) -> bool {
+    /// Returns true if two hints name the same source: the same address or the same host.
+    fn agrees(&self, other: &CandidateHint) -> bool {
         let ip = self.ip.is_some() && self.ip == other.ip;
         ip || (self.host.is_some() && self.host == other.host)
     }
 
-    /// Whether two hints name two sources; where one names a host and the other an address that no
-    /// host is known by, nobody can tell.
-    fn differs(&self, other: &Hint) -> bool {
+    /// Returns true if two hints name different sources. If one names a host and the other an
+    /// address without a known host, they may be the same.
+    fn differs(&self, other: &CandidateHint) -> bool {
         let hosts = self.host.is_some() && other.host.is_some();
         let ips = self.ip.is_some() && other.ip.is_some();
         (hosts || ips) && !self.agrees(other)
     }
 
-    fn told(&self) -> SourceHint {
+    fn to_source_hint(&self) -> SourceHint {
         SourceHint {
             basis: self.basis,
             host: self.host.clone(),
@@ -74,47 +76,51 @@ impl Hint {
     }
 }
 
-/// Finds the source of a draft, completes name and address, adds the records that agree, and keeps
-/// those that do not.
-pub(super) fn weigh(world: World<'_>, source_index: &SourceIndex<'_>, draft: &mut Draft) {
-    let World { events, directory, clocks, .. } = world;
+/// Sets the source of a draft with name and address, adds the records that agree, and keeps those
+/// that do not.
+pub(super) fn assess_source(
+    tables: LookupTables<'_>,
+    source_index: &SourceIndex<'_>,
+    draft: &mut SessionDraft,
+) {
+    let LookupTables { events, directory, clocks, .. } = tables;
     let logged_by = draft.server.as_ref().or(draft.source_host.as_ref()).cloned();
     let start = logged_by.map_or(draft.start(), |host| clocks.correct(&host, draft.start()));
-    let distance = |hint: &Hint| {
+    let distance = |hint: &CandidateHint| {
         let event = &events[hint.event];
         (clocks.correct(&event.host, event.time) - start).abs()
     };
-    let mut hints = hints(world, source_index, draft);
+    let mut hints = candidate_hints(tables, source_index, draft);
     let at = draft.start();
     for hint in &mut hints {
-        let named = hint
-            .ip
-            .as_deref()
-            .and_then(|ip| directory.resolve(ip, at).or_else(|| directory.stranger_of_ip(ip, at)));
+        let named = hint.ip.as_deref().and_then(|ip| {
+            directory.resolve(ip, at).or_else(|| directory.unlogged_host_by_ip(ip, at))
+        });
         hint.host = hint.host.take().or_else(|| named.cloned());
     }
     hints.sort_by_key(|hint| (hint.rejected.is_some(), hint.basis, distance(hint), hint.event));
     let (best, reason) = match choose(&hints, distance) {
-        Choice::Nothing => {
-            draft.weighed.rivals = rivals(&hints, |hint| hint.rejected);
+        SourceChoice::Nothing => {
+            draft.source_assessment.rivals = rivals(&hints, |hint| hint.rejected);
             return;
         }
-        Choice::Undecided(basis) => {
-            let same = |hint: &&Hint| hint.basis == basis;
+        SourceChoice::Undecided(basis) => {
+            let same = |hint: &&CandidateHint| hint.basis == basis;
             draft.source_basis = SourceBasis::Undecided;
-            draft.auth = draft.auth.or(common(hints.iter().filter(same).map(|hint| hint.auth)));
-            draft.weighed.rivals = rivals(&hints, |hint| {
+            draft.auth =
+                draft.auth.or(common_value(hints.iter().filter(same).map(|hint| hint.auth)));
+            draft.source_assessment.rivals = rivals(&hints, |hint| {
                 let undecided =
                     if hint.basis == basis { Rejected::Undecided } else { Rejected::WeakerKind };
                 hint.rejected.or(Some(undecided))
             });
             return;
         }
-        Choice::Decided(best, reason) => (best, reason),
+        SourceChoice::Decided(best, reason) => (best, reason),
     };
     let winner = &hints[best];
     draft.source_basis = SourceBasis::Evidence(winner.basis);
-    // An address that is no logging host's does not speak against the client that was joined.
+    // An address without a logging host does not contradict the client that was joined.
     let joined = draft.source_host.take();
     draft.source_host = winner.host.clone().or(joined);
     let by_host = || draft.source_host.as_ref().and_then(|host| directory.ip_of(host, at)).cloned();
@@ -127,7 +133,7 @@ pub(super) fn weigh(world: World<'_>, source_index: &SourceIndex<'_>, draft: &mu
             continue;
         }
         *taken = true;
-        draft.add(hint.event, Link::Source);
+        draft.add_evidence(hint.event, Link::Source);
         draft.source_host = draft.source_host.take().or_else(|| hint.host.clone());
         draft.source_ip = draft.source_ip.take().or_else(|| hint.ip.clone());
         draft.auth = draft.auth.or(hint.auth);
@@ -137,9 +143,9 @@ pub(super) fn weigh(world: World<'_>, source_index: &SourceIndex<'_>, draft: &mu
         draft.client_seen |=
             logged_by == draft.source_host.as_ref() && logged_by != draft.server.as_ref();
     }
-    // An address that is no known host's goes with the one name that is.
+    // An address without a known host is joined with the only name without a known address.
     if draft.source_host.is_none() && draft.source_ip.is_some() {
-        let unplaced = |hint: &&Hint| {
+        let unplaced = |hint: &&CandidateHint| {
             hint.ip.is_none()
                 && hint.host.as_ref().is_some_and(|host| directory.addresses(host).is_empty())
         };
@@ -148,41 +154,41 @@ pub(super) fn weigh(world: World<'_>, source_index: &SourceIndex<'_>, draft: &mu
         if let [host] = named.iter().collect::<Vec<_>>()[..] {
             draft.source_host = Some((*host).clone());
             for hint in hints.iter().filter(unplaced) {
-                draft.add(hint.event, Link::Source);
+                draft.add_evidence(hint.event, Link::Source);
                 draft.auth = draft.auth.or(hint.auth);
                 draft.dc |= hint.basis == SourceEvidence::Ntlm;
             }
         }
     }
-    // The target saw callers whose addresses are no known host's: one caller is the source.
+    // If all unknown callers that the target saw have one address, it is the source.
     if draft.source_ip.is_none() {
         let inbound = hints.iter().enumerate().filter(|(_, hint)| {
             hint.basis == SourceEvidence::Connection
                 && hint.host.is_none()
                 && hint.rejected.is_none()
         });
-        let inbound: Vec<(usize, &Hint)> = inbound.collect();
+        let inbound: Vec<(usize, &CandidateHint)> = inbound.collect();
         let addresses: BTreeSet<&String> =
             inbound.iter().filter_map(|(_, hint)| hint.ip.as_ref()).collect();
         if let [address] = addresses.iter().collect::<Vec<_>>()[..] {
             draft.source_ip = Some((*address).clone());
             for (index, hint) in inbound {
                 taken[index] = true;
-                draft.add(hint.event, Link::Source);
+                draft.add_evidence(hint.event, Link::Source);
                 draft.https = draft.https.or(hint.https);
             }
         }
     }
     let nearest = distance(winner);
-    // What names the same source is no rival, whatever it is about.
-    let same = |hint: &Hint| {
+    // Hints for the same source are not rivals, whatever their kind.
+    let same = |hint: &CandidateHint| {
         (hint.host.is_some() && hint.host == draft.source_host)
             || (hint.ip.is_some() && hint.ip == draft.source_ip)
     };
     let others = hints.iter().zip(&taken).filter(|(hint, taken)| !**taken && !same(hint));
-    let others: Vec<&Hint> = others.map(|(hint, _)| hint).collect();
-    draft.weighed = Weighed {
-        winner: Some(winner.told()),
+    let others: Vec<&CandidateHint> = others.map(|(hint, _)| hint).collect();
+    draft.source_assessment = Weighed {
+        winner: Some(winner.to_source_hint()),
         agreeing: grouped(
             hints
                 .iter()
@@ -193,45 +199,49 @@ pub(super) fn weigh(world: World<'_>, source_index: &SourceIndex<'_>, draft: &mu
         rivals: rivals(others, |hint| {
             let why = || match (hint.basis == winner.basis, reason) {
                 (false, _) => Rejected::WeakerKind,
-                (true, Reason::Agreed) => Rejected::Alone,
-                (true, Reason::Nearest) => Rejected::Farther(distance(hint) - nearest),
+                (true, ChoiceReason::Agreed) => Rejected::Alone,
+                (true, ChoiceReason::Nearest) => Rejected::Farther(distance(hint) - nearest),
             };
             Some(hint.rejected.unwrap_or_else(why))
         }),
     };
 }
 
-/// What the hints come to.
-enum Choice {
+/// The result of comparing the hints.
+enum SourceChoice {
     Nothing,
-    /// The best kind of evidence names two sources, and nothing says which.
+    /// The best kind of evidence names two sources, and nothing decides between them.
     Undecided(SourceEvidence),
-    /// The index of the hint to follow, and why it and no other of its kind.
-    Decided(usize, Reason),
+    /// The index of the hint to follow, and why it was chosen among its kind.
+    Decided(usize, ChoiceReason),
 }
 
 #[derive(Clone, Copy)]
-enum Reason {
+enum ChoiceReason {
     Nearest,
-    /// Other kinds agree with it, and with no other of its kind.
+    /// Other kinds agree with it, and with no other hint of its kind.
     Agreed,
 }
 
-/// Chooses among hints, the best kind and nearest first. Where two of the best kind disagree, one
-/// that another kind agrees with wins; else the nearer, if it is nearer by a step.
-fn choose(hints: &[Hint], distance: impl Fn(&Hint) -> TimeDelta) -> Choice {
+/// Chooses among hints, which are sorted by kind and distance. If two of the best kind disagree,
+/// the one that another kind agrees with wins. Otherwise the nearer one wins, if it is nearer by
+/// [`DECISIVE`].
+fn choose(hints: &[CandidateHint], distance: impl Fn(&CandidateHint) -> TimeDelta) -> SourceChoice {
     let usable = || hints.iter().enumerate().take_while(|(_, hint)| hint.rejected.is_none());
-    let Some((_, best)) = usable().next() else { return Choice::Nothing };
+    let Some((_, best)) = usable().next() else { return SourceChoice::Nothing };
     let of_kind = || usable().filter(|(_, hint)| hint.basis == best.basis);
     let Some((_, rival)) = of_kind().find(|(_, hint)| hint.differs(best)) else {
-        return Choice::Decided(0, Reason::Nearest);
+        return SourceChoice::Decided(0, ChoiceReason::Nearest);
     };
-    let agreed =
-        |hint: &Hint| usable().any(|(_, other)| other.basis != best.basis && other.agrees(hint));
-    let mut sources: Vec<(usize, &Hint)> = Vec::new();
+    let agreed = |hint: &CandidateHint| {
+        usable().any(|(_, other)| other.basis != best.basis && other.agrees(hint))
+    };
+    let mut sources: Vec<(usize, &CandidateHint)> = Vec::new();
     for (index, hint) in of_kind() {
-        let named = |known: &(usize, &Hint)| (&known.1.host, &known.1.ip) == (&hint.host, &hint.ip);
-        if sources.len() < MOST_KEPT && !sources.iter().any(named) {
+        let named = |known: &(usize, &CandidateHint)| {
+            (&known.1.host, &known.1.ip) == (&hint.host, &hint.ip)
+        };
+        if sources.len() < MOST_KEPT_RIVALS && !sources.iter().any(named) {
             sources.push((index, hint));
         }
     }
@@ -239,73 +249,87 @@ fn choose(hints: &[Hint], distance: impl Fn(&Hint) -> TimeDelta) -> Choice {
     if let Some((index, first)) = backed.next()
         && backed.all(|(_, hint)| !hint.differs(first))
     {
-        return Choice::Decided(index, Reason::Agreed);
+        return SourceChoice::Decided(index, ChoiceReason::Agreed);
     }
     match distance(rival) - distance(best) >= DECISIVE {
-        true => Choice::Decided(0, Reason::Nearest),
-        false => Choice::Undecided(best.basis),
+        true => SourceChoice::Decided(0, ChoiceReason::Nearest),
+        false => SourceChoice::Undecided(best.basis),
     }
 }
 
-/// Hints, one for each kind and source.
-fn grouped<'h>(hints: impl Iterator<Item = &'h Hint>) -> Vec<SourceHint> {
+/// Returns one hint for each kind and source.
+fn grouped<'h>(hints: impl Iterator<Item = &'h CandidateHint>) -> Vec<SourceHint> {
     let mut groups: Vec<SourceHint> = Vec::new();
     for hint in hints {
-        let told = hint.told();
+        let found = hint.to_source_hint();
         let same = |known: &SourceHint| {
-            (known.basis, &known.host, &known.ip) == (told.basis, &told.host, &told.ip)
+            (known.basis, &known.host, &known.ip) == (found.basis, &found.host, &found.ip)
         };
         match groups.iter().position(same) {
             Some(known) => groups[known].records += 1,
-            None if groups.len() < MOST_KEPT => groups.push(told),
+            None if groups.len() < MOST_KEPT_RIVALS => groups.push(found),
             None => {}
         }
     }
     groups
 }
 
-/// Rivals, one for each kind, source and reason.
+/// Returns one rival for each kind, source and reason.
 fn rivals<'h>(
-    hints: impl IntoIterator<Item = &'h Hint>,
-    why: impl Fn(&Hint) -> Option<Rejected>,
+    hints: impl IntoIterator<Item = &'h CandidateHint>,
+    why: impl Fn(&CandidateHint) -> Option<Rejected>,
 ) -> Vec<Rival> {
     let mut rivals: Vec<Rival> = Vec::new();
     for hint in hints {
         let Some(why) = why(hint) else { continue };
-        let told = hint.told();
+        let found = hint.to_source_hint();
         let same = |known: &Rival| {
             let known = &known.hint;
-            (known.basis, &known.host, &known.ip) == (told.basis, &told.host, &told.ip)
+            (known.basis, &known.host, &known.ip) == (found.basis, &found.host, &found.ip)
         };
         match rivals.iter().position(same) {
             Some(known) => rivals[known].hint.records += 1,
-            None if rivals.len() < MOST_KEPT => rivals.push(Rival { hint: told, why }),
+            None if rivals.len() < MOST_KEPT_RIVALS => rivals.push(Rival { hint: found, why }),
             None => {}
         }
     }
     rivals
 }
 
-/// What all say, if they say one thing.
-fn common<T: PartialEq>(mut said: impl Iterator<Item = Option<T>>) -> Option<T> {
-    let first = said.next()??;
-    said.all(|other| other.as_ref() == Some(&first)).then_some(first)
+/// Returns the value, if all have the same.
+fn common_value<T: PartialEq>(mut values: impl Iterator<Item = Option<T>>) -> Option<T> {
+    let first = values.next()??;
+    values.all(|other| other.as_ref() == Some(&first)).then_some(first)
 }
 
-fn hints(world: World<'_>, source_index: &SourceIndex<'_>, draft: &Draft) -> Vec<Hint> {
-    let World { events, directory, clocks, .. } = world;
+fn candidate_hints(
+    tables: LookupTables<'_>,
+    source_index: &SourceIndex<'_>,
+    draft: &SessionDraft,
+) -> Vec<CandidateHint> {
+    let LookupTables { events, directory, clocks, .. } = tables;
     let mut hints = Vec::new();
     if let Some(shell) = draft.shell
         && let EventKind::ShellCreated(created) = &events[shell].kind
         && created.client_ip.is_some()
     {
-        hints.push(Hint::new(SourceEvidence::Shell, shell, None, created.client_ip.clone()));
+        hints.push(CandidateHint::new(
+            SourceEvidence::Shell,
+            shell,
+            None,
+            created.client_ip.clone(),
+        ));
     }
     for caller in draft.callers.iter().filter(|caller| caller.ip.is_some()) {
-        hints.push(Hint::new(SourceEvidence::Answer, caller.event, None, caller.ip.clone()));
+        hints.push(CandidateHint::new(
+            SourceEvidence::Answer,
+            caller.event,
+            None,
+            caller.ip.clone(),
+        ));
     }
     if let Some(client) = draft.client {
-        hints.push(Hint::new(
+        hints.push(CandidateHint::new(
             SourceEvidence::Client,
             client,
             Some(events[client].host.clone()),
@@ -314,10 +338,10 @@ fn hints(world: World<'_>, source_index: &SourceIndex<'_>, draft: &Draft) -> Vec
     }
     for &(rival, rejected) in &draft.client_rivals {
         let host = Some(events[rival].host.clone());
-        let hint = Hint::new(SourceEvidence::Client, rival, host, None);
-        hints.push(Hint { rejected: Some(rejected), ..hint });
+        let hint = CandidateHint::new(SourceEvidence::Client, rival, host, None);
+        hints.push(CandidateHint { rejected: Some(rejected), ..hint });
     }
-    // A target whose logs are not at hand goes by the name that the client used.
+    // A target without logs is identified by the name that the client used.
     let named = || {
         let target = draft.client_target.as_deref()?;
         Some(
@@ -328,7 +352,7 @@ fn hints(world: World<'_>, source_index: &SourceIndex<'_>, draft: &Draft) -> Vec
         )
     };
     let Some(server) = draft.server.clone().or_else(named) else { return hints };
-    let target = Target { server, time: draft.start(), world };
+    let target = SessionTarget { server, time: draft.start(), tables };
     let logged_by = draft.server.as_ref().or(draft.source_host.as_ref()).unwrap_or(&target.server);
     let start = clocks.correct(logged_by, draft.start());
     let process = draft.client.map(|client| &events[client]);
@@ -336,67 +360,72 @@ fn hints(world: World<'_>, source_index: &SourceIndex<'_>, draft: &Draft) -> Vec
     let user = draft.user.as_ref();
     let mut near = source_index.near(&target.server, user, process, start, TICKET_WINDOW);
     near.extend(draft.evidence.keys());
-    hints.extend(near.into_iter().filter_map(|index| target.hint(draft, index)));
+    hints.extend(near.into_iter().filter_map(|index| target.hint_from_record(draft, index)));
     hints
 }
 
-/// Whether a domain controller granted what was asked; not every version logs a status.
+/// Returns true if a domain controller granted the request. Some versions log no status.
 fn succeeded(status: &str) -> bool {
     matches!(status, "" | "0x0" | "0")
 }
 
 /// The session's target, as other records may name it.
-struct Target<'e> {
+struct SessionTarget<'e> {
     server: HostName,
-    /// When its session started.
+    /// When the session started.
     time: DateTime<Utc>,
-    world: World<'e>,
+    tables: LookupTables<'e>,
 }
 
-impl Target<'_> {
-    /// Whether a name, address or service (`HTTP/host`, `HOST$`) is the target.
-    fn is(&self, name: &str) -> bool {
+impl SessionTarget<'_> {
+    /// Returns true if a name, address or service (`HTTP/host`, `HOST$`) is the target.
+    fn is_named(&self, name: &str) -> bool {
         let name = host_of_service(name);
-        match self.world.directory.resolve(name, self.time) {
+        match self.tables.directory.resolve(name, self.time) {
             Some(host) => *host == self.server,
             None => self.server.same_host(name),
         }
     }
 
-    /// A host's name for what a record calls it, or the record's word.
-    fn host(&self, name: Option<&str>) -> Option<HostName> {
+    /// Returns the host that a record names, or the record's own text if it is unknown.
+    fn host_name(&self, name: Option<&str>) -> Option<HostName> {
         name.map(|name| {
-            let known = self.world.directory.resolve(name, self.time);
-            let known = known.or_else(|| self.world.directory.stranger(name));
+            let known = self.tables.directory.resolve(name, self.time);
+            let known = known.or_else(|| self.tables.directory.unlogged_host(name));
             known.cloned().unwrap_or_else(|| name.into())
         })
     }
 
-    /// What a record near the session's start says of its source.
-    fn hint(&self, draft: &Draft, index: EventIdx) -> Option<Hint> {
-        let events = self.world.events;
+    /// Returns the hint in a record near the session's start.
+    fn hint_from_record(&self, draft: &SessionDraft, index: EventIdx) -> Option<CandidateHint> {
+        let events = self.tables.events;
         let event = &events[index];
         let at_target = event.host == self.server;
         let logged_by =
             draft.server.as_ref().or(draft.source_host.as_ref()).unwrap_or(&self.server);
-        let start = self.world.clocks.correct(logged_by, draft.start());
-        let time = self.world.clocks.correct(&event.host, event.time);
-        let close = near(time, start, STEP_WINDOW);
+        let start = self.tables.clocks.correct(logged_by, draft.start());
+        let time = self.tables.clocks.correct(&event.host, event.time);
+        let close = is_within(time, start, STEP_WINDOW);
         let same_user = |account: Option<&_>| {
-            account.is_some() && draft.user.is_some() && draft.can_be(account, None)
+            account.is_some() && draft.user.is_some() && draft.may_belong_to(account, None)
         };
         let other_user = |account: Option<&AccountName>| {
             let person = account.is_some_and(|account| account.machine().is_none());
-            person && draft.user.is_some() && !draft.can_be(account, None)
+            person && draft.user.is_some() && !draft.may_belong_to(account, None)
         };
         match &event.kind {
             EventKind::ExplicitCredentials(used) => {
                 let http = used.target_info.to_uppercase().starts_with("HTTP/");
-                let fits = close && !at_target && http && self.is(&used.target_info);
+                let fits = close && !at_target && http && self.is_named(&used.target_info);
                 let other = other_user(used.account.as_ref());
-                fits.then(|| Hint {
+                fits.then(|| CandidateHint {
                     rejected: other.then_some(Rejected::OtherAccount),
-                    ..Hint::new(SourceEvidence::Credentials, index, Some(event.host.clone()), None)
+                    ..CandidateHint::new(
+                        SourceEvidence::Credentials,
+                        index,
+                        Some(event.host.clone()),
+                        None,
+                    )
                 })
             }
             EventKind::KerberosTicket(ticket) => {
@@ -406,39 +435,40 @@ impl Target<'_> {
                     && time <= start + STEP_WINDOW
                     && succeeded(&ticket.status)
                     && !matches!(draft.auth, Some(Auth::Ntlm | Auth::Basic | Auth::Certificate))
-                    && self.is(&ticket.service);
+                    && self.is_named(&ticket.service);
                 let other = close && other_user(ticket.account.as_ref());
-                (fits && (other || same_user(ticket.account.as_ref()))).then(|| Hint {
+                (fits && (other || same_user(ticket.account.as_ref()))).then(|| CandidateHint {
                     auth: Some(Auth::Kerberos),
                     rejected: other.then_some(Rejected::OtherAccount),
-                    ..Hint::new(SourceEvidence::Ticket, index, None, ticket.ip.clone())
+                    ..CandidateHint::new(SourceEvidence::Ticket, index, None, ticket.ip.clone())
                 })
             }
             EventKind::Connection(connection) => {
                 let outbound = connection.outbound;
                 let here = if outbound {
-                    self.is(&connection.destination_ip) || self.is(&connection.destination_host)
+                    self.is_named(&connection.destination_ip)
+                        || self.is_named(&connection.destination_host)
                 } else {
                     at_target
                 };
-                // Event forwarding and the like: a service's connection is no person's session.
+                // A service's connection, such as event forwarding, is not a person's session.
                 let service = outbound && file_name(&connection.image) == "svchost.exe";
                 let port = WINRM_PORTS.contains(&connection.destination_port) && !draft.ssh;
-                // The process that opened the session opened its connection, too.
+                // The process that opened the session also opened its connection.
                 let own = outbound
                     && draft.client.is_some_and(|client| {
                         let client = &events[client];
                         client.host == event.host
                             && client.process_id == Some(connection.process_id)
                             && connection.process_id != 0
-                            && near(client.time, event.time, STEP_WINDOW)
+                            && is_within(client.time, event.time, STEP_WINDOW)
                     });
                 let fits = port && (own || (close && here && !service));
                 let ip = Some(connection.source_ip.clone()).filter(|ip| !ip.is_empty());
                 let host = outbound.then(|| event.host.clone());
-                fits.then(|| Hint {
+                fits.then(|| CandidateHint {
                     https: Some(connection.destination_port == WINRM_PORTS[1]),
-                    ..Hint::new(SourceEvidence::Connection, index, host, ip)
+                    ..CandidateHint::new(SourceEvidence::Connection, index, host, ip)
                 })
             }
             EventKind::NtlmValidation(check) => {
@@ -447,26 +477,29 @@ impl Target<'_> {
                     && succeeded(&check.status)
                     && draft.auth != Some(Auth::Kerberos)
                     && same_user(check.account.as_ref());
-                fits.then(|| Hint {
+                fits.then(|| CandidateHint {
                     auth: Some(Auth::Ntlm),
-                    ..Hint::new(
+                    ..CandidateHint::new(
                         SourceEvidence::Ntlm,
                         index,
-                        self.host(check.workstation.as_deref()),
+                        self.host_name(check.workstation.as_deref()),
                         None,
                     )
                 })
             }
             EventKind::SshAccepted(caller) => {
                 let fits = at_target && draft.ssh && close && same_user(caller.account.as_ref());
-                fits.then(|| Hint::new(SourceEvidence::Ssh, index, None, Some(caller.ip.clone())))
+                fits.then(|| {
+                    CandidateHint::new(SourceEvidence::Ssh, index, None, Some(caller.ip.clone()))
+                })
             }
             EventKind::Logon(logon) => {
                 let fits = at_target && draft.evidence.contains_key(&index);
-                let host = self.host(logon.workstation.as_deref());
-                let told = host.is_some() || logon.ip.is_some();
-                (fits && told)
-                    .then(|| Hint::new(SourceEvidence::Logon, index, host, logon.ip.clone()))
+                let host = self.host_name(logon.workstation.as_deref());
+                let names_source = host.is_some() || logon.ip.is_some();
+                (fits && names_source).then(|| {
+                    CandidateHint::new(SourceEvidence::Logon, index, host, logon.ip.clone())
+                })
             }
             _ => None,
         }

@@ -1,38 +1,39 @@
-//! The records that may tell where a session came from, by what they speak of: each session looks
-//! at those that may speak of it, and at no more than a few.
+//! Index of the records that may show where a session came from. Each session looks only at records
+//! that may concern it, and only at a few.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::directory::HostDirectory;
-use super::world::World;
+use super::lookup::LookupTables;
 use crate::model::{
     AccountName, EventIdx, EventKind, HostName, host_key, host_of_service, short_name,
 };
 
-/// Records of one list that a session may be weighed against, before its start and after: a log
-/// full of forged ones costs no more.
-const MOST_WITNESSES: usize = 64;
+/// Most records of one list that a session is compared with, before its start and after. Keeps a
+/// log full of forged records cheap.
+const MOST_NEAR_RECORDS: usize = 64;
 
 /// Records in order of their corrected times.
-type InTime = Vec<(DateTime<Utc>, EventIdx)>;
+type TimedEvents = Vec<(DateTime<Utc>, EventIdx)>;
 
-/// Where to look for what speaks of a session.
+/// Finds the records that may concern a session.
 #[derive(Default)]
 pub(super) struct SourceIndex<'e> {
-    /// By the host they name or, where it is none that logs, the name's first label or the address.
-    by_target: BTreeMap<String, InTime>,
-    /// NTLM's checks by account: they name no target.
-    by_account: BTreeMap<String, InTime>,
+    /// By the host that they name. If it does not log, by the first label of its name or by its
+    /// address.
+    by_target: BTreeMap<String, TimedEvents>,
+    /// NTLM checks by account: they name no target.
+    by_account: BTreeMap<String, TimedEvents>,
     /// Connections by the process that opened them.
-    by_process: BTreeMap<(&'e HostName, u32), InTime>,
+    by_process: BTreeMap<(&'e HostName, u32), TimedEvents>,
 }
 
 impl<'e> SourceIndex<'e> {
-    /// Sorts all records by what they speak of.
-    pub fn of(world: World<'e>) -> SourceIndex<'e> {
-        let World { events, directory, clocks, .. } = world;
+    /// Builds the index from all events.
+    pub fn build(tables: LookupTables<'e>) -> SourceIndex<'e> {
+        let LookupTables { events, directory, clocks, .. } = tables;
         let mut found = SourceIndex::default();
         for (index, event) in events.iter_enumerated() {
             let mut names: Vec<&str> = Vec::new();
@@ -65,8 +66,8 @@ impl<'e> SourceIndex<'e> {
         found
     }
 
-    /// Records that may speak of a session on a target, within a time around its corrected start, in
-    /// order.
+    /// Returns the records that may concern a session on a target, within `window` of its corrected
+    /// start, in order.
     pub fn near(
         &self,
         server: &str,
@@ -81,8 +82,8 @@ impl<'e> SourceIndex<'e> {
         let lists = named.into_iter().chain([checked, opened]).flatten();
         let near = lists.flat_map(|list| {
             let split = list.partition_point(|&(time, _)| time < start);
-            let before = list[..split].iter().rev().take(MOST_WITNESSES);
-            let after = list[split..].iter().take(MOST_WITNESSES);
+            let before = list[..split].iter().rev().take(MOST_NEAR_RECORDS);
+            let after = list[split..].iter().take(MOST_NEAR_RECORDS);
             let near =
                 move |(time, _): &&(DateTime<Utc>, EventIdx)| (*time - start).abs() <= window;
             before.take_while(near).chain(after.take_while(near))
@@ -95,7 +96,7 @@ fn account_key(account: Option<&AccountName>) -> String {
     account.map(AccountName::name_key).unwrap_or_default()
 }
 
-/// What a name, address or service (`HTTP/host`, `HOST$`) is looked up by.
+/// Returns the look-up key of a name, address or service (`HTTP/host`, `HOST$`).
 fn target_key(directory: &HostDirectory, name: &str, time: DateTime<Utc>) -> String {
     let name = host_of_service(name);
     match directory.resolve(name, time) {

@@ -1,34 +1,36 @@
-//! Reconstruction of events at hand.
+//! Rebuilds sessions from events in memory, for tests.
 
-use super::case::Case;
-use super::focus::Focus;
-use super::gather::{Gathered, Keys};
-use super::rebuild::rebuild;
+use super::marks::{KeyHasher, TaskMarks};
+use super::rebuild::rebuild_from_records;
+use super::reconstruction::Reconstruction;
+use super::record_selector::RecordSelector;
 use crate::decode::Seen;
 use crate::model::{Channel, Event, EventIdx, InputIdx, RecordRef, Weighed};
 
-/// The case of some events. Which of them are asked for must make no difference: all of them give
-/// the same as those that `focus` names. Nor must copies that are left out.
-pub(crate) fn rebuilt(events: Vec<Event>) -> Case {
-    let focused = rebuild_with(&events, gathered(&events, &[]), |focus| focus.records());
+/// Rebuilds from some events. The selection of records must make no difference: all records give
+/// the same result as those that the selector returns. Copies that are left out must make no
+/// difference either.
+pub(crate) fn rebuilt(events: Vec<Event>) -> Reconstruction {
+    let focused = rebuild_with(&events, marks_of(&events, &[]), |selector| selector.records());
     let some: Vec<Event> = events.iter().step_by(2).cloned().collect();
-    let copied = rebuild_with(&events, gathered(&events, &some), |focus| focus.records());
+    let copied = rebuild_with(&events, marks_of(&events, &some), |selector| selector.records());
     assert_eq!(shape(&focused), shape(&copied), "copies left something behind");
-    let every = |focus: &Focus<'_>| {
-        let at_hand: Vec<RecordRef> = focus.core.iter().map(|event| event.source).collect();
+    let every = |selector: &RecordSelector<'_>| {
+        let at_hand: Vec<RecordRef> =
+            selector.remoting_events.iter().map(|event| event.source).collect();
         let all = events.iter().map(|event| event.source);
         all.filter(|source| !at_hand.contains(source)).collect()
     };
-    let whole = rebuild_with(&events, gathered(&events, &[]), every);
+    let whole = rebuild_with(&events, marks_of(&events, &[]), every);
     assert_eq!(shape(&focused), shape(&whole), "records that matter were passed over");
     focused
 }
 
-/// What is gathered of some events, and of copies of some that are then left out.
-fn gathered(events: &[Event], copies: &[Event]) -> (Gathered, Keys) {
+/// Returns the marks of some events. Marks of `copies` are added and removed again.
+fn marks_of(events: &[Event], copies: &[Event]) -> (TaskMarks, KeyHasher) {
     const ELSEWHERE: usize = 1 << 20;
-    let keys = Keys::default();
-    let mut gathered = Gathered::default();
+    let keys = KeyHasher::default();
+    let mut task_marks = TaskMarks::default();
     let copies = copies.iter().map(|event| {
         let input = InputIdx::new(event.source.input.index() + ELSEWHERE);
         let source = RecordRef { input, ..event.source };
@@ -36,7 +38,7 @@ fn gathered(events: &[Event], copies: &[Event]) -> (Gathered, Keys) {
     });
     for event in copies.chain(events.iter().cloned()) {
         if event.source.input < InputIdx::new(ELSEWHERE) {
-            gathered.reach.see(Seen {
+            task_marks.extent.add_record(Seen {
                 source: event.source,
                 channel: Channel::of(&event.channel, &event.provider),
                 channel_name: &event.channel,
@@ -47,24 +49,24 @@ fn gathered(events: &[Event], copies: &[Event]) -> (Gathered, Keys) {
                 time: event.time,
             });
         }
-        gathered.take(event, &keys);
+        task_marks.add_event(event, &keys);
     }
-    gathered.retain(|source| source.input < InputIdx::new(ELSEWHERE), &keys);
-    (gathered, keys)
+    task_marks.retain(|source| source.input < InputIdx::new(ELSEWHERE), &keys);
+    (task_marks, keys)
 }
 
 fn rebuild_with(
     events: &[Event],
-    (gathered, keys): (Gathered, Keys),
-    records: impl FnOnce(&Focus<'_>) -> Vec<RecordRef>,
-) -> Case {
-    rebuild(vec![gathered], &keys, &events, records)
+    (task_marks, keys): (TaskMarks, KeyHasher),
+    records: impl FnOnce(&RecordSelector<'_>) -> Vec<RecordRef>,
+) -> Reconstruction {
+    rebuild_from_records(vec![task_marks], &keys, &events, records)
 }
 
-/// A case with records in the place of indexes.
-fn shape(case: &Case) -> impl PartialEq + std::fmt::Debug {
-    let place = |event: EventIdx| case.events[event].source;
-    let sessions = case.sessions.iter().map(|session| {
+/// Returns a reconstruction with records in place of indexes, for comparison.
+fn shape(reconstruction: &Reconstruction) -> impl PartialEq + std::fmt::Debug {
+    let place = |event: EventIdx| reconstruction.events[event].source;
+    let sessions = reconstruction.sessions.iter().map(|session| {
         let evidence = session.evidence.iter().map(|e| (place(e.event), e.link));
         let evidence: Vec<_> = evidence.collect();
         let mut session = crate::model::Session { evidence: vec![], ..session.clone() };
@@ -76,25 +78,25 @@ fn shape(case: &Case) -> impl PartialEq + std::fmt::Debug {
         let told: Vec<_> = indexes.map(|index| place(std::mem::take(index))).collect();
         (format!("{session:?}"), evidence, told)
     });
-    let commands = case.commands.iter().map(|command| {
+    let commands = reconstruction.commands.iter().map(|command| {
         let events: Vec<_> = command.events.iter().map(|&event| place(event)).collect();
         format!("{:?} {events:?}", crate::model::Command { events: vec![], ..command.clone() })
     });
-    let attempts = case.attempts.iter().map(|attempt| {
+    let attempts = reconstruction.attempts.iter().map(|attempt| {
         let events: Vec<_> = attempt.events.iter().map(|&event| place(event)).collect();
         (attempt.target_host.clone(), attempt.reason, events)
     });
-    let scripts = case.scripts.iter().map(|script| {
+    let scripts = reconstruction.scripts.iter().map(|script| {
         let events: Vec<_> = script.events.iter().map(|&event| place(event)).collect();
         (script.text.clone(), script.session, events)
     });
     (
-        format!("{:?}", case.hosts),
+        format!("{:?}", reconstruction.hosts),
         sessions.collect::<Vec<_>>(),
         commands.collect::<Vec<_>>(),
         attempts.collect::<Vec<_>>(),
         scripts.collect::<Vec<_>>(),
-        case.elsewhere.whole.clone(),
-        case.elsewhere.parted.clone(),
+        reconstruction.unassigned_scripts.whole.clone(),
+        reconstruction.unassigned_scripts.in_parts.clone(),
     )
 }

@@ -1,8 +1,8 @@
-//! Small cases of what real logs do, each a handful of records.
+//! Small inputs of what real logs do, each a handful of records.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::case::Case;
+use super::reconstruction::Reconstruction;
 use super::testing::rebuilt;
 use crate::model::{
     AttemptIdx, CommandIdx, Confidence, EndKind, Event, FailureReason, Link, LoggedId, Record,
@@ -19,7 +19,7 @@ pub(super) fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
 }
 
-/// A record of a host at a second; its number keeps records apart.
+/// Returns a record of a host at a second.
 pub(super) fn on(
     host: &str,
     seconds: i64,
@@ -37,7 +37,7 @@ pub(super) fn by(sid: &str, process: u32, record: Record) -> Record {
     Record { user_sid: Some(sid.into()), process_id: Some(process), ..record }
 }
 
-pub(super) fn case(records: Vec<Record>) -> Case {
+pub(super) fn rebuilt_from(records: Vec<Record>) -> Reconstruction {
     let events = records.into_iter().enumerate().map(|(number, mut record)| {
         record.source.offset = number as u64;
         event(&record)
@@ -96,8 +96,11 @@ pub(super) fn command(host: &str, seconds: i64, process: u32, host_id: &str) -> 
     by("S-1-5-21-1-1-1-1101", process, on(host, seconds, POWERSHELL, 4103, &data))
 }
 
-fn texts(case: &Case, session: usize) -> Vec<&str> {
-    let own = case.commands.iter().filter(|command| command.session == SessionIdx::new(session));
+fn texts(reconstruction: &Reconstruction, session: usize) -> Vec<&str> {
+    let own = reconstruction
+        .commands
+        .iter()
+        .filter(|command| command.session == SessionIdx::new(session));
     own.map(|command| command.text.as_str()).collect()
 }
 
@@ -108,7 +111,7 @@ pub(super) fn shell(host: &str, seconds: i64, sid: &str) -> Record {
     by(sid, 900, on(host, seconds, WINRM, 91, &[("resourceUri", URI)]))
 }
 
-/// A classic record of a remote engine; 800 names the user.
+/// A classic record of a remote engine. 800 names the user.
 pub(super) fn engine(host: &str, seconds: i64, id: u32, host_id: &str, user: &str) -> Record {
     let details = format!(
         "\tHostName=ServerRemoteHost\n\tHostId={host_id}\n\tUserId={user}\n\
@@ -130,7 +133,7 @@ fn two_users_at_once_have_a_session_each_in_any_order() {
 
 fn two_users(ann_shell: i64, bob_shell: i64) {
     let (ann, bob) = (ANN, BOB);
-    let case = case(vec![
+    let reconstruction = rebuilt_from(vec![
         logon("SRV", 10, "ann", ann, "0x111"),
         logon("SRV", 10, "bob", bob, "0x222"),
         shell("SRV", bob_shell, bob),
@@ -140,14 +143,14 @@ fn two_users(ann_shell: i64, bob_shell: i64) {
         child("SRV", 12, "0x30", "0x20", "cmd /c bob"),
         child("SRV", 12, "0x40", "0x10", "cmd /c ann"),
     ]);
-    assert_eq!(case.sessions.len(), 2);
+    assert_eq!(reconstruction.sessions.len(), 2);
     for (name, sid, logon) in [("ann", ann, 0x111), ("bob", bob, 0x222)] {
         let named = |session: &Session| session.user.as_ref().unwrap().name == name;
-        let index = case.sessions.iter().position(named).unwrap();
-        let session = &case.sessions[SessionIdx::new(index)];
+        let index = reconstruction.sessions.iter().position(named).unwrap();
+        let session = &reconstruction.sessions[SessionIdx::new(index)];
         assert_eq!(session.user_sid.as_deref(), Some(sid));
         assert_eq!(session.logon_ids, [logon]);
-        assert_eq!(texts(&case, index), [format!("cmd /c {name}")]);
+        assert_eq!(texts(&reconstruction, index), [format!("cmd /c {name}")]);
         assert_eq!((session.kind, session.confidence), (ShellKind::PowerShell, Confidence::Medium));
     }
 }
@@ -157,30 +160,36 @@ fn process_ids_recur_and_do_not_join_sessions() {
     const DAY: i64 = 86_400;
     let local =
         by("S-1-5-18", 77, on("SRV", DAY, POWERSHELL, 4104, &[("ScriptBlockText", "local")]));
-    let case = case(vec![command("SRV", 0, 77, "a"), local, command("SRV", 7 * DAY, 77, "b")]);
-    assert_eq!(case.sessions.len(), 2);
-    assert_eq!(case.sessions[SessionIdx::new(0)].end, at(0));
-    assert_eq!([texts(&case, 0), texts(&case, 1)], [["Get-Date"], ["Get-Date"]]);
+    let reconstruction =
+        rebuilt_from(vec![command("SRV", 0, 77, "a"), local, command("SRV", 7 * DAY, 77, "b")]);
+    assert_eq!(reconstruction.sessions.len(), 2);
+    assert_eq!(reconstruction.sessions[SessionIdx::new(0)].end, at(0));
+    assert_eq!(
+        [texts(&reconstruction, 0), texts(&reconstruction, 1)],
+        [["Get-Date"], ["Get-Date"]]
+    );
 }
 
 #[test]
 fn two_engines_of_one_process_id_in_a_row_are_two_sessions() {
-    let case = case(vec![command("SRV", 0, 77, "a"), command("SRV", 10, 77, "b")]);
-    assert_eq!(case.sessions.len(), 2);
-    for (session, start) in case.sessions.iter().zip([0, 10]) {
+    let reconstruction =
+        rebuilt_from(vec![command("SRV", 0, 77, "a"), command("SRV", 10, 77, "b")]);
+    assert_eq!(reconstruction.sessions.len(), 2);
+    for (session, start) in reconstruction.sessions.iter().zip([0, 10]) {
         assert_eq!((session.start, session.evidence.len()), (at(start), 1));
     }
 }
 
 #[test]
 fn without_a_host_id_time_bounds_a_process_id() {
-    let case = case(vec![command("SRV", 0, 77, ""), command("SRV", 2_592_000, 77, "")]);
-    assert_eq!(case.sessions.len(), 2);
+    let reconstruction =
+        rebuilt_from(vec![command("SRV", 0, 77, ""), command("SRV", 2_592_000, 77, "")]);
+    assert_eq!(reconstruction.sessions.len(), 2);
 }
 
 #[test]
 fn engines_go_to_their_users_processes() {
-    let case = case(vec![
+    let reconstruction = rebuilt_from(vec![
         logon("SRV", 10, "ann", ANN, "0x111"),
         logon("SRV", 10, "bob", BOB, "0x222"),
         host_process("SRV", 10, "0x10", "ann", "0x111"),
@@ -190,14 +199,14 @@ fn engines_go_to_their_users_processes() {
         engine("SRV", 13, 800, "b", r"CORP\bob"),
         engine("SRV", 13, 800, "a", r"CORP\ann"),
     ]);
-    assert_eq!(case.sessions.len(), 2);
-    for (index, session) in case.sessions.iter().enumerate() {
+    assert_eq!(reconstruction.sessions.len(), 2);
+    for (index, session) in reconstruction.sessions.iter().enumerate() {
         let user = session.user.as_ref().unwrap();
-        assert_eq!(texts(&case, index), [format!("Get-Date {user}")]);
+        assert_eq!(texts(&reconstruction, index), [format!("Get-Date {user}")]);
     }
-    // Nothing but user and time ties an engine to a process here, and that is what it says.
-    let command = &case.commands[CommandIdx::new(0)];
-    let evidence = &case.sessions[command.session].evidence;
+    // Only user and time tie an engine to a process here, and the link says so.
+    let command = &reconstruction.commands[CommandIdx::new(0)];
+    let evidence = &reconstruction.sessions[command.session].evidence;
     assert!(evidence.iter().any(|e| e.event == command.event() && !e.link.is_key()));
 }
 
@@ -212,30 +221,32 @@ fn authentication_is_that_of_the_sessions_own_logon() {
         record.data = data;
         record
     };
-    let case = case(vec![
+    let reconstruction = rebuilt_from(vec![
         logon("SRV", 10, "ann", ANN, "0x111"),
         host_process("SRV", 10, "0x10", "ann", "0x111"),
         ntlm(logon("SRV", 15, "ann", ANN, "0x222")),
         host_process("SRV", 15, "0x20", "ann", "0x222"),
     ]);
-    let auth: Vec<_> = case.sessions.iter().map(|session| session.auth.as_str()).collect();
+    let auth: Vec<_> =
+        reconstruction.sessions.iter().map(|session| session.auth.as_str()).collect();
     assert_eq!(auth, ["kerberos", "ntlm"]);
-    let logons: Vec<_> = case.sessions.iter().map(|session| session.logon_ids.clone()).collect();
+    let logons: Vec<_> =
+        reconstruction.sessions.iter().map(|session| session.logon_ids.clone()).collect();
     assert_eq!(logons, [[0x111], [0x222]]);
 }
 
 #[test]
 fn a_connection_that_ends_does_not_end_the_session() {
     let ended = [("TargetLogonId", "0x111"), ("TargetUserName", "ann")];
-    let case = case(vec![
+    let reconstruction = rebuilt_from(vec![
         shell("SRV", 1, ANN),
         logon("SRV", 1, "ann", ANN, "0x111"),
         engine("SRV", 1, 400, "a", ""),
         on("SRV", 2, "Security", 4634, &ended),
         engine("SRV", 300, 800, "a", r"CORP\ann"),
     ]);
-    assert_eq!(case.sessions.len(), 1);
-    let session = &case.sessions[SessionIdx::new(0)];
+    assert_eq!(reconstruction.sessions.len(), 1);
+    let session = &reconstruction.sessions[SessionIdx::new(0)];
     assert_eq!((session.end, session.end_kind), (at(300), EndKind::LastEvent));
 }
 
@@ -248,13 +259,13 @@ fn a_creators_logon_is_not_the_sessions() {
         ("NewProcessName", r"C:\Windows\System32\wsmprovhost.exe"),
     ];
     let system = [("SubjectLogonId", "0x3e7"), ("SubjectUserName", "SYSTEM")];
-    let case = case(vec![
+    let reconstruction = rebuilt_from(vec![
         on("SRV", 10, "Security", 4688, &data),
         shell("SRV", 10, ANN),
         on("SRV", 11, "Security", 4672, &system),
     ]);
-    assert_eq!(case.sessions.len(), 1);
-    let session = &case.sessions[SessionIdx::new(0)];
+    assert_eq!(reconstruction.sessions.len(), 1);
+    let session = &reconstruction.sessions[SessionIdx::new(0)];
     assert_eq!((session.user_sid.as_deref(), session.logon_ids.len()), (Some(ANN), 0));
     assert_eq!(session.evidence.len(), 2);
 }
@@ -263,16 +274,16 @@ fn a_creators_logon_is_not_the_sessions() {
 fn another_users_client_and_another_domains_target_do_not_join() {
     let target = [("connection", "srv.corp/wsman?PSVersion=5.1")];
     let other = [("connection", "srv.other/wsman?PSVersion=5.1")];
-    let case = case(vec![
+    let reconstruction = rebuilt_from(vec![
         client("pc.corp", 10, 6, BOB, &target),
         client("pc.corp", 11, 6, ANN, &other),
         logon("srv.corp", 12, "ann", ANN, "0x111"),
         shell("srv.corp", 12, ANN),
         host_process("srv.corp", 12, "0x10", "ann", "0x111"),
     ]);
-    let served = case.sessions.iter().find(|session| session.sides.server).unwrap();
+    let served = reconstruction.sessions.iter().find(|session| session.sides.server).unwrap();
     assert_eq!((served.sides.names(), &served.source_host), (vec!["server"], &None));
-    assert_eq!(case.sessions.len(), 3);
+    assert_eq!(reconstruction.sessions.len(), 3);
 }
 
 #[test]
@@ -281,7 +292,7 @@ fn a_background_job_is_no_session() {
                    \tHostApplication=C:\\Windows\\System32\\WindowsPowerShell\\v1.0\\powershell.exe -Version 5.1 -s -NoLogo\n";
     let available =
         on("PC", 0, CLASSIC, 400, &[("Data", "Available"), ("Data", "None"), ("Data", details)]);
-    assert!(case(vec![available]).sessions.is_empty());
+    assert!(rebuilt_from(vec![available]).sessions.is_empty());
 }
 
 #[test]
@@ -289,9 +300,10 @@ fn the_engine_ends_the_session() {
     let details = "\tHostName=ServerRemoteHost\n\tHostId=a\n\
                    \tHostApplication=C:\\Windows\\system32\\wsmprovhost.exe -Embedding\n\tRunspaceId=r-a\n";
     let engine = |seconds, id| on("SRV", seconds, CLASSIC, id, &[("Data", details)]);
-    let case = case(vec![engine(1, 400), command("SRV", 5, 77, "a"), engine(9, 403)]);
-    assert_eq!(case.sessions.len(), 1);
-    let session = &case.sessions[SessionIdx::new(0)];
+    let reconstruction =
+        rebuilt_from(vec![engine(1, 400), command("SRV", 5, 77, "a"), engine(9, 403)]);
+    assert_eq!(reconstruction.sessions.len(), 1);
+    let session = &reconstruction.sessions[SessionIdx::new(0)];
     assert_eq!(
         (session.start, session.end, session.end_kind),
         (at(1), at(9), EndKind::EngineStopped)
@@ -309,15 +321,15 @@ fn forwarding_is_no_session_and_a_client_alone_is_one() {
     let user = "S-1-5-21-1-1-1-1101";
     let forwarding = [("connection", "dc.corp/wsman/SubscriptionManager/WEC")];
     let session = [("connection", "https://srv.corp:5986/wsman?PSVersion=5.1")];
-    let case = case(vec![
+    let reconstruction = rebuilt_from(vec![
         client("PC", 0, 6, "S-1-5-20", &forwarding),
         client("PC", 1, 6, user, &session),
         client("PC", 9, 33, user, &[]),
-        // The engine logs its own closing a moment later: no sign that the session went on.
+        // The engine logs its own closing a moment later, which does not extend the session.
         by(user, 500, on("PC", 10, POWERSHELL, 8197, &[("param1", "Closed")])),
     ]);
-    assert_eq!(case.sessions.len(), 1);
-    let session = &case.sessions[SessionIdx::new(0)];
+    assert_eq!(reconstruction.sessions.len(), 1);
+    let session = &reconstruction.sessions[SessionIdx::new(0)];
     assert_eq!((&*session.target_host, session.transport), ("srv.corp", Transport::Https));
     assert_eq!(session.source_host.as_deref(), Some("PC"));
     assert_eq!(session.user_sid.as_deref(), Some(user));
@@ -329,7 +341,7 @@ fn forwarding_is_no_session_and_a_client_alone_is_one() {
 fn both_ends_join_by_name_and_time() {
     let user = "S-1-5-21-1-1-1-1101";
     let shell = by(user, 900, on("srv.corp", 12, WINRM, 91, &[("resourceUri", URI)]));
-    let case = case(vec![
+    let reconstruction = rebuilt_from(vec![
         client("pc.corp", 10, 6, user, &[("connection", "srv/wsman?PSVersion=5.1")]),
         logon("srv.corp", 11, "ann", user, "0x111"),
         shell,
@@ -337,8 +349,10 @@ fn both_ends_join_by_name_and_time() {
         // The same user's client to another host, nearer in time, is another session.
         client("pc.corp", 12, 6, user, &[("connection", "other/wsman?PSVersion=5.1")]),
     ]);
-    assert_eq!(case.sessions.len(), 2);
-    let to = |target: &str| case.sessions.iter().find(|session| *session.target_host == *target);
+    assert_eq!(reconstruction.sessions.len(), 2);
+    let to = |target: &str| {
+        reconstruction.sessions.iter().find(|session| *session.target_host == *target)
+    };
     let joined = to("srv.corp").unwrap();
     assert_eq!(joined.source_host.as_deref(), Some("pc.corp"));
     assert_eq!((joined.confidence, joined.start), (Confidence::High, at(12)));
@@ -349,13 +363,13 @@ fn both_ends_join_by_name_and_time() {
 fn a_refused_client_is_an_attempt() {
     let user = "S-1-5-21-1-1-1-1101";
     let failure = [("operationName", "CreateShell"), ("errorCode", "5")];
-    let case = case(vec![
+    let reconstruction = rebuilt_from(vec![
         client("PC", 0, 6, user, &[("connection", "srv/wsman?PSVersion=5.1")]),
         client("PC", 1, 142, user, &failure),
     ]);
-    assert!(case.sessions.is_empty());
-    assert_eq!(case.attempts.len(), 1);
-    let attempt = &case.attempts[AttemptIdx::new(0)];
+    assert!(reconstruction.sessions.is_empty());
+    assert_eq!(reconstruction.attempts.len(), 1);
+    let attempt = &reconstruction.attempts[AttemptIdx::new(0)];
     assert_eq!((attempt.reason, attempt.error_code), (FailureReason::AccessDenied, Some(5)));
     assert_eq!((&*attempt.source_host, &*attempt.target_host), ("PC", "srv"));
 }
@@ -364,22 +378,25 @@ fn a_refused_client_is_an_attempt() {
 fn a_failure_inside_a_session_is_no_attempt() {
     let user = "S-1-5-21-1-1-1-1101";
     let failure = [("operationName", "Receive"), ("errorCode", "5")];
-    let case = case(vec![
+    let reconstruction = rebuilt_from(vec![
         client("PC", 0, 6, user, &[("connection", "srv/wsman?PSVersion=5.1")]),
         client("PC", 1, 142, user, &failure),
     ]);
-    assert_eq!((case.sessions.len(), case.attempts.len()), (1, 0));
+    assert_eq!((reconstruction.sessions.len(), reconstruction.attempts.len()), (1, 0));
 }
 
 #[test]
 fn one_host_may_log_under_two_names() {
     let details = "\tHostName=ServerRemoteHost\n\tHostId=a\n\tRunspaceId=r-a\n";
-    let case = case(vec![
+    let reconstruction = rebuilt_from(vec![
         on("SRV", 1, CLASSIC, 400, &[("Data", details)]),
         command("srv.corp.example", 5, 77, "a"),
     ]);
-    assert_eq!(case.sessions.len(), 1);
-    assert_eq!(case.sessions[SessionIdx::new(0)].runspace_ids, [LoggedId::parse("r-a").unwrap()]);
+    assert_eq!(reconstruction.sessions.len(), 1);
+    assert_eq!(
+        reconstruction.sessions[SessionIdx::new(0)].runspace_ids,
+        [LoggedId::parse("r-a").unwrap()]
+    );
 }
 
 #[test]
@@ -410,9 +427,9 @@ fn the_order_of_records_changes_nothing() {
 #[test]
 fn a_session_from_inside_another_names_its_parent() {
     let user = "S-1-5-21-1-1-1-1101";
-    // pc -> srv (process 0x10), whose child 0x30 goes on to db.
+    // pc -> srv (process 0x10), whose child 0x30 connects to db.
     let hop = by(user, 0x30, on("srv", 60, WINRM, 6, &[("connection", "db/wsman?PSVersion=5.1")]));
-    let case = case(vec![
+    let reconstruction = rebuilt_from(vec![
         client("pc", 10, 6, user, &[("connection", "srv/wsman?PSVersion=5.1")]),
         logon("srv", 11, "ann", user, "0x111"),
         host_process("srv", 12, "0x10", "ann", "0x111"),
@@ -421,8 +438,11 @@ fn a_session_from_inside_another_names_its_parent() {
         logon("db", 61, "ann", user, "0x222"),
         host_process("db", 62, "0x10", "ann", "0x222"),
     ]);
-    let parents: Vec<_> =
-        case.sessions.iter().map(|session| (&*session.target_host, session.parent)).collect();
+    let parents: Vec<_> = reconstruction
+        .sessions
+        .iter()
+        .map(|session| (&*session.target_host, session.parent))
+        .collect();
     assert_eq!(parents, [("srv", None), ("db", Some((SessionIdx::new(0), Link::Process)))]);
 }
 
@@ -456,21 +476,23 @@ fn logons_in_a_session_count_however_its_life_is_known() {
         ],
     ];
     for records in cases {
-        let case = case(records);
-        assert_eq!(case.sessions.len(), 1);
+        let reconstruction = rebuilt_from(records);
+        assert_eq!(reconstruction.sessions.len(), 1);
         assert!(
-            case.sessions[SessionIdx::new(0)].logon_ids.contains(&0x51),
+            reconstruction.sessions[SessionIdx::new(0)].logon_ids.contains(&0x51),
             "{:?}",
-            case.sessions[SessionIdx::new(0)]
+            reconstruction.sessions[SessionIdx::new(0)]
         );
     }
 }
 
 #[test]
 fn another_programs_exit_says_nothing_of_a_session() {
-    let case =
-        case(vec![exit("srv", 1000, "77", r"C:\notepad.exe"), command("srv", 1050, 77, "h")]);
-    assert_eq!(case.sessions[SessionIdx::new(0)].start, at(1050));
+    let reconstruction = rebuilt_from(vec![
+        exit("srv", 1000, "77", r"C:\notepad.exe"),
+        command("srv", 1050, 77, "h"),
+    ]);
+    assert_eq!(reconstruction.sessions[SessionIdx::new(0)].start, at(1050));
 }
 
 #[test]
@@ -485,8 +507,8 @@ fn a_block_logged_twice_is_one() {
         let record = by("S-1-5-21-1-1-1-1101", 77, on("srv", 1001, POWERSHELL, 4104, &data));
         Record { record_id: id, ..record }
     };
-    let case = case(vec![command("srv", 1000, 77, "h"), part(5), part(4)]);
-    assert_eq!(case.script_blocks(), 1);
+    let reconstruction = rebuilt_from(vec![command("srv", 1000, 77, "h"), part(5), part(4)]);
+    assert_eq!(reconstruction.script_blocks(), 1);
 }
 
 #[test]
@@ -495,7 +517,7 @@ fn a_failed_attempt_names_the_session_that_came_of_it() {
     let failure = [("operationName", "CreateShell"), ("errorCode", "5")];
     let tries =
         |seconds| client("pc", seconds, 6, user, &[("connection", "srv/wsman?PSVersion=5.1")]);
-    let case = case(vec![
+    let reconstruction = rebuilt_from(vec![
         tries(0),
         client("pc", 1, 142, user, &failure),
         tries(600),
@@ -503,8 +525,8 @@ fn a_failed_attempt_names_the_session_that_came_of_it() {
         logon("srv", 601, "ann", user, "0x111"),
         host_process("srv", 602, "0x10", "ann", "0x111"),
     ]);
-    assert_eq!((case.sessions.len(), case.attempts.len()), (1, 1));
-    assert_eq!(case.attempts[AttemptIdx::new(0)].later, Some(SessionIdx::new(0)));
+    assert_eq!((reconstruction.sessions.len(), reconstruction.attempts.len()), (1, 1));
+    assert_eq!(reconstruction.attempts[AttemptIdx::new(0)].later, Some(SessionIdx::new(0)));
 }
 
 #[test]
@@ -522,8 +544,8 @@ fn a_connection_logged_the_wrong_way_round_takes_no_address_away() {
     let mut records: Vec<Record> = (0..5).map(|n| opened("pc", n, "10.0.0.5")).collect();
     records.extend((0..5).map(|n| opened("dc", n, "10.0.0.1")));
     records.push(opened("dc", 9, "10.0.0.5"));
-    let case = case(records);
-    let hosts = case.hosts.iter().map(|host| (&*host.name, host.addresses.join(" ")));
+    let reconstruction = rebuilt_from(records);
+    let hosts = reconstruction.hosts.iter().map(|host| (&*host.name, host.addresses.join(" ")));
     let expected = [("dc", "10.0.0.1".to_owned()), ("pc", "10.0.0.5".to_owned())];
     assert_eq!(hosts.collect::<Vec<_>>(), expected);
 }
@@ -538,12 +560,12 @@ fn a_virtual_accounts_logons_are_its_callers() {
     }
     host.data = data;
     let user = "S-1-5-21-1-1-1-1101";
-    let case = case(vec![
+    let reconstruction = rebuilt_from(vec![
         host,
         exit("srv", 8000, "0x10", r"C:\Windows\System32\wsmprovhost.exe"),
         logon("srv", 4000, "ann", user, "0x51"),
     ]);
-    let session = &case.sessions[SessionIdx::new(0)];
+    let session = &reconstruction.sessions[SessionIdx::new(0)];
     assert_eq!(session.user.as_ref().unwrap().to_string(), r"CORP\ann");
     assert!(session.logon_ids.contains(&0x51), "{session:?}");
 }
@@ -551,7 +573,7 @@ fn a_virtual_accounts_logons_are_its_callers() {
 #[test]
 fn many_sessions_tell_how_far_clocks_are_apart() {
     let user = "S-1-5-21-1-1-1-1101";
-    // The target is 70 s ahead and needs up to a second; sessions come at no regular times.
+    // The target is 70 s ahead and needs up to a second. Sessions come at irregular times.
     let (mut records, mut at, mut random) = (Vec::new(), 1000, 1_u64);
     for n in 0..300 {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -560,9 +582,9 @@ fn many_sessions_tell_how_far_clocks_are_apart() {
         let shell = on("srv", at + 70 + n % 2, WINRM, 91, &[("resourceUri", URI)]);
         records.push(Record { user_sid: Some(user.into()), ..shell });
     }
-    let case = case(records);
+    let reconstruction = rebuilt_from(records);
     let offset = |name: &str| {
-        let host = case.hosts.iter().find(|host| *host.name == *name);
+        let host = reconstruction.hosts.iter().find(|host| *host.name == *name);
         host.and_then(|host| host.clock).map(|clock| clock.offset.num_seconds())
     };
     let apart = offset("srv").zip(offset("pc")).map(|(srv, pc)| srv - pc);

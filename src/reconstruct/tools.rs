@@ -1,30 +1,30 @@
-//! What made a session and what its endpoint is for, where the records leave no doubt.
+//! The tool that made a session, and the purpose of its endpoint, if the records leave no doubt.
 //!
 //! Sources: for the winrm gem, its template of a pipeline (WinRb/WinRM,
-//! `lib/winrm/psrp/create_pipeline.xml.erb`: `Invoke-expression -Command …`, then `Out-string`); for
-//! evil-winrm, what it runs for each prompt (Hackplayers/evil-winrm, and SigmaHQ's rule
-//! 9fe55ea2-4cd6-4491-8a54-dd6871651b51); for Ansible, `bootstrap_wrapper.ps1` of ansible-core; for
-//! Enter-PSSession, `EvaluatePrompt` of PowerShell's `ConsoleHost.cs`, which runs `prompt` in the
-//! remote runspace.
+//! `lib/winrm/psrp/create_pipeline.xml.erb`: `Invoke-expression -Command …`, then `Out-string`);
+//! for evil-winrm, the command that it runs for each prompt (Hackplayers/evil-winrm, and SigmaHQ's
+//! rule 9fe55ea2-4cd6-4491-8a54-dd6871651b51); for Ansible, `bootstrap_wrapper.ps1` of
+//! ansible-core; for Enter-PSSession, `EvaluatePrompt` of PowerShell's `ConsoleHost.cs`, which runs
+//! `prompt` in the remote runspace.
 
 use std::collections::BTreeMap;
 
-use super::case::Case;
+use super::reconstruction::Reconstruction;
 use crate::model::{
     Command, EndpointKind, Event, EventIdx, EventKind, Session, SessionIdx, ShellKind, Tool,
     file_name, is_virtual_account, is_virtual_sid,
 };
 
-/// evil-winrm asks for its prompt by this.
+/// The command by which evil-winrm asks for its prompt.
 const EVIL_PROMPT: &str = "(get-location).path";
-/// The winrm gem runs every text by this, and sends what comes of it through `Out-String`.
+/// The command by which the winrm gem runs every text. It sends the result through `Out-String`.
 const GEM_COMMAND: &str = "invoke-expression -command \"";
 /// Ansible's bootstrap, of any version since 2.5.
 const ANSIBLE: [&str; 2] =
     ["$exec_wrapper_str = $input | out-string", "ansible requires powershell v3.0 or newer"];
 
-/// Programs that connect for others, or that say no more than the session does.
-const HOSTS: [&str; 6] = [
+/// Programs that connect for others, or whose name adds nothing.
+const GENERIC_PROGRAMS: [&str; 6] = [
     "powershell.exe",
     "pwsh.exe",
     "powershell_ise.exe",
@@ -33,43 +33,45 @@ const HOSTS: [&str; 6] = [
     "lsass.exe",
 ];
 
-/// Says of each session what made it and what its endpoint is for.
-pub(super) fn identify(case: &mut Case) {
-    let tools = tools(case);
-    let endpoints = case.sessions.iter().map(|session| endpoint_kind(case, session));
+/// Sets the tool and the kind of endpoint of each session.
+pub(super) fn identify_tools(reconstruction: &mut Reconstruction) {
+    let tools = tools(reconstruction);
+    let endpoints =
+        reconstruction.sessions.iter().map(|session| endpoint_kind(reconstruction, session));
     let endpoints: Vec<Option<EndpointKind>> = endpoints.collect();
-    for ((session, tool), endpoint) in case.sessions.iter_mut().zip(tools).zip(endpoints) {
+    for ((session, tool), endpoint) in reconstruction.sessions.iter_mut().zip(tools).zip(endpoints)
+    {
         session.tool = tool;
         session.endpoint_kind = endpoint;
     }
 }
 
-/// What made each session.
-fn tools(case: &Case) -> Vec<Option<Tool>> {
+/// Returns the tool that made each session.
+fn tools(reconstruction: &Reconstruction) -> Vec<Option<Tool>> {
     let mut commands: BTreeMap<SessionIdx, Vec<&Command>> = BTreeMap::new();
-    for command in &case.commands {
+    for command in &reconstruction.commands {
         commands.entry(command.session).or_default().push(command);
     }
-    let sessions = case.sessions.iter_enumerated();
+    let sessions = reconstruction.sessions.iter_enumerated();
     let tool = |(index, session): (SessionIdx, &Session)| {
         let commands = commands.get(&index).map(Vec::as_slice).unwrap_or_default();
-        Seen { case, session, commands }.tool()
+        SessionActivity { reconstruction, session, commands }.tool()
     };
     sessions.map(tool).collect()
 }
 
-/// A session and what is known to have been run in it.
-struct Seen<'c> {
-    case: &'c Case,
+/// A session and its commands.
+struct SessionActivity<'c> {
+    reconstruction: &'c Reconstruction,
     session: &'c Session,
     commands: &'c [&'c Command],
 }
 
-impl Seen<'_> {
+impl SessionActivity<'_> {
     fn tool(&self) -> Option<Tool> {
         let by_what_ran = self.ansible().or_else(|| match self.session.kind {
             ShellKind::PowerShell => {
-                self.evil_winrm().or_else(|| self.enter()).or_else(|| self.gem())
+                self.evil_winrm().or_else(|| self.enter_pssession()).or_else(|| self.winrm_gem())
             }
             ShellKind::Winrs | ShellKind::Other => None,
         });
@@ -81,29 +83,29 @@ impl Seen<'_> {
 
     fn events(&self) -> impl Iterator<Item = (EventIdx, &Event)> {
         let evidence = self.session.evidence.iter();
-        evidence.map(|evidence| (evidence.event, &self.case.events[evidence.event]))
+        evidence.map(|evidence| (evidence.event, &self.reconstruction.events[evidence.event]))
     }
 
-    /// What the session's own engine logged, not one that it started.
-    fn own(&self) -> impl Iterator<Item = (EventIdx, &Event)> {
+    /// Returns the events of the session's own engine, not of engines that it started.
+    fn own_events(&self) -> impl Iterator<Item = (EventIdx, &Event)> {
         let process = self.session.process_id;
         self.events().filter(move |(_, event)| {
-            *self.case.name(&event.host) == self.session.target_host
+            *self.reconstruction.name(&event.host) == self.session.target_host
                 && (process.is_none() || event.process_id == process)
         })
     }
 
-    /// The texts of its script blocks (4104).
-    fn scripts(&self) -> impl Iterator<Item = (EventIdx, &str)> {
-        self.own().filter_map(|(index, event)| match &event.kind {
+    /// Returns the texts of its script blocks (4104).
+    fn script_texts(&self) -> impl Iterator<Item = (EventIdx, &str)> {
+        self.own_events().filter_map(|(index, event)| match &event.kind {
             EventKind::ScriptBlockPart(part) => Some((index, part.text.trim())),
             _ => None,
         })
     }
 
-    /// The pipelines that 4103 logs.
+    /// Returns the pipelines in 4103.
     fn pipelines(&self) -> impl Iterator<Item = (EventIdx, &str)> {
-        self.own().filter_map(|(index, event)| match &event.kind {
+        self.own_events().filter_map(|(index, event)| match &event.kind {
             EventKind::Command(command) => Some((index, command.text.as_str())),
             _ => None,
         })
@@ -123,10 +125,10 @@ impl Seen<'_> {
             let text = text.to_lowercase();
             text.starts_with(GEM_COMMAND) && text[GEM_COMMAND.len()..].starts_with(EVIL_PROMPT)
         });
-        // A person may type it once; only a program asks for it after each command.
+        // A person may type it once. Only a program asks for it after each command.
         let typed = || {
             let mut asked =
-                self.scripts().filter(|(_, text)| text.eq_ignore_ascii_case(EVIL_PROMPT));
+                self.script_texts().filter(|(_, text)| text.eq_ignore_ascii_case(EVIL_PROMPT));
             let first = asked.next();
             asked.next().and(first).filter(|_| self.prompt().is_none())
         };
@@ -135,10 +137,10 @@ impl Seen<'_> {
         found.map(|event| Tool { name: "evil-winrm".to_owned(), basis, event })
     }
 
-    /// The record of a prompt that PowerShell's own console asked for.
+    /// Returns the record of a prompt that PowerShell's own console asked for.
     fn prompt(&self) -> Option<EventIdx> {
         let prompt = |text: &str| text.trim().eq_ignore_ascii_case("prompt");
-        let found = self.own().find(|(_, event)| match &event.kind {
+        let found = self.own_events().find(|(_, event)| match &event.kind {
             EventKind::ScriptBlockPart(part) => prompt(&part.text),
             EventKind::Pipeline(pipeline) => prompt(&pipeline.context.command_line),
             _ => false,
@@ -146,13 +148,13 @@ impl Seen<'_> {
         found.map(|(index, _)| index)
     }
 
-    fn enter(&self) -> Option<Tool> {
+    fn enter_pssession(&self) -> Option<Tool> {
         let basis = "the client's console runs prompt in the session";
         self.prompt().map(|event| Tool { name: "Enter-PSSession".to_owned(), basis, event })
     }
 
-    /// All that the gem runs goes one way; what a person types does not.
-    fn gem(&self) -> Option<Tool> {
+    /// The gem runs all commands in one way. A person does not.
+    fn winrm_gem(&self) -> Option<Tool> {
         let by_gem = |text: &str| {
             let text = text.to_lowercase();
             text.starts_with(GEM_COMMAND) && text.contains("\" | out-string")
@@ -171,8 +173,8 @@ impl Seen<'_> {
         Some(Tool { name: "winrs".to_owned(), basis, event })
     }
 
-    /// The program that connected, where the client's logs name one that is not PowerShell itself
-    /// or a service.
+    /// The program that connected, if the client's logs name one that is neither PowerShell nor a
+    /// service.
     fn program(&self) -> Option<Tool> {
         self.events().find_map(|(event, logged)| {
             let image = match &logged.kind {
@@ -181,7 +183,7 @@ impl Seen<'_> {
                 _ => return None,
             };
             let known = file_name(image);
-            let telling = known.ends_with(".exe") && !HOSTS.contains(&&*known);
+            let telling = known.ends_with(".exe") && !GENERIC_PROGRAMS.contains(&&*known);
             let name = image.rsplit(['\\', '/']).next().unwrap_or_default();
             let basis = "the program on the client that connected";
             telling.then(|| Tool { name: name[..name.len() - 4].to_owned(), basis, event })
@@ -189,8 +191,8 @@ impl Seen<'_> {
     }
 }
 
-/// What a session's endpoint is for, by the name of its configuration.
-fn endpoint_kind(case: &Case, session: &Session) -> Option<EndpointKind> {
+/// Returns the kind of a session's endpoint, by the name of its configuration.
+fn endpoint_kind(reconstruction: &Reconstruction, session: &Session) -> Option<EndpointKind> {
     let virtual_account = |event: &Event| {
         let context = event.engine();
         event.user_sid.as_deref().is_some_and(is_virtual_sid)
@@ -206,7 +208,7 @@ fn endpoint_kind(case: &Case, session: &Session) -> Option<EndpointKind> {
         "microsoft.exchange" => EndpointKind::Exchange,
         "microsoft.sme.powershell" => EndpointKind::AdminCenter,
         name if name.starts_with("powershell.") => EndpointKind::PowerShell7,
-        _ if session.evidence.iter().any(|e| virtual_account(&case.events[e.event])) => {
+        _ if session.evidence.iter().any(|e| virtual_account(&reconstruction.events[e.event])) => {
             EndpointKind::CustomVirtualAccount
         }
         _ => EndpointKind::Custom,

@@ -63,7 +63,7 @@ fn in_cell(heard: &Heard, wanted: fn(Stream) -> bool) -> String {
 
 impl<'r> CommandRow<'r> {
     fn event(&self) -> &'r Event {
-        &self.analysis.case.events[self.command.event()]
+        &self.analysis.reconstruction.events[self.command.event()]
     }
 
     fn id(&self, command: CommandIdx) -> &'r str {
@@ -71,14 +71,14 @@ impl<'r> CommandRow<'r> {
     }
 
     fn user(&self) -> Option<String> {
-        let session = &self.analysis.case.sessions[self.command.session];
+        let session = &self.analysis.reconstruction.sessions[self.command.session];
         session.user.as_ref().map(AccountName::to_string)
     }
 
     fn event_ids(&self) -> Vec<String> {
         let mut ids: Vec<u32> = Vec::new();
         for &event in &self.command.events {
-            let id = self.analysis.case.events[event].event_id;
+            let id = self.analysis.reconstruction.events[event].event_id;
             if !ids.contains(&id) {
                 ids.push(id);
             }
@@ -107,7 +107,7 @@ impl<'r> CommandRow<'r> {
     }
 
     fn evidence(&self) -> Pointers<'r> {
-        let Analysis { case, paths, .. } = self.analysis;
+        let Analysis { reconstruction: case, paths, .. } = self.analysis;
         let proofs = self.command.events.iter().map(|&event| Proof::of(&case.events[event]));
         Pointers::new(paths, proofs.collect::<Vec<_>>())
     }
@@ -123,7 +123,7 @@ impl TableRows for Commands {
         analysis: &Analysis,
         each: &mut dyn FnMut(&CommandRow<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let Analysis { case, scope, .. } = analysis;
+        let Analysis { reconstruction: case, scope, .. } = analysis;
         let ids = command_ids(case);
         let mut ordered: Vec<CommandIdx> = case.commands.indices().collect();
         // They are in the order of their events, which the sort keeps: numbers count up in the file.

@@ -70,7 +70,7 @@ impl CoverageRow<'_> {
 
 /// The rows of the table.
 pub(super) fn rows(analysis: &Analysis) -> impl Iterator<Item = CoverageRow<'_>> {
-    let Analysis { case, paths, .. } = analysis;
+    let Analysis { reconstruction: case, paths, .. } = analysis;
     let mut cleared: BTreeMap<(&HostName, Channel), Vec<&Clearing>> = BTreeMap::new();
     for clearing in &case.cleared {
         let known = cleared.entry((&clearing.host, clearing.channel)).or_default();

@@ -48,7 +48,7 @@ impl TableRows for Detections {
         analysis: &Analysis,
         each: &mut dyn FnMut(&DetectionView<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let Analysis { case, copies, scope, rules, paths, .. } = analysis;
+        let Analysis { reconstruction: case, copies, scope, rules, paths, .. } = analysis;
         let sessions = case.sessions_of_records();
         detections::each(&analysis.detections, copies, &sessions, |row, session| {
             let known = session.map(|session| &case.sessions[session]);

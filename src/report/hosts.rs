@@ -27,6 +27,6 @@ impl TableRows for Hosts {
         analysis: &Analysis,
         each: &mut dyn FnMut(&HostRow<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        analysis.case.hosts.iter().try_for_each(|host| each(&HostRow(host)))
+        analysis.reconstruction.hosts.iter().try_for_each(|host| each(&HostRow(host)))
     }
 }

@@ -38,7 +38,8 @@ impl SignRow<'_> {
         let SignRow { sign, analysis } = self;
         let within = sign.span.filter(|_| !sign.kind.is_of_file());
         let Some((from, to)) = within else { return Vec::new() };
-        let inside = analysis.case.sessions_within(&sign.host, from, to).take(MOST_SESSIONS);
+        let inside =
+            analysis.reconstruction.sessions_within(&sign.host, from, to).take(MOST_SESSIONS);
         inside.map(session_id).collect()
     }
 
@@ -58,6 +59,6 @@ impl TableRows for Signs {
         analysis: &Analysis,
         each: &mut dyn FnMut(&SignRow<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        analysis.case.signs.iter().try_for_each(|sign| each(&SignRow { sign, analysis }))
+        analysis.reconstruction.signs.iter().try_for_each(|sign| each(&SignRow { sign, analysis }))
     }
 }

@@ -41,7 +41,7 @@ impl TableRows for Layers {
         analysis: &Analysis,
         each: &mut dyn FnMut(&LayerView<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let Analysis { case, copies, scope, paths, .. } = analysis;
+        let Analysis { reconstruction: case, copies, scope, paths, .. } = analysis;
         layers::each(&analysis.layers, copies, case, |row, session| {
             let known = session.map(|session| &case.sessions[session]);
             if !scope.row(known, row.host, row.user) {

@@ -117,7 +117,7 @@ pub(super) fn write(
     mut to: impl Write,
 ) -> io::Result<()> {
     let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Millis, true);
-    let Analysis { inputs, rules, case, fired, .. } = analysis;
+    let Analysis { inputs, rules, reconstruction: case, fired, .. } = analysis;
     let read = |report: &&InputReport| report.input.kind.is_log();
     let run = Run {
         tool: env!("CARGO_PKG_NAME"),

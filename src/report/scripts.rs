@@ -126,7 +126,7 @@ fn of_sessions(
     files: &mut Files<'_>,
     lines: &mut CsvLines,
 ) -> Result<(), Error> {
-    let case = &analysis.case;
+    let case = &analysis.reconstruction;
     let mut blocks: Vec<(SessionIdx, &ScriptBlock)> =
         case.scripts.iter().filter_map(|block| Some((block.session?, block))).collect();
     blocks.retain(|(session, _)| analysis.scope.session(&case.sessions[*session]));
@@ -160,7 +160,7 @@ fn outside(
     path: &std::path::Path,
 ) -> Result<(), Error> {
     let (mut lines, mut number) = (CsvLines::default(), 0);
-    let Analysis { copies, case, scope, paths, .. } = analysis;
+    let Analysis { copies, reconstruction: case, scope, paths, .. } = analysis;
     let rows = archive.each(copies, case, |row| {
         if !scope.row(None, &row.host, &row.user) {
             return Ok(());

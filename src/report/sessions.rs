@@ -14,7 +14,7 @@ use crate::model::{
     AccountName, Attempt, ConfidenceReason, EndpointKind, EventIdx, IdxVec, LoggedId, Proof, Rival,
     RuleIdx, RuleMeta, Session, SessionIdx, SourceHint, session_id,
 };
-use crate::reconstruct::Case;
+use crate::reconstruct::Reconstruction;
 use crate::rows::Pointers;
 use crate::rows::value::row;
 
@@ -86,7 +86,7 @@ impl<'r> SessionRow<'r> {
     }
 
     fn rivals(&self) -> Vec<String> {
-        let case = &self.analysis.case;
+        let case = &self.analysis.reconstruction;
         let rival = |rival: &Rival| {
             let hint = &rival.hint;
             let host = hint.host.as_ref().map(|host| case.name(host).clone());
@@ -111,7 +111,7 @@ impl<'r> SessionRow<'r> {
     }
 
     fn recovered(&self) -> usize {
-        let Analysis { case, .. } = self.analysis;
+        let Analysis { reconstruction: case, .. } = self.analysis;
         let inputs = self.session.evidence.iter().map(|of| case.events[of.event].source.input);
         inputs.filter(|&input| self.analysis.is_recovered(input)).count()
     }
@@ -122,7 +122,7 @@ impl<'r> SessionRow<'r> {
 
     fn evidence(&self) -> Pointers<'r> {
         let events = self.session.evidence.iter().map(|of| of.event);
-        Pointers::new(&self.analysis.paths, proofs(&self.analysis.case, events))
+        Pointers::new(&self.analysis.paths, proofs(&self.analysis.reconstruction, events))
     }
 }
 
@@ -136,7 +136,7 @@ impl TableRows for Sessions {
         analysis: &Analysis,
         each: &mut dyn FnMut(&SessionRow<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let Analysis { case, scope, .. } = analysis;
+        let Analysis { reconstruction: case, scope, .. } = analysis;
         let (counts, fired) = (session_counts(case), fired(analysis));
         let sessions = case.sessions.iter_enumerated().zip(&fired);
         for ((index, session), fired) in sessions.filter(|((_, session), _)| scope.session(session))
@@ -150,7 +150,7 @@ impl TableRows for Sessions {
 /// The rules that fired in each session, most severe first.
 pub(super) fn fired(analysis: &Analysis) -> IdxVec<SessionIdx, Vec<RuleIdx>> {
     let mut fired: IdxVec<SessionIdx, Vec<RuleIdx>> =
-        analysis.case.sessions.iter().map(|_| Vec::new()).collect();
+        analysis.reconstruction.sessions.iter().map(|_| Vec::new()).collect();
     for detection in &analysis.fired {
         if let Some(session) = detection.session {
             fired[session].push(detection.rule);
@@ -190,7 +190,7 @@ impl<'r> AttemptRow<'r> {
     }
 
     fn evidence(&self) -> Pointers<'r> {
-        let Analysis { case, paths, .. } = self.analysis;
+        let Analysis { reconstruction: case, paths, .. } = self.analysis;
         Pointers::new(paths, proofs(case, self.attempt.events.iter().copied()))
     }
 }
@@ -205,12 +205,12 @@ impl TableRows for Attempts {
         analysis: &Analysis,
         each: &mut dyn FnMut(&AttemptRow<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let Analysis { case, scope, .. } = analysis;
+        let Analysis { reconstruction: case, scope, .. } = analysis;
         let mut shown = case.attempts.iter().filter(|attempt| scope.attempt(attempt));
         shown.try_for_each(|attempt| each(&AttemptRow { attempt, analysis }))
     }
 }
 
-fn proofs(case: &Case, events: impl Iterator<Item = EventIdx>) -> Vec<Proof> {
+fn proofs(case: &Reconstruction, events: impl Iterator<Item = EventIdx>) -> Vec<Proof> {
     events.map(|event| Proof::of(&case.events[event])).collect()
 }

@@ -16,7 +16,7 @@ use crate::model::{
     Evidence, HostName, IdxVec, Level, Link, LoggedId, RecordRef, RuleIdx, Session, SessionIdx,
     SourceHint, session_id,
 };
-use crate::reconstruct::Case;
+use crate::reconstruct::Reconstruction;
 use crate::rows::{command_ids, describe};
 
 /// Longest text of a statement, in characters: commands have theirs in full.
@@ -28,7 +28,7 @@ pub(super) const BLOCK_SESSIONS: usize = 32;
 
 /// The sessions that the run's scope takes in, by start.
 pub(super) fn sessions_in_scope(analysis: &Analysis) -> Vec<SessionIdx> {
-    let sessions = analysis.case.sessions.iter_enumerated();
+    let sessions = analysis.reconstruction.sessions.iter_enumerated();
     let sessions = sessions.filter(|(_, session)| analysis.scope.session(session));
     sessions.map(|(index, _)| index).collect()
 }
@@ -48,7 +48,7 @@ pub(super) struct Stories<'a> {
 
 impl<'a> Stories<'a> {
     pub(super) fn of(analysis: &'a Analysis) -> Stories<'a> {
-        let case = &analysis.case;
+        let case = &analysis.reconstruction;
         let mut children: BTreeMap<SessionIdx, Vec<String>> = BTreeMap::new();
         for (index, session) in case.sessions.iter_enumerated() {
             if let Some((parent, _)) = session.parent {
@@ -72,7 +72,7 @@ impl<'a> Stories<'a> {
     pub(super) fn tell(&self, index: SessionIdx) -> (Story, Vec<&'a Ran>) {
         let Stories { analysis, children, ids, .. } = self;
         let commands = self.commands.get(&index).map_or(&[][..], Vec::as_slice);
-        let (case, paths) = (&analysis.case, &analysis.paths);
+        let (case, paths) = (&analysis.reconstruction, &analysis.paths);
         let story = Story {
             children: children.get(&index).cloned().unwrap_or_default(),
             commands: commands.iter().map(|&index| command(analysis, ids, index)).collect(),
@@ -97,7 +97,7 @@ fn detections(analysis: &Analysis, fired: &BTreeMap<RuleIdx, usize>) -> Vec<Dete
 }
 
 fn command(analysis: &Analysis, ids: &IdxVec<CommandIdx, String>, index: CommandIdx) -> Command {
-    let case = &analysis.case;
+    let case = &analysis.reconstruction;
     let command = &case.commands[index];
     let event = &case.events[command.event()];
     let records = command.events.iter().map(|&event| &case.events[event]);
@@ -137,7 +137,7 @@ fn covered(covered: &crate::model::Covered) -> Covered {
 
 /// Tells of a session.
 struct Teller<'a> {
-    case: &'a Case,
+    case: &'a Reconstruction,
     paths: &'a [PathBuf],
     session: &'a Session,
 }

@@ -61,7 +61,11 @@ struct TimelineMaker<'a> {
 impl<'a> TimelineMaker<'a> {
     fn new(analysis: &'a Analysis) -> Self {
         let paths = analysis.paths.iter().map(|path| path.display().to_string());
-        TimelineMaker { analysis, sessions: analysis.case.by_record(), paths: paths.collect() }
+        TimelineMaker {
+            analysis,
+            sessions: analysis.reconstruction.by_record(),
+            paths: paths.collect(),
+        }
     }
 
     /// The row of an event; none of a copy, and of an event that the run's scope leaves out.
@@ -70,7 +74,8 @@ impl<'a> TimelineMaker<'a> {
         frame: &'r Frame<'_>,
         copies: &'r CopiesOfRow,
     ) -> io::Result<Option<TimelineRow<'r>>> {
-        let Analysis { scope, rules, shown, case, texts, paths, .. } = self.analysis;
+        let Analysis { scope, rules, shown, reconstruction: case, texts, paths, .. } =
+            self.analysis;
         let mut event = EventRow::read(frame, texts)?;
         let RecordRef { input, .. } = event.source;
         if self.analysis.copies.contains(event.source) {

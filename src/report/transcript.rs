@@ -14,14 +14,14 @@ const MAX_LINE: usize = 30_000;
 /// The sessions of which a transcript can be made, each with its file's name and its commands.
 pub(super) fn all(analysis: &Analysis) -> Vec<(SessionIdx, String, Vec<&Command>)> {
     let mut commands: IdxVec<SessionIdx, Vec<&Command>> =
-        analysis.case.sessions.iter().map(|_| Vec::new()).collect();
-    for command in &analysis.case.commands {
+        analysis.reconstruction.sessions.iter().map(|_| Vec::new()).collect();
+    for command in &analysis.reconstruction.commands {
         if command.role != Role::Process && command.depth == 0 && command.parent.is_none() {
             commands[command.session].push(command);
         }
     }
     let heard = |commands: &[&Command]| commands.iter().any(|command| command.heard.is_some());
-    let told = |at: SessionIdx| analysis.scope.session(&analysis.case.sessions[at]);
+    let told = |at: SessionIdx| analysis.scope.session(&analysis.reconstruction.sessions[at]);
     let sessions = commands.into_iter_enumerated();
     let sessions = sessions.filter(|(at, commands)| heard(commands) && told(*at));
     sessions.map(|(at, own)| (at, format!("sessions/{}.txt", session_id(at)), own)).collect()
@@ -34,7 +34,7 @@ pub(super) fn write(
     commands: &[&Command],
     to: &mut impl Write,
 ) -> io::Result<()> {
-    let told = &analysis.case.sessions[session];
+    let told = &analysis.reconstruction.sessions[session];
     let user = told.user.as_ref().map(AccountName::to_string).unwrap_or_default();
     writeln!(
         to,

@@ -17,7 +17,7 @@ use super::outside::OutsideSessions;
 use super::pointers::pointer;
 use super::value::Excerpt;
 use crate::model::{Proof, RecordRef, SessionIdx, TextKind, Wrapped};
-use crate::reconstruct::Case;
+use crate::reconstruct::Reconstruction;
 use crate::sorted::{Rows, Sorted, place, time};
 use crate::table::MOST_IN_CELL;
 use ps_layers::UnwrapLimit;
@@ -191,7 +191,7 @@ fn order(key: &mut Vec<u8>, wrapped: &Wrapped, number: u32) {
 pub(crate) fn each(
     layers: &Sorted,
     copies: &Copies,
-    case: &Case,
+    case: &Reconstruction,
     mut each: impl FnMut(&LayerRow<'_>, Option<SessionIdx>) -> io::Result<()>,
 ) -> io::Result<()> {
     let outside = OutsideSessions::new(case);
@@ -258,7 +258,7 @@ pub struct Program {
 pub(crate) fn notes(
     found: &Sorted,
     copies: &Copies,
-    case: &Case,
+    case: &Reconstruction,
     paths: &[PathBuf],
 ) -> io::Result<Notes> {
     let mut notes = Notes::default();

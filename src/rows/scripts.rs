@@ -17,7 +17,7 @@ use super::copies::Copies;
 use super::detections::SessionRef;
 use super::outside::OutsideSessions;
 use crate::model::{Event, EventIdx, IdxVec, LoggedId, Proof, ScriptBlock};
-use crate::reconstruct::Case;
+use crate::reconstruct::Reconstruction;
 use crate::sorted::{Rows, Sorted, Sorter, place, time};
 
 /// Missing parts that a row names.
@@ -209,7 +209,7 @@ impl ScriptArchive {
     pub fn each(
         &self,
         copies: &Copies,
-        case: &Case,
+        case: &Reconstruction,
         mut each: impl FnMut(&ScriptRow) -> io::Result<()>,
     ) -> io::Result<()> {
         let outside = OutsideSessions::new(case);

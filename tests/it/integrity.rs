@@ -118,7 +118,7 @@ fn what_is_wrong_with_a_file_is_told_by_its_chunks() {
             with_header(whole.clone(), 24, &5000_u64.to_le_bytes()),
             "header_disagrees",
             "medium",
-            "says that record 5000 is the next, and the last one is 1999",
+            "says that record 5000 is the next, but the last one is 1999",
             true,
         ),
         (changed, "chunk_checksum", "medium", "wrong checksum: chunk 2", true),
@@ -220,9 +220,9 @@ fn a_clearing_says_what_was_there_before() {
     assert_eq!(row["level"], "high");
     assert!(row["what"].contains("goes on with record 100."), "{}", row["what"]);
     assert!(row["what"].contains("record 59 of 2026-03-14"), "{}", row["what"]);
-    assert!(row["what"].ends_with("40 after it are gone"), "{}", row["what"]);
+    assert!(row["what"].ends_with("40 after it are lost"), "{}", row["what"]);
     let (rows, _) = found(&[("new.evtx", &cleared(100))]);
-    assert!(rows[0]["what"].ends_with("no log at hand has one before it"), "{}", rows[0]["what"]);
+    assert!(rows[0]["what"].ends_with("the input has no record before it"), "{}", rows[0]["what"]);
 }
 
 #[test]

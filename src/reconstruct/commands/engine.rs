@@ -1,33 +1,34 @@
-//! What PowerShell runs by itself.
+//! Commands that PowerShell runs by itself.
 //!
-//! A row is marked as the engine's by what it is, whole, never by the name of a command that an
-//! attacker could use or define anew:
+//! A row is marked as the engine's own by its whole content, never by the name of a command: an
+//! attacker could use or redefine the name.
 //!
-//! - Scripts: the whole text is one of those in [`SCRIPTS`]. A text that is exactly this does
-//!   exactly this, whoever sent it. `prompt` can be defined anew: then what it runs makes rows of its
-//!   own, which are not the engine's. Or the text is that of a proxy function, as the engine makes
-//!   them for restricted sessions: parameters without defaults or conditions, and the body that
-//!   `ProxyCommand.Create` writes, for one of the [`PROXIED`] commands. Any other word in it makes it
-//!   a script like others.
-//! - `Out-Default` alone: the end of each line's pipeline, which logs by itself. In a pipeline with
-//!   other commands it is a part of what was typed.
+//! - Scripts: the whole text is one of [`ENGINE_SCRIPTS`]. A text that is exactly this does exactly
+//!   this, whoever sent it. `prompt` can be redefined; then the commands that it runs get rows of
+//!   their own, which are not the engine's.
+//! - Proxy functions, which the engine makes for restricted sessions: parameters without defaults
+//!   or conditions, and the body that `ProxyCommand.Create` writes, for one of
+//!   [`PROXIED_COMMANDS`]. With any other word in it the text is a normal script.
+//! - `Out-Default` alone: the end of each line's pipeline, which is logged separately. In a
+//!   pipeline with other commands it is a part of what was typed.
 //! - `Get-Command` with the one parameter that Enter-PSSession gives it before it shows a prompt
 //!   (`RunspaceRef.Override` in PowerShell's source: the names `Out-Default` and `Exit-PSSession`).
 //! - `TabExpansion2` with a line and a cursor: the user pressed Tab.
 //!
-//! The commands that implicit remoting (Import-PSSession) runs on the target are not marked: with
-//! the parameters of its caller, they are no other than a person's.
+//! The commands that implicit remoting (Import-PSSession) runs on the target are not marked. They
+//! have the parameters of the caller and look like commands of a person.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// Whole texts of scripts.
-const SCRIPTS: [&str; 7] = [
-    // The client asks for a prompt after each line of Enter-PSSession, and whether it went well.
+/// The whole texts of scripts that the engine runs.
+const ENGINE_SCRIPTS: [&str; 7] = [
+    // The client asks for a prompt after each line of Enter-PSSession, and for the result of the
+    // line.
     "prompt",
     "$global:?",
-    // The default prompt, and how errors are shown.
+    // The default prompt, and the scripts that format errors.
     "\"PS $($executionContext.SessionState.Path.CurrentLocation)$('>' * ($nestedPromptLevel + 1)) \"",
     "{ Set-StrictMode -Version 1; $_.PSMessageDetails }",
     "{ Set-StrictMode -Version 1; $_.ErrorCategory_Message }",
@@ -35,9 +36,9 @@ const SCRIPTS: [&str; 7] = [
     "{ Set-StrictMode -Version 1; $this.Exception.InnerException.PSMessageDetails }",
 ];
 
-/// The commands that a restricted session has proxies of
+/// The commands for which a restricted session has proxy functions
 /// (`InitialSessionState.CreateRestricted` with `SessionCapabilities.RemoteServer`).
-const PROXIED: [&str; 7] = [
+const PROXIED_COMMANDS: [&str; 7] = [
     "Get-Command",
     "Get-FormatData",
     "Select-Object",
@@ -47,18 +48,18 @@ const PROXIED: [&str; 7] = [
     "Out-Default",
 ];
 
-/// Longest text that is looked at as a proxy's.
+/// Longest text that is checked for a proxy function, in bytes.
 const LONGEST_PROXY: usize = 1 << 14;
 
-/// Whether a script's text is one that the engine runs.
-pub(super) fn script(text: &str) -> bool {
+/// Returns true if the engine itself runs a script with this text.
+pub(super) fn is_engine_script(text: &str) -> bool {
     let text = text.trim();
-    SCRIPTS.contains(&text) || (text.len() <= LONGEST_PROXY && proxy(text))
+    ENGINE_SCRIPTS.contains(&text) || (text.len() <= LONGEST_PROXY && is_proxy_function(text))
 }
 
-/// Whether a text is a proxy function of the engine's.
-fn proxy(text: &str) -> bool {
-    // Attributes hold no braces, so that no code hides in them; parameters have no defaults.
+/// Returns true if a text is a proxy function that the engine makes.
+fn is_proxy_function(text: &str) -> bool {
+    // Attributes contain no braces, so no code can hide in them. Parameters have no defaults.
     static PROXY: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(concat!(
             r"(?s)^\{?\s*\[CmdletBinding\([^{}()$`]*\)\]\s*param\(",
@@ -84,17 +85,24 @@ fn proxy(text: &str) -> bool {
         .expect("fixed")
     });
     let found = PROXY.captures(text);
-    found.is_some_and(|found| PROXIED.iter().any(|name| name.eq_ignore_ascii_case(&found[1])))
+    found.is_some_and(|found| {
+        PROXIED_COMMANDS.iter().any(|name| name.eq_ignore_ascii_case(&found[1]))
+    })
 }
 
-/// Whether an invocation is one that the engine makes, in a session or anywhere.
-pub(super) fn invocation(names: &[String], text: &str, command_type: &str, remote: bool) -> bool {
+/// Returns true if the engine itself makes this invocation, in a session or outside.
+pub(super) fn is_engine_invocation(
+    names: &[String],
+    text: &str,
+    command_type: &str,
+    remote: bool,
+) -> bool {
     static TAB: LazyLock<Regex> = LazyLock::new(|| {
         let tab =
             r#"(?s)^TabExpansion2 -inputScript ".*" -cursorColumn "\d+"( -options "[^"]*")?$"#;
         Regex::new(tab).expect("fixed")
     });
-    // A function of that name is not the engine's own.
+    // A function of this name is not the engine's own.
     let cmdlet = matches!(command_type, "Cmdlet" | "");
     let all = |name: &str| names.iter().all(|other| other.eq_ignore_ascii_case(name));
     match names.first() {
@@ -111,7 +119,7 @@ pub(super) fn invocation(names: &[String], text: &str, command_type: &str, remot
 mod tests {
     use super::*;
 
-    /// As `[System.Management.Automation.ProxyCommand]::Create` writes it.
+    /// As written by `[System.Management.Automation.ProxyCommand]::Create`.
     const PROXY: &str = "[CmdletBinding(HelpUri='https://go.microsoft.com/fwlink/?LinkID=113362')]\r
 param(
     [ValidateRange(0, 1)]
@@ -166,18 +174,20 @@ end
 
     #[test]
     fn scripts_of_the_engine_are_known_whole() {
-        assert!(script(" prompt\r\n") && script("$global:?"));
-        assert!(!script("prompt; whoami") && !script("function prompt { whoami }"));
-        assert!(script("{ Set-StrictMode -Version 1; $_.OriginInfo }"));
-        assert!(!script("{ Set-StrictMode -Version 1; $_.OriginInfo; whoami }"));
+        assert!(is_engine_script(" prompt\r\n") && is_engine_script("$global:?"));
+        assert!(
+            !is_engine_script("prompt; whoami") && !is_engine_script("function prompt { whoami }")
+        );
+        assert!(is_engine_script("{ Set-StrictMode -Version 1; $_.OriginInfo }"));
+        assert!(!is_engine_script("{ Set-StrictMode -Version 1; $_.OriginInfo; whoami }"));
     }
 
     #[test]
     fn proxies_are_known_whole() {
-        assert!(script(PROXY));
+        assert!(is_engine_script(PROXY));
         let changed = |from: &str, to: &str| {
             assert!(PROXY.contains(from), "{from}");
-            script(&PROXY.replace(from, to))
+            is_engine_script(&PROXY.replace(from, to))
         };
         assert!(!changed("Core\\Out-Default', [", "Core\\Invoke-Expression', ["));
         assert!(!changed("$outBuffer = $null", "$outBuffer = $null; whoami"));
@@ -185,14 +195,14 @@ end
         assert!(!changed("[ValidateRange(0, 1)]", "[ValidateScript({ whoami })]"));
         assert!(!changed("HelpUri='https", "HelpUri=$(whoami)+'https"));
         assert!(!changed(".ForwardHelpCategory Cmdlet", "#> whoami <#"));
-        assert!(!script(&format!("{PROXY}whoami")));
+        assert!(!is_engine_script(&format!("{PROXY}whoami")));
     }
 
     #[test]
     fn invocations_are_the_engines_by_their_parameters() {
         let run = |text: &str, kind| {
             let names = [text.split(' ').next().unwrap().to_owned()];
-            invocation(&names, text, kind, true)
+            is_engine_invocation(&names, text, kind, true)
         };
         assert!(run("Out-Default -InputObject \"a\"", "Cmdlet"));
         assert!(!run("Out-Default", "Function"));
@@ -201,6 +211,6 @@ end
         assert!(run("TabExpansion2 -inputScript \"Get-Ch\" -cursorColumn \"6\"", "Function"));
         assert!(!run("TabExpansion2 -options \"x\"", "Function"));
         let piped = ["Get-Date".to_owned(), "Out-Default".to_owned()];
-        assert!(!invocation(&piped, "Get-Date | Out-Default", "Cmdlet", true));
+        assert!(!is_engine_invocation(&piped, "Get-Date | Out-Default", "Cmdlet", true));
     }
 }

@@ -1,60 +1,61 @@
-//! The commands of all sessions: the rows of each shell, what traffic adds, and processes.
+//! The commands of all sessions: the rows of each engine, the rows from traffic, and processes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ps_layers::{UnwrapLimits, find_layers};
 
-use super::heard;
-use super::row::{Place, Row, RowIdx, Rows};
-use super::shell::{self, MOST_RIVALS, Shell};
-use super::words::Words;
+use super::activity::{self, EngineActivity, MOST_RIVALS};
+use super::draft::{CommandDraft, CommandDraftIdx, CommandDrafts, RunPlace};
+use super::traffic_rows;
+use super::words::TextWords;
 use crate::model::{
     Command, CommandIdx, Completeness, Event, EventIdx, EventKind, HostName, IdxVec, Link,
     LoggedId, ProcessStart, Role, ScriptBlock, ScriptIdx, SessionIdx, file_name,
 };
-use crate::reconstruct::index::{Events, ProcessIdx, SessionOf};
-use crate::reconstruct::traffic::talk::Spoken;
-use crate::reconstruct::world::World;
+use crate::reconstruct::index::{Events, ProcessIdx, SessionByEvent};
+use crate::reconstruct::lookup::LookupTables;
+use crate::reconstruct::traffic::conversation::SessionCommand;
 
-/// The commands of all sessions, by time.
-pub(in crate::reconstruct) fn of_sessions(
-    world: World<'_>,
-    session_of: &SessionOf,
+/// Returns the commands of all sessions, by time.
+pub(in crate::reconstruct) fn session_commands(
+    tables: LookupTables<'_>,
+    session_of: &SessionByEvent,
     scripts: &IdxVec<ScriptIdx, ScriptBlock>,
-    heard: &BTreeMap<SessionIdx, Vec<Spoken>>,
+    from_traffic: &BTreeMap<SessionIdx, Vec<SessionCommand>>,
 ) -> IdxVec<CommandIdx, Command> {
-    let World { events, processes, .. } = world;
-    let shells = shells(world, session_of, scripts);
-    let mut rows = Rows::new();
-    // Of each process, its rows in order.
-    let mut by_place: BTreeMap<Place<'_>, Vec<RowIdx>> = BTreeMap::new();
-    for (place, shell) in &shells {
+    let LookupTables { events, processes, .. } = tables;
+    let activities = activities(tables, session_of, scripts);
+    let mut rows = CommandDrafts::new();
+    // The rows of each process, in order.
+    let mut by_place: BTreeMap<RunPlace<'_>, Vec<CommandDraftIdx>> = BTreeMap::new();
+    for (place, activity) in &activities {
         let offset = rows.len();
-        let in_all = |row: RowIdx| RowIdx::new(offset + row.index());
+        let in_all = |row: CommandDraftIdx| CommandDraftIdx::new(offset + row.index());
         let mut order = Vec::new();
-        for row in shell::rows(events, scripts, place, shell) {
+        for row in activity::command_drafts(events, scripts, place, activity) {
             let parent = row.parent.map(|(parent, link)| (in_all(parent), link));
-            order.push(rows.push(Row { parent, ..row }));
+            order.push(rows.push(CommandDraft { parent, ..row }));
         }
         order.sort_by_key(|&at| rows[at].first);
         by_place.insert(*place, order);
     }
-    for (&session, spoken) in heard {
-        let Some(Spoken { host, process, .. }) = spoken.first() else { continue };
-        let place = Place { session, host, process: *process, depth: 0 };
+    for (&session, spoken) in from_traffic {
+        let Some(SessionCommand { host, process, .. }) = spoken.first() else { continue };
+        let place = RunPlace { session, host, process: *process, depth: 0 };
         let own = by_place.entry(place).or_default();
-        heard::merge(events, &place, spoken, &mut rows, own);
+        traffic_rows::merge_traffic(events, &place, spoken, &mut rows, own);
     }
-    let mut started: BTreeMap<(SessionIdx, &HostName, ProcessIdx), RowIdx> = BTreeMap::new();
+    let mut started: BTreeMap<(SessionIdx, &HostName, ProcessIdx), CommandDraftIdx> =
+        BTreeMap::new();
     for (index, event) in events.iter_enumerated() {
         let EventKind::ProcessStart(start) = &event.kind else { continue };
         let Some(session) = session_of[index] else { continue };
         let table = &processes[&event.host];
-        let Some(process) = table.of(event) else { continue };
-        // Security and Sysmon log a start each: the first tells. The host process itself was not
-        // run by anyone, and the client's processes are none of the session's.
-        let depth = table.remoting_host(process).map_or(0, |(_, depth)| depth);
+        let Some(process) = table.process_of_event(event) else { continue };
+        // Security and Sysmon both log a start; the first record makes the row. Nobody ran the host
+        // process itself, and the client's processes are not part of the session.
+        let depth = table.remoting_ancestor(process).map_or(0, |(_, depth)| depth);
         if depth == 0 {
             continue;
         }
@@ -66,21 +67,22 @@ pub(in crate::reconstruct) fn of_sessions(
         }
         let parent = table.parent(process).and_then(|parent| {
             let place =
-                Place { session, host: &event.host, process: Some(parent), depth: depth - 1 };
+                RunPlace { session, host: &event.host, process: Some(parent), depth: depth - 1 };
             let own = by_place.get(&place).map(Vec::as_slice).unwrap_or_default();
-            let by_text = runner(events, &rows, own, (index, start)).map(|row| (row, Link::Text));
+            let by_text =
+                starter_row(events, &rows, own, (index, start)).map(|row| (row, Link::Text));
             let by_process = || started.get(&(session, &event.host, parent)).copied();
             by_text.or_else(|| Some((by_process()?, Link::Process)))
         });
-        let row = rows.push(of_process(event, start, (index, session, depth), parent));
+        let row = rows.push(process_row(event, start, (index, session, depth), parent));
         started.insert((session, &event.host, process), row);
     }
     for (place, own) in &by_place {
-        // What nothing else of a child process ran, the process itself was started for.
+        // Rows of a child process without a parent belong to the row of the process.
         let process = place.process.and_then(|at| started.get(&(place.session, place.host, at)));
         let Some(&process) = process else { continue };
         for &at in own {
-            let Row { command, parent, .. } = &mut rows[at];
+            let CommandDraft { command, parent, .. } = &mut rows[at];
             *parent = parent.or(Some((process, Link::Process)));
             if command.role == Role::Typed {
                 command.role = Role::Called;
@@ -90,19 +92,20 @@ pub(in crate::reconstruct) fn of_sessions(
     in_order(rows)
 }
 
-/// The shells of all sessions, by place.
-fn shells<'e>(
-    world: World<'e>,
-    session_of: &SessionOf,
+/// Returns the events of each engine of all sessions, by place.
+fn activities<'e>(
+    tables: LookupTables<'e>,
+    session_of: &SessionByEvent,
     scripts: &IdxVec<ScriptIdx, ScriptBlock>,
-) -> BTreeMap<Place<'e>, Shell> {
-    let World { events, processes, .. } = world;
+) -> BTreeMap<RunPlace<'e>, EngineActivity> {
+    let LookupTables { events, processes, .. } = tables;
     let process = |event: &Event| {
         let table = &processes[&event.host];
-        let process = table.of(event)?;
-        Some((process, table.remoting_host(process)?))
+        let process = table.process_of_event(event)?;
+        Some((process, table.remoting_ancestor(process)?))
     };
-    // The classic log tells no process: its runspace does, or that it is the session's own.
+    // The classic log names no process. The process is found by the runspace, else it is the host
+    // process.
     let mut by_runspace: BTreeMap<(SessionIdx, &LoggedId), (ProcessIdx, u32)> = BTreeMap::new();
     let mut roots: BTreeMap<SessionIdx, ProcessIdx> = BTreeMap::new();
     for (index, event) in events.iter_enumerated() {
@@ -128,19 +131,19 @@ fn shells<'e>(
             of_runspace.or_else(|| root().map(|&root| (root, 0)))
         });
         let depth = known.map_or(0, |(_, depth)| depth);
-        Some(Place { session, host: &event.host, process: known.map(|(at, _)| at), depth })
+        Some(RunPlace { session, host: &event.host, process: known.map(|(at, _)| at), depth })
     };
-    let mut shells: BTreeMap<Place<'_>, Shell> = BTreeMap::new();
+    let mut activities: BTreeMap<RunPlace<'_>, EngineActivity> = BTreeMap::new();
     for (index, event) in events.iter_enumerated() {
-        let kind: fn(&mut Shell) -> &mut Vec<EventIdx> = match &event.kind {
+        let kind: fn(&mut EngineActivity) -> &mut Vec<EventIdx> = match &event.kind {
             EventKind::Command(_) | EventKind::CommandLifecycle(_) | EventKind::Pipeline(_) => {
-                |shell| &mut shell.records
+                |activity| &mut activity.records
             }
-            EventKind::ScriptBlockRun(_) => |shell| &mut shell.runs,
+            EventKind::ScriptBlockRun(_) => |activity| &mut activity.runs,
             _ => continue,
         };
         if let Some(place) = place(index) {
-            kind(shells.entry(place).or_default()).push(index);
+            kind(activities.entry(place).or_default()).push(index);
         }
     }
     for (at, script) in scripts.iter_enumerated() {
@@ -148,31 +151,31 @@ fn shells<'e>(
         if let Some(place) = script.events.iter().find_map(|&event| place(event))
             && !script.text.trim().is_empty()
         {
-            shells.entry(place).or_default().blocks.push(at);
+            activities.entry(place).or_default().blocks.push(at);
         }
     }
-    shells
+    activities
 }
 
-/// The row whose text names a process that was started, the latest before it.
-fn runner(
+/// Returns the latest earlier row whose text names the process that was started.
+fn starter_row(
     events: &Events,
-    rows: &Rows,
-    own: &[RowIdx],
+    rows: &CommandDrafts,
+    own: &[CommandDraftIdx],
     (index, start): (EventIdx, &ProcessStart),
-) -> Option<RowIdx> {
+) -> Option<CommandDraftIdx> {
     let before = own.partition_point(|&at| rows[at].first < index);
     let arguments = arguments(&start.command_line);
     let names = [file_name(&start.image)];
-    let fits = |row: &Row| {
+    let fits = |row: &CommandDraft| {
         let later = events[index].time - events[row.first].time;
         row.command.role != Role::Engine
-            && row.words.agree(&names, std::iter::once(arguments), later)
+            && row.words.may_have_run(&names, std::iter::once(arguments), later)
     };
     own[..before].iter().rev().take(MOST_RIVALS).copied().find(|&at| fits(&rows[at]))
 }
 
-/// A command line without its program.
+/// Returns a command line without its program.
 fn arguments(line: &str) -> &str {
     let line = line.trim_start();
     let end = match line.strip_prefix('"') {
@@ -182,12 +185,12 @@ fn arguments(line: &str) -> &str {
     line.get(end.unwrap_or(line.len())..).unwrap_or_default()
 }
 
-fn of_process(
+fn process_row(
     event: &Event,
     start: &ProcessStart,
     (index, session, depth): (EventIdx, SessionIdx, u32),
-    parent: Option<(RowIdx, Link)>,
-) -> Row {
+    parent: Option<(CommandDraftIdx, Link)>,
+) -> CommandDraft {
     let line = start.command_line.as_str();
     let (text, completeness) = match line.trim() {
         "" => (start.image.as_str(), Completeness::NoCommandLine),
@@ -209,29 +212,31 @@ fn of_process(
         completeness,
         depth,
     };
-    Row { command, parent, first: index, words: Words::default() }
+    CommandDraft { command, parent, first: index, words: TextWords::default() }
 }
 
-/// The commands of rows by time, none before what ran it, then in the order of their first events.
-fn in_order(rows: Rows) -> IdxVec<CommandIdx, Command> {
-    let mut order: Vec<RowIdx> = rows.indices().collect();
+/// Returns the commands by time, none before its parent, then in order of their first events.
+fn in_order(rows: CommandDrafts) -> IdxVec<CommandIdx, Command> {
+    let mut order: Vec<CommandDraftIdx> = rows.indices().collect();
     order.sort_by_key(|&at| (rows[at].first, at));
-    // Some logs tell whole seconds only.
-    let mut below: IdxVec<RowIdx, u32> = rows.iter().map(|_| 0).collect();
+    // Some logs have whole seconds only.
+    let mut below: IdxVec<CommandDraftIdx, u32> = rows.iter().map(|_| 0).collect();
     for &at in order.iter().chain(&order) {
-        let Row { command, parent, .. } = &rows[at];
+        let CommandDraft { command, parent, .. } = &rows[at];
         let parent = parent.filter(|&(parent, _)| rows[parent].command.time == command.time);
         below[at] = parent.map_or(0, |(parent, _)| below[parent].saturating_add(1));
     }
     order.sort_by_key(|&at| (rows[at].command.time, below[at], rows[at].first, at));
-    let order: IdxVec<CommandIdx, RowIdx> = order.into();
-    let mut places: IdxVec<RowIdx, CommandIdx> = rows.iter().map(|_| CommandIdx::new(0)).collect();
+    let order: IdxVec<CommandIdx, CommandDraftIdx> = order.into();
+    let mut places: IdxVec<CommandDraftIdx, CommandIdx> =
+        rows.iter().map(|_| CommandIdx::new(0)).collect();
     for (place, &at) in order.iter_enumerated() {
         places[at] = place;
     }
-    let mut rows: IdxVec<RowIdx, Option<Row>> = rows.into_iter().map(Some).collect();
+    let mut rows: IdxVec<CommandDraftIdx, Option<CommandDraft>> =
+        rows.into_iter().map(Some).collect();
     let commands = order.into_iter().filter_map(|at| rows[at].take()).map(
-        |Row { command, parent, .. }| {
+        |CommandDraft { command, parent, .. }| {
             let parent = parent.map(|(parent, link)| (places[parent], link));
             Command { parent, ..command }
         },

@@ -1,18 +1,18 @@
-//! What was run in each session, in order: one row for each thing, with all its records.
+//! The commands of each session, in order: a row for each command, with all its records.
 //!
-//! `shell` puts the records of each process together; `list` shares them out by process, and gives
-//! processes, which are rows of their own, the row that they came from.
+//! `activity` joins the records of each engine's process. `list` splits the records by process,
+//! adds rows for processes, and finds the row that started each process.
 
+mod activity;
 mod coverage;
+mod draft;
 mod engine;
-mod heard;
 mod list;
 mod pipelines;
-mod row;
-mod shell;
 #[cfg(test)]
 mod tests;
+mod traffic_rows;
 mod words;
 
-pub(super) use coverage::{Coverage, broken};
-pub(super) use list::of_sessions;
+pub(super) use coverage::{CommandCoverage, count_incomplete_scripts};
+pub(super) use list::session_commands;

@@ -1,10 +1,10 @@
-//! What engines say they invoked: the statements of each pipeline, one for all the records of it.
+//! Invocations that engines log: the statements of each pipeline, each with all its records.
 //!
-//! What is typed or sent is one pipeline to the engine, and has one PipelineId; it may run many
-//! statements, in functions and loops, too. Of each the engine logs an 800 and at once a 4103, with
-//! numbers in a row: of one engine's counter, the 4103's is the next after the 800's. (Real logs show
-//! that; [`LogPipelineExecutionDetailEvent`][source] is called once for each statement, for all
-//! providers.) ActivityIDs are no key: real engines have one for each record.
+//! What a user types or sends is one pipeline to the engine and has one PipelineId. It may run many
+//! statements, also in functions and loops. For each statement the engine logs an 800 and at once a
+//! 4103, with consecutive numbers: the 4103 has the next number of the engine's counter after the
+//! 800, as real logs show. [`LogPipelineExecutionDetailEvent`][source] is called once for each
+//! statement, for all providers. ActivityIDs are not keys: real engines have one for each record.
 //!
 //! [source]: https://github.com/PowerShell/PowerShell/blob/master/src/System.Management.Automation/engine/pipeline.cs
 
@@ -15,45 +15,45 @@ use crate::normalise::MOST_NAMES;
 use crate::reconstruct::index::Events;
 
 index_types! {
-    /// Index of a pipeline among those of a shell.
+    /// Index of a pipeline among those of an engine.
     pub(super) PipelineIdx;
     /// Index of a statement among those of a pipeline.
     StatementIdx;
 }
 
-/// A statement, and all records of it.
+/// A statement of a pipeline, and all its records.
 #[derive(Debug, Default)]
-pub(super) struct Statement {
-    /// Its events, best first: 4103, 800, 7937.
+pub(super) struct PipelineStatement {
+    /// The events, best first: 4103, 800, 7937.
     pub events: Vec<EventIdx>,
-    /// The first of them.
+    /// The first of the events.
     pub first: EventIdx,
-    /// Its 4103's number, or what it would be.
+    /// The sequence number of the 4103, or the number that it would have.
     sequence: Option<u64>,
-    /// Its commands with the parameters as bound; their names only, where only 7937 tells.
+    /// The commands with their bound parameters. Only the names if only 7937 logs them.
     pub text: String,
     pub names: Vec<String>,
     pub command_type: String,
-    /// The line of script that it stands in, as 800 gives it.
+    /// The line of script that contains the statement, from 800.
     pub line: String,
-    /// In an engine of a remoting session.
+    /// The engine belongs to a remoting session.
     pub remote: bool,
-    /// Only its name is known.
+    /// Only the name is known.
     pub name_only: bool,
-    /// Of an 800 without 4103, the parts seen and how many there are.
+    /// For an 800 without 4103: the parts that were seen, and how many there are.
     parts: BTreeSet<u32>,
     parts_total: u32,
 }
 
-impl Statement {
-    fn new(event: EventIdx, events: &Events) -> Statement {
+impl PipelineStatement {
+    fn new(event: EventIdx, events: &Events) -> PipelineStatement {
         let context = events[event].engine();
-        Statement {
+        PipelineStatement {
             first: event,
             sequence: context.and_then(|context| context.sequence),
             command_type: context.map(|c| c.command_type.clone()).unwrap_or_default(),
             remote: context.is_some_and(|context| context.is_remote()),
-            ..Statement::default()
+            ..PipelineStatement::default()
         }
     }
 
@@ -62,31 +62,34 @@ impl Statement {
         self.first = self.first.min(event);
     }
 
-    /// Parts of its details that no record holds.
+    /// Returns true if no record holds some part of the details.
     pub fn lacks_parts(&self) -> bool {
         (self.parts.len() as u32) < self.parts_total
     }
 }
 
-/// A pipeline, or a record that does not say which it is of.
+/// A pipeline, or a record that does not name its pipeline.
 #[derive(Debug)]
-pub(super) struct Pipeline {
-    /// Where it is known.
+pub(super) struct EnginePipeline {
+    /// The runspace, if known.
     pub runspace: Option<LoggedId>,
-    /// Empty when not known.
+    /// Empty if not known.
     pub id: String,
-    /// In the engine's order.
-    pub statements: Vec<Statement>,
+    /// The statements, in the order of the engine.
+    pub statements: Vec<PipelineStatement>,
 }
 
-impl Pipeline {
-    pub fn first(&self) -> EventIdx {
+impl EnginePipeline {
+    pub fn first_event(&self) -> EventIdx {
         self.statements.iter().map(|statement| statement.first).min().unwrap_or_default()
     }
 }
 
-/// The pipelines that some events are of (4103, 800, 7937, in order), by first event.
-pub(super) fn of(events: &Events, indexes: &[EventIdx]) -> IdxVec<PipelineIdx, Pipeline> {
+/// Groups events (4103, 800, 7937, in order) into pipelines, by first event.
+pub(super) fn group_pipelines(
+    events: &Events,
+    indexes: &[EventIdx],
+) -> IdxVec<PipelineIdx, EnginePipeline> {
     let mut groups: BTreeMap<(Option<&LoggedId>, &str, _), Vec<EventIdx>> = BTreeMap::new();
     for &index in indexes {
         let Some(context) = events[index].engine() else { continue };
@@ -94,31 +97,33 @@ pub(super) fn of(events: &Events, indexes: &[EventIdx]) -> IdxVec<PipelineIdx, P
         let alone = (runspace.is_none() || id.is_empty()).then_some(index);
         groups.entry((runspace, id, alone)).or_default().push(index);
     }
-    let pipeline =
-        |((runspace, id, _), indexes): ((Option<&LoggedId>, &str, _), Vec<EventIdx>)| Pipeline {
+    let pipeline = |((runspace, id, _), indexes): ((Option<&LoggedId>, &str, _), Vec<EventIdx>)| {
+        EnginePipeline {
             runspace: runspace.cloned(),
             id: id.to_owned(),
-            statements: statements(events, &indexes),
-        };
-    let mut pipelines: IdxVec<PipelineIdx, Pipeline> = groups.into_iter().map(pipeline).collect();
+            statements: group_statements(events, &indexes),
+        }
+    };
+    let mut pipelines: IdxVec<PipelineIdx, EnginePipeline> =
+        groups.into_iter().map(pipeline).collect();
     pipelines.retain(|pipeline| !pipeline.statements.is_empty());
-    pipelines.sort_by_key(Pipeline::first);
+    pipelines.sort_by_key(EnginePipeline::first_event);
     pipelines
 }
 
-fn statements(events: &Events, indexes: &[EventIdx]) -> Vec<Statement> {
-    let mut all: IdxVec<StatementIdx, Statement> = IdxVec::new();
+fn group_statements(events: &Events, indexes: &[EventIdx]) -> Vec<PipelineStatement> {
+    let mut all: IdxVec<StatementIdx, PipelineStatement> = IdxVec::new();
     let mut numbered: BTreeMap<u64, StatementIdx> = BTreeMap::new();
-    // Those without a number, by their names: an 800 goes to the first that has none.
+    // Statements without a number, by their names. An 800 goes to the first one that has no 800.
     let mut unnumbered: BTreeMap<&[String], VecDeque<StatementIdx>> = BTreeMap::new();
     for &index in indexes {
         let EventKind::Command(command) = &events[index].kind else { continue };
         let known = command.context.sequence.and_then(|number| numbered.get(&number).copied());
         match known {
-            // The record of a copied log.
+            // The same record from a copied log.
             Some(at) if all[at].text == command.text => all[at].add(index),
             _ => {
-                let mut statement = Statement::new(index, events);
+                let mut statement = PipelineStatement::new(index, events);
                 statement.add(index);
                 statement.text.clone_from(&command.text);
                 statement.names.clone_from(&command.names);
@@ -141,12 +146,15 @@ fn statements(events: &Events, indexes: &[EventIdx]) -> Vec<Statement> {
         };
         // A part of long details may name fewer commands than the whole.
         let fits = |at: &StatementIdx| {
-            let statement: &Statement = &all[*at];
+            let statement: &PipelineStatement = &all[*at];
             !statement.parts.is_empty()
                 || details.names.iter().all(|name| statement.names.contains(name))
         };
         let at = known.filter(fits).unwrap_or_else(|| {
-            let at = all.push(Statement { sequence: number, ..Statement::new(index, events) });
+            let at = all.push(PipelineStatement {
+                sequence: number,
+                ..PipelineStatement::new(index, events)
+            });
             if let Some(number) = number {
                 numbered.entry(number).or_insert(at);
             }
@@ -158,8 +166,8 @@ fn statements(events: &Events, indexes: &[EventIdx]) -> Vec<Statement> {
             details.context.command_line.trim().clone_into(&mut statement.line);
         }
         let (part, total) = details.part;
-        let told = matches!(events[statement.events[0]].kind, EventKind::Command(_));
-        if !told && statement.parts.insert(part) {
+        let has_4103 = matches!(events[statement.events[0]].kind, EventKind::Command(_));
+        if !has_4103 && statement.parts.insert(part) {
             statement.parts_total = statement.parts_total.max(total);
             if !statement.text.is_empty() {
                 statement.text.push(' ');
@@ -172,7 +180,7 @@ fn statements(events: &Events, indexes: &[EventIdx]) -> Vec<Statement> {
             }
         }
     }
-    lifecycles(events, indexes, &mut all);
+    add_lifecycles(events, indexes, &mut all);
     all.retain(|statement| !statement.text.is_empty() || !statement.line.is_empty());
     match all.iter().all(|statement| statement.sequence.is_some()) {
         true => all.sort_by_key(|statement| (statement.sequence, statement.first)),
@@ -181,9 +189,13 @@ fn statements(events: &Events, indexes: &[EventIdx]) -> Vec<Statement> {
     all.into_vec()
 }
 
-/// 7937 says that a command of a name begins and ends: of the first statement with it, or of one
-/// that no other record tells of.
-fn lifecycles(events: &Events, indexes: &[EventIdx], all: &mut IdxVec<StatementIdx, Statement>) {
+/// Adds 7937, which logs the begin and end of a command by name: to the first statement with this
+/// name, or as a new statement.
+fn add_lifecycles(
+    events: &Events,
+    indexes: &[EventIdx],
+    all: &mut IdxVec<StatementIdx, PipelineStatement>,
+) {
     let mut by_name: BTreeMap<String, StatementIdx> = BTreeMap::new();
     for (at, statement) in all.iter_enumerated() {
         for name in &statement.names {
@@ -196,7 +208,7 @@ fn lifecycles(events: &Events, indexes: &[EventIdx], all: &mut IdxVec<StatementI
         match by_name.get(&name.to_lowercase()) {
             Some(&at) => all[at].add(index),
             None => {
-                let mut statement = Statement::new(index, events);
+                let mut statement = PipelineStatement::new(index, events);
                 statement.add(index);
                 statement.text.clone_from(name);
                 statement.names.clone_from(&command.names);

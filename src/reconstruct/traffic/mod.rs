@@ -1,19 +1,19 @@
-//! Remoting's own traffic, where Analytic logs hold it: read a second time, host by host, and tied to
+//! Remoting traffic in Analytic logs. It is read a second time, host by host, and assigned to
 //! sessions by ids.
 //!
-//! A conversation is one runspace pool's, or one plain shell's. It belongs to the session whose
-//! host process served it, whose WinRM 91 names its shell, or whose client's pool has its id
-//! (8193 to 8197 have it as ActivityID). One that none of these ties belongs to none: its records
-//! are in the timeline.
+//! A conversation belongs to one runspace pool or one plain shell. Its session is the one whose
+//! host process served it, whose WinRM 91 names its shell, or whose client's pool has its id (8193
+//! to 8197 have it as ActivityID). A conversation that none of these ties to a session is left out;
+//! its records are in the timeline.
 
-mod listener;
-pub(super) mod logs;
-mod shown;
-pub(super) mod talk;
-mod tie;
+mod assign;
+mod collector;
+pub(super) mod conversation;
+mod output;
+pub(super) mod reader;
 
-pub(super) use listener::listen;
-pub use logs::{Logs, Overheard};
+pub(super) use assign::{add_callers, assign_commands};
+pub(super) use collector::collect_traffic;
 #[cfg(feature = "cli")]
-pub(crate) use shown::shown;
-pub(super) use tie::{introduce, tie};
+pub(crate) use output::pipeline_output;
+pub use reader::{RecordReader, TrafficRecord};

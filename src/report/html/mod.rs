@@ -189,7 +189,7 @@ fn begin(analysis: &Analysis, told: &Told, to: &mut dyn Write) -> io::Result<()>
 
 /// Of which hosts and accounts a page tells that is not of the whole run.
 fn part(analysis: &Analysis, told: &Told) -> String {
-    let Analysis { scope, case, .. } = analysis;
+    let Analysis { scope, reconstruction: case, .. } = analysis;
     if scope.is_whole() {
         return String::new();
     }

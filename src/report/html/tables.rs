@@ -59,7 +59,7 @@ impl Told {
         &'a self,
         analysis: &'a Analysis,
     ) -> impl Iterator<Item = &'a Session> {
-        self.all.iter().map(|&index| &analysis.case.sessions[index])
+        self.all.iter().map(|&index| &analysis.reconstruction.sessions[index])
     }
 
     /// The highest level in each of them.
@@ -70,7 +70,7 @@ impl Told {
 
 /// The failed attempts that the run tells of.
 pub(super) fn attempts_of(analysis: &Analysis) -> impl Iterator<Item = &Attempt> {
-    analysis.case.attempts.iter().filter(|attempt| analysis.scope.attempt(attempt))
+    analysis.reconstruction.attempts.iter().filter(|attempt| analysis.scope.attempt(attempt))
 }
 
 /// Who a session is from, as far as known.
@@ -107,9 +107,9 @@ pub(super) fn sessions(analysis: &Analysis, told: &Told) -> Grid {
         false => "No session of these hosts and accounts was found in these logs.",
     };
     let mut grid = Grid::new("sessions", "All sessions", &columns, "sessions.csv", none);
-    let counts = session_counts(&analysis.case);
+    let counts = session_counts(&analysis.reconstruction);
     for &index in &told.sessions {
-        let session = &analysis.case.sessions[index];
+        let session = &analysis.reconstruction.sessions[index];
         let titles = told.fired[index].iter().map(|&rule| &*analysis.rules.rules[rule].meta.title);
         grid.push([
             session_id(index),
@@ -427,7 +427,7 @@ pub(super) fn hosts(analysis: &Analysis, told: &Told) -> Grid {
     ];
     let none = "No host.";
     let mut grid = Grid::new("hosts", "Hosts and clocks", &columns, "hosts.csv", none);
-    let case = &analysis.case;
+    let case = &analysis.reconstruction;
     let mut ends: BTreeMap<&str, (usize, usize, Option<Level>)> = BTreeMap::new();
     for (session, level) in told.of_run(analysis).zip(told.levels()) {
         let target = ends.entry(&session.target_host).or_default();
@@ -529,7 +529,7 @@ pub(super) fn holes(analysis: &Analysis) -> Grid {
     ];
     let none = "None: no hole in the record ids that nothing harmless explains.";
     let mut grid = Grid::new("holes", "Unexplained holes in logs", &columns, "timeline.csv", none);
-    for hole in &analysis.case.gaps {
+    for hole in &analysis.reconstruction.gaps {
         if grid.len() == MOST_ROWS {
             grid.leave_out();
             continue;

@@ -164,7 +164,7 @@ fn found(analysis: &Analysis, told: &Told, findings: &Findings) -> Vec<String> {
         count(findings.total, "finding"),
         number(outside),
     ));
-    let counts = session_counts(&analysis.case);
+    let counts = session_counts(&analysis.reconstruction);
     let counts = || told.all.iter().map(|&index| &counts[index]);
     let commands = counts().map(|counts| counts.commands).sum();
     let children = counts().map(|counts| counts.children).sum();
@@ -211,7 +211,7 @@ fn found(analysis: &Analysis, told: &Told, findings: &Findings) -> Vec<String> {
 }
 
 fn sure(analysis: &Analysis, told: &Told) -> Vec<String> {
-    let case = &analysis.case;
+    let case = &analysis.reconstruction;
     let sessions: Vec<&Session> = told.of_run(analysis).collect();
     let mut sure = Vec::new();
     if !sessions.is_empty() {
@@ -262,7 +262,7 @@ fn sure(analysis: &Analysis, told: &Told) -> Vec<String> {
 }
 
 fn lacking(analysis: &Analysis, told: &Told) -> Vec<String> {
-    let case = &analysis.case;
+    let case = &analysis.reconstruction;
     let mut lacking = Vec::new();
     let counts = session_counts(case);
     let silent =
@@ -361,7 +361,7 @@ fn first(analysis: &Analysis, told: &Told) -> Vec<First> {
     let mut sessions = tables::by_severity(told);
     sessions.retain(|&session| told.levels[session] >= Some(Level::Medium));
     let first = sessions.into_iter().take(MOST_NAMED).map(|index| {
-        let session = &analysis.case.sessions[index];
+        let session = &analysis.reconstruction.sessions[index];
         First {
             session: session_id(index),
             level: word(told.levels[index]),

@@ -99,7 +99,7 @@ pub(super) struct Rows<'a> {
 impl<'a> Rows<'a> {
     pub fn new(analysis: &'a Analysis) -> Self {
         let files = analysis.paths.iter().map(|path| path.display().to_string()).collect();
-        Rows { analysis, sessions: analysis.case.by_record(), files }
+        Rows { analysis, sessions: analysis.reconstruction.by_record(), files }
     }
 
     /// Calls `each` with the frames of events in the order of the timeline, so many bytes at a
@@ -144,7 +144,7 @@ impl<'a> Rows<'a> {
         rules.sort_unstable();
         rules.dedup();
         let event = Normaliser::default().event(&record);
-        let Analysis { scope, case, .. } = self.analysis;
+        let Analysis { scope, reconstruction: case, .. } = self.analysis;
         let session = self.sessions.get(&record.source);
         let session = session.map(|&(session, _)| &case.sessions[session]);
         let is_told = scope.row(session, &event.computer, &event.user());
@@ -176,7 +176,7 @@ impl<'a> Rows<'a> {
 
     /// The rows of sessions.
     pub fn sessions(&self) -> impl Iterator<Item = SessionRow<'_>> {
-        let Analysis { case, paths, rules, scope, .. } = self.analysis;
+        let Analysis { reconstruction: case, paths, rules, scope, .. } = self.analysis;
         let counts = session_counts(case);
         let fired = super::super::sessions::fired(self.analysis);
         let told = case.sessions.iter_enumerated();
@@ -204,7 +204,9 @@ impl<'a> Rows<'a> {
         &self,
         mut each: impl FnMut(&DetectionRow<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let Analysis { detections: found, copies, case, rules, scope, paths, .. } = self.analysis;
+        let Analysis {
+            detections: found, copies, reconstruction: case, rules, scope, paths, ..
+        } = self.analysis;
         detections::each(found, copies, &case.sessions_of_records(), |row, session| {
             let of = session.map(|session| &case.sessions[session]);
             if !scope.row(of, &row.host, &row.user) {

@@ -1,4 +1,4 @@
-//! Logs that records are read from again, by their places.
+//! Reads records a second time.
 
 use chrono::{DateTime, Utc};
 
@@ -6,33 +6,33 @@ use crate::model::{Event, RecordRef};
 use crate::normalise::Wire;
 
 /// Reads records again by their places.
-pub trait Logs {
-    /// The events of some records.
+pub trait RecordReader {
+    /// Returns the events of some records.
     fn events(&self, records: Vec<RecordRef>) -> Vec<Event>;
-    /// What some records hold of remoting's traffic.
-    fn traffic(&self, records: Vec<RecordRef>) -> Vec<Overheard>;
+    /// Returns the remoting traffic in some records.
+    fn traffic(&self, records: Vec<RecordRef>) -> Vec<TrafficRecord>;
 }
 
-/// A few events at hand, for small cases: they hold no traffic.
-impl Logs for &[Event] {
+/// A few events in memory, for small inputs. They hold no traffic.
+impl RecordReader for &[Event] {
     fn events(&self, records: Vec<RecordRef>) -> Vec<Event> {
         self.iter().filter(|event| records.contains(&event.source)).cloned().collect()
     }
 
-    fn traffic(&self, _: Vec<RecordRef>) -> Vec<Overheard> {
+    fn traffic(&self, _: Vec<RecordRef>) -> Vec<TrafficRecord> {
         Vec::new()
     }
 }
 
-/// A piece of traffic, and the record that holds it.
+/// A piece of remoting traffic, and its record.
 #[derive(Debug, Clone)]
-pub struct Overheard {
+pub struct TrafficRecord {
     /// When it was logged, UTC.
     pub time: DateTime<Utc>,
-    /// Where its record lies.
+    /// The place of its record.
     pub source: RecordRef,
     /// The record's event id.
     pub event_id: u32,
-    /// What it holds.
+    /// The piece of traffic.
     pub wire: Wire,
 }

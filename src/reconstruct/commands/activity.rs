@@ -1,20 +1,24 @@
-//! What one engine ran: its script blocks and pipelines, each thing one row.
+//! Commands that one engine ran: a row for each script block and each pipeline.
 //!
-//! 4104 gives a block's text and no runspace or pipeline; 4103 and 800 give runspace, pipeline and
-//! what was invoked, and no text. What ties them, best first: 4105 and 4106, which say in which
-//! runspace a block runs from when to when; else the text, which must name what was invoked, in the
-//! same process and before it, the nearest such block first. A pipeline takes several blocks where
-//! its statements are named in several: the first is what was typed, the others are what it called.
-//! A block is never given to two pipelines: the engine logs a block once, so that the second may be
-//! the same text sent again. What no block names stays a row of its own.
+//! 4104 gives the text of a block, but no runspace or pipeline. 4103 and 800 give the runspace, the
+//! pipeline and the invocations, but no text. They are joined by these rules, best first:
+//!
+//! - 4105 and 4106 show in which runspace a block runs, from when to when.
+//! - The text of a block names the invocation. The block is in the same process and comes before
+//!   the invocation; the nearest such block wins.
+//!
+//! A pipeline gets several blocks if its statements are named in several. The first block was
+//! typed, the others were called by it. A block is never given to two pipelines: the engine logs a
+//! block once, so the second pipeline may be the same text sent again. An invocation that no block
+//! names gets a row of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::draft::{CommandDraft, CommandDraftIdx, CommandDrafts, RunPlace};
 use super::engine;
-use super::pipelines::{self, Pipeline, PipelineIdx, Statement};
-use super::row::{Place, Row, RowIdx, Rows};
-use super::words::{Words, values};
+use super::pipelines::{self, EnginePipeline, PipelineIdx, PipelineStatement};
+use super::words::{TextWords, parameter_values};
 use crate::model::{
     Command, Completeness, EventIdx, EventKind, IdxVec, Link, LoggedId, Role, ScriptBlock,
     ScriptIdx, file_name, index_types,
@@ -23,15 +27,15 @@ use crate::reconstruct::index::Events;
 use crate::reconstruct::windows::STEP_WINDOW;
 use ps_layers::{UnwrapLimits, Unwrapped, find_layers};
 
-/// Blocks before an invocation, or before a block, that are weighed against it.
+/// Most earlier blocks that an invocation or a block is compared with.
 pub(super) const MOST_RIVALS: usize = 16;
-/// Blocks that were started and not stopped, that a stop is looked for among.
+/// Most blocks that are still running among which the block of a stop is looked for.
 const MOST_RUNNING: usize = 64;
 
 /// The events of one engine's process.
 #[derive(Debug, Default)]
-pub(super) struct Shell {
-    /// Script blocks by first part: indexes into the case's.
+pub(super) struct EngineActivity {
+    /// The script blocks by their first part, as indexes into all script blocks.
     pub blocks: Vec<ScriptIdx>,
     /// 4103, 800, 7937.
     pub records: Vec<EventIdx>,
@@ -40,46 +44,47 @@ pub(super) struct Shell {
 }
 
 index_types! {
-    /// Index of a script block among those of a shell.
+    /// Index of a script block among those of an engine.
     BlockIdx;
 }
 
-/// The script blocks of a shell, in order.
-type Blocks<'a> = IdxVec<BlockIdx, Block<'a>>;
+/// The script blocks of an engine, in order.
+type BlockDrafts<'a> = IdxVec<BlockIdx, BlockDraft<'a>>;
 
-/// A script block in the making.
-struct Block<'a> {
+/// A script block, and the statements found for it so far.
+struct BlockDraft<'a> {
     script: &'a ScriptBlock,
     first: EventIdx,
-    words: Words,
-    /// The pipeline it was given to.
+    words: TextWords,
+    /// The pipeline that the block was given to.
     pipeline: Option<PipelineIdx>,
     link: Link,
-    /// The block it ran in.
+    /// The block that it ran in.
     parent: Option<(BlockIdx, Link)>,
-    statements: Vec<&'a Statement>,
+    statements: Vec<&'a PipelineStatement>,
     runs: Vec<EventIdx>,
     runspace: Option<LoggedId>,
 }
 
-/// A runspace's blocks: from each event on, the innermost that runs.
-type Running<'a> = BTreeMap<Option<&'a LoggedId>, Vec<(EventIdx, Option<BlockIdx>)>>;
+/// The innermost running block after each event, by runspace.
+type RunningBlocks<'a> = BTreeMap<Option<&'a LoggedId>, Vec<(EventIdx, Option<BlockIdx>)>>;
 
-/// The rows of a shell, in no order; parents are indexes among them.
-pub(super) fn rows(
+/// Returns the rows of an engine, in no order. Parents are indexes among them.
+pub(super) fn command_drafts(
     events: &Events,
     scripts: &IdxVec<ScriptIdx, ScriptBlock>,
-    place: &Place<'_>,
-    shell: &Shell,
-) -> Rows {
-    let pipelines = pipelines::of(events, &shell.records);
-    let mut blocks: Blocks<'_> = shell.blocks.iter().map(|&at| Block::of(&scripts[at])).collect();
+    place: &RunPlace<'_>,
+    activity: &EngineActivity,
+) -> CommandDrafts {
+    let pipelines = pipelines::group_pipelines(events, &activity.records);
+    let mut blocks: BlockDrafts<'_> =
+        activity.blocks.iter().map(|&at| BlockDraft::new(&scripts[at])).collect();
     blocks.sort_by_key(|block| block.first);
-    let running = run(events, &mut blocks, &shell.runs);
+    let running = track_runs(events, &mut blocks, &activity.runs);
     let mut tops: IdxVec<PipelineIdx, Option<BlockIdx>> = IdxVec::new();
-    let mut left: Vec<Vec<&Statement>> = Vec::new();
+    let mut left: Vec<Vec<&PipelineStatement>> = Vec::new();
     for (at, pipeline) in pipelines.iter_enumerated() {
-        left.push(give(events, &mut blocks, &running, (at, pipeline)));
+        left.push(assign_statements(events, &mut blocks, &running, (at, pipeline)));
         tops.push(None);
     }
     for (at, block) in blocks.iter_enumerated() {
@@ -87,39 +92,40 @@ pub(super) fn rows(
             tops[pipeline].get_or_insert(at);
         }
     }
-    nest(events, &mut blocks, &pipelines, &tops);
+    set_parents(events, &mut blocks, &pipelines, &tops);
 
-    let mut rows = Rows::new();
-    // The blocks' rows come first, in the blocks' order.
-    let row_of = |block: BlockIdx| RowIdx::new(block.index());
+    let mut rows = CommandDrafts::new();
+    // The rows of the blocks come first, in the order of the blocks.
+    let row_of = |block: BlockIdx| CommandDraftIdx::new(block.index());
     for block in &mut blocks {
         let id = block.pipeline.map(|pipeline| pipelines[pipeline].id.as_str()).unwrap_or_default();
-        let command = block.command(events, place, id);
+        let command = block.make_command(events, place, id);
         let parent = block.parent.map(|(parent, link)| (row_of(parent), link));
         let words = std::mem::take(&mut block.words);
-        rows.push(Row { command, parent, first: block.first, words });
+        rows.push(CommandDraft { command, parent, first: block.first, words });
     }
     for ((pipeline, statements), top) in pipelines.iter().zip(left).zip(tops) {
-        let statement = |statements: &[&Statement], parent: Option<(RowIdx, Link)>| {
-            let command = invoked(events, place, pipeline, statements, parent.is_some());
+        let statement = |statements: &[&PipelineStatement],
+                         parent: Option<(CommandDraftIdx, Link)>| {
+            let command = invocation_command(events, place, pipeline, statements, parent.is_some());
             let first = statements.iter().map(|s| s.first).min().unwrap_or_default();
-            let words = Words::of(&command.text);
-            Row { command, parent, first, words }
+            let words = TextWords::from_text(&command.text);
+            CommandDraft { command, parent, first, words }
         };
-        let (chatter, others): (Vec<&Statement>, Vec<&Statement>) =
-            statements.into_iter().partition(|s| is_chatter(s));
+        let (by_engine, others): (Vec<&PipelineStatement>, Vec<&PipelineStatement>) =
+            statements.into_iter().partition(|s| is_engine_statement(s));
         let mut others = others.as_slice();
         let parent = match top {
             Some(top) => (row_of(top), blocks[top].link),
             None => {
-                // Without a text, what ran at once is what was typed.
-                let start = others.first().or(chatter.first()).map(|s| events[s.first].time);
+                // Without a text, what ran first and at once is assumed to have been typed.
+                let start = others.first().or(by_engine.first()).map(|s| events[s.first].time);
                 let Some(start) = start else { continue };
-                let at_once = |s: &&&Statement| events[s.first].time - start <= STEP_WINDOW;
+                let at_once = |s: &&&PipelineStatement| events[s.first].time - start <= STEP_WINDOW;
                 let typed = others.iter().take_while(at_once).count();
                 let (first, later) = others.split_at(typed);
                 others = later;
-                let row = statement(if first.is_empty() { &chatter } else { first }, None);
+                let row = statement(if first.is_empty() { &by_engine } else { first }, None);
                 let row = rows.push(row);
                 if first.is_empty() {
                     continue;
@@ -128,18 +134,18 @@ pub(super) fn rows(
             }
         };
         // The end of a pipeline belongs to it.
-        rows[parent.0].command.events.extend(chatter.iter().flat_map(|s| &s.events));
+        rows[parent.0].command.events.extend(by_engine.iter().flat_map(|s| &s.events));
         rows.extend(others.iter().map(|&one| statement(&[one], Some(parent))));
     }
     rows
 }
 
-impl<'a> Block<'a> {
-    fn of(script: &'a ScriptBlock) -> Block<'a> {
-        Block {
+impl<'a> BlockDraft<'a> {
+    fn new(script: &'a ScriptBlock) -> BlockDraft<'a> {
+        BlockDraft {
             script,
             first: script.events.iter().copied().min().unwrap_or_default(),
-            words: Words::of(&script.text),
+            words: TextWords::from_text(&script.text),
             pipeline: None,
             link: Link::Own,
             parent: None,
@@ -149,20 +155,20 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// Whether its text can have run a statement.
-    fn agrees(&self, events: &Events, statement: &Statement) -> bool {
+    /// Returns true if the text can have run a statement.
+    fn may_have_run(&self, events: &Events, statement: &PipelineStatement) -> bool {
         let later = events[statement.first].time - events[self.first].time;
-        self.words.agree(&statement.names, values(&statement.text), later)
+        self.words.may_have_run(&statement.names, parameter_values(&statement.text), later)
     }
 
-    fn command(&mut self, events: &Events, place: &Place<'_>, pipeline: &str) -> Command {
+    fn make_command(&mut self, events: &Events, place: &RunPlace<'_>, pipeline: &str) -> Command {
         let script = self.script;
-        let chatter = place.depth == 0 && engine::script(&script.text);
+        let by_engine = place.depth == 0 && engine::is_engine_script(&script.text);
         let mut all = script.events.clone();
         all.extend(self.statements.iter().flat_map(|statement| &statement.events));
         all.append(&mut self.runs);
         let called = self.parent.is_some() || !script.path.is_empty();
-        let role = match (chatter, called) {
+        let role = match (by_engine, called) {
             (true, _) => Role::Engine,
             (false, true) => Role::Called,
             (false, false) => Role::Typed,
@@ -192,18 +198,23 @@ impl<'a> Block<'a> {
     }
 }
 
-fn is_chatter(statement: &Statement) -> bool {
-    let Statement { names, text, command_type, remote, .. } = statement;
-    engine::invocation(names, text, command_type, *remote)
+fn is_engine_statement(statement: &PipelineStatement) -> bool {
+    let PipelineStatement { names, text, command_type, remote, .. } = statement;
+    engine::is_engine_invocation(names, text, command_type, *remote)
 }
 
-/// Takes 4105 and 4106, in order: which blocks run where, and in which others.
-fn run<'e>(events: &'e Events, blocks: &mut Blocks<'_>, runs: &[EventIdx]) -> Running<'e> {
+/// Reads 4105 and 4106, in order. Sets which block runs in which other block, and returns which
+/// block runs when.
+fn track_runs<'e>(
+    events: &'e Events,
+    blocks: &mut BlockDrafts<'_>,
+    runs: &[EventIdx],
+) -> RunningBlocks<'e> {
     let ids = blocks.iter_enumerated();
     let by_id: BTreeMap<&LoggedId, BlockIdx> =
         ids.filter_map(|(at, block)| Some((block.script.id.as_ref()?, at))).collect();
     let mut stacks: BTreeMap<Option<&LoggedId>, Vec<BlockIdx>> = BTreeMap::new();
-    let mut running = Running::new();
+    let mut running = RunningBlocks::new();
     for &index in runs {
         let EventKind::ScriptBlockRun(run) = &events[index].kind else { continue };
         let Some(&at) = run.id.as_ref().and_then(|id| by_id.get(id)) else { continue };
@@ -227,13 +238,14 @@ fn run<'e>(events: &'e Events, blocks: &mut Blocks<'_>, runs: &[EventIdx]) -> Ru
     running
 }
 
-/// Gives a pipeline's statements to the blocks that ran them; those that none did.
-fn give<'a>(
+/// Assigns the statements of a pipeline to the blocks that ran them. Returns the statements that no
+/// block ran.
+fn assign_statements<'a>(
     events: &Events,
-    blocks: &mut Blocks<'a>,
-    running: &Running<'_>,
-    (at, pipeline): (PipelineIdx, &'a Pipeline),
-) -> Vec<&'a Statement> {
+    blocks: &mut BlockDrafts<'a>,
+    running: &RunningBlocks<'_>,
+    (at, pipeline): (PipelineIdx, &'a EnginePipeline),
+) -> Vec<&'a PipelineStatement> {
     let mut left = Vec::new();
     for statement in &pipeline.statements {
         let innermost = running.get(&pipeline.runspace.as_ref()).and_then(|running| {
@@ -242,21 +254,21 @@ fn give<'a>(
         });
         let found = match innermost {
             Some(block) => Some((block, Link::Runspace)),
-            None if is_chatter(statement) => None,
+            None if is_engine_statement(statement) => None,
             None => {
                 let before = blocks.partition_index(|block| block.first < statement.first);
                 let rivals = blocks.enumerated_before(before).rev().take(MOST_RIVALS);
-                // What is before another pipeline's block of this runspace is older than this one.
+                // Blocks before another pipeline's block of this runspace are too old.
                 let mut rivals = rivals.take_while(|(_, block)| match block.pipeline {
                     Some(other) => other == at || block.runspace != pipeline.runspace,
                     None => true,
                 });
-                let free = |block: &Block<'_>| match block.pipeline {
+                let free = |block: &BlockDraft<'_>| match block.pipeline {
                     Some(other) => other == at,
                     None => block.runspace.is_none() || block.runspace == pipeline.runspace,
                 };
                 let found =
-                    rivals.find(|(_, block)| free(block) && block.agrees(events, statement));
+                    rivals.find(|(_, block)| free(block) && block.may_have_run(events, statement));
                 found.map(|(block, _)| (block, Link::Text))
             }
         };
@@ -275,22 +287,23 @@ fn give<'a>(
     left
 }
 
-/// Says which block ran which, where 4105 does not.
-fn nest(
+/// Sets the parents of blocks that 4105 does not show.
+fn set_parents(
     events: &Events,
-    blocks: &mut Blocks<'_>,
-    pipelines: &IdxVec<PipelineIdx, Pipeline>,
+    blocks: &mut BlockDrafts<'_>,
+    pipelines: &IdxVec<PipelineIdx, EnginePipeline>,
     tops: &IdxVec<PipelineIdx, Option<BlockIdx>>,
 ) {
     let runspaces: BTreeSet<Option<&LoggedId>> =
         pipelines.iter().map(|one| one.runspace.as_ref()).collect();
-    // One runspace runs one pipeline at a time: what is logged while it runs is run by it.
+    // A runspace runs one pipeline at a time. So a block that is logged while a pipeline runs is
+    // run by it.
     let mut spans: Vec<(EventIdx, EventIdx, BlockIdx)> = Vec::new();
     for (pipeline, top) in pipelines.iter().zip(tops) {
         if let (Some(top), 1) = (*top, runspaces.len()) {
-            // 4103 stands in the log that 4104 stands in: their order is the log's own.
-            let told = pipeline.statements.iter().map(|statement| statement.events[0]);
-            let last = told.filter(|&at| matches!(events[at].kind, EventKind::Command(_))).max();
+            // 4103 is in the same log as 4104, so their order is that of the log.
+            let records = pipeline.statements.iter().map(|statement| statement.events[0]);
+            let last = records.filter(|&at| matches!(events[at].kind, EventKind::Command(_))).max();
             spans.push((blocks[top].first, last.unwrap_or_default(), top));
         }
     }
@@ -307,7 +320,7 @@ fn nest(
             (last > block.first).then_some(top)
         };
         let text = block.script.text.trim();
-        // A block inside another is logged with its braces.
+        // A block inside another block is logged with its braces.
         let inside = || {
             let braced = text.len() > 8 && text.starts_with('{') && text.ends_with('}');
             let rivals = blocks.enumerated_before(at).rev().take(MOST_RIVALS / 2);
@@ -316,11 +329,12 @@ fn nest(
         };
         let file = || {
             let name = file_name(&block.script.path);
-            let later = |other: &Block<'_>| events[block.first].time - events[other.first].time;
+            let later =
+                |other: &BlockDraft<'_>| events[block.first].time - events[other.first].time;
             let mut rivals = blocks.enumerated_before(at).rev().take(MOST_RIVALS);
-            let names = |other: &Block<'_>| {
+            let names = |other: &BlockDraft<'_>| {
                 let none = std::iter::empty();
-                other.words.agree(&[&name], none, later(other))
+                other.words.may_have_run(&[&name], none, later(other))
             };
             (!name.is_empty()).then(|| rivals.find(|(_, other)| names(other)))?
         };
@@ -332,25 +346,26 @@ fn nest(
     }
 }
 
-/// A row of what was invoked, where no text of a script is known.
-fn invoked(
+/// Returns a command made of invocations, for which no script text is known.
+fn invocation_command(
     events: &Events,
-    place: &Place<'_>,
-    pipeline: &Pipeline,
-    statements: &[&Statement],
+    place: &RunPlace<'_>,
+    pipeline: &EnginePipeline,
+    statements: &[&PipelineStatement],
     called: bool,
 ) -> Command {
     let texts = || statements.iter().map(|s| s.text.as_str()).filter(|text| !text.is_empty());
     let line = statements.iter().map(|statement| statement.line.as_str());
     let line = line.into_iter().find(|line| !line.is_empty());
-    // A called one's line is of the script that it stands in, which may be long and run often.
+    // The line of a called statement is that of the script around it, which may be long and run
+    // often.
     let line = line.filter(|_| !called || texts().next().is_none());
     let (text, invocations) = match line {
         Some(line) => (line.to_owned(), texts().map(str::to_owned).collect()),
         None => (texts().collect::<Vec<_>>().join("; "), Vec::new()),
     };
     let role = match called {
-        _ if statements.iter().all(|statement| is_chatter(statement)) => Role::Engine,
+        _ if statements.iter().all(|statement| is_engine_statement(statement)) => Role::Engine,
         true => Role::Called,
         false => Role::Typed,
     };

@@ -1,4 +1,4 @@
-//! What pipelines showed.
+//! The output of pipelines.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use psrp::Pipeline;
 
 use crate::model::Stream;
 
-/// What a pipeline showed, in the order in which it was sent: what it is, the message that has it,
-/// the text.
-pub(crate) fn shown(pipeline: &Pipeline) -> Vec<(Stream, usize, String)> {
+/// Returns a pipeline's output in the order in which it was sent: stream, index of the message,
+/// text.
+pub(crate) fn pipeline_output(pipeline: &Pipeline) -> Vec<(Stream, usize, String)> {
     let mut shown: Vec<(Stream, usize, String)> = Vec::new();
     let items = |items: &[psrp::PipelineObject], stream| {
         let lines = items.iter().map(|item| (stream, item.message, item.line()));
@@ -23,7 +23,7 @@ pub(crate) fn shown(pipeline: &Pipeline) -> Vec<(Stream, usize, String)> {
     ] {
         shown.extend(texts.iter().map(|(text, at)| (stream, *at, text.clone())));
     }
-    // What ends a pipeline comes as an error record of its last state.
+    // The error that ends a pipeline is an error record in its last state.
     let errors = pipeline.errors.iter().chain(&pipeline.failure);
     shown.extend(errors.map(|(error, at)| (Stream::Error, *at, psrp::error_text(error))));
     let information = pipeline.information.iter();

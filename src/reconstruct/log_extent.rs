@@ -1,7 +1,7 @@
-//! How far the logs at hand reach: of each host's channel in each input, the first and the last
-//! record, the event ids that are there, the holes in EventRecordID, where time runs backwards, and
-//! the records that say something of the logs. What is missing from a session is judged by it,
-//! [`super::gaps`] says which holes count, and [`super::integrity`] what they mean.
+//! Which time and which records the logs cover, by host, channel and input: first and last record,
+//! event ids, holes in EventRecordID, where time runs backwards, and records that describe the log
+//! itself. Missing records of sessions are explained with it. [`super::gaps`] decides which holes
+//! are suspicious, and [`super::integrity`] what they mean.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::decode::Seen;
 use crate::model::{Channel, Coverage, Edge, Gap, HostName, InputIdx, Mark};
 
-/// One host's records of one channel, as far as they were seen.
+/// The records of one channel of one host that were seen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Span {
+struct ChannelExtent {
     /// The host as logged.
     computer: HostName,
     channel: Channel,
@@ -23,54 +23,55 @@ struct Span {
     ids: BTreeSet<u32>,
     /// The lowest and the highest EventRecordID.
     numbers: [u64; 2],
-    runs: Runs,
+    runs: RecordRuns,
     marks: Vec<Mark>,
 }
 
-/// Holes of a log that are told: one with more is a selection of records, and each says nothing.
+/// Most holes of a log that are listed. A log with more is a selection of records, and its holes
+/// mean nothing.
 const MOST_GAPS: usize = 32;
 
-/// Places where time runs backwards that are told of a task's part of a log.
+/// Most places where time runs backwards that are kept for a task's part of a log.
 const MOST_BACKWARDS: usize = 32;
 
-/// Records that say something of the log that are told of a task's part of it.
+/// Most records that describe the log that are kept for a task's part of it.
 const MOST_MARKS: usize = 4096;
 
-/// How much older than the record before it a record may be: buffers of several processors reach a
+/// How much older than the record before it a record may be. Buffers of several processors reach a
 /// log out of order by moments.
 const OUT_OF_ORDER: TimeDelta = TimeDelta::minutes(1);
 
-/// Records with EventRecordIDs in a row.
+/// Records with consecutive EventRecordIDs.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Run {
+pub(crate) struct RecordRun {
     first: Edge,
     last: Edge,
 }
 
-/// The runs that records make up, in any order.
+/// Runs of consecutive records. Records are added in any order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Runs {
-    /// None where they are too many.
-    runs: Option<Vec<Run>>,
-    /// Records that are older than the one before them, after that one.
+pub(crate) struct RecordRuns {
+    /// `None` if there are too many.
+    runs: Option<Vec<RecordRun>>,
+    /// Records that are older than the one before them, each after that one.
     backwards: Vec<[Edge; 2]>,
 }
 
-impl Default for Runs {
-    fn default() -> Runs {
-        Runs { runs: Some(Vec::new()), backwards: Vec::new() }
+impl Default for RecordRuns {
+    fn default() -> RecordRuns {
+        RecordRuns { runs: Some(Vec::new()), backwards: Vec::new() }
     }
 }
 
-impl Runs {
-    /// Takes a record.
-    pub fn take(&mut self, edge: Edge) {
-        let Runs { runs: Some(runs), backwards } = self else { return };
+impl RecordRuns {
+    /// Adds a record.
+    pub fn push(&mut self, edge: Edge) {
+        let RecordRuns { runs: Some(runs), backwards } = self else { return };
         if let Some(run) = runs.last_mut() {
             let id = edge.record_id;
             if run.last.record_id.checked_add(1) == Some(id) {
                 if edge.time < run.last.time && is_backwards(run.last, edge) {
-                    note(backwards, run.last, edge);
+                    note_backwards(backwards, run.last, edge);
                 }
                 run.last = edge;
                 return;
@@ -79,21 +80,21 @@ impl Runs {
                 return;
             }
         }
-        runs.push(Run { first: edge, last: edge });
+        runs.push(RecordRun { first: edge, last: edge });
         if runs.len() > 2 * MOST_GAPS {
-            self.join();
+            self.join_adjacent();
         }
     }
 
-    /// Puts runs that follow each other together.
-    fn join(&mut self) {
-        let Runs { runs: Some(runs), backwards } = self else { return };
+    /// Sorts runs and joins those that follow each other.
+    fn join_adjacent(&mut self) {
+        let RecordRuns { runs: Some(runs), backwards } = self else { return };
         runs.sort_unstable_by_key(|run| (run.first, run.last));
         runs.dedup_by(|next, run| {
             let joins = next.first.record_id <= run.last.record_id.saturating_add(1);
             let follows = run.last.record_id.checked_add(1) == Some(next.first.record_id);
             if follows && is_backwards(run.last, next.first) {
-                note(backwards, run.last, next.first);
+                note_backwards(backwards, run.last, next.first);
             }
             if joins && next.last.record_id > run.last.record_id {
                 run.last = next.last;
@@ -105,8 +106,8 @@ impl Runs {
         }
     }
 
-    /// Takes in those of another part of the log.
-    pub fn absorb(&mut self, other: &Runs) {
+    /// Adds the runs of another part of the log.
+    pub fn merge(&mut self, other: &RecordRuns) {
         match (&mut self.runs, &other.runs) {
             (Some(own), Some(others)) => own.extend(others),
             (own, _) => *own = None,
@@ -114,10 +115,10 @@ impl Runs {
         self.backwards.extend(&other.backwards);
     }
 
-    /// The holes between them; none where they are too many to tell.
+    /// Returns the holes between the runs. `None` if there are too many.
     pub fn gaps(&mut self) -> Option<Vec<Gap>> {
-        self.join();
-        let length = |run: &Run| (run.last.record_id - run.first.record_id).saturating_add(1);
+        self.join_adjacent();
+        let length = |run: &RecordRun| (run.last.record_id - run.first.record_id).saturating_add(1);
         let runs = self.runs.as_ref()?;
         let gaps = runs.iter().zip(runs.iter().skip(1)).map(|(run, next)| Gap {
             before: run.last,
@@ -132,17 +133,18 @@ fn is_backwards(before: Edge, after: Edge) -> bool {
     before.time - after.time > OUT_OF_ORDER
 }
 
-fn note(backwards: &mut Vec<[Edge; 2]>, before: Edge, after: Edge) {
+fn note_backwards(backwards: &mut Vec<[Edge; 2]>, before: Edge, after: Edge) {
     if backwards.len() < MOST_BACKWARDS {
         backwards.push([before, after]);
     }
 }
 
-/// Whether an event of a channel says something of the log: what [`Mark`]s are made of.
-fn is_mark(channel: Channel, event_id: u32) -> bool {
+/// Returns true if an event describes the log itself, so that a [`Mark`] is kept of it.
+fn describes_log(channel: Channel, event_id: u32) -> bool {
     match channel {
-        // 1: Kernel-General, the clock was set. 12, 13: the system starts, shuts down. 41, 109, 1074,
-        // 6008: it restarted, is told to. 6005, 6006: the event log service starts, stops.
+        // 1: Kernel-General, the clock was set. 12, 13: the system starts, shuts down. 41, 109,
+        // 1074, 6008: it restarted, or was asked to. 6005, 6006: the event log service starts,
+        // stops.
         Channel::System => {
             matches!(event_id, 1 | 12 | 13 | 41 | 109 | 1074 | 6005 | 6006 | 6008)
         }
@@ -154,48 +156,50 @@ fn is_mark(channel: Channel, event_id: u32) -> bool {
     }
 }
 
-/// What a task saw of all records, wanted or not. To see one twice changes nothing.
+/// Which records a task saw, wanted or not. Adding a record twice changes nothing.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Reach {
+pub struct LogExtent {
     /// Index of the input.
     input: InputIdx,
-    spans: Vec<Span>,
+    spans: Vec<ChannelExtent>,
     #[serde(skip)]
     by_name: HashMap<(HostName, Channel), usize>,
-    /// The latest record's span: logs seldom change it.
+    /// The entry of the latest record: logs seldom change it.
     #[serde(skip)]
     latest: usize,
     /// Some records are of channels that this program does not know.
-    others: bool,
+    #[serde(rename = "others")]
+    has_unknown_channels: bool,
 }
 
-impl Reach {
-    /// Begins with the records of an input.
-    pub fn of(input: InputIdx) -> Reach {
-        Reach { input, ..Reach::default() }
+impl LogExtent {
+    /// Returns the empty extent of an input.
+    pub fn new(input: InputIdx) -> LogExtent {
+        LogExtent { input, ..LogExtent::default() }
     }
 
-    /// Takes note of a record. Only channels that this program knows are of use.
-    pub fn see(&mut self, seen: Seen<'_>) {
+    /// Adds a record. Only channels that this program knows are kept.
+    pub fn add_record(&mut self, seen: Seen<'_>) {
         let Seen { source, channel, computer, event_id, record_id, time, .. } = seen;
         if channel == Channel::Other {
-            self.others = true;
+            self.has_unknown_channels = true;
             return;
         }
-        let is_latest = |span: &Span| span.channel == channel && *span.computer == *computer;
+        let is_latest =
+            |span: &ChannelExtent| span.channel == channel && *span.computer == *computer;
         if !self.spans.get(self.latest).is_some_and(is_latest) {
             let key = (HostName::from(computer), channel);
             self.latest = match self.by_name.get(&key) {
                 Some(&known) => known,
                 None => {
-                    self.spans.push(Span {
+                    self.spans.push(ChannelExtent {
                         computer: key.0.clone(),
                         channel,
                         first: (time, record_id),
                         last: (time, record_id),
                         ids: BTreeSet::new(),
                         numbers: [record_id, record_id],
-                        runs: Runs::default(),
+                        runs: RecordRuns::default(),
                         marks: Vec::new(),
                     });
                     self.by_name.insert(key, self.spans.len() - 1);
@@ -210,14 +214,14 @@ impl Reach {
         let [from, to] = span.numbers;
         span.numbers = [from.min(record_id), to.max(record_id)];
         let edge = Edge { record_id, time, source };
-        span.runs.take(edge);
-        if is_mark(channel, event_id) && span.marks.len() < MOST_MARKS {
+        span.runs.push(edge);
+        if describes_log(channel, event_id) && span.marks.len() < MOST_MARKS {
             span.marks.push(Mark { event_id, edge });
         }
     }
 
-    /// Takes the input for this one: its place among the inputs is another in each run.
-    pub fn move_to(&mut self, input: InputIdx) {
+    /// Sets the input: its index differs from run to run.
+    pub fn set_input(&mut self, input: InputIdx) {
         self.input = input;
         for span in &mut self.spans {
             let runs = span.runs.runs.iter_mut().flatten();
@@ -229,11 +233,11 @@ impl Reach {
         }
     }
 
-    /// Gives back the room that was made for more.
+    /// Frees unused memory.
     pub fn shrink(&mut self) {
         self.by_name = HashMap::new();
         for span in &mut self.spans {
-            span.runs.join();
+            span.runs.join_adjacent();
             if let Some(runs) = &mut span.runs.runs {
                 runs.shrink_to_fit();
             }
@@ -242,28 +246,28 @@ impl Reach {
     }
 }
 
-/// How far all logs reach, by host, channel and input. `as_logged` has of a host's name in lower case
-/// the one that its records spell.
-pub(super) fn coverage<'r>(
-    all: impl Iterator<Item = &'r Reach>,
+/// Returns the extent of all logs, by host, channel and input. `as_logged` returns the spelling of
+/// a host's name in its records, from the name in lower case.
+pub(super) fn log_coverage<'r>(
+    all: impl Iterator<Item = &'r LogExtent>,
     as_logged: impl Fn(&HostName) -> HostName,
 ) -> Vec<Coverage> {
     let mut found: Vec<Coverage> = Vec::new();
-    let mut runs: Vec<Runs> = Vec::new();
-    let mut others: BTreeSet<InputIdx> = BTreeSet::new();
+    let mut runs: Vec<RecordRuns> = Vec::new();
+    let mut with_unknown_channels: BTreeSet<InputIdx> = BTreeSet::new();
     let mut by_place: HashMap<(HostName, Channel, InputIdx), usize> = HashMap::new();
-    for reach in all {
-        if reach.others {
-            others.insert(reach.input);
+    for extent in all {
+        if extent.has_unknown_channels {
+            with_unknown_channels.insert(extent.input);
         }
-        for span in &reach.spans {
+        for span in &extent.spans {
             let host = as_logged(&span.computer.to_lowercase().into());
-            let place = (host.clone(), span.channel, reach.input);
+            let place = (host.clone(), span.channel, extent.input);
             let slot = *by_place.entry(place).or_insert_with(|| {
                 found.push(Coverage {
                     host,
                     channel: span.channel,
-                    input: reach.input,
+                    input: extent.input,
                     first: span.first,
                     last: span.last,
                     ids: BTreeSet::new(),
@@ -273,7 +277,7 @@ pub(super) fn coverage<'r>(
                     marks: Vec::new(),
                     backwards: Vec::new(),
                 });
-                runs.push(Runs::default());
+                runs.push(RecordRuns::default());
                 found.len() - 1
             });
             let known = &mut found[slot];
@@ -284,7 +288,7 @@ pub(super) fn coverage<'r>(
             let [first, last] = span.numbers;
             known.numbers = [from.min(first), to.max(last)];
             known.marks.extend(&span.marks);
-            runs[slot].absorb(&span.runs);
+            runs[slot].merge(&span.runs);
         }
     }
     let mut places: HashMap<InputIdx, usize> = HashMap::new();
@@ -296,7 +300,7 @@ pub(super) fn coverage<'r>(
         runs.backwards.sort_unstable();
         runs.backwards.dedup();
         known.backwards = runs.backwards;
-        known.alone = places[&known.input] == 1 && !others.contains(&known.input);
+        known.alone = places[&known.input] == 1 && !with_unknown_channels.contains(&known.input);
     }
     found.sort_by(|a, b| (&a.host, a.channel, a.input).cmp(&(&b.host, b.channel, b.input)));
     found
@@ -319,18 +323,18 @@ mod tests {
 
     #[test]
     fn logs_reach_from_their_earliest_to_their_latest_record_in_any_order() {
-        let mut reach = Reach::of(InputIdx::new(3));
+        let mut extent = LogExtent::new(InputIdx::new(3));
         for (id, second) in [(4624, 20), (4688, 10), (4624, 20), (4624, 30)] {
-            reach.see(seen("Srv", Channel::Security, id, second));
+            extent.add_record(seen("Srv", Channel::Security, id, second));
         }
-        reach.see(seen("Other", Channel::Security, 4624, 5));
-        reach.see(seen("Srv", Channel::Other, 1, 1));
-        let mut later = Reach::of(InputIdx::new(3));
-        later.see(seen("srv", Channel::Security, 1102, 40));
-        let found = coverage([reach, later].iter(), HostName::clone);
-        let told: Vec<_> =
+        extent.add_record(seen("Other", Channel::Security, 4624, 5));
+        extent.add_record(seen("Srv", Channel::Other, 1, 1));
+        let mut later = LogExtent::new(InputIdx::new(3));
+        later.add_record(seen("srv", Channel::Security, 1102, 40));
+        let found = log_coverage([extent, later].iter(), HostName::clone);
+        let extents: Vec<_> =
             found.iter().map(|c| (&*c.host, c.input.index(), c.first.1, c.last.1)).collect();
-        assert_eq!(told, [("other", 3, 105, 105), ("srv", 3, 110, 140)]);
+        assert_eq!(extents, [("other", 3, 105, 105), ("srv", 3, 110, 140)]);
         assert_eq!(found[1].ids, BTreeSet::from([1102, 4624, 4688]));
     }
 }
