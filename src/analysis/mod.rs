@@ -245,15 +245,21 @@ pub fn correlate(
     tracing::debug!(sessions, ms = begun.elapsed().as_millis(), "sessions rebuilt");
     progress.stage("matching rules");
     let mut detections = detect::detections_on_rebuilt(&rules, &reconstruction);
-    let sessions = case.sessions_of_records();
-    let texts = Texts { rules: &rules, reconstruction: &reconstruction, layers: &layers, keeper: keeper.as_ref() };
+    let sessions = reconstruction.sessions_of_records();
+    let texts = Texts {
+        rules: &rules,
+        reconstruction: &reconstruction,
+        layers: &layers,
+        keeper: keeper.as_ref(),
+    };
     let on_lines = texts.of_records(lines, &sessions);
     detections.extend(on_lines);
     detections.extend(texts.of_case().map_err(Error::write(&scratch))?);
     let elsewhere = texts.elsewhere(scripts, &loader).map_err(Error::write(&scratch))?;
     detections.extend(elsewhere);
     let steps = (steps.map(Sorter::finish), stepped);
-    let correlated = correlate::over_time(steps, &copies, &detections, &reconstruction, &rules, &scratch);
+    let correlated =
+        correlate::over_time(steps, &copies, &detections, &reconstruction, &rules, &scratch);
     let CorrelationResults { detections: correlated, limited } =
         correlated.map_err(Error::write(&scratch))?;
     detections.extend(correlated);

@@ -478,7 +478,7 @@ fn rules_are_asked_about_the_logs_of_their_source() {
             path: Some("".into()),
             sha256: "".into(),
             files,
-            cases: Vec::new(),
+            tests: Vec::new(),
             unread: Vec::new(),
         };
         let (plain, _) = compile_plainly(&pack);

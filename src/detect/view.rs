@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use rsigma_eval::{Event as SigmaEvent, EventValue};
-use serde_json::{FieldValue as Json, Map};
+use serde_json::{Map, Value as Json};
 
 use super::equivalent::SysmonMapping;
 use crate::model::{Channel, Record};

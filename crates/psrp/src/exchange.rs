@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::chunks::{ChunkJoiner, ChunkOutcome, LostDocument, SoapChunk};
-use super::conversation::{Anomaly, Conversation, Index, Message, MessageFault};
+use super::conversation::{Anomaly, Conversation, ConversationIndex, Message, MessageFault};
 use super::fragments::Fragment;
 use super::lane::Lane;
 use super::message::{Direction, MessageHeader, MessageType, WireGuid};
@@ -274,7 +274,7 @@ impl<T: Clone> Exchange<T> {
             lost_documents,
             other_documents,
             session_key: None,
-            index: Index::new(self.directions.clone()),
+            index: ConversationIndex::new(self.directions.clone()),
         };
         conversation.mark_twins();
         conversation.index_messages();

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use psrp::{Conversation, Direction, Exchange, MessageHeader, Lane, Pipeline, RunspacePool, Shell, ShellCommand};
+use psrp::{
+    Conversation, Direction, Exchange, Lane, MessageHeader, Pipeline, RunspacePool, Shell,
+    ShellCommand,
+};
 
 use super::conversation::{
     MOST_COMMAND_RECORDS, MOST_GAPS, PoolConversation, RecordTag, SentCommand, ShellClient,
