@@ -1,8 +1,8 @@
-//! What a run lets hostile input cost: every limit that can be set, by name, in one place.
+//! Limits on what hostile input may cost: every limit that can be set, by name, in one place.
 //!
-//! A limit that is met leaves something out, never silently: the input's report has a row for it,
-//! and `run.json` counts how often each was met. Limits count bytes and pieces of work, not time:
-//! the same input meets the same limits on any machine.
+//! A limit that is reached leaves something out, but never silently: the input's report has a row
+//! for it, and `run.json` counts how often each limit was reached. Limits count bytes and pieces of
+//! work, not time, so the same input reaches the same limits on any machine.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -19,24 +19,24 @@ macro_rules! limits {
         }
 
         impl Limit {
-            /// All of them.
+            /// All limits.
             pub const ALL: &[Limit] = &[$(Limit::$variant),+];
 
-            /// Its name on the command line and in `run.json`.
+            /// Returns its name on the command line and in `run.json`.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Limit::$variant => $name),+
                 }
             }
 
-            /// What holds when nothing is said.
+            /// Returns the default value.
             pub fn default_value(self) -> u64 {
                 match self {
                     $(Limit::$variant => $default),+
                 }
             }
 
-            /// What it bounds, with its unit.
+            /// Describes what it bounds, with its unit.
             pub fn description(self) -> &'static str {
                 match self {
                     $(Limit::$variant => concat!($($doc),+).trim_ascii()),+
@@ -66,16 +66,17 @@ limits! {
 pub struct Fixed {
     /// Its name in lists.
     pub name: &'static str,
-    /// What holds.
+    /// Its value.
     pub value: u64,
-    /// The file, as a path in the source tree, and the constant that it is.
+    /// The source file that defines it, as a path in the source tree, and the name of the constant.
     pub constant: (&'static str, &'static str),
-    /// What it bounds, with its unit.
+    /// Describes what it bounds, with its unit.
     pub description: &'static str,
 }
 
-/// Limits that cannot be set: what a longer, deeper or larger one would show is of no use to anyone,
-/// or would cost more memory than a run may take. The source has each beside the code that keeps to it.
+/// Limits that cannot be set. A longer, deeper or larger value would be of no use to anyone, or
+/// would cost more memory than a run may take. The source defines each one beside the code that
+/// keeps to it.
 pub const FIXED: &[Fixed] = &[
     Fixed {
         name: "record-text-faults",
@@ -211,7 +212,7 @@ pub const FIXED: &[Fixed] = &[
     },
 ];
 
-/// The limits of a run, and how often each was met. Clones count together.
+/// The limits of a run, and how often each was reached. Clones share the counts.
 #[derive(Debug, Clone)]
 pub struct Limits {
     values: [u64; COUNT],
@@ -229,28 +230,28 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// What holds.
+    /// Returns the value of a limit.
     pub fn get(&self, limit: Limit) -> u64 {
         self.values[limit as usize]
     }
 
-    /// Lets another value hold.
+    /// Changes the value of a limit.
     pub fn set(&mut self, limit: Limit, value: u64) {
         self.values[limit as usize] = value;
     }
 
-    /// All of them, by name.
+    /// Returns all values by name.
     #[cfg(feature = "parquet")]
     pub(crate) fn values(&self) -> std::collections::BTreeMap<String, u64> {
         Limit::ALL.iter().map(|&limit| (limit.name().to_owned(), self.get(limit))).collect()
     }
 
-    /// Counts that it was met so many times.
+    /// Counts that a limit was reached `times` times.
     pub(crate) fn meet(&self, limit: Limit, times: u64) {
         self.met[limit as usize].fetch_add(times, Ordering::Relaxed);
     }
 
-    /// What the ledger says of each, in the order of [`Limit::ALL`].
+    /// Returns each limit's value and count for the run manifest, in the order of [`Limit::ALL`].
     pub fn notes(&self) -> Vec<LimitNote> {
         let note = |&limit: &Limit| LimitNote {
             name: limit.name(),
@@ -261,23 +262,23 @@ impl Limits {
     }
 }
 
-/// A limit in the ledger.
+/// A limit in the run manifest.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct LimitNote {
     /// Its name.
     pub name: &'static str,
-    /// What held.
+    /// Its value in this run.
     pub value: u64,
     /// How often it left something out.
     pub met: u64,
 }
 
-/// A limit that is set: `record-bytes=16777216`, or `record-bytes=16MiB`.
+/// A setting of a limit: `record-bytes=16777216`, or `record-bytes=16MiB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting {
     /// The limit.
     pub limit: Limit,
-    /// What holds instead of its default.
+    /// The value that replaces the default.
     pub value: u64,
 }
 

@@ -1,8 +1,8 @@
-//! SQL over a run's Parquet tables: the only user of polars' SQL.
+//! SQL over a run's Parquet tables. This is the only user of polars' SQL.
 //!
-//! A table is read row group by row group, with the columns that the query names and the rows that
-//! its conditions leave, so that memory grows with what is asked for. Nothing but these tables can
-//! be read: polars is built without its readers of files and addresses.
+//! Tables are read one row group at a time. Only the columns that the query names and the rows that
+//! match its conditions are kept, so memory grows with the size of the answer. Only these tables
+//! can be read: polars is built without its readers of files and addresses.
 
 use std::any::Any;
 use std::fs::{self, File};
@@ -26,7 +26,7 @@ use crate::parquet::{ColumnType, Field};
 use crate::report::schema::stem;
 use crate::report::{PARQUET_EXTENSION, PARQUET_FOLDER, TABLES, parquet};
 
-/// The tables of a run.
+/// The Parquet tables of a run, ready for SQL queries.
 pub struct Tables(SQLContext);
 
 impl Tables {
@@ -61,14 +61,14 @@ impl Tables {
         Ok(Tables(context))
     }
 
-    /// Answers a query.
+    /// Runs a query.
     ///
     /// # Errors
-    /// [`Error::Sql`] when it is no query, or asks for what is not there.
+    /// [`Error::Sql`] when the query is invalid or names something that does not exist.
     pub fn query(&mut self, sql: &str) -> Result<DataFrame, Error> {
         let frame = self.0.execute(&plain(sql)?).and_then(LazyFrame::collect);
         frame.map_err(|error| {
-            // What follows the first line is polars' plan.
+            // The lines after the first are polars' plan.
             let text = error.to_string();
             let line = text.lines().next().unwrap_or_default();
             Error::Sql(format!("{line}; the tables are {}", self.0.get_tables().join(", ")))
@@ -76,7 +76,7 @@ impl Tables {
     }
 }
 
-/// The columns of a table as polars has them.
+/// Converts the columns of a table to a polars schema.
 fn schema(fields: &[Field]) -> Schema {
     let data_type = |column_type: ColumnType| match column_type {
         ColumnType::Time => DataType::Datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC)),
@@ -91,11 +91,11 @@ fn schema(fields: &[Field]) -> Schema {
     fields.map(|(name, data_type)| PolarsField::new(name.into(), data_type)).collect()
 }
 
-/// Statements that polars would do on its view of the tables, and which would look as if they had
-/// changed a file.
+/// Statements that polars would apply only to its own view of the tables. They would look as if
+/// they had changed a file.
 const CHANGES: [Keyword; 4] = [Keyword::CREATE, Keyword::DELETE, Keyword::DROP, Keyword::TRUNCATE];
 
-/// The query with the name of a column in quotes that SQL has as a function: `user`.
+/// Quotes column names in a query that SQL also has as functions: `user`.
 fn plain(sql: &str) -> Result<String, Error> {
     let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize() else {
         return Ok(sql.to_owned());
@@ -115,8 +115,9 @@ fn plain(sql: &str) -> Result<String, Error> {
     Ok(plain.collect())
 }
 
-/// What of a predicate has to be applied. A sorted query that is cut has polars add one that says
-/// which rows can still come first; it is a hint that only polars' own readers understand.
+/// Returns the part of a predicate that must be applied. For a sorted query with a limit polars
+/// adds a condition on which rows can still come first. It is a hint that only polars' own readers
+/// understand.
 fn applied(predicate: &Expr) -> Option<Expr> {
     match predicate {
         Expr::Display { .. } => None,
@@ -130,7 +131,7 @@ fn applied(predicate: &Expr) -> Option<Expr> {
     }
 }
 
-/// A table's files: one, or one per host.
+/// Lists a table's files: one, or one per host.
 fn files(folder: &Path, name: &str) -> Vec<PathBuf> {
     let folder = folder.join(PARQUET_FOLDER);
     let one = folder.join(format!("{name}{PARQUET_EXTENSION}"));
@@ -147,11 +148,12 @@ fn files(folder: &Path, name: &str) -> Vec<PathBuf> {
     parts
 }
 
-/// Reads a table's files.
+/// Reads a table's files for polars.
 struct Scan(Vec<PathBuf>);
 
 impl Scan {
-    /// The rows of a file, group by group: of the next `room` those that the predicate leaves.
+    /// Reads a file group by group and adds the rows that match the predicate to `found`. It reads
+    /// at most `room` rows.
     fn file(
         &self,
         path: &Path,
@@ -166,13 +168,13 @@ impl Scan {
         };
         let metadata = ParquetReader::new(file()?).get_metadata()?.clone();
         let columns = match wanted.with_columns.as_deref() {
-            // A count needs no column, and rows need one.
+            // A count needs no column, but reading rows needs one.
             Some([]) => wanted.schema.iter_names().take(1).map(ToString::to_string).collect(),
             Some(names) => names.iter().map(ToString::to_string).collect::<Vec<String>>(),
             None => wanted.schema.iter_names().map(ToString::to_string).collect(),
         };
         let mut start = 0;
-        // A file of no rows has the types of its columns still.
+        // A file without rows still has the types of its columns.
         let mut groups: Vec<usize> =
             metadata.row_groups.iter().map(|group| group.num_rows()).collect();
         if groups.is_empty() {

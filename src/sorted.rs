@@ -1,4 +1,4 @@
-//! Rows in the order of their keys, on disk once they are many: memory stays flat.
+//! Sorts rows by key. Rows move to disk once they are many, so memory use stays flat.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -13,21 +13,22 @@ use serde::Serialize;
 
 use crate::model::{Idx, RecordRef};
 
-/// Bytes of rows that stay in memory: a quarter of a GiB of busy logs needs no disk.
+/// Bytes of rows kept in memory before any are written to disk: 64 MiB. A quarter of a GiB of busy
+/// logs needs no disk.
 const IN_MEMORY: usize = 64 << 20;
-/// Runs on disk before they are merged into one.
+/// Sorted runs on disk before they are merged into one.
 const MAX_RUNS: usize = 128;
-/// What is read from a run at a time.
+/// Bytes read from a run at a time.
 const READ_AHEAD: usize = 1 << 17;
 
-/// Rows of one task, in any order.
+/// Collects the rows of one task, in any order, until a [`Sorter`] takes them.
 #[derive(Default)]
 pub struct Rows {
     frames: Vec<u8>,
     starts: Vec<usize>,
 }
 
-/// What a row's content is appended to. Most of its parts are numbers of a few bytes.
+/// Appends a row's serialized content to a buffer. Most writes are numbers of a few bytes.
 struct Content<'v>(&'v mut Vec<u8>);
 
 impl Flavor for Content<'_> {
@@ -39,7 +40,7 @@ impl Flavor for Content<'_> {
     }
 
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        // To call what copies more takes longer than these.
+        // Calling the general copy costs more than these short cases.
         match *bytes {
             [] => {}
             [a] => self.0.push(a),
@@ -56,14 +57,14 @@ impl Flavor for Content<'_> {
     }
 }
 
-/// A row's frame: the lengths of its key and of its content, then both.
+/// Bytes at the start of an entry: the length of its key and the length of its content.
 const LENGTHS: usize = 8;
 
 impl Rows {
-    /// Adds a row with its key, which no other row has.
+    /// Adds a row with its key. Each key must be unique.
     ///
     /// # Errors
-    /// When the content has no serial form.
+    /// When the content cannot be serialized.
     pub fn push(
         &mut self,
         key: impl FnOnce(&mut Vec<u8>),
@@ -83,12 +84,12 @@ impl Rows {
         Ok(())
     }
 
-    /// Bytes that they take.
+    /// Returns the size of the collected rows in bytes.
     pub fn size(&self) -> usize {
         self.frames.len()
     }
 
-    /// Bytes with which all keys begin.
+    /// Returns how many leading bytes all keys share.
     fn shared_prefix(&self) -> usize {
         let mut frames =
             self.starts.iter().filter_map(|&start| Frame::first(&self.frames[start..]));
@@ -100,13 +101,14 @@ impl Rows {
         })
     }
 
-    /// Takes out the rows' frames by key, in one piece of no more than their size.
+    /// Removes the rows and returns their entries sorted by key, in one buffer no larger than their
+    /// size.
     fn sort(&mut self) -> Vec<u8> {
         let frame = |start: usize| Frame::first(&self.frames[start..]);
         let same = self.shared_prefix();
         let mut order: Vec<(Head, usize)> = Vec::with_capacity(self.starts.len());
         order.extend(self.starts.iter().map(|&start| {
-            // Most keys differ in the first bytes that are not all the same, and then the frames need
+            // Most keys differ in the first bytes after the shared prefix. Then the entries need
             // not be looked up.
             (frame(start).map_or_else(Head::default, |frame| head(&frame.key()[same..])), start)
         }));
@@ -127,35 +129,36 @@ impl Rows {
     }
 }
 
-/// A row with its key.
+/// A serialized row with its key.
 pub struct Frame<'b> {
     bytes: Cow<'b, [u8]>,
     key: usize,
 }
 
 impl<'b> Frame<'b> {
-    /// The frame that some bytes start with.
+    /// Reads the entry at the start of some bytes.
     fn first(bytes: &'b [u8]) -> Option<Frame<'b>> {
         let (lengths, _) = bytes.split_first_chunk::<LENGTHS>()?;
         let (key, size) = sizes(lengths);
         Some(Frame { bytes: Cow::Borrowed(bytes.get(..size)?), key })
     }
 
-    /// The row's key.
+    /// Returns the row's key.
     pub fn key(&self) -> &[u8] {
         &self.bytes[LENGTHS..LENGTHS + self.key]
     }
 
-    /// The row's content in its serial form.
+    /// Returns the row's serialized content.
     pub fn content(&self) -> &[u8] {
         &self.bytes[LENGTHS + self.key..]
     }
 }
 
-/// What most keys differ in: a time and a place.
+/// The first 24 bytes of a key: a time and a place, in which most keys differ.
 type Head = [u64; 3];
 
-/// The first bytes of a key, as numbers of the same order: zeroes where it is shorter.
+/// Returns the first bytes of a key as numbers that sort in the same order. A shorter key is padded
+/// with zeroes.
 fn head(key: &[u8]) -> Head {
     let mut head = [[0; 8]; 3];
     match key.first_chunk::<24>() {
@@ -165,7 +168,7 @@ fn head(key: &[u8]) -> Head {
     head.map(u64::from_be_bytes)
 }
 
-/// The size of a frame's key, and of the whole frame.
+/// Returns the size of an entry's key and the size of the whole entry.
 fn sizes(lengths: &[u8; LENGTHS]) -> (usize, usize) {
     let [a, b, c, d, e, f, g, h] = *lengths;
     let (key, content) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
@@ -174,33 +177,33 @@ fn sizes(lengths: &[u8; LENGTHS]) -> (usize, usize) {
 
 /// Appends a time to a key.
 pub(crate) fn time(key: &mut Vec<u8>, time: DateTime<Utc>) {
-    // Flipping the sign's bit puts what is before 1970 before it.
+    // Flipping the sign bit makes times before 1970 sort first.
     let seconds = time.timestamp() as u64 ^ 1 << 63;
     key.extend_from_slice(&seconds.to_be_bytes());
     key.extend_from_slice(&time.timestamp_subsec_nanos().to_be_bytes());
 }
 
-/// The time that a key begins with.
+/// Returns the time at the start of a key.
 pub(crate) fn time_of(key: &[u8]) -> Option<DateTime<Utc>> {
     let (seconds, rest) = key.split_first_chunk()?;
     let seconds = (u64::from_be_bytes(*seconds) ^ 1 << 63) as i64;
     DateTime::from_timestamp(seconds, u32::from_be_bytes(*rest.first_chunk()?))
 }
 
-/// Appends a record's place to a key.
+/// Appends a record's input and offset to a key.
 pub(crate) fn place(key: &mut Vec<u8>, source: RecordRef) {
     key.extend_from_slice(&source.input.to_be_bytes());
     key.extend_from_slice(&source.offset.to_be_bytes());
 }
 
-/// Takes rows from all tasks.
+/// Collects the rows of all tasks and sorts them.
 pub struct Sorter {
     folder: PathBuf,
     in_memory: usize,
     state: Mutex<Sorted>,
 }
 
-/// Rows of all tasks: sorted blocks in memory, sorted runs on disk.
+/// The rows of all tasks: sorted blocks in memory and sorted runs on disk.
 #[derive(Default)]
 pub struct Sorted {
     blocks: Vec<Vec<u8>>,
@@ -209,20 +212,21 @@ pub struct Sorted {
 }
 
 impl Sorter {
-    /// A sorter that puts what memory shall not hold into nameless files in `folder`.
+    /// Creates a sorter that moves rows beyond the memory limit to unlinked temporary files in
+    /// `folder`.
     pub fn new(folder: PathBuf) -> Sorter {
         Sorter::with_room(folder, IN_MEMORY)
     }
 
-    /// A sorter that keeps no more than so many bytes of rows in memory.
+    /// Creates a sorter that keeps at most `memory_limit` bytes of rows in memory.
     pub fn with_room(folder: PathBuf, in_memory: usize) -> Sorter {
         Sorter { folder, in_memory, state: Mutex::default() }
     }
 
-    /// Takes a task's rows out of its hands.
+    /// Takes the rows of a task and leaves its buffer empty.
     ///
     /// # Errors
-    /// When the folder takes no more.
+    /// When the folder cannot be written.
     pub fn add(&self, rows: &mut Rows) -> io::Result<()> {
         let block = rows.sort();
         if block.is_empty() {
@@ -238,7 +242,7 @@ impl Sorter {
             state.size = 0;
             std::mem::take(&mut state.blocks)
         };
-        // Other tasks go on while this one writes.
+        // Other tasks continue while this one writes.
         let run = self.write_run(merge(&full, &[], |_| true))?;
         let mut state = self.lock();
         state.runs.push(run);
@@ -249,12 +253,12 @@ impl Sorter {
         Ok(())
     }
 
-    /// All rows.
+    /// Returns all rows.
     pub fn finish(self) -> Sorted {
         self.take()
     }
 
-    /// All rows that it was given until now; it begins anew.
+    /// Returns all rows added so far and starts again with none.
     pub fn take(&self) -> Sorted {
         std::mem::take(&mut self.lock())
     }
@@ -278,7 +282,7 @@ impl Sorter {
 }
 
 impl Sorted {
-    /// These rows and others.
+    /// Returns these rows together with others.
     pub fn and(mut self, others: Sorted) -> Sorted {
         self.blocks.extend(others.blocks);
         self.runs.extend(others.runs);
@@ -286,7 +290,7 @@ impl Sorted {
         self
     }
 
-    /// All rows by key, from the first on; one reading at a time.
+    /// Returns all rows by key, from the first on. Only one iterator may be used at a time.
     ///
     /// # Errors
     /// When a run cannot be read back.
@@ -294,7 +298,7 @@ impl Sorted {
         self.rows_that(|_| true)
     }
 
-    /// Those rows by key that are to be kept.
+    /// Returns the rows for which `keep` is true, by key.
     ///
     /// # Errors
     /// When a run cannot be read back.
@@ -307,8 +311,8 @@ impl Sorted {
     }
 }
 
-/// The frames of blocks and runs that are to be kept, in the order of their keys; an error comes at
-/// once.
+/// Merges the entries of blocks and runs for which `keep` is true, in key order. An error is
+/// returned at once.
 fn merge<'b>(
     blocks: &'b [Vec<u8>],
     runs: &'b [File],
@@ -317,7 +321,7 @@ fn merge<'b>(
     let blocks = blocks.iter().map(|block| Frames::Block(block));
     let runs = runs.iter().map(|run| Frames::Run(BufReader::with_capacity(READ_AHEAD, run)));
     let kept = move |frame: &io::Result<Frame<'_>>| frame.as_ref().map_or(true, keep);
-    // Most keys differ in their first bytes, and then the frames need not be looked up.
+    // Most keys differ in their first bytes. Then the entries need not be looked up.
     let with_head = |frame: io::Result<Frame<'b>>| frame.map(|frame| (head(frame.key()), frame));
     let frames = blocks.chain(runs).map(move |frames| frames.filter(kept).map(with_head));
     let merged = frames.kmerge_by(|a: &io::Result<(Head, Frame<'_>)>, b| match (a, b) {
@@ -327,7 +331,7 @@ fn merge<'b>(
     merged.map(|frame| frame.map(|(_, frame)| frame))
 }
 
-/// Where frames come from.
+/// A source of entries in key order.
 enum Frames<'b> {
     Block(&'b [u8]),
     Run(BufReader<&'b File>),
@@ -348,7 +352,7 @@ impl<'b> Iterator for Frames<'b> {
     }
 }
 
-/// The next frame of a run; none at its end.
+/// Reads the next entry of a run. Returns `None` at its end.
 fn read_frame<'b>(run: &mut impl Read) -> io::Result<Option<Frame<'b>>> {
     let mut lengths = [0; LENGTHS];
     match run.read(&mut lengths)? {

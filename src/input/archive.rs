@@ -1,7 +1,7 @@
-//! Triage zips: their members become inputs of their own.
+//! Opens triage zips: their members become inputs of their own.
 //!
-//! Members are unpacked to a nameless file in the scratch folder, and only those that may be
-//! logs. Names in archives are hostile: they are shown, and no path is made of them.
+//! Only members that may be logs are unpacked, to an unlinked temporary file in the scratch folder.
+//! Names in archives are hostile: they are displayed, and no path is made of them.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -14,10 +14,10 @@ use super::{HEAD, Input, InputKind, binary_kind, inspect, no_log, shown, text_ki
 use crate::error::{Error, Fault, FaultKind, chain};
 use crate::limits::{Limit, Limits};
 
-/// Puts behind each archive what it holds, in the order of the paths.
+/// Adds the members of each archive to the inputs, in the order of the paths.
 ///
 /// # Errors
-/// [`Error::Write`] when the scratch folder takes no more.
+/// [`Error::Write`] when the scratch folder cannot be written.
 pub fn unpack(inputs: Vec<Input>, scratch: &Path, limits: &Limits) -> Result<Vec<Input>, Error> {
     if inputs.iter().all(|input| input.kind != InputKind::Zip) {
         return Ok(inputs);
@@ -38,20 +38,22 @@ pub fn unpack(inputs: Vec<Input>, scratch: &Path, limits: &Limits) -> Result<Vec
     Ok(inputs)
 }
 
-/// Said of an archive that was left closed, and of those around it where nothing else is in them.
+/// The reason of an archive that was not opened, and of the archives around it if they contain
+/// nothing else.
 const NOT_OPENED: &str = "an archive in an archive in an archive is not opened";
 
-/// Whether an archive is one in another one.
+/// Whether an archive lies in another archive.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Depth {
     Outer,
     Inner,
 }
 
-/// An archive and what it holds; one without a log or a loss in it is no log.
+/// Returns an archive and its members. An archive without a log or a loss in it is reported as not
+/// a log.
 ///
 /// # Errors
-/// When the spool takes no more.
+/// When the spool cannot be written.
 fn open(
     mut input: Input,
     spool: &Spool,
@@ -76,7 +78,7 @@ fn open(
     });
     let found: Vec<Option<Input>> = found.collect::<io::Result<_>>()?;
     let mut members = Vec::new();
-    // One after the other, as each takes its share of what may be unpacked.
+    // One after the other, because each uses part of the unpacking budget.
     for mut member in found.into_iter().flatten() {
         match (member.kind, depth) {
             (InputKind::Zip, Depth::Outer) => {
@@ -107,7 +109,7 @@ fn open(
     Ok(members)
 }
 
-/// The archive's list of members, if it may be unpacked.
+/// Opens an archive if its members may be unpacked within the limits.
 fn members_of(
     input: &Input,
     limits: &Limits,
@@ -133,10 +135,10 @@ fn members_of(
     Ok(archive)
 }
 
-/// A member as an input, none for a folder.
+/// Returns a member as an input, or `None` for a folder.
 ///
 /// # Errors
-/// When the spool takes no more.
+/// When the spool cannot be written.
 fn member(
     archive_path: &Path,
     archive: &mut ZipArchive<Part>,
@@ -182,11 +184,11 @@ fn member(
             }
         }));
     }
-    // After an error there is no more to read.
+    // After an error nothing more can be read.
     let rest = if read.is_ok() { size.saturating_sub(head.len() as u64) } else { 0 };
     let mut content = head.as_slice().chain(file.by_ref().take(rest));
     let (part, read_on) = spool.take(&mut content, size)?;
-    // Reading on at the end has size and checksum compared.
+    // Reading once more at the end makes the library compare size and checksum.
     let whole = read.map(|_| ()).and(read_on).and_then(|()| file.read(&mut [0]).map(drop));
     let mut input = inspect(path, Source::Part(part));
     if let Err(error) = whole {
@@ -207,7 +209,7 @@ mod tests {
     use crate::input::{Again, Piece, discover};
     use crate::model::InputIdx;
 
-    /// A zip of such members.
+    /// Returns a zip with these members.
     fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
         for (name, content) in members {
@@ -224,7 +226,7 @@ mod tests {
     /// A path below a zip, its kind, and its faults.
     type Found = (String, InputKind, Vec<(FaultKind, String)>);
 
-    /// What a run finds in a zip.
+    /// Returns the inputs that a run finds in a zip.
     fn found(zip: &[u8]) -> Vec<Found> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");

@@ -1,22 +1,22 @@
-//! Where values begin and end in a text: JSON objects, XML events.
+//! Finds where values begin and end in a text: JSON objects, XML events.
 //!
-//! What is found does not depend on how the text is handed in, and damage costs little: where a
+//! The result does not depend on how the text is divided into pieces. Damage costs little: where a
 //! value breaks off, the next one is found.
 
 use memchr::{memchr, memchr3, memmem};
 
-/// What a place in the text is.
+/// The kind of a boundary in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Border {
     /// A value begins.
     Begin,
     /// The value is whole.
     End,
-    /// The value broke off, and another one begins.
+    /// The value breaks off, and another one begins.
     Broken,
 }
 
-/// Finds the values of a text that comes piece by piece.
+/// Finds the values of a text that arrives piece by piece.
 #[derive(Debug, Clone)]
 pub(super) enum Cutter {
     Json(Json),
@@ -24,7 +24,8 @@ pub(super) enum Cutter {
 }
 
 impl Cutter {
-    /// The next border at or after `at`, which is moved past what needs no second look.
+    /// Returns the next boundary at or after `at` and its offset. `at` moves past the bytes that
+    /// need not be read again.
     pub fn next(&mut self, text: &[u8], at: &mut usize) -> Option<(Border, usize)> {
         match self {
             Cutter::Json(json) => json.next(text, at),
@@ -33,18 +34,18 @@ impl Cutter {
     }
 }
 
-/// Objects side by side, in lines, or in arrays: outside of objects all is the same.
+/// Scans JSON objects. Objects side by side, in lines and in arrays are treated alike.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Json {
-    /// Objects and arrays that are open.
+    /// The number of open objects and arrays.
     depth: u64,
     in_string: bool,
     escaped: bool,
-    /// The last byte that is no blank, outside of strings.
+    /// The last byte outside of strings that is not a blank.
     before: u8,
-    /// Nothing but blanks since the line began.
+    /// Only blanks were found since the line began.
     line_began: bool,
-    /// The object broke off; the next one begins with a line.
+    /// The object broke off. The next one begins with a line.
     lost: bool,
 }
 
@@ -70,7 +71,7 @@ impl Json {
             match byte {
                 b'\n' => self.line_began = true,
                 b' ' | b'\t' | b'\r' => {}
-                // An object is a value: what is before it says whether one may stand here.
+                // An object is a value: the byte before it shows whether a value may stand here.
                 b'{' if self.lost || !matches!(self.before, b':' | b',' | b'[') => {
                     if self.line_began {
                         *self = Json::default();
@@ -102,7 +103,7 @@ impl Json {
         self.line_began = false;
     }
 
-    /// Moves to the end of a string, or to that of its line: no string goes on in another one.
+    /// Moves to the end of a string, or of its line: no string spans lines.
     fn string(&mut self, text: &[u8], at: &mut usize) {
         if std::mem::take(&mut self.escaped) && text[*at] != b'\n' {
             *at += 1;
@@ -120,7 +121,7 @@ impl Json {
     }
 }
 
-/// `<Event>` elements, whatever stands around them.
+/// Scans `<Event>` elements and ignores everything around them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Xml {
     open: bool,
@@ -134,7 +135,7 @@ impl Xml {
         while let Some(tag) = text.get(*at..).and_then(|rest| memchr(b'<', rest)) {
             let here = *at + tag;
             let rest = &text[here..];
-            // The longest that must be seen to tell: a whole end tag.
+            // The longest text that is needed for a decision is a whole end tag.
             if rest.len() < END.len() && (END.starts_with(rest) || BEGIN.starts_with(rest))
                 || rest == BEGIN
             {
@@ -166,8 +167,8 @@ impl Xml {
     }
 }
 
-/// Whether text between values is what exporters write there: brackets, the tags around all
-/// events, the `Record 7` of evtx_dump.
+/// Returns whether text between values consists only of what exporters write there: brackets, the
+/// tags around all events, the `Record 7` of evtx_dump.
 pub(super) fn is_furniture(text: &[u8]) -> bool {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     let mut rest = text;
@@ -196,7 +197,7 @@ pub(super) fn is_furniture(text: &[u8]) -> bool {
     }
 }
 
-/// Before each value of a JSON text sequence (RFC 7464).
+/// Stands before each value of a JSON text sequence (RFC 7464).
 const RECORD_SEPARATOR: u8 = 0x1e;
 
 #[cfg(test)]

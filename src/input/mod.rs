@@ -1,5 +1,4 @@
-//! Finding logs: in files, folders, globs and archives. What a file is, its content says, not its
-//! name.
+//! Finds logs in files, folders, globs and archives. Files are identified by content, not by name.
 
 mod archive;
 mod cut;
@@ -38,37 +37,37 @@ use text::{Encoding, Utf8};
 /// A file that was given or found, or a member of an archive.
 #[derive(Debug, Clone)]
 pub struct Input {
-    /// The file, as given or found below what was given; a member's is its archive's and its name
-    /// in it, to be shown only.
+    /// The file's path, as given or found. A member's path is its archive's path followed by its
+    /// name. It is only for display.
     pub path: PathBuf,
     /// Its size in bytes when the run began.
     pub size: u64,
-    /// What it is.
+    /// The kind of file.
     pub kind: InputKind,
     /// Why it is not read, or what is wrong with it as a whole.
     pub faults: Vec<Fault>,
-    /// The file's state when the run began; none of an archive's member.
+    /// The file's state when the run began. `None` for an archive's member.
     pub state: Option<FileState>,
-    /// How many of its chunks, from the first on, are a log's own.
+    /// How many of its chunks, from the first on, belong to the log.
     pub(crate) live_chunks: u64,
     source: Source,
     encoding: Encoding,
 }
 
 impl Input {
-    /// An input of which nothing is read.
+    /// Creates an input that is not read, with the reason.
     fn left_alone(path: PathBuf, size: u64, fault: Fault) -> Input {
         Input::unread(path, size, vec![fault])
     }
 
-    /// An input of which nothing was read, with what was said of it.
+    /// Creates an input that was not read, with its faults.
     pub fn unread(path: PathBuf, size: u64, faults: Vec<Fault>) -> Input {
         let source = Source::File(path.clone());
         let (kind, encoding) = (InputKind::Unknown, Encoding::default());
         Input { path, size, kind, faults, state: None, live_chunks: u64::MAX, source, encoding }
     }
 
-    /// An input whose records are at hand, and whose bytes need not be.
+    /// Creates an input whose records were extracted before, so that its bytes are not needed.
     #[cfg(feature = "parquet")]
     pub(crate) fn elsewhere(
         path: PathBuf,
@@ -90,17 +89,18 @@ impl Input {
         }
     }
 
-    /// Whether its bytes are not read.
+    /// Returns whether its records come from a case folder instead of its bytes.
     pub fn is_elsewhere(&self) -> bool {
         matches!(self.source, Source::Elsewhere)
     }
 
-    /// The input that is shown as one path and lies at another: evidence that was moved.
+    /// Creates an input that is shown under one path and read from another, for evidence that was
+    /// moved.
     pub fn moved(shown: PathBuf, path: PathBuf) -> Input {
         inspect(shown, Source::File(path))
     }
 
-    /// What became of the file since the run began, in words; none when nothing did.
+    /// Describes how the file changed since the run began. Returns `None` if it did not.
     pub fn changed(&self) -> Option<String> {
         match &self.source {
             Source::File(path) => self.state.as_ref()?.since(path),
@@ -108,8 +108,8 @@ impl Input {
         }
     }
 
-    /// Reads a file of its own once more, from its first byte to its last: its SHA-256, lower-case
-    /// hex. None for an archive's member, whose bytes are the archive's.
+    /// Reads a file once more from its first byte to its last and returns its SHA-256, lower-case
+    /// hex. Returns `None` for an archive's member, whose bytes are the archive's.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -121,7 +121,7 @@ impl Input {
     }
 }
 
-/// The SHA-256 of a file, lower-case hex.
+/// Returns the SHA-256 of a file, lower-case hex.
 ///
 /// # Errors
 /// When it cannot be read.
@@ -177,7 +177,7 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<Input>, Error> {
     Ok(inputs)
 }
 
-/// A path as it is, or what it matches when it is a glob.
+/// Returns a path as it is, or the paths that a glob matches.
 fn expand(given: &Path) -> Result<Vec<PathBuf>, Error> {
     if given.exists() {
         return Ok(vec![given.to_owned()]);
@@ -203,7 +203,7 @@ fn unreadable(root: &Path, error: &walkdir::Error) -> Input {
     Input::left_alone(path, 0, Fault::file(FaultKind::Lost, reason))
 }
 
-/// Tells what a file is from its first bytes.
+/// Identifies a file by its first bytes.
 fn inspect(path: PathBuf, source: Source) -> Input {
     let Sniffed { size, state, kind, encoding } = match sniff(&source) {
         Err(error) => {
@@ -229,7 +229,8 @@ fn inspect(path: PathBuf, source: Source) -> Input {
     Input { path, size, kind, faults, state, live_chunks: u64::MAX, source, encoding }
 }
 
-/// A file that is named as a log and is none is a loss the user must hear of.
+/// Returns the fault of a file that is not a log. If its name ends with .evtx, the user must learn
+/// of the loss.
 fn no_log(path: &Path, size: u64) -> Fault {
     let named_evtx = path.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("evtx"));
     let (kind, reason) = match (named_evtx, size) {
@@ -240,12 +241,12 @@ fn no_log(path: &Path, size: u64) -> Fault {
     Fault::file(kind, reason)
 }
 
-/// Bytes that tell all kinds but texts, whose first record must be seen.
+/// Bytes that identify all kinds of files except texts, in which the first record is needed.
 const HEAD: u64 = FILE_HEADER + 8;
-/// Bytes of a text in which a record must name its event id.
+/// Bytes of a text within which a record must name its event id.
 const TEXT_HEAD: u64 = 1 << 20;
 
-/// What the first bytes of an input tell.
+/// The results of reading the first bytes of an input.
 struct Sniffed {
     size: u64,
     state: Option<FileState>,
@@ -282,11 +283,11 @@ fn binary_kind(head: &[u8]) -> Option<InputKind> {
     }
 }
 
-/// What a text would be by how it begins.
+/// Returns the kind of text that these first bytes suggest.
 fn text_kind(head: &[u8]) -> Option<InputKind> {
     let text = as_utf8(head.get(..HEAD as usize).unwrap_or(head));
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text).trim_ascii_start();
-    // evtx_dump says the record's number before each record.
+    // evtx_dump writes the record's number before each record.
     let first = match text.strip_prefix(b"Record ") {
         Some(rest) => {
             rest.iter().find(|byte| !byte.is_ascii_digit() && !byte.is_ascii_whitespace())
@@ -300,7 +301,7 @@ fn text_kind(head: &[u8]) -> Option<InputKind> {
     }
 }
 
-/// Whether a text has what each record has.
+/// Returns whether a text contains a field that each record has.
 fn names_events(kind: InputKind, head: &[u8]) -> bool {
     let text = as_utf8(head);
     let names: &[&str] = match kind {
@@ -316,7 +317,8 @@ fn as_utf8(head: &[u8]) -> Vec<u8> {
     text
 }
 
-/// What is called as a part of a file: the file's path and the part's name, whatever that holds.
+/// Returns the display path of a part of a file: the file's path and the part's name, whatever that
+/// contains.
 fn shown(file: &Path, name: &str) -> PathBuf {
     let mut path = OsString::from(file);
     path.push("/");

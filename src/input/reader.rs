@@ -1,5 +1,5 @@
-//! A log read once, from its first byte to its last, and hashed as it is read; then single places
-//! of it again.
+//! Reads a log once, from its first byte to its last, and hashes it on the way. Also reads single
+//! places of logs again.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -18,26 +18,26 @@ const CHUNKS: u64 = 32;
 /// Bytes of a file that a piece is made of: 2 MiB.
 const PIECE: u64 = CHUNKS * CHUNK_SIZE;
 
-/// A piece of a log, as much as is read and decoded at a time.
+/// A piece of a log: as much as is read and decoded at a time.
 #[derive(Debug, Default)]
 pub struct Piece {
-    /// Where what was read of the file begins.
+    /// The offset in the file where the piece begins.
     pub start: u64,
     /// Bytes of the file that were read.
     pub length: u64,
     /// The chunks of an EVTX log.
     pub chunks: Vec<Vec<u8>>,
-    /// What is looked through for records, from this offset on: what was read, and a chunk's size
-    /// more at both ends.
+    /// The bytes in which records are searched for, from `window_start` on: the piece, and one
+    /// chunk's size more at both ends.
     pub window: Vec<u8>,
-    /// Where the window begins in the file.
+    /// The offset in the file where the window begins.
     pub window_start: u64,
     /// The values of a text log, the first of which may begin in an earlier piece.
     pub text: Text,
 }
 
 impl Piece {
-    /// Empties it but for its chunks, which others are read over.
+    /// Empties the piece except for its chunks, whose buffers are used again.
     fn begin(&mut self) {
         self.length = 0;
         self.window.clear();
@@ -52,40 +52,41 @@ impl Piece {
     }
 }
 
-/// How many pieces [`Reader::next`] has of an input; even one that is empty is hashed.
+/// Returns how many pieces [`Reader::next`] reads of an input. An empty input has one, so that it
+/// is hashed.
 pub fn piece_count(input: &Input) -> u64 {
     input.size.saturating_sub(input.kind.header_size()).div_ceil(PIECE).max(1)
 }
 
-/// How much of an input was read.
+/// The extent to which an input was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Extent {
     /// From its first byte to its last.
     Whole,
-    /// A part of it: reading failed, or the run was interrupted.
+    /// A part of it, because reading failed or the run was interrupted.
     Partly,
     /// None of it.
     Nothing,
 }
 
-/// How the reading of a log ended.
+/// The outcome of reading a log.
 #[derive(Debug, PartialEq, Eq)]
 pub enum End {
-    /// At its last byte; the SHA-256 of all of it, lower-case hex.
+    /// It was read to its last byte. Holds the SHA-256 of the whole file, lower-case hex.
     Whole(String),
-    /// Some of it could not be read: why.
+    /// Some of it could not be read. Holds the reason.
     Failed(String),
-    /// Nobody asked for what lies at this offset and behind it.
+    /// The run stopped reading at this offset.
     Interrupted(u64),
 }
 
-/// Reads a log piece by piece. The file is open from its first piece to its last.
+/// Reads a log piece by piece. The file is open from the first piece to the last.
 pub struct Reader<'i> {
     input: &'i Input,
     file: Option<Opened>,
     position: u64,
-    /// How far the file could be read.
+    /// The offset up to which the file could be read.
     reached: u64,
     hash: Result<Sha256, String>,
     cutter: Option<TextCutter>,
@@ -94,12 +95,12 @@ pub struct Reader<'i> {
 }
 
 impl<'i> Reader<'i> {
-    /// A reader at the start of a log, within the default limits.
+    /// Creates a reader at the start of a log, with the default limits.
     pub fn new(input: &'i Input) -> Reader<'i> {
         Reader::within(input, &Limits::default())
     }
 
-    /// A reader at the start of a log.
+    /// Creates a reader at the start of a log, with these limits.
     pub fn within(input: &'i Input, limits: &Limits) -> Reader<'i> {
         let longest = limits.get(Limit::RecordBytes);
         let cutter = || TextCutter::new(input.kind, input.encoding, 0, longest);
@@ -109,11 +110,11 @@ impl<'i> Reader<'i> {
         Reader { input, file: None, position: 0, reached: 0, hash, cutter, raw, header }
     }
 
-    /// Fills a piece with what follows the file header and what was read before.
+    /// Reads the next piece. The first piece begins after the file header.
     ///
     /// # Errors
-    /// When the file cannot be read, or ends before the size it had; the piece holds what could
-    /// be read, and the rest of what it could hold is passed over.
+    /// When the file cannot be read or ends before its recorded size. The piece then holds the
+    /// bytes that could be read, and the rest of its range is skipped.
     pub fn next(&mut self, piece: &mut Piece) -> io::Result<()> {
         let end = self.input.size;
         match self.input.kind.is_evtx() && self.position < end {
@@ -136,7 +137,8 @@ impl<'i> Reader<'i> {
         if let Err(error) = &read {
             self.hash = Err(error.to_string());
             piece.length = self.reached.saturating_sub(from);
-            // Past its end a file has nothing to offer; past a bad place it may.
+            // Nothing can be read past the end of a file, but something may be past an unreadable
+            // place.
             if error.kind() == io::ErrorKind::UnexpectedEof {
                 self.position = end;
             }
@@ -179,7 +181,7 @@ impl<'i> Reader<'i> {
         Ok(())
     }
 
-    /// Goes to a place that lies behind what was read before; the file header is read on the way.
+    /// Moves to an offset after the part that was read. The file header is read on the way.
     fn go(&mut self, from: u64) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
@@ -196,7 +198,7 @@ impl<'i> Reader<'i> {
         Ok(())
     }
 
-    /// Reads blocks of a size over what is in them; those that nothing was read for are empty.
+    /// Reads blocks of a size into these buffers. Buffers for which no bytes are left become empty.
     fn read(&mut self, from: u64, to: u64, blocks: &mut [Vec<u8>], size: u64) -> io::Result<()> {
         self.reached = from;
         let mut read = self.go(from);
@@ -222,12 +224,12 @@ impl<'i> Reader<'i> {
         read
     }
 
-    /// The file header of an EVTX log, once it was read.
+    /// Returns the file header of an EVTX log, once it was read.
     pub fn header(&self) -> &[u8] {
         &self.header
     }
 
-    /// How the reading ended.
+    /// Returns how the reading ended.
     pub fn end(&self) -> End {
         match &self.hash {
             Err(reason) => End::Failed(reason.clone()),
@@ -237,7 +239,7 @@ impl<'i> Reader<'i> {
     }
 }
 
-/// Fills a piece's window with what lies from `from` to `to`, and around it.
+/// Fills a piece's window with the bytes from `from` to `to` and those around them.
 fn look(file: &mut Opened, from: u64, to: u64, size: u64, piece: &mut Piece) -> io::Result<()> {
     piece.window_start = from.saturating_sub(CHUNK_SIZE);
     file.seek(SeekFrom::Start(piece.window_start))?;
@@ -248,12 +250,12 @@ fn look(file: &mut Opened, from: u64, to: u64, size: u64, piece: &mut Piece) -> 
 /// Reads single places of logs again.
 pub struct Again {
     longest: u64,
-    /// The log read last, by the index of its input.
+    /// The log read last, with the index of its input.
     file: Option<(InputIdx, Opened)>,
     raw: Vec<u8>,
 }
 
-/// Bytes of a text that are read first for a record, most of which are smaller.
+/// Bytes of a text that are read first for a record. Most records are smaller.
 const FIRST_READ: u64 = 8 << 10;
 
 impl Default for Again {
@@ -263,13 +265,13 @@ impl Default for Again {
 }
 
 impl Again {
-    /// Reads what a run within these limits has read.
+    /// Creates a reader that applies the same limits as the run.
     pub fn within(limits: &Limits) -> Again {
         Again { longest: limits.get(Limit::RecordBytes), file: None, raw: Vec::new() }
     }
 
-    /// Fills a piece with what is at a place of an input: the chunk of an EVTX log that begins
-    /// there, the one value of a text, or the one record that was left there.
+    /// Fills a piece with the data at an offset of an input: the chunk of an EVTX log that begins
+    /// there, the value of a text log, or the recovered record.
     ///
     /// # Errors
     /// When it cannot be read.

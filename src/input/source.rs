@@ -1,4 +1,4 @@
-//! Where an input's bytes are: in a file of its own, or in what archives were unpacked to.
+//! Where an input's bytes are: in its own file, or in the file to which archives were unpacked.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -12,9 +12,9 @@ use super::state::{self, FileState};
 pub(super) enum Source {
     /// A file.
     File(PathBuf),
-    /// A part of a file that is open already.
+    /// A part of a file that is already open.
     Part(Part),
-    /// Not at hand: its records were extracted before.
+    /// The bytes are not available: the records were extracted in an earlier run.
     #[cfg_attr(
         not(feature = "parquet"),
         expect(
@@ -35,7 +35,7 @@ impl Source {
     }
 }
 
-/// A source that is being read.
+/// An input that is open for reading.
 pub(super) enum Opened {
     File(File),
     Part(Part),
@@ -49,7 +49,7 @@ impl Opened {
         }
     }
 
-    /// The state of a file of its own.
+    /// Returns the state of the file, or `None` for an archive's member.
     pub fn state(&self) -> io::Result<Option<FileState>> {
         match self {
             Opened::File(file) => Ok(Some(FileState::of(&file.metadata()?))),
@@ -57,10 +57,11 @@ impl Opened {
         }
     }
 
-    /// Fills a block with the next bytes; it is cut where there are no more, or reading failed.
+    /// Fills a block with the next bytes. The block is cut at the end of the input or at a read
+    /// error.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When the bytes cannot be read.
     pub fn fill(&mut self, block: &mut Vec<u8>) -> io::Result<()> {
         let mut filled = 0;
         let mut read = Ok(());
@@ -98,7 +99,7 @@ impl Seek for Opened {
     }
 }
 
-/// A part of an open file, which clones of it and other parts read side by side.
+/// A part of an open file. Its clones and other parts can be read side by side.
 #[derive(Debug, Clone)]
 pub(super) struct Part {
     file: Arc<Mutex<File>>,
@@ -108,7 +109,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// The whole of a source.
+    /// Returns the whole of a source as one part.
     pub fn whole(source: &Source) -> io::Result<Part> {
         match source.open()? {
             Opened::Part(part) => Ok(part),
@@ -144,7 +145,7 @@ impl Seek for Part {
     }
 }
 
-/// A nameless file that archives are unpacked to.
+/// An unlinked temporary file to which archives are unpacked.
 pub(super) struct Spool {
     file: Arc<Mutex<File>>,
     end: Mutex<u64>,
@@ -156,10 +157,10 @@ impl Spool {
         Ok(Spool { file, end: Mutex::new(0) })
     }
 
-    /// Takes what can be read, up to `most` bytes.
+    /// Copies up to `most` bytes of `from` to the spool and returns the part that they take.
     ///
     /// # Errors
-    /// The outer when the spool takes no more, the inner what reading ended with.
+    /// The outer result fails when the spool cannot be written. The inner one is how reading ended.
     pub fn take(
         &self,
         from: &mut impl Read,
@@ -176,7 +177,7 @@ impl Spool {
         let read = loop {
             block.clear();
             let read = from.take(BLOCK.min(most - size)).read_to_end(&mut block);
-            // What was read before an error counts.
+            // Bytes that were read before an error count.
             let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
             file.seek(SeekFrom::Start(start + size))?;
             file.write_all(&block)?;

@@ -1,5 +1,5 @@
-//! What the file system says of an input, so that a change during a run does not go unseen; and how
-//! inputs are opened: for reading only, and without a trace in their times where that can be had.
+//! The state of a file in the file system, which reveals changes during a run. Also opens inputs:
+//! only for reading, and without changing their access times where possible.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -8,16 +8,16 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// The state of a file. Two of one path are equal when nobody wrote to it or replaced it between
-/// them, as far as the file system tells.
+/// The state of a file. Two states of one path are equal if nobody wrote to or replaced the file
+/// between them, as far as the file system shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileState {
     /// Its size in bytes.
     pub size: u64,
     /// When it was last written to, UTC.
     pub modified: Option<DateTime<Utc>>,
-    /// Which file it is, and when its times or attributes were last set (Unix): what is written to
-    /// and given its old time again differs in that.
+    /// Which file it is, and when its times or attributes were last set (Unix). This reveals a file
+    /// that was written to and given back its old time.
     inode: Option<Inode>,
 }
 
@@ -30,7 +30,7 @@ struct Inode {
 }
 
 impl FileState {
-    /// The state that some metadata tell.
+    /// Creates the state from a file's metadata.
     pub(super) fn of(metadata: &Metadata) -> FileState {
         FileState {
             size: metadata.len(),
@@ -39,8 +39,8 @@ impl FileState {
         }
     }
 
-    /// Whether nobody wrote to a file of this state before it had that one, wherever it lies: a disk
-    /// that is mounted anew may number its files anew.
+    /// Returns whether nobody wrote to the file between this state and a later one, wherever the
+    /// file lies: a disk that is mounted again may number its files differently.
     #[cfg(feature = "parquet")]
     pub(crate) fn is_as(&self, later: &FileState) -> bool {
         let changed = |state: &FileState| state.inode.as_ref().map(|inode| inode.changed);
@@ -49,7 +49,7 @@ impl FileState {
             && changed(self) == changed(later)
     }
 
-    /// What became of the file at a path since, in words; none when nothing did.
+    /// Describes how the file at `path` changed since this state. Returns `None` if it did not.
     pub fn since(&self, path: &Path) -> Option<String> {
         let now = match std::fs::metadata(path) {
             Ok(metadata) => FileState::of(&metadata),
@@ -85,8 +85,8 @@ fn inode(_: &Metadata) -> Option<Inode> {
     None
 }
 
-/// Opens an input for reading. On Linux its time of access stays as it was, where the system lets
-/// us: it does for the file's owner and for root (open(2), `O_NOATIME`).
+/// Opens an input for reading. On Linux its access time stays unchanged where the system allows it:
+/// for the file's owner and for root (open(2), `O_NOATIME`).
 pub(super) fn open(path: &Path) -> io::Result<File> {
     match open_unseen(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(path),

@@ -1,11 +1,11 @@
-//! A text log cut into its values, piece by piece.
+//! Splits a text log into its values, piece by piece.
 
 use std::ops::Range;
 
 use super::cut::{Border, Cutter, Json, Xml, is_furniture};
 use super::kind::InputKind;
 
-/// How a text's characters are written.
+/// The character encoding of a text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Encoding {
     #[default]
@@ -15,7 +15,7 @@ pub(super) enum Encoding {
 }
 
 impl Encoding {
-    /// Tells by the byte order mark; without one a text is UTF-8.
+    /// Detects the encoding by the byte order mark. Without one the text is UTF-8.
     pub fn of(head: &[u8]) -> Encoding {
         match head {
             [0xff, 0xfe, ..] => Encoding::Utf16Le,
@@ -24,11 +24,12 @@ impl Encoding {
         }
     }
 
-    /// How many bytes of the file a text was made of.
+    /// Returns how many bytes of the file a decoded text came from.
     fn raw_length(self, text: &[u8]) -> u64 {
         match self {
             Encoding::Utf8 => text.len() as u64,
-            // A character begins with each byte that continues none; four bytes are two units.
+            // Every byte that does not continue a character begins one. A character of four bytes
+            // has two units in UTF-16.
             _ => text
                 .iter()
                 .map(|&byte| match byte {
@@ -41,11 +42,11 @@ impl Encoding {
     }
 }
 
-/// Makes UTF-8 of a text that comes in pieces.
+/// Converts a text that arrives in pieces to UTF-8.
 #[derive(Debug, Default)]
 pub(super) struct Utf8 {
     encoding: Encoding,
-    /// The first byte of a unit, and the first unit of a pair.
+    /// The first byte of an incomplete unit, and the first unit of an incomplete pair.
     byte: Option<u8>,
     unit: Option<u16>,
 }
@@ -55,8 +56,8 @@ impl Utf8 {
         Utf8 { encoding, ..Utf8::default() }
     }
 
-    /// Appends what the bytes say, all of it if they are the last ones. What is no character
-    /// of UTF-16 becomes U+FFFD; UTF-8 stays as it is.
+    /// Appends the decoded bytes, without an incomplete character unless these are the last bytes.
+    /// Invalid UTF-16 becomes U+FFFD. UTF-8 stays as it is.
     pub fn append(&mut self, raw: &[u8], last: bool, text: &mut Vec<u8>) {
         let order = match self.encoding {
             Encoding::Utf8 => {
@@ -84,7 +85,7 @@ impl Utf8 {
     }
 }
 
-/// What a part of a text is.
+/// The kind of a part of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartKind {
     /// A whole value.
@@ -93,56 +94,57 @@ pub enum PartKind {
     Broken,
     /// Text between values that does not belong there.
     Stray,
-    /// Longer than the limit, left out.
+    /// A value longer than the limit, which was left out.
     TooLong,
 }
 
 /// A part of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextPart {
-    /// What it is.
+    /// The kind of part.
     pub kind: PartKind,
-    /// Where it begins in the file.
+    /// The offset in the file where it begins.
     pub offset: u64,
-    /// Where it is in the piece's text.
+    /// Its range in the piece's text.
     pub range: Range<usize>,
 }
 
-/// A text with what it consists of.
+/// A text and the parts it consists of.
 #[derive(Debug, Default)]
 pub struct Text {
-    /// UTF-8, or what calls itself so.
+    /// The text as UTF-8, or as bytes that claim to be UTF-8.
     pub bytes: Vec<u8>,
-    /// Its parts in order, without what merely separates them.
+    /// Its parts in order, without the separators between them.
     pub parts: Vec<TextPart>,
 }
 
 impl Text {
-    /// The bytes of a part.
+    /// Returns the bytes of a part.
     pub fn of(&self, part: &TextPart) -> &[u8] {
         self.bytes.get(part.range.clone()).unwrap_or_default()
     }
 }
 
-/// Cuts a text into its values.
+/// Splits a text into its values.
 #[derive(Debug)]
 pub(super) struct TextCutter {
     utf8: Utf8,
     cutter: Cutter,
-    /// What is not yet whole, where it begins in the file, and how far it was looked at.
+    /// Bytes that are not yet a whole value, their offset in the file, and how many of them were
+    /// scanned.
     open: Vec<u8>,
     offset: u64,
     seen: usize,
     in_value: bool,
     /// The longest value that is kept, in bytes of UTF-8.
     longest: usize,
-    /// Too long, and left out.
+    /// The current value is too long and is being left out.
     dropped: bool,
 }
 
 impl TextCutter {
-    /// A cutter that begins at an offset of a file, outside of any value, and leaves out longer
-    /// values than this.
+    /// Creates a splitter that starts at an offset of a file, outside of any value. It leaves out
+    /// values longer than `longest`.
     pub fn new(kind: InputKind, encoding: Encoding, offset: u64, longest: u64) -> TextCutter {
         let cutter = match kind {
             InputKind::Xml => Cutter::Xml(Xml::default()),
@@ -160,7 +162,8 @@ impl TextCutter {
         }
     }
 
-    /// Hands on the parts that become whole with the next bytes of the file, or end with it.
+    /// Adds the next bytes of the file and collects the parts that are now complete. With `last`,
+    /// all remaining bytes are collected.
     pub fn push(&mut self, raw: &[u8], last: bool, text: &mut Text) {
         text.bytes.clear();
         text.parts.clear();
@@ -192,7 +195,7 @@ impl TextCutter {
         text.bytes.truncate(keep);
     }
 
-    /// Hands on what ends here, and goes on behind it.
+    /// Adds the part that ends here and continues after it.
     fn end(&mut self, whole: bool, range: Range<usize>, text: &mut Text) {
         let bytes = &text.bytes[range.clone()];
         let offset = self.offset;
