@@ -1,4 +1,4 @@
-//! Case folders as the evidence of a run.
+//! Case folders as the inputs of a run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ use crate::model::IdxVec;
 use crate::observe::{CaseFolder, FileEntry, Observed};
 
 impl Evidence {
-    /// What was extracted to case folders before, for rules that ask for this. A file that is in
-    /// several counts once, and the last folder's is taken.
+    /// Creates the inputs of a run from records in case folders, for rules with this filter. A file
+    /// that is in several folders counts once, and the last folder's is used.
     ///
     /// # Errors
-    /// [`Error::Case`] for a folder that is no case of this version.
+    /// [`Error::Case`] for a folder that is not a case folder of this version.
     pub fn of_cases(folders: &[PathBuf], asks: &Asks) -> Result<Evidence, Error> {
         let mut files = BTreeMap::new();
         let mut begun = BTreeMap::new();
@@ -47,7 +47,7 @@ impl Evidence {
         Ok(evidence)
     }
 
-    /// Puts files that were extracted in order.
+    /// Creates the inputs of a run from extracted files.
     pub(super) fn of_entries<'r>(files: impl Iterator<Item = Of<'r>>) -> Evidence {
         let mut evidence = Evidence { inputs: IdxVec::new(), observed: IdxVec::new(), before: 0 };
         for Of { root, entry, remarks } in files {
@@ -77,10 +77,10 @@ impl Evidence {
         }));
     }
 
-    /// What it comes to, of inputs that were extracted.
+    /// Counts the inputs, records and bytes of inputs that were extracted.
     ///
     /// # Errors
-    /// [`Error::NothingToRead`] when there is no log in it.
+    /// [`Error::NothingToRead`] when no input is a log.
     pub fn told(&self) -> Result<Told, Error> {
         ensure_any_log(self.inputs.iter().map(|input| (input, &input.faults[..])))?;
         let mut told = Told { inputs: self.inputs.len(), ..Told::default() };
@@ -99,7 +99,7 @@ impl Evidence {
         Ok(told)
     }
 
-    /// In the order of logs that are read: by path, and what was recovered last.
+    /// Sorts the inputs as logs that are read: by path, with recovered records last.
     fn sort(&mut self) {
         let inputs = std::mem::take(&mut self.inputs).into_iter();
         let mut pairs: Vec<(Input, Option<Extracted>)> =
@@ -120,33 +120,33 @@ impl Evidence {
     }
 }
 
-/// What evidence comes to.
+/// The counts of the inputs of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Told {
     /// Inputs, logs or not.
     pub inputs: usize,
     /// Those of them that are logs.
     pub logs: usize,
-    /// Bytes of these.
+    /// The bytes of these logs.
     pub bytes: u64,
-    /// Records read of them.
+    /// Records read from them.
     pub records: u64,
     /// Records that were kept.
     pub observations: u64,
-    /// Bytes that they take.
+    /// The bytes that the kept records take.
     pub size: u64,
-    /// Inputs that were not read in full, or with doubt.
+    /// Inputs that were not read in full, or only with doubt.
     pub damaged: usize,
 }
 
-/// A file that was extracted, where to, and what is to be said of it.
+/// An extracted file, its case folder, and the faults of using it.
 pub(super) struct Of<'r> {
     pub root: &'r Path,
     pub entry: FileEntry,
     pub remarks: Vec<Fault>,
 }
 
-/// What is wrong with using a file that was extracted for what these rules ask.
+/// Returns the faults of using an extracted file with these rules.
 fn remarks(known: &Asks, asks: &Asks, entry: &FileEntry) -> Vec<Fault> {
     let mut remarks = Vec::new();
     let version = env!("CARGO_PKG_VERSION");

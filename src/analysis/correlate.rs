@@ -1,4 +1,4 @@
-//! Hits in order of time, by the clocks of most hosts, through the correlations.
+//! Runs the correlations over all hits, in order of time, by the clock that most hosts agree on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -13,15 +13,15 @@ use crate::reconstruct::Case;
 use crate::rows::Copies;
 use crate::sorted::{Frame, Rows, Sorted, Sorter};
 
-/// Steps that are sorted at a time.
+/// Hits that are sorted at a time.
 const STEPS_AT_ONCE: usize = 1 << 16;
 
-/// What correlations find in the hits on records, which are rows and are of these rules, and those
-/// on what was rebuilt. Hits on copies count for nothing. The first rows are of rules that
-/// [`RuleSet::awaited_by_records`] names.
+/// Runs the correlations over the hits on records and the hits on rebuilt sessions. The hits on
+/// records are stored rows of the rules in `fired`; hits on copies are ignored. The first rows are
+/// of rules that [`RuleSet::awaited_by_records`] names.
 ///
 /// # Errors
-/// When the scratch folder takes no more.
+/// When the scratch folder cannot be written.
 pub(super) fn over_time(
     ([by_records, waiting], fired): ([Sorted; 2], BTreeSet<RuleIdx>),
     copies: &Copies,
@@ -35,7 +35,7 @@ pub(super) fn over_time(
     }
     let clocks = Clocks::of(&case.hosts);
     let sessions = case.sessions_of_records();
-    // Most hits are those of rules that wait for a session, and most runs have none for them.
+    // Most hits are of rules that wait for a session, and most runs have no session for them.
     let all = fired.iter().copied().chain(rebuilt.iter().map(|detection| detection.rule));
     let awaited = rules.awaited(&all.collect());
     let on_records = match rules.awaited_by_records() {
@@ -73,7 +73,7 @@ pub(super) fn over_time(
     Ok(correlator.finish())
 }
 
-/// Steps in the order of their times by the clocks of most hosts.
+/// Sorts hits by their times on the clock that most hosts agree on.
 fn in_order<'s>(
     steps: impl Iterator<Item = io::Result<Frame<'s>>>,
     clocks: &Clocks,
@@ -97,11 +97,11 @@ fn read<'r>(row: &'r Frame<'_>) -> io::Result<Step<'r>> {
     postcard::from_bytes(row.content()).map_err(io::Error::other)
 }
 
-/// Offsets up to this are no error of a clock: they are learnt from a request and what it led to,
-/// which comes so much later, and to correct by them would turn cause and effect around.
+/// Offsets up to this are not clock errors. They are measured from a request and its effect, which
+/// comes that much later. Correcting by them would swap cause and effect.
 const NO_ERROR: TimeDelta = TimeDelta::seconds(3);
 
-/// How far each host's clock is ahead, by what its records call it.
+/// How far each host's clock is ahead, by the computer name in its records.
 struct Clocks {
     full: BTreeMap<String, TimeDelta>,
     /// By the first label, where only one host has it.
@@ -122,17 +122,17 @@ impl Clocks {
         clocks
     }
 
-    /// Whether no clock is known to be wrong.
+    /// Returns whether all clocks agree.
     fn agree(&self) -> bool {
         self.full.values().all(TimeDelta::is_zero)
     }
 
-    /// How far a host's clock is ahead, in ticks.
+    /// Returns how far a host's clock is ahead, in ticks.
     fn ahead(&self, computer: &str) -> i64 {
         self.offset(computer).num_nanoseconds().unwrap_or_default() / 100
     }
 
-    /// None is known of a host that could not be compared: its times stand.
+    /// Returns the offset of a host's clock. It is zero for a host that could not be compared.
     fn offset(&self, computer: &str) -> TimeDelta {
         let name = computer.to_lowercase();
         let short = || *self.short.get(short_name(&name))?;

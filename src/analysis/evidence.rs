@@ -1,4 +1,4 @@
-//! What a run rests on: logs, and what was extracted of logs before.
+//! The inputs of a run: logs, and records that were extracted from logs before.
 
 use super::extracted::Extracted;
 use super::options::Options;
@@ -6,20 +6,20 @@ use crate::error::Error;
 use crate::input::{self, Input};
 use crate::model::{IdxVec, InputIdx};
 
-/// The inputs of a run, in order.
+/// The inputs of a run, in order: logs, and records that were extracted from logs before.
 pub struct Evidence {
     pub(super) inputs: IdxVec<InputIdx, Input>,
-    /// By input: what was extracted of it before, and is read in its place.
+    /// By input: the extracted records that are read instead of it.
     pub(super) observed: IdxVec<InputIdx, Option<Extracted>>,
-    /// Files that an earlier run had finished, and that this one did not read.
+    /// Files that an earlier run had finished and this one did not read.
     pub before: usize,
 }
 
 impl Evidence {
-    /// Logs that are read by the run itself. Archives among them are opened.
+    /// Creates the inputs of a run that reads these logs. Archives are opened.
     ///
     /// # Errors
-    /// [`Error::Write`] when the scratch folder takes no more.
+    /// [`Error::Write`] when the scratch folder cannot be written.
     pub fn of_logs(inputs: Vec<Input>, options: &Options) -> Result<Evidence, Error> {
         let scratch = options.scratch();
         let inputs = input::unpack(inputs, &scratch, &options.limits)?;

@@ -1,5 +1,5 @@
-//! Logs to observations in a case folder, file by file: what is finished stays, whatever becomes of
-//! the run.
+//! Extracts records from logs to a case folder, file by file. Finished files stay, even if the run
+//! fails.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,12 +24,12 @@ use crate::observe::{CaseFolder, FileEntry, Observed, Settings, Writer};
 use crate::reconstruct::{FileFacts, Reach, first_records};
 use crate::sorted::Rows;
 
-/// Extracts to a case folder what reconstruction and these rules have a use for, of all inputs that
-/// it does not have already, on the threads of the rayon pool it is called in. Yields what the
-/// folder has of the inputs then.
+/// Extracts the records that reconstruction and these rules use to a case folder, on the threads of
+/// the current rayon pool. Inputs that the folder already has are skipped. Returns the folder's
+/// records of all these inputs.
 ///
 /// # Errors
-/// [`Error::Write`] when the folder takes no more. Damage inside inputs is no error.
+/// [`Error::Write`] when the folder cannot be written. Damage inside inputs is not an error.
 pub fn extract(
     inputs: Vec<Input>,
     folder: &mut CaseFolder,
@@ -78,9 +78,9 @@ struct Run<'r> {
 /// A file that is being extracted.
 struct File {
     given: Input,
-    /// How many inputs it is.
+    /// How many inputs the file consists of.
     inputs: usize,
-    /// Those that are done, by their indexes.
+    /// The finished inputs, by index.
     done: Mutex<BTreeMap<usize, Observed>>,
 }
 
@@ -94,17 +94,17 @@ struct Open<'i> {
     state: Mutex<State>,
 }
 
-/// How far an input is.
+/// The progress of an input.
 struct State {
-    /// Pieces that are not done.
+    /// Pieces that are not finished.
     left: u64,
-    /// What the others came to.
+    /// The results of the finished pieces.
     parts: Vec<Part>,
     closed: bool,
 }
 
 impl Run<'_> {
-    /// Extracts files: each is in the journal when all of it is done.
+    /// Extracts files. Each file is added to the journal when all of it is finished.
     fn files(&self, given: Vec<Input>) -> Result<Vec<FileEntry>, Error> {
         let root = self.folder.root();
         let opened = given.par_iter().map(|input| self.open(input.clone()));
@@ -144,7 +144,7 @@ impl Run<'_> {
         let extracted = tasks.par_bridge().try_for_each_init(Worker::default, |worker, index| {
             if self.piece(&open[index], worker)? { close(index) } else { Ok(()) }
         });
-        // Where the run was interrupted, some inputs have pieces that nobody asked for.
+        // If the run was cancelled, some inputs have pieces that were not read.
         let is_open = |index: &usize| {
             !open[*index].state.lock().unwrap_or_else(PoisonError::into_inner).closed
         };
@@ -153,14 +153,14 @@ impl Run<'_> {
         Ok(entries.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What is in a file that was given.
+    /// Returns the inputs in a given file.
     fn open(&self, given: Input) -> Result<Vec<Input>, Error> {
         let inputs = input::unpack(vec![given], self.folder.root(), &self.options.limits)?;
         Ok(if self.options.recover { input::with_recovered(inputs) } else { inputs })
     }
 
-    /// What the names of an input's tables begin with: what is extracted of another state of its
-    /// file, or another way, has other names.
+    /// Returns the beginning of the names of an input's tables. It differs if the file's state or
+    /// the settings differ.
     fn stem(&self, given: &Input, input: &Input) -> String {
         let mut hash = Sha256::new();
         hash.update(input.path.as_os_str().as_encoded_bytes());
@@ -169,7 +169,7 @@ impl Run<'_> {
         hex(&hash.finalize()[..8])
     }
 
-    /// Extracts the next piece of an input; whether it was the last one to be done.
+    /// Extracts the next piece of an input. Returns whether it was the last piece to finish.
     fn piece(&self, open: &Open<'_>, worker: &mut Worker) -> io::Result<bool> {
         let Worker { pieces, rows } = worker;
         let part = is_read(open.input).then(|| {
@@ -196,12 +196,13 @@ impl Run<'_> {
         Ok(state.closed)
     }
 
-    /// Writes the observations of an input whose pieces are done, or nobody asks for more of.
+    /// Writes the observations of an input whose pieces are finished, or whose other pieces are not
+    /// read.
     fn close(&self, open: &Open<'_>) -> io::Result<Observed> {
         let Open { input, reader, writer, state, .. } = open;
         let mut parts =
             std::mem::take(&mut state.lock().unwrap_or_else(PoisonError::into_inner).parts);
-        // Threads finish in any order; what follows must not depend on it.
+        // Threads finish in any order. The results below must not depend on it.
         parts.sort_by_key(|part| part.start);
         let mut account = InputProgress::new(input);
         let too_long = parts.iter().map(|part| part.too_long).sum();
@@ -240,19 +241,19 @@ impl Run<'_> {
     }
 }
 
-/// A thread's room.
+/// The buffers of a thread.
 #[derive(Default)]
 struct Worker {
     pieces: Pieces,
     rows: Rows,
 }
 
-/// Whether an input is read at all.
+/// Returns whether an input is read at all.
 fn is_read(input: &Input) -> bool {
     input.kind != InputKind::Unknown
 }
 
-/// Tasks that an input is. One that is not read is done, too.
+/// Returns how many tasks an input has. An input that is not read has one.
 fn pieces(input: &Input) -> u64 {
     if is_read(input) { piece_count(input) } else { 1 }
 }

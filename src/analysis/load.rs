@@ -1,4 +1,4 @@
-//! Reading single records again.
+//! Reads single records again.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -23,13 +23,13 @@ const PLACES_PER_TASK: usize = 32;
 /// Reads records again by their places.
 pub(crate) struct Loader<'a> {
     inputs: &'a IdxVec<InputIdx, Input>,
-    /// By input: what is read in its place, where any were extracted.
+    /// By input: the extracted records that are read instead of it, if there are any.
     observed: Option<&'a IdxVec<InputIdx, Option<Extracted>>>,
     limits: &'a Limits,
     faults: Mutex<Vec<(InputIdx, Fault)>>,
 }
 
-/// Inputs and places in them, and the wanted records at each.
+/// Inputs and places in them, with the wanted records at each.
 type Places = BTreeMap<(InputIdx, u64), Vec<RecordRef>>;
 
 impl<'a> Loader<'a> {
@@ -37,7 +37,7 @@ impl<'a> Loader<'a> {
         Loader { inputs, observed: None, limits, faults: Mutex::default() }
     }
 
-    /// A loader of inputs some of which were extracted before.
+    /// Creates a loader of inputs some of which were extracted before.
     pub(super) fn of_evidence(
         inputs: &'a IdxVec<InputIdx, Input>,
         observed: &'a IdxVec<InputIdx, Option<Extracted>>,
@@ -50,7 +50,8 @@ impl<'a> Loader<'a> {
         self.observed?[input].as_ref()
     }
 
-    /// What some records give, by their places. One that is no longer there is a fault.
+    /// Calls `take` for some records and returns the results by the records' places. A record that
+    /// is no longer there is a fault.
     pub fn read<T: Send>(
         &self,
         records: Vec<RecordRef>,
@@ -63,7 +64,7 @@ impl<'a> Loader<'a> {
         read
     }
 
-    /// Of records that were extracted before, in the order of their places.
+    /// Reads records that were extracted before, in the order of their places.
     fn read_tables<T: Send>(
         &self,
         records: Vec<RecordRef>,
@@ -101,7 +102,7 @@ impl<'a> Loader<'a> {
         read.into_iter().map(|(_, taken)| taken).collect()
     }
 
-    /// Of records in logs.
+    /// Reads records from logs.
     fn read_logs<T: Send>(
         &self,
         records: Vec<RecordRef>,
@@ -137,7 +138,7 @@ impl<'a> Loader<'a> {
         events.flatten().collect()
     }
 
-    /// The first record that can be read of a chunk.
+    /// Returns the first record of a chunk that can be read.
     pub fn first_of_chunk(&self, index: InputIdx, number: u64) -> Option<Edge> {
         match self.extracted(index) {
             Some(observed) => observed.first_of_chunk(number),
@@ -158,14 +159,14 @@ impl<'a> Loader<'a> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).push((input, fault));
     }
 
-    /// Adds what could not be read again to the reports.
+    /// Adds the faults of reading again to the reports.
     pub fn ledger(self, reports: &mut IdxVec<InputIdx, InputReport>) {
         let mut faults = self.faults.into_inner().unwrap_or_else(PoisonError::into_inner);
         faults.sort();
         faults.dedup();
         for (input, fault) in faults {
             let known = &mut reports[input].faults;
-            // A table that could not be read the first time is told.
+            // A table that could not be read the first time is already reported.
             if !known.contains(&fault) {
                 known.push(fault);
             }
@@ -187,7 +188,7 @@ impl Logs for Loader<'_> {
     }
 }
 
-/// The first record that can be read of a chunk of a log.
+/// Returns the first record that can be read in a chunk of a log.
 pub(super) fn first_of_chunk(input: &Input, index: InputIdx, number: u64) -> Option<Edge> {
     let mut piece = Piece::default();
     Again::default().read(index, input, decode::start_of_chunk(number), &mut piece).ok()?;
@@ -196,7 +197,7 @@ pub(super) fn first_of_chunk(input: &Input, index: InputIdx, number: u64) -> Opt
     first.0.get()
 }
 
-/// Wants no record, and notes the first.
+/// Selects no record, and notes the first.
 #[derive(Default)]
 struct First(Cell<Option<Edge>>);
 
@@ -213,7 +214,7 @@ impl Wanted for First {
     }
 }
 
-/// Wants these records, which are in order.
+/// Selects these records, which are in order.
 struct These<'r>(&'r [RecordRef]);
 
 impl Wanted for These<'_> {

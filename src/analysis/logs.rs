@@ -1,5 +1,5 @@
-//! What every reading of logs has in common: pieces decoded one after the other, and what comes of
-//! an input as a whole.
+//! The code that all readings of logs share: decoding one piece after the other, and collecting the
+//! results for the whole input.
 
 use std::cell::RefCell;
 use std::sync::{Mutex, PoisonError};
@@ -14,24 +14,24 @@ use crate::model::{Channel, InputIdx, Record, RecordRef};
 use crate::normalise;
 use crate::reconstruct::Reach;
 
-/// What a piece came to, but for its records.
+/// The results of a piece, without its records.
 #[derive(Default)]
 pub(super) struct Part {
-    /// Where in its input it began.
+    /// The offset in its input where it began.
     pub start: u64,
     pub records: u64,
     /// Records longer than the limit.
     pub too_long: u64,
     pub faults: Vec<Fault>,
-    /// Reading failed.
+    /// Set if reading failed.
     pub unread: Option<Fault>,
-    /// What is sound but no record.
+    /// Sound values that are not records.
     pub foreign: Vec<Fault>,
     pub chunks: Vec<ChunkHeader>,
     pub reach: Reach,
 }
 
-/// Reads pieces of logs, one after another, for one thread, with room that it uses again.
+/// Reads and decodes pieces of logs, one after another, for one thread. Its buffers are used again.
 #[derive(Default)]
 pub(super) struct Pieces {
     piece: Piece,
@@ -39,8 +39,8 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// Reads and decodes the next piece of an input, the `index`th, and hands each record that
-    /// rules or reconstruction have a use for to `take`.
+    /// Reads and decodes the next piece of an input with this index. Passes each record that rules
+    /// or reconstruction use to `take`.
     pub fn next(
         &mut self,
         (index, input): (InputIdx, &Input),
@@ -52,7 +52,7 @@ impl Pieces {
         let Pieces { piece, decoder } = self;
         let read = reader.lock().unwrap_or_else(PoisonError::into_inner).next(piece);
         let (start, length) = (piece.start, piece.length);
-        // Before decoding takes the bytes.
+        // This comes first because decoding takes the bytes.
         let chunks = if input.kind.is_evtx() { ChunkHeader::of(piece) } else { Vec::new() };
         let recovered = input.kind == InputKind::Recovered;
         let watch = Watch { rules, recovered, reach: RefCell::new(Reach::of(index)) };
@@ -69,7 +69,7 @@ impl Pieces {
     }
 }
 
-/// Sees the records of a task, and says which are wanted.
+/// Notes the records of a task and selects those that rules or reconstruction use.
 struct Watch<'p> {
     rules: &'p RuleSet,
     recovered: bool,
@@ -78,7 +78,7 @@ struct Watch<'p> {
 
 impl Wanted for Watch<'_> {
     fn passes(&self, seen: Seen<'_>) {
-        // What was carved says nothing of what a log holds.
+        // Carved records do not show what a log contains.
         if self.recovered {
             return;
         }
@@ -90,10 +90,10 @@ impl Wanted for Watch<'_> {
     }
 }
 
-/// Why an input was not read in full.
+/// The reason of an input that was not read in full.
 const INTERRUPTED: &str = "the run was interrupted before it was read";
 
-/// What becomes of an input as its pieces are read.
+/// The state of an input while its pieces are read.
 pub(super) struct InputProgress {
     pub report: InputReport,
     pub form: Form,
@@ -101,7 +101,7 @@ pub(super) struct InputProgress {
 }
 
 impl InputProgress {
-    /// That of an input of which nothing is read.
+    /// Creates the state of an input of which nothing is read.
     pub fn new(input: &Input) -> InputProgress {
         let report = InputReport {
             chunks: chunk_count(input),
@@ -116,7 +116,7 @@ impl InputProgress {
         InputProgress { report, form: Form::default(), foreign: Vec::new() }
     }
 
-    /// Takes what its next piece came to; yields how far the records in it reach.
+    /// Adds the results of the next piece. Returns how far the records in it reach.
     pub fn take(&mut self, part: Part) -> Reach {
         let Part { records, faults, unread, foreign, chunks, reach, .. } = part;
         self.report.records += records;
@@ -127,7 +127,7 @@ impl InputProgress {
         reach
     }
 
-    /// All its pieces are read, or nobody asks for more.
+    /// Completes the report when all pieces are read, or no more will be.
     pub fn finish(&mut self, reader: &Reader<'_>) {
         if self.report.input.kind != InputKind::Unknown {
             self.form.file = FileHeader::read(reader.header());
@@ -138,7 +138,7 @@ impl InputProgress {
 }
 
 impl InputReport {
-    /// Takes how the reading of it ended.
+    /// Adds the outcome of reading the input.
     fn end(&mut self, end: End) {
         let (extent, fault) = match end {
             End::Whole(sha256) => {
@@ -160,7 +160,8 @@ impl InputReport {
         }));
     }
 
-    /// Takes that a piece could not be read. A whole disk that is gone is one row, not one a piece.
+    /// Adds the fault of a piece that could not be read. A whole disk that is gone is one row, not
+    /// one per piece.
     fn unread(&mut self, fault: Option<Fault>) {
         let Some(fault) = fault else { return };
         if self.faults.last().is_none_or(|last| last.reason != fault.reason) {
@@ -168,7 +169,7 @@ impl InputReport {
         }
     }
 
-    /// Takes what is sound but no record: a text that holds nothing else is no log.
+    /// Adds the sound values that are not records. A text that contains nothing else is not a log.
     fn judge(&mut self, foreign: Vec<Fault>) {
         if self.input.kind.is_text() && self.records == 0 && self.faults.is_empty() {
             self.input.kind = InputKind::Unknown;

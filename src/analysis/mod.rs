@@ -1,8 +1,8 @@
-//! The flow, in one place: input, decode, normalise, reconstruct, detect.
+//! Runs the stages in order: input, decode, normalise, reconstruct, detect.
 //!
-//! Each log is read once, from its first byte to its last, and what its events give is written
-//! down at once: lines of outputs, hits of rules, marks for reconstruction. The few records that
-//! sessions are then rebuilt from are read a second time.
+//! Each log is read once, from its first byte to its last. The results of its events are stored at
+//! once: rows of outputs, hits of rules, marks for reconstruction. The few records that sessions
+//! are then rebuilt from are read a second time.
 
 #[cfg(feature = "parquet")]
 mod cases;
@@ -62,7 +62,7 @@ use read::Read;
 pub use stop::Stop;
 pub use survey::{Cleared, Held, HeldEvents, Survey, survey};
 
-/// A rule fired: a detection in short.
+/// A hit of a rule: a detection in short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fired {
     /// Index of the rule.
@@ -71,49 +71,50 @@ pub struct Fired {
     pub session: Option<SessionIdx>,
 }
 
-/// Everything a run found. What is found in the millions is held as rows of outputs.
+/// The results of a run. Results that may number in the millions are stored as rows of outputs.
 pub struct Analysis {
     /// The inputs, by path.
     pub inputs: IdxVec<InputIdx, InputReport>,
-    /// What results tell of.
+    /// The results that are shown.
     pub scope: Scope,
     /// The inputs' paths.
     pub(crate) paths: Vec<PathBuf>,
-    /// The run was asked to stop before its end: see the inputs for what was read.
+    /// The run was cancelled before its end. The inputs show what was read.
     pub interrupted: bool,
-    /// What limits held, and how often each was met.
+    /// The limits of the run, and how often each was reached.
     pub limits: Limits,
     /// The rules that were loaded.
     pub rules: RuleSet,
-    /// Events that the timeline shows.
+    /// Events in the timeline.
     pub events: u64,
     /// Sessions and what belongs to them.
     pub case: Case,
     /// All detections, in no order.
     pub fired: Vec<Fired>,
-    /// The correlations that met a limit, and may have missed something.
+    /// The correlations that reached a limit and may have missed something.
     pub limited: Vec<Limited>,
-    /// The rules that fired on what was rebuilt, by the records that show it.
+    /// The rules that fired on rebuilt sessions, by the records that show the hit.
     pub(crate) shown: BTreeMap<RecordRef, Vec<RuleIdx>>,
     pub(crate) copies: Copies,
     pub(crate) timeline: Sorted,
-    /// The timeline's records, where they were to be kept.
+    /// The timeline's records, if they were kept.
     pub(crate) records: Option<Sorted>,
     /// Texts that rows of the timeline share.
     pub(crate) texts: crate::rows::Texts,
     pub(crate) detections: Sorted,
-    /// What texts hide.
+    /// Hidden texts.
     pub(crate) layers: Sorted,
-    /// Script blocks outside sessions, where they are wanted.
+    /// Script blocks outside sessions, if they are wanted.
     pub(crate) scripts: Option<ScriptArchive>,
-    /// What the run's ledger says of that.
+    /// Notes on hidden texts for the run manifest.
     pub notes: layers::Notes,
-    /// Detections folded: see [`findings`].
+    /// Findings: see [`findings`].
     pub(crate) findings: Sorted,
 }
 
 impl Analysis {
-    /// Whether something could not be read in full, a rule was not loaded, or one met a limit.
+    /// Returns whether something could not be read in full, a rule was not loaded, or a rule
+    /// reached a limit.
     pub fn is_partial(&self) -> bool {
         let damaged = |report: &InputReport| report.faults.iter().any(Fault::is_damage);
         self.interrupted
@@ -122,25 +123,26 @@ impl Analysis {
             || !self.limited.is_empty()
     }
 
-    /// Whether a limit left something out that is no damage: see [`layers::Notes`].
+    /// Returns whether a limit left something out that does not count as damage: see
+    /// [`layers::Notes`].
     pub fn met_limit(&self) -> bool {
         self.notes.left_wrapped > 0
             || !self.limited.is_empty()
             || self.limits.notes().iter().any(|note| note.met > 0)
     }
 
-    /// Whether an input holds what was carved.
+    /// Returns whether an input holds carved records.
     pub(crate) fn is_recovered(&self, input: InputIdx) -> bool {
         self.inputs[input].input.kind == InputKind::Recovered
     }
 
-    /// Records read, over all inputs.
+    /// Returns the number of records read, over all inputs.
     pub fn records(&self) -> u64 {
         self.inputs.iter().map(|report| report.records).sum()
     }
 
-    /// Events that are copies of one in another input and left out of everything else, and how
-    /// many are not, though they have the name and time of one there.
+    /// Returns how many events are copies of one in another input and left out of everything else,
+    /// and how many are not copies although they have the name and time of one.
     pub fn overlap(&self) -> Overlap {
         let all = self.inputs.iter().flat_map(|report| &report.overlaps);
         all.fold(Overlap::default(), |sum, (_, one)| Overlap {
@@ -150,11 +152,11 @@ impl Analysis {
     }
 }
 
-/// Runs the whole flow, on the threads of the rayon pool it is called in.
+/// Runs all stages on logs, on the threads of the current rayon pool.
 ///
 /// # Errors
-/// [`Error::NothingToRead`] when no input is a log, [`Error::Write`] when the scratch folder takes
-/// no more. Damage inside inputs is no error: it is in the reports' faults.
+/// [`Error::NothingToRead`] when no input is a log, [`Error::Write`] when the scratch folder cannot
+/// be written. Damage inside inputs is not an error: it is in the reports' faults.
 pub fn analyze(
     inputs: Vec<Input>,
     options: &Options,
@@ -164,8 +166,8 @@ pub fn analyze(
     correlate(Evidence::of_logs(inputs, options)?, options, rules, progress)
 }
 
-/// Runs the flow on what was extracted before, or on logs: [`analyze`] is this with the logs
-/// themselves, and gives the same.
+/// Runs all stages on logs or on records that were extracted before. [`analyze`] calls this with
+/// logs. Both give the same results.
 ///
 /// # Errors
 /// As [`analyze`].
@@ -263,8 +265,8 @@ pub fn correlate(
         let added = detections::add(&mut rows, detection);
         added.map_err(Error::write(&scratch))?;
         fired.push(Fired { rule: detection.rule, session: detection.session });
-        // What fired on a whole session or attempt shows at its first record, a correlation at
-        // the one that completed it.
+        // A hit on a whole session or attempt is shown at its first record, a correlation at the
+        // record that completed it.
         let most = match detection.subject {
             Subject::Session | Subject::Attempt | Subject::Correlation => 1,
             _ => detection.evidence.len(),
@@ -310,10 +312,10 @@ pub fn correlate(
     })
 }
 
-/// Blocks of many parts that a thread holds at a time.
+/// Blocks of several parts that a thread holds at a time.
 const BLOCKS_AT_ONCE: usize = 64;
 
-/// What a thread remembers of blocks of many parts.
+/// The buffers of a thread for blocks of several parts.
 #[derive(Default)]
 struct Parted {
     lone: LoneScripts,
@@ -321,7 +323,7 @@ struct Parted {
     kept: TaskScripts,
 }
 
-/// What is done with the texts of a run when sessions are known.
+/// Scans the texts of a run for hidden layers, once sessions are known.
 struct Texts<'a> {
     rules: &'a RuleSet,
     case: &'a Case,
@@ -330,7 +332,8 @@ struct Texts<'a> {
 }
 
 impl Texts<'_> {
-    /// The detections on what command lines of single records hide: sessions have some of them.
+    /// Returns the detections on hidden texts in the command lines of single records. Some belong
+    /// to sessions.
     fn of_records(
         &self,
         lines: Vec<Detection>,
@@ -344,7 +347,7 @@ impl Texts<'_> {
         })
     }
 
-    /// Writes down what the texts of the case hide, and gives the detections on it.
+    /// Stores the hidden texts of the rebuilt sessions and returns the detections on them.
     fn of_case(&self) -> io::Result<Vec<Detection>> {
         let ids = command_ids(self.case);
         let mut rows = Rows::default();
@@ -358,8 +361,8 @@ impl Texts<'_> {
         Ok(found)
     }
 
-    /// The detections on script blocks outside sessions and on what they hide: those on blocks of
-    /// one part are at hand.
+    /// Returns the detections on script blocks outside sessions and on their hidden texts. Those on
+    /// blocks of one part were made before.
     fn elsewhere(
         &self,
         scripts: Vec<Detection>,
@@ -378,7 +381,7 @@ impl Texts<'_> {
         Ok(found)
     }
 
-    /// The same of blocks of several parts.
+    /// Does the same for blocks of several parts.
     fn parted(
         &self,
         blocks: &[(Vec<RecordRef>, HostName)],

@@ -1,4 +1,4 @@
-//! A build without Parquet has no case folders, so that nothing was extracted before.
+//! Replaces `extracted` in a build without Parquet, which has no case folders.
 
 use std::iter::Empty;
 
@@ -9,7 +9,7 @@ use crate::input::Input;
 use crate::model::{Edge, InputIdx, Record, RecordRef};
 use crate::reconstruct::Reach;
 
-/// What was extracted of an input before: there is none.
+/// Extracted records. This build has none.
 pub(super) enum Extracted {}
 
 impl Extracted {

@@ -1,4 +1,4 @@
-//! Evidence pointers, read back: the record that a cell of a CSV file names.
+//! Evidence pointers: finds the record that a cell of a CSV file names.
 
 use std::path::{Path, PathBuf};
 
@@ -8,18 +8,18 @@ use crate::input::{self, Again, Input, Piece, discover};
 use crate::limits::Limits;
 use crate::model::{Channel, InputIdx, Record, RecordRef};
 
-/// `FILE:ID@OFFSET` or `FILE:ID#NUMBER@OFFSET`, as the CSV files have it.
+/// An evidence pointer as in the CSV files: `FILE:ID@OFFSET` or `FILE:ID#NUMBER@OFFSET`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pointer<'p> {
     pub file: &'p str,
     pub record_id: u64,
-    /// The number in the record's header, where it is another one.
+    /// The number in the record's header, where it differs from the id.
     pub number: Option<u64>,
     pub offset: u64,
 }
 
 impl<'p> Pointer<'p> {
-    /// Reads a pointer from its right end: paths may hold anything.
+    /// Parses a pointer from its right end, because paths may contain any character.
     pub fn parse(text: &'p str) -> Option<Pointer<'p>> {
         let (rest, offset) = text.trim().rsplit_once('@')?;
         let (file, id) = rest.rsplit_once(':')?;
@@ -35,13 +35,14 @@ impl<'p> Pointer<'p> {
 /// Reads the record that an evidence pointer names.
 ///
 /// # Errors
-/// [`Error::Pointer`] when it is none, or no longer leads to that record.
+/// [`Error::Pointer`] when the text is not a pointer, or no longer leads to that record.
 pub fn read_record(pointer: &str) -> Result<Record, Error> {
     let fail = |reason: &str| Error::Pointer(format!("'{pointer}': {reason}"));
     let form = "an evidence pointer reads FILE:EVENT_RECORD_ID@OFFSET, as in detections.csv";
     let Pointer { file, record_id, number, offset } =
         Pointer::parse(pointer).ok_or_else(|| fail(form))?;
-    // What is unpacked of a zip lies where temporary files do, and goes with the program.
+    // Zips are unpacked to the folder for temporary files. The unpacked file vanishes with the
+    // program.
     let scratch = std::env::temp_dir();
     let limits = Limits::default();
     let inputs = input::unpack(discover(&[on_disk(file)])?, &scratch, &limits)?;
@@ -70,14 +71,15 @@ pub fn read_record(pointer: &str) -> Result<Record, Error> {
     Ok(record)
 }
 
-/// The file on the disk that a path leads to or into: a member's path goes on behind its archive's.
+/// Returns the file on disk that a path names or leads into: a member's path continues after its
+/// archive's.
 fn on_disk(file: &str) -> PathBuf {
     let path = Path::new(file);
     let existing = path.ancestors().find(|path| path.is_file());
     existing.unwrap_or(path).to_owned()
 }
 
-/// Wants the record at an offset.
+/// Selects the record at an offset.
 struct At(u64);
 
 impl Wanted for At {

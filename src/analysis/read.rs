@@ -1,4 +1,4 @@
-//! The one reading of all logs.
+//! Reads all logs of a run, each once.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -30,10 +30,10 @@ use crate::rows::{
 };
 use crate::sorted::{Rows, Sorter};
 
-/// What a reading needs and where its rows go.
+/// The inputs of a reading and the places where its rows go.
 pub(super) struct Pass<'a> {
     pub inputs: &'a IdxVec<InputIdx, Input>,
-    /// By input: what is read in its place.
+    /// By input: the extracted records that are read instead of the log.
     pub observed: &'a IdxVec<InputIdx, Option<Extracted>>,
     pub options: &'a Options,
     pub rules: &'a RuleSet,
@@ -43,40 +43,41 @@ pub(super) struct Pass<'a> {
     pub pool: &'a TextPool,
     pub detections: &'a Sorter,
     pub layers: &'a Sorter,
-    /// Of rules whose hits can come to something by records alone, and of those that wait for more.
+    /// Hits that correlations use, by rule: first those of rules that need only records, then those
+    /// of rules that wait for more.
     pub steps: &'a [Sorter; 2],
     pub awaited_by_records: &'a IdxVec<RuleIdx, bool>,
     /// Keeps script blocks, if they are wanted.
     pub scripts: Option<&'a ScriptCollector>,
-    /// Where records go that outputs show whole.
+    /// Collects the records that outputs show in full.
     pub records: Option<&'a Sorter>,
     pub progress: &'a dyn Progress,
 }
 
-/// What the reading of all logs came to.
+/// The results of reading all logs.
 #[derive(Default)]
 pub(super) struct Read {
     pub reports: IdxVec<InputIdx, InputReport>,
-    /// Events that the timeline shows.
+    /// Events in the timeline.
     pub events: u64,
-    /// What each task kept for reconstruction.
+    /// The marks that each task kept for reconstruction.
     pub gathered: Vec<Gathered>,
     /// The rules that fired on records.
     pub fired: Vec<(RuleIdx, RecordRef)>,
-    /// Those that correlations wait for.
+    /// The rules whose hits correlations wait for.
     pub stepped: BTreeSet<RuleIdx>,
-    /// Detections on script blocks of one part, should they belong to no session.
+    /// Detections on script blocks of one part. They count if the block belongs to no session.
     pub scripts: Vec<Detection>,
-    /// Detections on what command lines hide, should no session have them.
+    /// Detections on texts hidden in command lines. They count if the line belongs to no session.
     pub lines: Vec<Detection>,
-    /// By input, which logs its events are of.
+    /// By input, the logs that its events come from.
     pub spans: IdxVec<InputIdx, Spans>,
-    /// By input, what its headers say.
+    /// By input, its headers.
     pub forms: IdxVec<InputIdx, Form>,
 }
 
 impl Read {
-    /// Leaves copies out of everything, and says so in the reports.
+    /// Removes copies from all results and counts them in the reports.
     pub fn leave_out(&mut self, copies: &Copies, keys: &Keys) {
         if copies.count() == 0 && copies.overlaps.is_empty() {
             return;
@@ -94,7 +95,7 @@ impl Read {
     }
 }
 
-/// What a task came to.
+/// The results of a task.
 #[derive(Default)]
 struct Batch {
     input: InputIdx,
@@ -108,21 +109,21 @@ struct Batch {
     spans: Spans,
 }
 
-/// What a thread reads next.
+/// The next thing that a thread reads.
 #[derive(Clone, Copy)]
 enum Task {
     /// The next piece of an input.
     Piece(InputIdx),
-    /// One of the tables of what was extracted of an input before.
+    /// A table of records that were extracted from an input before.
     Table(InputIdx, usize),
 }
 
 impl Pass<'_> {
-    /// Reads all logs. A task is the next piece of a log: pieces of one log are read in order, as
-    /// its hash needs them, and decoded side by side.
+    /// Reads all logs. A task is the next piece of a log. The pieces of one log are read in order,
+    /// because its hash needs them so, and decoded in parallel.
     ///
     /// # Errors
-    /// When rows cannot be put down.
+    /// When rows cannot be stored.
     pub fn read(&self) -> io::Result<Read> {
         let is_read = |input: &&Input| input.kind != InputKind::Unknown && !input.is_elsewhere();
         let logs = || self.inputs.iter().filter(is_read);
@@ -144,7 +145,7 @@ impl Pass<'_> {
             let tables = (0..tables).map(move |table| Task::Table(index, table));
             std::iter::repeat_n(Task::Piece(index), pieces).chain(tables)
         });
-        // What was extracted is at hand, and read whatever ended the reading of logs.
+        // Extracted records are read even if the run was cancelled.
         let is_wanted =
             |task: &Task| matches!(task, Task::Table(..)) || !self.options.stop.is_asked();
         let tasks = tasks.take_while(is_wanted);
@@ -156,7 +157,7 @@ impl Pass<'_> {
             },
         );
         let mut batches: Vec<Batch> = batches.collect::<io::Result<_>>()?;
-        // Threads finish in any order; what follows must not depend on it.
+        // Threads finish in any order. The results below must not depend on it.
         batches.sort_by_key(|batch| (batch.input, batch.part.start));
 
         let mut read = Read::default();
@@ -202,7 +203,7 @@ impl Pass<'_> {
     }
 }
 
-/// A thread's work, with room that it uses again.
+/// The work of a thread, with buffers that are used again.
 struct Worker<'p, 'a> {
     pieces: Pieces,
     take: Take<'p, 'a>,
@@ -245,7 +246,7 @@ impl<'p, 'a> Worker<'p, 'a> {
         take.finish(part)
     }
 
-    /// Reads a table of what was extracted of a log before.
+    /// Reads a table of records that were extracted from a log before.
     fn table(&mut self, input: InputIdx, table: usize) -> io::Result<Batch> {
         let take = &mut self.take;
         let pass = take.pass;
@@ -267,20 +268,20 @@ impl<'p, 'a> Worker<'p, 'a> {
     }
 }
 
-/// Takes the records of a task.
+/// Processes the records of a task.
 struct Take<'p, 'a> {
     pass: &'p Pass<'a>,
     batch: Batch,
     rows: TimelineRows,
-    /// Room for a record's hits.
+    /// Buffer for a record's hits.
     hits: Vec<Hit>,
     found: Rows,
-    /// What texts hide.
+    /// Hidden texts.
     layers: Rows,
     /// Hits that correlations wait for.
     steps: [Rows; 2],
     scripts: TaskScripts,
-    /// Records that outputs show whole.
+    /// Records that outputs show in full.
     records: Rows,
     lone: LoneScripts,
     unwrapper: Unwrapper,
@@ -288,7 +289,7 @@ struct Take<'p, 'a> {
 }
 
 impl Take<'_, '_> {
-    /// Puts down the rows of a task, and gives what it came to.
+    /// Stores the rows of a task and returns its results.
     fn finish(&mut self, part: Part) -> io::Result<Batch> {
         let pass = self.pass;
         pass.timeline.add(&mut self.rows.rows)?;
@@ -302,7 +303,7 @@ impl Take<'_, '_> {
         Ok(Batch { part, ..std::mem::take(&mut self.batch) })
     }
 
-    /// Writes down what a record gives, if it is relevant or a rule fires on it.
+    /// Stores the rows of a record if it is relevant or a rule fires on it.
     fn record(&mut self, record: &Record) -> io::Result<()> {
         let Pass { options, rules, keys, fingerprints, pool, .. } = self.pass;
         let Options { from, to, .. } = options;
@@ -374,7 +375,7 @@ impl Take<'_, '_> {
         Ok(())
     }
 
-    /// Writes down what a record's text hides, and gives the detections on it.
+    /// Stores the layers of a record's text and returns the detections on them.
     fn layers(&mut self, text: &Wrapped) -> io::Result<Vec<Detection>> {
         let rules = self.pass.rules;
         let session = SessionRef::Record(text.evidence[0].source);

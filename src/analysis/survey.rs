@@ -1,4 +1,4 @@
-//! What logs hold, before a full run: only the System part of each record is read.
+//! Surveys logs before a full run. Only the System part of each record is read.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -22,47 +22,47 @@ use crate::model::{
 use crate::normalise::{self, Normaliser};
 use crate::reconstruct::Runs;
 
-/// Hosts' channels of one input that are told apart; forwarded logs mix thousands of hosts.
+/// The most channels of hosts that are listed for one input. Forwarded logs mix thousands of hosts.
 const MOST_HELD: usize = 4096;
-/// Kinds of events of one input that are told apart.
+/// The most kinds of events that are listed for one input.
 const MOST_KINDS: usize = 4096;
-/// Clearings that are named.
+/// The most clearings that are listed.
 const MOST_CLEARED: usize = 100;
 
-/// What an input holds.
+/// The contents of an input.
 #[derive(Debug)]
 pub struct Survey {
     /// The input.
     pub input: Input,
-    /// SHA-256 of the whole file, or of an archive's member as unpacked; none for a file that was
-    /// not read in full.
+    /// SHA-256 of the whole file, or of an archive's member as unpacked. `None` if the file was not
+    /// read in full.
     pub sha256: Option<String>,
-    /// What the header of an EVTX file says.
+    /// The header of an EVTX file.
     pub header: Option<FileHeader>,
     /// Chunks in the file.
     pub chunks: u64,
     /// Records read.
     pub records: u64,
-    /// Records of the kinds that an analysis reads whole whatever rules are loaded.
+    /// Records of the kinds that an analysis always reads in full, whatever rules are loaded.
     pub relevant: u64,
-    /// The lowest and the highest number in the records' own headers; of EVTX.
+    /// The lowest and the highest number in the records' own headers. Only for EVTX.
     pub numbers: Option<(u64, u64)>,
-    /// Whether later chunks hold older records: the log was full and went on at its beginning.
+    /// Whether later chunks hold older records: the log was full and continued at its beginning.
     pub wrapped: bool,
-    /// What it holds of each host's channels, by host and channel.
+    /// The records of each host's channels, by host and channel.
     pub held: Vec<Held>,
-    /// How many records there are of each kind, most first.
+    /// How many records there are of each kind, most frequent first.
     pub events: Vec<HeldEvents>,
-    /// Records that are told neither by host and channel nor by kind, as there are too many of
-    /// these.
+    /// Records that are counted neither by host and channel nor by kind, because there are too many
+    /// of these.
     pub untold: u64,
-    /// Records that say that a log was cleared (1102, 104), the first hundred.
+    /// Records of a clearing of a log (1102, 104), the first hundred.
     pub cleared: Vec<Cleared>,
-    /// What is wrong with it, in the order of the file.
+    /// Its faults, in the order of the file.
     pub faults: Vec<Fault>,
 }
 
-/// An input's records of one host's channel.
+/// An input's records in one channel of one host.
 #[derive(Debug, Clone)]
 pub struct Held {
     /// System/Computer as logged.
@@ -77,7 +77,7 @@ pub struct Held {
     pub last: DateTime<Utc>,
     /// The lowest and the highest EventRecordID.
     pub record_ids: (u64, u64),
-    /// Holes in EventRecordID; none where there are more than 32, as in a selection of records.
+    /// Gaps in EventRecordID. `None` where there are more than 32, as in a selection of records.
     pub gaps: Option<Vec<Gap>>,
 }
 
@@ -90,11 +90,11 @@ pub struct HeldEvents {
     pub provider: Str,
     /// How many.
     pub records: u64,
-    /// How many of them an analysis reads whole whatever rules are loaded.
+    /// How many of them an analysis always reads in full, whatever rules are loaded.
     pub relevant: u64,
 }
 
-/// A record that says that a log was cleared.
+/// A record of a clearing of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cleared {
     /// When, UTC.
@@ -109,12 +109,12 @@ pub struct Cleared {
     pub record_id: u64,
 }
 
-/// Reads what logs hold, on the threads of the rayon pool it is called in. Zips are unpacked into a
-/// nameless file in `scratch`.
+/// Surveys logs on the threads of the current rayon pool. Zips are unpacked to an unlinked
+/// temporary file in `scratch`.
 ///
 /// # Errors
-/// [`Error::NothingToRead`] when no input is a log, [`Error::Write`] when the scratch folder takes
-/// no more. Damage inside inputs is no error: it is in the faults.
+/// [`Error::NothingToRead`] when no input is a log, [`Error::Write`] when the scratch folder cannot
+/// be written. Damage inside inputs is not an error: it is in the faults.
 pub fn survey(
     inputs: Vec<Input>,
     scratch: &Path,
@@ -136,7 +136,7 @@ pub fn survey(
         part
     });
     let mut parts: Vec<Part> = parts.collect();
-    // Threads finish in any order; what follows must not depend on it.
+    // Threads finish in any order. The results below must not depend on it.
     parts.sort_by_key(|part| (part.index, part.start));
     let mut parts = parts.into_iter().peekable();
     let mut surveys = Vec::new();
@@ -150,7 +150,7 @@ pub fn survey(
 }
 
 impl Survey {
-    /// Puts the parts of an input together, which come in order.
+    /// Combines the parts of an input, which come in order.
     fn of(input: &Input, parts: impl Iterator<Item = Part>, reader: Reader<'_>) -> Survey {
         let mut survey = Survey {
             sha256: None,
@@ -207,13 +207,13 @@ impl Survey {
         survey
     }
 
-    /// Whether something could not be read, or is to be trusted less.
+    /// Returns whether something could not be read, or is less trustworthy.
     pub fn is_damaged(&self) -> bool {
         self.faults.iter().any(|fault| fault.kind != FaultKind::NotALog)
     }
 }
 
-/// What a piece of a log came to.
+/// The survey of a piece of a log.
 struct Part {
     index: InputIdx,
     start: u64,
@@ -221,7 +221,7 @@ struct Part {
     count: Count,
 }
 
-/// Reads the next piece of a log.
+/// Surveys the next piece of a log.
 fn part(
     input: &Input,
     index: InputIdx,
@@ -256,7 +256,7 @@ fn part(
     Part { index, start, tally, count }
 }
 
-/// Counts the records that pass, and wants those that say that a log was cleared.
+/// Counts all records, and asks for those of a clearing of a log.
 #[derive(Default)]
 struct Watch(RefCell<Count>);
 
@@ -270,10 +270,10 @@ impl Wanted for Watch {
     }
 }
 
-/// What the records of a part of a log come to.
+/// The counts of the records in a part of a log.
 #[derive(Default)]
 struct Count {
-    /// Where the latest record lies: one that is hard to read passes again.
+    /// The offset of the latest record. A record that is hard to read is seen twice.
     latest: Option<u64>,
     held: BTreeMap<Str, BTreeMap<Str, Span>>,
     /// How many channels `held` has.
@@ -286,7 +286,7 @@ struct Count {
     cleared: Vec<Cleared>,
 }
 
-/// Records of one kind: all, and those that are relevant.
+/// The records of one kind: all, and the relevant ones.
 #[derive(Default)]
 struct Kind {
     records: u64,
@@ -300,11 +300,11 @@ struct Numbers {
     last: u64,
     low: u64,
     high: u64,
-    /// One is lower than the one before it.
+    /// Whether a number is lower than the one before it.
     falls: bool,
 }
 
-/// Records of one host's channel.
+/// The records in one channel of one host.
 struct Span {
     records: u64,
     first: DateTime<Utc>,
@@ -340,7 +340,7 @@ impl Count {
         self.untold += u64::from(!is_told || !is_held);
     }
 
-    /// Changes a kind; not if it is one too many.
+    /// Updates the counts of a kind of events. Returns `false` if there are too many kinds.
     fn kind(&mut self, provider: &str, event_id: u32, change: impl FnOnce(&mut Kind)) -> bool {
         if let Some(kind) = self.kinds.get_mut(provider).and_then(|ids| ids.get_mut(&event_id)) {
             change(kind);
@@ -354,7 +354,8 @@ impl Count {
         true
     }
 
-    /// Changes a channel of a host; not if it is one too many. `edge` is a record of it.
+    /// Updates the counts of a host's channel. Returns `false` if there are too many channels.
+    /// `edge` is one of its records.
     fn span(
         &mut self,
         host: &str,
@@ -390,7 +391,7 @@ impl Count {
         });
     }
 
-    /// Takes in what follows in the log.
+    /// Adds the counts of the next part of the log.
     fn absorb(&mut self, next: Count) {
         if let Some(numbers) = next.numbers {
             self.number(numbers);
@@ -428,7 +429,7 @@ impl Count {
         }
     }
 
-    /// The channels of hosts.
+    /// Returns the channels of hosts.
     fn held(&mut self) -> Vec<Held> {
         let mut held = Vec::new();
         for (host, channels) in std::mem::take(&mut self.held) {
@@ -442,7 +443,7 @@ impl Count {
         held
     }
 
-    /// The kinds of events, most frequent first.
+    /// Returns the kinds of events, most frequent first.
     fn events(&mut self) -> Vec<HeldEvents> {
         let mut events = Vec::new();
         for (provider, ids) in std::mem::take(&mut self.kinds) {
@@ -450,7 +451,7 @@ impl Count {
                 events.push(HeldEvents { event_id, provider: provider.clone(), records, relevant });
             }
         }
-        // A stable sort: what is equal stays in the order of names.
+        // The sort is stable: equal kinds stay in the order of their names.
         events.sort_by_key(|kind| std::cmp::Reverse(kind.records));
         events
     }

@@ -1,5 +1,4 @@
-//! The texts of the logs that hide others: those that one record holds by itself, and those of
-//! what was rebuilt.
+//! Finds the texts that hide others: texts of single records, and texts of rebuilt sessions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use crate::model::{
 };
 use crate::reconstruct::Case;
 
-/// The command line that a record holds, if it hides something.
+/// Returns the command line in a record, if it hides something.
 pub(super) fn of_record(
     record: &Record,
     event: &Event,
@@ -45,7 +44,7 @@ pub(super) fn of_record(
     })
 }
 
-/// A script block outside sessions, the parts of which are these events, if it hides something.
+/// Returns a script block outside sessions, if it hides something. `events` are its parts.
 pub(super) fn of_block(events: &IdxVec<EventIdx, Event>, block: &ScriptBlock) -> Option<Wrapped> {
     let first = &events[block.events[0]];
     (!block.hidden.is_empty()).then(|| Wrapped {
@@ -61,8 +60,8 @@ pub(super) fn of_block(events: &IdxVec<EventIdx, Event>, block: &ScriptBlock) ->
     })
 }
 
-/// The texts of a case that hide something: commands and script blocks. Where both are one text,
-/// it is the script block's, and the command is named.
+/// Returns the texts of rebuilt sessions that hide something: commands and script blocks. Where
+/// both have the same text, the script block counts and names the command.
 pub(super) fn of_case(case: &Case) -> impl Iterator<Item = Wrapped> + '_ {
     let events = &case.events;
     let is_script =
