@@ -104,7 +104,7 @@ const NO_ERROR: TimeDelta = TimeDelta::seconds(3);
 /// How far each host's clock is ahead, by the computer name in its records.
 struct Clocks {
     full: BTreeMap<String, TimeDelta>,
-    /// By the first label, where only one host has it.
+    /// By the first label, if only one host has it.
     short: BTreeMap<String, Option<TimeDelta>>,
 }
 

@@ -1,11 +1,12 @@
-//! Records that no log holds any more: in the slack space of chunks, in chunks that no log counts,
-//! behind records whose size was made to hide them, in what is left of damaged chunks.
+//! Carves records that no log holds any more: in the slack space of chunks, in chunks that no log
+//! counts, in the remains of damaged chunks, and behind records whose size was changed to hide
+//! them.
 //!
-//! A record is decoded with the template it refers to, which lies in its chunk. So a chunk is
-//! looked for by its signature, at any offset; where a chunk's header is gone, a record that holds
-//! its template itself says where the chunk began, as it names the template by its place in the
-//! chunk. What is decoded by a template is checked: the template's id and the hashes of its names
-//! must be right, and else a part of it was overwritten and would lend the record a wrong meaning.
+//! A record is decoded with the template that it refers to, which lies in its chunk. Chunks are
+//! found by their signature, at any offset. If a chunk's header is gone, a record that contains its
+//! own template shows where the chunk began, because it names the template by its place in the
+//! chunk. The template is checked before it is used: its id and the hashes of its names must be
+//! right. Otherwise a part of it was overwritten and would give the record a wrong meaning.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,20 +24,21 @@ use crate::input::{CHUNK_SIZE, FILE_HEADER, Piece};
 use crate::model::{Channel, InputIdx, Record, RecordRef};
 
 const CHUNK: usize = CHUNK_SIZE as usize;
-/// A chunk's header with its tables: where its records begin.
+/// The size of a chunk's header with its tables, which is where its records begin.
 const CHUNK_HEADER: usize = 512;
-/// A record's header, its fragment's, and its size again.
+/// The size of a record's header, its fragment header, and its size field at the end.
 const SMALLEST_RECORD: usize = 32;
 const FRAGMENT_HEADER: [u8; 4] = [token::FRAGMENT_HEADER, 1, 1, 0];
-/// From a record's start to what may be its template: header, fragment header, and the instance's
-/// token, version, id and offset.
+/// The distance from a record's start to the place of an inline template: header, fragment header,
+/// and the instance's token, version, id and offset.
 const TO_TEMPLATE: usize = 24 + 4 + 1 + 1 + 4 + 4;
-/// Chunks of a window that are decoded: hostile bytes may hold a signature every few bytes.
+/// The most chunks of a window that are decoded. Hostile bytes may contain a signature every few
+/// bytes.
 const MOST_CHUNKS: usize = 256;
 
-/// Decodes what is left of records in a piece's window, each once: the pieces of a file have
-/// windows that overlap, and a record is decoded with the piece it begins in. The first
-/// `live_chunks` chunks of the file are a log's own, and are not read again.
+/// Decodes the remains of records in a piece's window, each once. The windows of a file's pieces
+/// overlap, and a record is decoded with the piece in which it begins. The first `live_chunks`
+/// chunks of the file belong to the log and are not read again.
 pub(super) fn piece(
     decoder: &mut Decoder,
     live_chunks: u64,
@@ -69,7 +71,7 @@ pub(super) fn piece(
     tally
 }
 
-/// The bytes that are looked through.
+/// The bytes that are searched.
 #[derive(Clone, Copy)]
 struct Window<'w> {
     bytes: &'w [u8],
@@ -81,19 +83,19 @@ struct Window<'w> {
 /// A chunk in the window.
 struct Chunk {
     at: usize,
-    /// It is a log's own.
+    /// Whether it belongs to the log.
     is_live: bool,
-    /// The records that follow each other by their sizes from the first one on.
+    /// The records that follow one another by their sizes, from the first one on.
     chain: Vec<Range<usize>>,
 }
 
 impl Chunk {
-    /// Whether a place is in it, behind its header.
+    /// Returns whether a place is in the chunk, behind its header.
     fn holds(&self, at: usize) -> bool {
         (self.at + CHUNK_HEADER..self.at + CHUNK).contains(&at)
     }
 
-    /// The record of the chain in which a place is.
+    /// Returns the record of the chain that contains a place.
     fn record_around(&self, at: usize) -> Option<&Range<usize>> {
         let next = self.chain.partition_point(|record| record.start <= at);
         self.chain[..next].last().filter(|record| record.contains(&at))
@@ -105,11 +107,11 @@ impl<'w> Window<'w> {
         self.bytes.get(at..).and_then(<[u8]>::first_chunk).map(|&four| u32::from_le_bytes(four))
     }
 
-    /// The chunks that begin in it, as far as their headers can be right.
+    /// Finds the chunks that begin in the window and whose headers are plausible.
     fn chunks(&self) -> Vec<Chunk> {
         let found = memmem::find_iter(self.bytes, b"ElfChnk\0");
         let found = found.filter_map(|at| {
-            // The header's own size, the last record's place, where the free space begins.
+            // The header's own size, the last record's place, the start of the free space.
             let [size, last, free] = [40, 44, 48].map(|field| self.number(at + field));
             let (last, free) = (last? as usize, free? as usize);
             let plausible = size? == 128 && last < free && (CHUNK_HEADER..=CHUNK).contains(&free);
@@ -118,21 +120,21 @@ impl<'w> Window<'w> {
         found.take(MOST_CHUNKS + 1).collect()
     }
 
-    /// Whether a chunk there is one of a log's own.
+    /// Returns whether a chunk at this place belongs to the log.
     fn is_live(&self, at: usize) -> bool {
         let offset = self.start + at as u64;
         let in_place = offset >= FILE_HEADER && (offset - FILE_HEADER).is_multiple_of(CHUNK_SIZE);
         in_place && chunk_number(offset) < self.live_chunks
     }
 
-    /// The records of a chunk up to its free space, by their sizes.
+    /// Returns the records of a chunk up to its free space, by their sizes.
     fn chain(&self, chunk: usize, free: usize) -> Vec<Range<usize>> {
         let end = (chunk + free).min(self.bytes.len());
         let mut chain = Vec::new();
         let mut at = chunk + CHUNK_HEADER;
         while at < end && self.bytes[at..].starts_with(b"**\0\0") {
             let size = self.number(at + 4).unwrap_or_default() as usize;
-            // The smallest that there can be, header and sizes.
+            // The size of a header and both size fields. No record is smaller.
             if size < 28 || at + size > end {
                 break;
             }
@@ -142,9 +144,9 @@ impl<'w> Window<'w> {
         chain
     }
 
-    /// Whether a record may begin there: by its header, by its fragment's, and by its size, which
-    /// stands at both its ends. Where one record was made to hide others, the size behind the last
-    /// of them is the one's.
+    /// Returns whether a record may begin here, by its header, its fragment header, and its size,
+    /// which stands at both ends. If one record was made longer to hide others, the size behind the
+    /// last of them is the longer one.
     fn record_at(&self, at: usize, chunks: &[Chunk]) -> bool {
         let size = self.number(at + 4).unwrap_or_default() as usize;
         let Some(header) = self.bytes.get(at..at + 28) else { return false };
@@ -161,11 +163,12 @@ impl<'w> Window<'w> {
         behind == Some(size) || chunks.iter().filter_map(|chunk| chunk.record_around(at)).any(hides)
     }
 
-    /// Where the chunk of a record began that holds its template itself, if it does so.
+    /// Returns where the chunk of a record began, if the record contains its own template.
     fn base_of(&self, record: usize) -> Option<usize> {
         let at = record + TO_TEMPLATE;
         let (id, place) = (self.number(at - 8)?, self.number(at - 4)? as usize);
-        // A definition begins with the next one's offset and its GUID, the first part of the id.
+        // A definition begins with the next one's offset and its GUID. The first part of the GUID
+        // is the id.
         let is_template = self.bytes.get(record + 28) == Some(&token::TEMPLATE_INSTANCE)
             && (CHUNK_HEADER..CHUNK).contains(&place)
             && self.number(at + 4)? == id;
@@ -173,12 +176,12 @@ impl<'w> Window<'w> {
     }
 }
 
-/// Wants what the piece owns and has not seen before.
+/// Selects the records that begin in the piece and were not decoded before.
 struct Owned<'p> {
     wanted: &'p dyn Wanted,
     own: Range<u64>,
     seen: RefCell<BTreeSet<u64>>,
-    /// The records of chunks that were decoded before: chunks may lie in one another.
+    /// The records of chunks that were decoded before. Chunks may overlap.
     earlier: BTreeSet<u64>,
 }
 
@@ -187,7 +190,7 @@ impl Owned<'_> {
         self.own.contains(&offset) && !self.earlier.contains(&offset)
     }
 
-    /// A chunk is done.
+    /// Marks the records of a finished chunk as decoded.
     fn turn(&mut self) {
         self.earlier.append(self.seen.get_mut());
     }
@@ -237,7 +240,7 @@ impl Carver<'_> {
         self.owned.turn();
     }
 
-    /// Decodes records that no chunk has in its chain.
+    /// Decodes records that are in no chunk's chain.
     fn remains(&mut self, chunks: &[Chunk], take: &mut impl FnMut(&Record)) {
         let window = self.window;
         let in_chain = |at: usize| {
@@ -248,7 +251,7 @@ impl Carver<'_> {
         let found = memmem::find_iter(window.bytes, b"**\0\0");
         let is_left = |&at: &usize| window.record_at(at, chunks) && !in_chain(at);
         let found: Vec<usize> = found.filter(is_left).collect();
-        // Where chunks are, or were: by headers, by templates, by a log's layout.
+        // The places where chunks are or were, by headers, by templates, and by a log's layout.
         let mut bases: BTreeSet<usize> = chunks.iter().map(|chunk| chunk.at).collect();
         bases.extend(found.iter().filter_map(|&at| window.base_of(at)));
         if window.live_chunks > 0 {
@@ -262,7 +265,7 @@ impl Carver<'_> {
         let mut of: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
         for &at in found.iter().filter(|&&at| self.owned.own.contains(&(window.start + at as u64)))
         {
-            // The nearest header, else the nearest place where a chunk must have begun.
+            // The nearest header, or else the nearest place where a chunk must have begun.
             let header = chunks.iter().rev().find(|chunk| chunk.holds(at)).map(|chunk| chunk.at);
             let near = at.saturating_sub(CHUNK - 1)..(at + 1).saturating_sub(CHUNK_HEADER);
             let base = header.or_else(|| match near.is_empty() {
@@ -300,7 +303,7 @@ impl Carver<'_> {
         }
     }
 
-    /// Says so when a record was decoded that lies in another one of its chunk.
+    /// Adds a fault if a decoded record lies inside another one of its chunk.
     fn hidden(&mut self, chunks: &[Chunk], at: usize) {
         let around = chunks.iter().find_map(|chunk| chunk.record_around(at));
         if let Some(around) = around {

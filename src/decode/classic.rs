@@ -1,7 +1,7 @@
-//! The strings of a classic PowerShell record, won back from its rendered message.
+//! Recovers the strings of a classic PowerShell record from its rendered message.
 //!
-//! What collectors hand on of a provider without a manifest is its message, into which Windows
-//! put the record's strings (PowerShell's resources, `EventLog` section):
+//! Collectors forward only the message of a provider without a manifest. Windows puts the record's
+//! strings into it (PowerShell's resources, `EventLog` section):
 //!
 //! - 400, 403: `Engine state is changed from %2 to %1.`, `Details:`, `%3`; 600 alike with provider
 //!   and state;
@@ -11,7 +11,7 @@
 //! The sentences are translated, the keys in `%3` and 800's `%2` are not, and their lines begin
 //! with a tab.
 
-/// The strings in the order of the record; the message alone where it is of another form.
+/// Returns the strings in the order of the record, or the message alone if it has another form.
 pub(super) fn strings(event_id: u32, message: &str) -> Vec<String> {
     let strings = match event_id {
         400 | 403 => states(message, ["NewEngineState", "PreviousEngineState"]),
@@ -22,7 +22,7 @@ pub(super) fn strings(event_id: u32, message: &str) -> Vec<String> {
     strings.unwrap_or_else(|| vec![message.to_owned()])
 }
 
-/// Two values that the context begins with, and the context.
+/// Returns the two values at the beginning of the context, and the context.
 fn states(message: &str, keys: [&str; 2]) -> Option<Vec<String>> {
     let context = &message[message.find(&format!("\t{}=", keys[0]))?..];
     let value = |key: &str| {
@@ -32,7 +32,7 @@ fn states(message: &str, keys: [&str; 2]) -> Option<Vec<String>> {
     Some(vec![value(keys[0]), value(keys[1]), context.to_owned()])
 }
 
-/// The command line, its context and its details.
+/// Returns the command line, its context and its details.
 fn pipeline(message: &str) -> Option<Vec<String>> {
     let begin = message.find("\n\tDetailSequence=")? + 1;
     let (intro, rest) = message.split_at(begin);

@@ -1,28 +1,28 @@
-//! Template definitions, as a chunk holds them: one element, with values where an instance
-//! fills them in ([MS-EVEN6] 2.2.12).
+//! Template definitions as a chunk holds them: one element, with places for the values of an
+//! instance ([MS-EVEN6] 2.2.12).
 
 use super::binxml::{Cursor, Odd, kind, name_entry, token, utf16};
 use super::interner::Interner;
 use crate::model::{Str, are_equal};
 
-/// Elements in one another.
+/// The greatest depth of nested elements.
 const MAX_DEPTH: usize = 16;
-/// Nodes of a definition; Windows' largest have some hundred.
+/// The most nodes of a definition. The largest of Windows have some hundred.
 const MAX_NODES: usize = 2048;
 
-/// A template definition where it stands in a chunk.
+/// A template definition in a chunk.
 #[derive(Clone, Copy)]
 pub(super) struct Definition<'c> {
     chunk: &'c [u8],
-    /// Where its BinXML starts.
+    /// The offset of its BinXML.
     start: usize,
-    /// Its GUID and size, which definitions of one text share.
+    /// Its GUID and size. Definitions with the same text share them.
     pub key: [u8; 20],
     body: &'c [u8],
 }
 
 impl<'c> Definition<'c> {
-    /// The definition at `offset`: the next one's offset, a GUID, the size, then its BinXML.
+    /// Reads the definition at `offset`: the next one's offset, a GUID, the size, then its BinXML.
     pub fn at(chunk: &'c [u8], offset: usize) -> Result<Self, Odd> {
         let mut cursor = Cursor::new(chunk, offset, chunk.len());
         let _next = cursor.u32()?;
@@ -32,13 +32,13 @@ impl<'c> Definition<'c> {
         Ok(Definition { chunk, start, key, body: cursor.take(size as usize)? })
     }
 
-    /// The first bytes of its GUID, by which instances name it, too.
+    /// Returns the first bytes of its GUID. Instances name it by these, too.
     pub fn id(&self) -> u32 {
         let [a, b, c, d, ..] = self.key;
         u32::from_le_bytes([a, b, c, d])
     }
 
-    /// Bytes of its BinXML.
+    /// Returns the size of its BinXML in bytes.
     pub fn size(&self) -> usize {
         self.body.len()
     }
@@ -54,8 +54,8 @@ impl<'c> Definition<'c> {
     }
 }
 
-/// A name's place in a definition. Chunks keep their names at other offsets, and a definition
-/// may hold the name itself, right behind its offset.
+/// The place of a name in a definition. Chunks keep their names at different offsets. A definition
+/// may contain the name itself, right after its offset.
 #[derive(Debug)]
 struct NamePlace {
     at: usize,
@@ -63,20 +63,20 @@ struct NamePlace {
     name: Box<[u8]>,
 }
 
-/// What a definition is known again by in other chunks, and what it costs.
+/// Identifies a definition in other chunks, and states its cost.
 #[derive(Debug)]
 pub(super) struct Imprint {
     body: Box<[u8]>,
     names: Vec<NamePlace>,
-    /// Elements, attributes and texts, what an instance costs to build.
+    /// Elements, attributes and texts: the cost of building an instance.
     pub nodes: usize,
-    /// Bytes of names and fixed text, what an instance adds to its values when rendered.
+    /// Bytes of names and fixed text: the cost of rendering an instance besides its values.
     pub text: usize,
 }
 
 impl Imprint {
-    /// Whether all names of a definition that says the same are as they were written: each has a
-    /// hash (libevtx: every unit of UTF-16, after the hash before it times 65,599).
+    /// Returns whether all names of an identical definition are intact: each has a hash (libevtx:
+    /// every unit of UTF-16, after the hash before it times 65,599).
     pub fn is_whole(&self, definition: Definition) -> bool {
         let Definition { chunk, body, .. } = definition;
         self.names.iter().all(|NamePlace { at, .. }| {
@@ -87,8 +87,8 @@ impl Imprint {
         })
     }
 
-    /// Whether that definition says the same: all its bytes and names are the same, and
-    /// only the offsets of names differ.
+    /// Returns whether a definition is identical: all its bytes and names are the same, and only
+    /// the offsets of names differ.
     pub fn is_of(&self, definition: Definition) -> bool {
         let Definition { chunk, start, body, .. } = definition;
         let same = |from: usize, to: usize| {
@@ -111,20 +111,20 @@ impl Imprint {
     }
 }
 
-/// The hash that a chunk's string table has beside a name.
+/// Returns the hash that a chunk's string table has beside a name.
 fn name_hash(name: &[u8]) -> u16 {
     let units = name.as_chunks::<2>().0.iter().map(|&unit| u32::from(u16::from_le_bytes(unit)));
     units.fold(0_u32, |hash, unit| hash.wrapping_mul(65_599).wrapping_add(unit)) as u16
 }
 
-/// Where a text comes from.
+/// The source of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
-    /// Nowhere: it is empty.
+    /// None: the text is empty.
     Nothing,
-    /// It stands in the definition.
+    /// The definition contains the text.
     Fixed(Str),
-    /// This value.
+    /// The value with this index.
     Value(u16),
 }
 
@@ -132,7 +132,7 @@ pub(super) enum Source {
 #[derive(Debug)]
 pub(super) struct Element {
     pub name: Str,
-    /// The value without which it is left out.
+    /// The value that the element depends on. Without it the element is left out.
     pub dependency: Option<u16>,
     pub attributes: Vec<(Str, Source)>,
     pub content: Vec<Node>,
@@ -169,7 +169,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// The element that `open` opens.
+    /// Reads the element that the token `open` begins.
     fn element(&mut self, open: u8, depth: usize) -> Result<Element, Odd> {
         if open & !token::MORE != token::OPEN_ELEMENT || depth > MAX_DEPTH {
             return Err(Odd("a definition of unusual tokens"));
@@ -215,7 +215,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// A text or a value.
+    /// Reads a text or a value.
     fn node(&mut self) -> Result<Node, Odd> {
         self.count(0)?;
         let next = self.cursor.u8()?;
@@ -243,7 +243,8 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// A name: JSON must take it as it is, and not for one of the crate's own members.
+    /// Reads a name. It must need no escapes in JSON and must not look like one of the evtx crate's
+    /// own members.
     fn name(&mut self) -> Result<Str, Odd> {
         let at = self.cursor.at;
         let offset = self.cursor.name_offset()?;

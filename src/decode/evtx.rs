@@ -1,7 +1,7 @@
-//! EVTX chunks to records: through the plans of their templates, or through the evtx crate.
+//! Decodes EVTX chunks to records, by the plans of their templates or with the evtx crate.
 //!
-//! The evtx crate says what a record means; a chunk of usual records only comes to the same
-//! sooner by plans. So a chunk is the crate's from the first record on that has anything unusual.
+//! The evtx crate defines the meaning of a record. Plans give the same result faster, but only for
+//! usual records. From the first unusual record on, the evtx crate reads the chunk.
 
 use std::mem;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use crate::error::{Fault, FaultKind, chain};
 use crate::input::{CHUNK_SIZE, FILE_HEADER, Input};
 use crate::model::{InputIdx, Record, RecordRef};
 
-/// A record's own header: magic, size, number, time.
+/// The size of a record's own header: magic, size, number, time.
 const RECORD_HEADER: u64 = 24;
 
-/// How many chunks an input holds, a cut last one counted.
+/// Returns how many chunks an input has, including a last one that is cut off.
 pub fn chunk_count(input: &Input) -> u64 {
     match input.kind.is_evtx() {
         true => input.size.saturating_sub(FILE_HEADER).div_ceil(CHUNK_SIZE),
@@ -33,31 +33,32 @@ pub fn chunk_count(input: &Input) -> u64 {
     }
 }
 
-/// The number of the chunk at an offset of an input that has chunks.
+/// Returns the number of the chunk at an offset, or `None` if the input has no chunks.
 pub fn chunk_of(input: &Input, offset: u64) -> Option<u64> {
     input.kind.is_evtx().then(|| chunk_number(offset))
 }
 
-/// The number of the chunk at an offset.
+/// Returns the number of the chunk at an offset.
 pub(super) fn chunk_number(offset: u64) -> u64 {
     offset.saturating_sub(FILE_HEADER) / CHUNK_SIZE
 }
 
-/// Where a chunk begins in its file.
+/// Returns the offset in its file where a chunk begins.
 pub(super) const fn chunk_start(number: u64) -> u64 {
     FILE_HEADER + number * CHUNK_SIZE
 }
 
-/// What decoding a chunk came to.
+/// The results of decoding a chunk.
 #[derive(Debug, Default)]
 pub struct ChunkTally {
     /// Records read, wanted or not.
     pub records: u64,
-    /// What could not be read, or read with doubt.
+    /// Faults: parts that could not be read, or only with doubt.
     pub faults: Vec<Fault>,
 }
 
-/// Decodes chunks, one after another, for one thread, and is the quicker the more it has seen.
+/// Decodes EVTX chunks, one after another, for one thread. It becomes faster the more it has
+/// decoded.
 #[derive(Default)]
 pub struct Decoder {
     settings: Arc<ParserSettings>,
@@ -67,11 +68,11 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Decodes chunk `number` of input `input` and hands each wanted record to `take`. The
-    /// buffer is the caller's again, whatever is in it then.
+    /// Decodes chunk `number` of input `input` and passes each wanted record to `take`. The content
+    /// of the buffer is undefined afterwards.
     ///
-    /// Damage is a fault in the tally, and what can still be read is read: a chunk of zeroes is
-    /// unused space, a wrong checksum makes its records suspect, a bad record is passed over.
+    /// Damage is a fault in the outcome, and everything that is still readable is read: a chunk of
+    /// zeroes is unused space, a wrong checksum makes its records suspect, a bad record is skipped.
     pub fn chunk(
         &mut self,
         bytes: &mut Vec<u8>,
@@ -84,7 +85,7 @@ impl Decoder {
         self.chunk_at(bytes, place, wanted, take)
     }
 
-    /// Decodes a chunk wherever it lies.
+    /// Decodes a chunk at any place.
     pub(super) fn chunk_at(
         &mut self,
         bytes: &mut Vec<u8>,
@@ -127,7 +128,7 @@ impl Decoder {
         tally
     }
 
-    /// Reads a chunk that nothing is known to be wrong with: by plans as far as they go.
+    /// Decodes a chunk without known damage, by plans as far as possible.
     fn sound(
         &mut self,
         data: &mut EvtxChunkData,
@@ -146,7 +147,7 @@ impl Decoder {
             Err(Odd(reason)) => {
                 let Place { input, number: chunk, start } = place;
                 debug!(input = input.index(), chunk, start, reason, "left to the evtx crate");
-                // The first records are the same again, and given already.
+                // The first records are the same again, and were already passed on.
                 self.by_crate(data, place, wanted, tally, |record| match given {
                     0 => take(record),
                     _ => given -= 1,
@@ -155,11 +156,11 @@ impl Decoder {
         }
     }
 
-    /// Reads a chunk's records by plans and yields how many there are, wanted or not.
+    /// Decodes a chunk's records by plans and returns how many there are, wanted or not.
     ///
     /// # Errors
-    /// Something is unusual: the evtx crate is to read the chunk, and `take` was given its first
-    /// wanted records.
+    /// When something is unusual. The evtx crate must then read the chunk, and `take` has already
+    /// received the first wanted records.
     fn by_plans(
         &mut self,
         chunk: &[u8],
@@ -179,9 +180,9 @@ impl Decoder {
         Ok(records.count)
     }
 
-    /// Decodes records at these offsets of a chunk, of which parts may be overwritten, and hands
-    /// each that is wanted to `take`. Tells of each whether all that it is made of is there; what is
-    /// unusual is not decoded.
+    /// Decodes records at these offsets of a chunk that may be partly overwritten, and passes each
+    /// wanted one to `take`. Returns for each whether everything that it refers to is intact.
+    /// Unusual records are not decoded.
     pub(super) fn remains(
         &mut self,
         chunk: &[u8],
@@ -204,7 +205,7 @@ impl Decoder {
         offsets.iter().map(|&offset| decode(offset).is_ok()).collect()
     }
 
-    /// Reads what the evtx crate can read of a chunk.
+    /// Decodes the parts of a chunk that the evtx crate can read.
     fn by_crate(
         &mut self,
         data: &mut EvtxChunkData,
@@ -250,8 +251,8 @@ impl Decoder {
     }
 }
 
-/// A chunk's place: the index of its input, its number among the chunks of a log, and where it
-/// begins in the file.
+/// The place of a chunk: the index of its input, its number among the chunks of a log, and the
+/// offset in the file where it begins.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     pub input: InputIdx,
@@ -260,24 +261,24 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The record `offset` bytes into the chunk.
+    /// Returns the place of the record `offset` bytes into the chunk.
     fn source(self, offset: u64, number: u64) -> RecordRef {
         RecordRef { input: self.input, offset: self.start + offset, number }
     }
 
-    /// A fault `offset` bytes into the chunk.
+    /// Creates a fault `offset` bytes into the chunk.
     fn fault(self, kind: FaultKind, offset: u64, record: Option<u64>, reason: String) -> Fault {
         let offset = Some(self.start + offset);
         Fault { kind, chunk: self.number, offset, record, reason }
     }
 
-    /// The whole chunk is lost, or the part of it past the file's end.
+    /// Creates the fault of a chunk that is lost, as a whole or from the file's end on.
     fn lost(self, reason: String) -> Fault {
         self.fault(FaultKind::Lost, 0, None, reason)
     }
 }
 
-/// The evtx crate's time, a whole number of FILETIME's 100 ns.
+/// Converts the evtx crate's time, a whole number of FILETIME's 100 ns.
 fn utc(time: evtx::Timestamp) -> DateTime<Utc> {
     const SECOND: i128 = 1_000_000_000;
     let nanoseconds = time.as_nanosecond();
@@ -285,7 +286,7 @@ fn utc(time: evtx::Timestamp) -> DateTime<Utc> {
     DateTime::from_timestamp(seconds as i64, rest as u32).unwrap_or_default()
 }
 
-/// Where in its chunk a record failed, and its number, as far as the error says.
+/// Returns where in its chunk a record failed, and its number, as far as the error contains them.
 fn locate(error: &EvtxError) -> (u64, Option<u64>) {
     match error {
         EvtxError::FailedToReadRecordAt { offset, .. } => (*offset, None),

@@ -1,5 +1,5 @@
-//! What an EVTX file's own headers say: of the file, and of each chunk. Records are read without
-//! them; that they agree with each other is a question of its own.
+//! The headers of an EVTX file and of its chunks. Records are read without them. Whether the
+//! headers agree is checked elsewhere.
 //!
 //! Offsets and flags are those of libevtx's description of the format ("Windows XML Event Log
 //! (EVTX)", sections 2 and 3) and of the evtx crate.
@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::input::{CHUNK_SIZE, FILE_HEADER, FileHeader, Piece};
 
-/// The headers of a file.
+/// The headers of an EVTX file and of its chunks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Form {
-    /// The file's own; none where it has none that can be read.
+    /// The file's header. `None` if it has no readable one.
     pub file: Option<FileHeader>,
-    /// Those of the chunks that hold records, in the order of the file.
+    /// The headers of the chunks that hold records, in the order of the file.
     pub chunks: Vec<ChunkHeader>,
 }
 
-/// A chunk's header, as far as it orders chunks.
+/// The fields of a chunk's header that order chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkHeader {
     /// The chunk's number in its file, from 0, by its place.
@@ -29,7 +29,8 @@ pub struct ChunkHeader {
 }
 
 impl ChunkHeader {
-    /// Reads the header of a chunk; none of what is no chunk, or has no record.
+    /// Reads the header of a chunk. Returns `None` if the bytes are not a chunk or it has no
+    /// record.
     pub fn read(number: u64, bytes: &[u8]) -> Option<ChunkHeader> {
         if !bytes.starts_with(b"ElfChnk\0") {
             return None;
@@ -39,7 +40,7 @@ impl ChunkHeader {
         (first <= last && last != u64::MAX).then_some(ChunkHeader { number, first, last })
     }
 
-    /// Reads those of a piece of a log.
+    /// Reads the headers of the chunks in a piece of a log.
     pub fn of(piece: &Piece) -> Vec<ChunkHeader> {
         let number = piece.start.saturating_sub(FILE_HEADER) / CHUNK_SIZE;
         let chunks = piece.chunks.iter().filter(|chunk| !chunk.is_empty());

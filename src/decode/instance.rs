@@ -1,8 +1,8 @@
-//! A chunk's records as instances of their templates.
+//! Reads a chunk's records as instances of their templates.
 //!
-//! A record is a template instance: the offset of its definition, then its values. All of them
-//! are checked, whether somebody wants the record or not: the evtx crate must come to the same.
-//! The data is most often a value that is an instance again.
+//! A record is a template instance: the offset of its definition, then its values. All values are
+//! checked, even if the record is not wanted, because the result must be that of the evtx crate.
+//! The data is usually a value that is itself an instance.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -13,22 +13,22 @@ use super::interner::Interner;
 use super::plan::{Plan, Role};
 use super::value::is_time;
 
-/// Where the first record stands.
+/// The size of a chunk's header, which is where the first record begins.
 const CHUNK_HEADER: usize = 512;
-/// A record's own header: magic, size, number, time.
+/// The size of a record's own header: magic, size, number, time.
 const RECORD_HEADER: usize = 24;
-/// Instances in one another; Windows nests them twice.
+/// The greatest depth of nested instances. Windows nests them twice.
 const MAX_DEPTH: usize = 4;
-/// Definitions of one chunk.
+/// The most definitions of one chunk.
 const MAX_PLANS: usize = 128;
-/// Bytes of definitions whose plans are kept from chunk to chunk.
+/// The most bytes of definitions whose plans are kept from chunk to chunk.
 const MAX_KEPT: usize = 4 << 20;
-/// Nodes and bytes of fixed text that a chunk's instances may take: far less than what the evtx
-/// crate renders before it gives up, and far more than Windows' chunks have.
+/// The most nodes and bytes of fixed text of a chunk's instances: far less than the evtx crate
+/// renders before it gives up, and far more than chunks of Windows have.
 const MAX_NODES: usize = 100_000;
 const MAX_TEXT: usize = 1 << 20;
 
-/// The plans of one decoder, and room for a record's instances.
+/// The plans of one decoder, and buffers for a record's instances.
 #[derive(Default)]
 pub(super) struct Planned {
     plans: Vec<Plan>,
@@ -36,7 +36,7 @@ pub(super) struct Planned {
     known: HashMap<[u8; 20], Vec<usize>>,
     /// The current chunk's definitions: their offsets and plans.
     here: Vec<(usize, usize)>,
-    /// Bytes of the plans' definitions.
+    /// The size of the kept plans' definitions in bytes.
     kept: usize,
     /// The current record's instances and all their values.
     instances: Vec<Instance>,
@@ -59,8 +59,8 @@ impl Planned {
         Ok(Records { end, last, doubtful: false, ..self.remains(chunk, names) })
     }
 
-    /// Begins to read single records of a chunk of which parts may be overwritten: what they refer to
-    /// is checked.
+    /// Begins to read single records of a chunk that may be partly overwritten. Everything that
+    /// they refer to is checked.
     pub fn remains<'d, 'c>(
         &'d mut self,
         chunk: &'c [u8],
@@ -87,8 +87,7 @@ impl Planned {
     }
 }
 
-/// A template instance: its plan, its values' places among the slots, and the slot of the value
-/// that it stands in.
+/// A template instance: its plan, its values' slots, and the slot of the value that contains it.
 pub(super) struct Instance {
     plan: usize,
     slots: Range<usize>,
@@ -110,13 +109,13 @@ impl Slot {
     }
 }
 
-/// What a record's header says.
+/// The fields of a record's own header.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RecordHeader {
-    /// Where it starts in the chunk.
+    /// The offset in the chunk where the record starts.
     pub offset: usize,
     pub number: u64,
-    /// When it was written, a FILETIME that the crate takes for one.
+    /// The time when it was written: a FILETIME that the evtx crate accepts.
     pub ticks: u64,
 }
 
@@ -130,7 +129,7 @@ pub(super) struct Instances<'c, 'r> {
 }
 
 impl<'c, 'r> Instances<'c, 'r> {
-    /// The record's own instance.
+    /// Returns the record's own instance.
     pub fn root(&self) -> Option<&'r Instance> {
         self.instances.first()
     }
@@ -139,13 +138,13 @@ impl<'c, 'r> Instances<'c, 'r> {
         &self.plans[instance.plan]
     }
 
-    /// One of an instance's values; none past its last.
+    /// Returns a value of an instance, or `None` past its last.
     pub fn value(&self, instance: &Instance, value: u16) -> Option<Value<'c>> {
         let slots = &self.slots[instance.slots.clone()];
         slots.get(usize::from(value))?.value(self.chunk)
     }
 
-    /// The instance that stands in a value.
+    /// Returns the instance that a value contains.
     pub fn nested(&self, instance: &Instance, value: u16) -> Option<&'r Instance> {
         let slot = Some(instance.slots.start + usize::from(value));
         self.instances.iter().find(|nested| nested.within == slot)
@@ -154,22 +153,22 @@ impl<'c, 'r> Instances<'c, 'r> {
 
 /// Reads the records of a chunk.
 ///
-/// An error says that something is unusual, and that the evtx crate is to read the chunk from
-/// there on.
+/// An error means that something is unusual, and that the evtx crate must read the chunk from there
+/// on.
 pub(super) struct Records<'c, 'd> {
     chunk: &'c [u8],
     planned: &'d mut Planned,
     names: &'d mut Interner,
-    /// Where the next record starts, if it does before the end.
+    /// The offset where the next record starts, if it is before the end.
     at: usize,
     end: usize,
     /// The number of the last record.
     last: u64,
-    /// Parts of the chunk may be overwritten.
+    /// Whether parts of the chunk may be overwritten.
     doubtful: bool,
     /// Records read.
     pub count: u64,
-    /// What the chunk's instances came to.
+    /// The cost of the chunk's instances so far.
     nodes: usize,
     text: usize,
 }
@@ -210,14 +209,14 @@ impl<'c> Records<'c, '_> {
         self.next()?.ok_or(Odd("no record where one should start"))
     }
 
-    /// The instances of the record that was read last, and the names for what is made of it.
+    /// Returns the instances of the record that was read last, and the interner for its names.
     pub fn current(&mut self) -> (Instances<'c, '_>, &mut Interner) {
         let Planned { plans, instances, slots, .. } = &*self.planned;
         (Instances { chunk: self.chunk, plans, instances, slots }, self.names)
     }
 
-    /// The fragment from `at` to `end`, which must be one template instance: a record's, or a
-    /// value's, which may do without a fragment header.
+    /// Reads the fragment from `at` to `end`. It must be one template instance: a record's, or a
+    /// value's, which may lack a fragment header.
     fn fragment(
         &mut self,
         at: usize,
@@ -238,7 +237,7 @@ impl<'c> Records<'c, '_> {
         }
     }
 
-    /// The template instance at the cursor: its definition's offset, its values' types and
+    /// Reads the template instance at the cursor: its definition's offset, its values' types and
     /// sizes, its values.
     fn instance(
         &mut self,
@@ -313,7 +312,7 @@ impl<'c> Records<'c, '_> {
         Ok(())
     }
 
-    /// The plan of the definition at `offset`.
+    /// Returns the index of the plan of the definition at `offset`.
     fn plan(&mut self, offset: usize) -> Result<usize, Odd> {
         let Planned { plans, known, here, kept, .. } = &mut *self.planned;
         if let Some(&(_, index)) = here.iter().find(|(known, _)| *known == offset) {

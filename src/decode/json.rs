@@ -1,7 +1,7 @@
-//! A record from the JSON that the evtx crate renders, and evtx_dump writes, read in one pass.
+//! Reads a record in one pass from JSON as the evtx crate renders it and evtx_dump writes it.
 //!
-//! System comes first in every record Windows writes, so the data of an unwanted record is not
-//! even looked at. Values are kept as text: what rules compare and people read.
+//! System comes first in every record that Windows writes, so the data of an unwanted record is not
+//! read. Values are kept as text, which rules compare and people read.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,7 @@ use super::system::{Element, Header, System};
 use super::wanted::Wanted;
 use crate::model::{Fields, Record};
 
-/// Reads one rendered record; `None` when nobody wants it.
+/// Reads one rendered record. Returns `None` if it is not wanted.
 pub(super) fn read(
     text: &[u8],
     header: Header,
@@ -150,7 +150,7 @@ impl<'de> DeserializeSeed<'de> for ElementSeed<'_, 'de> {
     }
 }
 
-/// The scalar cases of a visitor, each handed to `$take` as text.
+/// Defines the scalar cases of a visitor. Each scalar is passed to `$take` as text.
 macro_rules! scalars_as_text {
     ($self:ident, $text:ident => $take:expr) => {
         fn visit_borrowed_str<E: de::Error>($self, text: &'de str) -> Result<Self::Value, E> {
@@ -242,7 +242,7 @@ impl<'de> Visitor<'de> for Attributes<'_, 'de> {
     }
 }
 
-/// Any scalar as text, borrowed from the JSON where nothing is escaped.
+/// Reads any scalar as text, borrowed from the JSON if nothing is escaped.
 pub(super) struct Text;
 
 impl<'de> DeserializeSeed<'de> for Text {
@@ -262,8 +262,8 @@ impl<'de> Visitor<'de> for Text {
     scalars_as_text!(self, text => Ok(text));
 }
 
-/// A part of the record's data, flattened to its leaves: each under the name of its element, or
-/// of its attribute `Name`, which the renderer has put in the place of the element's.
+/// Reads a part of the record's data, flattened to its leaves. Each leaf is named after its
+/// element, or after the attribute `Name`, which the renderer uses instead of the element's name.
 struct Data<'r> {
     name: &'r str,
     names: &'r mut Interner,
@@ -285,7 +285,7 @@ impl<'de> Visitor<'de> for Data<'_> {
     }
 
     scalars_as_text!(self, text => {
-        // An empty EventData element is no field.
+        // An empty EventData element is not a field.
         if !(text.is_empty() && matches!(self.name, "EventData" | "UserData")) {
             self.fields.push(self.name, &text);
         }

@@ -1,13 +1,13 @@
-//! Bytes to [`Record`]s. A piece of a log is this stage's whole world, and
-//! only it knows the evtx crate and what records look like in exports.
+//! Decodes bytes to [`Record`]s. This stage sees one piece of a log at a time. Only it uses the
+//! evtx crate and knows the format of exported records.
 //!
-//! Of EVTX there are two ways to the same records. The evtx crate reads anything (`json` takes what
-//! it renders) and has the last word. Chunks of usual records take a shorter one: `definition`
-//! reads each template once, `plan` notes which value becomes which field, `instance` walks
-//! the chunk's records and `record` fills them in.
+//! EVTX is decoded in one of two ways, with the same results. The evtx crate reads anything (`json`
+//! reads its output) and decides in case of doubt. Chunks of usual records take a faster way:
+//! `definition` reads each template once, `plan` notes which value becomes which field, `instance`
+//! reads the chunk's records and `record` fills them in.
 //!
-//! Of texts, `text` decodes value by value: `json` what evtx_dump writes, `shapes` what NXLog,
-//! Winlogbeat and Hayabusa make of records, `xml` what Windows exports.
+//! Text logs are decoded value by value by `text`: `json` reads the output of evtx_dump, `shapes`
+//! the JSON of NXLog, Winlogbeat and Hayabusa, `xml` the exports of Windows.
 
 mod binxml;
 mod carve;
@@ -37,8 +37,8 @@ pub use wanted::{Seen, Wanted};
 use crate::input::{Input, InputKind, Piece};
 use crate::model::{InputIdx, Record};
 
-/// Decodes pieces of logs, one after another, for one thread, and is the quicker the more it has
-/// seen.
+/// Decodes pieces of logs, one after another, for one thread. It becomes faster the more it has
+/// decoded.
 #[derive(Default)]
 pub struct Decoder {
     evtx: evtx::Decoder,
@@ -46,8 +46,8 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Decodes a piece of an input, the `index`th, and hands each wanted record to `take`. The
-    /// piece is the caller's again, whatever is in it then.
+    /// Decodes a piece of the input with this index and passes each wanted record to `take`. The
+    /// content of the piece is undefined afterwards.
     pub fn piece(
         &mut self,
         input: &Input,
@@ -76,12 +76,12 @@ impl Decoder {
     }
 }
 
-/// Where in the file to begin for reading a record again: at its chunk, or at its text.
+/// Returns the offset from which a record can be read again: that of its chunk, or of its text.
 pub fn place(input: &Input, offset: u64) -> u64 {
     if input.kind.is_evtx() { evtx::chunk_start(evtx::chunk_number(offset)) } else { offset }
 }
 
-/// Where a chunk of an EVTX log begins in its file.
+/// Returns the offset in its file at which a chunk of an EVTX log begins.
 pub fn start_of_chunk(number: u64) -> u64 {
     evtx::chunk_start(number)
 }

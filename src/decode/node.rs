@@ -1,4 +1,4 @@
-//! JSON of any shape: all scalars are text, and members keep their order.
+//! JSON of any structure. All scalars are text, and members keep their order.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,7 +17,7 @@ pub(super) enum Node<'t> {
 }
 
 impl<'t> Node<'t> {
-    /// An object's members; none of what is no object.
+    /// Returns an object's members. Other values have none.
     pub fn members(&self) -> &[(Cow<'t, str>, Node<'t>)] {
         match self {
             Node::Map(members) => members,
@@ -25,7 +25,7 @@ impl<'t> Node<'t> {
         }
     }
 
-    /// The value at a path with dots, which may be in names as well as between them.
+    /// Returns the value at a path with dots. Names may contain dots as well.
     pub fn get(&self, path: &str) -> Option<&Node<'t>> {
         self.members().iter().find_map(|(name, node)| match path.strip_prefix(&**name)? {
             "" => Some(node),
@@ -33,7 +33,7 @@ impl<'t> Node<'t> {
         })
     }
 
-    /// The text at a path, or the first of a list there.
+    /// Returns the text at a path, or the first text of a list there.
     pub fn text(&self, path: &str) -> Option<&str> {
         match self.get(path)? {
             Node::Text(text) => Some(text),
@@ -45,12 +45,12 @@ impl<'t> Node<'t> {
         }
     }
 
-    /// The number that the text at a path says.
+    /// Returns the number that the text at a path states.
     pub fn number<N: std::str::FromStr>(&self, path: &str) -> Option<N> {
         self.text(path)?.trim().parse().ok()
     }
 
-    /// What is below a path: the members there, and those whose names go on from it.
+    /// Returns the members below a path, including members whose names continue the path.
     pub fn below<'n>(&'n self, path: &str) -> Vec<(&'n str, &'n Node<'t>)> {
         let mut found = Vec::new();
         for (name, node) in self.members() {
@@ -69,7 +69,7 @@ impl<'t> Node<'t> {
         found
     }
 
-    /// Appends the leaves as fields, each by the name that is nearest.
+    /// Appends the leaves as fields, each under the nearest name.
     pub fn push_to(&self, name: &str, fields: &mut Fields) {
         match self {
             Node::Text(text) => fields.push(name, text),

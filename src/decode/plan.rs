@@ -1,29 +1,29 @@
-//! Template definitions to plans: which value becomes which field of the record.
+//! Turns template definitions into plans: which value becomes which field of the record.
 //!
-//! A log repeats a few definitions a million times. Each is walked once, into a plan that says
-//! what the evtx crate's JSON of an instance, read by [`super::json`], comes to. A definition
-//! that goes beyond the shapes here has no plan.
+//! A log repeats a few definitions a million times. Each is read once, into a plan that gives the
+//! same fields as the evtx crate's JSON of an instance, read by [`super::json`]. A definition with
+//! parts that are not handled here has no plan.
 
 use super::binxml::Odd;
 use super::definition::{Definition, Element, Imprint, Node, Source};
 use super::interner::Interner;
 use crate::model::{FieldName, Str};
 
-/// Values an instance may have; Windows' have some dozens.
+/// The most values of an instance. Instances of Windows have some dozens.
 const MAX_VALUES: usize = 1024;
 
-/// What a definition says, ready for its instances.
+/// The fields that instances of a definition give.
 #[derive(Debug)]
 pub(super) struct Plan {
     /// The name of the definition's element.
     pub root: Str,
-    /// Where System's fields come from, when the element is Event.
+    /// The sources of System's fields, if the element is Event.
     pub system: Option<System>,
-    /// The record's data, in the order of its fields.
+    /// The steps that give the record's data, in the order of its fields.
     pub steps: Vec<Step>,
-    /// What may stand in each value.
+    /// The use of each value.
     pub roles: Vec<Role>,
-    /// What the definition costs, and is known again by.
+    /// The cost and the identity of the definition.
     pub imprint: Imprint,
 }
 
@@ -44,20 +44,20 @@ impl Plan {
     }
 }
 
-/// What the definition uses a value for.
+/// The use of a value in a definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// Nothing.
     Unused,
     /// The text of an element or attribute.
     Text,
-    /// The text of an element, which an array repeats ([MS-EVEN6] 3.1.4.7.5).
+    /// The text of an element. An array repeats the element ([MS-EVEN6] 3.1.4.7.5).
     Items,
     /// An element's content, a template instance of its own.
     Instance,
 }
 
-/// A System field: its source, and the value without which its element is left out.
+/// The source of a System field, and the value without which its element is left out.
 #[derive(Debug, Clone)]
 pub(super) struct SystemField {
     pub source: Source,
@@ -81,22 +81,22 @@ pub(super) struct System {
     pub user_sid: SystemField,
 }
 
-/// One step of an instance's data.
+/// A step that gives a part of an instance's data.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Passes over the next `steps` when the value is NULL: an element that depends on it.
+    /// Skips the next `steps` if the value is NULL, for an element that depends on it.
     Depends { value: u16, steps: usize },
-    /// A field. The crate numbers the names of elements that an array repeats, but not those of
-    /// `Data`.
+    /// Gives a field. The evtx crate numbers the names of elements that an array repeats, but not
+    /// those of `Data`.
     Field { name: FieldName, source: Source, empty: Empty, numbered: bool },
-    /// A field without text when all these values are NULL: an element whose elements are all
-    /// left out.
+    /// Gives a field without text if all these values are NULL, for an element whose child elements
+    /// are all left out.
     Left { dependencies: Vec<u16>, name: FieldName, empty: Empty },
-    /// The instance in this value, unless its element has one of these names.
+    /// Gives the fields of the instance in this value, unless its element has one of these names.
     Instance { value: u16, barred: &'static [&'static str] },
 }
 
-/// What an element without text gives.
+/// The result of an element without text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Empty {
     /// An empty field.
@@ -107,7 +107,7 @@ pub(super) enum Empty {
     Unless(Box<[u16]>),
 }
 
-/// Makes a plan of what a definition says.
+/// Makes the plan of a definition.
 struct Planner {
     plan: Plan,
     /// The next element is the definition's own, which no array repeats.
@@ -115,7 +115,7 @@ struct Planner {
 }
 
 impl Planner {
-    /// The record's own element: System, then the data.
+    /// Plans the record's own element: System, then the data.
     fn event(&mut self, event: Element) -> Result<(), Odd> {
         self.attributes(&event.attributes)?;
         let mut seen: Vec<Str> = Vec::new();
@@ -134,7 +134,7 @@ impl Planner {
                         _ => self.element(element, name)?,
                     }
                 }
-                // It comes last and next to System only, so that no two members share a name.
+                // It comes last and stands only beside System, so that no two members share a name.
                 Node::Value(value, true) if !instance && seen.len() == 1 => {
                     instance = true;
                     self.role(value, Role::Instance)?;
@@ -207,7 +207,7 @@ impl Planner {
         })
     }
 
-    /// An element of the data, under the name of its JSON member.
+    /// Plans an element of the data, under the name of its JSON member.
     fn element(&mut self, element: Element, name: Str) -> Result<(), Odd> {
         let root = std::mem::take(&mut self.root);
         let guard = self.open(element.dependency);
@@ -218,7 +218,7 @@ impl Planner {
             [] => self.field(name, Source::Nothing, empty, true),
             [Node::Text(ref text)] => self.field(name, Source::Fixed(text.clone()), empty, true),
             [Node::Value(value, false)] if !container => {
-                // Attributes would tell an empty item from none.
+                // With attributes an empty item would differ from a missing one.
                 let plain = !root && empty == Empty::Field;
                 self.role(value, if plain { Role::Items } else { Role::Text })?;
                 self.field(name, Source::Value(value), empty, true);
@@ -233,7 +233,7 @@ impl Planner {
         Ok(())
     }
 
-    /// An element of elements.
+    /// Plans an element that contains elements.
     fn object(&mut self, name: Str, content: Vec<Node>, empty: Empty) -> Result<(), Odd> {
         let container = is_container(&name);
         let elements = content.into_iter().map(|node| match node {
@@ -246,7 +246,8 @@ impl Planner {
             let name = FieldName::new(name);
             self.plan.steps.push(Step::Left { dependencies, name, empty });
         }
-        // The crate numbers names that come twice, and puts unnamed Data where the first stands.
+        // The evtx crate numbers names that occur twice, and puts unnamed Data at the place of the
+        // first.
         let mut members: Vec<Member> = Vec::new();
         for element in elements {
             let member = if container && *element.name == *"Data" {
@@ -259,7 +260,7 @@ impl Planner {
                 Some(Member::Data) if unnamed => true,
                 _ => !members.contains(&member),
             };
-            // One named Data, and the crate passes over the unnamed ones.
+            // If one Data is named, the evtx crate skips the unnamed ones.
             let mixed = members.iter().any(|known| match known {
                 Member::Data => matches!(member, Member::NamedData(_)),
                 Member::NamedData(_) => unnamed,
@@ -278,7 +279,7 @@ impl Planner {
         Ok(())
     }
 
-    /// A `Data` of EventData or UserData.
+    /// Plans a `Data` of EventData or UserData.
     fn data(&mut self, element: &Element, name: Str) -> Result<(), Odd> {
         let guard = self.open(element.dependency);
         self.attributes(&element.attributes)?;
@@ -302,7 +303,8 @@ impl Planner {
         self.plan.steps.push(Step::Field { name, source, empty, numbered });
     }
 
-    /// Takes note of the attributes' values; what an element with them gives when it is empty.
+    /// Notes the attributes' values. Returns the result of an element with these attributes when it
+    /// is empty.
     fn attributes(&mut self, attributes: &[(Str, Source)]) -> Result<Empty, Odd> {
         let mut values = Vec::new();
         let mut fixed = false;
@@ -338,7 +340,8 @@ impl Planner {
         }
     }
 
-    /// A value has one use: the crate renders what is used twice in a way of its own.
+    /// Notes the use of a value. It may have only one: the evtx crate renders a value with two uses
+    /// in its own way.
     fn role(&mut self, value: u16, role: Role) -> Result<(), Odd> {
         let index = usize::from(value);
         if index >= MAX_VALUES {
@@ -364,12 +367,13 @@ enum Member {
     Data,
 }
 
-/// Whose `Data` elements are fields by their attribute Name, and which is no field when empty.
+/// Returns whether an element's `Data` children are fields named by their attribute Name. Such an
+/// element is not a field when it is empty.
 pub(super) fn is_container(name: &str) -> bool {
     name == "EventData" || name == "UserData"
 }
 
-/// The name of a `Data`, if it has one.
+/// Returns the name of a `Data`, if it has one.
 fn data_name(element: &Element) -> Result<Option<Str>, Odd> {
     match element.attributes.iter().find(|(name, _)| **name == *"Name") {
         None => Ok(None),

@@ -1,7 +1,7 @@
-//! A template instance's values to a [`Record`].
+//! Turns a template instance's values into a [`Record`].
 //!
-//! System's provider, channel and event id are looked up first; only for a record somebody wants
-//! are the other values made text.
+//! System's provider, channel and event id are read first. The other values become text only if the
+//! record is wanted.
 
 use std::mem;
 use std::str::FromStr;
@@ -19,7 +19,7 @@ use crate::model::{
     Channel, FieldName, FieldsDraft, LoggedId, Record, RecordRef, Str, are_equal, parse_utc,
 };
 
-/// The record last read, whose room the next one takes, and what its texts were made of.
+/// Reads records. Keeps the last record so that its buffers and texts can be used again.
 #[derive(Default)]
 pub(super) struct Latest {
     pub record: Record,
@@ -32,7 +32,7 @@ pub(super) struct Latest {
 }
 
 impl Latest {
-    /// Reads a record; `false` when nobody wants it, and then only a part of it is read.
+    /// Reads a record. Returns `false` if it is not wanted. Then only a part of it is read.
     pub fn read(
         &mut self,
         instances: Instances,
@@ -48,7 +48,7 @@ impl Latest {
         let mut name = |text: String| names.get(&text);
 
         let event_id = find(&system.event_id).number()?.ok_or(Odd("no event id"))?;
-        // Both texts come before either is shared: an odd one leaves the record as it was.
+        // Both texts come before either is shared: if one is unusual, the record stays unchanged.
         let provider = provider.value(find(&system.provider), &mut name)?;
         let channel = channel.value(find(&system.channel), &mut name)?;
         let other_provider = share(&mut record.provider, provider);
@@ -105,7 +105,7 @@ impl Latest {
     }
 }
 
-/// Lets a record have a text; whether it had another one.
+/// Sets a text of a record. Returns whether it changed.
 fn share(field: &mut Str, text: &Str) -> bool {
     let other = !Arc::ptr_eq(field, text);
     if other {
@@ -114,7 +114,7 @@ fn share(field: &mut Str, text: &Str) -> bool {
     other
 }
 
-/// What was made of a text that most often is the last one again, and the value it was made of.
+/// A value made from a text, cached because the next text is usually the same.
 #[derive(Default)]
 struct Recent<T = Str> {
     kind: u8,
@@ -123,9 +123,9 @@ struct Recent<T = Str> {
 }
 
 impl<T> Recent<T> {
-    /// What `make` makes of the value's text.
+    /// Returns the cached value, or makes one from the text if it differs from the last.
     fn value(&mut self, found: Found, make: impl FnOnce(String) -> T) -> Result<&T, Odd> {
-        /// No value's type.
+        /// Not the type of any value.
         const FIXED: u8 = 0xff;
         let (kind, bytes) = match found {
             Found::Nothing => (kind::NULL, &[][..]),
@@ -142,7 +142,7 @@ impl<T> Recent<T> {
     }
 }
 
-/// What a source yields.
+/// The content of a field.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Found<'c, 'r> {
     /// Nothing that has content.
@@ -171,7 +171,7 @@ impl Found<'_, '_> {
         }
     }
 
-    /// The number its text says, if it is one of that type.
+    /// Returns the number that the text states, if it fits the type.
     fn number<N: FromStr + TryFrom<u64>>(self) -> Result<Option<N>, Odd> {
         if let Found::Value(value) = self
             && let Some(number) = value.number()
@@ -183,12 +183,13 @@ impl Found<'_, '_> {
 }
 
 impl<'c, 'r> Instances<'c, 'r> {
-    /// A value past the instance's last is none, and leaves no element out.
+    /// Returns whether a value is NULL. A value past the instance's last is not, so no element
+    /// depends on it.
     fn is_null(&self, instance: &Instance, value: u16) -> bool {
         self.value(instance, value).is_some_and(Value::is_null)
     }
 
-    /// What a source yields that has content.
+    /// Returns the content of a source.
     fn resolve(&self, instance: &Instance, source: &'r Source) -> Found<'c, 'r> {
         match source {
             Source::Fixed(text) if !text.is_empty() => Found::Fixed(text),
@@ -200,7 +201,7 @@ impl<'c, 'r> Instances<'c, 'r> {
         }
     }
 
-    /// What a System field is.
+    /// Returns the content of a System field.
     pub fn find(&self, root: &Instance, field: &'r SystemField) -> Found<'c, 'r> {
         match field.dependency {
             Some(value) if self.is_null(root, value) => Found::Nothing,
@@ -208,7 +209,7 @@ impl<'c, 'r> Instances<'c, 'r> {
         }
     }
 
-    /// Whether an element without text is a field.
+    /// Returns whether an element without text becomes a field.
     fn is_field(&self, instance: &Instance, empty: &Empty) -> bool {
         match empty {
             Empty::Field => true,
@@ -219,7 +220,7 @@ impl<'c, 'r> Instances<'c, 'r> {
         }
     }
 
-    /// Hands on the instance's fields, those of instances in it included.
+    /// Passes the instance's fields to `field`, including those of nested instances.
     pub fn fields(
         &self,
         instance: &Instance,

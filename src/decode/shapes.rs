@@ -1,5 +1,5 @@
-//! The shapes that collectors and analysers give records in JSON, each read to the same
-//! [`Record`](crate::model::Record) as from EVTX, as far as it holds it.
+//! The JSON formats of collectors and analysers. Each is read to the same
+//! [`Record`](crate::model::Record) as from EVTX, as far as it contains the data.
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
@@ -8,10 +8,10 @@ use super::node::Node;
 use super::system::{System, keywords};
 use crate::model::{Channel, Fields, Form, parse_utc};
 
-/// A shape that records come in.
+/// A JSON format of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// NXLog's im_msvistalog: all fields side by side, data among System's.
+    /// NXLog's im_msvistalog: all fields side by side, data fields among System's.
     NxLog,
     /// Winlogbeat since version 7, nested or with dots.
     Winlogbeat,
@@ -21,7 +21,7 @@ pub(super) enum Shape {
     Hayabusa,
 }
 
-/// The paths of System's fields in a shape.
+/// The paths of System's fields in a format.
 struct Paths {
     event_id: &'static str,
     channel: &'static str,
@@ -34,15 +34,15 @@ struct Paths {
     thread_id: &'static str,
 }
 
-/// A path at which there is nothing.
+/// A path at which nothing is found.
 const NOWHERE: &str = "/";
 
 impl Shape {
-    /// The shape of a value, if it is a record.
+    /// Detects the format of a value. Returns `None` if it is not a record.
     pub fn of(node: &Node<'_>) -> Option<Shape> {
         let has = |paths: &[&str]| paths.iter().any(|path| node.text(path).is_some());
         if has(&["winlog.event_id"]) || has(&["winlog.channel"]) && has(&["event.code"]) {
-            // This program's own ecs.jsonl has these names, too: results are no evidence.
+            // This program's own ecs.jsonl also has these names. Results are not evidence.
             (node.text("event.module") != Some("psr")).then_some(Shape::Winlogbeat)
         } else if has(&["event_id"]) && has(&["log_name"]) {
             Some(Shape::OldWinlogbeat)
@@ -106,7 +106,7 @@ impl Shape {
         }
     }
 
-    /// System as the value has it.
+    /// Reads the System fields of a record.
     pub fn system(self, node: &Node<'_>) -> System {
         let paths = self.paths();
         let text = |path: &str| node.text(path).unwrap_or_default().to_owned();
@@ -165,7 +165,7 @@ impl Shape {
             Shape::NxLog => &["EventTypeOrignal", "EventType"],
             Shape::Winlogbeat => &["log.level", "winlog.level"],
             Shape::OldWinlogbeat => &["level"],
-            // Its level is the rule's.
+            // The level in Hayabusa's output is the rule's.
             Shape::Hayabusa => &[],
         };
         let words = paths.iter().filter_map(|path| node.text(path));
@@ -182,12 +182,12 @@ impl Shape {
         node.text(path).map(keywords).unwrap_or_default()
     }
 
-    /// The record's data by the names EVTX has.
+    /// Reads the record's data, under the names that EVTX has.
     pub fn data(self, node: &Node<'_>, system: &System) -> Fields {
         let mut fields = Fields::default();
         let classic = Channel::of(&system.channel, &system.provider) == Channel::PowerShellClassic;
         let push = |fields: &mut Fields, name: &str, node: &Node<'_>| {
-            // A string without a name in the record.
+            // A string that has no name in the record.
             let unnamed = classic && name.strip_prefix("param").is_some_and(is_number);
             node.push_to(if unnamed { "Data" } else { name }, fields);
         };
@@ -224,20 +224,20 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A time with its offset, or UTC.
+/// Parses a time with its offset, or in UTC.
 fn time(text: &str) -> Option<DateTime<Utc>> {
-    // Hayabusa puts a blank before the offset.
+    // Hayabusa writes a blank before the offset.
     let with_offset = || DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f %:z").ok();
     parse_utc(text).ok().or_else(|| with_offset().map(|time| time.with_timezone(&Utc)))
 }
 
-/// The best that NXLog's fields say of a record's time in UTC.
+/// Returns the best estimate of a record's time in UTC from NXLog's fields.
 ///
-/// EventTime is the agent's local time, most often in whole seconds; `@timestamp` is UTC, but of
-/// when the record was collected. The agent's distance from UTC comes from the two times of
-/// collection, EventReceivedTime being the local one: it is a multiple of a quarter of an hour, what
-/// is left is the collector's delay. Without `@timestamp` EventTime is taken for UTC, unless it
-/// names its offset.
+/// EventTime is the agent's local time, usually in whole seconds. `@timestamp` is UTC, but is the
+/// time of collection. The agent's offset from UTC comes from the two times of collection, of which
+/// EventReceivedTime is the local one: it is a multiple of a quarter of an hour, and the rest is
+/// the collector's delay. Without `@timestamp` EventTime is assumed to be UTC, unless it names its
+/// offset.
 fn nxlog_time(node: &Node<'_>) -> Option<DateTime<Utc>> {
     let at = |path: &str| node.text(path).and_then(time);
     let local = |path: &str| {
@@ -256,7 +256,7 @@ fn nxlog_time(node: &Node<'_>) -> Option<DateTime<Utc>> {
     event.checked_add_signed(TimeDelta::seconds(behind)).map(|time| time.and_utc())
 }
 
-/// System/Level of a collector's word for it.
+/// Returns System/Level for a collector's word.
 fn level(word: &str) -> Option<u8> {
     Some(match word.to_ascii_lowercase().as_str() {
         "audit_success" | "audit_failure" | "audit success" | "audit failure" => 0,
@@ -269,11 +269,11 @@ fn level(word: &str) -> Option<u8> {
     })
 }
 
-/// Whether a field is not of the record's data: System's, NXLog's own (reference manual,
-/// im_msvistalog), or put in by what forwarded it.
+/// Returns whether a field is not part of the record's data: it is System's, NXLog's own (reference
+/// manual, im_msvistalog), or was added by a forwarder.
 fn is_nxlogs_own(name: &str, node: &Node<'_>) -> bool {
     match name {
-        // Sysmon has data of that name, which takes the field's place.
+        // Sysmon has a data field of this name, which replaces NXLog's.
         "EventType" => matches!(node, Node::Text(word) if level(word).is_some()),
         "AccountName"
         | "AccountType"
@@ -316,8 +316,8 @@ fn is_nxlogs_own(name: &str, node: &Node<'_>) -> bool {
     }
 }
 
-/// The channel that Hayabusa abbreviates (its `channel_abbreviations.txt`), as far as this program
-/// or Sigma's log sources know it.
+/// Returns the full name of a channel that Hayabusa abbreviates (its `channel_abbreviations.txt`),
+/// for those that this program or Sigma's log sources use.
 fn channel_name(shown: &str) -> &str {
     match shown {
         "App" => "Application",

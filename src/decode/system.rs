@@ -1,4 +1,4 @@
-//! The System element of a record, from whatever text it is read.
+//! The System element of a record, read from any kind of text.
 
 use std::borrow::Cow;
 
@@ -8,23 +8,23 @@ use super::interner::Interner;
 use super::wanted::{Seen, Wanted};
 use crate::model::{Channel, Fields, Form, InputIdx, LoggedId, Record, RecordRef, parse_utc};
 
-/// What is known of a record before its content is read.
+/// The place of a record, known before its content is read, and the fields of its header.
 #[derive(Clone, Copy)]
 pub(super) struct Header {
     input: InputIdx,
     offset: u64,
-    /// The number and the time in the record's own header; a text has none.
+    /// The number and the time in the record's own header. A text has none.
     own: Option<(u64, DateTime<Utc>)>,
 }
 
 impl Header {
-    /// Of a record that has a header.
+    /// Creates the origin of a record that has a header.
     pub fn of_record(source: RecordRef, time: DateTime<Utc>) -> Header {
         let RecordRef { input, offset, number } = source;
         Header { input, offset, own: Some((number, time)) }
     }
 
-    /// Of a record that is text.
+    /// Creates the origin of a record that is text.
     pub fn of_text(input: InputIdx, offset: u64) -> Header {
         Header { input, offset, own: None }
     }
@@ -37,9 +37,9 @@ pub(super) struct System {
     pub channel: String,
     pub computer: String,
     pub time: Option<DateTime<Utc>>,
-    /// TimeCreated, where `time` is another one.
+    /// TimeCreated, if `time` is a different time.
     pub logged: Option<DateTime<Utc>>,
-    /// A collector's form of text; none is Windows' own.
+    /// A collector's format. `None` for Windows' own.
     pub form: Option<Form>,
     pub event_id: Option<u32>,
     pub level: u8,
@@ -52,7 +52,7 @@ pub(super) struct System {
 }
 
 impl System {
-    /// Takes what an element of System says.
+    /// Sets the field that an element of System gives.
     pub fn set(&mut self, element: &str, node: &Element<'_>) {
         let text = node.text.as_deref();
         let attribute = |name: &str| {
@@ -80,14 +80,15 @@ impl System {
         }
     }
 
-    /// The record's place. One without a header has the number that people quote.
+    /// Returns the record's place. A record without a header is numbered by its EventRecordID,
+    /// which people quote.
     fn source(&self, header: Header) -> RecordRef {
         let Header { input, offset, own } = header;
         let number = own.map(|(number, _)| number).or(self.record_id).unwrap_or_default();
         RecordRef { input, offset, number }
     }
 
-    /// Whether the record is wanted, as far as it has an event id.
+    /// Returns whether the record is wanted. A record without an event id is not.
     pub fn is_wanted(&self, header: Header, wanted: &dyn Wanted) -> bool {
         let System { channel, provider, event_id, .. } = self;
         let known = Channel::of(channel, provider);
@@ -108,10 +109,10 @@ impl System {
         wanted.wants(source, known, channel, event_id)
     }
 
-    /// The record with its data, which is read when somebody wants it.
+    /// Returns the record, if it is wanted. Its data is read only then.
     ///
     /// # Errors
-    /// What it takes for a record and is not there.
+    /// When a part that every record needs is missing.
     pub fn record(
         &self,
         header: Header,
@@ -151,8 +152,8 @@ impl System {
     }
 }
 
-/// Keywords from their text: hexadecimal as in XML, decimal and signed as NXLog has them, or in the
-/// words of Winlogbeat, as far as auditing goes.
+/// Parses Keywords: hexadecimal as in XML, decimal and signed as in NXLog, or Winlogbeat's words
+/// for auditing.
 pub(super) fn keywords(text: &str) -> u64 {
     let text = text.trim();
     match text {
@@ -167,7 +168,7 @@ pub(super) fn keywords(text: &str) -> u64 {
     .unwrap_or_default()
 }
 
-/// An element of System: its text and attributes, whatever type they have where they are read.
+/// An element of System: its text and attributes.
 #[derive(Debug, Default)]
 pub(super) struct Element<'t> {
     pub text: Option<Cow<'t, str>>,

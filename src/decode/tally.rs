@@ -2,15 +2,15 @@
 
 use crate::error::Fault;
 
-/// What decoding a piece came to.
+/// The outcome of decoding a piece.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// Records read, wanted or not.
     pub records: u64,
-    /// What could not be read, or read with doubt.
+    /// Faults: parts that could not be read, or only with doubt.
     pub faults: Vec<Fault>,
-    /// What is sound but no record. A text that has nothing else is no log.
+    /// Values that are sound but not records. A text with nothing else is not a log.
     pub foreign: Vec<Fault>,
-    /// Records whose texts are longer than the limit: each is a fault, listed or counted.
+    /// Records whose texts are longer than the limit. Each is a fault, listed or counted.
     pub too_long: u64,
 }

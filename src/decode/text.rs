@@ -1,4 +1,4 @@
-//! The values of text logs to records.
+//! Decodes the values of text logs to records.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ use crate::error::{Fault, FaultKind};
 use crate::input::{InputKind, PartKind, Piece};
 use crate::model::{InputIdx, Record};
 
-/// Faults of a piece that are listed; the others are counted.
+/// The most faults of a piece that are listed. The others are counted.
 const MAX_FAULTS: usize = 100;
 
 /// Decodes pieces of text, one after another, for one thread.
@@ -24,15 +24,15 @@ pub(super) struct Decoder {
     names: Interner,
 }
 
-/// Why a value gives no record.
+/// The reason why a value gives no record.
 enum Refused {
-    /// It is sound, and no record.
+    /// It is sound, but not a record.
     Foreign,
     Damaged(String),
 }
 
 impl Decoder {
-    /// Decodes the values of a piece and hands each wanted record to `take`.
+    /// Decodes the values of a piece and passes each wanted record to `take`.
     pub fn piece(
         &mut self,
         kind: InputKind,
@@ -89,7 +89,7 @@ impl Decoder {
         wanted: &dyn Wanted,
     ) -> Result<Option<Record>, Refused> {
         let names = &mut self.names;
-        // What evtx_dump writes needs no tree.
+        // The output of evtx_dump is read without building a tree.
         if is_event(text) {
             return json::read(text.as_bytes(), header, wanted, names).map_err(|reason| {
                 match serde_json::from_str::<IgnoredAny>(text) {
@@ -100,7 +100,7 @@ impl Decoder {
         }
         let node: Node<'_> =
             serde_json::from_str(text).map_err(|error| Refused::Damaged(error.to_string()))?;
-        // What Elasticsearch puts around what was put into it.
+        // Elasticsearch wraps documents in `_source`.
         let node = node.get("_source").filter(|node| !node.members().is_empty()).unwrap_or(&node);
         if node.get("Event").is_some_and(|event| event.get("System").is_some()) {
             return json::read(text.as_bytes(), header, wanted, names).map_err(Refused::Damaged);
@@ -112,7 +112,7 @@ impl Decoder {
     }
 }
 
-/// Whether a value begins as what evtx_dump writes.
+/// Returns whether a value begins like the output of evtx_dump.
 fn is_event(text: &str) -> bool {
     let mut rest = text;
     let begins = ["{", "\"Event\"", ":"].iter().all(|token| {
@@ -123,7 +123,7 @@ fn is_event(text: &str) -> bool {
     begins && rest.trim_start().starts_with('{')
 }
 
-/// What is wrong with a piece.
+/// The faults of a piece.
 #[derive(Default)]
 struct Faults {
     listed: Vec<Fault>,
@@ -144,7 +144,7 @@ impl Faults {
         }
     }
 
-    /// The faults, the last of which says how many more there are.
+    /// Returns the faults. The last one states how many more there are.
     fn listed(mut self) -> Vec<Fault> {
         if self.more > 0
             && let Some(last) = self.listed.last_mut()

@@ -1,4 +1,4 @@
-//! Values to text, as the evtx crate renders them.
+//! Renders values as text, in the way the evtx crate does.
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Timelike, Utc};
 
@@ -10,7 +10,7 @@ const TICKS: u64 = 10_000_000;
 const EPOCH: i64 = 11_644_473_600;
 
 impl Value<'_> {
-    /// Appends the value's text; nothing for one without content.
+    /// Appends the value's text. A value without content adds nothing.
     pub fn write(self, out: &mut Vec<u8>) -> Result<(), Odd> {
         let bytes = self.bytes;
         match self.kind {
@@ -41,14 +41,14 @@ impl Value<'_> {
         Ok(())
     }
 
-    /// The value's text.
+    /// Returns the value's text.
     pub fn text(self) -> Result<String, Odd> {
         let mut bytes = Vec::new();
         self.write(&mut bytes)?;
         String::from_utf8(bytes).map_err(|_| Odd("a text that is no UTF-8"))
     }
 
-    /// The value as a number, if its text is the digits of one.
+    /// Returns the value as a number, if its text is the digits of a number.
     pub fn number(self) -> Option<u64> {
         match self.kind {
             kind::UINT8 | kind::UINT16 | kind::UINT32 | kind::UINT64 => Some(unsigned(self.bytes)),
@@ -57,22 +57,22 @@ impl Value<'_> {
     }
 }
 
-/// Whether the evtx crate takes a FILETIME for a record's time.
+/// Returns whether the evtx crate accepts a FILETIME as a record's time.
 pub(super) fn is_time(ticks: u64) -> bool {
     /// 9999-12-30 22:00:00.
     const LAST: i64 = 253_402_207_200;
     ticks / TICKS <= (LAST + EPOCH) as u64
 }
 
-/// The day of a time, which most often is that of the one before.
+/// Converts FILETIMEs and caches the day, because the next time is usually on the same day.
 #[derive(Debug, Default)]
 pub(super) struct Days {
-    /// The day's number since 1601, and its date.
+    /// The last day's number since 1601, and its date.
     latest: Option<(u64, NaiveDate)>,
 }
 
 impl Days {
-    /// What [`filetime`] says of a FILETIME.
+    /// Does the same as [`filetime`].
     pub fn filetime(&mut self, ticks: u64) -> Option<DateTime<Utc>> {
         const DAY: u64 = 24 * 60 * 60 * TICKS;
         let (day, of_day) = (ticks / DAY, ticks % DAY);
@@ -92,7 +92,7 @@ impl Days {
     }
 }
 
-/// A FILETIME that the evtx crate takes for a record's time.
+/// Converts a FILETIME. Returns `None` if the evtx crate does not accept it as a record's time.
 fn filetime(ticks: u64) -> Option<DateTime<Utc>> {
     let seconds = (ticks / TICKS) as i64 - EPOCH;
     let time = DateTime::from_timestamp(seconds, (ticks % TICKS) as u32 * 100)?;
@@ -107,7 +107,7 @@ fn time(ticks: u64, out: &mut Vec<u8>) -> Result<(), Odd> {
     Ok(())
 }
 
-/// `yyyy-MM-ddTHH:mm:ss.fffffffZ`
+/// Appends a time as `yyyy-MM-ddTHH:mm:ss.fffffffZ`.
 fn stamp(
     [year, month, day]: [u32; 3],
     [hour, minute, second]: [u32; 3],
@@ -127,8 +127,8 @@ fn stamp(
     out.extend_from_slice(&text);
 }
 
-/// A SYSTEMTIME: year, month, day of the week, day, hour, minute, second, milliseconds. One that
-/// is no time reads as the first of 1601.
+/// Appends a SYSTEMTIME: year, month, day of the week, day, hour, minute, second, milliseconds. An
+/// invalid one is written as the first of January 1601.
 fn systemtime(bytes: &[u8], out: &mut Vec<u8>) {
     let mut fields = [0; 8];
     for (field, bytes) in fields.iter_mut().zip(bytes.as_chunks().0) {
@@ -148,7 +148,7 @@ fn systemtime(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// A little-endian number.
+/// Reads a little-endian number.
 pub(super) fn unsigned(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
@@ -171,7 +171,7 @@ fn hex(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend(digits.map(|digit| digit.to_ascii_uppercase()));
 }
 
-/// `0x`, then the digits without leading zeroes.
+/// Appends a number as `0x` and its digits without leading zeroes.
 fn hex_number(number: u64, out: &mut Vec<u8>) {
     let digits = (64 - number.leading_zeros()).div_ceil(4).max(1) as usize;
     let mut text = *b"0x0000000000000000";
@@ -182,9 +182,9 @@ fn hex_number(number: u64, out: &mut Vec<u8>) {
     out.truncate(out.len() - 16 + digits);
 }
 
-/// `{d1-d2-d3-d4-d4}`, the first three of them little-endian.
+/// Appends a GUID as `{d1-d2-d3-d4-d4}`, of which the first three parts are little-endian.
 fn guid(bytes: &[u8], out: &mut Vec<u8>) {
-    /// Where each byte's digits stand.
+    /// The places of each byte's digits.
     const PLACES: [usize; 16] = [7, 5, 3, 1, 12, 10, 17, 15, 20, 22, 25, 27, 29, 31, 33, 35];
     let mut text = *b"{00000000-0000-0000-0000-000000000000}";
     for (&byte, place) in bytes.iter().zip(PLACES) {
@@ -194,7 +194,8 @@ fn guid(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&text);
 }
 
-/// `S-R-A-S1-…-Sn`: the revision, the authority (48 bits, big-endian), the sub-authorities.
+/// Appends a SID as `S-R-A-S1-…-Sn`: the revision, the authority (48 bits, big-endian), the
+/// sub-authorities.
 fn sid(bytes: &[u8], out: &mut Vec<u8>) {
     let [revision, _, a, b, c, d, e, f, subs @ ..] = bytes else { return };
     out.extend_from_slice(b"S-");

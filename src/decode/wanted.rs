@@ -1,13 +1,13 @@
-//! What a decoder asks before it reads a record's data.
+//! The interface by which a decoder learns which records are wanted.
 
 use chrono::{DateTime, Utc};
 
 use crate::model::{Channel, RecordRef};
 
-/// What is known of a record before its data is read.
+/// The facts about a record that are known before its data is read.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen<'r> {
-    /// Its place.
+    /// The place of the record.
     pub source: RecordRef,
     /// Its channel.
     pub channel: Channel,
@@ -19,18 +19,19 @@ pub struct Seen<'r> {
     pub computer: &'r str,
     /// System/EventID.
     pub event_id: u32,
-    /// System/EventRecordID; the header's number where it is missing.
+    /// System/EventRecordID, or the number in the header if it is missing.
     pub record_id: u64,
     /// When it was logged, UTC.
     pub time: DateTime<Utc>,
 }
 
-/// Says which records some later stage has a use for; the others are only seen.
+/// Selects the records that later stages use. The others are only observed.
 pub trait Wanted {
-    /// A record passes, wanted or not. One that is hard to read may pass more than once.
+    /// Is called for every record, wanted or not. A record that is hard to read may come more than
+    /// once.
     fn passes(&self, _seen: Seen<'_>) {}
 
-    /// Whether the record of this place, channel and event id is wanted.
+    /// Returns whether the record with this place, channel and event id is wanted.
     fn wants(&self, source: RecordRef, channel: Channel, channel_name: &str, event_id: u32)
     -> bool;
 }

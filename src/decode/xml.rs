@@ -1,4 +1,4 @@
-//! A record from the XML that Windows exports (wevtutil, Event Viewer), and evtx_dump writes.
+//! Reads a record from XML as Windows exports it (wevtutil, Event Viewer) and evtx_dump writes it.
 
 use std::borrow::Cow;
 
@@ -10,10 +10,10 @@ use super::system::{Element, Header, System};
 use super::wanted::Wanted;
 use crate::model::{Fields, Record};
 
-/// Most elements in each other; Windows' own renderer stops at fewer.
+/// The greatest depth of nested elements. Windows' own renderer stops earlier.
 const MAX_DEPTH: usize = 64;
 
-/// Reads one `<Event>`; `None` when nobody wants it.
+/// Reads one `<Event>`. Returns `None` if it is not wanted.
 pub(super) fn read(
     text: &str,
     header: Header,
@@ -26,7 +26,7 @@ pub(super) fn read(
     reader.config_mut().allow_dangling_amp = true;
     let mut system = System::default();
     let mut fields = Fields::default();
-    // The elements that are open, Event first.
+    // The open elements, Event first.
     let mut open: Vec<Open> = Vec::new();
     loop {
         match reader.read_event().map_err(wrong)? {
@@ -51,7 +51,7 @@ pub(super) fn read(
                     }
                     ([], "System" | "RenderingInfo") | (["System" | "RenderingInfo", ..], _) => {}
                     _ if open.is_empty() => break,
-                    // An empty EventData element is no field.
+                    // An empty EventData element is not a field.
                     ([], "EventData" | "UserData") if element.text.trim().is_empty() => {}
                     _ if element.is_leaf => fields.push(element.field(), &element.text),
                     _ => {}
@@ -67,7 +67,7 @@ pub(super) fn read(
     system.record(header, wanted, names, || fields)
 }
 
-/// An element that is open.
+/// An element whose end was not yet read.
 struct Open {
     name: String,
     attributes: Vec<(String, String)>,
@@ -89,7 +89,7 @@ impl Open {
         Ok(Open { name, attributes, text: String::new(), is_leaf: true })
     }
 
-    /// The name of the field it is: that of its attribute, else its own.
+    /// Returns the field name: the attribute `Name`, or else the element's name.
     fn field(&self) -> &str {
         let name = self.attributes.iter().find(|(name, _)| name == "Name");
         name.map_or(&self.name, |(_, value)| value)
@@ -110,7 +110,7 @@ fn append(open: &mut [Open], text: &str) {
     }
 }
 
-/// What a reference stands for; one that XML does not know stays as it is.
+/// Returns the text of a reference. A reference that XML does not define stays as it is.
 fn resolved(reference: &BytesRef<'_>) -> String {
     match reference.resolve_char_ref() {
         Ok(Some(character)) => character.into(),
