@@ -75,7 +75,7 @@ pub(super) fn piece(
 #[derive(Clone, Copy)]
 struct Window<'w> {
     bytes: &'w [u8],
-    /// Where they begin in the file.
+    /// The offset in the file where they begin.
     start: u64,
     live_chunks: u64,
 }

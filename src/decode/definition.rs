@@ -143,7 +143,7 @@ pub(super) struct Element {
 pub(super) enum Node {
     Element(Element),
     Text(Str),
-    /// A value, and whether the definition says it is BinXML.
+    /// A value, and whether the definition declares it as BinXML.
     Value(u16, bool),
 }
 

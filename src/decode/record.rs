@@ -145,7 +145,7 @@ impl<T> Recent<T> {
 /// The content of a field.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Found<'c, 'r> {
-    /// Nothing that has content.
+    /// No content.
     Nothing,
     Fixed(&'r Str),
     Value(Value<'c>),

@@ -1,4 +1,4 @@
-//! A case folder: what was extracted of which files, by its journal.
+//! A case folder and the files that were extracted to it, as listed by its journal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -22,45 +22,45 @@ use crate::model::{InputIdx, Record};
 
 /// The journal's name.
 const JOURNAL: &str = "journal.jsonl";
-/// The name of the file that the process has locked which writes to the folder.
+/// The name of the lock file. The process that writes to the folder holds its lock.
 const LOCK: &str = ".lock";
 
-/// What a case folder holds.
+/// The contents of a case folder.
 #[derive(Default)]
 pub struct Known {
-    /// The files, by their paths, and what rules asked for when they were extracted.
+    /// The files, by path, and the event filter of the rules when they were extracted.
     pub files: BTreeMap<PathBuf, (Arc<Asks>, FileEntry)>,
-    /// Files that were to be extracted, and are not: a run was killed.
+    /// Files whose extraction was begun but not finished, because the run was killed.
     pub begun: BTreeSet<PathBuf>,
 }
 
-/// What another case folder had for this one.
+/// The counts of merging another case folder into this one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Merged {
-    /// Files that were not in it.
+    /// Files that this folder did not have.
     pub new: usize,
-    /// Files that were, as another extraction left them.
+    /// Files that this folder had from a different extraction.
     pub replaced: usize,
-    /// Files that were, just so.
+    /// Files that this folder already had, unchanged.
     pub same: usize,
-    /// Files that neither has, and one was to have.
+    /// Files that neither folder has finished.
     pub unfinished: usize,
 }
 
-/// A case folder that files are extracted to, by one process at a time.
+/// A case folder that is open for writing, by one process at a time.
 pub struct CaseFolder {
     root: PathBuf,
     known: Known,
     journal: Mutex<File>,
-    /// As long as it is open, it is locked.
+    /// The lock is held while this file is open.
     _lock: File,
 }
 
 impl CaseFolder {
-    /// Opens a case folder, making it where there is none.
+    /// Opens a case folder, or creates it if it does not exist.
     ///
     /// # Errors
-    /// [`Error::Case`] when it holds something else, or another process has it open;
+    /// [`Error::Case`] when the folder holds something else, or another process has it open;
     /// [`Error::Write`] when it cannot be written.
     pub fn open(root: &Path) -> Result<CaseFolder, Error> {
         let path = root.join(JOURNAL);
@@ -85,7 +85,7 @@ impl CaseFolder {
         let mut text = Vec::new();
         journal.read_to_end(&mut text).map_err(Error::write(&path))?;
         let (known, whole) = parse(&path, &text)?;
-        // What a killed process left of a line would be in the way of the next one.
+        // The incomplete line of a killed process would disturb the next one.
         let cut = journal.set_len(whole as u64).and_then(|()| journal.seek(SeekFrom::End(0)));
         cut.map_err(Error::write(&path))?;
         if whole == 0 {
@@ -94,10 +94,10 @@ impl CaseFolder {
         Ok(CaseFolder { root: root.to_owned(), known, journal: Mutex::new(journal), _lock: lock })
     }
 
-    /// Reads what a case folder holds.
+    /// Reads the contents of a case folder.
     ///
     /// # Errors
-    /// [`Error::Case`] when it is none, or of another version.
+    /// [`Error::Case`] when the folder is not a case folder, or is of another version.
     pub fn read(root: &Path) -> Result<Known, Error> {
         let path = root.join(JOURNAL);
         let text = fs::read(&path).map_err(|error| Error::Case {
@@ -107,12 +107,12 @@ impl CaseFolder {
         Ok(parse(&path, &text)?.0)
     }
 
-    /// The folder.
+    /// Returns the path of the folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Takes out what the folder has of a file, if that is all of what would be extracted of it now.
+    /// Removes and returns the entry of a file, if it holds everything that would be extracted now.
     pub fn take_finished(
         &mut self,
         path: &Path,
@@ -135,7 +135,8 @@ impl CaseFolder {
         is_finished.then(|| self.known.files.remove(path)).flatten()
     }
 
-    /// Notes that these files are to be extracted for what rules ask.
+    /// Records in the journal that these files are about to be extracted for rules with this
+    /// filter.
     ///
     /// # Errors
     /// When the journal cannot be written.
@@ -144,7 +145,7 @@ impl CaseFolder {
         self.put(&Line::Begun(paths.iter().map(|&path| path.into()).collect()))
     }
 
-    /// Notes that a file was extracted.
+    /// Records in the journal that a file was extracted.
     ///
     /// # Errors
     /// When the journal cannot be written.
@@ -152,11 +153,11 @@ impl CaseFolder {
         self.put(&FileLine { file: entry })
     }
 
-    /// Writes the journal anew, in the order of the files' paths, with these files in it, and removes
-    /// tables that no line names: of files that were extracted anew, or not to the end.
+    /// Rewrites the journal with these files, in the order of the files' paths. Removes tables that
+    /// no line names: those of files that were extracted again or not finished.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the journal cannot be written.
     pub fn settle(&mut self, entries: &[(Arc<Asks>, FileEntry)]) -> io::Result<()> {
         for (_, entry) in entries {
             let path = PathBuf::from(&entry.path);
@@ -191,11 +192,12 @@ impl CaseFolder {
         Ok(())
     }
 
-    /// Takes in what another case folder has, which is left as it is. Of a file that both have, the
-    /// other's counts.
+    /// Copies the contents of another case folder, which stays unchanged. If both have a file, the
+    /// other folder's counts.
     ///
     /// # Errors
-    /// [`Error::Write`] when something cannot be copied; what was copied until then does not count.
+    /// [`Error::Write`] when something cannot be copied. Files copied before the error do not
+    /// count.
     pub fn take_in(&mut self, other: &Path, known: Known) -> Result<Merged, Error> {
         let mut merged = Merged::default();
         for (path, (asks, entry)) in known.files {
@@ -222,14 +224,14 @@ impl CaseFolder {
         Ok(merged)
     }
 
-    /// Removes the files of observations but these. What cannot be removed is in no one's way.
+    /// Removes all files of observations except these. Files that cannot be removed do no harm.
     fn sweep(&self, named: &BTreeSet<&str>) {
         let found = WalkDir::new(self.root.join(OBSERVATIONS)).contents_first(true);
         for entry in found.into_iter().flatten() {
             let below = entry.path().strip_prefix(&self.root).unwrap_or(entry.path());
             let name = below.components().map(|part| part.as_os_str().to_string_lossy()).join("/");
             if entry.file_type().is_dir() {
-                // Stays where it holds something.
+                // A folder that is not empty stays.
                 let _ = fs::remove_dir(entry.path());
             } else if !named.contains(&*name) {
                 let _ = fs::remove_file(entry.path());
@@ -249,7 +251,7 @@ struct FileLine<'e> {
     file: &'e FileEntry,
 }
 
-/// Lines of a journal as bytes.
+/// Journal lines as bytes.
 #[derive(Default)]
 struct Lines(Vec<u8>);
 
@@ -261,7 +263,7 @@ impl Lines {
     }
 }
 
-/// Adds a line, which is on the disk then.
+/// Adds a line and waits until it is on the disk.
 fn put(journal: &mut File, line: &impl Serialize) -> io::Result<()> {
     let mut lines = Lines::default();
     lines.add(line)?;
@@ -269,13 +271,13 @@ fn put(journal: &mut File, line: &impl Serialize) -> io::Result<()> {
     journal.sync_data()
 }
 
-/// What the lines of a journal say, and how much of it is whole lines.
+/// Parses a journal. Returns its contents and the length of its complete lines.
 fn parse(path: &Path, text: &[u8]) -> Result<(Known, usize), Error> {
     let mut known = Known::default();
     let mut asks = Arc::new(Asks::default());
     let mut whole = 0;
     for (number, line) in (1..).zip(text.split_inclusive(|&byte| byte == b'\n')) {
-        // A line that is not whole is what a killed process left.
+        // An incomplete line was left by a killed process.
         if !line.ends_with(b"\n") {
             break;
         }
@@ -307,8 +309,8 @@ fn parse(path: &Path, text: &[u8]) -> Result<(Known, usize), Error> {
     Ok((known, whole))
 }
 
-/// Whether a table's name leads into the folder of observations and not out of it again: who sends a
-/// case may have written its journal by hand.
+/// Returns whether a table's name leads into the folder of observations and stays there. The sender
+/// of a case may have written its journal by hand.
 fn is_below(name: &str) -> bool {
     let mut parts = Path::new(name).components();
     parts.next() == Some(Component::Normal(OBSERVATIONS.as_ref()))
@@ -316,11 +318,11 @@ fn is_below(name: &str) -> bool {
         && !name.contains(['\\', ':'])
 }
 
-/// Gives the records of a file of observations, in its order, as records of this input: all of them
-/// or none.
+/// Passes the records of a file of observations, in order, to `each` as records of this input: all
+/// of them or none.
 ///
 /// # Errors
-/// When it cannot be read, or is not as it was written.
+/// When the file cannot be read, or was changed after it was written.
 pub fn records(
     root: &Path,
     entry: &TableEntry,
@@ -330,7 +332,7 @@ pub fn records(
     table::read(root, entry, input, each)
 }
 
-/// Copies a file, which has its name when it is whole.
+/// Copies a file, which gets its name when it is complete.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let parent = to.parent().unwrap_or(to);
     fs::create_dir_all(parent)?;

@@ -1,4 +1,4 @@
-//! One file of observations: a Parquet file of one row group, so that a file is what a task reads.
+//! One file of observations: a Parquet file of one row group, which is as much as a task reads.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -40,7 +40,7 @@ columns! { pub(crate) COLUMNS:
     "record_number": Integer => "the number in the record's own header",
 }
 
-/// The forms by their names.
+/// The names of the formats.
 const FORMS: [(&str, Form); 5] = [
     ("binary", Form::Binary),
     ("rendered", Form::Rendered),
@@ -49,19 +49,20 @@ const FORMS: [(&str, Form); 5] = [
     ("nxlog", Form::NxLog),
 ];
 
-/// How the name of a file in the making ends.
+/// The end of the name of an unfinished file.
 pub(super) const UNFINISHED: &str = ".unfinished";
 
-/// What a field of a record takes besides its texts: a log may be written to have many empty ones.
+/// Bytes that a field of a record takes besides its texts. A hostile log may have many empty
+/// fields.
 const FIELD_BYTES: usize = 16;
 
-/// The most bytes of a file of observations that is read, of all texts in it, and of the pages of a
-/// column. What is written is full at [`MOST_BYTES`] and a record, which `record-bytes` limits.
+/// The most bytes that are read of a file of observations, of all texts in it, and of the pages of
+/// a column. A file is full at [`MOST_BYTES`] plus one record, which `record-bytes` limits.
 const MOST_READ: usize = 256 << 20;
 /// The most fields of records in a file that is read.
 const MOST_FIELDS: usize = MOST_READ / 32;
 
-/// The columns as those of a Parquet file.
+/// The columns as Parquet columns.
 static FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| {
     let column_type = |column: &Column| match (column.name, column.kind) {
         ("event_id" | "level" | "process_id" | "thread_id", _) => ColumnType::U32,
@@ -101,18 +102,18 @@ struct Observations {
     numbers: PrimitiveValues<u64>,
 }
 
-/// A file of observations in the making.
+/// A file of observations that is being filled.
 #[derive(Default)]
 pub(super) struct Table {
     observations: Observations,
-    /// The least and the largest offset.
+    /// The lowest and the highest offset.
     reach: Option<(u64, u64)>,
     /// Bytes of texts and fields.
     bytes: usize,
 }
 
 impl Table {
-    /// Adds the record of a row, of this time.
+    /// Adds the record of a row, with its time.
     pub fn add(&mut self, time: DateTime<Utc>, row: &RecordRow<'_>) {
         self.observations.push(time, row);
         let offset = row.source.offset;
@@ -125,12 +126,13 @@ impl Table {
         self.bytes += fields.sum::<usize>();
     }
 
-    /// Whether it should be put down.
+    /// Returns whether it should be written.
     pub fn is_full(&self) -> bool {
         self.observations.len() >= MOST_ROWS || self.bytes >= MOST_BYTES
     }
 
-    /// Writes it to a file, which gets its name when it is whole. `name` is that below `folder`.
+    /// Writes it to a file, which gets its name when it is complete. `name` is its path below
+    /// `folder`.
     pub fn write(self, folder: &Path, name: String) -> io::Result<TableEntry> {
         let (rows, reach) = (self.observations.len(), self.reach);
         let columns = self.observations.into_columns();
@@ -149,25 +151,25 @@ impl Table {
     }
 }
 
-/// The columns of a table of observations.
+/// Returns the columns of a table of observations.
 pub fn fields() -> &'static [Field] {
     &FIELDS
 }
 
-/// Records as the columns of a table of observations.
+/// Converts records to the columns of a table of observations.
 pub fn columns(records: &[Record]) -> Vec<ColumnValues> {
     let mut observations = Observations::default();
     records.iter().for_each(|record| observations.push(record.time, &RecordRow::of(record)));
     observations.into_columns()
 }
 
-/// The columns of a file of observations.
+/// Reads the columns of a file of observations.
 ///
 /// # Errors
-/// When it cannot be read, or is not as it was written.
+/// When the file cannot be read, or was changed after it was written.
 pub fn read_columns(folder: &Path, entry: &TableEntry) -> io::Result<Vec<ColumnValues>> {
     let mut bytes = Vec::new();
-    // Who sends a case may have made file and journal, so that its hash and size prove nothing.
+    // The sender of a case may have made both file and journal, so its hash and size prove nothing.
     let file = File::open(folder.join(&entry.name))?;
     file.take(MOST_READ as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > MOST_READ {
@@ -181,7 +183,7 @@ pub fn read_columns(folder: &Path, entry: &TableEntry) -> io::Result<Vec<ColumnV
     parquet::read(bytes, &FIELDS, Bounds { rows, texts: MOST_FIELDS, bytes: MOST_READ })
 }
 
-/// The times of a record that the column of times does not hold.
+/// Returns the times of a record that the column of times cannot hold, as text.
 fn exact(time: DateTime<Utc>, logged: Option<DateTime<Utc>>, fits: bool) -> Option<String> {
     let text =
         |time: DateTime<Utc>| format!("{}.{:09}", time.timestamp(), time.timestamp_subsec_nanos());
@@ -191,7 +193,7 @@ fn exact(time: DateTime<Utc>, logged: Option<DateTime<Utc>>, fits: bool) -> Opti
     }
 }
 
-/// What [`exact`] wrote: a record's time, and that of System/TimeCreated.
+/// Parses the text that [`exact`] returns: a record's time, and that of System/TimeCreated.
 fn parse_exact(text: &str) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
     let time = |text: &str| {
         let (seconds, nanos) = text.split_once('.')?;
@@ -201,10 +203,11 @@ fn parse_exact(text: &str) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
     Some((time(first)?, time(second)?))
 }
 
-/// Reads a file of observations: its records, in its order, as records of this input.
+/// Reads a file of observations and passes its records, in order, to `each` as records of this
+/// input.
 ///
 /// # Errors
-/// When it cannot be read, or is not what was written.
+/// When the file cannot be read, or was changed after it was written.
 pub(super) fn read(
     folder: &Path,
     entry: &TableEntry,
@@ -270,7 +273,7 @@ impl Observations {
         ]
     }
 
-    /// What these columns hold; none where they are others.
+    /// Creates them from columns. Returns `None` if the columns are different ones.
     fn from_columns(columns: Vec<ColumnValues>) -> Option<Observations> {
         use ColumnValues::{Text, Texts, Time, U32, U64};
         let Ok(
@@ -320,8 +323,8 @@ impl Observations {
         })
     }
 
-    /// Whether each row is a record: it has a value where each record has one, as many values as
-    /// names, and a time, a form and a level that can be.
+    /// Returns whether each row is a record: it has a value where every record has one, as many
+    /// values as names, and a valid time, format and level.
     fn are_records(&self) -> bool {
         let texts = [&self.computers, &self.channels, &self.providers, &self.forms];
         let numbers = [&self.record_ids, &self.keywords, &self.offsets, &self.numbers];
@@ -338,7 +341,7 @@ impl Observations {
             })
     }
 
-    /// A row's time, and that of System/TimeCreated.
+    /// Returns a row's time, and that of System/TimeCreated.
     fn time(&self, row: usize) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
         match self.exact_times.get(row) {
             Some(exact) => parse_exact(exact),
@@ -355,7 +358,7 @@ impl Observations {
         self.levels.get(row)?.try_into().ok()
     }
 
-    /// Gives each as a record of an input.
+    /// Passes each row to `each` as a record of an input.
     fn each(&self, input: InputIdx, mut each: impl FnMut(&Record)) {
         let mut record = Record::default();
         for row in 0..self.len() {
@@ -365,7 +368,7 @@ impl Observations {
         }
     }
 
-    /// Makes a record that of a row: texts that it has already are not made again.
+    /// Fills a record with a row. Texts that it already has are not allocated again.
     fn fill<'o>(&'o self, record: &mut Record, row: usize) {
         let Record {
             source,
@@ -388,7 +391,7 @@ impl Observations {
         } = record;
         (*time, *logged) = self.time(row).unwrap_or_default();
         *form = self.form(row).unwrap_or_default();
-        // Rows of records have a value in each column that is read like this.
+        // Rows of records have a value in each column that is read in this way.
         let text = |column: &'o TextValues| column.get(row).unwrap_or_default();
         let names = (text(&self.channels), text(&self.providers));
         if (&**channel, &**provider) != names || row == 0 {

@@ -1,4 +1,4 @@
-//! An input's observations, cut into files by host and day.
+//! Writes an input's observations to files by host and day.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use crate::table::file_name;
 
 /// The folder of the files.
 pub(crate) const OBSERVATIONS: &str = "observations";
-/// Files that an input is cut into by host and day: a log may be written to have ever new ones.
+/// The most files by host and day for one input. A hostile log may name ever new hosts and days.
 const MOST_PARTS: usize = 1024;
-/// The folder of what is past them.
+/// The folder of the observations beyond this limit.
 const MORE: &str = "host=_more/day=_more";
 
-/// Takes an input's records, in any order and from any thread.
+/// Writes an input's records to files. It takes them in any order and from any thread.
 pub(crate) struct Writer {
     folder: PathBuf,
     stem: String,
@@ -27,15 +27,16 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// A writer for the observations of an input in a case folder; its files' names begin so.
+    /// Creates a writer for the observations of an input in a case folder. The files' names begin
+    /// with `stem`.
     pub fn new(folder: &Path, stem: String) -> Writer {
         Writer { folder: folder.to_owned(), stem, sorter: Sorter::new(folder.to_owned()) }
     }
 
-    /// Puts a record down among those of a task.
+    /// Adds a record to the records of a task.
     ///
     /// # Errors
-    /// When it has no serial form.
+    /// When the record cannot be serialized.
     pub fn push(rows: &mut Rows, record: &Record) -> io::Result<()> {
         let key = |key: &mut Vec<u8>| {
             key.extend(record.computer.to_lowercase().bytes());
@@ -46,18 +47,18 @@ impl Writer {
         rows.push(key, &RecordRow::of(record))
     }
 
-    /// Takes a task's records out of its hands.
+    /// Takes the records of a task and leaves its buffer empty.
     ///
     /// # Errors
-    /// When the folder takes no more.
+    /// When the folder cannot be written.
     pub fn add(&self, rows: &mut Rows) -> io::Result<()> {
         self.sorter.add(rows)
     }
 
-    /// Writes the files of what was put down.
+    /// Writes the files of all records that were added.
     ///
     /// # Errors
-    /// When one cannot be written.
+    /// When a file cannot be written.
     pub fn finish(&self) -> io::Result<Vec<TableEntry>> {
         let Writer { folder, stem, sorter } = self;
         let (folder, stem) = (folder.clone(), stem.clone());
@@ -75,24 +76,23 @@ impl Writer {
     }
 }
 
-/// The host, in lower case, and the time of a row's key.
+/// Returns the host, in lower case, and the time of a row's key.
 fn split(key: &[u8]) -> Option<(&str, DateTime<Utc>)> {
     let (rest, _offset) = key.split_last_chunk::<8>()?;
     let (host, time) = rest.split_last_chunk::<12>()?;
     Some((str::from_utf8(host.strip_suffix(&[0])?).ok()?, sorted::time_of(time)?))
 }
 
-/// The files of an input in the making. Records come by host and time, so that one file is open at
-/// a time.
+/// Writes the files of an input. Records come by host and time, so only one file is open at a time.
 #[derive(Default)]
 struct Parts {
     folder: PathBuf,
     stem: String,
-    /// Whose part the latest record is in, and the file in it that is not full.
+    /// The host and day of the latest record, and the open file of its part.
     latest: Option<(String, NaiveDate)>,
     part: String,
     open: Option<Table>,
-    /// Parts that were begun.
+    /// The number of parts that were begun.
     begun: usize,
     entries: Vec<TableEntry>,
 }
@@ -116,7 +116,7 @@ impl Parts {
         if table.is_full() { self.put() } else { Ok(()) }
     }
 
-    /// Puts the open file down.
+    /// Writes the open file.
     fn put(&mut self) -> io::Result<()> {
         let Some(table) = self.open.take() else { return Ok(()) };
         let (part, number) = (&self.part, self.entries.len());
@@ -131,7 +131,7 @@ impl Parts {
     }
 }
 
-/// The folder of a host's day.
+/// Returns the folder of a host's day.
 fn part(host: &str, day: NaiveDate) -> String {
     format!("host={}/day={}", file_name(host), day.format("%Y-%m-%d"))
 }

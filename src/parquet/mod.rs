@@ -1,12 +1,13 @@
-//! Parquet files through the low-level column API of the `parquet` crate, without Arrow.
+//! Reads and writes Parquet files through the low-level column API of the `parquet` crate, without
+//! Arrow.
 //!
-//! [`Field`] declares a column, [`ColumnValues`] collects its values for a row group, `write` writes
-//! row groups and `read` reads a file of one row group that a stranger may have made.
+//! [`Field`] declares a column, and [`ColumnValues`] collects its values for a row group. `write`
+//! writes row groups. `read` reads a file of one row group that may come from an untrusted sender.
 //!
 //! Each type of column has one form in a file: times are `TIMESTAMP(isAdjustedToUTC=true, NANOS)`,
-//! whole numbers are unsigned `INT`, texts are `STRING`, and a list of texts is a three-level `LIST`.
-//! All columns are optional. Texts and numbers that repeat are written as a dictionary, times and
-//! other whole numbers as differences.
+//! whole numbers are unsigned `INT`, texts are `STRING`, and a list of texts is a three-level
+//! `LIST`. All columns are optional. Texts and repeating numbers are written as a dictionary, times
+//! and other whole numbers as differences.
 
 mod read;
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Reads a Parquet file of one row group, which a stranger may have made.
+//! Reads a Parquet file of one row group that may come from an untrusted sender.
 //!
-//! The library trusts what a file says of itself: how long a page is when it is decompressed, how many
-//! values a dictionary has. So the footer is bounded, pages are decompressed here, and counts are
-//! checked before they are used. Only what `write` writes is read: three encodings, two kinds of
+//! The library trusts a file's own statements: the length of a decompressed page, the number of
+//! values in a dictionary. So the footer is bounded, pages are decompressed here, and counts are
+//! checked before they are used. Only the output of `write` is read: three encodings, two kinds of
 //! pages, one form of each type.
 
 use std::io::{self, Read};
@@ -26,16 +26,16 @@ use parquet::schema::types::ColumnDescriptor;
 use super::values::DEFINED;
 use super::{ColumnType, ColumnValues, Field, ListValues, PrimitiveValues, TextValues};
 
-/// The most bytes of a footer. That of some dozen columns has a few thousand.
+/// The most bytes of a footer. With some dozen columns it has a few thousand.
 const MOST_FOOTER: usize = 1 << 18;
-/// The end of a file: the length of its footer, and the mark of its format.
+/// Bytes at the end of a file: the length of its footer, and the mark of its format.
 const END: usize = 8;
 /// The rows that are read at a time.
 const ROWS_AT_ONCE: usize = 1024;
 /// The bytes of the shortest entry of a dictionary.
 const SHORTEST_ENTRY: usize = 4;
 
-/// What a file may come to.
+/// The bounds on the size of a file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     /// The rows that it must have.
@@ -49,8 +49,8 @@ pub(crate) struct Bounds {
 /// Reads these columns of a file.
 ///
 /// # Errors
-/// When it is no Parquet file, has not one row group with these rows, lacks a column, or has it of
-/// another type or length; or when it goes beyond the bounds.
+/// When it is not a Parquet file, does not have one row group with these rows, lacks a column, has
+/// a column of another type or length, or exceeds the bounds.
 pub(crate) fn read(
     file: Vec<u8>,
     fields: &[Field],
@@ -161,7 +161,7 @@ impl Reader<'_> {
         Ok(found)
     }
 
-    /// Byte arrays as texts, while there is room for them.
+    /// Converts byte arrays to texts, within the bounds.
     fn texts_of<'b>(
         &self,
         arrays: &'b [ByteArray],
@@ -174,7 +174,7 @@ impl Reader<'_> {
         arrays.iter().map(ByteArray::as_utf8).collect()
     }
 
-    /// Gives the values of a column, some rows at a time.
+    /// Passes the values of a column to `each`, some rows at a time.
     fn batches<P: DataType>(
         &self,
         field: &Field,
@@ -219,7 +219,7 @@ impl Reader<'_> {
             Compression::ZSTD(_) => true,
             _ => return refused("it is compressed in another way"),
         };
-        // The library is not to decompress anything.
+        // The library must not decompress anything.
         let stored =
             leaf.clone().into_builder().set_compression(Compression::UNCOMPRESSED).build()?;
         let pages = SerializedPageReader::new(self.file.clone(), &stored, self.bounds.rows, None)?;
@@ -242,7 +242,7 @@ struct Batch<'b, T> {
     values: &'b [T],
 }
 
-/// Whether a column of a file is of this type, in the form in which `write` writes it.
+/// Returns whether a column of a file has this type, in the form that `write` writes.
 fn is_of_type(column: &ColumnDescriptor, column_type: ColumnType) -> bool {
     let (logical, converted) = (column.logical_type_ref(), column.converted_type());
     let is_integer = |bits: i8, same: ConvertedType| {
@@ -269,14 +269,14 @@ fn is_of_type(column: &ColumnDescriptor, column_type: ColumnType) -> bool {
     is_type && (column.max_def_level(), column.max_rep_level()) == levels
 }
 
-/// The pages of a column, decompressed, while there is room for them.
+/// The pages of a column, decompressed within the bounds.
 struct BoundedPages {
     /// The pages as they are stored.
     pages: SerializedPageReader<Bytes>,
     is_compressed: bool,
-    /// The values for which there is room.
+    /// The number of values that may still be read.
     values: usize,
-    /// The bytes for which there is room.
+    /// The number of bytes that may still be read.
     bytes: usize,
 }
 
@@ -333,7 +333,7 @@ impl BoundedPages {
     }
 }
 
-/// Whether `write` writes values in this encoding.
+/// Returns whether `write` uses this encoding.
 fn is_read(encoding: Encoding) -> bool {
     matches!(
         encoding,
