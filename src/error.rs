@@ -165,7 +165,7 @@ impl Fault {
 }
 
 /// Returns an error and its causes on one line, as the program prints them.
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -10,32 +10,32 @@ use foldhash::quality::SeedableRandomState;
 
 /// Computes hashes that are keyed anew in each run.
 #[derive(Debug, Clone)]
-pub(crate) struct Keyed {
+pub(crate) struct KeyedHasher {
     state: SeedableRandomState,
     /// A second seed, for the other half of 128-bit hashes.
     other: SeedableRandomState,
 }
 
-impl Default for Keyed {
-    fn default() -> Keyed {
+impl Default for KeyedHasher {
+    fn default() -> KeyedHasher {
         // The library derives its seeds from addresses and the clock. These seeds come from the
         // system.
         let state = || {
             let seed = RandomState::new().hash_one(());
             SeedableRandomState::with_seed(seed, SharedSeed::global_random())
         };
-        Keyed { state: state(), other: state() }
+        KeyedHasher { state: state(), other: state() }
     }
 }
 
-impl Keyed {
+impl KeyedHasher {
     /// Returns a 64-bit hash of a value.
-    pub fn of(&self, value: impl Hash) -> u64 {
+    pub fn hash(&self, value: impl Hash) -> u64 {
         self.state.hash_one(value)
     }
 
     /// Returns a 128-bit hash of a value, for values that are identified by their hash alone.
-    pub fn wide(&self, value: &impl Hash) -> [u64; 2] {
+    pub fn hash_128(&self, value: &impl Hash) -> [u64; 2] {
         [self.state.hash_one(value), self.other.hash_one(value)]
     }
 
@@ -51,10 +51,10 @@ mod tests {
 
     #[test]
     fn the_halves_of_a_wide_hash_have_seeds_of_their_own() {
-        let keys = Keyed::default();
-        assert_eq!(keys.wide(&"a"), keys.wide(&"a"));
-        let (a, b) = (keys.wide(&"a"), keys.wide(&"b"));
+        let keys = KeyedHasher::default();
+        assert_eq!(keys.hash_128(&"a"), keys.hash_128(&"a"));
+        let (a, b) = (keys.hash_128(&"a"), keys.hash_128(&"b"));
         assert!(a[0] != b[0] && a[1] != b[1] && a[0] != a[1]);
-        assert_ne!(a, Keyed::default().wide(&"a"));
+        assert_ne!(a, KeyedHasher::default().hash_128(&"a"));
     }
 }

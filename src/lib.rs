@@ -50,7 +50,7 @@ pub mod verify;
 
 #[cfg(feature = "parquet")]
 pub use analysis::extract;
-pub use analysis::{Analysis, Evidence, NoProgress, Options, Progress, Stop, analyze, correlate};
+pub use analysis::{Analysis, RunInputs, NoProgress, Options, Progress, CancelToken, analyze, rebuild};
 pub use detect::{Pack, RuleSet};
 pub use error::{Error, Fault};
 pub use input::{Input, discover};

@@ -22,20 +22,20 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::error::Error;
-use crate::parquet::{ColumnType, Field};
+use crate::parquet::{ColumnType, ParquetField};
 use crate::report::schema::stem;
 use crate::report::{PARQUET_EXTENSION, PARQUET_FOLDER, TABLES, parquet};
 
 /// The Parquet tables of a run, ready for SQL queries.
-pub struct Tables(SQLContext);
+pub struct ResultTables(SQLContext);
 
-impl Tables {
+impl ResultTables {
     /// Opens the tables in a folder of results.
     ///
     /// # Errors
     /// [`Error::NoResults`] when there is no such folder or a table cannot be read,
     /// [`Error::NoTables`] when it holds no Parquet tables.
-    pub fn open(folder: &Path) -> Result<Tables, Error> {
+    pub fn open(folder: &Path) -> Result<ResultTables, Error> {
         let no_results = |reason: String| Error::NoResults { path: folder.to_owned(), reason };
         if !folder.is_dir() {
             return Err(no_results("no such folder".to_owned()));
@@ -44,21 +44,21 @@ impl Tables {
         let mut found = false;
         for table in &TABLES {
             let name = stem(table);
-            let files = files(folder, name);
+            let files = table_files(folder, name);
             if files.is_empty() {
                 continue;
             }
             found = true;
-            let schema = SchemaRef::new(schema(&parquet::fields(table.columns)));
+            let schema = SchemaRef::new(polars_schema(&parquet::fields(table.columns)));
             let args =
                 ScanArgsAnonymous { schema: Some(schema), name: "table", ..Default::default() };
-            let scan = LazyFrame::anonymous_scan(Arc::new(Scan(files)), args);
+            let scan = LazyFrame::anonymous_scan(Arc::new(TableScan(files)), args);
             context.register(name, scan.map_err(|error| no_results(error.to_string()))?);
         }
         if !found {
             return Err(Error::NoTables(folder.to_owned()));
         }
-        Ok(Tables(context))
+        Ok(ResultTables(context))
     }
 
     /// Runs a query.
@@ -66,7 +66,7 @@ impl Tables {
     /// # Errors
     /// [`Error::Sql`] when the query is invalid or names something that does not exist.
     pub fn query(&mut self, sql: &str) -> Result<DataFrame, Error> {
-        let frame = self.0.execute(&plain(sql)?).and_then(LazyFrame::collect);
+        let frame = self.0.execute(&quote_user_column(sql)?).and_then(LazyFrame::collect);
         frame.map_err(|error| {
             // The lines after the first are polars' plan.
             let text = error.to_string();
@@ -77,7 +77,7 @@ impl Tables {
 }
 
 /// Converts the columns of a table to a polars schema.
-fn schema(fields: &[Field]) -> Schema {
+fn polars_schema(fields: &[ParquetField]) -> Schema {
     let data_type = |column_type: ColumnType| match column_type {
         ColumnType::Time => DataType::Datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC)),
         ColumnType::U64 => DataType::UInt64,
@@ -96,7 +96,7 @@ fn schema(fields: &[Field]) -> Schema {
 const CHANGES: [Keyword; 4] = [Keyword::CREATE, Keyword::DELETE, Keyword::DROP, Keyword::TRUNCATE];
 
 /// Quotes column names in a query that SQL also has as functions: `user`.
-fn plain(sql: &str) -> Result<String, Error> {
+fn quote_user_column(sql: &str) -> Result<String, Error> {
     let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize() else {
         return Ok(sql.to_owned());
     };
@@ -118,11 +118,11 @@ fn plain(sql: &str) -> Result<String, Error> {
 /// Returns the part of a predicate that must be applied. For a sorted query with a limit polars
 /// adds a condition on which rows can still come first. It is a hint that only polars' own readers
 /// understand.
-fn applied(predicate: &Expr) -> Option<Expr> {
+fn condition_to_apply(predicate: &Expr) -> Option<Expr> {
     match predicate {
         Expr::Display { .. } => None,
         Expr::BinaryExpr { left, op: Operator::And, right } => {
-            match (applied(left), applied(right)) {
+            match (condition_to_apply(left), condition_to_apply(right)) {
                 (Some(left), Some(right)) => Some(left.and(right)),
                 (one, other) => one.or(other),
             }
@@ -132,7 +132,7 @@ fn applied(predicate: &Expr) -> Option<Expr> {
 }
 
 /// Lists a table's files: one, or one per host.
-fn files(folder: &Path, name: &str) -> Vec<PathBuf> {
+fn table_files(folder: &Path, name: &str) -> Vec<PathBuf> {
     let folder = folder.join(PARQUET_FOLDER);
     let one = folder.join(format!("{name}{PARQUET_EXTENSION}"));
     if one.is_file() {
@@ -149,12 +149,12 @@ fn files(folder: &Path, name: &str) -> Vec<PathBuf> {
 }
 
 /// Reads a table's files for polars.
-struct Scan(Vec<PathBuf>);
+struct TableScan(Vec<PathBuf>);
 
-impl Scan {
+impl TableScan {
     /// Reads a file group by group and adds the rows that match the predicate to `found`. It reads
     /// at most `room` rows.
-    fn file(
+    fn read_file(
         &self,
         path: &Path,
         wanted: &AnonymousScanArgs,
@@ -208,17 +208,17 @@ impl Scan {
     }
 }
 
-impl AnonymousScan for Scan {
+impl AnonymousScan for TableScan {
     fn as_any(&self) -> &dyn Any {
         self
     }
 
     fn scan(&self, wanted: AnonymousScanArgs) -> PolarsResult<DataFrame> {
         let mut room = wanted.n_rows.unwrap_or(usize::MAX);
-        let predicate = wanted.predicate.as_ref().and_then(applied);
+        let predicate = wanted.predicate.as_ref().and_then(condition_to_apply);
         let mut found = None;
         for path in &self.0 {
-            self.file(path, &wanted, predicate.as_ref(), &mut room, &mut found)?;
+            self.read_file(path, &wanted, predicate.as_ref(), &mut room, &mut found)?;
         }
         Ok(found.unwrap_or_default())
     }

@@ -29,7 +29,7 @@ pub(crate) struct RecordRow<'a> {
 
 impl<'a> RecordRow<'a> {
     /// Creates the row of a record.
-    pub fn of(record: &'a Record) -> RecordRow<'a> {
+    pub fn from_record(record: &'a Record) -> RecordRow<'a> {
         let logged = (record.logged != record.time).then_some(record.logged);
         RecordRow {
             source: record.source,

@@ -3,38 +3,38 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::evidence::Evidence;
+use super::evidence::RunInputs;
 use super::extracted::Extracted;
 use super::input_report::ensure_any_log;
 use crate::detect::Asks;
 use crate::error::{Error, Fault, FaultKind};
 use crate::input::{self, Input};
 use crate::model::IdxVec;
-use crate::observe::{CaseFolder, FileEntry, Observed};
+use crate::observe::{CaseFolder, FileEntry, ExtractedInput};
 
-impl Evidence {
+impl RunInputs {
     /// Creates the inputs of a run from records in case folders, for rules with this filter. A file
     /// that is in several folders counts once, and the last folder's is used.
     ///
     /// # Errors
     /// [`Error::Case`] for a folder that is not a case folder of this version.
-    pub fn of_cases(folders: &[PathBuf], asks: &Asks) -> Result<Evidence, Error> {
+    pub fn from_cases(folders: &[PathBuf], asks: &Asks) -> Result<RunInputs, Error> {
         let mut files = BTreeMap::new();
         let mut begun = BTreeMap::new();
         for folder in folders {
             let known = CaseFolder::read(folder)?;
             begun.extend(known.begun.into_iter().map(|path| (path, folder)));
             for (path, (known, entry)) in known.files {
-                let remarks = remarks(&known, asks, &entry);
-                files.insert(path, Of { root: folder, entry, remarks });
+                let remarks = faults_of_use(&known, asks, &entry);
+                files.insert(path, CaseFile { root: folder, entry, remarks });
             }
         }
         begun.retain(|path, _| !files.contains_key(path));
-        let mut evidence = Evidence::of_entries(files.into_values());
+        let mut evidence = RunInputs::from_entries(files.into_values());
         let reason = "to be extracted, but the run ended before: extract it to the case again";
         for path in begun.into_keys() {
             let fault = Fault::file(FaultKind::Lost, reason);
-            evidence.inputs.push(Input::elsewhere(
+            evidence.inputs.push(Input::extracted(
                 path,
                 None,
                 0,
@@ -48,21 +48,21 @@ impl Evidence {
     }
 
     /// Creates the inputs of a run from extracted files.
-    pub(super) fn of_entries<'r>(files: impl Iterator<Item = Of<'r>>) -> Evidence {
-        let mut evidence = Evidence { inputs: IdxVec::new(), observed: IdxVec::new(), before: 0 };
-        for Of { root, entry, remarks } in files {
+    pub(super) fn from_entries<'r>(files: impl Iterator<Item = CaseFile<'r>>) -> RunInputs {
+        let mut evidence = RunInputs { inputs: IdxVec::new(), observed: IdxVec::new(), before: 0 };
+        for CaseFile { root, entry, remarks } in files {
             entry.inputs.into_iter().for_each(|observed| evidence.push(root, observed, &remarks));
         }
         evidence.sort();
         evidence
     }
 
-    fn push(&mut self, root: &Path, of: Observed, remarks: &[Fault]) {
-        let Observed { path, size, kind, state, mut faults, .. } = of;
+    fn push(&mut self, root: &Path, of: ExtractedInput, remarks: &[Fault]) {
+        let ExtractedInput { path, size, kind, state, mut faults, .. } = of;
         if kind.is_log() {
             faults.extend_from_slice(remarks);
         }
-        self.inputs.push(Input::elsewhere(PathBuf::from(&path), state, size, kind, faults));
+        self.inputs.push(Input::extracted(PathBuf::from(&path), state, size, kind, faults));
         self.observed.push(Some(Extracted {
             root: root.to_owned(),
             sha256: of.sha256,
@@ -70,7 +70,7 @@ impl Evidence {
             chunks: of.chunks,
             records: of.records,
             too_long: of.too_long,
-            form: of.form,
+            headers: of.headers,
             firsts: of.firsts,
             reach: of.reach,
             tables: of.tables,
@@ -81,22 +81,22 @@ impl Evidence {
     ///
     /// # Errors
     /// [`Error::NothingToRead`] when no input is a log.
-    pub fn told(&self) -> Result<Told, Error> {
+    pub fn summary(&self) -> Result<InputsSummary, Error> {
         ensure_any_log(self.inputs.iter().map(|input| (input, &input.faults[..])))?;
-        let mut told = Told { inputs: self.inputs.len(), ..Told::default() };
+        let mut summary = InputsSummary { inputs: self.inputs.len(), ..InputsSummary::default() };
         for input in &self.inputs {
-            told.damaged += usize::from(input.faults.iter().any(Fault::is_damage));
+            summary.damaged += usize::from(input.faults.iter().any(Fault::is_damage));
             if input.kind.is_log() {
-                told.logs += 1;
-                told.bytes += input.size;
+                summary.logs += 1;
+                summary.bytes += input.size;
             }
         }
         for extracted in self.observed.iter().flatten() {
-            told.records += extracted.records;
-            told.observations += extracted.tables.iter().map(|table| table.rows).sum::<u64>();
-            told.size += extracted.tables.iter().map(|table| table.size).sum::<u64>();
+            summary.records += extracted.records;
+            summary.observations += extracted.tables.iter().map(|table| table.rows).sum::<u64>();
+            summary.size += extracted.tables.iter().map(|table| table.size).sum::<u64>();
         }
-        Ok(told)
+        Ok(summary)
     }
 
     /// Sorts the inputs as logs that are read: by path, with recovered records last.
@@ -122,7 +122,7 @@ impl Evidence {
 
 /// The counts of the inputs of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct InputsSummary {
     /// Inputs, logs or not.
     pub inputs: usize,
     /// Those of them that are logs.
@@ -140,14 +140,14 @@ pub struct Told {
 }
 
 /// An extracted file, its case folder, and the faults of using it.
-pub(super) struct Of<'r> {
+pub(super) struct CaseFile<'r> {
     pub root: &'r Path,
     pub entry: FileEntry,
     pub remarks: Vec<Fault>,
 }
 
 /// Returns the faults of using an extracted file with these rules.
-fn remarks(known: &Asks, asks: &Asks, entry: &FileEntry) -> Vec<Fault> {
+fn faults_of_use(known: &Asks, asks: &Asks, entry: &FileEntry) -> Vec<Fault> {
     let mut remarks = Vec::new();
     let version = env!("CARGO_PKG_VERSION");
     if entry.settings.version != version {

@@ -11,7 +11,7 @@ use crate::detect::{Correlated, Correlator, RuleSet, Step};
 use crate::model::{Detection, Host, RuleIdx, short_name};
 use crate::reconstruct::Case;
 use crate::rows::Copies;
-use crate::sorted::{Frame, Rows, Sorted, Sorter};
+use crate::sorted::{RowEntry, SortBuffer, SortedRows, Sorter};
 
 /// Hits that are sorted at a time.
 const STEPS_AT_ONCE: usize = 1 << 16;
@@ -22,8 +22,8 @@ const STEPS_AT_ONCE: usize = 1 << 16;
 ///
 /// # Errors
 /// When the scratch folder cannot be written.
-pub(super) fn over_time(
-    ([by_records, waiting], fired): ([Sorted; 2], BTreeSet<RuleIdx>),
+pub(super) fn run_correlations(
+    ([by_records, waiting], fired): ([SortedRows; 2], BTreeSet<RuleIdx>),
     copies: &Copies,
     rebuilt: &[Detection],
     case: &Case,
@@ -33,21 +33,21 @@ pub(super) fn over_time(
     if !rules.correlates() {
         return Ok(Correlated::default());
     }
-    let clocks = Clocks::of(&case.hosts);
+    let clocks = HostClocks::new(&case.hosts);
     let sessions = case.sessions_of_records();
     // Most hits are of rules that wait for a session, and most runs have no session for them.
     let all = fired.iter().copied().chain(rebuilt.iter().map(|detection| detection.rule));
     let awaited = rules.awaited(&all.collect());
     let on_records = match rules.awaited_by_records() {
         alone if fired.iter().all(|&rule| alone[rule] || !awaited[rule]) => by_records,
-        _ => by_records.and(waiting),
+        _ => by_records.merged_with(waiting),
     };
-    let counts = |row: &Frame<'_>| Step::rule_of(row.content()).is_none_or(|rule| awaited[rule]);
+    let counts = |row: &RowEntry<'_>| Step::rule_of(row.content()).is_none_or(|rule| awaited[rule]);
     let on_records = match clocks.agree() {
         true => on_records,
-        false => in_order(on_records.rows_that(counts)?, &clocks, scratch)?,
+        false => sort_by_corrected_time(on_records.rows_where(counts)?, &clocks, scratch)?,
     };
-    let mut rows = Rows::default();
+    let mut rows = SortBuffer::default();
     for step in rebuilt.iter().filter_map(Step::of) {
         let ahead = clocks.ahead(&step.logged_by);
         rows.push(|key| step.key_of_rebuilt(ahead, key), &step)?;
@@ -56,13 +56,13 @@ pub(super) fn over_time(
     rebuilt.add(&mut rows)?;
     let rebuilt = rebuilt.finish();
     let mut correlator = Correlator::new(rules);
-    let steps = on_records.rows_that(counts)?.merge_by(rebuilt.rows()?, |a, b| match (a, b) {
+    let steps = on_records.rows_where(counts)?.merge_by(rebuilt.rows()?, |a, b| match (a, b) {
         (Ok(a), Ok(b)) => a.key() < b.key(),
         (a, _) => a.is_err(),
     });
     for row in steps {
         let row = row?;
-        let mut step = read(&row)?;
+        let mut step = read_step(&row)?;
         let record = step.evidence.first().map(|proof| proof.source);
         if record.is_some_and(|record| copies.contains(record)) {
             continue;
@@ -74,16 +74,16 @@ pub(super) fn over_time(
 }
 
 /// Sorts hits by their times on the clock that most hosts agree on.
-fn in_order<'s>(
-    steps: impl Iterator<Item = io::Result<Frame<'s>>>,
-    clocks: &Clocks,
+fn sort_by_corrected_time<'s>(
+    steps: impl Iterator<Item = io::Result<RowEntry<'s>>>,
+    clocks: &HostClocks,
     scratch: &Path,
-) -> io::Result<Sorted> {
+) -> io::Result<SortedRows> {
     let sorter = Sorter::new(scratch.to_owned());
-    let mut rows = Rows::default();
+    let mut rows = SortBuffer::default();
     for (count, row) in steps.enumerate() {
         let row = row?;
-        let step = read(&row)?;
+        let step = read_step(&row)?;
         rows.push(|key| step.key(clocks.ahead(&step.logged_by), key), &step)?;
         if count % STEPS_AT_ONCE == 0 {
             sorter.add(&mut rows)?;
@@ -93,28 +93,28 @@ fn in_order<'s>(
     Ok(sorter.finish())
 }
 
-fn read<'r>(row: &'r Frame<'_>) -> io::Result<Step<'r>> {
+fn read_step<'r>(row: &'r RowEntry<'_>) -> io::Result<Step<'r>> {
     postcard::from_bytes(row.content()).map_err(io::Error::other)
 }
 
 /// Offsets up to this are not clock errors. They are measured from a request and its effect, which
 /// comes that much later. Correcting by them would swap cause and effect.
-const NO_ERROR: TimeDelta = TimeDelta::seconds(3);
+const LARGEST_DELAY: TimeDelta = TimeDelta::seconds(3);
 
 /// How far each host's clock is ahead, by the computer name in its records.
-struct Clocks {
+struct HostClocks {
     full: BTreeMap<String, TimeDelta>,
     /// By the first label, if only one host has it.
     short: BTreeMap<String, Option<TimeDelta>>,
 }
 
-impl Clocks {
-    fn of(hosts: &[Host]) -> Clocks {
-        let mut clocks = Clocks { full: BTreeMap::new(), short: BTreeMap::new() };
+impl HostClocks {
+    fn new(hosts: &[Host]) -> HostClocks {
+        let mut clocks = HostClocks { full: BTreeMap::new(), short: BTreeMap::new() };
         for host in hosts {
             let name = host.full_name.to_string();
             let offset = host.clock.map(|clock| clock.offset);
-            let offset = offset.filter(|offset| offset.abs() > NO_ERROR).unwrap_or_default();
+            let offset = offset.filter(|offset| offset.abs() > LARGEST_DELAY).unwrap_or_default();
             let short = host.full_name.short_name().to_owned();
             clocks.short.entry(short).and_modify(|one| *one = None).or_insert(Some(offset));
             clocks.full.insert(name, offset);
@@ -157,7 +157,7 @@ mod tests {
             clock: (seconds != 0).then(|| Clock { offset: TimeDelta::seconds(seconds), pairs: 2 }),
         };
         let hosts = [host("WS01.a.example", 5), host("SRV.a.example", 7), host("SRV.b.example", 9)];
-        let clocks = Clocks::of(&hosts);
+        let clocks = HostClocks::new(&hosts);
         let offset = |name| clocks.offset(name).num_seconds();
         assert_eq!(offset("ws01.A.example"), 5);
         assert_eq!(offset("WS01"), 5);
@@ -208,7 +208,7 @@ mod tests {
             let case =
                 Case { hosts: vec![host("pc", 0), host("srv", offset)].into(), ..Case::default() };
             let sorter = Sorter::new(folder.path().to_owned());
-            let mut rows = Rows::default();
+            let mut rows = SortBuffer::default();
             // By its own clock the target's came a minute before.
             for hit in [detection(RuleIdx::new(1), "srv", -55), detection(RuleIdx::new(0), "pc", 0)]
             {
@@ -217,7 +217,7 @@ mod tests {
             }
             sorter.add(&mut rows).unwrap();
             let (steps, copies) = (sorter.finish(), Copies::default());
-            let steps = ([steps, Sorted::default()], BTreeSet::from([0, 1].map(RuleIdx::new)));
+            let steps = ([steps, SortedRows::default()], BTreeSet::from([0, 1].map(RuleIdx::new)));
             let found = over_time(steps, &copies, &[], &case, &rules, folder.path()).unwrap();
             let times = found.detections.iter().map(|found| found.time.timestamp() - 1000);
             times.collect::<Vec<_>>()

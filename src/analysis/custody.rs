@@ -8,14 +8,14 @@ use crate::input::InputKind;
 
 /// Checks each file that was read for changes and reports a changed file as a fault. With `rehash`
 /// it also reads the file again and compares the hash.
-pub(super) fn look_again(reports: &mut [InputReport], rehash: bool) {
+pub(super) fn check_unchanged(reports: &mut [InputReport], rehash: bool) {
     let read = reports.par_iter_mut().filter(|report| report.input.kind != InputKind::Unknown);
     read.for_each(|report| {
         let changed = |reason: String| {
             Fault::file(FaultKind::Suspect, format!("{}: {reason}", Fault::CHANGED))
         };
-        report.faults.extend(report.input.changed().map(changed));
-        let again = if rehash { report.input.hash_again() } else { None };
+        report.faults.extend(report.input.describe_change().map(changed));
+        let again = if rehash { report.input.rehash() } else { None };
         match again {
             Some(Ok(sha256)) => {
                 if report.sha256.as_ref().is_some_and(|before| *before != sha256) {

@@ -9,20 +9,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::cases::Of;
-use super::evidence::Evidence;
+use super::cases::CaseFile;
+use super::evidence::RunInputs;
 use super::load::first_of_chunk;
-use super::logs::{InputProgress, Part, Pieces};
+use super::logs::{InputProgress, PieceOutcome, PieceDecoder};
 use super::options::Options;
 use super::progress::Progress;
 use crate::detect::{Asks, RuleSet};
 use crate::error::Error;
 use crate::hex::hex;
-use crate::input::{self, Input, InputKind, Reader, piece_count};
+use crate::input::{self, Input, InputKind, InputReader, piece_count};
 use crate::model::{InputIdx, Record};
-use crate::observe::{CaseFolder, FileEntry, Observed, Settings, Writer};
+use crate::observe::{CaseFolder, FileEntry, ExtractedInput, ExtractSettings, ObservationWriter};
 use crate::reconstruct::{FileFacts, Reach, first_records};
-use crate::sorted::Rows;
+use crate::sorted::SortBuffer;
 
 /// Extracts the records that reconstruction and these rules use to a case folder, on the threads of
 /// the current rayon pool. Inputs that the folder already has are skipped. Returns the folder's
@@ -36,9 +36,9 @@ pub fn extract(
     options: &Options,
     rules: &RuleSet,
     progress: &dyn Progress,
-) -> Result<Evidence, Error> {
+) -> Result<RunInputs, Error> {
     let root = folder.root().to_owned();
-    let settings = Settings {
+    let settings = ExtractSettings {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         recover: options.recover,
         limits: options.limits.values(),
@@ -56,54 +56,54 @@ pub fn extract(
     if !given.is_empty() {
         let paths: Vec<&Path> = given.iter().map(|input| &*input.path).collect();
         folder.begin(&asks, &paths).map_err(Error::write(&root))?;
-        let run = Run { folder, options, rules, settings: &settings, asks: &asks, progress };
+        let run = Extraction { folder, options, rules, settings: &settings, asks: &asks, progress };
         let extracted = run.files(given)?;
         entries.extend(extracted.into_iter().map(|entry| (asks.clone(), entry)));
     }
     entries.sort_by(|(_, a), (_, b)| a.path.cmp(&b.path));
-    folder.settle(&entries).map_err(Error::write(&root))?;
-    let of = |(_, entry)| Of { root: &root, entry, remarks: Vec::new() };
-    Ok(Evidence { before, ..Evidence::of_entries(entries.into_iter().map(of)) })
+    folder.rewrite(&entries).map_err(Error::write(&root))?;
+    let of = |(_, entry)| CaseFile { root: &root, entry, remarks: Vec::new() };
+    Ok(RunInputs { before, ..RunInputs::from_entries(entries.into_iter().map(of)) })
 }
 
-struct Run<'r> {
+struct Extraction<'r> {
     folder: &'r CaseFolder,
     options: &'r Options,
     rules: &'r RuleSet,
-    settings: &'r Settings,
+    settings: &'r ExtractSettings,
     asks: &'r Asks,
     progress: &'r dyn Progress,
 }
 
 /// A file that is being extracted.
-struct File {
+struct ExtractedFile {
     given: Input,
     /// How many inputs the file consists of.
     inputs: usize,
     /// The finished inputs, by index.
-    done: Mutex<BTreeMap<usize, Observed>>,
+    done: Mutex<BTreeMap<usize, ExtractedInput>>,
 }
 
 /// An input that is being extracted.
-struct Open<'i> {
+struct ExtractingInput<'i> {
     /// Index of its file.
     file: usize,
     input: &'i Input,
-    reader: Mutex<Reader<'i>>,
-    writer: Writer,
-    state: Mutex<State>,
+    reader: Mutex<InputReader<'i>>,
+    writer: ObservationWriter,
+    state: Mutex<ExtractState>,
 }
 
 /// The progress of an input.
-struct State {
+struct ExtractState {
     /// Pieces that are not finished.
     left: u64,
     /// The results of the finished pieces.
-    parts: Vec<Part>,
+    parts: Vec<PieceOutcome>,
     closed: bool,
 }
 
-impl Run<'_> {
+impl Extraction<'_> {
     /// Extracts files. Each file is added to the journal when all of it is finished.
     fn files(&self, given: Vec<Input>) -> Result<Vec<FileEntry>, Error> {
         let root = self.folder.root();
@@ -111,20 +111,20 @@ impl Run<'_> {
         let opened: Vec<Vec<Input>> = opened.collect::<Result<_, Error>>()?;
         let inputs = || opened.iter().flatten().filter(|input| is_read(input));
         self.progress.begin(inputs().count(), inputs().map(|input| input.size).sum());
-        let files: Vec<File> = { given.into_iter().zip(&opened) }
-            .map(|(given, inputs)| File { given, inputs: inputs.len(), done: Mutex::default() })
+        let files: Vec<ExtractedFile> = { given.into_iter().zip(&opened) }
+            .map(|(given, inputs)| ExtractedFile { given, inputs: inputs.len(), done: Mutex::default() })
             .collect();
         let by_file = opened.iter().enumerate();
         let inputs =
             by_file.flat_map(|(file, inputs)| inputs.iter().map(move |input| (file, input)));
-        let open = inputs.map(|(file, input)| Open {
+        let open = inputs.map(|(file, input)| ExtractingInput {
             file,
             input,
-            reader: Mutex::new(Reader::within(input, &self.options.limits)),
-            writer: Writer::new(root, self.stem(&files[file].given, input)),
-            state: Mutex::new(State { left: pieces(input), parts: Vec::new(), closed: false }),
+            reader: Mutex::new(InputReader::with_limits(input, &self.options.limits)),
+            writer: ObservationWriter::new(root, self.stem(&files[file].given, input)),
+            state: Mutex::new(ExtractState { left: pieces(input), parts: Vec::new(), closed: false }),
         });
-        let open: Vec<Open<'_>> = open.collect();
+        let open: Vec<ExtractingInput<'_>> = open.collect();
         let entries = Mutex::new(Vec::new());
         let close = |index: usize| -> io::Result<()> {
             let file = &files[open[index].file];
@@ -140,8 +140,8 @@ impl Run<'_> {
         };
         let tasks = { 0..open.len() }
             .flat_map(|index| std::iter::repeat_n(index, pieces(open[index].input) as usize))
-            .take_while(|_| !self.options.stop.is_asked());
-        let extracted = tasks.par_bridge().try_for_each_init(Worker::default, |worker, index| {
+            .take_while(|_| !self.options.stop.is_cancelled());
+        let extracted = tasks.par_bridge().try_for_each_init(ExtractWorker::default, |worker, index| {
             if self.piece(&open[index], worker)? { close(index) } else { Ok(()) }
         });
         // If the run was cancelled, some inputs have pieces that were not read.
@@ -170,16 +170,16 @@ impl Run<'_> {
     }
 
     /// Extracts the next piece of an input. Returns whether it was the last piece to finish.
-    fn piece(&self, open: &Open<'_>, worker: &mut Worker) -> io::Result<bool> {
-        let Worker { pieces, rows } = worker;
+    fn piece(&self, open: &ExtractingInput<'_>, worker: &mut ExtractWorker) -> io::Result<bool> {
+        let ExtractWorker { pieces, rows } = worker;
         let part = is_read(open.input).then(|| {
             let mut put = Ok(());
             let take = |record: &Record| {
                 if put.is_ok() {
-                    put = Writer::push(rows, record);
+                    put = ObservationWriter::push(rows, record);
                 }
             };
-            let part = pieces.next(
+            let part = pieces.decode_next(
                 (InputIdx::default(), open.input),
                 &open.reader,
                 self.rules,
@@ -198,23 +198,23 @@ impl Run<'_> {
 
     /// Writes the observations of an input whose pieces are finished, or whose other pieces are not
     /// read.
-    fn close(&self, open: &Open<'_>) -> io::Result<Observed> {
-        let Open { input, reader, writer, state, .. } = open;
+    fn close(&self, open: &ExtractingInput<'_>) -> io::Result<ExtractedInput> {
+        let ExtractingInput { input, reader, writer, state, .. } = open;
         let mut parts =
             std::mem::take(&mut state.lock().unwrap_or_else(PoisonError::into_inner).parts);
         // Threads finish in any order. The results below must not depend on it.
         parts.sort_by_key(|part| part.start);
         let mut account = InputProgress::new(input);
         let too_long = parts.iter().map(|part| part.too_long).sum();
-        let mut reach: Vec<Reach> = parts.into_iter().map(|part| account.take(part)).collect();
+        let mut reach: Vec<Reach> = parts.into_iter().map(|part| account.add(part)).collect();
         reach.iter_mut().for_each(Reach::shrink);
         account.finish(&reader.lock().unwrap_or_else(PoisonError::into_inner));
-        let InputProgress { report, form, .. } = account;
+        let InputProgress { report, headers, .. } = account;
         let facts =
-            FileFacts { form: &form, is_evtx: report.input.kind.is_evtx(), faults: &report.faults };
+            FileFacts { form: &headers, is_evtx: report.input.kind.is_evtx(), faults: &report.faults };
         let firsts =
             first_records(&facts, |chunk| first_of_chunk(input, InputIdx::default(), chunk));
-        Ok(Observed {
+        Ok(ExtractedInput {
             path: input.path.as_path().into(),
             size: input.size,
             kind: report.input.kind,
@@ -225,14 +225,14 @@ impl Run<'_> {
             records: report.records,
             too_long,
             faults: report.faults,
-            form,
+            headers,
             firsts,
             reach,
             tables: writer.finish()?,
         })
     }
 
-    fn entry(&self, given: &Input, done: BTreeMap<usize, Observed>) -> FileEntry {
+    fn entry(&self, given: &Input, done: BTreeMap<usize, ExtractedInput>) -> FileEntry {
         FileEntry {
             path: given.path.as_path().into(),
             settings: self.settings.clone(),
@@ -243,9 +243,9 @@ impl Run<'_> {
 
 /// The buffers of a thread.
 #[derive(Default)]
-struct Worker {
-    pieces: Pieces,
-    rows: Rows,
+struct ExtractWorker {
+    pieces: PieceDecoder,
+    rows: SortBuffer,
 }
 
 /// Returns whether an input is read at all.

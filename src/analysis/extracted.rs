@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::input_report::InputReport;
-use crate::decode::Form;
+use crate::decode::EvtxHeaders;
 use crate::error::{Fault, FaultKind};
-use crate::input::{Extent, Input};
+use crate::input::{ReadExtent, Input};
 use crate::model::{Edge, InputIdx, Record, RecordRef};
 use crate::observe::{self, TableEntry};
 use crate::reconstruct::Reach;
@@ -16,11 +16,11 @@ pub(super) struct Extracted {
     /// The case folder.
     pub root: PathBuf,
     pub sha256: Option<String>,
-    pub extent: Extent,
+    pub extent: ReadExtent,
     pub chunks: u64,
     pub records: u64,
     pub too_long: u64,
-    pub form: Form,
+    pub headers: EvtxHeaders,
     pub firsts: BTreeMap<u64, Edge>,
     pub reach: Vec<Reach>,
     pub tables: Vec<TableEntry>,
@@ -44,8 +44,8 @@ impl Extracted {
     }
 
     /// Returns the input's headers.
-    pub fn form(&self) -> &Form {
-        &self.form
+    pub fn headers(&self) -> &EvtxHeaders {
+        &self.headers
     }
 
     /// Returns how far its logs reach, for each piece that was read.

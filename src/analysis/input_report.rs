@@ -1,7 +1,7 @@
 //! The report of an input.
 
 use crate::error::{Error, Fault};
-use crate::input::{Extent, Input};
+use crate::input::{ReadExtent, Input};
 use crate::model::InputIdx;
 use crate::rows::Overlap;
 
@@ -13,7 +13,7 @@ pub struct InputReport {
     /// SHA-256 of the whole file, or of an archive's member as unpacked. `None` if it was not read.
     pub sha256: Option<String>,
     /// How much of it was read.
-    pub extent: Extent,
+    pub extent: ReadExtent,
     /// SHA-256 of the file when it was read a second time at the end of the run.
     pub sha256_after: Option<String>,
     /// Chunks in the file.

@@ -9,9 +9,9 @@ use rayon::prelude::*;
 
 use super::extracted::Extracted;
 use super::input_report::InputReport;
-use crate::decode::{self, Decoder, Seen, Wanted, chunk_of};
+use crate::decode::{self, Decoder, RecordHeader, RecordFilter, chunk_number_at};
 use crate::error::{Fault, FaultKind};
-use crate::input::{Again, Input, Piece};
+use crate::input::{PlaceReader, Input, Piece};
 use crate::limits::Limits;
 use crate::model::{Channel, Edge, Event, IdxVec, InputIdx, Record, RecordRef};
 use crate::normalise::{Normaliser, wire};
@@ -21,7 +21,7 @@ use crate::reconstruct::{Logs, Overheard};
 const PLACES_PER_TASK: usize = 32;
 
 /// Reads records again by their places.
-pub(crate) struct Loader<'a> {
+pub(crate) struct RecordLoader<'a> {
     inputs: &'a IdxVec<InputIdx, Input>,
     /// By input: the extracted records that are read instead of it, if there are any.
     observed: Option<&'a IdxVec<InputIdx, Option<Extracted>>>,
@@ -32,18 +32,18 @@ pub(crate) struct Loader<'a> {
 /// Inputs and places in them, with the wanted records at each.
 type Places = BTreeMap<(InputIdx, u64), Vec<RecordRef>>;
 
-impl<'a> Loader<'a> {
-    pub fn new(inputs: &'a IdxVec<InputIdx, Input>, limits: &'a Limits) -> Loader<'a> {
-        Loader { inputs, observed: None, limits, faults: Mutex::default() }
+impl<'a> RecordLoader<'a> {
+    pub fn new(inputs: &'a IdxVec<InputIdx, Input>, limits: &'a Limits) -> RecordLoader<'a> {
+        RecordLoader { inputs, observed: None, limits, faults: Mutex::default() }
     }
 
     /// Creates a loader of inputs some of which were extracted before.
-    pub(super) fn of_evidence(
+    pub(super) fn with_extracted(
         inputs: &'a IdxVec<InputIdx, Input>,
         observed: &'a IdxVec<InputIdx, Option<Extracted>>,
         limits: &'a Limits,
-    ) -> Loader<'a> {
-        Loader { inputs, observed: Some(observed), limits, faults: Mutex::default() }
+    ) -> RecordLoader<'a> {
+        RecordLoader { inputs, observed: Some(observed), limits, faults: Mutex::default() }
     }
 
     fn extracted(&self, input: InputIdx) -> Option<&'a Extracted> {
@@ -92,7 +92,7 @@ impl<'a> Loader<'a> {
                     }
                 };
                 if let Err(fault) = extracted.read(table, input, each) {
-                    self.fault(input, fault);
+                    self.add_fault(input, fault);
                 }
                 found
             },
@@ -110,7 +110,7 @@ impl<'a> Loader<'a> {
     ) -> Vec<T> {
         let mut places = Places::new();
         for record in records.into_iter().sorted_unstable().dedup() {
-            let place = decode::place(&self.inputs[record.input], record.offset);
+            let place = decode::reread_offset(&self.inputs[record.input], record.offset);
             places.entry((record.input, place)).or_default().push(record);
         }
         let places: Vec<((InputIdx, u64), Vec<RecordRef>)> = places.into_iter().collect();
@@ -119,18 +119,18 @@ impl<'a> Loader<'a> {
             places.par_chunks(PLACES_PER_TASK).map_init(room, |(decoder, piece), places| {
                 let mut events = Vec::new();
                 let mut normaliser = Normaliser::default();
-                let mut again = Again::within(self.limits);
+                let mut again = PlaceReader::with_limits(self.limits);
                 for ((index, place), records) in places {
                     let input = &self.inputs[*index];
                     let before = events.len();
                     let read = again.read(*index, input, *place, piece).map(|()| {
                         let each = |record: &Record| events.push(take(&mut normaliser, record));
-                        decoder.piece(input, *index, piece, &These(records), each);
+                        decoder.decode_piece(input, *index, piece, &SelectedRecords(records), each);
                     });
                     if let Err(error) = read {
-                        self.lost(*index, *place, format!("not read a second time: {error}"));
+                        self.add_lost(*index, *place, format!("not read a second time: {error}"));
                     } else if events.len() - before != records.len() {
-                        self.lost(*index, *place, "the file changed while it was read".to_owned());
+                        self.add_lost(*index, *place, "the file changed while it was read".to_owned());
                     }
                 }
                 events
@@ -146,21 +146,21 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn lost(&self, input: InputIdx, place: u64, reason: String) {
+    fn add_lost(&self, input: InputIdx, place: u64, reason: String) {
         let fault = Fault {
-            chunk: chunk_of(&self.inputs[input], place),
+            chunk: chunk_number_at(&self.inputs[input], place),
             offset: Some(place),
             ..Fault::file(FaultKind::Lost, reason)
         };
-        self.fault(input, fault);
+        self.add_fault(input, fault);
     }
 
-    fn fault(&self, input: InputIdx, fault: Fault) {
+    fn add_fault(&self, input: InputIdx, fault: Fault) {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).push((input, fault));
     }
 
     /// Adds the faults of reading again to the reports.
-    pub fn ledger(self, reports: &mut IdxVec<InputIdx, InputReport>) {
+    pub fn add_faults_to(self, reports: &mut IdxVec<InputIdx, InputReport>) {
         let mut faults = self.faults.into_inner().unwrap_or_else(PoisonError::into_inner);
         faults.sort();
         faults.dedup();
@@ -174,7 +174,7 @@ impl<'a> Loader<'a> {
     }
 }
 
-impl Logs for Loader<'_> {
+impl Logs for RecordLoader<'_> {
     fn events(&self, records: Vec<RecordRef>) -> Vec<Event> {
         self.read(records, |normaliser, record| normaliser.event(record))
     }
@@ -191,19 +191,19 @@ impl Logs for Loader<'_> {
 /// Returns the first record that can be read in a chunk of a log.
 pub(super) fn first_of_chunk(input: &Input, index: InputIdx, number: u64) -> Option<Edge> {
     let mut piece = Piece::default();
-    Again::default().read(index, input, decode::start_of_chunk(number), &mut piece).ok()?;
-    let first = First::default();
-    Decoder::default().piece(input, index, &mut piece, &first, |_| {});
+    PlaceReader::default().read(index, input, decode::chunk_offset(number), &mut piece).ok()?;
+    let first = FirstRecord::default();
+    Decoder::default().decode_piece(input, index, &mut piece, &first, |_| {});
     first.0.get()
 }
 
 /// Selects no record, and notes the first.
 #[derive(Default)]
-struct First(Cell<Option<Edge>>);
+struct FirstRecord(Cell<Option<Edge>>);
 
-impl Wanted for First {
-    fn passes(&self, seen: Seen<'_>) {
-        let Seen { source, record_id, time, .. } = seen;
+impl RecordFilter for FirstRecord {
+    fn observe(&self, header: RecordHeader<'_>) {
+        let RecordHeader { source, record_id, time, .. } = header;
         if self.0.get().is_none() {
             self.0.set(Some(Edge { record_id, time, source }));
         }
@@ -215,9 +215,9 @@ impl Wanted for First {
 }
 
 /// Selects these records, which are in order.
-struct These<'r>(&'r [RecordRef]);
+struct SelectedRecords<'r>(&'r [RecordRef]);
 
-impl Wanted for These<'_> {
+impl RecordFilter for SelectedRecords<'_> {
     fn wants(&self, source: RecordRef, _: Channel, _: &str, _: u32) -> bool {
         self.0.binary_search(&source).is_ok()
     }

@@ -6,17 +6,17 @@ use std::sync::{Mutex, PoisonError};
 
 use super::input_report::InputReport;
 use super::progress::Progress;
-use crate::decode::{ChunkHeader, Decoder, Form, Seen, Tally, Wanted, chunk_count, chunk_of};
+use crate::decode::{ChunkRange, Decoder, EvtxHeaders, RecordHeader, DecodeOutcome, RecordFilter, chunk_count, chunk_number_at};
 use crate::detect::RuleSet;
 use crate::error::{Fault, FaultKind};
-use crate::input::{End, Extent, FileHeader, Input, InputKind, Piece, Reader};
+use crate::input::{ReadEnd, ReadExtent, EvtxFileHeader, Input, InputKind, Piece, InputReader};
 use crate::model::{Channel, InputIdx, Record, RecordRef};
 use crate::normalise;
 use crate::reconstruct::Reach;
 
 /// The results of a piece, without its records.
 #[derive(Default)]
-pub(super) struct Part {
+pub(super) struct PieceOutcome {
     /// The offset in its input where it began.
     pub start: u64,
     pub records: u64,
@@ -27,62 +27,62 @@ pub(super) struct Part {
     pub unread: Option<Fault>,
     /// Sound values that are not records.
     pub foreign: Vec<Fault>,
-    pub chunks: Vec<ChunkHeader>,
+    pub chunks: Vec<ChunkRange>,
     pub reach: Reach,
 }
 
 /// Reads and decodes pieces of logs, one after another, for one thread. Its buffers are used again.
 #[derive(Default)]
-pub(super) struct Pieces {
+pub(super) struct PieceDecoder {
     piece: Piece,
     decoder: Decoder,
 }
 
-impl Pieces {
+impl PieceDecoder {
     /// Reads and decodes the next piece of an input with this index. Passes each record that rules
     /// or reconstruction use to `take`.
-    pub fn next(
+    pub fn decode_next(
         &mut self,
         (index, input): (InputIdx, &Input),
-        reader: &Mutex<Reader<'_>>,
+        reader: &Mutex<InputReader<'_>>,
         rules: &RuleSet,
         progress: &dyn Progress,
         take: impl FnMut(&Record),
-    ) -> Part {
-        let Pieces { piece, decoder } = self;
+    ) -> PieceOutcome {
+        let PieceDecoder { piece, decoder } = self;
         let read = reader.lock().unwrap_or_else(PoisonError::into_inner).next(piece);
         let (start, length) = (piece.start, piece.length);
         // This comes first because decoding takes the bytes.
-        let chunks = if input.kind.is_evtx() { ChunkHeader::of(piece) } else { Vec::new() };
+        let chunks = if input.kind.is_evtx() { ChunkRange::read_all(piece) } else { Vec::new() };
         let recovered = input.kind == InputKind::Recovered;
-        let watch = Watch { rules, recovered, reach: RefCell::new(Reach::of(index)) };
-        let Tally { records, faults, foreign, too_long } =
-            decoder.piece(input, index, piece, &watch, take);
+        let watch = AnalysisFilter { rules, recovered, reach: RefCell::new(Reach::of(index)) };
+        let DecodeOutcome { records, faults, foreign, too_long } =
+            decoder.decode_piece(input, index, piece, &watch, take);
         let unread = read.err().map(|error| Fault {
-            chunk: chunk_of(input, start + length),
+            chunk: chunk_number_at(input, start + length),
             offset: Some(start + length),
             ..Fault::file(FaultKind::Lost, format!("not read in full from here on: {error}"))
         });
         progress.advance(length, records);
         let reach = watch.reach.into_inner();
-        Part { start, records, too_long, faults, unread, foreign, chunks, reach }
+        PieceOutcome { start, records, too_long, faults, unread, foreign, chunks, reach }
     }
 }
 
 /// Notes the records of a task and selects those that rules or reconstruction use.
-struct Watch<'p> {
+struct AnalysisFilter<'p> {
     rules: &'p RuleSet,
     recovered: bool,
     reach: RefCell<Reach>,
 }
 
-impl Wanted for Watch<'_> {
-    fn passes(&self, seen: Seen<'_>) {
+impl RecordFilter for AnalysisFilter<'_> {
+    fn observe(&self, header: RecordHeader<'_>) {
         // Carved records do not show what a log contains.
         if self.recovered {
             return;
         }
-        self.reach.borrow_mut().see(seen);
+        self.reach.borrow_mut().see(header);
     }
 
     fn wants(&self, source: RecordRef, channel: Channel, name: &str, event_id: u32) -> bool {
@@ -96,7 +96,7 @@ const INTERRUPTED: &str = "the run was interrupted before it was read";
 /// The state of an input while its pieces are read.
 pub(super) struct InputProgress {
     pub report: InputReport,
-    pub form: Form,
+    pub headers: EvtxHeaders,
     foreign: Vec<Fault>,
 }
 
@@ -108,53 +108,53 @@ impl InputProgress {
             faults: input.faults.clone(),
             input: input.clone(),
             sha256: None,
-            extent: Extent::Nothing,
+            extent: ReadExtent::Nothing,
             sha256_after: None,
             records: 0,
             overlaps: Vec::new(),
         };
-        InputProgress { report, form: Form::default(), foreign: Vec::new() }
+        InputProgress { report, headers: EvtxHeaders::default(), foreign: Vec::new() }
     }
 
     /// Adds the results of the next piece. Returns how far the records in it reach.
-    pub fn take(&mut self, part: Part) -> Reach {
-        let Part { records, faults, unread, foreign, chunks, reach, .. } = part;
+    pub fn add(&mut self, part: PieceOutcome) -> Reach {
+        let PieceOutcome { records, faults, unread, foreign, chunks, reach, .. } = part;
         self.report.records += records;
         self.report.faults.extend(faults);
-        self.report.unread(unread);
+        self.report.add_unread(unread);
         self.foreign.extend(foreign);
-        self.form.chunks.extend(chunks);
+        self.headers.chunks.extend(chunks);
         reach
     }
 
     /// Completes the report when all pieces are read, or no more will be.
-    pub fn finish(&mut self, reader: &Reader<'_>) {
+    pub fn finish(&mut self, reader: &InputReader<'_>) {
         if self.report.input.kind != InputKind::Unknown {
-            self.form.file = FileHeader::read(reader.header());
-            self.report.end(reader.end());
+            self.headers.file = EvtxFileHeader::read(reader.header());
+            self.report.add_end(reader.end());
         }
-        self.report.judge(std::mem::take(&mut self.foreign));
+        self.report.add_foreign(std::mem::take(&mut self.foreign));
     }
 }
 
 impl InputReport {
     /// Adds the outcome of reading the input.
-    fn end(&mut self, end: End) {
+    fn add_end(&mut self, end: ReadEnd) {
         let (extent, fault) = match end {
-            End::Whole(sha256) => {
+            ReadEnd::Whole(sha256) => {
                 self.sha256 = Some(sha256);
-                (Extent::Whole, None)
+                (ReadExtent::Whole, None)
             }
-            End::Failed(reason) => (Extent::Partly, Some((None, format!("not hashed: {reason}")))),
-            End::Interrupted(0) => (Extent::Nothing, Some((None, INTERRUPTED.to_owned()))),
-            End::Interrupted(position) => {
+            ReadEnd::Failed(reason) => (ReadExtent::Partly, Some((None, format!("not hashed: {reason}")))),
+            ReadEnd::Interrupted(0) => (ReadExtent::Nothing, Some((None, INTERRUPTED.to_owned()))),
+            ReadEnd::Interrupted(position) => {
                 let reason = format!("{INTERRUPTED}, and not hashed; what follows was not read");
-                (Extent::Partly, Some((Some(position), reason)))
+                (ReadExtent::Partly, Some((Some(position), reason)))
             }
         };
         self.extent = extent;
         self.faults.extend(fault.map(|(offset, reason)| Fault {
-            chunk: offset.and_then(|offset| chunk_of(&self.input, offset)),
+            chunk: offset.and_then(|offset| chunk_number_at(&self.input, offset)),
             offset,
             ..Fault::file(FaultKind::Lost, reason)
         }));
@@ -162,7 +162,7 @@ impl InputReport {
 
     /// Adds the fault of a piece that could not be read. A whole disk that is gone is one row, not
     /// one per piece.
-    fn unread(&mut self, fault: Option<Fault>) {
+    fn add_unread(&mut self, fault: Option<Fault>) {
         let Some(fault) = fault else { return };
         if self.faults.last().is_none_or(|last| last.reason != fault.reason) {
             self.faults.push(fault);
@@ -170,7 +170,7 @@ impl InputReport {
     }
 
     /// Adds the sound values that are not records. A text that contains nothing else is not a log.
-    fn judge(&mut self, foreign: Vec<Fault>) {
+    fn add_foreign(&mut self, foreign: Vec<Fault>) {
         if self.input.kind.is_text() && self.records == 0 && self.faults.is_empty() {
             self.input.kind = InputKind::Unknown;
             self.faults.push(Fault::file(FaultKind::NotALog, "it holds no event record"));

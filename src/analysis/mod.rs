@@ -45,26 +45,26 @@ use crate::rows::{
     Copies, DetectionRow, Fingerprints, KeepReason, OutsideSessions, Overlap, Scope, ScriptArchive,
     ScriptCollector, SessionRef, TaskScripts, TextPool, command_ids, detections, findings, layers,
 };
-use crate::sorted::{Rows, Sorted, Sorter};
+use crate::sorted::{SortBuffer, SortedRows, Sorter};
 #[cfg(feature = "cli")]
-pub use cases::Told;
-pub use evidence::Evidence;
+pub use cases::InputsSummary;
+pub use evidence::RunInputs;
 #[cfg(feature = "parquet")]
 pub use extract::extract;
 pub use input_report::InputReport;
 use input_report::ensure_any_log;
-pub(crate) use load::Loader;
+pub(crate) use load::RecordLoader;
 pub use options::Options;
-pub(crate) use pointer::Pointer;
+pub(crate) use pointer::EvidencePointer;
 pub use pointer::read_record;
 pub use progress::{NoProgress, Progress};
-use read::Read;
-pub use stop::Stop;
-pub use survey::{Cleared, Held, HeldEvents, Survey, survey};
+use read::ReadingOutcome;
+pub use stop::CancelToken;
+pub use survey::{ClearedLog, HostChannel, EventCount, Survey, survey};
 
 /// A hit of a rule: a detection in short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fired {
+pub struct RuleHit {
     /// Index of the rule.
     pub rule: RuleIdx,
     /// Index of the session it belongs to.
@@ -90,26 +90,26 @@ pub struct Analysis {
     /// Sessions and what belongs to them.
     pub case: Case,
     /// All detections, in no order.
-    pub fired: Vec<Fired>,
+    pub fired: Vec<RuleHit>,
     /// The correlations that reached a limit and may have missed something.
     pub limited: Vec<Limited>,
     /// The rules that fired on rebuilt sessions, by the records that show the hit.
     pub(crate) shown: BTreeMap<RecordRef, Vec<RuleIdx>>,
     pub(crate) copies: Copies,
-    pub(crate) timeline: Sorted,
+    pub(crate) timeline: SortedRows,
     /// The timeline's records, if they were kept.
-    pub(crate) records: Option<Sorted>,
+    pub(crate) records: Option<SortedRows>,
     /// Texts that rows of the timeline share.
     pub(crate) texts: crate::rows::Texts,
-    pub(crate) detections: Sorted,
+    pub(crate) detections: SortedRows,
     /// Hidden texts.
-    pub(crate) layers: Sorted,
+    pub(crate) layers: SortedRows,
     /// Script blocks outside sessions, if they are wanted.
     pub(crate) scripts: Option<ScriptArchive>,
     /// Notes on hidden texts for the run manifest.
     pub notes: layers::Notes,
     /// Findings: see [`findings`].
-    pub(crate) findings: Sorted,
+    pub(crate) findings: SortedRows,
 }
 
 impl Analysis {
@@ -128,7 +128,7 @@ impl Analysis {
     pub fn met_limit(&self) -> bool {
         self.notes.left_wrapped > 0
             || !self.limited.is_empty()
-            || self.limits.notes().iter().any(|note| note.met > 0)
+            || self.limits.usage().iter().any(|note| note.met > 0)
     }
 
     /// Returns whether an input holds carved records.
@@ -163,7 +163,7 @@ pub fn analyze(
     rules: RuleSet,
     progress: &dyn Progress,
 ) -> Result<Analysis, Error> {
-    correlate(Evidence::of_logs(inputs, options)?, options, rules, progress)
+    rebuild(RunInputs::from_logs(inputs, options)?, options, rules, progress)
 }
 
 /// Runs all stages on logs or on records that were extracted before. [`analyze`] calls this with
@@ -171,15 +171,15 @@ pub fn analyze(
 ///
 /// # Errors
 /// As [`analyze`].
-pub fn correlate(
-    evidence: Evidence,
+pub fn rebuild(
+    inputs: RunInputs,
     options: &Options,
     rules: RuleSet,
     progress: &dyn Progress,
 ) -> Result<Analysis, Error> {
     let begun = Instant::now();
     let scratch = options.scratch();
-    let Evidence { inputs, observed, .. } = evidence;
+    let RunInputs { inputs, observed, .. } = inputs;
     let faults = inputs.iter().map(|input| (input, &input.faults[..]));
     ensure_any_log(faults)?;
     let paths: Vec<PathBuf> = inputs.iter().map(|input| input.path.clone()).collect();
@@ -193,7 +193,7 @@ pub fn correlate(
     let pool = TextPool::default();
     let keys = Keys::default();
     let fingerprints = Fingerprints::of_inputs(&inputs);
-    let pass = read::Pass {
+    let pass = read::LogReading {
         inputs: &inputs,
         observed: &observed,
         options,
@@ -210,7 +210,7 @@ pub fn correlate(
         records: records.as_ref(),
         progress,
     };
-    let mut read = pass.read().map_err(Error::write(&scratch))?;
+    let mut read = pass.run().map_err(Error::write(&scratch))?;
     ensure_any_log(read.reports.iter().map(|report| (&report.input, &report.faults[..])))?;
     tracing::debug!(ms = begun.elapsed().as_millis(), "all logs read");
     progress.stage("telling copies");
@@ -219,12 +219,12 @@ pub fn correlate(
     let timeline = timeline.finish();
     let copies =
         dedup::find(&timeline, &read.spans, recovered, &scratch).map_err(Error::write(&scratch))?;
-    read.leave_out(&copies, &keys);
-    let Read { mut reports, events, gathered, fired, stepped, scripts, lines, forms, .. } = read;
+    read.remove_copies(&copies, &keys);
+    let ReadingOutcome { mut reports, events, gathered, fired, stepped, scripts, lines, headers, .. } = read;
     progress.stage("rebuilding sessions");
     tracing::debug!(ms = begun.elapsed().as_millis(), "copies told");
     let begun = Instant::now();
-    let loader = Loader::of_evidence(&inputs, &observed, &options.limits);
+    let loader = RecordLoader::with_extracted(&inputs, &observed, &options.limits);
     let mut case = reconstruct(gathered, &keys, &loader);
     let window = Window { from: options.from, to: options.to };
     case.look_for_gaps(window, |input| {
@@ -232,8 +232,8 @@ pub fn correlate(
         report.input.kind == InputKind::Evtx && report.faults.is_empty()
     });
     case.look_for_missing(window);
-    let files = reports.iter().zip(&forms).map(|(report, form)| FileFacts {
-        form,
+    let files = reports.iter().zip(&headers).map(|(report, headers)| FileFacts {
+        form: headers,
         is_evtx: report.input.kind.is_evtx(),
         faults: &report.faults,
     });
@@ -244,27 +244,27 @@ pub fn correlate(
     progress.stage("matching rules");
     let mut detections = detect::on_case(&rules, &case);
     let sessions = case.sessions_of_records();
-    let texts = Texts { rules: &rules, case: &case, layers: &layers, keeper: keeper.as_ref() };
-    let on_lines = texts.of_records(lines, &sessions);
+    let texts = TextScanner { rules: &rules, case: &case, layers: &layers, keeper: keeper.as_ref() };
+    let on_lines = texts.on_command_lines(lines, &sessions);
     detections.extend(on_lines);
-    detections.extend(texts.of_case().map_err(Error::write(&scratch))?);
-    let elsewhere = texts.elsewhere(scripts, &loader).map_err(Error::write(&scratch))?;
+    detections.extend(texts.on_sessions().map_err(Error::write(&scratch))?);
+    let elsewhere = texts.outside_sessions(scripts, &loader).map_err(Error::write(&scratch))?;
     detections.extend(elsewhere);
     let steps = (steps.map(Sorter::finish), stepped);
-    let correlated = correlate::over_time(steps, &copies, &detections, &case, &rules, &scratch);
+    let correlated = correlate::run_correlations(steps, &copies, &detections, &case, &rules, &scratch);
     let Correlated { detections: correlated, limited } =
         correlated.map_err(Error::write(&scratch))?;
     detections.extend(correlated);
     detections.retain(|detection| !rules.is_silent(detection.rule));
 
-    let mut rows = Rows::default();
+    let mut rows = SortBuffer::default();
     let mut shown: BTreeMap<RecordRef, Vec<RuleIdx>> = BTreeMap::new();
-    let on_record = |(rule, source)| Fired { rule, session: sessions.get(&source).copied() };
-    let mut fired: Vec<Fired> = fired.into_iter().map(on_record).collect();
+    let on_record = |(rule, source)| RuleHit { rule, session: sessions.get(&source).copied() };
+    let mut fired: Vec<RuleHit> = fired.into_iter().map(on_record).collect();
     for detection in &detections {
         let added = detections::add(&mut rows, detection);
         added.map_err(Error::write(&scratch))?;
-        fired.push(Fired { rule: detection.rule, session: detection.session });
+        fired.push(RuleHit { rule: detection.rule, session: detection.session });
         // A hit on a whole session or attempt is shown at its first record, a correlation at the
         // record that completed it.
         let most = match detection.subject {
@@ -276,15 +276,15 @@ pub fn correlate(
         }
     }
     found.add(&mut rows).map_err(Error::write(&scratch))?;
-    loader.ledger(&mut reports);
-    custody::look_again(&mut reports, options.rehash);
+    loader.add_faults_to(&mut reports);
+    custody::check_unchanged(&mut reports, options.rehash);
     let detections = found.finish();
-    let is_told = |row: &DetectionRow<'_>, session: Option<SessionIdx>| {
+    let is_in_scope = |row: &DetectionRow<'_>, session: Option<SessionIdx>| {
         let session = session.map(|session| &case.sessions[session]);
         options.scope.row(session, &row.host, &row.user)
     };
     let findings =
-        findings::fold(&detections, &copies, &sessions, is_told, &rules, scratch.clone());
+        findings::fold(&detections, &copies, &sessions, is_in_scope, &rules, scratch.clone());
     let findings = findings.map_err(Error::write(&scratch))?;
     let layers = layers.finish();
     let notes = layers::notes(&layers, &copies, &case, &paths).map_err(Error::write(&scratch))?;
@@ -292,7 +292,7 @@ pub fn correlate(
         inputs: reports,
         scope: options.scope.clone(),
         paths,
-        interrupted: options.stop.is_asked(),
+        interrupted: options.stop.is_cancelled(),
         limits: options.limits.clone(),
         rules,
         events,
@@ -317,24 +317,24 @@ const BLOCKS_AT_ONCE: usize = 64;
 
 /// The buffers of a thread for blocks of several parts.
 #[derive(Default)]
-struct Parted {
+struct BlockWorker {
     lone: LoneScripts,
     unwrapper: Unwrapper,
     kept: TaskScripts,
 }
 
 /// Scans the texts of a run for hidden layers, once sessions are known.
-struct Texts<'a> {
+struct TextScanner<'a> {
     rules: &'a RuleSet,
     case: &'a Case,
     layers: &'a Sorter,
     keeper: Option<&'a ScriptCollector>,
 }
 
-impl Texts<'_> {
+impl TextScanner<'_> {
     /// Returns the detections on hidden texts in the command lines of single records. Some belong
     /// to sessions.
-    fn of_records(
+    fn on_command_lines(
         &self,
         lines: Vec<Detection>,
         sessions: &BTreeMap<RecordRef, SessionIdx>,
@@ -348,11 +348,11 @@ impl Texts<'_> {
     }
 
     /// Stores the hidden texts of the rebuilt sessions and returns the detections on them.
-    fn of_case(&self) -> io::Result<Vec<Detection>> {
+    fn on_sessions(&self) -> io::Result<Vec<Detection>> {
         let ids = command_ids(self.case);
-        let mut rows = Rows::default();
+        let mut rows = SortBuffer::default();
         let mut found = Vec::new();
-        for text in texts::of_case(self.case) {
+        for text in texts::of_sessions(self.case) {
             let command = text.command.map_or("", |command| &ids[command]);
             layers::add(&mut rows, &text, SessionRef::Session(text.session), command)?;
             found.extend(detect::on_layers(self.rules, &text));
@@ -363,10 +363,10 @@ impl Texts<'_> {
 
     /// Returns the detections on script blocks outside sessions and on their hidden texts. Those on
     /// blocks of one part were made before.
-    fn elsewhere(
+    fn outside_sessions(
         &self,
         scripts: Vec<Detection>,
-        loader: &Loader<'_>,
+        loader: &RecordLoader<'_>,
     ) -> io::Result<Vec<Detection>> {
         let Elsewhere { whole, parted } = &self.case.elsewhere;
         let known = |detection: &Detection| {
@@ -375,18 +375,18 @@ impl Texts<'_> {
         let mut found: Vec<Detection> = scripts.into_iter().filter(known).collect();
         let parted = parted.par_chunks(BLOCKS_AT_ONCE);
         let blocks =
-            parted.map_init(Parted::default, |room, blocks| self.parted(blocks, loader, room));
+            parted.map_init(BlockWorker::default, |room, blocks| self.on_blocks(blocks, loader, room));
         let blocks: Vec<Vec<Detection>> = blocks.collect::<io::Result<_>>()?;
         found.extend(blocks.into_iter().flatten());
         Ok(found)
     }
 
     /// Does the same for blocks of several parts.
-    fn parted(
+    fn on_blocks(
         &self,
         blocks: &[(Vec<RecordRef>, HostName)],
-        loader: &Loader<'_>,
-        Parted { lone, unwrapper, kept }: &mut Parted,
+        loader: &RecordLoader<'_>,
+        BlockWorker { lone, unwrapper, kept }: &mut BlockWorker,
     ) -> io::Result<Vec<Detection>> {
         let hosts: BTreeMap<RecordRef, &HostName> = blocks
             .iter()
@@ -400,7 +400,7 @@ impl Texts<'_> {
             }
         }
         let mut found = Vec::new();
-        let mut rows = Rows::default();
+        let mut rows = SortBuffer::default();
         let outside = events.iter().map(|_| None).collect();
         for block in assemble(&events, &outside, unwrapper) {
             let before = found.len();

@@ -3,7 +3,7 @@
 use std::iter::Empty;
 
 use super::input_report::InputReport;
-use crate::decode::Form;
+use crate::decode::EvtxHeaders;
 use crate::error::Fault;
 use crate::input::Input;
 use crate::model::{Edge, InputIdx, Record, RecordRef};
@@ -25,7 +25,7 @@ impl Extracted {
         match *self {}
     }
 
-    pub fn form(&self) -> &Form {
+    pub fn headers(&self) -> &EvtxHeaders {
         match *self {}
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
-use super::stop::Stop;
+use super::stop::CancelToken;
 use crate::limits::Limits;
 use crate::rows::Scope;
 
@@ -21,7 +21,7 @@ pub struct Options {
     /// Keep the texts of script blocks, for `scripts/`.
     pub scripts: bool,
     /// Ends the reading early.
-    pub stop: Stop,
+    pub stop: CancelToken,
     /// Search for records outside of logs: in slack space, in damaged parts, in files that are not
     /// logs. The results are inputs of their own, of
     /// [`InputKind::Recovered`](crate::input::InputKind::Recovered).

@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::decode::{self, Decoder, Wanted};
+use crate::decode::{self, Decoder, RecordFilter};
 use crate::error::Error;
-use crate::input::{self, Again, Input, Piece, discover};
+use crate::input::{self, PlaceReader, Input, Piece, discover};
 use crate::limits::Limits;
 use crate::model::{Channel, InputIdx, Record, RecordRef};
 
 /// An evidence pointer as in the CSV files: `FILE:ID@OFFSET` or `FILE:ID#NUMBER@OFFSET`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Pointer<'p> {
+pub(crate) struct EvidencePointer<'p> {
     pub file: &'p str,
     pub record_id: u64,
     /// The number in the record's header, where it differs from the id.
@@ -18,9 +18,9 @@ pub(crate) struct Pointer<'p> {
     pub offset: u64,
 }
 
-impl<'p> Pointer<'p> {
+impl<'p> EvidencePointer<'p> {
     /// Parses a pointer from its right end, because paths may contain any character.
-    pub fn parse(text: &'p str) -> Option<Pointer<'p>> {
+    pub fn parse(text: &'p str) -> Option<EvidencePointer<'p>> {
         let (rest, offset) = text.trim().rsplit_once('@')?;
         let (file, id) = rest.rsplit_once(':')?;
         let (record_id, number) = match id.split_once('#') {
@@ -28,7 +28,7 @@ impl<'p> Pointer<'p> {
             None => (id, None),
         };
         let (record_id, offset) = (record_id.parse().ok()?, offset.parse().ok()?);
-        (!file.is_empty()).then_some(Pointer { file, record_id, number, offset })
+        (!file.is_empty()).then_some(EvidencePointer { file, record_id, number, offset })
     }
 }
 
@@ -39,8 +39,8 @@ impl<'p> Pointer<'p> {
 pub fn read_record(pointer: &str) -> Result<Record, Error> {
     let fail = |reason: &str| Error::Pointer(format!("'{pointer}': {reason}"));
     let form = "an evidence pointer reads FILE:EVENT_RECORD_ID@OFFSET, as in detections.csv";
-    let Pointer { file, record_id, number, offset } =
-        Pointer::parse(pointer).ok_or_else(|| fail(form))?;
+    let EvidencePointer { file, record_id, number, offset } =
+        EvidencePointer::parse(pointer).ok_or_else(|| fail(form))?;
     // Zips are unpacked to the folder for temporary files. The unpacked file vanishes with the
     // program.
     let scratch = std::env::temp_dir();
@@ -54,15 +54,15 @@ pub fn read_record(pointer: &str) -> Result<Record, Error> {
     }
     let mut found = None;
     let mut piece = Piece::default();
-    let read = Again::within(&limits).read(
+    let read = PlaceReader::with_limits(&limits).read(
         InputIdx::default(),
         input,
-        decode::place(input, offset),
+        decode::reread_offset(input, offset),
         &mut piece,
     );
     read.map_err(|error| fail(&format!("the file cannot be read there: {error}")))?;
     let take = |record: &Record| found = Some(record.clone());
-    Decoder::default().piece(input, InputIdx::default(), &mut piece, &At(offset), take);
+    Decoder::default().decode_piece(input, InputIdx::default(), &mut piece, &RecordAtOffset(offset), take);
     let record = found.ok_or_else(|| fail("no record begins at this offset"))?;
     if record.record_id != record_id || number.is_some_and(|n| n != record.source.number) {
         let other = format!("the record at this offset has the id {}", record.record_id);
@@ -80,9 +80,9 @@ fn on_disk(file: &str) -> PathBuf {
 }
 
 /// Selects the record at an offset.
-struct At(u64);
+struct RecordAtOffset(u64);
 
-impl Wanted for At {
+impl RecordFilter for RecordAtOffset {
     fn wants(&self, source: RecordRef, _: Channel, _: &str, _: u32) -> bool {
         source.offset == self.0
     }
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn pointers_are_read_from_their_right_end() {
         let pointer =
-            |file, record_id, number, offset| Some(Pointer { file, record_id, number, offset });
+            |file, record_id, number, offset| Some(EvidencePointer { file, record_id, number, offset });
         for (text, expected) in [
             ("a.evtx:7@4608", pointer("a.evtx", 7, None, 4608)),
             (r"C:\a@b:1\x.evtx:7#3@4608", pointer(r"C:\a@b:1\x.evtx", 7, Some(3), 4608)),
@@ -105,7 +105,7 @@ mod tests {
             (":7@1", None),
             ("a.evtx:x@1", None),
         ] {
-            assert_eq!(Pointer::parse(text), expected, "{text}");
+            assert_eq!(EvidencePointer::parse(text), expected, "{text}");
         }
     }
 }

@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Cancels a run from any thread. The pieces of logs that are being read are finished, and the run
 /// continues with what was read until then. Clones cancel the same run.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct CancelToken(Arc<AtomicBool>);
 
-impl Stop {
+impl CancelToken {
     /// Cancels the run. Returns whether it was already cancelled.
-    pub fn ask(&self) -> bool {
+    pub fn cancel(&self) -> bool {
         self.0.swap(true, Ordering::Relaxed)
     }
 
     /// Returns whether the run was cancelled.
-    pub fn is_asked(&self) -> bool {
+    pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }

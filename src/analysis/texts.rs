@@ -62,7 +62,7 @@ pub(super) fn of_block(events: &IdxVec<EventIdx, Event>, block: &ScriptBlock) ->
 
 /// Returns the texts of rebuilt sessions that hide something: commands and script blocks. Where
 /// both have the same text, the script block counts and names the command.
-pub(super) fn of_case(case: &Case) -> impl Iterator<Item = Wrapped> + '_ {
+pub(super) fn of_sessions(case: &Case) -> impl Iterator<Item = Wrapped> + '_ {
     let events = &case.events;
     let is_script =
         |command: &Command| matches!(events[command.event()].kind, EventKind::ScriptBlockPart(_));

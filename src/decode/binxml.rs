@@ -5,7 +5,7 @@
 
 /// The reason why no plan can decode a chunk, so that the evtx crate must read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Odd(pub &'static str);
+pub(super) struct Unplannable(pub &'static str);
 
 /// Tokens ([MS-EVEN6] 2.2.12). `MORE` is set on a token that is followed by more of its kind or by
 /// attributes.
@@ -67,32 +67,32 @@ impl<'c> Cursor<'c> {
     }
 
     /// Returns the next `size` bytes.
-    pub fn take(&mut self, size: usize) -> Result<&'c [u8], Odd> {
+    pub fn take(&mut self, size: usize) -> Result<&'c [u8], Unplannable> {
         let next = self.at.checked_add(size).filter(|&next| next <= self.end);
         let bytes = next.and_then(|next| self.chunk.get(self.at..next));
         self.at += size;
-        bytes.ok_or(Odd("it ends early"))
+        bytes.ok_or(Unplannable("it ends early"))
     }
 
     /// Returns the next `N` bytes.
-    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Odd> {
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Unplannable> {
         let bytes = self.take(N)?;
-        bytes.try_into().map_err(|_| Odd("it ends early"))
+        bytes.try_into().map_err(|_| Unplannable("it ends early"))
     }
 
-    pub fn u8(&mut self) -> Result<u8, Odd> {
+    pub fn u8(&mut self) -> Result<u8, Unplannable> {
         self.array().map(u8::from_le_bytes)
     }
 
-    pub fn u16(&mut self) -> Result<u16, Odd> {
+    pub fn u16(&mut self) -> Result<u16, Unplannable> {
         self.array().map(u16::from_le_bytes)
     }
 
-    pub fn u32(&mut self) -> Result<u32, Odd> {
+    pub fn u32(&mut self) -> Result<u32, Unplannable> {
         self.array().map(u32::from_le_bytes)
     }
 
-    pub fn u64(&mut self) -> Result<u64, Odd> {
+    pub fn u64(&mut self) -> Result<u64, Unplannable> {
         self.array().map(u64::from_le_bytes)
     }
 
@@ -102,7 +102,7 @@ impl<'c> Cursor<'c> {
     }
 
     /// Returns the offset of a name. If the name itself stands here, it is skipped.
-    pub fn name_offset(&mut self) -> Result<usize, Odd> {
+    pub fn name_offset(&mut self) -> Result<usize, Unplannable> {
         let offset = self.u32()? as usize;
         if offset == self.at {
             self.take(6)?;
@@ -116,7 +116,7 @@ impl<'c> Cursor<'c> {
 
 /// Reads an entry of the chunk's string table: the next one's offset, a hash, the length, the name
 /// and a NUL. Returns the next one's offset and the name's UTF-16.
-pub(super) fn name_entry(chunk: &[u8], offset: usize) -> Result<(usize, &[u8]), Odd> {
+pub(super) fn name_entry(chunk: &[u8], offset: usize) -> Result<(usize, &[u8]), Unplannable> {
     let mut entry = Cursor::new(chunk, offset, chunk.len());
     let next = entry.u32()? as usize;
     entry.u16()?;
@@ -128,7 +128,7 @@ pub(super) fn name_entry(chunk: &[u8], offset: usize) -> Result<(usize, &[u8]), 
 
 /// Checks the string table in the chunk's header. The evtx crate reads it first and rejects the
 /// chunk if it is wrong.
-pub(super) fn check_names(chunk: &[u8]) -> Result<(), Odd> {
+pub(super) fn check_string_table(chunk: &[u8]) -> Result<(), Unplannable> {
     /// A chunk that Windows writes has about a hundred names.
     const MOST: usize = 2048;
     let mut table = Cursor::new(chunk, 128, 128 + 64 * 4);
@@ -140,11 +140,11 @@ pub(super) fn check_names(chunk: &[u8]) -> Result<(), Odd> {
             let units = name.as_chunks::<2>().0.iter();
             let bits = units.fold(0, |bits, &unit| bits | u16::from_le_bytes(unit));
             if bits >= 0x80 && utf16(name).is_none() {
-                return Err(Odd("a name is no UTF-16"));
+                return Err(Unplannable("a name is no UTF-16"));
             }
             seen += 1;
             if seen > MOST {
-                return Err(Odd("its string table is endless"));
+                return Err(Unplannable("its string table is endless"));
             }
             offset = next;
         }
@@ -160,7 +160,7 @@ pub(super) fn utf16(text: &[u8]) -> Option<String> {
 }
 
 /// Appends UTF-16 up to its first NUL as UTF-8.
-pub(super) fn write_utf16(text: &[u8], out: &mut Vec<u8>) -> Result<(), Odd> {
+pub(super) fn write_utf16(text: &[u8], out: &mut Vec<u8>) -> Result<(), Unplannable> {
     /// A one in each of four units.
     const ONES: u64 = 0x0001_0001_0001_0001;
     let (units, _) = text.as_chunks::<2>();
@@ -194,7 +194,7 @@ pub(super) fn write_utf16(text: &[u8], out: &mut Vec<u8>) -> Result<(), Odd> {
     out.truncate(start);
     let units = units.iter().map(|&unit| u16::from_le_bytes(unit)).take_while(|&unit| unit != 0);
     for char in char::decode_utf16(units) {
-        let char = char.map_err(|_| Odd("a surrogate stands alone"))?;
+        let char = char.map_err(|_| Unplannable("a surrogate stands alone"))?;
         match char.is_ascii() {
             true => out.push(char as u8),
             false => out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
@@ -206,12 +206,12 @@ pub(super) fn write_utf16(text: &[u8], out: &mut Vec<u8>) -> Result<(), Odd> {
 /// Returns whether a value is usual by its type and size alone. Nearly all are, and each is
 /// checked, so a table is used.
 #[inline]
-pub(super) fn is_plain(kind: u8, size: u16) -> bool {
+pub(super) fn has_usual_size(kind: u8, size: u16) -> bool {
     const SIZES: [(u16, u16); 256] = {
         let mut sizes = [(0, 1); 256];
         let mut kind = 0;
         while kind < sizes.len() {
-            sizes[kind] = plain_sizes(kind as u8);
+            sizes[kind] = usual_sizes(kind as u8);
             kind += 1;
         }
         sizes
@@ -221,7 +221,7 @@ pub(super) fn is_plain(kind: u8, size: u16) -> bool {
 }
 
 /// Returns the bits that are the same in all sizes of a type's values, and their values.
-const fn plain_sizes(kind: u8) -> (u16, u16) {
+const fn usual_sizes(kind: u8) -> (u16, u16) {
     const fn only(size: u16) -> (u16, u16) {
         (u16::MAX, size)
     }
@@ -240,15 +240,15 @@ const fn plain_sizes(kind: u8) -> (u16, u16) {
 
 /// A value of a template instance.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Value<'c> {
+pub(super) struct BinXmlValue<'c> {
     pub kind: u8,
     pub bytes: &'c [u8],
 }
 
-impl<'c> Value<'c> {
+impl<'c> BinXmlValue<'c> {
     /// Checks that the value's type and size are usual. The evtx crate reads by the type's own size
     /// and has its own rules if the two differ.
-    pub fn check(self) -> Result<(), Odd> {
+    pub fn check(self) -> Result<(), Unplannable> {
         let size = self.bytes.len();
         let usual = match self.kind {
             kind::BINXML => true,
@@ -257,9 +257,9 @@ impl<'c> Value<'c> {
             kind::STRING_ARRAY => {
                 size.is_multiple_of(2) && (size == 0 || self.bytes.ends_with(&[0, 0]))
             }
-            kind => u16::try_from(size).is_ok_and(|size| is_plain(kind, size)),
+            kind => u16::try_from(size).is_ok_and(|size| has_usual_size(kind, size)),
         };
-        if usual { Ok(()) } else { Err(Odd("a value of an unusual type or size")) }
+        if usual { Ok(()) } else { Err(Unplannable("a value of an unusual type or size")) }
     }
 
     /// Returns whether it is NULL, which leaves out the elements that depend on the value
@@ -338,7 +338,7 @@ mod tests {
         for (bytes, strings) in
             [(&b""[..], &[][..]), (b"\0\0", &[&b""[..]]), (b"a\0b\0\0\0\0\0", &[b"a\0b\0", b""])]
         {
-            let array = Value { kind: kind::STRING_ARRAY, bytes };
+            let array = BinXmlValue { kind: kind::STRING_ARRAY, bytes };
             assert_eq!(array.strings().collect::<Vec<_>>(), strings);
             assert_eq!(array.string_count(), strings.len());
         }

@@ -15,10 +15,10 @@ use std::ops::Range;
 use memchr::memmem;
 
 use super::binxml::token;
-use super::evtx::{Decoder, Place, chunk_number, chunk_start};
-use super::tally::Tally;
+use super::evtx::{EvtxDecoder, ChunkPlace, chunk_number, chunk_start};
+use super::tally::DecodeOutcome;
 use super::value::is_time;
-use super::wanted::{Seen, Wanted};
+use super::wanted::{RecordHeader, RecordFilter};
 use crate::error::{Fault, FaultKind};
 use crate::input::{CHUNK_SIZE, FILE_HEADER, Piece};
 use crate::model::{Channel, InputIdx, Record, RecordRef};
@@ -39,41 +39,41 @@ const MOST_CHUNKS: usize = 256;
 /// Decodes the remains of records in a piece's window, each once. The windows of a file's pieces
 /// overlap, and a record is decoded with the piece in which it begins. The first `live_chunks`
 /// chunks of the file belong to the log and are not read again.
-pub(super) fn piece(
-    decoder: &mut Decoder,
+pub(super) fn carve_piece(
+    decoder: &mut EvtxDecoder,
     live_chunks: u64,
     input: InputIdx,
     piece: &Piece,
-    wanted: &dyn Wanted,
+    filter: &dyn RecordFilter,
     mut take: impl FnMut(&Record),
-) -> Tally {
-    let window = Window { bytes: &piece.window, start: piece.window_start, live_chunks };
+) -> DecodeOutcome {
+    let window = CarveWindow { bytes: &piece.window, start: piece.window_start, live_chunks };
     let own = piece.start..piece.start + piece.length;
     let owned =
-        Owned { wanted, own: own.clone(), seen: RefCell::default(), earlier: BTreeSet::new() };
-    let mut carver = Carver { decoder, window, input, owned, tally: Tally::default() };
+        PieceRecords { filter, own: own.clone(), seen: RefCell::default(), earlier: BTreeSet::new() };
+    let mut carver = Carver { decoder, window, input, owned, outcome: DecodeOutcome::default() };
     let mut chunks = window.chunks();
     if let Some(more) = chunks.get(MOST_CHUNKS) {
         let reason = "more chunks begin here than are looked for: the limit carved-chunks";
         let offset = Some(window.start + more.at as u64);
         let fault = Fault { offset, ..Fault::file(FaultKind::Lost, reason) };
-        carver.tally.faults.push(fault);
+        carver.outcome.faults.push(fault);
         chunks.truncate(MOST_CHUNKS);
     }
     for chunk in chunks.iter().filter(|chunk| !chunk.is_live) {
-        carver.chunk(chunk, &mut take);
+        carver.decode_chunk(chunk, &mut take);
     }
-    carver.remains(&chunks, &mut take);
-    let Carver { owned, mut tally, .. } = carver;
-    tally.records = owned.records();
-    tally.faults.retain(|fault| fault.offset.is_some_and(|offset| own.contains(&offset)));
-    tally.faults.sort_by_key(|fault| fault.offset);
-    tally
+    carver.decode_leftovers(&chunks, &mut take);
+    let Carver { owned, mut outcome, .. } = carver;
+    outcome.records = owned.records();
+    outcome.faults.retain(|fault| fault.offset.is_some_and(|offset| own.contains(&offset)));
+    outcome.faults.sort_by_key(|fault| fault.offset);
+    outcome
 }
 
 /// The bytes that are searched.
 #[derive(Clone, Copy)]
-struct Window<'w> {
+struct CarveWindow<'w> {
     bytes: &'w [u8],
     /// The offset in the file where they begin.
     start: u64,
@@ -81,7 +81,7 @@ struct Window<'w> {
 }
 
 /// A chunk in the window.
-struct Chunk {
+struct CarvedChunk {
     at: usize,
     /// Whether it belongs to the log.
     is_live: bool,
@@ -89,9 +89,9 @@ struct Chunk {
     chain: Vec<Range<usize>>,
 }
 
-impl Chunk {
+impl CarvedChunk {
     /// Returns whether a place is in the chunk, behind its header.
-    fn holds(&self, at: usize) -> bool {
+    fn contains(&self, at: usize) -> bool {
         (self.at + CHUNK_HEADER..self.at + CHUNK).contains(&at)
     }
 
@@ -102,20 +102,20 @@ impl Chunk {
     }
 }
 
-impl<'w> Window<'w> {
-    fn number(&self, at: usize) -> Option<u32> {
+impl<'w> CarveWindow<'w> {
+    fn read_u32(&self, at: usize) -> Option<u32> {
         self.bytes.get(at..).and_then(<[u8]>::first_chunk).map(|&four| u32::from_le_bytes(four))
     }
 
     /// Finds the chunks that begin in the window and whose headers are plausible.
-    fn chunks(&self) -> Vec<Chunk> {
+    fn chunks(&self) -> Vec<CarvedChunk> {
         let found = memmem::find_iter(self.bytes, b"ElfChnk\0");
         let found = found.filter_map(|at| {
             // The header's own size, the last record's place, the start of the free space.
-            let [size, last, free] = [40, 44, 48].map(|field| self.number(at + field));
+            let [size, last, free] = [40, 44, 48].map(|field| self.read_u32(at + field));
             let (last, free) = (last? as usize, free? as usize);
             let plausible = size? == 128 && last < free && (CHUNK_HEADER..=CHUNK).contains(&free);
-            plausible.then(|| Chunk { at, is_live: self.is_live(at), chain: self.chain(at, free) })
+            plausible.then(|| CarvedChunk { at, is_live: self.is_live(at), chain: self.chain(at, free) })
         });
         found.take(MOST_CHUNKS + 1).collect()
     }
@@ -133,7 +133,7 @@ impl<'w> Window<'w> {
         let mut chain = Vec::new();
         let mut at = chunk + CHUNK_HEADER;
         while at < end && self.bytes[at..].starts_with(b"**\0\0") {
-            let size = self.number(at + 4).unwrap_or_default() as usize;
+            let size = self.read_u32(at + 4).unwrap_or_default() as usize;
             // The size of a header and both size fields. No record is smaller.
             if size < 28 || at + size > end {
                 break;
@@ -147,8 +147,8 @@ impl<'w> Window<'w> {
     /// Returns whether a record may begin here, by its header, its fragment header, and its size,
     /// which stands at both ends. If one record was made longer to hide others, the size behind the
     /// last of them is the longer one.
-    fn record_at(&self, at: usize, chunks: &[Chunk]) -> bool {
-        let size = self.number(at + 4).unwrap_or_default() as usize;
+    fn record_at(&self, at: usize, chunks: &[CarvedChunk]) -> bool {
+        let size = self.read_u32(at + 4).unwrap_or_default() as usize;
         let Some(header) = self.bytes.get(at..at + 28) else { return false };
         let ticks =
             header[16..24].first_chunk().map_or(u64::MAX, |&ticks| u64::from_le_bytes(ticks));
@@ -158,90 +158,90 @@ impl<'w> Window<'w> {
         {
             return false;
         }
-        let behind = self.number(at + size - 4).map(|size| size as usize);
+        let behind = self.read_u32(at + size - 4).map(|size| size as usize);
         let hides = |record: &Range<usize>| record.end == at + size && Some(record.len()) == behind;
         behind == Some(size) || chunks.iter().filter_map(|chunk| chunk.record_around(at)).any(hides)
     }
 
     /// Returns where the chunk of a record began, if the record contains its own template.
-    fn base_of(&self, record: usize) -> Option<usize> {
+    fn chunk_start_of(&self, record: usize) -> Option<usize> {
         let at = record + TO_TEMPLATE;
-        let (id, place) = (self.number(at - 8)?, self.number(at - 4)? as usize);
+        let (id, place) = (self.read_u32(at - 8)?, self.read_u32(at - 4)? as usize);
         // A definition begins with the next one's offset and its GUID. The first part of the GUID
         // is the id.
         let is_template = self.bytes.get(record + 28) == Some(&token::TEMPLATE_INSTANCE)
             && (CHUNK_HEADER..CHUNK).contains(&place)
-            && self.number(at + 4)? == id;
+            && self.read_u32(at + 4)? == id;
         at.checked_sub(place).filter(|_| is_template)
     }
 }
 
 /// Selects the records that begin in the piece and were not decoded before.
-struct Owned<'p> {
-    wanted: &'p dyn Wanted,
+struct PieceRecords<'p> {
+    filter: &'p dyn RecordFilter,
     own: Range<u64>,
     seen: RefCell<BTreeSet<u64>>,
     /// The records of chunks that were decoded before. Chunks may overlap.
     earlier: BTreeSet<u64>,
 }
 
-impl Owned<'_> {
+impl PieceRecords<'_> {
     fn owns(&self, offset: u64) -> bool {
         self.own.contains(&offset) && !self.earlier.contains(&offset)
     }
 
     /// Marks the records of a finished chunk as decoded.
-    fn turn(&mut self) {
+    fn finish_chunk(&mut self) {
         self.earlier.append(self.seen.get_mut());
     }
 
     fn records(mut self) -> u64 {
-        self.turn();
+        self.finish_chunk();
         self.earlier.len() as u64
     }
 }
 
-impl Wanted for Owned<'_> {
-    fn passes(&self, seen: Seen<'_>) {
+impl RecordFilter for PieceRecords<'_> {
+    fn observe(&self, seen: RecordHeader<'_>) {
         if self.owns(seen.source.offset) {
             self.seen.borrow_mut().insert(seen.source.offset);
-            self.wanted.passes(seen);
+            self.filter.observe(seen);
         }
     }
 
     fn wants(&self, source: RecordRef, channel: Channel, name: &str, event_id: u32) -> bool {
-        self.owns(source.offset) && self.wanted.wants(source, channel, name, event_id)
+        self.owns(source.offset) && self.filter.wants(source, channel, name, event_id)
     }
 }
 
 struct Carver<'p> {
-    decoder: &'p mut Decoder,
-    window: Window<'p>,
+    decoder: &'p mut EvtxDecoder,
+    window: CarveWindow<'p>,
     input: InputIdx,
-    owned: Owned<'p>,
-    tally: Tally,
+    owned: PieceRecords<'p>,
+    outcome: DecodeOutcome,
 }
 
 impl Carver<'_> {
-    fn place(&self, at: usize) -> Place {
-        Place { input: self.input, number: None, start: self.window.start + at as u64 }
+    fn place(&self, at: usize) -> ChunkPlace {
+        ChunkPlace { input: self.input, number: None, start: self.window.start + at as u64 }
     }
 
     /// Decodes a chunk that no log counts.
-    fn chunk(&mut self, chunk: &Chunk, take: &mut impl FnMut(&Record)) {
+    fn decode_chunk(&mut self, chunk: &CarvedChunk, take: &mut impl FnMut(&Record)) {
         let bytes = self.window.bytes;
         let place = self.place(chunk.at);
         if place.start + CHUNK_SIZE <= self.owned.own.start || place.start >= self.owned.own.end {
             return;
         }
         let mut bytes = bytes[chunk.at..bytes.len().min(chunk.at + CHUNK)].to_vec();
-        let read = self.decoder.chunk_at(&mut bytes, place, &self.owned, take);
-        self.tally.faults.extend(read.faults);
-        self.owned.turn();
+        let read = self.decoder.decode_chunk_at(&mut bytes, place, &self.owned, take);
+        self.outcome.faults.extend(read.faults);
+        self.owned.finish_chunk();
     }
 
     /// Decodes records that are in no chunk's chain.
-    fn remains(&mut self, chunks: &[Chunk], take: &mut impl FnMut(&Record)) {
+    fn decode_leftovers(&mut self, chunks: &[CarvedChunk], take: &mut impl FnMut(&Record)) {
         let window = self.window;
         let in_chain = |at: usize| {
             chunks
@@ -253,7 +253,7 @@ impl Carver<'_> {
         let found: Vec<usize> = found.filter(is_left).collect();
         // The places where chunks are or were, by headers, by templates, and by a log's layout.
         let mut bases: BTreeSet<usize> = chunks.iter().map(|chunk| chunk.at).collect();
-        bases.extend(found.iter().filter_map(|&at| window.base_of(at)));
+        bases.extend(found.iter().filter_map(|&at| window.chunk_start_of(at)));
         if window.live_chunks > 0 {
             let first = chunk_number(window.start);
             let starts = (first..)
@@ -266,7 +266,7 @@ impl Carver<'_> {
         for &at in found.iter().filter(|&&at| self.owned.own.contains(&(window.start + at as u64)))
         {
             // The nearest header, or else the nearest place where a chunk must have begun.
-            let header = chunks.iter().rev().find(|chunk| chunk.holds(at)).map(|chunk| chunk.at);
+            let header = chunks.iter().rev().find(|chunk| chunk.contains(at)).map(|chunk| chunk.at);
             let near = at.saturating_sub(CHUNK - 1)..(at + 1).saturating_sub(CHUNK_HEADER);
             let base = header.or_else(|| match near.is_empty() {
                 true => None,
@@ -283,11 +283,11 @@ impl Carver<'_> {
             let bytes = &window.bytes[base..window.bytes.len().min(base + CHUNK)];
             let offsets: Vec<usize> = records.iter().map(|at| at - base).collect();
             let place = self.place(base);
-            let decoded = self.decoder.remains(bytes, place, &offsets, &self.owned, &mut *take);
-            self.owned.turn();
+            let decoded = self.decoder.decode_leftovers(bytes, place, &offsets, &self.owned, &mut *take);
+            self.owned.finish_chunk();
             for (at, decoded) in records.into_iter().zip(decoded) {
                 match decoded {
-                    true => self.hidden(chunks, at),
+                    true => self.report_hidden(chunks, at),
                     false => undecoded.push(at),
                 }
             }
@@ -299,12 +299,12 @@ impl Carver<'_> {
                  refer to are overwritten or not at hand",
                 undecoded.len()
             );
-            self.fault(FaultKind::Remnant, first, reason);
+            self.add_fault(FaultKind::Remnant, first, reason);
         }
     }
 
     /// Adds a fault if a decoded record lies inside another one of its chunk.
-    fn hidden(&mut self, chunks: &[Chunk], at: usize) {
+    fn report_hidden(&mut self, chunks: &[CarvedChunk], at: usize) {
         let around = chunks.iter().find_map(|chunk| chunk.record_around(at));
         if let Some(around) = around {
             let outer = self.window.start + around.start as u64;
@@ -312,13 +312,13 @@ impl Carver<'_> {
                 "a whole record inside the one at byte {outer}, which is made so long that readers \
                  pass over it: so records are removed from a log"
             );
-            self.fault(FaultKind::Suspect, at, reason);
+            self.add_fault(FaultKind::Suspect, at, reason);
         }
     }
 
-    fn fault(&mut self, kind: FaultKind, at: usize, reason: String) {
+    fn add_fault(&mut self, kind: FaultKind, at: usize, reason: String) {
         let bytes = self.window.bytes.get(at + 8..).and_then(<[u8]>::first_chunk);
-        self.tally.faults.push(Fault {
+        self.outcome.faults.push(Fault {
             offset: Some(self.window.start + at as u64),
             record: bytes.map(|&number| u64::from_le_bytes(number)),
             ..Fault::file(kind, reason)

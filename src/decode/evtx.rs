@@ -11,14 +11,14 @@ use evtx::err::EvtxError;
 use evtx::{EvtxChunkData, ParserSettings};
 use tracing::debug;
 
-use super::binxml::Odd;
-use super::instance::Planned;
+use super::binxml::Unplannable;
+use super::instance::PlanCache;
 use super::interner::Interner;
 use super::json;
-use super::record::Latest;
-use super::system::Header;
-use super::wanted::Wanted;
-use crate::error::{Fault, FaultKind, chain};
+use super::record::RecordReader;
+use super::system::RecordOrigin;
+use super::wanted::RecordFilter;
+use crate::error::{Fault, FaultKind, with_causes};
 use crate::input::{CHUNK_SIZE, FILE_HEADER, Input};
 use crate::model::{InputIdx, Record, RecordRef};
 
@@ -34,7 +34,7 @@ pub fn chunk_count(input: &Input) -> u64 {
 }
 
 /// Returns the number of the chunk at an offset, or `None` if the input has no chunks.
-pub fn chunk_of(input: &Input, offset: u64) -> Option<u64> {
+pub fn chunk_number_at(input: &Input, offset: u64) -> Option<u64> {
     input.kind.is_evtx().then(|| chunk_number(offset))
 }
 
@@ -50,7 +50,7 @@ pub(super) const fn chunk_start(number: u64) -> u64 {
 
 /// The results of decoding a chunk.
 #[derive(Debug, Default)]
-pub struct ChunkTally {
+pub struct ChunkOutcome {
     /// Records read, wanted or not.
     pub records: u64,
     /// Faults: parts that could not be read, or only with doubt.
@@ -60,55 +60,55 @@ pub struct ChunkTally {
 /// Decodes EVTX chunks, one after another, for one thread. It becomes faster the more it has
 /// decoded.
 #[derive(Default)]
-pub struct Decoder {
+pub struct EvtxDecoder {
     settings: Arc<ParserSettings>,
     names: Interner,
-    planned: Planned,
-    latest: Latest,
+    plans: PlanCache,
+    reader: RecordReader,
 }
 
-impl Decoder {
+impl EvtxDecoder {
     /// Decodes chunk `number` of input `input` and passes each wanted record to `take`. The content
     /// of the buffer is undefined afterwards.
     ///
     /// Damage is a fault in the outcome, and everything that is still readable is read: a chunk of
     /// zeroes is unused space, a wrong checksum makes its records suspect, a bad record is skipped.
-    pub fn chunk(
+    pub fn decode_chunk(
         &mut self,
         bytes: &mut Vec<u8>,
         input: InputIdx,
         number: u64,
-        wanted: &dyn Wanted,
+        filter: &dyn RecordFilter,
         take: impl FnMut(&Record),
-    ) -> ChunkTally {
-        let place = Place { input, number: Some(number), start: chunk_start(number) };
-        self.chunk_at(bytes, place, wanted, take)
+    ) -> ChunkOutcome {
+        let place = ChunkPlace { input, number: Some(number), start: chunk_start(number) };
+        self.decode_chunk_at(bytes, place, filter, take)
     }
 
     /// Decodes a chunk at any place.
-    pub(super) fn chunk_at(
+    pub(super) fn decode_chunk_at(
         &mut self,
         bytes: &mut Vec<u8>,
-        place: Place,
-        wanted: &dyn Wanted,
+        place: ChunkPlace,
+        filter: &dyn RecordFilter,
         take: impl FnMut(&Record),
-    ) -> ChunkTally {
-        let mut tally = ChunkTally::default();
+    ) -> ChunkOutcome {
+        let mut outcome = ChunkOutcome::default();
         if bytes.iter().all(|&byte| byte == 0) {
-            return tally;
+            return outcome;
         }
         let whole = bytes.len() as u64 == CHUNK_SIZE;
         if !whole {
             let reason = format!("the file ends inside this chunk, {} bytes into it", bytes.len());
-            tally.faults.push(place.lost(reason));
+            outcome.faults.push(place.lost(reason));
             // The records before the cut are whole.
             bytes.resize(CHUNK_SIZE as usize, 0);
         }
         let mut data = match EvtxChunkData::new(mem::take(bytes), false) {
             Ok(data) => data,
             Err(error) => {
-                tally.faults.push(place.lost(chain(&error)));
-                return tally;
+                outcome.faults.push(place.lost(with_causes(&error)));
+                return outcome;
             }
         };
         data.number = place.number;
@@ -117,38 +117,38 @@ impl Decoder {
             (!whole || data.validate_data_checksum(), "wrong checksum of the chunk's records"),
         ];
         for (_, reason) in checks.into_iter().filter(|(right, _)| !right) {
-            tally.faults.push(place.fault(FaultKind::Suspect, 0, None, reason.to_owned()));
+            outcome.faults.push(place.fault(FaultKind::Suspect, 0, None, reason.to_owned()));
         }
-        if tally.faults.is_empty() {
-            self.sound(&mut data, place, wanted, &mut tally, take);
+        if outcome.faults.is_empty() {
+            self.decode_sound(&mut data, place, filter, &mut outcome, take);
         } else {
-            self.by_crate(&mut data, place, wanted, &mut tally, take);
+            self.decode_by_crate(&mut data, place, filter, &mut outcome, take);
         }
         *bytes = data.data;
-        tally
+        outcome
     }
 
     /// Decodes a chunk without known damage, by plans as far as possible.
-    fn sound(
+    fn decode_sound(
         &mut self,
         data: &mut EvtxChunkData,
-        place: Place,
-        wanted: &dyn Wanted,
-        tally: &mut ChunkTally,
+        place: ChunkPlace,
+        filter: &dyn RecordFilter,
+        outcome: &mut ChunkOutcome,
         mut take: impl FnMut(&Record),
     ) {
         let mut given = 0_usize;
-        let planned = self.by_plans(&data.data, place, wanted, |record| {
+        let planned = self.decode_by_plans(&data.data, place, filter, |record| {
             given += 1;
             take(record);
         });
         match planned {
-            Ok(records) => tally.records = records,
-            Err(Odd(reason)) => {
-                let Place { input, number: chunk, start } = place;
+            Ok(records) => outcome.records = records,
+            Err(Unplannable(reason)) => {
+                let ChunkPlace { input, number: chunk, start } = place;
                 debug!(input = input.index(), chunk, start, reason, "left to the evtx crate");
                 // The first records are the same again, and were already passed on.
-                self.by_crate(data, place, wanted, tally, |record| match given {
+                self.decode_by_crate(data, place, filter, outcome, |record| match given {
                     0 => take(record),
                     _ => given -= 1,
                 });
@@ -161,20 +161,20 @@ impl Decoder {
     /// # Errors
     /// When something is unusual. The evtx crate must then read the chunk, and `take` has already
     /// received the first wanted records.
-    fn by_plans(
+    fn decode_by_plans(
         &mut self,
         chunk: &[u8],
-        place: Place,
-        wanted: &dyn Wanted,
+        place: ChunkPlace,
+        filter: &dyn RecordFilter,
         mut take: impl FnMut(&Record),
-    ) -> Result<u64, Odd> {
-        let Decoder { names, planned, latest, .. } = self;
-        let mut records = planned.records(chunk, names)?;
+    ) -> Result<u64, Unplannable> {
+        let EvtxDecoder { names, plans, reader, .. } = self;
+        let mut records = plans.chunk_records(chunk, names)?;
         while let Some(header) = records.next()? {
             let source = place.source(header.offset as u64, header.number);
             let (instances, names) = records.current();
-            if latest.read(instances, header, source, wanted, names)? {
-                take(&latest.record);
+            if reader.read(instances, header, source, filter, names)? {
+                take(&reader.record);
             }
         }
         Ok(records.count)
@@ -183,22 +183,22 @@ impl Decoder {
     /// Decodes records at these offsets of a chunk that may be partly overwritten, and passes each
     /// wanted one to `take`. Returns for each whether everything that it refers to is intact.
     /// Unusual records are not decoded.
-    pub(super) fn remains(
+    pub(super) fn decode_leftovers(
         &mut self,
         chunk: &[u8],
-        place: Place,
+        place: ChunkPlace,
         offsets: &[usize],
-        wanted: &dyn Wanted,
+        filter: &dyn RecordFilter,
         mut take: impl FnMut(&Record),
     ) -> Vec<bool> {
-        let Decoder { names, planned, latest, .. } = self;
-        let mut records = planned.remains(chunk, names);
-        let mut decode = |offset: usize| -> Result<(), Odd> {
-            let header = records.at(offset)?;
+        let EvtxDecoder { names, plans, reader, .. } = self;
+        let mut records = plans.leftover_records(chunk, names);
+        let mut decode = |offset: usize| -> Result<(), Unplannable> {
+            let header = records.read_at(offset)?;
             let source = place.source(header.offset as u64, header.number);
             let (instances, names) = records.current();
-            if latest.read(instances, header, source, wanted, names)? {
-                take(&latest.record);
+            if reader.read(instances, header, source, filter, names)? {
+                take(&reader.record);
             }
             Ok(())
         };
@@ -206,18 +206,18 @@ impl Decoder {
     }
 
     /// Decodes the parts of a chunk that the evtx crate can read.
-    fn by_crate(
+    fn decode_by_crate(
         &mut self,
         data: &mut EvtxChunkData,
-        place: Place,
-        wanted: &dyn Wanted,
-        tally: &mut ChunkTally,
+        place: ChunkPlace,
+        filter: &dyn RecordFilter,
+        outcome: &mut ChunkOutcome,
         mut take: impl FnMut(&Record),
     ) {
         let mut chunk = match data.parse(self.settings.clone()) {
             Ok(chunk) => chunk,
             Err(error) => {
-                tally.faults.push(place.lost(chain(&error)));
+                outcome.faults.push(place.lost(with_causes(&error)));
                 return;
             }
         };
@@ -226,25 +226,25 @@ impl Decoder {
                 Ok(record) => record,
                 Err(error) => {
                     let (offset, id) = locate(&error);
-                    tally.faults.push(place.fault(FaultKind::Lost, offset, id, chain(&error)));
+                    outcome.faults.push(place.fault(FaultKind::Lost, offset, id, with_causes(&error)));
                     continue;
                 }
             };
             let offset = record.binxml_offset - RECORD_HEADER;
             let id = record.event_record_id;
             let source = place.source(offset, id);
-            let header = Header::of_record(source, utc(record.timestamp));
+            let header = RecordOrigin::from_evtx(source, utc(record.timestamp));
             let read = match record.into_json_bytes() {
-                Ok(text) => json::read(&text.data, header, wanted, &mut self.names),
-                Err(error) => Err(chain(&error)),
+                Ok(text) => json::read(&text.data, header, filter, &mut self.names),
+                Err(error) => Err(with_causes(&error)),
             };
             match read {
                 Ok(record) => {
-                    tally.records += 1;
+                    outcome.records += 1;
                     record.iter().for_each(&mut take);
                 }
                 Err(reason) => {
-                    tally.faults.push(place.fault(FaultKind::Lost, offset, Some(id), reason));
+                    outcome.faults.push(place.fault(FaultKind::Lost, offset, Some(id), reason));
                 }
             }
         }
@@ -254,13 +254,13 @@ impl Decoder {
 /// The place of a chunk: the index of its input, its number among the chunks of a log, and the
 /// offset in the file where it begins.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct ChunkPlace {
     pub input: InputIdx,
     pub number: Option<u64>,
     pub start: u64,
 }
 
-impl Place {
+impl ChunkPlace {
     /// Returns the place of the record `offset` bytes into the chunk.
     fn source(self, offset: u64, number: u64) -> RecordRef {
         RecordRef { input: self.input, offset: self.start + offset, number }

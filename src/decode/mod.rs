@@ -29,10 +29,10 @@ mod value;
 mod wanted;
 mod xml;
 
-pub use evtx::{chunk_count, chunk_of};
-pub use form::{ChunkHeader, Form};
-pub use tally::Tally;
-pub use wanted::{Seen, Wanted};
+pub use evtx::{chunk_count, chunk_number_at};
+pub use form::{ChunkRange, EvtxHeaders};
+pub use tally::DecodeOutcome;
+pub use wanted::{RecordHeader, RecordFilter};
 
 use crate::input::{Input, InputKind, Piece};
 use crate::model::{InputIdx, Record};
@@ -41,60 +41,60 @@ use crate::model::{InputIdx, Record};
 /// decoded.
 #[derive(Default)]
 pub struct Decoder {
-    evtx: evtx::Decoder,
-    text: text::Decoder,
+    evtx: evtx::EvtxDecoder,
+    text: text::TextDecoder,
 }
 
 impl Decoder {
     /// Decodes a piece of the input with this index and passes each wanted record to `take`. The
     /// content of the piece is undefined afterwards.
-    pub fn piece(
+    pub fn decode_piece(
         &mut self,
         input: &Input,
         index: InputIdx,
         piece: &mut Piece,
-        wanted: &dyn Wanted,
+        filter: &dyn RecordFilter,
         mut take: impl FnMut(&Record),
-    ) -> Tally {
+    ) -> DecodeOutcome {
         if input.kind.is_text() {
-            return self.text.piece(input.kind, index, piece, wanted, take);
+            return self.text.decode_piece(input.kind, index, piece, filter, take);
         }
         if input.kind == InputKind::Recovered {
-            return carve::piece(&mut self.evtx, input.live_chunks, index, piece, wanted, take);
+            return carve::carve_piece(&mut self.evtx, input.live_chunks, index, piece, filter, take);
         }
-        let mut tally = Tally::default();
+        let mut outcome = DecodeOutcome::default();
         if input.kind.is_evtx() {
             let first = evtx::chunk_number(piece.start);
             let chunks = piece.chunks.iter_mut().filter(|chunk| !chunk.is_empty());
             for (number, chunk) in (first..input.live_chunks).zip(chunks) {
-                let read = self.evtx.chunk(chunk, index, number, wanted, &mut take);
-                tally.records += read.records;
-                tally.faults.extend(read.faults);
+                let read = self.evtx.decode_chunk(chunk, index, number, filter, &mut take);
+                outcome.records += read.records;
+                outcome.faults.extend(read.faults);
             }
         }
-        tally
+        outcome
     }
 }
 
 /// Returns the offset from which a record can be read again: that of its chunk, or of its text.
-pub fn place(input: &Input, offset: u64) -> u64 {
+pub fn reread_offset(input: &Input, offset: u64) -> u64 {
     if input.kind.is_evtx() { evtx::chunk_start(evtx::chunk_number(offset)) } else { offset }
 }
 
 /// Returns the offset in its file at which a chunk of an EVTX log begins.
-pub fn start_of_chunk(number: u64) -> u64 {
+pub fn chunk_offset(number: u64) -> u64 {
     evtx::chunk_start(number)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Wanted;
+    use super::RecordFilter;
     use crate::model::{Channel, RecordRef};
 
     /// Wants every record.
     pub struct All;
 
-    impl Wanted for All {
+    impl RecordFilter for All {
         fn wants(&self, _: RecordRef, _: Channel, _: &str, _: u32) -> bool {
             true
         }

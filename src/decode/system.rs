@@ -5,34 +5,34 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 
 use super::interner::Interner;
-use super::wanted::{Seen, Wanted};
+use super::wanted::{RecordHeader, RecordFilter};
 use crate::model::{Channel, Fields, Form, InputIdx, LoggedId, Record, RecordRef, parse_utc};
 
 /// The place of a record, known before its content is read, and the fields of its header.
 #[derive(Clone, Copy)]
-pub(super) struct Header {
+pub(super) struct RecordOrigin {
     input: InputIdx,
     offset: u64,
     /// The number and the time in the record's own header. A text has none.
     own: Option<(u64, DateTime<Utc>)>,
 }
 
-impl Header {
+impl RecordOrigin {
     /// Creates the origin of a record that has a header.
-    pub fn of_record(source: RecordRef, time: DateTime<Utc>) -> Header {
+    pub fn from_evtx(source: RecordRef, time: DateTime<Utc>) -> RecordOrigin {
         let RecordRef { input, offset, number } = source;
-        Header { input, offset, own: Some((number, time)) }
+        RecordOrigin { input, offset, own: Some((number, time)) }
     }
 
     /// Creates the origin of a record that is text.
-    pub fn of_text(input: InputIdx, offset: u64) -> Header {
-        Header { input, offset, own: None }
+    pub fn from_text(input: InputIdx, offset: u64) -> RecordOrigin {
+        RecordOrigin { input, offset, own: None }
     }
 }
 
 /// The fields of System.
 #[derive(Debug, Default)]
-pub(super) struct System {
+pub(super) struct SystemFields {
     pub provider: String,
     pub channel: String,
     pub computer: String,
@@ -51,9 +51,9 @@ pub(super) struct System {
     pub thread_id: Option<u32>,
 }
 
-impl System {
+impl SystemFields {
     /// Sets the field that an element of System gives.
-    pub fn set(&mut self, element: &str, node: &Element<'_>) {
+    pub fn set(&mut self, element: &str, node: &SystemElement<'_>) {
         let text = node.text.as_deref();
         let attribute = |name: &str| {
             let found = node.attributes.iter().find(|(known, _)| known == name);
@@ -82,20 +82,20 @@ impl System {
 
     /// Returns the record's place. A record without a header is numbered by its EventRecordID,
     /// which people quote.
-    fn source(&self, header: Header) -> RecordRef {
-        let Header { input, offset, own } = header;
+    fn source(&self, header: RecordOrigin) -> RecordRef {
+        let RecordOrigin { input, offset, own } = header;
         let number = own.map(|(number, _)| number).or(self.record_id).unwrap_or_default();
         RecordRef { input, offset, number }
     }
 
     /// Returns whether the record is wanted. A record without an event id is not.
-    pub fn is_wanted(&self, header: Header, wanted: &dyn Wanted) -> bool {
-        let System { channel, provider, event_id, .. } = self;
+    pub fn is_wanted(&self, header: RecordOrigin, filter: &dyn RecordFilter) -> bool {
+        let SystemFields { channel, provider, event_id, .. } = self;
         let known = Channel::of(channel, provider);
         let source = self.source(header);
         let Some(event_id) = *event_id else { return false };
         if let Some(time) = self.time.or(header.own.map(|(_, time)| time)) {
-            wanted.passes(Seen {
+            filter.observe(RecordHeader {
                 source,
                 channel: known,
                 channel_name: channel,
@@ -106,7 +106,7 @@ impl System {
                 time,
             });
         }
-        wanted.wants(source, known, channel, event_id)
+        filter.wants(source, known, channel, event_id)
     }
 
     /// Returns the record, if it is wanted. Its data is read only then.
@@ -115,13 +115,13 @@ impl System {
     /// When a part that every record needs is missing.
     pub fn record(
         &self,
-        header: Header,
-        wanted: &dyn Wanted,
+        header: RecordOrigin,
+        filter: &dyn RecordFilter,
         names: &mut Interner,
         data: impl FnOnce() -> Fields,
     ) -> Result<Option<Record>, String> {
         let event_id = self.event_id.ok_or("it has no System/EventID")?;
-        if !self.is_wanted(header, wanted) {
+        if !self.is_wanted(header, filter) {
             return Ok(None);
         }
         let source = self.source(header);
@@ -170,7 +170,7 @@ pub(super) fn keywords(text: &str) -> u64 {
 
 /// An element of System: its text and attributes.
 #[derive(Debug, Default)]
-pub(super) struct Element<'t> {
+pub(super) struct SystemElement<'t> {
     pub text: Option<Cow<'t, str>>,
     pub attributes: Vec<(Cow<'t, str>, Cow<'t, str>)>,
 }

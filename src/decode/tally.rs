@@ -4,7 +4,7 @@ use crate::error::Fault;
 
 /// The outcome of decoding a piece.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct DecodeOutcome {
     /// Records read, wanted or not.
     pub records: u64,
     /// Faults: parts that could not be read, or only with doubt.

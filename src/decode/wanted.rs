@@ -6,7 +6,7 @@ use crate::model::{Channel, RecordRef};
 
 /// The facts about a record that are known before its data is read.
 #[derive(Debug, Clone, Copy)]
-pub struct Seen<'r> {
+pub struct RecordHeader<'r> {
     /// The place of the record.
     pub source: RecordRef,
     /// Its channel.
@@ -26,10 +26,10 @@ pub struct Seen<'r> {
 }
 
 /// Selects the records that later stages use. The others are only observed.
-pub trait Wanted {
+pub trait RecordFilter {
     /// Is called for every record, wanted or not. A record that is hard to read may come more than
     /// once.
-    fn passes(&self, _seen: Seen<'_>) {}
+    fn observe(&self, _seen: RecordHeader<'_>) {}
 
     /// Returns whether the record with this place, channel and event id is wanted.
     fn wants(&self, source: RecordRef, channel: Channel, channel_name: &str, event_id: u32)

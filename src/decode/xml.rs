@@ -6,8 +6,8 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
 use super::interner::Interner;
-use super::system::{Element, Header, System};
-use super::wanted::Wanted;
+use super::system::{SystemElement, RecordOrigin, SystemFields};
+use super::wanted::RecordFilter;
 use crate::model::{Fields, Record};
 
 /// The greatest depth of nested elements. Windows' own renderer stops earlier.
@@ -16,18 +16,18 @@ const MAX_DEPTH: usize = 64;
 /// Reads one `<Event>`. Returns `None` if it is not wanted.
 pub(super) fn read(
     text: &str,
-    header: Header,
-    wanted: &dyn Wanted,
+    header: RecordOrigin,
+    filter: &dyn RecordFilter,
     names: &mut Interner,
 ) -> Result<Option<Record>, String> {
     let wrong = |error: quick_xml::Error| format!("its XML is damaged: {error}");
     let mut reader = Reader::from_str(text);
     reader.config_mut().expand_empty_elements = true;
     reader.config_mut().allow_dangling_amp = true;
-    let mut system = System::default();
+    let mut system = SystemFields::default();
     let mut fields = Fields::default();
     // The open elements, Event first.
-    let mut open: Vec<Open> = Vec::new();
+    let mut open: Vec<OpenElement> = Vec::new();
     loop {
         match reader.read_event().map_err(wrong)? {
             Event::Start(start) => {
@@ -37,7 +37,7 @@ pub(super) fn read(
                 if let Some(parent) = open.last_mut() {
                     parent.is_leaf = false;
                 }
-                open.push(Open::new(&start)?);
+                open.push(OpenElement::new(&start)?);
             }
             Event::End(_) => {
                 let Some(element) = open.pop() else { break };
@@ -45,7 +45,7 @@ pub(super) fn read(
                 match (&below[..], &*element.name) {
                     (["System"], name) => system.set(name, &element.node()),
                     ([], "System")
-                        if system.event_id.is_some() && !system.is_wanted(header, wanted) =>
+                        if system.event_id.is_some() && !system.is_wanted(header, filter) =>
                     {
                         return Ok(None);
                     }
@@ -64,19 +64,19 @@ pub(super) fn read(
             _ => {}
         }
     }
-    system.record(header, wanted, names, || fields)
+    system.record(header, filter, names, || fields)
 }
 
 /// An element whose end was not yet read.
-struct Open {
+struct OpenElement {
     name: String,
     attributes: Vec<(String, String)>,
     text: String,
     is_leaf: bool,
 }
 
-impl Open {
-    fn new(start: &BytesStart<'_>) -> Result<Open, String> {
+impl OpenElement {
+    fn new(start: &BytesStart<'_>) -> Result<OpenElement, String> {
         let mut attributes = Vec::new();
         for attribute in start.attributes().with_checks(false) {
             let attribute = attribute.map_err(|error| format!("its XML is damaged: {error}"))?;
@@ -86,7 +86,7 @@ impl Open {
             attributes.push((name, value.into_owned()));
         }
         let name = start.local_name().as_ref().to_owned();
-        Ok(Open { name, attributes, text: String::new(), is_leaf: true })
+        Ok(OpenElement { name, attributes, text: String::new(), is_leaf: true })
     }
 
     /// Returns the field name: the attribute `Name`, or else the element's name.
@@ -95,16 +95,16 @@ impl Open {
         name.map_or(&self.name, |(_, value)| value)
     }
 
-    fn node(&self) -> Element<'_> {
+    fn node(&self) -> SystemElement<'_> {
         let attributes = self.attributes.iter();
-        Element {
+        SystemElement {
             text: Some(Cow::Borrowed(&self.text)),
             attributes: attributes.map(|(name, value)| (name.into(), value.into())).collect(),
         }
     }
 }
 
-fn append(open: &mut [Open], text: &str) {
+fn append(open: &mut [OpenElement], text: &str) {
     if let Some(element) = open.last_mut() {
         element.text.push_str(text);
     }
@@ -129,7 +129,7 @@ mod tests {
     use crate::model::{Channel, InputIdx, RecordRef, parse_utc};
 
     fn parse(text: &str) -> Result<Option<Record>, String> {
-        read(text, Header::of_text(InputIdx::new(2), 70), &All, &mut Interner::default())
+        read(text, RecordOrigin::from_text(InputIdx::new(2), 70), &All, &mut Interner::default())
     }
 
     #[test]

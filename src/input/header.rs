@@ -21,7 +21,7 @@ const NO_CHECKSUM: u32 = 4;
 ///
 /// [format]: https://github.com/libyal/libevtx/blob/main/documentation/Windows%20XML%20Event%20Log%20(EVTX).asciidoc
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileHeader {
+pub struct EvtxFileHeader {
     /// Whether the log was not closed: it was copied while in use, or after a crash. The header's
     /// numbers may then be out of date.
     pub dirty: bool,
@@ -37,17 +37,17 @@ pub struct FileHeader {
     pub checksum_ok: bool,
 }
 
-impl FileHeader {
+impl EvtxFileHeader {
     /// Reads the header at the start of a file. Returns `None` if the bytes are too short or not a
     /// log.
-    pub fn read(bytes: &[u8]) -> Option<FileHeader> {
+    pub fn read(bytes: &[u8]) -> Option<EvtxFileHeader> {
         if !bytes.starts_with(b"ElfFile\0") {
             return None;
         }
         let flags = u32::from_le_bytes(array(bytes, 120)?);
         let mut crc = Crc::new();
         crc.update(bytes.get(..CHECKED)?);
-        Some(FileHeader {
+        Some(EvtxFileHeader {
             dirty: flags & DIRTY != 0,
             full: flags & FULL != 0,
             first_chunk: u64::from_le_bytes(array(bytes, 8)?),
@@ -67,13 +67,13 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn file_header(input: &Input) -> io::Result<Option<FileHeader>> {
+pub fn file_header(input: &Input) -> io::Result<Option<EvtxFileHeader>> {
     if input.kind != super::InputKind::Evtx {
         return Ok(None);
     }
     let mut bytes = Vec::new();
     input.source.open()?.take(SIZE as u64).read_to_end(&mut bytes)?;
-    Ok(FileHeader::read(&bytes))
+    Ok(EvtxFileHeader::read(&bytes))
 }
 
 #[cfg(test)]
@@ -88,8 +88,8 @@ mod tests {
         bytes[42..44].copy_from_slice(&5_u16.to_le_bytes());
         bytes[120..124].copy_from_slice(&3_u32.to_le_bytes());
         bytes[8..16].copy_from_slice(&2_u64.to_le_bytes());
-        let header = FileHeader::read(&bytes);
-        let expected = FileHeader {
+        let header = EvtxFileHeader::read(&bytes);
+        let expected = EvtxFileHeader {
             dirty: true,
             full: true,
             first_chunk: 2,

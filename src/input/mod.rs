@@ -12,13 +12,13 @@ mod text;
 mod texts;
 
 pub use archive::unpack;
-pub use header::{FileHeader, file_header};
+pub use header::{EvtxFileHeader, file_header};
 pub use kind::{CHUNK_SIZE, FILE_HEADER, InputKind};
-pub use reader::{Again, End, Extent, Piece, Reader, piece_count};
+pub use reader::{PlaceReader, ReadEnd, ReadExtent, Piece, InputReader, piece_count};
 pub use recovered::with_recovered;
 pub use state::FileState;
-pub use text::PartKind;
-pub(crate) use texts::{ZippedText, is_zip, text, zipped_texts};
+pub use text::TextPartKind;
+pub(crate) use texts::{ZippedText, is_zip, read_text, zipped_texts};
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -31,8 +31,8 @@ use walkdir::WalkDir;
 
 use crate::error::{Error, Fault, FaultKind};
 use crate::hex::hex;
-use source::Source;
-use text::{Encoding, Utf8};
+use source::InputSource;
+use text::{TextEncoding, Utf8Converter};
 
 /// A file that was given or found, or a member of an archive.
 #[derive(Debug, Clone)]
@@ -50,33 +50,33 @@ pub struct Input {
     pub state: Option<FileState>,
     /// How many of its chunks, from the first on, belong to the log.
     pub(crate) live_chunks: u64,
-    source: Source,
-    encoding: Encoding,
+    source: InputSource,
+    encoding: TextEncoding,
 }
 
 impl Input {
     /// Creates an input that is not read, with the reason.
-    fn left_alone(path: PathBuf, size: u64, fault: Fault) -> Input {
+    fn not_opened(path: PathBuf, size: u64, fault: Fault) -> Input {
         Input::unread(path, size, vec![fault])
     }
 
     /// Creates an input that was not read, with its faults.
     pub fn unread(path: PathBuf, size: u64, faults: Vec<Fault>) -> Input {
-        let source = Source::File(path.clone());
-        let (kind, encoding) = (InputKind::Unknown, Encoding::default());
+        let source = InputSource::File(path.clone());
+        let (kind, encoding) = (InputKind::Unknown, TextEncoding::default());
         Input { path, size, kind, faults, state: None, live_chunks: u64::MAX, source, encoding }
     }
 
     /// Creates an input whose records were extracted before, so that its bytes are not needed.
     #[cfg(feature = "parquet")]
-    pub(crate) fn elsewhere(
+    pub(crate) fn extracted(
         path: PathBuf,
         state: Option<FileState>,
         size: u64,
         kind: InputKind,
         faults: Vec<Fault>,
     ) -> Input {
-        let encoding = Encoding::default();
+        let encoding = TextEncoding::default();
         Input {
             path,
             size,
@@ -84,27 +84,27 @@ impl Input {
             faults,
             state,
             live_chunks: u64::MAX,
-            source: Source::Elsewhere,
+            source: InputSource::Extracted,
             encoding,
         }
     }
 
     /// Returns whether its records come from a case folder instead of its bytes.
-    pub fn is_elsewhere(&self) -> bool {
-        matches!(self.source, Source::Elsewhere)
+    pub fn is_extracted(&self) -> bool {
+        matches!(self.source, InputSource::Extracted)
     }
 
     /// Creates an input that is shown under one path and read from another, for evidence that was
     /// moved.
-    pub fn moved(shown: PathBuf, path: PathBuf) -> Input {
-        inspect(shown, Source::File(path))
+    pub fn shown_as(shown: PathBuf, path: PathBuf) -> Input {
+        identify(shown, InputSource::File(path))
     }
 
     /// Describes how the file changed since the run began. Returns `None` if it did not.
-    pub fn changed(&self) -> Option<String> {
+    pub fn describe_change(&self) -> Option<String> {
         match &self.source {
-            Source::File(path) => self.state.as_ref()?.since(path),
-            Source::Part(_) | Source::Elsewhere => None,
+            InputSource::File(path) => self.state.as_ref()?.describe_change(path),
+            InputSource::Part(_) | InputSource::Extracted => None,
         }
     }
 
@@ -113,10 +113,10 @@ impl Input {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn hash_again(&self) -> Option<io::Result<String>> {
+    pub fn rehash(&self) -> Option<io::Result<String>> {
         match &self.source {
-            Source::File(path) => Some(sha256(path)),
-            Source::Part(_) | Source::Elsewhere => None,
+            InputSource::File(path) => Some(sha256(path)),
+            InputSource::Part(_) | InputSource::Extracted => None,
         }
     }
 }
@@ -149,14 +149,14 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<Input>, Error> {
     let mut files = BTreeSet::new();
     let mut faults = Vec::new();
     for given in paths {
-        for root in expand(given)? {
+        for root in expand_glob(given)? {
             for entry in WalkDir::new(&root).follow_links(true).sort_by_file_name() {
                 match entry {
                     Ok(entry) if entry.file_type().is_file() => {
                         files.insert(entry.into_path());
                     }
                     Ok(entry) if entry.file_type().is_dir() => {}
-                    Ok(entry) => faults.push(Input::left_alone(
+                    Ok(entry) => faults.push(Input::not_opened(
                         entry.into_path(),
                         0,
                         Fault::file(FaultKind::NotALog, "a pipe, a socket or a device: not opened"),
@@ -170,7 +170,7 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<Input>, Error> {
     let mut inputs: Vec<Input> = files
         .into_iter()
         .filter(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())))
-        .map(|path| inspect(path.clone(), Source::File(path)))
+        .map(|path| identify(path.clone(), InputSource::File(path)))
         .collect();
     inputs.extend(faults);
     inputs.sort_by(|a, b| a.path.cmp(&b.path));
@@ -178,7 +178,7 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<Input>, Error> {
 }
 
 /// Returns a path as it is, or the paths that a glob matches.
-fn expand(given: &Path) -> Result<Vec<PathBuf>, Error> {
+fn expand_glob(given: &Path) -> Result<Vec<PathBuf>, Error> {
     if given.exists() {
         return Ok(vec![given.to_owned()]);
     }
@@ -200,18 +200,18 @@ fn unreadable(root: &Path, error: &walkdir::Error) -> Input {
         None => error.to_string(),
     };
     let path = error.path().unwrap_or(root).to_owned();
-    Input::left_alone(path, 0, Fault::file(FaultKind::Lost, reason))
+    Input::not_opened(path, 0, Fault::file(FaultKind::Lost, reason))
 }
 
 /// Identifies a file by its first bytes.
-fn inspect(path: PathBuf, source: Source) -> Input {
-    let Sniffed { size, state, kind, encoding } = match sniff(&source) {
+fn identify(path: PathBuf, source: InputSource) -> Input {
+    let FileProbe { size, state, kind, encoding } = match probe(&source) {
         Err(error) => {
-            return Input::left_alone(path, 0, Fault::file(FaultKind::Lost, error.to_string()));
+            return Input::not_opened(path, 0, Fault::file(FaultKind::Lost, error.to_string()));
         }
-        Ok(Sniffed { size, state, kind: InputKind::Unknown, .. }) => {
-            let fault = no_log(&path, size);
-            return Input { state, ..Input::left_alone(path, size, fault) };
+        Ok(FileProbe { size, state, kind: InputKind::Unknown, .. }) => {
+            let fault = not_a_log(&path, size);
+            return Input { state, ..Input::not_opened(path, size, fault) };
         }
         Ok(known) => known,
     };
@@ -231,7 +231,7 @@ fn inspect(path: PathBuf, source: Source) -> Input {
 
 /// Returns the fault of a file that is not a log. If its name ends with .evtx, the user must learn
 /// of the loss.
-fn no_log(path: &Path, size: u64) -> Fault {
+fn not_a_log(path: &Path, size: u64) -> Fault {
     let named_evtx = path.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("evtx"));
     let (kind, reason) = match (named_evtx, size) {
         (true, 0) => (FaultKind::Lost, "named .evtx but empty"),
@@ -242,33 +242,33 @@ fn no_log(path: &Path, size: u64) -> Fault {
 }
 
 /// Bytes that identify all kinds of files except texts, in which the first record is needed.
-const HEAD: u64 = FILE_HEADER + 8;
+const HEAD_BYTES: u64 = FILE_HEADER + 8;
 /// Bytes of a text within which a record must name its event id.
-const TEXT_HEAD: u64 = 1 << 20;
+const TEXT_HEAD_BYTES: u64 = 1 << 20;
 
 /// The results of reading the first bytes of an input.
-struct Sniffed {
+struct FileProbe {
     size: u64,
     state: Option<FileState>,
     kind: InputKind,
-    encoding: Encoding,
+    encoding: TextEncoding,
 }
 
-fn sniff(source: &Source) -> io::Result<Sniffed> {
+fn probe(source: &InputSource) -> io::Result<FileProbe> {
     let mut file = source.open()?;
     let (size, state) = (file.size()?, file.state()?);
     let mut head = Vec::new();
-    file.by_ref().take(HEAD).read_to_end(&mut head)?;
-    let encoding = Encoding::of(&head);
+    file.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
+    let encoding = TextEncoding::detect(&head);
     let kind = match binary_kind(&head) {
         Some(kind) => kind,
         None if text_kind(&head).is_some() => {
-            file.take(TEXT_HEAD).read_to_end(&mut head)?;
-            text_kind(&head).filter(|kind| names_events(*kind, &head)).unwrap_or(InputKind::Unknown)
+            file.take(TEXT_HEAD_BYTES).read_to_end(&mut head)?;
+            text_kind(&head).filter(|kind| names_event_ids(*kind, &head)).unwrap_or(InputKind::Unknown)
         }
         None => InputKind::Unknown,
     };
-    Ok(Sniffed { size, state, kind, encoding })
+    Ok(FileProbe { size, state, kind, encoding })
 }
 
 fn binary_kind(head: &[u8]) -> Option<InputKind> {
@@ -285,7 +285,7 @@ fn binary_kind(head: &[u8]) -> Option<InputKind> {
 
 /// Returns the kind of text that these first bytes suggest.
 fn text_kind(head: &[u8]) -> Option<InputKind> {
-    let text = as_utf8(head.get(..HEAD as usize).unwrap_or(head));
+    let text = as_utf8(head.get(..HEAD_BYTES as usize).unwrap_or(head));
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text).trim_ascii_start();
     // evtx_dump writes the record's number before each record.
     let first = match text.strip_prefix(b"Record ") {
@@ -302,7 +302,7 @@ fn text_kind(head: &[u8]) -> Option<InputKind> {
 }
 
 /// Returns whether a text contains a field that each record has.
-fn names_events(kind: InputKind, head: &[u8]) -> bool {
+fn names_event_ids(kind: InputKind, head: &[u8]) -> bool {
     let text = as_utf8(head);
     let names: &[&str] = match kind {
         InputKind::Xml => &["<EventID"],
@@ -313,13 +313,13 @@ fn names_events(kind: InputKind, head: &[u8]) -> bool {
 
 fn as_utf8(head: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
-    Utf8::new(Encoding::of(head)).append(head, false, &mut text);
+    Utf8Converter::new(TextEncoding::detect(head)).append(head, false, &mut text);
     text
 }
 
 /// Returns the display path of a part of a file: the file's path and the part's name, whatever that
 /// contains.
-fn shown(file: &Path, name: &str) -> PathBuf {
+fn part_path(file: &Path, name: &str) -> PathBuf {
     let mut path = OsString::from(file);
     path.push("/");
     path.push(name);

@@ -6,8 +6,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::source::Opened;
-use super::text::{Text, TextCutter};
+use super::source::OpenInput;
+use super::text::{PieceText, TextSplitter};
 use super::{CHUNK_SIZE, Input, InputKind};
 use crate::hex::hex;
 use crate::limits::{Limit, Limits};
@@ -33,7 +33,7 @@ pub struct Piece {
     /// The offset in the file where the window begins.
     pub window_start: u64,
     /// The values of a text log, the first of which may begin in an earlier piece.
-    pub text: Text,
+    pub text: PieceText,
 }
 
 impl Piece {
@@ -52,7 +52,7 @@ impl Piece {
     }
 }
 
-/// Returns how many pieces [`Reader::next`] reads of an input. An empty input has one, so that it
+/// Returns how many pieces [`InputReader::next`] reads of an input. An empty input has one, so that it
 /// is hashed.
 pub fn piece_count(input: &Input) -> u64 {
     input.size.saturating_sub(input.kind.header_size()).div_ceil(PIECE).max(1)
@@ -61,7 +61,7 @@ pub fn piece_count(input: &Input) -> u64 {
 /// The extent to which an input was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Extent {
+pub enum ReadExtent {
     /// From its first byte to its last.
     Whole,
     /// A part of it, because reading failed or the run was interrupted.
@@ -72,7 +72,7 @@ pub enum Extent {
 
 /// The outcome of reading a log.
 #[derive(Debug, PartialEq, Eq)]
-pub enum End {
+pub enum ReadEnd {
     /// It was read to its last byte. Holds the SHA-256 of the whole file, lower-case hex.
     Whole(String),
     /// Some of it could not be read. Holds the reason.
@@ -82,32 +82,32 @@ pub enum End {
 }
 
 /// Reads a log piece by piece. The file is open from the first piece to the last.
-pub struct Reader<'i> {
+pub struct InputReader<'i> {
     input: &'i Input,
-    file: Option<Opened>,
+    file: Option<OpenInput>,
     position: u64,
     /// The offset up to which the file could be read.
     reached: u64,
     hash: Result<Sha256, String>,
-    cutter: Option<TextCutter>,
+    cutter: Option<TextSplitter>,
     raw: Vec<u8>,
     header: Vec<u8>,
 }
 
-impl<'i> Reader<'i> {
+impl<'i> InputReader<'i> {
     /// Creates a reader at the start of a log, with the default limits.
-    pub fn new(input: &'i Input) -> Reader<'i> {
-        Reader::within(input, &Limits::default())
+    pub fn new(input: &'i Input) -> InputReader<'i> {
+        InputReader::with_limits(input, &Limits::default())
     }
 
     /// Creates a reader at the start of a log, with these limits.
-    pub fn within(input: &'i Input, limits: &Limits) -> Reader<'i> {
+    pub fn with_limits(input: &'i Input, limits: &Limits) -> InputReader<'i> {
         let longest = limits.get(Limit::RecordBytes);
-        let cutter = || TextCutter::new(input.kind, input.encoding, 0, longest);
+        let cutter = || TextSplitter::new(input.kind, input.encoding, 0, longest);
         let cutter = input.kind.is_text().then(cutter);
         let hash = Ok(Sha256::new());
         let (raw, header) = (Vec::new(), Vec::new());
-        Reader { input, file: None, position: 0, reached: 0, hash, cutter, raw, header }
+        InputReader { input, file: None, position: 0, reached: 0, hash, cutter, raw, header }
     }
 
     /// Reads the next piece. The first piece begins after the file header.
@@ -129,9 +129,9 @@ impl<'i> Reader<'i> {
             return Ok(());
         }
         let read = match &mut self.cutter {
-            None if self.input.kind == InputKind::Recovered => self.window(from, to, piece),
-            None => self.read(from, to, &mut piece.chunks, CHUNK_SIZE),
-            Some(_) => self.text(from, to, &mut piece.text),
+            None if self.input.kind == InputKind::Recovered => self.read_window(from, to, piece),
+            None => self.read_blocks(from, to, &mut piece.chunks, CHUNK_SIZE),
+            Some(_) => self.read_text(from, to, &mut piece.text),
         };
         self.position = to;
         if let Err(error) = &read {
@@ -150,9 +150,9 @@ impl<'i> Reader<'i> {
         read
     }
 
-    fn text(&mut self, from: u64, to: u64, text: &mut Text) -> io::Result<()> {
+    fn read_text(&mut self, from: u64, to: u64, text: &mut PieceText) -> io::Result<()> {
         let mut raw = std::mem::take(&mut self.raw);
-        let read = self.read(from, to, std::slice::from_mut(&mut raw), PIECE);
+        let read = self.read_blocks(from, to, std::slice::from_mut(&mut raw), PIECE);
         if let Some(cutter) = &mut self.cutter {
             cutter.push(&raw, to == self.input.size || read.is_err(), text);
         }
@@ -160,13 +160,13 @@ impl<'i> Reader<'i> {
         read
     }
 
-    fn window(&mut self, from: u64, to: u64, piece: &mut Piece) -> io::Result<()> {
+    fn read_window(&mut self, from: u64, to: u64, piece: &mut Piece) -> io::Result<()> {
         self.reached = from;
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(self.input.source.open()?),
         };
-        let read = look(file, from, to, self.input.size, piece);
+        let read = fill_window(file, from, to, self.input.size, piece);
         let window = piece.window_start..piece.window_start + piece.window.len() as u64;
         self.reached = window.end.clamp(from, to);
         read?;
@@ -182,7 +182,7 @@ impl<'i> Reader<'i> {
     }
 
     /// Moves to an offset after the part that was read. The file header is read on the way.
-    fn go(&mut self, from: u64) -> io::Result<()> {
+    fn seek_to(&mut self, from: u64) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(self.input.source.open()?),
@@ -199,9 +199,9 @@ impl<'i> Reader<'i> {
     }
 
     /// Reads blocks of a size into these buffers. Buffers for which no bytes are left become empty.
-    fn read(&mut self, from: u64, to: u64, blocks: &mut [Vec<u8>], size: u64) -> io::Result<()> {
+    fn read_blocks(&mut self, from: u64, to: u64, blocks: &mut [Vec<u8>], size: u64) -> io::Result<()> {
         self.reached = from;
-        let mut read = self.go(from);
+        let mut read = self.seek_to(from);
         let mut left = to - from;
         for block in blocks {
             let (Ok(()), Some(file)) = (&read, &mut self.file) else {
@@ -230,17 +230,17 @@ impl<'i> Reader<'i> {
     }
 
     /// Returns how the reading ended.
-    pub fn end(&self) -> End {
+    pub fn end(&self) -> ReadEnd {
         match &self.hash {
-            Err(reason) => End::Failed(reason.clone()),
-            Ok(_) if self.position < self.input.size => End::Interrupted(self.position),
-            Ok(hash) => End::Whole(hex(&hash.clone().finalize())),
+            Err(reason) => ReadEnd::Failed(reason.clone()),
+            Ok(_) if self.position < self.input.size => ReadEnd::Interrupted(self.position),
+            Ok(hash) => ReadEnd::Whole(hex(&hash.clone().finalize())),
         }
     }
 }
 
 /// Fills a piece's window with the bytes from `from` to `to` and those around them.
-fn look(file: &mut Opened, from: u64, to: u64, size: u64, piece: &mut Piece) -> io::Result<()> {
+fn fill_window(file: &mut OpenInput, from: u64, to: u64, size: u64, piece: &mut Piece) -> io::Result<()> {
     piece.window_start = from.saturating_sub(CHUNK_SIZE);
     file.seek(SeekFrom::Start(piece.window_start))?;
     let length = to.saturating_add(CHUNK_SIZE).min(size) - piece.window_start;
@@ -248,26 +248,26 @@ fn look(file: &mut Opened, from: u64, to: u64, size: u64, piece: &mut Piece) -> 
 }
 
 /// Reads single places of logs again.
-pub struct Again {
+pub struct PlaceReader {
     longest: u64,
     /// The log read last, with the index of its input.
-    file: Option<(InputIdx, Opened)>,
+    file: Option<(InputIdx, OpenInput)>,
     raw: Vec<u8>,
 }
 
 /// Bytes of a text that are read first for a record. Most records are smaller.
 const FIRST_READ: u64 = 8 << 10;
 
-impl Default for Again {
-    fn default() -> Again {
-        Again::within(&Limits::default())
+impl Default for PlaceReader {
+    fn default() -> PlaceReader {
+        PlaceReader::with_limits(&Limits::default())
     }
 }
 
-impl Again {
+impl PlaceReader {
     /// Creates a reader that applies the same limits as the run.
-    pub fn within(limits: &Limits) -> Again {
-        Again { longest: limits.get(Limit::RecordBytes), file: None, raw: Vec::new() }
+    pub fn with_limits(limits: &Limits) -> PlaceReader {
+        PlaceReader { longest: limits.get(Limit::RecordBytes), file: None, raw: Vec::new() }
     }
 
     /// Fills a piece with the data at an offset of an input: the chunk of an EVTX log that begins
@@ -284,7 +284,7 @@ impl Again {
     ) -> io::Result<()> {
         piece.clear();
         piece.start = place;
-        let Again { longest, file, raw } = self;
+        let PlaceReader { longest, file, raw } = self;
         let file = match file {
             Some((known, file)) if *known == index => file,
             other => &mut other.insert((index, input.source.open()?)).1,
@@ -294,7 +294,7 @@ impl Again {
                 return Ok(());
             }
             piece.length = 1;
-            return look(file, place, place + 1, input.size, piece);
+            return fill_window(file, place, place + 1, input.size, piece);
         }
         file.seek(SeekFrom::Start(place))?;
         if !input.kind.is_text() {
@@ -303,7 +303,7 @@ impl Again {
             }
             return Ok(());
         }
-        let mut cutter = TextCutter::new(input.kind, input.encoding, place, *longest);
+        let mut cutter = TextSplitter::new(input.kind, input.encoding, place, *longest);
         let mut size = FIRST_READ;
         while piece.text.parts.is_empty() {
             raw.clear();
@@ -332,9 +332,9 @@ mod tests {
         std::fs::write(&path, vec![b'a'; 1_000_000]).unwrap();
         let mut inputs = discover(&[path]).unwrap();
         inputs[0].kind = InputKind::Evtx;
-        let mut reader = Reader::new(&inputs[0]);
+        let mut reader = InputReader::new(&inputs[0]);
         let mut blocks = vec![Vec::new(); 2];
-        let mut next = |reader: &mut Reader, from, to| {
+        let mut next = |reader: &mut InputReader, from, to| {
             blocks.iter_mut().for_each(Vec::clear);
             reader.read(from, to, &mut blocks, 300_000).unwrap();
             reader.position = to;
@@ -343,12 +343,12 @@ mod tests {
         assert_eq!(next(&mut reader, 4096, 604_096), (300_000, 300_000));
         assert_eq!(next(&mut reader, 604_096, 1_000_000), (300_000, 95_904));
         const MILLION_A: &str = "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0";
-        assert_eq!(reader.end(), End::Whole(MILLION_A.to_owned()));
-        let mut reader = Reader::new(&inputs[0]);
+        assert_eq!(reader.end(), ReadEnd::Whole(MILLION_A.to_owned()));
+        let mut reader = InputReader::new(&inputs[0]);
         let mut piece = Piece::default();
         reader.next(&mut piece).unwrap();
         assert_eq!((piece.start, piece.length, piece.chunks[0].len()), (4096, 995_904, 65_536));
-        assert_eq!(reader.end(), End::Whole(MILLION_A.to_owned()));
+        assert_eq!(reader.end(), ReadEnd::Whole(MILLION_A.to_owned()));
     }
 
     #[test]
@@ -359,7 +359,7 @@ mod tests {
         let mut inputs = discover(std::slice::from_ref(&path)).unwrap();
         inputs[0].kind = InputKind::Evtx;
         std::fs::write(&path, vec![0; 2_500_000]).unwrap();
-        let mut reader = Reader::new(&inputs[0]);
+        let mut reader = InputReader::new(&inputs[0]);
         let mut piece = Piece::default();
         assert_eq!(piece_count(&inputs[0]), 3);
         assert!(reader.next(&mut piece).is_ok());
@@ -370,7 +370,7 @@ mod tests {
         assert_eq!(piece.length, 2_500_000 - FILE_HEADER - PIECE);
         assert!(reader.next(&mut piece).is_ok(), "the end is told once");
         assert!(piece.chunks.concat().is_empty());
-        assert!(matches!(reader.end(), End::Failed(reason) if reason.contains("shorter")));
+        assert!(matches!(reader.end(), ReadEnd::Failed(reason) if reason.contains("shorter")));
     }
 
     #[test]
@@ -381,7 +381,7 @@ mod tests {
         let path = folder.path().join("a");
         std::fs::write(&path, format!("{first}\n{{\"EventID\":2}}\n")).unwrap();
         let input = &discover(&[path]).unwrap()[0];
-        let (mut again, mut piece) = (Again::default(), Piece::default());
+        let (mut again, mut piece) = (PlaceReader::default(), Piece::default());
         for (place, value) in [(first.len() as u64 + 1, "{\"EventID\":2}"), (0, &*first)] {
             again.read(InputIdx::default(), input, place, &mut piece).unwrap();
             let [part] = &piece.text.parts[..] else { panic!("{:?}", piece.text.parts) };

@@ -3,8 +3,8 @@
 //! Such an input reads the bytes of the file that it is named after. In every output, recovered
 //! records differ from live ones only by their input, because evidence names inputs.
 
-use super::source::Source;
-use super::{CHUNK_SIZE, FILE_HEADER, Input, InputKind, file_header, shown};
+use super::source::InputSource;
+use super::{CHUNK_SIZE, FILE_HEADER, Input, InputKind, file_header, part_path};
 
 /// The end of the name of such an input, after the name of its file.
 const NAME: &str = "[recovered]";
@@ -29,7 +29,7 @@ pub fn with_recovered(mut inputs: Vec<Input>) -> Vec<Input> {
         }
         if input.size >= SMALLEST {
             recovered.push(Input {
-                path: shown(&input.path, NAME),
+                path: part_path(&input.path, NAME),
                 kind: InputKind::Recovered,
                 faults: Vec::new(),
                 live_chunks,
@@ -44,7 +44,7 @@ pub fn with_recovered(mut inputs: Vec<Input>) -> Vec<Input> {
 /// Returns whether the bytes of a file that is not a log can be read. Those of archives' members
 /// cannot.
 fn is_file(input: &Input) -> bool {
-    matches!(&input.source, Source::File(path) if path.is_file())
+    matches!(&input.source, InputSource::File(path) if path.is_file())
 }
 
 /// Returns how many chunks the header of a closed log counts. Chunks after those no longer belong

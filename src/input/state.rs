@@ -31,7 +31,7 @@ struct Inode {
 
 impl FileState {
     /// Creates the state from a file's metadata.
-    pub(super) fn of(metadata: &Metadata) -> FileState {
+    pub(super) fn from_metadata(metadata: &Metadata) -> FileState {
         FileState {
             size: metadata.len(),
             modified: metadata.modified().ok().map(DateTime::from),
@@ -42,7 +42,7 @@ impl FileState {
     /// Returns whether nobody wrote to the file between this state and a later one, wherever the
     /// file lies: a disk that is mounted again may number its files differently.
     #[cfg(feature = "parquet")]
-    pub(crate) fn is_as(&self, later: &FileState) -> bool {
+    pub(crate) fn is_unchanged_in(&self, later: &FileState) -> bool {
         let changed = |state: &FileState| state.inode.as_ref().map(|inode| inode.changed);
         self.size == later.size
             && self.modified == later.modified
@@ -50,12 +50,12 @@ impl FileState {
     }
 
     /// Describes how the file at `path` changed since this state. Returns `None` if it did not.
-    pub fn since(&self, path: &Path) -> Option<String> {
+    pub fn describe_change(&self, path: &Path) -> Option<String> {
         let now = match std::fs::metadata(path) {
-            Ok(metadata) => FileState::of(&metadata),
+            Ok(metadata) => FileState::from_metadata(&metadata),
             Err(error) => return Some(format!("it cannot be found any more: {error}")),
         };
-        let told =
+        let time_text =
             |time: Option<DateTime<Utc>>| time.map_or("unknown".to_owned(), crate::model::csv_time);
         let identity = |state: &FileState| state.inode.as_ref().map(|inode| inode.identity);
         if identity(self) != identity(&now) {
@@ -63,7 +63,7 @@ impl FileState {
         } else if self.size != now.size {
             Some(format!("it had {} bytes and has {}", self.size, now.size))
         } else if self.modified != now.modified {
-            let (before, after) = (told(self.modified), told(now.modified));
+            let (before, after) = (time_text(self.modified), time_text(now.modified));
             Some(format!("it was written to: modified {before} before, {after} now (UTC)"))
         } else if self != &now {
             Some("its times or attributes were set anew".to_owned())
@@ -88,21 +88,21 @@ fn inode(_: &Metadata) -> Option<Inode> {
 /// Opens an input for reading. On Linux its access time stays unchanged where the system allows it:
 /// for the file's owner and for root (open(2), `O_NOATIME`).
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    match open_unseen(path) {
+    match open_without_access_time(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(path),
         opened => opened,
     }
 }
 
 #[cfg(target_os = "linux")]
-fn open_unseen(path: &Path) -> io::Result<File> {
+fn open_without_access_time(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     let unseen = rustix::fs::OFlags::NOATIME.bits().cast_signed();
     OpenOptions::new().read(true).custom_flags(unseen).open(path)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open_unseen(path: &Path) -> io::Result<File> {
+fn open_without_access_time(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).open(path)
 }
 
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     fn state(path: &Path) -> FileState {
-        FileState::of(&std::fs::metadata(path).unwrap())
+        FileState::from_metadata(&std::fs::metadata(path).unwrap())
     }
 
     #[test]
@@ -124,14 +124,14 @@ mod tests {
         let path = folder.path().join("a");
         std::fs::write(&path, "1234").unwrap();
         let before = state(&path);
-        assert_eq!(before.since(&path), None);
+        assert_eq!(before.describe_change(&path), None);
         let set = |time| File::options().write(true).open(&path).unwrap().set_modified(time);
         set(SystemTime::UNIX_EPOCH).unwrap();
-        assert!(before.since(&path).unwrap().contains("modified"));
+        assert!(before.describe_change(&path).unwrap().contains("modified"));
         std::fs::write(&path, "12345").unwrap();
-        assert_eq!(before.since(&path).unwrap(), "it had 4 bytes and has 5");
+        assert_eq!(before.describe_change(&path).unwrap(), "it had 4 bytes and has 5");
         std::fs::rename(&path, folder.path().join("b")).unwrap();
-        assert!(before.since(&path).unwrap().contains("cannot be found"));
+        assert!(before.describe_change(&path).unwrap().contains("cannot be found"));
     }
 
     #[cfg(unix)]
@@ -144,11 +144,11 @@ mod tests {
         std::thread::sleep(Duration::from_millis(20));
         std::fs::write(&path, "4321").unwrap();
         File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
-        assert!(before.since(&path).unwrap().contains("set anew"));
+        assert!(before.describe_change(&path).unwrap().contains("set anew"));
         let other = folder.path().join("b");
         std::fs::write(&other, "1234").unwrap();
         std::fs::rename(&other, &path).unwrap();
-        assert_eq!(before.since(&path).unwrap(), "another file is in its place");
+        assert_eq!(before.describe_change(&path).unwrap(), "another file is in its place");
     }
 
     #[cfg(target_os = "linux")]

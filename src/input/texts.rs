@@ -6,7 +6,7 @@ use std::path::Path;
 
 use zip::ZipArchive;
 
-use crate::error::chain;
+use crate::error::with_causes;
 
 /// The longest text that is read from a file or zip: 1 MiB, far more than any rule.
 pub const LONGEST_TEXT: u64 = 1 << 20;
@@ -36,7 +36,7 @@ pub fn is_zip(path: &Path) -> io::Result<bool> {
 /// When the zip cannot be read or is too large.
 pub fn zipped_texts(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<ZippedText>, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
-    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| chain(&error))?;
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| with_causes(&error))?;
     if archive.len() > MOST_MEMBERS {
         return Err(format!("it has more than {MOST_MEMBERS} members"));
     }
@@ -46,14 +46,14 @@ pub fn zipped_texts(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Zi
         let name = match archive.by_index_data(index) {
             Ok(entry) if entry.is_dir() => continue,
             Ok(entry) => String::from_utf8_lossy(entry.name_raw()).replace('\\', "/"),
-            Err(error) => return Err(chain(&error)),
+            Err(error) => return Err(with_causes(&error)),
         };
         if !wanted(&name) {
             continue;
         }
         let text = match archive.by_index(index) {
-            Ok(member) => text(member, room),
-            Err(error) => Err(chain(&error)),
+            Ok(member) => read_text(member, room),
+            Err(error) => Err(with_causes(&error)),
         };
         room = room.saturating_sub(text.as_ref().map_or(0, |text| text.len() as u64));
         if room == 0 {
@@ -65,7 +65,7 @@ pub fn zipped_texts(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Zi
 }
 
 /// Reads a text. It may be no longer than [`LONGEST_TEXT`] and is cut after `room` bytes.
-pub fn text(from: impl Read, room: u64) -> Result<Vec<u8>, String> {
+pub fn read_text(from: impl Read, room: u64) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     from.take(room.min(LONGEST_TEXT + 1)).read_to_end(&mut text).map_err(|e| e.to_string())?;
     match text.len() as u64 > LONGEST_TEXT {

@@ -10,13 +10,13 @@ use itertools::Itertools;
 use serde::Serialize;
 use walkdir::WalkDir;
 
-use super::journal::{FileEntry, Line, Settings, TableEntry};
+use super::journal::{FileEntry, JournalLine, ExtractSettings, TableEntry};
 use super::table::UNFINISHED;
 use super::writer::OBSERVATIONS;
 use super::{SCHEMA, table};
 use crate::detect::Asks;
 use crate::error::Error;
-use crate::input::Extent;
+use crate::input::ReadExtent;
 use crate::input::FileState;
 use crate::model::{InputIdx, Record};
 
@@ -27,7 +27,7 @@ const LOCK: &str = ".lock";
 
 /// The contents of a case folder.
 #[derive(Default)]
-pub struct Known {
+pub struct CaseContents {
     /// The files, by path, and the event filter of the rules when they were extracted.
     pub files: BTreeMap<PathBuf, (Arc<Asks>, FileEntry)>,
     /// Files whose extraction was begun but not finished, because the run was killed.
@@ -36,7 +36,7 @@ pub struct Known {
 
 /// The counts of merging another case folder into this one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Merged {
+pub struct MergeCounts {
     /// Files that this folder did not have.
     pub new: usize,
     /// Files that this folder had from a different extraction.
@@ -50,7 +50,7 @@ pub struct Merged {
 /// A case folder that is open for writing, by one process at a time.
 pub struct CaseFolder {
     root: PathBuf,
-    known: Known,
+    known: CaseContents,
     journal: Mutex<File>,
     /// The lock is held while this file is open.
     _lock: File,
@@ -89,7 +89,7 @@ impl CaseFolder {
         let cut = journal.set_len(whole as u64).and_then(|()| journal.seek(SeekFrom::End(0)));
         cut.map_err(Error::write(&path))?;
         if whole == 0 {
-            put(&mut journal, &Line::head()).map_err(Error::write(&path))?;
+            append_line(&mut journal, &JournalLine::head()).map_err(Error::write(&path))?;
         }
         Ok(CaseFolder { root: root.to_owned(), known, journal: Mutex::new(journal), _lock: lock })
     }
@@ -98,7 +98,7 @@ impl CaseFolder {
     ///
     /// # Errors
     /// [`Error::Case`] when the folder is not a case folder, or is of another version.
-    pub fn read(root: &Path) -> Result<Known, Error> {
+    pub fn read(root: &Path) -> Result<CaseContents, Error> {
         let path = root.join(JOURNAL);
         let text = fs::read(&path).map_err(|error| Error::Case {
             path: root.to_owned(),
@@ -117,21 +117,21 @@ impl CaseFolder {
         &mut self,
         path: &Path,
         state: Option<&FileState>,
-        settings: &Settings,
+        settings: &ExtractSettings,
         asks: &Asks,
     ) -> Option<(Arc<Asks>, FileEntry)> {
         let (known, entry) = self.known.files.get(path)?;
         let same = match (entry.state(), state) {
-            (Some(then), Some(now)) => then.is_as(now),
+            (Some(then), Some(now)) => then.is_unchanged_in(now),
             _ => false,
         };
         let whole =
-            entry.inputs.iter().all(|input| !input.kind.is_log() || input.extent == Extent::Whole);
+            entry.inputs.iter().all(|input| !input.kind.is_log() || input.extent == ReadExtent::Whole);
         let is_finished = same
             && whole
             && entry.settings == *settings
             && known.includes(asks)
-            && entry.tables().all(|table| is_there(&self.root, table));
+            && entry.tables().all(|table| is_present(&self.root, table));
         is_finished.then(|| self.known.files.remove(path)).flatten()
     }
 
@@ -141,8 +141,8 @@ impl CaseFolder {
     /// # Errors
     /// When the journal cannot be written.
     pub fn begin(&self, asks: &Asks, paths: &[&Path]) -> io::Result<()> {
-        self.put(&Line::Asks(asks.clone()))?;
-        self.put(&Line::Begun(paths.iter().map(|&path| path.into()).collect()))
+        self.append(&JournalLine::Asks(asks.clone()))?;
+        self.append(&JournalLine::Begun(paths.iter().map(|&path| path.into()).collect()))
     }
 
     /// Records in the journal that a file was extracted.
@@ -150,7 +150,7 @@ impl CaseFolder {
     /// # Errors
     /// When the journal cannot be written.
     pub fn add(&self, entry: &FileEntry) -> io::Result<()> {
-        self.put(&FileLine { file: entry })
+        self.append(&FileLine { file: entry })
     }
 
     /// Rewrites the journal with these files, in the order of the files' paths. Removes tables that
@@ -158,7 +158,7 @@ impl CaseFolder {
     ///
     /// # Errors
     /// When the journal cannot be written.
-    pub fn settle(&mut self, entries: &[(Arc<Asks>, FileEntry)]) -> io::Result<()> {
+    pub fn rewrite(&mut self, entries: &[(Arc<Asks>, FileEntry)]) -> io::Result<()> {
         for (_, entry) in entries {
             let path = PathBuf::from(&entry.path);
             self.known.begun.remove(&path);
@@ -167,19 +167,19 @@ impl CaseFolder {
         let others = self.known.files.values();
         let mut files: Vec<&(Arc<Asks>, FileEntry)> = others.chain(entries).collect();
         files.sort_by(|(_, a), (_, b)| a.path.cmp(&b.path));
-        let mut lines = Lines::default();
-        lines.add(&Line::head())?;
+        let mut lines = JournalLines::default();
+        lines.add(&JournalLine::head())?;
         let mut latest = None;
         for (asks, entry) in &files {
             if latest != Some(asks) {
-                lines.add(&Line::Asks(Asks::clone(asks)))?;
+                lines.add(&JournalLine::Asks(Asks::clone(asks)))?;
                 latest = Some(asks);
             }
             lines.add(&FileLine { file: entry })?;
         }
         if !self.known.begun.is_empty() {
             let begun = self.known.begun.iter().map(|path| path.as_path().into());
-            lines.add(&Line::Begun(begun.collect()))?;
+            lines.add(&JournalLine::Begun(begun.collect()))?;
         }
         let mut file = tempfile::NamedTempFile::new_in(&self.root)?;
         file.write_all(&lines.0)?;
@@ -188,7 +188,7 @@ impl CaseFolder {
         self.journal = Mutex::new(journal);
         let tables = files.iter().flat_map(|(_, entry)| entry.tables());
         let named: BTreeSet<&str> = tables.map(|table| &*table.name).collect();
-        self.sweep(&named);
+        self.remove_unlisted(&named);
         Ok(())
     }
 
@@ -198,8 +198,8 @@ impl CaseFolder {
     /// # Errors
     /// [`Error::Write`] when something cannot be copied. Files copied before the error do not
     /// count.
-    pub fn take_in(&mut self, other: &Path, known: Known) -> Result<Merged, Error> {
-        let mut merged = Merged::default();
+    pub fn merge(&mut self, other: &Path, known: CaseContents) -> Result<MergeCounts, Error> {
+        let mut merged = MergeCounts::default();
         for (path, (asks, entry)) in known.files {
             match self.known.files.get(&path) {
                 None => merged.new += 1,
@@ -216,16 +216,16 @@ impl CaseFolder {
             self.known.files.insert(path, (asks, entry));
         }
         self.known.begun.extend(known.begun);
-        let Known { files, begun } = &mut self.known;
+        let CaseContents { files, begun } = &mut self.known;
         begun.retain(|path| !files.contains_key(path));
         merged.unfinished = begun.len();
         let root = self.root.clone();
-        self.settle(&[]).map_err(Error::write(&root))?;
+        self.rewrite(&[]).map_err(Error::write(&root))?;
         Ok(merged)
     }
 
     /// Removes all files of observations except these. Files that cannot be removed do no harm.
-    fn sweep(&self, named: &BTreeSet<&str>) {
+    fn remove_unlisted(&self, named: &BTreeSet<&str>) {
         let found = WalkDir::new(self.root.join(OBSERVATIONS)).contents_first(true);
         for entry in found.into_iter().flatten() {
             let below = entry.path().strip_prefix(&self.root).unwrap_or(entry.path());
@@ -239,13 +239,13 @@ impl CaseFolder {
         }
     }
 
-    fn put(&self, line: &impl Serialize) -> io::Result<()> {
+    fn append(&self, line: &impl Serialize) -> io::Result<()> {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        put(&mut journal, line)
+        append_line(&mut journal, line)
     }
 }
 
-/// [`Line::File`], borrowed.
+/// [`JournalLine::File`], borrowed.
 #[derive(Serialize)]
 struct FileLine<'e> {
     file: &'e FileEntry,
@@ -253,9 +253,9 @@ struct FileLine<'e> {
 
 /// Journal lines as bytes.
 #[derive(Default)]
-struct Lines(Vec<u8>);
+struct JournalLines(Vec<u8>);
 
-impl Lines {
+impl JournalLines {
     fn add(&mut self, line: &impl Serialize) -> io::Result<()> {
         serde_json::to_writer(&mut self.0, line)?;
         self.0.push(b'\n');
@@ -264,16 +264,16 @@ impl Lines {
 }
 
 /// Adds a line and waits until it is on the disk.
-fn put(journal: &mut File, line: &impl Serialize) -> io::Result<()> {
-    let mut lines = Lines::default();
+fn append_line(journal: &mut File, line: &impl Serialize) -> io::Result<()> {
+    let mut lines = JournalLines::default();
     lines.add(line)?;
     journal.write_all(&lines.0)?;
     journal.sync_data()
 }
 
 /// Parses a journal. Returns its contents and the length of its complete lines.
-fn parse(path: &Path, text: &[u8]) -> Result<(Known, usize), Error> {
-    let mut known = Known::default();
+fn parse(path: &Path, text: &[u8]) -> Result<(CaseContents, usize), Error> {
+    let mut known = CaseContents::default();
     let mut asks = Arc::new(Asks::default());
     let mut whole = 0;
     for (number, line) in (1..).zip(text.split_inclusive(|&byte| byte == b'\n')) {
@@ -287,16 +287,16 @@ fn parse(path: &Path, text: &[u8]) -> Result<(Known, usize), Error> {
         };
         match serde_json::from_slice(line) {
             Err(error) => return Err(fail(format!("not as it was written: {error}"))),
-            Ok(Line::Case { schema: SCHEMA, .. }) => {}
-            Ok(Line::Case { version, .. }) => {
+            Ok(JournalLine::Case { schema: SCHEMA, .. }) => {}
+            Ok(JournalLine::Case { version, .. }) => {
                 return Err(fail(format!(
                     "written by version {version}: extract anew with this one"
                 )));
             }
-            Ok(Line::Asks(now)) => asks = Arc::new(now),
-            Ok(Line::Begun(paths)) => known.begun.extend(paths.iter().map(PathBuf::from)),
-            Ok(Line::File(entry)) => {
-                if let Some(table) = entry.tables().find(|table| !is_below(&table.name)) {
+            Ok(JournalLine::Asks(now)) => asks = Arc::new(now),
+            Ok(JournalLine::Begun(paths)) => known.begun.extend(paths.iter().map(PathBuf::from)),
+            Ok(JournalLine::File(entry)) => {
+                if let Some(table) = entry.tables().find(|table| !is_in_observations(&table.name)) {
                     return Err(fail(format!("names a table elsewhere: {}", table.name)));
                 }
                 let path = PathBuf::from(&entry.path);
@@ -311,7 +311,7 @@ fn parse(path: &Path, text: &[u8]) -> Result<(Known, usize), Error> {
 
 /// Returns whether a table's name leads into the folder of observations and stays there. The sender
 /// of a case may have written its journal by hand.
-fn is_below(name: &str) -> bool {
+fn is_in_observations(name: &str) -> bool {
     let mut parts = Path::new(name).components();
     parts.next() == Some(Component::Normal(OBSERVATIONS.as_ref()))
         && parts.all(|part| matches!(part, Component::Normal(_)))
@@ -343,7 +343,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn is_there(root: &Path, table: &TableEntry) -> bool {
+fn is_present(root: &Path, table: &TableEntry) -> bool {
     fs::metadata(root.join(&table.name)).is_ok_and(|found| found.len() == table.size)
 }
 
@@ -354,7 +354,7 @@ mod tests {
     #[test]
     fn tables_lie_below_their_folder() {
         for name in ["observations/host=a/day=2026-03-14/0-0.parquet", "observations/x"] {
-            assert!(is_below(name), "{name}");
+            assert!(is_in_observations(name), "{name}");
         }
         for name in [
             "",
@@ -366,7 +366,7 @@ mod tests {
             "observations\\..\\x",
             "observations/c:x",
         ] {
-            assert!(!is_below(name), "{name}");
+            assert!(!is_in_observations(name), "{name}");
         }
     }
 }

@@ -9,18 +9,18 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::SCHEMA;
-use crate::decode::Form;
+use crate::decode::EvtxHeaders;
 use crate::detect::Asks;
 use crate::error::Fault;
 use crate::hex::{hex, unhex};
-use crate::input::{Extent, FileState, InputKind};
+use crate::input::{ReadExtent, FileState, InputKind};
 use crate::model::Edge;
 use crate::reconstruct::Reach;
 
 /// A line of the journal.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Line {
+pub(super) enum JournalLine {
     /// The version that wrote the following lines.
     Case { schema: u32, version: String },
     /// The event filter of the rules when the files of the following lines were extracted.
@@ -31,10 +31,10 @@ pub(super) enum Line {
     File(Box<FileEntry>),
 }
 
-impl Line {
+impl JournalLine {
     /// Returns the first line.
-    pub fn head() -> Line {
-        Line::Case { schema: SCHEMA, version: env!("CARGO_PKG_VERSION").to_owned() }
+    pub fn head() -> JournalLine {
+        JournalLine::Case { schema: SCHEMA, version: env!("CARGO_PKG_VERSION").to_owned() }
     }
 }
 
@@ -83,7 +83,7 @@ fn from_bytes(bytes: &[u8]) -> PathBuf {
 
 /// The settings with which a file was read. Other settings may give other observations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settings {
+pub struct ExtractSettings {
     /// The version of the program.
     pub version: String,
     /// Whether records outside of logs were searched for, too.
@@ -98,9 +98,9 @@ pub struct FileEntry {
     /// The file's path, as given or found.
     pub path: PathText,
     /// The settings with which it was read.
-    pub settings: Settings,
+    pub settings: ExtractSettings,
     /// The file itself, then the members of an archive in order, and recovered records last.
-    pub inputs: Vec<Observed>,
+    pub inputs: Vec<ExtractedInput>,
 }
 
 impl FileEntry {
@@ -127,7 +127,7 @@ impl FileEntry {
 
 /// An input that was extracted.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Observed {
+pub struct ExtractedInput {
     /// Its name in outputs.
     pub path: PathText,
     /// Its size in bytes.
@@ -139,7 +139,7 @@ pub struct Observed {
     /// SHA-256 of its bytes, lower-case hex.
     pub sha256: Option<String>,
     /// How much of it was read.
-    pub extent: Extent,
+    pub extent: ReadExtent,
     /// Chunks in the file.
     pub chunks: u64,
     /// Records read, whether kept or not.
@@ -149,7 +149,8 @@ pub struct Observed {
     /// Its faults.
     pub faults: Vec<Fault>,
     /// Its headers.
-    pub form: Form,
+    #[serde(rename = "form")]
+    pub headers: EvtxHeaders,
     /// The first record of each chunk that a later run may ask for.
     pub firsts: BTreeMap<u64, Edge>,
     /// How far its logs reach, for each piece that was read.

@@ -20,15 +20,15 @@ mod journal;
 mod table;
 mod writer;
 
-pub use folder::{CaseFolder, Known, Merged, records};
-pub use journal::{FileEntry, Observed, PathText, Settings, TableEntry};
+pub use folder::{CaseFolder, CaseContents, MergeCounts, records};
+pub use journal::{FileEntry, ExtractedInput, PathText, ExtractSettings, TableEntry};
 #[cfg(feature = "cli")]
 pub(crate) use table::COLUMNS;
 pub use table::{columns, fields, read_columns};
-pub(crate) use writer::Writer;
+pub(crate) use writer::ObservationWriter;
 
 pub use crate::parquet::{
-    ColumnType, ColumnValues, Field, ListValues, PrimitiveValues, TextValues,
+    ColumnType, ColumnValues, ParquetField, ListValues, PrimitiveValues, TextValues,
 };
 
 /// The paths of the files of observations below a case folder.

@@ -13,7 +13,7 @@ use super::journal::TableEntry;
 use crate::hex::hex;
 use crate::model::{Channel, Form, InputIdx, LoggedId, Record, Str};
 use crate::parquet::{
-    self, Bounds, ColumnType, ColumnValues, Field, ListValues, MOST_BYTES, MOST_ROWS,
+    self, ReadBounds, ColumnType, ColumnValues, ParquetField, ListValues, MOST_BYTES, MOST_ROWS,
     PrimitiveValues, TextValues,
 };
 use crate::record_row::RecordRow;
@@ -63,7 +63,7 @@ const MOST_READ: usize = 256 << 20;
 const MOST_FIELDS: usize = MOST_READ / 32;
 
 /// The columns as Parquet columns.
-static FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| {
+static FIELDS: LazyLock<Vec<ParquetField>> = LazyLock::new(|| {
     let column_type = |column: &Column| match (column.name, column.kind) {
         ("event_id" | "level" | "process_id" | "thread_id", _) => ColumnType::U32,
         (_, Kind::Integer) => ColumnType::U64,
@@ -71,7 +71,7 @@ static FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| {
         (_, Kind::Texts) => ColumnType::Texts,
         _ => ColumnType::Text,
     };
-    let field = |column: &Column| Field {
+    let field = |column: &Column| ParquetField {
         name: column.name,
         column_type: column_type(column),
         repeats: column_type(column) == ColumnType::U32 || column.name == "keywords",
@@ -81,7 +81,7 @@ static FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| {
 
 /// The values of the columns, one field for each.
 #[derive(Default)]
-struct Observations {
+struct ObservationColumns {
     times: PrimitiveValues<i64>,
     exact_times: TextValues,
     computers: TextValues,
@@ -104,15 +104,15 @@ struct Observations {
 
 /// A file of observations that is being filled.
 #[derive(Default)]
-pub(super) struct Table {
-    observations: Observations,
+pub(super) struct ObservationTable {
+    observations: ObservationColumns,
     /// The lowest and the highest offset.
     reach: Option<(u64, u64)>,
     /// Bytes of texts and fields.
     bytes: usize,
 }
 
-impl Table {
+impl ObservationTable {
     /// Adds the record of a row, with its time.
     pub fn add(&mut self, time: DateTime<Utc>, row: &RecordRow<'_>) {
         self.observations.push(time, row);
@@ -152,14 +152,14 @@ impl Table {
 }
 
 /// Returns the columns of a table of observations.
-pub fn fields() -> &'static [Field] {
+pub fn fields() -> &'static [ParquetField] {
     &FIELDS
 }
 
 /// Converts records to the columns of a table of observations.
 pub fn columns(records: &[Record]) -> Vec<ColumnValues> {
-    let mut observations = Observations::default();
-    records.iter().for_each(|record| observations.push(record.time, &RecordRow::of(record)));
+    let mut observations = ObservationColumns::default();
+    records.iter().for_each(|record| observations.push(record.time, &RecordRow::from_record(record)));
     observations.into_columns()
 }
 
@@ -180,11 +180,11 @@ pub fn read_columns(folder: &Path, entry: &TableEntry) -> io::Result<Vec<ColumnV
     }
     let rows = usize::try_from(entry.rows).ok().filter(|&rows| rows <= MOST_ROWS);
     let rows = rows.ok_or_else(|| io::Error::other("its rows are more than a file has"))?;
-    parquet::read(bytes, &FIELDS, Bounds { rows, texts: MOST_FIELDS, bytes: MOST_READ })
+    parquet::read(bytes, &FIELDS, ReadBounds { rows, texts: MOST_FIELDS, bytes: MOST_READ })
 }
 
 /// Returns the times of a record that the column of times cannot hold, as text.
-fn exact(time: DateTime<Utc>, logged: Option<DateTime<Utc>>, fits: bool) -> Option<String> {
+fn exact_text(time: DateTime<Utc>, logged: Option<DateTime<Utc>>, fits: bool) -> Option<String> {
     let text =
         |time: DateTime<Utc>| format!("{}.{:09}", time.timestamp(), time.timestamp_subsec_nanos());
     match logged {
@@ -214,15 +214,15 @@ pub(super) fn read(
     input: InputIdx,
     each: impl FnMut(&Record),
 ) -> io::Result<()> {
-    let observations = Observations::from_columns(read_columns(folder, entry)?);
-    let observations = observations.filter(Observations::are_records);
+    let observations = ObservationColumns::from_columns(read_columns(folder, entry)?);
+    let observations = observations.filter(ObservationColumns::are_records);
     let observations =
         observations.ok_or_else(|| io::Error::other("its rows are no observations"))?;
     observations.each(input, each);
     Ok(())
 }
 
-impl Observations {
+impl ObservationColumns {
     fn len(&self) -> usize {
         self.times.len()
     }
@@ -230,7 +230,7 @@ impl Observations {
     fn push(&mut self, time: DateTime<Utc>, row: &RecordRow<'_>) {
         let nanos = time.timestamp_nanos_opt();
         self.times.push(nanos);
-        self.exact_times.push(exact(time, row.logged(), nanos.is_some()).as_deref());
+        self.exact_times.push(exact_text(time, row.logged(), nanos.is_some()).as_deref());
         self.computers.push(Some(row.computer));
         self.channels.push(Some(row.channel));
         self.providers.push(Some(row.provider));
@@ -274,7 +274,7 @@ impl Observations {
     }
 
     /// Creates them from columns. Returns `None` if the columns are different ones.
-    fn from_columns(columns: Vec<ColumnValues>) -> Option<Observations> {
+    fn from_columns(columns: Vec<ColumnValues>) -> Option<ObservationColumns> {
         use ColumnValues::{Text, Texts, Time, U32, U64};
         let Ok(
             [
@@ -301,7 +301,7 @@ impl Observations {
         else {
             return None;
         };
-        Some(Observations {
+        Some(ObservationColumns {
             times,
             exact_times,
             computers,
@@ -449,10 +449,10 @@ mod tests {
         record
     }
 
-    fn table(records: &[Record]) -> Table {
-        let mut table = Table::default();
+    fn table(records: &[Record]) -> ObservationTable {
+        let mut table = ObservationTable::default();
         for record in records {
-            table.add(record.time, &RecordRow::of(record));
+            table.add(record.time, &RecordRow::from_record(record));
         }
         table
     }
@@ -489,7 +489,7 @@ mod tests {
     #[test]
     fn what_is_no_table_of_observations_is_an_error_and_no_record() {
         let columns = || columns(&[record(1), record(2)]);
-        let written = |fields: &[Field], columns: Vec<ColumnValues>| {
+        let written = |fields: &[ParquetField], columns: Vec<ColumnValues>| {
             forged(&parquet::write_single_group(Vec::new(), fields, columns).unwrap(), 2)
         };
         assert_eq!(written(&FIELDS, columns()).unwrap().len(), 2);
@@ -549,7 +549,7 @@ mod tests {
         for number in 0..2 {
             assert!(!providers.is_full());
             let record = Record { provider: format!("{long}{number}").into(), ..record(1) };
-            providers.add(record.time, &RecordRow::of(&record));
+            providers.add(record.time, &RecordRow::from_record(&record));
         }
         assert!(providers.is_full());
         let mut record = record(1);

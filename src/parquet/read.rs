@@ -24,7 +24,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::ColumnDescriptor;
 
 use super::values::DEFINED;
-use super::{ColumnType, ColumnValues, Field, ListValues, PrimitiveValues, TextValues};
+use super::{ColumnType, ColumnValues, ParquetField, ListValues, PrimitiveValues, TextValues};
 
 /// The most bytes of a footer. With some dozen columns it has a few thousand.
 const MOST_FOOTER: usize = 1 << 18;
@@ -37,7 +37,7 @@ const SHORTEST_ENTRY: usize = 4;
 
 /// The bounds on the size of a file.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
+pub(crate) struct ReadBounds {
     /// The rows that it must have.
     pub rows: usize,
     /// The most texts in the lists of a column.
@@ -53,8 +53,8 @@ pub(crate) struct Bounds {
 /// a column of another type or length, or exceeds the bounds.
 pub(crate) fn read(
     file: Vec<u8>,
-    fields: &[Field],
-    bounds: Bounds,
+    fields: &[ParquetField],
+    bounds: ReadBounds,
 ) -> io::Result<Vec<ColumnValues>> {
     // The library panics on some files that no writer makes.
     let columns = panic::catch_unwind(|| read_columns(file.into(), fields, bounds));
@@ -62,38 +62,38 @@ pub(crate) fn read(
     columns.map_err(io::Error::other)
 }
 
-fn refused<T>(reason: &str) -> Result<T> {
+fn reject<T>(reason: &str) -> Result<T> {
     Err(ParquetError::General(reason.to_owned()))
 }
 
-fn read_columns(file: Bytes, fields: &[Field], bounds: Bounds) -> Result<Vec<ColumnValues>> {
+fn read_columns(file: Bytes, fields: &[ParquetField], bounds: ReadBounds) -> Result<Vec<ColumnValues>> {
     let footer =
         file.last_chunk::<END>().map(|[a, b, c, d, ..]| u32::from_le_bytes([*a, *b, *c, *d]));
     if footer.is_none_or(|length| length as usize > MOST_FOOTER) {
-        return refused("it is no Parquet file");
+        return reject("it is no Parquet file");
     }
     let metadata = ParquetMetaDataReader::new().parse_and_finish(&file)?;
     let [group] = metadata.row_groups() else {
-        return refused("it has not one row group");
+        return reject("it has not one row group");
     };
     let file_rows = metadata.file_metadata().num_rows();
     if [file_rows, group.num_rows()].map(usize::try_from) != [Ok(bounds.rows); 2] {
-        return refused("its rows are not as many as were written");
+        return reject("its rows are not as many as were written");
     }
-    let mut reader = Reader { file: Arc::new(file), group, bounds, text_bytes: 0 };
+    let mut reader = GroupReader { file: Arc::new(file), group, bounds, text_bytes: 0 };
     fields.iter().map(|field| reader.column(field)).collect()
 }
 
-struct Reader<'m> {
+struct GroupReader<'m> {
     file: Arc<Bytes>,
     group: &'m RowGroupMetaData,
-    bounds: Bounds,
+    bounds: ReadBounds,
     /// The bytes of all texts that were read.
     text_bytes: usize,
 }
 
-impl Reader<'_> {
-    fn column(&mut self, field: &Field) -> Result<ColumnValues> {
+impl GroupReader<'_> {
+    fn column(&mut self, field: &ParquetField) -> Result<ColumnValues> {
         Ok(match field.column_type {
             ColumnType::Time => {
                 ColumnValues::Time(self.primitives::<Int64Type, _>(field, |&value| value)?)
@@ -117,7 +117,7 @@ impl Reader<'_> {
 
     fn primitives<P: DataType, T: Copy + Default>(
         &self,
-        field: &Field,
+        field: &ParquetField,
         value: impl Fn(&P::T) -> T,
     ) -> Result<PrimitiveValues<T>> {
         let mut found = PrimitiveValues::default();
@@ -131,7 +131,7 @@ impl Reader<'_> {
         Ok(found)
     }
 
-    fn texts(&mut self, field: &Field) -> Result<TextValues> {
+    fn texts(&mut self, field: &ParquetField) -> Result<TextValues> {
         let mut found = TextValues::default();
         let mut text_bytes = self.text_bytes;
         self.batches::<ByteArrayType>(field, |batch| {
@@ -146,7 +146,7 @@ impl Reader<'_> {
         Ok(found)
     }
 
-    fn lists(&mut self, field: &Field) -> Result<ListValues> {
+    fn lists(&mut self, field: &ParquetField) -> Result<ListValues> {
         let mut found = ListValues::default();
         let mut text_bytes = self.text_bytes;
         self.batches::<ByteArrayType>(field, |batch| {
@@ -154,7 +154,7 @@ impl Reader<'_> {
             if found.extend(batch.definition, batch.repetition, texts.into_iter()) {
                 Ok(())
             } else {
-                refused("a list of texts is none")
+                reject("a list of texts is none")
             }
         })?;
         self.text_bytes = text_bytes;
@@ -169,7 +169,7 @@ impl Reader<'_> {
     ) -> Result<Vec<&'b str>> {
         *text_bytes += arrays.iter().map(ByteArray::len).sum::<usize>();
         if *text_bytes > self.bounds.bytes {
-            return refused("it has more text than may be read");
+            return reject("it has more text than may be read");
         }
         arrays.iter().map(ByteArray::as_utf8).collect()
     }
@@ -177,8 +177,8 @@ impl Reader<'_> {
     /// Passes the values of a column to `each`, some rows at a time.
     fn batches<P: DataType>(
         &self,
-        field: &Field,
-        mut each: impl FnMut(Batch<'_, P::T>) -> Result<()>,
+        field: &ParquetField,
+        mut each: impl FnMut(ValueBatch<'_, P::T>) -> Result<()>,
     ) -> Result<()> {
         let mut reader = self.open::<P>(field)?;
         let (mut definition, mut repetition, mut values) = (Vec::new(), Vec::new(), Vec::new());
@@ -197,27 +197,27 @@ impl Reader<'_> {
             if read == 0 || rows > self.bounds.rows {
                 break;
             }
-            each(Batch { definition: &definition, repetition: &repetition, values: &values })?;
+            each(ValueBatch { definition: &definition, repetition: &repetition, values: &values })?;
         }
-        if rows == self.bounds.rows { Ok(()) } else { refused("its columns are not equally long") }
+        if rows == self.bounds.rows { Ok(()) } else { reject("its columns are not equally long") }
     }
 
     /// Opens a column.
-    fn open<P: DataType>(&self, field: &Field) -> Result<ColumnReaderImpl<P>> {
+    fn open<P: DataType>(&self, field: &ParquetField) -> Result<ColumnReaderImpl<P>> {
         let mut leaves = { self.group.columns().iter() }.filter(|leaf| {
             leaf.column_path().parts().first().is_some_and(|name| name == field.name)
         });
         let (Some(leaf), None) = (leaves.next(), leaves.next()) else {
-            return refused(&format!("it has not one column {}", field.name));
+            return reject(&format!("it has not one column {}", field.name));
         };
         let descriptor = leaf.column_descr_ptr();
         if !is_of_type(&descriptor, field.column_type) {
-            return refused(&format!("its column {} is of another type", field.name));
+            return reject(&format!("its column {} is of another type", field.name));
         }
         let is_compressed = match leaf.compression() {
             Compression::UNCOMPRESSED => false,
             Compression::ZSTD(_) => true,
-            _ => return refused("it is compressed in another way"),
+            _ => return reject("it is compressed in another way"),
         };
         // The library must not decompress anything.
         let stored =
@@ -236,7 +236,7 @@ impl Reader<'_> {
 }
 
 /// The values of some rows.
-struct Batch<'b, T> {
+struct ValueBatch<'b, T> {
     definition: &'b [i16],
     repetition: &'b [i16],
     values: &'b [T],
@@ -292,7 +292,7 @@ impl BoundedPages {
         };
         match self.bytes.checked_sub(bytes.len()) {
             Some(room) => self.bytes = room,
-            None => return refused("its pages are longer than may be read"),
+            None => return reject("its pages are longer than may be read"),
         }
         Ok(bytes)
     }
@@ -303,7 +303,7 @@ impl BoundedPages {
                 let buf = self.decompress(&buf)?;
                 let count = num_values as usize;
                 if count > self.values || count > buf.len() / SHORTEST_ENTRY {
-                    return refused("a dictionary is shorter than it says");
+                    return reject("a dictionary is shorter than it says");
                 }
                 Ok(Page::DictionaryPage { buf, num_values, encoding, is_sorted })
             }
@@ -314,10 +314,10 @@ impl BoundedPages {
                 def_level_encoding: Encoding::RLE,
                 rep_level_encoding: Encoding::RLE,
                 statistics,
-            } if is_read(encoding) => {
+            } if is_known_encoding(encoding) => {
                 match self.values.checked_sub(num_values as usize) {
                     Some(room) => self.values = room,
-                    None => return refused("it has more values than may be read"),
+                    None => return reject("it has more values than may be read"),
                 }
                 Ok(Page::DataPage {
                     buf: self.decompress(&buf)?,
@@ -328,13 +328,13 @@ impl BoundedPages {
                     statistics,
                 })
             }
-            _ => refused("a page is encoded in another way"),
+            _ => reject("a page is encoded in another way"),
         }
     }
 }
 
 /// Returns whether `write` uses this encoding.
-fn is_read(encoding: Encoding) -> bool {
+fn is_known_encoding(encoding: Encoding) -> bool {
     matches!(
         encoding,
         Encoding::PLAIN

@@ -125,13 +125,13 @@ impl PrimitiveValues<i64> {
 
 /// Strings stored one after the other.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Strings {
+struct PackedStrings {
     bytes: String,
     /// The end of each string.
     ends: Vec<usize>,
 }
 
-impl Strings {
+impl PackedStrings {
     fn push(&mut self, text: &str) {
         self.bytes.push_str(text);
         self.ends.push(self.bytes.len());
@@ -150,7 +150,7 @@ impl Strings {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TextValues {
     /// A text for each row; an empty one for null.
-    strings: Strings,
+    strings: PackedStrings,
     /// Definition levels.
     levels: Vec<i16>,
 }
@@ -202,7 +202,7 @@ impl TextValues {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListValues {
     /// The texts of all lists.
-    strings: Strings,
+    strings: PackedStrings,
     /// For each row, the number of texts up to the end of its list.
     ends: Vec<usize>,
     /// For each row, whether its list is null.
@@ -286,7 +286,7 @@ impl ListValues {
             }
             start = end;
         }
-        let Strings { bytes, ends } = self.strings;
+        let PackedStrings { bytes, ends } = self.strings;
         ListParts { definition, repetition, bytes: bytes.into_bytes(), ends }
     }
 

@@ -16,7 +16,7 @@ use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
 use super::values::{DEFINED, ListParts, TEXT_OF_LIST};
-use super::{ColumnType, ColumnValues, Field, MOST_BYTES, PrimitiveValues};
+use super::{ColumnType, ColumnValues, ParquetField, MOST_BYTES, PrimitiveValues};
 
 /// The bytes of a text that statistics keep.
 const STATISTICS_BYTES: usize = 64;
@@ -37,13 +37,13 @@ impl<W: Write + Send> ParquetFile<W> {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn new(to: W, fields: &[Field]) -> io::Result<ParquetFile<W>> {
+    pub fn new(to: W, fields: &[ParquetField]) -> io::Result<ParquetFile<W>> {
         ParquetFile::begin(to, fields, |_| true).map_err(io::Error::other)
     }
 
     fn begin(
         to: W,
-        fields: &[Field],
+        fields: &[ParquetField],
         is_compressed: impl Fn(usize) -> bool,
     ) -> Result<ParquetFile<W>> {
         let schema = schema(fields)?;
@@ -90,7 +90,7 @@ impl<W: Write + Send> ParquetFile<W> {
 /// When it cannot be written, or when the columns have different lengths.
 pub(crate) fn write_single_group<W: Write + Send>(
     to: W,
-    fields: &[Field],
+    fields: &[ParquetField],
     columns: Vec<ColumnValues>,
 ) -> io::Result<W> {
     let is_long: Vec<bool> =
@@ -102,12 +102,12 @@ pub(crate) fn write_single_group<W: Write + Send>(
 }
 
 /// Returns the columns as the schema of a file.
-fn schema(fields: &[Field]) -> Result<TypePtr> {
+fn schema(fields: &[ParquetField]) -> Result<TypePtr> {
     let columns: Vec<TypePtr> = fields.iter().map(column).collect::<Result<_>>()?;
     Ok(Arc::new(Type::group_type_builder("schema").with_fields(columns).build()?))
 }
 
-fn column(field: &Field) -> Result<TypePtr> {
+fn column(field: &ParquetField) -> Result<TypePtr> {
     let primitive = |name: &str, physical: Physical, logical: Option<LogicalType>| {
         let builder = Type::primitive_type_builder(name, physical);
         let builder = builder.with_repetition(Repetition::OPTIONAL).with_logical_type(logical);
@@ -142,7 +142,7 @@ fn column(field: &Field) -> Result<TypePtr> {
 
 fn properties(
     schema: &TypePtr,
-    fields: &[Field],
+    fields: &[ParquetField],
     is_compressed: impl Fn(usize) -> bool,
 ) -> WriterProperties {
     let mut properties = WriterProperties::builder()

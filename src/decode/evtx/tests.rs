@@ -17,7 +17,7 @@ use crate::model::{Channel, FieldName};
 
 /// Wants each record of [`PLACE`] whose event id is a multiple of this.
 struct Every(u32);
-impl Wanted for Every {
+impl RecordFilter for Every {
     fn wants(&self, source: RecordRef, _: Channel, _: &str, event_id: u32) -> bool {
         assert!(source.input == PLACE.input && source.offset >= PLACE.start + 512);
         event_id.is_multiple_of(self.0)
@@ -26,36 +26,36 @@ impl Wanted for Every {
 
 const ALL: Every = Every(1);
 const EVEN: Every = Every(2);
-const PLACE: Place = Place { input: InputIdx::new(7), number: Some(3), start: chunk_start(3) };
+const PLACE: ChunkPlace = ChunkPlace { input: InputIdx::new(7), number: Some(3), start: chunk_start(3) };
 
 /// Records handed out, how many were read, and what is wrong with the others.
 type Outcome = (Vec<Record>, u64, Vec<Fault>);
 
 fn outcome(
     chunk: &[u8],
-    read: impl FnOnce(&mut EvtxChunkData, &mut ChunkTally, &mut dyn FnMut(&Record)),
+    read: impl FnOnce(&mut EvtxChunkData, &mut ChunkOutcome, &mut dyn FnMut(&Record)),
 ) -> Outcome {
-    let (mut records, mut tally) = (Vec::new(), ChunkTally::default());
+    let (mut records, mut outcome) = (Vec::new(), ChunkOutcome::default());
     let mut data = EvtxChunkData::new(chunk.to_vec(), false).expect("a chunk");
-    read(&mut data, &mut tally, &mut |record| records.push(record.clone()));
+    read(&mut data, &mut outcome, &mut |record| records.push(record.clone()));
     assert!(data.data == chunk);
-    (records, tally.records, tally.faults)
+    (records, outcome.records, outcome.faults)
 }
 
 /// What the evtx crate makes of a chunk.
-fn by_crate(wanted: &dyn Wanted, chunk: &[u8]) -> Outcome {
-    outcome(chunk, |data, tally, take| {
-        Decoder::default().by_crate(data, PLACE, wanted, tally, take);
+fn by_crate(filter: &dyn RecordFilter, chunk: &[u8]) -> Outcome {
+    outcome(chunk, |data, outcome, take| {
+        EvtxDecoder::default().by_crate(data, PLACE, filter, outcome, take);
     })
 }
 
 /// What plans make of it, as far as they go, and then the crate.
-fn by_both(decoder: &mut Decoder, wanted: &dyn Wanted, chunk: &[u8]) -> Outcome {
-    outcome(chunk, |data, tally, take| decoder.sound(data, PLACE, wanted, tally, take))
+fn by_both(decoder: &mut EvtxDecoder, filter: &dyn RecordFilter, chunk: &[u8]) -> Outcome {
+    outcome(chunk, |data, outcome, take| decoder.sound(data, PLACE, filter, outcome, take))
 }
 
 /// How many records plans alone read of a chunk, and whether these are all.
-fn by_plans(decoder: &mut Decoder, chunk: &[u8]) -> (usize, bool) {
+fn by_plans(decoder: &mut EvtxDecoder, chunk: &[u8]) -> (usize, bool) {
     let mut records = 0;
     let read = decoder.by_plans(chunk, PLACE, &ALL, |_| records += 1);
     (records, read.is_ok())
@@ -114,8 +114,8 @@ const SYSTEM: [(&str, Option<&str>); 11] = [
 type Types = ([Type; 11], Vec<(String, Type)>);
 
 /// The types of the records that plans read.
-fn planned_types(decoder: &mut Decoder, chunk: &[u8]) -> Vec<Types> {
-    let Decoder { names, planned, .. } = decoder;
+fn planned_types(decoder: &mut EvtxDecoder, chunk: &[u8]) -> Vec<Types> {
+    let EvtxDecoder { names, planned, .. } = decoder;
     let mut all = Vec::new();
     let mut records = planned.records(chunk, names).expect("a chunk that plans read");
     while records.next().expect("a chunk that plans read").is_some() {
@@ -239,7 +239,7 @@ fn every_log_reads_the_same_both_ways() {
     for (folder, least) in FOLDERS {
         let logs = logs(folder);
         let counts = logs.par_iter().map(|(name, chunks)| {
-            let (mut every, mut even) = (Decoder::default(), Decoder::default());
+            let (mut every, mut even) = (EvtxDecoder::default(), EvtxDecoder::default());
             let mut planned = 0;
             for (number, chunk) in chunks.iter().enumerate() {
                 let mut read = by_crate(&ALL, chunk);
@@ -298,7 +298,7 @@ fn damaged_chunks_read_the_same_both_ways() {
     let logs: Vec<_> = FOLDERS.iter().flat_map(|(folder, _)| logs(folder)).collect();
     let counts = logs.par_iter().enumerate().map(|(index, (name, chunks))| {
         let mut random = Random(0x9e37_79b9_7f4a_7c15 + index as u64);
-        let mut decoder = Decoder::default();
+        let mut decoder = EvtxDecoder::default();
         let mut counts = [0; 3];
         let Some(mut chunk) = chunks.first().cloned() else { return counts };
         let end = cut(&mut chunk, RECORDS);
@@ -313,9 +313,9 @@ fn damaged_chunks_read_the_same_both_ways() {
                     _ => random.below(256) as u8,
                 };
             }
-            for wanted in [ALL, EVEN] {
-                let read = by_crate(&wanted, &damaged);
-                let both = by_both(&mut decoder, &wanted, &damaged);
+            for filter in [ALL, EVEN] {
+                let read = by_crate(&filter, &damaged);
+                let both = by_both(&mut decoder, &filter, &damaged);
                 assert!(both == read, "{name}: {both:#?}\n{read:#?}");
             }
             let (records, all) = by_plans(&mut decoder, &damaged);
@@ -341,10 +341,10 @@ fn no_bytes_make_plans_panic() {
     chunks.truncate(2);
     chunks.extend([noise(), vec![0; CHUNK_SIZE as usize], vec![0xff; CHUNK_SIZE as usize]]);
     for chunk in chunks {
-        let mut decoder = Decoder::default();
+        let mut decoder = EvtxDecoder::default();
         for length in (0..chunk.len()).step_by(509) {
             let _ = decoder.by_plans(&chunk[..length], PLACE, &ALL, |_| {});
-            decoder.chunk(&mut chunk[..length].to_vec(), PLACE.input, 3, &ALL, |_| {});
+            decoder.decode_chunk(&mut chunk[..length].to_vec(), PLACE.input, 3, &ALL, |_| {});
         }
         let mut names = Interner::default();
         for offset in 0..chunk.len() + 8 {
@@ -383,8 +383,8 @@ fn an_odd_channel_leaves_no_trace_in_the_next_chunk() {
             chunk
         };
         let (none, odd) = (with(0), with(0xd800));
-        let plain = by_plans(&mut Decoder::default(), &none).1;
-        let left = by_plans(&mut Decoder::default(), &odd) == (0, false);
+        let plain = by_plans(&mut EvtxDecoder::default(), &none).1;
+        let left = by_plans(&mut EvtxDecoder::default(), &odd) == (0, false);
         let channel = by_crate(&ALL, &none).0.first().map(|record| record.known_channel);
         let Some(channel) = channel.filter(|_| plain && left) else { continue };
         if told.iter().all(|known| known.channel != channel) {
@@ -393,7 +393,7 @@ fn an_odd_channel_leaves_no_trace_in_the_next_chunk() {
     }
     for a in &told {
         for b in &told {
-            let mut decoder = Decoder::default();
+            let mut decoder = EvtxDecoder::default();
             by_both(&mut decoder, &ALL, &a.none);
             by_both(&mut decoder, &ALL, &b.odd);
             assert!(by_both(&mut decoder, &ALL, &b.none) == by_crate(&ALL, &b.none));
