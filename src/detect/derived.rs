@@ -13,7 +13,7 @@ use super::history::{History, histories};
 use super::rule::short;
 use super::rules::{Hit, RuleSet};
 use super::view::FieldMap;
-use crate::keyed::Keyed;
+use crate::keyed::KeyedHasher;
 use crate::model::{
     AccountName, Attempt, Clearing, Command, Detection, Edge, EndpointKind, Event, EventIdx,
     EventKind, Heard, HostName, IdxVec, Kept, LogGap, LogSign, LoggedId, MatchedField, Proof, Role,
@@ -153,7 +153,7 @@ pub fn on_record(
 /// once, in copies of a log at least: what was found is remembered.
 #[derive(Default)]
 pub struct LoneScripts {
-    keys: Keyed,
+    keys: KeyedHasher,
     /// Hits by the hash of the block's fields.
     seen: HashMap<[u64; 2], Vec<Hit>>,
 }
@@ -171,7 +171,7 @@ impl LoneScripts {
     ) -> impl Iterator<Item = Detection> + use<> {
         let known = rules.has(Subject::ScriptBlock).then(|| {
             let derived = script(events, &IdxVec::new(), block);
-            let key = self.keys.wide(&derived.fields);
+            let key = self.keys.hash_128(&derived.fields);
             let hits = match self.seen.get(&key) {
                 Some(hits) => hits.clone(),
                 None => {

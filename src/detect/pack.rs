@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 
 use crate::error::Error;
 use crate::hex::hex;
-use crate::input::{ZippedText, is_zip, text, zipped_texts};
+use crate::input::{ZippedText, is_zip, read_text, zipped_texts};
 
 /// `detections/` as the build script packed it: deflated, for antivirus programs delete what
 /// holds rules for their own prey in clear (see the README).
@@ -180,7 +180,7 @@ fn beside(path: &Path) -> Vec<ZippedText> {
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    text(file, u64::MAX)
+    read_text(file, u64::MAX)
 }
 
 /// The name of the cases of a rule file.

@@ -19,7 +19,7 @@ use super::logsource::{ChannelName, Scope};
 use super::pack::{Pack, Refused};
 use super::select::{Excluded, Selection};
 use super::view::RecordView;
-use crate::decode::Wanted;
+use crate::decode::RecordFilter;
 use crate::error::Error;
 use crate::hex::hex;
 use crate::model::{
@@ -285,7 +285,7 @@ impl RuleSet {
         }
     }
 
-    /// What [`Wanted::wants`] says of all records there could be.
+    /// What [`RecordFilter::wants`] says of all records there could be.
     pub fn asks(&self) -> Asks {
         let mut asks = Asks::default();
         let mut add = |channel: &str, (ids, group): Applies| {
@@ -426,7 +426,7 @@ impl RuleSet {
     }
 }
 
-impl Wanted for RuleSet {
+impl RecordFilter for RuleSet {
     fn wants(&self, _: RecordRef, channel: Channel, channel_name: &str, event_id: u32) -> bool {
         self.buckets(channel, channel_name, event_id).next().is_some()
     }

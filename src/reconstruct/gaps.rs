@@ -88,7 +88,7 @@ mod tests {
     use super::super::reach;
     use super::super::reach::Reach;
     use super::*;
-    use crate::decode::Seen;
+    use crate::decode::RecordHeader;
     use crate::model::RecordRef;
 
     /// The records of an input: EventRecordIDs, and by how much the headers' numbers differ.
@@ -96,7 +96,7 @@ mod tests {
         let mut reach = Reach::of(input);
         for (index, record_id) in ids.into_iter().enumerate() {
             let number = if anew { index as u64 + 1 } else { record_id };
-            reach.see(Seen {
+            reach.see(RecordHeader {
                 source: RecordRef { input, offset: index as u64, number },
                 channel: Channel::Security,
                 channel_name: "Security",
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn files_of_several_channels_and_times_outside_the_window_count_for_nothing() {
         let mut mixed = log(InputIdx::default(), without(1500, 1510), false);
-        mixed.see(Seen {
+        mixed.see(RecordHeader {
             source: RecordRef { input: InputIdx::default(), offset: 9, number: 9 },
             channel: Channel::Other,
             channel_name: "Application",

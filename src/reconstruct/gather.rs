@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use super::names::{SERVICE_SIDS, WINRM_PORTS};
 use super::reach::Reach;
 use super::sightings::Sightings;
-use crate::keyed::Keyed;
+use crate::keyed::KeyedHasher;
 use crate::model::{
     AccountName, Channel, Clearing, EngineContext, Event, EventKind, HostName, LoggedId, Logon,
     ProcessStart, RecordRef, file_name, host_key, host_of_service, is_address,
@@ -36,22 +36,22 @@ impl IdKey {
 
 /// Makes the keys of a run.
 #[derive(Debug, Default)]
-pub struct Keys(Keyed);
+pub struct Keys(KeyedHasher);
 
 impl Keys {
     /// The key of a text; the empty text has key zero.
     pub(crate) fn of(&self, text: &str) -> Key {
-        Key(if text.is_empty() { 0 } else { self.0.of(text).max(1) })
+        Key(if text.is_empty() { 0 } else { self.0.hash(text).max(1) })
     }
 
     /// The key of an id that decides by itself; that of none is zero.
     pub(super) fn id(&self, id: Option<&LoggedId>) -> IdKey {
-        IdKey(id.map_or([0; 2], |id| self.0.wide(id)))
+        IdKey(id.map_or([0; 2], |id| self.0.hash_128(id)))
     }
 
     /// The key of an id that picks what is read again; that of none is zero.
     pub(super) fn of_id(&self, id: Option<&LoggedId>) -> Key {
-        Key(id.map_or(0, |id| self.0.of(id).max(1)))
+        Key(id.map_or(0, |id| self.0.hash(id).max(1)))
     }
 
     /// The key of the host that a name, an address or a service means, as `host_key` has it.

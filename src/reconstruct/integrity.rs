@@ -19,7 +19,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::case::Case;
 use super::windows::{STEP_WINDOW, Window};
-use crate::decode::{ChunkHeader, Form};
+use crate::decode::{ChunkRange, EvtxHeaders};
 use crate::error::{Fault, FaultKind};
 use crate::model::{
     AccountName, Channel, Clearing, Coverage, Edge, HostName, IdxVec, InputIdx, Level, LogGap,
@@ -40,7 +40,7 @@ const MOST_ALONE: usize = 32;
 /// What is known of an input's file.
 pub struct FileFacts<'f> {
     /// Its headers.
-    pub form: &'f Form,
+    pub form: &'f EvtxHeaders,
     /// It is EVTX, and has a header that was read.
     pub is_evtx: bool,
     /// What is wrong with it.
@@ -502,7 +502,7 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> File<'f, F> {
 
     fn signs(&self) -> Vec<LogSign> {
         let mut signs = Vec::new();
-        let FileFacts { form: Form { file, chunks }, faults, .. } = self.facts;
+        let FileFacts { form: EvtxHeaders { file, chunks }, faults, .. } = self.facts;
         let of_kind = |kind| {
             let chunks = faults.iter().filter(move |fault| fault.kind == kind);
             chunks.filter_map(|fault| fault.chunk).collect::<BTreeSet<u64>>()
@@ -555,7 +555,7 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> File<'f, F> {
     }
 
     /// How the chunks follow each other by the numbers of their records.
-    fn order(&self, chunks: &[ChunkHeader], damaged: bool) -> Vec<LogSign> {
+    fn order(&self, chunks: &[ChunkRange], damaged: bool) -> Vec<LogSign> {
         let mut signs = Vec::new();
         let falls: Vec<u64> = chunks
             .windows(2)
@@ -576,7 +576,7 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> File<'f, F> {
                 signs.push(self.sign(SignKind::ChunkOrder, self.weight(), &falls, what));
             }
         }
-        let mut by_number: Vec<&ChunkHeader> = chunks.iter().collect();
+        let mut by_number: Vec<&ChunkRange> = chunks.iter().collect();
         by_number.sort_by_key(|chunk| (chunk.first, chunk.last, chunk.number));
         let pairs = || by_number.windows(2).map(|pair| (pair[0], pair[1]));
         let repeated: Vec<u64> = pairs()
@@ -587,7 +587,7 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> File<'f, F> {
             let what = format!("records of numbers that another has: {}", named(&repeated));
             signs.push(self.sign(SignKind::ChunkRepeated, self.weight(), &repeated, what));
         }
-        let missing: Vec<(&ChunkHeader, u64)> = pairs()
+        let missing: Vec<(&ChunkRange, u64)> = pairs()
             .filter(|(one, next)| next.first > one.last.saturating_add(1))
             .map(|(one, next)| (next, next.first - one.last - 1))
             .collect();

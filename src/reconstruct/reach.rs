@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::decode::Seen;
+use crate::decode::RecordHeader;
 use crate::model::{Channel, Coverage, Edge, Gap, HostName, InputIdx, Mark};
 
 /// One host's records of one channel, as far as they were seen.
@@ -176,8 +176,8 @@ impl Reach {
     }
 
     /// Takes note of a record. Only channels that this program knows are of use.
-    pub fn see(&mut self, seen: Seen<'_>) {
-        let Seen { source, channel, computer, event_id, record_id, time, .. } = seen;
+    pub fn see(&mut self, seen: RecordHeader<'_>) {
+        let RecordHeader { source, channel, computer, event_id, record_id, time, .. } = seen;
         if channel == Channel::Other {
             self.others = true;
             return;
@@ -309,12 +309,12 @@ mod tests {
 
     use crate::model::RecordRef;
 
-    fn seen(computer: &str, channel: Channel, event_id: u32, second: i64) -> Seen<'_> {
+    fn seen(computer: &str, channel: Channel, event_id: u32, second: i64) -> RecordHeader<'_> {
         let time = DateTime::UNIX_EPOCH + TimeDelta::seconds(second);
         let record_id = second as u64 + 100;
         let source = RecordRef { input: InputIdx::new(3), offset: record_id, number: record_id };
         let (channel_name, provider) = (channel.name(), "");
-        Seen { source, channel, channel_name, provider, computer, event_id, record_id, time }
+        RecordHeader { source, channel, channel_name, provider, computer, event_id, record_id, time }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::case::Case;
 use super::focus::Focus;
 use super::gather::{Gathered, Keys};
 use super::rebuild::rebuild;
-use crate::decode::Seen;
+use crate::decode::RecordHeader;
 use crate::model::{Channel, Event, EventIdx, InputIdx, RecordRef, Weighed};
 
 /// The case of some events. Which of them are asked for must make no difference: all of them give
@@ -36,7 +36,7 @@ fn gathered(events: &[Event], copies: &[Event]) -> (Gathered, Keys) {
     });
     for event in copies.chain(events.iter().cloned()) {
         if event.source.input < InputIdx::new(ELSEWHERE) {
-            gathered.reach.see(Seen {
+            gathered.reach.see(RecordHeader {
                 source: event.source,
                 channel: Channel::of(&event.channel, &event.provider),
                 channel_name: &event.channel,
