@@ -13,7 +13,7 @@ pub enum Error {
     #[error("{}: no such file or folder", .0.display())]
     MissingInput(PathBuf),
     /// A glob that does not parse.
-    #[error("'{pattern}' is no valid glob: {reason}")]
+    #[error("'{pattern}' is not a valid glob: {reason}")]
     BadGlob {
         /// The glob as given.
         pattern: String,
@@ -65,7 +65,7 @@ pub enum Error {
         without_status: usize,
     },
     /// A name that is not an output format.
-    #[error("'{0}' is no format")]
+    #[error("'{0}' is not a format")]
     UnknownFormat(String),
     /// A format that this build cannot write.
     #[error("the format '{format}' needs the feature '{feature}', which this build lacks")]

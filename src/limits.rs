@@ -54,10 +54,10 @@ limits! {
     RecordBytes = "record-bytes", 8 << 20;
     /// Members that an archive may have, else it is not opened
     ArchiveMembers = "archive-members", 1 << 18;
-    /// Times its own size that an archive, with those in it, may be unpacked to, else it is not
+    /// Times its own size that an archive and those in it may be unpacked to, else it is not
     /// opened
     ArchiveRatio = "archive-ratio", 100;
-    /// Bytes that an archive may be unpacked to whatever its size is
+    /// Bytes that an archive may always be unpacked to, whatever its size
     ArchiveBytes = "archive-bytes", 1 << 30;
 }
 
@@ -88,13 +88,13 @@ pub const FIXED_LIMITS: &[FixedLimit] = &[
         name: "xml-depth",
         value: 64,
         constant: ("src/decode/xml.rs", "MAX_DEPTH"),
-        description: "elements in one another in a record's XML",
+        description: "nested elements in a record's XML",
     },
     FixedLimit {
         name: "template-depth",
         value: 16,
         constant: ("src/decode/definition.rs", "MAX_DEPTH"),
-        description: "elements in one another in a template of binary XML; what is deeper is left to the evtx crate",
+        description: "nested elements in a template of binary XML; deeper ones are left to the evtx crate",
     },
     FixedLimit {
         name: "template-nodes",
@@ -112,13 +112,13 @@ pub const FIXED_LIMITS: &[FixedLimit] = &[
         name: "script-nesting",
         value: 80,
         constant: ("crates/ps-layers/src/parse/mod.rs", "NESTING"),
-        description: "brackets in one another in a script, when layers are taken off",
+        description: "nested brackets in a script when its layers are decoded",
     },
     FixedLimit {
         name: "clixml-depth",
         value: 256,
         constant: ("crates/psrp/src/clixml/document.rs", "MAX_DEPTH"),
-        description: "elements in one another in CLIXML",
+        description: "nested elements in CLIXML",
     },
     FixedLimit {
         name: "clixml-values",
@@ -130,25 +130,25 @@ pub const FIXED_LIMITS: &[FixedLimit] = &[
         name: "soap-depth",
         value: 64,
         constant: ("crates/psrp/src/soap.rs", "MAX_DEPTH"),
-        description: "elements in one another in a SOAP document",
+        description: "nested elements in a SOAP document",
     },
     FixedLimit {
         name: "soap-bytes",
         value: 64 << 20,
         constant: ("crates/psrp/src/chunks.rs", "LONGEST_DOCUMENT"),
-        description: "bytes of a SOAP document that is put together from records",
+        description: "bytes of a SOAP document that is assembled from records",
     },
     FixedLimit {
         name: "message-bytes",
         value: 64 << 20,
         constant: ("crates/psrp/src/reassembler.rs", "LONGEST_MESSAGE"),
-        description: "bytes of a message that is put together from fragments",
+        description: "bytes of a message that is assembled from fragments",
     },
     FixedLimit {
         name: "messages-held",
         value: 128 << 20,
         constant: ("crates/psrp/src/reassembler.rs", "MOST_HELD"),
-        description: "bytes held for messages that are not whole",
+        description: "bytes held for incomplete messages",
     },
     FixedLimit {
         name: "traffic-held",
@@ -160,13 +160,13 @@ pub const FIXED_LIMITS: &[FixedLimit] = &[
         name: "output-of-command",
         value: 1 << 20,
         constant: ("src/reconstruct/traffic/listener.rs", "LONGEST_SHOWN"),
-        description: "bytes kept of what one command showed",
+        description: "bytes kept of the output of one command",
     },
     FixedLimit {
         name: "output-of-all",
         value: 256 << 20,
         constant: ("src/reconstruct/traffic/listener.rs", "MOST_SHOWN"),
-        description: "bytes kept of what all commands showed",
+        description: "bytes kept of the output of all commands",
     },
     FixedLimit {
         name: "correlation-groups",
@@ -184,31 +184,31 @@ pub const FIXED_LIMITS: &[FixedLimit] = &[
         name: "correlation-values",
         value: 10_000,
         constant: ("src/detect/correlation/window.rs", "MOST_VALUES"),
-        description: "values that one window of a correlation tells apart",
+        description: "values that one window of a correlation distinguishes",
     },
     FixedLimit {
         name: "record-gaps",
         value: 32,
         constant: ("src/reconstruct/reach.rs", "MOST_GAPS"),
-        description: "holes in the record ids of a log; one with more is a selection of records",
+        description: "gaps in the record ids of a log; one with more is a selection of records",
     },
     FixedLimit {
         name: "namesakes",
         value: 1 << 16,
         constant: ("src/dedup/mod.rs", "MOST_SAME"),
-        description: "records of one name and id that are told apart when copies are looked for",
+        description: "records of one name and id that are distinguished when copies are searched for",
     },
     FixedLimit {
         name: "findings",
         value: 1 << 16,
         constant: ("src/rows/findings.rs", "MOST_FINDINGS"),
-        description: "findings that are folded in memory; with more, some come in parts",
+        description: "findings that are folded in memory; with more, some are shown in parts",
     },
     FixedLimit {
         name: "cell-bytes",
         value: 32_000,
         constant: ("src/table.rs", "MOST_IN_CELL"),
-        description: "characters of a cell of a CSV file; what is longer is cut, and says so",
+        description: "characters of a cell of a CSV file; longer text is cut and marked",
     },
 ];
 

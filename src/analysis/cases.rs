@@ -153,7 +153,7 @@ fn faults_of_use(known: &Asks, asks: &Asks, entry: &FileEntry) -> Vec<Fault> {
     if entry.settings.version != version {
         let by = &entry.settings.version;
         let reason = format!(
-            "extracted by version {by}, and this is {version}: records that it has learnt of since \
+            "extracted by version {by}, and this is {version}: kinds of records that were added since \
              are missing; extract it again"
         );
         remarks.push(Fault::file(FaultKind::Lost, reason));

@@ -213,7 +213,7 @@ pub fn rebuild(
     let mut read = pass.run().map_err(Error::write(&scratch))?;
     ensure_any_log(read.reports.iter().map(|report| (&report.input, &report.faults[..])))?;
     tracing::debug!(ms = begun.elapsed().as_millis(), "all logs read");
-    progress.stage("telling copies");
+    progress.stage("finding copies");
     let is_recovered = |input: &Input| input.kind == InputKind::Recovered;
     let recovered = inputs.find_index(is_recovered);
     let timeline = timeline.finish();
@@ -222,7 +222,7 @@ pub fn rebuild(
     read.remove_copies(&copies, &keys);
     let ReadingOutcome { mut reports, events, gathered, fired, stepped, scripts, lines, headers, .. } = read;
     progress.stage("rebuilding sessions");
-    tracing::debug!(ms = begun.elapsed().as_millis(), "copies told");
+    tracing::debug!(ms = begun.elapsed().as_millis(), "copies found");
     let begun = Instant::now();
     let loader = RecordLoader::with_extracted(&inputs, &observed, &options.limits);
     let mut case = reconstruct(gathered, &keys, &loader);

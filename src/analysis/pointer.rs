@@ -50,7 +50,7 @@ pub fn read_record(pointer: &str) -> Result<Record, Error> {
     let named = |input: &&Input| input.path == Path::new(file);
     let input = inputs.iter().find(named).ok_or_else(|| fail("there is no such file in it"))?;
     if !input.kind.is_log() {
-        return Err(fail("the file is no event log"));
+        return Err(fail("the file is not an event log"));
     }
     let mut found = None;
     let mut piece = Piece::default();

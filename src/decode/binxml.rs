@@ -140,7 +140,7 @@ pub(super) fn check_string_table(chunk: &[u8]) -> Result<(), Unplannable> {
             let units = name.as_chunks::<2>().0.iter();
             let bits = units.fold(0, |bits, &unit| bits | u16::from_le_bytes(unit));
             if bits >= 0x80 && utf16(name).is_none() {
-                return Err(Unplannable("a name is no UTF-16"));
+                return Err(Unplannable("a name is not UTF-16"));
             }
             seen += 1;
             if seen > MOST {

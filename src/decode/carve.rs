@@ -295,8 +295,8 @@ impl Carver<'_> {
         undecoded.sort_unstable();
         if let Some(&first) = undecoded.first() {
             let reason = format!(
-                "what is left of {} records from here on cannot be decoded: the templates they \
-                 refer to are overwritten or not at hand",
+                "the remains of {} records from here on cannot be decoded: the templates they \
+                 refer to are overwritten or missing",
                 undecoded.len()
             );
             self.add_fault(FaultKind::Remnant, first, reason);
@@ -309,8 +309,8 @@ impl Carver<'_> {
         if let Some(around) = around {
             let outer = self.window.start + around.start as u64;
             let reason = format!(
-                "a whole record inside the one at byte {outer}, which is made so long that readers \
-                 pass over it: so records are removed from a log"
+                "a whole record inside the one at byte {outer}, which was made longer so that readers \
+                 skip it: this is how records are removed from a log"
             );
             self.add_fault(FaultKind::Suspect, at, reason);
         }

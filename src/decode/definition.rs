@@ -231,7 +231,7 @@ impl DefinitionReader<'_, '_> {
             }
             _ if next & !token::MORE == token::VALUE => {
                 if self.cursor.u8()? != kind::STRING {
-                    return Err(Unplannable("a fixed value that is no string"));
+                    return Err(Unplannable("a fixed value that is not a string"));
                 }
                 let units = self.cursor.u16()?;
                 let text = utf16(self.cursor.take(usize::from(units) * 2)?);
@@ -251,7 +251,7 @@ impl DefinitionReader<'_, '_> {
         let (_, name) = name_entry(self.cursor.chunk, offset)?;
         let place = NameLocation { at: at - self.start, is_inline: offset == at + 4, name: name.into() };
         self.fingerprint.names.push(place);
-        let name = utf16(name).ok_or(Unplannable("a name is no UTF-16"))?;
+        let name = utf16(name).ok_or(Unplannable("a name is not UTF-16"))?;
         self.count_node(name.len())?;
         let escaped = |c| matches!(c, '"' | '\\' | '\0'..='\x1f');
         if name.is_empty() || name.starts_with('#') || name.contains(escaped) {

@@ -186,7 +186,7 @@ impl<'c> ChunkRecords<'c, '_> {
         let number = cursor.u64()?;
         let ticks = cursor.u64()?;
         if !is_time(ticks) {
-            return Err(Unplannable("a record's time is none"));
+            return Err(Unplannable("a record's time is invalid"));
         }
         if magic != b"**\0\0" || size < RECORD_HEADER + 4 {
             return Err(Unplannable("no record where one should start"));
@@ -228,7 +228,7 @@ impl<'c> ChunkRecords<'c, '_> {
         match cursor.rest() {
             [token::FRAGMENT_HEADER, 1, 1, 0, token::TEMPLATE_INSTANCE, _, ..] => cursor.take(5)?,
             [token::TEMPLATE_INSTANCE, ..] => cursor.take(1)?,
-            _ => return Err(Unplannable("a fragment that is no template instance")),
+            _ => return Err(Unplannable("a fragment that is not a template instance")),
         };
         self.read_instance(&mut cursor, parent_slot, depth)?;
         match cursor.rest() {

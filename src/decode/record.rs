@@ -65,7 +65,7 @@ impl RecordReader {
             }
             found => parse_utc(&found.text()?).ok(),
         };
-        let written = || days.filetime(header.ticks).ok_or(Unplannable("a record's time is none"));
+        let written = || days.filetime(header.ticks).ok_or(Unplannable("a record's time is invalid"));
         record.time = logged.map_or_else(written, Ok)?;
         record.logged = record.time;
         record.record_id = find(&system.record_id).number()?.unwrap_or(source.number);
@@ -100,7 +100,7 @@ impl RecordReader {
 
         let mut data = FieldsDraft::in_place_of(mem::take(&mut record.data));
         instances.fields(root, &mut |name, found| data.push(name, |out| found.write(out)))?;
-        record.data = data.finish().ok_or(Unplannable("a text that is no UTF-8"))?;
+        record.data = data.finish().ok_or(Unplannable("a text that is not UTF-8"))?;
         Ok(true)
     }
 }

@@ -46,7 +46,7 @@ impl TextDecoder {
         for part in &piece.text.parts {
             let at = part.offset;
             match part.kind {
-                TextPartKind::Stray => foreign.lost(at, "text that is no record"),
+                TextPartKind::Stray => foreign.lost(at, "text that is not a record"),
                 TextPartKind::Broken => faults.lost(at, "a record that breaks off"),
                 TextPartKind::TooLong => {
                     faults.lost(at, "a record's text is longer than the limit record-bytes");
@@ -67,11 +67,11 @@ impl TextDecoder {
                             outcome.records += 1;
                             record.iter().for_each(&mut take);
                             if matches!(text, Cow::Owned(_)) {
-                                let reason = "bytes that are no UTF-8 are read as U+FFFD";
+                                let reason = "bytes that are not UTF-8 are read as U+FFFD";
                                 faults.add(FaultKind::Suspect, at, reason);
                             }
                         }
-                        Err(NoRecord::Foreign) => foreign.lost(at, "a value that is no record"),
+                        Err(NoRecord::Foreign) => foreign.lost(at, "a value that is not a record"),
                         Err(NoRecord::Damaged(reason)) => faults.lost(at, &reason),
                     }
                 }

@@ -45,7 +45,7 @@ impl BinXmlValue<'_> {
     pub fn text(self) -> Result<String, Unplannable> {
         let mut bytes = Vec::new();
         self.write(&mut bytes)?;
-        String::from_utf8(bytes).map_err(|_| Unplannable("a text that is no UTF-8"))
+        String::from_utf8(bytes).map_err(|_| Unplannable("a text that is not UTF-8"))
     }
 
     /// Returns the value as a number, if its text is the digits of a number.

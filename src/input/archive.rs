@@ -127,8 +127,8 @@ fn open_archive(
     *budget = budget.checked_sub(size).ok_or_else(|| {
         limits.count_reached(Limit::ArchiveRatio, 1);
         format!(
-            "not unpacked: {size} bytes would come of its {}, as of a zip bomb; the limits \
-             archive-ratio and archive-bytes say what is too much",
+            "not unpacked: its {} bytes would become {size}, as in a zip bomb; the limits \
+             archive-ratio and archive-bytes set the most",
             input.size
         )
     })?;
@@ -192,7 +192,7 @@ fn read_member(
     let whole = read.map(|_| ()).and(read_on).and_then(|()| file.read(&mut [0]).map(drop));
     let mut input = identify(path, InputSource::Part(part));
     if let Err(error) = whole {
-        let reason = format!("damaged in its archive, read as far as it goes: {error}");
+        let reason = format!("damaged in its archive, read as far as possible: {error}");
         input.faults.push(Fault::file(FaultKind::Lost, reason));
     }
     Ok(Some(input))

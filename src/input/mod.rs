@@ -217,7 +217,7 @@ fn identify(path: PathBuf, source: InputSource) -> Input {
     };
     let fault = match kind {
         InputKind::EvtxWithoutHeader => {
-            let reason = "the file header is damaged; its chunks are read all the same";
+            let reason = "the file header is damaged; its chunks are still read";
             Some(Fault { offset: Some(0), ..Fault::file(FaultKind::Suspect, reason) })
         }
         InputKind::Evtx if size < FILE_HEADER => {

@@ -19,7 +19,7 @@ pub(super) enum InputSource {
         not(feature = "parquet"),
         expect(
             dead_code,
-            reason = "only records of a case folder are at hand without their bytes"
+            reason = "only case folders hold records without their bytes"
         )
     )]
     Extracted,
@@ -30,7 +30,7 @@ impl InputSource {
         match self {
             InputSource::File(path) => state::open(path).map(OpenInput::File),
             InputSource::Part(part) => Ok(OpenInput::Part(FilePart { position: 0, ..part.clone() })),
-            InputSource::Extracted => Err(io::Error::other("its bytes are not at hand")),
+            InputSource::Extracted => Err(io::Error::other("its bytes are not available")),
         }
     }
 }

@@ -66,7 +66,7 @@ impl FileState {
             let (before, after) = (time_text(self.modified), time_text(now.modified));
             Some(format!("it was written to: modified {before} before, {after} now (UTC)"))
         } else if self != &now {
-            Some("its times or attributes were set anew".to_owned())
+            Some("its times or attributes were changed".to_owned())
         } else {
             None
         }
@@ -144,7 +144,7 @@ mod tests {
         std::thread::sleep(Duration::from_millis(20));
         std::fs::write(&path, "4321").unwrap();
         File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
-        assert!(before.describe_change(&path).unwrap().contains("set anew"));
+        assert!(before.describe_change(&path).unwrap().contains("attributes were changed"));
         let other = folder.path().join("b");
         std::fs::write(&other, "1234").unwrap();
         std::fs::rename(&other, &path).unwrap();

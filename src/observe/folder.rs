@@ -66,7 +66,7 @@ impl CaseFolder {
         let path = root.join(JOURNAL);
         let occupied = || fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some());
         if !path.exists() && (root.is_file() || occupied()) {
-            let reason = "holds something that is no case: name another folder";
+            let reason = "holds something that is not a case: name another folder";
             return Err(Error::Case { path: root.to_owned(), reason: reason.to_owned() });
         }
         fs::create_dir_all(root).map_err(Error::write(root))?;

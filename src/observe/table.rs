@@ -21,7 +21,7 @@ use crate::table::{Column, Kind, columns};
 
 columns! { pub(crate) COLUMNS:
     "time": Time => "when it was logged (System/TimeCreated), UTC, nanoseconds; null where the type cannot hold it: before 1677 or after 2262",
-    "exact_time" => "the time where `time` cannot hold it, or where the log has two: SECONDS.NANOSECONDS since 1970, and after a blank that of System/TimeCreated",
+    "exact_time" => "the time if `time` cannot hold it or if the log has two times: SECONDS.NANOSECONDS since 1970, then a blank and the time of System/TimeCreated",
     "computer" => "System/Computer as logged; the folder `host=` has it in lower case",
     "channel" => "System/Channel as logged; empty when the record has none",
     "provider" => "System/Provider Name",
@@ -35,7 +35,7 @@ columns! { pub(crate) COLUMNS:
     "thread_id": Integer => "System/Execution ThreadID",
     "names": Texts => "the names of the record's data, in log order; a name may repeat or be empty",
     "values": Texts => "their values",
-    "form" => "the form the record came in: binary, rendered, winlogbeat, hayabusa, nxlog",
+    "form" => "the format of the record: binary, rendered, winlogbeat, hayabusa, nxlog",
     "offset": Integer => "the record's offset in its file, bytes",
     "record_number": Integer => "the number in the record's own header",
 }
@@ -217,7 +217,7 @@ pub(super) fn read(
     let observations = ObservationColumns::from_columns(read_columns(folder, entry)?);
     let observations = observations.filter(ObservationColumns::are_records);
     let observations =
-        observations.ok_or_else(|| io::Error::other("its rows are no observations"))?;
+        observations.ok_or_else(|| io::Error::other("its rows are not observations"))?;
     observations.each(input, each);
     Ok(())
 }

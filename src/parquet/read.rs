@@ -58,7 +58,7 @@ pub(crate) fn read(
 ) -> io::Result<Vec<ColumnValues>> {
     // The library panics on some files that no writer makes.
     let columns = panic::catch_unwind(|| read_columns(file.into(), fields, bounds));
-    let columns = columns.map_err(|_| io::Error::other("it is no Parquet file"))?;
+    let columns = columns.map_err(|_| io::Error::other("it is not a Parquet file"))?;
     columns.map_err(io::Error::other)
 }
 
@@ -70,7 +70,7 @@ fn read_columns(file: Bytes, fields: &[ParquetField], bounds: ReadBounds) -> Res
     let footer =
         file.last_chunk::<END>().map(|[a, b, c, d, ..]| u32::from_le_bytes([*a, *b, *c, *d]));
     if footer.is_none_or(|length| length as usize > MOST_FOOTER) {
-        return reject("it is no Parquet file");
+        return reject("it is not a Parquet file");
     }
     let metadata = ParquetMetaDataReader::new().parse_and_finish(&file)?;
     let [group] = metadata.row_groups() else {
@@ -154,7 +154,7 @@ impl GroupReader<'_> {
             if found.extend(batch.definition, batch.repetition, texts.into_iter()) {
                 Ok(())
             } else {
-                reject("a list of texts is none")
+                reject("a list of texts is invalid")
             }
         })?;
         self.text_bytes = text_bytes;
