@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::evidence::RunInputs;
+use super::run_inputs::RunInputs;
 use super::extracted::Extracted;
 use super::input_report::ensure_any_log;
 use crate::detect::Asks;

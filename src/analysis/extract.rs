@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::cases::CaseFile;
-use super::evidence::RunInputs;
+use super::run_inputs::RunInputs;
 use super::load::first_of_chunk;
 use super::logs::{InputProgress, PieceOutcome, PieceDecoder};
 use super::options::Options;

@@ -6,9 +6,9 @@
 
 #[cfg(feature = "parquet")]
 mod cases;
-mod correlate;
+mod correlations;
 mod custody;
-mod evidence;
+mod run_inputs;
 #[cfg(feature = "parquet")]
 mod extract;
 #[cfg_attr(not(feature = "parquet"), path = "not_extracted.rs")]
@@ -20,7 +20,7 @@ mod options;
 mod pointer;
 mod progress;
 mod read;
-mod stop;
+mod cancel;
 mod survey;
 mod texts;
 
@@ -48,7 +48,7 @@ use crate::rows::{
 use crate::sorted::{SortBuffer, SortedRows, Sorter};
 #[cfg(feature = "cli")]
 pub use cases::InputsSummary;
-pub use evidence::RunInputs;
+pub use run_inputs::RunInputs;
 #[cfg(feature = "parquet")]
 pub use extract::extract;
 pub use input_report::InputReport;
@@ -59,7 +59,7 @@ pub(crate) use pointer::EvidencePointer;
 pub use pointer::read_record;
 pub use progress::{NoProgress, Progress};
 use read::ReadingOutcome;
-pub use stop::CancelToken;
+pub use cancel::CancelToken;
 pub use survey::{ClearedLog, HostChannel, EventCount, Survey, survey};
 
 /// A hit of a rule: a detection in short.
@@ -251,7 +251,7 @@ pub fn rebuild(
     let elsewhere = texts.outside_sessions(scripts, &loader).map_err(Error::write(&scratch))?;
     detections.extend(elsewhere);
     let steps = (steps.map(Sorter::finish), stepped);
-    let correlated = correlate::run_correlations(steps, &copies, &detections, &case, &rules, &scratch);
+    let correlated = correlations::run_correlations(steps, &copies, &detections, &case, &rules, &scratch);
     let Correlated { detections: correlated, limited } =
         correlated.map_err(Error::write(&scratch))?;
     detections.extend(correlated);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
-use super::stop::CancelToken;
+use super::cancel::CancelToken;
 use crate::limits::Limits;
 use crate::rows::Scope;
 

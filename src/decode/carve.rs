@@ -16,9 +16,9 @@ use memchr::memmem;
 
 use super::binxml::token;
 use super::evtx::{EvtxDecoder, ChunkPlace, chunk_number, chunk_start};
-use super::tally::DecodeOutcome;
+use super::outcome::DecodeOutcome;
 use super::value::is_time;
-use super::wanted::{RecordHeader, RecordFilter};
+use super::record_filter::{RecordHeader, RecordFilter};
 use crate::error::{Fault, FaultKind};
 use crate::input::{CHUNK_SIZE, FILE_HEADER, Piece};
 use crate::model::{Channel, InputIdx, Record, RecordRef};

@@ -17,7 +17,7 @@ use super::interner::Interner;
 use super::json;
 use super::record::RecordReader;
 use super::system::RecordOrigin;
-use super::wanted::RecordFilter;
+use super::record_filter::RecordFilter;
 use crate::error::{Fault, FaultKind, with_causes};
 use crate::input::{CHUNK_SIZE, FILE_HEADER, Input};
 use crate::model::{InputIdx, Record, RecordRef};

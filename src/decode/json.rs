@@ -10,7 +10,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqA
 
 use super::interner::Interner;
 use super::system::{SystemElement, RecordOrigin, SystemFields};
-use super::wanted::RecordFilter;
+use super::record_filter::RecordFilter;
 use crate::model::{Fields, Record};
 
 /// Reads one rendered record. Returns `None` if it is not wanted.

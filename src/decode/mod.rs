@@ -6,7 +6,7 @@
 //! `definition` reads each template once, `plan` notes which value becomes which field, `instance`
 //! reads the chunk's records and `record` fills them in.
 //!
-//! Text logs are decoded value by value by `text`: `json` reads the output of evtx_dump, `shapes`
+//! Text logs are decoded value by value by `text`: `json` reads the output of evtx_dump, `collector_format`
 //! the JSON of NXLog, Winlogbeat and Hayabusa, `xml` the exports of Windows.
 
 mod binxml;
@@ -14,25 +14,25 @@ mod carve;
 mod classic;
 mod definition;
 mod evtx;
-mod form;
+mod headers;
 mod instance;
 mod interner;
 mod json;
 mod node;
 mod plan;
 mod record;
-mod shapes;
+mod collector_format;
 mod system;
-mod tally;
+mod outcome;
 mod text;
 mod value;
-mod wanted;
+mod record_filter;
 mod xml;
 
 pub use evtx::{chunk_count, chunk_number_at};
-pub use form::{ChunkRange, EvtxHeaders};
-pub use tally::DecodeOutcome;
-pub use wanted::{RecordHeader, RecordFilter};
+pub use headers::{ChunkRange, EvtxHeaders};
+pub use outcome::DecodeOutcome;
+pub use record_filter::{RecordHeader, RecordFilter};
 
 use crate::input::{Input, InputKind, Piece};
 use crate::model::{InputIdx, Record};

@@ -14,7 +14,7 @@ use super::interner::Interner;
 use super::plan::{EmptyElement, DataStep, SystemSource};
 use super::system::keywords;
 use super::value::{DayCache, unsigned_le};
-use super::wanted::{RecordHeader, RecordFilter};
+use super::record_filter::{RecordHeader, RecordFilter};
 use crate::model::{
     Channel, FieldName, FieldsDraft, LoggedId, Record, RecordRef, Str, are_equal, parse_utc,
 };

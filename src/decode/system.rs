@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 
 use super::interner::Interner;
-use super::wanted::{RecordHeader, RecordFilter};
+use super::record_filter::{RecordHeader, RecordFilter};
 use crate::model::{Channel, Fields, Form, InputIdx, LoggedId, Record, RecordRef, parse_utc};
 
 /// The place of a record, known before its content is read, and the fields of its header.

@@ -6,10 +6,10 @@ use serde::de::IgnoredAny;
 
 use super::interner::Interner;
 use super::node::JsonNode;
-use super::shapes::CollectorFormat;
+use super::collector_format::CollectorFormat;
 use super::system::RecordOrigin;
-use super::tally::DecodeOutcome;
-use super::wanted::RecordFilter;
+use super::outcome::DecodeOutcome;
+use super::record_filter::RecordFilter;
 use super::{json, xml};
 use crate::error::{Fault, FaultKind};
 use crate::input::{InputKind, TextPartKind, Piece};

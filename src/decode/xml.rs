@@ -7,7 +7,7 @@ use quick_xml::events::{BytesRef, BytesStart, Event};
 
 use super::interner::Interner;
 use super::system::{SystemElement, RecordOrigin, SystemFields};
-use super::wanted::RecordFilter;
+use super::record_filter::RecordFilter;
 use crate::model::{Fields, Record};
 
 /// The greatest depth of nested elements. Windows' own renderer stops earlier.

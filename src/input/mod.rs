@@ -1,7 +1,7 @@
 //! Finds logs in files, folders, globs and archives. Files are identified by content, not by name.
 
 mod archive;
-mod cut;
+mod boundaries;
 mod header;
 mod kind;
 mod reader;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::cut::{Boundary, ValueFinder, JsonScanner, XmlScanner, is_separator};
+use super::boundaries::{Boundary, ValueFinder, JsonScanner, XmlScanner, is_separator};
 use super::kind::InputKind;
 
 /// The character encoding of a text.
