@@ -43,13 +43,13 @@ pub(super) fn run_correlations(
         _ => by_records.merged_with(waiting),
     };
     let counts = |row: &RowEntry<'_>| Step::rule_of(row.content()).is_none_or(|rule| awaited[rule]);
-    let on_records = match clocks.agree() {
+    let on_records = match clocks.all_agree() {
         true => on_records,
         false => sort_by_corrected_time(on_records.rows_where(counts)?, &clocks, scratch)?,
     };
     let mut rows = SortBuffer::default();
     for step in rebuilt.iter().filter_map(Step::of) {
-        let ahead = clocks.ahead(&step.logged_by);
+        let ahead = clocks.ticks_ahead(&step.logged_by);
         rows.push(|key| step.key_of_rebuilt(ahead, key), &step)?;
     }
     let rebuilt = Sorter::new(scratch.to_owned());
@@ -84,7 +84,7 @@ fn sort_by_corrected_time<'s>(
     for (count, row) in steps.enumerate() {
         let row = row?;
         let step = read_step(&row)?;
-        rows.push(|key| step.key(clocks.ahead(&step.logged_by), key), &step)?;
+        rows.push(|key| step.key(clocks.ticks_ahead(&step.logged_by), key), &step)?;
         if count % STEPS_AT_ONCE == 0 {
             sorter.add(&mut rows)?;
         }
@@ -123,12 +123,12 @@ impl HostClocks {
     }
 
     /// Returns whether all clocks agree.
-    fn agree(&self) -> bool {
+    fn all_agree(&self) -> bool {
         self.full.values().all(TimeDelta::is_zero)
     }
 
     /// Returns how far a host's clock is ahead, in ticks.
-    fn ahead(&self, computer: &str) -> i64 {
+    fn ticks_ahead(&self, computer: &str) -> i64 {
         self.offset(computer).num_nanoseconds().unwrap_or_default() / 100
     }
 

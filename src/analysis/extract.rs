@@ -57,7 +57,7 @@ pub fn extract(
         let paths: Vec<&Path> = given.iter().map(|input| &*input.path).collect();
         folder.begin(&asks, &paths).map_err(Error::write(&root))?;
         let run = Extraction { folder, options, rules, settings: &settings, asks: &asks, progress };
-        let extracted = run.files(given)?;
+        let extracted = run.extract_files(given)?;
         entries.extend(extracted.into_iter().map(|entry| (asks.clone(), entry)));
     }
     entries.sort_by(|(_, a), (_, b)| a.path.cmp(&b.path));
@@ -105,9 +105,9 @@ struct ExtractState {
 
 impl Extraction<'_> {
     /// Extracts files. Each file is added to the journal when all of it is finished.
-    fn files(&self, given: Vec<Input>) -> Result<Vec<FileEntry>, Error> {
+    fn extract_files(&self, given: Vec<Input>) -> Result<Vec<FileEntry>, Error> {
         let root = self.folder.root();
-        let opened = given.par_iter().map(|input| self.open(input.clone()));
+        let opened = given.par_iter().map(|input| self.inputs_of_file(input.clone()));
         let opened: Vec<Vec<Input>> = opened.collect::<Result<_, Error>>()?;
         let inputs = || opened.iter().flatten().filter(|input| is_read(input));
         self.progress.begin(inputs().count(), inputs().map(|input| input.size).sum());
@@ -121,28 +121,28 @@ impl Extraction<'_> {
             file,
             input,
             reader: Mutex::new(InputReader::with_limits(input, &self.options.limits)),
-            writer: ObservationWriter::new(root, self.stem(&files[file].given, input)),
-            state: Mutex::new(ExtractState { left: pieces(input), parts: Vec::new(), closed: false }),
+            writer: ObservationWriter::new(root, self.table_name_stem(&files[file].given, input)),
+            state: Mutex::new(ExtractState { left: task_count(input), parts: Vec::new(), closed: false }),
         });
         let open: Vec<ExtractingInput<'_>> = open.collect();
         let entries = Mutex::new(Vec::new());
         let close = |index: usize| -> io::Result<()> {
             let file = &files[open[index].file];
-            let observed = self.close(&open[index])?;
+            let observed = self.finish_input(&open[index])?;
             let mut done = file.done.lock().unwrap_or_else(PoisonError::into_inner);
             done.insert(index, observed);
             if done.len() == file.inputs {
-                let entry = self.entry(&file.given, std::mem::take(&mut *done));
+                let entry = self.file_entry(&file.given, std::mem::take(&mut *done));
                 self.folder.add(&entry)?;
                 entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
             }
             Ok(())
         };
         let tasks = { 0..open.len() }
-            .flat_map(|index| std::iter::repeat_n(index, pieces(open[index].input) as usize))
+            .flat_map(|index| std::iter::repeat_n(index, task_count(open[index].input) as usize))
             .take_while(|_| !self.options.stop.is_cancelled());
         let extracted = tasks.par_bridge().try_for_each_init(ExtractWorker::default, |worker, index| {
-            if self.piece(&open[index], worker)? { close(index) } else { Ok(()) }
+            if self.extract_piece(&open[index], worker)? { close(index) } else { Ok(()) }
         });
         // If the run was cancelled, some inputs have pieces that were not read.
         let is_open = |index: &usize| {
@@ -154,14 +154,14 @@ impl Extraction<'_> {
     }
 
     /// Returns the inputs in a given file.
-    fn open(&self, given: Input) -> Result<Vec<Input>, Error> {
+    fn inputs_of_file(&self, given: Input) -> Result<Vec<Input>, Error> {
         let inputs = input::unpack(vec![given], self.folder.root(), &self.options.limits)?;
         Ok(if self.options.recover { input::with_recovered(inputs) } else { inputs })
     }
 
     /// Returns the beginning of the names of an input's tables. It differs if the file's state or
     /// the settings differ.
-    fn stem(&self, given: &Input, input: &Input) -> String {
+    fn table_name_stem(&self, given: &Input, input: &Input) -> String {
         let mut hash = Sha256::new();
         hash.update(input.path.as_os_str().as_encoded_bytes());
         let how = serde_json::to_vec(&(&given.state, self.settings, self.asks));
@@ -170,7 +170,7 @@ impl Extraction<'_> {
     }
 
     /// Extracts the next piece of an input. Returns whether it was the last piece to finish.
-    fn piece(&self, open: &ExtractingInput<'_>, worker: &mut ExtractWorker) -> io::Result<bool> {
+    fn extract_piece(&self, open: &ExtractingInput<'_>, worker: &mut ExtractWorker) -> io::Result<bool> {
         let ExtractWorker { pieces, rows } = worker;
         let part = is_read(open.input).then(|| {
             let mut put = Ok(());
@@ -198,7 +198,7 @@ impl Extraction<'_> {
 
     /// Writes the observations of an input whose pieces are finished, or whose other pieces are not
     /// read.
-    fn close(&self, open: &ExtractingInput<'_>) -> io::Result<ExtractedInput> {
+    fn finish_input(&self, open: &ExtractingInput<'_>) -> io::Result<ExtractedInput> {
         let ExtractingInput { input, reader, writer, state, .. } = open;
         let mut parts =
             std::mem::take(&mut state.lock().unwrap_or_else(PoisonError::into_inner).parts);
@@ -232,7 +232,7 @@ impl Extraction<'_> {
         })
     }
 
-    fn entry(&self, given: &Input, done: BTreeMap<usize, ExtractedInput>) -> FileEntry {
+    fn file_entry(&self, given: &Input, done: BTreeMap<usize, ExtractedInput>) -> FileEntry {
         FileEntry {
             path: given.path.as_path().into(),
             settings: self.settings.clone(),
@@ -254,6 +254,6 @@ fn is_read(input: &Input) -> bool {
 }
 
 /// Returns how many tasks an input has. An input that is not read has one.
-fn pieces(input: &Input) -> u64 {
+fn task_count(input: &Input) -> u64 {
     if is_read(input) { piece_count(input) } else { 1 }
 }

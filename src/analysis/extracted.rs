@@ -33,7 +33,7 @@ impl Extracted {
     }
 
     /// Returns the bytes and the records of a table.
-    pub fn size_of(&self, table: usize) -> (u64, u64) {
+    pub fn table_size(&self, table: usize) -> (u64, u64) {
         let TableEntry { size, rows, .. } = self.tables[table];
         (size, rows)
     }
@@ -71,14 +71,14 @@ impl Extracted {
     ///
     /// # Errors
     /// A fault that describes the records that could not be read.
-    pub fn read(
+    pub fn read_table(
         &self,
         table: usize,
         input: InputIdx,
         each: impl FnMut(&Record),
     ) -> Result<(), Fault> {
         let entry = &self.tables[table];
-        observe::records(&self.root, entry, input, each).map_err(|error| {
+        observe::read_records(&self.root, entry, input, each).map_err(|error| {
             let path = self.root.join(&entry.name);
             let reason = format!(
                 "{} of its observations not read, in {}: {error}",
@@ -90,7 +90,7 @@ impl Extracted {
     }
 
     /// Returns the tables that may hold some of these records. The records must be in order.
-    pub fn tables_of(&self, records: &[RecordRef]) -> impl Iterator<Item = usize> {
+    pub fn tables_with(&self, records: &[RecordRef]) -> impl Iterator<Item = usize> {
         let holds = |table: &TableEntry| {
             let first = records.partition_point(|record| record.offset < table.first);
             records.get(first).is_some_and(|record| record.offset <= table.last)

@@ -52,7 +52,7 @@ impl<'a> RecordLoader<'a> {
 
     /// Calls `take` for some records and returns the results by the records' places. A record that
     /// is no longer there is a fault.
-    pub fn read<T: Send>(
+    pub fn read_records<T: Send>(
         &self,
         records: Vec<RecordRef>,
         take: impl Fn(&mut Normaliser, &Record) -> T + Sync,
@@ -77,7 +77,7 @@ impl<'a> RecordLoader<'a> {
         let tasks = wanted.iter().flat_map(|(&input, records)| {
             let extracted = self.extracted(input);
             let tables = extracted.into_iter().flat_map(move |extracted| {
-                extracted.tables_of(records).map(move |table| (extracted, table))
+                extracted.tables_with(records).map(move |table| (extracted, table))
             });
             tables.map(move |(extracted, table)| (input, records, extracted, table))
         });
@@ -91,7 +91,7 @@ impl<'a> RecordLoader<'a> {
                         found.push((record.source, take(normaliser, record)));
                     }
                 };
-                if let Err(fault) = extracted.read(table, input, each) {
+                if let Err(fault) = extracted.read_table(table, input, each) {
                     self.add_fault(input, fault);
                 }
                 found
@@ -176,11 +176,11 @@ impl<'a> RecordLoader<'a> {
 
 impl Logs for RecordLoader<'_> {
     fn events(&self, records: Vec<RecordRef>) -> Vec<Event> {
-        self.read(records, |normaliser, record| normaliser.event(record))
+        self.read_records(records, |normaliser, record| normaliser.event(record))
     }
 
     fn traffic(&self, records: Vec<RecordRef>) -> Vec<Overheard> {
-        let overheard = self.read(records, |_, record| {
+        let overheard = self.read_records(records, |_, record| {
             let Record { time, source, event_id, .. } = *record;
             Some(Overheard { time, source, event_id, wire: wire(record)? })
         });

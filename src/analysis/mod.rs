@@ -210,7 +210,7 @@ pub fn rebuild(
         records: records.as_ref(),
         progress,
     };
-    let mut read = pass.run().map_err(Error::write(&scratch))?;
+    let mut read = pass.read_all().map_err(Error::write(&scratch))?;
     ensure_any_log(read.reports.iter().map(|report| (&report.input, &report.faults[..])))?;
     tracing::debug!(ms = begun.elapsed().as_millis(), "all logs read");
     progress.stage("finding copies");
@@ -245,10 +245,10 @@ pub fn rebuild(
     let mut detections = detect::on_case(&rules, &case);
     let sessions = case.sessions_of_records();
     let texts = TextScanner { rules: &rules, case: &case, layers: &layers, keeper: keeper.as_ref() };
-    let on_lines = texts.on_command_lines(lines, &sessions);
+    let on_lines = texts.detect_in_command_lines(lines, &sessions);
     detections.extend(on_lines);
-    detections.extend(texts.on_sessions().map_err(Error::write(&scratch))?);
-    let elsewhere = texts.outside_sessions(scripts, &loader).map_err(Error::write(&scratch))?;
+    detections.extend(texts.detect_in_sessions().map_err(Error::write(&scratch))?);
+    let elsewhere = texts.detect_outside_sessions(scripts, &loader).map_err(Error::write(&scratch))?;
     detections.extend(elsewhere);
     let steps = (steps.map(Sorter::finish), stepped);
     let correlated = correlations::run_correlations(steps, &copies, &detections, &case, &rules, &scratch);
@@ -334,7 +334,7 @@ struct TextScanner<'a> {
 impl TextScanner<'_> {
     /// Returns the detections on hidden texts in the command lines of single records. Some belong
     /// to sessions.
-    fn on_command_lines(
+    fn detect_in_command_lines(
         &self,
         lines: Vec<Detection>,
         sessions: &BTreeMap<RecordRef, SessionIdx>,
@@ -348,11 +348,11 @@ impl TextScanner<'_> {
     }
 
     /// Stores the hidden texts of the rebuilt sessions and returns the detections on them.
-    fn on_sessions(&self) -> io::Result<Vec<Detection>> {
+    fn detect_in_sessions(&self) -> io::Result<Vec<Detection>> {
         let ids = command_ids(self.case);
         let mut rows = SortBuffer::default();
         let mut found = Vec::new();
-        for text in texts::of_sessions(self.case) {
+        for text in texts::hidden_in_sessions(self.case) {
             let command = text.command.map_or("", |command| &ids[command]);
             layers::add(&mut rows, &text, SessionRef::Session(text.session), command)?;
             found.extend(detect::on_layers(self.rules, &text));
@@ -363,7 +363,7 @@ impl TextScanner<'_> {
 
     /// Returns the detections on script blocks outside sessions and on their hidden texts. Those on
     /// blocks of one part were made before.
-    fn outside_sessions(
+    fn detect_outside_sessions(
         &self,
         scripts: Vec<Detection>,
         loader: &RecordLoader<'_>,
@@ -375,14 +375,14 @@ impl TextScanner<'_> {
         let mut found: Vec<Detection> = scripts.into_iter().filter(known).collect();
         let parted = parted.par_chunks(BLOCKS_AT_ONCE);
         let blocks =
-            parted.map_init(BlockWorker::default, |room, blocks| self.on_blocks(blocks, loader, room));
+            parted.map_init(BlockWorker::default, |room, blocks| self.detect_in_blocks(blocks, loader, room));
         let blocks: Vec<Vec<Detection>> = blocks.collect::<io::Result<_>>()?;
         found.extend(blocks.into_iter().flatten());
         Ok(found)
     }
 
     /// Does the same for blocks of several parts.
-    fn on_blocks(
+    fn detect_in_blocks(
         &self,
         blocks: &[(Vec<RecordRef>, HostName)],
         loader: &RecordLoader<'_>,
@@ -405,7 +405,7 @@ impl TextScanner<'_> {
         for block in assemble(&events, &outside, unwrapper) {
             let before = found.len();
             found.extend(lone.detect(self.rules, &events, &block));
-            if let Some(text) = texts::of_block(&events, &block) {
+            if let Some(text) = texts::hidden_in_block(&events, &block) {
                 layers::add(&mut rows, &text, SessionRef::Session(None), "")?;
                 found.extend(detect::on_layers(self.rules, &text));
             }

@@ -17,7 +17,7 @@ impl Extracted {
         match *self {}
     }
 
-    pub fn size_of(&self, _: usize) -> (u64, u64) {
+    pub fn table_size(&self, _: usize) -> (u64, u64) {
         match *self {}
     }
 
@@ -37,11 +37,11 @@ impl Extracted {
         match *self {}
     }
 
-    pub fn read(&self, _: usize, _: InputIdx, _: impl FnMut(&Record)) -> Result<(), Fault> {
+    pub fn read_table(&self, _: usize, _: InputIdx, _: impl FnMut(&Record)) -> Result<(), Fault> {
         match *self {}
     }
 
-    pub fn tables_of(&self, _: &[RecordRef]) -> Empty<usize> {
+    pub fn tables_with(&self, _: &[RecordRef]) -> Empty<usize> {
         match *self {}
     }
 

@@ -45,7 +45,7 @@ pub fn read_record(pointer: &str) -> Result<Record, Error> {
     // program.
     let scratch = std::env::temp_dir();
     let limits = Limits::default();
-    let inputs = input::unpack(discover(&[on_disk(file)])?, &scratch, &limits)?;
+    let inputs = input::unpack(discover(&[path_on_disk(file)])?, &scratch, &limits)?;
     let inputs = input::with_recovered(inputs);
     let named = |input: &&Input| input.path == Path::new(file);
     let input = inputs.iter().find(named).ok_or_else(|| fail("there is no such file in it"))?;
@@ -73,7 +73,7 @@ pub fn read_record(pointer: &str) -> Result<Record, Error> {
 
 /// Returns the file on disk that a path names or leads into: a member's path continues after its
 /// archive's.
-fn on_disk(file: &str) -> PathBuf {
+fn path_on_disk(file: &str) -> PathBuf {
     let path = Path::new(file);
     let existing = path.ancestors().find(|path| path.is_file());
     existing.unwrap_or(path).to_owned()

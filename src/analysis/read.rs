@@ -124,12 +124,12 @@ impl LogReading<'_> {
     ///
     /// # Errors
     /// When rows cannot be stored.
-    pub fn run(&self) -> io::Result<ReadingOutcome> {
+    pub fn read_all(&self) -> io::Result<ReadingOutcome> {
         let is_read = |input: &&Input| input.kind != InputKind::Unknown && !input.is_extracted();
         let logs = || self.inputs.iter().filter(is_read);
         let tables = || {
             let observed = self.observed.iter().flatten();
-            observed.flat_map(|of| (0..of.table_count()).map(|table| of.size_of(table)))
+            observed.flat_map(|of| (0..of.table_count()).map(|table| of.table_size(table)))
         };
         let bytes = logs().map(|input| input.size).chain(tables().map(|(bytes, _)| bytes)).sum();
         self.progress.begin(logs().count() + tables().count(), bytes);
@@ -152,8 +152,8 @@ impl LogReading<'_> {
         let batches = tasks.par_bridge().map_init(
             || ReadWorker::new(self),
             |worker, task| match task {
-                ReadTask::Piece(input) => worker.piece(input, &readers[input]),
-                ReadTask::Table(input, table) => worker.table(input, table),
+                ReadTask::Piece(input) => worker.read_piece(input, &readers[input]),
+                ReadTask::Table(input, table) => worker.read_table(input, table),
             },
         );
         let mut batches: Vec<TaskOutcome> = batches.collect::<io::Result<_>>()?;
@@ -229,7 +229,7 @@ impl<'p, 'a> ReadWorker<'p, 'a> {
     }
 
     /// Reads and decodes the next piece of a log.
-    fn piece(&mut self, input: InputIdx, reader: &Mutex<InputReader<'_>>) -> io::Result<TaskOutcome> {
+    fn read_piece(&mut self, input: InputIdx, reader: &Mutex<InputReader<'_>>) -> io::Result<TaskOutcome> {
         let ReadWorker { pieces, processor } = self;
         let pass = processor.pass;
         processor.batch = TaskOutcome { input, ..TaskOutcome::default() };
@@ -247,7 +247,7 @@ impl<'p, 'a> ReadWorker<'p, 'a> {
     }
 
     /// Reads a table of records that were extracted from a log before.
-    fn table(&mut self, input: InputIdx, table: usize) -> io::Result<TaskOutcome> {
+    fn read_table(&mut self, input: InputIdx, table: usize) -> io::Result<TaskOutcome> {
         let processor = &mut self.processor;
         let pass = processor.pass;
         processor.batch = TaskOutcome { input, ..TaskOutcome::default() };
@@ -259,10 +259,10 @@ impl<'p, 'a> ReadWorker<'p, 'a> {
                 put = processor.process(record);
             }
         };
-        let read = observed.read(table, input, each);
+        let read = observed.read_table(table, input, each);
         put?;
         part.faults.extend(read.err());
-        let (bytes, records) = observed.size_of(table);
+        let (bytes, records) = observed.table_size(table);
         pass.progress.advance(bytes, records);
         processor.finish(part)
     }
@@ -345,7 +345,7 @@ impl RecordProcessor<'_, '_> {
             detections::add(&mut self.found, &detection)?;
         }
         self.hits = hits;
-        if let Some(line) = texts::of_record(record, &event, &mut self.unwrapper) {
+        if let Some(line) = texts::hidden_in_record(record, &event, &mut self.unwrapper) {
             let found = self.add_layers(&line)?;
             self.batch.lines.extend(found);
         }
@@ -356,7 +356,7 @@ impl RecordProcessor<'_, '_> {
                 let before = self.batch.scripts.len();
                 let found = self.lone.detect(rules, &parts, &block);
                 self.batch.scripts.extend(found);
-                if let Some(text) = texts::of_block(&parts, &block) {
+                if let Some(text) = texts::hidden_in_block(&parts, &block) {
                     let found = self.add_layers(&text)?;
                     self.batch.scripts.extend(found);
                 }

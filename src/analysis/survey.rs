@@ -201,8 +201,8 @@ impl Survey {
         }
         survey.cleared = std::mem::take(&mut count.cleared);
         survey.not_listed = count.not_listed;
-        survey.held = count.held();
-        survey.events = count.events();
+        survey.held = count.take_channels();
+        survey.events = count.take_event_counts();
         survey.relevant = survey.events.iter().map(|events| events.relevant).sum();
         survey
     }
@@ -430,7 +430,7 @@ impl SurveyCount {
     }
 
     /// Returns the channels of hosts.
-    fn held(&mut self) -> Vec<HostChannel> {
+    fn take_channels(&mut self) -> Vec<HostChannel> {
         let mut held = Vec::new();
         for (host, channels) in std::mem::take(&mut self.held) {
             for (channel, span) in channels {
@@ -444,7 +444,7 @@ impl SurveyCount {
     }
 
     /// Returns the kinds of events, most frequent first.
-    fn events(&mut self) -> Vec<EventCount> {
+    fn take_event_counts(&mut self) -> Vec<EventCount> {
         let mut events = Vec::new();
         for (provider, ids) in std::mem::take(&mut self.kinds) {
             for (event_id, KindCount { records, relevant }) in ids {

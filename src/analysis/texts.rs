@@ -12,7 +12,7 @@ use crate::model::{
 use crate::reconstruct::Case;
 
 /// Returns the command line in a record, if it hides something.
-pub(super) fn of_record(
+pub(super) fn hidden_in_record(
     record: &Record,
     event: &Event,
     unwrapper: &mut Unwrapper,
@@ -45,7 +45,7 @@ pub(super) fn of_record(
 }
 
 /// Returns a script block outside sessions, if it hides something. `events` are its parts.
-pub(super) fn of_block(events: &IdxVec<EventIdx, Event>, block: &ScriptBlock) -> Option<Wrapped> {
+pub(super) fn hidden_in_block(events: &IdxVec<EventIdx, Event>, block: &ScriptBlock) -> Option<Wrapped> {
     let first = &events[block.events[0]];
     (!block.hidden.is_empty()).then(|| Wrapped {
         kind: TextKind::ScriptBlock,
@@ -62,7 +62,7 @@ pub(super) fn of_block(events: &IdxVec<EventIdx, Event>, block: &ScriptBlock) ->
 
 /// Returns the texts of rebuilt sessions that hide something: commands and script blocks. Where
 /// both have the same text, the script block counts and names the command.
-pub(super) fn of_sessions(case: &Case) -> impl Iterator<Item = Wrapped> + '_ {
+pub(super) fn hidden_in_sessions(case: &Case) -> impl Iterator<Item = Wrapped> + '_ {
     let events = &case.events;
     let is_script =
         |command: &Command| matches!(events[command.event()].kind, EventKind::ScriptBlockPart(_));
@@ -76,7 +76,7 @@ pub(super) fn of_sessions(case: &Case) -> impl Iterator<Item = Wrapped> + '_ {
     };
     let scripts = case.scripts.iter().filter_map(move |block| {
         let command = block.events.iter().find_map(|event| shown.get(event)).copied();
-        let wrapped = of_block(events, block)?;
+        let wrapped = hidden_in_block(events, block)?;
         Some(Wrapped { session: block.session, user: user(block.session), command, ..wrapped })
     });
     let commands = case.commands.iter_enumerated();

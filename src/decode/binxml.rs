@@ -97,7 +97,7 @@ impl<'c> Cursor<'c> {
     }
 
     /// Returns the bytes up to the end.
-    pub fn rest(&self) -> &'c [u8] {
+    pub fn remaining(&self) -> &'c [u8] {
         self.chunk.get(self.at..self.end).unwrap_or_default()
     }
 

@@ -65,7 +65,7 @@ pub(super) fn carve_piece(
     }
     carver.decode_leftovers(&chunks, &mut take);
     let Carver { owned, mut outcome, .. } = carver;
-    outcome.records = owned.records();
+    outcome.records = owned.record_count();
     outcome.faults.retain(|fault| fault.offset.is_some_and(|offset| own.contains(&offset)));
     outcome.faults.sort_by_key(|fault| fault.offset);
     outcome
@@ -115,7 +115,7 @@ impl<'w> CarveWindow<'w> {
             let [size, last, free] = [40, 44, 48].map(|field| self.read_u32(at + field));
             let (last, free) = (last? as usize, free? as usize);
             let plausible = size? == 128 && last < free && (CHUNK_HEADER..=CHUNK).contains(&free);
-            plausible.then(|| CarvedChunk { at, is_live: self.is_live(at), chain: self.chain(at, free) })
+            plausible.then(|| CarvedChunk { at, is_live: self.is_live(at), chain: self.record_chain(at, free) })
         });
         found.take(MOST_CHUNKS + 1).collect()
     }
@@ -128,7 +128,7 @@ impl<'w> CarveWindow<'w> {
     }
 
     /// Returns the records of a chunk up to its free space, by their sizes.
-    fn chain(&self, chunk: usize, free: usize) -> Vec<Range<usize>> {
+    fn record_chain(&self, chunk: usize, free: usize) -> Vec<Range<usize>> {
         let end = (chunk + free).min(self.bytes.len());
         let mut chain = Vec::new();
         let mut at = chunk + CHUNK_HEADER;
@@ -147,7 +147,7 @@ impl<'w> CarveWindow<'w> {
     /// Returns whether a record may begin here, by its header, its fragment header, and its size,
     /// which stands at both ends. If one record was made longer to hide others, the size behind the
     /// last of them is the longer one.
-    fn record_at(&self, at: usize, chunks: &[CarvedChunk]) -> bool {
+    fn may_be_record(&self, at: usize, chunks: &[CarvedChunk]) -> bool {
         let size = self.read_u32(at + 4).unwrap_or_default() as usize;
         let Some(header) = self.bytes.get(at..at + 28) else { return false };
         let ticks =
@@ -186,7 +186,7 @@ struct PieceRecords<'p> {
 }
 
 impl PieceRecords<'_> {
-    fn owns(&self, offset: u64) -> bool {
+    fn is_new(&self, offset: u64) -> bool {
         self.own.contains(&offset) && !self.earlier.contains(&offset)
     }
 
@@ -195,7 +195,7 @@ impl PieceRecords<'_> {
         self.earlier.append(self.seen.get_mut());
     }
 
-    fn records(mut self) -> u64 {
+    fn record_count(mut self) -> u64 {
         self.finish_chunk();
         self.earlier.len() as u64
     }
@@ -203,14 +203,14 @@ impl PieceRecords<'_> {
 
 impl RecordFilter for PieceRecords<'_> {
     fn observe(&self, seen: RecordHeader<'_>) {
-        if self.owns(seen.source.offset) {
+        if self.is_new(seen.source.offset) {
             self.seen.borrow_mut().insert(seen.source.offset);
             self.filter.observe(seen);
         }
     }
 
     fn wants(&self, source: RecordRef, channel: Channel, name: &str, event_id: u32) -> bool {
-        self.owns(source.offset) && self.filter.wants(source, channel, name, event_id)
+        self.is_new(source.offset) && self.filter.wants(source, channel, name, event_id)
     }
 }
 
@@ -249,7 +249,7 @@ impl Carver<'_> {
                 .any(|chunk| chunk.record_around(at).is_some_and(|record| record.start == at))
         };
         let found = memmem::find_iter(window.bytes, b"**\0\0");
-        let is_left = |&at: &usize| window.record_at(at, chunks) && !in_chain(at);
+        let is_left = |&at: &usize| window.may_be_record(at, chunks) && !in_chain(at);
         let found: Vec<usize> = found.filter(is_left).collect();
         // The places where chunks are or were, by headers, by templates, and by a log's layout.
         let mut bases: BTreeSet<usize> = chunks.iter().map(|chunk| chunk.at).collect();

@@ -57,7 +57,7 @@ impl CollectorFormat {
         }
     }
 
-    fn paths(self) -> SystemPaths {
+    fn system_paths(self) -> SystemPaths {
         match self {
             CollectorFormat::NxLog => SystemPaths {
                 event_id: "EventID",
@@ -107,8 +107,8 @@ impl CollectorFormat {
     }
 
     /// Reads the System fields of a record.
-    pub fn system(self, node: &JsonNode<'_>) -> SystemFields {
-        let paths = self.paths();
+    pub fn system_fields(self, node: &JsonNode<'_>) -> SystemFields {
+        let paths = self.system_paths();
         let text = |path: &str| node.text(path).unwrap_or_default().to_owned();
         let given = |path: &str| node.text(path).filter(|text| !text.is_empty()).map(str::to_owned);
         let channel = match self {
@@ -120,15 +120,15 @@ impl CollectorFormat {
             _ => None,
         };
         SystemFields {
-            time: self.time(node, &channel),
+            time: self.record_time(node, &channel),
             logged,
             form: Some(self.record_form()),
             provider: text(paths.provider),
             channel,
             computer: text(paths.computer),
             event_id: node.number(paths.event_id).or_else(|| node.number("event.code")),
-            level: self.level(node),
-            keywords: self.keywords(node),
+            level: self.record_level(node),
+            keywords: self.record_keywords(node),
             record_id: node.number(paths.record_id),
             user_sid: given(paths.user_sid),
             activity_id: given(paths.activity_id),
@@ -145,7 +145,7 @@ impl CollectorFormat {
         }
     }
 
-    fn time(self, node: &JsonNode<'_>, channel: &str) -> Option<DateTime<Utc>> {
+    fn record_time(self, node: &JsonNode<'_>, channel: &str) -> Option<DateTime<Utc>> {
         let at = |path: &str| node.text(path).and_then(parse_time);
         match self {
             CollectorFormat::NxLog => {
@@ -160,7 +160,7 @@ impl CollectorFormat {
         }
     }
 
-    fn level(self, node: &JsonNode<'_>) -> u8 {
+    fn record_level(self, node: &JsonNode<'_>) -> u8 {
         let paths: &[&str] = match self {
             CollectorFormat::NxLog => &["EventTypeOrignal", "EventType"],
             CollectorFormat::Winlogbeat => &["log.level", "winlog.level"],
@@ -172,7 +172,7 @@ impl CollectorFormat {
         words.filter_map(parse_level).next().unwrap_or(0)
     }
 
-    fn keywords(self, node: &JsonNode<'_>) -> u64 {
+    fn record_keywords(self, node: &JsonNode<'_>) -> u64 {
         let path = match self {
             CollectorFormat::NxLog => "Keywords",
             CollectorFormat::Winlogbeat => "winlog.keywords",
@@ -183,13 +183,13 @@ impl CollectorFormat {
     }
 
     /// Reads the record's data, under the names that EVTX has.
-    pub fn data(self, node: &JsonNode<'_>, system: &SystemFields) -> Fields {
+    pub fn data_fields(self, node: &JsonNode<'_>, system: &SystemFields) -> Fields {
         let mut fields = Fields::default();
         let classic = Channel::of(&system.channel, &system.provider) == Channel::PowerShellClassic;
         let push = |fields: &mut Fields, name: &str, node: &JsonNode<'_>| {
             // A string that has no name in the record.
             let unnamed = classic && name.strip_prefix("param").is_some_and(is_number);
-            node.push_to(if unnamed { "Data" } else { name }, fields);
+            node.push_leaves(if unnamed { "Data" } else { name }, fields);
         };
         let below: &[&str] = match self {
             CollectorFormat::NxLog => {
@@ -202,7 +202,7 @@ impl CollectorFormat {
             CollectorFormat::Hayabusa if node.get("AllFieldInfo").is_some() => &["AllFieldInfo"],
             CollectorFormat::Hayabusa => &["Details", "ExtraFieldInfo"],
         };
-        for (name, node) in below.iter().flat_map(|path| node.below(path)) {
+        for (name, node) in below.iter().flat_map(|path| node.members_below(path)) {
             // Winlogbeat's name for the element around user data.
             if name != "xml_name" {
                 push(&mut fields, name, node);

@@ -23,7 +23,7 @@ pub(super) struct TemplateDefinition<'c> {
 
 impl<'c> TemplateDefinition<'c> {
     /// Reads the definition at `offset`: the next one's offset, a GUID, the size, then its BinXML.
-    pub fn at(chunk: &'c [u8], offset: usize) -> Result<Self, Unplannable> {
+    pub fn read_at(chunk: &'c [u8], offset: usize) -> Result<Self, Unplannable> {
         let mut cursor = Cursor::new(chunk, offset, chunk.len());
         let _next = cursor.u32()?;
         let key: [u8; 20] = cursor.array()?;
@@ -44,12 +44,12 @@ impl<'c> TemplateDefinition<'c> {
     }
 
     /// Reads its element.
-    pub fn read(self, names: &mut Interner) -> Result<(TemplateElement, TemplateFingerprint), Unplannable> {
+    pub fn parse(self, names: &mut Interner) -> Result<(TemplateElement, TemplateFingerprint), Unplannable> {
         let TemplateDefinition { chunk, start, body, .. } = self;
         let fingerprint = TemplateFingerprint { body: body.into(), names: vec![], nodes: 0, text: 0 };
         let cursor = Cursor::new(chunk, start, start + body.len());
         let mut reader = DefinitionReader { cursor, start, names, fingerprint };
-        let root = reader.definition()?;
+        let root = reader.read_definition()?;
         Ok((root, reader.fingerprint))
     }
 }
@@ -156,35 +156,35 @@ struct DefinitionReader<'c, 'n> {
 }
 
 impl DefinitionReader<'_, '_> {
-    fn definition(&mut self) -> Result<TemplateElement, Unplannable> {
+    fn read_definition(&mut self) -> Result<TemplateElement, Unplannable> {
         let mut first = self.cursor.u8()?;
         if first == token::FRAGMENT_HEADER {
             self.cursor.take(3)?;
             first = self.cursor.u8()?;
         }
-        let root = self.element(first, 0)?;
-        match self.cursor.rest() {
+        let root = self.read_element(first, 0)?;
+        match self.cursor.remaining() {
             [] | [token::END, ..] => Ok(root),
             _ => Err(Unplannable("a definition of several parts")),
         }
     }
 
     /// Reads the element that the token `open` begins.
-    fn element(&mut self, open: u8, depth: usize) -> Result<TemplateElement, Unplannable> {
+    fn read_element(&mut self, open: u8, depth: usize) -> Result<TemplateElement, Unplannable> {
         if open & !token::MORE != token::OPEN_ELEMENT || depth > MAX_DEPTH {
             return Err(Unplannable("a definition of unusual tokens"));
         }
         let dependency = Some(self.cursor.u16()?).filter(|&value| value != u16::MAX);
         let _size = self.cursor.u32()?;
-        let name = self.name()?;
+        let name = self.read_name()?;
         if open & token::MORE != 0 {
             let _size = self.cursor.u32()?;
         }
         let mut element = TemplateElement { name, dependency, attributes: vec![], content: vec![] };
         let mut next = self.cursor.u8()?;
         while next & !token::MORE == token::ATTRIBUTE {
-            let name = self.name()?;
-            let source = match self.node()? {
+            let name = self.read_name()?;
+            let source = match self.read_node()? {
                 TemplateNode::Text(text) => TextSource::Fixed(text),
                 TemplateNode::Value(value, _) => TextSource::Value(value),
                 TemplateNode::Element(_) => return Err(Unplannable("an element in an attribute")),
@@ -206,17 +206,17 @@ impl DefinitionReader<'_, '_> {
                 return Ok(element);
             }
             let node = if next & !token::MORE == token::OPEN_ELEMENT {
-                TemplateNode::Element(self.element(next, depth + 1)?)
+                TemplateNode::Element(self.read_element(next, depth + 1)?)
             } else {
                 self.cursor.at -= 1;
-                self.node()?
+                self.read_node()?
             };
             element.content.push(node);
         }
     }
 
     /// Reads a text or a value.
-    fn node(&mut self) -> Result<TemplateNode, Unplannable> {
+    fn read_node(&mut self) -> Result<TemplateNode, Unplannable> {
         self.count_node(0)?;
         let next = self.cursor.u8()?;
         match next {
@@ -245,7 +245,7 @@ impl DefinitionReader<'_, '_> {
 
     /// Reads a name. It must need no escapes in JSON and must not look like one of the evtx crate's
     /// own members.
-    fn name(&mut self) -> Result<Str, Unplannable> {
+    fn read_name(&mut self) -> Result<Str, Unplannable> {
         let at = self.cursor.at;
         let offset = self.cursor.name_offset()?;
         let (_, name) = name_entry(self.cursor.chunk, offset)?;

@@ -100,14 +100,14 @@ impl EvtxDecoder {
         let whole = bytes.len() as u64 == CHUNK_SIZE;
         if !whole {
             let reason = format!("the file ends inside this chunk, {} bytes into it", bytes.len());
-            outcome.faults.push(place.lost(reason));
+            outcome.faults.push(place.lost_fault(reason));
             // The records before the cut are whole.
             bytes.resize(CHUNK_SIZE as usize, 0);
         }
         let mut data = match EvtxChunkData::new(mem::take(bytes), false) {
             Ok(data) => data,
             Err(error) => {
-                outcome.faults.push(place.lost(with_causes(&error)));
+                outcome.faults.push(place.lost_fault(with_causes(&error)));
                 return outcome;
             }
         };
@@ -171,7 +171,7 @@ impl EvtxDecoder {
         let EvtxDecoder { names, plans, reader, .. } = self;
         let mut records = plans.chunk_records(chunk, names)?;
         while let Some(header) = records.next()? {
-            let source = place.source(header.offset as u64, header.number);
+            let source = place.record_ref(header.offset as u64, header.number);
             let (instances, names) = records.current();
             if reader.read(instances, header, source, filter, names)? {
                 take(&reader.record);
@@ -195,7 +195,7 @@ impl EvtxDecoder {
         let mut records = plans.leftover_records(chunk, names);
         let mut decode = |offset: usize| -> Result<(), Unplannable> {
             let header = records.read_at(offset)?;
-            let source = place.source(header.offset as u64, header.number);
+            let source = place.record_ref(header.offset as u64, header.number);
             let (instances, names) = records.current();
             if reader.read(instances, header, source, filter, names)? {
                 take(&reader.record);
@@ -217,7 +217,7 @@ impl EvtxDecoder {
         let mut chunk = match data.parse(self.settings.clone()) {
             Ok(chunk) => chunk,
             Err(error) => {
-                outcome.faults.push(place.lost(with_causes(&error)));
+                outcome.faults.push(place.lost_fault(with_causes(&error)));
                 return;
             }
         };
@@ -225,17 +225,17 @@ impl EvtxDecoder {
             let record = match record {
                 Ok(record) => record,
                 Err(error) => {
-                    let (offset, id) = locate(&error);
+                    let (offset, id) = locate_error(&error);
                     outcome.faults.push(place.fault(FaultKind::Lost, offset, id, with_causes(&error)));
                     continue;
                 }
             };
             let offset = record.binxml_offset - RECORD_HEADER;
             let id = record.event_record_id;
-            let source = place.source(offset, id);
-            let header = RecordOrigin::from_evtx(source, utc(record.timestamp));
+            let source = place.record_ref(offset, id);
+            let header = RecordOrigin::from_evtx(source, to_utc(record.timestamp));
             let read = match record.into_json_bytes() {
-                Ok(text) => json::read(&text.data, header, filter, &mut self.names),
+                Ok(text) => json::read_record(&text.data, header, filter, &mut self.names),
                 Err(error) => Err(with_causes(&error)),
             };
             match read {
@@ -262,7 +262,7 @@ pub(super) struct ChunkPlace {
 
 impl ChunkPlace {
     /// Returns the place of the record `offset` bytes into the chunk.
-    fn source(self, offset: u64, number: u64) -> RecordRef {
+    fn record_ref(self, offset: u64, number: u64) -> RecordRef {
         RecordRef { input: self.input, offset: self.start + offset, number }
     }
 
@@ -273,13 +273,13 @@ impl ChunkPlace {
     }
 
     /// Creates the fault of a chunk that is lost, as a whole or from the file's end on.
-    fn lost(self, reason: String) -> Fault {
+    fn lost_fault(self, reason: String) -> Fault {
         self.fault(FaultKind::Lost, 0, None, reason)
     }
 }
 
 /// Converts the evtx crate's time, a whole number of FILETIME's 100 ns.
-fn utc(time: evtx::Timestamp) -> DateTime<Utc> {
+fn to_utc(time: evtx::Timestamp) -> DateTime<Utc> {
     const SECOND: i128 = 1_000_000_000;
     let nanoseconds = time.as_nanosecond();
     let (seconds, rest) = (nanoseconds.div_euclid(SECOND), nanoseconds.rem_euclid(SECOND));
@@ -287,7 +287,7 @@ fn utc(time: evtx::Timestamp) -> DateTime<Utc> {
 }
 
 /// Returns where in its chunk a record failed, and its number, as far as the error contains them.
-fn locate(error: &EvtxError) -> (u64, Option<u64>) {
+fn locate_error(error: &EvtxError) -> (u64, Option<u64>) {
     match error {
         EvtxError::FailedToReadRecordAt { offset, .. } => (*offset, None),
         EvtxError::FailedToParseRecord { record_id, .. } => (0, Some(*record_id)),

@@ -225,13 +225,13 @@ impl<'c> ChunkRecords<'c, '_> {
         depth: usize,
     ) -> Result<(), Unplannable> {
         let mut cursor = Cursor::new(self.chunk, at, end);
-        match cursor.rest() {
+        match cursor.remaining() {
             [token::FRAGMENT_HEADER, 1, 1, 0, token::TEMPLATE_INSTANCE, _, ..] => cursor.take(5)?,
             [token::TEMPLATE_INSTANCE, ..] => cursor.take(1)?,
             _ => return Err(Unplannable("a fragment that is not a template instance")),
         };
         self.read_instance(&mut cursor, parent_slot, depth)?;
-        match cursor.rest() {
+        match cursor.remaining() {
             [] | [token::END, ..] => Ok(()),
             _ => Err(Unplannable("a fragment of several parts")),
         }
@@ -247,7 +247,7 @@ impl<'c> ChunkRecords<'c, '_> {
     ) -> Result<(), Unplannable> {
         let (_version, id) = (cursor.u8()?, cursor.u32()?);
         let definition = cursor.u32()? as usize;
-        if self.may_be_overwritten && TemplateDefinition::at(self.chunk, definition)?.id() != id {
+        if self.may_be_overwritten && TemplateDefinition::read_at(self.chunk, definition)?.id() != id {
             return Err(Unplannable("its template is overwritten"));
         }
         if definition == cursor.at {
@@ -321,7 +321,7 @@ impl<'c> ChunkRecords<'c, '_> {
         if chunk_plans.len() == MAX_PLANS {
             return Err(Unplannable("too many templates"));
         }
-        let definition = TemplateDefinition::at(self.chunk, offset)?;
+        let definition = TemplateDefinition::read_at(self.chunk, offset)?;
         let known = known.entry(definition.key).or_default();
         let same = known.iter().copied().find(|&index| plans[index].fingerprint.matches(definition));
         let index = match same {

@@ -14,7 +14,7 @@ use super::record_filter::RecordFilter;
 use crate::model::{Fields, Record};
 
 /// Reads one rendered record. Returns `None` if it is not wanted.
-pub(super) fn read(
+pub(super) fn read_record(
     text: &[u8],
     header: RecordOrigin,
     filter: &dyn RecordFilter,
@@ -29,7 +29,7 @@ pub(super) fn read(
     }
     read.map_err(|error| format!("its content does not follow the event schema: {error}"))?;
     let EventReader { system, names, .. } = reader;
-    system.record(header, filter, names, || data)
+    system.build_record(header, filter, names, || data)
 }
 
 struct EventReader<'w> {
@@ -135,7 +135,7 @@ impl<'de> Visitor<'de> for SystemSeed<'_> {
         while let Some(key) = map.next_key_seed(ScalarText)? {
             let mut node = SystemElement::default();
             map.next_value_seed(ElementSeed(&mut node))?;
-            self.0.set(&key, &node);
+            self.0.set_from_element(&key, &node);
         }
         Ok(())
     }
@@ -330,7 +330,7 @@ mod tests {
     fn parse(text: &str, id: u32) -> Result<Option<Record>, String> {
         let source = RecordRef { input: InputIdx::default(), offset: 4608, number: 1 };
         let header = RecordOrigin::from_evtx(source, DateTime::UNIX_EPOCH);
-        read(text.as_bytes(), header, &Only(id), &mut Interner::default())
+        read_record(text.as_bytes(), header, &Only(id), &mut Interner::default())
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //! `definition` reads each template once, `plan` notes which value becomes which field, `instance`
 //! reads the chunk's records and `record` fills them in.
 //!
-//! Text logs are decoded value by value by `text`: `json` reads the output of evtx_dump, `collector_format`
-//! the JSON of NXLog, Winlogbeat and Hayabusa, `xml` the exports of Windows.
+//! Text logs are decoded value by value by `text`: `json` reads the output of evtx_dump,
+//! `collector_format` the JSON of NXLog, Winlogbeat and Hayabusa, `xml` the exports of Windows.
 
 mod binxml;
 mod carve;

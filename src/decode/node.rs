@@ -51,12 +51,12 @@ impl<'t> JsonNode<'t> {
     }
 
     /// Returns the members below a path, including members whose names continue the path.
-    pub fn below<'n>(&'n self, path: &str) -> Vec<(&'n str, &'n JsonNode<'t>)> {
+    pub fn members_below<'n>(&'n self, path: &str) -> Vec<(&'n str, &'n JsonNode<'t>)> {
         let mut found = Vec::new();
         for (name, node) in self.members() {
             if let Some(rest) = path.strip_prefix(&**name) {
                 match rest.strip_prefix('.') {
-                    Some(rest) => found.extend(node.below(rest)),
+                    Some(rest) => found.extend(node.members_below(rest)),
                     None if rest.is_empty() => {
                         found.extend(node.members().iter().map(|(name, node)| (&**name, node)));
                     }
@@ -70,12 +70,12 @@ impl<'t> JsonNode<'t> {
     }
 
     /// Appends the leaves as fields, each under the nearest name.
-    pub fn push_to(&self, name: &str, fields: &mut Fields) {
+    pub fn push_leaves(&self, name: &str, fields: &mut Fields) {
         match self {
             JsonNode::Text(text) => fields.push(name, text),
-            JsonNode::List(nodes) => nodes.iter().for_each(|node| node.push_to(name, fields)),
+            JsonNode::List(nodes) => nodes.iter().for_each(|node| node.push_leaves(name, fields)),
             JsonNode::Map(members) => {
-                members.iter().for_each(|(name, node)| node.push_to(name, fields));
+                members.iter().for_each(|(name, node)| node.push_leaves(name, fields));
             }
         }
     }
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(node.text("a.b.c"), Some("1"));
         assert_eq!(node.text("a.b.d"), Some("true"));
         assert_eq!(node.text("a.b"), None);
-        let below = node.below("a.b");
+        let below = node.members_below("a.b");
         assert_eq!(below.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["c", "d", "e"]);
     }
 }

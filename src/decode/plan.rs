@@ -30,15 +30,15 @@ pub(super) struct TemplatePlan {
 impl TemplatePlan {
     /// Makes the plan of a definition.
     pub fn new(definition: TemplateDefinition, names: &mut Interner) -> Result<TemplatePlan, Unplannable> {
-        let (root, fingerprint) = definition.read(names)?;
+        let (root, fingerprint) = definition.parse(names)?;
         let name = root.name.clone();
         let plan = TemplatePlan { root: name.clone(), system: None, steps: vec![], value_uses: vec![], fingerprint };
         let mut planner = TemplatePlanner { plan, root: false };
         if *root.name == *"Event" {
-            planner.event_element(root)?;
+            planner.plan_event(root)?;
         } else {
             planner.root = true;
-            planner.element(TemplateElement { dependency: None, ..root }, name)?;
+            planner.plan_element(TemplateElement { dependency: None, ..root }, name)?;
         }
         Ok(planner.plan)
     }
@@ -116,8 +116,8 @@ struct TemplatePlanner {
 
 impl TemplatePlanner {
     /// Plans the record's own element: System, then the data.
-    fn event_element(&mut self, event: TemplateElement) -> Result<(), Unplannable> {
-        self.attributes(&event.attributes)?;
+    fn plan_event(&mut self, event: TemplateElement) -> Result<(), Unplannable> {
+        self.note_attributes(&event.attributes)?;
         let mut seen: Vec<Str> = Vec::new();
         let mut instance = false;
         for node in event.content {
@@ -129,9 +129,9 @@ impl TemplatePlanner {
                     }
                     seen.push(name.clone());
                     match &*name {
-                        "System" => self.plan.system = Some(self.system_sources(element)?),
+                        "System" => self.plan.system = Some(self.plan_system(element)?),
                         "RenderingInfo" => return Err(Unplannable("an Event of unusual parts")),
-                        _ => self.element(element, name)?,
+                        _ => self.plan_element(element, name)?,
                     }
                 }
                 // It comes last and stands only beside System, so that no two members share a name.
@@ -150,15 +150,15 @@ impl TemplatePlanner {
         Ok(())
     }
 
-    fn system_sources(&mut self, system: TemplateElement) -> Result<SystemSources, Unplannable> {
-        self.attributes(&system.attributes)?;
+    fn plan_system(&mut self, system: TemplateElement) -> Result<SystemSources, Unplannable> {
+        self.note_attributes(&system.attributes)?;
         if system.dependency.is_some() {
             return Err(Unplannable("a System that depends on a value"));
         }
         let mut elements: Vec<TemplateElement> = Vec::new();
         for node in system.content {
             let TemplateNode::Element(element) = node else { return Err(Unplannable("a System of unusual parts")) };
-            self.attributes(&element.attributes)?;
+            self.note_attributes(&element.attributes)?;
             match element.content[..] {
                 [] | [TemplateNode::Text(_)] => {}
                 [TemplateNode::Value(value, _)] => self.set_use(value, ValueUse::Text)?,
@@ -208,10 +208,10 @@ impl TemplatePlanner {
     }
 
     /// Plans an element of the data, under the name of its JSON member.
-    fn element(&mut self, element: TemplateElement, name: Str) -> Result<(), Unplannable> {
+    fn plan_element(&mut self, element: TemplateElement, name: Str) -> Result<(), Unplannable> {
         let root = std::mem::take(&mut self.root);
         let guard = self.begin_element(element.dependency);
-        let attributes = self.attributes(&element.attributes)?;
+        let attributes = self.note_attributes(&element.attributes)?;
         let container = is_data_container(&name);
         let empty = if container { EmptyElement::Nothing } else { attributes };
         match element.content[..] {
@@ -227,14 +227,14 @@ impl TemplatePlanner {
                 self.set_use(value, ValueUse::Instance)?;
                 self.plan.steps.push(DataStep::Instance { value, forbidden_names: &["Data", "Event"] });
             }
-            _ => self.element_of_elements(name, element.content, empty)?,
+            _ => self.plan_parent_element(name, element.content, empty)?,
         }
         self.end_element(guard);
         Ok(())
     }
 
     /// Plans an element that contains elements.
-    fn element_of_elements(&mut self, name: Str, content: Vec<TemplateNode>, empty: EmptyElement) -> Result<(), Unplannable> {
+    fn plan_parent_element(&mut self, name: Str, content: Vec<TemplateNode>, empty: EmptyElement) -> Result<(), Unplannable> {
         let container = is_data_container(&name);
         let elements = content.into_iter().map(|node| match node {
             TemplateNode::Element(element) => Ok(element),
@@ -270,9 +270,9 @@ impl TemplatePlanner {
                 return Err(Unplannable("elements of one name"));
             }
             match &member {
-                JsonMember::Data => self.data_element(&element, element.name.clone())?,
-                JsonMember::NamedData(name) => self.data_element(&element, name.clone())?,
-                JsonMember::Element(name) => self.element(element, name.clone())?,
+                JsonMember::Data => self.plan_data_element(&element, element.name.clone())?,
+                JsonMember::NamedData(name) => self.plan_data_element(&element, name.clone())?,
+                JsonMember::Element(name) => self.plan_element(element, name.clone())?,
             }
             members.push(member);
         }
@@ -280,9 +280,9 @@ impl TemplatePlanner {
     }
 
     /// Plans a `Data` of EventData or UserData.
-    fn data_element(&mut self, element: &TemplateElement, name: Str) -> Result<(), Unplannable> {
+    fn plan_data_element(&mut self, element: &TemplateElement, name: Str) -> Result<(), Unplannable> {
         let guard = self.begin_element(element.dependency);
-        self.attributes(&element.attributes)?;
+        self.note_attributes(&element.attributes)?;
         let source = match element.content[..] {
             [] => TextSource::Nothing,
             [TemplateNode::Text(ref text)] => TextSource::Fixed(text.clone()),
@@ -305,7 +305,7 @@ impl TemplatePlanner {
 
     /// Notes the attributes' values. Returns the result of an element with these attributes when it
     /// is empty.
-    fn attributes(&mut self, attributes: &[(Str, TextSource)]) -> Result<EmptyElement, Unplannable> {
+    fn note_attributes(&mut self, attributes: &[(Str, TextSource)]) -> Result<EmptyElement, Unplannable> {
         let mut values = Vec::new();
         let mut fixed = false;
         for (_, source) in attributes {
@@ -429,7 +429,7 @@ mod tests {
     #[test]
     fn data_becomes_fields_by_name() {
         let bytes = event_data(16);
-        let definition = TemplateDefinition::at(&bytes, 16).unwrap();
+        let definition = TemplateDefinition::read_at(&bytes, 16).unwrap();
         let plan = TemplatePlan::new(definition, &mut Interner::default()).unwrap();
         assert_eq!(*plan.root, *"EventData");
         assert_eq!(plan.value_uses, [ValueUse::RepeatedText, ValueUse::RepeatedText]);
@@ -446,16 +446,16 @@ mod tests {
     #[test]
     fn a_definition_is_known_again_elsewhere() {
         let (bytes, moved) = (event_data(16), event_data(48));
-        let definition = TemplateDefinition::at(&bytes, 16).unwrap();
+        let definition = TemplateDefinition::read_at(&bytes, 16).unwrap();
         let plan = TemplatePlan::new(definition, &mut Interner::default()).unwrap();
-        assert!(plan.fingerprint.matches(TemplateDefinition::at(&moved, 48).unwrap()));
+        assert!(plan.fingerprint.matches(TemplateDefinition::read_at(&moved, 48).unwrap()));
         // Any other byte, names' letters and offsets too, makes another definition of it; only
         // the offset of the next name in the string table says nothing.
         let mut others = 0;
         for at in 48 + 24..moved.len() {
             let mut other = moved.clone();
             other[at] ^= 0x10;
-            others += u32::from(!plan.fingerprint.matches(TemplateDefinition::at(&other, 48).unwrap()));
+            others += u32::from(!plan.fingerprint.matches(TemplateDefinition::read_at(&other, 48).unwrap()));
         }
         assert_eq!(others as usize, moved.len() - 48 - 24 - 5 * 4);
     }
@@ -463,7 +463,7 @@ mod tests {
     #[test]
     fn unusual_definitions_have_no_plan() {
         let plain = event_data(0);
-        let plan = |bytes: &[u8]| TemplatePlan::new(TemplateDefinition::at(bytes, 0)?, &mut Interner::default());
+        let plan = |bytes: &[u8]| TemplatePlan::new(TemplateDefinition::read_at(bytes, 0)?, &mut Interner::default());
         assert!(plan(&plain).is_ok());
         for length in 0..plain.len() {
             assert!(plan(&plain[..length]).is_err());

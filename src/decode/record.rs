@@ -49,8 +49,8 @@ impl RecordReader {
 
         let event_id = find(&system.event_id).number()?.ok_or(Unplannable("no event id"))?;
         // Both texts come before either is shared: if one is unusual, the record stays unchanged.
-        let provider = provider.value(find(&system.provider), &mut name)?;
-        let channel = channel.value(find(&system.channel), &mut name)?;
+        let provider = provider.get_or_make(find(&system.provider), &mut name)?;
+        let channel = channel.get_or_make(find(&system.channel), &mut name)?;
         let other_provider = replace_shared(&mut record.provider, provider);
         let other_channel = replace_shared(&mut record.channel, channel);
         if other_provider || other_channel {
@@ -58,7 +58,7 @@ impl RecordReader {
         }
         record.source = source;
         record.event_id = event_id;
-        replace_shared(&mut record.computer, computer.value(find(&system.computer), &mut name)?);
+        replace_shared(&mut record.computer, computer.get_or_make(find(&system.computer), &mut name)?);
         let logged = match find(&system.time) {
             FieldContent::Value(BinXmlValue { kind: kind::FILETIME, bytes }) => {
                 Some(days.filetime(unsigned_le(bytes)).ok_or(Unplannable("a time past the year 9999"))?)
@@ -84,11 +84,11 @@ impl RecordReader {
         }
         record.user_sid = match find(&system.user_sid) {
             FieldContent::Nothing => None,
-            found => Some(user_sid.value(found, &mut name)?.clone()),
+            found => Some(user_sid.get_or_make(found, &mut name)?.clone()),
         };
         record.activity_id = match find(&system.activity_id) {
             FieldContent::Nothing => None,
-            found => activity_id.value(found, |text| LoggedId::parse(&text))?.clone(),
+            found => activity_id.get_or_make(found, |text| LoggedId::parse(&text))?.clone(),
         };
         record.level = find(&system.level).number()?.unwrap_or(0);
         record.keywords = match find(&system.keywords) {
@@ -99,7 +99,7 @@ impl RecordReader {
         record.thread_id = find(&system.thread_id).number()?;
 
         let mut data = FieldsDraft::in_place_of(mem::take(&mut record.data));
-        instances.fields(root, &mut |name, found| data.push(name, |out| found.write(out)))?;
+        instances.for_each_field(root, &mut |name, found| data.push(name, |out| found.write(out)))?;
         record.data = data.finish().ok_or(Unplannable("a text that is not UTF-8"))?;
         Ok(true)
     }
@@ -124,7 +124,7 @@ struct CachedText<T = Str> {
 
 impl<T> CachedText<T> {
     /// Returns the cached value, or makes one from the text if it differs from the last.
-    fn value(&mut self, found: FieldContent, make: impl FnOnce(String) -> T) -> Result<&T, Unplannable> {
+    fn get_or_make(&mut self, found: FieldContent, make: impl FnOnce(String) -> T) -> Result<&T, Unplannable> {
         /// Not the type of any value.
         const FIXED: u8 = 0xff;
         let (kind, bytes) = match found {
@@ -221,7 +221,7 @@ impl<'c, 'r> RecordInstances<'c, 'r> {
     }
 
     /// Passes the instance's fields to `field`, including those of nested instances.
-    pub fn fields(
+    pub fn for_each_field(
         &self,
         instance: &TemplateInstance,
         field: &mut impl FnMut(&FieldName, FieldContent<'c, 'r>) -> Result<(), Unplannable>,
@@ -266,7 +266,7 @@ impl<'c, 'r> RecordInstances<'c, 'r> {
                     if forbidden_names.contains(&&*self.plan(nested).root) {
                         return Err(Unplannable("an instance whose element is not data"));
                     }
-                    self.fields(nested, field)?;
+                    self.for_each_field(nested, field)?;
                 }
             }
         }

@@ -53,7 +53,7 @@ pub(super) struct SystemFields {
 
 impl SystemFields {
     /// Sets the field that an element of System gives.
-    pub fn set(&mut self, element: &str, node: &SystemElement<'_>) {
+    pub fn set_from_element(&mut self, element: &str, node: &SystemElement<'_>) {
         let text = node.text.as_deref();
         let attribute = |name: &str| {
             let found = node.attributes.iter().find(|(known, _)| known == name);
@@ -82,7 +82,7 @@ impl SystemFields {
 
     /// Returns the record's place. A record without a header is numbered by its EventRecordID,
     /// which people quote.
-    fn source(&self, header: RecordOrigin) -> RecordRef {
+    fn record_ref(&self, header: RecordOrigin) -> RecordRef {
         let RecordOrigin { input, offset, own } = header;
         let number = own.map(|(number, _)| number).or(self.record_id).unwrap_or_default();
         RecordRef { input, offset, number }
@@ -92,7 +92,7 @@ impl SystemFields {
     pub fn is_wanted(&self, header: RecordOrigin, filter: &dyn RecordFilter) -> bool {
         let SystemFields { channel, provider, event_id, .. } = self;
         let known = Channel::of(channel, provider);
-        let source = self.source(header);
+        let source = self.record_ref(header);
         let Some(event_id) = *event_id else { return false };
         if let Some(time) = self.time.or(header.own.map(|(_, time)| time)) {
             filter.observe(RecordHeader {
@@ -113,7 +113,7 @@ impl SystemFields {
     ///
     /// # Errors
     /// When a part that every record needs is missing.
-    pub fn record(
+    pub fn build_record(
         &self,
         header: RecordOrigin,
         filter: &dyn RecordFilter,
@@ -124,7 +124,7 @@ impl SystemFields {
         if !self.is_wanted(header, filter) {
             return Ok(None);
         }
-        let source = self.source(header);
+        let source = self.record_ref(header);
         let written = header.own.map(|(_, time)| time);
         let time = self.time.or(written).ok_or("it has no time")?;
         Ok(Some(Record {

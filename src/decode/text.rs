@@ -58,7 +58,7 @@ impl TextDecoder {
                     let text = text.unwrap_or_else(|_| String::from_utf8_lossy(bytes));
                     let header = RecordOrigin::from_text(input, at);
                     let read = match kind {
-                        InputKind::Xml => xml::read(&text, header, filter, &mut self.names)
+                        InputKind::Xml => xml::read_record(&text, header, filter, &mut self.names)
                             .map_err(NoRecord::Damaged),
                         _ => self.decode_json(&text, header, filter),
                     };
@@ -91,7 +91,7 @@ impl TextDecoder {
         let names = &mut self.names;
         // The output of evtx_dump is read without building a tree.
         if is_event(text) {
-            return json::read(text.as_bytes(), header, filter, names).map_err(|reason| {
+            return json::read_record(text.as_bytes(), header, filter, names).map_err(|reason| {
                 match serde_json::from_str::<IgnoredAny>(text) {
                     Ok(_) => NoRecord::Foreign,
                     Err(_) => NoRecord::Damaged(reason),
@@ -103,11 +103,11 @@ impl TextDecoder {
         // Elasticsearch wraps documents in `_source`.
         let node = node.get("_source").filter(|node| !node.members().is_empty()).unwrap_or(&node);
         if node.get("Event").is_some_and(|event| event.get("System").is_some()) {
-            return json::read(text.as_bytes(), header, filter, names).map_err(NoRecord::Damaged);
+            return json::read_record(text.as_bytes(), header, filter, names).map_err(NoRecord::Damaged);
         }
-        let shape = CollectorFormat::detect(node).ok_or(NoRecord::Foreign)?;
-        let system = shape.system(node);
-        let record = system.record(header, filter, names, || shape.data(node, &system));
+        let format = CollectorFormat::detect(node).ok_or(NoRecord::Foreign)?;
+        let system = format.system_fields(node);
+        let record = system.build_record(header, filter, names, || format.data_fields(node, &system));
         record.map_err(NoRecord::Damaged)
     }
 }

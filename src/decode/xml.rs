@@ -14,7 +14,7 @@ use crate::model::{Fields, Record};
 const MAX_DEPTH: usize = 64;
 
 /// Reads one `<Event>`. Returns `None` if it is not wanted.
-pub(super) fn read(
+pub(super) fn read_record(
     text: &str,
     header: RecordOrigin,
     filter: &dyn RecordFilter,
@@ -43,7 +43,7 @@ pub(super) fn read(
                 let Some(element) = open.pop() else { break };
                 let below: Vec<&str> = open.iter().skip(1).map(|open| &*open.name).collect();
                 match (&below[..], &*element.name) {
-                    (["System"], name) => system.set(name, &element.node()),
+                    (["System"], name) => system.set_from_element(name, &element.node()),
                     ([], "System")
                         if system.event_id.is_some() && !system.is_wanted(header, filter) =>
                     {
@@ -64,7 +64,7 @@ pub(super) fn read(
             _ => {}
         }
     }
-    system.record(header, filter, names, || fields)
+    system.build_record(header, filter, names, || fields)
 }
 
 /// An element whose end was not yet read.
@@ -129,7 +129,7 @@ mod tests {
     use crate::model::{Channel, InputIdx, RecordRef, parse_utc};
 
     fn parse(text: &str) -> Result<Option<Record>, String> {
-        read(text, RecordOrigin::from_text(InputIdx::new(2), 70), &All, &mut Interner::default())
+        read_record(text, RecordOrigin::from_text(InputIdx::new(2), 70), &All, &mut Interner::default())
     }
 
     #[test]

@@ -26,10 +26,10 @@ pub(super) enum ValueFinder {
 impl ValueFinder {
     /// Returns the next boundary at or after `at` and its offset. `at` moves past the bytes that
     /// need not be read again.
-    pub fn next(&mut self, text: &[u8], at: &mut usize) -> Option<(Boundary, usize)> {
+    pub fn next_boundary(&mut self, text: &[u8], at: &mut usize) -> Option<(Boundary, usize)> {
         match self {
-            ValueFinder::Json(json) => json.next(text, at),
-            ValueFinder::Xml(xml) => xml.next(text, at),
+            ValueFinder::Json(json) => json.next_boundary(text, at),
+            ValueFinder::Xml(xml) => xml.next_boundary(text, at),
         }
     }
 }
@@ -50,7 +50,7 @@ pub(super) struct JsonScanner {
 }
 
 impl JsonScanner {
-    fn next(&mut self, text: &[u8], at: &mut usize) -> Option<(Boundary, usize)> {
+    fn next_boundary(&mut self, text: &[u8], at: &mut usize) -> Option<(Boundary, usize)> {
         while *at < text.len() {
             let here = *at;
             if self.depth == 0 {
@@ -131,7 +131,7 @@ const BEGIN: &[u8] = b"<Event";
 const END: &[u8] = b"</Event>";
 
 impl XmlScanner {
-    fn next(&mut self, text: &[u8], at: &mut usize) -> Option<(Boundary, usize)> {
+    fn next_boundary(&mut self, text: &[u8], at: &mut usize) -> Option<(Boundary, usize)> {
         while let Some(tag) = text.get(*at..).and_then(|rest| memchr(b'<', rest)) {
             let here = *at + tag;
             let rest = &text[here..];
@@ -211,7 +211,7 @@ mod tests {
         let mut seen = 0;
         while seen < text.len() {
             seen = text.len().min(seen + step);
-            while let Some((boundary, place)) = cutter.next(&text.as_bytes()[..seen], &mut at) {
+            while let Some((boundary, place)) = cutter.next_boundary(&text.as_bytes()[..seen], &mut at) {
                 match boundary {
                     Boundary::Begin => begin = Some(place),
                     _ => values.push((&text[begin.take().unwrap()..place], boundary == Boundary::End)),

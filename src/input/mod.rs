@@ -126,7 +126,7 @@ impl Input {
 /// # Errors
 /// When it cannot be read.
 pub fn sha256(path: &Path) -> io::Result<String> {
-    let mut file = state::open(path)?;
+    let mut file = state::open_input(path)?;
     let mut hash = Sha256::new();
     let mut block = vec![0; HASHED_AT_ONCE];
     loop {
@@ -161,7 +161,7 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<Input>, Error> {
                         0,
                         Fault::file(FaultKind::NotALog, "a pipe, a socket or a device: not opened"),
                     )),
-                    Err(error) => faults.push(unreadable(&root, &error)),
+                    Err(error) => faults.push(unreadable_input(&root, &error)),
                 }
             }
         }
@@ -194,7 +194,7 @@ fn expand_glob(given: &Path) -> Result<Vec<PathBuf>, Error> {
     if found.is_empty() { Err(Error::MissingInput(given.to_owned())) } else { Ok(found) }
 }
 
-fn unreadable(root: &Path, error: &walkdir::Error) -> Input {
+fn unreadable_input(root: &Path, error: &walkdir::Error) -> Input {
     let reason = match error.loop_ancestor() {
         Some(ancestor) => format!("a link back to {}, not followed", ancestor.display()),
         None => error.to_string(),
@@ -313,7 +313,7 @@ fn names_event_ids(kind: InputKind, head: &[u8]) -> bool {
 
 fn as_utf8(head: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
-    Utf8Converter::new(TextEncoding::detect(head)).append(head, false, &mut text);
+    Utf8Converter::new(TextEncoding::detect(head)).append_decoded(head, false, &mut text);
     text
 }
 

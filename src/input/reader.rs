@@ -52,8 +52,8 @@ impl Piece {
     }
 }
 
-/// Returns how many pieces [`InputReader::next`] reads of an input. An empty input has one, so that it
-/// is hashed.
+/// Returns how many pieces [`InputReader::next`] reads of an input. An empty input has one, so that
+/// it is hashed.
 pub fn piece_count(input: &Input) -> u64 {
     input.size.saturating_sub(input.kind.header_size()).div_ceil(PIECE).max(1)
 }
@@ -210,7 +210,7 @@ impl<'i> InputReader<'i> {
             };
             let wanted = left.min(size);
             block.resize(wanted as usize, 0);
-            read = file.fill(block);
+            read = file.fill_block(block);
             self.reached += block.len() as u64;
             if read.is_ok() && (block.len() as u64) < wanted {
                 let reason = "the file became shorter while it was read";

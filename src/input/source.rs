@@ -28,7 +28,7 @@ pub(super) enum InputSource {
 impl InputSource {
     pub fn open(&self) -> io::Result<OpenInput> {
         match self {
-            InputSource::File(path) => state::open(path).map(OpenInput::File),
+            InputSource::File(path) => state::open_input(path).map(OpenInput::File),
             InputSource::Part(part) => Ok(OpenInput::Part(FilePart { position: 0, ..part.clone() })),
             InputSource::Extracted => Err(io::Error::other("its bytes are not available")),
         }
@@ -62,7 +62,7 @@ impl OpenInput {
     ///
     /// # Errors
     /// When the bytes cannot be read.
-    pub fn fill(&mut self, block: &mut Vec<u8>) -> io::Result<()> {
+    pub fn fill_block(&mut self, block: &mut Vec<u8>) -> io::Result<()> {
         let mut filled = 0;
         let mut read = Ok(());
         while filled < block.len() {

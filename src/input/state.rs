@@ -87,7 +87,7 @@ fn inode(_: &Metadata) -> Option<Inode> {
 
 /// Opens an input for reading. On Linux its access time stays unchanged where the system allows it:
 /// for the file's owner and for root (open(2), `O_NOATIME`).
-pub(super) fn open(path: &Path) -> io::Result<File> {
+pub(super) fn open_input(path: &Path) -> io::Result<File> {
     match open_without_access_time(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(path),
         opened => opened,
@@ -167,7 +167,7 @@ mod tests {
         let (plain, unseen) = (old("plain"), old("unseen"));
         let mut text = String::new();
         File::open(&plain).unwrap().read_to_string(&mut text).unwrap();
-        open(&unseen).unwrap().read_to_string(&mut text).unwrap();
+        open_input(&unseen).unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(accessed(&unseen), SystemTime::UNIX_EPOCH);
         // Else the file system keeps no such times, and the test shows nothing.
         if accessed(&plain) == SystemTime::UNIX_EPOCH {

@@ -58,7 +58,7 @@ impl Utf8Converter {
 
     /// Appends the decoded bytes, without an incomplete character unless these are the last bytes.
     /// Invalid UTF-16 becomes U+FFFD. UTF-8 stays as it is.
-    pub fn append(&mut self, raw: &[u8], last: bool, text: &mut Vec<u8>) {
+    pub fn append_decoded(&mut self, raw: &[u8], last: bool, text: &mut Vec<u8>) {
         let order = match self.encoding {
             TextEncoding::Utf8 => {
                 text.extend_from_slice(raw);
@@ -168,16 +168,16 @@ impl TextSplitter {
         text.bytes.clear();
         text.parts.clear();
         std::mem::swap(&mut self.open, &mut text.bytes);
-        self.utf8.append(raw, last, &mut text.bytes);
+        self.utf8.append_decoded(raw, last, &mut text.bytes);
         let mut start = 0;
-        while let Some((boundary, place)) = self.cutter.next(&text.bytes, &mut self.seen) {
-            self.end(boundary == Boundary::End, start..place, text);
+        while let Some((boundary, place)) = self.cutter.next_boundary(&text.bytes, &mut self.seen) {
+            self.finish_part(boundary == Boundary::End, start..place, text);
             self.in_value = boundary == Boundary::Begin;
             start = place;
         }
         let left = start..text.bytes.len();
         if last {
-            return self.end(false, left, text);
+            return self.finish_part(false, left, text);
         }
         if left.len() > self.longest && !self.dropped {
             self.dropped = true;
@@ -196,7 +196,7 @@ impl TextSplitter {
     }
 
     /// Adds the part that ends here and continues after it.
-    fn end(&mut self, whole: bool, range: Range<usize>, text: &mut PieceText) {
+    fn finish_part(&mut self, whole: bool, range: Range<usize>, text: &mut PieceText) {
         let bytes = &text.bytes[range.clone()];
         let offset = self.offset;
         self.offset += self.utf8.encoding.raw_length(bytes);

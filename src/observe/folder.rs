@@ -84,12 +84,12 @@ impl CaseFolder {
         let mut journal = journal.map_err(Error::write(&path))?;
         let mut text = Vec::new();
         journal.read_to_end(&mut text).map_err(Error::write(&path))?;
-        let (known, whole) = parse(&path, &text)?;
+        let (known, whole) = parse_journal(&path, &text)?;
         // The incomplete line of a killed process would disturb the next one.
         let cut = journal.set_len(whole as u64).and_then(|()| journal.seek(SeekFrom::End(0)));
         cut.map_err(Error::write(&path))?;
         if whole == 0 {
-            append_line(&mut journal, &JournalLine::head()).map_err(Error::write(&path))?;
+            append_line(&mut journal, &JournalLine::first()).map_err(Error::write(&path))?;
         }
         Ok(CaseFolder { root: root.to_owned(), known, journal: Mutex::new(journal), _lock: lock })
     }
@@ -104,7 +104,7 @@ impl CaseFolder {
             path: root.to_owned(),
             reason: format!("no case folder, which 'extract' makes ({JOURNAL}: {error})"),
         })?;
-        Ok(parse(&path, &text)?.0)
+        Ok(parse_journal(&path, &text)?.0)
     }
 
     /// Returns the path of the folder.
@@ -168,7 +168,7 @@ impl CaseFolder {
         let mut files: Vec<&(Arc<Asks>, FileEntry)> = others.chain(entries).collect();
         files.sort_by(|(_, a), (_, b)| a.path.cmp(&b.path));
         let mut lines = JournalLines::default();
-        lines.add(&JournalLine::head())?;
+        lines.add(&JournalLine::first())?;
         let mut latest = None;
         for (asks, entry) in &files {
             if latest != Some(asks) {
@@ -203,7 +203,7 @@ impl CaseFolder {
         for (path, (asks, entry)) in known.files {
             match self.known.files.get(&path) {
                 None => merged.new += 1,
-                Some((then, mine)) if *then == asks && mine.has_tables_of(&entry) => {
+                Some((then, mine)) if *then == asks && mine.has_same_tables(&entry) => {
                     merged.same += 1;
                     continue;
                 }
@@ -211,7 +211,7 @@ impl CaseFolder {
             }
             for table in entry.tables() {
                 let to = self.root.join(&table.name);
-                copy(&other.join(&table.name), &to).map_err(Error::write(&to))?;
+                copy_file(&other.join(&table.name), &to).map_err(Error::write(&to))?;
             }
             self.known.files.insert(path, (asks, entry));
         }
@@ -272,7 +272,7 @@ fn append_line(journal: &mut File, line: &impl Serialize) -> io::Result<()> {
 }
 
 /// Parses a journal. Returns its contents and the length of its complete lines.
-fn parse(path: &Path, text: &[u8]) -> Result<(CaseContents, usize), Error> {
+fn parse_journal(path: &Path, text: &[u8]) -> Result<(CaseContents, usize), Error> {
     let mut known = CaseContents::default();
     let mut asks = Arc::new(Asks::default());
     let mut whole = 0;
@@ -323,17 +323,17 @@ fn is_in_observations(name: &str) -> bool {
 ///
 /// # Errors
 /// When the file cannot be read, or was changed after it was written.
-pub fn records(
+pub fn read_records(
     root: &Path,
     entry: &TableEntry,
     input: InputIdx,
     each: impl FnMut(&Record),
 ) -> io::Result<()> {
-    table::read(root, entry, input, each)
+    table::read_records(root, entry, input, each)
 }
 
 /// Copies a file, which gets its name when it is complete.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     let parent = to.parent().unwrap_or(to);
     fs::create_dir_all(parent)?;
     let mut file = tempfile::Builder::new().prefix(".").suffix(UNFINISHED).tempfile_in(parent)?;

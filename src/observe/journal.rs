@@ -33,7 +33,7 @@ pub(super) enum JournalLine {
 
 impl JournalLine {
     /// Returns the first line.
-    pub fn head() -> JournalLine {
+    pub fn first() -> JournalLine {
         JournalLine::Case { schema: SCHEMA, version: env!("CARGO_PKG_VERSION").to_owned() }
     }
 }
@@ -64,20 +64,20 @@ impl From<&PathText> for PathBuf {
     fn from(path: &PathText) -> PathBuf {
         match path {
             PathText::Text(text) => PathBuf::from(text),
-            PathText::Bytes { hex } => from_bytes(&unhex(hex)),
+            PathText::Bytes { hex } => path_from_bytes(&unhex(hex)),
         }
     }
 }
 
 #[cfg(unix)]
-fn from_bytes(bytes: &[u8]) -> PathBuf {
+fn path_from_bytes(bytes: &[u8]) -> PathBuf {
     use std::os::unix::ffi::OsStrExt;
     PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
 }
 
 /// On systems whose names are not bytes, a path that is not text is only for display.
 #[cfg(not(unix))]
-fn from_bytes(bytes: &[u8]) -> PathBuf {
+fn path_from_bytes(bytes: &[u8]) -> PathBuf {
     PathBuf::from(String::from_utf8_lossy(bytes).into_owned())
 }
 
@@ -110,7 +110,7 @@ impl FileEntry {
     }
 
     /// Returns whether another entry has the same observations.
-    pub fn has_tables_of(&self, other: &FileEntry) -> bool {
+    pub fn has_same_tables(&self, other: &FileEntry) -> bool {
         let sums = |entry: &FileEntry| -> Vec<(String, String)> {
             entry.tables().map(|table| (table.name.clone(), table.sha256.clone())).collect()
         };

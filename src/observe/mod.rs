@@ -20,7 +20,7 @@ mod journal;
 mod table;
 mod writer;
 
-pub use folder::{CaseFolder, CaseContents, MergeCounts, records};
+pub use folder::{CaseFolder, CaseContents, MergeCounts, read_records};
 pub use journal::{FileEntry, ExtractedInput, PathText, ExtractSettings, TableEntry};
 #[cfg(feature = "cli")]
 pub(crate) use table::COLUMNS;

@@ -208,7 +208,7 @@ fn parse_exact(text: &str) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
 ///
 /// # Errors
 /// When the file cannot be read, or was changed after it was written.
-pub(super) fn read(
+pub(super) fn read_records(
     folder: &Path,
     entry: &TableEntry,
     input: InputIdx,
@@ -218,7 +218,7 @@ pub(super) fn read(
     let observations = observations.filter(ObservationColumns::are_records);
     let observations =
         observations.ok_or_else(|| io::Error::other("its rows are not observations"))?;
-    observations.each(input, each);
+    observations.for_each_record(input, each);
     Ok(())
 }
 
@@ -359,17 +359,17 @@ impl ObservationColumns {
     }
 
     /// Passes each row to `each` as a record of an input.
-    fn each(&self, input: InputIdx, mut each: impl FnMut(&Record)) {
+    fn for_each_record(&self, input: InputIdx, mut each: impl FnMut(&Record)) {
         let mut record = Record::default();
         for row in 0..self.len() {
-            self.fill(&mut record, row);
+            self.fill_record(&mut record, row);
             record.source.input = input;
             each(&record);
         }
     }
 
     /// Fills a record with a row. Texts that it already has are not allocated again.
-    fn fill<'o>(&'o self, record: &mut Record, row: usize) {
+    fn fill_record<'o>(&'o self, record: &mut Record, row: usize) {
         let Record {
             source,
             time,
@@ -397,14 +397,14 @@ impl ObservationColumns {
         if (&**channel, &**provider) != names || row == 0 {
             *known_channel = Channel::of(names.0, names.1);
         }
-        set(channel, names.0);
-        set(provider, names.1);
-        set(computer, text(&self.computers));
+        replace_text(channel, names.0);
+        replace_text(provider, names.1);
+        replace_text(computer, text(&self.computers));
         *event_id = self.event_ids.get(row).unwrap_or_default();
         *level = self.level(row).unwrap_or_default();
         *keywords = self.keywords.get(row).unwrap_or_default();
         *record_id = self.record_ids.get(row).unwrap_or_default();
-        set_or_clear(user_sid, self.user_sids.get(row));
+        replace_optional_text(user_sid, self.user_sids.get(row));
         *activity_id = self.activity_ids.get(row).and_then(LoggedId::parse);
         *process_id = self.process_ids.get(row);
         *thread_id = self.thread_ids.get(row);
@@ -417,15 +417,15 @@ impl ObservationColumns {
     }
 }
 
-fn set(known: &mut Str, text: &str) {
+fn replace_text(known: &mut Str, text: &str) {
     if **known != *text {
         *known = text.into();
     }
 }
 
-fn set_or_clear(known: &mut Option<Str>, text: Option<&str>) {
+fn replace_optional_text(known: &mut Option<Str>, text: Option<&str>) {
     match (known.as_mut(), text) {
-        (Some(known), Some(text)) => set(known, text),
+        (Some(known), Some(text)) => replace_text(known, text),
         _ => *known = text.map(Into::into),
     }
 }
@@ -467,7 +467,7 @@ mod tests {
         let entry = TableEntry { name, rows, first: 0, last: u64::MAX, size, sha256 };
         let mut found = Vec::new();
         let read =
-            read(folder.path(), &entry, InputIdx::default(), |record| found.push(record.clone()));
+            read_records(folder.path(), &entry, InputIdx::default(), |record| found.push(record.clone()));
         assert!(read.is_ok() || found.is_empty(), "all or none");
         read.map(|()| found)
     }
@@ -478,7 +478,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let entry = table(&records).write(folder.path(), "a.parquet".into()).unwrap();
         let mut found = Vec::new();
-        read(folder.path(), &entry, InputIdx::default(), |record| found.push(record.clone()))
+        read_records(folder.path(), &entry, InputIdx::default(), |record| found.push(record.clone()))
             .unwrap();
         assert_eq!(found, records);
         let bytes = fs::read(folder.path().join("a.parquet")).unwrap();

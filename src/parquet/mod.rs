@@ -1,8 +1,8 @@
 //! Reads and writes Parquet files through the low-level column API of the `parquet` crate, without
 //! Arrow.
 //!
-//! [`ParquetField`] declares a column, and [`ColumnValues`] collects its values for a row group. `write`
-//! writes row groups. `read` reads a file of one row group that may come from an untrusted sender.
+//! [`ParquetField`] declares a column, and [`ColumnValues`] collects its values for a row group.
+//! `write` writes row groups. `read` reads a file of one row group that may come from an untrusted sender.
 //!
 //! Each type of column has one form in a file: times are `TIMESTAMP(isAdjustedToUTC=true, NANOS)`,
 //! whole numbers are unsigned `INT`, texts are `STRING`, and a list of texts is a three-level

@@ -135,7 +135,7 @@ impl GroupReader<'_> {
         let mut found = TextValues::default();
         let mut text_bytes = self.text_bytes;
         self.batches::<ByteArrayType>(field, |batch| {
-            let texts = self.texts_of(batch.values, &mut text_bytes)?;
+            let texts = self.to_texts(batch.values, &mut text_bytes)?;
             let mut texts = texts.into_iter();
             for &level in batch.definition {
                 found.push((level == DEFINED).then(|| texts.next()).flatten());
@@ -150,7 +150,7 @@ impl GroupReader<'_> {
         let mut found = ListValues::default();
         let mut text_bytes = self.text_bytes;
         self.batches::<ByteArrayType>(field, |batch| {
-            let texts = self.texts_of(batch.values, &mut text_bytes)?;
+            let texts = self.to_texts(batch.values, &mut text_bytes)?;
             if found.extend(batch.definition, batch.repetition, texts.into_iter()) {
                 Ok(())
             } else {
@@ -162,7 +162,7 @@ impl GroupReader<'_> {
     }
 
     /// Converts byte arrays to texts, within the bounds.
-    fn texts_of<'b>(
+    fn to_texts<'b>(
         &self,
         arrays: &'b [ByteArray],
         text_bytes: &mut usize,

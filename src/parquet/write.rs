@@ -46,7 +46,7 @@ impl<W: Write + Send> ParquetFile<W> {
         fields: &[ParquetField],
         is_compressed: impl Fn(usize) -> bool,
     ) -> Result<ParquetFile<W>> {
-        let schema = schema(fields)?;
+        let schema = file_schema(fields)?;
         let properties = properties(&schema, fields, is_compressed);
         let writer = SerializedFileWriter::new(to, schema, Arc::new(properties))?;
         Ok(ParquetFile { writer })
@@ -102,7 +102,7 @@ pub(crate) fn write_single_group<W: Write + Send>(
 }
 
 /// Returns the columns as the schema of a file.
-fn schema(fields: &[ParquetField]) -> Result<TypePtr> {
+fn file_schema(fields: &[ParquetField]) -> Result<TypePtr> {
     let columns: Vec<TypePtr> = fields.iter().map(column).collect::<Result<_>>()?;
     Ok(Arc::new(Type::group_type_builder("schema").with_fields(columns).build()?))
 }
@@ -200,7 +200,7 @@ fn write_column(writer: &mut SerializedColumnWriter<'_>, column: ColumnValues) -
         ColumnValues::Text(texts) => {
             let (levels, bytes, ends) = texts.into_parts();
             let mut texts = ByteArrays::new(bytes, &ends);
-            let writer = typed::<ByteArrayType>(writer)?;
+            let writer = typed_writer::<ByteArrayType>(writer)?;
             for levels in levels.chunks(TEXTS_AT_ONCE) {
                 let count = levels.iter().filter(|&&level| level == DEFINED).count();
                 writer.write_batch(&texts.next(count), Some(levels), None)?;
@@ -210,7 +210,7 @@ fn write_column(writer: &mut SerializedColumnWriter<'_>, column: ColumnValues) -
         ColumnValues::Texts(lists) => {
             let ListParts { definition, repetition, bytes, ends } = lists.into_parts();
             let mut texts = ByteArrays::new(bytes, &ends);
-            let writer = typed::<ByteArrayType>(writer)?;
+            let writer = typed_writer::<ByteArrayType>(writer)?;
             let mut start = 0;
             while start < definition.len() {
                 // Each batch ends at the end of a list.
@@ -238,12 +238,12 @@ fn write_primitives<P: DataType, T: Copy + Default>(
     physical: impl Fn(T) -> P::T,
 ) -> Result<()> {
     let defined = values.defined(physical);
-    typed::<P>(writer)?.write_batch(&defined, Some(values.levels()), None)?;
+    typed_writer::<P>(writer)?.write_batch(&defined, Some(values.levels()), None)?;
     Ok(())
 }
 
 /// Returns the writer of a column, if it has this type.
-fn typed<'w, 'a, P: DataType>(
+fn typed_writer<'w, 'a, P: DataType>(
     writer: &'w mut SerializedColumnWriter<'a>,
 ) -> Result<&'w mut ColumnWriterImpl<'a, P>> {
     let writer = P::get_column_writer_mut(writer.untyped());

@@ -49,7 +49,7 @@ impl<'e> Evidence<'e> {
     /// What each of some records gives.
     pub fn read(&self, records: Vec<RecordRef>) -> BTreeMap<RecordRef, Reread> {
         let loader = RecordLoader::new(self.inputs, self.limits);
-        let read = loader.read(records, |normaliser, record: &Record| Reread {
+        let read = loader.read_records(records, |normaliser, record: &Record| Reread {
             source: record.source,
             told: again(normaliser, record),
             fired: self.fired(record),
