@@ -351,7 +351,7 @@ mod tests {
             assert_eq!(limits.get(limit), limit.default_value(), "{}", limit.name());
         }
         limits.set(Limit::ArchiveRatio, 7);
-        limits.clone().meet(Limit::ArchiveRatio, 1);
+        limits.clone().count_reached(Limit::ArchiveRatio, 1);
         limits.count_reached(Limit::ArchiveRatio, 1);
         let met: Vec<(u64, u64)> =
             limits.usage().iter().map(|usage_of| (usage_of.value, usage_of.met)).collect();

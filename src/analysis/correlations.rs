@@ -218,7 +218,7 @@ mod tests {
             sorter.add(&mut rows).unwrap();
             let (steps, copies) = (sorter.finish(), Copies::default());
             let steps = ([steps, SortedRows::default()], BTreeSet::from([0, 1].map(RuleIdx::new)));
-            let found = over_time(steps, &copies, &[], &case, &rules, folder.path()).unwrap();
+            let found = run_correlations(steps, &copies, &[], &case, &rules, folder.path()).unwrap();
             let times = found.detections.iter().map(|found| found.time.timestamp() - 1000);
             times.collect::<Vec<_>>()
         };

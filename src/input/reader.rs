@@ -385,7 +385,7 @@ mod tests {
         for (place, value) in [(first.len() as u64 + 1, "{\"EventID\":2}"), (0, &*first)] {
             again.read(InputIdx::default(), input, place, &mut piece).unwrap();
             let [part] = &piece.text.parts[..] else { panic!("{:?}", piece.text.parts) };
-            assert_eq!((part.offset, piece.text.of(part)), (place, value.as_bytes()));
+            assert_eq!((part.offset, piece.text.part_bytes(part)), (place, value.as_bytes()));
         }
     }
 }

@@ -99,7 +99,7 @@ fn extract(
         let options = Options { stop: stop.clone(), recover: how.recover, ..Options::default() };
         let evidence = psr_forensics::extract(inputs, &mut folder, &options, &rules, &NoProgress)?;
         if !some {
-            evidence.told()?;
+            evidence.summary()?;
         }
         Ok(evidence.before)
     })
