@@ -457,7 +457,7 @@ mod tests {
         table
     }
 
-    /// What is read of a file that a journal has with its own hash and so many rows.
+    /// Reads a file that a journal lists with its hash and this number of rows.
     fn forged(bytes: &[u8], rows: u64) -> io::Result<Vec<Record>> {
         let folder = tempfile::tempdir().unwrap();
         let name = "forged.parquet".to_owned();

@@ -14,7 +14,7 @@ use crate::table::file_name;
 
 /// The folder of the files.
 pub(crate) const OBSERVATIONS: &str = "observations";
-/// The most files by host and day for one input. A hostile log may name ever new hosts and days.
+/// The most files by host and day for one input. A hostile log may name ever more hosts and days.
 const MOST_PARTS: usize = 1024;
 /// The folder of the observations beyond this limit.
 const MORE: &str = "host=_more/day=_more";
