@@ -6,23 +6,23 @@ use crate::input::{PlaceReader, discover};
 use crate::model::{Channel, RecordRef, csv_time};
 
 /// The records of one text file's first value on, and what came of the rest.
-fn decode(content: &[u8]) -> (Vec<Record>, Tally) {
+fn decode(content: &[u8]) -> (Vec<Record>, DecodeOutcome) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     std::fs::write(&path, content).unwrap();
     let input = &discover(&[path]).unwrap()[0];
     let mut piece = Piece::default();
     let mut records: Vec<Record> = Vec::new();
-    crate::input::Reader::new(input).next(&mut piece).unwrap();
+    crate::input::InputReader::new(input).next(&mut piece).unwrap();
     let mut decoder = TextDecoder::default();
     let outcome = decoder
-        .piece(input.kind, InputIdx::new(7), &piece, &All, |record| records.push(record.clone()));
+        .decode_piece(input.kind, InputIdx::new(7), &piece, &All, |record| records.push(record.clone()));
     // Each is found again by its place.
     for record in &records {
         let mut found = Vec::new();
         PlaceReader::default().read(InputIdx::new(7), input, record.source.offset, &mut piece).unwrap();
         decoder
-            .piece(input.kind, InputIdx::new(7), &piece, &All, |record| found.push(record.clone()));
+            .decode_piece(input.kind, InputIdx::new(7), &piece, &All, |record| found.push(record.clone()));
         assert_eq!(&found, std::slice::from_ref(record));
     }
     (records, outcome)
@@ -30,7 +30,7 @@ fn decode(content: &[u8]) -> (Vec<Record>, Tally) {
 
 fn one(text: &str) -> Record {
     let (mut records, outcome) = decode(text.as_bytes());
-    assert!(outcome.faults.is_empty() && outcome.foreign.is_empty(), "{tally:?}");
+    assert!(outcome.faults.is_empty() && outcome.foreign.is_empty(), "{outcome:?}");
     assert_eq!(records.len(), 1);
     records.remove(0)
 }
