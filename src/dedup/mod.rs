@@ -65,7 +65,7 @@ pub(crate) fn find(
     if !overlapping.contains(&true) {
         return Ok(Copies::default());
     }
-    let sorter = Sorter::with_room(scratch.to_owned(), IN_MEMORY);
+    let sorter = Sorter::with_memory_limit(scratch.to_owned(), IN_MEMORY);
     let mut rows = SortBuffer::default();
     for row in timeline::fingerprints(timeline)? {
         let row = row?;
@@ -187,7 +187,7 @@ impl Found {
     fn new(inputs: impl Iterator<Item = InputIdx>, scratch: &Path) -> Found {
         let offsets = inputs.map(|_| Vec::new()).collect();
         let copies = Copies { offsets, ..Copies::default() };
-        let places = Sorter::with_room(scratch.to_owned(), IN_MEMORY);
+        let places = Sorter::with_memory_limit(scratch.to_owned(), IN_MEMORY);
         Found { copies, places, rows: SortBuffer::default() }
     }
 

@@ -9,7 +9,7 @@ use super::kind::InputKind;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum TextEncoding {
     #[default]
-    Utf8Converter,
+    Utf8,
     Utf16Le,
     Utf16Be,
 }
