@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use chrono::Utc;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use psr_forensics::decode::{Decoder, Wanted};
+use psr_forensics::decode::{Decoder, RecordFilter};
 use psr_forensics::input::InputKind;
-use psr_forensics::input::{CHUNK_SIZE, FILE_HEADER, Piece, Reader, piece_count};
+use psr_forensics::input::{CHUNK_SIZE, FILE_HEADER, InputReader, Piece, piece_count};
 use psr_forensics::model::index::InputIdx;
 use psr_forensics::model::{Channel, Event, RecordRef};
 use psr_forensics::normalise::Normaliser;
@@ -32,7 +32,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Wants nothing: what it costs to count records.
 struct Nothing;
 
-impl Wanted for Nothing {
+impl RecordFilter for Nothing {
     fn wants(&self, _: RecordRef, _: Channel, _: &str, _: u32) -> bool {
         false
     }
@@ -41,7 +41,7 @@ impl Wanted for Nothing {
 /// Wants what the program wants without a rule.
 struct Relevant;
 
-impl Wanted for Relevant {
+impl RecordFilter for Relevant {
     fn wants(&self, _: RecordRef, channel: Channel, _: &str, event_id: u32) -> bool {
         normalise::relevant(channel, event_id)
     }
@@ -67,13 +67,18 @@ fn tasks() -> Vec<Vec<Vec<u8>>> {
 }
 
 /// Decodes all tasks and yields how many records they hold.
-fn decode(tasks: Vec<Vec<Vec<u8>>>, wanted: &dyn Wanted, take: &mut dyn FnMut(&Record)) -> u64 {
+fn decode(
+    tasks: Vec<Vec<Vec<u8>>>,
+    wanted: &dyn RecordFilter,
+    take: &mut dyn FnMut(&Record),
+) -> u64 {
     let mut records = 0;
     let mut decoder = Decoder::default();
     for ((index, input), chunks) in samples().into_iter().enumerate().zip(tasks) {
         let mut piece = Piece { start: FILE_HEADER, chunks, ..Piece::default() };
-        records +=
-            decoder.piece(&input, InputIdx::new(index), &mut piece, wanted, &mut *take).records;
+        records += decoder
+            .decode_piece(&input, InputIdx::new(index), &mut piece, wanted, &mut *take)
+            .records;
     }
     records
 }
@@ -90,11 +95,11 @@ fn events() -> Vec<Event> {
     let (mut events, mut normaliser) = (Vec::new(), Normaliser::default());
     for (index, input) in samples().into_iter().enumerate() {
         let (mut decoder, mut piece) = (Decoder::default(), Piece::default());
-        let mut reader = Reader::new(&input);
+        let mut reader = InputReader::new(&input);
         for _ in 0..piece_count(&input) {
             reader.next(&mut piece).expect("a readable sample");
             let take = |record: &Record| events.push(normaliser.event(record));
-            decoder.piece(&input, InputIdx::new(index), &mut piece, &Relevant, take);
+            decoder.decode_piece(&input, InputIdx::new(index), &mut piece, &Relevant, take);
         }
     }
     events
@@ -116,7 +121,7 @@ fn input(c: &mut Criterion) {
     group.bench_function("read and hash", |b| {
         let mut piece = Piece::default();
         b.iter(|| {
-            let mut reader = Reader::new(log);
+            let mut reader = InputReader::new(log);
             for _ in 0..piece_count(log) {
                 reader.next(&mut piece).expect("a readable log");
             }
@@ -130,7 +135,7 @@ fn decoding(c: &mut Criterion) {
     let all = decode(tasks.clone(), &Nothing, &mut |_| {});
     let mut group = c.benchmark_group("decode");
     group.throughput(Throughput::Elements(all));
-    let cases: [(&str, &dyn Wanted); 2] =
+    let cases: [(&str, &dyn RecordFilter); 2] =
         [("nothing wanted", &Nothing), ("all relevant", &Relevant)];
     for (name, wanted) in cases {
         group.bench_function(name, |b| {

@@ -15,8 +15,8 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use evtx_writer::{Event, FileTime, Guid, LogWriter, Payload, Value as Typed};
-use psr_forensics::decode::{Decoder, Wanted};
-use psr_forensics::input::{Piece, Reader, piece_count};
+use psr_forensics::decode::{Decoder, RecordFilter};
+use psr_forensics::input::{InputReader, Piece, piece_count};
 use psr_forensics::model::index::InputIdx;
 use psr_forensics::model::{Channel, RecordRef};
 use psr_forensics::normalise::{Wire, holds_wire, wire};
@@ -335,7 +335,7 @@ fn turn_ids(text: &str, round: u32) -> String {
 /// Wants all records that hold traffic.
 struct Traffic;
 
-impl Wanted for Traffic {
+impl RecordFilter for Traffic {
     fn wants(&self, _: RecordRef, channel: Channel, _: &str, event_id: u32) -> bool {
         holds_wire(channel, event_id)
     }
@@ -383,10 +383,10 @@ fn tell(what: &str, bytes: u64, started: f64) {
 
 fn read(log: &Input, mut take: impl FnMut(Wire)) {
     let (mut decoder, mut piece) = (Decoder::default(), Piece::default());
-    let mut reader = Reader::new(log);
+    let mut reader = InputReader::new(log);
     for _ in 0..piece_count(log) {
         reader.next(&mut piece).expect("it was just written");
-        decoder.piece(log, InputIdx::default(), &mut piece, &Traffic, |record| {
+        decoder.decode_piece(log, InputIdx::default(), &mut piece, &Traffic, |record| {
             wire(record).into_iter().for_each(&mut take)
         });
     }

@@ -1,11 +1,11 @@
-//! What can go wrong: an [`Error`] ends the run, a [`Fault`] is a row in its ledger.
+//! Errors and faults: an [`Error`] ends the run, a [`Fault`] is a row in its report.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// A failure that ends the run: what is wrong, and where. What helps is for the caller to say, who knows
-/// how the library was called.
+/// An error that ends the run: what is wrong, and where. The caller knows how the library was
+/// called, so the caller adds advice.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -13,22 +13,22 @@ pub enum Error {
     #[error("{}: no such file or folder", .0.display())]
     MissingInput(PathBuf),
     /// A glob that does not parse.
-    #[error("'{pattern}' is no valid glob: {reason}")]
+    #[error("'{pattern}' is not a valid glob: {reason}")]
     BadGlob {
-        /// What was given.
+        /// The glob as given.
         pattern: String,
-        /// What is wrong.
+        /// The reason, in words.
         reason: String,
     },
-    /// None of the inputs could be read as a log.
+    /// No input could be read as a log.
     #[error("no event log to read: {0}")]
     NothingToRead(String),
-    /// A pack that cannot be read or loads no rule.
+    /// A rule pack that cannot be read or contains no rule.
     #[error("pack {}: {reason}", path.display())]
     Pack {
         /// The pack.
         path: PathBuf,
-        /// What is wrong and what helps.
+        /// Why it cannot be used, and what helps.
         reason: String,
     },
     /// A reference to a rule that was not loaded.
@@ -42,7 +42,7 @@ pub enum Error {
         /// Why it does not load.
         reason: String,
     },
-    /// A selection that excludes a rule or filter that no pack has.
+    /// A selection that excludes a rule or filter that no pack contains.
     #[error(
         "the selection of rules excludes '{0}': no loaded rule has this id, title or file name"
     )]
@@ -64,8 +64,8 @@ pub enum Error {
         /// How many of the others have none of its statuses.
         without_status: usize,
     },
-    /// A name that no output format has.
-    #[error("'{0}' is no format")]
+    /// A name that is not an output format.
+    #[error("'{0}' is not a format")]
     UnknownFormat(String),
     /// A format that this build cannot write.
     #[error("the format '{format}' needs the feature '{feature}', which this build lacks")]
@@ -75,7 +75,7 @@ pub enum Error {
         /// The Cargo feature that has it.
         feature: &'static str,
     },
-    /// An evidence pointer that leads to no record.
+    /// An evidence pointer that does not lead to a record.
     #[error("{0}")]
     Pointer(String),
     /// A query that cannot be answered.
@@ -84,37 +84,37 @@ pub enum Error {
     /// The output folder exists already.
     #[error("{} exists already", .0.display())]
     OutputExists(PathBuf),
-    /// A folder does not hold the results of this version.
+    /// A folder that does not hold results of this version.
     #[error("{}: {reason}", path.display())]
     NoResults {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong and what helps.
+        /// Why it cannot be used, and what helps.
         reason: String,
     },
     /// A folder of results without Parquet tables.
     #[error("{}: no Parquet tables in it", .0.display())]
     NoTables(PathBuf),
-    /// A folder is no case of this version, or in use.
+    /// A folder that is not a case folder of this version, or that is in use.
     #[error("{}: {reason}", path.display())]
     Case {
         /// The folder or its journal.
         path: PathBuf,
-        /// What is wrong and what helps.
+        /// Why it cannot be used, and what helps.
         reason: String,
     },
-    /// Writing failed.
+    /// A file or folder that cannot be written.
     #[error("cannot write {}", path.display())]
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
 }
 
 impl Error {
-    /// A function for `map_err`: this path could not be written.
+    /// Returns a function for `map_err` that reports that `path` could not be written.
     pub(crate) fn write<E: Into<std::io::Error>>(path: &Path) -> impl FnOnce(E) -> Error + '_ {
         move |source| Error::Write { path: path.to_owned(), source: source.into() }
     }
@@ -126,18 +126,18 @@ impl Error {
 pub enum FaultKind {
     /// Something was not read: a file, a chunk, a record.
     Lost,
-    /// Read in full, but its checksum or header is wrong: to be trusted less.
+    /// It was read in full, but its checksum or header is wrong, so it is less trustworthy.
     Suspect,
-    /// What is left of a record that no log holds any more, and cannot be decoded.
+    /// The remains of a record that no log holds any more and that cannot be decoded.
     Remnant,
-    /// Not a log, and nothing said it was: left alone.
+    /// It is not a log and was not named as one, so it was not read.
     NotALog,
 }
 
-/// Something wrong with an input, located; the run went on.
+/// Something wrong with an input, with its location. The run continued.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Fault {
-    /// What it costs.
+    /// How much it costs.
     pub kind: FaultKind,
     /// The chunk's number in its file, from 0.
     pub chunk: Option<u64>,
@@ -145,27 +145,27 @@ pub struct Fault {
     pub offset: Option<u64>,
     /// The number in the record's header.
     pub record: Option<u64>,
-    /// What is wrong.
+    /// The reason, in words.
     pub reason: String,
 }
 
 impl Fault {
-    /// How the reason of a fault begins that says that a file was changed while it was read.
+    /// Begins the reason of a fault that reports that a file changed while it was read.
     pub(crate) const CHANGED: &'static str = "the file changed during the run";
 
-    /// Whether it makes a run partial.
+    /// Returns whether it makes a run partial.
     pub fn is_damage(&self) -> bool {
         matches!(self.kind, FaultKind::Lost | FaultKind::Suspect)
     }
 
-    /// A fault of a whole file.
+    /// Creates a fault of a whole file.
     pub fn file(kind: FaultKind, reason: impl Into<String>) -> Fault {
         Fault { kind, chunk: None, offset: None, record: None, reason: reason.into() }
     }
 }
 
-/// An error and its causes on one line, as the program prints them.
-pub fn chain(error: &dyn std::error::Error) -> String {
+/// Returns an error and its causes on one line, as the program prints them.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

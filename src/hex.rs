@@ -1,6 +1,6 @@
-//! Bytes as hexadecimal text.
+//! Converts bytes to hexadecimal text and back.
 
-/// Bytes as lower-case hex.
+/// Returns bytes as lower-case hexadecimal text.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
@@ -9,7 +9,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The bytes of a hex text; a pair that is not hex is left out.
+/// Returns the bytes of a hexadecimal text. Pairs that are not hexadecimal are left out.
 #[cfg(any(test, feature = "parquet"))]
 pub(crate) fn unhex(hex: &str) -> Vec<u8> {
     let pairs = hex.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).unwrap_or_default());

@@ -1,44 +1,45 @@
-//! Per-run keyed hashing: no log can be written to make two texts have one hash.
+//! Per-run keyed hashing. No log can be written to give two texts the same hash.
 //!
-//! A hash of 64 bits is for look-ups whose result is compared, or that only pick what is read
-//! again. What is known by its hash alone has one of 128 bits.
+//! Use a hash of 64 bits for look-ups whose result is compared again, or that only select what is
+//! read again. Use a hash of 128 bits where the hash alone identifies a value.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 
-/// Makes a run's hashes of what is known by them.
+/// Computes hashes that are keyed anew in each run.
 #[derive(Debug, Clone)]
-pub(crate) struct Keyed {
+pub(crate) struct KeyedHasher {
     state: SeedableRandomState,
-    /// Of another seed, for the other half of wide hashes.
+    /// A second seed, for the other half of 128-bit hashes.
     other: SeedableRandomState,
 }
 
-impl Default for Keyed {
-    fn default() -> Keyed {
-        // The library seeds its hashes from addresses and the clock; these seeds are the system's.
+impl Default for KeyedHasher {
+    fn default() -> KeyedHasher {
+        // The library derives its seeds from addresses and the clock. These seeds come from the
+        // system.
         let state = || {
             let seed = RandomState::new().hash_one(());
             SeedableRandomState::with_seed(seed, SharedSeed::global_random())
         };
-        Keyed { state: state(), other: state() }
+        KeyedHasher { state: state(), other: state() }
     }
 }
 
-impl Keyed {
-    /// The hash of a value.
-    pub fn of(&self, value: impl Hash) -> u64 {
+impl KeyedHasher {
+    /// Returns a 64-bit hash of a value.
+    pub fn hash(&self, value: impl Hash) -> u64 {
         self.state.hash_one(value)
     }
 
-    /// The hash of a value that is known by it alone.
-    pub fn wide(&self, value: &impl Hash) -> [u64; 2] {
+    /// Returns a 128-bit hash of a value, for values that are identified by their hash alone.
+    pub fn hash_128(&self, value: &impl Hash) -> [u64; 2] {
         [self.state.hash_one(value), self.other.hash_one(value)]
     }
 
-    /// A hasher, for values of several parts.
+    /// Returns a hasher for values of several parts.
     pub fn hasher(&self) -> impl std::hash::Hasher {
         self.state.build_hasher()
     }
@@ -50,10 +51,10 @@ mod tests {
 
     #[test]
     fn the_halves_of_a_wide_hash_have_seeds_of_their_own() {
-        let keys = Keyed::default();
-        assert_eq!(keys.wide(&"a"), keys.wide(&"a"));
-        let (a, b) = (keys.wide(&"a"), keys.wide(&"b"));
+        let keys = KeyedHasher::default();
+        assert_eq!(keys.hash_128(&"a"), keys.hash_128(&"a"));
+        let (a, b) = (keys.hash_128(&"a"), keys.hash_128(&"b"));
         assert!(a[0] != b[0] && a[1] != b[1] && a[0] != a[1]);
-        assert_ne!(a, Keyed::default().wide(&"a"));
+        assert_ne!(a, KeyedHasher::default().hash_128(&"a"));
     }
 }

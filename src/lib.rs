@@ -1,10 +1,11 @@
-//! Rebuilds PowerShell Remoting sessions from Windows event logs, with the records that prove them.
+//! Rebuilds PowerShell Remoting sessions from Windows event logs, and lists the records that prove
+//! them.
 //!
-//! The stages are the modules, and the arrows run one way: [`input`] finds logs, [`decode`] makes
-//! [`Record`]s of their bytes, [`normalise`] typed [`Event`](model::Event)s of records, [`reconstruct`]
-//! [`Session`]s of events, [`detect`] matches rules on both, [`report`] writes what was found.
-//! [`analyze`] runs them.
-//!
+//! The modules are the stages, in this order: [`input`] finds logs, [`decode`] turns their bytes
+//! into [`Record`]s, [`normalise`] turns records into typed [`Event`](model::Event)s,
+//! [`reconstruct`] turns events into [`Session`]s, [`detect`] matches rules on records and
+//! sessions, and [`report`] writes the results.
+//! [`analyze`] runs all of them.
 //! ```no_run
 //! use psr_forensics::{NoProgress, Options, Pack, RuleSet, analyze, discover};
 //!
@@ -49,7 +50,9 @@ pub mod verify;
 
 #[cfg(feature = "parquet")]
 pub use analysis::extract;
-pub use analysis::{Analysis, Evidence, NoProgress, Options, Progress, Stop, analyze, correlate};
+pub use analysis::{
+    Analysis, CancelToken, NoProgress, Options, Progress, RunInputs, analyze, rebuild,
+};
 pub use detect::{Pack, RuleSet};
 pub use error::{Error, Fault};
 pub use input::{Input, discover};

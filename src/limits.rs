@@ -1,8 +1,8 @@
-//! What a run lets hostile input cost: every limit that can be set, by name, in one place.
+//! Limits on what hostile input may cost: every limit that can be set, by name, in one place.
 //!
-//! A limit that is met leaves something out, never silently: the input's report has a row for it,
-//! and `run.json` counts how often each was met. Limits count bytes and pieces of work, not time:
-//! the same input meets the same limits on any machine.
+//! A limit that is reached leaves something out, but never silently: the input's report has a row
+//! for it, and `run.json` counts how often each limit was reached. Limits count bytes and pieces of
+//! work, not time, so the same input reaches the same limits on any machine.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -19,24 +19,24 @@ macro_rules! limits {
         }
 
         impl Limit {
-            /// All of them.
+            /// All limits.
             pub const ALL: &[Limit] = &[$(Limit::$variant),+];
 
-            /// Its name on the command line and in `run.json`.
+            /// Returns its name on the command line and in `run.json`.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Limit::$variant => $name),+
                 }
             }
 
-            /// What holds when nothing is said.
+            /// Returns the default value.
             pub fn default_value(self) -> u64 {
                 match self {
                     $(Limit::$variant => $default),+
                 }
             }
 
-            /// What it bounds, with its unit.
+            /// Describes what it bounds, with its unit.
             pub fn description(self) -> &'static str {
                 match self {
                     $(Limit::$variant => concat!($($doc),+).trim_ascii()),+
@@ -54,164 +54,165 @@ limits! {
     RecordBytes = "record-bytes", 8 << 20;
     /// Members that an archive may have, else it is not opened
     ArchiveMembers = "archive-members", 1 << 18;
-    /// Times its own size that an archive, with those in it, may be unpacked to, else it is not
+    /// Times its own size that an archive and those in it may be unpacked to, else it is not
     /// opened
     ArchiveRatio = "archive-ratio", 100;
-    /// Bytes that an archive may be unpacked to whatever its size is
+    /// Bytes that an archive may always be unpacked to, whatever its size
     ArchiveBytes = "archive-bytes", 1 << 30;
 }
 
 /// A limit that cannot be set.
 #[derive(Debug)]
-pub struct Fixed {
+pub struct FixedLimit {
     /// Its name in lists.
     pub name: &'static str,
-    /// What holds.
+    /// Its value.
     pub value: u64,
-    /// The file, as a path in the source tree, and the constant that it is.
+    /// The source file that defines it, as a path in the source tree, and the name of the constant.
     pub constant: (&'static str, &'static str),
-    /// What it bounds, with its unit.
+    /// Describes what it bounds, with its unit.
     pub description: &'static str,
 }
 
-/// Limits that cannot be set: what a longer, deeper or larger one would show is of no use to anyone,
-/// or would cost more memory than a run may take. The source has each beside the code that keeps to it.
-pub const FIXED: &[Fixed] = &[
-    Fixed {
+/// Limits that cannot be set. A longer, deeper or larger value would be of no use to anyone, or
+/// would cost more memory than a run may take. The source defines each one beside the code that
+/// keeps to it.
+pub const FIXED_LIMITS: &[FixedLimit] = &[
+    FixedLimit {
         name: "record-text-faults",
         value: 100,
         constant: ("src/decode/text.rs", "MAX_FAULTS"),
         description: "faults of 2 MiB of a text log that are listed one by one; the others are counted",
     },
-    Fixed {
+    FixedLimit {
         name: "xml-depth",
         value: 64,
         constant: ("src/decode/xml.rs", "MAX_DEPTH"),
-        description: "elements in one another in a record's XML",
+        description: "nested elements in a record's XML",
     },
-    Fixed {
+    FixedLimit {
         name: "template-depth",
         value: 16,
         constant: ("src/decode/definition.rs", "MAX_DEPTH"),
-        description: "elements in one another in a template of binary XML; what is deeper is left to the evtx crate",
+        description: "nested elements in a template of binary XML; deeper ones are left to the evtx crate",
     },
-    Fixed {
+    FixedLimit {
         name: "template-nodes",
         value: 2048,
         constant: ("src/decode/definition.rs", "MAX_NODES"),
         description: "elements, attributes and texts of a template; larger ones are left to the evtx crate",
     },
-    Fixed {
+    FixedLimit {
         name: "carved-chunks",
         value: 256,
         constant: ("src/decode/carve.rs", "MOST_CHUNKS"),
         description: "chunks that --recover decodes in 2 MiB",
     },
-    Fixed {
+    FixedLimit {
         name: "script-nesting",
         value: 80,
         constant: ("crates/ps-layers/src/parse/mod.rs", "NESTING"),
-        description: "brackets in one another in a script, when layers are taken off",
+        description: "nested brackets in a script when its layers are decoded",
     },
-    Fixed {
+    FixedLimit {
         name: "clixml-depth",
         value: 256,
         constant: ("crates/psrp/src/clixml/document.rs", "MAX_DEPTH"),
-        description: "elements in one another in CLIXML",
+        description: "nested elements in CLIXML",
     },
-    Fixed {
+    FixedLimit {
         name: "clixml-values",
         value: 1 << 20,
         constant: ("crates/psrp/src/clixml/document.rs", "MOST_VALUES"),
         description: "values of one CLIXML document",
     },
-    Fixed {
+    FixedLimit {
         name: "soap-depth",
         value: 64,
         constant: ("crates/psrp/src/soap.rs", "MAX_DEPTH"),
-        description: "elements in one another in a SOAP document",
+        description: "nested elements in a SOAP document",
     },
-    Fixed {
+    FixedLimit {
         name: "soap-bytes",
         value: 64 << 20,
         constant: ("crates/psrp/src/chunks.rs", "LONGEST_DOCUMENT"),
-        description: "bytes of a SOAP document that is put together from records",
+        description: "bytes of a SOAP document that is assembled from records",
     },
-    Fixed {
+    FixedLimit {
         name: "message-bytes",
         value: 64 << 20,
         constant: ("crates/psrp/src/reassembler.rs", "LONGEST_MESSAGE"),
-        description: "bytes of a message that is put together from fragments",
+        description: "bytes of a message that is assembled from fragments",
     },
-    Fixed {
+    FixedLimit {
         name: "messages-held",
         value: 128 << 20,
         constant: ("crates/psrp/src/reassembler.rs", "MOST_HELD"),
-        description: "bytes held for messages that are not whole",
+        description: "bytes held for incomplete messages",
     },
-    Fixed {
+    FixedLimit {
         name: "traffic-held",
         value: 128 << 20,
         constant: ("src/reconstruct/traffic/collector.rs", "MOST_HELD"),
         description: "bytes of a host's traffic that are held at once",
     },
-    Fixed {
+    FixedLimit {
         name: "output-of-command",
         value: 1 << 20,
         constant: ("src/reconstruct/traffic/collector.rs", "LONGEST_SHOWN"),
-        description: "bytes kept of what one command showed",
+        description: "bytes kept of the output of one command",
     },
-    Fixed {
+    FixedLimit {
         name: "output-of-all",
         value: 256 << 20,
         constant: ("src/reconstruct/traffic/collector.rs", "MOST_SHOWN"),
-        description: "bytes kept of what all commands showed",
+        description: "bytes kept of the output of all commands",
     },
-    Fixed {
+    FixedLimit {
         name: "correlation-groups",
         value: 1 << 16,
         constant: ("src/detect/correlation/run.rs", "MOST_GROUPS"),
         description: "groups that all correlations hold at a time",
     },
-    Fixed {
+    FixedLimit {
         name: "correlation-hits",
         value: 1 << 20,
         constant: ("src/detect/correlation/window.rs", "MOST_HITS"),
         description: "hits that one window of a correlation holds",
     },
-    Fixed {
+    FixedLimit {
         name: "correlation-values",
         value: 10_000,
         constant: ("src/detect/correlation/window.rs", "MOST_VALUES"),
-        description: "values that one window of a correlation tells apart",
+        description: "values that one window of a correlation distinguishes",
     },
-    Fixed {
+    FixedLimit {
         name: "record-gaps",
         value: 32,
         constant: ("src/reconstruct/log_extent.rs", "MOST_GAPS"),
-        description: "holes in the record ids of a log; one with more is a selection of records",
+        description: "gaps in the record ids of a log; one with more is a selection of records",
     },
-    Fixed {
+    FixedLimit {
         name: "namesakes",
         value: 1 << 16,
         constant: ("src/dedup/mod.rs", "MOST_SAME"),
-        description: "records of one name and id that are told apart when copies are looked for",
+        description: "records of one name and id that are distinguished when copies are searched for",
     },
-    Fixed {
+    FixedLimit {
         name: "findings",
         value: 1 << 16,
         constant: ("src/rows/findings.rs", "MOST_FINDINGS"),
-        description: "findings that are folded in memory; with more, some come in parts",
+        description: "findings that are folded in memory; with more, some are shown in parts",
     },
-    Fixed {
+    FixedLimit {
         name: "cell-bytes",
         value: 32_000,
         constant: ("src/table.rs", "MOST_IN_CELL"),
-        description: "characters of a cell of a CSV file; what is longer is cut, and says so",
+        description: "characters of a cell of a CSV file; longer text is cut and marked",
     },
 ];
 
-/// The limits of a run, and how often each was met. Clones count together.
+/// The limits of a run, and how often each was reached. Clones share the counts.
 #[derive(Debug, Clone)]
 pub struct Limits {
     values: [u64; COUNT],
@@ -229,62 +230,62 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// What holds.
+    /// Returns the value of a limit.
     pub fn get(&self, limit: Limit) -> u64 {
         self.values[limit as usize]
     }
 
-    /// Lets another value hold.
+    /// Changes the value of a limit.
     pub fn set(&mut self, limit: Limit, value: u64) {
         self.values[limit as usize] = value;
     }
 
-    /// All of them, by name.
+    /// Returns all values by name.
     #[cfg(feature = "parquet")]
     pub(crate) fn values(&self) -> std::collections::BTreeMap<String, u64> {
         Limit::ALL.iter().map(|&limit| (limit.name().to_owned(), self.get(limit))).collect()
     }
 
-    /// Counts that it was met so many times.
-    pub(crate) fn meet(&self, limit: Limit, times: u64) {
+    /// Counts that a limit was reached `times` times.
+    pub(crate) fn count_reached(&self, limit: Limit, times: u64) {
         self.met[limit as usize].fetch_add(times, Ordering::Relaxed);
     }
 
-    /// What the ledger says of each, in the order of [`Limit::ALL`].
-    pub fn notes(&self) -> Vec<LimitNote> {
-        let note = |&limit: &Limit| LimitNote {
+    /// Returns each limit's value and count for the run manifest, in the order of [`Limit::ALL`].
+    pub fn usage(&self) -> Vec<LimitUsage> {
+        let usage_of = |&limit: &Limit| LimitUsage {
             name: limit.name(),
             value: self.get(limit),
             met: self.met[limit as usize].load(Ordering::Relaxed),
         };
-        Limit::ALL.iter().map(note).collect()
+        Limit::ALL.iter().map(usage_of).collect()
     }
 }
 
-/// A limit in the ledger.
+/// A limit in the run manifest.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct LimitNote {
+pub struct LimitUsage {
     /// Its name.
     pub name: &'static str,
-    /// What held.
+    /// Its value in this run.
     pub value: u64,
     /// How often it left something out.
     pub met: u64,
 }
 
-/// A limit that is set: `record-bytes=16777216`, or `record-bytes=16MiB`.
+/// A setting of a limit: `record-bytes=16777216`, or `record-bytes=16MiB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Setting {
+pub struct LimitSetting {
     /// The limit.
     pub limit: Limit,
-    /// What holds instead of its default.
+    /// The value that replaces the default.
     pub value: u64,
 }
 
-impl FromStr for Setting {
+impl FromStr for LimitSetting {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Setting, String> {
+    fn from_str(text: &str) -> Result<LimitSetting, String> {
         let (name, value) = text.split_once('=').ok_or("a limit reads NAME=VALUE")?;
         let named = |limit: &&Limit| limit.name() == name.trim();
         let limit = Limit::ALL.iter().find(named).ok_or_else(|| {
@@ -303,7 +304,7 @@ impl FromStr for Setting {
         let value = digits.parse().ok().and_then(|number: u64| number.checked_mul(unit));
         let value = value.filter(|&value| value > 0);
         let form = "a limit's value is a number above 0, maybe with KiB, MiB or GiB";
-        Ok(Setting { limit: *limit, value: value.ok_or(form)? })
+        Ok(LimitSetting { limit: *limit, value: value.ok_or(form)? })
     }
 }
 
@@ -313,7 +314,7 @@ mod tests {
 
     #[test]
     fn settings_are_read_and_refused_by_name() {
-        let set = |text: &str| text.parse::<Setting>().map(|set| (set.limit, set.value));
+        let set = |text: &str| text.parse::<LimitSetting>().map(|set| (set.limit, set.value));
         assert_eq!(set("record-bytes=16"), Ok((Limit::RecordBytes, 16)));
         assert_eq!(set("archive-bytes = 4 GiB"), Ok((Limit::ArchiveBytes, 4_294_967_296)));
         assert!(set("record-byte=1").unwrap_err().contains("archive-ratio"));
@@ -335,7 +336,7 @@ mod tests {
     #[test]
     fn what_is_fixed_is_what_the_source_says() {
         let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-        for Fixed { name, value, constant: (file, constant), .. } in FIXED {
+        for FixedLimit { name, value, constant: (file, constant), .. } in FIXED_LIMITS {
             let text = std::fs::read_to_string(source.join(file)).unwrap();
             let line = text.lines().find(|line| line.contains(&format!("const {constant}: ")));
             let (_, expression) = line.expect(name).split_once(" = ").unwrap();
@@ -350,10 +351,10 @@ mod tests {
             assert_eq!(limits.get(limit), limit.default_value(), "{}", limit.name());
         }
         limits.set(Limit::ArchiveRatio, 7);
-        limits.clone().meet(Limit::ArchiveRatio, 1);
-        limits.meet(Limit::ArchiveRatio, 1);
+        limits.clone().count_reached(Limit::ArchiveRatio, 1);
+        limits.count_reached(Limit::ArchiveRatio, 1);
         let met: Vec<(u64, u64)> =
-            limits.notes().iter().map(|note| (note.value, note.met)).collect();
+            limits.usage().iter().map(|usage_of| (usage_of.value, usage_of.met)).collect();
         assert_eq!(met[Limit::ArchiveRatio as usize], (7, 2));
         assert_eq!(met[Limit::RecordBytes as usize], (8 << 20, 0));
     }

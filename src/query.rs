@@ -1,8 +1,8 @@
-//! SQL over a run's Parquet tables: the only user of polars' SQL.
+//! SQL over a run's Parquet tables. This is the only user of polars' SQL.
 //!
-//! A table is read row group by row group, with the columns that the query names and the rows that
-//! its conditions leave, so that memory grows with what is asked for. Nothing but these tables can
-//! be read: polars is built without its readers of files and addresses.
+//! Tables are read one row group at a time. Only the columns that the query names and the rows that
+//! match its conditions are kept, so memory grows with the size of the answer. Only these tables
+//! can be read: polars is built without its readers of files and addresses.
 
 use std::any::Any;
 use std::fs::{self, File};
@@ -22,20 +22,20 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::error::Error;
-use crate::parquet::{ColumnType, Field};
+use crate::parquet::{ColumnType, ParquetField};
 use crate::report::schema::stem;
 use crate::report::{PARQUET_EXTENSION, PARQUET_FOLDER, TABLES, parquet};
 
-/// The tables of a run.
-pub struct Tables(SQLContext);
+/// The Parquet tables of a run, ready for SQL queries.
+pub struct ResultTables(SQLContext);
 
-impl Tables {
+impl ResultTables {
     /// Opens the tables in a folder of results.
     ///
     /// # Errors
     /// [`Error::NoResults`] when there is no such folder or a table cannot be read,
     /// [`Error::NoTables`] when it holds no Parquet tables.
-    pub fn open(folder: &Path) -> Result<Tables, Error> {
+    pub fn open(folder: &Path) -> Result<ResultTables, Error> {
         let no_results = |reason: String| Error::NoResults { path: folder.to_owned(), reason };
         if !folder.is_dir() {
             return Err(no_results("no such folder".to_owned()));
@@ -44,31 +44,31 @@ impl Tables {
         let mut found = false;
         for table in &TABLES {
             let name = stem(table);
-            let files = files(folder, name);
+            let files = table_files(folder, name);
             if files.is_empty() {
                 continue;
             }
             found = true;
-            let schema = SchemaRef::new(schema(&parquet::fields(table.columns)));
+            let schema = SchemaRef::new(polars_schema(&parquet::fields(table.columns)));
             let args =
                 ScanArgsAnonymous { schema: Some(schema), name: "table", ..Default::default() };
-            let scan = LazyFrame::anonymous_scan(Arc::new(Scan(files)), args);
+            let scan = LazyFrame::anonymous_scan(Arc::new(TableScan(files)), args);
             context.register(name, scan.map_err(|error| no_results(error.to_string()))?);
         }
         if !found {
             return Err(Error::NoTables(folder.to_owned()));
         }
-        Ok(Tables(context))
+        Ok(ResultTables(context))
     }
 
-    /// Answers a query.
+    /// Runs a query.
     ///
     /// # Errors
-    /// [`Error::Sql`] when it is no query, or asks for what is not there.
+    /// [`Error::Sql`] when the query is invalid or names something that does not exist.
     pub fn query(&mut self, sql: &str) -> Result<DataFrame, Error> {
-        let frame = self.0.execute(&plain(sql)?).and_then(LazyFrame::collect);
+        let frame = self.0.execute(&quote_user_column(sql)?).and_then(LazyFrame::collect);
         frame.map_err(|error| {
-            // What follows the first line is polars' plan.
+            // The lines after the first are polars' plan.
             let text = error.to_string();
             let line = text.lines().next().unwrap_or_default();
             Error::Sql(format!("{line}; the tables are {}", self.0.get_tables().join(", ")))
@@ -76,8 +76,8 @@ impl Tables {
     }
 }
 
-/// The columns of a table as polars has them.
-fn schema(fields: &[Field]) -> Schema {
+/// Converts the columns of a table to a polars schema.
+fn polars_schema(fields: &[ParquetField]) -> Schema {
     let data_type = |column_type: ColumnType| match column_type {
         ColumnType::Time => DataType::Datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC)),
         ColumnType::U64 => DataType::UInt64,
@@ -91,12 +91,12 @@ fn schema(fields: &[Field]) -> Schema {
     fields.map(|(name, data_type)| PolarsField::new(name.into(), data_type)).collect()
 }
 
-/// Statements that polars would do on its view of the tables, and which would look as if they had
-/// changed a file.
+/// Statements that polars would apply only to its own view of the tables. They would look as if
+/// they had changed a file.
 const CHANGES: [Keyword; 4] = [Keyword::CREATE, Keyword::DELETE, Keyword::DROP, Keyword::TRUNCATE];
 
-/// The query with the name of a column in quotes that SQL has as a function: `user`.
-fn plain(sql: &str) -> Result<String, Error> {
+/// Quotes column names in a query that SQL also has as functions: `user`.
+fn quote_user_column(sql: &str) -> Result<String, Error> {
     let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize() else {
         return Ok(sql.to_owned());
     };
@@ -115,13 +115,14 @@ fn plain(sql: &str) -> Result<String, Error> {
     Ok(plain.collect())
 }
 
-/// What of a predicate has to be applied. A sorted query that is cut has polars add one that says
-/// which rows can still come first; it is a hint that only polars' own readers understand.
-fn applied(predicate: &Expr) -> Option<Expr> {
+/// Returns the part of a predicate that must be applied. For a sorted query with a limit polars
+/// adds a condition on which rows can still come first. It is a hint that only polars' own readers
+/// understand.
+fn condition_to_apply(predicate: &Expr) -> Option<Expr> {
     match predicate {
         Expr::Display { .. } => None,
         Expr::BinaryExpr { left, op: Operator::And, right } => {
-            match (applied(left), applied(right)) {
+            match (condition_to_apply(left), condition_to_apply(right)) {
                 (Some(left), Some(right)) => Some(left.and(right)),
                 (one, other) => one.or(other),
             }
@@ -130,8 +131,8 @@ fn applied(predicate: &Expr) -> Option<Expr> {
     }
 }
 
-/// A table's files: one, or one per host.
-fn files(folder: &Path, name: &str) -> Vec<PathBuf> {
+/// Lists a table's files: one, or one per host.
+fn table_files(folder: &Path, name: &str) -> Vec<PathBuf> {
     let folder = folder.join(PARQUET_FOLDER);
     let one = folder.join(format!("{name}{PARQUET_EXTENSION}"));
     if one.is_file() {
@@ -147,12 +148,13 @@ fn files(folder: &Path, name: &str) -> Vec<PathBuf> {
     parts
 }
 
-/// Reads a table's files.
-struct Scan(Vec<PathBuf>);
+/// Reads a table's files for polars.
+struct TableScan(Vec<PathBuf>);
 
-impl Scan {
-    /// The rows of a file, group by group: of the next `room` those that the predicate leaves.
-    fn file(
+impl TableScan {
+    /// Reads a file group by group and adds the rows that match the predicate to `found`. It reads
+    /// at most `room` rows.
+    fn read_file(
         &self,
         path: &Path,
         wanted: &AnonymousScanArgs,
@@ -166,13 +168,13 @@ impl Scan {
         };
         let metadata = ParquetReader::new(file()?).get_metadata()?.clone();
         let columns = match wanted.with_columns.as_deref() {
-            // A count needs no column, and rows need one.
+            // A count needs no column, but reading rows needs one.
             Some([]) => wanted.schema.iter_names().take(1).map(ToString::to_string).collect(),
             Some(names) => names.iter().map(ToString::to_string).collect::<Vec<String>>(),
             None => wanted.schema.iter_names().map(ToString::to_string).collect(),
         };
         let mut start = 0;
-        // A file of no rows has the types of its columns still.
+        // A file without rows still has the types of its columns.
         let mut groups: Vec<usize> =
             metadata.row_groups.iter().map(|group| group.num_rows()).collect();
         if groups.is_empty() {
@@ -206,17 +208,17 @@ impl Scan {
     }
 }
 
-impl AnonymousScan for Scan {
+impl AnonymousScan for TableScan {
     fn as_any(&self) -> &dyn Any {
         self
     }
 
     fn scan(&self, wanted: AnonymousScanArgs) -> PolarsResult<DataFrame> {
         let mut room = wanted.n_rows.unwrap_or(usize::MAX);
-        let predicate = wanted.predicate.as_ref().and_then(applied);
+        let predicate = wanted.predicate.as_ref().and_then(condition_to_apply);
         let mut found = None;
         for path in &self.0 {
-            self.file(path, &wanted, predicate.as_ref(), &mut room, &mut found)?;
+            self.read_file(path, &wanted, predicate.as_ref(), &mut room, &mut found)?;
         }
         Ok(found.unwrap_or_default())
     }

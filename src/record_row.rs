@@ -1,15 +1,15 @@
-//! A record in the form in which records are sorted, in memory and on disk.
+//! A record in the serialized form in which records are sorted, in memory and on disk.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Channel, Fields, Form, LoggedId, Record, RecordRef};
 
-/// A record, all but its time, which is in the row's key.
+/// A record without its time, which is in the row's key.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct RecordRow<'a> {
     pub source: RecordRef,
-    /// TimeCreated, where it is not the record's time: seconds since 1970 and nanoseconds.
+    /// TimeCreated where it differs from the record's time: seconds since 1970 and nanoseconds.
     logged: Option<(i64, u32)>,
     pub form: Form,
     pub provider: &'a str,
@@ -28,8 +28,8 @@ pub(crate) struct RecordRow<'a> {
 }
 
 impl<'a> RecordRow<'a> {
-    /// The row of a record.
-    pub fn of(record: &'a Record) -> RecordRow<'a> {
+    /// Creates the row of a record.
+    pub fn from_record(record: &'a Record) -> RecordRow<'a> {
         let logged = (record.logged != record.time).then_some(record.logged);
         RecordRow {
             source: record.source,
@@ -50,13 +50,13 @@ impl<'a> RecordRow<'a> {
         }
     }
 
-    /// TimeCreated, where it is not the record's time.
+    /// Returns TimeCreated where it differs from the record's time.
     pub fn logged(&self) -> Option<DateTime<Utc>> {
         let (seconds, nanos) = self.logged?;
         DateTime::from_timestamp(seconds, nanos)
     }
 
-    /// The record of this time.
+    /// Returns the record with its time.
     pub fn into_record(self, time: DateTime<Utc>) -> Record {
         let logged = self.logged().unwrap_or(time);
         let mut data = Fields::default();

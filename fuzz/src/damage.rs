@@ -10,9 +10,9 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-use psr_forensics::decode::{Decoder, Wanted};
+use psr_forensics::decode::{Decoder, RecordFilter};
 use psr_forensics::error::FaultKind;
-use psr_forensics::input::{CHUNK_SIZE, FILE_HEADER, Piece, Reader, discover, piece_count};
+use psr_forensics::input::{CHUNK_SIZE, FILE_HEADER, InputReader, Piece, discover, piece_count};
 use psr_forensics::model::index::InputIdx;
 use psr_forensics::model::{Channel, RecordRef};
 use psr_forensics::{Fault, Record};
@@ -32,7 +32,7 @@ pub struct Read {
 
 struct All;
 
-impl Wanted for All {
+impl RecordFilter for All {
     fn wants(&self, _: RecordRef, _: Channel, _: &str, _: u32) -> bool {
         true
     }
@@ -47,11 +47,11 @@ pub fn read(log: &[u8], folder: &Path) -> Read {
     if !input.kind.is_log() {
         return found;
     }
-    let (mut reader, mut decoder) = (Reader::new(&input), Decoder::default());
+    let (mut reader, mut decoder) = (InputReader::new(&input), Decoder::default());
     let mut piece = Piece::default();
     for _ in 0..piece_count(&input) {
         reader.next(&mut piece).unwrap();
-        let tally = decoder.piece(&input, InputIdx::default(), &mut piece, &All, |record| {
+        let tally = decoder.decode_piece(&input, InputIdx::default(), &mut piece, &All, |record| {
             let (chunk, offset) = place(record.source.offset);
             let mut record = record.clone();
             record.source = RecordRef { input: InputIdx::default(), offset, ..record.source };

@@ -7,11 +7,11 @@ use std::cell::RefCell;
 use std::fs;
 use std::path::PathBuf;
 
-use psr_forensics::decode::{self, Decoder, Wanted};
+use psr_forensics::decode::{self, Decoder, RecordFilter};
 use psr_forensics::detect::{self, Pack, RuleSet};
 use psr_forensics::error::FaultKind;
 use psr_forensics::input::InputKind;
-use psr_forensics::input::{self, Again, Piece, Reader, discover, piece_count};
+use psr_forensics::input::{self, InputReader, Piece, PlaceReader, discover, piece_count};
 use psr_forensics::layers::{UnwrapLimits, Unwrapper, find_layers};
 use psr_forensics::model::index::InputIdx;
 use psr_forensics::model::{Channel, Fields, RecordRef};
@@ -178,7 +178,7 @@ fn read_chunk(decoder: &mut Decoder, bytes: &[u8]) -> ChunkRead {
     };
     let mut records = Vec::new();
     let mut normaliser = Normaliser::default();
-    let tally = decoder.piece(&input, InputIdx::default(), &mut piece, &All, |record| {
+    let tally = decoder.decode_piece(&input, InputIdx::default(), &mut piece, &All, |record| {
         let _ = normaliser.event(record);
         records.push(record.clone());
     });
@@ -206,12 +206,12 @@ fn text_log(data: &[u8], kind: InputKind) {
     // A place of evidence leads to its record.
     for record in records.iter().take(4) {
         let mut piece = Piece::default();
-        let place = decode::place(&input, record.source.offset);
-        Again::default()
+        let place = decode::reread_offset(&input, record.source.offset);
+        PlaceReader::default()
             .read(InputIdx::default(), &input, place, &mut piece)
             .expect("the file is there");
         let mut found = Vec::new();
-        Decoder::default().piece(&input, InputIdx::default(), &mut piece, &All, |record| {
+        Decoder::default().decode_piece(&input, InputIdx::default(), &mut piece, &All, |record| {
             found.push(record.clone())
         });
         found.retain(|other| other.source == record.source);
@@ -221,12 +221,12 @@ fn text_log(data: &[u8], kind: InputKind) {
 
 /// Reads a log to its end.
 fn read_log(input: &Input) -> Vec<Record> {
-    let (mut reader, mut piece) = (Reader::new(input), Piece::default());
+    let (mut reader, mut piece) = (InputReader::new(input), Piece::default());
     let (mut decoder, mut normaliser) = (Decoder::default(), Normaliser::default());
     let mut records = Vec::new();
     for _ in 0..piece_count(input) {
         let _ = reader.next(&mut piece);
-        decoder.piece(input, InputIdx::default(), &mut piece, &All, |record| {
+        decoder.decode_piece(input, InputIdx::default(), &mut piece, &All, |record| {
             let _ = normaliser.event(record);
             records.push(record.clone());
         });
@@ -352,7 +352,7 @@ pub fn pack(data: &[u8]) {
 /// Wants every record.
 struct All;
 
-impl Wanted for All {
+impl RecordFilter for All {
     fn wants(&self, _: RecordRef, _: Channel, _: &str, _: u32) -> bool {
         true
     }

@@ -1,40 +1,40 @@
-//! Case folders as the evidence of a run.
+//! Case folders as the inputs of a run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::evidence::Evidence;
 use super::extracted::Extracted;
 use super::input_report::ensure_any_log;
+use super::run_inputs::RunInputs;
 use crate::detect::EventFilter;
 use crate::error::{Error, Fault, FaultKind};
 use crate::input::{self, Input};
 use crate::model::IdxVec;
-use crate::observe::{CaseFolder, FileEntry, Observed};
+use crate::observe::{CaseFolder, ExtractedInput, FileEntry};
 
-impl Evidence {
-    /// What was extracted to case folders before, for rules that ask for this. A file that is in
-    /// several counts once, and the last folder's is taken.
+impl RunInputs {
+    /// Creates the inputs of a run from records in case folders, for rules with this filter. A file
+    /// that is in several folders counts once, and the last folder's is used.
     ///
     /// # Errors
-    /// [`Error::Case`] for a folder that is no case of this version.
-    pub fn of_cases(folders: &[PathBuf], asks: &EventFilter) -> Result<Evidence, Error> {
+    /// [`Error::Reconstruction`] for a folder that is not a case folder of this version.
+    pub fn from_cases(folders: &[PathBuf], asks: &EventFilter) -> Result<RunInputs, Error> {
         let mut files = BTreeMap::new();
         let mut begun = BTreeMap::new();
         for folder in folders {
             let known = CaseFolder::read(folder)?;
             begun.extend(known.begun.into_iter().map(|path| (path, folder)));
             for (path, (known, entry)) in known.files {
-                let remarks = remarks(&known, asks, &entry);
-                files.insert(path, Of { root: folder, entry, remarks });
+                let remarks = faults_of_use(&known, asks, &entry);
+                files.insert(path, CaseFile { root: folder, entry, remarks });
             }
         }
         begun.retain(|path, _| !files.contains_key(path));
-        let mut evidence = Evidence::of_entries(files.into_values());
+        let mut evidence = RunInputs::from_entries(files.into_values());
         let reason = "to be extracted, but the run ended before: extract it to the case again";
         for path in begun.into_keys() {
             let fault = Fault::file(FaultKind::Lost, reason);
-            evidence.inputs.push(Input::elsewhere(
+            evidence.inputs.push(Input::extracted(
                 path,
                 None,
                 0,
@@ -47,22 +47,22 @@ impl Evidence {
         Ok(evidence)
     }
 
-    /// Puts files that were extracted in order.
-    pub(super) fn of_entries<'r>(files: impl Iterator<Item = Of<'r>>) -> Evidence {
-        let mut evidence = Evidence { inputs: IdxVec::new(), observed: IdxVec::new(), before: 0 };
-        for Of { root, entry, remarks } in files {
+    /// Creates the inputs of a run from extracted files.
+    pub(super) fn from_entries<'r>(files: impl Iterator<Item = CaseFile<'r>>) -> RunInputs {
+        let mut evidence = RunInputs { inputs: IdxVec::new(), observed: IdxVec::new(), before: 0 };
+        for CaseFile { root, entry, remarks } in files {
             entry.inputs.into_iter().for_each(|observed| evidence.push(root, observed, &remarks));
         }
         evidence.sort();
         evidence
     }
 
-    fn push(&mut self, root: &Path, of: Observed, remarks: &[Fault]) {
-        let Observed { path, size, kind, state, mut faults, .. } = of;
+    fn push(&mut self, root: &Path, of: ExtractedInput, remarks: &[Fault]) {
+        let ExtractedInput { path, size, kind, state, mut faults, .. } = of;
         if kind.is_log() {
             faults.extend_from_slice(remarks);
         }
-        self.inputs.push(Input::elsewhere(PathBuf::from(&path), state, size, kind, faults));
+        self.inputs.push(Input::extracted(PathBuf::from(&path), state, size, kind, faults));
         self.observed.push(Some(Extracted {
             root: root.to_owned(),
             sha256: of.sha256,
@@ -70,36 +70,36 @@ impl Evidence {
             chunks: of.chunks,
             records: of.records,
             too_long: of.too_long,
-            form: of.form,
+            headers: of.headers,
             firsts: of.firsts,
             reach: of.reach,
             tables: of.tables,
         }));
     }
 
-    /// What it comes to, of inputs that were extracted.
+    /// Counts the inputs, records and bytes of inputs that were extracted.
     ///
     /// # Errors
-    /// [`Error::NothingToRead`] when there is no log in it.
-    pub fn told(&self) -> Result<Told, Error> {
+    /// [`Error::NothingToRead`] when no input is a log.
+    pub fn summary(&self) -> Result<InputsSummary, Error> {
         ensure_any_log(self.inputs.iter().map(|input| (input, &input.faults[..])))?;
-        let mut told = Told { inputs: self.inputs.len(), ..Told::default() };
+        let mut summary = InputsSummary { inputs: self.inputs.len(), ..InputsSummary::default() };
         for input in &self.inputs {
-            told.damaged += usize::from(input.faults.iter().any(Fault::is_damage));
+            summary.damaged += usize::from(input.faults.iter().any(Fault::is_damage));
             if input.kind.is_log() {
-                told.logs += 1;
-                told.bytes += input.size;
+                summary.logs += 1;
+                summary.bytes += input.size;
             }
         }
         for extracted in self.observed.iter().flatten() {
-            told.records += extracted.records;
-            told.observations += extracted.tables.iter().map(|table| table.rows).sum::<u64>();
-            told.size += extracted.tables.iter().map(|table| table.size).sum::<u64>();
+            summary.records += extracted.records;
+            summary.observations += extracted.tables.iter().map(|table| table.rows).sum::<u64>();
+            summary.size += extracted.tables.iter().map(|table| table.size).sum::<u64>();
         }
-        Ok(told)
+        Ok(summary)
     }
 
-    /// In the order of logs that are read: by path, and what was recovered last.
+    /// Sorts the inputs as logs that are read: by path, with recovered records last.
     fn sort(&mut self) {
         let inputs = std::mem::take(&mut self.inputs).into_iter();
         let mut pairs: Vec<(Input, Option<Extracted>)> =
@@ -120,40 +120,40 @@ impl Evidence {
     }
 }
 
-/// What evidence comes to.
+/// The counts of the inputs of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct InputsSummary {
     /// Inputs, logs or not.
     pub inputs: usize,
     /// Those of them that are logs.
     pub logs: usize,
-    /// Bytes of these.
+    /// The bytes of these logs.
     pub bytes: u64,
-    /// Records read of them.
+    /// Records read from them.
     pub records: u64,
     /// Records that were kept.
     pub observations: u64,
-    /// Bytes that they take.
+    /// The bytes that the kept records take.
     pub size: u64,
-    /// Inputs that were not read in full, or with doubt.
+    /// Inputs that were not read in full, or only with doubt.
     pub damaged: usize,
 }
 
-/// A file that was extracted, where to, and what is to be said of it.
-pub(super) struct Of<'r> {
+/// An extracted file, its case folder, and the faults of using it.
+pub(super) struct CaseFile<'r> {
     pub root: &'r Path,
     pub entry: FileEntry,
     pub remarks: Vec<Fault>,
 }
 
-/// What is wrong with using a file that was extracted for what these rules ask.
-fn remarks(known: &EventFilter, asks: &EventFilter, entry: &FileEntry) -> Vec<Fault> {
+/// Returns the faults of using an extracted file with these rules.
+fn faults_of_use(known: &EventFilter, asks: &EventFilter, entry: &FileEntry) -> Vec<Fault> {
     let mut remarks = Vec::new();
     let version = env!("CARGO_PKG_VERSION");
     if entry.settings.version != version {
         let by = &entry.settings.version;
         let reason = format!(
-            "extracted by version {by}, and this is {version}: records that it has learnt of since \
+            "extracted by version {by}, and this is {version}: kinds of records that were added since \
              are missing; extract it again"
         );
         remarks.push(Fault::file(FaultKind::Lost, reason));

@@ -1,4 +1,4 @@
-//! Whether the evidence is after a run what it was before.
+//! Checks that the evidence did not change during a run.
 
 use rayon::prelude::*;
 
@@ -6,16 +6,16 @@ use super::input_report::InputReport;
 use crate::error::{Fault, FaultKind};
 use crate::input::InputKind;
 
-/// Looks at each file that was read once more: a changed one is a fault. With `rehash` it is read
-/// once more, too, and has the same hash or a fault.
-pub(super) fn look_again(reports: &mut [InputReport], rehash: bool) {
+/// Checks each file that was read for changes and reports a changed file as a fault. With `rehash`
+/// it also reads the file again and compares the hash.
+pub(super) fn check_unchanged(reports: &mut [InputReport], rehash: bool) {
     let read = reports.par_iter_mut().filter(|report| report.input.kind != InputKind::Unknown);
     read.for_each(|report| {
         let changed = |reason: String| {
             Fault::file(FaultKind::Suspect, format!("{}: {reason}", Fault::CHANGED))
         };
-        report.faults.extend(report.input.changed().map(changed));
-        let again = if rehash { report.input.hash_again() } else { None };
+        report.faults.extend(report.input.describe_change().map(changed));
+        let again = if rehash { report.input.rehash() } else { None };
         match again {
             Some(Ok(sha256)) => {
                 if report.sha256.as_ref().is_some_and(|before| *before != sha256) {

@@ -1,5 +1,5 @@
-//! Logs to observations in a case folder, file by file: what is finished stays, whatever becomes of
-//! the run.
+//! Extracts records from logs to a case folder, file by file. Finished files stay, even if the run
+//! fails.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,36 +9,36 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::cases::Of;
-use super::evidence::Evidence;
+use super::cases::CaseFile;
 use super::load::first_of_chunk;
-use super::logs::{InputProgress, Part, Pieces};
+use super::logs::{InputProgress, PieceDecoder, PieceOutcome};
 use super::options::Options;
 use super::progress::Progress;
+use super::run_inputs::RunInputs;
 use crate::detect::{EventFilter, RuleSet};
 use crate::error::Error;
 use crate::hex::hex;
-use crate::input::{self, Input, InputKind, Reader, piece_count};
+use crate::input::{self, Input, InputKind, InputReader, piece_count};
 use crate::model::{InputIdx, Record};
-use crate::observe::{CaseFolder, FileEntry, Observed, Settings, Writer};
+use crate::observe::{CaseFolder, ExtractSettings, ExtractedInput, FileEntry, ObservationWriter};
 use crate::reconstruct::{FileFacts, LogExtent, first_records};
-use crate::sorted::Rows;
+use crate::sorted::SortBuffer;
 
-/// Extracts to a case folder what reconstruction and these rules have a use for, of all inputs that
-/// it does not have already, on the threads of the rayon pool it is called in. Yields what the
-/// folder has of the inputs then.
+/// Extracts the records that reconstruction and these rules use to a case folder, on the threads of
+/// the current rayon pool. Inputs that the folder already has are skipped. Returns the folder's
+/// records of all these inputs.
 ///
 /// # Errors
-/// [`Error::Write`] when the folder takes no more. Damage inside inputs is no error.
+/// [`Error::Write`] when the folder cannot be written. Damage inside inputs is not an error.
 pub fn extract(
     inputs: Vec<Input>,
     folder: &mut CaseFolder,
     options: &Options,
     rules: &RuleSet,
     progress: &dyn Progress,
-) -> Result<Evidence, Error> {
+) -> Result<RunInputs, Error> {
     let root = folder.root().to_owned();
-    let settings = Settings {
+    let settings = ExtractSettings {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         recover: options.recover,
         limits: options.limits.values(),
@@ -56,95 +56,104 @@ pub fn extract(
     if !given.is_empty() {
         let paths: Vec<&Path> = given.iter().map(|input| &*input.path).collect();
         folder.begin(&asks, &paths).map_err(Error::write(&root))?;
-        let run = Run { folder, options, rules, settings: &settings, asks: &asks, progress };
-        let extracted = run.files(given)?;
+        let run = Extraction { folder, options, rules, settings: &settings, asks: &asks, progress };
+        let extracted = run.extract_files(given)?;
         entries.extend(extracted.into_iter().map(|entry| (asks.clone(), entry)));
     }
     entries.sort_by(|(_, a), (_, b)| a.path.cmp(&b.path));
-    folder.settle(&entries).map_err(Error::write(&root))?;
-    let of = |(_, entry)| Of { root: &root, entry, remarks: Vec::new() };
-    Ok(Evidence { before, ..Evidence::of_entries(entries.into_iter().map(of)) })
+    folder.rewrite(&entries).map_err(Error::write(&root))?;
+    let of = |(_, entry)| CaseFile { root: &root, entry, remarks: Vec::new() };
+    Ok(RunInputs { before, ..RunInputs::from_entries(entries.into_iter().map(of)) })
 }
 
-struct Run<'r> {
+struct Extraction<'r> {
     folder: &'r CaseFolder,
     options: &'r Options,
     rules: &'r RuleSet,
-    settings: &'r Settings,
+    settings: &'r ExtractSettings,
     asks: &'r EventFilter,
     progress: &'r dyn Progress,
 }
 
 /// A file that is being extracted.
-struct File {
+struct ExtractedFile {
     given: Input,
-    /// How many inputs it is.
+    /// How many inputs the file consists of.
     inputs: usize,
-    /// Those that are done, by their indexes.
-    done: Mutex<BTreeMap<usize, Observed>>,
+    /// The finished inputs, by index.
+    done: Mutex<BTreeMap<usize, ExtractedInput>>,
 }
 
 /// An input that is being extracted.
-struct Open<'i> {
+struct ExtractingInput<'i> {
     /// Index of its file.
     file: usize,
     input: &'i Input,
-    reader: Mutex<Reader<'i>>,
-    writer: Writer,
-    state: Mutex<State>,
+    reader: Mutex<InputReader<'i>>,
+    writer: ObservationWriter,
+    state: Mutex<ExtractState>,
 }
 
-/// How far an input is.
-struct State {
-    /// Pieces that are not done.
+/// The progress of an input.
+struct ExtractState {
+    /// Pieces that are not finished.
     left: u64,
-    /// What the others came to.
-    parts: Vec<Part>,
+    /// The results of the finished pieces.
+    parts: Vec<PieceOutcome>,
     closed: bool,
 }
 
-impl Run<'_> {
-    /// Extracts files: each is in the journal when all of it is done.
-    fn files(&self, given: Vec<Input>) -> Result<Vec<FileEntry>, Error> {
+impl Extraction<'_> {
+    /// Extracts files. Each file is added to the journal when all of it is finished.
+    fn extract_files(&self, given: Vec<Input>) -> Result<Vec<FileEntry>, Error> {
         let root = self.folder.root();
-        let opened = given.par_iter().map(|input| self.open(input.clone()));
+        let opened = given.par_iter().map(|input| self.inputs_of_file(input.clone()));
         let opened: Vec<Vec<Input>> = opened.collect::<Result<_, Error>>()?;
         let inputs = || opened.iter().flatten().filter(|input| is_read(input));
         self.progress.begin(inputs().count(), inputs().map(|input| input.size).sum());
-        let files: Vec<File> = { given.into_iter().zip(&opened) }
-            .map(|(given, inputs)| File { given, inputs: inputs.len(), done: Mutex::default() })
+        let files: Vec<ExtractedFile> = { given.into_iter().zip(&opened) }
+            .map(|(given, inputs)| ExtractedFile {
+                given,
+                inputs: inputs.len(),
+                done: Mutex::default(),
+            })
             .collect();
         let by_file = opened.iter().enumerate();
         let inputs =
             by_file.flat_map(|(file, inputs)| inputs.iter().map(move |input| (file, input)));
-        let open = inputs.map(|(file, input)| Open {
+        let open = inputs.map(|(file, input)| ExtractingInput {
             file,
             input,
-            reader: Mutex::new(Reader::within(input, &self.options.limits)),
-            writer: Writer::new(root, self.stem(&files[file].given, input)),
-            state: Mutex::new(State { left: pieces(input), parts: Vec::new(), closed: false }),
+            reader: Mutex::new(InputReader::with_limits(input, &self.options.limits)),
+            writer: ObservationWriter::new(root, self.table_name_stem(&files[file].given, input)),
+            state: Mutex::new(ExtractState {
+                left: task_count(input),
+                parts: Vec::new(),
+                closed: false,
+            }),
         });
-        let open: Vec<Open<'_>> = open.collect();
+        let open: Vec<ExtractingInput<'_>> = open.collect();
         let entries = Mutex::new(Vec::new());
         let close = |index: usize| -> io::Result<()> {
             let file = &files[open[index].file];
-            let observed = self.close(&open[index])?;
+            let observed = self.finish_input(&open[index])?;
             let mut done = file.done.lock().unwrap_or_else(PoisonError::into_inner);
             done.insert(index, observed);
             if done.len() == file.inputs {
-                let entry = self.entry(&file.given, std::mem::take(&mut *done));
+                let entry = self.file_entry(&file.given, std::mem::take(&mut *done));
                 self.folder.add(&entry)?;
                 entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
             }
             Ok(())
         };
         let tasks = { 0..open.len() }
-            .flat_map(|index| std::iter::repeat_n(index, pieces(open[index].input) as usize))
-            .take_while(|_| !self.options.stop.is_asked());
-        let extracted = tasks.par_bridge().try_for_each_init(Worker::default, |worker, index| {
-            if self.piece(&open[index], worker)? { close(index) } else { Ok(()) }
-        });
-        // Where the run was interrupted, some inputs have pieces that nobody asked for.
+            .flat_map(|index| std::iter::repeat_n(index, task_count(open[index].input) as usize))
+            .take_while(|_| !self.options.stop.is_cancelled());
+        let extracted =
+            tasks.par_bridge().try_for_each_init(ExtractWorker::default, |worker, index| {
+                if self.extract_piece(&open[index], worker)? { close(index) } else { Ok(()) }
+            });
+        // If the run was cancelled, some inputs have pieces that were not read.
         let is_open = |index: &usize| {
             !open[*index].state.lock().unwrap_or_else(PoisonError::into_inner).closed
         };
@@ -153,15 +162,15 @@ impl Run<'_> {
         Ok(entries.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What is in a file that was given.
-    fn open(&self, given: Input) -> Result<Vec<Input>, Error> {
+    /// Returns the inputs in a given file.
+    fn inputs_of_file(&self, given: Input) -> Result<Vec<Input>, Error> {
         let inputs = input::unpack(vec![given], self.folder.root(), &self.options.limits)?;
         Ok(if self.options.recover { input::with_recovered(inputs) } else { inputs })
     }
 
-    /// What the names of an input's tables begin with: what is extracted of another state of its
-    /// file, or another way, has other names.
-    fn stem(&self, given: &Input, input: &Input) -> String {
+    /// Returns the beginning of the names of an input's tables. It differs if the file's state or
+    /// the settings differ.
+    fn table_name_stem(&self, given: &Input, input: &Input) -> String {
         let mut hash = Sha256::new();
         hash.update(input.path.as_os_str().as_encoded_bytes());
         let how = serde_json::to_vec(&(&given.state, self.settings, self.asks));
@@ -169,17 +178,21 @@ impl Run<'_> {
         hex(&hash.finalize()[..8])
     }
 
-    /// Extracts the next piece of an input; whether it was the last one to be done.
-    fn piece(&self, open: &Open<'_>, worker: &mut Worker) -> io::Result<bool> {
-        let Worker { pieces, rows } = worker;
+    /// Extracts the next piece of an input. Returns whether it was the last piece to finish.
+    fn extract_piece(
+        &self,
+        open: &ExtractingInput<'_>,
+        worker: &mut ExtractWorker,
+    ) -> io::Result<bool> {
+        let ExtractWorker { pieces, rows } = worker;
         let part = is_read(open.input).then(|| {
             let mut put = Ok(());
             let take = |record: &Record| {
                 if put.is_ok() {
-                    put = Writer::push(rows, record);
+                    put = ObservationWriter::push(rows, record);
                 }
             };
-            let part = pieces.next(
+            let part = pieces.decode_next(
                 (InputIdx::default(), open.input),
                 &open.reader,
                 self.rules,
@@ -196,27 +209,28 @@ impl Run<'_> {
         Ok(state.closed)
     }
 
-    /// Writes the observations of an input whose pieces are done, or nobody asks for more of.
-    fn close(&self, open: &Open<'_>) -> io::Result<Observed> {
-        let Open { input, reader, writer, state, .. } = open;
+    /// Writes the observations of an input whose pieces are finished, or whose other pieces are not
+    /// read.
+    fn finish_input(&self, open: &ExtractingInput<'_>) -> io::Result<ExtractedInput> {
+        let ExtractingInput { input, reader, writer, state, .. } = open;
         let mut parts =
             std::mem::take(&mut state.lock().unwrap_or_else(PoisonError::into_inner).parts);
-        // Threads finish in any order; what follows must not depend on it.
+        // Threads finish in any order. The results below must not depend on it.
         parts.sort_by_key(|part| part.start);
         let mut account = InputProgress::new(input);
         let too_long = parts.iter().map(|part| part.too_long).sum();
-        let mut reach: Vec<LogExtent> = parts.into_iter().map(|part| account.take(part)).collect();
+        let mut reach: Vec<LogExtent> = parts.into_iter().map(|part| account.add(part)).collect();
         reach.iter_mut().for_each(LogExtent::shrink);
         account.finish(&reader.lock().unwrap_or_else(PoisonError::into_inner));
-        let InputProgress { report, form, .. } = account;
+        let InputProgress { report, headers, .. } = account;
         let facts = FileFacts {
-            headers: &form,
+            headers: &headers,
             is_evtx: report.input.kind.is_evtx(),
             faults: &report.faults,
         };
         let firsts =
             first_records(&facts, |chunk| first_of_chunk(input, InputIdx::default(), chunk));
-        Ok(Observed {
+        Ok(ExtractedInput {
             path: input.path.as_path().into(),
             size: input.size,
             kind: report.input.kind,
@@ -227,14 +241,14 @@ impl Run<'_> {
             records: report.records,
             too_long,
             faults: report.faults,
-            form,
+            headers,
             firsts,
             reach,
             tables: writer.finish()?,
         })
     }
 
-    fn entry(&self, given: &Input, done: BTreeMap<usize, Observed>) -> FileEntry {
+    fn file_entry(&self, given: &Input, done: BTreeMap<usize, ExtractedInput>) -> FileEntry {
         FileEntry {
             path: given.path.as_path().into(),
             settings: self.settings.clone(),
@@ -243,19 +257,19 @@ impl Run<'_> {
     }
 }
 
-/// A thread's room.
+/// The buffers of a thread.
 #[derive(Default)]
-struct Worker {
-    pieces: Pieces,
-    rows: Rows,
+struct ExtractWorker {
+    pieces: PieceDecoder,
+    rows: SortBuffer,
 }
 
-/// Whether an input is read at all.
+/// Returns whether an input is read at all.
 fn is_read(input: &Input) -> bool {
     input.kind != InputKind::Unknown
 }
 
-/// Tasks that an input is. One that is not read is done, too.
-fn pieces(input: &Input) -> u64 {
+/// Returns how many tasks an input has. An input that is not read has one.
+fn task_count(input: &Input) -> u64 {
     if is_read(input) { piece_count(input) } else { 1 }
 }

@@ -1,59 +1,59 @@
-//! What was extracted of an input before, and is read in its place.
+//! Records that were extracted from an input before and are read instead of it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::input_report::InputReport;
-use crate::decode::Form;
+use crate::decode::EvtxHeaders;
 use crate::error::{Fault, FaultKind};
-use crate::input::{Extent, Input};
+use crate::input::{Input, ReadExtent};
 use crate::model::{Edge, InputIdx, Record, RecordRef};
 use crate::observe::{self, TableEntry};
 use crate::reconstruct::LogExtent;
 
-/// What was extracted of an input before.
+/// The records that were extracted from an input before, and the facts about it.
 pub(super) struct Extracted {
     /// The case folder.
     pub root: PathBuf,
     pub sha256: Option<String>,
-    pub extent: Extent,
+    pub extent: ReadExtent,
     pub chunks: u64,
     pub records: u64,
     pub too_long: u64,
-    pub form: Form,
+    pub headers: EvtxHeaders,
     pub firsts: BTreeMap<u64, Edge>,
     pub reach: Vec<LogExtent>,
     pub tables: Vec<TableEntry>,
 }
 
 impl Extracted {
-    /// How many tables of its records there are.
+    /// Returns how many tables its records are in.
     pub fn table_count(&self) -> usize {
         self.tables.len()
     }
 
-    /// The bytes and the records of a table.
-    pub fn size_of(&self, table: usize) -> (u64, u64) {
+    /// Returns the bytes and the records of a table.
+    pub fn table_size(&self, table: usize) -> (u64, u64) {
         let TableEntry { size, rows, .. } = self.tables[table];
         (size, rows)
     }
 
-    /// Records that are longer than the limit.
+    /// Returns the number of records longer than the limit.
     pub fn too_long(&self) -> u64 {
         self.too_long
     }
 
-    /// What the input's headers say.
-    pub fn form(&self) -> &Form {
-        &self.form
+    /// Returns the input's headers.
+    pub fn headers(&self) -> &EvtxHeaders {
+        &self.headers
     }
 
-    /// How far its logs reach: of each piece that was read.
+    /// Returns how far its logs reach, for each piece that was read.
     pub fn reach(&self) -> &[LogExtent] {
         &self.reach
     }
 
-    /// What became of the input.
+    /// Returns the report of the input.
     pub fn report(&self, input: &Input) -> InputReport {
         InputReport {
             input: input.clone(),
@@ -67,18 +67,18 @@ impl Extracted {
         }
     }
 
-    /// Gives the records of one of its tables, as those of this input.
+    /// Passes the records of one of its tables to `each`, as records of this input.
     ///
     /// # Errors
-    /// A fault that says what could not be read.
-    pub fn read(
+    /// A fault that describes the records that could not be read.
+    pub fn read_table(
         &self,
         table: usize,
         input: InputIdx,
         each: impl FnMut(&Record),
     ) -> Result<(), Fault> {
         let entry = &self.tables[table];
-        observe::records(&self.root, entry, input, each).map_err(|error| {
+        observe::read_records(&self.root, entry, input, each).map_err(|error| {
             let path = self.root.join(&entry.name);
             let reason = format!(
                 "{} of its observations not read, in {}: {error}",
@@ -89,8 +89,8 @@ impl Extracted {
         })
     }
 
-    /// The tables that may hold some of these records, which are in order.
-    pub fn tables_of(&self, records: &[RecordRef]) -> impl Iterator<Item = usize> {
+    /// Returns the tables that may hold some of these records. The records must be in order.
+    pub fn tables_with(&self, records: &[RecordRef]) -> impl Iterator<Item = usize> {
         let holds = |table: &TableEntry| {
             let first = records.partition_point(|record| record.offset < table.first);
             records.get(first).is_some_and(|record| record.offset <= table.last)
@@ -99,7 +99,7 @@ impl Extracted {
         tables.filter(move |(_, table)| holds(table)).map(|(index, _)| index)
     }
 
-    /// The first record that could be read of a chunk.
+    /// Returns the first record of a chunk that could be read.
     pub fn first_of_chunk(&self, number: u64) -> Option<Edge> {
         self.firsts.get(&number).copied()
     }

@@ -1,37 +1,36 @@
-//! What became of an input.
+//! The report of an input.
 
 use crate::error::{Error, Fault};
-use crate::input::{Extent, Input};
+use crate::input::{Input, ReadExtent};
 use crate::model::InputIdx;
 use crate::rows::Overlap;
 
-/// What became of an input.
+/// The outcome of reading an input.
 #[derive(Debug, Clone)]
 pub struct InputReport {
     /// The input.
     pub input: Input,
-    /// SHA-256 of the whole file, or of an archive's member as unpacked; none for a file that was
-    /// not read.
+    /// SHA-256 of the whole file, or of an archive's member as unpacked. `None` if it was not read.
     pub sha256: Option<String>,
     /// How much of it was read.
-    pub extent: Extent,
-    /// The same of a file that was read a second time at the end of the run.
+    pub extent: ReadExtent,
+    /// SHA-256 of the file when it was read a second time at the end of the run.
     pub sha256_after: Option<String>,
     /// Chunks in the file.
     pub chunks: u64,
     /// Records read, relevant or not.
     pub records: u64,
-    /// The inputs, by index, that hold records of it and are preferred to it: what they hold counts
-    /// there.
+    /// The inputs, by index, that hold records of this one and are preferred to it. Those records
+    /// count there.
     pub overlaps: Vec<(InputIdx, Overlap)>,
-    /// What is wrong with it, in the order of the file.
+    /// Its faults, in the order of the file.
     pub faults: Vec<Fault>,
 }
 
 /// Fails unless at least one input is a log. Each input comes with its faults.
 ///
 /// # Errors
-/// [`Error::NothingToRead`], with why the first of them is none.
+/// [`Error::NothingToRead`], with the reason for the first input.
 pub(super) fn ensure_any_log<'i>(
     inputs: impl Iterator<Item = (&'i Input, &'i [Fault])>,
 ) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! Reading single records again.
+//! Reads single records again.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -9,9 +9,9 @@ use rayon::prelude::*;
 
 use super::extracted::Extracted;
 use super::input_report::InputReport;
-use crate::decode::{self, Decoder, Seen, Wanted, chunk_of};
+use crate::decode::{self, Decoder, RecordFilter, RecordHeader, chunk_number_at};
 use crate::error::{Fault, FaultKind};
-use crate::input::{Again, Input, Piece};
+use crate::input::{Input, Piece, PlaceReader};
 use crate::limits::Limits;
 use crate::model::{Channel, Edge, Event, IdxVec, InputIdx, Record, RecordRef};
 use crate::normalise::{Normaliser, wire};
@@ -21,37 +21,38 @@ use crate::reconstruct::{RecordReader, TrafficRecord};
 const PLACES_PER_TASK: usize = 32;
 
 /// Reads records again by their places.
-pub(crate) struct Loader<'a> {
+pub(crate) struct RecordLoader<'a> {
     inputs: &'a IdxVec<InputIdx, Input>,
-    /// By input: what is read in its place, where any were extracted.
+    /// By input: the extracted records that are read instead of it, if there are any.
     observed: Option<&'a IdxVec<InputIdx, Option<Extracted>>>,
     limits: &'a Limits,
     faults: Mutex<Vec<(InputIdx, Fault)>>,
 }
 
-/// Inputs and places in them, and the wanted records at each.
+/// Inputs and places in them, with the wanted records at each.
 type Places = BTreeMap<(InputIdx, u64), Vec<RecordRef>>;
 
-impl<'a> Loader<'a> {
-    pub fn new(inputs: &'a IdxVec<InputIdx, Input>, limits: &'a Limits) -> Loader<'a> {
-        Loader { inputs, observed: None, limits, faults: Mutex::default() }
+impl<'a> RecordLoader<'a> {
+    pub fn new(inputs: &'a IdxVec<InputIdx, Input>, limits: &'a Limits) -> RecordLoader<'a> {
+        RecordLoader { inputs, observed: None, limits, faults: Mutex::default() }
     }
 
-    /// A loader of inputs some of which were extracted before.
-    pub(super) fn of_evidence(
+    /// Creates a loader of inputs some of which were extracted before.
+    pub(super) fn with_extracted(
         inputs: &'a IdxVec<InputIdx, Input>,
         observed: &'a IdxVec<InputIdx, Option<Extracted>>,
         limits: &'a Limits,
-    ) -> Loader<'a> {
-        Loader { inputs, observed: Some(observed), limits, faults: Mutex::default() }
+    ) -> RecordLoader<'a> {
+        RecordLoader { inputs, observed: Some(observed), limits, faults: Mutex::default() }
     }
 
     fn extracted(&self, input: InputIdx) -> Option<&'a Extracted> {
         self.observed?[input].as_ref()
     }
 
-    /// What some records give, by their places. One that is no longer there is a fault.
-    pub fn read<T: Send>(
+    /// Calls `take` for some records and returns the results by the records' places. A record that
+    /// is no longer there is a fault.
+    pub fn read_records<T: Send>(
         &self,
         records: Vec<RecordRef>,
         take: impl Fn(&mut Normaliser, &Record) -> T + Sync,
@@ -63,7 +64,7 @@ impl<'a> Loader<'a> {
         read
     }
 
-    /// Of records that were extracted before, in the order of their places.
+    /// Reads records that were extracted before, in the order of their places.
     fn read_tables<T: Send>(
         &self,
         records: Vec<RecordRef>,
@@ -76,7 +77,7 @@ impl<'a> Loader<'a> {
         let tasks = wanted.iter().flat_map(|(&input, records)| {
             let extracted = self.extracted(input);
             let tables = extracted.into_iter().flat_map(move |extracted| {
-                extracted.tables_of(records).map(move |table| (extracted, table))
+                extracted.tables_with(records).map(move |table| (extracted, table))
             });
             tables.map(move |(extracted, table)| (input, records, extracted, table))
         });
@@ -90,8 +91,8 @@ impl<'a> Loader<'a> {
                         found.push((record.source, take(normaliser, record)));
                     }
                 };
-                if let Err(fault) = extracted.read(table, input, each) {
-                    self.fault(input, fault);
+                if let Err(fault) = extracted.read_table(table, input, each) {
+                    self.add_fault(input, fault);
                 }
                 found
             },
@@ -101,7 +102,7 @@ impl<'a> Loader<'a> {
         read.into_iter().map(|(_, taken)| taken).collect()
     }
 
-    /// Of records in logs.
+    /// Reads records from logs.
     fn read_logs<T: Send>(
         &self,
         records: Vec<RecordRef>,
@@ -109,7 +110,7 @@ impl<'a> Loader<'a> {
     ) -> Vec<T> {
         let mut places = Places::new();
         for record in records.into_iter().sorted_unstable().dedup() {
-            let place = decode::place(&self.inputs[record.input], record.offset);
+            let place = decode::reread_offset(&self.inputs[record.input], record.offset);
             places.entry((record.input, place)).or_default().push(record);
         }
         let places: Vec<((InputIdx, u64), Vec<RecordRef>)> = places.into_iter().collect();
@@ -118,18 +119,22 @@ impl<'a> Loader<'a> {
             places.par_chunks(PLACES_PER_TASK).map_init(room, |(decoder, piece), places| {
                 let mut events = Vec::new();
                 let mut normaliser = Normaliser::default();
-                let mut again = Again::within(self.limits);
+                let mut again = PlaceReader::with_limits(self.limits);
                 for ((index, place), records) in places {
                     let input = &self.inputs[*index];
                     let before = events.len();
                     let read = again.read(*index, input, *place, piece).map(|()| {
                         let each = |record: &Record| events.push(take(&mut normaliser, record));
-                        decoder.piece(input, *index, piece, &These(records), each);
+                        decoder.decode_piece(input, *index, piece, &SelectedRecords(records), each);
                     });
                     if let Err(error) = read {
-                        self.lost(*index, *place, format!("not read a second time: {error}"));
+                        self.add_lost(*index, *place, format!("not read a second time: {error}"));
                     } else if events.len() - before != records.len() {
-                        self.lost(*index, *place, "the file changed while it was read".to_owned());
+                        self.add_lost(
+                            *index,
+                            *place,
+                            "the file changed while it was read".to_owned(),
+                        );
                     }
                 }
                 events
@@ -137,7 +142,7 @@ impl<'a> Loader<'a> {
         events.flatten().collect()
     }
 
-    /// The first record that can be read of a chunk.
+    /// Returns the first record of a chunk that can be read.
     pub fn first_of_chunk(&self, index: InputIdx, number: u64) -> Option<Edge> {
         match self.extracted(index) {
             Some(observed) => observed.first_of_chunk(number),
@@ -145,27 +150,27 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn lost(&self, input: InputIdx, place: u64, reason: String) {
+    fn add_lost(&self, input: InputIdx, place: u64, reason: String) {
         let fault = Fault {
-            chunk: chunk_of(&self.inputs[input], place),
+            chunk: chunk_number_at(&self.inputs[input], place),
             offset: Some(place),
             ..Fault::file(FaultKind::Lost, reason)
         };
-        self.fault(input, fault);
+        self.add_fault(input, fault);
     }
 
-    fn fault(&self, input: InputIdx, fault: Fault) {
+    fn add_fault(&self, input: InputIdx, fault: Fault) {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).push((input, fault));
     }
 
-    /// Adds what could not be read again to the reports.
-    pub fn ledger(self, reports: &mut IdxVec<InputIdx, InputReport>) {
+    /// Adds the faults of reading again to the reports.
+    pub fn add_faults_to(self, reports: &mut IdxVec<InputIdx, InputReport>) {
         let mut faults = self.faults.into_inner().unwrap_or_else(PoisonError::into_inner);
         faults.sort();
         faults.dedup();
         for (input, fault) in faults {
             let known = &mut reports[input].faults;
-            // A table that could not be read the first time is told.
+            // A table that could not be read the first time is already reported.
             if !known.contains(&fault) {
                 known.push(fault);
             }
@@ -173,13 +178,13 @@ impl<'a> Loader<'a> {
     }
 }
 
-impl RecordReader for Loader<'_> {
+impl RecordReader for RecordLoader<'_> {
     fn events(&self, records: Vec<RecordRef>) -> Vec<Event> {
-        self.read(records, |normaliser, record| normaliser.event(record))
+        self.read_records(records, |normaliser, record| normaliser.event(record))
     }
 
     fn traffic(&self, records: Vec<RecordRef>) -> Vec<TrafficRecord> {
-        let overheard = self.read(records, |_, record| {
+        let overheard = self.read_records(records, |_, record| {
             let Record { time, source, event_id, .. } = *record;
             Some(TrafficRecord { time, source, event_id, wire: wire(record)? })
         });
@@ -187,22 +192,22 @@ impl RecordReader for Loader<'_> {
     }
 }
 
-/// The first record that can be read of a chunk of a log.
+/// Returns the first record that can be read in a chunk of a log.
 pub(super) fn first_of_chunk(input: &Input, index: InputIdx, number: u64) -> Option<Edge> {
     let mut piece = Piece::default();
-    Again::default().read(index, input, decode::start_of_chunk(number), &mut piece).ok()?;
-    let first = First::default();
-    Decoder::default().piece(input, index, &mut piece, &first, |_| {});
+    PlaceReader::default().read(index, input, decode::chunk_offset(number), &mut piece).ok()?;
+    let first = FirstRecord::default();
+    Decoder::default().decode_piece(input, index, &mut piece, &first, |_| {});
     first.0.get()
 }
 
-/// Wants no record, and notes the first.
+/// Selects no record, and notes the first.
 #[derive(Default)]
-struct First(Cell<Option<Edge>>);
+struct FirstRecord(Cell<Option<Edge>>);
 
-impl Wanted for First {
-    fn passes(&self, seen: Seen<'_>) {
-        let Seen { source, record_id, time, .. } = seen;
+impl RecordFilter for FirstRecord {
+    fn observe(&self, header: RecordHeader<'_>) {
+        let RecordHeader { source, record_id, time, .. } = header;
         if self.0.get().is_none() {
             self.0.set(Some(Edge { record_id, time, source }));
         }
@@ -213,10 +218,10 @@ impl Wanted for First {
     }
 }
 
-/// Wants these records, which are in order.
-struct These<'r>(&'r [RecordRef]);
+/// Selects these records, which are in order.
+struct SelectedRecords<'r>(&'r [RecordRef]);
 
-impl Wanted for These<'_> {
+impl RecordFilter for SelectedRecords<'_> {
     fn wants(&self, source: RecordRef, _: Channel, _: &str, _: u32) -> bool {
         self.0.binary_search(&source).is_ok()
     }

@@ -1,88 +1,91 @@
-//! What every reading of logs has in common: pieces decoded one after the other, and what comes of
-//! an input as a whole.
+//! The code that all readings of logs share: decoding one piece after the other, and collecting the
+//! results for the whole input.
 
 use std::cell::RefCell;
 use std::sync::{Mutex, PoisonError};
 
 use super::input_report::InputReport;
 use super::progress::Progress;
-use crate::decode::{ChunkHeader, Decoder, Form, Seen, Tally, Wanted, chunk_count, chunk_of};
+use crate::decode::{
+    ChunkRange, DecodeOutcome, Decoder, EvtxHeaders, RecordFilter, RecordHeader, chunk_count,
+    chunk_number_at,
+};
 use crate::detect::RuleSet;
 use crate::error::{Fault, FaultKind};
-use crate::input::{End, Extent, FileHeader, Input, InputKind, Piece, Reader};
+use crate::input::{EvtxFileHeader, Input, InputKind, InputReader, Piece, ReadEnd, ReadExtent};
 use crate::model::{Channel, InputIdx, Record, RecordRef};
 use crate::normalise;
 use crate::reconstruct::LogExtent;
 
-/// What a piece came to, but for its records.
+/// The results of a piece, without its records.
 #[derive(Default)]
-pub(super) struct Part {
-    /// Where in its input it began.
+pub(super) struct PieceOutcome {
+    /// The offset in its input where it began.
     pub start: u64,
     pub records: u64,
     /// Records longer than the limit.
     pub too_long: u64,
     pub faults: Vec<Fault>,
-    /// Reading failed.
+    /// Set if reading failed.
     pub unread: Option<Fault>,
-    /// What is sound but no record.
+    /// Sound values that are not records.
     pub foreign: Vec<Fault>,
-    pub chunks: Vec<ChunkHeader>,
+    pub chunks: Vec<ChunkRange>,
     pub reach: LogExtent,
 }
 
-/// Reads pieces of logs, one after another, for one thread, with room that it uses again.
+/// Reads and decodes pieces of logs, one after another, for one thread. Its buffers are used again.
 #[derive(Default)]
-pub(super) struct Pieces {
+pub(super) struct PieceDecoder {
     piece: Piece,
     decoder: Decoder,
 }
 
-impl Pieces {
-    /// Reads and decodes the next piece of an input, the `index`th, and hands each record that
-    /// rules or reconstruction have a use for to `take`.
-    pub fn next(
+impl PieceDecoder {
+    /// Reads and decodes the next piece of an input with this index. Passes each record that rules
+    /// or reconstruction use to `take`.
+    pub fn decode_next(
         &mut self,
         (index, input): (InputIdx, &Input),
-        reader: &Mutex<Reader<'_>>,
+        reader: &Mutex<InputReader<'_>>,
         rules: &RuleSet,
         progress: &dyn Progress,
         take: impl FnMut(&Record),
-    ) -> Part {
-        let Pieces { piece, decoder } = self;
+    ) -> PieceOutcome {
+        let PieceDecoder { piece, decoder } = self;
         let read = reader.lock().unwrap_or_else(PoisonError::into_inner).next(piece);
         let (start, length) = (piece.start, piece.length);
-        // Before decoding takes the bytes.
-        let chunks = if input.kind.is_evtx() { ChunkHeader::of(piece) } else { Vec::new() };
+        // This comes first because decoding takes the bytes.
+        let chunks = if input.kind.is_evtx() { ChunkRange::read_all(piece) } else { Vec::new() };
         let recovered = input.kind == InputKind::Recovered;
-        let watch = Watch { rules, recovered, reach: RefCell::new(LogExtent::new(index)) };
-        let Tally { records, faults, foreign, too_long } =
-            decoder.piece(input, index, piece, &watch, take);
+        let watch = AnalysisFilter { rules, recovered, reach: RefCell::new(LogExtent::new(index)) };
+        let DecodeOutcome { records, faults, foreign, too_long } =
+            decoder.decode_piece(input, index, piece, &watch, take);
         let unread = read.err().map(|error| Fault {
-            chunk: chunk_of(input, start + length),
+            chunk: chunk_number_at(input, start + length),
             offset: Some(start + length),
             ..Fault::file(FaultKind::Lost, format!("not read in full from here on: {error}"))
         });
         progress.advance(length, records);
         let reach = watch.reach.into_inner();
-        Part { start, records, too_long, faults, unread, foreign, chunks, reach }
+        PieceOutcome { start, records, too_long, faults, unread, foreign, chunks, reach }
     }
 }
 
-/// Sees the records of a task, and says which are wanted.
-struct Watch<'p> {
+/// Notes the records of a task and selects those that rules or reconstruction use.
+struct AnalysisFilter<'p> {
     rules: &'p RuleSet,
     recovered: bool,
     reach: RefCell<LogExtent>,
 }
 
-impl Wanted for Watch<'_> {
-    fn passes(&self, seen: Seen<'_>) {
-        // What was carved says nothing of what a log holds.
+impl RecordFilter for AnalysisFilter<'_> {
+    fn observe(&self, header: RecordHeader<'_>) {
+        // Carved records do not show what a log contains.
         if self.recovered {
             return;
         }
-        self.reach.borrow_mut().add_record(seen);
+        self.reach.borrow_mut().add_record(header);
     }
 
     fn wants(&self, source: RecordRef, channel: Channel, name: &str, event_id: u32) -> bool {
@@ -90,86 +93,89 @@ impl Wanted for Watch<'_> {
     }
 }
 
-/// Why an input was not read in full.
+/// The reason of an input that was not read in full.
 const INTERRUPTED: &str = "the run was interrupted before it was read";
 
-/// What becomes of an input as its pieces are read.
+/// The state of an input while its pieces are read.
 pub(super) struct InputProgress {
     pub report: InputReport,
-    pub form: Form,
+    pub headers: EvtxHeaders,
     foreign: Vec<Fault>,
 }
 
 impl InputProgress {
-    /// That of an input of which nothing is read.
+    /// Creates the state of an input of which nothing is read.
     pub fn new(input: &Input) -> InputProgress {
         let report = InputReport {
             chunks: chunk_count(input),
             faults: input.faults.clone(),
             input: input.clone(),
             sha256: None,
-            extent: Extent::Nothing,
+            extent: ReadExtent::Nothing,
             sha256_after: None,
             records: 0,
             overlaps: Vec::new(),
         };
-        InputProgress { report, form: Form::default(), foreign: Vec::new() }
+        InputProgress { report, headers: EvtxHeaders::default(), foreign: Vec::new() }
     }
 
-    /// Takes what its next piece came to; yields how far the records in it reach.
-    pub fn take(&mut self, part: Part) -> LogExtent {
-        let Part { records, faults, unread, foreign, chunks, reach, .. } = part;
+    /// Adds the results of the next piece. Returns how far the records in it reach.
+    pub fn add(&mut self, part: PieceOutcome) -> LogExtent {
+        let PieceOutcome { records, faults, unread, foreign, chunks, reach, .. } = part;
         self.report.records += records;
         self.report.faults.extend(faults);
-        self.report.unread(unread);
+        self.report.add_unread(unread);
         self.foreign.extend(foreign);
-        self.form.chunks.extend(chunks);
+        self.headers.chunks.extend(chunks);
         reach
     }
 
-    /// All its pieces are read, or nobody asks for more.
-    pub fn finish(&mut self, reader: &Reader<'_>) {
+    /// Completes the report when all pieces are read, or no more will be.
+    pub fn finish(&mut self, reader: &InputReader<'_>) {
         if self.report.input.kind != InputKind::Unknown {
-            self.form.file = FileHeader::read(reader.header());
-            self.report.end(reader.end());
+            self.headers.file = EvtxFileHeader::read(reader.header());
+            self.report.add_end(reader.end());
         }
-        self.report.judge(std::mem::take(&mut self.foreign));
+        self.report.add_foreign(std::mem::take(&mut self.foreign));
     }
 }
 
 impl InputReport {
-    /// Takes how the reading of it ended.
-    fn end(&mut self, end: End) {
+    /// Adds the outcome of reading the input.
+    fn add_end(&mut self, end: ReadEnd) {
         let (extent, fault) = match end {
-            End::Whole(sha256) => {
+            ReadEnd::Whole(sha256) => {
                 self.sha256 = Some(sha256);
-                (Extent::Whole, None)
+                (ReadExtent::Whole, None)
             }
-            End::Failed(reason) => (Extent::Partly, Some((None, format!("not hashed: {reason}")))),
-            End::Interrupted(0) => (Extent::Nothing, Some((None, INTERRUPTED.to_owned()))),
-            End::Interrupted(position) => {
+            ReadEnd::Failed(reason) => {
+                (ReadExtent::Partly, Some((None, format!("not hashed: {reason}"))))
+            }
+            ReadEnd::Interrupted(0) => (ReadExtent::Nothing, Some((None, INTERRUPTED.to_owned()))),
+            ReadEnd::Interrupted(position) => {
                 let reason = format!("{INTERRUPTED}, and not hashed; what follows was not read");
-                (Extent::Partly, Some((Some(position), reason)))
+                (ReadExtent::Partly, Some((Some(position), reason)))
             }
         };
         self.extent = extent;
         self.faults.extend(fault.map(|(offset, reason)| Fault {
-            chunk: offset.and_then(|offset| chunk_of(&self.input, offset)),
+            chunk: offset.and_then(|offset| chunk_number_at(&self.input, offset)),
             offset,
             ..Fault::file(FaultKind::Lost, reason)
         }));
     }
 
-    /// Takes that a piece could not be read. A whole disk that is gone is one row, not one a piece.
-    fn unread(&mut self, fault: Option<Fault>) {
+    /// Adds the fault of a piece that could not be read. A whole disk that is gone is one row, not
+    /// one per piece.
+    fn add_unread(&mut self, fault: Option<Fault>) {
         let Some(fault) = fault else { return };
         if self.faults.last().is_none_or(|last| last.reason != fault.reason) {
             self.faults.push(fault);
         }
     }
 
-    /// Takes what is sound but no record: a text that holds nothing else is no log.
-    fn judge(&mut self, foreign: Vec<Fault>) {
+    /// Adds the sound values that are not records. A text that contains nothing else is not a log.
+    fn add_foreign(&mut self, foreign: Vec<Fault>) {
         if self.input.kind.is_text() && self.records == 0 && self.faults.is_empty() {
             self.input.kind = InputKind::Unknown;
             self.faults.push(Fault::file(FaultKind::NotALog, "it holds no event record"));

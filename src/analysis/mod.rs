@@ -1,14 +1,14 @@
-//! The flow, in one place: input, decode, normalise, reconstruct, detect.
+//! Runs the stages in order: input, decode, normalise, reconstruct, detect.
 //!
-//! Each log is read once, from its first byte to its last, and what its events give is written
-//! down at once: lines of outputs, hits of rules, marks for reconstruction. The few records that
-//! sessions are then rebuilt from are read a second time.
+//! Each log is read once, from its first byte to its last. The results of its events are stored at
+//! once: rows of outputs, hits of rules, marks for reconstruction. The few records that sessions
+//! are then rebuilt from are read a second time.
 
+mod cancel;
 #[cfg(feature = "parquet")]
 mod cases;
-mod correlate;
+mod correlations;
 mod custody;
-mod evidence;
 #[cfg(feature = "parquet")]
 mod extract;
 #[cfg_attr(not(feature = "parquet"), path = "not_extracted.rs")]
@@ -20,7 +20,7 @@ mod options;
 mod pointer;
 mod progress;
 mod read;
-mod stop;
+mod run_inputs;
 mod survey;
 mod texts;
 
@@ -48,75 +48,76 @@ use crate::rows::{
     Copies, DetectionRow, Fingerprints, KeepReason, OutsideSessions, Overlap, Scope, ScriptArchive,
     ScriptCollector, SessionRef, TaskScripts, TextPool, command_ids, detections, findings, layers,
 };
-use crate::sorted::{Rows, Sorted, Sorter};
+use crate::sorted::{SortBuffer, SortedRows, Sorter};
+pub use cancel::CancelToken;
 #[cfg(feature = "cli")]
-pub use cases::Told;
-pub use evidence::Evidence;
+pub use cases::InputsSummary;
 #[cfg(feature = "parquet")]
 pub use extract::extract;
 pub use input_report::InputReport;
 use input_report::ensure_any_log;
-pub(crate) use load::Loader;
+pub(crate) use load::RecordLoader;
 pub use options::Options;
-pub(crate) use pointer::Pointer;
+pub(crate) use pointer::EvidencePointer;
 pub use pointer::read_record;
 pub use progress::{NoProgress, Progress};
-use read::Read;
-pub use stop::Stop;
-pub use survey::{Cleared, Held, HeldEvents, Survey, survey};
+use read::ReadingOutcome;
+pub use run_inputs::RunInputs;
+pub use survey::{ClearedLog, EventCount, HostChannel, Survey, survey};
 
-/// A rule fired: a detection in short.
+/// A hit of a rule: a detection in short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fired {
+pub struct RuleHit {
     /// Index of the rule.
     pub rule: RuleIdx,
     /// Index of the session it belongs to.
     pub session: Option<SessionIdx>,
 }
 
-/// Everything a run found. What is found in the millions is held as rows of outputs.
+/// The results of a run. Results that may number in the millions are stored as rows of outputs.
 pub struct Analysis {
     /// The inputs, by path.
     pub inputs: IdxVec<InputIdx, InputReport>,
-    /// What results tell of.
+    /// The results that are shown.
     pub scope: Scope,
     /// The inputs' paths.
     pub(crate) paths: Vec<PathBuf>,
-    /// The run was asked to stop before its end: see the inputs for what was read.
+    /// The run was cancelled before its end. The inputs show what was read.
     pub interrupted: bool,
-    /// What limits held, and how often each was met.
+    /// The limits of the run, and how often each was reached.
     pub limits: Limits,
     /// The rules that were loaded.
     pub rules: RuleSet,
-    /// Events that the timeline shows.
+    /// Events in the timeline.
     pub events: u64,
     /// Sessions and what belongs to them.
     pub reconstruction: Reconstruction,
     /// All detections, in no order.
-    pub fired: Vec<Fired>,
-    /// The correlations that met a limit, and may have missed something.
+    pub fired: Vec<RuleHit>,
+    /// The correlations that reached a limit and may have missed something.
     pub limited: Vec<LimitedCorrelation>,
-    /// The rules that fired on what was rebuilt, by the records that show it.
+    /// The rules that fired on rebuilt sessions, by the records that show the hit.
     pub(crate) shown: BTreeMap<RecordRef, Vec<RuleIdx>>,
     pub(crate) copies: Copies,
-    pub(crate) timeline: Sorted,
-    /// The timeline's records, where they were to be kept.
-    pub(crate) records: Option<Sorted>,
+    pub(crate) timeline: SortedRows,
+    /// The timeline's records, if they were kept.
+    pub(crate) records: Option<SortedRows>,
     /// Texts that rows of the timeline share.
     pub(crate) texts: crate::rows::Texts,
-    pub(crate) detections: Sorted,
-    /// What texts hide.
-    pub(crate) layers: Sorted,
-    /// Script blocks outside sessions, where they are wanted.
+    pub(crate) detections: SortedRows,
+    /// Hidden texts.
+    pub(crate) layers: SortedRows,
+    /// Script blocks outside sessions, if they are wanted.
     pub(crate) scripts: Option<ScriptArchive>,
-    /// What the run's ledger says of that.
+    /// Notes on hidden texts for the run manifest.
     pub notes: layers::Notes,
-    /// Detections folded: see [`findings`].
-    pub(crate) findings: Sorted,
+    /// Findings: see [`findings`].
+    pub(crate) findings: SortedRows,
 }
 
 impl Analysis {
-    /// Whether something could not be read in full, a rule was not loaded, or one met a limit.
+    /// Returns whether something could not be read in full, a rule was not loaded, or a rule
+    /// reached a limit.
     pub fn is_partial(&self) -> bool {
         let damaged = |report: &InputReport| report.faults.iter().any(Fault::is_damage);
         self.interrupted
@@ -125,25 +126,26 @@ impl Analysis {
             || !self.limited.is_empty()
     }
 
-    /// Whether a limit left something out that is no damage: see [`layers::Notes`].
+    /// Returns whether a limit left something out that does not count as damage: see
+    /// [`layers::Notes`].
     pub fn met_limit(&self) -> bool {
         self.notes.left_wrapped > 0
             || !self.limited.is_empty()
-            || self.limits.notes().iter().any(|note| note.met > 0)
+            || self.limits.usage().iter().any(|note| note.met > 0)
     }
 
-    /// Whether an input holds what was carved.
+    /// Returns whether an input holds carved records.
     pub(crate) fn is_recovered(&self, input: InputIdx) -> bool {
         self.inputs[input].input.kind == InputKind::Recovered
     }
 
-    /// Records read, over all inputs.
+    /// Returns the number of records read, over all inputs.
     pub fn records(&self) -> u64 {
         self.inputs.iter().map(|report| report.records).sum()
     }
 
-    /// Events that are copies of one in another input and left out of everything else, and how
-    /// many are not, though they have the name and time of one there.
+    /// Returns how many events are copies of one in another input and left out of everything else,
+    /// and how many are not copies although they have the name and time of one.
     pub fn overlap(&self) -> Overlap {
         let all = self.inputs.iter().flat_map(|report| &report.overlaps);
         all.fold(Overlap::default(), |sum, (_, one)| Overlap {
@@ -153,34 +155,34 @@ impl Analysis {
     }
 }
 
-/// Runs the whole flow, on the threads of the rayon pool it is called in.
+/// Runs all stages on logs, on the threads of the current rayon pool.
 ///
 /// # Errors
-/// [`Error::NothingToRead`] when no input is a log, [`Error::Write`] when the scratch folder takes
-/// no more. Damage inside inputs is no error: it is in the reports' faults.
+/// [`Error::NothingToRead`] when no input is a log, [`Error::Write`] when the scratch folder cannot
+/// be written. Damage inside inputs is not an error: it is in the reports' faults.
 pub fn analyze(
     inputs: Vec<Input>,
     options: &Options,
     rules: RuleSet,
     progress: &dyn Progress,
 ) -> Result<Analysis, Error> {
-    correlate(Evidence::of_logs(inputs, options)?, options, rules, progress)
+    rebuild(RunInputs::from_logs(inputs, options)?, options, rules, progress)
 }
 
-/// Runs the flow on what was extracted before, or on logs: [`analyze`] is this with the logs
-/// themselves, and gives the same.
+/// Runs all stages on logs or on records that were extracted before. [`analyze`] calls this with
+/// logs. Both give the same results.
 ///
 /// # Errors
 /// As [`analyze`].
-pub fn correlate(
-    evidence: Evidence,
+pub fn rebuild(
+    inputs: RunInputs,
     options: &Options,
     rules: RuleSet,
     progress: &dyn Progress,
 ) -> Result<Analysis, Error> {
     let begun = Instant::now();
     let scratch = options.scratch();
-    let Evidence { inputs, observed, .. } = evidence;
+    let RunInputs { inputs, observed, .. } = inputs;
     let faults = inputs.iter().map(|input| (input, &input.faults[..]));
     ensure_any_log(faults)?;
     let paths: Vec<PathBuf> = inputs.iter().map(|input| input.path.clone()).collect();
@@ -194,7 +196,7 @@ pub fn correlate(
     let pool = TextPool::default();
     let keys = KeyHasher::default();
     let fingerprints = Fingerprints::of_inputs(&inputs);
-    let pass = read::Pass {
+    let pass = read::LogReading {
         inputs: &inputs,
         observed: &observed,
         options,
@@ -211,21 +213,31 @@ pub fn correlate(
         records: records.as_ref(),
         progress,
     };
-    let mut read = pass.read().map_err(Error::write(&scratch))?;
+    let mut read = pass.read_all().map_err(Error::write(&scratch))?;
     ensure_any_log(read.reports.iter().map(|report| (&report.input, &report.faults[..])))?;
     tracing::debug!(ms = begun.elapsed().as_millis(), "all logs read");
-    progress.stage("telling copies");
+    progress.stage("finding copies");
     let is_recovered = |input: &Input| input.kind == InputKind::Recovered;
     let recovered = inputs.find_index(is_recovered);
     let timeline = timeline.finish();
     let copies =
         dedup::find(&timeline, &read.spans, recovered, &scratch).map_err(Error::write(&scratch))?;
-    read.leave_out(&copies, &keys);
-    let Read { mut reports, events, gathered, fired, stepped, scripts, lines, forms, .. } = read;
+    read.remove_copies(&copies, &keys);
+    let ReadingOutcome {
+        mut reports,
+        events,
+        gathered,
+        fired,
+        stepped,
+        scripts,
+        lines,
+        headers,
+        ..
+    } = read;
     progress.stage("rebuilding sessions");
-    tracing::debug!(ms = begun.elapsed().as_millis(), "copies told");
+    tracing::debug!(ms = begun.elapsed().as_millis(), "copies found");
     let begun = Instant::now();
-    let loader = Loader::of_evidence(&inputs, &observed, &options.limits);
+    let loader = RecordLoader::with_extracted(&inputs, &observed, &options.limits);
     let mut reconstruction = reconstruct(gathered, &keys, &loader);
     let window = TimeWindow { from: options.from, to: options.to };
     reconstruction.look_for_gaps(window, |input| {
@@ -233,8 +245,8 @@ pub fn correlate(
         report.input.kind == InputKind::Evtx && report.faults.is_empty()
     });
     reconstruction.look_for_missing(window);
-    let files = reports.iter().zip(&forms).map(|(report, form)| FileFacts {
-        headers: form,
+    let files = reports.iter().zip(&headers).map(|(report, headers)| FileFacts {
+        headers,
         is_evtx: report.input.kind.is_evtx(),
         faults: &report.faults,
     });
@@ -246,35 +258,42 @@ pub fn correlate(
     progress.stage("matching rules");
     let mut detections = detect::detections_on_rebuilt(&rules, &reconstruction);
     let sessions = reconstruction.sessions_of_records();
-    let texts = Texts {
+    let texts = TextScanner {
         rules: &rules,
         reconstruction: &reconstruction,
         layers: &layers,
         keeper: keeper.as_ref(),
     };
-    let on_lines = texts.of_records(lines, &sessions);
+    let on_lines = texts.detect_in_command_lines(lines, &sessions);
     detections.extend(on_lines);
-    detections.extend(texts.of_case().map_err(Error::write(&scratch))?);
-    let elsewhere = texts.elsewhere(scripts, &loader).map_err(Error::write(&scratch))?;
+    detections.extend(texts.detect_in_sessions().map_err(Error::write(&scratch))?);
+    let elsewhere =
+        texts.detect_outside_sessions(scripts, &loader).map_err(Error::write(&scratch))?;
     detections.extend(elsewhere);
     let steps = (steps.map(Sorter::finish), stepped);
-    let correlated =
-        correlate::over_time(steps, &copies, &detections, &reconstruction, &rules, &scratch);
+    let correlated = correlations::run_correlations(
+        steps,
+        &copies,
+        &detections,
+        &reconstruction,
+        &rules,
+        &scratch,
+    );
     let CorrelationResults { detections: correlated, limited } =
         correlated.map_err(Error::write(&scratch))?;
     detections.extend(correlated);
     detections.retain(|detection| !rules.is_suppressed(detection.rule));
 
-    let mut rows = Rows::default();
+    let mut rows = SortBuffer::default();
     let mut shown: BTreeMap<RecordRef, Vec<RuleIdx>> = BTreeMap::new();
-    let on_record = |(rule, source)| Fired { rule, session: sessions.get(&source).copied() };
-    let mut fired: Vec<Fired> = fired.into_iter().map(on_record).collect();
+    let on_record = |(rule, source)| RuleHit { rule, session: sessions.get(&source).copied() };
+    let mut fired: Vec<RuleHit> = fired.into_iter().map(on_record).collect();
     for detection in &detections {
         let added = detections::add(&mut rows, detection);
         added.map_err(Error::write(&scratch))?;
-        fired.push(Fired { rule: detection.rule, session: detection.session });
-        // What fired on a whole session or attempt shows at its first record, a correlation at
-        // the one that completed it.
+        fired.push(RuleHit { rule: detection.rule, session: detection.session });
+        // A hit on a whole session or attempt is shown at its first record, a correlation at the
+        // record that completed it.
         let most = match detection.subject {
             Subject::Session | Subject::Attempt | Subject::Correlation => 1,
             _ => detection.evidence.len(),
@@ -284,15 +303,15 @@ pub fn correlate(
         }
     }
     found.add(&mut rows).map_err(Error::write(&scratch))?;
-    loader.ledger(&mut reports);
-    custody::look_again(&mut reports, options.rehash);
+    loader.add_faults_to(&mut reports);
+    custody::check_unchanged(&mut reports, options.rehash);
     let detections = found.finish();
-    let is_told = |row: &DetectionRow<'_>, session: Option<SessionIdx>| {
+    let is_in_scope = |row: &DetectionRow<'_>, session: Option<SessionIdx>| {
         let session = session.map(|session| &reconstruction.sessions[session]);
         options.scope.row(session, &row.host, &row.user)
     };
     let findings =
-        findings::fold(&detections, &copies, &sessions, is_told, &rules, scratch.clone());
+        findings::fold(&detections, &copies, &sessions, is_in_scope, &rules, scratch.clone());
     let findings = findings.map_err(Error::write(&scratch))?;
     let layers = layers.finish();
     let notes =
@@ -301,7 +320,7 @@ pub fn correlate(
         inputs: reports,
         scope: options.scope.clone(),
         paths,
-        interrupted: options.stop.is_asked(),
+        interrupted: options.stop.is_cancelled(),
         limits: options.limits.clone(),
         rules,
         events,
@@ -321,28 +340,29 @@ pub fn correlate(
     })
 }
 
-/// Blocks of many parts that a thread holds at a time.
+/// Blocks of several parts that a thread holds at a time.
 const BLOCKS_AT_ONCE: usize = 64;
 
-/// What a thread remembers of blocks of many parts.
+/// The buffers of a thread for blocks of several parts.
 #[derive(Default)]
-struct Parted {
+struct BlockWorker {
     lone: OutsideScriptMatcher,
     unwrapper: Unwrapper,
     kept: TaskScripts,
 }
 
-/// What is done with the texts of a run when sessions are known.
-struct Texts<'a> {
+/// Scans the texts of a run for hidden layers, once sessions are known.
+struct TextScanner<'a> {
     rules: &'a RuleSet,
     reconstruction: &'a Reconstruction,
     layers: &'a Sorter,
     keeper: Option<&'a ScriptCollector>,
 }
 
-impl Texts<'_> {
-    /// The detections on what command lines of single records hide: sessions have some of them.
-    fn of_records(
+impl TextScanner<'_> {
+    /// Returns the detections on hidden texts in the command lines of single records. Some belong
+    /// to sessions.
+    fn detect_in_command_lines(
         &self,
         lines: Vec<Detection>,
         sessions: &BTreeMap<RecordRef, SessionIdx>,
@@ -355,12 +375,12 @@ impl Texts<'_> {
         })
     }
 
-    /// Writes down what the texts of the case hide, and gives the detections on it.
-    fn of_case(&self) -> io::Result<Vec<Detection>> {
+    /// Stores the hidden texts of the rebuilt sessions and returns the detections on them.
+    fn detect_in_sessions(&self) -> io::Result<Vec<Detection>> {
         let ids = command_ids(self.reconstruction);
-        let mut rows = Rows::default();
+        let mut rows = SortBuffer::default();
         let mut found = Vec::new();
-        for text in texts::of_case(self.reconstruction) {
+        for text in texts::hidden_in_sessions(self.reconstruction) {
             let command = text.command.map_or("", |command| &ids[command]);
             layers::add(&mut rows, &text, SessionRef::Session(text.session), command)?;
             found.extend(detect::detections_on_layers(self.rules, &text));
@@ -369,12 +389,12 @@ impl Texts<'_> {
         Ok(found)
     }
 
-    /// The detections on script blocks outside sessions and on what they hide: those on blocks of
-    /// one part are at hand.
-    fn elsewhere(
+    /// Returns the detections on script blocks outside sessions and on their hidden texts. Those on
+    /// blocks of one part were made before.
+    fn detect_outside_sessions(
         &self,
         scripts: Vec<Detection>,
-        loader: &Loader<'_>,
+        loader: &RecordLoader<'_>,
     ) -> io::Result<Vec<Detection>> {
         let UnassignedScripts { whole, in_parts: parted } = &self.reconstruction.unassigned_scripts;
         let known = |detection: &Detection| {
@@ -382,19 +402,20 @@ impl Texts<'_> {
         };
         let mut found: Vec<Detection> = scripts.into_iter().filter(known).collect();
         let parted = parted.par_chunks(BLOCKS_AT_ONCE);
-        let blocks =
-            parted.map_init(Parted::default, |room, blocks| self.parted(blocks, loader, room));
+        let blocks = parted.map_init(BlockWorker::default, |room, blocks| {
+            self.detect_in_blocks(blocks, loader, room)
+        });
         let blocks: Vec<Vec<Detection>> = blocks.collect::<io::Result<_>>()?;
         found.extend(blocks.into_iter().flatten());
         Ok(found)
     }
 
-    /// The same of blocks of several parts.
-    fn parted(
+    /// Does the same for blocks of several parts.
+    fn detect_in_blocks(
         &self,
         blocks: &[(Vec<RecordRef>, HostName)],
-        loader: &Loader<'_>,
-        Parted { lone, unwrapper, kept }: &mut Parted,
+        loader: &RecordLoader<'_>,
+        BlockWorker { lone, unwrapper, kept }: &mut BlockWorker,
     ) -> io::Result<Vec<Detection>> {
         let hosts: BTreeMap<RecordRef, &HostName> = blocks
             .iter()
@@ -408,12 +429,12 @@ impl Texts<'_> {
             }
         }
         let mut found = Vec::new();
-        let mut rows = Rows::default();
+        let mut rows = SortBuffer::default();
         let outside = events.iter().map(|_| None).collect();
         for block in assemble_script_blocks(&events, &outside, unwrapper) {
             let before = found.len();
             found.extend(lone.detect(self.rules, &events, &block));
-            if let Some(text) = texts::of_block(&events, &block) {
+            if let Some(text) = texts::hidden_in_block(&events, &block) {
                 layers::add(&mut rows, &text, SessionRef::Session(None), "")?;
                 found.extend(detect::detections_on_layers(self.rules, &text));
             }

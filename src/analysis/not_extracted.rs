@@ -1,15 +1,15 @@
-//! A build without Parquet has no case folders, so that nothing was extracted before.
+//! Replaces `extracted` in a build without Parquet, which has no case folders.
 
 use std::iter::Empty;
 
 use super::input_report::InputReport;
-use crate::decode::Form;
+use crate::decode::EvtxHeaders;
 use crate::error::Fault;
 use crate::input::Input;
 use crate::model::{Edge, InputIdx, Record, RecordRef};
 use crate::reconstruct::LogExtent;
 
-/// What was extracted of an input before: there is none.
+/// Extracted records. This build has none.
 pub(super) enum Extracted {}
 
 impl Extracted {
@@ -17,7 +17,7 @@ impl Extracted {
         match *self {}
     }
 
-    pub fn size_of(&self, _: usize) -> (u64, u64) {
+    pub fn table_size(&self, _: usize) -> (u64, u64) {
         match *self {}
     }
 
@@ -25,7 +25,7 @@ impl Extracted {
         match *self {}
     }
 
-    pub fn form(&self) -> &Form {
+    pub fn headers(&self) -> &EvtxHeaders {
         match *self {}
     }
 
@@ -37,11 +37,11 @@ impl Extracted {
         match *self {}
     }
 
-    pub fn read(&self, _: usize, _: InputIdx, _: impl FnMut(&Record)) -> Result<(), Fault> {
+    pub fn read_table(&self, _: usize, _: InputIdx, _: impl FnMut(&Record)) -> Result<(), Fault> {
         match *self {}
     }
 
-    pub fn tables_of(&self, _: &[RecordRef]) -> Empty<usize> {
+    pub fn tables_with(&self, _: &[RecordRef]) -> Empty<usize> {
         match *self {}
     }
 

@@ -1,37 +1,39 @@
-//! What a run is asked for.
+//! The options of a run.
 
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
-use super::stop::Stop;
+use super::cancel::CancelToken;
 use crate::limits::Limits;
 use crate::rows::Scope;
 
-/// What to keep.
+/// The options of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Events before this time are left out.
     pub from: Option<DateTime<Utc>>,
     /// Events at or after this time are left out.
     pub to: Option<DateTime<Utc>>,
-    /// The folder for what memory shall not hold; the system's own for such things when none.
+    /// The folder for data that does not fit in memory. The system's folder for temporary files
+    /// when `None`.
     pub scratch: Option<PathBuf>,
     /// Keep the texts of script blocks, for `scripts/`.
     pub scripts: bool,
     /// Ends the reading early.
-    pub stop: Stop,
-    /// Look for records outside of logs: in slack space, in what is damaged, in files that are no
-    /// logs. What is found comes as inputs of their own, of [`InputKind::Recovered`](crate::input::InputKind::Recovered).
+    pub stop: CancelToken,
+    /// Search for records outside of logs: in slack space, in damaged parts, in files that are not
+    /// logs. The results are inputs of their own, of
+    /// [`InputKind::Recovered`](crate::input::InputKind::Recovered).
     pub recover: bool,
-    /// What input may cost.
+    /// The limits on what input may cost.
     pub limits: Limits,
-    /// Each input is read and hashed a second time when all is done.
+    /// Read and hash each input a second time at the end.
     pub rehash: bool,
-    /// What results tell of; everything is read and rebuilt all the same.
+    /// The results that are shown. All logs are still read and all sessions rebuilt.
     pub scope: Scope,
-    /// Whether the records of all events are kept, on disk where they are many: formats that show
-    /// them whole need it.
+    /// Keep the records of all events, on disk if there are many. Formats that show whole records
+    /// need them.
     pub keep_records: bool,
 }
 

@@ -1,26 +1,26 @@
-//! Evidence pointers, read back: the record that a cell of a CSV file names.
+//! Evidence pointers: finds the record that a cell of a CSV file names.
 
 use std::path::{Path, PathBuf};
 
-use crate::decode::{self, Decoder, Wanted};
+use crate::decode::{self, Decoder, RecordFilter};
 use crate::error::Error;
-use crate::input::{self, Again, Input, Piece, discover};
+use crate::input::{self, Input, Piece, PlaceReader, discover};
 use crate::limits::Limits;
 use crate::model::{Channel, InputIdx, Record, RecordRef};
 
-/// `FILE:ID@OFFSET` or `FILE:ID#NUMBER@OFFSET`, as the CSV files have it.
+/// An evidence pointer as in the CSV files: `FILE:ID@OFFSET` or `FILE:ID#NUMBER@OFFSET`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Pointer<'p> {
+pub(crate) struct EvidencePointer<'p> {
     pub file: &'p str,
     pub record_id: u64,
-    /// The number in the record's header, where it is another one.
+    /// The number in the record's header, where it differs from the id.
     pub number: Option<u64>,
     pub offset: u64,
 }
 
-impl<'p> Pointer<'p> {
-    /// Reads a pointer from its right end: paths may hold anything.
-    pub fn parse(text: &'p str) -> Option<Pointer<'p>> {
+impl<'p> EvidencePointer<'p> {
+    /// Parses a pointer from its right end, because paths may contain any character.
+    pub fn parse(text: &'p str) -> Option<EvidencePointer<'p>> {
         let (rest, offset) = text.trim().rsplit_once('@')?;
         let (file, id) = rest.rsplit_once(':')?;
         let (record_id, number) = match id.split_once('#') {
@@ -28,40 +28,47 @@ impl<'p> Pointer<'p> {
             None => (id, None),
         };
         let (record_id, offset) = (record_id.parse().ok()?, offset.parse().ok()?);
-        (!file.is_empty()).then_some(Pointer { file, record_id, number, offset })
+        (!file.is_empty()).then_some(EvidencePointer { file, record_id, number, offset })
     }
 }
 
 /// Reads the record that an evidence pointer names.
 ///
 /// # Errors
-/// [`Error::Pointer`] when it is none, or no longer leads to that record.
+/// [`Error::Pointer`] when the text is not a pointer, or no longer leads to that record.
 pub fn read_record(pointer: &str) -> Result<Record, Error> {
     let fail = |reason: &str| Error::Pointer(format!("'{pointer}': {reason}"));
     let form = "an evidence pointer reads FILE:EVENT_RECORD_ID@OFFSET, as in detections.csv";
-    let Pointer { file, record_id, number, offset } =
-        Pointer::parse(pointer).ok_or_else(|| fail(form))?;
-    // What is unpacked of a zip lies where temporary files do, and goes with the program.
+    let EvidencePointer { file, record_id, number, offset } =
+        EvidencePointer::parse(pointer).ok_or_else(|| fail(form))?;
+    // Zips are unpacked to the folder for temporary files. The unpacked file vanishes with the
+    // program.
     let scratch = std::env::temp_dir();
     let limits = Limits::default();
-    let inputs = input::unpack(discover(&[on_disk(file)])?, &scratch, &limits)?;
+    let inputs = input::unpack(discover(&[path_on_disk(file)])?, &scratch, &limits)?;
     let inputs = input::with_recovered(inputs);
     let named = |input: &&Input| input.path == Path::new(file);
     let input = inputs.iter().find(named).ok_or_else(|| fail("there is no such file in it"))?;
     if !input.kind.is_log() {
-        return Err(fail("the file is no event log"));
+        return Err(fail("the file is not an event log"));
     }
     let mut found = None;
     let mut piece = Piece::default();
-    let read = Again::within(&limits).read(
+    let read = PlaceReader::with_limits(&limits).read(
         InputIdx::default(),
         input,
-        decode::place(input, offset),
+        decode::reread_offset(input, offset),
         &mut piece,
     );
     read.map_err(|error| fail(&format!("the file cannot be read there: {error}")))?;
     let take = |record: &Record| found = Some(record.clone());
-    Decoder::default().piece(input, InputIdx::default(), &mut piece, &At(offset), take);
+    Decoder::default().decode_piece(
+        input,
+        InputIdx::default(),
+        &mut piece,
+        &RecordAtOffset(offset),
+        take,
+    );
     let record = found.ok_or_else(|| fail("no record begins at this offset"))?;
     if record.record_id != record_id || number.is_some_and(|n| n != record.source.number) {
         let other = format!("the record at this offset has the id {}", record.record_id);
@@ -70,17 +77,18 @@ pub fn read_record(pointer: &str) -> Result<Record, Error> {
     Ok(record)
 }
 
-/// The file on the disk that a path leads to or into: a member's path goes on behind its archive's.
-fn on_disk(file: &str) -> PathBuf {
+/// Returns the file on disk that a path names or leads into: a member's path continues after its
+/// archive's.
+fn path_on_disk(file: &str) -> PathBuf {
     let path = Path::new(file);
     let existing = path.ancestors().find(|path| path.is_file());
     existing.unwrap_or(path).to_owned()
 }
 
-/// Wants the record at an offset.
-struct At(u64);
+/// Selects the record at an offset.
+struct RecordAtOffset(u64);
 
-impl Wanted for At {
+impl RecordFilter for RecordAtOffset {
     fn wants(&self, source: RecordRef, _: Channel, _: &str, _: u32) -> bool {
         source.offset == self.0
     }
@@ -92,8 +100,9 @@ mod tests {
 
     #[test]
     fn pointers_are_read_from_their_right_end() {
-        let pointer =
-            |file, record_id, number, offset| Some(Pointer { file, record_id, number, offset });
+        let pointer = |file, record_id, number, offset| {
+            Some(EvidencePointer { file, record_id, number, offset })
+        };
         for (text, expected) in [
             ("a.evtx:7@4608", pointer("a.evtx", 7, None, 4608)),
             (r"C:\a@b:1\x.evtx:7#3@4608", pointer(r"C:\a@b:1\x.evtx", 7, Some(3), 4608)),
@@ -103,7 +112,7 @@ mod tests {
             (":7@1", None),
             ("a.evtx:x@1", None),
         ] {
-            assert_eq!(Pointer::parse(text), expected, "{text}");
+            assert_eq!(EvidencePointer::parse(text), expected, "{text}");
         }
     }
 }

@@ -1,12 +1,12 @@
-//! How far a run has come.
+//! Progress updates of a run.
 
 /// Receives progress updates of a run, from any thread.
 pub trait Progress: Sync {
     /// The run is about to read this many files and bytes.
     fn begin(&self, files: usize, bytes: u64);
-    /// So many more bytes are decoded, with so many records in them.
+    /// This many more bytes and records are decoded.
     fn advance(&self, bytes: u64, records: u64);
-    /// The files are read; what follows is of this name.
+    /// All files are read, and the stage of this name begins.
     fn stage(&self, name: &str);
 }
 

@@ -1,4 +1,4 @@
-//! The one reading of all logs.
+//! Reads all logs of a run, each once.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -9,14 +9,14 @@ use rayon::prelude::*;
 
 use super::extracted::Extracted;
 use super::input_report::InputReport;
-use super::logs::{InputProgress, Part, Pieces};
+use super::logs::{InputProgress, PieceDecoder, PieceOutcome};
 use super::options::Options;
 use super::progress::Progress;
 use super::texts;
-use crate::decode::Form;
+use crate::decode::EvtxHeaders;
 use crate::dedup::Spans;
 use crate::detect::{self, CorrelationStep, Hit, OutsideScriptMatcher, RuleSet};
-use crate::input::{Input, InputKind, Reader, piece_count};
+use crate::input::{Input, InputKind, InputReader, piece_count};
 use crate::limits::Limit;
 use crate::model::{
     Detection, EventIdx, EventKind, IdxVec, InputIdx, Proof, Record, RecordRef, RuleIdx, Wrapped,
@@ -28,12 +28,12 @@ use crate::rows::{
     Copies, Fingerprints, KeepReason, ScriptCollector, SessionRef, TaskScripts, TextPool,
     detections, layers, records,
 };
-use crate::sorted::{Rows, Sorter};
+use crate::sorted::{SortBuffer, Sorter};
 
-/// What a reading needs and where its rows go.
-pub(super) struct Pass<'a> {
+/// The inputs of a reading and the places where its rows go.
+pub(super) struct LogReading<'a> {
     pub inputs: &'a IdxVec<InputIdx, Input>,
-    /// By input: what is read in its place.
+    /// By input: the extracted records that are read instead of the log.
     pub observed: &'a IdxVec<InputIdx, Option<Extracted>>,
     pub options: &'a Options,
     pub rules: &'a RuleSet,
@@ -43,41 +43,42 @@ pub(super) struct Pass<'a> {
     pub pool: &'a TextPool,
     pub detections: &'a Sorter,
     pub layers: &'a Sorter,
-    /// Of rules whose hits can come to something by records alone, and of those that wait for more.
+    /// Hits that correlations use, by rule: first those of rules that need only records, then those
+    /// of rules that wait for more.
     pub steps: &'a [Sorter; 2],
     pub awaited_by_records: &'a IdxVec<RuleIdx, bool>,
     /// Keeps script blocks, if they are wanted.
     pub scripts: Option<&'a ScriptCollector>,
-    /// Where records go that outputs show whole.
+    /// Collects the records that outputs show in full.
     pub records: Option<&'a Sorter>,
     pub progress: &'a dyn Progress,
 }
 
-/// What the reading of all logs came to.
+/// The results of reading all logs.
 #[derive(Default)]
-pub(super) struct Read {
+pub(super) struct ReadingOutcome {
     pub reports: IdxVec<InputIdx, InputReport>,
-    /// Events that the timeline shows.
+    /// Events in the timeline.
     pub events: u64,
-    /// What each task kept for reconstruction.
+    /// The marks that each task kept for reconstruction.
     pub gathered: Vec<TaskMarks>,
     /// The rules that fired on records.
     pub fired: Vec<(RuleIdx, RecordRef)>,
-    /// Those that correlations wait for.
+    /// The rules whose hits correlations wait for.
     pub stepped: BTreeSet<RuleIdx>,
-    /// Detections on script blocks of one part, should they belong to no session.
+    /// Detections on script blocks of one part. They count if the block belongs to no session.
     pub scripts: Vec<Detection>,
-    /// Detections on what command lines hide, should no session have them.
+    /// Detections on texts hidden in command lines. They count if the line belongs to no session.
     pub lines: Vec<Detection>,
-    /// By input, which logs its events are of.
+    /// By input, the logs that its events come from.
     pub spans: IdxVec<InputIdx, Spans>,
-    /// By input, what its headers say.
-    pub forms: IdxVec<InputIdx, Form>,
+    /// By input, its headers.
+    pub headers: IdxVec<InputIdx, EvtxHeaders>,
 }
 
-impl Read {
-    /// Leaves copies out of everything, and says so in the reports.
-    pub fn leave_out(&mut self, copies: &Copies, keys: &KeyHasher) {
+impl ReadingOutcome {
+    /// Removes copies from all results and counts them in the reports.
+    pub fn remove_copies(&mut self, copies: &Copies, keys: &KeyHasher) {
         if copies.count() == 0 && copies.overlaps.is_empty() {
             return;
         }
@@ -94,11 +95,11 @@ impl Read {
     }
 }
 
-/// What a task came to.
+/// The results of a task.
 #[derive(Default)]
-struct Batch {
+struct TaskOutcome {
     input: InputIdx,
-    part: Part,
+    part: PieceOutcome,
     events: u64,
     gathered: TaskMarks,
     fired: Vec<(RuleIdx, RecordRef)>,
@@ -108,65 +109,75 @@ struct Batch {
     spans: Spans,
 }
 
-/// What a thread reads next.
+/// The next thing that a thread reads.
 #[derive(Clone, Copy)]
-enum Task {
+enum ReadTask {
     /// The next piece of an input.
     Piece(InputIdx),
-    /// One of the tables of what was extracted of an input before.
+    /// A table of records that were extracted from an input before.
     Table(InputIdx, usize),
 }
 
-impl Pass<'_> {
-    /// Reads all logs. A task is the next piece of a log: pieces of one log are read in order, as
-    /// its hash needs them, and decoded side by side.
+impl LogReading<'_> {
+    /// Reads all logs. A task is the next piece of a log. The pieces of one log are read in order,
+    /// because its hash needs them so, and decoded in parallel.
     ///
     /// # Errors
-    /// When rows cannot be put down.
-    pub fn read(&self) -> io::Result<Read> {
-        let is_read = |input: &&Input| input.kind != InputKind::Unknown && !input.is_elsewhere();
+    /// When rows cannot be stored.
+    pub fn read_all(&self) -> io::Result<ReadingOutcome> {
+        let is_read = |input: &&Input| input.kind != InputKind::Unknown && !input.is_extracted();
         let logs = || self.inputs.iter().filter(is_read);
         let tables = || {
             let observed = self.observed.iter().flatten();
-            observed.flat_map(|of| (0..of.table_count()).map(|table| of.size_of(table)))
+            observed.flat_map(|of| (0..of.table_count()).map(|table| of.table_size(table)))
         };
         let bytes = logs().map(|input| input.size).chain(tables().map(|(bytes, _)| bytes)).sum();
         self.progress.begin(logs().count() + tables().count(), bytes);
-        let readers: IdxVec<InputIdx, Mutex<Reader<'_>>> = self
+        let readers: IdxVec<InputIdx, Mutex<InputReader<'_>>> = self
             .inputs
             .iter()
-            .map(|input| Mutex::new(Reader::within(input, &self.options.limits)))
+            .map(|input| Mutex::new(InputReader::with_limits(input, &self.options.limits)))
             .collect();
         let tasks = self.inputs.iter_enumerated().zip(self.observed);
         let tasks = tasks.flat_map(|((index, input), observed)| {
             let pieces = if is_read(&input) { piece_count(input) as usize } else { 0 };
             let tables = observed.as_ref().map_or(0, Extracted::table_count);
-            let tables = (0..tables).map(move |table| Task::Table(index, table));
-            std::iter::repeat_n(Task::Piece(index), pieces).chain(tables)
+            let tables = (0..tables).map(move |table| ReadTask::Table(index, table));
+            std::iter::repeat_n(ReadTask::Piece(index), pieces).chain(tables)
         });
-        // What was extracted is at hand, and read whatever ended the reading of logs.
-        let is_wanted =
-            |task: &Task| matches!(task, Task::Table(..)) || !self.options.stop.is_asked();
+        // Extracted records are read even if the run was cancelled.
+        let is_wanted = |task: &ReadTask| {
+            matches!(task, ReadTask::Table(..)) || !self.options.stop.is_cancelled()
+        };
         let tasks = tasks.take_while(is_wanted);
         let batches = tasks.par_bridge().map_init(
-            || Worker::new(self),
+            || ReadWorker::new(self),
             |worker, task| match task {
-                Task::Piece(input) => worker.piece(input, &readers[input]),
-                Task::Table(input, table) => worker.table(input, table),
+                ReadTask::Piece(input) => worker.read_piece(input, &readers[input]),
+                ReadTask::Table(input, table) => worker.read_table(input, table),
             },
         );
-        let mut batches: Vec<Batch> = batches.collect::<io::Result<_>>()?;
-        // Threads finish in any order; what follows must not depend on it.
+        let mut batches: Vec<TaskOutcome> = batches.collect::<io::Result<_>>()?;
+        // Threads finish in any order. The results below must not depend on it.
         batches.sort_by_key(|batch| (batch.input, batch.part.start));
 
-        let mut read = Read::default();
+        let mut read = ReadingOutcome::default();
         read.spans.extend(self.inputs.iter().map(|_| Spans::default()));
         let mut accounts: IdxVec<InputIdx, InputProgress> =
             self.inputs.iter().map(InputProgress::new).collect();
         for batch in batches {
-            let Batch { input, part, events, mut gathered, fired, stepped, scripts, lines, spans } =
-                batch;
-            gathered.extent = accounts[input].take(part);
+            let TaskOutcome {
+                input,
+                part,
+                events,
+                mut gathered,
+                fired,
+                stepped,
+                scripts,
+                lines,
+                spans,
+            } = batch;
+            gathered.extent = accounts[input].add(part);
             gathered.shrink();
             read.events += events;
             read.gathered.push(gathered);
@@ -180,116 +191,122 @@ impl Pass<'_> {
             accounts.into_iter().zip(readers).zip(self.observed)
         {
             match observed {
-                None if account.report.input.is_elsewhere() => {}
+                None if account.report.input.is_extracted() => {}
                 None => {
                     account.finish(&reader.into_inner().unwrap_or_else(PoisonError::into_inner))
                 }
                 Some(observed) => {
                     let limits = &self.options.limits;
-                    limits.meet(Limit::RecordBytes, observed.too_long());
+                    limits.count_reached(Limit::RecordBytes, observed.too_long());
                     let faults = std::mem::take(&mut account.report.faults);
                     account.report =
                         InputReport { faults, ..observed.report(&account.report.input) };
-                    account.form = observed.form().clone();
+                    account.headers = observed.headers().clone();
                     let reach = observed.reach().iter().cloned();
                     read.gathered.extend(reach.map(TaskMarks::from_extent));
                 }
             }
             read.reports.push(account.report);
-            read.forms.push(account.form);
+            read.headers.push(account.headers);
         }
         Ok(read)
     }
 }
 
-/// A thread's work, with room that it uses again.
-struct Worker<'p, 'a> {
-    pieces: Pieces,
-    take: Take<'p, 'a>,
+/// The work of a thread, with buffers that are used again.
+struct ReadWorker<'p, 'a> {
+    pieces: PieceDecoder,
+    processor: RecordProcessor<'p, 'a>,
 }
 
-impl<'p, 'a> Worker<'p, 'a> {
-    fn new(pass: &'p Pass<'a>) -> Self {
-        let take = Take {
+impl<'p, 'a> ReadWorker<'p, 'a> {
+    fn new(pass: &'p LogReading<'a>) -> Self {
+        let processor = RecordProcessor {
             pass,
-            batch: Batch::default(),
+            batch: TaskOutcome::default(),
             rows: TimelineRows::default(),
             hits: Vec::new(),
-            found: Rows::default(),
-            layers: Rows::default(),
+            found: SortBuffer::default(),
+            layers: SortBuffer::default(),
             steps: Default::default(),
             scripts: TaskScripts::default(),
-            records: Rows::default(),
+            records: SortBuffer::default(),
             lone: OutsideScriptMatcher::default(),
             unwrapper: Unwrapper::default(),
             normaliser: Normaliser::default(),
         };
-        Worker { pieces: Pieces::default(), take }
+        ReadWorker { pieces: PieceDecoder::default(), processor }
     }
 
     /// Reads and decodes the next piece of a log.
-    fn piece(&mut self, input: InputIdx, reader: &Mutex<Reader<'_>>) -> io::Result<Batch> {
-        let Worker { pieces, take } = self;
-        let pass = take.pass;
-        take.batch = Batch { input, ..Batch::default() };
+    fn read_piece(
+        &mut self,
+        input: InputIdx,
+        reader: &Mutex<InputReader<'_>>,
+    ) -> io::Result<TaskOutcome> {
+        let ReadWorker { pieces, processor } = self;
+        let pass = processor.pass;
+        processor.batch = TaskOutcome { input, ..TaskOutcome::default() };
         let mut put = Ok(());
         let each = |record: &Record| {
             if put.is_ok() {
-                put = take.record(record);
+                put = processor.process(record);
             }
         };
         let log = (input, &pass.inputs[input]);
-        let part = pieces.next(log, reader, pass.rules, pass.progress, each);
+        let part = pieces.decode_next(log, reader, pass.rules, pass.progress, each);
         put?;
-        pass.options.limits.meet(Limit::RecordBytes, part.too_long);
-        take.finish(part)
+        pass.options.limits.count_reached(Limit::RecordBytes, part.too_long);
+        processor.finish(part)
     }
 
-    /// Reads a table of what was extracted of a log before.
-    fn table(&mut self, input: InputIdx, table: usize) -> io::Result<Batch> {
-        let take = &mut self.take;
-        let pass = take.pass;
-        take.batch = Batch { input, ..Batch::default() };
-        let Some(observed) = &pass.observed[input] else { return take.finish(Part::default()) };
-        let mut part = Part { start: table as u64, ..Part::default() };
+    /// Reads a table of records that were extracted from a log before.
+    fn read_table(&mut self, input: InputIdx, table: usize) -> io::Result<TaskOutcome> {
+        let processor = &mut self.processor;
+        let pass = processor.pass;
+        processor.batch = TaskOutcome { input, ..TaskOutcome::default() };
+        let Some(observed) = &pass.observed[input] else {
+            return processor.finish(PieceOutcome::default());
+        };
+        let mut part = PieceOutcome { start: table as u64, ..PieceOutcome::default() };
         let mut put = Ok(());
         let each = |record: &Record| {
             if put.is_ok() {
-                put = take.record(record);
+                put = processor.process(record);
             }
         };
-        let read = observed.read(table, input, each);
+        let read = observed.read_table(table, input, each);
         put?;
         part.faults.extend(read.err());
-        let (bytes, records) = observed.size_of(table);
+        let (bytes, records) = observed.table_size(table);
         pass.progress.advance(bytes, records);
-        take.finish(part)
+        processor.finish(part)
     }
 }
 
-/// Takes the records of a task.
-struct Take<'p, 'a> {
-    pass: &'p Pass<'a>,
-    batch: Batch,
+/// Processes the records of a task.
+struct RecordProcessor<'p, 'a> {
+    pass: &'p LogReading<'a>,
+    batch: TaskOutcome,
     rows: TimelineRows,
-    /// Room for a record's hits.
+    /// Buffer for a record's hits.
     hits: Vec<Hit>,
-    found: Rows,
-    /// What texts hide.
-    layers: Rows,
+    found: SortBuffer,
+    /// Hidden texts.
+    layers: SortBuffer,
     /// Hits that correlations wait for.
-    steps: [Rows; 2],
+    steps: [SortBuffer; 2],
     scripts: TaskScripts,
-    /// Records that outputs show whole.
-    records: Rows,
+    /// Records that outputs show in full.
+    records: SortBuffer,
     lone: OutsideScriptMatcher,
     unwrapper: Unwrapper,
     normaliser: Normaliser,
 }
 
-impl Take<'_, '_> {
-    /// Puts down the rows of a task, and gives what it came to.
-    fn finish(&mut self, part: Part) -> io::Result<Batch> {
+impl RecordProcessor<'_, '_> {
+    /// Stores the rows of a task and returns its results.
+    fn finish(&mut self, part: PieceOutcome) -> io::Result<TaskOutcome> {
         let pass = self.pass;
         pass.timeline.add(&mut self.rows.rows)?;
         pass.detections.add(&mut self.found)?;
@@ -299,12 +316,12 @@ impl Take<'_, '_> {
         }
         pass.scripts.map_or(Ok(()), |keeper| keeper.add(&mut self.scripts))?;
         pass.records.map_or(Ok(()), |records| records.add(&mut self.records))?;
-        Ok(Batch { part, ..std::mem::take(&mut self.batch) })
+        Ok(TaskOutcome { part, ..std::mem::take(&mut self.batch) })
     }
 
-    /// Writes down what a record gives, if it is relevant or a rule fires on it.
-    fn record(&mut self, record: &Record) -> io::Result<()> {
-        let Pass { options, rules, keys, fingerprints, pool, .. } = self.pass;
+    /// Stores the rows of a record if it is relevant or a rule fires on it.
+    fn process(&mut self, record: &Record) -> io::Result<()> {
+        let LogReading { options, rules, keys, fingerprints, pool, .. } = self.pass;
         let Options { from, to, .. } = options;
         if from.is_some_and(|from| record.time < from) || to.is_some_and(|to| record.time >= to) {
             return Ok(());
@@ -344,8 +361,8 @@ impl Take<'_, '_> {
             detections::add(&mut self.found, &detection)?;
         }
         self.hits = hits;
-        if let Some(line) = texts::of_record(record, &event, &mut self.unwrapper) {
-            let found = self.layers(&line)?;
+        if let Some(line) = texts::hidden_in_record(record, &event, &mut self.unwrapper) {
+            let found = self.add_layers(&line)?;
             self.batch.lines.extend(found);
         }
         if matches!(&event.kind, EventKind::ScriptBlockPart(part) if part.is_whole()) {
@@ -355,8 +372,8 @@ impl Take<'_, '_> {
                 let before = self.batch.scripts.len();
                 let found = self.lone.detect(rules, &parts, &block);
                 self.batch.scripts.extend(found);
-                if let Some(text) = texts::of_block(&parts, &block) {
-                    let found = self.layers(&text)?;
+                if let Some(text) = texts::hidden_in_block(&parts, &block) {
+                    let found = self.add_layers(&text)?;
                     self.batch.scripts.extend(found);
                 }
                 let found = &self.batch.scripts[before..];
@@ -374,8 +391,8 @@ impl Take<'_, '_> {
         Ok(())
     }
 
-    /// Writes down what a record's text hides, and gives the detections on it.
-    fn layers(&mut self, text: &Wrapped) -> io::Result<Vec<Detection>> {
+    /// Stores the layers of a record's text and returns the detections on them.
+    fn add_layers(&mut self, text: &Wrapped) -> io::Result<Vec<Detection>> {
         let rules = self.pass.rules;
         let session = SessionRef::Record(text.evidence[0].source);
         layers::add(&mut self.layers, text, session, "")?;

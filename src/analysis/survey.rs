@@ -1,4 +1,4 @@
-//! What logs hold, before a full run: only the System part of each record is read.
+//! Surveys logs before a full run. Only the System part of each record is read.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,10 +10,12 @@ use rayon::prelude::*;
 
 use super::input_report::ensure_any_log;
 use super::progress::Progress;
-use crate::decode::{Decoder, Seen, Tally, Wanted, chunk_count, chunk_of};
+use crate::decode::{
+    DecodeOutcome, Decoder, RecordFilter, RecordHeader, chunk_count, chunk_number_at,
+};
 use crate::error::{Error, Fault, FaultKind};
 use crate::input::{
-    self, End, FileHeader, Input, InputKind, Piece, Reader, file_header, piece_count,
+    self, EvtxFileHeader, Input, InputKind, InputReader, Piece, ReadEnd, file_header, piece_count,
 };
 use crate::limits::Limits;
 use crate::model::{
@@ -22,49 +24,49 @@ use crate::model::{
 use crate::normalise::{self, Normaliser};
 use crate::reconstruct::RecordRuns;
 
-/// Hosts' channels of one input that are told apart; forwarded logs mix thousands of hosts.
+/// The most channels of hosts that are listed for one input. Forwarded logs mix thousands of hosts.
 const MOST_HELD: usize = 4096;
-/// Kinds of events of one input that are told apart.
+/// The most kinds of events that are listed for one input.
 const MOST_KINDS: usize = 4096;
-/// Clearings that are named.
+/// The most clearings that are listed.
 const MOST_CLEARED: usize = 100;
 
-/// What an input holds.
+/// The contents of an input.
 #[derive(Debug)]
 pub struct Survey {
     /// The input.
     pub input: Input,
-    /// SHA-256 of the whole file, or of an archive's member as unpacked; none for a file that was
-    /// not read in full.
+    /// SHA-256 of the whole file, or of an archive's member as unpacked. `None` if the file was not
+    /// read in full.
     pub sha256: Option<String>,
-    /// What the header of an EVTX file says.
-    pub header: Option<FileHeader>,
+    /// The header of an EVTX file.
+    pub header: Option<EvtxFileHeader>,
     /// Chunks in the file.
     pub chunks: u64,
     /// Records read.
     pub records: u64,
-    /// Records of the kinds that an analysis reads whole whatever rules are loaded.
+    /// Records of the kinds that an analysis always reads in full, whatever rules are loaded.
     pub relevant: u64,
-    /// The lowest and the highest number in the records' own headers; of EVTX.
+    /// The lowest and the highest number in the records' own headers. Only for EVTX.
     pub numbers: Option<(u64, u64)>,
-    /// Whether later chunks hold older records: the log was full and went on at its beginning.
+    /// Whether later chunks hold older records: the log was full and continued at its beginning.
     pub wrapped: bool,
-    /// What it holds of each host's channels, by host and channel.
-    pub held: Vec<Held>,
-    /// How many records there are of each kind, most first.
-    pub events: Vec<HeldEvents>,
-    /// Records that are told neither by host and channel nor by kind, as there are too many of
-    /// these.
-    pub untold: u64,
-    /// Records that say that a log was cleared (1102, 104), the first hundred.
-    pub cleared: Vec<Cleared>,
-    /// What is wrong with it, in the order of the file.
+    /// The records of each host's channels, by host and channel.
+    pub held: Vec<HostChannel>,
+    /// How many records there are of each kind, most frequent first.
+    pub events: Vec<EventCount>,
+    /// Records that are counted neither by host and channel nor by kind, because there are too many
+    /// of these.
+    pub not_listed: u64,
+    /// Records of a clearing of a log (1102, 104), the first hundred.
+    pub cleared: Vec<ClearedLog>,
+    /// Its faults, in the order of the file.
     pub faults: Vec<Fault>,
 }
 
-/// An input's records of one host's channel.
+/// An input's records in one channel of one host.
 #[derive(Debug, Clone)]
-pub struct Held {
+pub struct HostChannel {
     /// System/Computer as logged.
     pub host: Str,
     /// System/Channel as logged.
@@ -77,26 +79,26 @@ pub struct Held {
     pub last: DateTime<Utc>,
     /// The lowest and the highest EventRecordID.
     pub record_ids: (u64, u64),
-    /// Holes in EventRecordID; none where there are more than 32, as in a selection of records.
+    /// Gaps in EventRecordID. `None` where there are more than 32, as in a selection of records.
     pub gaps: Option<Vec<Gap>>,
 }
 
 /// An input's records of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldEvents {
+pub struct EventCount {
     /// System/EventID.
     pub event_id: u32,
     /// System/Provider Name.
     pub provider: Str,
     /// How many.
     pub records: u64,
-    /// How many of them an analysis reads whole whatever rules are loaded.
+    /// How many of them an analysis always reads in full, whatever rules are loaded.
     pub relevant: u64,
 }
 
-/// A record that says that a log was cleared.
+/// A record of a clearing of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cleared {
+pub struct ClearedLog {
     /// When, UTC.
     pub time: DateTime<Utc>,
     /// The host, as logged.
@@ -109,12 +111,12 @@ pub struct Cleared {
     pub record_id: u64,
 }
 
-/// Reads what logs hold, on the threads of the rayon pool it is called in. Zips are unpacked into a
-/// nameless file in `scratch`.
+/// Surveys logs on the threads of the current rayon pool. Zips are unpacked to an unlinked
+/// temporary file in `scratch`.
 ///
 /// # Errors
-/// [`Error::NothingToRead`] when no input is a log, [`Error::Write`] when the scratch folder takes
-/// no more. Damage inside inputs is no error: it is in the faults.
+/// [`Error::NothingToRead`] when no input is a log, [`Error::Write`] when the scratch folder cannot
+/// be written. Damage inside inputs is not an error: it is in the faults.
 pub fn survey(
     inputs: Vec<Input>,
     scratch: &Path,
@@ -125,33 +127,37 @@ pub fn survey(
     ensure_any_log(inputs.iter().map(|input| (input, &input.faults[..])))?;
     let logs = || inputs.iter_enumerated().filter(|(_, input)| input.kind.is_log());
     progress.begin(logs().count(), logs().map(|(_, input)| input.size).sum());
-    let readers: IdxVec<InputIdx, Mutex<Reader<'_>>> =
-        inputs.iter().map(|input| Mutex::new(Reader::new(input))).collect();
+    let readers: IdxVec<InputIdx, Mutex<InputReader<'_>>> =
+        inputs.iter().map(|input| Mutex::new(InputReader::new(input))).collect();
     let tasks =
         logs().flat_map(|(index, input)| std::iter::repeat_n(index, piece_count(input) as usize));
     let room = || (Piece::default(), Decoder::default());
     let parts = tasks.par_bridge().map_init(room, |(piece, decoder), index| {
-        let part = part(&inputs[index], index, &readers[index], piece, decoder);
+        let part = survey_piece(&inputs[index], index, &readers[index], piece, decoder);
         progress.advance(piece.length, part.tally.records);
         part
     });
-    let mut parts: Vec<Part> = parts.collect();
-    // Threads finish in any order; what follows must not depend on it.
+    let mut parts: Vec<PieceSurvey> = parts.collect();
+    // Threads finish in any order. The results below must not depend on it.
     parts.sort_by_key(|part| (part.index, part.start));
     let mut parts = parts.into_iter().peekable();
     let mut surveys = Vec::new();
     for ((index, input), reader) in inputs.iter_enumerated().zip(readers) {
         let own = std::iter::from_fn(|| parts.next_if(|part| part.index == index));
         let reader = reader.into_inner().unwrap_or_else(PoisonError::into_inner);
-        surveys.push(Survey::of(input, own, reader));
+        surveys.push(Survey::from_parts(input, own, reader));
     }
     ensure_any_log(surveys.iter().map(|survey| (&survey.input, &survey.faults[..])))?;
     Ok(surveys)
 }
 
 impl Survey {
-    /// Puts the parts of an input together, which come in order.
-    fn of(input: &Input, parts: impl Iterator<Item = Part>, reader: Reader<'_>) -> Survey {
+    /// Combines the parts of an input, which come in order.
+    fn from_parts(
+        input: &Input,
+        parts: impl Iterator<Item = PieceSurvey>,
+        reader: InputReader<'_>,
+    ) -> Survey {
         let mut survey = Survey {
             sha256: None,
             header: None,
@@ -162,7 +168,7 @@ impl Survey {
             wrapped: false,
             held: Vec::new(),
             events: Vec::new(),
-            untold: 0,
+            not_listed: 0,
             cleared: Vec::new(),
             faults: input.faults.clone(),
             input: input.clone(),
@@ -170,13 +176,13 @@ impl Survey {
         if !input.kind.is_log() {
             return survey;
         }
-        let mut count = Count::default();
+        let mut count = SurveyCount::default();
         let mut foreign = Vec::new();
         for part in parts {
             survey.records += part.tally.records;
             survey.faults.extend(part.tally.faults);
             foreign.extend(part.tally.foreign);
-            count.absorb(part.count);
+            count.append(part.count);
         }
         if input.kind.is_text() && survey.records == 0 && survey.faults.is_empty() {
             survey.input.kind = InputKind::Unknown;
@@ -184,13 +190,13 @@ impl Survey {
             return survey;
         }
         match reader.end() {
-            End::Whole(sha256) => survey.sha256 = Some(sha256),
-            End::Failed(reason) => {
+            ReadEnd::Whole(sha256) => survey.sha256 = Some(sha256),
+            ReadEnd::Failed(reason) => {
                 let reason = format!("not hashed: {reason}");
                 survey.faults.push(Fault::file(FaultKind::Lost, reason));
             }
             // All of its pieces are read.
-            End::Interrupted(_) => {}
+            ReadEnd::Interrupted(_) => {}
         }
         survey.faults.extend(foreign);
         survey.faults.sort_by_key(|fault| fault.offset);
@@ -200,38 +206,38 @@ impl Survey {
             survey.wrapped = numbers.falls;
         }
         survey.cleared = std::mem::take(&mut count.cleared);
-        survey.untold = count.untold;
-        survey.held = count.held();
-        survey.events = count.events();
+        survey.not_listed = count.not_listed;
+        survey.held = count.take_channels();
+        survey.events = count.take_event_counts();
         survey.relevant = survey.events.iter().map(|events| events.relevant).sum();
         survey
     }
 
-    /// Whether something could not be read, or is to be trusted less.
+    /// Returns whether something could not be read, or is less trustworthy.
     pub fn is_damaged(&self) -> bool {
         self.faults.iter().any(|fault| fault.kind != FaultKind::NotALog)
     }
 }
 
-/// What a piece of a log came to.
-struct Part {
+/// The survey of a piece of a log.
+struct PieceSurvey {
     index: InputIdx,
     start: u64,
-    tally: Tally,
-    count: Count,
+    tally: DecodeOutcome,
+    count: SurveyCount,
 }
 
-/// Reads the next piece of a log.
-fn part(
+/// Surveys the next piece of a log.
+fn survey_piece(
     input: &Input,
     index: InputIdx,
-    reader: &Mutex<Reader<'_>>,
+    reader: &Mutex<InputReader<'_>>,
     piece: &mut Piece,
     decoder: &mut Decoder,
-) -> Part {
+) -> PieceSurvey {
     let read = reader.lock().unwrap_or_else(PoisonError::into_inner).next(piece);
     let start = piece.start;
-    let watch = Watch::default();
+    let watch = SurveyCounter::default();
     let mut cleared = Vec::new();
     let mut normaliser = Normaliser::default();
     let take = |record: &Record| {
@@ -241,28 +247,28 @@ fn part(
         {
             let (host, log) = (event.computer.shared().clone(), what.log);
             let (time, record_id) = (event.time, event.record_id);
-            cleared.push(Cleared { time, host, log, account: what.account, record_id });
+            cleared.push(ClearedLog { time, host, log, account: what.account, record_id });
         }
     };
-    let mut tally = decoder.piece(input, index, piece, &watch, take);
+    let mut tally = decoder.decode_piece(input, index, piece, &watch, take);
     if let Err(error) = read {
         tally.faults.push(Fault {
-            chunk: chunk_of(input, start),
+            chunk: chunk_number_at(input, start),
             offset: Some(start),
             ..Fault::file(FaultKind::Lost, format!("not read in full from here on: {error}"))
         });
     }
-    let count = Count { cleared, ..watch.0.into_inner() };
-    Part { index, start, tally, count }
+    let count = SurveyCount { cleared, ..watch.0.into_inner() };
+    PieceSurvey { index, start, tally, count }
 }
 
-/// Counts the records that pass, and wants those that say that a log was cleared.
+/// Counts all records, and asks for those of a clearing of a log.
 #[derive(Default)]
-struct Watch(RefCell<Count>);
+struct SurveyCounter(RefCell<SurveyCount>);
 
-impl Wanted for Watch {
-    fn passes(&self, seen: Seen<'_>) {
-        self.0.borrow_mut().see(seen);
+impl RecordFilter for SurveyCounter {
+    fn observe(&self, header: RecordHeader<'_>) {
+        self.0.borrow_mut().add_record(header);
     }
 
     fn wants(&self, _: RecordRef, channel: Channel, _: &str, event_id: u32) -> bool {
@@ -270,42 +276,42 @@ impl Wanted for Watch {
     }
 }
 
-/// What the records of a part of a log come to.
+/// The counts of the records in a part of a log.
 #[derive(Default)]
-struct Count {
-    /// Where the latest record lies: one that is hard to read passes again.
+struct SurveyCount {
+    /// The offset of the latest record. A record that is hard to read is seen twice.
     latest: Option<u64>,
-    held: BTreeMap<Str, BTreeMap<Str, Span>>,
+    held: BTreeMap<Str, BTreeMap<Str, ChannelCount>>,
     /// How many channels `held` has.
     channels: usize,
-    kinds: BTreeMap<Str, BTreeMap<u32, Kind>>,
+    kinds: BTreeMap<Str, BTreeMap<u32, KindCount>>,
     /// How many kinds there are.
     ids: usize,
-    untold: u64,
-    numbers: Option<Numbers>,
-    cleared: Vec<Cleared>,
+    not_listed: u64,
+    numbers: Option<RecordNumbers>,
+    cleared: Vec<ClearedLog>,
 }
 
-/// Records of one kind: all, and those that are relevant.
+/// The records of one kind: all, and the relevant ones.
 #[derive(Default)]
-struct Kind {
+struct KindCount {
     records: u64,
     relevant: u64,
 }
 
 /// The numbers in the headers of records, in the order of the file.
 #[derive(Clone, Copy)]
-struct Numbers {
+struct RecordNumbers {
     first: u64,
     last: u64,
     low: u64,
     high: u64,
-    /// One is lower than the one before it.
+    /// Whether a number is lower than the one before it.
     falls: bool,
 }
 
-/// Records of one host's channel.
-struct Span {
+/// The records in one channel of one host.
+struct ChannelCount {
     records: u64,
     first: DateTime<Utc>,
     last: DateTime<Utc>,
@@ -314,22 +320,23 @@ struct Span {
     runs: RecordRuns,
 }
 
-impl Count {
-    fn see(&mut self, seen: Seen<'_>) {
-        let Seen { source, record_id, time, .. } = seen;
+impl SurveyCount {
+    fn add_record(&mut self, header: RecordHeader<'_>) {
+        let RecordHeader { source, record_id, time, .. } = header;
         if self.latest.is_some_and(|latest| source.offset <= latest) {
             return;
         }
         self.latest = Some(source.offset);
         let number = source.number;
-        let new = Numbers { first: number, last: number, low: number, high: number, falls: false };
-        self.number(new);
-        let is_told = self.kind(seen.provider, seen.event_id, |kind| {
+        let new =
+            RecordNumbers { first: number, last: number, low: number, high: number, falls: false };
+        self.append_numbers(new);
+        let is_told = self.update_kind(header.provider, header.event_id, |kind| {
             kind.records += 1;
-            kind.relevant += u64::from(normalise::relevant(seen.channel, seen.event_id));
+            kind.relevant += u64::from(normalise::relevant(header.channel, header.event_id));
         });
         let edge = Edge { record_id, time, source };
-        let is_held = self.span(seen.computer, seen.channel_name, edge, |span| {
+        let is_held = self.update_channel(header.computer, header.channel_name, edge, |span| {
             span.records += 1;
             span.first = span.first.min(time);
             span.last = span.last.max(time);
@@ -337,11 +344,16 @@ impl Count {
             span.high = span.high.max(record_id);
             span.runs.push(edge);
         });
-        self.untold += u64::from(!is_told || !is_held);
+        self.not_listed += u64::from(!is_told || !is_held);
     }
 
-    /// Changes a kind; not if it is one too many.
-    fn kind(&mut self, provider: &str, event_id: u32, change: impl FnOnce(&mut Kind)) -> bool {
+    /// Updates the counts of a kind of events. Returns `false` if there are too many kinds.
+    fn update_kind(
+        &mut self,
+        provider: &str,
+        event_id: u32,
+        change: impl FnOnce(&mut KindCount),
+    ) -> bool {
         if let Some(kind) = self.kinds.get_mut(provider).and_then(|ids| ids.get_mut(&event_id)) {
             change(kind);
             return true;
@@ -354,13 +366,14 @@ impl Count {
         true
     }
 
-    /// Changes a channel of a host; not if it is one too many. `edge` is a record of it.
-    fn span(
+    /// Updates the counts of a host's channel. Returns `false` if there are too many channels.
+    /// `edge` is one of its records.
+    fn update_channel(
         &mut self,
         host: &str,
         channel: &str,
         edge: Edge,
-        change: impl FnOnce(&mut Span),
+        change: impl FnOnce(&mut ChannelCount),
     ) -> bool {
         if let Some(span) = self.held.get_mut(host).and_then(|own| own.get_mut(channel)) {
             change(span);
@@ -372,16 +385,22 @@ impl Count {
         self.channels += 1;
         let Edge { record_id, time, .. } = edge;
         let (low, high) = (record_id, record_id);
-        let new =
-            Span { records: 0, first: time, last: time, low, high, runs: RecordRuns::default() };
+        let new = ChannelCount {
+            records: 0,
+            first: time,
+            last: time,
+            low,
+            high,
+            runs: RecordRuns::default(),
+        };
         change(self.held.entry(host.into()).or_default().entry(channel.into()).or_insert(new));
         true
     }
 
-    fn number(&mut self, next: Numbers) {
+    fn append_numbers(&mut self, next: RecordNumbers) {
         self.numbers = Some(match self.numbers {
             None => next,
-            Some(Numbers { first, last, low, high, falls }) => Numbers {
+            Some(RecordNumbers { first, last, low, high, falls }) => RecordNumbers {
                 first,
                 last: next.last,
                 low: low.min(next.low),
@@ -391,22 +410,22 @@ impl Count {
         });
     }
 
-    /// Takes in what follows in the log.
-    fn absorb(&mut self, next: Count) {
+    /// Adds the counts of the next part of the log.
+    fn append(&mut self, next: SurveyCount) {
         if let Some(numbers) = next.numbers {
-            self.number(numbers);
+            self.append_numbers(numbers);
         }
-        self.untold += next.untold;
+        self.not_listed += next.not_listed;
         let room = MOST_CLEARED.saturating_sub(self.cleared.len());
         self.cleared.extend(next.cleared.into_iter().take(room));
         for (provider, ids) in &next.kinds {
             for (&event_id, more) in ids {
-                let add = |kind: &mut Kind| {
+                let add = |kind: &mut KindCount| {
                     kind.records += more.records;
                     kind.relevant += more.relevant;
                 };
-                if !self.kind(provider, event_id, add) {
-                    self.untold += more.records;
+                if !self.update_kind(provider, event_id, add) {
+                    self.not_listed += more.records;
                 }
             }
         }
@@ -414,7 +433,7 @@ impl Count {
             for (channel, more) in channels {
                 let source = RecordRef::default();
                 let edge = Edge { record_id: more.low, time: more.first, source };
-                let add = |span: &mut Span| {
+                let add = |span: &mut ChannelCount| {
                     span.records += more.records;
                     span.first = span.first.min(more.first);
                     span.last = span.last.max(more.last);
@@ -422,36 +441,36 @@ impl Count {
                     span.high = span.high.max(more.high);
                     span.runs.merge(&more.runs);
                 };
-                if !self.span(host, channel, edge, add) {
-                    self.untold += more.records;
+                if !self.update_channel(host, channel, edge, add) {
+                    self.not_listed += more.records;
                 }
             }
         }
     }
 
-    /// The channels of hosts.
-    fn held(&mut self) -> Vec<Held> {
+    /// Returns the channels of hosts.
+    fn take_channels(&mut self) -> Vec<HostChannel> {
         let mut held = Vec::new();
         for (host, channels) in std::mem::take(&mut self.held) {
             for (channel, span) in channels {
-                let Span { records, first, last, low, high, mut runs } = span;
+                let ChannelCount { records, first, last, low, high, mut runs } = span;
                 let (host, gaps) = (host.clone(), runs.gaps());
                 let record_ids = (low, high);
-                held.push(Held { host, channel, records, first, last, record_ids, gaps });
+                held.push(HostChannel { host, channel, records, first, last, record_ids, gaps });
             }
         }
         held
     }
 
-    /// The kinds of events, most frequent first.
-    fn events(&mut self) -> Vec<HeldEvents> {
+    /// Returns the kinds of events, most frequent first.
+    fn take_event_counts(&mut self) -> Vec<EventCount> {
         let mut events = Vec::new();
         for (provider, ids) in std::mem::take(&mut self.kinds) {
-            for (event_id, Kind { records, relevant }) in ids {
-                events.push(HeldEvents { event_id, provider: provider.clone(), records, relevant });
+            for (event_id, KindCount { records, relevant }) in ids {
+                events.push(EventCount { event_id, provider: provider.clone(), records, relevant });
             }
         }
-        // A stable sort: what is equal stays in the order of names.
+        // The sort is stable: equal kinds stay in the order of their names.
         events.sort_by_key(|kind| std::cmp::Reverse(kind.records));
         events
     }

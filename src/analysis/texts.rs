@@ -1,5 +1,4 @@
-//! The texts of the logs that hide others: those that one record holds by itself, and those of
-//! what was rebuilt.
+//! Finds the texts that hide others: texts of single records, and texts of rebuilt sessions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,8 +11,8 @@ use crate::model::{
 };
 use crate::reconstruct::Reconstruction;
 
-/// The command line that a record holds, if it hides something.
-pub(super) fn of_record(
+/// Returns the command line in a record, if it hides something.
+pub(super) fn hidden_in_record(
     record: &Record,
     event: &Event,
     unwrapper: &mut Unwrapper,
@@ -45,8 +44,11 @@ pub(super) fn of_record(
     })
 }
 
-/// A script block outside sessions, the parts of which are these events, if it hides something.
-pub(super) fn of_block(events: &IdxVec<EventIdx, Event>, block: &ScriptBlock) -> Option<Wrapped> {
+/// Returns a script block outside sessions, if it hides something. `events` are its parts.
+pub(super) fn hidden_in_block(
+    events: &IdxVec<EventIdx, Event>,
+    block: &ScriptBlock,
+) -> Option<Wrapped> {
     let first = &events[block.events[0]];
     (!block.hidden.is_empty()).then(|| Wrapped {
         kind: TextKind::ScriptBlock,
@@ -61,9 +63,9 @@ pub(super) fn of_block(events: &IdxVec<EventIdx, Event>, block: &ScriptBlock) ->
     })
 }
 
-/// The texts of a case that hide something: commands and script blocks. Where both are one text,
-/// it is the script block's, and the command is named.
-pub(super) fn of_case(case: &Reconstruction) -> impl Iterator<Item = Wrapped> + '_ {
+/// Returns the texts of rebuilt sessions that hide something: commands and script blocks. Where
+/// both have the same text, the script block counts and names the command.
+pub(super) fn hidden_in_sessions(case: &Reconstruction) -> impl Iterator<Item = Wrapped> + '_ {
     let events = &case.events;
     let is_script =
         |command: &Command| matches!(events[command.event()].kind, EventKind::ScriptBlockPart(_));
@@ -77,7 +79,7 @@ pub(super) fn of_case(case: &Reconstruction) -> impl Iterator<Item = Wrapped> + 
     };
     let scripts = case.scripts.iter().filter_map(move |block| {
         let command = block.events.iter().find_map(|event| shown.get(event)).copied();
-        let wrapped = of_block(events, block)?;
+        let wrapped = hidden_in_block(events, block)?;
         Some(Wrapped { session: block.session, user: user(block.session), command, ..wrapped })
     });
     let commands = case.commands.iter_enumerated();

@@ -78,7 +78,7 @@ impl Args {
             return analysis::analyze(inputs, &options, rules, progress);
         };
         let evidence = analysis::extract(inputs, &mut case, &options, &rules, progress)?;
-        analysis::correlate(evidence, &options, rules, progress)
+        analysis::rebuild(evidence, &options, rules, progress)
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::ending::Ending;
 use super::results::Results;
 use super::running::Running;
-use crate::analysis::{self, Analysis, Evidence, Options, Progress};
+use crate::analysis::{self, Analysis, Options, Progress, RunInputs};
 use crate::detect::RuleSet;
 use crate::error::Error;
 
@@ -44,7 +44,7 @@ impl Args {
         rules: RuleSet,
         progress: &dyn Progress,
     ) -> Result<Analysis, Error> {
-        let evidence = Evidence::of_cases(&self.cases, &rules.event_filter())?;
-        analysis::correlate(evidence, &options, rules, progress)
+        let evidence = RunInputs::from_cases(&self.cases, &rules.event_filter())?;
+        analysis::rebuild(evidence, &options, rules, progress)
     }
 }

@@ -13,7 +13,7 @@ use super::print::plain;
 use super::progress::Bar;
 use super::rules::{Packs, Select};
 use super::running::Running;
-use crate::analysis::{self, Options, Told};
+use crate::analysis::{self, InputsSummary, Options};
 use crate::observe::CaseFolder;
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -51,21 +51,21 @@ pub(super) fn run(args: &Args) -> Result<Ending> {
         let evidence = analysis::extract(inputs, &mut case, &options, &rules, &bar);
         bar.finish();
         let evidence = evidence?;
-        let told = evidence.told()?;
+        let told = evidence.summary()?;
         if !args.running.quiet {
             // A reader that closed the pipe has seen enough.
             let _ = print(&told, evidence.before, case.root(), anstream::stdout().lock());
         }
         Ok(match told.damaged {
-            _ if stop.is_asked() => Ending::Interrupted,
+            _ if stop.is_cancelled() => Ending::Interrupted,
             0 => Ending::Whole,
             _ => Ending::Partial,
         })
     })
 }
 
-fn print(told: &Told, before: usize, case: &Path, mut out: impl Write) -> io::Result<()> {
-    let Told { inputs, logs, bytes, records, observations, size, damaged } = told;
+fn print(told: &InputsSummary, before: usize, case: &Path, mut out: impl Write) -> io::Result<()> {
+    let InputsSummary { inputs, logs, bytes, records, observations, size, damaged } = told;
     let case = plain(&case.display().to_string());
     writeln!(out, "{logs} logs of {inputs} files, {bytes} bytes, {records} records")?;
     writeln!(out, "{observations} observations, {size} bytes, in {case}")?;

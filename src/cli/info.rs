@@ -11,9 +11,9 @@ use serde::Serialize;
 use super::ending::Ending;
 use super::live::Inputs;
 use super::progress::Bar;
-use crate::analysis::{Cleared, Held, HeldEvents, Survey, survey};
+use crate::analysis::{ClearedLog, EventCount, HostChannel, Survey, survey};
 use crate::error::{Fault, FaultKind};
-use crate::input::{FileHeader, InputKind};
+use crate::input::{EvtxFileHeader, InputKind};
 use crate::model::csv_time;
 use crate::report::visible;
 
@@ -134,11 +134,11 @@ fn tell_log(survey: &Survey, out: &mut impl Write) -> io::Result<()> {
     }
     let events: Vec<String> = survey.events.iter().map(count).collect();
     rows(out, "Events", &events, "kinds of events")?;
-    if survey.untold > 0 {
+    if survey.not_listed > 0 {
         row(
             out,
             "",
-            &format!("{} records are of more hosts or kinds than are told", survey.untold),
+            &format!("{} records are of more hosts or kinds than are told", survey.not_listed),
         )?;
     }
     let cleared: Vec<String> = survey.cleared.iter().map(clearing).collect();
@@ -147,7 +147,7 @@ fn tell_log(survey: &Survey, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// What the header says that is worth knowing.
-fn state(header: &FileHeader) -> Vec<String> {
+fn state(header: &EvtxFileHeader) -> Vec<String> {
     let notes = [
         (header.dirty, "dirty (copied while in use, or not closed)"),
         (header.full, "marked full"),
@@ -158,9 +158,9 @@ fn state(header: &FileHeader) -> Vec<String> {
     if notes.is_empty() { vec!["closed cleanly".to_owned()] } else { notes }
 }
 
-fn describe(survey: &Survey, held: &Held) -> String {
+fn describe(survey: &Survey, held: &HostChannel) -> String {
     let channel = if held.channel.is_empty() { "no channel named" } else { &*held.channel };
-    let Held { host, records, record_ids: (low, high), .. } = held;
+    let HostChannel { host, records, record_ids: (low, high), .. } = held;
     let (first, last) = (csv_time(held.first), csv_time(held.last));
     let anew = match survey.numbers {
         Some((from, to)) if survey.held.len() == 1 && (from, to) != (*low, *high) => {
@@ -186,14 +186,14 @@ fn describe(survey: &Survey, held: &Held) -> String {
     format!("{host}, {channel}: {records}, {first} to {last} UTC; ids {low} to {high}{anew}{gaps}")
 }
 
-fn count(events: &HeldEvents) -> String {
-    let HeldEvents { event_id, provider, records, relevant } = events;
+fn count(events: &EventCount) -> String {
+    let EventCount { event_id, provider, records, relevant } = events;
     let mark = if *relevant > 0 { "  relevant" } else { "" };
     format!("{records:>8}  {event_id:>5}  {provider}{mark}")
 }
 
-fn clearing(cleared: &Cleared) -> String {
-    let Cleared { time, host, log, account, record_id } = cleared;
+fn clearing(cleared: &ClearedLog) -> String {
+    let ClearedLog { time, host, log, account, record_id } = cleared;
     let log = if log.is_empty() { "the log" } else { log };
     let by = account.as_ref().map(|account| format!(" by {account}")).unwrap_or_default();
     format!("{log} of {host} at {} UTC{by} (record {record_id})", csv_time(*time))
@@ -265,7 +265,7 @@ struct Log<'s> {
     size: u64,
     sha256: Option<&'s str>,
     kind: InputKind,
-    header: Option<FileHeader>,
+    header: Option<EvtxFileHeader>,
     chunks: u64,
     records: u64,
     relevant: u64,
@@ -344,14 +344,14 @@ fn json(surveys: &[Survey], out: &mut impl Write) -> io::Result<()> {
         events: survey
             .events
             .iter()
-            .map(|HeldEvents { event_id, provider, records, relevant }| Kind {
+            .map(|EventCount { event_id, provider, records, relevant }| Kind {
                 provider,
                 event_id: *event_id,
                 records: *records,
                 relevant: *relevant,
             })
             .collect(),
-        untold: survey.untold,
+        untold: survey.not_listed,
         cleared: survey
             .cleared
             .iter()
@@ -393,7 +393,7 @@ fn ascii(line: &str) -> String {
     text
 }
 
-fn channel(held: &Held) -> Channel<'_> {
+fn channel(held: &HostChannel) -> Channel<'_> {
     let holes = held.gaps.as_ref().map(|gaps| {
         let hole = |gap: &crate::model::Gap| Hole {
             before: gap.before.record_id,

@@ -3,13 +3,13 @@
 use std::io::{self, Write};
 
 use super::ending::Ending;
-use crate::limits::{FIXED, Limit, Limits, Setting};
+use crate::limits::{FIXED_LIMITS, Limit, LimitSetting, Limits};
 
 /// What `--limit` takes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Word {
     Help,
-    Set(Setting),
+    Set(LimitSetting),
 }
 
 /// Reads one.
@@ -44,7 +44,7 @@ pub(super) fn list() -> Ending {
     ];
     let set = Limit::ALL.iter();
     let set = set.map(|limit| (limit.name(), limit.default_value(), limit.description()));
-    let fixed = FIXED.iter().map(|fixed| (fixed.name, fixed.value, fixed.description));
+    let fixed = FIXED_LIMITS.iter().map(|fixed| (fixed.name, fixed.value, fixed.description));
     let mut text = "Limits that --limit NAME=VALUE sets:\n".to_owned();
     set.for_each(|limit| push(&mut text, limit));
     text.push_str("Limits that are fixed:\n");

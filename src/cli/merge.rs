@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::ending::Ending;
 use super::print::plain;
-use crate::observe::{CaseFolder, Merged};
+use crate::observe::{CaseFolder, MergeCounts};
 
 pub(super) const EXAMPLES: &str = "Examples:
   psr-forensics merge case-0117 cases/SRV02 cases/WS01
@@ -33,7 +33,7 @@ pub(super) fn run(args: &Args) -> Result<Ending> {
     let others: Vec<_> = others.collect::<Result<_>>()?;
     let mut case = CaseFolder::open(&args.case)?;
     for (other, known) in others {
-        let merged = case.take_in(other, known)?;
+        let merged = case.merge(other, known)?;
         if !args.quiet {
             // A reader that closed the pipe has seen enough.
             let _ = print(&merged, other, io::stdout().lock());
@@ -42,8 +42,8 @@ pub(super) fn run(args: &Args) -> Result<Ending> {
     Ok(Ending::Whole)
 }
 
-fn print(merged: &Merged, other: &Path, mut out: impl Write) -> io::Result<()> {
-    let Merged { new, replaced, same, unfinished } = merged;
+fn print(merged: &MergeCounts, other: &Path, mut out: impl Write) -> io::Result<()> {
+    let MergeCounts { new, replaced, same, unfinished } = merged;
     let other = plain(&other.display().to_string());
     writeln!(out, "{other}: {new} files new, {replaced} extracted anew, {same} here already")?;
     if *unfinished > 0 {

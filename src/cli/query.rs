@@ -29,7 +29,7 @@ pub(super) const EXAMPLES: &str = "A table on a terminal, CSV elsewhere. Example
 
 #[cfg(feature = "sql")]
 pub(super) fn run(args: &Args) -> Result<Ending> {
-    let answer = crate::query::Tables::open(&args.folder)?.query(&args.sql)?;
+    let answer = crate::query::ResultTables::open(&args.folder)?.query(&args.sql)?;
     answer::print(&answer, args.json)?;
     Ok(Ending::Whole)
 }

@@ -18,7 +18,7 @@ use super::usage::Usage;
 use super::who::Who;
 use super::zone::Shown;
 use super::{interrupt, summary};
-use crate::analysis::{Analysis, Options, Progress, Stop};
+use crate::analysis::{Analysis, CancelToken, Options, Progress};
 use crate::detect::RuleSet;
 use crate::error::{Error, Fault, FaultKind};
 use crate::limits::Limits;
@@ -109,7 +109,7 @@ impl Results {
             let _ = summary::print(&analysis, &self.wanted(), &folder, zone, &sha256, out);
         }
         let ending = match analysis.is_partial() {
-            _ if stop.is_asked() => Ending::Interrupted,
+            _ if stop.is_cancelled() => Ending::Interrupted,
             partial if self.strict && (partial || analysis.met_limit()) => Ending::Strict,
             true => Ending::Partial,
             false => Ending::Whole,
@@ -132,7 +132,7 @@ impl Results {
         let info = RunInfo { arguments: arguments.to_vec(), started: Utc::now() };
         let output = Output::open(folder, false)?;
         let bar = Bar::new(quiet);
-        let analysis = analyze(self.options(folder, Stop::default(), limits), rules, &bar);
+        let analysis = analyze(self.options(folder, CancelToken::default(), limits), rules, &bar);
         bar.finish();
         let analysis = analysis?;
         report::write(&analysis, &info, &self.wanted(), output)?;
@@ -155,7 +155,7 @@ impl Results {
         !self.who.scope().is_whole()
     }
 
-    fn options(&self, scratch: &Path, stop: Stop, limits: Limits) -> Options {
+    fn options(&self, scratch: &Path, stop: CancelToken, limits: Limits) -> Options {
         Options {
             from: self.from,
             to: self.to,

@@ -12,7 +12,7 @@ use super::zone::Zone;
 use crate::analysis::{Analysis, InputReport};
 use crate::detect::RejectedRule;
 use crate::error::FaultKind;
-use crate::input::{Extent, InputKind};
+use crate::input::{InputKind, ReadExtent};
 use crate::model::{AccountName, Level, RuleIdx, RuleMeta, Session, session_id};
 use crate::report::told::Clock;
 use crate::report::{Format, Wanted, schema, story};
@@ -54,7 +54,8 @@ fn interrupted(analysis: &Analysis, out: &mut impl Write) -> io::Result<()> {
         let logs = analysis.inputs.iter().filter(|report| report.input.kind.is_log());
         logs.filter(|report| report.extent == extent).count()
     };
-    let [whole, partly, nothing] = [Extent::Whole, Extent::Partly, Extent::Nothing].map(count);
+    let [whole, partly, nothing] =
+        [ReadExtent::Whole, ReadExtent::Partly, ReadExtent::Nothing].map(count);
     writeln!(
         out,
         "INTERRUPTED {whole} logs were read whole, {partly} in part, {nothing} not at all"

@@ -152,7 +152,7 @@ fn moved(ledger: &Ledger, found: &Found) -> Vec<Input> {
         let entry = &ledger.inputs[index];
         let shown = PathBuf::from(&entry.path);
         match found.paths.get(&index) {
-            Some(path) => Some(Input::moved(shown, path.clone())),
+            Some(path) => Some(Input::shown_as(shown, path.clone())),
             None if entry.sha256.is_none() => {
                 Some(Input::unread(shown, entry.size, entry.faults.clone()))
             }

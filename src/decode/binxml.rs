@@ -1,13 +1,14 @@
-//! Reading BinXML's bytes: little-endian numbers, names and the types of values.
+//! Reads BinXML: little-endian numbers, names, and the types of values.
 //!
-//! The format is [MS-EVEN6] 2.2.12 to 2.2.18; names by chunk offset are as libevtx documents
-//! them. Whatever is unusual is [`Odd`], and the evtx crate decides what it means.
+//! The format is [MS-EVEN6] 2.2.12 to 2.2.18. Names by chunk offset are described by libevtx.
+//! Anything unusual is [`Unplannable`], and the evtx crate decides what it means.
 
-/// Why a chunk is left to the evtx crate.
+/// The reason why no plan can decode a chunk, so that the evtx crate must read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Odd(pub &'static str);
+pub(super) struct Unplannable(pub &'static str);
 
-/// Tokens ([MS-EVEN6] 2.2.12); `MORE` is set on those that more of their kind or attributes follow.
+/// Tokens ([MS-EVEN6] 2.2.12). `MORE` is set on a token that is followed by more of its kind or by
+/// attributes.
 pub(super) mod token {
     pub const END: u8 = 0x00;
     pub const OPEN_ELEMENT: u8 = 0x01;
@@ -51,7 +52,7 @@ pub(super) mod kind {
     pub const STRING_ARRAY: u8 = 0x81;
 }
 
-/// A position in a chunk that no read takes past `end`.
+/// A position in a chunk. Reads cannot go past `end`.
 #[derive(Clone, Copy)]
 pub(super) struct Cursor<'c> {
     pub chunk: &'c [u8],
@@ -60,62 +61,62 @@ pub(super) struct Cursor<'c> {
 }
 
 impl<'c> Cursor<'c> {
-    /// From `at` to `end` of `chunk`, or to the chunk's own end.
+    /// Creates a cursor from `at` to `end` of `chunk`, or to the chunk's end.
     pub fn new(chunk: &'c [u8], at: usize, end: usize) -> Self {
         Cursor { chunk, at, end: end.min(chunk.len()) }
     }
 
-    /// The next `size` bytes.
-    pub fn take(&mut self, size: usize) -> Result<&'c [u8], Odd> {
+    /// Returns the next `size` bytes.
+    pub fn take(&mut self, size: usize) -> Result<&'c [u8], Unplannable> {
         let next = self.at.checked_add(size).filter(|&next| next <= self.end);
         let bytes = next.and_then(|next| self.chunk.get(self.at..next));
         self.at += size;
-        bytes.ok_or(Odd("it ends early"))
+        bytes.ok_or(Unplannable("it ends early"))
     }
 
-    /// The next `N` bytes.
-    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Odd> {
+    /// Returns the next `N` bytes.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Unplannable> {
         let bytes = self.take(N)?;
-        bytes.try_into().map_err(|_| Odd("it ends early"))
+        bytes.try_into().map_err(|_| Unplannable("it ends early"))
     }
 
-    pub fn u8(&mut self) -> Result<u8, Odd> {
+    pub fn u8(&mut self) -> Result<u8, Unplannable> {
         self.array().map(u8::from_le_bytes)
     }
 
-    pub fn u16(&mut self) -> Result<u16, Odd> {
+    pub fn u16(&mut self) -> Result<u16, Unplannable> {
         self.array().map(u16::from_le_bytes)
     }
 
-    pub fn u32(&mut self) -> Result<u32, Odd> {
+    pub fn u32(&mut self) -> Result<u32, Unplannable> {
         self.array().map(u32::from_le_bytes)
     }
 
-    pub fn u64(&mut self) -> Result<u64, Odd> {
+    pub fn u64(&mut self) -> Result<u64, Unplannable> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// What is left up to the end.
-    pub fn rest(&self) -> &'c [u8] {
+    /// Returns the bytes up to the end.
+    pub fn remaining(&self) -> &'c [u8] {
         self.chunk.get(self.at..self.end).unwrap_or_default()
     }
 
-    /// The offset of a name; the name itself may stand right here, and is passed over then.
-    pub fn name_offset(&mut self) -> Result<usize, Odd> {
+    /// Returns the offset of a name. If the name itself stands here, it is skipped.
+    pub fn name_offset(&mut self) -> Result<usize, Unplannable> {
         let offset = self.u32()? as usize;
         if offset == self.at {
             self.take(6)?;
             let units = self.u16()?;
-            // The name, and its NUL, which its length leaves out.
+            // The name and its NUL, which the length does not count.
             self.take(usize::from(units) * 2 + 2)?;
         }
         Ok(offset)
     }
 }
 
-/// An entry of the chunk's string table: the next one's offset, a hash, the length, the name and
-/// a NUL. Yields the next one's offset and the name's UTF-16.
-pub(super) fn name_entry(chunk: &[u8], offset: usize) -> Result<(usize, &[u8]), Odd> {
+/// Reads an entry of the chunk's string table: the next one's offset, a hash, the length, the name
+/// and a NUL. Returns the next one's offset and the name's UTF-16.
+pub(super) fn name_entry(chunk: &[u8], offset: usize) -> Result<(usize, &[u8]), Unplannable> {
     let mut entry = Cursor::new(chunk, offset, chunk.len());
     let next = entry.u32()? as usize;
     entry.u16()?;
@@ -125,9 +126,9 @@ pub(super) fn name_entry(chunk: &[u8], offset: usize) -> Result<(usize, &[u8]), 
     Ok((next, name))
 }
 
-/// Checks the string table in the chunk's header, which the evtx crate reads before all else and
-/// without which it gives the chunk up.
-pub(super) fn check_names(chunk: &[u8]) -> Result<(), Odd> {
+/// Checks the string table in the chunk's header. The evtx crate reads it first and rejects the
+/// chunk if it is wrong.
+pub(super) fn check_string_table(chunk: &[u8]) -> Result<(), Unplannable> {
     /// A chunk that Windows writes has about a hundred names.
     const MOST: usize = 2048;
     let mut table = Cursor::new(chunk, 128, 128 + 64 * 4);
@@ -139,11 +140,11 @@ pub(super) fn check_names(chunk: &[u8]) -> Result<(), Odd> {
             let units = name.as_chunks::<2>().0.iter();
             let bits = units.fold(0, |bits, &unit| bits | u16::from_le_bytes(unit));
             if bits >= 0x80 && utf16(name).is_none() {
-                return Err(Odd("a name is no UTF-16"));
+                return Err(Unplannable("a name is not UTF-16"));
             }
             seen += 1;
             if seen > MOST {
-                return Err(Odd("its string table is endless"));
+                return Err(Unplannable("its string table is endless"));
             }
             offset = next;
         }
@@ -151,7 +152,7 @@ pub(super) fn check_names(chunk: &[u8]) -> Result<(), Odd> {
     Ok(())
 }
 
-/// UTF-16 up to its first NUL as text; `None` when a surrogate stands alone.
+/// Returns UTF-16 up to its first NUL as text, or `None` if it has an unpaired surrogate.
 pub(super) fn utf16(text: &[u8]) -> Option<String> {
     let mut bytes = Vec::new();
     write_utf16(text, &mut bytes).ok()?;
@@ -159,20 +160,20 @@ pub(super) fn utf16(text: &[u8]) -> Option<String> {
 }
 
 /// Appends UTF-16 up to its first NUL as UTF-8.
-pub(super) fn write_utf16(text: &[u8], out: &mut Vec<u8>) -> Result<(), Odd> {
-    /// One in each of four units.
+pub(super) fn write_utf16(text: &[u8], out: &mut Vec<u8>) -> Result<(), Unplannable> {
+    /// A one in each of four units.
     const ONES: u64 = 0x0001_0001_0001_0001;
     let (units, _) = text.as_chunks::<2>();
     let start = out.len();
     out.resize(start + units.len(), 0);
-    // As if it were ASCII, which it most often is, four units at once.
+    // Treats the text as ASCII, which it usually is, four units at a time.
     let (words, rest) = text.as_chunks::<8>();
     let (quads, last) = out[start..].as_chunks_mut::<4>();
     let (mut bits, mut nuls) = (0, 0);
     for (word, quad) in words.iter().zip(quads) {
         let word = u64::from_le_bytes(*word);
         bits |= word;
-        // Sets a unit's highest bit where the first unit of zero is, and in no word without one.
+        // Sets the highest bit of the first unit that is zero, and of none if no unit is.
         nuls |= word.wrapping_sub(ONES) & !word;
         let pairs = (word | word >> 8) & 0x0000_ffff_0000_ffff;
         *quad = ((pairs | pairs >> 16) as u32).to_le_bytes();
@@ -193,7 +194,7 @@ pub(super) fn write_utf16(text: &[u8], out: &mut Vec<u8>) -> Result<(), Odd> {
     out.truncate(start);
     let units = units.iter().map(|&unit| u16::from_le_bytes(unit)).take_while(|&unit| unit != 0);
     for char in char::decode_utf16(units) {
-        let char = char.map_err(|_| Odd("a surrogate stands alone"))?;
+        let char = char.map_err(|_| Unplannable("a surrogate stands alone"))?;
         match char.is_ascii() {
             true => out.push(char as u8),
             false => out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
@@ -202,15 +203,15 @@ pub(super) fn write_utf16(text: &[u8], out: &mut Vec<u8>) -> Result<(), Odd> {
     Ok(())
 }
 
-/// Whether a value is usual by its type and size alone. Nearly all are, and each is asked about:
-/// hence the table.
+/// Returns whether a value is usual by its type and size alone. Nearly all are, and each is
+/// checked, so a table is used.
 #[inline]
-pub(super) fn is_plain(kind: u8, size: u16) -> bool {
+pub(super) fn has_usual_size(kind: u8, size: u16) -> bool {
     const SIZES: [(u16, u16); 256] = {
         let mut sizes = [(0, 1); 256];
         let mut kind = 0;
         while kind < sizes.len() {
-            sizes[kind] = plain_sizes(kind as u8);
+            sizes[kind] = usual_sizes(kind as u8);
             kind += 1;
         }
         sizes
@@ -219,8 +220,8 @@ pub(super) fn is_plain(kind: u8, size: u16) -> bool {
     size & mask == bits
 }
 
-/// Which bits of the sizes of a type's values are always the same, and what they are.
-const fn plain_sizes(kind: u8) -> (u16, u16) {
+/// Returns the bits that are the same in all sizes of a type's values, and their values.
+const fn usual_sizes(kind: u8) -> (u16, u16) {
     const fn only(size: u16) -> (u16, u16) {
         (u16::MAX, size)
     }
@@ -232,22 +233,22 @@ const fn plain_sizes(kind: u8) -> (u16, u16) {
         kind::INT32 | kind::UINT32 | kind::REAL32 | kind::BOOL | kind::HEX_INT32 => only(4),
         kind::INT64 | kind::UINT64 | kind::REAL64 | kind::FILETIME | kind::HEX_INT64 => only(8),
         kind::GUID | kind::SYSTEMTIME => only(16),
-        // No size is plain.
+        // No size is usual.
         _ => (0, 1),
     }
 }
 
 /// A value of a template instance.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Value<'c> {
+pub(super) struct BinXmlValue<'c> {
     pub kind: u8,
     pub bytes: &'c [u8],
 }
 
-impl<'c> Value<'c> {
-    /// Checks that the value's type and size are usual: the evtx crate reads by the type's own
-    /// size, and has its ways where the two differ.
-    pub fn check(self) -> Result<(), Odd> {
+impl<'c> BinXmlValue<'c> {
+    /// Checks that the value's type and size are usual. The evtx crate reads by the type's own size
+    /// and has its own rules if the two differ.
+    pub fn check(self) -> Result<(), Unplannable> {
         let size = self.bytes.len();
         let usual = match self.kind {
             kind::BINXML => true,
@@ -256,17 +257,19 @@ impl<'c> Value<'c> {
             kind::STRING_ARRAY => {
                 size.is_multiple_of(2) && (size == 0 || self.bytes.ends_with(&[0, 0]))
             }
-            kind => u16::try_from(size).is_ok_and(|size| is_plain(kind, size)),
+            kind => u16::try_from(size).is_ok_and(|size| has_usual_size(kind, size)),
         };
-        if usual { Ok(()) } else { Err(Odd("a value of an unusual type or size")) }
+        if usual { Ok(()) } else { Err(Unplannable("a value of an unusual type or size")) }
     }
 
-    /// NULL, which leaves out the elements that depend on the value ([MS-EVEN6] 2.2.12).
+    /// Returns whether it is NULL, which leaves out the elements that depend on the value
+    /// ([MS-EVEN6] 2.2.12).
     pub fn is_null(self) -> bool {
         self.kind == kind::NULL || self.kind == kind::BINXML && self.bytes.is_empty()
     }
 
-    /// Without content: no attribute is made of it, and an element's text is empty.
+    /// Returns whether it has no content. Then no attribute is made of it, and an element's text is
+    /// empty.
     pub fn is_empty(self) -> bool {
         match self.kind {
             kind::NULL => true,
@@ -277,12 +280,12 @@ impl<'c> Value<'c> {
         }
     }
 
-    /// How many strings an array has.
+    /// Returns how many strings an array has.
     pub fn string_count(self) -> usize {
         self.bytes.as_chunks::<2>().0.iter().filter(|&&unit| unit == [0, 0]).count()
     }
 
-    /// The strings of an array, each with its NUL behind it.
+    /// Returns the strings of an array, each of which ends with a NUL.
     pub fn strings(self) -> impl Iterator<Item = &'c [u8]> {
         let mut rest = self.bytes;
         std::iter::from_fn(move || {
@@ -335,7 +338,7 @@ mod tests {
         for (bytes, strings) in
             [(&b""[..], &[][..]), (b"\0\0", &[&b""[..]]), (b"a\0b\0\0\0\0\0", &[b"a\0b\0", b""])]
         {
-            let array = Value { kind: kind::STRING_ARRAY, bytes };
+            let array = BinXmlValue { kind: kind::STRING_ARRAY, bytes };
             assert_eq!(array.strings().collect::<Vec<_>>(), strings);
             assert_eq!(array.string_count(), strings.len());
         }

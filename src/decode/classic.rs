@@ -1,7 +1,7 @@
-//! The strings of a classic PowerShell record, won back from its rendered message.
+//! Recovers the strings of a classic PowerShell record from its rendered message.
 //!
-//! What collectors hand on of a provider without a manifest is its message, into which Windows
-//! put the record's strings (PowerShell's resources, `EventLog` section):
+//! Collectors forward only the message of a provider without a manifest. Windows puts the record's
+//! strings into it (PowerShell's resources, `EventLog` section):
 //!
 //! - 400, 403: `Engine state is changed from %2 to %1.`, `Details:`, `%3`; 600 alike with provider
 //!   and state;
@@ -11,19 +11,19 @@
 //! The sentences are translated, the keys in `%3` and 800's `%2` are not, and their lines begin
 //! with a tab.
 
-/// The strings in the order of the record; the message alone where it is of another form.
-pub(super) fn strings(event_id: u32, message: &str) -> Vec<String> {
+/// Returns the strings in the order of the record, or the message alone if it has another form.
+pub(super) fn message_strings(event_id: u32, message: &str) -> Vec<String> {
     let strings = match event_id {
-        400 | 403 => states(message, ["NewEngineState", "PreviousEngineState"]),
-        600 => states(message, ["ProviderName", "NewProviderState"]),
-        800 => pipeline(message),
+        400 | 403 => state_strings(message, ["NewEngineState", "PreviousEngineState"]),
+        600 => state_strings(message, ["ProviderName", "NewProviderState"]),
+        800 => pipeline_strings(message),
         _ => None,
     };
     strings.unwrap_or_else(|| vec![message.to_owned()])
 }
 
-/// Two values that the context begins with, and the context.
-fn states(message: &str, keys: [&str; 2]) -> Option<Vec<String>> {
+/// Returns the two values at the beginning of the context, and the context.
+fn state_strings(message: &str, keys: [&str; 2]) -> Option<Vec<String>> {
     let context = &message[message.find(&format!("\t{}=", keys[0]))?..];
     let value = |key: &str| {
         let line = context.lines().find_map(|line| line.strip_prefix('\t')?.strip_prefix(key));
@@ -32,8 +32,8 @@ fn states(message: &str, keys: [&str; 2]) -> Option<Vec<String>> {
     Some(vec![value(keys[0]), value(keys[1]), context.to_owned()])
 }
 
-/// The command line, its context and its details.
-fn pipeline(message: &str) -> Option<Vec<String>> {
+/// Returns the command line, its context and its details.
+fn pipeline_strings(message: &str) -> Option<Vec<String>> {
     let begin = message.find("\n\tDetailSequence=")? + 1;
     let (intro, rest) = message.split_at(begin);
     let sentence = intro.split_once(": ").map_or("", |(_, sentence)| sentence);
@@ -66,10 +66,10 @@ mod tests {
         let message = format!(
             "Engine state is changed from None to Available. \r\n\r\nDetails: \r\n{context}"
         );
-        assert_eq!(strings(400, &message), ["Available", "None", context]);
+        assert_eq!(message_strings(400, &message), ["Available", "None", context]);
         let context = "\tProviderName=WSMan\n\tNewProviderState=Started\n\n\tHostName=x";
         let message = format!("Der Anbieter \"WSMan\" ist Started.\n\nDetails:\n{context}");
-        assert_eq!(strings(600, &message), ["WSMan", "Started", context]);
+        assert_eq!(message_strings(600, &message), ["WSMan", "Started", context]);
     }
 
     #[test]
@@ -81,16 +81,16 @@ mod tests {
             "Pipeline execution details for command line: a: b\r\n. \r\n\r\n\
              Context Information: \r\n{context} \r\n\r\nDetails: \r\n{details}"
         );
-        assert_eq!(strings(800, &message), ["a: b\r\n", context, details]);
+        assert_eq!(message_strings(800, &message), ["a: b\r\n", context, details]);
         let cut = message.split("\r\n\r\nDetails").next().unwrap();
-        assert_eq!(strings(800, cut)[2], "");
+        assert_eq!(message_strings(800, cut)[2], "");
     }
 
     #[test]
     fn other_messages_stay_whole() {
         for message in ["", "\u{e4}: \n", "no such text", "\n\tDetailSequence="] {
-            assert_eq!(strings(400, message), [message]);
-            assert!(!strings(800, message).is_empty());
+            assert_eq!(message_strings(400, message), [message]);
+            assert!(!message_strings(800, message).is_empty());
         }
     }
 }

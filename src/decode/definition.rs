@@ -1,85 +1,89 @@
-//! Template definitions, as a chunk holds them: one element, with values where an instance
-//! fills them in ([MS-EVEN6] 2.2.12).
+//! Template definitions as a chunk holds them: one element, with places for the values of an
+//! instance ([MS-EVEN6] 2.2.12).
 
-use super::binxml::{Cursor, Odd, kind, name_entry, token, utf16};
+use super::binxml::{Cursor, Unplannable, kind, name_entry, token, utf16};
 use super::interner::Interner;
 use crate::model::{Str, are_equal};
 
-/// Elements in one another.
+/// The greatest depth of nested elements.
 const MAX_DEPTH: usize = 16;
-/// Nodes of a definition; Windows' largest have some hundred.
+/// The most nodes of a definition. The largest of Windows have some hundred.
 const MAX_NODES: usize = 2048;
 
-/// A template definition where it stands in a chunk.
+/// A template definition in a chunk.
 #[derive(Clone, Copy)]
-pub(super) struct Definition<'c> {
+pub(super) struct TemplateDefinition<'c> {
     chunk: &'c [u8],
-    /// Where its BinXML starts.
+    /// The offset of its BinXML.
     start: usize,
-    /// Its GUID and size, which definitions of one text share.
+    /// Its GUID and size. Definitions with the same text share them.
     pub key: [u8; 20],
     body: &'c [u8],
 }
 
-impl<'c> Definition<'c> {
-    /// The definition at `offset`: the next one's offset, a GUID, the size, then its BinXML.
-    pub fn at(chunk: &'c [u8], offset: usize) -> Result<Self, Odd> {
+impl<'c> TemplateDefinition<'c> {
+    /// Reads the definition at `offset`: the next one's offset, a GUID, the size, then its BinXML.
+    pub fn read_at(chunk: &'c [u8], offset: usize) -> Result<Self, Unplannable> {
         let mut cursor = Cursor::new(chunk, offset, chunk.len());
         let _next = cursor.u32()?;
         let key: [u8; 20] = cursor.array()?;
         let size = u32::from_le_bytes([key[16], key[17], key[18], key[19]]);
         let start = cursor.at;
-        Ok(Definition { chunk, start, key, body: cursor.take(size as usize)? })
+        Ok(TemplateDefinition { chunk, start, key, body: cursor.take(size as usize)? })
     }
 
-    /// The first bytes of its GUID, by which instances name it, too.
+    /// Returns the first bytes of its GUID. Instances name it by these, too.
     pub fn id(&self) -> u32 {
         let [a, b, c, d, ..] = self.key;
         u32::from_le_bytes([a, b, c, d])
     }
 
-    /// Bytes of its BinXML.
+    /// Returns the size of its BinXML in bytes.
     pub fn size(&self) -> usize {
         self.body.len()
     }
 
     /// Reads its element.
-    pub fn read(self, names: &mut Interner) -> Result<(Element, Imprint), Odd> {
-        let Definition { chunk, start, body, .. } = self;
-        let imprint = Imprint { body: body.into(), names: vec![], nodes: 0, text: 0 };
+    pub fn parse(
+        self,
+        names: &mut Interner,
+    ) -> Result<(TemplateElement, TemplateFingerprint), Unplannable> {
+        let TemplateDefinition { chunk, start, body, .. } = self;
+        let fingerprint =
+            TemplateFingerprint { body: body.into(), names: vec![], nodes: 0, text: 0 };
         let cursor = Cursor::new(chunk, start, start + body.len());
-        let mut reader = Reader { cursor, start, names, imprint };
-        let root = reader.definition()?;
-        Ok((root, reader.imprint))
+        let mut reader = DefinitionReader { cursor, start, names, fingerprint };
+        let root = reader.read_definition()?;
+        Ok((root, reader.fingerprint))
     }
 }
 
-/// A name's place in a definition. Chunks keep their names at other offsets, and a definition
-/// may hold the name itself, right behind its offset.
+/// The place of a name in a definition. Chunks keep their names at different offsets. A definition
+/// may contain the name itself, right after its offset.
 #[derive(Debug)]
-struct NamePlace {
+struct NameLocation {
     at: usize,
-    here: bool,
+    is_inline: bool,
     name: Box<[u8]>,
 }
 
-/// What a definition is known again by in other chunks, and what it costs.
+/// Identifies a definition in other chunks, and states its cost.
 #[derive(Debug)]
-pub(super) struct Imprint {
+pub(super) struct TemplateFingerprint {
     body: Box<[u8]>,
-    names: Vec<NamePlace>,
-    /// Elements, attributes and texts, what an instance costs to build.
+    names: Vec<NameLocation>,
+    /// Elements, attributes and texts: the cost of building an instance.
     pub nodes: usize,
-    /// Bytes of names and fixed text, what an instance adds to its values when rendered.
+    /// Bytes of names and fixed text: the cost of rendering an instance besides its values.
     pub text: usize,
 }
 
-impl Imprint {
-    /// Whether all names of a definition that says the same are as they were written: each has a
-    /// hash (libevtx: every unit of UTF-16, after the hash before it times 65,599).
-    pub fn is_whole(&self, definition: Definition) -> bool {
-        let Definition { chunk, body, .. } = definition;
-        self.names.iter().all(|NamePlace { at, .. }| {
+impl TemplateFingerprint {
+    /// Returns whether all names of an identical definition are intact: each has a hash (libevtx:
+    /// every unit of UTF-16, after the hash before it times 65,599).
+    pub fn has_intact_names(&self, definition: TemplateDefinition) -> bool {
+        let TemplateDefinition { chunk, body, .. } = definition;
+        self.names.iter().all(|NameLocation { at, .. }| {
             let offset = Cursor::new(body, *at, body.len()).u32().unwrap_or_default() as usize;
             let hash = Cursor::new(chunk, offset.saturating_add(4), chunk.len()).u16();
             let name = name_entry(chunk, offset);
@@ -87,110 +91,110 @@ impl Imprint {
         })
     }
 
-    /// Whether that definition says the same: all its bytes and names are the same, and
-    /// only the offsets of names differ.
-    pub fn is_of(&self, definition: Definition) -> bool {
-        let Definition { chunk, start, body, .. } = definition;
+    /// Returns whether a definition is identical: all its bytes and names are the same, and only
+    /// the offsets of names differ.
+    pub fn matches(&self, definition: TemplateDefinition) -> bool {
+        let TemplateDefinition { chunk, start, body, .. } = definition;
         let same = |from: usize, to: usize| {
             body.get(from..to)
                 .zip(self.body.get(from..to))
                 .is_some_and(|(bytes, known)| are_equal(bytes, known))
         };
         let mut from = 0;
-        let names = self.names.iter().all(|NamePlace { at, here, name }| {
+        let names = self.names.iter().all(|NameLocation { at, is_inline, name }| {
             let offset = Cursor::new(body, *at, body.len()).u32().unwrap_or_default() as usize;
             let before = same(from, *at);
             // The name's own entry begins with the next one's offset.
-            from = at + if *here { 8 } else { 4 };
+            from = at + if *is_inline { 8 } else { 4 };
             before
-                && (offset == start + at + 4) == *here
-                && (*here
+                && (offset == start + at + 4) == *is_inline
+                && (*is_inline
                     || name_entry(chunk, offset).is_ok_and(|(_, known)| are_equal(known, name)))
         });
         names && body.len() == self.body.len() && same(from, body.len())
     }
 }
 
-/// The hash that a chunk's string table has beside a name.
+/// Returns the hash that a chunk's string table has beside a name.
 fn name_hash(name: &[u8]) -> u16 {
     let units = name.as_chunks::<2>().0.iter().map(|&unit| u32::from(u16::from_le_bytes(unit)));
     units.fold(0_u32, |hash, unit| hash.wrapping_mul(65_599).wrapping_add(unit)) as u16
 }
 
-/// Where a text comes from.
+/// The source of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
-    /// Nowhere: it is empty.
+pub(super) enum TextSource {
+    /// None: the text is empty.
     Nothing,
-    /// It stands in the definition.
+    /// The definition contains the text.
     Fixed(Str),
-    /// This value.
+    /// The value with this index.
     Value(u16),
 }
 
 /// An element of a definition.
 #[derive(Debug)]
-pub(super) struct Element {
+pub(super) struct TemplateElement {
     pub name: Str,
-    /// The value without which it is left out.
+    /// The value that the element depends on. Without it the element is left out.
     pub dependency: Option<u16>,
-    pub attributes: Vec<(Str, Source)>,
-    pub content: Vec<Node>,
+    pub attributes: Vec<(Str, TextSource)>,
+    pub content: Vec<TemplateNode>,
 }
 
 /// A part of an element.
 #[derive(Debug)]
-pub(super) enum Node {
-    Element(Element),
+pub(super) enum TemplateNode {
+    Element(TemplateElement),
     Text(Str),
-    /// A value, and whether the definition says it is BinXML.
+    /// A value, and whether the definition declares it as BinXML.
     Value(u16, bool),
 }
 
 /// Reads a definition's tokens.
-struct Reader<'c, 'n> {
+struct DefinitionReader<'c, 'n> {
     cursor: Cursor<'c>,
     start: usize,
     names: &'n mut Interner,
-    imprint: Imprint,
+    fingerprint: TemplateFingerprint,
 }
 
-impl Reader<'_, '_> {
-    fn definition(&mut self) -> Result<Element, Odd> {
+impl DefinitionReader<'_, '_> {
+    fn read_definition(&mut self) -> Result<TemplateElement, Unplannable> {
         let mut first = self.cursor.u8()?;
         if first == token::FRAGMENT_HEADER {
             self.cursor.take(3)?;
             first = self.cursor.u8()?;
         }
-        let root = self.element(first, 0)?;
-        match self.cursor.rest() {
+        let root = self.read_element(first, 0)?;
+        match self.cursor.remaining() {
             [] | [token::END, ..] => Ok(root),
-            _ => Err(Odd("a definition of several parts")),
+            _ => Err(Unplannable("a definition of several parts")),
         }
     }
 
-    /// The element that `open` opens.
-    fn element(&mut self, open: u8, depth: usize) -> Result<Element, Odd> {
+    /// Reads the element that the token `open` begins.
+    fn read_element(&mut self, open: u8, depth: usize) -> Result<TemplateElement, Unplannable> {
         if open & !token::MORE != token::OPEN_ELEMENT || depth > MAX_DEPTH {
-            return Err(Odd("a definition of unusual tokens"));
+            return Err(Unplannable("a definition of unusual tokens"));
         }
         let dependency = Some(self.cursor.u16()?).filter(|&value| value != u16::MAX);
         let _size = self.cursor.u32()?;
-        let name = self.name()?;
+        let name = self.read_name()?;
         if open & token::MORE != 0 {
             let _size = self.cursor.u32()?;
         }
-        let mut element = Element { name, dependency, attributes: vec![], content: vec![] };
+        let mut element = TemplateElement { name, dependency, attributes: vec![], content: vec![] };
         let mut next = self.cursor.u8()?;
         while next & !token::MORE == token::ATTRIBUTE {
-            let name = self.name()?;
-            let source = match self.node()? {
-                Node::Text(text) => Source::Fixed(text),
-                Node::Value(value, _) => Source::Value(value),
-                Node::Element(_) => return Err(Odd("an element in an attribute")),
+            let name = self.read_name()?;
+            let source = match self.read_node()? {
+                TemplateNode::Text(text) => TextSource::Fixed(text),
+                TemplateNode::Value(value, _) => TextSource::Value(value),
+                TemplateNode::Element(_) => return Err(Unplannable("an element in an attribute")),
             };
             if element.attributes.iter().any(|(known, _)| *known == name) {
-                return Err(Odd("an attribute twice"));
+                return Err(Unplannable("an attribute twice"));
             }
             element.attributes.push((name, source));
             next = self.cursor.u8()?;
@@ -198,7 +202,7 @@ impl Reader<'_, '_> {
         match next {
             token::CLOSE_EMPTY => return Ok(element),
             token::CLOSE_START => {}
-            _ => return Err(Odd("a definition of unusual tokens")),
+            _ => return Err(Unplannable("a definition of unusual tokens")),
         }
         loop {
             let next = self.cursor.u8()?;
@@ -206,64 +210,66 @@ impl Reader<'_, '_> {
                 return Ok(element);
             }
             let node = if next & !token::MORE == token::OPEN_ELEMENT {
-                Node::Element(self.element(next, depth + 1)?)
+                TemplateNode::Element(self.read_element(next, depth + 1)?)
             } else {
                 self.cursor.at -= 1;
-                self.node()?
+                self.read_node()?
             };
             element.content.push(node);
         }
     }
 
-    /// A text or a value.
-    fn node(&mut self) -> Result<Node, Odd> {
-        self.count(0)?;
+    /// Reads a text or a value.
+    fn read_node(&mut self) -> Result<TemplateNode, Unplannable> {
+        self.count_node(0)?;
         let next = self.cursor.u8()?;
         match next {
             token::SUBSTITUTION | token::OPTIONAL_SUBSTITUTION => {
                 let value = self.cursor.u16()?;
                 match self.cursor.u8()? {
                     kind @ (kind::NULL..=kind::HEX_INT64 | kind::BINXML | 0x81..=0x95) => {
-                        Ok(Node::Value(value, kind == kind::BINXML))
+                        Ok(TemplateNode::Value(value, kind == kind::BINXML))
                     }
-                    _ => Err(Odd("a value of an unusual type")),
+                    _ => Err(Unplannable("a value of an unusual type")),
                 }
             }
             _ if next & !token::MORE == token::VALUE => {
                 if self.cursor.u8()? != kind::STRING {
-                    return Err(Odd("a fixed value that is no string"));
+                    return Err(Unplannable("a fixed value that is not a string"));
                 }
                 let units = self.cursor.u16()?;
                 let text = utf16(self.cursor.take(usize::from(units) * 2)?);
-                let text = text.ok_or(Odd("a surrogate stands alone"))?;
-                self.count(text.len())?;
-                Ok(Node::Text(self.names.get(&text)))
+                let text = text.ok_or(Unplannable("a surrogate stands alone"))?;
+                self.count_node(text.len())?;
+                Ok(TemplateNode::Text(self.names.get(&text)))
             }
-            _ => Err(Odd("a definition of unusual tokens")),
+            _ => Err(Unplannable("a definition of unusual tokens")),
         }
     }
 
-    /// A name: JSON must take it as it is, and not for one of the crate's own members.
-    fn name(&mut self) -> Result<Str, Odd> {
+    /// Reads a name. It must need no escapes in JSON and must not look like one of the evtx crate's
+    /// own members.
+    fn read_name(&mut self) -> Result<Str, Unplannable> {
         let at = self.cursor.at;
         let offset = self.cursor.name_offset()?;
         let (_, name) = name_entry(self.cursor.chunk, offset)?;
-        let place = NamePlace { at: at - self.start, here: offset == at + 4, name: name.into() };
-        self.imprint.names.push(place);
-        let name = utf16(name).ok_or(Odd("a name is no UTF-16"))?;
-        self.count(name.len())?;
+        let place =
+            NameLocation { at: at - self.start, is_inline: offset == at + 4, name: name.into() };
+        self.fingerprint.names.push(place);
+        let name = utf16(name).ok_or(Unplannable("a name is not UTF-16"))?;
+        self.count_node(name.len())?;
         let escaped = |c| matches!(c, '"' | '\\' | '\0'..='\x1f');
         if name.is_empty() || name.starts_with('#') || name.contains(escaped) {
-            return Err(Odd("an unusual name"));
+            return Err(Unplannable("an unusual name"));
         }
         Ok(self.names.get(&name))
     }
 
-    fn count(&mut self, text: usize) -> Result<(), Odd> {
-        self.imprint.nodes += 1;
-        self.imprint.text += text;
-        if self.imprint.nodes > MAX_NODES {
-            Err(Odd("a definition of too many parts"))
+    fn count_node(&mut self, text: usize) -> Result<(), Unplannable> {
+        self.fingerprint.nodes += 1;
+        self.fingerprint.text += text;
+        if self.fingerprint.nodes > MAX_NODES {
+            Err(Unplannable("a definition of too many parts"))
         } else {
             Ok(())
         }

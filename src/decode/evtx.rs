@@ -1,7 +1,7 @@
-//! EVTX chunks to records: through the plans of their templates, or through the evtx crate.
+//! Decodes EVTX chunks to records, by the plans of their templates or with the evtx crate.
 //!
-//! The evtx crate says what a record means; a chunk of usual records only comes to the same
-//! sooner by plans. So a chunk is the crate's from the first record on that has anything unusual.
+//! The evtx crate defines the meaning of a record. Plans give the same result faster, but only for
+//! usual records. From the first unusual record on, the evtx crate reads the chunk.
 
 use std::mem;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use evtx::err::EvtxError;
 use evtx::{EvtxChunkData, ParserSettings};
 use tracing::debug;
 
-use super::binxml::Odd;
-use super::instance::Planned;
+use super::binxml::Unplannable;
+use super::instance::PlanCache;
 use super::interner::Interner;
 use super::json;
-use super::record::Latest;
-use super::system::Header;
-use super::wanted::Wanted;
-use crate::error::{Fault, FaultKind, chain};
+use super::record::RecordReader;
+use super::record_filter::RecordFilter;
+use super::system::RecordOrigin;
+use crate::error::{Fault, FaultKind, with_causes};
 use crate::input::{CHUNK_SIZE, FILE_HEADER, Input};
 use crate::model::{InputIdx, Record, RecordRef};
 
-/// A record's own header: magic, size, number, time.
+/// The size of a record's own header: magic, size, number, time.
 const RECORD_HEADER: u64 = 24;
 
-/// How many chunks an input holds, a cut last one counted.
+/// Returns how many chunks an input has, including a last one that is cut off.
 pub fn chunk_count(input: &Input) -> u64 {
     match input.kind.is_evtx() {
         true => input.size.saturating_sub(FILE_HEADER).div_ceil(CHUNK_SIZE),
@@ -33,81 +33,82 @@ pub fn chunk_count(input: &Input) -> u64 {
     }
 }
 
-/// The number of the chunk at an offset of an input that has chunks.
-pub fn chunk_of(input: &Input, offset: u64) -> Option<u64> {
+/// Returns the number of the chunk at an offset, or `None` if the input has no chunks.
+pub fn chunk_number_at(input: &Input, offset: u64) -> Option<u64> {
     input.kind.is_evtx().then(|| chunk_number(offset))
 }
 
-/// The number of the chunk at an offset.
+/// Returns the number of the chunk at an offset.
 pub(super) fn chunk_number(offset: u64) -> u64 {
     offset.saturating_sub(FILE_HEADER) / CHUNK_SIZE
 }
 
-/// Where a chunk begins in its file.
+/// Returns the offset in its file where a chunk begins.
 pub(super) const fn chunk_start(number: u64) -> u64 {
     FILE_HEADER + number * CHUNK_SIZE
 }
 
-/// What decoding a chunk came to.
+/// The results of decoding a chunk.
 #[derive(Debug, Default)]
-pub struct ChunkTally {
+pub struct ChunkOutcome {
     /// Records read, wanted or not.
     pub records: u64,
-    /// What could not be read, or read with doubt.
+    /// Faults: parts that could not be read, or only with doubt.
     pub faults: Vec<Fault>,
 }
 
-/// Decodes chunks, one after another, for one thread, and is the quicker the more it has seen.
+/// Decodes EVTX chunks, one after another, for one thread. It becomes faster the more it has
+/// decoded.
 #[derive(Default)]
-pub struct Decoder {
+pub struct EvtxDecoder {
     settings: Arc<ParserSettings>,
     names: Interner,
-    planned: Planned,
-    latest: Latest,
+    plans: PlanCache,
+    reader: RecordReader,
 }
 
-impl Decoder {
-    /// Decodes chunk `number` of input `input` and hands each wanted record to `take`. The
-    /// buffer is the caller's again, whatever is in it then.
+impl EvtxDecoder {
+    /// Decodes chunk `number` of input `input` and passes each wanted record to `take`. The content
+    /// of the buffer is undefined afterwards.
     ///
-    /// Damage is a fault in the tally, and what can still be read is read: a chunk of zeroes is
-    /// unused space, a wrong checksum makes its records suspect, a bad record is passed over.
-    pub fn chunk(
+    /// Damage is a fault in the outcome, and everything that is still readable is read: a chunk of
+    /// zeroes is unused space, a wrong checksum makes its records suspect, a bad record is skipped.
+    pub fn decode_chunk(
         &mut self,
         bytes: &mut Vec<u8>,
         input: InputIdx,
         number: u64,
-        wanted: &dyn Wanted,
+        filter: &dyn RecordFilter,
         take: impl FnMut(&Record),
-    ) -> ChunkTally {
-        let place = Place { input, number: Some(number), start: chunk_start(number) };
-        self.chunk_at(bytes, place, wanted, take)
+    ) -> ChunkOutcome {
+        let place = ChunkPlace { input, number: Some(number), start: chunk_start(number) };
+        self.decode_chunk_at(bytes, place, filter, take)
     }
 
-    /// Decodes a chunk wherever it lies.
-    pub(super) fn chunk_at(
+    /// Decodes a chunk at any place.
+    pub(super) fn decode_chunk_at(
         &mut self,
         bytes: &mut Vec<u8>,
-        place: Place,
-        wanted: &dyn Wanted,
+        place: ChunkPlace,
+        filter: &dyn RecordFilter,
         take: impl FnMut(&Record),
-    ) -> ChunkTally {
-        let mut tally = ChunkTally::default();
+    ) -> ChunkOutcome {
+        let mut outcome = ChunkOutcome::default();
         if bytes.iter().all(|&byte| byte == 0) {
-            return tally;
+            return outcome;
         }
         let whole = bytes.len() as u64 == CHUNK_SIZE;
         if !whole {
             let reason = format!("the file ends inside this chunk, {} bytes into it", bytes.len());
-            tally.faults.push(place.lost(reason));
+            outcome.faults.push(place.lost_fault(reason));
             // The records before the cut are whole.
             bytes.resize(CHUNK_SIZE as usize, 0);
         }
         let mut data = match EvtxChunkData::new(mem::take(bytes), false) {
             Ok(data) => data,
             Err(error) => {
-                tally.faults.push(place.lost(chain(&error)));
-                return tally;
+                outcome.faults.push(place.lost_fault(with_causes(&error)));
+                return outcome;
             }
         };
         data.number = place.number;
@@ -116,38 +117,38 @@ impl Decoder {
             (!whole || data.validate_data_checksum(), "wrong checksum of the chunk's records"),
         ];
         for (_, reason) in checks.into_iter().filter(|(right, _)| !right) {
-            tally.faults.push(place.fault(FaultKind::Suspect, 0, None, reason.to_owned()));
+            outcome.faults.push(place.fault(FaultKind::Suspect, 0, None, reason.to_owned()));
         }
-        if tally.faults.is_empty() {
-            self.sound(&mut data, place, wanted, &mut tally, take);
+        if outcome.faults.is_empty() {
+            self.decode_sound(&mut data, place, filter, &mut outcome, take);
         } else {
-            self.by_crate(&mut data, place, wanted, &mut tally, take);
+            self.decode_by_crate(&mut data, place, filter, &mut outcome, take);
         }
         *bytes = data.data;
-        tally
+        outcome
     }
 
-    /// Reads a chunk that nothing is known to be wrong with: by plans as far as they go.
-    fn sound(
+    /// Decodes a chunk without known damage, by plans as far as possible.
+    fn decode_sound(
         &mut self,
         data: &mut EvtxChunkData,
-        place: Place,
-        wanted: &dyn Wanted,
-        tally: &mut ChunkTally,
+        place: ChunkPlace,
+        filter: &dyn RecordFilter,
+        outcome: &mut ChunkOutcome,
         mut take: impl FnMut(&Record),
     ) {
         let mut given = 0_usize;
-        let planned = self.by_plans(&data.data, place, wanted, |record| {
+        let planned = self.decode_by_plans(&data.data, place, filter, |record| {
             given += 1;
             take(record);
         });
         match planned {
-            Ok(records) => tally.records = records,
-            Err(Odd(reason)) => {
-                let Place { input, number: chunk, start } = place;
+            Ok(records) => outcome.records = records,
+            Err(Unplannable(reason)) => {
+                let ChunkPlace { input, number: chunk, start } = place;
                 debug!(input = input.index(), chunk, start, reason, "left to the evtx crate");
-                // The first records are the same again, and given already.
-                self.by_crate(data, place, wanted, tally, |record| match given {
+                // The first records are the same again, and were already passed on.
+                self.decode_by_crate(data, place, filter, outcome, |record| match given {
                     0 => take(record),
                     _ => given -= 1,
                 });
@@ -155,68 +156,68 @@ impl Decoder {
         }
     }
 
-    /// Reads a chunk's records by plans and yields how many there are, wanted or not.
+    /// Decodes a chunk's records by plans and returns how many there are, wanted or not.
     ///
     /// # Errors
-    /// Something is unusual: the evtx crate is to read the chunk, and `take` was given its first
-    /// wanted records.
-    fn by_plans(
+    /// When something is unusual. The evtx crate must then read the chunk, and `take` has already
+    /// received the first wanted records.
+    fn decode_by_plans(
         &mut self,
         chunk: &[u8],
-        place: Place,
-        wanted: &dyn Wanted,
+        place: ChunkPlace,
+        filter: &dyn RecordFilter,
         mut take: impl FnMut(&Record),
-    ) -> Result<u64, Odd> {
-        let Decoder { names, planned, latest, .. } = self;
-        let mut records = planned.records(chunk, names)?;
+    ) -> Result<u64, Unplannable> {
+        let EvtxDecoder { names, plans, reader, .. } = self;
+        let mut records = plans.chunk_records(chunk, names)?;
         while let Some(header) = records.next()? {
-            let source = place.source(header.offset as u64, header.number);
+            let source = place.record_ref(header.offset as u64, header.number);
             let (instances, names) = records.current();
-            if latest.read(instances, header, source, wanted, names)? {
-                take(&latest.record);
+            if reader.read(instances, header, source, filter, names)? {
+                take(&reader.record);
             }
         }
         Ok(records.count)
     }
 
-    /// Decodes records at these offsets of a chunk, of which parts may be overwritten, and hands
-    /// each that is wanted to `take`. Tells of each whether all that it is made of is there; what is
-    /// unusual is not decoded.
-    pub(super) fn remains(
+    /// Decodes records at these offsets of a chunk that may be partly overwritten, and passes each
+    /// wanted one to `take`. Returns for each whether everything that it refers to is intact.
+    /// Unusual records are not decoded.
+    pub(super) fn decode_leftovers(
         &mut self,
         chunk: &[u8],
-        place: Place,
+        place: ChunkPlace,
         offsets: &[usize],
-        wanted: &dyn Wanted,
+        filter: &dyn RecordFilter,
         mut take: impl FnMut(&Record),
     ) -> Vec<bool> {
-        let Decoder { names, planned, latest, .. } = self;
-        let mut records = planned.remains(chunk, names);
-        let mut decode = |offset: usize| -> Result<(), Odd> {
-            let header = records.at(offset)?;
-            let source = place.source(header.offset as u64, header.number);
+        let EvtxDecoder { names, plans, reader, .. } = self;
+        let mut records = plans.leftover_records(chunk, names);
+        let mut decode = |offset: usize| -> Result<(), Unplannable> {
+            let header = records.read_at(offset)?;
+            let source = place.record_ref(header.offset as u64, header.number);
             let (instances, names) = records.current();
-            if latest.read(instances, header, source, wanted, names)? {
-                take(&latest.record);
+            if reader.read(instances, header, source, filter, names)? {
+                take(&reader.record);
             }
             Ok(())
         };
         offsets.iter().map(|&offset| decode(offset).is_ok()).collect()
     }
 
-    /// Reads what the evtx crate can read of a chunk.
-    fn by_crate(
+    /// Decodes the parts of a chunk that the evtx crate can read.
+    fn decode_by_crate(
         &mut self,
         data: &mut EvtxChunkData,
-        place: Place,
-        wanted: &dyn Wanted,
-        tally: &mut ChunkTally,
+        place: ChunkPlace,
+        filter: &dyn RecordFilter,
+        outcome: &mut ChunkOutcome,
         mut take: impl FnMut(&Record),
     ) {
         let mut chunk = match data.parse(self.settings.clone()) {
             Ok(chunk) => chunk,
             Err(error) => {
-                tally.faults.push(place.lost(chain(&error)));
+                outcome.faults.push(place.lost_fault(with_causes(&error)));
                 return;
             }
         };
@@ -224,69 +225,74 @@ impl Decoder {
             let record = match record {
                 Ok(record) => record,
                 Err(error) => {
-                    let (offset, id) = locate(&error);
-                    tally.faults.push(place.fault(FaultKind::Lost, offset, id, chain(&error)));
+                    let (offset, id) = locate_error(&error);
+                    outcome.faults.push(place.fault(
+                        FaultKind::Lost,
+                        offset,
+                        id,
+                        with_causes(&error),
+                    ));
                     continue;
                 }
             };
             let offset = record.binxml_offset - RECORD_HEADER;
             let id = record.event_record_id;
-            let source = place.source(offset, id);
-            let header = Header::of_record(source, utc(record.timestamp));
+            let source = place.record_ref(offset, id);
+            let header = RecordOrigin::from_evtx(source, to_utc(record.timestamp));
             let read = match record.into_json_bytes() {
-                Ok(text) => json::read(&text.data, header, wanted, &mut self.names),
-                Err(error) => Err(chain(&error)),
+                Ok(text) => json::read_record(&text.data, header, filter, &mut self.names),
+                Err(error) => Err(with_causes(&error)),
             };
             match read {
                 Ok(record) => {
-                    tally.records += 1;
+                    outcome.records += 1;
                     record.iter().for_each(&mut take);
                 }
                 Err(reason) => {
-                    tally.faults.push(place.fault(FaultKind::Lost, offset, Some(id), reason));
+                    outcome.faults.push(place.fault(FaultKind::Lost, offset, Some(id), reason));
                 }
             }
         }
     }
 }
 
-/// A chunk's place: the index of its input, its number among the chunks of a log, and where it
-/// begins in the file.
+/// The place of a chunk: the index of its input, its number among the chunks of a log, and the
+/// offset in the file where it begins.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct ChunkPlace {
     pub input: InputIdx,
     pub number: Option<u64>,
     pub start: u64,
 }
 
-impl Place {
-    /// The record `offset` bytes into the chunk.
-    fn source(self, offset: u64, number: u64) -> RecordRef {
+impl ChunkPlace {
+    /// Returns the place of the record `offset` bytes into the chunk.
+    fn record_ref(self, offset: u64, number: u64) -> RecordRef {
         RecordRef { input: self.input, offset: self.start + offset, number }
     }
 
-    /// A fault `offset` bytes into the chunk.
+    /// Creates a fault `offset` bytes into the chunk.
     fn fault(self, kind: FaultKind, offset: u64, record: Option<u64>, reason: String) -> Fault {
         let offset = Some(self.start + offset);
         Fault { kind, chunk: self.number, offset, record, reason }
     }
 
-    /// The whole chunk is lost, or the part of it past the file's end.
-    fn lost(self, reason: String) -> Fault {
+    /// Creates the fault of a chunk that is lost, as a whole or from the file's end on.
+    fn lost_fault(self, reason: String) -> Fault {
         self.fault(FaultKind::Lost, 0, None, reason)
     }
 }
 
-/// The evtx crate's time, a whole number of FILETIME's 100 ns.
-fn utc(time: evtx::Timestamp) -> DateTime<Utc> {
+/// Converts the evtx crate's time, a whole number of FILETIME's 100 ns.
+fn to_utc(time: evtx::Timestamp) -> DateTime<Utc> {
     const SECOND: i128 = 1_000_000_000;
     let nanoseconds = time.as_nanosecond();
     let (seconds, rest) = (nanoseconds.div_euclid(SECOND), nanoseconds.rem_euclid(SECOND));
     DateTime::from_timestamp(seconds as i64, rest as u32).unwrap_or_default()
 }
 
-/// Where in its chunk a record failed, and its number, as far as the error says.
-fn locate(error: &EvtxError) -> (u64, Option<u64>) {
+/// Returns where in its chunk a record failed, and its number, as far as the error contains them.
+fn locate_error(error: &EvtxError) -> (u64, Option<u64>) {
     match error {
         EvtxError::FailedToReadRecordAt { offset, .. } => (*offset, None),
         EvtxError::FailedToParseRecord { record_id, .. } => (0, Some(*record_id)),

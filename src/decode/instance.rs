@@ -1,85 +1,92 @@
-//! A chunk's records as instances of their templates.
+//! Reads a chunk's records as instances of their templates.
 //!
-//! A record is a template instance: the offset of its definition, then its values. All of them
-//! are checked, whether somebody wants the record or not: the evtx crate must come to the same.
-//! The data is most often a value that is an instance again.
+//! A record is a template instance: the offset of its definition, then its values. All values are
+//! checked, even if the record is not wanted, because the result must be that of the evtx crate.
+//! The data is usually a value that is itself an instance.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::binxml::{Cursor, Odd, Value, check_names, is_plain, kind, token};
-use super::definition::Definition;
+use super::binxml::{
+    BinXmlValue, Cursor, Unplannable, check_string_table, has_usual_size, kind, token,
+};
+use super::definition::TemplateDefinition;
 use super::interner::Interner;
-use super::plan::{Plan, Role};
+use super::plan::{TemplatePlan, ValueUse};
 use super::value::is_time;
 
-/// Where the first record stands.
+/// The size of a chunk's header, which is where the first record begins.
 const CHUNK_HEADER: usize = 512;
-/// A record's own header: magic, size, number, time.
+/// The size of a record's own header: magic, size, number, time.
 const RECORD_HEADER: usize = 24;
-/// Instances in one another; Windows nests them twice.
+/// The greatest depth of nested instances. Windows nests them twice.
 const MAX_DEPTH: usize = 4;
-/// Definitions of one chunk.
+/// The most definitions of one chunk.
 const MAX_PLANS: usize = 128;
-/// Bytes of definitions whose plans are kept from chunk to chunk.
+/// The most bytes of definitions whose plans are kept from chunk to chunk.
 const MAX_KEPT: usize = 4 << 20;
-/// Nodes and bytes of fixed text that a chunk's instances may take: far less than what the evtx
-/// crate renders before it gives up, and far more than Windows' chunks have.
+/// The most nodes and bytes of fixed text of a chunk's instances: far less than the evtx crate
+/// renders before it gives up, and far more than chunks of Windows have.
 const MAX_NODES: usize = 100_000;
 const MAX_TEXT: usize = 1 << 20;
 
-/// The plans of one decoder, and room for a record's instances.
+/// The plans of one decoder, and buffers for a record's instances.
 #[derive(Default)]
-pub(super) struct Planned {
-    plans: Vec<Plan>,
+pub(super) struct PlanCache {
+    plans: Vec<TemplatePlan>,
     /// The plans by their definitions' GUID and size.
     known: HashMap<[u8; 20], Vec<usize>>,
     /// The current chunk's definitions: their offsets and plans.
-    here: Vec<(usize, usize)>,
-    /// Bytes of the plans' definitions.
-    kept: usize,
+    chunk_plans: Vec<(usize, usize)>,
+    /// The size of the kept plans' definitions in bytes.
+    kept_bytes: usize,
     /// The current record's instances and all their values.
-    instances: Vec<Instance>,
-    slots: Vec<Slot>,
+    instances: Vec<TemplateInstance>,
+    slots: Vec<ValueSlot>,
 }
 
-impl Planned {
+impl PlanCache {
     /// Begins to read a chunk's records.
-    pub fn records<'d, 'c>(
+    pub fn chunk_records<'d, 'c>(
         &'d mut self,
         chunk: &'c [u8],
         names: &'d mut Interner,
-    ) -> Result<Records<'c, 'd>, Odd> {
-        check_names(chunk)?;
+    ) -> Result<ChunkRecords<'c, 'd>, Unplannable> {
+        check_string_table(chunk)?;
         let mut header = Cursor::new(chunk, 32, CHUNK_HEADER);
         let last = header.u64()?;
         header.take(8)?;
         let free_space = header.u32()? as usize;
         let end = free_space.min(chunk.len());
-        Ok(Records { end, last, doubtful: false, ..self.remains(chunk, names) })
+        Ok(ChunkRecords {
+            end,
+            last,
+            may_be_overwritten: false,
+            ..self.leftover_records(chunk, names)
+        })
     }
 
-    /// Begins to read single records of a chunk of which parts may be overwritten: what they refer to
-    /// is checked.
-    pub fn remains<'d, 'c>(
+    /// Begins to read single records of a chunk that may be partly overwritten. Everything that
+    /// they refer to is checked.
+    pub fn leftover_records<'d, 'c>(
         &'d mut self,
         chunk: &'c [u8],
         names: &'d mut Interner,
-    ) -> Records<'c, 'd> {
-        self.here.clear();
-        if self.kept > MAX_KEPT {
+    ) -> ChunkRecords<'c, 'd> {
+        self.chunk_plans.clear();
+        if self.kept_bytes > MAX_KEPT {
             self.plans.clear();
             self.known.clear();
-            self.kept = 0;
+            self.kept_bytes = 0;
         }
-        Records {
+        ChunkRecords {
             chunk,
             planned: self,
             names,
             at: CHUNK_HEADER,
             end: CHUNK_HEADER,
             last: 0,
-            doubtful: true,
+            may_be_overwritten: true,
             count: 0,
             nodes: 0,
             text: 0,
@@ -87,96 +94,95 @@ impl Planned {
     }
 }
 
-/// A template instance: its plan, its values' places among the slots, and the slot of the value
-/// that it stands in.
-pub(super) struct Instance {
+/// A template instance: its plan, its values' slots, and the slot of the value that contains it.
+pub(super) struct TemplateInstance {
     plan: usize,
     slots: Range<usize>,
-    within: Option<usize>,
+    parent_slot: Option<usize>,
 }
 
 /// A value's type and its place in the chunk.
 #[derive(Clone, Copy)]
-struct Slot {
+struct ValueSlot {
     at: u32,
     size: u16,
     kind: u8,
 }
 
-impl Slot {
-    fn value(self, chunk: &[u8]) -> Option<Value<'_>> {
+impl ValueSlot {
+    fn value(self, chunk: &[u8]) -> Option<BinXmlValue<'_>> {
         let at = self.at as usize;
-        Some(Value { kind: self.kind, bytes: chunk.get(at..at + usize::from(self.size))? })
+        Some(BinXmlValue { kind: self.kind, bytes: chunk.get(at..at + usize::from(self.size))? })
     }
 }
 
-/// What a record's header says.
+/// The fields of a record's own header.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RecordHeader {
-    /// Where it starts in the chunk.
+pub(super) struct EvtxRecordHeader {
+    /// The offset in the chunk where the record starts.
     pub offset: usize,
     pub number: u64,
-    /// When it was written, a FILETIME that the crate takes for one.
+    /// The time when it was written: a FILETIME that the evtx crate accepts.
     pub ticks: u64,
 }
 
 /// A record's instances and their values.
 #[derive(Clone, Copy)]
-pub(super) struct Instances<'c, 'r> {
+pub(super) struct RecordInstances<'c, 'r> {
     chunk: &'c [u8],
-    plans: &'r [Plan],
-    instances: &'r [Instance],
-    slots: &'r [Slot],
+    plans: &'r [TemplatePlan],
+    instances: &'r [TemplateInstance],
+    slots: &'r [ValueSlot],
 }
 
-impl<'c, 'r> Instances<'c, 'r> {
-    /// The record's own instance.
-    pub fn root(&self) -> Option<&'r Instance> {
+impl<'c, 'r> RecordInstances<'c, 'r> {
+    /// Returns the record's own instance.
+    pub fn root(&self) -> Option<&'r TemplateInstance> {
         self.instances.first()
     }
 
-    pub fn plan(&self, instance: &Instance) -> &'r Plan {
+    pub fn plan(&self, instance: &TemplateInstance) -> &'r TemplatePlan {
         &self.plans[instance.plan]
     }
 
-    /// One of an instance's values; none past its last.
-    pub fn value(&self, instance: &Instance, value: u16) -> Option<Value<'c>> {
+    /// Returns a value of an instance, or `None` past its last.
+    pub fn value(&self, instance: &TemplateInstance, value: u16) -> Option<BinXmlValue<'c>> {
         let slots = &self.slots[instance.slots.clone()];
         slots.get(usize::from(value))?.value(self.chunk)
     }
 
-    /// The instance that stands in a value.
-    pub fn nested(&self, instance: &Instance, value: u16) -> Option<&'r Instance> {
+    /// Returns the instance that a value contains.
+    pub fn nested(&self, instance: &TemplateInstance, value: u16) -> Option<&'r TemplateInstance> {
         let slot = Some(instance.slots.start + usize::from(value));
-        self.instances.iter().find(|nested| nested.within == slot)
+        self.instances.iter().find(|nested| nested.parent_slot == slot)
     }
 }
 
 /// Reads the records of a chunk.
 ///
-/// An error says that something is unusual, and that the evtx crate is to read the chunk from
-/// there on.
-pub(super) struct Records<'c, 'd> {
+/// An error means that something is unusual, and that the evtx crate must read the chunk from there
+/// on.
+pub(super) struct ChunkRecords<'c, 'd> {
     chunk: &'c [u8],
-    planned: &'d mut Planned,
+    planned: &'d mut PlanCache,
     names: &'d mut Interner,
-    /// Where the next record starts, if it does before the end.
+    /// The offset where the next record starts, if it is before the end.
     at: usize,
     end: usize,
     /// The number of the last record.
     last: u64,
-    /// Parts of the chunk may be overwritten.
-    doubtful: bool,
+    /// Whether parts of the chunk may be overwritten.
+    may_be_overwritten: bool,
     /// Records read.
     pub count: u64,
-    /// What the chunk's instances came to.
+    /// The cost of the chunk's instances so far.
     nodes: usize,
     text: usize,
 }
 
-impl<'c> Records<'c, '_> {
+impl<'c> ChunkRecords<'c, '_> {
     /// Reads the next record, if there is one.
-    pub fn next(&mut self) -> Result<Option<RecordHeader>, Odd> {
+    pub fn next(&mut self) -> Result<Option<EvtxRecordHeader>, Unplannable> {
         let offset = self.at;
         if offset >= self.end {
             return Ok(None);
@@ -187,69 +193,71 @@ impl<'c> Records<'c, '_> {
         let number = cursor.u64()?;
         let ticks = cursor.u64()?;
         if !is_time(ticks) {
-            return Err(Odd("a record's time is none"));
+            return Err(Unplannable("a record's time is invalid"));
         }
         if magic != b"**\0\0" || size < RECORD_HEADER + 4 {
-            return Err(Odd("no record where one should start"));
+            return Err(Unplannable("no record where one should start"));
         }
         let end = offset + size - 4;
         if end > self.chunk.len() {
-            return Err(Odd("a record ends outside its chunk"));
+            return Err(Unplannable("a record ends outside its chunk"));
         }
         self.planned.instances.clear();
         self.planned.slots.clear();
-        self.fragment(cursor.at, end, None, 0)?;
+        self.read_fragment(cursor.at, end, None, 0)?;
         self.count += 1;
         self.at = if number == self.last { self.end } else { offset + size };
-        Ok(Some(RecordHeader { offset, number, ticks }))
+        Ok(Some(EvtxRecordHeader { offset, number, ticks }))
     }
 
     /// Reads the record at an offset.
-    pub fn at(&mut self, offset: usize) -> Result<RecordHeader, Odd> {
+    pub fn read_at(&mut self, offset: usize) -> Result<EvtxRecordHeader, Unplannable> {
         (self.at, self.end) = (offset, offset + 1);
-        self.next()?.ok_or(Odd("no record where one should start"))
+        self.next()?.ok_or(Unplannable("no record where one should start"))
     }
 
-    /// The instances of the record that was read last, and the names for what is made of it.
-    pub fn current(&mut self) -> (Instances<'c, '_>, &mut Interner) {
-        let Planned { plans, instances, slots, .. } = &*self.planned;
-        (Instances { chunk: self.chunk, plans, instances, slots }, self.names)
+    /// Returns the instances of the record that was read last, and the interner for its names.
+    pub fn current(&mut self) -> (RecordInstances<'c, '_>, &mut Interner) {
+        let PlanCache { plans, instances, slots, .. } = &*self.planned;
+        (RecordInstances { chunk: self.chunk, plans, instances, slots }, self.names)
     }
 
-    /// The fragment from `at` to `end`, which must be one template instance: a record's, or a
-    /// value's, which may do without a fragment header.
-    fn fragment(
+    /// Reads the fragment from `at` to `end`. It must be one template instance: a record's, or a
+    /// value's, which may lack a fragment header.
+    fn read_fragment(
         &mut self,
         at: usize,
         end: usize,
-        within: Option<usize>,
+        parent_slot: Option<usize>,
         depth: usize,
-    ) -> Result<(), Odd> {
+    ) -> Result<(), Unplannable> {
         let mut cursor = Cursor::new(self.chunk, at, end);
-        match cursor.rest() {
+        match cursor.remaining() {
             [token::FRAGMENT_HEADER, 1, 1, 0, token::TEMPLATE_INSTANCE, _, ..] => cursor.take(5)?,
             [token::TEMPLATE_INSTANCE, ..] => cursor.take(1)?,
-            _ => return Err(Odd("a fragment that is no template instance")),
+            _ => return Err(Unplannable("a fragment that is not a template instance")),
         };
-        self.instance(&mut cursor, within, depth)?;
-        match cursor.rest() {
+        self.read_instance(&mut cursor, parent_slot, depth)?;
+        match cursor.remaining() {
             [] | [token::END, ..] => Ok(()),
-            _ => Err(Odd("a fragment of several parts")),
+            _ => Err(Unplannable("a fragment of several parts")),
         }
     }
 
-    /// The template instance at the cursor: its definition's offset, its values' types and
+    /// Reads the template instance at the cursor: its definition's offset, its values' types and
     /// sizes, its values.
-    fn instance(
+    fn read_instance(
         &mut self,
         cursor: &mut Cursor<'c>,
-        within: Option<usize>,
+        parent_slot: Option<usize>,
         depth: usize,
-    ) -> Result<(), Odd> {
+    ) -> Result<(), Unplannable> {
         let (_version, id) = (cursor.u8()?, cursor.u32()?);
         let definition = cursor.u32()? as usize;
-        if self.doubtful && Definition::at(self.chunk, definition)?.id() != id {
-            return Err(Odd("its template is overwritten"));
+        if self.may_be_overwritten
+            && TemplateDefinition::read_at(self.chunk, definition)?.id() != id
+        {
+            return Err(Unplannable("its template is overwritten"));
         }
         if definition == cursor.at {
             // It is defined where it is first used.
@@ -259,85 +267,86 @@ impl<'c> Records<'c, '_> {
         }
         let count = cursor.u32()? as usize;
         let descriptors = cursor.take(count.saturating_mul(4))?.as_chunks().0;
-        let plan = self.plan(definition)?;
+        let plan = self.find_plan(definition)?;
 
-        let Planned { plans, slots, instances, .. } = &mut *self.planned;
+        let PlanCache { plans, slots, instances, .. } = &mut *self.planned;
         let first = slots.len();
         let mut at = cursor.at as u32;
         slots.extend(descriptors.iter().map(|&[low, high, kind, _]| {
-            let slot = Slot { at, size: u16::from_le_bytes([low, high]), kind };
+            let slot = ValueSlot { at, size: u16::from_le_bytes([low, high]), kind };
             at += u32::from(slot.size);
             slot
         }));
         cursor.take(at as usize - cursor.at)?;
-        instances.push(Instance { plan, slots: first..slots.len(), within });
+        instances.push(TemplateInstance { plan, slots: first..slots.len(), parent_slot });
 
-        let Plan { imprint, roles, .. } = &plans[plan];
+        let TemplatePlan { fingerprint, value_uses, .. } = &plans[plan];
         let (mut items, mut nested) = (1, None);
         for (index, slot) in slots[first..].iter().enumerate() {
-            let role = roles.get(index).copied().unwrap_or(Role::Unused);
-            if is_plain(slot.kind, slot.size) && role != Role::Instance {
+            let value_use = value_uses.get(index).copied().unwrap_or(ValueUse::Unused);
+            if has_usual_size(slot.kind, slot.size) && value_use != ValueUse::Instance {
                 continue;
             }
-            let value = slot.value(self.chunk).ok_or(Odd("it ends early"))?;
+            let value = slot.value(self.chunk).ok_or(Unplannable("it ends early"))?;
             value.check()?;
             let usual = match value.kind {
                 kind::STRING_ARRAY => {
                     // Each item may cost an element.
                     items += value.string_count();
-                    role == Role::Items
+                    value_use == ValueUse::RepeatedText
                 }
                 kind::BINXML if !value.is_null() => {
                     nested.get_or_insert(first + index);
-                    role == Role::Instance
+                    value_use == ValueUse::Instance
                 }
-                _ => role != Role::Instance || value.is_null(),
+                _ => value_use != ValueUse::Instance || value.is_null(),
             };
             if !usual {
-                return Err(Odd("a value of another type than the template's"));
+                return Err(Unplannable("a value of another type than the template's"));
             }
         }
-        self.nodes += items * imprint.nodes;
-        self.text += items * imprint.text;
+        self.nodes += items * fingerprint.nodes;
+        self.text += items * fingerprint.text;
         if self.nodes > MAX_NODES || self.text > MAX_TEXT || depth > MAX_DEPTH {
-            return Err(Odd("too many template instances"));
+            return Err(Unplannable("too many template instances"));
         }
         let after = slots.len();
         for index in nested.unwrap_or(after)..after {
-            let Slot { at, size, kind } = self.planned.slots[index];
+            let ValueSlot { at, size, kind } = self.planned.slots[index];
             if kind == kind::BINXML && size > 0 {
                 let at = at as usize;
-                self.fragment(at, at + usize::from(size), Some(index), depth + 1)?;
+                self.read_fragment(at, at + usize::from(size), Some(index), depth + 1)?;
             }
         }
         Ok(())
     }
 
-    /// The plan of the definition at `offset`.
-    fn plan(&mut self, offset: usize) -> Result<usize, Odd> {
-        let Planned { plans, known, here, kept, .. } = &mut *self.planned;
-        if let Some(&(_, index)) = here.iter().find(|(known, _)| *known == offset) {
+    /// Returns the index of the plan of the definition at `offset`.
+    fn find_plan(&mut self, offset: usize) -> Result<usize, Unplannable> {
+        let PlanCache { plans, known, chunk_plans, kept_bytes, .. } = &mut *self.planned;
+        if let Some(&(_, index)) = chunk_plans.iter().find(|(known, _)| *known == offset) {
             return Ok(index);
         }
-        if here.len() == MAX_PLANS {
-            return Err(Odd("too many templates"));
+        if chunk_plans.len() == MAX_PLANS {
+            return Err(Unplannable("too many templates"));
         }
-        let definition = Definition::at(self.chunk, offset)?;
+        let definition = TemplateDefinition::read_at(self.chunk, offset)?;
         let known = known.entry(definition.key).or_default();
-        let same = known.iter().copied().find(|&index| plans[index].imprint.is_of(definition));
+        let same =
+            known.iter().copied().find(|&index| plans[index].fingerprint.matches(definition));
         let index = match same {
             Some(index) => index,
             None => {
-                plans.push(Plan::new(definition, self.names)?);
+                plans.push(TemplatePlan::new(definition, self.names)?);
                 known.push(plans.len() - 1);
-                *kept += definition.size();
+                *kept_bytes += definition.size();
                 plans.len() - 1
             }
         };
-        if self.doubtful && !plans[index].imprint.is_whole(definition) {
-            return Err(Odd("names of its template are overwritten"));
+        if self.may_be_overwritten && !plans[index].fingerprint.has_intact_names(definition) {
+            return Err(Unplannable("names of its template are overwritten"));
         }
-        here.push((offset, index));
+        chunk_plans.push((offset, index));
         Ok(index)
     }
 }

@@ -1,4 +1,4 @@
-//! Names that records repeat, each kept once.
+//! Keeps one copy of each name that records repeat.
 
 use std::collections::HashSet;
 
@@ -9,13 +9,14 @@ use crate::model::Str;
 pub(super) struct Interner(HashSet<Str>);
 
 impl Interner {
-    /// The kept copy of a name.
+    /// Returns the kept copy of a name.
     pub fn get(&mut self, text: &str) -> Str {
         if let Some(known) = self.0.get(text) {
             return known.clone();
         }
         let new: Str = text.into();
-        // Activities come and go, and hostile logs have ever new names: those in use are soon back.
+        // Activities change, and hostile logs always bring new names. Names in use are soon kept
+        // again.
         if self.0.len() == 4096 {
             self.0.clear();
         }

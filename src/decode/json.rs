@@ -1,7 +1,7 @@
-//! A record from the JSON that the evtx crate renders, and evtx_dump writes, read in one pass.
+//! Reads a record in one pass from JSON as the evtx crate renders it and evtx_dump writes it.
 //!
-//! System comes first in every record Windows writes, so the data of an unwanted record is not
-//! even looked at. Values are kept as text: what rules compare and people read.
+//! System comes first in every record that Windows writes, so the data of an unwanted record is not
+//! read. Values are kept as text, which rules compare and people read.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,51 +9,52 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::interner::Interner;
-use super::system::{Element, Header, System};
-use super::wanted::Wanted;
+use super::record_filter::RecordFilter;
+use super::system::{RecordOrigin, SystemElement, SystemFields};
 use crate::model::{Fields, Record};
 
-/// Reads one rendered record; `None` when nobody wants it.
-pub(super) fn read(
+/// Reads one rendered record. Returns `None` if it is not wanted.
+pub(super) fn read_record(
     text: &[u8],
-    header: Header,
-    wanted: &dyn Wanted,
+    header: RecordOrigin,
+    filter: &dyn RecordFilter,
     names: &mut Interner,
 ) -> Result<Option<Record>, String> {
-    let mut reader = EventReader { header, system: System::default(), skip: false, wanted, names };
+    let mut reader =
+        EventReader { header, system: SystemFields::default(), skip: false, filter, names };
     let mut data = Fields::default();
     let mut json = serde_json::Deserializer::from_slice(text);
-    let read = Document { reader: &mut reader, data: &mut data }.deserialize(&mut json);
+    let read = EventDocument { reader: &mut reader, data: &mut data }.deserialize(&mut json);
     if reader.skip {
         return Ok(None);
     }
     read.map_err(|error| format!("its content does not follow the event schema: {error}"))?;
     let EventReader { system, names, .. } = reader;
-    system.record(header, wanted, names, || data)
+    system.build_record(header, filter, names, || data)
 }
 
 struct EventReader<'w> {
-    header: Header,
-    system: System,
+    header: RecordOrigin,
+    system: SystemFields,
     skip: bool,
-    wanted: &'w dyn Wanted,
+    filter: &'w dyn RecordFilter,
     names: &'w mut Interner,
 }
 
 /// `{"Event": {...}}`
-struct Document<'r, 'w> {
+struct EventDocument<'r, 'w> {
     reader: &'r mut EventReader<'w>,
     data: &'r mut Fields,
 }
 
-impl<'de> DeserializeSeed<'de> for Document<'_, '_> {
+impl<'de> DeserializeSeed<'de> for EventDocument<'_, '_> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
         json.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Document<'_, '_> {
+impl<'de> Visitor<'de> for EventDocument<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,7 +62,7 @@ impl<'de> Visitor<'de> for Document<'_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key_seed(Text)? {
+        while let Some(key) = map.next_key_seed(ScalarText)? {
             if key == "Event" {
                 map.next_value_seed(EventSeed { reader: self.reader, data: self.data })?;
             } else {
@@ -92,12 +93,12 @@ impl<'de> Visitor<'de> for EventSeed<'_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key_seed(Text)? {
+        while let Some(key) = map.next_key_seed(ScalarText)? {
             match &*key {
                 "System" => {
                     map.next_value_seed(SystemSeed(&mut self.reader.system))?;
-                    let EventReader { header, system, wanted, skip, .. } = &mut *self.reader;
-                    if system.event_id.is_some() && !system.is_wanted(*header, *wanted) {
+                    let EventReader { header, system, filter, skip, .. } = &mut *self.reader;
+                    if system.event_id.is_some() && !system.is_wanted(*header, *filter) {
                         *skip = true;
                         return Err(de::Error::custom("not wanted"));
                     }
@@ -107,7 +108,7 @@ impl<'de> Visitor<'de> for EventSeed<'_, '_> {
                 }
                 name => {
                     let names = &mut *self.reader.names;
-                    map.next_value_seed(Data { name, names, fields: self.data })?;
+                    map.next_value_seed(DataSeed { name, names, fields: self.data })?;
                 }
             }
         }
@@ -115,7 +116,7 @@ impl<'de> Visitor<'de> for EventSeed<'_, '_> {
     }
 }
 
-struct SystemSeed<'r>(&'r mut System);
+struct SystemSeed<'r>(&'r mut SystemFields);
 
 impl<'de> DeserializeSeed<'de> for SystemSeed<'_> {
     type Value = ();
@@ -132,16 +133,16 @@ impl<'de> Visitor<'de> for SystemSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key_seed(Text)? {
-            let mut node = Element::default();
+        while let Some(key) = map.next_key_seed(ScalarText)? {
+            let mut node = SystemElement::default();
             map.next_value_seed(ElementSeed(&mut node))?;
-            self.0.set(&key, &node);
+            self.0.set_from_element(&key, &node);
         }
         Ok(())
     }
 }
 
-struct ElementSeed<'r, 'de>(&'r mut Element<'de>);
+struct ElementSeed<'r, 'de>(&'r mut SystemElement<'de>);
 
 impl<'de> DeserializeSeed<'de> for ElementSeed<'_, 'de> {
     type Value = ();
@@ -150,7 +151,7 @@ impl<'de> DeserializeSeed<'de> for ElementSeed<'_, 'de> {
     }
 }
 
-/// The scalar cases of a visitor, each handed to `$take` as text.
+/// Defines the scalar cases of a visitor. Each scalar is passed to `$take` as text.
 macro_rules! scalars_as_text {
     ($self:ident, $text:ident => $take:expr) => {
         fn visit_borrowed_str<E: de::Error>($self, text: &'de str) -> Result<Self::Value, E> {
@@ -204,10 +205,10 @@ impl<'de> Visitor<'de> for ElementSeed<'_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key_seed(Text)? {
+        while let Some(key) = map.next_key_seed(ScalarText)? {
             match &*key {
                 "#text" => map.next_value_seed(ElementSeed(self.0))?,
-                "#attributes" => map.next_value_seed(Attributes(&mut self.0.attributes))?,
+                "#attributes" => map.next_value_seed(AttributesSeed(&mut self.0.attributes))?,
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -217,16 +218,16 @@ impl<'de> Visitor<'de> for ElementSeed<'_, 'de> {
     }
 }
 
-struct Attributes<'r, 'de>(&'r mut Vec<(Cow<'de, str>, Cow<'de, str>)>);
+struct AttributesSeed<'r, 'de>(&'r mut Vec<(Cow<'de, str>, Cow<'de, str>)>);
 
-impl<'de> DeserializeSeed<'de> for Attributes<'_, 'de> {
+impl<'de> DeserializeSeed<'de> for AttributesSeed<'_, 'de> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
         json.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Attributes<'_, 'de> {
+impl<'de> Visitor<'de> for AttributesSeed<'_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -234,25 +235,25 @@ impl<'de> Visitor<'de> for Attributes<'_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key_seed(Text)? {
-            let value = map.next_value_seed(Text)?;
+        while let Some(key) = map.next_key_seed(ScalarText)? {
+            let value = map.next_value_seed(ScalarText)?;
             self.0.push((key, value));
         }
         Ok(())
     }
 }
 
-/// Any scalar as text, borrowed from the JSON where nothing is escaped.
-pub(super) struct Text;
+/// Reads any scalar as text, borrowed from the JSON if nothing is escaped.
+pub(super) struct ScalarText;
 
-impl<'de> DeserializeSeed<'de> for Text {
+impl<'de> DeserializeSeed<'de> for ScalarText {
     type Value = Cow<'de, str>;
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
         json.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Text {
+impl<'de> Visitor<'de> for ScalarText {
     type Value = Cow<'de, str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -262,22 +263,22 @@ impl<'de> Visitor<'de> for Text {
     scalars_as_text!(self, text => Ok(text));
 }
 
-/// A part of the record's data, flattened to its leaves: each under the name of its element, or
-/// of its attribute `Name`, which the renderer has put in the place of the element's.
-struct Data<'r> {
+/// Reads a part of the record's data, flattened to its leaves. Each leaf is named after its
+/// element, or after the attribute `Name`, which the renderer uses instead of the element's name.
+struct DataSeed<'r> {
     name: &'r str,
     names: &'r mut Interner,
     fields: &'r mut Fields,
 }
 
-impl<'de> DeserializeSeed<'de> for Data<'_> {
+impl<'de> DeserializeSeed<'de> for DataSeed<'_> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
         json.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Data<'_> {
+impl<'de> Visitor<'de> for DataSeed<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -285,7 +286,7 @@ impl<'de> Visitor<'de> for Data<'_> {
     }
 
     scalars_as_text!(self, text => {
-        // An empty EventData element is no field.
+        // An empty EventData element is not a field.
         if !(text.is_empty() && matches!(self.name, "EventData" | "UserData")) {
             self.fields.push(self.name, &text);
         }
@@ -293,20 +294,20 @@ impl<'de> Visitor<'de> for Data<'_> {
     });
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let Data { name, names, fields } = self;
-        while seq.next_element_seed(Data { name, names, fields })?.is_some() {}
+        let DataSeed { name, names, fields } = self;
+        while seq.next_element_seed(DataSeed { name, names, fields })?.is_some() {}
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Data { name, names, fields } = self;
-        while let Some(key) = map.next_key_seed(Text)? {
+        let DataSeed { name, names, fields } = self;
+        while let Some(key) = map.next_key_seed(ScalarText)? {
             match &*key {
                 "#attributes" => {
                     map.next_value::<IgnoredAny>()?;
                 }
-                "#text" => map.next_value_seed(Data { name, names, fields })?,
-                name => map.next_value_seed(Data { name, names, fields })?,
+                "#text" => map.next_value_seed(DataSeed { name, names, fields })?,
+                name => map.next_value_seed(DataSeed { name, names, fields })?,
             }
         }
         Ok(())
@@ -321,7 +322,7 @@ mod tests {
     use crate::model::{Channel, InputIdx, RecordRef, parse_utc};
 
     struct Only(u32);
-    impl Wanted for Only {
+    impl RecordFilter for Only {
         fn wants(&self, _: RecordRef, _: Channel, _: &str, event_id: u32) -> bool {
             event_id == self.0
         }
@@ -329,8 +330,8 @@ mod tests {
 
     fn parse(text: &str, id: u32) -> Result<Option<Record>, String> {
         let source = RecordRef { input: InputIdx::default(), offset: 4608, number: 1 };
-        let header = Header::of_record(source, DateTime::UNIX_EPOCH);
-        read(text.as_bytes(), header, &Only(id), &mut Interner::default())
+        let header = RecordOrigin::from_evtx(source, DateTime::UNIX_EPOCH);
+        read_record(text.as_bytes(), header, &Only(id), &mut Interner::default())
     }
 
     #[test]

@@ -1,62 +1,62 @@
-//! JSON of any shape: all scalars are text, and members keep their order.
+//! JSON of any structure. All scalars are text, and members keep their order.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::json::{Text, scalars_as_text};
+use super::json::{ScalarText, scalars_as_text};
 use crate::model::Fields;
 
 /// A JSON value.
 #[derive(Debug)]
-pub(super) enum Node<'t> {
+pub(super) enum JsonNode<'t> {
     Text(Cow<'t, str>),
-    List(Vec<Node<'t>>),
-    Map(Vec<(Cow<'t, str>, Node<'t>)>),
+    List(Vec<JsonNode<'t>>),
+    Map(Vec<(Cow<'t, str>, JsonNode<'t>)>),
 }
 
-impl<'t> Node<'t> {
-    /// An object's members; none of what is no object.
-    pub fn members(&self) -> &[(Cow<'t, str>, Node<'t>)] {
+impl<'t> JsonNode<'t> {
+    /// Returns an object's members. Other values have none.
+    pub fn members(&self) -> &[(Cow<'t, str>, JsonNode<'t>)] {
         match self {
-            Node::Map(members) => members,
+            JsonNode::Map(members) => members,
             _ => &[],
         }
     }
 
-    /// The value at a path with dots, which may be in names as well as between them.
-    pub fn get(&self, path: &str) -> Option<&Node<'t>> {
+    /// Returns the value at a path with dots. Names may contain dots as well.
+    pub fn get(&self, path: &str) -> Option<&JsonNode<'t>> {
         self.members().iter().find_map(|(name, node)| match path.strip_prefix(&**name)? {
             "" => Some(node),
             rest => node.get(rest.strip_prefix('.')?),
         })
     }
 
-    /// The text at a path, or the first of a list there.
+    /// Returns the text at a path, or the first text of a list there.
     pub fn text(&self, path: &str) -> Option<&str> {
         match self.get(path)? {
-            Node::Text(text) => Some(text),
-            Node::List(nodes) => match nodes.first()? {
-                Node::Text(text) => Some(text),
+            JsonNode::Text(text) => Some(text),
+            JsonNode::List(nodes) => match nodes.first()? {
+                JsonNode::Text(text) => Some(text),
                 _ => None,
             },
-            Node::Map(_) => None,
+            JsonNode::Map(_) => None,
         }
     }
 
-    /// The number that the text at a path says.
+    /// Returns the number that the text at a path states.
     pub fn number<N: std::str::FromStr>(&self, path: &str) -> Option<N> {
         self.text(path)?.trim().parse().ok()
     }
 
-    /// What is below a path: the members there, and those whose names go on from it.
-    pub fn below<'n>(&'n self, path: &str) -> Vec<(&'n str, &'n Node<'t>)> {
+    /// Returns the members below a path, including members whose names continue the path.
+    pub fn members_below<'n>(&'n self, path: &str) -> Vec<(&'n str, &'n JsonNode<'t>)> {
         let mut found = Vec::new();
         for (name, node) in self.members() {
             if let Some(rest) = path.strip_prefix(&**name) {
                 match rest.strip_prefix('.') {
-                    Some(rest) => found.extend(node.below(rest)),
+                    Some(rest) => found.extend(node.members_below(rest)),
                     None if rest.is_empty() => {
                         found.extend(node.members().iter().map(|(name, node)| (&**name, node)));
                     }
@@ -69,49 +69,49 @@ impl<'t> Node<'t> {
         found
     }
 
-    /// Appends the leaves as fields, each by the name that is nearest.
-    pub fn push_to(&self, name: &str, fields: &mut Fields) {
+    /// Appends the leaves as fields, each under the nearest name.
+    pub fn push_leaves(&self, name: &str, fields: &mut Fields) {
         match self {
-            Node::Text(text) => fields.push(name, text),
-            Node::List(nodes) => nodes.iter().for_each(|node| node.push_to(name, fields)),
-            Node::Map(members) => {
-                members.iter().for_each(|(name, node)| node.push_to(name, fields));
+            JsonNode::Text(text) => fields.push(name, text),
+            JsonNode::List(nodes) => nodes.iter().for_each(|node| node.push_leaves(name, fields)),
+            JsonNode::Map(members) => {
+                members.iter().for_each(|(name, node)| node.push_leaves(name, fields));
             }
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Node<'de> {
+impl<'de> Deserialize<'de> for JsonNode<'de> {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        json.deserialize_any(Any)
+        json.deserialize_any(JsonNodeVisitor)
     }
 }
 
-struct Any;
+struct JsonNodeVisitor;
 
-impl<'de> Visitor<'de> for Any {
-    type Value = Node<'de>;
+impl<'de> Visitor<'de> for JsonNodeVisitor {
+    type Value = JsonNode<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
-    scalars_as_text!(self, text => Ok(Node::Text(text)));
+    scalars_as_text!(self, text => Ok(JsonNode::Text(text)));
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node<'de>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<JsonNode<'de>, A::Error> {
         let mut nodes = Vec::new();
         while let Some(node) = seq.next_element()? {
             nodes.push(node);
         }
-        Ok(Node::List(nodes))
+        Ok(JsonNode::List(nodes))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonNode<'de>, A::Error> {
         let mut members = Vec::new();
-        while let Some(name) = map.next_key_seed(Text)? {
+        while let Some(name) = map.next_key_seed(ScalarText)? {
             members.push((name, map.next_value()?));
         }
-        Ok(Node::Map(members))
+        Ok(JsonNode::Map(members))
     }
 }
 
@@ -122,11 +122,11 @@ mod tests {
     #[test]
     fn dots_are_in_names_or_between_them() {
         let flat = r#"{"a.b":{"c":1},"a":{"b.d":[true,"x"]},"a.b.e":"y","ab":0}"#;
-        let node: Node<'_> = serde_json::from_str(flat).unwrap();
+        let node: JsonNode<'_> = serde_json::from_str(flat).unwrap();
         assert_eq!(node.text("a.b.c"), Some("1"));
         assert_eq!(node.text("a.b.d"), Some("true"));
         assert_eq!(node.text("a.b"), None);
-        let below = node.below("a.b");
+        let below = node.members_below("a.b");
         assert_eq!(below.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["c", "d", "e"]);
     }
 }

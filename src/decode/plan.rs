@@ -1,104 +1,115 @@
-//! Template definitions to plans: which value becomes which field of the record.
+//! Turns template definitions into plans: which value becomes which field of the record.
 //!
-//! A log repeats a few definitions a million times. Each is walked once, into a plan that says
-//! what the evtx crate's JSON of an instance, read by [`super::json`], comes to. A definition
-//! that goes beyond the shapes here has no plan.
+//! A log repeats a few definitions a million times. Each is read once, into a plan that gives the
+//! same fields as the evtx crate's JSON of an instance, read by [`super::json`]. A definition with
+//! parts that are not handled here has no plan.
 
-use super::binxml::Odd;
-use super::definition::{Definition, Element, Imprint, Node, Source};
+use super::binxml::Unplannable;
+use super::definition::{
+    TemplateDefinition, TemplateElement, TemplateFingerprint, TemplateNode, TextSource,
+};
 use super::interner::Interner;
 use crate::model::{FieldName, Str};
 
-/// Values an instance may have; Windows' have some dozens.
+/// The most values of an instance. Instances of Windows have some dozens.
 const MAX_VALUES: usize = 1024;
 
-/// What a definition says, ready for its instances.
+/// The fields that instances of a definition give.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct TemplatePlan {
     /// The name of the definition's element.
     pub root: Str,
-    /// Where System's fields come from, when the element is Event.
-    pub system: Option<System>,
-    /// The record's data, in the order of its fields.
-    pub steps: Vec<Step>,
-    /// What may stand in each value.
-    pub roles: Vec<Role>,
-    /// What the definition costs, and is known again by.
-    pub imprint: Imprint,
+    /// The sources of System's fields, if the element is Event.
+    pub system: Option<SystemSources>,
+    /// The steps that give the record's data, in the order of its fields.
+    pub steps: Vec<DataStep>,
+    /// The use of each value.
+    pub value_uses: Vec<ValueUse>,
+    /// The cost and the identity of the definition.
+    pub fingerprint: TemplateFingerprint,
 }
 
-impl Plan {
+impl TemplatePlan {
     /// Makes the plan of a definition.
-    pub fn new(definition: Definition, names: &mut Interner) -> Result<Plan, Odd> {
-        let (root, imprint) = definition.read(names)?;
+    pub fn new(
+        definition: TemplateDefinition,
+        names: &mut Interner,
+    ) -> Result<TemplatePlan, Unplannable> {
+        let (root, fingerprint) = definition.parse(names)?;
         let name = root.name.clone();
-        let plan = Plan { root: name.clone(), system: None, steps: vec![], roles: vec![], imprint };
-        let mut planner = Planner { plan, root: false };
+        let plan = TemplatePlan {
+            root: name.clone(),
+            system: None,
+            steps: vec![],
+            value_uses: vec![],
+            fingerprint,
+        };
+        let mut planner = TemplatePlanner { plan, root: false };
         if *root.name == *"Event" {
-            planner.event(root)?;
+            planner.plan_event(root)?;
         } else {
             planner.root = true;
-            planner.element(Element { dependency: None, ..root }, name)?;
+            planner.plan_element(TemplateElement { dependency: None, ..root }, name)?;
         }
         Ok(planner.plan)
     }
 }
 
-/// What the definition uses a value for.
+/// The use of a value in a definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum ValueUse {
     /// Nothing.
     Unused,
     /// The text of an element or attribute.
     Text,
-    /// The text of an element, which an array repeats ([MS-EVEN6] 3.1.4.7.5).
-    Items,
+    /// The text of an element. An array repeats the element ([MS-EVEN6] 3.1.4.7.5).
+    RepeatedText,
     /// An element's content, a template instance of its own.
     Instance,
 }
 
-/// A System field: its source, and the value without which its element is left out.
+/// The source of a System field, and the value without which its element is left out.
 #[derive(Debug, Clone)]
-pub(super) struct SystemField {
-    pub source: Source,
+pub(super) struct SystemSource {
+    pub source: TextSource,
     pub dependency: Option<u16>,
 }
 
 /// The sources of System's fields.
 #[derive(Debug)]
-pub(super) struct System {
-    pub provider: SystemField,
-    pub event_id: SystemField,
-    pub level: SystemField,
-    pub keywords: SystemField,
-    pub time: SystemField,
-    pub record_id: SystemField,
-    pub activity_id: SystemField,
-    pub process_id: SystemField,
-    pub thread_id: SystemField,
-    pub channel: SystemField,
-    pub computer: SystemField,
-    pub user_sid: SystemField,
+pub(super) struct SystemSources {
+    pub provider: SystemSource,
+    pub event_id: SystemSource,
+    pub level: SystemSource,
+    pub keywords: SystemSource,
+    pub time: SystemSource,
+    pub record_id: SystemSource,
+    pub activity_id: SystemSource,
+    pub process_id: SystemSource,
+    pub thread_id: SystemSource,
+    pub channel: SystemSource,
+    pub computer: SystemSource,
+    pub user_sid: SystemSource,
 }
 
-/// One step of an instance's data.
+/// A step that gives a part of an instance's data.
 #[derive(Debug)]
-pub(super) enum Step {
-    /// Passes over the next `steps` when the value is NULL: an element that depends on it.
-    Depends { value: u16, steps: usize },
-    /// A field. The crate numbers the names of elements that an array repeats, but not those of
-    /// `Data`.
-    Field { name: FieldName, source: Source, empty: Empty, numbered: bool },
-    /// A field without text when all these values are NULL: an element whose elements are all
-    /// left out.
-    Left { dependencies: Vec<u16>, name: FieldName, empty: Empty },
-    /// The instance in this value, unless its element has one of these names.
-    Instance { value: u16, barred: &'static [&'static str] },
+pub(super) enum DataStep {
+    /// Skips the next `steps` if the value is NULL, for an element that depends on it.
+    SkipIfNull { value: u16, steps: usize },
+    /// Gives a field. The evtx crate numbers the names of elements that an array repeats, but not
+    /// those of `Data`.
+    Field { name: FieldName, source: TextSource, empty: EmptyElement, numbered: bool },
+    /// Gives a field without text if all these values are NULL, for an element whose child elements
+    /// are all left out.
+    OmittedChildren { dependencies: Vec<u16>, name: FieldName, empty: EmptyElement },
+    /// Gives the fields of the instance in this value, unless its element has one of these names.
+    Instance { value: u16, forbidden_names: &'static [&'static str] },
 }
 
-/// What an element without text gives.
+/// The result of an element without text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Empty {
+pub(super) enum EmptyElement {
     /// An empty field.
     Field,
     /// No field: an empty EventData, or an element that has attributes.
@@ -107,70 +118,72 @@ pub(super) enum Empty {
     Unless(Box<[u16]>),
 }
 
-/// Makes a plan of what a definition says.
-struct Planner {
-    plan: Plan,
+/// Makes the plan of a definition.
+struct TemplatePlanner {
+    plan: TemplatePlan,
     /// The next element is the definition's own, which no array repeats.
     root: bool,
 }
 
-impl Planner {
-    /// The record's own element: System, then the data.
-    fn event(&mut self, event: Element) -> Result<(), Odd> {
-        self.attributes(&event.attributes)?;
+impl TemplatePlanner {
+    /// Plans the record's own element: System, then the data.
+    fn plan_event(&mut self, event: TemplateElement) -> Result<(), Unplannable> {
+        self.note_attributes(&event.attributes)?;
         let mut seen: Vec<Str> = Vec::new();
         let mut instance = false;
         for node in event.content {
             match node {
-                Node::Element(element) => {
+                TemplateNode::Element(element) => {
                     let name = element.name.clone();
                     if seen.contains(&name) || instance || seen.is_empty() != (*name == *"System") {
-                        return Err(Odd("an Event of unusual parts"));
+                        return Err(Unplannable("an Event of unusual parts"));
                     }
                     seen.push(name.clone());
                     match &*name {
-                        "System" => self.plan.system = Some(self.system(element)?),
-                        "RenderingInfo" => return Err(Odd("an Event of unusual parts")),
-                        _ => self.element(element, name)?,
+                        "System" => self.plan.system = Some(self.plan_system(element)?),
+                        "RenderingInfo" => return Err(Unplannable("an Event of unusual parts")),
+                        _ => self.plan_element(element, name)?,
                     }
                 }
-                // It comes last and next to System only, so that no two members share a name.
-                Node::Value(value, true) if !instance && seen.len() == 1 => {
+                // It comes last and stands only beside System, so that no two members share a name.
+                TemplateNode::Value(value, true) if !instance && seen.len() == 1 => {
                     instance = true;
-                    self.role(value, Role::Instance)?;
-                    let barred = &["System", "RenderingInfo", "Event"];
-                    self.plan.steps.push(Step::Instance { value, barred });
+                    self.set_use(value, ValueUse::Instance)?;
+                    let forbidden_names = &["System", "RenderingInfo", "Event"];
+                    self.plan.steps.push(DataStep::Instance { value, forbidden_names });
                 }
-                _ => return Err(Odd("an Event of unusual parts")),
+                _ => return Err(Unplannable("an Event of unusual parts")),
             }
         }
         if self.plan.system.is_none() {
-            return Err(Odd("an Event without System"));
+            return Err(Unplannable("an Event without System"));
         }
         Ok(())
     }
 
-    fn system(&mut self, system: Element) -> Result<System, Odd> {
-        self.attributes(&system.attributes)?;
+    fn plan_system(&mut self, system: TemplateElement) -> Result<SystemSources, Unplannable> {
+        self.note_attributes(&system.attributes)?;
         if system.dependency.is_some() {
-            return Err(Odd("a System that depends on a value"));
+            return Err(Unplannable("a System that depends on a value"));
         }
-        let mut elements: Vec<Element> = Vec::new();
+        let mut elements: Vec<TemplateElement> = Vec::new();
         for node in system.content {
-            let Node::Element(element) = node else { return Err(Odd("a System of unusual parts")) };
-            self.attributes(&element.attributes)?;
+            let TemplateNode::Element(element) = node else {
+                return Err(Unplannable("a System of unusual parts"));
+            };
+            self.note_attributes(&element.attributes)?;
             match element.content[..] {
-                [] | [Node::Text(_)] => {}
-                [Node::Value(value, _)] => self.role(value, Role::Text)?,
-                _ => return Err(Odd("a System of unusual parts")),
+                [] | [TemplateNode::Text(_)] => {}
+                [TemplateNode::Value(value, _)] => self.set_use(value, ValueUse::Text)?,
+                _ => return Err(Unplannable("a System of unusual parts")),
             }
             if elements.iter().any(|known| known.name == element.name) {
-                return Err(Odd("a System of unusual parts"));
+                return Err(Unplannable("a System of unusual parts"));
             }
             elements.push(element);
         }
         if elements.iter().all(|element| element.dependency.is_some()) {
-            return Err(Odd("a System that may be empty"));
+            return Err(Unplannable("a System that may be empty"));
         }
         // A field is an attribute's value, or without one the element's text.
         let field = |element: &str, attribute: Option<&str>| {
@@ -181,17 +194,17 @@ impl Planner {
                     known.map(|(_, source)| source.clone())
                 }
                 None => element.content.first().and_then(|node| match node {
-                    Node::Text(text) => Some(Source::Fixed(text.clone())),
-                    Node::Value(value, _) => Some(Source::Value(*value)),
-                    Node::Element(_) => None,
+                    TemplateNode::Text(text) => Some(TextSource::Fixed(text.clone())),
+                    TemplateNode::Value(value, _) => Some(TextSource::Value(*value)),
+                    TemplateNode::Element(_) => None,
                 }),
             });
-            SystemField {
-                source: source.unwrap_or(Source::Nothing),
+            SystemSource {
+                source: source.unwrap_or(TextSource::Nothing),
                 dependency: found.and_then(|element| element.dependency),
             }
         };
-        Ok(System {
+        Ok(SystemSources {
             provider: field("Provider", Some("Name")),
             event_id: field("EventID", None),
             level: field("Level", None),
@@ -207,149 +220,169 @@ impl Planner {
         })
     }
 
-    /// An element of the data, under the name of its JSON member.
-    fn element(&mut self, element: Element, name: Str) -> Result<(), Odd> {
+    /// Plans an element of the data, under the name of its JSON member.
+    fn plan_element(&mut self, element: TemplateElement, name: Str) -> Result<(), Unplannable> {
         let root = std::mem::take(&mut self.root);
-        let guard = self.open(element.dependency);
-        let attributes = self.attributes(&element.attributes)?;
-        let container = is_container(&name);
-        let empty = if container { Empty::Nothing } else { attributes };
+        let guard = self.begin_element(element.dependency);
+        let attributes = self.note_attributes(&element.attributes)?;
+        let container = is_data_container(&name);
+        let empty = if container { EmptyElement::Nothing } else { attributes };
         match element.content[..] {
-            [] => self.field(name, Source::Nothing, empty, true),
-            [Node::Text(ref text)] => self.field(name, Source::Fixed(text.clone()), empty, true),
-            [Node::Value(value, false)] if !container => {
-                // Attributes would tell an empty item from none.
-                let plain = !root && empty == Empty::Field;
-                self.role(value, if plain { Role::Items } else { Role::Text })?;
-                self.field(name, Source::Value(value), empty, true);
+            [] => self.add_field(name, TextSource::Nothing, empty, true),
+            [TemplateNode::Text(ref text)] => {
+                self.add_field(name, TextSource::Fixed(text.clone()), empty, true)
             }
-            [Node::Value(value, true)] if container => {
-                self.role(value, Role::Instance)?;
-                self.plan.steps.push(Step::Instance { value, barred: &["Data", "Event"] });
+            [TemplateNode::Value(value, false)] if !container => {
+                // With attributes an empty item would differ from a missing one.
+                let plain = !root && empty == EmptyElement::Field;
+                self.set_use(value, if plain { ValueUse::RepeatedText } else { ValueUse::Text })?;
+                self.add_field(name, TextSource::Value(value), empty, true);
             }
-            _ => self.object(name, element.content, empty)?,
+            [TemplateNode::Value(value, true)] if container => {
+                self.set_use(value, ValueUse::Instance)?;
+                self.plan
+                    .steps
+                    .push(DataStep::Instance { value, forbidden_names: &["Data", "Event"] });
+            }
+            _ => self.plan_parent_element(name, element.content, empty)?,
         }
-        self.close(guard);
+        self.end_element(guard);
         Ok(())
     }
 
-    /// An element of elements.
-    fn object(&mut self, name: Str, content: Vec<Node>, empty: Empty) -> Result<(), Odd> {
-        let container = is_container(&name);
+    /// Plans an element that contains elements.
+    fn plan_parent_element(
+        &mut self,
+        name: Str,
+        content: Vec<TemplateNode>,
+        empty: EmptyElement,
+    ) -> Result<(), Unplannable> {
+        let container = is_data_container(&name);
         let elements = content.into_iter().map(|node| match node {
-            Node::Element(element) => Ok(element),
-            _ => Err(Odd("text between elements")),
+            TemplateNode::Element(element) => Ok(element),
+            _ => Err(Unplannable("text between elements")),
         });
-        let elements: Vec<Element> = elements.collect::<Result<_, _>>()?;
+        let elements: Vec<TemplateElement> = elements.collect::<Result<_, _>>()?;
         let dependencies: Option<Vec<u16>> = elements.iter().map(|one| one.dependency).collect();
         if let Some(dependencies) = dependencies {
             let name = FieldName::new(name);
-            self.plan.steps.push(Step::Left { dependencies, name, empty });
+            self.plan.steps.push(DataStep::OmittedChildren { dependencies, name, empty });
         }
-        // The crate numbers names that come twice, and puts unnamed Data where the first stands.
-        let mut members: Vec<Member> = Vec::new();
+        // The evtx crate numbers names that occur twice, and puts unnamed Data at the place of the
+        // first.
+        let mut members: Vec<JsonMember> = Vec::new();
         for element in elements {
             let member = if container && *element.name == *"Data" {
-                data_name(&element)?.map_or(Member::Data, Member::NamedData)
+                data_name(&element)?.map_or(JsonMember::Data, JsonMember::NamedData)
             } else {
-                Member::Element(element.name.clone())
+                JsonMember::Element(element.name.clone())
             };
-            let unnamed = member == Member::Data;
+            let unnamed = member == JsonMember::Data;
             let usual = match members.last() {
-                Some(Member::Data) if unnamed => true,
+                Some(JsonMember::Data) if unnamed => true,
                 _ => !members.contains(&member),
             };
-            // One named Data, and the crate passes over the unnamed ones.
+            // If one Data is named, the evtx crate skips the unnamed ones.
             let mixed = members.iter().any(|known| match known {
-                Member::Data => matches!(member, Member::NamedData(_)),
-                Member::NamedData(_) => unnamed,
-                Member::Element(_) => false,
+                JsonMember::Data => matches!(member, JsonMember::NamedData(_)),
+                JsonMember::NamedData(_) => unnamed,
+                JsonMember::Element(_) => false,
             });
             if !usual || mixed {
-                return Err(Odd("elements of one name"));
+                return Err(Unplannable("elements of one name"));
             }
             match &member {
-                Member::Data => self.data(&element, element.name.clone())?,
-                Member::NamedData(name) => self.data(&element, name.clone())?,
-                Member::Element(name) => self.element(element, name.clone())?,
+                JsonMember::Data => self.plan_data_element(&element, element.name.clone())?,
+                JsonMember::NamedData(name) => self.plan_data_element(&element, name.clone())?,
+                JsonMember::Element(name) => self.plan_element(element, name.clone())?,
             }
             members.push(member);
         }
         Ok(())
     }
 
-    /// A `Data` of EventData or UserData.
-    fn data(&mut self, element: &Element, name: Str) -> Result<(), Odd> {
-        let guard = self.open(element.dependency);
-        self.attributes(&element.attributes)?;
+    /// Plans a `Data` of EventData or UserData.
+    fn plan_data_element(
+        &mut self,
+        element: &TemplateElement,
+        name: Str,
+    ) -> Result<(), Unplannable> {
+        let guard = self.begin_element(element.dependency);
+        self.note_attributes(&element.attributes)?;
         let source = match element.content[..] {
-            [] => Source::Nothing,
-            [Node::Text(ref text)] => Source::Fixed(text.clone()),
-            [Node::Value(value, _)] => {
-                self.role(value, Role::Items)?;
-                Source::Value(value)
+            [] => TextSource::Nothing,
+            [TemplateNode::Text(ref text)] => TextSource::Fixed(text.clone()),
+            [TemplateNode::Value(value, _)] => {
+                self.set_use(value, ValueUse::RepeatedText)?;
+                TextSource::Value(value)
             }
-            _ => return Err(Odd("a Data of several parts")),
+            _ => return Err(Unplannable("a Data of several parts")),
         };
-        let empty = if is_container(&name) { Empty::Nothing } else { Empty::Field };
-        self.field(name, source, empty, false);
-        self.close(guard);
+        let empty =
+            if is_data_container(&name) { EmptyElement::Nothing } else { EmptyElement::Field };
+        self.add_field(name, source, empty, false);
+        self.end_element(guard);
         Ok(())
     }
 
-    fn field(&mut self, name: Str, source: Source, empty: Empty, numbered: bool) {
+    fn add_field(&mut self, name: Str, source: TextSource, empty: EmptyElement, numbered: bool) {
         let name = FieldName::new(name);
-        self.plan.steps.push(Step::Field { name, source, empty, numbered });
+        self.plan.steps.push(DataStep::Field { name, source, empty, numbered });
     }
 
-    /// Takes note of the attributes' values; what an element with them gives when it is empty.
-    fn attributes(&mut self, attributes: &[(Str, Source)]) -> Result<Empty, Odd> {
+    /// Notes the attributes' values. Returns the result of an element with these attributes when it
+    /// is empty.
+    fn note_attributes(
+        &mut self,
+        attributes: &[(Str, TextSource)],
+    ) -> Result<EmptyElement, Unplannable> {
         let mut values = Vec::new();
         let mut fixed = false;
         for (_, source) in attributes {
             match source {
-                Source::Nothing => {}
-                Source::Fixed(text) => fixed |= !text.is_empty(),
-                Source::Value(value) => {
-                    self.role(*value, Role::Text)?;
+                TextSource::Nothing => {}
+                TextSource::Fixed(text) => fixed |= !text.is_empty(),
+                TextSource::Value(value) => {
+                    self.set_use(*value, ValueUse::Text)?;
                     values.push(*value);
                 }
             }
         }
         Ok(match values.is_empty() {
-            _ if fixed => Empty::Nothing,
-            true => Empty::Field,
-            false => Empty::Unless(values.into()),
+            _ if fixed => EmptyElement::Nothing,
+            true => EmptyElement::Field,
+            false => EmptyElement::Unless(values.into()),
         })
     }
 
     /// Begins the steps of an element that may depend on a value.
-    fn open(&mut self, dependency: Option<u16>) -> Option<usize> {
+    fn begin_element(&mut self, dependency: Option<u16>) -> Option<usize> {
         let value = dependency?;
-        self.plan.steps.push(Step::Depends { value, steps: 0 });
+        self.plan.steps.push(DataStep::SkipIfNull { value, steps: 0 });
         Some(self.plan.steps.len())
     }
 
-    fn close(&mut self, guard: Option<usize>) {
+    fn end_element(&mut self, guard: Option<usize>) {
         let Some(first) = guard else { return };
         let after = self.plan.steps.len();
-        if let Some(Step::Depends { steps, .. }) = self.plan.steps.get_mut(first - 1) {
+        if let Some(DataStep::SkipIfNull { steps, .. }) = self.plan.steps.get_mut(first - 1) {
             *steps = after - first;
         }
     }
 
-    /// A value has one use: the crate renders what is used twice in a way of its own.
-    fn role(&mut self, value: u16, role: Role) -> Result<(), Odd> {
+    /// Notes the use of a value. It may have only one: the evtx crate renders a value with two uses
+    /// in its own way.
+    fn set_use(&mut self, value: u16, value_use: ValueUse) -> Result<(), Unplannable> {
         let index = usize::from(value);
         if index >= MAX_VALUES {
-            return Err(Odd("a definition of too many values"));
+            return Err(Unplannable("a definition of too many values"));
         }
-        if index >= self.plan.roles.len() {
-            self.plan.roles.resize(index + 1, Role::Unused);
+        if index >= self.plan.value_uses.len() {
+            self.plan.value_uses.resize(index + 1, ValueUse::Unused);
         }
-        match &mut self.plan.roles[index] {
-            unused @ Role::Unused => *unused = role,
-            _ => return Err(Odd("a value of two uses")),
+        match &mut self.plan.value_uses[index] {
+            unused @ ValueUse::Unused => *unused = value_use,
+            _ => return Err(Unplannable("a value of two uses")),
         }
         Ok(())
     }
@@ -357,26 +390,27 @@ impl Planner {
 
 /// A member of an element's JSON object.
 #[derive(PartialEq)]
-enum Member {
+enum JsonMember {
     Element(Str),
     NamedData(Str),
     /// All unnamed `Data` are one.
     Data,
 }
 
-/// Whose `Data` elements are fields by their attribute Name, and which is no field when empty.
-pub(super) fn is_container(name: &str) -> bool {
+/// Returns whether an element's `Data` children are fields named by their attribute Name. Such an
+/// element is not a field when it is empty.
+pub(super) fn is_data_container(name: &str) -> bool {
     name == "EventData" || name == "UserData"
 }
 
-/// The name of a `Data`, if it has one.
-fn data_name(element: &Element) -> Result<Option<Str>, Odd> {
+/// Returns the name of a `Data`, if it has one.
+fn data_name(element: &TemplateElement) -> Result<Option<Str>, Unplannable> {
     match element.attributes.iter().find(|(name, _)| **name == *"Name") {
         None => Ok(None),
-        Some((_, Source::Fixed(name))) if !name.is_empty() && !name.starts_with('#') => {
+        Some((_, TextSource::Fixed(name))) if !name.is_empty() && !name.starts_with('#') => {
             Ok(Some(name.clone()))
         }
-        Some(_) => Err(Odd("an unusual name")),
+        Some(_) => Err(Unplannable("an unusual name")),
     }
 }
 
@@ -425,33 +459,35 @@ mod tests {
     #[test]
     fn data_becomes_fields_by_name() {
         let bytes = event_data(16);
-        let definition = Definition::at(&bytes, 16).unwrap();
-        let plan = Plan::new(definition, &mut Interner::default()).unwrap();
+        let definition = TemplateDefinition::read_at(&bytes, 16).unwrap();
+        let plan = TemplatePlan::new(definition, &mut Interner::default()).unwrap();
         assert_eq!(*plan.root, *"EventData");
-        assert_eq!(plan.roles, [Role::Items, Role::Items]);
+        assert_eq!(plan.value_uses, [ValueUse::RepeatedText, ValueUse::RepeatedText]);
         let [first, guard, second] = &plan.steps[..] else { panic!("{:?}", plan.steps) };
         assert!(
-            matches!(first, Step::Field { name, source: Source::Value(0), .. } if name.as_str() == "A")
+            matches!(first, DataStep::Field { name, source: TextSource::Value(0), .. } if name.as_str() == "A")
         );
-        assert!(matches!(guard, Step::Depends { value: 1, steps: 1 }));
+        assert!(matches!(guard, DataStep::SkipIfNull { value: 1, steps: 1 }));
         assert!(
-            matches!(second, Step::Field { name, source: Source::Value(1), .. } if name.as_str() == "B")
+            matches!(second, DataStep::Field { name, source: TextSource::Value(1), .. } if name.as_str() == "B")
         );
     }
 
     #[test]
     fn a_definition_is_known_again_elsewhere() {
         let (bytes, moved) = (event_data(16), event_data(48));
-        let definition = Definition::at(&bytes, 16).unwrap();
-        let plan = Plan::new(definition, &mut Interner::default()).unwrap();
-        assert!(plan.imprint.is_of(Definition::at(&moved, 48).unwrap()));
+        let definition = TemplateDefinition::read_at(&bytes, 16).unwrap();
+        let plan = TemplatePlan::new(definition, &mut Interner::default()).unwrap();
+        assert!(plan.fingerprint.matches(TemplateDefinition::read_at(&moved, 48).unwrap()));
         // Any other byte, names' letters and offsets too, makes another definition of it; only
         // the offset of the next name in the string table says nothing.
         let mut others = 0;
         for at in 48 + 24..moved.len() {
             let mut other = moved.clone();
             other[at] ^= 0x10;
-            others += u32::from(!plan.imprint.is_of(Definition::at(&other, 48).unwrap()));
+            others += u32::from(
+                !plan.fingerprint.matches(TemplateDefinition::read_at(&other, 48).unwrap()),
+            );
         }
         assert_eq!(others as usize, moved.len() - 48 - 24 - 5 * 4);
     }
@@ -459,7 +495,9 @@ mod tests {
     #[test]
     fn unusual_definitions_have_no_plan() {
         let plain = event_data(0);
-        let plan = |bytes: &[u8]| Plan::new(Definition::at(bytes, 0)?, &mut Interner::default());
+        let plan = |bytes: &[u8]| {
+            TemplatePlan::new(TemplateDefinition::read_at(bytes, 0)?, &mut Interner::default())
+        };
         assert!(plan(&plain).is_ok());
         for length in 0..plain.len() {
             assert!(plan(&plain[..length]).is_err());

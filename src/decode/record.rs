@@ -1,75 +1,82 @@
-//! A template instance's values to a [`Record`].
+//! Turns a template instance's values into a [`Record`].
 //!
-//! System's provider, channel and event id are looked up first; only for a record somebody wants
-//! are the other values made text.
+//! System's provider, channel and event id are read first. The other values become text only if the
+//! record is wanted.
 
 use std::mem;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::binxml::{Odd, Value, kind};
-use super::definition::Source;
-use super::instance::{Instance, Instances, RecordHeader};
+use super::binxml::{BinXmlValue, Unplannable, kind};
+use super::definition::TextSource;
+use super::instance::{EvtxRecordHeader, RecordInstances, TemplateInstance};
 use super::interner::Interner;
-use super::plan::{Empty, Step, SystemField};
+use super::plan::{DataStep, EmptyElement, SystemSource};
+use super::record_filter::{RecordFilter, RecordHeader};
 use super::system::keywords;
-use super::value::{Days, unsigned};
-use super::wanted::{Seen, Wanted};
+use super::value::{DayCache, unsigned_le};
 use crate::model::{
     Channel, FieldName, FieldsDraft, LoggedId, Record, RecordRef, Str, are_equal, parse_utc,
 };
 
-/// The record last read, whose room the next one takes, and what its texts were made of.
+/// Reads records. Keeps the last record so that its buffers and texts can be used again.
 #[derive(Default)]
-pub(super) struct Latest {
+pub(super) struct RecordReader {
     pub record: Record,
-    provider: Recent,
-    channel: Recent,
-    computer: Recent,
-    user_sid: Recent,
-    activity_id: Recent<Option<LoggedId>>,
-    days: Days,
+    provider: CachedText,
+    channel: CachedText,
+    computer: CachedText,
+    user_sid: CachedText,
+    activity_id: CachedText<Option<LoggedId>>,
+    days: DayCache,
 }
 
-impl Latest {
-    /// Reads a record; `false` when nobody wants it, and then only a part of it is read.
+impl RecordReader {
+    /// Reads a record. Returns `false` if it is not wanted. Then only a part of it is read.
     pub fn read(
         &mut self,
-        instances: Instances,
-        header: RecordHeader,
+        instances: RecordInstances,
+        header: EvtxRecordHeader,
         source: RecordRef,
-        wanted: &dyn Wanted,
+        filter: &dyn RecordFilter,
         names: &mut Interner,
-    ) -> Result<bool, Odd> {
-        let root = instances.root().ok_or(Odd("a record of nothing"))?;
-        let system = instances.plan(root).system.as_ref().ok_or(Odd("a record of no Event"))?;
-        let find = |field| instances.find(root, field);
-        let Latest { record, provider, channel, computer, user_sid, activity_id, days } = self;
+    ) -> Result<bool, Unplannable> {
+        let root = instances.root().ok_or(Unplannable("a record of nothing"))?;
+        let system =
+            instances.plan(root).system.as_ref().ok_or(Unplannable("a record of no Event"))?;
+        let find = |field| instances.system_content(root, field);
+        let RecordReader { record, provider, channel, computer, user_sid, activity_id, days } =
+            self;
         let mut name = |text: String| names.get(&text);
 
-        let event_id = find(&system.event_id).number()?.ok_or(Odd("no event id"))?;
-        // Both texts come before either is shared: an odd one leaves the record as it was.
-        let provider = provider.value(find(&system.provider), &mut name)?;
-        let channel = channel.value(find(&system.channel), &mut name)?;
-        let other_provider = share(&mut record.provider, provider);
-        let other_channel = share(&mut record.channel, channel);
+        let event_id = find(&system.event_id).number()?.ok_or(Unplannable("no event id"))?;
+        // Both texts come before either is shared: if one is unusual, the record stays unchanged.
+        let provider = provider.get_or_make(find(&system.provider), &mut name)?;
+        let channel = channel.get_or_make(find(&system.channel), &mut name)?;
+        let other_provider = replace_shared(&mut record.provider, provider);
+        let other_channel = replace_shared(&mut record.channel, channel);
         if other_provider || other_channel {
             record.known_channel = Channel::of(&record.channel, &record.provider);
         }
         record.source = source;
         record.event_id = event_id;
-        share(&mut record.computer, computer.value(find(&system.computer), &mut name)?);
+        replace_shared(
+            &mut record.computer,
+            computer.get_or_make(find(&system.computer), &mut name)?,
+        );
         let logged = match find(&system.time) {
-            Found::Value(Value { kind: kind::FILETIME, bytes }) => {
-                Some(days.filetime(unsigned(bytes)).ok_or(Odd("a time past the year 9999"))?)
-            }
+            FieldContent::Value(BinXmlValue { kind: kind::FILETIME, bytes }) => Some(
+                days.filetime(unsigned_le(bytes))
+                    .ok_or(Unplannable("a time past the year 9999"))?,
+            ),
             found => parse_utc(&found.text()?).ok(),
         };
-        let written = || days.filetime(header.ticks).ok_or(Odd("a record's time is none"));
+        let written =
+            || days.filetime(header.ticks).ok_or(Unplannable("a record's time is invalid"));
         record.time = logged.map_or_else(written, Ok)?;
         record.logged = record.time;
         record.record_id = find(&system.record_id).number()?.unwrap_or(source.number);
-        wanted.passes(Seen {
+        filter.observe(RecordHeader {
             source,
             channel: record.known_channel,
             channel_name: &record.channel,
@@ -79,34 +86,35 @@ impl Latest {
             record_id: record.record_id,
             time: record.time,
         });
-        if !wanted.wants(source, record.known_channel, &record.channel, event_id) {
+        if !filter.wants(source, record.known_channel, &record.channel, event_id) {
             return Ok(false);
         }
         record.user_sid = match find(&system.user_sid) {
-            Found::Nothing => None,
-            found => Some(user_sid.value(found, &mut name)?.clone()),
+            FieldContent::Nothing => None,
+            found => Some(user_sid.get_or_make(found, &mut name)?.clone()),
         };
         record.activity_id = match find(&system.activity_id) {
-            Found::Nothing => None,
-            found => activity_id.value(found, |text| LoggedId::parse(&text))?.clone(),
+            FieldContent::Nothing => None,
+            found => activity_id.get_or_make(found, |text| LoggedId::parse(&text))?.clone(),
         };
         record.level = find(&system.level).number()?.unwrap_or(0);
         record.keywords = match find(&system.keywords) {
-            Found::Value(Value { kind: kind::HEX_INT64, bytes }) => unsigned(bytes),
+            FieldContent::Value(BinXmlValue { kind: kind::HEX_INT64, bytes }) => unsigned_le(bytes),
             found => keywords(&found.text()?),
         };
         record.process_id = find(&system.process_id).number()?;
         record.thread_id = find(&system.thread_id).number()?;
 
         let mut data = FieldsDraft::in_place_of(mem::take(&mut record.data));
-        instances.fields(root, &mut |name, found| data.push(name, |out| found.write(out)))?;
-        record.data = data.finish().ok_or(Odd("a text that is no UTF-8"))?;
+        instances
+            .for_each_field(root, &mut |name, found| data.push(name, |out| found.write(out)))?;
+        record.data = data.finish().ok_or(Unplannable("a text that is not UTF-8"))?;
         Ok(true)
     }
 }
 
-/// Lets a record have a text; whether it had another one.
-fn share(field: &mut Str, text: &Str) -> bool {
+/// Sets a text of a record. Returns whether it changed.
+fn replace_shared(field: &mut Str, text: &Str) -> bool {
     let other = !Arc::ptr_eq(field, text);
     if other {
         *field = text.clone();
@@ -114,66 +122,70 @@ fn share(field: &mut Str, text: &Str) -> bool {
     other
 }
 
-/// What was made of a text that most often is the last one again, and the value it was made of.
+/// A value made from a text, cached because the next text is usually the same.
 #[derive(Default)]
-struct Recent<T = Str> {
+struct CachedText<T = Str> {
     kind: u8,
     bytes: Vec<u8>,
-    made: T,
+    cached: T,
 }
 
-impl<T> Recent<T> {
-    /// What `make` makes of the value's text.
-    fn value(&mut self, found: Found, make: impl FnOnce(String) -> T) -> Result<&T, Odd> {
-        /// No value's type.
+impl<T> CachedText<T> {
+    /// Returns the cached value, or makes one from the text if it differs from the last.
+    fn get_or_make(
+        &mut self,
+        found: FieldContent,
+        make: impl FnOnce(String) -> T,
+    ) -> Result<&T, Unplannable> {
+        /// Not the type of any value.
         const FIXED: u8 = 0xff;
         let (kind, bytes) = match found {
-            Found::Nothing => (kind::NULL, &[][..]),
-            Found::Fixed(text) => (FIXED, text.as_bytes()),
-            Found::Value(value) => (value.kind, value.bytes),
+            FieldContent::Nothing => (kind::NULL, &[][..]),
+            FieldContent::Fixed(text) => (FIXED, text.as_bytes()),
+            FieldContent::Value(value) => (value.kind, value.bytes),
         };
         if kind != self.kind || !are_equal(bytes, &self.bytes) {
-            self.made = make(found.text()?);
+            self.cached = make(found.text()?);
             self.kind = kind;
             self.bytes.clear();
             self.bytes.extend_from_slice(bytes);
         }
-        Ok(&self.made)
+        Ok(&self.cached)
     }
 }
 
-/// What a source yields.
+/// The content of a field.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Found<'c, 'r> {
-    /// Nothing that has content.
+pub(super) enum FieldContent<'c, 'r> {
+    /// No content.
     Nothing,
     Fixed(&'r Str),
-    Value(Value<'c>),
+    Value(BinXmlValue<'c>),
 }
 
-impl Found<'_, '_> {
-    fn write(self, out: &mut Vec<u8>) -> Result<(), Odd> {
+impl FieldContent<'_, '_> {
+    fn write(self, out: &mut Vec<u8>) -> Result<(), Unplannable> {
         match self {
-            Found::Nothing => Ok(()),
-            Found::Fixed(text) => {
+            FieldContent::Nothing => Ok(()),
+            FieldContent::Fixed(text) => {
                 out.extend_from_slice(text.as_bytes());
                 Ok(())
             }
-            Found::Value(value) => value.write(out),
+            FieldContent::Value(value) => value.write(out),
         }
     }
 
-    fn text(self) -> Result<String, Odd> {
+    fn text(self) -> Result<String, Unplannable> {
         match self {
-            Found::Nothing => Ok(String::new()),
-            Found::Fixed(text) => Ok(text.to_string()),
-            Found::Value(value) => value.text(),
+            FieldContent::Nothing => Ok(String::new()),
+            FieldContent::Fixed(text) => Ok(text.to_string()),
+            FieldContent::Value(value) => value.text(),
         }
     }
 
-    /// The number its text says, if it is one of that type.
-    fn number<N: FromStr + TryFrom<u64>>(self) -> Result<Option<N>, Odd> {
-        if let Found::Value(value) = self
+    /// Returns the number that the text states, if it fits the type.
+    fn number<N: FromStr + TryFrom<u64>>(self) -> Result<Option<N>, Unplannable> {
+        if let FieldContent::Value(value) = self
             && let Some(number) = value.number()
         {
             return Ok(N::try_from(number).ok());
@@ -182,64 +194,76 @@ impl Found<'_, '_> {
     }
 }
 
-impl<'c, 'r> Instances<'c, 'r> {
-    /// A value past the instance's last is none, and leaves no element out.
-    fn is_null(&self, instance: &Instance, value: u16) -> bool {
-        self.value(instance, value).is_some_and(Value::is_null)
+impl<'c, 'r> RecordInstances<'c, 'r> {
+    /// Returns whether a value is NULL. A value past the instance's last is not, so no element
+    /// depends on it.
+    fn is_null(&self, instance: &TemplateInstance, value: u16) -> bool {
+        self.value(instance, value).is_some_and(BinXmlValue::is_null)
     }
 
-    /// What a source yields that has content.
-    fn resolve(&self, instance: &Instance, source: &'r Source) -> Found<'c, 'r> {
-        match source {
-            Source::Fixed(text) if !text.is_empty() => Found::Fixed(text),
-            Source::Value(value) => match self.value(instance, *value) {
-                Some(value) if !value.is_empty() => Found::Value(value),
-                _ => Found::Nothing,
-            },
-            _ => Found::Nothing,
-        }
-    }
-
-    /// What a System field is.
-    pub fn find(&self, root: &Instance, field: &'r SystemField) -> Found<'c, 'r> {
-        match field.dependency {
-            Some(value) if self.is_null(root, value) => Found::Nothing,
-            _ => self.resolve(root, &field.source),
-        }
-    }
-
-    /// Whether an element without text is a field.
-    fn is_field(&self, instance: &Instance, empty: &Empty) -> bool {
-        match empty {
-            Empty::Field => true,
-            Empty::Nothing => false,
-            Empty::Unless(values) => {
-                values.iter().all(|&value| self.value(instance, value).is_none_or(Value::is_empty))
-            }
-        }
-    }
-
-    /// Hands on the instance's fields, those of instances in it included.
-    pub fn fields(
+    /// Returns the content of a source.
+    fn content_of(
         &self,
-        instance: &Instance,
-        field: &mut impl FnMut(&FieldName, Found<'c, 'r>) -> Result<(), Odd>,
-    ) -> Result<(), Odd> {
+        instance: &TemplateInstance,
+        source: &'r TextSource,
+    ) -> FieldContent<'c, 'r> {
+        match source {
+            TextSource::Fixed(text) if !text.is_empty() => FieldContent::Fixed(text),
+            TextSource::Value(value) => match self.value(instance, *value) {
+                Some(value) if !value.is_empty() => FieldContent::Value(value),
+                _ => FieldContent::Nothing,
+            },
+            _ => FieldContent::Nothing,
+        }
+    }
+
+    /// Returns the content of a System field.
+    pub fn system_content(
+        &self,
+        root: &TemplateInstance,
+        field: &'r SystemSource,
+    ) -> FieldContent<'c, 'r> {
+        match field.dependency {
+            Some(value) if self.is_null(root, value) => FieldContent::Nothing,
+            _ => self.content_of(root, &field.source),
+        }
+    }
+
+    /// Returns whether an element without text becomes a field.
+    fn becomes_field(&self, instance: &TemplateInstance, empty: &EmptyElement) -> bool {
+        match empty {
+            EmptyElement::Field => true,
+            EmptyElement::Nothing => false,
+            EmptyElement::Unless(values) => values
+                .iter()
+                .all(|&value| self.value(instance, value).is_none_or(BinXmlValue::is_empty)),
+        }
+    }
+
+    /// Passes the instance's fields to `field`, including those of nested instances.
+    pub fn for_each_field(
+        &self,
+        instance: &TemplateInstance,
+        field: &mut impl FnMut(&FieldName, FieldContent<'c, 'r>) -> Result<(), Unplannable>,
+    ) -> Result<(), Unplannable> {
         let mut steps = self.plan(instance).steps.iter();
         while let Some(step) = steps.next() {
             match step {
-                Step::Depends { value, steps: skipped } => {
+                DataStep::SkipIfNull { value, steps: skipped } => {
                     if self.is_null(instance, *value) && *skipped > 0 {
                         steps.nth(skipped - 1);
                     }
                 }
-                Step::Field { name, source, empty, numbered } => {
-                    match self.resolve(instance, source) {
-                        Found::Value(array) if array.kind == kind::STRING_ARRAY => {
+                DataStep::Field { name, source, empty, numbered } => {
+                    match self.content_of(instance, source) {
+                        FieldContent::Value(array) if array.kind == kind::STRING_ARRAY => {
                             for (index, bytes) in array.strings().enumerate() {
                                 let found = match bytes {
-                                    [] if !self.is_field(instance, empty) => continue,
-                                    _ => Found::Value(Value { kind: kind::STRING, bytes }),
+                                    [] if !self.becomes_field(instance, empty) => continue,
+                                    _ => FieldContent::Value(BinXmlValue {
+                                        kind: kind::STRING,
+                                        bytes,
+                                    }),
                                 };
                                 match index {
                                     1.. if *numbered => {
@@ -250,22 +274,22 @@ impl<'c, 'r> Instances<'c, 'r> {
                                 }
                             }
                         }
-                        Found::Nothing if !self.is_field(instance, empty) => {}
+                        FieldContent::Nothing if !self.becomes_field(instance, empty) => {}
                         found => field(name, found)?,
                     }
                 }
-                Step::Left { dependencies, name, empty } => {
+                DataStep::OmittedChildren { dependencies, name, empty } => {
                     let left = dependencies.iter().all(|&value| self.is_null(instance, value));
-                    if left && self.is_field(instance, empty) {
-                        field(name, Found::Nothing)?;
+                    if left && self.becomes_field(instance, empty) {
+                        field(name, FieldContent::Nothing)?;
                     }
                 }
-                Step::Instance { value, barred } => {
+                DataStep::Instance { value, forbidden_names } => {
                     let Some(nested) = self.nested(instance, *value) else { continue };
-                    if barred.contains(&&*self.plan(nested).root) {
-                        return Err(Odd("an instance whose element is not data"));
+                    if forbidden_names.contains(&&*self.plan(nested).root) {
+                        return Err(Unplannable("an instance whose element is not data"));
                     }
-                    self.fields(nested, field)?;
+                    self.for_each_field(nested, field)?;
                 }
             }
         }

@@ -1,45 +1,45 @@
-//! The System element of a record, from whatever text it is read.
+//! The System element of a record, read from any kind of text.
 
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 
 use super::interner::Interner;
-use super::wanted::{Seen, Wanted};
+use super::record_filter::{RecordFilter, RecordHeader};
 use crate::model::{Channel, Fields, Form, InputIdx, LoggedId, Record, RecordRef, parse_utc};
 
-/// What is known of a record before its content is read.
+/// The place of a record, known before its content is read, and the fields of its header.
 #[derive(Clone, Copy)]
-pub(super) struct Header {
+pub(super) struct RecordOrigin {
     input: InputIdx,
     offset: u64,
-    /// The number and the time in the record's own header; a text has none.
+    /// The number and the time in the record's own header. A text has none.
     own: Option<(u64, DateTime<Utc>)>,
 }
 
-impl Header {
-    /// Of a record that has a header.
-    pub fn of_record(source: RecordRef, time: DateTime<Utc>) -> Header {
+impl RecordOrigin {
+    /// Creates the origin of a record that has a header.
+    pub fn from_evtx(source: RecordRef, time: DateTime<Utc>) -> RecordOrigin {
         let RecordRef { input, offset, number } = source;
-        Header { input, offset, own: Some((number, time)) }
+        RecordOrigin { input, offset, own: Some((number, time)) }
     }
 
-    /// Of a record that is text.
-    pub fn of_text(input: InputIdx, offset: u64) -> Header {
-        Header { input, offset, own: None }
+    /// Creates the origin of a record that is text.
+    pub fn from_text(input: InputIdx, offset: u64) -> RecordOrigin {
+        RecordOrigin { input, offset, own: None }
     }
 }
 
 /// The fields of System.
 #[derive(Debug, Default)]
-pub(super) struct System {
+pub(super) struct SystemFields {
     pub provider: String,
     pub channel: String,
     pub computer: String,
     pub time: Option<DateTime<Utc>>,
-    /// TimeCreated, where `time` is another one.
+    /// TimeCreated, if `time` is a different time.
     pub logged: Option<DateTime<Utc>>,
-    /// A collector's form of text; none is Windows' own.
+    /// A collector's format. `None` for Windows' own.
     pub form: Option<Form>,
     pub event_id: Option<u32>,
     pub level: u8,
@@ -51,9 +51,9 @@ pub(super) struct System {
     pub thread_id: Option<u32>,
 }
 
-impl System {
-    /// Takes what an element of System says.
-    pub fn set(&mut self, element: &str, node: &Element<'_>) {
+impl SystemFields {
+    /// Sets the field that an element of System gives.
+    pub fn set_from_element(&mut self, element: &str, node: &SystemElement<'_>) {
         let text = node.text.as_deref();
         let attribute = |name: &str| {
             let found = node.attributes.iter().find(|(known, _)| known == name);
@@ -80,21 +80,22 @@ impl System {
         }
     }
 
-    /// The record's place. One without a header has the number that people quote.
-    fn source(&self, header: Header) -> RecordRef {
-        let Header { input, offset, own } = header;
+    /// Returns the record's place. A record without a header is numbered by its EventRecordID,
+    /// which people quote.
+    fn record_ref(&self, header: RecordOrigin) -> RecordRef {
+        let RecordOrigin { input, offset, own } = header;
         let number = own.map(|(number, _)| number).or(self.record_id).unwrap_or_default();
         RecordRef { input, offset, number }
     }
 
-    /// Whether the record is wanted, as far as it has an event id.
-    pub fn is_wanted(&self, header: Header, wanted: &dyn Wanted) -> bool {
-        let System { channel, provider, event_id, .. } = self;
+    /// Returns whether the record is wanted. A record without an event id is not.
+    pub fn is_wanted(&self, header: RecordOrigin, filter: &dyn RecordFilter) -> bool {
+        let SystemFields { channel, provider, event_id, .. } = self;
         let known = Channel::of(channel, provider);
-        let source = self.source(header);
+        let source = self.record_ref(header);
         let Some(event_id) = *event_id else { return false };
         if let Some(time) = self.time.or(header.own.map(|(_, time)| time)) {
-            wanted.passes(Seen {
+            filter.observe(RecordHeader {
                 source,
                 channel: known,
                 channel_name: channel,
@@ -105,25 +106,25 @@ impl System {
                 time,
             });
         }
-        wanted.wants(source, known, channel, event_id)
+        filter.wants(source, known, channel, event_id)
     }
 
-    /// The record with its data, which is read when somebody wants it.
+    /// Returns the record, if it is wanted. Its data is read only then.
     ///
     /// # Errors
-    /// What it takes for a record and is not there.
-    pub fn record(
+    /// When a part that every record needs is missing.
+    pub fn build_record(
         &self,
-        header: Header,
-        wanted: &dyn Wanted,
+        header: RecordOrigin,
+        filter: &dyn RecordFilter,
         names: &mut Interner,
         data: impl FnOnce() -> Fields,
     ) -> Result<Option<Record>, String> {
         let event_id = self.event_id.ok_or("it has no System/EventID")?;
-        if !self.is_wanted(header, wanted) {
+        if !self.is_wanted(header, filter) {
             return Ok(None);
         }
-        let source = self.source(header);
+        let source = self.record_ref(header);
         let written = header.own.map(|(_, time)| time);
         let time = self.time.or(written).ok_or("it has no time")?;
         Ok(Some(Record {
@@ -151,8 +152,8 @@ impl System {
     }
 }
 
-/// Keywords from their text: hexadecimal as in XML, decimal and signed as NXLog has them, or in the
-/// words of Winlogbeat, as far as auditing goes.
+/// Parses Keywords: hexadecimal as in XML, decimal and signed as in NXLog, or Winlogbeat's words
+/// for auditing.
 pub(super) fn keywords(text: &str) -> u64 {
     let text = text.trim();
     match text {
@@ -167,9 +168,9 @@ pub(super) fn keywords(text: &str) -> u64 {
     .unwrap_or_default()
 }
 
-/// An element of System: its text and attributes, whatever type they have where they are read.
+/// An element of System: its text and attributes.
 #[derive(Debug, Default)]
-pub(super) struct Element<'t> {
+pub(super) struct SystemElement<'t> {
     pub text: Option<Cow<'t, str>>,
     pub attributes: Vec<(Cow<'t, str>, Cow<'t, str>)>,
 }

@@ -1,118 +1,120 @@
-//! The values of text logs to records.
+//! Decodes the values of text logs to records.
 
 use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
+use super::collector_format::CollectorFormat;
 use super::interner::Interner;
-use super::node::Node;
-use super::shapes::Shape;
-use super::system::Header;
-use super::tally::Tally;
-use super::wanted::Wanted;
+use super::node::JsonNode;
+use super::outcome::DecodeOutcome;
+use super::record_filter::RecordFilter;
+use super::system::RecordOrigin;
 use super::{json, xml};
 use crate::error::{Fault, FaultKind};
-use crate::input::{InputKind, PartKind, Piece};
+use crate::input::{InputKind, Piece, TextPartKind};
 use crate::model::{InputIdx, Record};
 
-/// Faults of a piece that are listed; the others are counted.
+/// The most faults of a piece that are listed. The others are counted.
 const MAX_FAULTS: usize = 100;
 
 /// Decodes pieces of text, one after another, for one thread.
 #[derive(Default)]
-pub(super) struct Decoder {
+pub(super) struct TextDecoder {
     names: Interner,
 }
 
-/// Why a value gives no record.
-enum Refused {
-    /// It is sound, and no record.
+/// The reason why a value gives no record.
+enum NoRecord {
+    /// It is sound, but not a record.
     Foreign,
     Damaged(String),
 }
 
-impl Decoder {
-    /// Decodes the values of a piece and hands each wanted record to `take`.
-    pub fn piece(
+impl TextDecoder {
+    /// Decodes the values of a piece and passes each wanted record to `take`.
+    pub fn decode_piece(
         &mut self,
         kind: InputKind,
         input: InputIdx,
         piece: &Piece,
-        wanted: &dyn Wanted,
+        filter: &dyn RecordFilter,
         mut take: impl FnMut(&Record),
-    ) -> Tally {
-        let mut tally = Tally::default();
-        let (mut faults, mut foreign) = (Faults::default(), Faults::default());
+    ) -> DecodeOutcome {
+        let mut outcome = DecodeOutcome::default();
+        let (mut faults, mut foreign) = (FaultList::default(), FaultList::default());
         for part in &piece.text.parts {
             let at = part.offset;
             match part.kind {
-                PartKind::Stray => foreign.lost(at, "text that is no record"),
-                PartKind::Broken => faults.lost(at, "a record that breaks off"),
-                PartKind::TooLong => {
+                TextPartKind::Stray => foreign.lost(at, "text that is not a record"),
+                TextPartKind::Broken => faults.lost(at, "a record that breaks off"),
+                TextPartKind::TooLong => {
                     faults.lost(at, "a record's text is longer than the limit record-bytes");
-                    tally.too_long += 1;
+                    outcome.too_long += 1;
                 }
-                PartKind::Value => {
-                    let bytes = piece.text.of(part);
+                TextPartKind::Value => {
+                    let bytes = piece.text.part_bytes(part);
                     let text = str::from_utf8(bytes).map(Cow::Borrowed);
                     let text = text.unwrap_or_else(|_| String::from_utf8_lossy(bytes));
-                    let header = Header::of_text(input, at);
+                    let header = RecordOrigin::from_text(input, at);
                     let read = match kind {
-                        InputKind::Xml => xml::read(&text, header, wanted, &mut self.names)
-                            .map_err(Refused::Damaged),
-                        _ => self.json(&text, header, wanted),
+                        InputKind::Xml => xml::read_record(&text, header, filter, &mut self.names)
+                            .map_err(NoRecord::Damaged),
+                        _ => self.decode_json(&text, header, filter),
                     };
                     match read {
                         Ok(record) => {
-                            tally.records += 1;
+                            outcome.records += 1;
                             record.iter().for_each(&mut take);
                             if matches!(text, Cow::Owned(_)) {
-                                let reason = "bytes that are no UTF-8 are read as U+FFFD";
+                                let reason = "bytes that are not UTF-8 are read as U+FFFD";
                                 faults.add(FaultKind::Suspect, at, reason);
                             }
                         }
-                        Err(Refused::Foreign) => foreign.lost(at, "a value that is no record"),
-                        Err(Refused::Damaged(reason)) => faults.lost(at, &reason),
+                        Err(NoRecord::Foreign) => foreign.lost(at, "a value that is not a record"),
+                        Err(NoRecord::Damaged(reason)) => faults.lost(at, &reason),
                     }
                 }
             }
         }
-        tally.faults = faults.listed();
-        tally.foreign = foreign.listed();
-        tally
+        outcome.faults = faults.into_list();
+        outcome.foreign = foreign.into_list();
+        outcome
     }
 
-    fn json(
+    fn decode_json(
         &mut self,
         text: &str,
-        header: Header,
-        wanted: &dyn Wanted,
-    ) -> Result<Option<Record>, Refused> {
+        header: RecordOrigin,
+        filter: &dyn RecordFilter,
+    ) -> Result<Option<Record>, NoRecord> {
         let names = &mut self.names;
-        // What evtx_dump writes needs no tree.
+        // The output of evtx_dump is read without building a tree.
         if is_event(text) {
-            return json::read(text.as_bytes(), header, wanted, names).map_err(|reason| {
+            return json::read_record(text.as_bytes(), header, filter, names).map_err(|reason| {
                 match serde_json::from_str::<IgnoredAny>(text) {
-                    Ok(_) => Refused::Foreign,
-                    Err(_) => Refused::Damaged(reason),
+                    Ok(_) => NoRecord::Foreign,
+                    Err(_) => NoRecord::Damaged(reason),
                 }
             });
         }
-        let node: Node<'_> =
-            serde_json::from_str(text).map_err(|error| Refused::Damaged(error.to_string()))?;
-        // What Elasticsearch puts around what was put into it.
+        let node: JsonNode<'_> =
+            serde_json::from_str(text).map_err(|error| NoRecord::Damaged(error.to_string()))?;
+        // Elasticsearch wraps documents in `_source`.
         let node = node.get("_source").filter(|node| !node.members().is_empty()).unwrap_or(&node);
         if node.get("Event").is_some_and(|event| event.get("System").is_some()) {
-            return json::read(text.as_bytes(), header, wanted, names).map_err(Refused::Damaged);
+            return json::read_record(text.as_bytes(), header, filter, names)
+                .map_err(NoRecord::Damaged);
         }
-        let shape = Shape::of(node).ok_or(Refused::Foreign)?;
-        let system = shape.system(node);
-        let record = system.record(header, wanted, names, || shape.data(node, &system));
-        record.map_err(Refused::Damaged)
+        let format = CollectorFormat::detect(node).ok_or(NoRecord::Foreign)?;
+        let system = format.system_fields(node);
+        let record =
+            system.build_record(header, filter, names, || format.data_fields(node, &system));
+        record.map_err(NoRecord::Damaged)
     }
 }
 
-/// Whether a value begins as what evtx_dump writes.
+/// Returns whether a value begins like the output of evtx_dump.
 fn is_event(text: &str) -> bool {
     let mut rest = text;
     let begins = ["{", "\"Event\"", ":"].iter().all(|token| {
@@ -123,14 +125,14 @@ fn is_event(text: &str) -> bool {
     begins && rest.trim_start().starts_with('{')
 }
 
-/// What is wrong with a piece.
+/// The faults of a piece.
 #[derive(Default)]
-struct Faults {
+struct FaultList {
     listed: Vec<Fault>,
     more: u64,
 }
 
-impl Faults {
+impl FaultList {
     fn lost(&mut self, offset: u64, reason: &str) {
         self.add(FaultKind::Lost, offset, reason);
     }
@@ -144,8 +146,8 @@ impl Faults {
         }
     }
 
-    /// The faults, the last of which says how many more there are.
-    fn listed(mut self) -> Vec<Fault> {
+    /// Returns the faults. The last one states how many more there are.
+    fn into_list(mut self) -> Vec<Fault> {
         if self.more > 0
             && let Some(last) = self.listed.last_mut()
         {

@@ -1,17 +1,17 @@
-//! Values to text, as the evtx crate renders them.
+//! Renders values as text, in the way the evtx crate does.
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Timelike, Utc};
 
-use super::binxml::{Odd, Value, kind, write_utf16};
+use super::binxml::{BinXmlValue, Unplannable, kind, write_utf16};
 
 /// 100 ns intervals in a second.
 const TICKS: u64 = 10_000_000;
 /// From FILETIME's 1601 to 1970, in seconds.
 const EPOCH: i64 = 11_644_473_600;
 
-impl Value<'_> {
-    /// Appends the value's text; nothing for one without content.
-    pub fn write(self, out: &mut Vec<u8>) -> Result<(), Odd> {
+impl BinXmlValue<'_> {
+    /// Appends the value's text. A value without content adds nothing.
+    pub fn write(self, out: &mut Vec<u8>) -> Result<(), Unplannable> {
         let bytes = self.bytes;
         match self.kind {
             kind::NULL => {}
@@ -19,60 +19,66 @@ impl Value<'_> {
             kind::ANSI_STRING if bytes.is_ascii() => {
                 out.extend(bytes.iter().filter(|&&byte| byte != 0));
             }
-            kind::INT8 | kind::INT16 | kind::INT32 | kind::INT64 => decimal(signed(bytes), out),
+            kind::INT8 | kind::INT16 | kind::INT32 | kind::INT64 => {
+                write_decimal(signed_le(bytes), out)
+            }
             kind::UINT8 | kind::UINT16 | kind::UINT32 | kind::UINT64 => {
-                decimal(unsigned(bytes), out);
+                write_decimal(unsigned_le(bytes), out);
             }
             // Windows also writes masks as booleans.
-            kind::BOOL => match signed(bytes) {
+            kind::BOOL => match signed_le(bytes) {
                 0 => out.extend_from_slice(b"false"),
                 1 => out.extend_from_slice(b"true"),
-                mask => decimal(mask, out),
+                mask => write_decimal(mask, out),
             },
-            kind::BINARY => hex(bytes, out),
-            kind::GUID => guid(bytes, out),
-            kind::SIZE_T | kind::HEX_INT32 | kind::HEX_INT64 => hex_number(unsigned(bytes), out),
-            kind::FILETIME => time(unsigned(bytes), out)?,
-            kind::SYSTEMTIME => systemtime(bytes, out),
-            kind::SID => sid(bytes, out),
+            kind::BINARY => write_hex(bytes, out),
+            kind::GUID => write_guid(bytes, out),
+            kind::SIZE_T | kind::HEX_INT32 | kind::HEX_INT64 => {
+                write_hex_number(unsigned_le(bytes), out)
+            }
+            kind::FILETIME => write_time(unsigned_le(bytes), out)?,
+            kind::SYSTEMTIME => write_systemtime(bytes, out),
+            kind::SID => write_sid(bytes, out),
             kind::BINXML if bytes.is_empty() => {}
-            _ => return Err(Odd("a value whose text is the crate's to write")),
+            _ => return Err(Unplannable("a value whose text is the crate's to write")),
         }
         Ok(())
     }
 
-    /// The value's text.
-    pub fn text(self) -> Result<String, Odd> {
+    /// Returns the value's text.
+    pub fn text(self) -> Result<String, Unplannable> {
         let mut bytes = Vec::new();
         self.write(&mut bytes)?;
-        String::from_utf8(bytes).map_err(|_| Odd("a text that is no UTF-8"))
+        String::from_utf8(bytes).map_err(|_| Unplannable("a text that is not UTF-8"))
     }
 
-    /// The value as a number, if its text is the digits of one.
+    /// Returns the value as a number, if its text is the digits of a number.
     pub fn number(self) -> Option<u64> {
         match self.kind {
-            kind::UINT8 | kind::UINT16 | kind::UINT32 | kind::UINT64 => Some(unsigned(self.bytes)),
+            kind::UINT8 | kind::UINT16 | kind::UINT32 | kind::UINT64 => {
+                Some(unsigned_le(self.bytes))
+            }
             _ => None,
         }
     }
 }
 
-/// Whether the evtx crate takes a FILETIME for a record's time.
+/// Returns whether the evtx crate accepts a FILETIME as a record's time.
 pub(super) fn is_time(ticks: u64) -> bool {
     /// 9999-12-30 22:00:00.
     const LAST: i64 = 253_402_207_200;
     ticks / TICKS <= (LAST + EPOCH) as u64
 }
 
-/// The day of a time, which most often is that of the one before.
+/// Converts FILETIMEs and caches the day, because the next time is usually on the same day.
 #[derive(Debug, Default)]
-pub(super) struct Days {
-    /// The day's number since 1601, and its date.
+pub(super) struct DayCache {
+    /// The last day's number since 1601, and its date.
     latest: Option<(u64, NaiveDate)>,
 }
 
-impl Days {
-    /// What [`filetime`] says of a FILETIME.
+impl DayCache {
+    /// Does the same as [`filetime`].
     pub fn filetime(&mut self, ticks: u64) -> Option<DateTime<Utc>> {
         const DAY: u64 = 24 * 60 * 60 * TICKS;
         let (day, of_day) = (ticks / DAY, ticks % DAY);
@@ -92,23 +98,28 @@ impl Days {
     }
 }
 
-/// A FILETIME that the evtx crate takes for a record's time.
+/// Converts a FILETIME. Returns `None` if the evtx crate does not accept it as a record's time.
 fn filetime(ticks: u64) -> Option<DateTime<Utc>> {
     let seconds = (ticks / TICKS) as i64 - EPOCH;
     let time = DateTime::from_timestamp(seconds, (ticks % TICKS) as u32 * 100)?;
     is_time(ticks).then_some(time)
 }
 
-fn time(ticks: u64, out: &mut Vec<u8>) -> Result<(), Odd> {
-    let time = filetime(ticks).ok_or(Odd("a time past the year 9999"))?.naive_utc();
+fn write_time(ticks: u64, out: &mut Vec<u8>) -> Result<(), Unplannable> {
+    let time = filetime(ticks).ok_or(Unplannable("a time past the year 9999"))?.naive_utc();
     let (day, clock) = (time.date(), time.time());
     let date = [day.year() as u32, day.month(), day.day()];
-    stamp(date, [clock.hour(), clock.minute(), clock.second()], clock.nanosecond() / 100, out);
+    write_timestamp(
+        date,
+        [clock.hour(), clock.minute(), clock.second()],
+        clock.nanosecond() / 100,
+        out,
+    );
     Ok(())
 }
 
-/// `yyyy-MM-ddTHH:mm:ss.fffffffZ`
-fn stamp(
+/// Appends a time as `yyyy-MM-ddTHH:mm:ss.fffffffZ`.
+fn write_timestamp(
     [year, month, day]: [u32; 3],
     [hour, minute, second]: [u32; 3],
     ticks: u32,
@@ -127,9 +138,9 @@ fn stamp(
     out.extend_from_slice(&text);
 }
 
-/// A SYSTEMTIME: year, month, day of the week, day, hour, minute, second, milliseconds. One that
-/// is no time reads as the first of 1601.
-fn systemtime(bytes: &[u8], out: &mut Vec<u8>) {
+/// Appends a SYSTEMTIME: year, month, day of the week, day, hour, minute, second, milliseconds. An
+/// invalid one is written as the first of January 1601.
+fn write_systemtime(bytes: &[u8], out: &mut Vec<u8>) {
     let mut fields = [0; 8];
     for (field, bytes) in fields.iter_mut().zip(bytes.as_chunks().0) {
         *field = u32::from(u16::from_le_bytes(*bytes));
@@ -142,23 +153,28 @@ fn systemtime(bytes: &[u8], out: &mut Vec<u8>) {
         && second < 60
         && milliseconds < 1000;
     if valid {
-        stamp([year % 10000, month, day], [hour, minute, second], milliseconds * 10_000, out);
+        write_timestamp(
+            [year % 10000, month, day],
+            [hour, minute, second],
+            milliseconds * 10_000,
+            out,
+        );
     } else {
-        stamp([1601, 1, 1], [0, 0, 0], 0, out);
+        write_timestamp([1601, 1, 1], [0, 0, 0], 0, out);
     }
 }
 
-/// A little-endian number.
-pub(super) fn unsigned(bytes: &[u8]) -> u64 {
+/// Reads a little-endian number.
+pub(super) fn unsigned_le(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
-fn signed(bytes: &[u8]) -> i64 {
+fn signed_le(bytes: &[u8]) -> i64 {
     let unused = 64 - 8 * bytes.len().clamp(1, 8);
-    (unsigned(bytes) << unused) as i64 >> unused
+    (unsigned_le(bytes) << unused) as i64 >> unused
 }
 
-fn decimal(number: impl itoa::Integer, out: &mut Vec<u8>) {
+fn write_decimal(number: impl itoa::Integer, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
@@ -166,13 +182,13 @@ fn digit(nibble: u8) -> u8 {
     b"0123456789abcdef"[usize::from(nibble & 15)]
 }
 
-fn hex(bytes: &[u8], out: &mut Vec<u8>) {
+fn write_hex(bytes: &[u8], out: &mut Vec<u8>) {
     let digits = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]);
     out.extend(digits.map(|digit| digit.to_ascii_uppercase()));
 }
 
-/// `0x`, then the digits without leading zeroes.
-fn hex_number(number: u64, out: &mut Vec<u8>) {
+/// Appends a number as `0x` and its digits without leading zeroes.
+fn write_hex_number(number: u64, out: &mut Vec<u8>) {
     let digits = (64 - number.leading_zeros()).div_ceil(4).max(1) as usize;
     let mut text = *b"0x0000000000000000";
     for (place, to) in text[2..2 + digits].iter_mut().rev().enumerate() {
@@ -182,9 +198,9 @@ fn hex_number(number: u64, out: &mut Vec<u8>) {
     out.truncate(out.len() - 16 + digits);
 }
 
-/// `{d1-d2-d3-d4-d4}`, the first three of them little-endian.
-fn guid(bytes: &[u8], out: &mut Vec<u8>) {
-    /// Where each byte's digits stand.
+/// Appends a GUID as `{d1-d2-d3-d4-d4}`, of which the first three parts are little-endian.
+fn write_guid(bytes: &[u8], out: &mut Vec<u8>) {
+    /// The places of each byte's digits.
     const PLACES: [usize; 16] = [7, 5, 3, 1, 12, 10, 17, 15, 20, 22, 25, 27, 29, 31, 33, 35];
     let mut text = *b"{00000000-0000-0000-0000-000000000000}";
     for (&byte, place) in bytes.iter().zip(PLACES) {
@@ -194,16 +210,17 @@ fn guid(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&text);
 }
 
-/// `S-R-A-S1-…-Sn`: the revision, the authority (48 bits, big-endian), the sub-authorities.
-fn sid(bytes: &[u8], out: &mut Vec<u8>) {
+/// Appends a SID as `S-R-A-S1-…-Sn`: the revision, the authority (48 bits, big-endian), the
+/// sub-authorities.
+fn write_sid(bytes: &[u8], out: &mut Vec<u8>) {
     let [revision, _, a, b, c, d, e, f, subs @ ..] = bytes else { return };
     out.extend_from_slice(b"S-");
-    decimal(*revision, out);
+    write_decimal(*revision, out);
     out.push(b'-');
-    decimal(u64::from_be_bytes([0, 0, *a, *b, *c, *d, *e, *f]), out);
+    write_decimal(u64::from_be_bytes([0, 0, *a, *b, *c, *d, *e, *f]), out);
     for &sub in subs.as_chunks::<4>().0 {
         out.push(b'-');
-        decimal(u32::from_le_bytes(sub), out);
+        write_decimal(u32::from_le_bytes(sub), out);
     }
 }
 
@@ -211,8 +228,8 @@ fn sid(bytes: &[u8], out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    fn read(kind: u8, bytes: &[u8]) -> Result<String, Odd> {
-        let value = Value { kind, bytes };
+    fn read(kind: u8, bytes: &[u8]) -> Result<String, Unplannable> {
+        let value = BinXmlValue { kind, bytes };
         value.check().and_then(|()| value.text())
     }
 
@@ -246,7 +263,7 @@ mod tests {
         assert_eq!(text(kind::FILETIME, &ticks.to_le_bytes()), "2020-09-07T02:09:33.3497103Z");
         assert_eq!(text(kind::FILETIME, &[0; 8]), "1601-01-01T00:00:00.0000000Z");
         assert_eq!(filetime(u64::MAX), None);
-        let mut days = Days::default();
+        let mut days = DayCache::default();
         // The last tick of a day, the first one of the next, a leap day, the last time, none.
         let noon = 133_536_384_000_000_000;
         for ticks in [0, 863_999_999_999, 864_000_000_000, noon, noon + 1, 0, u64::MAX, noon] {

@@ -1,4 +1,4 @@
-//! A record from the XML that Windows exports (wevtutil, Event Viewer), and evtx_dump writes.
+//! Reads a record from XML as Windows exports it (wevtutil, Event Viewer) and evtx_dump writes it.
 
 use std::borrow::Cow;
 
@@ -6,28 +6,28 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
 use super::interner::Interner;
-use super::system::{Element, Header, System};
-use super::wanted::Wanted;
+use super::record_filter::RecordFilter;
+use super::system::{RecordOrigin, SystemElement, SystemFields};
 use crate::model::{Fields, Record};
 
-/// Most elements in each other; Windows' own renderer stops at fewer.
+/// The greatest depth of nested elements. Windows' own renderer stops earlier.
 const MAX_DEPTH: usize = 64;
 
-/// Reads one `<Event>`; `None` when nobody wants it.
-pub(super) fn read(
+/// Reads one `<Event>`. Returns `None` if it is not wanted.
+pub(super) fn read_record(
     text: &str,
-    header: Header,
-    wanted: &dyn Wanted,
+    header: RecordOrigin,
+    filter: &dyn RecordFilter,
     names: &mut Interner,
 ) -> Result<Option<Record>, String> {
     let wrong = |error: quick_xml::Error| format!("its XML is damaged: {error}");
     let mut reader = Reader::from_str(text);
     reader.config_mut().expand_empty_elements = true;
     reader.config_mut().allow_dangling_amp = true;
-    let mut system = System::default();
+    let mut system = SystemFields::default();
     let mut fields = Fields::default();
-    // The elements that are open, Event first.
-    let mut open: Vec<Open> = Vec::new();
+    // The open elements, Event first.
+    let mut open: Vec<OpenElement> = Vec::new();
     loop {
         match reader.read_event().map_err(wrong)? {
             Event::Start(start) => {
@@ -37,21 +37,21 @@ pub(super) fn read(
                 if let Some(parent) = open.last_mut() {
                     parent.is_leaf = false;
                 }
-                open.push(Open::new(&start)?);
+                open.push(OpenElement::new(&start)?);
             }
             Event::End(_) => {
                 let Some(element) = open.pop() else { break };
                 let below: Vec<&str> = open.iter().skip(1).map(|open| &*open.name).collect();
                 match (&below[..], &*element.name) {
-                    (["System"], name) => system.set(name, &element.node()),
+                    (["System"], name) => system.set_from_element(name, &element.node()),
                     ([], "System")
-                        if system.event_id.is_some() && !system.is_wanted(header, wanted) =>
+                        if system.event_id.is_some() && !system.is_wanted(header, filter) =>
                     {
                         return Ok(None);
                     }
                     ([], "System" | "RenderingInfo") | (["System" | "RenderingInfo", ..], _) => {}
                     _ if open.is_empty() => break,
-                    // An empty EventData element is no field.
+                    // An empty EventData element is not a field.
                     ([], "EventData" | "UserData") if element.text.trim().is_empty() => {}
                     _ if element.is_leaf => fields.push(element.field(), &element.text),
                     _ => {}
@@ -64,19 +64,19 @@ pub(super) fn read(
             _ => {}
         }
     }
-    system.record(header, wanted, names, || fields)
+    system.build_record(header, filter, names, || fields)
 }
 
-/// An element that is open.
-struct Open {
+/// An element whose end was not yet read.
+struct OpenElement {
     name: String,
     attributes: Vec<(String, String)>,
     text: String,
     is_leaf: bool,
 }
 
-impl Open {
-    fn new(start: &BytesStart<'_>) -> Result<Open, String> {
+impl OpenElement {
+    fn new(start: &BytesStart<'_>) -> Result<OpenElement, String> {
         let mut attributes = Vec::new();
         for attribute in start.attributes().with_checks(false) {
             let attribute = attribute.map_err(|error| format!("its XML is damaged: {error}"))?;
@@ -86,31 +86,31 @@ impl Open {
             attributes.push((name, value.into_owned()));
         }
         let name = start.local_name().as_ref().to_owned();
-        Ok(Open { name, attributes, text: String::new(), is_leaf: true })
+        Ok(OpenElement { name, attributes, text: String::new(), is_leaf: true })
     }
 
-    /// The name of the field it is: that of its attribute, else its own.
+    /// Returns the field name: the attribute `Name`, or else the element's name.
     fn field(&self) -> &str {
         let name = self.attributes.iter().find(|(name, _)| name == "Name");
         name.map_or(&self.name, |(_, value)| value)
     }
 
-    fn node(&self) -> Element<'_> {
+    fn node(&self) -> SystemElement<'_> {
         let attributes = self.attributes.iter();
-        Element {
+        SystemElement {
             text: Some(Cow::Borrowed(&self.text)),
             attributes: attributes.map(|(name, value)| (name.into(), value.into())).collect(),
         }
     }
 }
 
-fn append(open: &mut [Open], text: &str) {
+fn append(open: &mut [OpenElement], text: &str) {
     if let Some(element) = open.last_mut() {
         element.text.push_str(text);
     }
 }
 
-/// What a reference stands for; one that XML does not know stays as it is.
+/// Returns the text of a reference. A reference that XML does not define stays as it is.
 fn resolved(reference: &BytesRef<'_>) -> String {
     match reference.resolve_char_ref() {
         Ok(Some(character)) => character.into(),
@@ -129,7 +129,12 @@ mod tests {
     use crate::model::{Channel, InputIdx, RecordRef, parse_utc};
 
     fn parse(text: &str) -> Result<Option<Record>, String> {
-        read(text, Header::of_text(InputIdx::new(2), 70), &All, &mut Interner::default())
+        read_record(
+            text,
+            RecordOrigin::from_text(InputIdx::new(2), 70),
+            &All,
+            &mut Interner::default(),
+        )
     }
 
     #[test]

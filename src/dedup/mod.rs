@@ -23,7 +23,7 @@ use self::overlap::overlapping;
 use crate::model::{Form, IdxVec, InputIdx, Proof, RecordRef};
 use crate::rows::timeline::{self, FingerprintedRow};
 use crate::rows::{Copies, class};
-use crate::sorted::{self, Rows, Sorted, Sorter};
+use crate::sorted::{self, SortBuffer, SortedRows, Sorter};
 
 /// How long after its `logged` a record may have been logged: its form keeps no more of the time.
 fn open(form: Form, logged: DateTime<Utc>) -> TimeDelta {
@@ -53,7 +53,7 @@ const IN_MEMORY: usize = 16 << 20;
 /// # Errors
 /// When the scratch folder takes no more or the timeline cannot be read back.
 pub(crate) fn find(
-    timeline: &Sorted,
+    timeline: &SortedRows,
     spans: &IdxVec<InputIdx, Spans>,
     recovered: Option<InputIdx>,
     scratch: &Path,
@@ -65,8 +65,8 @@ pub(crate) fn find(
     if !overlapping.contains(&true) {
         return Ok(Copies::default());
     }
-    let sorter = Sorter::with_room(scratch.to_owned(), IN_MEMORY);
-    let mut rows = Rows::default();
+    let sorter = Sorter::with_memory_limit(scratch.to_owned(), IN_MEMORY);
+    let mut rows = SortBuffer::default();
     for row in timeline::fingerprints(timeline)? {
         let row = row?;
         let FingerprintedRow { source, record_id, fingerprint, .. } = row;
@@ -76,7 +76,7 @@ pub(crate) fn find(
                 key.extend(record_id.to_be_bytes());
                 let is_live = !is_recovered(recovered, source.input);
                 key.push(if is_live { fingerprint.form as u8 } else { u8::MAX });
-                sorted::place(key, source);
+                sorted::push_place(key, source);
             };
             rows.push(key, &row)?;
         }
@@ -180,15 +180,15 @@ impl SameIdentity {
 struct Found {
     copies: Copies,
     places: Sorter,
-    rows: Rows,
+    rows: SortBuffer,
 }
 
 impl Found {
     fn new(inputs: impl Iterator<Item = InputIdx>, scratch: &Path) -> Found {
         let offsets = inputs.map(|_| Vec::new()).collect();
         let copies = Copies { offsets, ..Copies::default() };
-        let places = Sorter::with_room(scratch.to_owned(), IN_MEMORY);
-        Found { copies, places, rows: Rows::default() }
+        let places = Sorter::with_memory_limit(scratch.to_owned(), IN_MEMORY);
+        Found { copies, places, rows: SortBuffer::default() }
     }
 
     fn add(&mut self, row: &FingerprintedRow, verdict: Verdict) -> io::Result<()> {
@@ -208,7 +208,7 @@ impl Found {
         self.copies.offsets[source.input].push(source.offset);
         let key = |key: &mut Vec<u8>| {
             timeline::order(key, known.time, known.source);
-            sorted::place(key, source);
+            sorted::push_place(key, source);
         };
         self.rows.push(key, &Proof { source, record_id })?;
         if self.rows.size() > BLOCK {

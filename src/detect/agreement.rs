@@ -14,14 +14,14 @@ use super::logsource::{ChannelName, RuleScope, rule_scope};
 use super::lower::lower;
 use super::view::{FieldMap, RecordView};
 use super::{Pack, RuleSet};
-use crate::decode::{Decoder, Wanted};
-use crate::input::{Piece, Reader, discover, piece_count};
+use crate::decode::{Decoder, RecordFilter};
+use crate::input::{InputReader, Piece, discover, piece_count};
 use crate::model::{Channel, IdxVec, InputIdx, Record, RecordRef, RuleIdx, Subject};
 use crate::normalise::testing::record;
 
 /// A record filter that keeps every record.
 struct EveryRecord;
-impl Wanted for EveryRecord {
+impl RecordFilter for EveryRecord {
     fn wants(&self, _: RecordRef, _: Channel, _: &str, _: u32) -> bool {
         true
     }
@@ -132,11 +132,11 @@ fn records(folder: &Path) -> Vec<Record> {
     let mut records = Vec::new();
     let (mut decoder, mut piece) = (Decoder::default(), Piece::default());
     for input in discover(&[folder.to_owned()]).unwrap() {
-        let mut reader = Reader::new(&input);
+        let mut reader = InputReader::new(&input);
         for _ in 0..piece_count(&input) {
             reader.next(&mut piece).unwrap();
             let take = |record: &Record| records.push(record.clone());
-            decoder.piece(&input, InputIdx::default(), &mut piece, &EveryRecord, take);
+            decoder.decode_piece(&input, InputIdx::default(), &mut piece, &EveryRecord, take);
         }
     }
     records

@@ -13,7 +13,7 @@ use super::history::{SessionHistory, session_histories};
 use super::rule::cut_value;
 use super::rules::{Hit, RuleSet};
 use super::view::FieldMap;
-use crate::keyed::Keyed;
+use crate::keyed::KeyedHasher;
 use crate::model::{
     AccountName, Attempt, Clearing, Command, Detection, Edge, EndpointKind, Event, EventIdx,
     EventKind, Heard, HostName, IdxVec, Kept, LogGap, LogSign, LoggedId, MatchedField, Proof, Role,
@@ -153,7 +153,7 @@ pub fn detections_on_record(
 /// once, for example in copies of a log, so earlier results are remembered.
 #[derive(Default)]
 pub struct OutsideScriptMatcher {
-    keys: Keyed,
+    keys: KeyedHasher,
     /// Hits by the hash of the block's fields.
     seen: HashMap<[u64; 2], Vec<Hit>>,
 }
@@ -171,7 +171,7 @@ impl OutsideScriptMatcher {
     ) -> impl Iterator<Item = Detection> + use<> {
         let known = rules.has_rules_for(Subject::ScriptBlock).then(|| {
             let derived = script_event(events, &IdxVec::new(), block);
-            let key = self.keys.wide(&derived.fields);
+            let key = self.keys.hash_128(&derived.fields);
             let hits = match self.seen.get(&key) {
                 Some(hits) => hits.clone(),
                 None => {

@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 
 use crate::error::Error;
 use crate::hex::hex;
-use crate::input::{ZippedText, is_zip, text, zipped_texts};
+use crate::input::{ZippedText, is_zip, read_text, zipped_texts};
 
 /// `detections/` as the build script packed it. It is deflated because antivirus programs delete
 /// files that contain detection rules in plain text (see the README).
@@ -187,7 +187,7 @@ fn file_and_tests(path: &Path) -> Vec<ZippedText> {
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    text(file, u64::MAX)
+    read_text(file, u64::MAX)
 }
 
 /// Returns the name of the file with the tests of a rule file.

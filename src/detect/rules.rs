@@ -19,7 +19,7 @@ use super::pack::{Pack, RejectedRule};
 use super::prefilter::Prefilter;
 use super::select::{ExclusionCounts, RuleSelection};
 use super::view::RecordView;
-use crate::decode::Wanted;
+use crate::decode::RecordFilter;
 use crate::error::Error;
 use crate::hex::hex;
 use crate::model::{
@@ -289,7 +289,7 @@ impl RuleSet {
         }
     }
 
-    /// Returns which events the rules need: the same answer as [`Wanted::wants`], for all
+    /// Returns which events the rules need: the same answer as [`RecordFilter::wants`], for all
     /// records.
     pub fn event_filter(&self) -> EventFilter {
         let mut asks = EventFilter::default();
@@ -437,7 +437,7 @@ impl RuleSet {
     }
 }
 
-impl Wanted for RuleSet {
+impl RecordFilter for RuleSet {
     fn wants(&self, _: RecordRef, channel: Channel, channel_name: &str, event_id: u32) -> bool {
         self.buckets(channel, channel_name, event_id).next().is_some()
     }

@@ -1,7 +1,7 @@
-//! Triage zips: their members become inputs of their own.
+//! Opens triage zips: their members become inputs of their own.
 //!
-//! Members are unpacked to a nameless file in the scratch folder, and only those that may be
-//! logs. Names in archives are hostile: they are shown, and no path is made of them.
+//! Only members that may be logs are unpacked, to an unlinked temporary file in the scratch folder.
+//! Names in archives are hostile: they are displayed, and no path is made of them.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -9,15 +9,15 @@ use std::path::Path;
 use rayon::prelude::*;
 use zip::ZipArchive;
 
-use super::source::{Part, Source, Spool};
-use super::{HEAD, Input, InputKind, binary_kind, inspect, no_log, shown, text_kind};
-use crate::error::{Error, Fault, FaultKind, chain};
+use super::source::{FilePart, InputSource, Spool};
+use super::{HEAD_BYTES, Input, InputKind, binary_kind, identify, not_a_log, part_path, text_kind};
+use crate::error::{Error, Fault, FaultKind, with_causes};
 use crate::limits::{Limit, Limits};
 
-/// Puts behind each archive what it holds, in the order of the paths.
+/// Adds the members of each archive to the inputs, in the order of the paths.
 ///
 /// # Errors
-/// [`Error::Write`] when the scratch folder takes no more.
+/// [`Error::Write`] when the scratch folder cannot be written.
 pub fn unpack(inputs: Vec<Input>, scratch: &Path, limits: &Limits) -> Result<Vec<Input>, Error> {
     if inputs.iter().all(|input| input.kind != InputKind::Zip) {
         return Ok(inputs);
@@ -27,7 +27,7 @@ pub fn unpack(inputs: Vec<Input>, scratch: &Path, limits: &Limits) -> Result<Vec
         InputKind::Zip => {
             let by_ratio = input.size.saturating_mul(limits.get(Limit::ArchiveRatio));
             let mut budget = limits.get(Limit::ArchiveBytes).max(by_ratio);
-            open(input, &spool, limits, &mut budget, Depth::Outer)
+            open_with_members(input, &spool, limits, &mut budget, Depth::Outer)
         }
         _ => Ok(vec![input]),
     });
@@ -38,28 +38,30 @@ pub fn unpack(inputs: Vec<Input>, scratch: &Path, limits: &Limits) -> Result<Vec
     Ok(inputs)
 }
 
-/// Said of an archive that was left closed, and of those around it where nothing else is in them.
+/// The reason of an archive that was not opened, and of the archives around it if they contain
+/// nothing else.
 const NOT_OPENED: &str = "an archive in an archive in an archive is not opened";
 
-/// Whether an archive is one in another one.
+/// Whether an archive lies in another archive.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Depth {
     Outer,
     Inner,
 }
 
-/// An archive and what it holds; one without a log or a loss in it is no log.
+/// Returns an archive and its members. An archive without a log or a loss in it is reported as not
+/// a log.
 ///
 /// # Errors
-/// When the spool takes no more.
-fn open(
+/// When the spool cannot be written.
+fn open_with_members(
     mut input: Input,
     spool: &Spool,
     limits: &Limits,
     budget: &mut u64,
     depth: Depth,
 ) -> io::Result<Vec<Input>> {
-    let archive = match members_of(&input, limits, budget) {
+    let archive = match open_archive(&input, limits, budget) {
         Ok(archive) => archive,
         Err(reason) => {
             input.faults.push(Fault::file(FaultKind::Lost, reason));
@@ -72,15 +74,15 @@ fn open(
     }
     let found = (0..archive.len()).into_par_iter().map(|index| {
         let mut archive = archive.clone();
-        member(&input.path, &mut archive, index, spool)
+        read_member(&input.path, &mut archive, index, spool)
     });
     let found: Vec<Option<Input>> = found.collect::<io::Result<_>>()?;
     let mut members = Vec::new();
-    // One after the other, as each takes its share of what may be unpacked.
+    // One after the other, because each uses part of the unpacking budget.
     for mut member in found.into_iter().flatten() {
         match (member.kind, depth) {
             (InputKind::Zip, Depth::Outer) => {
-                members.extend(open(member, spool, limits, budget, Depth::Inner)?);
+                members.extend(open_with_members(member, spool, limits, budget, Depth::Inner)?);
             }
             (InputKind::Zip, Depth::Inner) => {
                 member.kind = InputKind::Unknown;
@@ -107,56 +109,56 @@ fn open(
     Ok(members)
 }
 
-/// The archive's list of members, if it may be unpacked.
-fn members_of(
+/// Opens an archive if its members may be unpacked within the limits.
+fn open_archive(
     input: &Input,
     limits: &Limits,
     budget: &mut u64,
-) -> Result<ZipArchive<Part>, String> {
-    let part = Part::whole(&input.source).map_err(|error| error.to_string())?;
-    let archive = ZipArchive::new(part).map_err(|error| chain(&error))?;
+) -> Result<ZipArchive<FilePart>, String> {
+    let part = FilePart::whole(&input.source).map_err(|error| error.to_string())?;
+    let archive = ZipArchive::new(part).map_err(|error| with_causes(&error))?;
     let most = limits.get(Limit::ArchiveMembers);
     if archive.len() as u64 > most {
-        limits.meet(Limit::ArchiveMembers, 1);
+        limits.count_reached(Limit::ArchiveMembers, 1);
         return Err(format!("not unpacked: more members than the limit archive-members, {most}"));
     }
     let sizes = (0..archive.len()).filter_map(|index| archive.by_index_data(index).ok());
     let size = sizes.fold(0_u64, |sum, member| sum.saturating_add(member.size()));
     *budget = budget.checked_sub(size).ok_or_else(|| {
-        limits.meet(Limit::ArchiveRatio, 1);
+        limits.count_reached(Limit::ArchiveRatio, 1);
         format!(
-            "not unpacked: {size} bytes would come of its {}, as of a zip bomb; the limits \
-             archive-ratio and archive-bytes say what is too much",
+            "not unpacked: its {} bytes would become {size}, as in a zip bomb; the limits \
+             archive-ratio and archive-bytes set the most",
             input.size
         )
     })?;
     Ok(archive)
 }
 
-/// A member as an input, none for a folder.
+/// Returns a member as an input, or `None` for a folder.
 ///
 /// # Errors
-/// When the spool takes no more.
-fn member(
+/// When the spool cannot be written.
+fn read_member(
     archive_path: &Path,
-    archive: &mut ZipArchive<Part>,
+    archive: &mut ZipArchive<FilePart>,
     index: usize,
     spool: &Spool,
 ) -> io::Result<Option<Input>> {
     let lost = |path, size, reason: String| {
-        Ok(Some(Input::left_alone(path, size, Fault::file(FaultKind::Lost, reason))))
+        Ok(Some(Input::not_opened(path, size, Fault::file(FaultKind::Lost, reason))))
     };
     let entry = match archive.by_index_data(index) {
         Ok(entry) => entry,
-        Err(error) => return lost(archive_path.to_owned(), 0, chain(&error)),
+        Err(error) => return lost(archive_path.to_owned(), 0, with_causes(&error)),
     };
     if entry.is_dir() {
         return Ok(None);
     }
     let (size, encrypted) = (entry.size(), entry.encrypted());
     let path = match entry.name() {
-        Ok(name) => shown(archive_path, &name),
-        Err(_) => shown(archive_path, &String::from_utf8_lossy(entry.name_raw())),
+        Ok(name) => part_path(archive_path, &name),
+        Err(_) => part_path(archive_path, &String::from_utf8_lossy(entry.name_raw())),
     };
     if encrypted {
         return lost(
@@ -168,29 +170,29 @@ fn member(
     let mut file = match archive.by_index(index) {
         Ok(file) => file,
         Err(error) => {
-            return lost(path, size, format!("damaged in its archive: {}", chain(&error)));
+            return lost(path, size, format!("damaged in its archive: {}", with_causes(&error)));
         }
     };
     let mut head = Vec::new();
-    let read = file.by_ref().take(HEAD.min(size)).read_to_end(&mut head);
+    let read = file.by_ref().take(HEAD_BYTES.min(size)).read_to_end(&mut head);
     if binary_kind(&head).or_else(|| text_kind(&head)).is_none() {
         return Ok(Some(match read {
             Err(error) => return lost(path, size, format!("damaged in its archive: {error}")),
             Ok(_) => {
-                let fault = no_log(&path, size);
-                Input::left_alone(path, size, fault)
+                let fault = not_a_log(&path, size);
+                Input::not_opened(path, size, fault)
             }
         }));
     }
-    // After an error there is no more to read.
+    // After an error nothing more can be read.
     let rest = if read.is_ok() { size.saturating_sub(head.len() as u64) } else { 0 };
     let mut content = head.as_slice().chain(file.by_ref().take(rest));
-    let (part, read_on) = spool.take(&mut content, size)?;
-    // Reading on at the end has size and checksum compared.
+    let (part, read_on) = spool.store(&mut content, size)?;
+    // Reading once more at the end makes the library compare size and checksum.
     let whole = read.map(|_| ()).and(read_on).and_then(|()| file.read(&mut [0]).map(drop));
-    let mut input = inspect(path, Source::Part(part));
+    let mut input = identify(path, InputSource::Part(part));
     if let Err(error) = whole {
-        let reason = format!("damaged in its archive, read as far as it goes: {error}");
+        let reason = format!("damaged in its archive, read as far as possible: {error}");
         input.faults.push(Fault::file(FaultKind::Lost, reason));
     }
     Ok(Some(input))
@@ -204,10 +206,10 @@ mod tests {
     use zip::write::SimpleFileOptions;
 
     use super::*;
-    use crate::input::{Again, Piece, discover};
+    use crate::input::{Piece, PlaceReader, discover};
     use crate::model::InputIdx;
 
-    /// A zip of such members.
+    /// Returns a zip with these members.
     fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
         for (name, content) in members {
@@ -224,7 +226,7 @@ mod tests {
     /// A path below a zip, its kind, and its faults.
     type Found = (String, InputKind, Vec<(FaultKind, String)>);
 
-    /// What a run finds in a zip.
+    /// Returns the inputs that a run finds in a zip.
     fn found(zip: &[u8]) -> Vec<Found> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
@@ -288,7 +290,9 @@ mod tests {
         let inputs = unpack_all(&path, folder.path());
         let mut piece = Piece::default();
         for (index, fill) in [(1, 1), (2, 2)] {
-            Again::default().read(InputIdx::default(), &inputs[index], 4096, &mut piece).unwrap();
+            PlaceReader::default()
+                .read(InputIdx::default(), &inputs[index], 4096, &mut piece)
+                .unwrap();
             assert_eq!(piece.chunks[0], vec![fill; 65_536]);
         }
     }

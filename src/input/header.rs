@@ -1,4 +1,4 @@
-//! The header of an EVTX file: what Windows says of the log as a whole.
+//! The header of an EVTX file, which describes the log as a whole.
 
 use std::io::{self, Read};
 
@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Input;
 
-/// Bytes of the header that its checksum is of.
+/// Bytes of the header that its checksum covers.
 const CHECKED: usize = 120;
-/// Bytes of the header that hold something.
+/// Bytes of the header that are in use.
 const SIZE: usize = 128;
 
 /// Flags of a log: not closed; full; without checksums.
@@ -17,36 +17,37 @@ const DIRTY: u32 = 1;
 const FULL: u32 = 2;
 const NO_CHECKSUM: u32 = 4;
 
-/// What the header of an EVTX file says ([libevtx's description of the format][format]).
+/// The header of an EVTX file ([libevtx's description of the format][format]).
 ///
 /// [format]: https://github.com/libyal/libevtx/blob/main/documentation/Windows%20XML%20Event%20Log%20(EVTX).asciidoc
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileHeader {
-    /// Whether the log was not closed: copied while in use, or after a crash. The header's numbers
-    /// may lag behind then.
+pub struct EvtxFileHeader {
+    /// Whether the log was not closed: it was copied while in use, or after a crash. The header's
+    /// numbers may then be out of date.
     pub dirty: bool,
     /// Whether Windows marked it as full.
     pub full: bool,
     /// The number of the chunk with the oldest records.
     pub first_chunk: u64,
-    /// The number that the next record would have had.
+    /// The number that the next record would have received.
     pub next_record: u64,
     /// Chunks in use.
     pub chunks: u16,
-    /// Whether its checksum is right, or none was to be written.
+    /// Whether its checksum is right, or the log has none.
     pub checksum_ok: bool,
 }
 
-impl FileHeader {
-    /// Reads the header of a file that begins so; none of what is too short or no log.
-    pub fn read(bytes: &[u8]) -> Option<FileHeader> {
+impl EvtxFileHeader {
+    /// Reads the header at the start of a file. Returns `None` if the bytes are too short or not a
+    /// log.
+    pub fn read(bytes: &[u8]) -> Option<EvtxFileHeader> {
         if !bytes.starts_with(b"ElfFile\0") {
             return None;
         }
         let flags = u32::from_le_bytes(array(bytes, 120)?);
         let mut crc = Crc::new();
         crc.update(bytes.get(..CHECKED)?);
-        Some(FileHeader {
+        Some(EvtxFileHeader {
             dirty: flags & DIRTY != 0,
             full: flags & FULL != 0,
             first_chunk: u64::from_le_bytes(array(bytes, 8)?),
@@ -62,17 +63,17 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
 }
 
-/// The header of an EVTX file; none of a file that has none.
+/// Reads the header of an EVTX file. Returns `None` for other files.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn file_header(input: &Input) -> io::Result<Option<FileHeader>> {
+pub fn file_header(input: &Input) -> io::Result<Option<EvtxFileHeader>> {
     if input.kind != super::InputKind::Evtx {
         return Ok(None);
     }
     let mut bytes = Vec::new();
     input.source.open()?.take(SIZE as u64).read_to_end(&mut bytes)?;
-    Ok(FileHeader::read(&bytes))
+    Ok(EvtxFileHeader::read(&bytes))
 }
 
 #[cfg(test)]
@@ -87,8 +88,8 @@ mod tests {
         bytes[42..44].copy_from_slice(&5_u16.to_le_bytes());
         bytes[120..124].copy_from_slice(&3_u32.to_le_bytes());
         bytes[8..16].copy_from_slice(&2_u64.to_le_bytes());
-        let header = FileHeader::read(&bytes);
-        let expected = FileHeader {
+        let header = EvtxFileHeader::read(&bytes);
+        let expected = EvtxFileHeader {
             dirty: true,
             full: true,
             first_chunk: 2,

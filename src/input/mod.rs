@@ -1,8 +1,7 @@
-//! Finding logs: in files, folders, globs and archives. What a file is, its content says, not its
-//! name.
+//! Finds logs in files, folders, globs and archives. Files are identified by content, not by name.
 
 mod archive;
-mod cut;
+mod boundaries;
 mod header;
 mod kind;
 mod reader;
@@ -13,13 +12,13 @@ mod text;
 mod texts;
 
 pub use archive::unpack;
-pub use header::{FileHeader, file_header};
+pub use header::{EvtxFileHeader, file_header};
 pub use kind::{CHUNK_SIZE, FILE_HEADER, InputKind};
-pub use reader::{Again, End, Extent, Piece, Reader, piece_count};
+pub use reader::{InputReader, Piece, PlaceReader, ReadEnd, ReadExtent, piece_count};
 pub use recovered::with_recovered;
 pub use state::FileState;
-pub use text::PartKind;
-pub(crate) use texts::{ZippedText, is_zip, text, zipped_texts};
+pub use text::TextPartKind;
+pub(crate) use texts::{ZippedText, is_zip, read_text, zipped_texts};
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -32,52 +31,52 @@ use walkdir::WalkDir;
 
 use crate::error::{Error, Fault, FaultKind};
 use crate::hex::hex;
-use source::Source;
-use text::{Encoding, Utf8};
+use source::InputSource;
+use text::{TextEncoding, Utf8Converter};
 
 /// A file that was given or found, or a member of an archive.
 #[derive(Debug, Clone)]
 pub struct Input {
-    /// The file, as given or found below what was given; a member's is its archive's and its name
-    /// in it, to be shown only.
+    /// The file's path, as given or found. A member's path is its archive's path followed by its
+    /// name. It is only for display.
     pub path: PathBuf,
     /// Its size in bytes when the run began.
     pub size: u64,
-    /// What it is.
+    /// The kind of file.
     pub kind: InputKind,
     /// Why it is not read, or what is wrong with it as a whole.
     pub faults: Vec<Fault>,
-    /// The file's state when the run began; none of an archive's member.
+    /// The file's state when the run began. `None` for an archive's member.
     pub state: Option<FileState>,
-    /// How many of its chunks, from the first on, are a log's own.
+    /// How many of its chunks, from the first on, belong to the log.
     pub(crate) live_chunks: u64,
-    source: Source,
-    encoding: Encoding,
+    source: InputSource,
+    encoding: TextEncoding,
 }
 
 impl Input {
-    /// An input of which nothing is read.
-    fn left_alone(path: PathBuf, size: u64, fault: Fault) -> Input {
+    /// Creates an input that is not read, with the reason.
+    fn not_opened(path: PathBuf, size: u64, fault: Fault) -> Input {
         Input::unread(path, size, vec![fault])
     }
 
-    /// An input of which nothing was read, with what was said of it.
+    /// Creates an input that was not read, with its faults.
     pub fn unread(path: PathBuf, size: u64, faults: Vec<Fault>) -> Input {
-        let source = Source::File(path.clone());
-        let (kind, encoding) = (InputKind::Unknown, Encoding::default());
+        let source = InputSource::File(path.clone());
+        let (kind, encoding) = (InputKind::Unknown, TextEncoding::default());
         Input { path, size, kind, faults, state: None, live_chunks: u64::MAX, source, encoding }
     }
 
-    /// An input whose records are at hand, and whose bytes need not be.
+    /// Creates an input whose records were extracted before, so that its bytes are not needed.
     #[cfg(feature = "parquet")]
-    pub(crate) fn elsewhere(
+    pub(crate) fn extracted(
         path: PathBuf,
         state: Option<FileState>,
         size: u64,
         kind: InputKind,
         faults: Vec<Fault>,
     ) -> Input {
-        let encoding = Encoding::default();
+        let encoding = TextEncoding::default();
         Input {
             path,
             size,
@@ -85,48 +84,49 @@ impl Input {
             faults,
             state,
             live_chunks: u64::MAX,
-            source: Source::Elsewhere,
+            source: InputSource::Extracted,
             encoding,
         }
     }
 
-    /// Whether its bytes are not read.
-    pub fn is_elsewhere(&self) -> bool {
-        matches!(self.source, Source::Elsewhere)
+    /// Returns whether its records come from a case folder instead of its bytes.
+    pub fn is_extracted(&self) -> bool {
+        matches!(self.source, InputSource::Extracted)
     }
 
-    /// The input that is shown as one path and lies at another: evidence that was moved.
-    pub fn moved(shown: PathBuf, path: PathBuf) -> Input {
-        inspect(shown, Source::File(path))
+    /// Creates an input that is shown under one path and read from another, for evidence that was
+    /// moved.
+    pub fn shown_as(shown: PathBuf, path: PathBuf) -> Input {
+        identify(shown, InputSource::File(path))
     }
 
-    /// What became of the file since the run began, in words; none when nothing did.
-    pub fn changed(&self) -> Option<String> {
+    /// Describes how the file changed since the run began. Returns `None` if it did not.
+    pub fn describe_change(&self) -> Option<String> {
         match &self.source {
-            Source::File(path) => self.state.as_ref()?.since(path),
-            Source::Part(_) | Source::Elsewhere => None,
+            InputSource::File(path) => self.state.as_ref()?.describe_change(path),
+            InputSource::Part(_) | InputSource::Extracted => None,
         }
     }
 
-    /// Reads a file of its own once more, from its first byte to its last: its SHA-256, lower-case
-    /// hex. None for an archive's member, whose bytes are the archive's.
+    /// Reads a file once more from its first byte to its last and returns its SHA-256, lower-case
+    /// hex. Returns `None` for an archive's member, whose bytes are the archive's.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn hash_again(&self) -> Option<io::Result<String>> {
+    pub fn rehash(&self) -> Option<io::Result<String>> {
         match &self.source {
-            Source::File(path) => Some(sha256(path)),
-            Source::Part(_) | Source::Elsewhere => None,
+            InputSource::File(path) => Some(sha256(path)),
+            InputSource::Part(_) | InputSource::Extracted => None,
         }
     }
 }
 
-/// The SHA-256 of a file, lower-case hex.
+/// Returns the SHA-256 of a file, lower-case hex.
 ///
 /// # Errors
 /// When it cannot be read.
 pub fn sha256(path: &Path) -> io::Result<String> {
-    let mut file = state::open(path)?;
+    let mut file = state::open_input(path)?;
     let mut hash = Sha256::new();
     let mut block = vec![0; HASHED_AT_ONCE];
     loop {
@@ -149,19 +149,19 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<Input>, Error> {
     let mut files = BTreeSet::new();
     let mut faults = Vec::new();
     for given in paths {
-        for root in expand(given)? {
+        for root in expand_glob(given)? {
             for entry in WalkDir::new(&root).follow_links(true).sort_by_file_name() {
                 match entry {
                     Ok(entry) if entry.file_type().is_file() => {
                         files.insert(entry.into_path());
                     }
                     Ok(entry) if entry.file_type().is_dir() => {}
-                    Ok(entry) => faults.push(Input::left_alone(
+                    Ok(entry) => faults.push(Input::not_opened(
                         entry.into_path(),
                         0,
                         Fault::file(FaultKind::NotALog, "a pipe, a socket or a device: not opened"),
                     )),
-                    Err(error) => faults.push(unreadable(&root, &error)),
+                    Err(error) => faults.push(unreadable_input(&root, &error)),
                 }
             }
         }
@@ -170,15 +170,15 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<Input>, Error> {
     let mut inputs: Vec<Input> = files
         .into_iter()
         .filter(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())))
-        .map(|path| inspect(path.clone(), Source::File(path)))
+        .map(|path| identify(path.clone(), InputSource::File(path)))
         .collect();
     inputs.extend(faults);
     inputs.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(inputs)
 }
 
-/// A path as it is, or what it matches when it is a glob.
-fn expand(given: &Path) -> Result<Vec<PathBuf>, Error> {
+/// Returns a path as it is, or the paths that a glob matches.
+fn expand_glob(given: &Path) -> Result<Vec<PathBuf>, Error> {
     if given.exists() {
         return Ok(vec![given.to_owned()]);
     }
@@ -194,30 +194,30 @@ fn expand(given: &Path) -> Result<Vec<PathBuf>, Error> {
     if found.is_empty() { Err(Error::MissingInput(given.to_owned())) } else { Ok(found) }
 }
 
-fn unreadable(root: &Path, error: &walkdir::Error) -> Input {
+fn unreadable_input(root: &Path, error: &walkdir::Error) -> Input {
     let reason = match error.loop_ancestor() {
         Some(ancestor) => format!("a link back to {}, not followed", ancestor.display()),
         None => error.to_string(),
     };
     let path = error.path().unwrap_or(root).to_owned();
-    Input::left_alone(path, 0, Fault::file(FaultKind::Lost, reason))
+    Input::not_opened(path, 0, Fault::file(FaultKind::Lost, reason))
 }
 
-/// Tells what a file is from its first bytes.
-fn inspect(path: PathBuf, source: Source) -> Input {
-    let Sniffed { size, state, kind, encoding } = match sniff(&source) {
+/// Identifies a file by its first bytes.
+fn identify(path: PathBuf, source: InputSource) -> Input {
+    let FileProbe { size, state, kind, encoding } = match probe(&source) {
         Err(error) => {
-            return Input::left_alone(path, 0, Fault::file(FaultKind::Lost, error.to_string()));
+            return Input::not_opened(path, 0, Fault::file(FaultKind::Lost, error.to_string()));
         }
-        Ok(Sniffed { size, state, kind: InputKind::Unknown, .. }) => {
-            let fault = no_log(&path, size);
-            return Input { state, ..Input::left_alone(path, size, fault) };
+        Ok(FileProbe { size, state, kind: InputKind::Unknown, .. }) => {
+            let fault = not_a_log(&path, size);
+            return Input { state, ..Input::not_opened(path, size, fault) };
         }
         Ok(known) => known,
     };
     let fault = match kind {
         InputKind::EvtxWithoutHeader => {
-            let reason = "the file header is damaged; its chunks are read all the same";
+            let reason = "the file header is damaged; its chunks are still read";
             Some(Fault { offset: Some(0), ..Fault::file(FaultKind::Suspect, reason) })
         }
         InputKind::Evtx if size < FILE_HEADER => {
@@ -229,8 +229,9 @@ fn inspect(path: PathBuf, source: Source) -> Input {
     Input { path, size, kind, faults, state, live_chunks: u64::MAX, source, encoding }
 }
 
-/// A file that is named as a log and is none is a loss the user must hear of.
-fn no_log(path: &Path, size: u64) -> Fault {
+/// Returns the fault of a file that is not a log. If its name ends with .evtx, the user must learn
+/// of the loss.
+fn not_a_log(path: &Path, size: u64) -> Fault {
     let named_evtx = path.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("evtx"));
     let (kind, reason) = match (named_evtx, size) {
         (true, 0) => (FaultKind::Lost, "named .evtx but empty"),
@@ -240,34 +241,36 @@ fn no_log(path: &Path, size: u64) -> Fault {
     Fault::file(kind, reason)
 }
 
-/// Bytes that tell all kinds but texts, whose first record must be seen.
-const HEAD: u64 = FILE_HEADER + 8;
-/// Bytes of a text in which a record must name its event id.
-const TEXT_HEAD: u64 = 1 << 20;
+/// Bytes that identify all kinds of files except texts, in which the first record is needed.
+const HEAD_BYTES: u64 = FILE_HEADER + 8;
+/// Bytes of a text within which a record must name its event id.
+const TEXT_HEAD_BYTES: u64 = 1 << 20;
 
-/// What the first bytes of an input tell.
-struct Sniffed {
+/// The results of reading the first bytes of an input.
+struct FileProbe {
     size: u64,
     state: Option<FileState>,
     kind: InputKind,
-    encoding: Encoding,
+    encoding: TextEncoding,
 }
 
-fn sniff(source: &Source) -> io::Result<Sniffed> {
+fn probe(source: &InputSource) -> io::Result<FileProbe> {
     let mut file = source.open()?;
     let (size, state) = (file.size()?, file.state()?);
     let mut head = Vec::new();
-    file.by_ref().take(HEAD).read_to_end(&mut head)?;
-    let encoding = Encoding::of(&head);
+    file.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
+    let encoding = TextEncoding::detect(&head);
     let kind = match binary_kind(&head) {
         Some(kind) => kind,
         None if text_kind(&head).is_some() => {
-            file.take(TEXT_HEAD).read_to_end(&mut head)?;
-            text_kind(&head).filter(|kind| names_events(*kind, &head)).unwrap_or(InputKind::Unknown)
+            file.take(TEXT_HEAD_BYTES).read_to_end(&mut head)?;
+            text_kind(&head)
+                .filter(|kind| names_event_ids(*kind, &head))
+                .unwrap_or(InputKind::Unknown)
         }
         None => InputKind::Unknown,
     };
-    Ok(Sniffed { size, state, kind, encoding })
+    Ok(FileProbe { size, state, kind, encoding })
 }
 
 fn binary_kind(head: &[u8]) -> Option<InputKind> {
@@ -282,11 +285,11 @@ fn binary_kind(head: &[u8]) -> Option<InputKind> {
     }
 }
 
-/// What a text would be by how it begins.
+/// Returns the kind of text that these first bytes suggest.
 fn text_kind(head: &[u8]) -> Option<InputKind> {
-    let text = as_utf8(head.get(..HEAD as usize).unwrap_or(head));
+    let text = as_utf8(head.get(..HEAD_BYTES as usize).unwrap_or(head));
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text).trim_ascii_start();
-    // evtx_dump says the record's number before each record.
+    // evtx_dump writes the record's number before each record.
     let first = match text.strip_prefix(b"Record ") {
         Some(rest) => {
             rest.iter().find(|byte| !byte.is_ascii_digit() && !byte.is_ascii_whitespace())
@@ -300,8 +303,8 @@ fn text_kind(head: &[u8]) -> Option<InputKind> {
     }
 }
 
-/// Whether a text has what each record has.
-fn names_events(kind: InputKind, head: &[u8]) -> bool {
+/// Returns whether a text contains a field that each record has.
+fn names_event_ids(kind: InputKind, head: &[u8]) -> bool {
     let text = as_utf8(head);
     let names: &[&str] = match kind {
         InputKind::Xml => &["<EventID"],
@@ -312,12 +315,13 @@ fn names_events(kind: InputKind, head: &[u8]) -> bool {
 
 fn as_utf8(head: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
-    Utf8::new(Encoding::of(head)).append(head, false, &mut text);
+    Utf8Converter::new(TextEncoding::detect(head)).append_decoded(head, false, &mut text);
     text
 }
 
-/// What is called as a part of a file: the file's path and the part's name, whatever that holds.
-fn shown(file: &Path, name: &str) -> PathBuf {
+/// Returns the display path of a part of a file: the file's path and the part's name, whatever that
+/// contains.
+fn part_path(file: &Path, name: &str) -> PathBuf {
     let mut path = OsString::from(file);
     path.push("/");
     path.push(name);

@@ -1,4 +1,4 @@
-//! Where an input's bytes are: in a file of its own, or in what archives were unpacked to.
+//! Where an input's bytes are: in its own file, or in the file to which archives were unpacked.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -9,59 +9,59 @@ use super::state::{self, FileState};
 
 /// Where an input's bytes are.
 #[derive(Debug, Clone)]
-pub(super) enum Source {
+pub(super) enum InputSource {
     /// A file.
     File(PathBuf),
-    /// A part of a file that is open already.
-    Part(Part),
-    /// Not at hand: its records were extracted before.
+    /// A part of a file that is already open.
+    Part(FilePart),
+    /// The bytes are not available: the records were extracted in an earlier run.
     #[cfg_attr(
         not(feature = "parquet"),
-        expect(
-            dead_code,
-            reason = "only records of a case folder are at hand without their bytes"
-        )
+        expect(dead_code, reason = "only case folders hold records without their bytes")
     )]
-    Elsewhere,
+    Extracted,
 }
 
-impl Source {
-    pub fn open(&self) -> io::Result<Opened> {
+impl InputSource {
+    pub fn open(&self) -> io::Result<OpenInput> {
         match self {
-            Source::File(path) => state::open(path).map(Opened::File),
-            Source::Part(part) => Ok(Opened::Part(Part { position: 0, ..part.clone() })),
-            Source::Elsewhere => Err(io::Error::other("its bytes are not at hand")),
+            InputSource::File(path) => state::open_input(path).map(OpenInput::File),
+            InputSource::Part(part) => {
+                Ok(OpenInput::Part(FilePart { position: 0, ..part.clone() }))
+            }
+            InputSource::Extracted => Err(io::Error::other("its bytes are not available")),
         }
     }
 }
 
-/// A source that is being read.
-pub(super) enum Opened {
+/// An input that is open for reading.
+pub(super) enum OpenInput {
     File(File),
-    Part(Part),
+    Part(FilePart),
 }
 
-impl Opened {
+impl OpenInput {
     pub fn size(&self) -> io::Result<u64> {
         match self {
-            Opened::File(file) => Ok(file.metadata()?.len()),
-            Opened::Part(part) => Ok(part.size),
+            OpenInput::File(file) => Ok(file.metadata()?.len()),
+            OpenInput::Part(part) => Ok(part.size),
         }
     }
 
-    /// The state of a file of its own.
+    /// Returns the state of the file, or `None` for an archive's member.
     pub fn state(&self) -> io::Result<Option<FileState>> {
         match self {
-            Opened::File(file) => Ok(Some(FileState::of(&file.metadata()?))),
-            Opened::Part(_) => Ok(None),
+            OpenInput::File(file) => Ok(Some(FileState::from_metadata(&file.metadata()?))),
+            OpenInput::Part(_) => Ok(None),
         }
     }
 
-    /// Fills a block with the next bytes; it is cut where there are no more, or reading failed.
+    /// Fills a block with the next bytes. The block is cut at the end of the input or at a read
+    /// error.
     ///
     /// # Errors
-    /// When they cannot be read.
-    pub fn fill(&mut self, block: &mut Vec<u8>) -> io::Result<()> {
+    /// When the bytes cannot be read.
+    pub fn fill_block(&mut self, block: &mut Vec<u8>) -> io::Result<()> {
         let mut filled = 0;
         let mut read = Ok(());
         while filled < block.len() {
@@ -80,47 +80,47 @@ impl Opened {
     }
 }
 
-impl Read for Opened {
+impl Read for OpenInput {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         match self {
-            Opened::File(file) => file.read(room),
-            Opened::Part(part) => part.read(room),
+            OpenInput::File(file) => file.read(room),
+            OpenInput::Part(part) => part.read(room),
         }
     }
 }
 
-impl Seek for Opened {
+impl Seek for OpenInput {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         match self {
-            Opened::File(file) => file.seek(to),
-            Opened::Part(part) => part.seek(to),
+            OpenInput::File(file) => file.seek(to),
+            OpenInput::Part(part) => part.seek(to),
         }
     }
 }
 
-/// A part of an open file, which clones of it and other parts read side by side.
+/// A part of an open file. Its clones and other parts can be read side by side.
 #[derive(Debug, Clone)]
-pub(super) struct Part {
+pub(super) struct FilePart {
     file: Arc<Mutex<File>>,
     start: u64,
     size: u64,
     position: u64,
 }
 
-impl Part {
-    /// The whole of a source.
-    pub fn whole(source: &Source) -> io::Result<Part> {
+impl FilePart {
+    /// Returns the whole of a source as one part.
+    pub fn whole(source: &InputSource) -> io::Result<FilePart> {
         match source.open()? {
-            Opened::Part(part) => Ok(part),
-            Opened::File(file) => {
+            OpenInput::Part(part) => Ok(part),
+            OpenInput::File(file) => {
                 let size = file.metadata()?.len();
-                Ok(Part { file: Arc::new(Mutex::new(file)), start: 0, size, position: 0 })
+                Ok(FilePart { file: Arc::new(Mutex::new(file)), start: 0, size, position: 0 })
             }
         }
     }
 }
 
-impl Read for Part {
+impl Read for FilePart {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let left = self.size.saturating_sub(self.position);
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -131,7 +131,7 @@ impl Read for Part {
     }
 }
 
-impl Seek for Part {
+impl Seek for FilePart {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let position = match to {
             SeekFrom::Start(position) => Some(position),
@@ -144,7 +144,7 @@ impl Seek for Part {
     }
 }
 
-/// A nameless file that archives are unpacked to.
+/// An unlinked temporary file to which archives are unpacked.
 pub(super) struct Spool {
     file: Arc<Mutex<File>>,
     end: Mutex<u64>,
@@ -156,15 +156,15 @@ impl Spool {
         Ok(Spool { file, end: Mutex::new(0) })
     }
 
-    /// Takes what can be read, up to `most` bytes.
+    /// Copies up to `most` bytes of `from` to the spool and returns the part that they take.
     ///
     /// # Errors
-    /// The outer when the spool takes no more, the inner what reading ended with.
-    pub fn take(
+    /// The outer result fails when the spool cannot be written. The inner one is how reading ended.
+    pub fn store(
         &self,
         from: &mut impl Read,
         most: u64,
-    ) -> io::Result<(Part, Result<(), io::Error>)> {
+    ) -> io::Result<(FilePart, Result<(), io::Error>)> {
         let start = {
             let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
             let start = *end;
@@ -176,7 +176,7 @@ impl Spool {
         let read = loop {
             block.clear();
             let read = from.take(BLOCK.min(most - size)).read_to_end(&mut block);
-            // What was read before an error counts.
+            // Bytes that were read before an error count.
             let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
             file.seek(SeekFrom::Start(start + size))?;
             file.write_all(&block)?;
@@ -187,7 +187,7 @@ impl Spool {
                 Ok(_) => {}
             }
         };
-        Ok((Part { file: self.file.clone(), start, size, position: 0 }, read))
+        Ok((FilePart { file: self.file.clone(), start, size, position: 0 }, read))
     }
 }
 

@@ -1,5 +1,5 @@
-//! What the file system says of an input, so that a change during a run does not go unseen; and how
-//! inputs are opened: for reading only, and without a trace in their times where that can be had.
+//! The state of a file in the file system, which reveals changes during a run. Also opens inputs:
+//! only for reading, and without changing their access times where possible.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -8,16 +8,16 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// The state of a file. Two of one path are equal when nobody wrote to it or replaced it between
-/// them, as far as the file system tells.
+/// The state of a file. Two states of one path are equal if nobody wrote to or replaced the file
+/// between them, as far as the file system shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileState {
     /// Its size in bytes.
     pub size: u64,
     /// When it was last written to, UTC.
     pub modified: Option<DateTime<Utc>>,
-    /// Which file it is, and when its times or attributes were last set (Unix): what is written to
-    /// and given its old time again differs in that.
+    /// Which file it is, and when its times or attributes were last set (Unix). This reveals a file
+    /// that was written to and given back its old time.
     inode: Option<Inode>,
 }
 
@@ -30,8 +30,8 @@ struct Inode {
 }
 
 impl FileState {
-    /// The state that some metadata tell.
-    pub(super) fn of(metadata: &Metadata) -> FileState {
+    /// Creates the state from a file's metadata.
+    pub(super) fn from_metadata(metadata: &Metadata) -> FileState {
         FileState {
             size: metadata.len(),
             modified: metadata.modified().ok().map(DateTime::from),
@@ -39,23 +39,23 @@ impl FileState {
         }
     }
 
-    /// Whether nobody wrote to a file of this state before it had that one, wherever it lies: a disk
-    /// that is mounted anew may number its files anew.
+    /// Returns whether nobody wrote to the file between this state and a later one, wherever the
+    /// file lies: a disk that is mounted again may number its files differently.
     #[cfg(feature = "parquet")]
-    pub(crate) fn is_as(&self, later: &FileState) -> bool {
+    pub(crate) fn is_unchanged_in(&self, later: &FileState) -> bool {
         let changed = |state: &FileState| state.inode.as_ref().map(|inode| inode.changed);
         self.size == later.size
             && self.modified == later.modified
             && changed(self) == changed(later)
     }
 
-    /// What became of the file at a path since, in words; none when nothing did.
-    pub fn since(&self, path: &Path) -> Option<String> {
+    /// Describes how the file at `path` changed since this state. Returns `None` if it did not.
+    pub fn describe_change(&self, path: &Path) -> Option<String> {
         let now = match std::fs::metadata(path) {
-            Ok(metadata) => FileState::of(&metadata),
+            Ok(metadata) => FileState::from_metadata(&metadata),
             Err(error) => return Some(format!("it cannot be found any more: {error}")),
         };
-        let told =
+        let time_text =
             |time: Option<DateTime<Utc>>| time.map_or("unknown".to_owned(), crate::model::csv_time);
         let identity = |state: &FileState| state.inode.as_ref().map(|inode| inode.identity);
         if identity(self) != identity(&now) {
@@ -63,10 +63,10 @@ impl FileState {
         } else if self.size != now.size {
             Some(format!("it had {} bytes and has {}", self.size, now.size))
         } else if self.modified != now.modified {
-            let (before, after) = (told(self.modified), told(now.modified));
+            let (before, after) = (time_text(self.modified), time_text(now.modified));
             Some(format!("it was written to: modified {before} before, {after} now (UTC)"))
         } else if self != &now {
-            Some("its times or attributes were set anew".to_owned())
+            Some("its times or attributes were changed".to_owned())
         } else {
             None
         }
@@ -85,24 +85,24 @@ fn inode(_: &Metadata) -> Option<Inode> {
     None
 }
 
-/// Opens an input for reading. On Linux its time of access stays as it was, where the system lets
-/// us: it does for the file's owner and for root (open(2), `O_NOATIME`).
-pub(super) fn open(path: &Path) -> io::Result<File> {
-    match open_unseen(path) {
+/// Opens an input for reading. On Linux its access time stays unchanged where the system allows it:
+/// for the file's owner and for root (open(2), `O_NOATIME`).
+pub(super) fn open_input(path: &Path) -> io::Result<File> {
+    match open_without_access_time(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(path),
         opened => opened,
     }
 }
 
 #[cfg(target_os = "linux")]
-fn open_unseen(path: &Path) -> io::Result<File> {
+fn open_without_access_time(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     let unseen = rustix::fs::OFlags::NOATIME.bits().cast_signed();
     OpenOptions::new().read(true).custom_flags(unseen).open(path)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open_unseen(path: &Path) -> io::Result<File> {
+fn open_without_access_time(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).open(path)
 }
 
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     fn state(path: &Path) -> FileState {
-        FileState::of(&std::fs::metadata(path).unwrap())
+        FileState::from_metadata(&std::fs::metadata(path).unwrap())
     }
 
     #[test]
@@ -124,14 +124,14 @@ mod tests {
         let path = folder.path().join("a");
         std::fs::write(&path, "1234").unwrap();
         let before = state(&path);
-        assert_eq!(before.since(&path), None);
+        assert_eq!(before.describe_change(&path), None);
         let set = |time| File::options().write(true).open(&path).unwrap().set_modified(time);
         set(SystemTime::UNIX_EPOCH).unwrap();
-        assert!(before.since(&path).unwrap().contains("modified"));
+        assert!(before.describe_change(&path).unwrap().contains("modified"));
         std::fs::write(&path, "12345").unwrap();
-        assert_eq!(before.since(&path).unwrap(), "it had 4 bytes and has 5");
+        assert_eq!(before.describe_change(&path).unwrap(), "it had 4 bytes and has 5");
         std::fs::rename(&path, folder.path().join("b")).unwrap();
-        assert!(before.since(&path).unwrap().contains("cannot be found"));
+        assert!(before.describe_change(&path).unwrap().contains("cannot be found"));
     }
 
     #[cfg(unix)]
@@ -144,11 +144,11 @@ mod tests {
         std::thread::sleep(Duration::from_millis(20));
         std::fs::write(&path, "4321").unwrap();
         File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
-        assert!(before.since(&path).unwrap().contains("set anew"));
+        assert!(before.describe_change(&path).unwrap().contains("attributes were changed"));
         let other = folder.path().join("b");
         std::fs::write(&other, "1234").unwrap();
         std::fs::rename(&other, &path).unwrap();
-        assert_eq!(before.since(&path).unwrap(), "another file is in its place");
+        assert_eq!(before.describe_change(&path).unwrap(), "another file is in its place");
     }
 
     #[cfg(target_os = "linux")]
@@ -167,7 +167,7 @@ mod tests {
         let (plain, unseen) = (old("plain"), old("unseen"));
         let mut text = String::new();
         File::open(&plain).unwrap().read_to_string(&mut text).unwrap();
-        open(&unseen).unwrap().read_to_string(&mut text).unwrap();
+        open_input(&unseen).unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(accessed(&unseen), SystemTime::UNIX_EPOCH);
         // Else the file system keeps no such times, and the test shows nothing.
         if accessed(&plain) == SystemTime::UNIX_EPOCH {

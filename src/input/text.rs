@@ -1,34 +1,35 @@
-//! A text log cut into its values, piece by piece.
+//! Splits a text log into its values, piece by piece.
 
 use std::ops::Range;
 
-use super::cut::{Border, Cutter, Json, Xml, is_furniture};
+use super::boundaries::{Boundary, JsonScanner, ValueFinder, XmlScanner, is_separator};
 use super::kind::InputKind;
 
-/// How a text's characters are written.
+/// The character encoding of a text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(super) enum TextEncoding {
     #[default]
     Utf8,
     Utf16Le,
     Utf16Be,
 }
 
-impl Encoding {
-    /// Tells by the byte order mark; without one a text is UTF-8.
-    pub fn of(head: &[u8]) -> Encoding {
+impl TextEncoding {
+    /// Detects the encoding by the byte order mark. Without one the text is UTF-8.
+    pub fn detect(head: &[u8]) -> TextEncoding {
         match head {
-            [0xff, 0xfe, ..] => Encoding::Utf16Le,
-            [0xfe, 0xff, ..] => Encoding::Utf16Be,
-            _ => Encoding::Utf8,
+            [0xff, 0xfe, ..] => TextEncoding::Utf16Le,
+            [0xfe, 0xff, ..] => TextEncoding::Utf16Be,
+            _ => TextEncoding::Utf8,
         }
     }
 
-    /// How many bytes of the file a text was made of.
+    /// Returns how many bytes of the file a decoded text came from.
     fn raw_length(self, text: &[u8]) -> u64 {
         match self {
-            Encoding::Utf8 => text.len() as u64,
-            // A character begins with each byte that continues none; four bytes are two units.
+            TextEncoding::Utf8 => text.len() as u64,
+            // Every byte that does not continue a character begins one. A character of four bytes
+            // has two units in UTF-16.
             _ => text
                 .iter()
                 .map(|&byte| match byte {
@@ -41,30 +42,30 @@ impl Encoding {
     }
 }
 
-/// Makes UTF-8 of a text that comes in pieces.
+/// Converts a text that arrives in pieces to UTF-8.
 #[derive(Debug, Default)]
-pub(super) struct Utf8 {
-    encoding: Encoding,
-    /// The first byte of a unit, and the first unit of a pair.
+pub(super) struct Utf8Converter {
+    encoding: TextEncoding,
+    /// The first byte of an incomplete unit, and the first unit of an incomplete pair.
     byte: Option<u8>,
     unit: Option<u16>,
 }
 
-impl Utf8 {
-    pub fn new(encoding: Encoding) -> Utf8 {
-        Utf8 { encoding, ..Utf8::default() }
+impl Utf8Converter {
+    pub fn new(encoding: TextEncoding) -> Utf8Converter {
+        Utf8Converter { encoding, ..Utf8Converter::default() }
     }
 
-    /// Appends what the bytes say, all of it if they are the last ones. What is no character
-    /// of UTF-16 becomes U+FFFD; UTF-8 stays as it is.
-    pub fn append(&mut self, raw: &[u8], last: bool, text: &mut Vec<u8>) {
+    /// Appends the decoded bytes, without an incomplete character unless these are the last bytes.
+    /// Invalid UTF-16 becomes U+FFFD. UTF-8 stays as it is.
+    pub fn append_decoded(&mut self, raw: &[u8], last: bool, text: &mut Vec<u8>) {
         let order = match self.encoding {
-            Encoding::Utf8 => {
+            TextEncoding::Utf8 => {
                 text.extend_from_slice(raw);
                 return;
             }
-            Encoding::Utf16Le => u16::from_le_bytes,
-            Encoding::Utf16Be => u16::from_be_bytes,
+            TextEncoding::Utf16Le => u16::from_le_bytes,
+            TextEncoding::Utf16Be => u16::from_be_bytes,
         };
         let bytes: Vec<u8> = self.byte.take().into_iter().chain(raw.iter().copied()).collect();
         let (pairs, rest) = bytes.as_chunks::<2>();
@@ -84,72 +85,73 @@ impl Utf8 {
     }
 }
 
-/// What a part of a text is.
+/// The kind of a part of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PartKind {
+pub enum TextPartKind {
     /// A whole value.
     Value,
     /// A value that breaks off.
     Broken,
     /// Text between values that does not belong there.
     Stray,
-    /// Longer than the limit, left out.
+    /// A value longer than the limit, which was left out.
     TooLong,
 }
 
 /// A part of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextPart {
-    /// What it is.
-    pub kind: PartKind,
-    /// Where it begins in the file.
+    /// The kind of part.
+    pub kind: TextPartKind,
+    /// The offset in the file where it begins.
     pub offset: u64,
-    /// Where it is in the piece's text.
+    /// Its range in the piece's text.
     pub range: Range<usize>,
 }
 
-/// A text with what it consists of.
+/// A text and the parts it consists of.
 #[derive(Debug, Default)]
-pub struct Text {
-    /// UTF-8, or what calls itself so.
+pub struct PieceText {
+    /// The text as UTF-8, or as bytes that claim to be UTF-8.
     pub bytes: Vec<u8>,
-    /// Its parts in order, without what merely separates them.
+    /// Its parts in order, without the separators between them.
     pub parts: Vec<TextPart>,
 }
 
-impl Text {
-    /// The bytes of a part.
-    pub fn of(&self, part: &TextPart) -> &[u8] {
+impl PieceText {
+    /// Returns the bytes of a part.
+    pub fn part_bytes(&self, part: &TextPart) -> &[u8] {
         self.bytes.get(part.range.clone()).unwrap_or_default()
     }
 }
 
-/// Cuts a text into its values.
+/// Splits a text into its values.
 #[derive(Debug)]
-pub(super) struct TextCutter {
-    utf8: Utf8,
-    cutter: Cutter,
-    /// What is not yet whole, where it begins in the file, and how far it was looked at.
+pub(super) struct TextSplitter {
+    utf8: Utf8Converter,
+    cutter: ValueFinder,
+    /// Bytes that are not yet a whole value, their offset in the file, and how many of them were
+    /// scanned.
     open: Vec<u8>,
     offset: u64,
     seen: usize,
     in_value: bool,
     /// The longest value that is kept, in bytes of UTF-8.
     longest: usize,
-    /// Too long, and left out.
+    /// The current value is too long and is being left out.
     dropped: bool,
 }
 
-impl TextCutter {
-    /// A cutter that begins at an offset of a file, outside of any value, and leaves out longer
-    /// values than this.
-    pub fn new(kind: InputKind, encoding: Encoding, offset: u64, longest: u64) -> TextCutter {
+impl TextSplitter {
+    /// Creates a splitter that starts at an offset of a file, outside of any value. It leaves out
+    /// values longer than `longest`.
+    pub fn new(kind: InputKind, encoding: TextEncoding, offset: u64, longest: u64) -> TextSplitter {
         let cutter = match kind {
-            InputKind::Xml => Cutter::Xml(Xml::default()),
-            _ => Cutter::Json(Json::default()),
+            InputKind::Xml => ValueFinder::Xml(XmlScanner::default()),
+            _ => ValueFinder::Json(JsonScanner::default()),
         };
-        TextCutter {
-            utf8: Utf8::new(encoding),
+        TextSplitter {
+            utf8: Utf8Converter::new(encoding),
             cutter,
             open: Vec::new(),
             offset,
@@ -160,27 +162,28 @@ impl TextCutter {
         }
     }
 
-    /// Hands on the parts that become whole with the next bytes of the file, or end with it.
-    pub fn push(&mut self, raw: &[u8], last: bool, text: &mut Text) {
+    /// Adds the next bytes of the file and collects the parts that are now complete. With `last`,
+    /// all remaining bytes are collected.
+    pub fn push(&mut self, raw: &[u8], last: bool, text: &mut PieceText) {
         text.bytes.clear();
         text.parts.clear();
         std::mem::swap(&mut self.open, &mut text.bytes);
-        self.utf8.append(raw, last, &mut text.bytes);
+        self.utf8.append_decoded(raw, last, &mut text.bytes);
         let mut start = 0;
-        while let Some((border, place)) = self.cutter.next(&text.bytes, &mut self.seen) {
-            self.end(border == Border::End, start..place, text);
-            self.in_value = border == Border::Begin;
+        while let Some((boundary, place)) = self.cutter.next_boundary(&text.bytes, &mut self.seen) {
+            self.finish_part(boundary == Boundary::End, start..place, text);
+            self.in_value = boundary == Boundary::Begin;
             start = place;
         }
         let left = start..text.bytes.len();
         if last {
-            return self.end(false, left, text);
+            return self.finish_part(false, left, text);
         }
         if left.len() > self.longest && !self.dropped {
             self.dropped = true;
             let kind = match self.in_value {
-                true => Some(PartKind::TooLong),
-                false => (!is_furniture(&text.bytes[left])).then_some(PartKind::Stray),
+                true => Some(TextPartKind::TooLong),
+                false => (!is_separator(&text.bytes[left])).then_some(TextPartKind::Stray),
             };
             let offset = self.offset;
             text.parts.extend(kind.map(|kind| TextPart { kind, offset, range: 0..0 }));
@@ -192,17 +195,17 @@ impl TextCutter {
         text.bytes.truncate(keep);
     }
 
-    /// Hands on what ends here, and goes on behind it.
-    fn end(&mut self, whole: bool, range: Range<usize>, text: &mut Text) {
+    /// Adds the part that ends here and continues after it.
+    fn finish_part(&mut self, whole: bool, range: Range<usize>, text: &mut PieceText) {
         let bytes = &text.bytes[range.clone()];
         let offset = self.offset;
         self.offset += self.utf8.encoding.raw_length(bytes);
         let kind = match (self.in_value, whole) {
             _ if self.dropped => None,
-            (false, _) => (!is_furniture(bytes)).then_some(PartKind::Stray),
-            _ if bytes.len() > self.longest => Some(PartKind::TooLong),
-            (true, true) => Some(PartKind::Value),
-            (true, false) => Some(PartKind::Broken),
+            (false, _) => (!is_separator(bytes)).then_some(TextPartKind::Stray),
+            _ if bytes.len() > self.longest => Some(TextPartKind::TooLong),
+            (true, true) => Some(TextPartKind::Value),
+            (true, false) => Some(TextPartKind::Broken),
         };
         self.dropped = false;
         text.parts.extend(kind.map(|kind| TextPart { kind, offset, range }));
@@ -214,14 +217,14 @@ mod tests {
     use super::*;
 
     /// The parts of a text that is read by so many bytes.
-    fn parts(kind: InputKind, raw: &[u8], step: usize) -> Vec<(PartKind, u64, String)> {
-        let mut cutter = TextCutter::new(kind, Encoding::of(raw), 0, 8 << 20);
-        let mut text = Text::default();
+    fn parts(kind: InputKind, raw: &[u8], step: usize) -> Vec<(TextPartKind, u64, String)> {
+        let mut cutter = TextSplitter::new(kind, TextEncoding::detect(raw), 0, 8 << 20);
+        let mut text = PieceText::default();
         let mut found = Vec::new();
         let pieces = raw.len().div_ceil(step);
         for (index, piece) in raw.chunks(step).enumerate() {
             cutter.push(piece, index + 1 == pieces, &mut text);
-            let content = |part| String::from_utf8_lossy(text.of(part)).into_owned();
+            let content = |part| String::from_utf8_lossy(text.part_bytes(part)).into_owned();
             found.extend(text.parts.iter().map(|part| (part.kind, part.offset, content(part))));
         }
         found
@@ -239,10 +242,10 @@ mod tests {
         for (raw, [first, stray, second, third]) in places {
             for step in [1, 2, 3, 5, 1000] {
                 let expected = [
-                    (PartKind::Value, first, "{\"a\":\"\u{e4}\u{1f512}\"}".to_owned()),
-                    (PartKind::Stray, stray, "\r\nnull\r\n".to_owned()),
-                    (PartKind::Value, second, "{\"b\":1}".to_owned()),
-                    (PartKind::Broken, third, "{\"c\"".to_owned()),
+                    (TextPartKind::Value, first, "{\"a\":\"\u{e4}\u{1f512}\"}".to_owned()),
+                    (TextPartKind::Stray, stray, "\r\nnull\r\n".to_owned()),
+                    (TextPartKind::Value, second, "{\"b\":1}".to_owned()),
+                    (TextPartKind::Broken, third, "{\"c\"".to_owned()),
                 ];
                 assert_eq!(parts(InputKind::Json, &raw, step), expected, "by {step}");
             }
@@ -256,11 +259,15 @@ mod tests {
         let found = parts(InputKind::Json, json.as_bytes(), 2 << 20);
         let places: Vec<_> = found.iter().map(|(kind, offset, _)| (*kind, *offset)).collect();
         let third = json.len() as u64 - 8;
-        let expected = [(PartKind::Value, 0), (PartKind::TooLong, 8), (PartKind::Value, third)];
+        let expected =
+            [(TextPartKind::Value, 0), (TextPartKind::TooLong, 8), (TextPartKind::Value, third)];
         assert_eq!(places, expected);
         let xml = format!("<Event><a>{long}</a></Event>\n<Event></Event>");
         let found = parts(InputKind::Xml, xml.as_bytes(), (2 << 20) + 5);
         let places: Vec<_> = found.iter().map(|(kind, offset, _)| (*kind, *offset)).collect();
-        assert_eq!(places, [(PartKind::TooLong, 0), (PartKind::Value, xml.len() as u64 - 15)]);
+        assert_eq!(
+            places,
+            [(TextPartKind::TooLong, 0), (TextPartKind::Value, xml.len() as u64 - 15)]
+        );
     }
 }

@@ -1,7 +1,7 @@
-//! The journal of a case folder: a line of JSON for each thing that was done, added when it is done.
+//! The journal of a case folder: one line of JSON for each step, added when the step is done.
 //!
-//! A process that is killed leaves at most one line that is not whole, which nobody reads. What no
-//! line names does not count, so that a file of observations is in the case as a whole or not at all.
+//! A process that is killed leaves at most one incomplete line, which is ignored. A file counts
+//! only if a line names it, so a file of observations is in the case as a whole or not at all.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,36 +9,36 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::SCHEMA;
-use crate::decode::Form;
+use crate::decode::EvtxHeaders;
 use crate::detect::EventFilter;
 use crate::error::Fault;
 use crate::hex::{hex, unhex};
-use crate::input::{Extent, FileState, InputKind};
+use crate::input::{FileState, InputKind, ReadExtent};
 use crate::model::Edge;
 use crate::reconstruct::LogExtent;
 
 /// A line of the journal.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Line {
-    /// Which version wrote what follows.
+pub(super) enum JournalLine {
+    /// The version that wrote the following lines.
     Case { schema: u32, version: String },
-    /// What rules asked for when the files of the lines below were extracted.
+    /// The event filter of the rules when the files of the following lines were extracted.
     EventFilter(EventFilter),
-    /// These files are to be extracted: those that no other line names were not.
+    /// Files that are about to be extracted. Those that no other line names were not finished.
     Begun(Vec<PathText>),
-    /// A file was extracted. One that was before counts no more.
+    /// A file that was extracted. It replaces earlier lines for the same file.
     File(Box<FileEntry>),
 }
 
-impl Line {
-    /// The first line.
-    pub fn head() -> Line {
-        Line::Case { schema: SCHEMA, version: env!("CARGO_PKG_VERSION").to_owned() }
+impl JournalLine {
+    /// Returns the first line.
+    pub fn first() -> JournalLine {
+        JournalLine::Case { schema: SCHEMA, version: env!("CARGO_PKG_VERSION").to_owned() }
     }
 }
 
-/// A path in JSON: as text, or its bytes in hex where it is none.
+/// A path in JSON: as text, or its bytes in hex if it is not text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum PathText {
@@ -64,53 +64,53 @@ impl From<&PathText> for PathBuf {
     fn from(path: &PathText) -> PathBuf {
         match path {
             PathText::Text(text) => PathBuf::from(text),
-            PathText::Bytes { hex } => from_bytes(&unhex(hex)),
+            PathText::Bytes { hex } => path_from_bytes(&unhex(hex)),
         }
     }
 }
 
 #[cfg(unix)]
-fn from_bytes(bytes: &[u8]) -> PathBuf {
+fn path_from_bytes(bytes: &[u8]) -> PathBuf {
     use std::os::unix::ffi::OsStrExt;
     PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
 }
 
-/// Where names are made of something else than bytes, one that is no text is only shown.
+/// On systems whose names are not bytes, a path that is not text is only for display.
 #[cfg(not(unix))]
-fn from_bytes(bytes: &[u8]) -> PathBuf {
+fn path_from_bytes(bytes: &[u8]) -> PathBuf {
     PathBuf::from(String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// How a file was read: another way, and other observations may come of it.
+/// The settings with which a file was read. Other settings may give other observations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settings {
+pub struct ExtractSettings {
     /// The version of the program.
     pub version: String,
-    /// Records outside of logs were looked for, too.
+    /// Whether records outside of logs were searched for, too.
     pub recover: bool,
     /// The limits, by name.
     pub limits: BTreeMap<String, u64>,
 }
 
-/// A file that was given, and what was found in it.
+/// A file that was given, and the inputs found in it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct FileEntry {
-    /// The file, as given or found below what was given.
+    /// The file's path, as given or found.
     pub path: PathText,
-    /// How it was read.
-    pub settings: Settings,
-    /// What it is itself, then of an archive its members in order, and what was recovered last.
-    pub inputs: Vec<Observed>,
+    /// The settings with which it was read.
+    pub settings: ExtractSettings,
+    /// The file itself, then the members of an archive in order, and recovered records last.
+    pub inputs: Vec<ExtractedInput>,
 }
 
 impl FileEntry {
-    /// The file's state when it was read.
+    /// Returns the file's state when it was read.
     pub fn state(&self) -> Option<&FileState> {
         self.inputs.first()?.state.as_ref()
     }
 
-    /// Whether another entry has the same observations.
-    pub fn has_tables_of(&self, other: &FileEntry) -> bool {
+    /// Returns whether another entry has the same observations.
+    pub fn has_same_tables(&self, other: &FileEntry) -> bool {
         let sums = |entry: &FileEntry| -> Vec<(String, String)> {
             entry.tables().map(|table| (table.name.clone(), table.sha256.clone())).collect()
         };
@@ -119,7 +119,7 @@ impl FileEntry {
             && sums(self) == sums(other)
     }
 
-    /// The files of all its observations.
+    /// Returns the files of all its observations.
     pub fn tables(&self) -> impl Iterator<Item = &TableEntry> {
         self.inputs.iter().flat_map(|input| &input.tables)
     }
@@ -127,32 +127,33 @@ impl FileEntry {
 
 /// An input that was extracted.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Observed {
-    /// What it is called in outputs.
+pub struct ExtractedInput {
+    /// Its name in outputs.
     pub path: PathText,
     /// Its size in bytes.
     pub size: u64,
-    /// What it is.
+    /// The kind of file.
     pub kind: InputKind,
-    /// Its state when it was read; none of an archive's member.
+    /// Its state when it was read. `None` for an archive's member.
     pub state: Option<FileState>,
     /// SHA-256 of its bytes, lower-case hex.
     pub sha256: Option<String>,
     /// How much of it was read.
-    pub extent: Extent,
+    pub extent: ReadExtent,
     /// Chunks in the file.
     pub chunks: u64,
-    /// Records read, observed or not.
+    /// Records read, whether kept or not.
     pub records: u64,
     /// Records that are longer than the limit.
     pub too_long: u64,
-    /// What is wrong with it.
+    /// Its faults.
     pub faults: Vec<Fault>,
-    /// What its headers say.
-    pub form: Form,
-    /// The first record of each chunk of which that may be asked.
+    /// Its headers.
+    #[serde(rename = "form")]
+    pub headers: EvtxHeaders,
+    /// The first record of each chunk that a later run may ask for.
     pub firsts: BTreeMap<u64, Edge>,
-    /// How far its logs reach: of each piece that was read.
+    /// How far its logs reach, for each piece that was read.
     pub reach: Vec<LogExtent>,
     /// Its observations.
     pub tables: Vec<TableEntry>,
@@ -161,13 +162,13 @@ pub struct Observed {
 /// A file of observations.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TableEntry {
-    /// Its name below the case folder.
+    /// Its path below the case folder.
     pub name: String,
     /// Its rows.
     pub rows: u64,
     /// The lowest offset of a record in it.
     pub first: u64,
-    /// The highest one.
+    /// The highest offset of a record in it.
     pub last: u64,
     /// Its size in bytes.
     pub size: u64,

@@ -1,15 +1,14 @@
-//! The table between reading logs and rebuilding sessions: *observations*, the records that some
-//! later stage has a use for, as Parquet in a case folder.
+//! Case folders. They keep *observations*, the records that later stages use, as Parquet between
+//! the reading of logs and the rebuilding of sessions.
 //!
-//! What is extracted once can be correlated often, by other runs, on other machines, and together
-//! with what was extracted elsewhere. An observation is a record as decoded, with its place in the
-//! evidence; what is known of an input as a whole (hash, damage, how far its logs reach) stands in
-//! the folder's journal. Sessions that are rebuilt from both are those that are rebuilt from the
-//! logs themselves.
+//! Records are extracted once. Sessions can then be rebuilt from them often, by other runs, on
+//! other machines, and together with records that were extracted elsewhere. An observation is a
+//! decoded record with its place in the evidence. The facts about an input as a whole (hash,
+//! damage, how far its logs reach) are in the folder's journal. Sessions rebuilt from both are the
+//! same as those rebuilt from the logs themselves.
 //!
-//! `table` is one file of records, `writer` cuts the
-//! observations of an input into files, `journal` says which files count, and `folder` is the case
-//! folder:
+//! `table` is one file of records, `writer` divides the observations of an input into files,
+//! `journal` lists the files that count, and `folder` is the case folder:
 //!
 //! ```text
 //! CASE/journal.jsonl
@@ -21,20 +20,20 @@ mod journal;
 mod table;
 mod writer;
 
-pub use folder::{CaseFolder, Known, Merged, records};
-pub use journal::{FileEntry, Observed, PathText, Settings, TableEntry};
+pub use folder::{CaseContents, CaseFolder, MergeCounts, read_records};
+pub use journal::{ExtractSettings, ExtractedInput, FileEntry, PathText, TableEntry};
 #[cfg(feature = "cli")]
 pub(crate) use table::COLUMNS;
 pub use table::{columns, fields, read_columns};
-pub(crate) use writer::Writer;
+pub(crate) use writer::ObservationWriter;
 
 pub use crate::parquet::{
-    ColumnType, ColumnValues, Field, ListValues, PrimitiveValues, TextValues,
+    ColumnType, ColumnValues, ListValues, ParquetField, PrimitiveValues, TextValues,
 };
 
-/// The names of the files of observations below a case folder.
+/// The paths of the files of observations below a case folder.
 #[cfg(feature = "cli")]
 pub(crate) const FILES: &str = "observations/host=HOST/day=DAY/*.parquet";
 
-/// The version of the tables and of the journal. A folder of another one is not read.
+/// The version of the tables and of the journal. A folder of another version is not read.
 pub const SCHEMA: u32 = 1;

@@ -1,4 +1,4 @@
-//! One file of observations: a Parquet file of one row group, so that a file is what a task reads.
+//! One file of observations: a Parquet file of one row group, which is as much as a task reads.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -13,15 +13,15 @@ use super::journal::TableEntry;
 use crate::hex::hex;
 use crate::model::{Channel, Form, InputIdx, LoggedId, Record, Str};
 use crate::parquet::{
-    self, Bounds, ColumnType, ColumnValues, Field, ListValues, MOST_BYTES, MOST_ROWS,
-    PrimitiveValues, TextValues,
+    self, ColumnType, ColumnValues, ListValues, MOST_BYTES, MOST_ROWS, ParquetField,
+    PrimitiveValues, ReadBounds, TextValues,
 };
 use crate::record_row::RecordRow;
 use crate::table::{Column, Kind, columns};
 
 columns! { pub(crate) COLUMNS:
     "time": Time => "when it was logged (System/TimeCreated), UTC, nanoseconds; null where the type cannot hold it: before 1677 or after 2262",
-    "exact_time" => "the time where `time` cannot hold it, or where the log has two: SECONDS.NANOSECONDS since 1970, and after a blank that of System/TimeCreated",
+    "exact_time" => "the time if `time` cannot hold it or if the log has two times: SECONDS.NANOSECONDS since 1970, then a blank and the time of System/TimeCreated",
     "computer" => "System/Computer as logged; the folder `host=` has it in lower case",
     "channel" => "System/Channel as logged; empty when the record has none",
     "provider" => "System/Provider Name",
@@ -35,12 +35,12 @@ columns! { pub(crate) COLUMNS:
     "thread_id": Integer => "System/Execution ThreadID",
     "names": Texts => "the names of the record's data, in log order; a name may repeat or be empty",
     "values": Texts => "their values",
-    "form" => "the form the record came in: binary, rendered, winlogbeat, hayabusa, nxlog",
+    "form" => "the format of the record: binary, rendered, winlogbeat, hayabusa, nxlog",
     "offset": Integer => "the record's offset in its file, bytes",
     "record_number": Integer => "the number in the record's own header",
 }
 
-/// The forms by their names.
+/// The names of the formats.
 const FORMS: [(&str, Form); 5] = [
     ("binary", Form::Binary),
     ("rendered", Form::Rendered),
@@ -49,20 +49,21 @@ const FORMS: [(&str, Form); 5] = [
     ("nxlog", Form::NxLog),
 ];
 
-/// How the name of a file in the making ends.
+/// The end of the name of an unfinished file.
 pub(super) const UNFINISHED: &str = ".unfinished";
 
-/// What a field of a record takes besides its texts: a log may be written to have many empty ones.
+/// Bytes that a field of a record takes besides its texts. A hostile log may have many empty
+/// fields.
 const FIELD_BYTES: usize = 16;
 
-/// The most bytes of a file of observations that is read, of all texts in it, and of the pages of a
-/// column. What is written is full at [`MOST_BYTES`] and a record, which `record-bytes` limits.
+/// The most bytes that are read of a file of observations, of all texts in it, and of the pages of
+/// a column. A file is full at [`MOST_BYTES`] plus one record, which `record-bytes` limits.
 const MOST_READ: usize = 256 << 20;
 /// The most fields of records in a file that is read.
 const MOST_FIELDS: usize = MOST_READ / 32;
 
-/// The columns as those of a Parquet file.
-static FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| {
+/// The columns as Parquet columns.
+static FIELDS: LazyLock<Vec<ParquetField>> = LazyLock::new(|| {
     let column_type = |column: &Column| match (column.name, column.kind) {
         ("event_id" | "level" | "process_id" | "thread_id", _) => ColumnType::U32,
         (_, Kind::Integer) => ColumnType::U64,
@@ -70,7 +71,7 @@ static FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| {
         (_, Kind::Texts) => ColumnType::Texts,
         _ => ColumnType::Text,
     };
-    let field = |column: &Column| Field {
+    let field = |column: &Column| ParquetField {
         name: column.name,
         column_type: column_type(column),
         repeats: column_type(column) == ColumnType::U32 || column.name == "keywords",
@@ -80,7 +81,7 @@ static FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| {
 
 /// The values of the columns, one field for each.
 #[derive(Default)]
-struct Observations {
+struct ObservationColumns {
     times: PrimitiveValues<i64>,
     exact_times: TextValues,
     computers: TextValues,
@@ -101,18 +102,18 @@ struct Observations {
     numbers: PrimitiveValues<u64>,
 }
 
-/// A file of observations in the making.
+/// A file of observations that is being filled.
 #[derive(Default)]
-pub(super) struct Table {
-    observations: Observations,
-    /// The least and the largest offset.
+pub(super) struct ObservationTable {
+    observations: ObservationColumns,
+    /// The lowest and the highest offset.
     reach: Option<(u64, u64)>,
     /// Bytes of texts and fields.
     bytes: usize,
 }
 
-impl Table {
-    /// Adds the record of a row, of this time.
+impl ObservationTable {
+    /// Adds the record of a row, with its time.
     pub fn add(&mut self, time: DateTime<Utc>, row: &RecordRow<'_>) {
         self.observations.push(time, row);
         let offset = row.source.offset;
@@ -125,12 +126,13 @@ impl Table {
         self.bytes += fields.sum::<usize>();
     }
 
-    /// Whether it should be put down.
+    /// Returns whether it should be written.
     pub fn is_full(&self) -> bool {
         self.observations.len() >= MOST_ROWS || self.bytes >= MOST_BYTES
     }
 
-    /// Writes it to a file, which gets its name when it is whole. `name` is that below `folder`.
+    /// Writes it to a file, which gets its name when it is complete. `name` is its path below
+    /// `folder`.
     pub fn write(self, folder: &Path, name: String) -> io::Result<TableEntry> {
         let (rows, reach) = (self.observations.len(), self.reach);
         let columns = self.observations.into_columns();
@@ -149,25 +151,27 @@ impl Table {
     }
 }
 
-/// The columns of a table of observations.
-pub fn fields() -> &'static [Field] {
+/// Returns the columns of a table of observations.
+pub fn fields() -> &'static [ParquetField] {
     &FIELDS
 }
 
-/// Records as the columns of a table of observations.
+/// Converts records to the columns of a table of observations.
 pub fn columns(records: &[Record]) -> Vec<ColumnValues> {
-    let mut observations = Observations::default();
-    records.iter().for_each(|record| observations.push(record.time, &RecordRow::of(record)));
+    let mut observations = ObservationColumns::default();
+    records
+        .iter()
+        .for_each(|record| observations.push(record.time, &RecordRow::from_record(record)));
     observations.into_columns()
 }
 
-/// The columns of a file of observations.
+/// Reads the columns of a file of observations.
 ///
 /// # Errors
-/// When it cannot be read, or is not as it was written.
+/// When the file cannot be read, or was changed after it was written.
 pub fn read_columns(folder: &Path, entry: &TableEntry) -> io::Result<Vec<ColumnValues>> {
     let mut bytes = Vec::new();
-    // Who sends a case may have made file and journal, so that its hash and size prove nothing.
+    // The sender of a case may have made both file and journal, so its hash and size prove nothing.
     let file = File::open(folder.join(&entry.name))?;
     file.take(MOST_READ as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > MOST_READ {
@@ -178,11 +182,11 @@ pub fn read_columns(folder: &Path, entry: &TableEntry) -> io::Result<Vec<ColumnV
     }
     let rows = usize::try_from(entry.rows).ok().filter(|&rows| rows <= MOST_ROWS);
     let rows = rows.ok_or_else(|| io::Error::other("its rows are more than a file has"))?;
-    parquet::read(bytes, &FIELDS, Bounds { rows, texts: MOST_FIELDS, bytes: MOST_READ })
+    parquet::read(bytes, &FIELDS, ReadBounds { rows, texts: MOST_FIELDS, bytes: MOST_READ })
 }
 
-/// The times of a record that the column of times does not hold.
-fn exact(time: DateTime<Utc>, logged: Option<DateTime<Utc>>, fits: bool) -> Option<String> {
+/// Returns the times of a record that the column of times cannot hold, as text.
+fn exact_text(time: DateTime<Utc>, logged: Option<DateTime<Utc>>, fits: bool) -> Option<String> {
     let text =
         |time: DateTime<Utc>| format!("{}.{:09}", time.timestamp(), time.timestamp_subsec_nanos());
     match logged {
@@ -191,7 +195,7 @@ fn exact(time: DateTime<Utc>, logged: Option<DateTime<Utc>>, fits: bool) -> Opti
     }
 }
 
-/// What [`exact`] wrote: a record's time, and that of System/TimeCreated.
+/// Parses the text that [`exact`] returns: a record's time, and that of System/TimeCreated.
 fn parse_exact(text: &str) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
     let time = |text: &str| {
         let (seconds, nanos) = text.split_once('.')?;
@@ -201,25 +205,26 @@ fn parse_exact(text: &str) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
     Some((time(first)?, time(second)?))
 }
 
-/// Reads a file of observations: its records, in its order, as records of this input.
+/// Reads a file of observations and passes its records, in order, to `each` as records of this
+/// input.
 ///
 /// # Errors
-/// When it cannot be read, or is not what was written.
-pub(super) fn read(
+/// When the file cannot be read, or was changed after it was written.
+pub(super) fn read_records(
     folder: &Path,
     entry: &TableEntry,
     input: InputIdx,
     each: impl FnMut(&Record),
 ) -> io::Result<()> {
-    let observations = Observations::from_columns(read_columns(folder, entry)?);
-    let observations = observations.filter(Observations::are_records);
+    let observations = ObservationColumns::from_columns(read_columns(folder, entry)?);
+    let observations = observations.filter(ObservationColumns::are_records);
     let observations =
-        observations.ok_or_else(|| io::Error::other("its rows are no observations"))?;
-    observations.each(input, each);
+        observations.ok_or_else(|| io::Error::other("its rows are not observations"))?;
+    observations.for_each_record(input, each);
     Ok(())
 }
 
-impl Observations {
+impl ObservationColumns {
     fn len(&self) -> usize {
         self.times.len()
     }
@@ -227,7 +232,7 @@ impl Observations {
     fn push(&mut self, time: DateTime<Utc>, row: &RecordRow<'_>) {
         let nanos = time.timestamp_nanos_opt();
         self.times.push(nanos);
-        self.exact_times.push(exact(time, row.logged(), nanos.is_some()).as_deref());
+        self.exact_times.push(exact_text(time, row.logged(), nanos.is_some()).as_deref());
         self.computers.push(Some(row.computer));
         self.channels.push(Some(row.channel));
         self.providers.push(Some(row.provider));
@@ -270,8 +275,8 @@ impl Observations {
         ]
     }
 
-    /// What these columns hold; none where they are others.
-    fn from_columns(columns: Vec<ColumnValues>) -> Option<Observations> {
+    /// Creates them from columns. Returns `None` if the columns are different ones.
+    fn from_columns(columns: Vec<ColumnValues>) -> Option<ObservationColumns> {
         use ColumnValues::{Text, Texts, Time, U32, U64};
         let Ok(
             [
@@ -298,7 +303,7 @@ impl Observations {
         else {
             return None;
         };
-        Some(Observations {
+        Some(ObservationColumns {
             times,
             exact_times,
             computers,
@@ -320,8 +325,8 @@ impl Observations {
         })
     }
 
-    /// Whether each row is a record: it has a value where each record has one, as many values as
-    /// names, and a time, a form and a level that can be.
+    /// Returns whether each row is a record: it has a value where every record has one, as many
+    /// values as names, and a valid time, format and level.
     fn are_records(&self) -> bool {
         let texts = [&self.computers, &self.channels, &self.providers, &self.forms];
         let numbers = [&self.record_ids, &self.keywords, &self.offsets, &self.numbers];
@@ -338,7 +343,7 @@ impl Observations {
             })
     }
 
-    /// A row's time, and that of System/TimeCreated.
+    /// Returns a row's time, and that of System/TimeCreated.
     fn time(&self, row: usize) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
         match self.exact_times.get(row) {
             Some(exact) => parse_exact(exact),
@@ -355,18 +360,18 @@ impl Observations {
         self.levels.get(row)?.try_into().ok()
     }
 
-    /// Gives each as a record of an input.
-    fn each(&self, input: InputIdx, mut each: impl FnMut(&Record)) {
+    /// Passes each row to `each` as a record of an input.
+    fn for_each_record(&self, input: InputIdx, mut each: impl FnMut(&Record)) {
         let mut record = Record::default();
         for row in 0..self.len() {
-            self.fill(&mut record, row);
+            self.fill_record(&mut record, row);
             record.source.input = input;
             each(&record);
         }
     }
 
-    /// Makes a record that of a row: texts that it has already are not made again.
-    fn fill<'o>(&'o self, record: &mut Record, row: usize) {
+    /// Fills a record with a row. Texts that it already has are not allocated again.
+    fn fill_record<'o>(&'o self, record: &mut Record, row: usize) {
         let Record {
             source,
             time,
@@ -388,20 +393,20 @@ impl Observations {
         } = record;
         (*time, *logged) = self.time(row).unwrap_or_default();
         *form = self.form(row).unwrap_or_default();
-        // Rows of records have a value in each column that is read like this.
+        // Rows of records have a value in each column that is read in this way.
         let text = |column: &'o TextValues| column.get(row).unwrap_or_default();
         let names = (text(&self.channels), text(&self.providers));
         if (&**channel, &**provider) != names || row == 0 {
             *known_channel = Channel::of(names.0, names.1);
         }
-        set(channel, names.0);
-        set(provider, names.1);
-        set(computer, text(&self.computers));
+        replace_text(channel, names.0);
+        replace_text(provider, names.1);
+        replace_text(computer, text(&self.computers));
         *event_id = self.event_ids.get(row).unwrap_or_default();
         *level = self.level(row).unwrap_or_default();
         *keywords = self.keywords.get(row).unwrap_or_default();
         *record_id = self.record_ids.get(row).unwrap_or_default();
-        set_or_clear(user_sid, self.user_sids.get(row));
+        replace_optional_text(user_sid, self.user_sids.get(row));
         *activity_id = self.activity_ids.get(row).and_then(LoggedId::parse);
         *process_id = self.process_ids.get(row);
         *thread_id = self.thread_ids.get(row);
@@ -414,15 +419,15 @@ impl Observations {
     }
 }
 
-fn set(known: &mut Str, text: &str) {
+fn replace_text(known: &mut Str, text: &str) {
     if **known != *text {
         *known = text.into();
     }
 }
 
-fn set_or_clear(known: &mut Option<Str>, text: Option<&str>) {
+fn replace_optional_text(known: &mut Option<Str>, text: Option<&str>) {
     match (known.as_mut(), text) {
-        (Some(known), Some(text)) => set(known, text),
+        (Some(known), Some(text)) => replace_text(known, text),
         _ => *known = text.map(Into::into),
     }
 }
@@ -446,15 +451,15 @@ mod tests {
         record
     }
 
-    fn table(records: &[Record]) -> Table {
-        let mut table = Table::default();
+    fn table(records: &[Record]) -> ObservationTable {
+        let mut table = ObservationTable::default();
         for record in records {
-            table.add(record.time, &RecordRow::of(record));
+            table.add(record.time, &RecordRow::from_record(record));
         }
         table
     }
 
-    /// What is read of a file that a journal has with its own hash and so many rows.
+    /// Reads a file that a journal lists with its hash and this number of rows.
     fn forged(bytes: &[u8], rows: u64) -> io::Result<Vec<Record>> {
         let folder = tempfile::tempdir().unwrap();
         let name = "forged.parquet".to_owned();
@@ -463,8 +468,9 @@ mod tests {
         let size = bytes.len() as u64;
         let entry = TableEntry { name, rows, first: 0, last: u64::MAX, size, sha256 };
         let mut found = Vec::new();
-        let read =
-            read(folder.path(), &entry, InputIdx::default(), |record| found.push(record.clone()));
+        let read = read_records(folder.path(), &entry, InputIdx::default(), |record| {
+            found.push(record.clone())
+        });
         assert!(read.is_ok() || found.is_empty(), "all or none");
         read.map(|()| found)
     }
@@ -475,8 +481,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let entry = table(&records).write(folder.path(), "a.parquet".into()).unwrap();
         let mut found = Vec::new();
-        read(folder.path(), &entry, InputIdx::default(), |record| found.push(record.clone()))
-            .unwrap();
+        read_records(folder.path(), &entry, InputIdx::default(), |record| {
+            found.push(record.clone())
+        })
+        .unwrap();
         assert_eq!(found, records);
         let bytes = fs::read(folder.path().join("a.parquet")).unwrap();
         assert_eq!(forged(&bytes, 2).unwrap(), records);
@@ -486,7 +494,7 @@ mod tests {
     #[test]
     fn what_is_no_table_of_observations_is_an_error_and_no_record() {
         let columns = || columns(&[record(1), record(2)]);
-        let written = |fields: &[Field], columns: Vec<ColumnValues>| {
+        let written = |fields: &[ParquetField], columns: Vec<ColumnValues>| {
             forged(&parquet::write_single_group(Vec::new(), fields, columns).unwrap(), 2)
         };
         assert_eq!(written(&FIELDS, columns()).unwrap().len(), 2);
@@ -546,7 +554,7 @@ mod tests {
         for number in 0..2 {
             assert!(!providers.is_full());
             let record = Record { provider: format!("{long}{number}").into(), ..record(1) };
-            providers.add(record.time, &RecordRow::of(&record));
+            providers.add(record.time, &RecordRow::from_record(&record));
         }
         assert!(providers.is_full());
         let mut record = record(1);

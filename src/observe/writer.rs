@@ -1,4 +1,4 @@
-//! An input's observations, cut into files by host and day.
+//! Writes an input's observations to files by host and day.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,67 +6,72 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::journal::TableEntry;
-use super::table::Table;
+use super::table::ObservationTable;
 use crate::model::Record;
 use crate::record_row::RecordRow;
-use crate::sorted::{self, Rows, Sorter};
+use crate::sorted::{self, SortBuffer, Sorter};
 use crate::table::file_name;
 
 /// The folder of the files.
 pub(crate) const OBSERVATIONS: &str = "observations";
-/// Files that an input is cut into by host and day: a log may be written to have ever new ones.
+/// The most files by host and day for one input. A hostile log may name ever more hosts and days.
 const MOST_PARTS: usize = 1024;
-/// The folder of what is past them.
+/// The folder of the observations beyond this limit.
 const MORE: &str = "host=_more/day=_more";
 
-/// Takes an input's records, in any order and from any thread.
-pub(crate) struct Writer {
+/// Writes an input's records to files. It takes them in any order and from any thread.
+pub(crate) struct ObservationWriter {
     folder: PathBuf,
     stem: String,
     sorter: Sorter,
 }
 
-impl Writer {
-    /// A writer for the observations of an input in a case folder; its files' names begin so.
-    pub fn new(folder: &Path, stem: String) -> Writer {
-        Writer { folder: folder.to_owned(), stem, sorter: Sorter::new(folder.to_owned()) }
+impl ObservationWriter {
+    /// Creates a writer for the observations of an input in a case folder. The files' names begin
+    /// with `stem`.
+    pub fn new(folder: &Path, stem: String) -> ObservationWriter {
+        ObservationWriter {
+            folder: folder.to_owned(),
+            stem,
+            sorter: Sorter::new(folder.to_owned()),
+        }
     }
 
-    /// Puts a record down among those of a task.
+    /// Adds a record to the records of a task.
     ///
     /// # Errors
-    /// When it has no serial form.
-    pub fn push(rows: &mut Rows, record: &Record) -> io::Result<()> {
+    /// When the record cannot be serialized.
+    pub fn push(rows: &mut SortBuffer, record: &Record) -> io::Result<()> {
         let key = |key: &mut Vec<u8>| {
             key.extend(record.computer.to_lowercase().bytes());
             key.push(0);
-            sorted::time(key, record.time);
+            sorted::push_time(key, record.time);
             key.extend(record.source.offset.to_be_bytes());
         };
-        rows.push(key, &RecordRow::of(record))
+        rows.push(key, &RecordRow::from_record(record))
     }
 
-    /// Takes a task's records out of its hands.
+    /// Takes the records of a task and leaves its buffer empty.
     ///
     /// # Errors
-    /// When the folder takes no more.
-    pub fn add(&self, rows: &mut Rows) -> io::Result<()> {
+    /// When the folder cannot be written.
+    pub fn add(&self, rows: &mut SortBuffer) -> io::Result<()> {
         self.sorter.add(rows)
     }
 
-    /// Writes the files of what was put down.
+    /// Writes the files of all records that were added.
     ///
     /// # Errors
-    /// When one cannot be written.
+    /// When a file cannot be written.
     pub fn finish(&self) -> io::Result<Vec<TableEntry>> {
-        let Writer { folder, stem, sorter } = self;
+        let ObservationWriter { folder, stem, sorter } = self;
         let (folder, stem) = (folder.clone(), stem.clone());
         let rows = sorter.take();
-        let mut parts = Parts { folder, stem, ..Parts::default() };
+        let mut parts = ObservationFiles { folder, stem, ..ObservationFiles::default() };
         for frame in rows.rows()? {
             let frame = frame?;
             let (host, time) =
-                split(frame.key()).ok_or_else(|| io::Error::other("no row's key"))?;
+                split_key(frame.key()).ok_or_else(|| io::Error::other("no row's key"))?;
             let row: RecordRow<'_> =
                 postcard::from_bytes(frame.content()).map_err(io::Error::other)?;
             parts.add(host, time, &row)?;
@@ -75,49 +80,48 @@ impl Writer {
     }
 }
 
-/// The host, in lower case, and the time of a row's key.
-fn split(key: &[u8]) -> Option<(&str, DateTime<Utc>)> {
+/// Returns the host, in lower case, and the time of a row's key.
+fn split_key(key: &[u8]) -> Option<(&str, DateTime<Utc>)> {
     let (rest, _offset) = key.split_last_chunk::<8>()?;
     let (host, time) = rest.split_last_chunk::<12>()?;
-    Some((str::from_utf8(host.strip_suffix(&[0])?).ok()?, sorted::time_of(time)?))
+    Some((str::from_utf8(host.strip_suffix(&[0])?).ok()?, sorted::read_time(time)?))
 }
 
-/// The files of an input in the making. Records come by host and time, so that one file is open at
-/// a time.
+/// Writes the files of an input. Records come by host and time, so only one file is open at a time.
 #[derive(Default)]
-struct Parts {
+struct ObservationFiles {
     folder: PathBuf,
     stem: String,
-    /// Whose part the latest record is in, and the file in it that is not full.
+    /// The host and day of the latest record, and the open file of its part.
     latest: Option<(String, NaiveDate)>,
     part: String,
-    open: Option<Table>,
-    /// Parts that were begun.
+    open: Option<ObservationTable>,
+    /// The number of parts that were begun.
     begun: usize,
     entries: Vec<TableEntry>,
 }
 
-impl Parts {
+impl ObservationFiles {
     fn add(&mut self, host: &str, time: DateTime<Utc>, row: &RecordRow<'_>) -> io::Result<()> {
         let day = time.date_naive();
         let is_same = |(of, on): &(String, NaiveDate)| of == host && *on == day;
         if !self.latest.as_ref().is_some_and(is_same) {
             self.latest = Some((host.to_owned(), day));
             let is_one_more = self.begun < MOST_PARTS;
-            let part = if is_one_more { part(host, day) } else { MORE.to_owned() };
+            let part = if is_one_more { part_folder(host, day) } else { MORE.to_owned() };
             if self.part != part {
-                self.put()?;
+                self.write_open()?;
                 self.part = part;
                 self.begun += 1;
             }
         }
         let table = self.open.get_or_insert_default();
         table.add(time, row);
-        if table.is_full() { self.put() } else { Ok(()) }
+        if table.is_full() { self.write_open() } else { Ok(()) }
     }
 
-    /// Puts the open file down.
-    fn put(&mut self) -> io::Result<()> {
+    /// Writes the open file.
+    fn write_open(&mut self) -> io::Result<()> {
         let Some(table) = self.open.take() else { return Ok(()) };
         let (part, number) = (&self.part, self.entries.len());
         let name = format!("{OBSERVATIONS}/{part}/{}-{number}.parquet", self.stem);
@@ -126,12 +130,12 @@ impl Parts {
     }
 
     fn finish(mut self) -> io::Result<Vec<TableEntry>> {
-        self.put()?;
+        self.write_open()?;
         Ok(self.entries)
     }
 }
 
-/// The folder of a host's day.
-fn part(host: &str, day: NaiveDate) -> String {
+/// Returns the folder of a host's day.
+fn part_folder(host: &str, day: NaiveDate) -> String {
     format!("host={}/day={}", file_name(host), day.format("%Y-%m-%d"))
 }

@@ -1,12 +1,13 @@
-//! Parquet files through the low-level column API of the `parquet` crate, without Arrow.
+//! Reads and writes Parquet files through the low-level column API of the `parquet` crate, without
+//! Arrow.
 //!
-//! [`Field`] declares a column, [`ColumnValues`] collects its values for a row group, `write` writes
-//! row groups and `read` reads a file of one row group that a stranger may have made.
+//! [`ParquetField`] declares a column, and [`ColumnValues`] collects its values for a row group.
+//! `write` writes row groups. `read` reads a file of one row group that may come from an untrusted sender.
 //!
 //! Each type of column has one form in a file: times are `TIMESTAMP(isAdjustedToUTC=true, NANOS)`,
-//! whole numbers are unsigned `INT`, texts are `STRING`, and a list of texts is a three-level `LIST`.
-//! All columns are optional. Texts and numbers that repeat are written as a dictionary, times and
-//! other whole numbers as differences.
+//! whole numbers are unsigned `INT`, texts are `STRING`, and a list of texts is a three-level
+//! `LIST`. All columns are optional. Texts and repeating numbers are written as a dictionary, times
+//! and other whole numbers as differences.
 
 mod read;
 #[cfg(test)]
@@ -14,7 +15,7 @@ mod tests;
 mod values;
 mod write;
 
-pub(crate) use read::{Bounds, read};
+pub(crate) use read::{ReadBounds, read};
 pub use values::{ColumnValues, ListValues, PrimitiveValues, TextValues};
 pub(crate) use write::{ParquetFile, write_single_group};
 
@@ -25,7 +26,7 @@ pub(crate) const MOST_BYTES: usize = 32 << 20;
 
 /// A column of a Parquet file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Field {
+pub struct ParquetField {
     /// The name of the column.
     pub name: &'static str,
     /// The type of its values.

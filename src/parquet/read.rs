@@ -1,8 +1,8 @@
-//! Reads a Parquet file of one row group, which a stranger may have made.
+//! Reads a Parquet file of one row group that may come from an untrusted sender.
 //!
-//! The library trusts what a file says of itself: how long a page is when it is decompressed, how many
-//! values a dictionary has. So the footer is bounded, pages are decompressed here, and counts are
-//! checked before they are used. Only what `write` writes is read: three encodings, two kinds of
+//! The library trusts a file's own statements: the length of a decompressed page, the number of
+//! values in a dictionary. So the footer is bounded, pages are decompressed here, and counts are
+//! checked before they are used. Only the output of `write` is read: three encodings, two kinds of
 //! pages, one form of each type.
 
 use std::io::{self, Read};
@@ -24,20 +24,20 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::ColumnDescriptor;
 
 use super::values::DEFINED;
-use super::{ColumnType, ColumnValues, Field, ListValues, PrimitiveValues, TextValues};
+use super::{ColumnType, ColumnValues, ListValues, ParquetField, PrimitiveValues, TextValues};
 
-/// The most bytes of a footer. That of some dozen columns has a few thousand.
+/// The most bytes of a footer. With some dozen columns it has a few thousand.
 const MOST_FOOTER: usize = 1 << 18;
-/// The end of a file: the length of its footer, and the mark of its format.
+/// Bytes at the end of a file: the length of its footer, and the mark of its format.
 const END: usize = 8;
 /// The rows that are read at a time.
 const ROWS_AT_ONCE: usize = 1024;
 /// The bytes of the shortest entry of a dictionary.
 const SHORTEST_ENTRY: usize = 4;
 
-/// What a file may come to.
+/// The bounds on the size of a file.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
+pub(crate) struct ReadBounds {
     /// The rows that it must have.
     pub rows: usize,
     /// The most texts in the lists of a column.
@@ -49,51 +49,55 @@ pub(crate) struct Bounds {
 /// Reads these columns of a file.
 ///
 /// # Errors
-/// When it is no Parquet file, has not one row group with these rows, lacks a column, or has it of
-/// another type or length; or when it goes beyond the bounds.
+/// When it is not a Parquet file, does not have one row group with these rows, lacks a column, has
+/// a column of another type or length, or exceeds the bounds.
 pub(crate) fn read(
     file: Vec<u8>,
-    fields: &[Field],
-    bounds: Bounds,
+    fields: &[ParquetField],
+    bounds: ReadBounds,
 ) -> io::Result<Vec<ColumnValues>> {
     // The library panics on some files that no writer makes.
     let columns = panic::catch_unwind(|| read_columns(file.into(), fields, bounds));
-    let columns = columns.map_err(|_| io::Error::other("it is no Parquet file"))?;
+    let columns = columns.map_err(|_| io::Error::other("it is not a Parquet file"))?;
     columns.map_err(io::Error::other)
 }
 
-fn refused<T>(reason: &str) -> Result<T> {
+fn reject<T>(reason: &str) -> Result<T> {
     Err(ParquetError::General(reason.to_owned()))
 }
 
-fn read_columns(file: Bytes, fields: &[Field], bounds: Bounds) -> Result<Vec<ColumnValues>> {
+fn read_columns(
+    file: Bytes,
+    fields: &[ParquetField],
+    bounds: ReadBounds,
+) -> Result<Vec<ColumnValues>> {
     let footer =
         file.last_chunk::<END>().map(|[a, b, c, d, ..]| u32::from_le_bytes([*a, *b, *c, *d]));
     if footer.is_none_or(|length| length as usize > MOST_FOOTER) {
-        return refused("it is no Parquet file");
+        return reject("it is not a Parquet file");
     }
     let metadata = ParquetMetaDataReader::new().parse_and_finish(&file)?;
     let [group] = metadata.row_groups() else {
-        return refused("it has not one row group");
+        return reject("it has not one row group");
     };
     let file_rows = metadata.file_metadata().num_rows();
     if [file_rows, group.num_rows()].map(usize::try_from) != [Ok(bounds.rows); 2] {
-        return refused("its rows are not as many as were written");
+        return reject("its rows are not as many as were written");
     }
-    let mut reader = Reader { file: Arc::new(file), group, bounds, text_bytes: 0 };
+    let mut reader = GroupReader { file: Arc::new(file), group, bounds, text_bytes: 0 };
     fields.iter().map(|field| reader.column(field)).collect()
 }
 
-struct Reader<'m> {
+struct GroupReader<'m> {
     file: Arc<Bytes>,
     group: &'m RowGroupMetaData,
-    bounds: Bounds,
+    bounds: ReadBounds,
     /// The bytes of all texts that were read.
     text_bytes: usize,
 }
 
-impl Reader<'_> {
-    fn column(&mut self, field: &Field) -> Result<ColumnValues> {
+impl GroupReader<'_> {
+    fn column(&mut self, field: &ParquetField) -> Result<ColumnValues> {
         Ok(match field.column_type {
             ColumnType::Time => {
                 ColumnValues::Time(self.primitives::<Int64Type, _>(field, |&value| value)?)
@@ -117,7 +121,7 @@ impl Reader<'_> {
 
     fn primitives<P: DataType, T: Copy + Default>(
         &self,
-        field: &Field,
+        field: &ParquetField,
         value: impl Fn(&P::T) -> T,
     ) -> Result<PrimitiveValues<T>> {
         let mut found = PrimitiveValues::default();
@@ -131,11 +135,11 @@ impl Reader<'_> {
         Ok(found)
     }
 
-    fn texts(&mut self, field: &Field) -> Result<TextValues> {
+    fn texts(&mut self, field: &ParquetField) -> Result<TextValues> {
         let mut found = TextValues::default();
         let mut text_bytes = self.text_bytes;
         self.batches::<ByteArrayType>(field, |batch| {
-            let texts = self.texts_of(batch.values, &mut text_bytes)?;
+            let texts = self.to_texts(batch.values, &mut text_bytes)?;
             let mut texts = texts.into_iter();
             for &level in batch.definition {
                 found.push((level == DEFINED).then(|| texts.next()).flatten());
@@ -146,39 +150,39 @@ impl Reader<'_> {
         Ok(found)
     }
 
-    fn lists(&mut self, field: &Field) -> Result<ListValues> {
+    fn lists(&mut self, field: &ParquetField) -> Result<ListValues> {
         let mut found = ListValues::default();
         let mut text_bytes = self.text_bytes;
         self.batches::<ByteArrayType>(field, |batch| {
-            let texts = self.texts_of(batch.values, &mut text_bytes)?;
+            let texts = self.to_texts(batch.values, &mut text_bytes)?;
             if found.extend(batch.definition, batch.repetition, texts.into_iter()) {
                 Ok(())
             } else {
-                refused("a list of texts is none")
+                reject("a list of texts is invalid")
             }
         })?;
         self.text_bytes = text_bytes;
         Ok(found)
     }
 
-    /// Byte arrays as texts, while there is room for them.
-    fn texts_of<'b>(
+    /// Converts byte arrays to texts, within the bounds.
+    fn to_texts<'b>(
         &self,
         arrays: &'b [ByteArray],
         text_bytes: &mut usize,
     ) -> Result<Vec<&'b str>> {
         *text_bytes += arrays.iter().map(ByteArray::len).sum::<usize>();
         if *text_bytes > self.bounds.bytes {
-            return refused("it has more text than may be read");
+            return reject("it has more text than may be read");
         }
         arrays.iter().map(ByteArray::as_utf8).collect()
     }
 
-    /// Gives the values of a column, some rows at a time.
+    /// Passes the values of a column to `each`, some rows at a time.
     fn batches<P: DataType>(
         &self,
-        field: &Field,
-        mut each: impl FnMut(Batch<'_, P::T>) -> Result<()>,
+        field: &ParquetField,
+        mut each: impl FnMut(ValueBatch<'_, P::T>) -> Result<()>,
     ) -> Result<()> {
         let mut reader = self.open::<P>(field)?;
         let (mut definition, mut repetition, mut values) = (Vec::new(), Vec::new(), Vec::new());
@@ -197,29 +201,29 @@ impl Reader<'_> {
             if read == 0 || rows > self.bounds.rows {
                 break;
             }
-            each(Batch { definition: &definition, repetition: &repetition, values: &values })?;
+            each(ValueBatch { definition: &definition, repetition: &repetition, values: &values })?;
         }
-        if rows == self.bounds.rows { Ok(()) } else { refused("its columns are not equally long") }
+        if rows == self.bounds.rows { Ok(()) } else { reject("its columns are not equally long") }
     }
 
     /// Opens a column.
-    fn open<P: DataType>(&self, field: &Field) -> Result<ColumnReaderImpl<P>> {
+    fn open<P: DataType>(&self, field: &ParquetField) -> Result<ColumnReaderImpl<P>> {
         let mut leaves = { self.group.columns().iter() }.filter(|leaf| {
             leaf.column_path().parts().first().is_some_and(|name| name == field.name)
         });
         let (Some(leaf), None) = (leaves.next(), leaves.next()) else {
-            return refused(&format!("it has not one column {}", field.name));
+            return reject(&format!("it has not one column {}", field.name));
         };
         let descriptor = leaf.column_descr_ptr();
         if !is_of_type(&descriptor, field.column_type) {
-            return refused(&format!("its column {} is of another type", field.name));
+            return reject(&format!("its column {} is of another type", field.name));
         }
         let is_compressed = match leaf.compression() {
             Compression::UNCOMPRESSED => false,
             Compression::ZSTD(_) => true,
-            _ => return refused("it is compressed in another way"),
+            _ => return reject("it is compressed in another way"),
         };
-        // The library is not to decompress anything.
+        // The library must not decompress anything.
         let stored =
             leaf.clone().into_builder().set_compression(Compression::UNCOMPRESSED).build()?;
         let pages = SerializedPageReader::new(self.file.clone(), &stored, self.bounds.rows, None)?;
@@ -236,13 +240,13 @@ impl Reader<'_> {
 }
 
 /// The values of some rows.
-struct Batch<'b, T> {
+struct ValueBatch<'b, T> {
     definition: &'b [i16],
     repetition: &'b [i16],
     values: &'b [T],
 }
 
-/// Whether a column of a file is of this type, in the form in which `write` writes it.
+/// Returns whether a column of a file has this type, in the form that `write` writes.
 fn is_of_type(column: &ColumnDescriptor, column_type: ColumnType) -> bool {
     let (logical, converted) = (column.logical_type_ref(), column.converted_type());
     let is_integer = |bits: i8, same: ConvertedType| {
@@ -269,14 +273,14 @@ fn is_of_type(column: &ColumnDescriptor, column_type: ColumnType) -> bool {
     is_type && (column.max_def_level(), column.max_rep_level()) == levels
 }
 
-/// The pages of a column, decompressed, while there is room for them.
+/// The pages of a column, decompressed within the bounds.
 struct BoundedPages {
     /// The pages as they are stored.
     pages: SerializedPageReader<Bytes>,
     is_compressed: bool,
-    /// The values for which there is room.
+    /// The number of values that may still be read.
     values: usize,
-    /// The bytes for which there is room.
+    /// The number of bytes that may still be read.
     bytes: usize,
 }
 
@@ -292,7 +296,7 @@ impl BoundedPages {
         };
         match self.bytes.checked_sub(bytes.len()) {
             Some(room) => self.bytes = room,
-            None => return refused("its pages are longer than may be read"),
+            None => return reject("its pages are longer than may be read"),
         }
         Ok(bytes)
     }
@@ -303,7 +307,7 @@ impl BoundedPages {
                 let buf = self.decompress(&buf)?;
                 let count = num_values as usize;
                 if count > self.values || count > buf.len() / SHORTEST_ENTRY {
-                    return refused("a dictionary is shorter than it says");
+                    return reject("a dictionary is shorter than it says");
                 }
                 Ok(Page::DictionaryPage { buf, num_values, encoding, is_sorted })
             }
@@ -314,10 +318,10 @@ impl BoundedPages {
                 def_level_encoding: Encoding::RLE,
                 rep_level_encoding: Encoding::RLE,
                 statistics,
-            } if is_read(encoding) => {
+            } if is_known_encoding(encoding) => {
                 match self.values.checked_sub(num_values as usize) {
                     Some(room) => self.values = room,
-                    None => return refused("it has more values than may be read"),
+                    None => return reject("it has more values than may be read"),
                 }
                 Ok(Page::DataPage {
                     buf: self.decompress(&buf)?,
@@ -328,13 +332,13 @@ impl BoundedPages {
                     statistics,
                 })
             }
-            _ => refused("a page is encoded in another way"),
+            _ => reject("a page is encoded in another way"),
         }
     }
 }
 
-/// Whether `write` writes values in this encoding.
-fn is_read(encoding: Encoding) -> bool {
+/// Returns whether `write` uses this encoding.
+fn is_known_encoding(encoding: Encoding) -> bool {
     matches!(
         encoding,
         Encoding::PLAIN

@@ -7,9 +7,9 @@ use parquet::file::metadata::{ParquetMetaDataReader, ParquetMetaDataWriter};
 
 use super::*;
 
-const FIELDS: [Field; 8] = {
-    const fn field(name: &'static str, column_type: ColumnType, repeats: bool) -> Field {
-        Field { name, column_type, repeats }
+const FIELDS: [ParquetField; 8] = {
+    const fn field(name: &'static str, column_type: ColumnType, repeats: bool) -> ParquetField {
+        ParquetField { name, column_type, repeats }
     }
     [
         field("time", ColumnType::Time, false),
@@ -50,11 +50,11 @@ fn columns(texts: &[Option<String>], in_list: usize) -> Vec<ColumnValues> {
     columns
 }
 
-const BOUNDS: Bounds = Bounds { rows: 0, texts: 1 << 20, bytes: 64 << 20 };
+const BOUNDS: ReadBounds = ReadBounds { rows: 0, texts: 1 << 20, bytes: 64 << 20 };
 
 fn read_back(columns: &[ColumnValues], rows: usize) -> io::Result<Vec<ColumnValues>> {
     let file = write_single_group(Vec::new(), &FIELDS, columns.to_vec())?;
-    read(file, &FIELDS, Bounds { rows, ..BOUNDS })
+    read(file, &FIELDS, ReadBounds { rows, ..BOUNDS })
 }
 
 fn numbered(rows: u64) -> Vec<Option<String>> {
@@ -90,7 +90,7 @@ fn long_columns_are_compressed_and_read_as_they_were_written() {
     assert!(file.len() < plain, "{} of {plain}, and each text is there thrice", file.len());
     let again = write_single_group(Vec::new(), &FIELDS, written.clone()).unwrap();
     assert!(file == again, "the same values are the same bytes");
-    assert!(read(file, &FIELDS, Bounds { rows: 70_000, ..BOUNDS }).unwrap() == written);
+    assert!(read(file, &FIELDS, ReadBounds { rows: 70_000, ..BOUNDS }).unwrap() == written);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_file_has_as_many_row_groups_as_were_written() {
     assert_eq!(rows, [9, 4]);
     let created_by = metadata.file_metadata().created_by().unwrap();
     assert!(created_by.starts_with("psr-forensics version "), "{created_by}");
-    let several = read(file.to_vec(), &FIELDS, Bounds { rows: 13, ..BOUNDS });
+    let several = read(file.to_vec(), &FIELDS, ReadBounds { rows: 13, ..BOUNDS });
     assert!(several.is_err(), "only files of one row group are read");
 }
 
@@ -149,7 +149,7 @@ fn with_column_of(columns: Vec<ColumnValues>, index: usize, other: Vec<ColumnVal
 #[test]
 fn a_forged_file_whose_columns_are_not_equally_long_is_refused() {
     let columns = |rows: u64| columns(&numbered(rows), 2);
-    let bounds = Bounds { rows: 5, ..BOUNDS };
+    let bounds = ReadBounds { rows: 5, ..BOUNDS };
     for (index, field) in FIELDS.iter().enumerate() {
         let forged = |rows| read(with_column_of(columns(5), index, columns(rows)), &FIELDS, bounds);
         assert_eq!(forged(5).unwrap(), columns(5));
@@ -162,15 +162,16 @@ fn a_forged_file_whose_columns_are_not_equally_long_is_refused() {
 #[test]
 fn columns_of_other_types_and_missing_columns_are_refused() {
     let file = write_single_group(Vec::new(), &FIELDS, columns(&numbered(5), 2)).unwrap();
-    let read = |fields: &[Field]| read(file.clone(), fields, Bounds { rows: 5, ..BOUNDS });
+    let read =
+        |fields: &[ParquetField]| read(file.clone(), fields, ReadBounds { rows: 5, ..BOUNDS });
     assert_eq!(read(&FIELDS[3..5]).unwrap().len(), 2, "columns that nobody asks for are no matter");
     for field in FIELDS {
         for other in FIELDS.iter().filter(|other| other.column_type != field.column_type) {
-            let wrong = Field { column_type: other.column_type, ..field };
+            let wrong = ParquetField { column_type: other.column_type, ..field };
             assert!(read(&[wrong]).is_err(), "{wrong:?}");
         }
     }
-    let missing = Field { name: "missing", ..FIELDS[0] };
+    let missing = ParquetField { name: "missing", ..FIELDS[0] };
     assert!(read(&[missing]).is_err());
 }
 
@@ -178,7 +179,7 @@ fn columns_of_other_types_and_missing_columns_are_refused() {
 fn a_file_with_any_byte_changed_or_cut_off_is_read_or_refused() {
     let rows = 12;
     let file = write_single_group(Vec::new(), &FIELDS, columns(&numbered(rows), 3)).unwrap();
-    let bounds = Bounds { rows: rows as usize, texts: 1 << 10, bytes: 1 << 16 };
+    let bounds = ReadBounds { rows: rows as usize, texts: 1 << 10, bytes: 1 << 16 };
     for place in 0..file.len() {
         for change in [0x01, 0x80, 0xff] {
             let mut forged = file.clone();
@@ -193,16 +194,16 @@ fn a_file_with_any_byte_changed_or_cut_off_is_read_or_refused() {
 #[test]
 fn small_files_that_would_fill_the_memory_are_refused() {
     let refused = |column_type: ColumnType, fill: &dyn Fn(&mut ColumnValues)| {
-        let field = Field { name: "bomb", column_type, repeats: false };
+        let field = ParquetField { name: "bomb", column_type, repeats: false };
         let mut column = ColumnValues::new(column_type);
         fill(&mut column);
         let mut file = ParquetFile::new(Vec::new(), &[field]).unwrap();
         file.write_row_group(vec![column]).unwrap();
         let file = file.finish().unwrap();
         assert!(file.len() < 1 << 14, "{}", file.len());
-        let enough = Bounds { rows: 1000, ..BOUNDS };
+        let enough = ReadBounds { rows: 1000, ..BOUNDS };
         read(file.clone(), &[field], enough).unwrap();
-        let little = Bounds { rows: 1000, texts: 1 << 10, bytes: 1 << 20 };
+        let little = ReadBounds { rows: 1000, texts: 1 << 10, bytes: 1 << 20 };
         read(file, &[field], little).unwrap_err().to_string()
     };
     let long = "x".repeat(2 << 20);

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::ColumnType;
 
-/// The definition level of a value that is there, in a column that is no list.
+/// The definition level of a value that is not null, in a column that is not a list.
 pub(super) const DEFINED: i16 = 1;
 
 /// The values of a column in a row group, row by row.
@@ -29,7 +29,7 @@ pub enum ColumnValues {
 }
 
 impl ColumnValues {
-    /// No values yet, of this type.
+    /// Creates an empty column of this type.
     pub fn new(column_type: ColumnType) -> ColumnValues {
         match column_type {
             ColumnType::Time => ColumnValues::Time(PrimitiveValues::default()),
@@ -42,7 +42,7 @@ impl ColumnValues {
         }
     }
 
-    /// The bytes of its texts, 0 for numbers.
+    /// Returns the bytes of its texts, 0 for numbers.
     pub fn text_bytes(&self) -> usize {
         match self {
             ColumnValues::Text(texts) => texts.strings.bytes.len(),
@@ -72,66 +72,66 @@ impl<T: Copy + Default> PrimitiveValues<T> {
         self.values.push(value.unwrap_or_default());
     }
 
-    /// The rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// Whether it has no rows.
+    /// Returns whether it has no rows.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// The value of a row; `None` for null.
+    /// Returns the value of a row, or `None` for null.
     pub fn get(&self, row: usize) -> Option<T> {
         let is_defined = self.levels.get(row) == Some(&DEFINED);
         is_defined.then(|| self.values.get(row).copied()).flatten()
     }
 
-    /// The value of each row; `None` for null.
+    /// Returns the value of each row, or `None` for null.
     pub fn iter(&self) -> impl Iterator<Item = Option<T>> {
         iter::zip(&self.values, &self.levels)
             .map(|(&value, &level)| (level == DEFINED).then_some(value))
     }
 
-    /// Whether a row is null.
+    /// Returns whether a row is null.
     pub fn has_nulls(&self) -> bool {
         self.levels.iter().any(|&level| level != DEFINED)
     }
 
-    /// The definition levels.
+    /// Returns the definition levels.
     pub(super) fn levels(&self) -> &[i16] {
         &self.levels
     }
 
-    /// The values that are there, in the physical type of a file.
+    /// Returns the values that are not null, in the physical type of a file.
     pub(super) fn defined<P>(&self, physical: impl Fn(T) -> P) -> Vec<P> {
         self.iter().flatten().map(physical).collect()
     }
 }
 
 impl PrimitiveValues<i64> {
-    /// Adds the time of the next row. One that 64 bits of nanoseconds cannot hold, before 1677 or
-    /// after 2262, becomes null.
+    /// Adds the time of the next row. A time that 64 bits of nanoseconds cannot hold, before 1677
+    /// or after 2262, becomes null.
     pub fn push_time(&mut self, time: Option<DateTime<Utc>>) {
         self.push(time.and_then(|time| time.timestamp_nanos_opt()));
     }
 
-    /// The time of a row; `None` for null.
+    /// Returns the time of a row, or `None` for null.
     pub fn time(&self, row: usize) -> Option<DateTime<Utc>> {
         self.get(row).map(DateTime::from_timestamp_nanos)
     }
 }
 
-/// Strings, one after the other.
+/// Strings stored one after the other.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Strings {
+struct PackedStrings {
     bytes: String,
-    /// Where each ends.
+    /// The end of each string.
     ends: Vec<usize>,
 }
 
-impl Strings {
+impl PackedStrings {
     fn push(&mut self, text: &str) {
         self.bytes.push_str(text);
         self.ends.push(self.bytes.len());
@@ -150,7 +150,7 @@ impl Strings {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TextValues {
     /// A text for each row; an empty one for null.
-    strings: Strings,
+    strings: PackedStrings,
     /// Definition levels.
     levels: Vec<i16>,
 }
@@ -162,35 +162,36 @@ impl TextValues {
         self.strings.push(text.unwrap_or_default());
     }
 
-    /// The rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.levels.len()
     }
 
-    /// Whether it has no rows.
+    /// Returns whether it has no rows.
     pub fn is_empty(&self) -> bool {
         self.levels.is_empty()
     }
 
-    /// The text of a row; `None` for null.
+    /// Returns the text of a row, or `None` for null.
     pub fn get(&self, row: usize) -> Option<&str> {
         let is_defined = self.levels.get(row) == Some(&DEFINED);
         is_defined.then(|| self.strings.get(row)).flatten()
     }
 
-    /// The text of each row; `None` for null.
+    /// Returns the text of each row, or `None` for null.
     pub fn iter(&self) -> impl Iterator<Item = Option<&str>> {
         (0..self.len()).map(|row| self.get(row))
     }
 
-    /// Whether a row is null.
+    /// Returns whether a row is null.
     pub fn has_nulls(&self) -> bool {
         self.levels.iter().any(|&level| level != DEFINED)
     }
 
-    /// The definition levels, and the bytes of all texts with the end of each that is there.
+    /// Returns the definition levels, the bytes of all texts, and the end of each text that is not
+    /// null.
     pub(super) fn into_parts(self) -> (Vec<i16>, Vec<u8>, Vec<usize>) {
-        // What is null is empty, so the texts that are there follow one another without it.
+        // Null texts are empty, so the other texts follow one another without gaps.
         let ends = iter::zip(&self.levels, &self.strings.ends);
         let ends = ends.filter(|&(&level, _)| level == DEFINED).map(|(_, &end)| end).collect();
         (self.levels, self.strings.bytes.into_bytes(), ends)
@@ -201,14 +202,14 @@ impl TextValues {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListValues {
     /// The texts of all lists.
-    strings: Strings,
-    /// For each row, how many texts there are up to the end of its list.
+    strings: PackedStrings,
+    /// For each row, the number of texts up to the end of its list.
     ends: Vec<usize>,
     /// For each row, whether its list is null.
     nulls: Vec<bool>,
 }
 
-/// Lists of texts as a file has them.
+/// Lists of texts in the layout of a file.
 pub(super) struct ListParts {
     /// The definition levels.
     pub definition: Vec<i16>,
@@ -216,11 +217,11 @@ pub(super) struct ListParts {
     pub repetition: Vec<i16>,
     /// The bytes of all texts.
     pub bytes: Vec<u8>,
-    /// Where each text ends in them.
+    /// The end of each text in these bytes.
     pub ends: Vec<usize>,
 }
 
-/// The definition levels of a list: null, of no text, and of a text in it.
+/// The definition levels of a list: null, empty, and of a text in a list.
 const NULL_LIST: i16 = 0;
 const EMPTY_LIST: i16 = 1;
 pub(super) const TEXT_OF_LIST: i16 = 3;
@@ -233,17 +234,17 @@ impl ListValues {
         self.ends.push(self.strings.ends.len());
     }
 
-    /// The rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether it has no rows.
+    /// Returns whether it has no rows.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// The list of a row; `None` for null.
+    /// Returns the list of a row, or `None` for null.
     pub fn get(&self, row: usize) -> Option<impl ExactSizeIterator<Item = &str>> {
         let end = *self.ends.get(row)?;
         let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
@@ -251,22 +252,22 @@ impl ListValues {
         (!self.nulls[row]).then_some(texts)
     }
 
-    /// The list of each row; `None` for null.
+    /// Returns the list of each row, or `None` for null.
     pub fn iter(&self) -> impl Iterator<Item = Option<impl ExactSizeIterator<Item = &str>>> {
         (0..self.len()).map(|row| self.get(row))
     }
 
-    /// Whether a row is null.
+    /// Returns whether a row is null.
     pub fn has_nulls(&self) -> bool {
         self.nulls.contains(&true)
     }
 
-    /// Whether each row has as many texts as that row of another column.
+    /// Returns whether each row has as many texts as the same row of another column.
     pub fn is_as_long_as(&self, other: &ListValues) -> bool {
         self.ends == other.ends
     }
 
-    /// What a file has of them.
+    /// Converts the lists to the layout of a file.
     pub(super) fn into_parts(self) -> ListParts {
         let room = self.strings.ends.len() + self.ends.len();
         let mut definition = Vec::with_capacity(room);
@@ -285,12 +286,12 @@ impl ListValues {
             }
             start = end;
         }
-        let Strings { bytes, ends } = self.strings;
+        let PackedStrings { bytes, ends } = self.strings;
         ListParts { definition, repetition, bytes: bytes.into_bytes(), ends }
     }
 
-    /// Adds what a file has of some rows: their levels, and their texts. Returns `false` where these
-    /// are no lists of texts.
+    /// Adds rows from a file: their levels and their texts. Returns `false` if they are not lists
+    /// of texts.
     pub(super) fn extend<'t>(
         &mut self,
         definition: &[i16],

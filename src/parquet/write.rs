@@ -16,18 +16,18 @@ use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
 use super::values::{DEFINED, ListParts, TEXT_OF_LIST};
-use super::{ColumnType, ColumnValues, Field, MOST_BYTES, PrimitiveValues};
+use super::{ColumnType, ColumnValues, MOST_BYTES, ParquetField, PrimitiveValues};
 
 /// The bytes of a text that statistics keep.
 const STATISTICS_BYTES: usize = 64;
-/// The bytes of texts from which on a column of a small file is worth compressing.
+/// The bytes of texts above which a column of a small file is compressed.
 const WORTH_COMPRESSING: usize = 4096;
-/// The texts that are given to the library at a time.
+/// The texts that are passed to the library at a time.
 const TEXTS_AT_ONCE: usize = 4096;
-/// What readers see as the writer. It stays the same from build to build.
+/// The name of the writer, for readers. It stays the same from build to build.
 const CREATED_BY: &str = concat!("psr-forensics version ", env!("CARGO_PKG_VERSION"));
 
-/// A Parquet file in the making.
+/// A Parquet file that is being written.
 pub(crate) struct ParquetFile<W: Write + Send> {
     writer: SerializedFileWriter<W>,
 }
@@ -37,16 +37,16 @@ impl<W: Write + Send> ParquetFile<W> {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn new(to: W, fields: &[Field]) -> io::Result<ParquetFile<W>> {
+    pub fn new(to: W, fields: &[ParquetField]) -> io::Result<ParquetFile<W>> {
         ParquetFile::begin(to, fields, |_| true).map_err(io::Error::other)
     }
 
     fn begin(
         to: W,
-        fields: &[Field],
+        fields: &[ParquetField],
         is_compressed: impl Fn(usize) -> bool,
     ) -> Result<ParquetFile<W>> {
-        let schema = schema(fields)?;
+        let schema = file_schema(fields)?;
         let properties = properties(&schema, fields, is_compressed);
         let writer = SerializedFileWriter::new(to, schema, Arc::new(properties))?;
         Ok(ParquetFile { writer })
@@ -55,7 +55,8 @@ impl<W: Write + Send> ParquetFile<W> {
     /// Writes a row group: the values of each column, in the order of the fields.
     ///
     /// # Errors
-    /// When it cannot be written, or when the columns are not those of the file, or not equally long.
+    /// When it cannot be written, or when the columns are not those of the file or have different
+    /// lengths.
     pub fn write_row_group(&mut self, columns: Vec<ColumnValues>) -> io::Result<()> {
         self.write(columns).map_err(io::Error::other)
     }
@@ -73,7 +74,7 @@ impl<W: Write + Send> ParquetFile<W> {
         Ok(())
     }
 
-    /// Writes the end of the file, and returns what it was written to.
+    /// Writes the end of the file and returns the underlying writer.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -82,14 +83,14 @@ impl<W: Write + Send> ParquetFile<W> {
     }
 }
 
-/// Writes a file of one row group. In such a small file, short columns are not compressed: of many
-/// small files that would be most of the work.
+/// Writes a file of one row group. Short columns are not compressed: with many small files that
+/// would be most of the work.
 ///
 /// # Errors
-/// When it cannot be written, or when the columns are not equally long.
+/// When it cannot be written, or when the columns have different lengths.
 pub(crate) fn write_single_group<W: Write + Send>(
     to: W,
-    fields: &[Field],
+    fields: &[ParquetField],
     columns: Vec<ColumnValues>,
 ) -> io::Result<W> {
     let is_long: Vec<bool> =
@@ -100,13 +101,13 @@ pub(crate) fn write_single_group<W: Write + Send>(
     file.finish()
 }
 
-/// The columns as the schema of a file.
-fn schema(fields: &[Field]) -> Result<TypePtr> {
+/// Returns the columns as the schema of a file.
+fn file_schema(fields: &[ParquetField]) -> Result<TypePtr> {
     let columns: Vec<TypePtr> = fields.iter().map(column).collect::<Result<_>>()?;
     Ok(Arc::new(Type::group_type_builder("schema").with_fields(columns).build()?))
 }
 
-fn column(field: &Field) -> Result<TypePtr> {
+fn column(field: &ParquetField) -> Result<TypePtr> {
     let primitive = |name: &str, physical: Physical, logical: Option<LogicalType>| {
         let builder = Type::primitive_type_builder(name, physical);
         let builder = builder.with_repetition(Repetition::OPTIONAL).with_logical_type(logical);
@@ -141,7 +142,7 @@ fn column(field: &Field) -> Result<TypePtr> {
 
 fn properties(
     schema: &TypePtr,
-    fields: &[Field],
+    fields: &[ParquetField],
     is_compressed: impl Fn(usize) -> bool,
 ) -> WriterProperties {
     let mut properties = WriterProperties::builder()
@@ -150,7 +151,7 @@ fn properties(
         .set_statistics_truncate_length(Some(STATISTICS_BYTES))
         .set_offset_index_disabled(true)
         .set_dictionary_enabled(false)
-        // A dictionary of all texts of a row group has room.
+        // A dictionary of all texts of a row group fits.
         .set_dictionary_page_size_limit(2 * MOST_BYTES);
     // Each column has one leaf.
     let leaves = SchemaDescriptor::new(schema.clone());
@@ -183,7 +184,7 @@ fn write_column(writer: &mut SerializedColumnWriter<'_>, column: ColumnValues) -
         ColumnValues::Time(values) => {
             write_primitives::<Int64Type, _>(writer, &values, |value| value)
         }
-        // The bits stay as they are: the logical type says that there is no sign.
+        // The bits stay the same: the logical type declares them as unsigned.
         ColumnValues::U64(values) => {
             write_primitives::<Int64Type, _>(writer, &values, u64::cast_signed)
         }
@@ -199,7 +200,7 @@ fn write_column(writer: &mut SerializedColumnWriter<'_>, column: ColumnValues) -
         ColumnValues::Text(texts) => {
             let (levels, bytes, ends) = texts.into_parts();
             let mut texts = ByteArrays::new(bytes, &ends);
-            let writer = typed::<ByteArrayType>(writer)?;
+            let writer = typed_writer::<ByteArrayType>(writer)?;
             for levels in levels.chunks(TEXTS_AT_ONCE) {
                 let count = levels.iter().filter(|&&level| level == DEFINED).count();
                 writer.write_batch(&texts.next(count), Some(levels), None)?;
@@ -209,10 +210,10 @@ fn write_column(writer: &mut SerializedColumnWriter<'_>, column: ColumnValues) -
         ColumnValues::Texts(lists) => {
             let ListParts { definition, repetition, bytes, ends } = lists.into_parts();
             let mut texts = ByteArrays::new(bytes, &ends);
-            let writer = typed::<ByteArrayType>(writer)?;
+            let writer = typed_writer::<ByteArrayType>(writer)?;
             let mut start = 0;
             while start < definition.len() {
-                // What is written at once ends where a list does.
+                // Each batch ends at the end of a list.
                 let mut end = definition.len().min(start + TEXTS_AT_ONCE);
                 while repetition.get(end).is_some_and(|&level| level != 0) {
                     end += 1;
@@ -237,19 +238,19 @@ fn write_primitives<P: DataType, T: Copy + Default>(
     physical: impl Fn(T) -> P::T,
 ) -> Result<()> {
     let defined = values.defined(physical);
-    typed::<P>(writer)?.write_batch(&defined, Some(values.levels()), None)?;
+    typed_writer::<P>(writer)?.write_batch(&defined, Some(values.levels()), None)?;
     Ok(())
 }
 
-/// The writer of a column of this type, where it is one.
-fn typed<'w, 'a, P: DataType>(
+/// Returns the writer of a column, if it has this type.
+fn typed_writer<'w, 'a, P: DataType>(
     writer: &'w mut SerializedColumnWriter<'a>,
 ) -> Result<&'w mut ColumnWriterImpl<'a, P>> {
     let writer = P::get_column_writer_mut(writer.untyped());
     writer.ok_or_else(|| ParquetError::General("a column of another type".into()))
 }
 
-/// Texts as the library takes them, each a part of the same bytes.
+/// Texts in the library's type, each a part of the same bytes.
 struct ByteArrays<'e> {
     bytes: ByteArray,
     start: usize,
@@ -261,7 +262,7 @@ impl ByteArrays<'_> {
         ByteArrays { bytes: bytes.into(), start: 0, ends }
     }
 
-    /// The next of them.
+    /// Returns the next `count` texts.
     fn next(&mut self, count: usize) -> Vec<ByteArray> {
         let (ends, rest) = self.ends.split_at(count);
         self.ends = rest;

@@ -87,7 +87,7 @@ mod tests {
     use super::super::log_extent;
     use super::super::log_extent::LogExtent;
     use super::*;
-    use crate::decode::Seen;
+    use crate::decode::RecordHeader;
     use crate::model::RecordRef;
 
     /// Returns the extent of an input with these EventRecordIDs. With `anew` the headers' numbers
@@ -96,7 +96,7 @@ mod tests {
         let mut extent = LogExtent::new(input);
         for (index, record_id) in ids.into_iter().enumerate() {
             let number = if anew { index as u64 + 1 } else { record_id };
-            extent.add_record(Seen {
+            extent.add_record(RecordHeader {
                 source: RecordRef { input, offset: index as u64, number },
                 channel: Channel::Security,
                 channel_name: "Security",
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn files_of_several_channels_and_times_outside_the_window_count_for_nothing() {
         let mut mixed = log(InputIdx::default(), without(1500, 1510), false);
-        mixed.add_record(Seen {
+        mixed.add_record(RecordHeader {
             source: RecordRef { input: InputIdx::default(), offset: 9, number: 9 },
             channel: Channel::Other,
             channel_name: "Application",

@@ -19,7 +19,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::reconstruction::Reconstruction;
 use super::windows::{STEP_WINDOW, TimeWindow};
-use crate::decode::{ChunkHeader, Form};
+use crate::decode::{ChunkRange, EvtxHeaders};
 use crate::error::{Fault, FaultKind};
 use crate::model::{
     AccountName, Channel, Clearing, Coverage, Edge, HostName, IdxVec, InputIdx, Level, LogGap,
@@ -40,7 +40,7 @@ const MOST_SEPARATE: usize = 32;
 /// Facts about the file of an input.
 pub struct FileFacts<'f> {
     /// The headers.
-    pub headers: &'f Form,
+    pub headers: &'f EvtxHeaders,
     /// The file is EVTX, and its header was read.
     pub is_evtx: bool,
     /// The faults.
@@ -509,7 +509,7 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> LogFile<'f, F> {
 
     fn find_signs(&self) -> Vec<LogSign> {
         let mut signs = Vec::new();
-        let FileFacts { headers: Form { file, chunks }, faults, .. } = self.facts;
+        let FileFacts { headers: EvtxHeaders { file, chunks }, faults, .. } = self.facts;
         let of_kind = |kind| {
             let chunks = faults.iter().filter(move |fault| fault.kind == kind);
             chunks.filter_map(|fault| fault.chunk).collect::<BTreeSet<u64>>()
@@ -562,7 +562,7 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> LogFile<'f, F> {
     }
 
     /// Returns signs for chunks whose record numbers are out of order, repeated or missing.
-    fn chunk_order_signs(&self, chunks: &[ChunkHeader], damaged: bool) -> Vec<LogSign> {
+    fn chunk_order_signs(&self, chunks: &[ChunkRange], damaged: bool) -> Vec<LogSign> {
         let mut signs = Vec::new();
         let falls: Vec<u64> = chunks
             .windows(2)
@@ -585,7 +585,7 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> LogFile<'f, F> {
                 signs.push(self.sign(SignKind::ChunkOrder, self.chunk_level(), &falls, what));
             }
         }
-        let mut by_number: Vec<&ChunkHeader> = chunks.iter().collect();
+        let mut by_number: Vec<&ChunkRange> = chunks.iter().collect();
         by_number.sort_by_key(|chunk| (chunk.first, chunk.last, chunk.number));
         let pairs = || by_number.windows(2).map(|pair| (pair[0], pair[1]));
         let repeated: Vec<u64> = pairs()
@@ -597,7 +597,7 @@ impl<'f, F: Fn(InputIdx, u64) -> Option<Edge>> LogFile<'f, F> {
                 format!("record numbers that another chunk also has: {}", chunk_list(&repeated));
             signs.push(self.sign(SignKind::ChunkRepeated, self.chunk_level(), &repeated, what));
         }
-        let missing: Vec<(&ChunkHeader, u64)> = pairs()
+        let missing: Vec<(&ChunkRange, u64)> = pairs()
             .filter(|(one, next)| next.first > one.last.saturating_add(1))
             .map(|(one, next)| (next, next.first - one.last - 1))
             .collect();

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::decode::Seen;
+use crate::decode::RecordHeader;
 use crate::model::{Channel, Coverage, Edge, Gap, HostName, InputIdx, Mark};
 
 /// The records of one channel of one host that were seen.
@@ -179,8 +179,8 @@ impl LogExtent {
     }
 
     /// Adds a record. Only channels that this program knows are kept.
-    pub fn add_record(&mut self, seen: Seen<'_>) {
-        let Seen { source, channel, computer, event_id, record_id, time, .. } = seen;
+    pub fn add_record(&mut self, seen: RecordHeader<'_>) {
+        let RecordHeader { source, channel, computer, event_id, record_id, time, .. } = seen;
         if channel == Channel::Other {
             self.has_unknown_channels = true;
             return;
@@ -313,12 +313,21 @@ mod tests {
 
     use crate::model::RecordRef;
 
-    fn seen(computer: &str, channel: Channel, event_id: u32, second: i64) -> Seen<'_> {
+    fn seen(computer: &str, channel: Channel, event_id: u32, second: i64) -> RecordHeader<'_> {
         let time = DateTime::UNIX_EPOCH + TimeDelta::seconds(second);
         let record_id = second as u64 + 100;
         let source = RecordRef { input: InputIdx::new(3), offset: record_id, number: record_id };
         let (channel_name, provider) = (channel.name(), "");
-        Seen { source, channel, channel_name, provider, computer, event_id, record_id, time }
+        RecordHeader {
+            source,
+            channel,
+            channel_name,
+            provider,
+            computer,
+            event_id,
+            record_id,
+            time,
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use super::log_extent::LogExtent;
 use super::names::{SERVICE_SIDS, WINRM_PORTS};
 use super::sightings::Sightings;
-use crate::keyed::Keyed;
+use crate::keyed::KeyedHasher;
 use crate::model::{
     AccountName, Channel, Clearing, EngineContext, Event, EventKind, HostName, LoggedId, Logon,
     ProcessStart, RecordRef, file_name, host_key, host_of_service, is_address,
@@ -37,23 +37,23 @@ impl IdKey {
 
 /// Makes the keys of a run.
 #[derive(Debug, Default)]
-pub struct KeyHasher(Keyed);
+pub struct KeyHasher(KeyedHasher);
 
 impl KeyHasher {
     /// Returns the key of a text. The empty text has key zero.
     pub(crate) fn text_key(&self, text: &str) -> TextKey {
-        TextKey(if text.is_empty() { 0 } else { self.0.of(text).max(1) })
+        TextKey(if text.is_empty() { 0 } else { self.0.hash(text).max(1) })
     }
 
     /// Returns the wide key of an id. `None` has key zero.
     pub(super) fn id_key(&self, id: Option<&LoggedId>) -> IdKey {
-        IdKey(id.map_or([0; 2], |id| self.0.wide(id)))
+        IdKey(id.map_or([0; 2], |id| self.0.hash_128(id)))
     }
 
     /// Returns the short key of an id, which only selects records to read again. `None` has key
     /// zero.
     pub(super) fn short_id_key(&self, id: Option<&LoggedId>) -> TextKey {
-        TextKey(id.map_or(0, |id| self.0.of(id).max(1)))
+        TextKey(id.map_or(0, |id| self.0.hash(id).max(1)))
     }
 
     /// Returns the key of the host that a name, an address or a service names, by [`host_key`].

@@ -4,7 +4,7 @@ use super::marks::{KeyHasher, TaskMarks};
 use super::rebuild::rebuild_from_records;
 use super::reconstruction::Reconstruction;
 use super::record_selector::RecordSelector;
-use crate::decode::Seen;
+use crate::decode::RecordHeader;
 use crate::model::{Channel, Event, EventIdx, InputIdx, RecordRef, Weighed};
 
 /// Rebuilds from some events. The selection of records must make no difference: all records give
@@ -38,7 +38,7 @@ fn marks_of(events: &[Event], copies: &[Event]) -> (TaskMarks, KeyHasher) {
     });
     for event in copies.chain(events.iter().cloned()) {
         if event.source.input < InputIdx::new(ELSEWHERE) {
-            task_marks.extent.add_record(Seen {
+            task_marks.extent.add_record(RecordHeader {
                 source: event.source,
                 channel: Channel::of(&event.channel, &event.provider),
                 channel_name: &event.channel,

@@ -12,8 +12,8 @@ use super::scripts::Written;
 use crate::analysis::{Analysis, InputReport};
 use crate::detect::{ExclusionCounts, LimitedCorrelation, LoadedPack, RejectedRule};
 use crate::error::Fault;
-use crate::input::{Extent, InputKind};
-use crate::limits::LimitNote;
+use crate::input::{InputKind, ReadExtent};
+use crate::limits::LimitUsage;
 use crate::model::{InputIdx, RuleMeta, csv_time};
 use crate::rows::{Notes, Overlap};
 
@@ -45,7 +45,7 @@ struct Run<'a> {
     rules_refused: Vec<&'a RejectedRule>,
     rules_limited: &'a [LimitedCorrelation],
     rules_excluded: ExclusionCounts,
-    limits: Vec<LimitNote>,
+    limits: Vec<LimitUsage>,
     hidden_texts: &'a Notes,
     scripts: Option<Written>,
     inputs: Vec<InputRow<'a>>,
@@ -94,7 +94,7 @@ struct InputRow<'a> {
     kind: InputKind,
     /// Its records are those that were extracted to a case before.
     extracted: bool,
-    read: Extent,
+    read: ReadExtent,
     chunks: u64,
     records: u64,
     overlaps: Vec<OverlapRow>,
@@ -158,7 +158,7 @@ pub(super) fn write(
         rules_refused: rules.rejected().collect(),
         rules_limited: &analysis.limited,
         rules_excluded: rules.excluded,
-        limits: analysis.limits.notes(),
+        limits: analysis.limits.usage(),
         hidden_texts: &analysis.notes,
         scripts,
         inputs: inputs
@@ -170,7 +170,7 @@ pub(super) fn write(
                 sha256: report.sha256.as_deref(),
                 sha256_after: report.sha256_after.as_deref(),
                 kind: report.input.kind,
-                extracted: report.input.is_elsewhere(),
+                extracted: report.input.is_extracted(),
                 read: report.extent,
                 chunks: report.chunks,
                 records: report.records,

@@ -14,7 +14,7 @@ use crate::model::{IdxVec, InputIdx, Level, Link, RecordRef, RuleMeta, SessionId
 use crate::rows::copies::CopiesOfRow;
 use crate::rows::timeline::EventRow;
 use crate::rows::value::{Flag, row};
-use crate::sorted::Frame;
+use crate::sorted::RowEntry;
 
 /// An event with all that is known of it.
 pub(super) struct TimelineRow<'r> {
@@ -71,7 +71,7 @@ impl<'a> TimelineMaker<'a> {
     /// The row of an event; none of a copy, and of an event that the run's scope leaves out.
     fn row<'r>(
         &'r self,
-        frame: &'r Frame<'_>,
+        frame: &'r RowEntry<'_>,
         copies: &'r CopiesOfRow,
     ) -> io::Result<Option<TimelineRow<'r>>> {
         let Analysis { scope, rules, shown, reconstruction: case, texts, paths, .. } =
@@ -132,7 +132,7 @@ const PART: usize = 1 << 15;
 const PARTS: usize = 4;
 
 /// Rows of which a thread makes lines.
-type Part<'f> = Vec<(Frame<'f>, CopiesOfRow)>;
+type Part<'f> = Vec<(RowEntry<'f>, CopiesOfRow)>;
 
 /// Writes the table as CSV. Lines are made side by side, while those before them are hashed and
 /// written: no other table has so many.
@@ -181,7 +181,7 @@ pub(super) fn write_csv(analysis: &Analysis, to: &mut (dyn io::Write + Send)) ->
 /// The lines of some rows.
 fn lines(
     maker: &TimelineMaker<'_>,
-    part: &[(Frame<'_>, CopiesOfRow)],
+    part: &[(RowEntry<'_>, CopiesOfRow)],
     cells: &[Cow<'_, str>],
 ) -> io::Result<Vec<u8>> {
     let mut lines = CsvLines::with_shared(cells);

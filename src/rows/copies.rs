@@ -6,7 +6,7 @@ use std::iter::Peekable;
 
 use super::pointers::Pointers;
 use crate::model::{IdxVec, InputIdx, Proof, RecordRef};
-use crate::sorted::{Frame, Sorted};
+use crate::sorted::{RowEntry, SortedRows};
 
 /// What two inputs have in common.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(crate) struct Copies {
     /// Their offsets, by input and in order.
     pub offsets: IdxVec<InputIdx, Vec<u64>>,
     /// The copies of each record that has some, by its row of the timeline.
-    pub places: Sorted,
+    pub places: SortedRows,
     /// What an input, the first, has in common with one that is preferred.
     pub overlaps: BTreeMap<(InputIdx, InputIdx), Overlap>,
 }
@@ -68,19 +68,19 @@ impl Copies {
     /// When they cannot be read back.
     pub fn locations(
         &self,
-    ) -> io::Result<CopyLocations<impl Iterator<Item = io::Result<Frame<'_>>>>> {
+    ) -> io::Result<CopyLocations<impl Iterator<Item = io::Result<RowEntry<'_>>>>> {
         Ok(CopyLocations(self.places.rows()?.peekable()))
     }
 }
 
-impl<'p, I: Iterator<Item = io::Result<Frame<'p>>>> CopyLocations<I> {
+impl<'p, I: Iterator<Item = io::Result<RowEntry<'p>>>> CopyLocations<I> {
     /// The copies of the next row's record.
     ///
     /// # Errors
     /// When they cannot be read back.
-    pub fn next_of(&mut self, row: &Frame<'_>) -> io::Result<CopiesOfRow> {
+    pub fn next_of(&mut self, row: &RowEntry<'_>) -> io::Result<CopiesOfRow> {
         let mut copies = CopiesOfRow::default();
-        let is_of_row = |place: &io::Result<Frame<'_>>| match place {
+        let is_of_row = |place: &io::Result<RowEntry<'_>>| match place {
             Ok(place) => place.key().starts_with(row.key()),
             Err(_) => true,
         };

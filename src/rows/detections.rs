@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::copies::Copies;
 use crate::model::{Detection, MatchedField, Proof, RecordRef, RuleIdx, SessionIdx, Subject};
-use crate::sorted::{Rows, Sorted, place, time};
+use crate::sorted::{SortBuffer, SortedRows, push_place, push_time};
 
 /// A detection, all but the session of its record.
 #[derive(Clone, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ pub(crate) enum SessionRef {
 ///
 /// # Errors
 /// When the row has no serial form.
-pub(crate) fn add(rows: &mut Rows, detection: &Detection) -> io::Result<()> {
+pub(crate) fn add(rows: &mut SortBuffer, detection: &Detection) -> io::Result<()> {
     let session = match (detection.subject, &detection.evidence[..]) {
         (Subject::Record, [proof]) => SessionRef::Record(proof.source),
         _ => SessionRef::Session(detection.session),
@@ -71,7 +71,7 @@ pub(crate) fn add(rows: &mut Rows, detection: &Detection) -> io::Result<()> {
 /// # Errors
 /// When the rows cannot be read back, and what `each` returns.
 pub(crate) fn each(
-    detections: &Sorted,
+    detections: &SortedRows,
     copies: &Copies,
     sessions: &BTreeMap<RecordRef, SessionIdx>,
     mut each: impl FnMut(&DetectionRow<'_>, Option<SessionIdx>) -> io::Result<()>,
@@ -92,10 +92,10 @@ pub(crate) fn each(
 
 /// The order of rows: time, host, rule, what it fired on, its records. It is total.
 fn order(key: &mut Vec<u8>, detection: &Detection) {
-    time(key, detection.time);
+    push_time(key, detection.time);
     key.extend(detection.host.bytes());
     key.push(0);
     key.extend((detection.rule.index() as u64).to_be_bytes());
     key.push(detection.subject as u8);
-    detection.evidence.iter().for_each(|proof| place(key, proof.source));
+    detection.evidence.iter().for_each(|proof| push_place(key, proof.source));
 }

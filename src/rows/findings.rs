@@ -12,7 +12,7 @@ use super::copies::Copies;
 use super::detections::{self, DetectionRow};
 use crate::detect::RuleSet;
 use crate::model::{Proof, RecordRef, RuleIdx, SessionIdx};
-use crate::sorted::{Rows, Sorted, Sorter, time};
+use crate::sorted::{SortBuffer, SortedRows, Sorter, push_time};
 
 /// Users that a finding names.
 const MOST_USERS: usize = 10;
@@ -80,7 +80,7 @@ impl Finding {
         key.extend(self.host.bytes());
         key.push(0);
         key.extend(self.session.map_or(u64::MAX, |session| session.index() as u64).to_be_bytes());
-        time(key, self.first);
+        push_time(key, self.first);
     }
 }
 
@@ -89,19 +89,19 @@ impl Finding {
 /// # Errors
 /// When the folder takes no more.
 pub(crate) fn fold(
-    found: &Sorted,
+    found: &SortedRows,
     copies: &Copies,
     sessions: &BTreeMap<RecordRef, SessionIdx>,
     is_told: impl Fn(&DetectionRow<'_>, Option<SessionIdx>) -> bool,
     rules: &RuleSet,
     folder: PathBuf,
-) -> io::Result<Sorted> {
+) -> io::Result<SortedRows> {
     let sorter = Sorter::new(folder);
     let mut open: BTreeMap<(RuleIdx, Option<SessionIdx>), BTreeMap<String, Finding>> =
         BTreeMap::new();
     let mut count = 0;
     let spill = |open: &mut BTreeMap<_, BTreeMap<String, Finding>>| {
-        let mut rows = Rows::default();
+        let mut rows = SortBuffer::default();
         for finding in std::mem::take(open).into_values().flat_map(BTreeMap::into_values) {
             rows.push(|key| finding.order(rules, key), &finding)?;
         }
@@ -144,7 +144,7 @@ pub(crate) fn fold(
 /// # Errors
 /// When the findings cannot be read back, and what `each` returns.
 pub(crate) fn each(
-    findings: &Sorted,
+    findings: &SortedRows,
     mut each: impl FnMut(Finding) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut open: Option<Finding> = None;
@@ -192,7 +192,7 @@ mod tests {
         let sorter = Sorter::new(std::env::temp_dir());
         let parts = [part("b", 3, 4, 2), part("a", 2, 2, 1), part("b", 1, 2, 3)];
         for part in &parts {
-            let mut rows = Rows::default();
+            let mut rows = SortBuffer::default();
             rows.push(|key| part.order(&rules, key), part).unwrap();
             sorter.add(&mut rows).unwrap();
         }

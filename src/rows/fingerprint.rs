@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::detect::Hit;
 use crate::input::{Input, InputKind};
-use crate::keyed::Keyed;
+use crate::keyed::KeyedHasher;
 use crate::model::{Event, EventKind, Form, Guid, MatchedField, Record};
 
 /// The fingerprint of a record, by which its copies are found. It is of one run: hashes are keyed anew
@@ -29,7 +29,7 @@ pub(crate) struct Fingerprint {
 /// Makes the fingerprints of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Fingerprints {
-    keys: Keyed,
+    keys: KeyedHasher,
     /// There is no other record to tell one from.
     alone: bool,
 }
@@ -38,14 +38,14 @@ impl Fingerprints {
     /// Makes the fingerprints of the records of some inputs. A log by itself has no record twice; what was carved may.
     pub fn of_inputs(inputs: &[Input]) -> Fingerprints {
         let alone = matches!(inputs, [input] if input.kind != InputKind::Recovered);
-        Fingerprints { keys: Keyed::default(), alone }
+        Fingerprints { keys: KeyedHasher::default(), alone }
     }
 
     /// The fingerprint of a record on which these rules fired, and a hash of which log it is of: its host
     /// and channel.
     pub fn of(&self, record: &Record, event: &Event, hits: &[Hit]) -> (u64, Fingerprint) {
         let name = if event.channel.is_empty() { &event.provider } else { &event.channel };
-        let log = self.keys.of((&event.host, name));
+        let log = self.keys.hash((&event.host, name));
         let Record { event_id, record_id, time, logged, form, ref data, .. } = *record;
         let late = (logged - time).num_nanoseconds().unwrap_or_default();
         if self.alone {
@@ -54,8 +54,8 @@ impl Fingerprints {
         let content = self.content(record, event, hits);
         let identity = match record_id {
             // Without a name, all of it must be the same.
-            0 => self.keys.of((log, event_id, logged, class(form), content, data)),
-            _ => self.keys.of((log, event_id)),
+            0 => self.keys.hash((log, event_id, logged, class(form), content, data)),
+            _ => self.keys.hash((log, event_id)),
         };
         (log, Fingerprint { identity, content, form, late })
     }

@@ -18,7 +18,7 @@ use super::pointers::pointer;
 use super::value::Excerpt;
 use crate::model::{Proof, RecordRef, SessionIdx, TextKind, Wrapped};
 use crate::reconstruct::Reconstruction;
-use crate::sorted::{Rows, Sorted, place, time};
+use crate::sorted::{SortBuffer, SortedRows, push_place, push_time};
 use crate::table::MOST_IN_CELL;
 use ps_layers::UnwrapLimit;
 
@@ -125,7 +125,7 @@ impl LayerRow<'_> {
 /// # Errors
 /// When a row has no serial form.
 pub(crate) fn add(
-    rows: &mut Rows,
+    rows: &mut SortBuffer,
     wrapped: &Wrapped,
     session: SessionRef,
     command: &str,
@@ -173,11 +173,11 @@ const PROGRAM: &str = "program";
 
 /// The order of rows: time, host, the text's records, then as they were found. It is total.
 fn order(key: &mut Vec<u8>, wrapped: &Wrapped, number: u32) {
-    time(key, wrapped.time);
+    push_time(key, wrapped.time);
     key.extend(wrapped.host.bytes());
     key.push(0);
     key.push(wrapped.kind as u8);
-    wrapped.evidence.iter().for_each(|proof| place(key, proof.source));
+    wrapped.evidence.iter().for_each(|proof| push_place(key, proof.source));
     // What the records of several rows have in common must not mix their numbers.
     key.extend([u8::MAX; 12]);
     key.extend((wrapped.command.map_or(0, |command| command.index() as u64 + 1)).to_be_bytes());
@@ -189,7 +189,7 @@ fn order(key: &mut Vec<u8>, wrapped: &Wrapped, number: u32) {
 /// # Errors
 /// When the rows cannot be read back, and what `each` returns.
 pub(crate) fn each(
-    layers: &Sorted,
+    layers: &SortedRows,
     copies: &Copies,
     case: &Reconstruction,
     mut each: impl FnMut(&LayerRow<'_>, Option<SessionIdx>) -> io::Result<()>,
@@ -256,7 +256,7 @@ pub struct Program {
 /// # Errors
 /// When the rows cannot be read back.
 pub(crate) fn notes(
-    found: &Sorted,
+    found: &SortedRows,
     copies: &Copies,
     case: &Reconstruction,
     paths: &[PathBuf],

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::timeline::order;
 use crate::model::{Record, RecordRef, RuleIdx};
 use crate::record_row::RecordRow;
-use crate::sorted::{Frame, Rows, time_of};
+use crate::sorted::{RowEntry, SortBuffer, read_time};
 
 /// A record, all but its time, and the rules that fired on it.
 #[derive(Serialize, Deserialize)]
@@ -23,8 +23,8 @@ struct Kept<'a> {
 ///
 /// # Errors
 /// When the record has no serial form.
-pub(crate) fn add(rows: &mut Rows, record: &Record, rules: &[RuleIdx]) -> io::Result<()> {
-    let kept = Kept { row: RecordRow::of(record), rules: rules.to_vec() };
+pub(crate) fn add(rows: &mut SortBuffer, record: &Record, rules: &[RuleIdx]) -> io::Result<()> {
+    let kept = Kept { row: RecordRow::from_record(record), rules: rules.to_vec() };
     rows.push(|key| order(key, record.time, record.source), &kept)
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn add(rows: &mut Rows, record: &Record, rules: &[RuleIdx]) -> io::Re
 ///
 /// # Errors
 /// When the frame holds none.
-pub(crate) fn source(frame: &Frame<'_>) -> io::Result<RecordRef> {
+pub(crate) fn source(frame: &RowEntry<'_>) -> io::Result<RecordRef> {
     // It is what the content begins with.
     let (source, _) = postcard::take_from_bytes(frame.content()).map_err(io::Error::other)?;
     Ok(source)
@@ -42,8 +42,8 @@ pub(crate) fn source(frame: &Frame<'_>) -> io::Result<RecordRef> {
 ///
 /// # Errors
 /// When the frame holds none.
-pub(crate) fn read(frame: &Frame<'_>) -> io::Result<(Record, Vec<RuleIdx>)> {
-    let time = time_of(frame.key()).ok_or_else(|| io::Error::other("a record of no time"))?;
+pub(crate) fn read(frame: &RowEntry<'_>) -> io::Result<(Record, Vec<RuleIdx>)> {
+    let time = read_time(frame.key()).ok_or_else(|| io::Error::other("a record of no time"))?;
     let Kept { row, rules } = postcard::from_bytes(frame.content()).map_err(io::Error::other)?;
     Ok((row.into_record(time), rules))
 }

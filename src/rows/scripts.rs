@@ -18,7 +18,7 @@ use super::detections::SessionRef;
 use super::outside::OutsideSessions;
 use crate::model::{Event, EventIdx, IdxVec, LoggedId, Proof, ScriptBlock};
 use crate::reconstruct::Reconstruction;
-use crate::sorted::{Rows, Sorted, Sorter, place, time};
+use crate::sorted::{SortBuffer, SortedRows, Sorter, push_place, push_time};
 
 /// Missing parts that a row names.
 const MOST_RANGES: usize = 10;
@@ -134,16 +134,16 @@ pub(crate) struct ScriptCollector {
 
 /// The blocks that were kept, in the order of time.
 pub(crate) struct ScriptArchive {
-    rows: Sorted,
+    rows: SortedRows,
     /// Their texts, by hash. A text may be there more than once.
-    pub texts: Sorted,
+    pub texts: SortedRows,
 }
 
 /// What one task keeps.
 #[derive(Default)]
 pub(crate) struct TaskScripts {
-    rows: Rows,
-    texts: Rows,
+    rows: SortBuffer,
+    texts: SortBuffer,
     known: HashSet<ScriptHash>,
 }
 
@@ -184,10 +184,10 @@ impl TaskScripts {
         let row = ScriptRow::new(events, block, user, why.words());
         let (at, hash) = (row.time, row.hash);
         let key = |key: &mut Vec<u8>| {
-            time(key, at);
+            push_time(key, at);
             key.extend(block.host.bytes());
             key.push(0);
-            block.events.iter().for_each(|&event| place(key, events[event].source));
+            block.events.iter().for_each(|&event| push_place(key, events[event].source));
         };
         self.rows.push(key, &Stored { session, row })?;
         if !self.known.contains(&hash) {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 
-use crate::keyed::Keyed;
+use crate::keyed::KeyedHasher;
 use crate::model::Str;
 
 /// The number of a text that is kept once, in the order in which texts came to be kept. Rows of one
@@ -104,7 +104,7 @@ impl Texts {
 /// Finds which texts of one task's rows repeat. A text is kept once it is seen a second time.
 #[derive(Default)]
 pub(crate) struct Repeats {
-    keys: Keyed,
+    keys: KeyedHasher,
     /// By their hash, texts that are kept and their numbers.
     known: HashMap<u64, (Str, TextIdx)>,
     /// Hashes of texts seen before, each in the place that its last bits name.
@@ -119,7 +119,7 @@ impl Repeats {
     /// The number of a text that is kept once; none before it is seen a second time.
     pub fn index(&mut self, text: &str, pool: &TextPool) -> Option<TextIdx> {
         let Repeats { keys, known, seen, full } = self;
-        let key = keys.of(text);
+        let key = keys.hash(text);
         if let Some((same, index)) = known.get(&key) {
             return (**same == *text).then_some(*index);
         }
@@ -156,7 +156,7 @@ mod tests {
         let mut places = BTreeSet::new();
         let mut names = ('a'..='z').map(String::from);
         let mut next =
-            || names.find(|name| places.insert(keys.of(&**name) as usize % SEEN)).unwrap();
+            || names.find(|name| places.insert(keys.hash(&**name) as usize % SEEN)).unwrap();
         let [a, b, c] = [next(), next(), next()];
         let mut index = |text: &str| repeats.index(text, &pool).map(TextIdx::get);
         let texts = [&a, &b, &a, &a, &c, &b].map(|text| index(text));

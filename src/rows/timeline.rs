@@ -11,7 +11,7 @@ use super::describe;
 use super::fingerprint::Fingerprint;
 use super::texts::{Repeats, RowText, SharedText, TextIdx, TextPool, Texts};
 use crate::model::{Event, RecordRef, RuleIdx, Str, is_same};
-use crate::sorted::{Frame, Rows, Sorted, place, time, time_of};
+use crate::sorted::{RowEntry, SortBuffer, SortedRows, push_place, push_time, read_time};
 
 /// An event's row, as it lies in a sorter. The time is in its key.
 #[derive(Serialize, Deserialize)]
@@ -60,7 +60,7 @@ impl<'r> EventRow<'r> {
     ///
     /// # Errors
     /// When the frame holds no row of the timeline.
-    pub fn read(frame: &'r Frame<'_>, texts: &'r Texts) -> io::Result<EventRow<'r>> {
+    pub fn read(frame: &'r RowEntry<'_>, texts: &'r Texts) -> io::Result<EventRow<'r>> {
         let row = stored(frame)?;
         Ok(EventRow {
             time: time_in(frame)?,
@@ -99,7 +99,7 @@ impl Latest {
 #[derive(Default)]
 pub(crate) struct TimelineRows {
     /// The rows, until a sorter takes them.
-    pub rows: Rows,
+    pub rows: SortBuffer,
     summary: String,
     repeats: Repeats,
     latest: [Latest; 3],
@@ -142,8 +142,8 @@ impl TimelineRows {
 
 /// The order of rows: time, place. It is total.
 pub(crate) fn order(key: &mut Vec<u8>, at: DateTime<Utc>, source: RecordRef) {
-    time(key, at);
-    place(key, source);
+    push_time(key, at);
+    push_place(key, source);
 }
 
 /// The part of a row by which copies of a record are found.
@@ -160,7 +160,7 @@ pub(crate) struct FingerprintedRow {
 /// # Errors
 /// When the rows cannot be read back.
 pub(crate) fn fingerprints(
-    timeline: &Sorted,
+    timeline: &SortedRows,
 ) -> io::Result<impl Iterator<Item = io::Result<FingerprintedRow>>> {
     Ok(timeline.rows()?.map(|frame| {
         let frame = frame?;
@@ -169,10 +169,10 @@ pub(crate) fn fingerprints(
     }))
 }
 
-fn stored<'f>(frame: &'f Frame<'_>) -> io::Result<Stored<'f>> {
+fn stored<'f>(frame: &'f RowEntry<'_>) -> io::Result<Stored<'f>> {
     postcard::from_bytes(frame.content()).map_err(io::Error::other)
 }
 
-fn time_in(frame: &Frame<'_>) -> io::Result<DateTime<Utc>> {
-    time_of(frame.key()).ok_or_else(|| io::Error::other("a row without a time"))
+fn time_in(frame: &RowEntry<'_>) -> io::Result<DateTime<Utc>> {
+    read_time(frame.key()).ok_or_else(|| io::Error::other("a row without a time"))
 }

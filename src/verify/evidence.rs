@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::analysis::Loader;
+use crate::analysis::RecordLoader;
 use crate::detect::RuleSet;
 use crate::input::Input;
 use crate::limits::Limits;
@@ -48,8 +48,8 @@ impl<'e> Evidence<'e> {
 
     /// What each of some records gives.
     pub fn read(&self, records: Vec<RecordRef>) -> BTreeMap<RecordRef, Reread> {
-        let loader = Loader::new(self.inputs, self.limits);
-        let read = loader.read(records, |normaliser, record: &Record| Reread {
+        let loader = RecordLoader::new(self.inputs, self.limits);
+        let read = loader.read_records(records, |normaliser, record: &Record| Reread {
             source: record.source,
             told: again(normaliser, record),
             fired: self.fired(record),

@@ -8,7 +8,7 @@ use csv::{Position, StringRecord};
 use super::checked::Checked;
 use super::evidence::{Evidence, Reread};
 use super::{Deviation, Ledger, files, found, stories};
-use crate::analysis::Pointer;
+use crate::analysis::EvidencePointer;
 use crate::detect::RuleSet;
 use crate::input::Input;
 use crate::limits::Limits;
@@ -327,14 +327,14 @@ impl Check<'_, '_> {
 
 /// The pointers in a cell; none for what says that there are more. A path may hold what separates
 /// pointers.
-fn pointers(cell: &str) -> impl Iterator<Item = Option<Pointer<'_>>> {
+fn pointers(cell: &str) -> impl Iterator<Item = Option<EvidencePointer<'_>>> {
     let mut rest = cell;
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;
         }
         let mut ends = memchr::memmem::find_iter(rest.as_bytes(), "; ").chain([rest.len()]);
-        let found = ends.find_map(|end| Some((Pointer::parse(&rest[..end])?, end)));
+        let found = ends.find_map(|end| Some((EvidencePointer::parse(&rest[..end])?, end)));
         rest = found.and_then(|(_, end)| rest.get(end + 2..)).unwrap_or_default();
         Some(found.map(|(pointer, _)| pointer))
     })

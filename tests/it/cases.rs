@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use psr_forensics::input::Extent;
+use psr_forensics::input::ReadExtent;
 use psr_forensics::observe::CaseFolder;
-use psr_forensics::{NoProgress, Options, Pack, Progress, RuleSet, Stop, discover, extract};
+use psr_forensics::{CancelToken, NoProgress, Options, Pack, Progress, RuleSet, discover, extract};
 use serde_json::Value;
 use walkdir::WalkDir;
 
@@ -140,8 +140,8 @@ fn extracted(
     logs: &Path,
     case: &Path,
     after: Option<After<'_>>,
-    stop: Stop,
-) -> (usize, Vec<Extent>) {
+    stop: CancelToken,
+) -> (usize, Vec<ReadExtent>) {
     let rules = RuleSet::load(vec![Pack::default_pack()]).unwrap();
     let inputs = discover(&[logs.to_owned()]).unwrap();
     let options = Options { stop, ..Options::default() };
@@ -187,7 +187,7 @@ fn what_a_killed_run_has_finished_is_not_read_again() {
     };
     let after =
         After { pieces: 2, decoded: AtomicU64::new(0), what: Mutex::new(Some(Box::new(kill))) };
-    extracted(&logs, &at("case"), Some(after), Stop::default());
+    extracted(&logs, &at("case"), Some(after), CancelToken::default());
     let known = CaseFolder::read(&killed).unwrap();
     assert_eq!((known.files.len(), known.begun.len()), (1, 2));
     // A case in this state says what is missing.
@@ -197,9 +197,12 @@ fn what_a_killed_run_has_finished_is_not_read_again() {
     assert_eq!(faults[0], Value::Array(Vec::new()));
     assert!(faults[1][0]["reason"].as_str().unwrap().contains("to be extracted"), "{faults:?}");
 
-    assert_eq!(extracted(&logs, &killed, None, Stop::default()), (1, vec![Extent::Whole; 3]));
+    assert_eq!(
+        extracted(&logs, &killed, None, CancelToken::default()),
+        (1, vec![ReadExtent::Whole; 3])
+    );
     assert_same(&at("case"), &killed);
-    assert_eq!(extracted(&logs, &killed, None, Stop::default()).0, 3);
+    assert_eq!(extracted(&logs, &killed, None, CancelToken::default()).0, 3);
 }
 
 #[test]
@@ -207,15 +210,18 @@ fn an_interrupted_run_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let logs = logs(folder.path(), &[60, 4500, 60]);
     let (case, other) = (folder.path().join("case"), folder.path().join("other"));
-    let stop = Stop::default();
+    let stop = CancelToken::default();
     let asked = stop.clone();
-    let ask = move || assert!(!asked.ask());
+    let ask = move || assert!(!asked.cancel());
     let after =
         After { pieces: 2, decoded: AtomicU64::new(0), what: Mutex::new(Some(Box::new(ask))) };
     let (_, extents) = extracted(&logs, &case, Some(after), stop);
-    assert_eq!(extents, [Extent::Whole, Extent::Partly, Extent::Nothing]);
+    assert_eq!(extents, [ReadExtent::Whole, ReadExtent::Partly, ReadExtent::Nothing]);
     assert_eq!(code(&["correlate", text(&case), "-q", "-o", text(&folder.path().join("half"))]), 4);
-    assert_eq!(extracted(&logs, &case, None, Stop::default()), (1, vec![Extent::Whole; 3]));
+    assert_eq!(
+        extracted(&logs, &case, None, CancelToken::default()),
+        (1, vec![ReadExtent::Whole; 3])
+    );
     whole(&logs, &other);
     assert_same(&case, &other);
 }

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use evtx_writer::{Event, FileTime, LogWriter, Payload};
 use psr_forensics::error::FaultKind;
-use psr_forensics::input::Extent;
+use psr_forensics::input::ReadExtent;
 use psr_forensics::model::index::InputIdx;
 use psr_forensics::{
-    Analysis, NoProgress, Options, Pack, Progress, RuleSet, Stop, analyze, discover,
+    Analysis, CancelToken, NoProgress, Options, Pack, Progress, RuleSet, analyze, discover,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -68,7 +68,7 @@ impl<F: Fn() + Sync> Progress for After<F> {
 }
 
 /// Analyzes on one thread, and does something after so many pieces.
-fn run(path: &Path, stop: Stop, pieces: u64, what: impl Fn() + Sync) -> Analysis {
+fn run(path: &Path, stop: CancelToken, pieces: u64, what: impl Fn() + Sync) -> Analysis {
     let rules = RuleSet::load(vec![Pack::default_pack()]).unwrap();
     let inputs = discover(&[path.to_owned()]).unwrap();
     let after = After { pieces, decoded: AtomicU64::new(0), what };
@@ -82,13 +82,13 @@ fn an_interrupted_run_has_what_was_read_and_says_what_was_not() {
     let folder = tempfile::tempdir().unwrap();
     // One piece, four pieces of 2 MiB, one piece.
     let logs = logs(folder.path(), &[500, 9_000, 500]);
-    let stop = Stop::default();
+    let stop = CancelToken::default();
     let analysis = run(&logs, stop.clone(), 3, || {
-        stop.ask();
+        stop.cancel();
     });
     assert!(analysis.interrupted && analysis.is_partial());
-    let extents: Vec<Extent> = analysis.inputs.iter().map(|input| input.extent).collect();
-    assert_eq!(extents, [Extent::Whole, Extent::Partly, Extent::Nothing]);
+    let extents: Vec<ReadExtent> = analysis.inputs.iter().map(|input| input.extent).collect();
+    assert_eq!(extents, [ReadExtent::Whole, ReadExtent::Partly, ReadExtent::Nothing]);
     let [whole, partly, nothing] = analysis.inputs.as_slice() else { panic!() };
     assert!(whole.faults.is_empty() && whole.sha256.is_some() && whole.records == 500);
     // Two pieces of 32 chunks behind the header were decoded, and the third may have been begun.
@@ -109,12 +109,12 @@ fn a_file_cut_under_the_reader_is_lost_from_there_and_the_rest_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let logs = logs(folder.path(), &[9_000, 500]);
     let first = logs.join("0.evtx");
-    let analysis = run(&logs, Stop::default(), 1, || {
+    let analysis = run(&logs, CancelToken::default(), 1, || {
         let file = File::options().write(true).open(&first).unwrap();
         file.set_len(4096 + (2 << 20) + 3 * 65536 + 1000).unwrap();
     });
     let [cut, whole] = analysis.inputs.as_slice() else { panic!() };
-    assert_eq!((cut.extent, whole.extent), (Extent::Partly, Extent::Whole));
+    assert_eq!((cut.extent, whole.extent), (ReadExtent::Partly, ReadExtent::Whole));
     assert_eq!(whole.records, 500);
     // The 35th chunk is cut, and a record in it; the file ends there; it has no hash; it is another
     // than at the start.
@@ -144,7 +144,10 @@ fn a_file_that_vanishes_is_told_and_the_rest_goes_on() {
     assert!(changed.starts_with("the file changed during the run: "), "{changed}");
     assert!(unread.starts_with("not read in full from here on: "), "{unread}");
     assert!(unhashed.starts_with("not hashed: "), "{unhashed}");
-    assert_eq!((gone.extent, whole.extent, whole.records), (Extent::Partly, Extent::Whole, 500));
+    assert_eq!(
+        (gone.extent, whole.extent, whole.records),
+        (ReadExtent::Partly, ReadExtent::Whole, 500)
+    );
 }
 
 /// The program, started on a folder of logs that keeps it busy for seconds.
@@ -384,11 +387,11 @@ fn strict_makes_what_was_not_read_an_error_and_writes_all_the_same() {
 fn a_run_that_is_stopped_before_it_reads_still_ends_with_a_ledger() {
     let folder = tempfile::tempdir().unwrap();
     let logs = logs(folder.path(), &[500]);
-    let stop = Stop::default();
-    assert!(!stop.ask() && stop.ask());
+    let stop = CancelToken::default();
+    assert!(!stop.cancel() && stop.cancel());
     let rules = RuleSet::load(vec![Pack::default_pack()]).unwrap();
     let options = Options { stop, ..Options::default() };
     let analysis = analyze(discover(&[logs]).unwrap(), &options, rules, &NoProgress).unwrap();
     assert!(analysis.interrupted && analysis.events == 0);
-    assert_eq!(analysis.inputs[InputIdx::default()].extent, Extent::Nothing);
+    assert_eq!(analysis.inputs[InputIdx::default()].extent, ReadExtent::Nothing);
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use psr_forensics::decode::{Decoder, Wanted};
-use psr_forensics::input::{Piece, Reader, discover, piece_count};
+use psr_forensics::decode::{Decoder, RecordFilter};
+use psr_forensics::input::{InputReader, Piece, discover, piece_count};
 use psr_forensics::layers::{UnwrapLimits, Unwrapped, find_layers};
 use psr_forensics::model::index::InputIdx;
 use psr_forensics::model::{Channel, RecordRef};
@@ -14,7 +14,7 @@ use crate::common::corpus;
 /// Wants every record.
 struct All;
 
-impl Wanted for All {
+impl RecordFilter for All {
     fn wants(&self, _: RecordRef, _: Channel, _: &str, _: u32) -> bool {
         true
     }
@@ -27,10 +27,10 @@ fn texts(log: &Path) -> BTreeMap<u64, String> {
     let mut blocks: BTreeMap<String, BTreeMap<u32, (u64, String)>> = BTreeMap::new();
     let (mut decoder, mut piece) = (Decoder::default(), Piece::default());
     for input in discover(&[log.to_owned()]).unwrap() {
-        let mut reader = Reader::new(&input);
+        let mut reader = InputReader::new(&input);
         for _ in 0..piece_count(&input) {
             reader.next(&mut piece).unwrap();
-            decoder.piece(&input, InputIdx::default(), &mut piece, &All, |record| {
+            decoder.decode_piece(&input, InputIdx::default(), &mut piece, &All, |record| {
                 let field = |name| record.data.get(name).map(str::to_owned);
                 if let (Some(id), Some(text)) = (field("ScriptBlockId"), field("ScriptBlockText")) {
                     let number = field("MessageNumber").and_then(|n| n.parse().ok()).unwrap_or(1);

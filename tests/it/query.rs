@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use psr_forensics::query::Tables;
+use psr_forensics::query::ResultTables;
 use psr_forensics::report::TABLES;
 use serde_json::Value;
 
@@ -129,7 +129,7 @@ fn every_column_can_be_asked_for_sorted_and_cut() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     assert_eq!(analyze("samples", &out, &["--format", "csv", "--format", "parquet"]), 0);
-    let mut tables = Tables::open(&out).unwrap();
+    let mut tables = ResultTables::open(&out).unwrap();
     for table in &TABLES {
         let name = table.file.trim_end_matches(".csv");
         for column in table.columns {

@@ -236,7 +236,7 @@ fn a_record_whose_template_is_overwritten_is_not_guessed_at() {
         let faults = bench.faults("recover", "a.evtx/[recovered]");
         let [(kind, reason)] = &faults[..] else { panic!("{faults:?}") };
         assert_eq!(kind, "remnant");
-        assert!(reason.starts_with("what is left of 59 records "), "{reason}");
+        assert!(reason.starts_with("the remains of 59 records "), "{reason}");
     }
 }
 
@@ -354,7 +354,7 @@ fn where_a_chunks_header_is_gone_a_record_with_its_template_tells_where_it_was()
     assert_eq!((found.len(), code), (1, 0));
     let faults = bench.faults("recover", "image.raw/[recovered]");
     assert_eq!(faults[0].0, "remnant");
-    assert!(faults[0].1.starts_with("what is left of 59 records "), "{faults:?}");
+    assert!(faults[0].1.starts_with("the remains of 59 records "), "{faults:?}");
 }
 
 #[test]

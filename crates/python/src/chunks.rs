@@ -7,9 +7,9 @@ use arrow_schema::{ArrowError, SchemaRef};
 use pyo3::prelude::*;
 use serde_json::Value;
 
-use psr_forensics::decode::{Decoder, Wanted, start_of_chunk};
+use psr_forensics::decode::{Decoder, RecordFilter, chunk_offset};
 use psr_forensics::error::FaultKind;
-use psr_forensics::input::{Again, Piece};
+use psr_forensics::input::{PlaceReader, Piece};
 use psr_forensics::model::index::InputIdx;
 use psr_forensics::model::{Channel, RecordRef};
 use psr_forensics::observe;
@@ -23,7 +23,7 @@ const CHUNKS: u64 = 32;
 /// Wants every record.
 struct All;
 
-impl Wanted for All {
+impl RecordFilter for All {
     fn wants(&self, _: RecordRef, _: Channel, _: &str, _: u32) -> bool {
         true
     }
@@ -40,7 +40,7 @@ struct Chunks {
 /// Reads chunks, one after another.
 #[derive(Default)]
 struct Reader {
-    again: Again,
+    again: PlaceReader,
     piece: Piece,
     decoder: Decoder,
 }
@@ -49,7 +49,7 @@ impl Reader {
     /// Hands the records of a chunk to `take`; yields what is wrong with it.
     fn read(&mut self, input: &Input, chunk: u64, take: impl FnMut(&Record)) -> Vec<Fault> {
         let Reader { again, piece, decoder } = self;
-        let place = start_of_chunk(chunk);
+        let place = chunk_offset(chunk);
         let lost = |reason: String| Fault {
             chunk: Some(chunk),
             offset: Some(place),
@@ -60,7 +60,7 @@ impl Reader {
             Ok(()) if piece.chunks.first().is_none_or(Vec::is_empty) => {
                 vec![lost("the file became shorter while it was read".to_owned())]
             }
-            Ok(()) => decoder.piece(input, InputIdx::default(), piece, &All, take).faults,
+            Ok(()) => decoder.decode_piece(input, InputIdx::default(), piece, &All, take).faults,
         }
     }
 }

@@ -13,5 +13,5 @@ pyo3::create_exception!(
 
 /// An error of the package's own, with its causes.
 pub fn error(error: impl std::error::Error) -> PyErr {
-    Error::new_err(psr_forensics::error::chain(&error))
+    Error::new_err(psr_forensics::error::with_causes(&error))
 }

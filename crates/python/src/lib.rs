@@ -18,10 +18,10 @@ use serde_json::{Value, json};
 use psr_forensics::detect::{Pack, RuleSet, lint};
 use psr_forensics::error::FaultKind;
 use psr_forensics::layers::{UnwrapLimits, find_layers};
-use psr_forensics::observe::{CaseFolder, Observed};
+use psr_forensics::observe::{CaseFolder, ExtractedInput};
 use psr_forensics::report::TABLES;
 use psr_forensics::{
-    Analysis, Evidence, Fault, Format, NoProgress, Options, Output, RunInfo, Stop, Wanted,
+    Analysis, RunInputs, Fault, Format, NoProgress, Options, Output, RunInfo, CancelToken, Wanted,
 };
 
 use errors::{Error, error};
@@ -99,7 +99,7 @@ fn extract(
         let options = Options { stop: stop.clone(), recover: how.recover, ..Options::default() };
         let evidence = psr_forensics::extract(inputs, &mut folder, &options, &rules, &NoProgress)?;
         if !some {
-            evidence.told()?;
+            evidence.summary()?;
         }
         Ok(evidence.before)
     })
@@ -110,8 +110,8 @@ fn extract(
 fn correlate(py: Python<'_>, cases: Vec<PathBuf>, how: How, to: Where) -> PyResult<()> {
     work::run(py, how.threads, move |stop| {
         let make = |options: &Options, rules: RuleSet| {
-            let evidence = Evidence::of_cases(&cases, &rules.event_filter())?;
-            psr_forensics::correlate(evidence, options, rules, &NoProgress)
+            let evidence = RunInputs::from_cases(&cases, &rules.event_filter())?;
+            psr_forensics::rebuild(evidence, options, rules, &NoProgress)
         };
         results(make, &how, &to, stop)
     })
@@ -134,7 +134,7 @@ fn results(
     make: impl FnOnce(&Options, RuleSet) -> Result<Analysis, psr_forensics::Error>,
     how: &How,
     to: &Where,
-    stop: &Stop,
+    stop: &CancelToken,
 ) -> Result<(), psr_forensics::Error> {
     let info = RunInfo { arguments: to.arguments.clone(), started: chrono::Utc::now() };
     let formats = to.formats.iter().map(|format| format.parse::<Format>());
@@ -151,7 +151,7 @@ fn results(
         ..Options::default()
     };
     let analysis = make(&options, rules)?;
-    if !stop.is_asked() {
+    if !stop.is_cancelled() {
         psr_forensics::write(&analysis, &info, &wanted, output)?;
     }
     Ok(())
@@ -177,7 +177,7 @@ fn ledger(case: PathBuf) -> PyResult<String> {
     Ok(Value::from(inputs.chain(begun).collect::<Vec<Value>>()).to_string())
 }
 
-fn row(of: &Observed) -> Value {
+fn row(of: &ExtractedInput) -> Value {
     let observations: u64 = of.tables.iter().map(|table| table.rows).sum();
     json!({ "path": PathBuf::from(&of.path).to_string_lossy(), "kind": of.kind, "size": of.size,
             "sha256": of.sha256, "extent": of.extent, "records": of.records,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use rayon::ThreadPoolBuilder;
 
-use psr_forensics::Stop;
+use psr_forensics::CancelToken;
 
 use crate::errors::error;
 
@@ -18,17 +18,17 @@ const LOOK: Duration = Duration::from_millis(20);
 pub fn run<T: Send + 'static>(
     py: Python<'_>,
     threads: usize,
-    work: impl FnOnce(&Stop) -> Result<T, psr_forensics::Error> + Send + 'static,
+    work: impl FnOnce(&CancelToken) -> Result<T, psr_forensics::Error> + Send + 'static,
 ) -> PyResult<T> {
     let pool = ThreadPoolBuilder::new().num_threads(threads).build().map_err(error)?;
-    let stop = Stop::default();
+    let stop = CancelToken::default();
     let asked = stop.clone();
     let worker = thread::spawn(move || pool.install(|| work(&asked)));
     let mut interrupted = Ok(());
     while !worker.is_finished() {
         py.detach(|| thread::sleep(LOOK));
         if let Err(signal) = py.check_signals() {
-            stop.ask();
+            stop.cancel();
             interrupted = Err(signal);
         }
     }

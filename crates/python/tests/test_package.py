@@ -98,7 +98,7 @@ def test_formats_and_packs(tmp_path):
     results = psr_forensics.analyze("samples", tmp_path / "out", formats=["csv"], default_pack=False)
     assert (tmp_path / "out" / "sessions.csv").is_file()
     assert pyarrow.table(results.detections).num_rows == 0
-    with pytest.raises(psr_forensics.Error, match="'xlsx' is no format"):
+    with pytest.raises(psr_forensics.Error, match="'xlsx' is not a format"):
         psr_forensics.analyze("samples", formats=["xlsx"])
     (built_in,) = psr_forensics.packs()
     assert len(built_in.rules) > 50 and not built_in.refused

@@ -1,4 +1,4 @@
-//! Plans come to what the evtx crate comes to, on every log there is and on what damage makes of
+//! Plans give the same records as the evtx crate, on every available log and on damaged copies of
 //! them.
 
 use std::fs;
@@ -8,16 +8,16 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde_json::Value as Json;
 
-use super::super::binxml::{Value, kind};
-use super::super::definition::Definition;
-use super::super::plan::{Plan, is_container};
-use super::super::record::Found;
+use super::super::binxml::{BinXmlValue, kind};
+use super::super::definition::TemplateDefinition;
+use super::super::plan::{TemplatePlan, is_data_container};
+use super::super::record::FieldContent;
 use super::*;
 use crate::model::{Channel, FieldName};
 
-/// Wants each record of [`PLACE`] whose event id is a multiple of this.
+/// Selects each record of [`PLACE`] whose event id is a multiple of this.
 struct Every(u32);
-impl Wanted for Every {
+impl RecordFilter for Every {
     fn wants(&self, source: RecordRef, _: Channel, _: &str, event_id: u32) -> bool {
         assert!(source.input == PLACE.input && source.offset >= PLACE.start + 512);
         event_id.is_multiple_of(self.0)
@@ -26,38 +26,39 @@ impl Wanted for Every {
 
 const ALL: Every = Every(1);
 const EVEN: Every = Every(2);
-const PLACE: Place = Place { input: InputIdx::new(7), number: Some(3), start: chunk_start(3) };
+const PLACE: ChunkPlace =
+    ChunkPlace { input: InputIdx::new(7), number: Some(3), start: chunk_start(3) };
 
-/// Records handed out, how many were read, and what is wrong with the others.
+/// The records passed on, how many were read, and the faults of the others.
 type Outcome = (Vec<Record>, u64, Vec<Fault>);
 
 fn outcome(
     chunk: &[u8],
-    read: impl FnOnce(&mut EvtxChunkData, &mut ChunkTally, &mut dyn FnMut(&Record)),
+    read: impl FnOnce(&mut EvtxChunkData, &mut ChunkOutcome, &mut dyn FnMut(&Record)),
 ) -> Outcome {
-    let (mut records, mut tally) = (Vec::new(), ChunkTally::default());
+    let (mut records, mut outcome) = (Vec::new(), ChunkOutcome::default());
     let mut data = EvtxChunkData::new(chunk.to_vec(), false).expect("a chunk");
-    read(&mut data, &mut tally, &mut |record| records.push(record.clone()));
+    read(&mut data, &mut outcome, &mut |record| records.push(record.clone()));
     assert!(data.data == chunk);
-    (records, tally.records, tally.faults)
+    (records, outcome.records, outcome.faults)
 }
 
-/// What the evtx crate makes of a chunk.
-fn by_crate(wanted: &dyn Wanted, chunk: &[u8]) -> Outcome {
-    outcome(chunk, |data, tally, take| {
-        Decoder::default().by_crate(data, PLACE, wanted, tally, take);
+/// Decodes a chunk with the evtx crate.
+fn by_crate(filter: &dyn RecordFilter, chunk: &[u8]) -> Outcome {
+    outcome(chunk, |data, outcome, take| {
+        EvtxDecoder::default().decode_by_crate(data, PLACE, filter, outcome, take);
     })
 }
 
-/// What plans make of it, as far as they go, and then the crate.
-fn by_both(decoder: &mut Decoder, wanted: &dyn Wanted, chunk: &[u8]) -> Outcome {
-    outcome(chunk, |data, tally, take| decoder.sound(data, PLACE, wanted, tally, take))
+/// Decodes a chunk by plans as far as possible, then with the evtx crate.
+fn by_both(decoder: &mut EvtxDecoder, filter: &dyn RecordFilter, chunk: &[u8]) -> Outcome {
+    outcome(chunk, |data, outcome, take| decoder.decode_sound(data, PLACE, filter, outcome, take))
 }
 
-/// How many records plans alone read of a chunk, and whether these are all.
-fn by_plans(decoder: &mut Decoder, chunk: &[u8]) -> (usize, bool) {
+/// Returns how many records of a chunk plans alone read, and whether these are all.
+fn by_plans(decoder: &mut EvtxDecoder, chunk: &[u8]) -> (usize, bool) {
     let mut records = 0;
-    let read = decoder.by_plans(chunk, PLACE, &ALL, |_| records += 1);
+    let read = decoder.decode_by_plans(chunk, PLACE, &ALL, |_| records += 1);
     (records, read.is_ok())
 }
 
@@ -72,15 +73,17 @@ enum Type {
 
 /// A value's type by [MS-EVEN6] 2.2.13 and its text. The crate shows what is no number or truth
 /// to XML as text, and a mask in a boolean's place as the number it is.
-fn planned_type(found: Found) -> Type {
+fn planned_type(found: FieldContent) -> Type {
     match found {
-        Found::Nothing => Type::Nothing,
-        Found::Fixed(_) => Type::Text,
-        Found::Value(Value { kind: kind::INT8..=kind::REAL64, .. }) => Type::Number,
-        Found::Value(Value { kind: kind::BOOL, bytes: [0 | 1, 0, 0, 0] }) => Type::Bool,
-        Found::Value(Value { kind: kind::BOOL, .. }) => Type::Number,
-        Found::Value(value) if value.is_empty() => Type::Nothing,
-        Found::Value(_) => Type::Text,
+        FieldContent::Nothing => Type::Nothing,
+        FieldContent::Fixed(_) => Type::Text,
+        FieldContent::Value(BinXmlValue { kind: kind::INT8..=kind::REAL64, .. }) => Type::Number,
+        FieldContent::Value(BinXmlValue { kind: kind::BOOL, bytes: [0 | 1, 0, 0, 0] }) => {
+            Type::Bool
+        }
+        FieldContent::Value(BinXmlValue { kind: kind::BOOL, .. }) => Type::Number,
+        FieldContent::Value(value) if value.is_empty() => Type::Nothing,
+        FieldContent::Value(_) => Type::Text,
     }
 }
 
@@ -114,10 +117,10 @@ const SYSTEM: [(&str, Option<&str>); 11] = [
 type Types = ([Type; 11], Vec<(String, Type)>);
 
 /// The types of the records that plans read.
-fn planned_types(decoder: &mut Decoder, chunk: &[u8]) -> Vec<Types> {
-    let Decoder { names, planned, .. } = decoder;
+fn planned_types(decoder: &mut EvtxDecoder, chunk: &[u8]) -> Vec<Types> {
+    let EvtxDecoder { names, plans, .. } = decoder;
     let mut all = Vec::new();
-    let mut records = planned.records(chunk, names).expect("a chunk that plans read");
+    let mut records = plans.chunk_records(chunk, names).expect("a chunk that plans read");
     while records.next().expect("a chunk that plans read").is_some() {
         let (instances, _) = records.current();
         let root = instances.root().unwrap();
@@ -136,13 +139,13 @@ fn planned_types(decoder: &mut Decoder, chunk: &[u8]) -> Vec<Types> {
             &system.user_sid,
         ];
         let mut fields = Vec::new();
-        let field = &mut |name: &FieldName, found: Found| {
+        let field = &mut |name: &FieldName, found: FieldContent| {
             fields.push((name.as_str().to_owned(), planned_type(found)));
             Ok(())
         };
-        instances.fields(root, field).expect("a chunk that plans read");
+        instances.for_each_field(root, field).expect("a chunk that plans read");
         fields.sort();
-        all.push((system.map(|field| planned_type(instances.find(root, field))), fields));
+        all.push((system.map(|field| planned_type(instances.system_content(root, field))), fields));
     }
     all
 }
@@ -181,14 +184,14 @@ fn leaves(name: &str, json: &Json, fields: &mut Vec<(String, Type)>) {
                 leaves(if member == "#text" { name } else { member }, json, fields);
             }
         }
-        // An empty container is no field.
-        _ if is_container(name) && json_type(json) == Type::Nothing => {}
+        // An empty container is not a field.
+        _ if is_data_container(name) && json_type(json) == Type::Nothing => {}
         _ => fields.push((name.to_owned(), json_type(json))),
     }
 }
 
-/// The logs at hand, and how many of a hundred chunks plans read: of people's machines, damaged
-/// ones, those of a rule set's tests; our own samples.
+/// The available logs, and how many of a hundred chunks plans read: logs of real machines, damaged
+/// logs, those of a rule set's tests, our own samples.
 const FOLDERS: [(&str, usize); 4] = [
     ("../shared/data/evtx", 97),
     ("../shared/data/damaged", 80),
@@ -239,7 +242,7 @@ fn every_log_reads_the_same_both_ways() {
     for (folder, least) in FOLDERS {
         let logs = logs(folder);
         let counts = logs.par_iter().map(|(name, chunks)| {
-            let (mut every, mut even) = (Decoder::default(), Decoder::default());
+            let (mut every, mut even) = (EvtxDecoder::default(), EvtxDecoder::default());
             let mut planned = 0;
             for (number, chunk) in chunks.iter().enumerate() {
                 let mut read = by_crate(&ALL, chunk);
@@ -298,7 +301,7 @@ fn damaged_chunks_read_the_same_both_ways() {
     let logs: Vec<_> = FOLDERS.iter().flat_map(|(folder, _)| logs(folder)).collect();
     let counts = logs.par_iter().enumerate().map(|(index, (name, chunks))| {
         let mut random = Random(0x9e37_79b9_7f4a_7c15 + index as u64);
-        let mut decoder = Decoder::default();
+        let mut decoder = EvtxDecoder::default();
         let mut counts = [0; 3];
         let Some(mut chunk) = chunks.first().cloned() else { return counts };
         let end = cut(&mut chunk, RECORDS);
@@ -313,9 +316,9 @@ fn damaged_chunks_read_the_same_both_ways() {
                     _ => random.below(256) as u8,
                 };
             }
-            for wanted in [ALL, EVEN] {
-                let read = by_crate(&wanted, &damaged);
-                let both = by_both(&mut decoder, &wanted, &damaged);
+            for filter in [ALL, EVEN] {
+                let read = by_crate(&filter, &damaged);
+                let both = by_both(&mut decoder, &filter, &damaged);
                 assert!(both == read, "{name}: {both:#?}\n{read:#?}");
             }
             let (records, all) = by_plans(&mut decoder, &damaged);
@@ -327,8 +330,8 @@ fn damaged_chunks_read_the_same_both_ways() {
     });
     let add = |a: [usize; 3], b: [usize; 3]| [a[0] + b[0], a[1] + b[1], a[2] + b[2]];
     let [all, planned, partly] = counts.reduce(|| [0; 3], add);
-    // Where plans refuse, the evtx crate alone speaks, so most damage must get past them; and
-    // often enough the crate must go on after them.
+    // If plans fail at once, only the evtx crate is tested. So plans must accept most damage, and
+    // the crate must often continue after them.
     assert!(planned * 100 > all * 40, "only {planned} of {all} by plans");
     assert!(partly * 100 > all * 5, "only {partly} of {all} by plans and the crate");
 }
@@ -341,32 +344,34 @@ fn no_bytes_make_plans_panic() {
     chunks.truncate(2);
     chunks.extend([noise(), vec![0; CHUNK_SIZE as usize], vec![0xff; CHUNK_SIZE as usize]]);
     for chunk in chunks {
-        let mut decoder = Decoder::default();
+        let mut decoder = EvtxDecoder::default();
         for length in (0..chunk.len()).step_by(509) {
-            let _ = decoder.by_plans(&chunk[..length], PLACE, &ALL, |_| {});
-            decoder.chunk(&mut chunk[..length].to_vec(), PLACE.input, 3, &ALL, |_| {});
+            let _ = decoder.decode_by_plans(&chunk[..length], PLACE, &ALL, |_| {});
+            decoder.decode_chunk(&mut chunk[..length].to_vec(), PLACE.input, 3, &ALL, |_| {});
         }
         let mut names = Interner::default();
         for offset in 0..chunk.len() + 8 {
-            if let Ok(definition) = Definition::at(&chunk, offset) {
-                let plan = Plan::new(definition, &mut names);
-                assert!(plan.is_err() || plan.is_ok_and(|plan| plan.imprint.is_of(definition)));
+            if let Ok(definition) = TemplateDefinition::read_at(&chunk, offset) {
+                let plan = TemplatePlan::new(definition, &mut names);
+                assert!(
+                    plan.is_err() || plan.is_ok_and(|plan| plan.fingerprint.matches(definition))
+                );
             }
         }
     }
 }
 
-/// Records without a channel are told by their provider, and a decoder lives on after a chunk
-/// that was left to the crate.
+/// Records without a channel are identified by their provider, and a decoder still works after a
+/// chunk that was left to the evtx crate.
 #[test]
 fn an_odd_channel_leaves_no_trace_in_the_next_chunk() {
     /// Chunks of one channel: without it, and with half a surrogate pair in it.
-    struct Told {
+    struct DamagedChunks {
         channel: Channel,
         none: Vec<u8>,
         odd: Vec<u8>,
     }
-    let mut told: Vec<Told> = Vec::new();
+    let mut told: Vec<DamagedChunks> = Vec::new();
     for (_, chunks) in logs("../shared/data/evtx") {
         let Some(chunk) = chunks.first() else { continue };
         let Some(first) = by_crate(&ALL, chunk).0.into_iter().next() else { continue };
@@ -383,17 +388,17 @@ fn an_odd_channel_leaves_no_trace_in_the_next_chunk() {
             chunk
         };
         let (none, odd) = (with(0), with(0xd800));
-        let plain = by_plans(&mut Decoder::default(), &none).1;
-        let left = by_plans(&mut Decoder::default(), &odd) == (0, false);
+        let plain = by_plans(&mut EvtxDecoder::default(), &none).1;
+        let left = by_plans(&mut EvtxDecoder::default(), &odd) == (0, false);
         let channel = by_crate(&ALL, &none).0.first().map(|record| record.known_channel);
         let Some(channel) = channel.filter(|_| plain && left) else { continue };
         if told.iter().all(|known| known.channel != channel) {
-            told.push(Told { channel, none, odd });
+            told.push(DamagedChunks { channel, none, odd });
         }
     }
     for a in &told {
         for b in &told {
-            let mut decoder = Decoder::default();
+            let mut decoder = EvtxDecoder::default();
             by_both(&mut decoder, &ALL, &a.none);
             by_both(&mut decoder, &ALL, &b.odd);
             assert!(by_both(&mut decoder, &ALL, &b.none) == by_crate(&ALL, &b.none));

@@ -2,35 +2,39 @@
 
 use super::*;
 use crate::decode::tests::All;
-use crate::input::{Again, discover};
+use crate::input::{PlaceReader, discover};
 use crate::model::{Channel, RecordRef, csv_time};
 
 /// The records of one text file's first value on, and what came of the rest.
-fn decode(content: &[u8]) -> (Vec<Record>, Tally) {
+fn decode(content: &[u8]) -> (Vec<Record>, DecodeOutcome) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     std::fs::write(&path, content).unwrap();
     let input = &discover(&[path]).unwrap()[0];
     let mut piece = Piece::default();
     let mut records: Vec<Record> = Vec::new();
-    crate::input::Reader::new(input).next(&mut piece).unwrap();
-    let mut decoder = Decoder::default();
-    let tally = decoder
-        .piece(input.kind, InputIdx::new(7), &piece, &All, |record| records.push(record.clone()));
+    crate::input::InputReader::new(input).next(&mut piece).unwrap();
+    let mut decoder = TextDecoder::default();
+    let outcome = decoder.decode_piece(input.kind, InputIdx::new(7), &piece, &All, |record| {
+        records.push(record.clone())
+    });
     // Each is found again by its place.
     for record in &records {
         let mut found = Vec::new();
-        Again::default().read(InputIdx::new(7), input, record.source.offset, &mut piece).unwrap();
-        decoder
-            .piece(input.kind, InputIdx::new(7), &piece, &All, |record| found.push(record.clone()));
+        PlaceReader::default()
+            .read(InputIdx::new(7), input, record.source.offset, &mut piece)
+            .unwrap();
+        decoder.decode_piece(input.kind, InputIdx::new(7), &piece, &All, |record| {
+            found.push(record.clone())
+        });
         assert_eq!(&found, std::slice::from_ref(record));
     }
-    (records, tally)
+    (records, outcome)
 }
 
 fn one(text: &str) -> Record {
-    let (mut records, tally) = decode(text.as_bytes());
-    assert!(tally.faults.is_empty() && tally.foreign.is_empty(), "{tally:?}");
+    let (mut records, outcome) = decode(text.as_bytes());
+    assert!(outcome.faults.is_empty() && outcome.foreign.is_empty(), "{outcome:?}");
     assert_eq!(records.len(), 1);
     records.remove(0)
 }
@@ -47,8 +51,8 @@ fn evtx_dump_in_lines_and_with_numbers() {
     let line = record.replace('\n', " ");
     for text in [format!("{line}\n{line}\n"), format!("Record 41\n{record}\nRecord 42\n{record}\n")]
     {
-        let (records, tally) = decode(text.as_bytes());
-        assert_eq!((records.len(), tally.faults.len(), tally.foreign.len()), (2, 0, 0));
+        let (records, outcome) = decode(text.as_bytes());
+        assert_eq!((records.len(), outcome.faults.len(), outcome.foreign.len()), (2, 0, 0));
         let offset = text.find('{').unwrap() as u64;
         assert_eq!(records[0].source, RecordRef { input: InputIdx::new(7), offset, number: 42 });
         assert_eq!(csv_time(records[0].time), "2026-03-14 21:14:07.1234567");
@@ -161,29 +165,29 @@ const RECORD: &str = r#"{"EventID":1,"EventTime":"2026-03-14 21:14:07","a":"b"}"
 #[test]
 fn what_is_no_record_is_located() {
     let deep = format!("{}1{}", r#"{"a":"#.repeat(1000), "}".repeat(1000));
-    let (records, tally) =
+    let (records, outcome) =
         decode(format!("{RECORD}\n{{\"a\":1}}\nnull\n{deep}\n{RECORD}\n{{\"a\"").as_bytes());
-    assert_eq!((records.len(), tally.records), (2, 2));
+    assert_eq!((records.len(), outcome.records), (2, 2));
     let length = RECORD.len() as u64;
     let offsets = |faults: &[Fault]| faults.iter().filter_map(|f| f.offset).collect::<Vec<_>>();
-    assert_eq!(offsets(&tally.foreign), [length + 1, length + 8]);
+    assert_eq!(offsets(&outcome.foreign), [length + 1, length + 8]);
     let deep_at = length + 1 + 8 + 5;
     let end = deep_at + deep.len() as u64 + 1 + length + 1;
-    assert_eq!(offsets(&tally.faults), [deep_at, end]);
+    assert_eq!(offsets(&outcome.faults), [deep_at, end]);
 }
 
 #[test]
 fn bytes_that_are_no_text_cost_no_record() {
     let bytes = RECORD.replace("\"b\"", "\"?\"").into_bytes();
     let bytes: Vec<u8> = bytes.iter().map(|&byte| if byte == b'?' { 0xff } else { byte }).collect();
-    let (records, tally) = decode(&bytes);
+    let (records, outcome) = decode(&bytes);
     assert_eq!(data(&records[0]), [("a", "\u{fffd}")]);
-    assert_eq!((tally.faults.len(), tally.faults[0].kind), (1, FaultKind::Suspect));
+    assert_eq!((outcome.faults.len(), outcome.faults[0].kind), (1, FaultKind::Suspect));
 }
 
 #[test]
 fn faults_are_listed_up_to_a_number_and_then_counted() {
-    let (records, tally) = decode(format!("{RECORD}\n{}", "{\"a\":1}\n".repeat(5000)).as_bytes());
-    assert_eq!((records.len(), tally.foreign.len()), (1, MAX_FAULTS));
-    assert!(tally.foreign[MAX_FAULTS - 1].reason.contains("and 4900 more"));
+    let (records, outcome) = decode(format!("{RECORD}\n{}", "{\"a\":1}\n".repeat(5000)).as_bytes());
+    assert_eq!((records.len(), outcome.foreign.len()), (1, MAX_FAULTS));
+    assert!(outcome.foreign[MAX_FAULTS - 1].reason.contains("and 4900 more"));
 }

@@ -9,9 +9,9 @@ use std::io::{self, BufWriter};
 use super::super::output::Summed;
 use super::super::table_rows::TableRows;
 use crate::analysis::Analysis;
-use crate::parquet::{ColumnType, ColumnValues, Field, MOST_BYTES, MOST_ROWS, ParquetFile};
+use crate::parquet::{ColumnType, ColumnValues, MOST_BYTES, MOST_ROWS, ParquetField, ParquetFile};
 use crate::rows::{Row, Value, Values};
-use crate::sorted::{Rows, Sorter};
+use crate::sorted::{SortBuffer, Sorter};
 use crate::table::{Column, Kind};
 
 /// Bytes of rows that are sorted at a time.
@@ -43,7 +43,7 @@ pub(in crate::report) struct HostSorter {
     /// Which column names the host.
     host: usize,
     number: u64,
-    pub(super) rows: Rows,
+    pub(super) rows: SortBuffer,
     pub(super) sorter: Sorter,
 }
 
@@ -81,7 +81,7 @@ pub(super) fn host_of(values: &[Value<'_>], host: usize) -> String {
 impl HostSorter {
     /// Sorts the rows of a table, in which this column names the host.
     pub(super) fn new(host: usize, sorter: Sorter) -> HostSorter {
-        HostSorter { host, number: 0, rows: Rows::default(), sorter }
+        HostSorter { host, number: 0, rows: SortBuffer::default(), sorter }
     }
 
     fn row(&mut self, row: &impl Row) -> io::Result<()> {
@@ -99,7 +99,7 @@ impl HostSorter {
 }
 
 /// A table's columns as those of a Parquet file.
-pub(crate) fn fields(columns: &[Column]) -> Vec<Field> {
+pub(crate) fn fields(columns: &[Column]) -> Vec<ParquetField> {
     let column_type = |kind: Kind| match kind {
         Kind::Time => ColumnType::Time,
         Kind::Integer => ColumnType::U64,
@@ -108,7 +108,7 @@ pub(crate) fn fields(columns: &[Column]) -> Vec<Field> {
         Kind::Texts => ColumnType::Texts,
         Kind::Text | Kind::Object | Kind::Address => ColumnType::Text,
     };
-    let field = |column: &Column| Field {
+    let field = |column: &Column| ParquetField {
         name: column.name,
         column_type: column_type(column.kind),
         repeats: false,
@@ -118,7 +118,7 @@ pub(crate) fn fields(columns: &[Column]) -> Vec<Field> {
 
 /// A table's Parquet file in the making.
 pub(in crate::report) struct TableFile {
-    fields: Vec<Field>,
+    fields: Vec<ParquetField>,
     values: Vec<ColumnValues>,
     /// The column of the next value.
     next: usize,
@@ -176,7 +176,7 @@ impl TableFile {
         Ok(TableFile { values: Self::empty(&fields), fields, next: 0, rows: 0, file })
     }
 
-    fn empty(fields: &[Field]) -> Vec<ColumnValues> {
+    fn empty(fields: &[ParquetField]) -> Vec<ColumnValues> {
         fields.iter().map(|field| ColumnValues::new(field.column_type)).collect()
     }
 

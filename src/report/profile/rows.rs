@@ -6,7 +6,7 @@ use std::io;
 use chrono::{DateTime, Utc};
 
 use crate::analysis::Analysis;
-use crate::decode::chunk_of;
+use crate::decode::chunk_number_at;
 use crate::detect::session_counts;
 use crate::input::InputKind;
 use crate::model::{
@@ -16,7 +16,7 @@ use crate::model::{
 use crate::normalise::Normaliser;
 use crate::rows::copies::CopiesOfRow;
 use crate::rows::{MOST_NAMED, Pointers, describe, detections, pointer, records};
-use crate::sorted::Frame;
+use crate::sorted::RowEntry;
 
 /// An event with its record.
 pub(super) struct EventRow<'a> {
@@ -110,7 +110,7 @@ impl<'a> Rows<'a> {
     pub fn frames(
         &self,
         at_once: usize,
-        mut each: impl FnMut(&[(Frame<'_>, CopiesOfRow)]) -> io::Result<()>,
+        mut each: impl FnMut(&[(RowEntry<'_>, CopiesOfRow)]) -> io::Result<()>,
     ) -> io::Result<()> {
         let Analysis { copies, records: Some(records), .. } = self.analysis else {
             return Err(io::Error::other("the run kept no records"));
@@ -138,7 +138,7 @@ impl<'a> Rows<'a> {
     ///
     /// # Errors
     /// When the frame holds none.
-    pub fn event(&self, frame: &Frame<'_>) -> io::Result<Option<Told>> {
+    pub fn event(&self, frame: &RowEntry<'_>) -> io::Result<Option<Told>> {
         let (record, mut rules) = records::read(frame)?;
         rules.extend(self.analysis.shown.get(&record.source).into_iter().flatten());
         rules.sort_unstable();
@@ -167,7 +167,7 @@ impl<'a> Rows<'a> {
             session: session.map(|&(session, link)| (session_id(session), link)),
             rules: rules.iter().map(|&rule| &self.analysis.rules.rules[rule].meta).collect(),
             file: &self.files[input.index()],
-            chunk: chunk_of(&self.analysis.inputs[input].input, record.source.offset),
+            chunk: chunk_number_at(&self.analysis.inputs[input].input, record.source.offset),
             pointer: pointer(&self.analysis.paths, &Proof::of(event)),
             copies: copies.pointers(&self.analysis.paths),
             recovered: self.analysis.inputs[input].input.kind == InputKind::Recovered,

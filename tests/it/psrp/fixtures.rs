@@ -1,8 +1,8 @@
 //! The fixtures, and their three forms as input: fragments, event rows, SOAP documents.
 
 use evtx_writer::{Event as Logged, FileTime, Guid, LogWriter, Payload, Value as Wired};
-use psr_forensics::decode::{Decoder, Wanted};
-use psr_forensics::input::{Piece, Reader, discover, piece_count};
+use psr_forensics::decode::{Decoder, RecordFilter};
+use psr_forensics::input::{InputReader, Piece, discover, piece_count};
 use psr_forensics::model::index::InputIdx;
 use psr_forensics::model::{Channel, RecordRef};
 use psr_forensics::normalise::{holds_wire, wire};
@@ -208,7 +208,7 @@ pub fn guid(text: &str) -> Guid {
 /// Wants all records that hold traffic.
 pub struct Traffic;
 
-impl Wanted for Traffic {
+impl RecordFilter for Traffic {
     fn wants(&self, _: RecordRef, channel: Channel, _: &str, event_id: u32) -> bool {
         holds_wire(channel, event_id)
     }
@@ -222,11 +222,11 @@ pub fn from_log(name: &str, bytes: &[u8]) -> Conversation<u64> {
     let inputs = discover(&[path]).unwrap();
     let (mut exchange, mut decoder, mut piece) =
         (Exchange::new(), Decoder::default(), Piece::default());
-    let mut reader = Reader::new(&inputs[0]);
+    let mut reader = InputReader::new(&inputs[0]);
     for _ in 0..piece_count(&inputs[0]) {
         reader.next(&mut piece).unwrap();
         let tally =
-            decoder.piece(&inputs[0], InputIdx::default(), &mut piece, &Traffic, |record| {
+            decoder.decode_piece(&inputs[0], InputIdx::default(), &mut piece, &Traffic, |record| {
                 if let Some(wire) = wire(record) {
                     wire.add_to(&mut exchange, record.record_id);
                 }

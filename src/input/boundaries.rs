@@ -1,55 +1,56 @@
-//! Where values begin and end in a text: JSON objects, XML events.
+//! Finds where values begin and end in a text: JSON objects, XML events.
 //!
-//! What is found does not depend on how the text is handed in, and damage costs little: where a
+//! The result does not depend on how the text is divided into pieces. Damage costs little: where a
 //! value breaks off, the next one is found.
 
 use memchr::{memchr, memchr3, memmem};
 
-/// What a place in the text is.
+/// The kind of a boundary in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Border {
+pub(super) enum Boundary {
     /// A value begins.
     Begin,
     /// The value is whole.
     End,
-    /// The value broke off, and another one begins.
+    /// The value breaks off, and another one begins.
     Broken,
 }
 
-/// Finds the values of a text that comes piece by piece.
+/// Finds the values of a text that arrives piece by piece.
 #[derive(Debug, Clone)]
-pub(super) enum Cutter {
-    Json(Json),
-    Xml(Xml),
+pub(super) enum ValueFinder {
+    Json(JsonScanner),
+    Xml(XmlScanner),
 }
 
-impl Cutter {
-    /// The next border at or after `at`, which is moved past what needs no second look.
-    pub fn next(&mut self, text: &[u8], at: &mut usize) -> Option<(Border, usize)> {
+impl ValueFinder {
+    /// Returns the next boundary at or after `at` and its offset. `at` moves past the bytes that
+    /// need not be read again.
+    pub fn next_boundary(&mut self, text: &[u8], at: &mut usize) -> Option<(Boundary, usize)> {
         match self {
-            Cutter::Json(json) => json.next(text, at),
-            Cutter::Xml(xml) => xml.next(text, at),
+            ValueFinder::Json(json) => json.next_boundary(text, at),
+            ValueFinder::Xml(xml) => xml.next_boundary(text, at),
         }
     }
 }
 
-/// Objects side by side, in lines, or in arrays: outside of objects all is the same.
+/// Scans JSON objects. Objects side by side, in lines and in arrays are treated alike.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Json {
-    /// Objects and arrays that are open.
+pub(super) struct JsonScanner {
+    /// The number of open objects and arrays.
     depth: u64,
     in_string: bool,
     escaped: bool,
-    /// The last byte that is no blank, outside of strings.
+    /// The last byte outside of strings that is not a blank.
     before: u8,
-    /// Nothing but blanks since the line began.
+    /// Only blanks were found since the line began.
     line_began: bool,
-    /// The object broke off; the next one begins with a line.
+    /// The object broke off. The next one begins with a line.
     lost: bool,
 }
 
-impl Json {
-    fn next(&mut self, text: &[u8], at: &mut usize) -> Option<(Border, usize)> {
+impl JsonScanner {
+    fn next_boundary(&mut self, text: &[u8], at: &mut usize) -> Option<(Boundary, usize)> {
         while *at < text.len() {
             let here = *at;
             if self.depth == 0 {
@@ -57,12 +58,12 @@ impl Json {
                     *at = text.len();
                     return None;
                 };
-                *self = Json { depth: 1, before: b'{', ..Json::default() };
+                *self = JsonScanner { depth: 1, before: b'{', ..JsonScanner::default() };
                 *at = here + begin + 1;
-                return Some((Border::Begin, here + begin));
+                return Some((Boundary::Begin, here + begin));
             }
             if self.in_string {
-                self.string(text, at);
+                self.skip_string(text, at);
                 continue;
             }
             *at = here + 1;
@@ -70,12 +71,12 @@ impl Json {
             match byte {
                 b'\n' => self.line_began = true,
                 b' ' | b'\t' | b'\r' => {}
-                // An object is a value: what is before it says whether one may stand here.
+                // An object is a value: the byte before it shows whether a value may stand here.
                 b'{' if self.lost || !matches!(self.before, b':' | b',' | b'[') => {
                     if self.line_began {
-                        *self = Json::default();
+                        *self = JsonScanner::default();
                         *at = here;
-                        return Some((Border::Broken, here));
+                        return Some((Boundary::Broken, here));
                     }
                     self.lost = true;
                 }
@@ -83,27 +84,27 @@ impl Json {
                 b'}' | b']' => {
                     self.depth -= 1;
                     if self.depth == 0 {
-                        return Some((Border::End, here + 1));
+                        return Some((Boundary::End, here + 1));
                     }
-                    self.significant(byte);
+                    self.note_significant(byte);
                 }
                 _ => {
                     self.depth += u64::from(matches!(byte, b'{' | b'['));
                     self.in_string = byte == b'"';
-                    self.significant(byte);
+                    self.note_significant(byte);
                 }
             }
         }
         None
     }
 
-    fn significant(&mut self, byte: u8) {
+    fn note_significant(&mut self, byte: u8) {
         self.before = byte;
         self.line_began = false;
     }
 
-    /// Moves to the end of a string, or to that of its line: no string goes on in another one.
-    fn string(&mut self, text: &[u8], at: &mut usize) {
+    /// Moves to the end of a string, or of its line: no string spans lines.
+    fn skip_string(&mut self, text: &[u8], at: &mut usize) {
         if std::mem::take(&mut self.escaped) && text[*at] != b'\n' {
             *at += 1;
         }
@@ -114,27 +115,30 @@ impl Json {
         match text[*at + end] {
             b'"' => self.in_string = false,
             b'\\' => self.escaped = true,
-            _ => *self = Json { depth: 1, lost: true, line_began: true, ..Json::default() },
+            _ => {
+                *self =
+                    JsonScanner { depth: 1, lost: true, line_began: true, ..JsonScanner::default() }
+            }
         }
         *at += end + 1;
     }
 }
 
-/// `<Event>` elements, whatever stands around them.
+/// Scans `<Event>` elements and ignores everything around them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Xml {
+pub(super) struct XmlScanner {
     open: bool,
 }
 
 const BEGIN: &[u8] = b"<Event";
 const END: &[u8] = b"</Event>";
 
-impl Xml {
-    fn next(&mut self, text: &[u8], at: &mut usize) -> Option<(Border, usize)> {
+impl XmlScanner {
+    fn next_boundary(&mut self, text: &[u8], at: &mut usize) -> Option<(Boundary, usize)> {
         while let Some(tag) = text.get(*at..).and_then(|rest| memchr(b'<', rest)) {
             let here = *at + tag;
             let rest = &text[here..];
-            // The longest that must be seen to tell: a whole end tag.
+            // The longest text that is needed for a decision is a whole end tag.
             if rest.len() < END.len() && (END.starts_with(rest) || BEGIN.starts_with(rest))
                 || rest == BEGIN
             {
@@ -149,16 +153,16 @@ impl Xml {
             if self.open && rest.starts_with(END) {
                 self.open = false;
                 *at = here + END.len();
-                return Some((Border::End, *at));
+                return Some((Boundary::End, *at));
             }
             if begins && self.open {
                 self.open = false;
                 *at = here;
-                return Some((Border::Broken, here));
+                return Some((Boundary::Broken, here));
             }
             if begins {
                 self.open = true;
-                return Some((Border::Begin, here));
+                return Some((Boundary::Begin, here));
             }
         }
         *at = text.len();
@@ -166,9 +170,9 @@ impl Xml {
     }
 }
 
-/// Whether text between values is what exporters write there: brackets, the tags around all
-/// events, the `Record 7` of evtx_dump.
-pub(super) fn is_furniture(text: &[u8]) -> bool {
+/// Returns whether text between values consists only of what exporters write there: brackets, the
+/// tags around all events, the `Record 7` of evtx_dump.
+pub(super) fn is_separator(text: &[u8]) -> bool {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     let mut rest = text;
     loop {
@@ -196,7 +200,7 @@ pub(super) fn is_furniture(text: &[u8]) -> bool {
     }
 }
 
-/// Before each value of a JSON text sequence (RFC 7464).
+/// Stands before each value of a JSON text sequence (RFC 7464).
 const RECORD_SEPARATOR: u8 = 0x1e;
 
 #[cfg(test)]
@@ -204,16 +208,19 @@ mod tests {
     use super::*;
 
     /// The values of a text that is handed in by so many bytes, each whole or broken.
-    fn cut(cutter: Cutter, text: &str, step: usize) -> Vec<(&str, bool)> {
+    fn cut(cutter: ValueFinder, text: &str, step: usize) -> Vec<(&str, bool)> {
         let mut cutter = cutter;
         let (mut at, mut begin, mut values) = (0, None, Vec::new());
         let mut seen = 0;
         while seen < text.len() {
             seen = text.len().min(seen + step);
-            while let Some((border, place)) = cutter.next(&text.as_bytes()[..seen], &mut at) {
-                match border {
-                    Border::Begin => begin = Some(place),
-                    _ => values.push((&text[begin.take().unwrap()..place], border == Border::End)),
+            while let Some((boundary, place)) =
+                cutter.next_boundary(&text.as_bytes()[..seen], &mut at)
+            {
+                match boundary {
+                    Boundary::Begin => begin = Some(place),
+                    _ => values
+                        .push((&text[begin.take().unwrap()..place], boundary == Boundary::End)),
                 }
             }
         }
@@ -223,7 +230,7 @@ mod tests {
         values
     }
 
-    fn check(cutter: &Cutter, text: &str, expected: &[(&str, bool)]) {
+    fn check(cutter: &ValueFinder, text: &str, expected: &[(&str, bool)]) {
         for step in [1, 2, 3, 7, text.len()] {
             assert_eq!(cut(cutter.clone(), text, step), expected, "by {step}");
         }
@@ -231,7 +238,7 @@ mod tests {
 
     #[test]
     fn json_in_lines_in_arrays_and_side_by_side() {
-        let json = Cutter::Json(Json::default());
+        let json = ValueFinder::Json(JsonScanner::default());
         let nested = r#"{"a":[{"b":"}\"{\\"},1],"c":{}}"#;
         for text in [
             format!("{nested}\n{nested}"),
@@ -247,7 +254,7 @@ mod tests {
 
     #[test]
     fn json_that_breaks_off_costs_no_other_value() {
-        let json = Cutter::Json(Json::default());
+        let json = ValueFinder::Json(JsonScanner::default());
         check(&json, "{\"a\":\"x\n{\"b\":1}\n", &[("{\"a\":\"x\n", false), ("{\"b\":1}", true)]);
         check(&json, "{\"a\":\"x\\\n{\"b\":1}", &[("{\"a\":\"x\\\n", false), ("{\"b\":1}", true)]);
         check(
@@ -260,7 +267,7 @@ mod tests {
 
     #[test]
     fn xml_events_whatever_stands_around_them() {
-        let xml = Cutter::Xml(Xml::default());
+        let xml = ValueFinder::Xml(XmlScanner::default());
         let one = "<Event xmlns='x'><EventData><Data>&lt;/Event></Data></EventData></Event>";
         for text in [
             format!("<?xml version='1.0'?>\r\n<Events>{one}\r\n{one}</Events>"),
@@ -274,10 +281,10 @@ mod tests {
     #[test]
     fn furniture_is_known() {
         for text in ["", " ,\r\n", "]\n[", "\n<?xml version=\"1.0\"?>\n<Events>\n", "Record 12\n"] {
-            assert!(is_furniture(text.as_bytes()), "{text}");
+            assert!(is_separator(text.as_bytes()), "{text}");
         }
         for text in ["1", "\"text\"", "null", "<Event", "<!-- ", "Records"] {
-            assert!(!is_furniture(text.as_bytes()), "{text}");
+            assert!(!is_separator(text.as_bytes()), "{text}");
         }
     }
 }

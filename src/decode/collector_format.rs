@@ -1,17 +1,17 @@
-//! The shapes that collectors and analysers give records in JSON, each read to the same
-//! [`Record`](crate::model::Record) as from EVTX, as far as it holds it.
+//! The JSON formats of collectors and analysers. Each is read to the same
+//! [`Record`](crate::model::Record) as from EVTX, as far as it contains the data.
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use super::classic;
-use super::node::Node;
-use super::system::{System, keywords};
+use super::node::JsonNode;
+use super::system::{SystemFields, keywords};
 use crate::model::{Channel, Fields, Form, parse_utc};
 
-/// A shape that records come in.
+/// A JSON format of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
-    /// NXLog's im_msvistalog: all fields side by side, data among System's.
+pub(super) enum CollectorFormat {
+    /// NXLog's im_msvistalog: all fields side by side, data fields among System's.
     NxLog,
     /// Winlogbeat since version 7, nested or with dots.
     Winlogbeat,
@@ -21,8 +21,8 @@ pub(super) enum Shape {
     Hayabusa,
 }
 
-/// The paths of System's fields in a shape.
-struct Paths {
+/// The paths of System's fields in a format.
+struct SystemPaths {
     event_id: &'static str,
     channel: &'static str,
     provider: &'static str,
@@ -34,32 +34,32 @@ struct Paths {
     thread_id: &'static str,
 }
 
-/// A path at which there is nothing.
+/// A path at which nothing is found.
 const NOWHERE: &str = "/";
 
-impl Shape {
-    /// The shape of a value, if it is a record.
-    pub fn of(node: &Node<'_>) -> Option<Shape> {
+impl CollectorFormat {
+    /// Detects the format of a value. Returns `None` if it is not a record.
+    pub fn detect(node: &JsonNode<'_>) -> Option<CollectorFormat> {
         let has = |paths: &[&str]| paths.iter().any(|path| node.text(path).is_some());
         if has(&["winlog.event_id"]) || has(&["winlog.channel"]) && has(&["event.code"]) {
-            // This program's own ecs.jsonl has these names, too: results are no evidence.
-            (node.text("event.module") != Some("psr")).then_some(Shape::Winlogbeat)
+            // This program's own ecs.jsonl also has these names. Results are not evidence.
+            (node.text("event.module") != Some("psr")).then_some(CollectorFormat::Winlogbeat)
         } else if has(&["event_id"]) && has(&["log_name"]) {
-            Some(Shape::OldWinlogbeat)
+            Some(CollectorFormat::OldWinlogbeat)
         } else if !has(&["EventID"]) {
             None
         } else if has(&["EventTime", "SourceName", "SourceModuleName"]) {
-            Some(Shape::NxLog)
+            Some(CollectorFormat::NxLog)
         } else if has(&["Timestamp"]) && has(&["Channel"]) {
-            Some(Shape::Hayabusa)
+            Some(CollectorFormat::Hayabusa)
         } else {
             None
         }
     }
 
-    fn paths(self) -> Paths {
+    fn system_paths(self) -> SystemPaths {
         match self {
-            Shape::NxLog => Paths {
+            CollectorFormat::NxLog => SystemPaths {
                 event_id: "EventID",
                 channel: "Channel",
                 provider: "SourceName",
@@ -70,7 +70,7 @@ impl Shape {
                 process_id: "ExecutionProcessID",
                 thread_id: "ThreadID",
             },
-            Shape::Winlogbeat => Paths {
+            CollectorFormat::Winlogbeat => SystemPaths {
                 event_id: "winlog.event_id",
                 channel: "winlog.channel",
                 provider: "winlog.provider_name",
@@ -81,7 +81,7 @@ impl Shape {
                 process_id: "winlog.process.pid",
                 thread_id: "winlog.process.thread.id",
             },
-            Shape::OldWinlogbeat => Paths {
+            CollectorFormat::OldWinlogbeat => SystemPaths {
                 event_id: "event_id",
                 channel: "log_name",
                 provider: "source_name",
@@ -92,7 +92,7 @@ impl Shape {
                 process_id: "process_id",
                 thread_id: "thread_id",
             },
-            Shape::Hayabusa => Paths {
+            CollectorFormat::Hayabusa => SystemPaths {
                 event_id: "EventID",
                 channel: "Channel",
                 provider: "Provider",
@@ -106,29 +106,29 @@ impl Shape {
         }
     }
 
-    /// System as the value has it.
-    pub fn system(self, node: &Node<'_>) -> System {
-        let paths = self.paths();
+    /// Reads the System fields of a record.
+    pub fn system_fields(self, node: &JsonNode<'_>) -> SystemFields {
+        let paths = self.system_paths();
         let text = |path: &str| node.text(path).unwrap_or_default().to_owned();
         let given = |path: &str| node.text(path).filter(|text| !text.is_empty()).map(str::to_owned);
         let channel = match self {
-            Shape::Hayabusa => channel_name(&text(paths.channel)).to_owned(),
+            CollectorFormat::Hayabusa => full_channel_name(&text(paths.channel)).to_owned(),
             _ => text(paths.channel),
         };
         let logged = match self {
-            Shape::NxLog => nxlog_time(node),
+            CollectorFormat::NxLog => nxlog_time(node),
             _ => None,
         };
-        System {
-            time: self.time(node, &channel),
+        SystemFields {
+            time: self.record_time(node, &channel),
             logged,
-            form: Some(self.form()),
+            form: Some(self.record_form()),
             provider: text(paths.provider),
             channel,
             computer: text(paths.computer),
             event_id: node.number(paths.event_id).or_else(|| node.number("event.code")),
-            level: self.level(node),
-            keywords: self.keywords(node),
+            level: self.record_level(node),
+            keywords: self.record_keywords(node),
             record_id: node.number(paths.record_id),
             user_sid: given(paths.user_sid),
             activity_id: given(paths.activity_id),
@@ -137,72 +137,73 @@ impl Shape {
         }
     }
 
-    fn form(self) -> Form {
+    fn record_form(self) -> Form {
         match self {
-            Shape::NxLog => Form::NxLog,
-            Shape::Winlogbeat | Shape::OldWinlogbeat => Form::Winlogbeat,
-            Shape::Hayabusa => Form::Hayabusa,
+            CollectorFormat::NxLog => Form::NxLog,
+            CollectorFormat::Winlogbeat | CollectorFormat::OldWinlogbeat => Form::Winlogbeat,
+            CollectorFormat::Hayabusa => Form::Hayabusa,
         }
     }
 
-    fn time(self, node: &Node<'_>, channel: &str) -> Option<DateTime<Utc>> {
-        let at = |path: &str| node.text(path).and_then(time);
+    fn record_time(self, node: &JsonNode<'_>, channel: &str) -> Option<DateTime<Utc>> {
+        let at = |path: &str| node.text(path).and_then(parse_time);
         match self {
-            Shape::NxLog => {
+            CollectorFormat::NxLog => {
                 // Sysmon's own UtcTime has milliseconds.
                 let sysmon = Channel::of(channel, "") == Channel::Sysmon;
                 let own = if sysmon { at("UtcTime") } else { None };
                 own.or_else(|| nxlog_time(node))
             }
-            Shape::Winlogbeat => at("winlog.time_created").or_else(|| at("@timestamp")),
-            Shape::OldWinlogbeat => at("@timestamp"),
-            Shape::Hayabusa => at("Timestamp"),
+            CollectorFormat::Winlogbeat => at("winlog.time_created").or_else(|| at("@timestamp")),
+            CollectorFormat::OldWinlogbeat => at("@timestamp"),
+            CollectorFormat::Hayabusa => at("Timestamp"),
         }
     }
 
-    fn level(self, node: &Node<'_>) -> u8 {
+    fn record_level(self, node: &JsonNode<'_>) -> u8 {
         let paths: &[&str] = match self {
-            Shape::NxLog => &["EventTypeOrignal", "EventType"],
-            Shape::Winlogbeat => &["log.level", "winlog.level"],
-            Shape::OldWinlogbeat => &["level"],
-            // Its level is the rule's.
-            Shape::Hayabusa => &[],
+            CollectorFormat::NxLog => &["EventTypeOrignal", "EventType"],
+            CollectorFormat::Winlogbeat => &["log.level", "winlog.level"],
+            CollectorFormat::OldWinlogbeat => &["level"],
+            // The level in Hayabusa's output is the rule's.
+            CollectorFormat::Hayabusa => &[],
         };
         let words = paths.iter().filter_map(|path| node.text(path));
-        words.filter_map(level).next().unwrap_or(0)
+        words.filter_map(parse_level).next().unwrap_or(0)
     }
 
-    fn keywords(self, node: &Node<'_>) -> u64 {
+    fn record_keywords(self, node: &JsonNode<'_>) -> u64 {
         let path = match self {
-            Shape::NxLog => "Keywords",
-            Shape::Winlogbeat => "winlog.keywords",
-            Shape::OldWinlogbeat => "keywords",
-            Shape::Hayabusa => return 0,
+            CollectorFormat::NxLog => "Keywords",
+            CollectorFormat::Winlogbeat => "winlog.keywords",
+            CollectorFormat::OldWinlogbeat => "keywords",
+            CollectorFormat::Hayabusa => return 0,
         };
         node.text(path).map(keywords).unwrap_or_default()
     }
 
-    /// The record's data by the names EVTX has.
-    pub fn data(self, node: &Node<'_>, system: &System) -> Fields {
+    /// Reads the record's data, under the names that EVTX has.
+    pub fn data_fields(self, node: &JsonNode<'_>, system: &SystemFields) -> Fields {
         let mut fields = Fields::default();
         let classic = Channel::of(&system.channel, &system.provider) == Channel::PowerShellClassic;
-        let push = |fields: &mut Fields, name: &str, node: &Node<'_>| {
-            // A string without a name in the record.
+        let push = |fields: &mut Fields, name: &str, node: &JsonNode<'_>| {
+            // A string that has no name in the record.
             let unnamed = classic && name.strip_prefix("param").is_some_and(is_number);
-            node.push_to(if unnamed { "Data" } else { name }, fields);
+            node.push_leaves(if unnamed { "Data" } else { name }, fields);
         };
         let below: &[&str] = match self {
-            Shape::NxLog => {
-                let data = node.members().iter().filter(|(name, node)| !is_nxlogs_own(name, node));
+            CollectorFormat::NxLog => {
+                let data =
+                    node.members().iter().filter(|(name, node)| !is_nxlog_metadata(name, node));
                 data.for_each(|(name, node)| push(&mut fields, name, node));
                 &[]
             }
-            Shape::Winlogbeat => &["winlog.event_data", "winlog.user_data"],
-            Shape::OldWinlogbeat => &["event_data", "user_data"],
-            Shape::Hayabusa if node.get("AllFieldInfo").is_some() => &["AllFieldInfo"],
-            Shape::Hayabusa => &["Details", "ExtraFieldInfo"],
+            CollectorFormat::Winlogbeat => &["winlog.event_data", "winlog.user_data"],
+            CollectorFormat::OldWinlogbeat => &["event_data", "user_data"],
+            CollectorFormat::Hayabusa if node.get("AllFieldInfo").is_some() => &["AllFieldInfo"],
+            CollectorFormat::Hayabusa => &["Details", "ExtraFieldInfo"],
         };
-        for (name, node) in below.iter().flat_map(|path| node.below(path)) {
+        for (name, node) in below.iter().flat_map(|path| node.members_below(path)) {
             // Winlogbeat's name for the element around user data.
             if name != "xml_name" {
                 push(&mut fields, name, node);
@@ -212,7 +213,7 @@ impl Shape {
             && fields.all("Data").next().is_none()
             && let Some(message) = node.text("Message").or_else(|| node.text("message"))
         {
-            for string in classic::strings(system.event_id.unwrap_or_default(), message) {
+            for string in classic::message_strings(system.event_id.unwrap_or_default(), message) {
                 fields.push("Data", &string);
             }
         }
@@ -224,22 +225,22 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A time with its offset, or UTC.
-fn time(text: &str) -> Option<DateTime<Utc>> {
-    // Hayabusa puts a blank before the offset.
+/// Parses a time with its offset, or in UTC.
+fn parse_time(text: &str) -> Option<DateTime<Utc>> {
+    // Hayabusa writes a blank before the offset.
     let with_offset = || DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f %:z").ok();
     parse_utc(text).ok().or_else(|| with_offset().map(|time| time.with_timezone(&Utc)))
 }
 
-/// The best that NXLog's fields say of a record's time in UTC.
+/// Returns the best estimate of a record's time in UTC from NXLog's fields.
 ///
-/// EventTime is the agent's local time, most often in whole seconds; `@timestamp` is UTC, but of
-/// when the record was collected. The agent's distance from UTC comes from the two times of
-/// collection, EventReceivedTime being the local one: it is a multiple of a quarter of an hour, what
-/// is left is the collector's delay. Without `@timestamp` EventTime is taken for UTC, unless it
-/// names its offset.
-fn nxlog_time(node: &Node<'_>) -> Option<DateTime<Utc>> {
-    let at = |path: &str| node.text(path).and_then(time);
+/// EventTime is the agent's local time, usually in whole seconds. `@timestamp` is UTC, but is the
+/// time of collection. The agent's offset from UTC comes from the two times of collection, of which
+/// EventReceivedTime is the local one: it is a multiple of a quarter of an hour, and the rest is
+/// the collector's delay. Without `@timestamp` EventTime is assumed to be UTC, unless it names its
+/// offset.
+fn nxlog_time(node: &JsonNode<'_>) -> Option<DateTime<Utc>> {
+    let at = |path: &str| node.text(path).and_then(parse_time);
     let local = |path: &str| {
         let text = node.text(path)?.replace('T', " ");
         NaiveDateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f").ok()
@@ -256,8 +257,8 @@ fn nxlog_time(node: &Node<'_>) -> Option<DateTime<Utc>> {
     event.checked_add_signed(TimeDelta::seconds(behind)).map(|time| time.and_utc())
 }
 
-/// System/Level of a collector's word for it.
-fn level(word: &str) -> Option<u8> {
+/// Returns System/Level for a collector's word.
+fn parse_level(word: &str) -> Option<u8> {
     Some(match word.to_ascii_lowercase().as_str() {
         "audit_success" | "audit_failure" | "audit success" | "audit failure" => 0,
         "critical" => 1,
@@ -269,12 +270,12 @@ fn level(word: &str) -> Option<u8> {
     })
 }
 
-/// Whether a field is not of the record's data: System's, NXLog's own (reference manual,
-/// im_msvistalog), or put in by what forwarded it.
-fn is_nxlogs_own(name: &str, node: &Node<'_>) -> bool {
+/// Returns whether a field is not part of the record's data: it is System's, NXLog's own (reference
+/// manual, im_msvistalog), or was added by a forwarder.
+fn is_nxlog_metadata(name: &str, node: &JsonNode<'_>) -> bool {
     match name {
-        // Sysmon has data of that name, which takes the field's place.
-        "EventType" => matches!(node, Node::Text(word) if level(word).is_some()),
+        // Sysmon has a data field of this name, which replaces NXLog's.
+        "EventType" => matches!(node, JsonNode::Text(word) if parse_level(word).is_some()),
         "AccountName"
         | "AccountType"
         | "ActivityID"
@@ -316,9 +317,9 @@ fn is_nxlogs_own(name: &str, node: &Node<'_>) -> bool {
     }
 }
 
-/// The channel that Hayabusa abbreviates (its `channel_abbreviations.txt`), as far as this program
-/// or Sigma's log sources know it.
-fn channel_name(shown: &str) -> &str {
+/// Returns the full name of a channel that Hayabusa abbreviates (its `channel_abbreviations.txt`),
+/// for those that this program or Sigma's log sources use.
+fn full_channel_name(shown: &str) -> &str {
     match shown {
         "App" => "Application",
         "AppLocker" => "Microsoft-Windows-AppLocker/EXE and DLL",

@@ -1,4 +1,4 @@
-//! Hits in order of time, by the clocks of most hosts, through the correlations.
+//! Runs the correlations over all hits, in order of time, by the clock that most hosts agree on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -11,19 +11,19 @@ use crate::detect::{CorrelationResults, CorrelationStep, Correlator, RuleSet};
 use crate::model::{Detection, Host, RuleIdx, short_name};
 use crate::reconstruct::Reconstruction;
 use crate::rows::Copies;
-use crate::sorted::{Frame, Rows, Sorted, Sorter};
+use crate::sorted::{RowEntry, SortBuffer, SortedRows, Sorter};
 
-/// Steps that are sorted at a time.
+/// Hits that are sorted at a time.
 const STEPS_AT_ONCE: usize = 1 << 16;
 
-/// What correlations find in the hits on records, which are rows and are of these rules, and those
-/// on what was rebuilt. Hits on copies count for nothing. The first rows are of rules that
-/// [`RuleSet::contributing_with_records_only`] names.
+/// Runs the correlations over the hits on records and the hits on rebuilt sessions. The hits on
+/// records are stored rows of the rules in `fired`; hits on copies are ignored. The first rows are
+/// of rules that [`RuleSet::contributing_with_records_only`] names.
 ///
 /// # Errors
-/// When the scratch folder takes no more.
-pub(super) fn over_time(
-    ([by_records, waiting], fired): ([Sorted; 2], BTreeSet<RuleIdx>),
+/// When the scratch folder cannot be written.
+pub(super) fn run_correlations(
+    ([by_records, waiting], fired): ([SortedRows; 2], BTreeSet<RuleIdx>),
     copies: &Copies,
     rebuilt: &[Detection],
     case: &Reconstruction,
@@ -33,37 +33,38 @@ pub(super) fn over_time(
     if !rules.has_correlations() {
         return Ok(CorrelationResults::default());
     }
-    let clocks = Clocks::of(&case.hosts);
+    let clocks = HostClocks::new(&case.hosts);
     let sessions = case.sessions_of_records();
-    // Most hits are those of rules that wait for a session, and most runs have none for them.
+    // Most hits are of rules that wait for a session, and most runs have no session for them.
     let all = fired.iter().copied().chain(rebuilt.iter().map(|detection| detection.rule));
     let awaited = rules.contributing(&all.collect());
     let on_records = match rules.contributing_with_records_only() {
         alone if fired.iter().all(|&rule| alone[rule] || !awaited[rule]) => by_records,
-        _ => by_records.and(waiting),
+        _ => by_records.merged_with(waiting),
     };
-    let counts =
-        |row: &Frame<'_>| CorrelationStep::rule_of(row.content()).is_none_or(|rule| awaited[rule]);
-    let on_records = match clocks.agree() {
+    let counts = |row: &RowEntry<'_>| {
+        CorrelationStep::rule_of(row.content()).is_none_or(|rule| awaited[rule])
+    };
+    let on_records = match clocks.all_agree() {
         true => on_records,
-        false => in_order(on_records.rows_that(counts)?, &clocks, scratch)?,
+        false => sort_by_corrected_time(on_records.rows_where(counts)?, &clocks, scratch)?,
     };
-    let mut rows = Rows::default();
+    let mut rows = SortBuffer::default();
     for step in rebuilt.iter().filter_map(CorrelationStep::from_detection) {
-        let ahead = clocks.ahead(&step.logged_by);
+        let ahead = clocks.ticks_ahead(&step.logged_by);
         rows.push(|key| step.sort_key_of_rebuilt(ahead, key), &step)?;
     }
     let rebuilt = Sorter::new(scratch.to_owned());
     rebuilt.add(&mut rows)?;
     let rebuilt = rebuilt.finish();
     let mut correlator = Correlator::new(rules);
-    let steps = on_records.rows_that(counts)?.merge_by(rebuilt.rows()?, |a, b| match (a, b) {
+    let steps = on_records.rows_where(counts)?.merge_by(rebuilt.rows()?, |a, b| match (a, b) {
         (Ok(a), Ok(b)) => a.key() < b.key(),
         (a, _) => a.is_err(),
     });
     for row in steps {
         let row = row?;
-        let mut step = read(&row)?;
+        let mut step = read_step(&row)?;
         let record = step.evidence.first().map(|proof| proof.source);
         if record.is_some_and(|record| copies.contains(record)) {
             continue;
@@ -74,18 +75,18 @@ pub(super) fn over_time(
     Ok(correlator.finish())
 }
 
-/// Steps in the order of their times by the clocks of most hosts.
-fn in_order<'s>(
-    steps: impl Iterator<Item = io::Result<Frame<'s>>>,
-    clocks: &Clocks,
+/// Sorts hits by their times on the clock that most hosts agree on.
+fn sort_by_corrected_time<'s>(
+    steps: impl Iterator<Item = io::Result<RowEntry<'s>>>,
+    clocks: &HostClocks,
     scratch: &Path,
-) -> io::Result<Sorted> {
+) -> io::Result<SortedRows> {
     let sorter = Sorter::new(scratch.to_owned());
-    let mut rows = Rows::default();
+    let mut rows = SortBuffer::default();
     for (count, row) in steps.enumerate() {
         let row = row?;
-        let step = read(&row)?;
-        rows.push(|key| step.sort_key(clocks.ahead(&step.logged_by), key), &step)?;
+        let step = read_step(&row)?;
+        rows.push(|key| step.sort_key(clocks.ticks_ahead(&step.logged_by), key), &step)?;
         if count % STEPS_AT_ONCE == 0 {
             sorter.add(&mut rows)?;
         }
@@ -94,28 +95,28 @@ fn in_order<'s>(
     Ok(sorter.finish())
 }
 
-fn read<'r>(row: &'r Frame<'_>) -> io::Result<CorrelationStep<'r>> {
+fn read_step<'r>(row: &'r RowEntry<'_>) -> io::Result<CorrelationStep<'r>> {
     postcard::from_bytes(row.content()).map_err(io::Error::other)
 }
 
-/// Offsets up to this are no error of a clock: they are learnt from a request and what it led to,
-/// which comes so much later, and to correct by them would turn cause and effect around.
-const NO_ERROR: TimeDelta = TimeDelta::seconds(3);
+/// Offsets up to this are not clock errors. They are measured from a request and its effect, which
+/// comes that much later. Correcting by them would swap cause and effect.
+const LARGEST_DELAY: TimeDelta = TimeDelta::seconds(3);
 
-/// How far each host's clock is ahead, by what its records call it.
-struct Clocks {
+/// How far each host's clock is ahead, by the computer name in its records.
+struct HostClocks {
     full: BTreeMap<String, TimeDelta>,
-    /// By the first label, where only one host has it.
+    /// By the first label, if only one host has it.
     short: BTreeMap<String, Option<TimeDelta>>,
 }
 
-impl Clocks {
-    fn of(hosts: &[Host]) -> Clocks {
-        let mut clocks = Clocks { full: BTreeMap::new(), short: BTreeMap::new() };
+impl HostClocks {
+    fn new(hosts: &[Host]) -> HostClocks {
+        let mut clocks = HostClocks { full: BTreeMap::new(), short: BTreeMap::new() };
         for host in hosts {
             let name = host.full_name.to_string();
             let offset = host.clock.map(|clock| clock.offset);
-            let offset = offset.filter(|offset| offset.abs() > NO_ERROR).unwrap_or_default();
+            let offset = offset.filter(|offset| offset.abs() > LARGEST_DELAY).unwrap_or_default();
             let short = host.full_name.short_name().to_owned();
             clocks.short.entry(short).and_modify(|one| *one = None).or_insert(Some(offset));
             clocks.full.insert(name, offset);
@@ -123,17 +124,17 @@ impl Clocks {
         clocks
     }
 
-    /// Whether no clock is known to be wrong.
-    fn agree(&self) -> bool {
+    /// Returns whether all clocks agree.
+    fn all_agree(&self) -> bool {
         self.full.values().all(TimeDelta::is_zero)
     }
 
-    /// How far a host's clock is ahead, in ticks.
-    fn ahead(&self, computer: &str) -> i64 {
+    /// Returns how far a host's clock is ahead, in ticks.
+    fn ticks_ahead(&self, computer: &str) -> i64 {
         self.offset(computer).num_nanoseconds().unwrap_or_default() / 100
     }
 
-    /// None is known of a host that could not be compared: its times stand.
+    /// Returns the offset of a host's clock. It is zero for a host that could not be compared.
     fn offset(&self, computer: &str) -> TimeDelta {
         let name = computer.to_lowercase();
         let short = || *self.short.get(short_name(&name))?;
@@ -158,7 +159,7 @@ mod tests {
             clock: (seconds != 0).then(|| Clock { offset: TimeDelta::seconds(seconds), pairs: 2 }),
         };
         let hosts = [host("WS01.a.example", 5), host("SRV.a.example", 7), host("SRV.b.example", 9)];
-        let clocks = Clocks::of(&hosts);
+        let clocks = HostClocks::new(&hosts);
         let offset = |name| clocks.offset(name).num_seconds();
         assert_eq!(offset("ws01.A.example"), 5);
         assert_eq!(offset("WS01"), 5);
@@ -211,7 +212,7 @@ mod tests {
                 ..Reconstruction::default()
             };
             let sorter = Sorter::new(folder.path().to_owned());
-            let mut rows = Rows::default();
+            let mut rows = SortBuffer::default();
             // By its own clock the target's came a minute before.
             for hit in [detection(RuleIdx::new(1), "srv", -55), detection(RuleIdx::new(0), "pc", 0)]
             {
@@ -220,8 +221,9 @@ mod tests {
             }
             sorter.add(&mut rows).unwrap();
             let (steps, copies) = (sorter.finish(), Copies::default());
-            let steps = ([steps, Sorted::default()], BTreeSet::from([0, 1].map(RuleIdx::new)));
-            let found = over_time(steps, &copies, &[], &case, &rules, folder.path()).unwrap();
+            let steps = ([steps, SortedRows::default()], BTreeSet::from([0, 1].map(RuleIdx::new)));
+            let found =
+                run_correlations(steps, &copies, &[], &case, &rules, folder.path()).unwrap();
             let times = found.detections.iter().map(|found| found.time.timestamp() - 1000);
             times.collect::<Vec<_>>()
         };

@@ -1,25 +1,25 @@
-//! What an EVTX file's own headers say: of the file, and of each chunk. Records are read without
-//! them; that they agree with each other is a question of its own.
+//! The headers of an EVTX file and of its chunks. Records are read without them. Whether the
+//! headers agree is checked elsewhere.
 //!
 //! Offsets and flags are those of libevtx's description of the format ("Windows XML Event Log
 //! (EVTX)", sections 2 and 3) and of the evtx crate.
 
 use serde::{Deserialize, Serialize};
 
-use crate::input::{CHUNK_SIZE, FILE_HEADER, FileHeader, Piece};
+use crate::input::{CHUNK_SIZE, EvtxFileHeader, FILE_HEADER, Piece};
 
-/// The headers of a file.
+/// The headers of an EVTX file and of its chunks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Form {
-    /// The file's own; none where it has none that can be read.
-    pub file: Option<FileHeader>,
-    /// Those of the chunks that hold records, in the order of the file.
-    pub chunks: Vec<ChunkHeader>,
+pub struct EvtxHeaders {
+    /// The file's header. `None` if it has no readable one.
+    pub file: Option<EvtxFileHeader>,
+    /// The headers of the chunks that hold records, in the order of the file.
+    pub chunks: Vec<ChunkRange>,
 }
 
-/// A chunk's header, as far as it orders chunks.
+/// The fields of a chunk's header that order chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChunkHeader {
+pub struct ChunkRange {
     /// The chunk's number in its file, from 0, by its place.
     pub number: u64,
     /// The number of its first record.
@@ -28,24 +28,25 @@ pub struct ChunkHeader {
     pub last: u64,
 }
 
-impl ChunkHeader {
-    /// Reads the header of a chunk; none of what is no chunk, or has no record.
-    pub fn read(number: u64, bytes: &[u8]) -> Option<ChunkHeader> {
+impl ChunkRange {
+    /// Reads the header of a chunk. Returns `None` if the bytes are not a chunk or it has no
+    /// record.
+    pub fn read(number: u64, bytes: &[u8]) -> Option<ChunkRange> {
         if !bytes.starts_with(b"ElfChnk\0") {
             return None;
         }
         let first = u64::from_le_bytes(array(bytes, 8)?);
         let last = u64::from_le_bytes(array(bytes, 16)?);
-        (first <= last && last != u64::MAX).then_some(ChunkHeader { number, first, last })
+        (first <= last && last != u64::MAX).then_some(ChunkRange { number, first, last })
     }
 
-    /// Reads those of a piece of a log.
-    pub fn of(piece: &Piece) -> Vec<ChunkHeader> {
+    /// Reads the headers of the chunks in a piece of a log.
+    pub fn read_all(piece: &Piece) -> Vec<ChunkRange> {
         let number = piece.start.saturating_sub(FILE_HEADER) / CHUNK_SIZE;
         let chunks = piece.chunks.iter().filter(|chunk| !chunk.is_empty());
         (number..)
             .zip(chunks)
-            .filter_map(|(number, bytes)| ChunkHeader::read(number, bytes))
+            .filter_map(|(number, bytes)| ChunkRange::read(number, bytes))
             .collect()
     }
 }
@@ -68,9 +69,9 @@ mod tests {
             log.push(&Event { record_id, time, ..Event::default() }).unwrap();
         }
         let bytes = log.finish();
-        let file = FileHeader::read(&bytes).unwrap();
+        let file = EvtxFileHeader::read(&bytes).unwrap();
         let chunks = (bytes.len() as u64 - FILE_HEADER) / CHUNK_SIZE;
-        let expected = FileHeader {
+        let expected = EvtxFileHeader {
             dirty: false,
             full: false,
             first_chunk: 0,
@@ -80,17 +81,17 @@ mod tests {
         };
         assert_eq!(file, expected);
         let at = |number: u64| &bytes[(FILE_HEADER + number * CHUNK_SIZE) as usize..];
-        let read: Vec<_> = (0..chunks).filter_map(|n| ChunkHeader::read(n, at(n))).collect();
+        let read: Vec<_> = (0..chunks).filter_map(|n| ChunkRange::read(n, at(n))).collect();
         assert_eq!((read[0].number, read[0].first), (0, 5));
         assert!(read.windows(2).all(|pair| pair[1].first == pair[0].last + 1));
         assert_eq!(read.last().unwrap().last, 1004);
         let mut flipped = bytes[..4096].to_vec();
         flipped[24] ^= 1;
-        assert!(!FileHeader::read(&flipped).unwrap().checksum_ok);
+        assert!(!EvtxFileHeader::read(&flipped).unwrap().checksum_ok);
         // Flag 4: no checksum was to be written.
         flipped[120] = 4;
-        assert!(FileHeader::read(&flipped).unwrap().checksum_ok);
-        assert_eq!(FileHeader::read(b"ElfFile\0"), None);
-        assert_eq!(ChunkHeader::read(0, &[0; 512]), None);
+        assert!(EvtxFileHeader::read(&flipped).unwrap().checksum_ok);
+        assert_eq!(EvtxFileHeader::read(b"ElfFile\0"), None);
+        assert_eq!(ChunkRange::read(0, &[0; 512]), None);
     }
 }
