@@ -14,7 +14,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use evtx_writer::{Event, FileTime, Guid, LogWriter, Payload, Value as Typed};
+use evtx_writer::{EvtxEvent, FileTime, EvtxGuid, LogWriter, Payload, EvtxValue as Typed};
 use psr_forensics::decode::{Decoder, Wanted};
 use psr_forensics::input::{Piece, Reader, piece_count};
 use psr_forensics::model::index::InputIdx;
@@ -83,7 +83,7 @@ fn fixtures(folder: &Path) -> Vec<Value> {
 /// A row of a log, before it gets ids of its own.
 #[derive(Clone)]
 struct Row {
-    event: Event,
+    event: EvtxEvent,
     /// Rows of one document: its text is cut over them, the same way each time.
     document: Option<u64>,
 }
@@ -92,7 +92,7 @@ fn row(common: &Value, row: &Value, id: &Value, data: Vec<(String, Typed)>) -> R
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let number = |key: &str| row[key].as_u64().unwrap_or_default();
     let time: chrono::DateTime<chrono::Utc> = text(&row["TimeCreated"]).parse().unwrap_or_default();
-    let event = Event {
+    let event = EvtxEvent {
         provider: text(&common["Provider"]),
         event_id: id.as_u64().unwrap_or_default() as u16,
         version: 1,
@@ -104,14 +104,14 @@ fn row(common: &Value, row: &Value, id: &Value, data: Vec<(String, Typed)>) -> R
         channel: text(&common["Channel"]),
         computer: text(&common["Computer"]),
         payload: Payload::EventData(data),
-        ..Event::default()
+        ..EvtxEvent::default()
     };
     Row { event, document: row["document"].as_u64() }
 }
 
-fn guid(text: &str) -> Guid {
+fn guid(text: &str) -> EvtxGuid {
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    Guid::from_u128(u128::from_str_radix(&digits, 16).unwrap_or_default())
+    EvtxGuid::from_u128(u128::from_str_radix(&digits, 16).unwrap_or_default())
 }
 
 fn fragment_rows(fixture: &Value) -> Vec<Row> {
@@ -170,7 +170,7 @@ fn write(path: &Path, kinds: &[Vec<Row>], size: usize) -> Result<(), Failed> {
             for event in turned(rows, round) {
                 record += 1;
                 written += length(&event);
-                writer.push(&Event { record_id: record, ..event })?;
+                writer.push(&EvtxEvent { record_id: record, ..event })?;
             }
         }
         // The rest of a record, of 64 KiB some 500 bytes, is not counted exactly.
@@ -182,7 +182,7 @@ fn write(path: &Path, kinds: &[Vec<Row>], size: usize) -> Result<(), Failed> {
 }
 
 /// About how many bytes of a log an event takes.
-fn length(event: &Event) -> usize {
+fn length(event: &EvtxEvent) -> usize {
     let Payload::EventData(data) = &event.payload else { return 0 };
     let texts = data.iter().map(|(_, value)| match value {
         Typed::String(text) => 2 * text.len(),
@@ -192,8 +192,8 @@ fn length(event: &Event) -> usize {
 }
 
 /// Rows with ids of this round's own.
-fn turned(rows: &[Row], round: u32) -> Vec<Event> {
-    let mut events: Vec<Event> = rows.iter().map(|row| row.event.clone()).collect();
+fn turned(rows: &[Row], round: u32) -> Vec<EvtxEvent> {
+    let mut events: Vec<EvtxEvent> = rows.iter().map(|row| row.event.clone()).collect();
     let mut documents: BTreeSet<u64> = BTreeSet::new();
     for (at, row) in rows.iter().enumerate() {
         let event = &mut events[at];
@@ -211,7 +211,7 @@ fn turned(rows: &[Row], round: u32) -> Vec<Event> {
     events
 }
 
-fn turn_payload(event: &mut Event, round: u32) {
+fn turn_payload(event: &mut EvtxEvent, round: u32) {
     let Payload::EventData(data) = &mut event.payload else { return };
     let is_first =
         data.iter().any(|(name, value)| name == "FragmentId" && *value == Typed::Int64(0));
@@ -231,10 +231,10 @@ fn turn_payload(event: &mut Event, round: u32) {
 }
 
 /// Turns the ids in a document's text and in the fragments it carries.
-fn turn_document(rows: &[Row], events: &mut [Event], document: u64, round: u32) {
+fn turn_document(rows: &[Row], events: &mut [EvtxEvent], document: u64, round: u32) {
     let of: Vec<usize> =
         (0..rows.len()).filter(|&at| rows[at].document == Some(document)).collect();
-    let text = |event: &Event| match &event.payload {
+    let text = |event: &EvtxEvent| match &event.payload {
         Payload::EventData(data) => match &data[3].1 {
             Typed::String(text) => text.clone(),
             _ => String::new(),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use evtx_writer::{Event, FileTime, LogWriter, Payload};
+use evtx_writer::{EvtxEvent, FileTime, LogWriter, Payload};
 use psr_forensics::error::FaultKind;
 use psr_forensics::input::Extent;
 use psr_forensics::model::index::InputIdx;
@@ -24,7 +24,7 @@ use crate::common::{FILES, psr, root, rows, run_json, say};
 fn log(computer: &str, records: u64) -> Vec<u8> {
     let mut log = LogWriter::new();
     for number in 1..=records {
-        let event = Event {
+        let event = EvtxEvent {
             provider: "Microsoft-Windows-Security-Auditing".into(),
             event_id: 4672,
             time: FileTime::from_unix(1_773_522_847 + number, 0),
@@ -32,7 +32,7 @@ fn log(computer: &str, records: u64) -> Vec<u8> {
             channel: "Security".into(),
             computer: computer.into(),
             payload: Payload::EventData(vec![("filler".into(), "x".repeat(200).into())]),
-            ..Event::default()
+            ..EvtxEvent::default()
         };
         log.push(&event).unwrap();
     }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use evtx_writer::{Event, FileTime, LogWriter, Payload};
+use evtx_writer::{EvtxEvent, FileTime, LogWriter, Payload};
 use serde_json::Value;
 
 use crate::common::{FILES, analyze, psr, root, rows, say};
@@ -150,7 +150,7 @@ fn hostile(folder: &Path) -> PathBuf {
             ("Computer", "another host"),
             ("winlog.event_data", "a dot in a name"),
         ];
-        let event = Event {
+        let event = EvtxEvent {
             provider: "Microsoft-Windows-PowerShell".to_owned(),
             event_id: 4104,
             record_id: index + 1,
@@ -160,7 +160,7 @@ fn hostile(folder: &Path) -> PathBuf {
             payload: Payload::EventData(
                 data.iter().map(|(name, text)| ((*name).to_owned(), (*text).into())).collect(),
             ),
-            ..Event::default()
+            ..EvtxEvent::default()
         };
         log.push(&event).unwrap();
     }

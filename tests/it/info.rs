@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use evtx_writer::{Event, FileTime, LogWriter, Payload};
+use evtx_writer::{EvtxEvent, FileTime, LogWriter, Payload};
 use serde_json::Value;
 
 use crate::common::{analyze, corpus, psr, root, rows};
@@ -84,7 +84,7 @@ fn log(path: &Path, ids: impl IntoIterator<Item = u64>) {
     let mut log = LogWriter::default();
     for record_id in ids {
         let data = vec![("TargetUserName".to_owned(), "bob".into())];
-        let event = Event {
+        let event = EvtxEvent {
             provider: "Microsoft-Windows-Security-Auditing".to_owned(),
             event_id: 4624,
             record_id,
@@ -92,7 +92,7 @@ fn log(path: &Path, ids: impl IntoIterator<Item = u64>) {
             channel: "Security".into(),
             computer: "SRV01".into(),
             payload: Payload::EventData(data),
-            ..Event::default()
+            ..EvtxEvent::default()
         };
         log.push(&event).unwrap();
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use evtx_writer::{Event, FileTime, LogWriter, Payload};
+use evtx_writer::{EvtxEvent, FileTime, LogWriter, Payload};
 
 use crate::common::{Row, analyze, corpus, rows};
 
@@ -12,14 +12,14 @@ const CHUNK: usize = 65536;
 const HEADER: usize = 4096;
 
 /// A record of a channel: its id, its event id, seconds after the start.
-fn event(channel: &str, record_id: u64, event_id: u16, second: i64) -> Event {
+fn event(channel: &str, record_id: u64, event_id: u16, second: i64) -> EvtxEvent {
     let provider = match (channel, event_id) {
         ("System", 6005 | 6006) => "EventLog",
         ("System", _) => "Microsoft-Windows-Kernel-General",
         (_, 1100..1200) => "Microsoft-Windows-Eventlog",
         _ => "Microsoft-Windows-Security-Auditing",
     };
-    Event {
+    EvtxEvent {
         provider: provider.into(),
         event_id,
         record_id,
@@ -27,11 +27,11 @@ fn event(channel: &str, record_id: u64, event_id: u16, second: i64) -> Event {
         channel: channel.into(),
         computer: "SRV01.corp.example".into(),
         payload: Payload::EventData(vec![("SubjectUserName".into(), "a".into())]),
-        ..Event::default()
+        ..EvtxEvent::default()
     }
 }
 
-fn log(events: impl IntoIterator<Item = Event>) -> Vec<u8> {
+fn log(events: impl IntoIterator<Item = EvtxEvent>) -> Vec<u8> {
     let mut log = LogWriter::new();
     events.into_iter().for_each(|event| log.push(&event).unwrap());
     log.finish()

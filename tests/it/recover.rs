@@ -5,14 +5,14 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use evtx_writer::{Event, FileTime, LogWriter, Payload};
+use evtx_writer::{EvtxEvent, FileTime, LogWriter, Payload};
 
 use crate::common::{FILES, Row, analyze, rows, run_json};
 use crate::inputs::samples;
 
 /// The record with this number of a log of this host.
-fn event(computer: &str, number: u64) -> Event {
-    Event {
+fn event(computer: &str, number: u64) -> EvtxEvent {
+    EvtxEvent {
         provider: "Microsoft-Windows-Security-Auditing".into(),
         event_id: 4672,
         time: FileTime::from_unix(1_773_522_847 + number, 0),
@@ -23,7 +23,7 @@ fn event(computer: &str, number: u64) -> Event {
             ("SubjectUserName".into(), format!("user{number}").into()),
             ("filler".into(), "x".repeat(200).into()),
         ]),
-        ..Event::default()
+        ..EvtxEvent::default()
     }
 }
 

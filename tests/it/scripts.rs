@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use evtx_writer::{Event, FileTime, LogWriter, Payload};
+use evtx_writer::{EvtxEvent, FileTime, LogWriter, Payload};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -106,7 +106,7 @@ fn log(folder: &Path, blocks: &[(&str, u32, u32, &str, &str)]) -> String {
             ("ScriptBlockId", (*id).to_owned()),
             ("Path", (*path).to_owned()),
         ];
-        let event = Event {
+        let event = EvtxEvent {
             provider: "Microsoft-Windows-PowerShell".to_owned(),
             event_id: 4104,
             record_id,
@@ -118,7 +118,7 @@ fn log(folder: &Path, blocks: &[(&str, u32, u32, &str, &str)]) -> String {
                     .map(|(name, value)| ((*name).to_owned(), value.as_str().into()))
                     .collect(),
             ),
-            ..Event::default()
+            ..EvtxEvent::default()
         };
         log.push(&event).unwrap();
     }

@@ -1,6 +1,6 @@
 //! The scorer itself: an output made of the truth has full marks, an empty one has none.
 
-use scenario::{Config, Evidence, Expected, Fact, Fleet, Moment, SessionTruth, Truth};
+use scenario::{Config, FactEvidence, ExpectedResult, Fact, Fleet, Moment, SessionTruth, Truth};
 
 use crate::found::{Found, Row};
 use crate::score::Score;
@@ -11,7 +11,7 @@ fn fleet() -> Truth {
 }
 
 fn told(fact: &Fact) -> String {
-    let value = fact.value.first().filter(|_| fact.evidence == Evidence::Yes);
+    let value = fact.value.first().filter(|_| fact.evidence == FactEvidence::Yes);
     value.cloned().unwrap_or_default()
 }
 
@@ -47,10 +47,10 @@ fn session(truth: &SessionTruth) -> Row {
 }
 
 fn perfect(truth: &Truth) -> Found {
-    let sessions = || truth.sessions.iter().filter(|session| session.expected == Expected::Yes);
+    let sessions = || truth.sessions.iter().filter(|session| session.expected == ExpectedResult::Yes);
     let runs = sessions().flat_map(|session| {
         let runs = session.commands.iter().chain(&session.children);
-        runs.filter(|run| run.evidence == Evidence::Yes).map(|run| {
+        runs.filter(|run| run.evidence == FactEvidence::Yes).map(|run| {
             row(&[
                 ("session_id", session.id.replace('T', "S")),
                 ("source_event", if run.image.is_some() { "4688" } else { "4104" }.into()),
@@ -58,7 +58,7 @@ fn perfect(truth: &Truth) -> Found {
             ])
         })
     });
-    let attempts = truth.attempts.iter().filter(|attempt| attempt.expected == Expected::Yes);
+    let attempts = truth.attempts.iter().filter(|attempt| attempt.expected == ExpectedResult::Yes);
     let attempts = attempts.map(|attempt| {
         row(&[
             ("time", moment(&attempt.time)),
@@ -101,7 +101,7 @@ fn strangers_and_guesses_are_seen() {
     let truth = fleet();
     let mut found = perfect(&truth);
     let quiet = |session: &&SessionTruth| {
-        session.expected == Expected::Yes && session.source_host.evidence == Evidence::No
+        session.expected == ExpectedResult::Yes && session.source_host.evidence == FactEvidence::No
     };
     let quiet = truth.sessions.iter().find(quiet).unwrap().id.replace('T', "S");
     for row in &mut found.sessions {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use scenario::{AttemptTruth, Evidence, Expected, Fact, RunTruth, SessionTruth, Truth};
+use scenario::{AttemptTruth, FactEvidence, ExpectedResult, Fact, RunTruth, SessionTruth, Truth};
 
 use crate::found::{Found, Row, apart, time};
 
@@ -161,7 +161,7 @@ impl Score {
         let pairs = pairs(&truth.sessions, rows, |session, row| {
             let distance = apart(session.start.logged.as_deref(), get(row, "start_time"));
             let named = names_target(&session.target_names, &row["target_host"]);
-            let possible = named && distance <= window && session.expected != Expected::No;
+            let possible = named && distance <= window && session.expected != ExpectedResult::No;
             possible.then(|| (agreement(session, row), distance))
         });
         let matches: Vec<Option<&Row>> = pairs.iter().map(|at| at.map(|at| &rows[at])).collect();
@@ -175,9 +175,9 @@ impl Score {
                 let corrected = time(row.as_ref()?.get("start_corrected")?)?;
                 Some((corrected - time(&session.start.actual)?).as_seconds_f64())
             }));
-        let optional = |session: &SessionTruth| session.expected == Expected::Optional;
+        let optional = |session: &SessionTruth| session.expected == ExpectedResult::Optional;
         for (session, row) in truth.sessions.iter().zip(&matches) {
-            if session.expected == Expected::Yes {
+            if session.expected == ExpectedResult::Yes {
                 self.sessions.truth += 1;
                 self.cases.entry(session.case.clone()).or_default().0 += 1;
                 match row {
@@ -242,7 +242,7 @@ impl Score {
     ) {
         let moments = [("start_time", &session.start), ("end_time", &session.end)];
         for (column, moment) in moments {
-            if moment.evidence == Evidence::Yes {
+            if moment.evidence == FactEvidence::Yes {
                 let near = apart(moment.logged.as_deref(), get(row, column)) <= SAME_CLOCK;
                 let outcome = if near { Outcome::Right } else { Outcome::Wrong };
                 let fact = Fact {
@@ -282,14 +282,14 @@ impl Score {
             );
         }
         if let Some(corrected) = row.get("start_corrected")
-            && session.start.evidence == Evidence::Yes
+            && session.start.evidence == FactEvidence::Yes
         {
             let off = time(corrected)
                 .zip(time(&session.start.actual))
                 .map(|(a, b)| (a - b).as_seconds_f64() - shift);
             let near = off.is_some_and(|off| off.abs() <= SAME_CLOCK);
             let outcome = if near { Outcome::Right } else { Outcome::Wrong };
-            let fact = Fact { value: vec![session.start.actual.clone()], evidence: Evidence::Yes };
+            let fact = Fact { value: vec![session.start.actual.clone()], evidence: FactEvidence::Yes };
             self.note(session, "start_corrected", outcome, corrected, &fact);
         }
     }
@@ -302,7 +302,7 @@ impl Score {
         value: &str,
         fact: &Fact,
     ) {
-        if fact.evidence == Evidence::Unclear {
+        if fact.evidence == FactEvidence::Unclear {
             return;
         }
         self.fields.entry(column).or_default().count(outcome);
@@ -327,11 +327,11 @@ impl Score {
             for run in session.commands.iter().chain(&session.children) {
                 true_session.insert(&run.token, *row);
             }
-            if session.expected != Expected::Yes {
+            if session.expected != ExpectedResult::Yes {
                 continue;
             }
             for (runs, process) in [(&session.commands, false), (&session.children, true)] {
-                for run in runs.iter().filter(|run| run.evidence == Evidence::Yes) {
+                for run in runs.iter().filter(|run| run.evidence == FactEvidence::Yes) {
                     let in_session = told.get(&(run.token.as_str(), process)).into_iter().flatten();
                     let hit = in_session.into_iter().any(|found| {
                         row.is_some_and(|row| row["session_id"] == found["session_id"])
@@ -375,19 +375,19 @@ impl Score {
         let pairs = pairs(&truth.attempts, rows, |attempt, row| {
             let distance = apart(attempt.time.logged.as_deref(), get(row, "time"));
             let named = names_target(&attempt.target_names, &row["target_host"]);
-            let possible = named && distance <= window && attempt.expected != Expected::No;
+            let possible = named && distance <= window && attempt.expected != ExpectedResult::No;
             let same_source = same_label(&row["source_host"], &attempt.source_host);
             possible.then_some((usize::from(same_source), distance))
         });
         let mut of_optional = 0;
         for (attempt, at) in truth.attempts.iter().zip(&pairs) {
             match (attempt.expected, at) {
-                (Expected::Yes, Some(at)) => {
+                (ExpectedResult::Yes, Some(at)) => {
                     self.attempts.truth += 1;
                     self.attempts.matched += 1;
                     self.attempt(attempt, &rows[*at]);
                 }
-                (Expected::Yes, None) => {
+                (ExpectedResult::Yes, None) => {
                     self.attempts.truth += 1;
                     let what =
                         format!("{} not found at {:?}", attempt.id, attempt.target_host.value);
@@ -419,7 +419,7 @@ impl Score {
             ("reason", &attempt.reason, same),
         ];
         for (column, fact, is) in columns {
-            if fact.evidence == Evidence::Unclear {
+            if fact.evidence == FactEvidence::Unclear {
                 continue;
             }
             let outcome = outcome(&row[column], fact, is);
@@ -509,7 +509,7 @@ fn agreement(session: &SessionTruth, row: &Row) -> usize {
 }
 
 fn outcome(value: &str, fact: &Fact, is: Same) -> Outcome {
-    match (fact.evidence == Evidence::Yes, value.is_empty()) {
+    match (fact.evidence == FactEvidence::Yes, value.is_empty()) {
         (true, true) => Outcome::Missing,
         (false, true) => Outcome::Empty,
         (true, false) if is(value, fact) => Outcome::Right,

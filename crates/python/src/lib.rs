@@ -36,14 +36,14 @@ static LATEST: Mutex<Option<Arc<RuleSet>>> = Mutex::new(None);
 /// How a run is made: a dictionary on the side of Python.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
-struct How {
+struct RunSettings {
     packs: Vec<PathBuf>,
     default_pack: bool,
     threads: usize,
     recover: bool,
 }
 
-impl How {
+impl RunSettings {
     fn rules(&self) -> Result<RuleSet, psr_forensics::Error> {
         RuleSet::load(read_packs(&self.packs, self.default_pack)?)
     }
@@ -69,7 +69,7 @@ impl How {
 /// What a run writes, and where: a dictionary on the side of Python.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
-struct Where {
+struct OutputSettings {
     output: PathBuf,
     force: bool,
     formats: Vec<String>,
@@ -89,7 +89,7 @@ fn extract(
     py: Python<'_>,
     paths: Vec<PathBuf>,
     case: PathBuf,
-    how: How,
+    how: RunSettings,
     some: bool,
 ) -> PyResult<usize> {
     work::run(py, how.threads, move |stop| {
@@ -107,7 +107,7 @@ fn extract(
 
 /// Correlates case folders, and writes what came of it.
 #[pyfunction]
-fn correlate(py: Python<'_>, cases: Vec<PathBuf>, how: How, to: Where) -> PyResult<()> {
+fn correlate(py: Python<'_>, cases: Vec<PathBuf>, how: RunSettings, to: OutputSettings) -> PyResult<()> {
     work::run(py, how.threads, move |stop| {
         let make = |options: &Options, rules: RuleSet| {
             let evidence = Evidence::of_cases(&cases, &rules.asks())?;
@@ -119,7 +119,7 @@ fn correlate(py: Python<'_>, cases: Vec<PathBuf>, how: How, to: Where) -> PyResu
 
 /// Analyses logs, and writes what came of it.
 #[pyfunction]
-fn analyze(py: Python<'_>, paths: Vec<PathBuf>, how: How, to: Where) -> PyResult<()> {
+fn analyze(py: Python<'_>, paths: Vec<PathBuf>, how: RunSettings, to: OutputSettings) -> PyResult<()> {
     work::run(py, how.threads, move |stop| {
         let inputs = psr_forensics::discover(&paths)?;
         let make = |options: &Options, rules: RuleSet| {
@@ -132,8 +132,8 @@ fn analyze(py: Python<'_>, paths: Vec<PathBuf>, how: How, to: Where) -> PyResult
 /// Makes a run and writes its results; one that was asked to stop leaves nothing.
 fn results(
     make: impl FnOnce(&Options, RuleSet) -> Result<Analysis, psr_forensics::Error>,
-    how: &How,
-    to: &Where,
+    how: &RunSettings,
+    to: &OutputSettings,
     stop: &Stop,
 ) -> Result<(), psr_forensics::Error> {
     let info = RunInfo { arguments: to.arguments.clone(), started: chrono::Utc::now() };
@@ -253,7 +253,7 @@ mod _native {
     #[pymodule_export]
     use super::chunks::{chunk_faults, chunks};
     #[pymodule_export]
-    use super::stream::{Table, observations, parquet};
+    use super::stream::{ArrowTable, observations, parquet};
     #[pymodule_export]
     use super::{
         Error, analyze, check_packs, correlate, decode, extract, files, ledger, packs, tables,

@@ -90,7 +90,7 @@ impl BitOr for Facts {
 
 /// What the records that are left tell of one session.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Told {
+pub(crate) struct LoggedFacts {
     pub facts: Facts,
     /// Its start, as the target logged it; by its first keyed record where that is lost.
     pub server_start: Option<Ticks>,
@@ -103,9 +103,9 @@ pub(crate) struct Told {
     pub client_closed: Option<Ticks>,
 }
 
-impl Told {
+impl LoggedFacts {
     /// Takes in a record that shows `time`.
-    pub(crate) fn hear(&mut self, facts: Facts, time: Ticks) {
+    pub(crate) fn add_facts(&mut self, facts: Facts, time: Ticks) {
         self.facts = self.facts | facts;
         let earliest = |slot: &mut Option<Ticks>| *slot = Some(slot.map_or(time, |t| t.min(time)));
         let latest = |slot: &mut Option<Ticks>| *slot = Some(slot.map_or(time, |t| t.max(time)));
@@ -132,7 +132,7 @@ impl Told {
     }
 
     /// The client's records that name the target by its address are known to mean it.
-    pub(crate) fn aimed(&mut self) {
+    pub(crate) fn mark_target_address_known(&mut self) {
         let wire = Facts::SOURCE_HOST | Facts::SOURCE_IP | Facts::TRANSPORT;
         let said = wire.when(self.facts.has(Facts::OUTBOUND));
         let used = (Facts::SOURCE_HOST | Facts::USER).when(self.facts.has(Facts::CREDENTIALS));
@@ -140,7 +140,7 @@ impl Told {
     }
 
     /// Whether only records that name an address tell something.
-    pub(crate) fn aimless(&self) -> bool {
+    pub(crate) fn names_address_only(&self) -> bool {
         self.facts.has(Facts::OUTBOUND) || self.facts.has(Facts::CREDENTIALS)
     }
 

@@ -21,11 +21,11 @@ pub mod events;
 mod facts;
 mod fleet;
 mod json;
-mod judge;
+mod truth_builder;
 mod noise;
 mod plan;
 mod rng;
-mod scribe;
+mod event_recorder;
 mod session;
 mod ssh;
 mod truth;
@@ -33,9 +33,9 @@ mod work;
 mod world;
 
 pub use fleet::Fleet;
-pub use json::Shape;
+pub use json::JsonLineFormat;
 pub use truth::{
-    AttemptTruth, Evidence, Expected, Fact, HostTruth, Moment, RunTruth, SessionTruth, Truth,
+    AttemptTruth, FactEvidence, ExpectedResult, Fact, HostTruth, Moment, RunTruth, SessionTruth, Truth,
 };
 
 /// What a fleet is like. The same one gives the same bytes.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Whether the logs that are left tell something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Evidence {
+pub enum FactEvidence {
     /// They do: a program that says nothing misses it.
     Yes,
     /// They do not: a program that says something guesses.
@@ -20,7 +20,7 @@ pub struct Fact {
     /// What was the case. Lists have one entry for each thing that counts as right.
     pub value: Vec<String>,
     /// Whether the logs tell it.
-    pub evidence: Evidence,
+    pub evidence: FactEvidence,
 }
 
 /// A point in time.
@@ -31,13 +31,13 @@ pub struct Moment {
     /// As it stands in the log that tells it best, by that machine's clock.
     pub logged: Option<String>,
     /// Whether the logs tell it.
-    pub evidence: Evidence,
+    pub evidence: FactEvidence,
 }
 
 /// Whether a program that reads the logs should show something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Expected {
+pub enum ExpectedResult {
     /// It should.
     Yes,
     /// The logs do not show it: nothing to find.
@@ -73,7 +73,7 @@ pub struct RunTruth {
     /// The child process's program.
     pub image: Option<String>,
     /// Whether the logs tell it.
-    pub evidence: Evidence,
+    pub evidence: FactEvidence,
 }
 
 /// A session.
@@ -84,7 +84,7 @@ pub struct SessionTruth {
     /// What it is an example of.
     pub case: String,
     /// Whether it should be found.
-    pub expected: Expected,
+    pub expected: ExpectedResult,
     /// Its start.
     pub start: Moment,
     /// Its end.
@@ -135,7 +135,7 @@ pub struct AttemptTruth {
     /// What it is an example of.
     pub case: String,
     /// Whether it should be found.
-    pub expected: Expected,
+    pub expected: ExpectedResult,
     /// When.
     pub time: Moment,
     /// The client's short name.

@@ -1,6 +1,6 @@
 //! The fixtures, and their three forms as input: fragments, event rows, SOAP documents.
 
-use evtx_writer::{Event as Logged, FileTime, Guid, LogWriter, Payload, Value as Wired};
+use evtx_writer::{EvtxEvent as Logged, FileTime, EvtxGuid, LogWriter, Payload, EvtxValue as Wired};
 use psr_forensics::decode::{Decoder, Wanted};
 use psr_forensics::input::{Piece, Reader, discover, piece_count};
 use psr_forensics::model::index::InputIdx;
@@ -200,9 +200,9 @@ fn file_time(text: &str) -> FileTime {
     FileTime::from_unix(time.timestamp() as u64, time.timestamp_subsec_nanos() / 100)
 }
 
-pub fn guid(text: &str) -> Guid {
+pub fn guid(text: &str) -> EvtxGuid {
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    Guid::from_u128(u128::from_str_radix(&digits, 16).unwrap())
+    EvtxGuid::from_u128(u128::from_str_radix(&digits, 16).unwrap())
 }
 
 /// Wants all records that hold traffic.
