@@ -28,7 +28,7 @@ const FRAGMENT_HEADER: [u8; 4] = [0x0f, 1, 1, 0];
 /// The element does not go when some substitution is null.
 pub(crate) const INDEPENDENT: u16 = 0xffff;
 
-/// What an attribute or element holds.
+/// The content of an attribute or element.
 #[derive(Clone, Copy)]
 pub(crate) enum NodeContent<'a> {
     Text(&'a str),
@@ -38,12 +38,13 @@ pub(crate) enum NodeContent<'a> {
     Optional(u16, u8),
 }
 
-/// Where the next value of a template instance goes.
+/// The position at which the next value of a template instance is written.
 pub(crate) struct ValueList {
     descriptor: usize,
 }
 
-/// A chunk's bytes up to the end of its last token, and what earlier tokens left to refer to.
+/// A chunk's bytes up to the end of its last token, and the names and templates that later tokens
+/// can refer to.
 pub(crate) struct BinXml {
     pub data: Vec<u8>,
     /// Newest entry of each bucket; an entry links to the one before it.
@@ -70,7 +71,7 @@ impl BinXml {
         }
     }
 
-    /// Takes back all that was written from `start` on, when the tables were `tables`.
+    /// Removes everything written from `start` on and restores `tables`, their state at that time.
     pub fn roll_back(&mut self, start: usize, tables: ChunkTables) {
         self.data.truncate(start);
         self.tables = tables;

@@ -41,7 +41,7 @@ pub struct EvtxEvent {
     pub computer: String,
     /// Security UserID.
     pub user_sid: Option<Sid>,
-    /// What follows System.
+    /// The part of the event that follows System.
     pub payload: Payload,
 }
 

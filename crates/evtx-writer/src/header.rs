@@ -14,7 +14,7 @@ const CHECKSUM: usize = 124;
 /// Flags of a chunk; their meaning is unknown, and Windows always writes this.
 const CHUNK_FLAGS: u32 = 1;
 
-/// What the file header says of its chunks.
+/// The fields of the file header that describe its chunks.
 pub(crate) struct FileHeaderFields {
     pub chunks: u16,
     pub next_record_number: u64,
@@ -38,7 +38,7 @@ impl FileHeaderFields {
     }
 }
 
-/// What a chunk's header says of its records.
+/// The fields of a chunk header that describe its records.
 pub(crate) struct ChunkHeaderFields<'a> {
     pub first_number: u64,
     pub last_number: u64,

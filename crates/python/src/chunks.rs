@@ -1,4 +1,4 @@
-//! A range of an EVTX log's chunks, decoded by itself: what one task of many reads.
+//! Decodes a range of chunks of an EVTX log. Each task of a parallel job reads one range.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ struct ChunkReader {
 }
 
 impl ChunkReader {
-    /// Hands the records of a chunk to `take`; yields what is wrong with it.
+    /// Passes the records of a chunk to `take`. Returns the faults of the chunk.
     fn read(&mut self, input: &Input, chunk: u64, take: impl FnMut(&Record)) -> Vec<Fault> {
         let ChunkReader { again, piece, decoder } = self;
         let place = start_of_chunk(chunk);
@@ -76,7 +76,7 @@ impl TableSource for Arc<ChunkSelection> {
         Ok(Box::new((of.from..of.to).step_by(CHUNKS as usize).map(move |from| {
             let mut records = Vec::new();
             for chunk in from..of.to.min(from + CHUNKS) {
-                // `chunk_faults` says what is wrong with it.
+                // `chunk_faults` reports the faults.
                 reader.read(&of.input, chunk, |record| records.push(record.clone()));
             }
             observation_batch(observe::columns(&records), &of.name)
@@ -97,13 +97,14 @@ fn open(path: PathBuf, from: u64, to: u64) -> PyResult<ChunkSelection> {
     }
 }
 
-/// All records of a log's chunks, from the first number to before the other.
+/// Returns all records of a log's chunks from number `from` up to, but not including, `to`.
 #[pyfunction]
 pub fn chunks(path: PathBuf, from: u64, to: u64) -> PyResult<ArrowTable> {
     Ok(ArrowTable::new(Arc::new(open(path, from, to)?)))
 }
 
-/// What is wrong with these chunks, and of the first with the file, as JSON.
+/// Returns the faults of these chunks as JSON. If chunk 0 is included, the faults of the file are
+/// included, too.
 #[pyfunction]
 pub fn chunk_faults(py: Python<'_>, path: PathBuf, from: u64, to: u64) -> PyResult<String> {
     let of = open(path, from, to)?;

@@ -21,23 +21,24 @@ use psr_forensics::observe::{self, CaseFolder, ColumnType, ColumnValues, ListVal
 
 use crate::errors::{Error, error};
 
-/// Rows that are read at a time: row groups of the tables' files have as many at most.
+/// The number of rows read at a time. No row group of the tables' files is larger.
 const ROWS: usize = 1 << 16;
 
-/// The batches of a table, one after the other.
+/// The batches of a table, in order.
 pub type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
 
-/// Where the rows of a table come from.
+/// A source of the rows of a table.
 pub trait TableSource: Send + Sync {
     /// The types of the table's columns.
     fn schema(&self) -> Result<SchemaRef, ArrowError>;
-    /// Its rows.
+    /// The rows, in batches.
     fn batches(&self) -> Result<Batches, ArrowError>;
-    /// How many there are, if that is known before they are read.
+    /// The number of rows, if it is known before they are read.
     fn rows(&self) -> Option<u64>;
 }
 
-/// A table, which whoever knows Arrow's PyCapsule interface takes: pyarrow, polars, pandas, DuckDB.
+/// A table for every library that supports Arrow's PyCapsule interface: pyarrow, polars, pandas,
+/// DuckDB.
 #[pyclass(frozen, name = "Table", module = "psr_forensics")]
 pub struct ArrowTable(Arc<dyn TableSource>);
 
@@ -119,10 +120,10 @@ pub fn parquet(path: PathBuf) -> PyResult<ArrowTable> {
     Ok(ArrowTable::new(table))
 }
 
-/// The column that says which input records are of.
+/// The column that names the input of a record.
 const INPUT: &str = "input_file";
 
-/// The types of observations, with the input that they are of.
+/// The columns of observations, and the column of their input.
 pub fn observation_schema() -> SchemaRef {
     let fields = observe::fields().iter().map(|field| {
         let data_type = match field.column_type {
@@ -140,7 +141,7 @@ pub fn observation_schema() -> SchemaRef {
     Arc::new(Schema::new(fields.chain([input]).collect::<Vec<_>>()))
 }
 
-/// Columns of observations as a batch of records of one input.
+/// Builds a batch from columns of observations of one input.
 pub fn observation_batch(
     columns: Vec<ColumnValues>,
     input: &str,
@@ -179,7 +180,7 @@ fn list_array(lists: &ListValues) -> ArrayRef {
 /// The observations of case folders.
 struct ObservationTables(Arc<Vec<ObservationFile>>);
 
-/// A file of them.
+/// A file of observations.
 struct ObservationFile {
     root: PathBuf,
     table: TableEntry,

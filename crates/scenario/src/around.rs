@@ -1,4 +1,4 @@
-//! What goes on around some sessions, close enough to be taken for a part of them.
+//! Activity near some sessions, close enough to be mistaken for a part of them.
 
 use evtx_writer::FileTime;
 

@@ -19,7 +19,7 @@ const STATUS_WRONG_PASSWORD: u32 = 0xc000_006a;
 const KDC_ERR_PREAUTH_FAILED: u32 = 0x18;
 
 impl EventRecorder<'_> {
-    /// Writes a failed attempt down.
+    /// Records a failed attempt.
     pub(crate) fn failure(&mut self, attempt: usize, spec: &AttemptPlan) {
         let world = self.world;
         let (source, target) = (world.host(spec.source), world.host(spec.target));

@@ -1,4 +1,5 @@
-//! What a WinRM session leaves at its client, on the wire and at the domain controller.
+//! Records that a WinRM session leaves on its client, of its connections, and on the domain
+//! controller.
 
 use evtx_writer::{FileTime, EvtxGuid};
 
@@ -27,7 +28,7 @@ pub(crate) fn resource(spec: &SessionPlan) -> String {
 }
 
 impl<'w> EventRecorder<'w> {
-    /// What a client calls a machine.
+    /// Returns the name or address by which a client calls a machine.
     pub(crate) fn name_for(&self, machine: usize, called: TargetNaming) -> String {
         let machine = &self.world.machines[machine];
         match called {
@@ -37,7 +38,7 @@ impl<'w> EventRecorder<'w> {
         }
     }
 
-    /// What WinRM 6 says.
+    /// Returns the connection string of WinRM event 6.
     pub(crate) fn connection_string(
         &self,
         machine: usize,
@@ -167,7 +168,7 @@ impl<'w> EventRecorder<'w> {
         self.record_event(spec.target, seen, session_facts(wire));
     }
 
-    /// What the domain controllers, or the target for its own accounts, see of a caller.
+    /// Records how a domain controller, or the target for its own accounts, validates a caller.
     pub(crate) fn validated(
         &mut self,
         session: usize,

@@ -1,4 +1,5 @@
-//! Writes down what happens: each event at its machine, by that machine's clock, if it is logged.
+//! Records events: each on its machine, with the time of that machine's clock, if the machine logs
+//! it.
 
 use std::collections::BTreeMap;
 
@@ -10,22 +11,22 @@ use crate::facts::Facts;
 use crate::rng::Rng;
 use crate::world::FleetWorld;
 
-/// What a record tells of a session.
+/// The session that a record belongs to, and the facts that it shows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SessionFacts {
     pub session: usize,
     pub facts: Facts,
 }
 
-/// A record, and what it tells.
+/// A record, and what it shows.
 #[derive(Debug, Clone)]
 pub(crate) struct RecordedEvent {
     pub event: EvtxEvent,
     pub machine: usize,
     pub session_facts: Option<SessionFacts>,
-    /// What was run, as an index into what the sessions ran.
+    /// The executed item that it shows, as an index into all executed items.
     pub run: Option<usize>,
-    /// Of which failed attempt it is.
+    /// The failed attempt that it belongs to.
     pub attempt: Option<usize>,
 }
 
@@ -90,17 +91,17 @@ impl<'w> EventRecorder<'w> {
         }
     }
 
-    /// Writes an event down, whose time is the true one.
+    /// Records an event. Its time is the true time; the record shows the machine's clock.
     pub(crate) fn record_event(&mut self, machine: usize, event: EvtxEvent, session_facts: Option<SessionFacts>) {
         self.record_with_context(machine, event, session_facts, None, None);
     }
 
-    /// Writes down an event of a failed attempt.
+    /// Records an event of a failed attempt.
     pub(crate) fn record_attempt(&mut self, machine: usize, event: EvtxEvent, attempt: usize) {
         self.record_with_context(machine, event, None, None, Some(attempt));
     }
 
-    /// Writes down an event that shows something run.
+    /// Records an event that shows an executed item.
     pub(crate) fn record_execution(&mut self, machine: usize, event: EvtxEvent, session_facts: SessionFacts, run: usize) {
         self.record_with_context(machine, event, Some(session_facts), Some(run), None);
     }
@@ -127,7 +128,7 @@ impl<'w> EventRecorder<'w> {
         self.next_logon[machine]
     }
 
-    /// Leaves logon ids of a machine out.
+    /// Skips `count` logon ids of a machine.
     pub(crate) fn skip_logons(&mut self, machine: usize, count: u64) {
         self.next_logon[machine] += count;
     }
@@ -137,7 +138,7 @@ impl<'w> EventRecorder<'w> {
         self.process_ids[machine].take(&mut self.rng, start, end)
     }
 
-    /// A word that nothing else has.
+    /// Returns a word that appears nowhere else.
     pub(crate) fn token(&mut self) -> String {
         self.next_token += 1;
         format!("ref{:06}", self.next_token)
@@ -148,7 +149,7 @@ impl<'w> EventRecorder<'w> {
         self.runs.len() - 1
     }
 
-    /// A process begins, as all logs of its machine that show it do.
+    /// Records the start of a process in all logs of its machine that show it.
     pub(crate) fn record_process_start(&mut self, machine: usize, creation: &ProcessCreation<'_>) {
         let world = self.world;
         let host = world.host(machine);
@@ -181,7 +182,7 @@ impl<'w> EventRecorder<'w> {
         self.record_with_context(machine, event, session_facts, creation.run, None);
     }
 
-    /// A process ends.
+    /// Records the end of a process.
     pub(crate) fn record_process_exit(
         &mut self,
         machine: usize,
@@ -200,14 +201,14 @@ impl<'w> EventRecorder<'w> {
         dcom(&self.world.host(machine))
     }
 
-    /// A domain controller, each as likely.
+    /// Returns a random domain controller. Each is equally likely.
     pub(crate) fn controller(&mut self) -> usize {
         let controllers = self.world.of_role(crate::world::MachineRole::Controller);
         *self.rng.pick(&controllers)
     }
 }
 
-/// How a process begins.
+/// The start of a process.
 #[derive(Clone, Copy)]
 pub(crate) struct ProcessCreation<'b> {
     pub time: Ticks,

@@ -31,7 +31,7 @@ pub struct Fleet {
     /// The world after some addresses changed.
     moved: FleetWorld,
     plan: FleetPlan,
-    /// What is left of the records of sessions, attempts and what is around them.
+    /// The remaining records of sessions, of attempts and of nearby activity.
     entries: Vec<RecordedEvent>,
     process_ids: Vec<ProcessIds>,
     truth: Truth,
@@ -99,7 +99,7 @@ impl Fleet {
         fleet
     }
 
-    /// What is the case.
+    /// Returns the truth.
     pub fn truth(&self) -> &Truth {
         &self.truth
     }

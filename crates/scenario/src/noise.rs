@@ -18,7 +18,7 @@ const SUBSCRIPTION: &str =
     "http://schemas.microsoft.com/wbem/wsman/1/SubscriptionManager/Subscription";
 const CIM: &str = "http://schemas.microsoft.com/wbem/wsman/1/wmi/root/cimv2/Win32_OperatingSystem";
 
-/// What ordinary process creations run.
+/// Programs and command lines of ordinary processes.
 const PROGRAMS: [(&str, &str); 6] = [
     (r"C:\Windows\System32\taskhostw.exe", "taskhostw.exe Install $(Arg0)"),
     (SVCHOST, r"C:\Windows\system32\svchost.exe -k netsvcs -p -s BITS"),
@@ -201,7 +201,7 @@ impl Noise<'_> {
         self.record_event(security::connection_out(at(3), &process, (&host, port), (&to, 5985)));
     }
 
-    /// The collector's end of it.
+    /// Event forwarding, as the collector logs it.
     fn forwarded(&mut self) {
         let world = self.event_recorder.world;
         let host = world.host(self.machine);
@@ -257,7 +257,7 @@ impl Noise<'_> {
         self.record_event(security::connection_out(at(24), &process, (&host, port), (&to, 5985)));
     }
 
-    /// Somebody asks this machine, likewise.
+    /// A CIM query to this machine.
     fn cim_asked(&mut self) {
         let world = self.event_recorder.world;
         let host = world.host(self.machine);

@@ -40,7 +40,7 @@ impl AuthMethod {
     }
 }
 
-/// What carries a session, and whether the client's connection string says so.
+/// The transport of a session, and whether the client's connection string names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionTransport {
     Http,
@@ -71,7 +71,7 @@ impl SessionTransport {
     }
 }
 
-/// What the client calls the target.
+/// How the client names the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TargetNaming {
     Full,
@@ -91,11 +91,11 @@ pub(crate) enum SessionKind {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionEnding {
-    /// As it should.
+    /// It is closed normally.
     Closed,
     /// The host process is ended from outside.
     Killed,
-    /// Not while there are logs.
+    /// It stays open longer than the logs reach.
     Open,
 }
 
@@ -107,7 +107,7 @@ pub(crate) struct ParentSession {
     pub by_child: bool,
 }
 
-/// A session to be.
+/// The plan of a session.
 #[derive(Debug, Clone)]
 pub(crate) struct SessionPlan {
     pub case: &'static str,
@@ -155,13 +155,13 @@ pub(crate) enum AttemptFailure {
     KerberosPassword,
     /// WinRM refuses a caller who is known.
     NotAuthorised,
-    /// The client is told so by 164.
+    /// The client logs the refusal as event 164.
     AccessDenied,
-    /// Nobody answers.
+    /// The target does not answer.
     Unreachable,
 }
 
-/// A failed attempt to be.
+/// The plan of a failed attempt.
 #[derive(Debug, Clone)]
 pub(crate) struct AttemptPlan {
     pub case: &'static str,
@@ -175,16 +175,16 @@ pub(crate) struct AttemptPlan {
     pub success: Option<usize>,
 }
 
-/// What happens to a log before it is read.
+/// How a log lost records before it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogLoss {
-    /// Somebody cleared it: 1102 or 104 says so.
+    /// Somebody cleared it. Event 1102 or 104 records that.
     Cleared,
-    /// It was full, and lost what was old.
+    /// It was full and lost its oldest records.
     RolledOver,
 }
 
-/// A log of a machine that lost what was before a time.
+/// A log of a machine that lost all records before a time.
 #[derive(Debug, Clone)]
 pub(crate) struct LostLog {
     pub machine: usize,

@@ -19,7 +19,7 @@ pub(crate) const PWSH: &str = r"C:\Program Files\PowerShell\7\pwsh.exe";
 /// Endpoints that run as a virtual account make one of this authority (MS-DTYP 2.4.2.4).
 const VIRTUAL_USERS: u32 = 94;
 
-/// What a session was when it was written down, for the sessions that build on it and the truth.
+/// A session whose records are written: the values that later sessions and the truth need.
 #[derive(Debug, Clone)]
 pub(crate) struct WrittenSession {
     pub logon_id: u64,
@@ -44,7 +44,7 @@ pub(crate) struct Server<'a, 'w> {
 }
 
 impl<'w> EventRecorder<'w> {
-    /// Writes a session down; `before` are the sessions so far.
+    /// Records a session. `before` holds the earlier sessions.
     pub(crate) fn session(&mut self, session: usize, spec: &SessionPlan, before: &[WrittenSession]) -> WrittenSession {
         match spec.kind {
             SessionKind::Ssh => self.ssh_session(session, spec),
@@ -371,7 +371,7 @@ impl<'w> EventRecorder<'w> {
         );
     }
 
-    /// What an engine says of its session in each record of the operational log.
+    /// Returns the facts of its session that an engine shows in each record of the operational log.
     pub(crate) fn engine_facts(&self, server: &Server<'_, 'w>) -> Facts {
         let facts = Facts::SERVER | Facts::KEYED | Facts::PROCESS;
         facts | Facts::SID.when(!server.spec.virtual_account)

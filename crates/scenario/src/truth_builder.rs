@@ -1,4 +1,4 @@
-//! Says what the logs that are left still tell.
+//! Works out which facts the remaining logs still show.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::truth::{
 };
 use crate::world::FleetWorld;
 
-/// What all records together tell of the estate.
+/// Facts about accounts and machines that all records together show.
 #[derive(Debug, Default)]
 pub(crate) struct FleetKnowledge {
     /// SIDs that logons name.
@@ -62,17 +62,17 @@ fn fact(value: impl Into<String>, evidence: FactEvidence) -> Fact {
     Fact { value: (!value.is_empty()).then_some(value).into_iter().collect(), evidence }
 }
 
-/// Evidence there is, or is not.
+/// Returns `Yes` if the fact is shown, otherwise `No`.
 fn sure(shown: bool) -> FactEvidence {
     if shown { FactEvidence::Yes } else { FactEvidence::No }
 }
 
-/// Evidence there is, or is not, or it is doubtful whether.
+/// Returns `Yes` or `No`; if there is `doubt`, `Unclear` in place of `No`.
 fn sure_unless(shown: bool, doubt: bool) -> FactEvidence {
     if doubt { perhaps(shown) } else { sure(shown) }
 }
 
-/// Evidence there is, or it is doubtful whether.
+/// Returns `Yes` if the fact is shown, otherwise `Unclear`.
 fn perhaps(shown: bool) -> FactEvidence {
     if shown { FactEvidence::Yes } else { FactEvidence::Unclear }
 }

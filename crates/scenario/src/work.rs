@@ -1,4 +1,4 @@
-//! What is run in a session: lines that are typed, and processes.
+//! The activity in a session: typed lines and processes.
 
 use evtx_writer::FileTime;
 
@@ -15,7 +15,8 @@ use crate::session::Server;
 const CONHOST: &str = r"C:\Windows\System32\conhost.exe";
 
 impl<'w> EventRecorder<'w> {
-    /// What is run, in order, and a child that can be a client.
+    /// Records what is run, in order. Returns the executed items, and a child process that can be a
+    /// client.
     pub(crate) fn work(
         &mut self,
         server: &Server<'_, 'w>,
@@ -175,7 +176,8 @@ impl<'w> EventRecorder<'w> {
         is_client.then_some(process)
     }
 
-    /// What an engine in a child process runs: the session's, where the logs show the process.
+    /// Records what an engine in a child process runs. It belongs to the session if the logs show
+    /// the process.
     fn child_works(
         &mut self,
         server: &Server<'_, 'w>,

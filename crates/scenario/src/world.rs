@@ -13,7 +13,7 @@ const DOMAIN: &str = "CORP";
 const SUFFIX: &str = "corp.example";
 const REALM: &str = "CORP.EXAMPLE";
 
-/// What a machine is for.
+/// The purpose of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MachineRole {
     Controller,
@@ -51,7 +51,7 @@ pub(crate) enum ComputerNaming {
     Short,
 }
 
-/// What a machine logs, and what of it is there to be read.
+/// The events that a machine logs, and whether its logs are collected.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LoggingPolicy {
     /// In a word, for the truth.
@@ -201,7 +201,7 @@ pub(crate) struct FleetMachine {
     pub role: MachineRole,
     pub policy: LoggingPolicy,
     pub naming: ComputerNaming,
-    /// What its clock is ahead of the true time.
+    /// How far its clock is ahead of the true time, in ticks.
     pub clock_error: i64,
     account: Person,
     lsass: u32,
@@ -247,7 +247,7 @@ impl FleetMachine {
         }
     }
 
-    /// What its clock shows at a true time.
+    /// Returns the time that its clock shows at a true time.
     pub(crate) fn shows(&self, time: Ticks) -> Ticks {
         time.saturating_add_signed(self.clock_error)
     }
@@ -262,7 +262,7 @@ pub(crate) struct FleetWorld {
     pub people: Vec<Person>,
     /// Index of the account that watches all machines.
     pub monitor: usize,
-    /// Of the people, how many are of the domain and at a keyboard.
+    /// How many people belong to the domain and work at a keyboard.
     pub domain_people: usize,
     pub krbtgt: Person,
     /// How many machines are collected.

@@ -384,7 +384,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
-/// What hides a text, by different tricks.
+/// Obfuscated texts, each with a different technique.
 const LAYERS: [&str; 20] = [
     "powershell -nop -w hidden -enc dwBoAG8AYQBtAGkA",
     "iex ('{1}{0}' -f 'ami','who')",

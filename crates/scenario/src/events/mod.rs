@@ -44,7 +44,7 @@ impl<'a> Account<'a> {
 /// A logon session.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScenarioLogon<'a> {
-    /// Whose it is.
+    /// The account.
     pub account: Account<'a>,
     /// Its id on its machine.
     pub id: u64,
@@ -98,9 +98,9 @@ const fn well_known(name: &str, part: u32) -> Account<'_> {
 
 /// The system itself.
 pub const SYSTEM: Account<'_> = well_known("SYSTEM", 18);
-/// What WinRM's service and event forwarding run as.
+/// The account of WinRM's service and of event forwarding.
 pub const NETWORK_SERVICE: Account<'_> = well_known("NETWORK SERVICE", 20);
-/// What Security writes where there is no account.
+/// The placeholder that Security writes if there is no account.
 pub const NOBODY: Account<'_> =
     Account { name: "-", domain: "-", realm: "", sid: Sid::new(0, [0]), administrator: false };
 

@@ -74,7 +74,7 @@ pub struct ScenarioEngine<'a> {
     pub process: ScenarioProcess,
 }
 
-/// What `HostName` says of an engine inside a remoting session.
+/// The `HostName` of an engine inside a remoting session.
 pub const REMOTE: &str = "ServerRemoteHost";
 
 impl<'a> ScenarioEngine<'a> {

@@ -209,7 +209,7 @@ impl<'a> WsmanEndpoint<'a> {
     }
 }
 
-/// What 91 of newer builds says: the resource, and who asked from where.
+/// Returns the text of event 91 on newer builds: the resource, the caller and the caller's address.
 pub fn with_caller(uri: &str, account: Account<'_>, ip: &str) -> String {
     format!("{uri} ({} clientIP: {ip})", account.full_name())
 }

@@ -218,7 +218,7 @@ fn start_at_the_target(logs: &mut SampleLogs) {
     logs.add(&SRV02, engine.provider(at(21, 14, 7, 5_233_190), "WSMan", 15, false));
 }
 
-/// What was typed into the session.
+/// The lines typed into the session.
 fn commands(logs: &mut SampleLogs) {
     let engine = engine();
     let client = client_end();
@@ -277,7 +277,7 @@ fn commands(logs: &mut SampleLogs) {
     }
 }
 
-/// What the encoded command started, and what that started.
+/// The process that the encoded command started, and that process's children.
 fn child_process(logs: &mut SampleLogs) {
     let host = host_process();
     let child = ScenarioProcess::new(

@@ -10,7 +10,7 @@ use scenario::events::security::{self, LogonSource};
 use scenario::events::system::service_state;
 use scenario::events::winrm::WsmanEndpoint;
 
-/// What ordinary process creations run.
+/// Programs and command lines of ordinary processes.
 const PROGRAMS: [(&str, &str); 8] = [
     (r"C:\Windows\System32\taskhostw.exe", "taskhostw.exe Install $(Arg0)"),
     (r"C:\Windows\System32\svchost.exe", r"C:\Windows\system32\svchost.exe -k netsvcs -p -s BITS"),
