@@ -25,11 +25,11 @@ use psr_forensics::{
 /// Chunks in a task: 2 MiB, as the program reads them.
 const CHUNKS_PER_TASK: usize = 32;
 
-/// The default allocator would be measured, too: this is the program's.
+/// The allocator of the program. The default allocator would change the measurement.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Wants nothing: what it costs to count records.
+/// Keeps no record. It measures the cost of counting records.
 struct Nothing;
 
 impl Wanted for Nothing {
@@ -38,7 +38,7 @@ impl Wanted for Nothing {
     }
 }
 
-/// Wants what the program wants without a rule.
+/// Keeps the records that the program keeps without any rule.
 struct Relevant;
 
 impl Wanted for Relevant {
@@ -66,7 +66,7 @@ fn tasks() -> Vec<Vec<Vec<u8>>> {
     samples().into_iter().filter_map(task).collect()
 }
 
-/// Decodes all tasks and yields how many records they hold.
+/// Decodes all tasks and returns their number of records.
 fn decode(tasks: Vec<Vec<Vec<u8>>>, wanted: &dyn Wanted, take: &mut dyn FnMut(&Record)) -> u64 {
     let mut records = 0;
     let mut decoder = Decoder::default();
@@ -161,10 +161,10 @@ fn detecting(c: &mut Criterion) {
     });
 }
 
-/// Events by the places of their records.
-struct AtHand<'e>(BTreeMap<RecordRef, &'e Event>);
+/// Events in memory, by the places of their records.
+struct EventsInMemory<'e>(BTreeMap<RecordRef, &'e Event>);
 
-impl Logs for AtHand<'_> {
+impl Logs for EventsInMemory<'_> {
     fn events(&self, records: Vec<RecordRef>) -> Vec<Event> {
         records.iter().filter_map(|record| self.0.get(record).copied().cloned()).collect()
     }
@@ -178,7 +178,7 @@ fn rebuilding(c: &mut Criterion) {
     let events = events();
     let by_place: BTreeMap<RecordRef, &Event> =
         events.iter().map(|event| (event.source, event)).collect();
-    let logs = AtHand(by_place);
+    let logs = EventsInMemory(by_place);
     let rebuild = |events: Vec<Event>| {
         let (keys, mut gathered) = (Keys::default(), Gathered::default());
         events.into_iter().for_each(|event| gathered.take(event, &keys));
@@ -209,7 +209,7 @@ fn reporting(c: &mut Criterion) {
     });
 }
 
-/// Short runs: what changes by less than they show is for `compare.py`, on a large log.
+/// The configuration of short runs. `compare.py` measures smaller changes, on a large log.
 fn short() -> Criterion {
     Criterion::default()
         .sample_size(10)

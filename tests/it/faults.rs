@@ -78,7 +78,7 @@ fn run(path: &Path, stop: Stop, pieces: u64, what: impl Fn() + Sync) -> Analysis
 }
 
 #[test]
-fn an_interrupted_run_has_what_was_read_and_says_what_was_not() {
+fn an_interrupted_run_keeps_what_was_read_and_reports_what_was_not() {
     let folder = tempfile::tempdir().unwrap();
     // One piece, four pieces of 2 MiB, one piece.
     let logs = logs(folder.path(), &[500, 9_000, 500]);
@@ -131,7 +131,7 @@ fn a_file_cut_under_the_reader_is_lost_from_there_and_the_rest_goes_on() {
 }
 
 #[test]
-fn a_file_that_vanishes_is_told_and_the_rest_goes_on() {
+fn a_vanished_file_is_reported_and_the_run_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let logs = logs(folder.path(), &[9_000, 500]);
     let inputs = discover(std::slice::from_ref(&logs)).unwrap();
@@ -289,7 +289,7 @@ fn on_a_small_disk(kib: u64, folder: &Path, input: &Path) -> Option<std::process
 }
 
 #[test]
-fn a_full_disk_is_said_once_and_leaves_nothing() {
+fn a_full_disk_is_reported_once_and_leaves_no_output() {
     let folder = tempfile::tempdir().unwrap();
     let disk = folder.path().join("disk");
     fs::create_dir(&disk).unwrap();
@@ -320,7 +320,7 @@ fn a_full_disk_is_said_once_and_leaves_nothing() {
 }
 
 #[test]
-fn an_output_folder_that_vanishes_is_said_once() {
+fn a_vanished_output_folder_is_reported_once() {
     let folder = tempfile::tempdir().unwrap();
     let logs = logs(folder.path(), &[20_000]);
     let out = folder.path().join("out");
@@ -340,7 +340,7 @@ fn an_output_folder_that_vanishes_is_said_once() {
 }
 
 #[test]
-fn a_closed_pipe_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     let out = out.to_str().unwrap();

@@ -73,7 +73,7 @@ fn tools_read_what_is_for_them() {
 }
 
 #[test]
-fn formats_are_alike_at_any_number_of_threads_and_leave_the_tables_alone() {
+fn formats_are_the_same_at_any_number_of_threads_and_do_not_change_the_tables() {
     let folder = tempfile::tempdir().unwrap();
     let run = |name: &str, more: &[&str]| {
         let out = folder.path().join(name);
@@ -236,7 +236,7 @@ fn is_of(value: &Value, kind: &str) -> bool {
 }
 
 #[test]
-fn files_hold_what_their_schema_says() {
+fn files_match_their_schema() {
     let folder = tempfile::tempdir().unwrap();
     let log = hostile(folder.path());
     let schema = psr(&["schema", "--json"]);

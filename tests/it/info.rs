@@ -22,7 +22,7 @@ fn text(path: &str) -> String {
 }
 
 #[test]
-fn the_samples_hold_what_their_readme_says() {
+fn the_samples_match_their_readme() {
     let (code, told) = info("samples");
     assert_eq!(code, 0);
     let readme = fs::read_to_string(root().join("samples/README.md")).unwrap();
@@ -100,7 +100,7 @@ fn log(path: &Path, ids: impl IntoIterator<Item = u64>) {
 }
 
 #[test]
-fn holes_in_record_ids_are_told() {
+fn gaps_in_record_ids_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.evtx");
     log(&path, (5..50).chain(60..61).chain(62..99));
@@ -121,7 +121,7 @@ fn holes_in_record_ids_are_told() {
 }
 
 #[test]
-fn a_wrapped_and_a_dirty_log_are_told() {
+fn a_wrapped_log_and_a_dirty_log_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let mut bytes = fs::read(root().join("samples/SRV02/Security.evtx")).unwrap();
     // The newest chunk stands where the oldest was overwritten.
@@ -142,7 +142,7 @@ fn a_wrapped_and_a_dirty_log_are_told() {
 }
 
 #[test]
-fn a_clearing_and_damage_are_told() {
+fn a_clearing_and_damage_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let logs = folder.path().join("logs");
     fs::create_dir(&logs).unwrap();

@@ -236,7 +236,7 @@ const RECORD: &str =
     r#"{"EventID":4672,"Channel":"Security","Hostname":"H","EventTime":"2026-03-14 21:14:07"}"#;
 
 #[test]
-fn json_without_records_is_no_log_and_damage_is_located() {
+fn json_without_records_is_not_a_log_and_damage_is_located() {
     let folder = tempfile::tempdir().unwrap();
     let out = |name: &str| folder.path().join(name);
     let logs = out("logs");

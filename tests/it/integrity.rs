@@ -96,7 +96,7 @@ fn a_whole_log_has_no_sign() {
 }
 
 #[test]
-fn what_is_wrong_with_a_file_is_told_by_its_chunks() {
+fn faults_of_a_file_are_reported_by_chunk() {
     let whole = long();
     assert!((whole.len() - HEADER) / CHUNK >= 6, "{}", whole.len());
     let order: Vec<usize> = (0..(whole.len() - HEADER) / CHUNK).collect();
@@ -141,7 +141,7 @@ fn what_is_wrong_with_a_file_is_told_by_its_chunks() {
 }
 
 #[test]
-fn a_log_that_went_round_is_told_and_no_alarm() {
+fn a_wrapped_log_is_reported_without_an_alarm() {
     let whole = long();
     let count = (whole.len() - HEADER) / CHUNK;
     let order: Vec<usize> = (3..count).chain(0..3).collect();
@@ -156,7 +156,7 @@ fn a_log_that_went_round_is_told_and_no_alarm() {
 }
 
 #[test]
-fn time_that_runs_backwards_is_told_unless_the_clock_was_set() {
+fn time_that_runs_backwards_is_reported_unless_the_clock_was_set() {
     let back = |id: u64| if id < 50 { id as i64 } else { id as i64 - 3600 };
     let security = log((1..100).map(|id| event("Security", id, 4672, back(id))));
     let system = |id: u16, second: i64| {
@@ -185,7 +185,7 @@ fn time_that_runs_backwards_is_told_unless_the_clock_was_set() {
 }
 
 #[test]
-fn the_service_that_stops_by_itself_is_told_from_a_shutdown() {
+fn a_service_that_stops_alone_is_distinguished_from_a_shutdown() {
     let around = [(1, 7036, -90_000), (9, 7036, 90_000)];
     let system = |events: &[(u64, u16, i64)]| {
         let mut all = [&around[..], events].concat();
@@ -209,7 +209,7 @@ fn the_service_that_stops_by_itself_is_told_from_a_shutdown() {
 }
 
 #[test]
-fn a_clearing_says_what_was_there_before() {
+fn a_clearing_shows_what_the_log_held_before() {
     let before = log((1..60).map(|id| event("Security", id, 4672, id as i64)));
     let cleared = |first| {
         let clearing = event("Security", first, 1102, 4000);
@@ -226,7 +226,7 @@ fn a_clearing_says_what_was_there_before() {
 }
 
 #[test]
-fn single_records_are_told_once_a_kind() {
+fn single_records_are_reported_once_per_kind() {
     let events = [(1, 1101), (2, 1101), (3, 1104), (4, 1108), (5, 4719), (6, 4912)];
     let bytes = log(events.map(|(id, event_id)| event("Security", id, event_id, id as i64)));
     let (rows, _) = found(&[("a.evtx", &bytes)]);
