@@ -83,9 +83,9 @@ impl ChunkHeaderFields<'_> {
 /// the header does not say where they end.
 ///
 /// ```
-/// # use evtx_writer::{Event, LogWriter, seal};
+/// # use evtx_writer::{EvtxEvent, LogWriter, seal};
 /// let mut log = LogWriter::new();
-/// log.push(&Event::default())?;
+/// log.push(&EvtxEvent::default())?;
 /// let whole = log.finish();
 /// let mut chunk = whole[4096..].to_vec();
 /// chunk[52..56].fill(0);

@@ -1,4 +1,4 @@
-use crate::chunk::Chunk;
+use crate::chunk::ChunkWriter;
 use crate::header::{CHUNK_SIZE, FILE_HEADER_SIZE, FileHeaderFields};
 use crate::{Error, EvtxEvent, Result};
 
