@@ -25,11 +25,11 @@ use psr_forensics::{
 /// Chunks in a task: 2 MiB, as the program reads them.
 const CHUNKS_PER_TASK: usize = 32;
 
-/// The default allocator would be measured, too: this is the program's.
+/// The allocator of the program. The default allocator would change the measurement.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Wants nothing: what it costs to count records.
+/// Keeps no record. It measures the cost of counting records.
 struct Nothing;
 
 impl RecordFilter for Nothing {
@@ -38,7 +38,7 @@ impl RecordFilter for Nothing {
     }
 }
 
-/// Wants what the program wants without a rule.
+/// Keeps the records that the program keeps without any rule.
 struct Relevant;
 
 impl RecordFilter for Relevant {
@@ -66,7 +66,7 @@ fn tasks() -> Vec<Vec<Vec<u8>>> {
     samples().into_iter().filter_map(task).collect()
 }
 
-/// Decodes all tasks and yields how many records they hold.
+/// Decodes all tasks and returns their number of records.
 fn decode(
     tasks: Vec<Vec<Vec<u8>>>,
     wanted: &dyn RecordFilter,
@@ -166,10 +166,10 @@ fn detecting(c: &mut Criterion) {
     });
 }
 
-/// Events by the places of their records.
-struct AtHand<'e>(BTreeMap<RecordRef, &'e Event>);
+/// Events in memory, by the places of their records.
+struct EventsInMemory<'e>(BTreeMap<RecordRef, &'e Event>);
 
-impl RecordReader for AtHand<'_> {
+impl RecordReader for EventsInMemory<'_> {
     fn events(&self, records: Vec<RecordRef>) -> Vec<Event> {
         records.iter().filter_map(|record| self.0.get(record).copied().cloned()).collect()
     }
@@ -183,7 +183,7 @@ fn rebuilding(c: &mut Criterion) {
     let events = events();
     let by_place: BTreeMap<RecordRef, &Event> =
         events.iter().map(|event| (event.source, event)).collect();
-    let logs = AtHand(by_place);
+    let logs = EventsInMemory(by_place);
     let rebuild = |events: Vec<Event>| {
         let (keys, mut gathered) = (KeyHasher::default(), TaskMarks::default());
         events.into_iter().for_each(|event| gathered.add_event(event, &keys));
@@ -214,7 +214,7 @@ fn reporting(c: &mut Criterion) {
     });
 }
 
-/// Short runs: what changes by less than they show is for `compare.py`, on a large log.
+/// The configuration of short runs. `compare.py` measures smaller changes, on a large log.
 fn short() -> Criterion {
     Criterion::default()
         .sample_size(10)

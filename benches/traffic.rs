@@ -1,10 +1,10 @@
-//! How fast remoting's traffic is read: `cargo bench --bench traffic -- [MIB [FIXTURES]]`.
+//! Measures how fast remoting's traffic is read: `cargo bench --bench traffic -- [MIB [FIXTURES]]`.
 //!
 //! Two logs are written, MIB mebibytes together (1024 if not said): fragments as
 //! Microsoft-Windows-PowerShell/Analytic has them, and SOAP documents as
-//! Microsoft-Windows-WinRM/Analytic has them. Their rows are those of the exchanges in FIXTURES, again
-//! and again, each time with ids, processes and activities of its own. Each log is then read on one
-//! thread, step by step; what counts are the bytes of the log's file and the processor's time.
+//! Microsoft-Windows-WinRM/Analytic has them. Their rows repeat those of the exchanges in
+//! FIXTURES, each time with new ids, processes and activities. Each log is then read on one thread,
+//! step by step. The result is the size of the log's file by the processor's time.
 
 #![expect(clippy::print_stdout, reason = "it prints what it measured")]
 
@@ -14,7 +14,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use evtx_writer::{Event, FileTime, Guid, LogWriter, Payload, Value as Typed};
+use evtx_writer::{EvtxEvent, EvtxGuid, EvtxValue as Typed, FileTime, LogWriter, Payload};
 use psr_forensics::decode::{Decoder, RecordFilter};
 use psr_forensics::input::{InputReader, Piece, piece_count};
 use psr_forensics::model::index::InputIdx;
@@ -26,11 +26,11 @@ use psr_forensics::{
 };
 use serde_json::Value;
 
-/// The default allocator would be measured, too: this is the program's.
+/// The allocator of the program. The default allocator would change the measurement.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Most traffic that is held at once, as the program reads it.
+/// The largest amount of traffic in memory at once; the program has the same limit.
 const MOST_HELD: usize = 128 << 20;
 
 type Failed = Box<dyn Error + Send + Sync>;
@@ -65,9 +65,9 @@ fn main() -> Result<(), Failed> {
         write(&path, &kinds, size)?;
         measure(name, &discover(&[path])?[0]);
     }
-    let started = seconds();
+    let started = processor_seconds();
     let bytes = whole(folder.path())?;
-    tell("analyze, all three", bytes, started);
+    print_rate("analyze, all three", bytes, started);
     Ok(())
 }
 
@@ -80,10 +80,10 @@ fn fixtures(folder: &Path) -> Vec<Value> {
     paths.iter().filter_map(read).collect()
 }
 
-/// A row of a log, before it gets ids of its own.
+/// A row of a log, before its ids are replaced.
 #[derive(Clone)]
 struct Row {
-    event: Event,
+    event: EvtxEvent,
     /// Rows of one document: its text is cut over them, the same way each time.
     document: Option<u64>,
 }
@@ -92,7 +92,7 @@ fn row(common: &Value, row: &Value, id: &Value, data: Vec<(String, Typed)>) -> R
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let number = |key: &str| row[key].as_u64().unwrap_or_default();
     let time: chrono::DateTime<chrono::Utc> = text(&row["TimeCreated"]).parse().unwrap_or_default();
-    let event = Event {
+    let event = EvtxEvent {
         provider: text(&common["Provider"]),
         event_id: id.as_u64().unwrap_or_default() as u16,
         version: 1,
@@ -104,14 +104,14 @@ fn row(common: &Value, row: &Value, id: &Value, data: Vec<(String, Typed)>) -> R
         channel: text(&common["Channel"]),
         computer: text(&common["Computer"]),
         payload: Payload::EventData(data),
-        ..Event::default()
+        ..EvtxEvent::default()
     };
     Row { event, document: row["document"].as_u64() }
 }
 
-fn guid(text: &str) -> Guid {
+fn guid(text: &str) -> EvtxGuid {
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    Guid::from_u128(u128::from_str_radix(&digits, 16).unwrap_or_default())
+    EvtxGuid::from_u128(u128::from_str_radix(&digits, 16).unwrap_or_default())
 }
 
 fn fragment_rows(fixture: &Value) -> Vec<Row> {
@@ -167,10 +167,10 @@ fn write(path: &Path, kinds: &[Vec<Row>], size: usize) -> Result<(), Failed> {
     let (mut record, mut written) = (0, 0);
     for round in 1.. {
         for rows in kinds {
-            for event in turned(rows, round) {
+            for event in with_new_ids(rows, round) {
                 record += 1;
                 written += length(&event);
-                writer.push(&Event { record_id: record, ..event })?;
+                writer.push(&EvtxEvent { record_id: record, ..event })?;
             }
         }
         // The rest of a record, of 64 KiB some 500 bytes, is not counted exactly.
@@ -181,8 +181,8 @@ fn write(path: &Path, kinds: &[Vec<Row>], size: usize) -> Result<(), Failed> {
     Ok(std::fs::write(path, writer.finish())?)
 }
 
-/// About how many bytes of a log an event takes.
-fn length(event: &Event) -> usize {
+/// Returns about how many bytes an event takes in a log.
+fn length(event: &EvtxEvent) -> usize {
     let Payload::EventData(data) = &event.payload else { return 0 };
     let texts = data.iter().map(|(_, value)| match value {
         Typed::String(text) => 2 * text.len(),
@@ -191,19 +191,19 @@ fn length(event: &Event) -> usize {
     200 + texts.sum::<usize>()
 }
 
-/// Rows with ids of this round's own.
-fn turned(rows: &[Row], round: u32) -> Vec<Event> {
-    let mut events: Vec<Event> = rows.iter().map(|row| row.event.clone()).collect();
+/// Returns the rows with new ids for this round.
+fn with_new_ids(rows: &[Row], round: u32) -> Vec<EvtxEvent> {
+    let mut events: Vec<EvtxEvent> = rows.iter().map(|row| row.event.clone()).collect();
     let mut documents: BTreeSet<u64> = BTreeSet::new();
     for (at, row) in rows.iter().enumerate() {
         let event = &mut events[at];
         event.process_id += round * 10_000;
         event.time.0 += u64::from(round) * 36_000_000_000;
         match row.document {
-            None => turn_payload(event, round),
+            None => replace_payload_ids(event, round),
             Some(document) => {
                 if documents.insert(document) {
-                    turn_document(rows, &mut events, document, round);
+                    replace_document_ids(rows, &mut events, document, round);
                 }
             }
         }
@@ -211,7 +211,7 @@ fn turned(rows: &[Row], round: u32) -> Vec<Event> {
     events
 }
 
-fn turn_payload(event: &mut Event, round: u32) {
+fn replace_payload_ids(event: &mut EvtxEvent, round: u32) {
     let Payload::EventData(data) = &mut event.payload else { return };
     let is_first =
         data.iter().any(|(name, value)| name == "FragmentId" && *value == Typed::Int64(0));
@@ -230,11 +230,11 @@ fn turn_payload(event: &mut Event, round: u32) {
     }
 }
 
-/// Turns the ids in a document's text and in the fragments it carries.
-fn turn_document(rows: &[Row], events: &mut [Event], document: u64, round: u32) {
+/// Replaces the ids in a document's text and in the fragments that it carries.
+fn replace_document_ids(rows: &[Row], events: &mut [EvtxEvent], document: u64, round: u32) {
     let of: Vec<usize> =
         (0..rows.len()).filter(|&at| rows[at].document == Some(document)).collect();
-    let text = |event: &Event| match &event.payload {
+    let text = |event: &EvtxEvent| match &event.payload {
         Payload::EventData(data) => match &data[3].1 {
             Typed::String(text) => text.clone(),
             _ => String::new(),
@@ -256,7 +256,7 @@ fn turn_document(rows: &[Row], events: &mut [Event], document: u64, round: u32) 
     }
     parts.sort();
     let whole: String = parts.iter().map(|part| &*part.2).collect();
-    let turned = turn_text(&whole, round);
+    let turned = replace_text_ids(&whole, round);
     let mut rest = &turned[..];
     for (_, at, text) in parts {
         let (part, after) = rest.split_at(text.len());
@@ -267,20 +267,20 @@ fn turn_document(rows: &[Row], events: &mut [Event], document: u64, round: u32) 
     }
 }
 
-fn turn_text(text: &str, round: u32) -> String {
+fn replace_text_ids(text: &str, round: u32) -> String {
     let mut out = String::with_capacity(text.len());
     for (at, part) in text.split_inclusive('>').enumerate() {
         let (content, tag) = part.split_at(part.find('<').unwrap_or(0));
         match (at, fragments(content, round)) {
             (1.., Some(turned)) => out.push_str(&turned),
-            _ => out.push_str(&turn_ids(content, round)),
+            _ => out.push_str(&replace_guids(content, round)),
         }
-        out.push_str(&turn_ids(tag, round));
+        out.push_str(&replace_guids(tag, round));
     }
     out
 }
 
-/// The Base64 of fragments whose pools' and pipelines' ids are turned.
+/// Returns the Base64 of fragments with new ids of pools and pipelines.
 fn fragments(text: &str, round: u32) -> Option<String> {
     let mut bytes = BASE64.decode(text).ok().filter(|bytes| bytes.len() > 61)?;
     let mut at = 0;
@@ -305,8 +305,8 @@ fn fragments(text: &str, round: u32) -> Option<String> {
     (at == bytes.len()).then(|| BASE64.encode(bytes))
 }
 
-/// Turns the last digits of every GUID in a text, in its own case.
-fn turn_ids(text: &str, round: u32) -> String {
+/// Replaces the last digits of every GUID in a text, and keeps upper or lower case.
+fn replace_guids(text: &str, round: u32) -> String {
     let mut out = text.to_owned();
     let is_id = |id: &str| {
         id.bytes().enumerate().all(|(at, byte)| match at {
@@ -332,7 +332,7 @@ fn turn_ids(text: &str, round: u32) -> String {
     out
 }
 
-/// Wants all records that hold traffic.
+/// Keeps all records that hold traffic.
 struct Traffic;
 
 impl RecordFilter for Traffic {
@@ -341,31 +341,31 @@ impl RecordFilter for Traffic {
     }
 }
 
-/// Reads a log three times, each time one step further.
+/// Reads a log three times, each time with one more step.
 fn measure(name: &str, log: &Input) {
-    let started = seconds();
+    let started = processor_seconds();
     let mut held = 0;
     read(log, |wire| held += wire.length());
-    tell(&format!("{name}: records"), log.size, started);
-    let started = seconds();
+    print_rate(&format!("{name}: records"), log.size, started);
+    let started = processor_seconds();
     let mut seen = (0, 0, 0);
     converse(log, |conversation| {
         seen.0 += conversation.messages.len();
         seen.1 += conversation.gaps.len() + conversation.faults.len();
     });
-    tell(&format!("{name}: messages"), log.size, started);
-    let started = seconds();
+    print_rate(&format!("{name}: messages"), log.size, started);
+    let started = processor_seconds();
     converse(log, |conversation| seen.2 += shown(conversation));
-    tell(&format!("{name}: texts"), log.size, started);
+    print_rate(&format!("{name}: texts"), log.size, started);
     println!(
         "  {held} bytes of traffic, {} messages, {} not whole, {} bytes of text",
         seen.0, seen.1, seen.2
     );
 }
 
-/// Processor time of this process so far, user and system: what else the machine does, does not
-/// count. In hundredths of a second, as Linux tells it; elsewhere wall time.
-fn seconds() -> f64 {
+/// Returns the processor time of this process so far, user and system, so that other load does not
+/// count. Linux reports hundredths of a second; other systems give wall time.
+fn processor_seconds() -> f64 {
     let of_process = || {
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
         let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
@@ -375,8 +375,8 @@ fn seconds() -> f64 {
     of_process().unwrap_or_else(wall)
 }
 
-fn tell(what: &str, bytes: u64, started: f64) {
-    let seconds = seconds() - started;
+fn print_rate(what: &str, bytes: u64, started: f64) {
+    let seconds = processor_seconds() - started;
     let rate = bytes as f64 / 1e6 / seconds;
     println!("{what:<26} {:>8} {seconds:>7.2} {rate:>8.0}", bytes >> 20);
 }
@@ -406,7 +406,7 @@ fn converse(log: &Input, mut take: impl FnMut(&Conversation<u64>)) {
     take(&exchange.finish());
 }
 
-/// How long all is that a conversation shows.
+/// Returns the length of everything that a conversation shows.
 fn shown(conversation: &Conversation<u64>) -> usize {
     let mut length = 0;
     for pipeline in conversation.pipelines() {
@@ -418,7 +418,7 @@ fn shown(conversation: &Conversation<u64>) -> usize {
     length
 }
 
-/// All that the program does with the logs in a folder.
+/// Runs the whole analysis of the logs in a folder.
 fn whole(folder: &Path) -> Result<u64, Failed> {
     let inputs = discover(&[folder.to_owned()])?;
     let bytes = inputs.iter().map(|input| input.size).sum();

@@ -3,7 +3,7 @@
     pip install python-evtx
     python samples/check.py [FOLDER]
 
-Prints the number of records per file; exits with 1 if a file is not sound.
+Prints the number of records per file; exits with 1 if a file has faults.
 """
 
 import pathlib
@@ -13,7 +13,7 @@ import Evtx.Evtx
 
 
 def check(path):
-    """Returns the number of records, and what is wrong with the file."""
+    """Returns the number of records and the faults of the file."""
     faults = []
     records = 0
     with Evtx.Evtx.Evtx(str(path)) as log:

@@ -1,4 +1,5 @@
-//! Whole logs, damaged on purpose: what is not damaged reads as before.
+//! Damages whole logs on purpose, and checks that the undamaged parts give the same records as
+//! before.
 //!
 //! A log is damaged in one of the ways of [`DAMAGE`], which says of each chunk afterwards what must
 //! come of it. The project's own tests take this file in, too.
@@ -19,7 +20,7 @@ use psr_forensics::{Fault, Record};
 
 const HEADER: usize = FILE_HEADER as usize;
 const CHUNK: usize = CHUNK_SIZE as usize;
-/// Where a chunk's records begin.
+/// The offset of a chunk's first record.
 const RECORDS: usize = 512;
 
 /// What a log came to: each chunk's records, their places counted from the chunk's start, and the
@@ -62,13 +63,13 @@ pub fn read(log: &[u8], folder: &Path) -> Read {
     found
 }
 
-/// The chunk of an offset, and how far into it that is.
+/// Returns the chunk at an offset, and the offset within that chunk.
 fn place(offset: u64) -> (u64, u64) {
     let offset = offset - FILE_HEADER;
     (offset / CHUNK_SIZE, offset % CHUNK_SIZE)
 }
 
-/// What must come of a chunk.
+/// The required result for a chunk.
 #[derive(Debug, Clone)]
 pub enum Expected {
     /// The same records as of this chunk of the whole log, and no fault that it has not.
@@ -77,7 +78,7 @@ pub enum Expected {
     Suspect(usize),
     /// Of this chunk, the records that end before this place, and maybe more.
     Cut(usize, usize),
-    /// What the evtx crate makes of it.
+    /// The same records and faults as the evtx crate gives.
     Sealed,
     /// A fault.
     Fault,
@@ -101,20 +102,20 @@ pub const DAMAGE: [(&str, Damage); 12] = [
     ("file header damaged", file_header),
 ];
 
-/// Damages a log, and says what must come of each of its chunks then.
+/// Damages a log, and returns the required result for each of its chunks.
 pub type Damage = fn(&mut Vec<u8>, &mut Random) -> Vec<Expected>;
 
 /// Marsaglia's xorshift: the same numbers each run.
 pub struct Random(u64);
 
 impl Random {
-    /// Numbers by this seed.
+    /// Creates a generator with this seed.
     pub fn new(seed: u64) -> Random {
         // Seeds that are near each other are to give others from the first number on.
         Random(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// A number below `end`.
+    /// Returns a number below `end`.
     pub fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -128,20 +129,20 @@ fn untouched(log: &[u8]) -> Vec<Expected> {
     (0..(log.len() - HEADER) / CHUNK).map(Expected::Same).collect()
 }
 
-/// One of a log's chunks, by its number and its place.
+/// Picks a chunk of a log. Returns its number and its offset.
 fn pick(log: &[u8], random: &mut Random) -> (usize, Range<usize>) {
     let number = random.below((log.len() - HEADER) / CHUNK);
     let start = HEADER + number * CHUNK;
     (number, start..start + CHUNK)
 }
 
-/// Where a chunk's records end, as its header says.
+/// Returns the end of a chunk's records, according to its header.
 fn records_end(chunk: &[u8]) -> usize {
     let end = u32::from_le_bytes(chunk[48..52].try_into().unwrap()) as usize;
     end.clamp(RECORDS + 1, CHUNK)
 }
 
-/// Whether a chunk keeps checksums at all.
+/// Whether a chunk has checksums.
 fn has_checksums(chunk: &[u8]) -> bool {
     chunk.starts_with(b"ElfChnk\0") && chunk[120] & 4 == 0
 }
@@ -301,7 +302,8 @@ fn by_crate(chunk: &[u8], folder: &Path) -> Option<(Vec<Record>, Vec<Loss>)> {
     Some(verdict(124)).filter(|first| *first == verdict(126))
 }
 
-/// What a fault costs, where in its chunk it is, and its record's number. Its reason names the chunk.
+/// What a fault costs, where in its chunk it is, and its record's number. Its reason names the
+/// chunk.
 type Loss = (FaultKind, Option<u64>, Option<u64>);
 
 /// The faults of a chunk but that of its header's checksum.

@@ -1,9 +1,9 @@
 //! Mutations of an EVTX chunk that keep its form: libFuzzer's own would seldom get past the record
 //! headers.
 
-/// Where a chunk's records begin.
+/// The offset of a chunk's first record.
 const RECORDS: usize = 512;
-/// Bytes that mean something in binary XML, and edges of numbers.
+/// Bytes with a meaning in binary XML, and boundary values of numbers.
 const TOKENS: [u8; 24] = [
     0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0c, 0x0d, 0x0e, 0x0f, 0x11,
     0x12, 0x13, 0x21, 0x41, 0x45, 0x81, 0x7f, 0xff,
@@ -27,7 +27,8 @@ impl Random {
     }
 }
 
-/// Where each record of a chunk begins and ends, as the sizes in front of them say.
+/// Returns the start and end of each record of a chunk, according to the sizes in front of the
+/// records.
 pub fn records(chunk: &[u8]) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     let mut at = RECORDS;
@@ -87,7 +88,7 @@ pub fn chunk(
             let length = length.min(from_end - from).min(end - to);
             data.copy_within(from..from + length, to);
         }
-        // A number that says a size, a place or a count.
+        // A number that is a size, an offset or a count.
         5 => {
             let at = (body + random.below(end - body)).min(end.saturating_sub(4));
             let old = u32::from_le_bytes([data[at], data[at + 1], data[at + 2], data[at + 3]]);

@@ -1,4 +1,5 @@
-//! What each fuzz target does with its bytes: reads them as the program would, asks for all that can
+//! What each fuzz target does with its bytes: reads them as the program would, asks for all that
+//! can
 //! be asked, and checks what must hold of any input.
 //!
 //! The project's own tests take this file in, too, and give each target the corpus that is kept.
@@ -22,10 +23,10 @@ use psr_forensics::psrp::{
 };
 use psr_forensics::{Input, Record};
 
-/// A target: takes any bytes, and panics where something does not hold.
+/// A fuzz target: takes any bytes, and panics if a property does not hold.
 pub type Target = fn(&[u8]);
 
-/// All targets by name.
+/// All fuzz targets and their names.
 pub const TARGETS: [(&str, Target); 11] = [
     ("fragments", fragments),
     ("clixml", clixml),
@@ -101,7 +102,7 @@ pub fn soap(data: &[u8]) {
     assert!(!distinct || count(&whole) == count(&chunked), "chunks are read otherwise");
 }
 
-/// Asks for everything that a conversation can tell.
+/// Reads everything that a conversation can report.
 fn walk(conversation: &Conversation<usize>) {
     for pipeline in conversation.pipelines() {
         let _ = (pipeline.command_text(), pipeline.state());
@@ -126,7 +127,7 @@ pub fn xpress(data: &[u8]) {
     }
 }
 
-/// Where a chunk's records begin.
+/// The offset of a chunk's first record.
 const RECORDS: usize = 512;
 
 /// The first bytes of an EVTX chunk, the rest of which is zeroes. With right checksums it goes
@@ -163,7 +164,7 @@ fn by_crate(bytes: &[u8], at: usize) -> ChunkRead {
     (records, count, faults)
 }
 
-/// Records, how many there are, and what is wrong.
+/// Records, their number, and their faults.
 type ChunkRead = (Vec<Record>, u64, Vec<(FaultKind, String)>);
 
 fn read_chunk(decoder: &mut Decoder, bytes: &[u8]) -> ChunkRead {
@@ -234,7 +235,8 @@ fn read_log(input: &Input) -> Vec<Record> {
     records
 }
 
-/// A record by its fields: the first byte picks one of [`FORMS`], the rest are its values, parted by
+/// A record by its fields: the first byte picks one of [`FORMS`], the rest are its values, parted
+/// by
 /// NULs; one that is left over is a field of its own.
 pub fn texts(data: &[u8]) {
     let Some((&form, values)) = data.split_first() else { return };
@@ -301,7 +303,7 @@ pub const FORMS: [Form; 22] = [
     ("OpenSSH/Operational", 4, &["process", "payload"]),
 ];
 
-/// A text that may hide others.
+/// A text that may hold obfuscated layers.
 pub fn layers(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let limits = UnwrapLimits::default();
@@ -331,7 +333,7 @@ pub fn zip(data: &[u8]) {
     }
 }
 
-/// A file of rules, which are loaded, checked and tried on a record.
+/// A file of rules. The rules are loaded, checked and applied to a record.
 pub fn pack(data: &[u8]) {
     let path = scratch();
     fs::write(&path, data).expect("the scratch folder takes it");
@@ -369,7 +371,7 @@ fn scratch() -> PathBuf {
     })
 }
 
-/// An input of these bytes, as a path that was given.
+/// Creates an input with these bytes, as if its path had been given.
 fn on_disk(data: &[u8]) -> Input {
     let path = scratch();
     fs::write(&path, data).expect("the scratch folder takes it");

@@ -57,7 +57,7 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 
 #[cfg(test)]
 mod tests {
-    use evtx_writer::{Event, FileTime, LogWriter};
+    use evtx_writer::{EvtxEvent, FileTime, LogWriter};
 
     use super::*;
 
@@ -66,7 +66,7 @@ mod tests {
         let mut log = LogWriter::new();
         let time = FileTime::from_unix(1_773_522_847, 0);
         for record_id in 5..1005 {
-            log.push(&Event { record_id, time, ..Event::default() }).unwrap();
+            log.push(&EvtxEvent { record_id, time, ..EvtxEvent::default() }).unwrap();
         }
         let bytes = log.finish();
         let file = EvtxFileHeader::read(&bytes).unwrap();

@@ -339,7 +339,7 @@ fn cases_of_several_hosts_are_one() {
 }
 
 #[test]
-fn a_table_that_was_changed_is_told() {
+fn a_changed_table_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let logs = logs(folder.path(), &[10, 20]);
     let case = folder.path().join("case");
@@ -361,7 +361,7 @@ fn a_table_that_was_changed_is_told() {
 }
 
 #[test]
-fn folders_that_are_no_case_are_left_alone() {
+fn folders_that_are_not_case_folders_are_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let logs = logs(folder.path(), &[10]);
@@ -440,7 +440,7 @@ fn hosts() -> Vec<String> {
 }
 
 #[test]
-fn a_case_that_grows_host_by_host_is_the_whole_and_what_changed_is_told() {
+fn a_case_folder_extended_host_by_host_equals_a_full_one_and_changes_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let hosts = hosts();
@@ -490,7 +490,7 @@ fn a_case_that_grows_host_by_host_is_the_whole_and_what_changed_is_told() {
 }
 
 #[test]
-fn the_client_s_logs_change_what_is_told_of_a_session() {
+fn the_clients_logs_change_what_is_reported_of_a_session() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let analyze = |hosts: &[&str], out: &str| {

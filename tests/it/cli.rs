@@ -88,7 +88,7 @@ fn a_pack_with_some_bad_rules_runs_with_the_good_ones() {
 }
 
 #[test]
-fn an_output_that_cannot_be_written_is_said_once() {
+fn an_unwritable_output_is_reported_once() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     let (code, errors) = fails(&["samples", "-o", &path(folder.path(), "file/out")]);
@@ -99,7 +99,7 @@ fn an_output_that_cannot_be_written_is_said_once() {
 }
 
 #[test]
-fn results_are_replaced_only_when_told() {
+fn results_are_replaced_only_with_force() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     assert_eq!(analyze("samples", &out, &[]), 0);
@@ -173,7 +173,7 @@ fn run_json_names_inputs_packs_and_their_hashes() {
 
 #[cfg(not(feature = "sql"))]
 #[test]
-fn a_build_without_sql_says_how_to_get_it() {
+fn a_build_without_sql_shows_how_to_get_it() {
     let done = psr(&["query", "results", "SELECT 1"]);
     let errors = String::from_utf8(done.stderr).unwrap();
     assert_eq!(done.status.code(), Some(2), "{errors}");

@@ -135,7 +135,7 @@ fn times_are_shown_in_a_zone_and_files_stay_utc() {
 }
 
 #[test]
-fn sessions_are_told_by_host_and_user() {
+fn sessions_are_filtered_by_host_and_user() {
     let folder = tempfile::tempdir().unwrap();
     let out = path(folder.path(), "out");
     assert_eq!(analyze("samples", Path::new(&out), &[]), 0);
@@ -154,7 +154,7 @@ fn sessions_are_told_by_host_and_user() {
 }
 
 #[test]
-fn a_run_tells_of_the_hosts_and_accounts_that_are_named() {
+fn a_run_reports_only_the_named_hosts_and_accounts() {
     let folder = tempfile::tempdir().unwrap();
     let (all, some) = (folder.path().join("all"), folder.path().join("some"));
     assert_eq!(analyze("samples", &all, &[]), 0);

@@ -1,4 +1,5 @@
-//! What the tests share: the program, its outputs read back, the corpus outside the repository.
+//! Helpers that the tests share: run the program, read its outputs, find the corpus outside the
+//! repository.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ pub const TABLES: [&str; 10] = [
     "findings.csv",
 ];
 
-/// The names of all files that two runs on the same input write alike.
+/// The names of all files that are the same bytes in two runs on the same input.
 pub const FILES: [&str; 12] = {
     let [a, b, c, d, e, f, g, h, i, j] = TABLES;
     [a, b, c, d, e, f, g, h, i, j, "sessions.jsonl", "report.html"]
@@ -61,13 +62,13 @@ pub fn run_json(out: &Path) -> serde_json::Value {
     serde_json::from_slice(&text).expect("it is JSON")
 }
 
-/// A folder of the corpus that lies beside the repository in CI; says so where it is absent.
+/// Returns a folder of the corpus that CI has beside the repository; prints a line if it is absent.
 pub fn corpus(name: &str) -> Option<String> {
     let path = shared(&format!("data/{name}"))?;
     Some(path.to_str().expect("it is UTF-8").to_owned())
 }
 
-/// A file or folder of what lies beside the repository in CI; says so where it is absent.
+/// Returns a file or folder that CI has beside the repository; prints a line if it is absent.
 pub fn shared(name: &str) -> Option<PathBuf> {
     let path = root().join("../shared").join(name);
     if path.exists() {

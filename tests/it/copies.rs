@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-use evtx_writer::{Event, FileTime, LogWriter, Payload};
-use scenario::{Config, Fleet, Shape};
+use evtx_writer::{EvtxEvent, FileTime, LogWriter, Payload};
+use scenario::{Config, Fleet, JsonLineFormat};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -147,15 +147,15 @@ fn of_a_log_and_what_nxlog_shipped_of_it_the_log_counts() {
     let (once, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fleet.write_evtx(&once.path().join("logs")).unwrap();
     fleet.write_evtx(&folder.path().join("logs")).unwrap();
-    fleet.write_json_lines(&folder.path().join("collector"), Shape::NxLog).unwrap();
+    fleet.write_json_lines(&folder.path().join("collector"), JsonLineFormat::NxLog).unwrap();
     let (from, to) = (folder.path().to_str().unwrap(), once.path().to_str().unwrap());
     let copies = assert_same(once.path(), folder.path(), from, to);
     let shipped = copies.iter().filter(|copies| copies.contains("/collector/")).count();
     assert_eq!(shipped, copies.len());
 }
 
-fn event(record_id: u64, seconds: u64, user: &str) -> Event {
-    Event {
+fn event(record_id: u64, seconds: u64, user: &str) -> EvtxEvent {
+    EvtxEvent {
         provider: "Microsoft-Windows-Security-Auditing".into(),
         event_id: 4672,
         channel: "Security".into(),
@@ -166,11 +166,11 @@ fn event(record_id: u64, seconds: u64, user: &str) -> Event {
             ("SubjectUserName".into(), user.into()),
             ("SubjectLogonId".into(), format!("{record_id:#x}").into()),
         ]),
-        ..Event::default()
+        ..EvtxEvent::default()
     }
 }
 
-fn log(path: &Path, mut log: LogWriter, events: impl Iterator<Item = Event>) {
+fn log(path: &Path, mut log: LogWriter, events: impl Iterator<Item = EvtxEvent>) {
     events.for_each(|event| log.push(&event).unwrap());
     fs::write(path, log.finish()).unwrap();
 }
@@ -249,7 +249,7 @@ fn forwarded_records_are_copies_of_the_hosts_own() {
     let mut count = 0;
     for id in 1..=40 {
         forwarded.push(&event(id, id, "a")).unwrap();
-        forwarded.push(&Event { computer: "SRV03".into(), ..event(id, id, "a") }).unwrap();
+        forwarded.push(&EvtxEvent { computer: "SRV03".into(), ..event(id, id, "a") }).unwrap();
         count += 2;
     }
     fs::write(folder.path().join("ForwardedEvents.evtx"), forwarded.finish()).unwrap();

@@ -63,7 +63,7 @@ fn every_output_is_vouched_for_and_run_json_is_sealed() {
 }
 
 #[test]
-fn the_run_says_by_what_where_and_by_whom() {
+fn run_json_records_program_machine_and_user() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     let output = psr(&["analyze", "samples", "--threads", "2", "-o", out.to_str().unwrap()]);

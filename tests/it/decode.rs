@@ -43,7 +43,7 @@ fn base64_by_itself_is_decoded_however_short() {
 }
 
 #[test]
-fn clixml_is_told_and_what_its_texts_hide() {
+fn clixml_is_decoded_with_the_layers_of_its_texts() {
     let xml = "#< CLIXML\r\n<Objs Version=\"1.1.0.1\" xmlns=\"http://schemas.microsoft.com/powershell/2004/04\">\
                <S S=\"Error\">it failed:_x000D__x000A_</S><S>powershell -enc dwBoAG8AYQBtAGkA</S>\
                <S>\u{202e}txt</S></Objs>";

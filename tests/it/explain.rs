@@ -22,7 +22,7 @@ fn stories(out: &Path) -> Vec<Value> {
 }
 
 #[test]
-fn a_session_is_told_from_who_to_what_is_missing() {
+fn explain_describes_a_session_from_account_to_gaps() {
     let out = tempfile::tempdir().unwrap();
     assert_eq!(analyze("samples", out.path(), &["--no-default-pack"]), 0);
     let (code, text, errors) = explain(out.path(), &["s0002"]);
@@ -116,7 +116,7 @@ fn what_was_not_collected_is_asked_for() {
 }
 
 #[test]
-fn all_sessions_are_told_in_their_order() {
+fn explain_describes_all_sessions_in_order() {
     let out = tempfile::tempdir().unwrap();
     assert_eq!(analyze("samples", out.path(), &[]), 0);
     let (code, all, _) = explain(out.path(), &["all"]);

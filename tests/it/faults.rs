@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use evtx_writer::{Event, FileTime, LogWriter, Payload};
+use evtx_writer::{EvtxEvent, FileTime, LogWriter, Payload};
 use psr_forensics::error::FaultKind;
 use psr_forensics::input::ReadExtent;
 use psr_forensics::model::index::InputIdx;
@@ -24,7 +24,7 @@ use crate::common::{FILES, psr, root, rows, run_json, say};
 fn log(computer: &str, records: u64) -> Vec<u8> {
     let mut log = LogWriter::new();
     for number in 1..=records {
-        let event = Event {
+        let event = EvtxEvent {
             provider: "Microsoft-Windows-Security-Auditing".into(),
             event_id: 4672,
             time: FileTime::from_unix(1_773_522_847 + number, 0),
@@ -32,7 +32,7 @@ fn log(computer: &str, records: u64) -> Vec<u8> {
             channel: "Security".into(),
             computer: computer.into(),
             payload: Payload::EventData(vec![("filler".into(), "x".repeat(200).into())]),
-            ..Event::default()
+            ..EvtxEvent::default()
         };
         log.push(&event).unwrap();
     }
@@ -78,7 +78,7 @@ fn run(path: &Path, stop: CancelToken, pieces: u64, what: impl Fn() + Sync) -> A
 }
 
 #[test]
-fn an_interrupted_run_has_what_was_read_and_says_what_was_not() {
+fn an_interrupted_run_keeps_what_was_read_and_reports_what_was_not() {
     let folder = tempfile::tempdir().unwrap();
     // One piece, four pieces of 2 MiB, one piece.
     let logs = logs(folder.path(), &[500, 9_000, 500]);
@@ -131,7 +131,7 @@ fn a_file_cut_under_the_reader_is_lost_from_there_and_the_rest_goes_on() {
 }
 
 #[test]
-fn a_file_that_vanishes_is_told_and_the_rest_goes_on() {
+fn a_vanished_file_is_reported_and_the_run_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let logs = logs(folder.path(), &[9_000, 500]);
     let inputs = discover(std::slice::from_ref(&logs)).unwrap();
@@ -292,7 +292,7 @@ fn on_a_small_disk(kib: u64, folder: &Path, input: &Path) -> Option<std::process
 }
 
 #[test]
-fn a_full_disk_is_said_once_and_leaves_nothing() {
+fn a_full_disk_is_reported_once_and_leaves_no_output() {
     let folder = tempfile::tempdir().unwrap();
     let disk = folder.path().join("disk");
     fs::create_dir(&disk).unwrap();
@@ -323,7 +323,7 @@ fn a_full_disk_is_said_once_and_leaves_nothing() {
 }
 
 #[test]
-fn an_output_folder_that_vanishes_is_said_once() {
+fn a_vanished_output_folder_is_reported_once() {
     let folder = tempfile::tempdir().unwrap();
     let logs = logs(folder.path(), &[20_000]);
     let out = folder.path().join("out");
@@ -343,7 +343,7 @@ fn an_output_folder_that_vanishes_is_said_once() {
 }
 
 #[test]
-fn a_closed_pipe_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     let out = out.to_str().unwrap();

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use evtx_writer::{Event, FileTime, LogWriter, Payload};
+use evtx_writer::{EvtxEvent, FileTime, LogWriter, Payload};
 use serde_json::Value;
 
 use crate::common::{FILES, analyze, psr, root, rows, say};
@@ -73,7 +73,7 @@ fn tools_read_what_is_for_them() {
 }
 
 #[test]
-fn formats_are_alike_at_any_number_of_threads_and_leave_the_tables_alone() {
+fn formats_are_the_same_at_any_number_of_threads_and_do_not_change_the_tables() {
     let folder = tempfile::tempdir().unwrap();
     let run = |name: &str, more: &[&str]| {
         let out = folder.path().join(name);
@@ -150,7 +150,7 @@ fn hostile(folder: &Path) -> PathBuf {
             ("Computer", "another host"),
             ("winlog.event_data", "a dot in a name"),
         ];
-        let event = Event {
+        let event = EvtxEvent {
             provider: "Microsoft-Windows-PowerShell".to_owned(),
             event_id: 4104,
             record_id: index + 1,
@@ -160,7 +160,7 @@ fn hostile(folder: &Path) -> PathBuf {
             payload: Payload::EventData(
                 data.iter().map(|(name, text)| ((*name).to_owned(), (*text).into())).collect(),
             ),
-            ..Event::default()
+            ..EvtxEvent::default()
         };
         log.push(&event).unwrap();
     }
@@ -236,7 +236,7 @@ fn is_of(value: &Value, kind: &str) -> bool {
 }
 
 #[test]
-fn files_hold_what_their_schema_says() {
+fn files_match_their_schema() {
     let folder = tempfile::tempdir().unwrap();
     let log = hostile(folder.path());
     let schema = psr(&["schema", "--json"]);

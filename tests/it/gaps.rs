@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use evtx_writer::{Event, FileTime, LogWriter, Payload};
+use evtx_writer::{EvtxEvent, FileTime, LogWriter, Payload};
 
 use crate::common::{analyze, rows};
 
 /// A log with these records.
 fn log(mut log: LogWriter, ids: impl Iterator<Item = u64>) -> Vec<u8> {
     for record_id in ids {
-        let event = Event {
+        let event = EvtxEvent {
             provider: "Microsoft-Windows-Security-Auditing".into(),
             event_id: 4672,
             record_id,
@@ -18,7 +18,7 @@ fn log(mut log: LogWriter, ids: impl Iterator<Item = u64>) -> Vec<u8> {
             channel: "Security".into(),
             computer: "SRV01.corp.example".into(),
             payload: Payload::EventData(vec![("SubjectUserName".into(), "a".into())]),
-            ..Event::default()
+            ..EvtxEvent::default()
         };
         log.push(&event).unwrap();
     }
@@ -84,7 +84,7 @@ fn whole_logs_selections_and_damaged_logs_have_no_gap() {
 fn a_log_that_was_cleared_while_a_session_was_open_names_it_by_number() {
     // 2026-03-14 21:15:35, in the samples' first session on SRV02; minutes before it; long before.
     for (time, expected) in [(1_773_522_935, 1), (1_773_522_700, 0), (1_773_510_000, 0)] {
-        let event = Event {
+        let event = EvtxEvent {
             provider: "Microsoft-Windows-Eventlog".into(),
             event_id: 104,
             record_id: 7,
@@ -100,7 +100,7 @@ fn a_log_that_was_cleared_while_a_session_was_open_names_it_by_number() {
                     ("Channel".into(), "Windows PowerShell".into()),
                 ],
             },
-            ..Event::default()
+            ..EvtxEvent::default()
         };
         let mut log = LogWriter::new();
         log.push(&event).unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use evtx_writer::{Event, FileTime, LogWriter, Payload};
+use evtx_writer::{EvtxEvent, FileTime, LogWriter, Payload};
 use flate2::write::{DeflateEncoder, GzEncoder};
 use flate2::{Compress, Compression, FlushCompress};
 
@@ -15,8 +15,8 @@ use crate::common::{Row, analyze, rows, run_json};
 const POWERSHELL: &str = "Microsoft-Windows-PowerShell/Operational";
 
 /// A record of a channel.
-fn event(channel: &str, event_id: u16, record_id: u64, data: &[(&str, String)]) -> Event {
-    Event {
+fn event(channel: &str, event_id: u16, record_id: u64, data: &[(&str, String)]) -> EvtxEvent {
+    EvtxEvent {
         provider: channel.split('/').next().unwrap_or(channel).to_owned(),
         event_id,
         record_id,
@@ -26,7 +26,7 @@ fn event(channel: &str, event_id: u16, record_id: u64, data: &[(&str, String)]) 
         payload: Payload::EventData(
             data.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().into())).collect(),
         ),
-        ..Event::default()
+        ..EvtxEvent::default()
     }
 }
 
@@ -90,11 +90,11 @@ fn layers_of_scripts_processes_engines_and_services_are_rows_and_events() {
         [("NewProcessName", r"C:\Windows\x.exe".to_owned()), ("CommandLine", outer.clone())];
     log.push(&event("Security", 4688, 2, &process)).unwrap();
     let host = format!("\tHostName=ConsoleHost\n\tHostApplication={outer}\n");
-    let classic = Event {
+    let classic = EvtxEvent {
         payload: Payload::Strings(vec!["Available".into(), "None".into(), host]),
         ..event("Windows PowerShell", 400, 3, &[])
     };
-    log.push(&Event { provider: "PowerShell".into(), ..classic }).unwrap();
+    log.push(&EvtxEvent { provider: "PowerShell".into(), ..classic }).unwrap();
     let service = [("ServiceName", "a".to_owned()), ("ImagePath", outer.clone())];
     log.push(&event("System", 7045, 4, &service)).unwrap();
     let program = [b"MZ\x90\0".as_slice(), &[0; 60], &[0xcc; 4000]].concat();

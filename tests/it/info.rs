@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use evtx_writer::{Event, FileTime, LogWriter, Payload};
+use evtx_writer::{EvtxEvent, FileTime, LogWriter, Payload};
 use serde_json::Value;
 
 use crate::common::{analyze, corpus, psr, root, rows};
@@ -22,7 +22,7 @@ fn text(path: &str) -> String {
 }
 
 #[test]
-fn the_samples_hold_what_their_readme_says() {
+fn the_samples_match_their_readme() {
     let (code, told) = info("samples");
     assert_eq!(code, 0);
     let readme = fs::read_to_string(root().join("samples/README.md")).unwrap();
@@ -84,7 +84,7 @@ fn log(path: &Path, ids: impl IntoIterator<Item = u64>) {
     let mut log = LogWriter::default();
     for record_id in ids {
         let data = vec![("TargetUserName".to_owned(), "bob".into())];
-        let event = Event {
+        let event = EvtxEvent {
             provider: "Microsoft-Windows-Security-Auditing".to_owned(),
             event_id: 4624,
             record_id,
@@ -92,7 +92,7 @@ fn log(path: &Path, ids: impl IntoIterator<Item = u64>) {
             channel: "Security".into(),
             computer: "SRV01".into(),
             payload: Payload::EventData(data),
-            ..Event::default()
+            ..EvtxEvent::default()
         };
         log.push(&event).unwrap();
     }
@@ -100,7 +100,7 @@ fn log(path: &Path, ids: impl IntoIterator<Item = u64>) {
 }
 
 #[test]
-fn holes_in_record_ids_are_told() {
+fn gaps_in_record_ids_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.evtx");
     log(&path, (5..50).chain(60..61).chain(62..99));
@@ -121,7 +121,7 @@ fn holes_in_record_ids_are_told() {
 }
 
 #[test]
-fn a_wrapped_and_a_dirty_log_are_told() {
+fn a_wrapped_log_and_a_dirty_log_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let mut bytes = fs::read(root().join("samples/SRV02/Security.evtx")).unwrap();
     // The newest chunk stands where the oldest was overwritten.
@@ -142,7 +142,7 @@ fn a_wrapped_and_a_dirty_log_are_told() {
 }
 
 #[test]
-fn a_clearing_and_damage_are_told() {
+fn a_clearing_and_damage_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let logs = folder.path().join("logs");
     fs::create_dir(&logs).unwrap();

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use evtx::EvtxParser;
-use evtx_writer::{Event, FileTime, LogWriter, Payload};
+use evtx_writer::{EvtxEvent, FileTime, LogWriter, Payload};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -210,14 +210,14 @@ fn forwarded_records_keep_their_host_and_channel() {
         ("SRV02", "Windows PowerShell", 400),
     ];
     for (index, (computer, channel, event_id)) in channels.into_iter().enumerate() {
-        let event = Event {
+        let event = EvtxEvent {
             event_id,
             channel: channel.into(),
             computer: computer.into(),
             time: FileTime::from_unix(1_773_522_847, index as u32),
             record_id: index as u64 + 1,
             payload: Payload::EventData(vec![("a".into(), "b".into())]),
-            ..Event::default()
+            ..EvtxEvent::default()
         };
         log.push(&event).unwrap();
     }
@@ -236,7 +236,7 @@ const RECORD: &str =
     r#"{"EventID":4672,"Channel":"Security","Hostname":"H","EventTime":"2026-03-14 21:14:07"}"#;
 
 #[test]
-fn json_without_records_is_no_log_and_damage_is_located() {
+fn json_without_records_is_not_a_log_and_damage_is_located() {
     let folder = tempfile::tempdir().unwrap();
     let out = |name: &str| folder.path().join(name);
     let logs = out("logs");

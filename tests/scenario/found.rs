@@ -1,4 +1,4 @@
-//! What the program wrote, read back.
+//! Reads the program's output back.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -39,7 +39,7 @@ impl Found {
     }
 }
 
-/// The rows of a file; none where the program does not write it.
+/// Returns the rows of a file; none if the program did not write it.
 pub fn rows(out: &Path, name: &str) -> Vec<Row> {
     let path = out.join(name);
     if !path.exists() {
@@ -55,7 +55,7 @@ pub fn time(text: &str) -> Option<DateTime<Utc>> {
     Some(time.and_utc())
 }
 
-/// How far two times are apart, in seconds; for ever where one is missing.
+/// Returns the distance of two times in seconds; infinity if one is missing.
 pub fn apart(a: Option<&str>, b: Option<&str>) -> f64 {
     match (a.and_then(time), b.and_then(time)) {
         (Some(a), Some(b)) => (a - b).as_seconds_f64().abs(),

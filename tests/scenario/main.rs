@@ -1,4 +1,4 @@
-//! How well the program does on made-up fleets whose truth is known.
+//! Scores the program on made-up fleets whose truth is known.
 //!
 //! `cargo test --test scenario -- --nocapture` prints the tables, and
 //! `cargo test --release --test scenario -- --ignored --nocapture` those of a big fleet and of
@@ -16,9 +16,9 @@ use found::Found;
 use scenario::{Config, Fleet, Loss};
 use score::{Score, Tally};
 
-/// What each measure should reach, and the floor: what it reaches today, rounded down, but never
-/// more than the goal. Whoever does better raises the floor. Measures of columns that the program
-/// does not write yet wait at the end.
+/// The goal of each measure, and its floor: today's value, rounded down, but never above the goal.
+/// A change that improves a value raises the floor. Measures of columns that the program does not
+/// write yet are at the end.
 const GOALS: [(&str, f64, f64); 38] = [
     ("sessions: precision", 0.99, 0.99),
     ("sessions: recall", 0.99, 0.99),
@@ -68,7 +68,7 @@ fn a_fleet_of_twelve_hosts() {
 #[test]
 #[ignore = "a minute without optimization"]
 fn a_fleet_of_sixty_hosts() {
-    // No floors of its own: its tables and faults are to be read.
+    // It has no floors of its own. A person reads its tables and faults.
     run(&big());
 }
 
@@ -82,7 +82,7 @@ fn big() -> Config {
     }
 }
 
-/// What is good for one fleet only is no good.
+/// A change that improves only one fleet is not an improvement.
 #[test]
 #[ignore = "some minutes without optimization"]
 fn several_fleets_of_each_size() {
@@ -91,7 +91,8 @@ fn several_fleets_of_each_size() {
     }
 }
 
-/// Prints what is below its goal on fleets of one size, what is wrong, and each measure's worst.
+/// Prints the measures below their goal on fleets of one size, the errors, and each measure's worst
+/// value.
 fn several(size: &Config, seeds: std::ops::RangeInclusive<u64>) {
     let mut worst: BTreeMap<String, (f64, u64)> = BTreeMap::new();
     for seed in seeds {
@@ -117,7 +118,7 @@ fn several(size: &Config, seeds: std::ops::RangeInclusive<u64>) {
     }
 }
 
-/// Right clocks: what is wrong here has nothing to do with time.
+/// All clocks are right, so errors here have causes other than time.
 #[test]
 #[ignore = "tells where faults come from; has no goal of its own"]
 fn a_fleet_with_right_clocks() {

@@ -1,6 +1,6 @@
-//! The scorer itself: an output made of the truth has full marks, an empty one has none.
+//! Tests of the scorer: an output made from the truth gets the full score, an empty one gets none.
 
-use scenario::{Config, Evidence, Expected, Fact, Fleet, Moment, SessionTruth, Truth};
+use scenario::{Config, ExpectedResult, Fact, FactEvidence, Fleet, Moment, SessionTruth, Truth};
 
 use crate::found::{Found, Row};
 use crate::score::Score;
@@ -10,8 +10,8 @@ fn fleet() -> Truth {
     Fleet::generate(&config).truth().clone()
 }
 
-fn told(fact: &Fact) -> String {
-    let value = fact.value.first().filter(|_| fact.evidence == Evidence::Yes);
+fn expected_cell(fact: &Fact) -> String {
+    let value = fact.value.first().filter(|_| fact.evidence == FactEvidence::Yes);
     value.cloned().unwrap_or_default()
 }
 
@@ -29,28 +29,29 @@ fn session(truth: &SessionTruth) -> Row {
         ("start_time", moment(&truth.start)),
         ("start_corrected", truth.start.actual.clone()),
         ("end_time", moment(&truth.end)),
-        ("end_kind", told(&truth.end_kind)),
-        ("source_host", told(&truth.source_host)),
-        ("source_ip", told(&truth.source_ip)),
-        ("target_host", told(&truth.target_host)),
-        ("user", told(&truth.user)),
-        ("user_sid", told(&truth.user_sid)),
-        ("auth", told(&truth.auth)),
-        ("transport", told(&truth.transport)),
-        ("kind", told(&truth.kind)),
-        ("configuration", told(&truth.configuration)),
-        ("logon_ids", told(&truth.logon_id)),
-        ("process_id", told(&truth.process_id)),
-        ("runspace_ids", told(&truth.runspace_ids)),
-        ("parent_session_id", told(&truth.parent).replace('T', "S")),
+        ("end_kind", expected_cell(&truth.end_kind)),
+        ("source_host", expected_cell(&truth.source_host)),
+        ("source_ip", expected_cell(&truth.source_ip)),
+        ("target_host", expected_cell(&truth.target_host)),
+        ("user", expected_cell(&truth.user)),
+        ("user_sid", expected_cell(&truth.user_sid)),
+        ("auth", expected_cell(&truth.auth)),
+        ("transport", expected_cell(&truth.transport)),
+        ("kind", expected_cell(&truth.kind)),
+        ("configuration", expected_cell(&truth.configuration)),
+        ("logon_ids", expected_cell(&truth.logon_id)),
+        ("process_id", expected_cell(&truth.process_id)),
+        ("runspace_ids", expected_cell(&truth.runspace_ids)),
+        ("parent_session_id", expected_cell(&truth.parent).replace('T', "S")),
     ])
 }
 
 fn perfect(truth: &Truth) -> Found {
-    let sessions = || truth.sessions.iter().filter(|session| session.expected == Expected::Yes);
+    let sessions =
+        || truth.sessions.iter().filter(|session| session.expected == ExpectedResult::Yes);
     let runs = sessions().flat_map(|session| {
         let runs = session.commands.iter().chain(&session.children);
-        runs.filter(|run| run.evidence == Evidence::Yes).map(|run| {
+        runs.filter(|run| run.evidence == FactEvidence::Yes).map(|run| {
             row(&[
                 ("session_id", session.id.replace('T', "S")),
                 ("source_event", if run.image.is_some() { "4688" } else { "4104" }.into()),
@@ -58,18 +59,18 @@ fn perfect(truth: &Truth) -> Found {
             ])
         })
     });
-    let attempts = truth.attempts.iter().filter(|attempt| attempt.expected == Expected::Yes);
+    let attempts = truth.attempts.iter().filter(|attempt| attempt.expected == ExpectedResult::Yes);
     let attempts = attempts.map(|attempt| {
         row(&[
             ("time", moment(&attempt.time)),
-            ("source_host", told(&attempt.source_host)),
-            ("source_ip", told(&attempt.source_ip)),
-            ("target_host", told(&attempt.target_host)),
-            ("user", told(&attempt.user)),
-            ("reason", told(&attempt.reason)),
+            ("source_host", expected_cell(&attempt.source_host)),
+            ("source_ip", expected_cell(&attempt.source_ip)),
+            ("target_host", expected_cell(&attempt.target_host)),
+            ("user", expected_cell(&attempt.user)),
+            ("reason", expected_cell(&attempt.reason)),
         ])
     });
-    // Another choice of the true time: all clocks off by the same.
+    // Another reference time: all clocks differ by the same amount.
     let hosts = truth.hosts.iter().map(|host| {
         let offset = (host.clock_offset_seconds + 7.5).to_string();
         row(&[("host", host.name.clone()), ("clock_offset_seconds", offset)])
@@ -83,7 +84,7 @@ fn perfect(truth: &Truth) -> Found {
 }
 
 #[test]
-fn the_truth_has_full_marks() {
+fn the_truth_gets_the_full_score() {
     let truth = fleet();
     let score = Score::of(&truth, &perfect(&truth));
     assert_eq!(score.faults, Vec::<String>::new());
@@ -97,11 +98,11 @@ fn the_truth_has_full_marks() {
 }
 
 #[test]
-fn strangers_and_guesses_are_seen() {
+fn extra_rows_and_guesses_are_counted() {
     let truth = fleet();
     let mut found = perfect(&truth);
     let quiet = |session: &&SessionTruth| {
-        session.expected == Expected::Yes && session.source_host.evidence == Evidence::No
+        session.expected == ExpectedResult::Yes && session.source_host.evidence == FactEvidence::No
     };
     let quiet = truth.sessions.iter().find(quiet).unwrap().id.replace('T', "S");
     for row in &mut found.sessions {
@@ -122,7 +123,7 @@ fn strangers_and_guesses_are_seen() {
 }
 
 #[test]
-fn nothing_has_no_marks() {
+fn an_empty_output_scores_zero() {
     let truth = fleet();
     let none = Found {
         sessions: Vec::new(),

@@ -1,4 +1,5 @@
-//! The default pack on fleets in which there is no attack, and what rules are told of sessions.
+//! Runs the default pack on fleets without an attack, and checks the session fields that rules
+//! read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,7 +21,7 @@ fn analyzed(config: &Config, folder: &Path, more: &[&str]) {
     assert_eq!(run.status.code(), Some(0), "{errors}");
 }
 
-/// Nothing is cleared: who clears a log is no noise.
+/// No log is cleared, because clearing a log is not noise.
 const NO_CLEARING: Loss = Loss { cleared: 0, rolled_over: 2, uncollected: 3 };
 
 fn no_hit_of_level_high(config: &Config) {
@@ -59,7 +60,7 @@ fn no_fleet_of_several_trips_a_rule_of_level_high() {
     }
 }
 
-/// A rule for each thing that a session knows of what went before it.
+/// A rule for each field that describes the time before a session.
 const ASKS: &str = "
 {title: first, level: low, logsource: {category: remoting_session}, detection: {s: {PairFirstSeen: 'true'}, condition: s}}
 ---
@@ -73,7 +74,7 @@ const ASKS: &str = "
 ";
 
 #[test]
-fn rules_are_told_what_went_before_a_session() {
+fn rules_can_read_what_happened_before_a_session() {
     let folder = tempfile::tempdir().expect("there is room");
     let pack = folder.path().join("asks.yml");
     fs::write(&pack, ASKS).expect("there is room");

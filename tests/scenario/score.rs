@@ -1,26 +1,26 @@
-//! Compares what was found with what is true.
+//! Compares the results of the program with the truth.
 
 use std::collections::BTreeMap;
 
-use scenario::{AttemptTruth, Evidence, Expected, Fact, RunTruth, SessionTruth, Truth};
+use scenario::{AttemptTruth, ExpectedResult, Fact, FactEvidence, RunTruth, SessionTruth, Truth};
 
 use crate::found::{Found, Row, apart, time};
 
-/// How far a time may be off that stands in the same log, in seconds.
+/// The tolerance, in seconds, for a time that the same log holds.
 const SAME_CLOCK: f64 = 2.0;
 
-/// How a field of one session turned out.
+/// The result for a field of one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Right,
     Wrong,
-    /// The logs tell it, the program does not.
+    /// The logs show it, the program does not.
     Missing,
-    /// The program says something that the logs do not tell, and is wrong.
+    /// The program reports a value that the logs do not show, and it is wrong.
     Guessed,
-    /// Likewise, and happens to be right.
+    /// The program reports a value that the logs do not show, and it happens to be right.
     Lucky,
-    /// Neither tells anything.
+    /// Neither the logs nor the program show a value.
     Empty,
 }
 
@@ -47,23 +47,23 @@ impl Tally {
         }
     }
 
-    /// The part that is right where the logs tell.
+    /// The share of right values among those that the logs show.
     pub fn rate(&self) -> f64 {
         part(self.right, self.right + self.wrong + self.missing)
     }
 
-    /// The part that is empty where they do not.
+    /// The share of empty values among those that the logs do not show.
     pub fn silence(&self) -> f64 {
         part(self.empty, self.empty + self.guessed + self.lucky)
     }
 }
 
-/// A part of a whole; all of it where there is nothing.
+/// Returns the share of a part in the whole; 1 if the whole is zero.
 pub fn part(of: usize, all: usize) -> f64 {
     if all == 0 { 1.0 } else { of as f64 / all as f64 }
 }
 
-/// How many things there are, were found, and are the same.
+/// The numbers of true things, of found things, and of matches between them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Count {
     pub truth: usize,
@@ -86,7 +86,7 @@ impl Count {
 /// Outcomes by column.
 pub type Fields = BTreeMap<&'static str, Tally>;
 
-/// All that a run is judged by.
+/// The complete score of a run.
 #[derive(Debug, Default)]
 pub struct Score {
     pub sessions: Count,
@@ -96,9 +96,9 @@ pub struct Score {
     /// By column.
     pub fields: Fields,
     pub attempt_fields: Fields,
-    /// By case: sessions, and what is not right of them.
+    /// By variant: the number of sessions, and of those that are not right.
     pub cases: BTreeMap<String, (usize, usize)>,
-    /// What went wrong, by case, in words.
+    /// Descriptions of the errors, by variant.
     pub faults: Vec<String>,
 }
 
@@ -117,7 +117,7 @@ impl Score {
         score
     }
 
-    /// What was counted, by name.
+    /// Returns the counts, by name.
     pub fn counts(&self) -> [(&'static str, Count); 4] {
         [
             ("sessions", self.sessions),
@@ -127,7 +127,7 @@ impl Score {
         ]
     }
 
-    /// Every measure there is a goal for, and its value.
+    /// Returns every measure that has a goal, and its value.
     pub fn measures(&self) -> Vec<(String, f64)> {
         let mut measures = Vec::new();
         for (name, count) in self.counts() {
@@ -150,7 +150,8 @@ impl Score {
         self.cases.entry(case.to_owned()).or_default().1 += 1;
     }
 
-    /// Matches sessions one to one and looks at their fields; the found row of each true session.
+    /// Matches sessions one to one and compares their fields. Returns the found row of each true
+    /// session.
     fn sessions<'f>(
         &mut self,
         truth: &Truth,
@@ -161,7 +162,7 @@ impl Score {
         let pairs = pairs(&truth.sessions, rows, |session, row| {
             let distance = apart(session.start.logged.as_deref(), get(row, "start_time"));
             let named = names_target(&session.target_names, &row["target_host"]);
-            let possible = named && distance <= window && session.expected != Expected::No;
+            let possible = named && distance <= window && session.expected != ExpectedResult::No;
             possible.then(|| (agreement(session, row), distance))
         });
         let matches: Vec<Option<&Row>> = pairs.iter().map(|at| at.map(|at| &rows[at])).collect();
@@ -175,9 +176,9 @@ impl Score {
                 let corrected = time(row.as_ref()?.get("start_corrected")?)?;
                 Some((corrected - time(&session.start.actual)?).as_seconds_f64())
             }));
-        let optional = |session: &SessionTruth| session.expected == Expected::Optional;
+        let optional = |session: &SessionTruth| session.expected == ExpectedResult::Optional;
         for (session, row) in truth.sessions.iter().zip(&matches) {
-            if session.expected == Expected::Yes {
+            if session.expected == ExpectedResult::Yes {
                 self.sessions.truth += 1;
                 self.cases.entry(session.case.clone()).or_default().0 += 1;
                 match row {
@@ -242,7 +243,7 @@ impl Score {
     ) {
         let moments = [("start_time", &session.start), ("end_time", &session.end)];
         for (column, moment) in moments {
-            if moment.evidence == Evidence::Yes {
+            if moment.evidence == FactEvidence::Yes {
                 let near = apart(moment.logged.as_deref(), get(row, column)) <= SAME_CLOCK;
                 let outcome = if near { Outcome::Right } else { Outcome::Wrong };
                 let fact = Fact {
@@ -282,14 +283,15 @@ impl Score {
             );
         }
         if let Some(corrected) = row.get("start_corrected")
-            && session.start.evidence == Evidence::Yes
+            && session.start.evidence == FactEvidence::Yes
         {
             let off = time(corrected)
                 .zip(time(&session.start.actual))
                 .map(|(a, b)| (a - b).as_seconds_f64() - shift);
             let near = off.is_some_and(|off| off.abs() <= SAME_CLOCK);
             let outcome = if near { Outcome::Right } else { Outcome::Wrong };
-            let fact = Fact { value: vec![session.start.actual.clone()], evidence: Evidence::Yes };
+            let fact =
+                Fact { value: vec![session.start.actual.clone()], evidence: FactEvidence::Yes };
             self.note(session, "start_corrected", outcome, corrected, &fact);
         }
     }
@@ -302,7 +304,7 @@ impl Score {
         value: &str,
         fact: &Fact,
     ) {
-        if fact.evidence == Evidence::Unclear {
+        if fact.evidence == FactEvidence::Unclear {
             return;
         }
         self.fields.entry(column).or_default().count(outcome);
@@ -313,7 +315,7 @@ impl Score {
         }
     }
 
-    /// Commands and child processes, by the word that is in each.
+    /// Compares commands and child processes, by the unique word in each.
     fn runs(&mut self, truth: &Truth, found: &Found, matches: &[Option<&Row>]) {
         let mut told: BTreeMap<(&str, bool), Vec<&Row>> = BTreeMap::new();
         for row in &found.commands {
@@ -327,11 +329,11 @@ impl Score {
             for run in session.commands.iter().chain(&session.children) {
                 true_session.insert(&run.token, *row);
             }
-            if session.expected != Expected::Yes {
+            if session.expected != ExpectedResult::Yes {
                 continue;
             }
             for (runs, process) in [(&session.commands, false), (&session.children, true)] {
-                for run in runs.iter().filter(|run| run.evidence == Evidence::Yes) {
+                for run in runs.iter().filter(|run| run.evidence == FactEvidence::Yes) {
                     let in_session = told.get(&(run.token.as_str(), process)).into_iter().flatten();
                     let hit = in_session.into_iter().any(|found| {
                         row.is_some_and(|row| row["session_id"] == found["session_id"])
@@ -347,7 +349,7 @@ impl Score {
                 let count = if *process { &mut self.children } else { &mut self.commands };
                 count.found += 1;
                 let its = right.is_some_and(|right| right["session_id"] == row["session_id"]);
-                // One thing that was run is one row, however many records tell of it.
+                // Each executed item is one row, however many records show it.
                 if !its || hit {
                     count.strangers += 1;
                     let why = if its { "is a second row in" } else { "is not of" };
@@ -375,19 +377,19 @@ impl Score {
         let pairs = pairs(&truth.attempts, rows, |attempt, row| {
             let distance = apart(attempt.time.logged.as_deref(), get(row, "time"));
             let named = names_target(&attempt.target_names, &row["target_host"]);
-            let possible = named && distance <= window && attempt.expected != Expected::No;
+            let possible = named && distance <= window && attempt.expected != ExpectedResult::No;
             let same_source = same_label(&row["source_host"], &attempt.source_host);
             possible.then_some((usize::from(same_source), distance))
         });
         let mut of_optional = 0;
         for (attempt, at) in truth.attempts.iter().zip(&pairs) {
             match (attempt.expected, at) {
-                (Expected::Yes, Some(at)) => {
+                (ExpectedResult::Yes, Some(at)) => {
                     self.attempts.truth += 1;
                     self.attempts.matched += 1;
                     self.attempt(attempt, &rows[*at]);
                 }
-                (Expected::Yes, None) => {
+                (ExpectedResult::Yes, None) => {
                     self.attempts.truth += 1;
                     let what =
                         format!("{} not found at {:?}", attempt.id, attempt.target_host.value);
@@ -419,7 +421,7 @@ impl Score {
             ("reason", &attempt.reason, same),
         ];
         for (column, fact, is) in columns {
-            if fact.evidence == Evidence::Unclear {
+            if fact.evidence == FactEvidence::Unclear {
                 continue;
             }
             let outcome = outcome(&row[column], fact, is);
@@ -434,8 +436,8 @@ impl Score {
         }
     }
 
-    /// Clock offsets, where the program gives them. What it takes for the true time is its own
-    /// choice, so all of them may be off by the same.
+    /// Compares clock offsets, where the program gives them. The program chooses its reference time,
+    /// so all of them may differ by the same amount.
     fn hosts(&mut self, truth: &Truth, found: &Found) {
         let told: BTreeMap<String, f64> = found
             .hosts
@@ -493,7 +495,7 @@ fn pairs<T>(
     matched
 }
 
-/// In how much a row is a session's: keys weigh most.
+/// Returns how well a row matches a session. Keys weigh most.
 fn agreement(session: &SessionTruth, row: &Row) -> usize {
     let told = |column: &str, fact: &Fact, is: Same| {
         usize::from(get(row, column).is_some_and(|value| is(value, fact)))
@@ -509,7 +511,7 @@ fn agreement(session: &SessionTruth, row: &Row) -> usize {
 }
 
 fn outcome(value: &str, fact: &Fact, is: Same) -> Outcome {
-    match (fact.evidence == Evidence::Yes, value.is_empty()) {
+    match (fact.evidence == FactEvidence::Yes, value.is_empty()) {
         (true, true) => Outcome::Missing,
         (false, true) => Outcome::Empty,
         (true, false) if is(value, fact) => Outcome::Right,
@@ -527,7 +529,7 @@ fn same(value: &str, fact: &Fact) -> bool {
     fact.value.iter().any(|right| right.eq_ignore_ascii_case(value))
 }
 
-/// The first label of a name; an address is its own.
+/// Returns the first label of a host name, or the whole of an address.
 fn label(name: &str) -> String {
     let address = name.parse::<std::net::IpAddr>().is_ok();
     let label = if address { name } else { name.split('.').next().unwrap_or(name) };
@@ -538,7 +540,7 @@ fn same_label(value: &str, fact: &Fact) -> bool {
     fact.value.iter().any(|right| label(right) == label(value))
 }
 
-/// Accounts come as `DOMAIN\name`, `REALM\name`, `name@REALM`, `name` or a SID.
+/// Whether two accounts are the same. They are written as `DOMAIN\name`, `REALM\name`, `name@REALM`, `name` or a SID.
 fn same_account(value: &str, fact: &Fact) -> bool {
     let parts = |text: &str| match text.split_once('\\') {
         Some((domain, name)) => (label(domain), name.to_lowercase()),
@@ -570,7 +572,7 @@ fn names_target(names: &[String], found: &str) -> bool {
     names.iter().any(|name| label(name) == label(found))
 }
 
-/// The word in a text that only one thing run has; noise has others.
+/// Returns the unique word of an executed item in a text. Words of noise differ.
 fn token(text: &str) -> Option<&str> {
     ["ref", "noise"].into_iter().find_map(|prefix| {
         text.match_indices(prefix).find_map(|(at, _)| {
@@ -580,7 +582,7 @@ fn token(text: &str) -> Option<&str> {
     })
 }
 
-/// The median of some differences.
+/// Returns the median of the differences.
 fn common_shift(differences: impl Iterator<Item = f64>) -> f64 {
     let mut all: Vec<f64> = differences.collect();
     all.sort_by(f64::total_cmp);

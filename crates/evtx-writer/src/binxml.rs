@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use crate::Value;
+use crate::EvtxValue;
 use crate::header::{CHUNK_HEADER_SIZE, CHUNK_SIZE, put};
 use crate::value::write_utf16;
 
@@ -28,9 +28,9 @@ const FRAGMENT_HEADER: [u8; 4] = [0x0f, 1, 1, 0];
 /// The element does not go when some substitution is null.
 pub(crate) const INDEPENDENT: u16 = 0xffff;
 
-/// What an attribute or element holds.
+/// The content of an attribute or element.
 #[derive(Clone, Copy)]
-pub(crate) enum Content<'a> {
+pub(crate) enum NodeContent<'a> {
     Text(&'a str),
     /// The substitution with this number and type.
     Field(u16, u8),
@@ -38,22 +38,23 @@ pub(crate) enum Content<'a> {
     Optional(u16, u8),
 }
 
-/// Where the next value of a template instance goes.
+/// The position at which the next value of a template instance is written.
 pub(crate) struct ValueList {
     descriptor: usize,
 }
 
-/// A chunk's bytes up to the end of its last token, and what earlier tokens left to refer to.
+/// A chunk's bytes up to the end of its last token, and the names and templates that later tokens
+/// can refer to.
 pub(crate) struct BinXml {
     pub data: Vec<u8>,
     /// Newest entry of each bucket; an entry links to the one before it.
-    pub tables: Tables,
+    pub tables: ChunkTables,
     names: HashMap<String, u32>,
     templates: HashMap<Vec<u8>, u32>,
 }
 
 #[derive(Clone)]
-pub(crate) struct Tables {
+pub(crate) struct ChunkTables {
     pub strings: [u32; 64],
     pub templates: [u32; 32],
 }
@@ -64,14 +65,14 @@ impl BinXml {
         data.resize(CHUNK_HEADER_SIZE, 0);
         Self {
             data,
-            tables: Tables { strings: [0; 64], templates: [0; 32] },
+            tables: ChunkTables { strings: [0; 64], templates: [0; 32] },
             names: HashMap::new(),
             templates: HashMap::new(),
         }
     }
 
-    /// Takes back all that was written from `start` on, when the tables were `tables`.
-    pub fn roll_back(&mut self, start: usize, tables: Tables) {
+    /// Removes everything written from `start` on and restores `tables`, their state at that time.
+    pub fn roll_back(&mut self, start: usize, tables: ChunkTables) {
         self.data.truncate(start);
         self.tables = tables;
         self.names.retain(|_, offset| (*offset as usize) < start);
@@ -122,7 +123,7 @@ impl BinXml {
         ValueList { descriptor }
     }
 
-    pub fn value(&mut self, list: &mut ValueList, value: &Value) {
+    pub fn value(&mut self, list: &mut ValueList, value: &EvtxValue) {
         self.value_with(list, value.kind(), |xml| value.write(&mut xml.data));
     }
 
@@ -139,7 +140,7 @@ impl BinXml {
         &mut self,
         name: &str,
         depends_on: u16,
-        attributes: &[(&str, Content)],
+        attributes: &[(&str, NodeContent)],
         children: impl FnOnce(&mut Self),
     ) {
         let size = self.open(name, depends_on, attributes);
@@ -153,35 +154,35 @@ impl BinXml {
         &mut self,
         name: &str,
         depends_on: u16,
-        attributes: &[(&str, Content)],
-        content: Content,
+        attributes: &[(&str, NodeContent)],
+        content: NodeContent,
     ) {
         self.element(name, depends_on, attributes, |xml| xml.content(content));
     }
 
-    pub fn empty(&mut self, name: &str, attributes: &[(&str, Content)]) {
+    pub fn empty(&mut self, name: &str, attributes: &[(&str, NodeContent)]) {
         let size = self.open(name, INDEPENDENT, attributes);
         self.data.push(CLOSE_EMPTY);
         self.set_size(size);
     }
 
-    pub fn content(&mut self, content: Content) {
+    pub fn content(&mut self, content: NodeContent) {
         let (token, field, kind) = match content {
-            Content::Text(text) => {
-                self.data.extend([TEXT, Value::from(text).kind()]);
+            NodeContent::Text(text) => {
+                self.data.extend([TEXT, EvtxValue::from(text).kind()]);
                 self.data.extend((text.encode_utf16().count() as u16).to_le_bytes());
                 write_utf16(text, &mut self.data);
                 return;
             }
-            Content::Field(field, kind) => (NORMAL_SUBSTITUTION, field, kind),
-            Content::Optional(field, kind) => (OPTIONAL_SUBSTITUTION, field, kind),
+            NodeContent::Field(field, kind) => (NORMAL_SUBSTITUTION, field, kind),
+            NodeContent::Optional(field, kind) => (OPTIONAL_SUBSTITUTION, field, kind),
         };
         self.data.push(token);
         self.data.extend(field.to_le_bytes());
         self.data.push(kind);
     }
 
-    fn open(&mut self, name: &str, depends_on: u16, attributes: &[(&str, Content)]) -> usize {
+    fn open(&mut self, name: &str, depends_on: u16, attributes: &[(&str, NodeContent)]) -> usize {
         let more = if attributes.is_empty() { 0 } else { MORE };
         self.data.push(OPEN_ELEMENT | more);
         self.data.extend(depends_on.to_le_bytes());
@@ -288,7 +289,7 @@ mod tests {
         xml.name("E");
         xml.name("A");
         xml.data.truncate(512);
-        xml.leaf("E", 7, &[("A", Content::Text("x"))], Content::Optional(3, 6));
+        xml.leaf("E", 7, &[("A", NodeContent::Text("x"))], NodeContent::Optional(3, 6));
         assert_eq!(
             xml.data[512..],
             [

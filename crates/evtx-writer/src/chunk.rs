@@ -1,6 +1,6 @@
-use crate::Event;
+use crate::EvtxEvent;
 use crate::binxml::BinXml;
-use crate::header::{CHUNK_SIZE, ChunkHeader, put};
+use crate::header::{CHUNK_SIZE, ChunkHeaderFields, put};
 use crate::template::write_event;
 
 /// Marks a record: `**` and two zeros.
@@ -10,20 +10,20 @@ const RECORD_MAGIC: [u8; 4] = *b"**\0\0";
 const RECORDS_END: usize = CHUNK_SIZE - 8;
 
 /// A chunk that takes records until it is full.
-pub(crate) struct Chunk {
+pub(crate) struct ChunkWriter {
     xml: BinXml,
     /// First and last record number.
     numbers: Option<(u64, u64)>,
     last_record: u32,
 }
 
-impl Chunk {
+impl ChunkWriter {
     pub fn new() -> Self {
         Self { xml: BinXml::new(), numbers: None, last_record: 0 }
     }
 
     /// Appends a record; `false` and nothing changed if there is no room for it.
-    pub fn push(&mut self, number: u64, event: &Event) -> bool {
+    pub fn push(&mut self, number: u64, event: &EvtxEvent) -> bool {
         let start = self.xml.data.len();
         let tables = self.xml.tables.clone();
         self.write_record(number, event);
@@ -40,7 +40,7 @@ impl Chunk {
     pub fn finish(self) -> Option<Vec<u8>> {
         let (first_number, last_number) = self.numbers?;
         let BinXml { mut data, tables, .. } = self.xml;
-        let header = ChunkHeader {
+        let header = ChunkHeaderFields {
             first_number,
             last_number,
             last_record: self.last_record,
@@ -51,7 +51,7 @@ impl Chunk {
         Some(data)
     }
 
-    fn write_record(&mut self, number: u64, event: &Event) {
+    fn write_record(&mut self, number: u64, event: &EvtxEvent) {
         let start = self.xml.data.len();
         self.xml.data.extend(RECORD_MAGIC);
         self.xml.data.extend([0; 4]); // size, set below
@@ -74,8 +74,8 @@ mod tests {
 
     #[test]
     fn record_frame() {
-        let mut chunk = Chunk::new();
-        let event = Event { time: FileTime(0x0102), ..Event::default() };
+        let mut chunk = ChunkWriter::new();
+        let event = EvtxEvent { time: FileTime(0x0102), ..EvtxEvent::default() };
         assert!(chunk.push(9, &event));
         assert!(chunk.push(10, &event));
         let bytes = chunk.finish().unwrap();
@@ -94,6 +94,6 @@ mod tests {
 
     #[test]
     fn an_empty_chunk_is_none() {
-        assert_eq!(Chunk::new().finish(), None);
+        assert_eq!(ChunkWriter::new().finish(), None);
     }
 }

@@ -1,14 +1,14 @@
-use crate::{FileTime, Guid, Sid, Value};
+use crate::{EvtxGuid, EvtxValue, FileTime, Sid};
 
 /// One event: the System element, field by field, and what follows it.
 ///
 /// Fields that are `None` are left out of the XML, as Windows leaves them out.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Event {
+pub struct EvtxEvent {
     /// Provider Name.
     pub provider: String,
     /// Provider Guid; classic providers have none.
-    pub provider_guid: Option<Guid>,
+    pub provider_guid: Option<EvtxGuid>,
     /// Provider EventSourceName, for providers that were classic once.
     pub event_source: Option<String>,
     /// EventID.
@@ -30,7 +30,7 @@ pub struct Event {
     /// EventRecordID.
     pub record_id: u64,
     /// Correlation ActivityID.
-    pub activity_id: Option<Guid>,
+    pub activity_id: Option<EvtxGuid>,
     /// Execution ProcessID.
     pub process_id: u32,
     /// Execution ThreadID.
@@ -41,7 +41,7 @@ pub struct Event {
     pub computer: String,
     /// Security UserID.
     pub user_sid: Option<Sid>,
-    /// What follows System.
+    /// The part of the event that follows System.
     pub payload: Payload,
 }
 
@@ -51,7 +51,7 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Payload {
     /// `<EventData>` with a named `<Data>` per field.
-    EventData(Vec<(String, Value)>),
+    EventData(Vec<(String, EvtxValue)>),
     /// `<EventData>` with unnamed strings, as classic providers log them: one `<Data>` whose value
     /// is an array, which readers show as a `<Data>` for each string. In an array a NUL ends a
     /// string.
@@ -63,7 +63,7 @@ pub enum Payload {
         /// Its `xmlns`.
         namespace: String,
         /// Its children.
-        fields: Vec<(String, Value)>,
+        fields: Vec<(String, EvtxValue)>,
     },
     /// `<ProcessingErrorData>`: what Windows logs when a field did not match the manifest.
     ProcessingError {

@@ -14,13 +14,13 @@ const CHECKSUM: usize = 124;
 /// Flags of a chunk; their meaning is unknown, and Windows always writes this.
 const CHUNK_FLAGS: u32 = 1;
 
-/// What the file header says of its chunks.
-pub(crate) struct FileHeader {
+/// The fields of the file header that describe its chunks.
+pub(crate) struct FileHeaderFields {
     pub chunks: u16,
     pub next_record_number: u64,
 }
 
-impl FileHeader {
+impl FileHeaderFields {
     pub fn to_bytes(&self) -> [u8; FILE_HEADER_SIZE] {
         let mut out = [0; FILE_HEADER_SIZE];
         out[..8].copy_from_slice(b"ElfFile\0");
@@ -38,8 +38,8 @@ impl FileHeader {
     }
 }
 
-/// What a chunk's header says of its records.
-pub(crate) struct ChunkHeader<'a> {
+/// The fields of a chunk header that describe its records.
+pub(crate) struct ChunkHeaderFields<'a> {
     pub first_number: u64,
     pub last_number: u64,
     pub last_record: u32,
@@ -47,7 +47,7 @@ pub(crate) struct ChunkHeader<'a> {
     pub templates: &'a [u32; 32],
 }
 
-impl ChunkHeader<'_> {
+impl ChunkHeaderFields<'_> {
     /// Fills the header of `chunk`, whose records end at its end, and pads it to its full size.
     pub fn complete(&self, chunk: &mut Vec<u8>) {
         let free = chunk.len();
@@ -83,9 +83,9 @@ impl ChunkHeader<'_> {
 /// the header does not say where they end.
 ///
 /// ```
-/// # use evtx_writer::{Event, LogWriter, seal};
+/// # use evtx_writer::{EvtxEvent, LogWriter, seal};
 /// let mut log = LogWriter::new();
-/// log.push(&Event::default())?;
+/// log.push(&EvtxEvent::default())?;
 /// let whole = log.finish();
 /// let mut chunk = whole[4096..].to_vec();
 /// chunk[52..56].fill(0);
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn file_header_bytes() {
         // As Windows wrote it for a log of one chunk and one record.
-        let out = FileHeader { chunks: 1, next_record_number: 2 }.to_bytes();
+        let out = FileHeaderFields { chunks: 1, next_record_number: 2 }.to_bytes();
         assert_eq!(out[..8], *b"ElfFile\0");
         assert_eq!(out[8..24], [0; 16]); // first and last chunk
         assert_eq!(out[24..32], [2, 0, 0, 0, 0, 0, 0, 0]); // next record
@@ -143,7 +143,7 @@ mod tests {
         strings[58] = 0x24d;
         let mut templates = [0; 32];
         templates[3] = 0x226;
-        let header = ChunkHeader {
+        let header = ChunkHeaderFields {
             first_number: 5,
             last_number: 7,
             last_record: 512,

@@ -5,10 +5,10 @@
 //! says (order of substitutions, bucket of a template) was read off logs that Windows wrote.
 //!
 //! ```
-//! use evtx_writer::{Event, FileTime, LogWriter, Payload};
+//! use evtx_writer::{EvtxEvent, FileTime, LogWriter, Payload};
 //!
 //! let mut log = LogWriter::new();
-//! log.push(&Event {
+//! log.push(&EvtxEvent {
 //!     provider: "Microsoft-Windows-WinRM".into(),
 //!     event_id: 6,
 //!     time: FileTime::from_unix(1_773_522_847, 0),
@@ -16,7 +16,7 @@
 //!     channel: "Microsoft-Windows-WinRM/Operational".into(),
 //!     computer: "WS01.corp.example".into(),
 //!     payload: Payload::EventData(vec![("connection".into(), "SRV02/wsman".into())]),
-//!     ..Event::default()
+//!     ..EvtxEvent::default()
 //! })?;
 //! let bytes = log.finish();
 //! assert_eq!(&bytes[..8], b"ElfFile\0");
@@ -36,7 +36,7 @@ mod value;
 mod writer;
 
 pub use error::{Error, Result};
-pub use event::{Event, Payload};
+pub use event::{EvtxEvent, Payload};
 pub use header::seal;
-pub use value::{FileTime, Guid, Sid, Value};
+pub use value::{EvtxGuid, EvtxValue, FileTime, Sid};
 pub use writer::LogWriter;

@@ -1,8 +1,8 @@
 //! The templates behind a record: one for System, one inside it for the payload.
 
-use crate::binxml::{BinXml, Content, INDEPENDENT};
+use crate::binxml::{BinXml, INDEPENDENT, NodeContent};
 use crate::value::{kind, write_utf16};
-use crate::{Event, Payload, Value};
+use crate::{EvtxEvent, EvtxValue, Payload};
 
 const EVENT_NAMESPACE: &str = "http://schemas.microsoft.com/win/2004/08/events/event";
 
@@ -27,13 +27,13 @@ mod field {
 }
 
 /// Writes the binary XML of `event`.
-pub(crate) fn write_event(xml: &mut BinXml, event: &Event) {
+pub(crate) fn write_event(xml: &mut BinXml, event: &EvtxEvent) {
     let key = system_key(event);
     xml.fragment(&key, |xml| define_event(xml, event), |xml| event_values(xml, event));
 }
 
 /// All that the template of System holds as text.
-fn system_key(event: &Event) -> Vec<u8> {
+fn system_key(event: &EvtxEvent) -> Vec<u8> {
     let mut key = Vec::with_capacity(128);
     key.push(matches!(event.payload, Payload::UserData { .. }).into());
     key.push(event.provider_guid.is_some().into());
@@ -56,9 +56,9 @@ fn push_name(key: &mut Vec<u8>, name: &str) {
     key.push(0xff);
 }
 
-fn define_event(xml: &mut BinXml, event: &Event) {
-    let payload = Content::Optional(field::PAYLOAD, kind::BINXML);
-    let namespace = [("xmlns", Content::Text(EVENT_NAMESPACE))];
+fn define_event(xml: &mut BinXml, event: &EvtxEvent) {
+    let payload = NodeContent::Optional(field::PAYLOAD, kind::BINXML);
+    let namespace = [("xmlns", NodeContent::Text(EVENT_NAMESPACE))];
     if matches!(event.payload, Payload::UserData { .. }) {
         xml.element("Event", INDEPENDENT, &namespace, |xml| {
             define_system(xml, event);
@@ -72,20 +72,20 @@ fn define_event(xml: &mut BinXml, event: &Event) {
     }
 }
 
-fn define_system(xml: &mut BinXml, event: &Event) {
+fn define_system(xml: &mut BinXml, event: &EvtxEvent) {
     let guid = event.provider_guid.map(|guid| format!("{{{guid}}}"));
-    let mut provider = vec![("Name", Content::Text(&event.provider))];
-    provider.extend(guid.as_deref().map(|guid| ("Guid", Content::Text(guid))));
+    let mut provider = vec![("Name", NodeContent::Text(&event.provider))];
+    provider.extend(guid.as_deref().map(|guid| ("Guid", NodeContent::Text(guid))));
     provider.extend(
-        event.event_source.as_deref().map(|source| ("EventSourceName", Content::Text(source))),
+        event.event_source.as_deref().map(|source| ("EventSourceName", NodeContent::Text(source))),
     );
     xml.element("System", INDEPENDENT, &[], |xml| {
         xml.empty("Provider", &provider);
         xml.leaf(
             "EventID",
             field::EVENT_ID,
-            &[("Qualifiers", Content::Optional(field::QUALIFIERS, kind::UINT16))],
-            Content::Optional(field::EVENT_ID, kind::UINT16),
+            &[("Qualifiers", NodeContent::Optional(field::QUALIFIERS, kind::UINT16))],
+            NodeContent::Optional(field::EVENT_ID, kind::UINT16),
         );
         for (name, field, kind) in [
             ("Version", field::VERSION, kind::UINT8),
@@ -94,60 +94,63 @@ fn define_system(xml: &mut BinXml, event: &Event) {
             ("Opcode", field::OPCODE, kind::UINT8),
             ("Keywords", field::KEYWORDS, kind::HEX_INT64),
         ] {
-            xml.leaf(name, field, &[], Content::Optional(field, kind));
+            xml.leaf(name, field, &[], NodeContent::Optional(field, kind));
         }
         xml.empty(
             "TimeCreated",
-            &[("SystemTime", Content::Optional(field::TIME, kind::FILE_TIME))],
+            &[("SystemTime", NodeContent::Optional(field::TIME, kind::FILE_TIME))],
         );
         xml.leaf(
             "EventRecordID",
             field::RECORD_ID,
             &[],
-            Content::Optional(field::RECORD_ID, kind::UINT64),
+            NodeContent::Optional(field::RECORD_ID, kind::UINT64),
         );
         xml.empty(
             "Correlation",
             &[
-                ("ActivityID", Content::Optional(field::ACTIVITY_ID, kind::GUID)),
-                ("RelatedActivityID", Content::Optional(field::RELATED_ACTIVITY_ID, kind::GUID)),
+                ("ActivityID", NodeContent::Optional(field::ACTIVITY_ID, kind::GUID)),
+                (
+                    "RelatedActivityID",
+                    NodeContent::Optional(field::RELATED_ACTIVITY_ID, kind::GUID),
+                ),
             ],
         );
         xml.empty(
             "Execution",
             &[
-                ("ProcessID", Content::Optional(field::PROCESS_ID, kind::UINT32)),
-                ("ThreadID", Content::Optional(field::THREAD_ID, kind::UINT32)),
+                ("ProcessID", NodeContent::Optional(field::PROCESS_ID, kind::UINT32)),
+                ("ThreadID", NodeContent::Optional(field::THREAD_ID, kind::UINT32)),
             ],
         );
-        xml.leaf("Channel", INDEPENDENT, &[], Content::Text(&event.channel));
-        xml.leaf("Computer", INDEPENDENT, &[], Content::Text(&event.computer));
-        xml.empty("Security", &[("UserID", Content::Optional(field::USER_ID, kind::SID))]);
+        xml.leaf("Channel", INDEPENDENT, &[], NodeContent::Text(&event.channel));
+        xml.leaf("Computer", INDEPENDENT, &[], NodeContent::Text(&event.computer));
+        xml.empty("Security", &[("UserID", NodeContent::Optional(field::USER_ID, kind::SID))]);
     });
 }
 
-fn event_values(xml: &mut BinXml, event: &Event) {
+fn event_values(xml: &mut BinXml, event: &EvtxEvent) {
     let mut list = xml.values(field::COUNT);
-    let values: [Value; field::COUNT - 1] = [
+    let values: [EvtxValue; field::COUNT - 1] = [
         event.level.into(),
         event.opcode.into(),
         event.task.into(),
         event.event_id.into(),
-        event.qualifiers.map_or(Value::Null, Value::from),
-        Value::HexInt64(event.keywords),
+        event.qualifiers.map_or(EvtxValue::Null, EvtxValue::from),
+        EvtxValue::HexInt64(event.keywords),
         event.time.into(),
-        event.activity_id.map_or(Value::Null, Value::from),
+        event.activity_id.map_or(EvtxValue::Null, EvtxValue::from),
         event.process_id.into(),
         event.thread_id.into(),
         event.record_id.into(),
         event.version.into(),
-        event.user_sid.map_or(Value::Null, Value::from),
-        Value::Null,
-        Value::Null,
-        Value::Null,
-        Value::Null,
-        Value::Null,
-        Value::Null,
+        event.user_sid.map_or(EvtxValue::Null, EvtxValue::from),
+        EvtxValue::Null,
+        EvtxValue::Null,
+        EvtxValue::Null,
+        EvtxValue::Null,
+        EvtxValue::Null,
+        EvtxValue::Null,
     ];
     for value in &values {
         xml.value(&mut list, value);
@@ -162,7 +165,7 @@ fn write_payload(xml: &mut BinXml, payload: &Payload) {
 
 fn payload_key(payload: &Payload) -> Vec<u8> {
     let mut key = Vec::with_capacity(256);
-    let fields: &[(String, Value)] = match payload {
+    let fields: &[(String, EvtxValue)] = match payload {
         Payload::EventData(fields) => {
             key.push(b'E');
             fields
@@ -190,9 +193,9 @@ fn payload_key(payload: &Payload) -> Vec<u8> {
 }
 
 /// The type a template gives a field. One that is null now would hold text another time.
-fn declared_kind(value: &Value) -> u8 {
+fn declared_kind(value: &EvtxValue) -> u8 {
     match value {
-        Value::Null => kind::STRING,
+        EvtxValue::Null => kind::STRING,
         value => value.kind(),
     }
 }
@@ -202,20 +205,20 @@ fn define_payload(xml: &mut BinXml, payload: &Payload) {
         Payload::EventData(fields) if fields.is_empty() => xml.empty("EventData", &[]),
         Payload::EventData(fields) => xml.element("EventData", INDEPENDENT, &[], |xml| {
             for (field, (name, value)) in fields.iter().enumerate() {
-                let content = Content::Field(field as u16, declared_kind(value));
-                xml.leaf("Data", INDEPENDENT, &[("Name", Content::Text(name))], content);
+                let content = NodeContent::Field(field as u16, declared_kind(value));
+                xml.leaf("Data", INDEPENDENT, &[("Name", NodeContent::Text(name))], content);
             }
         }),
         // As Windows has it: value 1 is unused.
         Payload::Strings(_) => xml.element("EventData", INDEPENDENT, &[], |xml| {
-            xml.leaf("Data", 0, &[], Content::Optional(0, kind::STRING_ARRAY));
-            xml.leaf("Binary", 2, &[], Content::Optional(2, kind::BINARY));
+            xml.leaf("Data", 0, &[], NodeContent::Optional(0, kind::STRING_ARRAY));
+            xml.leaf("Binary", 2, &[], NodeContent::Optional(2, kind::BINARY));
         }),
         Payload::UserData { element, namespace, fields } => {
-            let namespace = [("xmlns", Content::Text(namespace))];
+            let namespace = [("xmlns", NodeContent::Text(namespace))];
             xml.element(element, INDEPENDENT, &namespace, |xml| {
                 for (field, (name, value)) in fields.iter().enumerate() {
-                    let content = Content::Field(field as u16, declared_kind(value));
+                    let content = NodeContent::Field(field as u16, declared_kind(value));
                     xml.leaf(name, INDEPENDENT, &[], content);
                 }
             });
@@ -227,7 +230,7 @@ fn define_payload(xml: &mut BinXml, payload: &Payload) {
                     (1, "DataItemName", kind::STRING),
                     (2, "EventPayload", kind::BINARY),
                 ] {
-                    xml.leaf(name, field, &[], Content::Optional(field, kind));
+                    xml.leaf(name, field, &[], NodeContent::Optional(field, kind));
                 }
             });
         }
@@ -250,12 +253,12 @@ fn payload_values(xml: &mut BinXml, payload: &Payload) {
                     xml.data.extend([0, 0]);
                 }
             });
-            xml.value(&mut list, &Value::Null);
-            xml.value(&mut list, &Value::Null);
+            xml.value(&mut list, &EvtxValue::Null);
+            xml.value(&mut list, &EvtxValue::Null);
         }
         Payload::ProcessingError { code, item, data } => {
             let mut list = xml.values(3);
-            xml.value(&mut list, &Value::UInt32(*code));
+            xml.value(&mut list, &EvtxValue::UInt32(*code));
             xml.value_with(&mut list, kind::STRING, |xml| write_utf16(item, &mut xml.data));
             xml.value_with(&mut list, kind::BINARY, |xml| xml.data.extend(data));
         }

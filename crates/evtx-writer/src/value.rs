@@ -16,9 +16,9 @@ impl FileTime {
 
 /// A GUID; written as Windows keeps it, the first three fields little-endian.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Guid(u128);
+pub struct EvtxGuid(u128);
 
-impl Guid {
+impl EvtxGuid {
     /// The GUID whose digits, left to right, are those of `digits`.
     pub const fn from_u128(digits: u128) -> Self {
         Self(digits)
@@ -34,7 +34,7 @@ impl Guid {
 }
 
 /// Lower-case digits and dashes, without braces.
-impl fmt::Display for Guid {
+impl fmt::Display for EvtxGuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = format!("{:032x}", self.0);
         write!(
@@ -101,7 +101,7 @@ impl fmt::Display for Sid {
 /// [MS-EVEN6]: https://learn.microsoft.com/openspecs/windows_protocols/ms-even6/
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the names of the types say it all")]
-pub enum Value {
+pub enum EvtxValue {
     Null,
     String(String),
     Int8(i8),
@@ -114,7 +114,7 @@ pub enum Value {
     UInt64(u64),
     Bool(bool),
     Binary(Vec<u8>),
-    Guid(Guid),
+    Guid(EvtxGuid),
     FileTime(FileTime),
     Sid(Sid),
     HexInt32(u32),
@@ -138,7 +138,7 @@ pub(crate) mod kind {
     pub const STRING_ARRAY: u8 = 0x81;
 }
 
-impl Value {
+impl EvtxValue {
     /// The type's number in a substitution.
     pub(crate) fn kind(&self) -> u8 {
         match self {
@@ -191,7 +191,7 @@ pub(crate) fn write_utf16(text: &str, out: &mut Vec<u8>) {
 
 macro_rules! from {
     ($($source:ty => $variant:ident),* $(,)?) => {$(
-        impl From<$source> for Value {
+        impl From<$source> for EvtxValue {
             fn from(value: $source) -> Self {
                 Self::$variant(value.into())
             }
@@ -210,7 +210,7 @@ from! {
     i64 => Int64,
     bool => Bool,
     Vec<u8> => Binary,
-    Guid => Guid,
+    EvtxGuid => Guid,
     FileTime => FileTime,
     Sid => Sid,
 }
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn guid_bytes_and_text() {
-        let guid = Guid::from_u128(0xa7975c8f_ac13_49f1_87da_5a984a4ab417);
+        let guid = EvtxGuid::from_u128(0xa7975c8f_ac13_49f1_87da_5a984a4ab417);
         assert_eq!(
             guid.to_bytes(),
             [
@@ -238,7 +238,7 @@ mod tests {
     fn sid_bytes() {
         let mut out = Vec::new();
         assert_eq!(Sid::nt([32, 544]).to_string(), "S-1-5-32-544");
-        Value::Sid(Sid::nt([32, 544])).write(&mut out);
+        EvtxValue::Sid(Sid::nt([32, 544])).write(&mut out);
         assert_eq!(
             out,
             [
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn bool_takes_four_bytes() {
         let mut out = Vec::new();
-        Value::Bool(true).write(&mut out);
+        EvtxValue::Bool(true).write(&mut out);
         assert_eq!(out, [1, 0, 0, 0]);
     }
 }

@@ -1,12 +1,12 @@
-use crate::chunk::Chunk;
-use crate::header::{CHUNK_SIZE, FILE_HEADER_SIZE, FileHeader};
-use crate::{Error, Event, Result};
+use crate::chunk::ChunkWriter;
+use crate::header::{CHUNK_SIZE, FILE_HEADER_SIZE, FileHeaderFields};
+use crate::{Error, EvtxEvent, Result};
 
 /// Collects events into a log in the order they are pushed.
 pub struct LogWriter {
     /// Room for the header, then the finished chunks.
     out: Vec<u8>,
-    chunk: Chunk,
+    chunk: ChunkWriter,
     /// The next record's number, where it is not the event's own.
     next: Option<u64>,
     last_number: u64,
@@ -15,7 +15,12 @@ pub struct LogWriter {
 impl LogWriter {
     /// A log as the service keeps it: each record's number is its EventRecordID.
     pub fn new() -> Self {
-        Self { out: vec![0; FILE_HEADER_SIZE], chunk: Chunk::new(), next: None, last_number: 0 }
+        Self {
+            out: vec![0; FILE_HEADER_SIZE],
+            chunk: ChunkWriter::new(),
+            next: None,
+            last_number: 0,
+        }
     }
 
     /// A log as an export leaves it: records numbered from `first` on in their headers, while
@@ -30,10 +35,10 @@ impl LogWriter {
     ///
     /// If the event does not fit into a chunk, or the log has all the chunks it can have. The log
     /// is then as it was, and takes further events.
-    pub fn push(&mut self, event: &Event) -> Result<()> {
+    pub fn push(&mut self, event: &EvtxEvent) -> Result<()> {
         let number = self.next.unwrap_or(event.record_id);
         if !self.chunk.push(number, event) {
-            let mut chunk = Chunk::new();
+            let mut chunk = ChunkWriter::new();
             if !chunk.push(number, event) {
                 return Err(Error::RecordTooLarge { record_id: event.record_id });
             }
@@ -52,7 +57,7 @@ impl LogWriter {
     pub fn finish(self) -> Vec<u8> {
         let Self { mut out, chunk, last_number, .. } = self;
         out.extend(chunk.finish().unwrap_or_default());
-        let header = FileHeader {
+        let header = FileHeaderFields {
             chunks: chunk_count(&out) as u16, // `push` sees to it
             next_record_number: last_number.wrapping_add(1),
         };

@@ -1,7 +1,7 @@
 //! What is written comes back through the `evtx` crate, with its checksum tests switched on.
 
 use evtx::{EvtxParser, ParserSettings};
-use evtx_writer::{Error, Event, FileTime, Guid, LogWriter, Payload, Sid, Value};
+use evtx_writer::{Error, EvtxEvent, EvtxGuid, EvtxValue, FileTime, LogWriter, Payload, Sid};
 use serde_json::{Value as Json, json};
 
 /// Each record as (number in its header, JSON).
@@ -15,7 +15,7 @@ fn read(bytes: Vec<u8>) -> Vec<(u64, Json)> {
         .collect()
 }
 
-fn read_one(event: &Event) -> Json {
+fn read_one(event: &EvtxEvent) -> Json {
     let mut log = LogWriter::new();
     log.push(event).unwrap();
     let mut records = read(log.finish());
@@ -23,10 +23,10 @@ fn read_one(event: &Event) -> Json {
     records.remove(0).1["Event"].take()
 }
 
-fn event(record_id: u64, payload: Payload) -> Event {
-    Event {
+fn event(record_id: u64, payload: Payload) -> EvtxEvent {
+    EvtxEvent {
         provider: "Microsoft-Windows-WinRM".into(),
-        provider_guid: Some(Guid::from_u128(0xa7975c8f_ac13_49f1_87da_5a984a4ab417)),
+        provider_guid: Some(EvtxGuid::from_u128(0xa7975c8f_ac13_49f1_87da_5a984a4ab417)),
         event_id: 91,
         version: 1,
         level: 4,
@@ -40,7 +40,7 @@ fn event(record_id: u64, payload: Payload) -> Event {
         channel: "Microsoft-Windows-WinRM/Operational".into(),
         computer: "SRV02.corp.example".into(),
         payload,
-        ..Event::default()
+        ..EvtxEvent::default()
     }
 }
 
@@ -50,10 +50,10 @@ fn text(length: usize) -> Payload {
 
 #[test]
 fn system_with_all_fields() {
-    let json = read_one(&Event {
+    let json = read_one(&EvtxEvent {
         event_source: Some("WinRM".into()),
         qualifiers: Some(16384),
-        activity_id: Some(Guid::from_u128(0xae1a2cab_0b85_0000_ac2f_1aae850bd501)),
+        activity_id: Some(EvtxGuid::from_u128(0xae1a2cab_0b85_0000_ac2f_1aae850bd501)),
         user_sid: Some(Sid::nt([21, 738609754, 2819869699, 4189121830, 500])),
         ..event(508, Payload::default())
     });
@@ -85,7 +85,7 @@ fn system_with_all_fields() {
 
 #[test]
 fn system_without_the_optional_fields() {
-    let json = read_one(&Event { provider_guid: None, ..event(1, Payload::default()) });
+    let json = read_one(&EvtxEvent { provider_guid: None, ..event(1, Payload::default()) });
     let system = &json["System"];
     assert_eq!(system["Provider"], json!({"#attributes": {"Name": "Microsoft-Windows-WinRM"}}));
     assert_eq!(system["EventID"], 91);
@@ -95,27 +95,27 @@ fn system_without_the_optional_fields() {
 
 #[test]
 fn every_type_of_value() {
-    let cases: Vec<(Value, Json)> = vec![
+    let cases: Vec<(EvtxValue, Json)> = vec![
         ("Grüße, 世界 🙂 <&>\r\n".into(), json!("Grüße, 世界 🙂 <&>\r\n")),
         (String::new().into(), json!("")),
-        (Value::Null, json!("")),
-        (Value::Int8(-1), json!(-1)),
-        (Value::UInt8(255), json!(255)),
-        (Value::Int16(-300), json!(-300)),
-        (Value::UInt16(65535), json!(65535)),
-        (Value::Int32(i32::MIN), json!(i32::MIN)),
-        (Value::UInt32(u32::MAX), json!(u32::MAX)),
-        (Value::Int64(i64::MIN), json!(i64::MIN)),
-        (Value::UInt64(u64::MAX), json!(u64::MAX)),
-        (Value::Bool(true), json!(true)),
-        (Value::Bool(false), json!(false)),
+        (EvtxValue::Null, json!("")),
+        (EvtxValue::Int8(-1), json!(-1)),
+        (EvtxValue::UInt8(255), json!(255)),
+        (EvtxValue::Int16(-300), json!(-300)),
+        (EvtxValue::UInt16(65535), json!(65535)),
+        (EvtxValue::Int32(i32::MIN), json!(i32::MIN)),
+        (EvtxValue::UInt32(u32::MAX), json!(u32::MAX)),
+        (EvtxValue::Int64(i64::MIN), json!(i64::MIN)),
+        (EvtxValue::UInt64(u64::MAX), json!(u64::MAX)),
+        (EvtxValue::Bool(true), json!(true)),
+        (EvtxValue::Bool(false), json!(false)),
         (vec![0xde, 0xad].into(), json!("DEAD")),
-        (Guid::from_u128(1).into(), json!("{00000000-0000-0000-0000-000000000001}")),
+        (EvtxGuid::from_u128(1).into(), json!("{00000000-0000-0000-0000-000000000001}")),
         (FileTime::from_unix(0, 1).into(), json!("1970-01-01T00:00:00.0000001Z")),
         (Sid::nt([18]).into(), json!("S-1-5-18")),
         (Sid::new(0, [0]).into(), json!("S-1-0-0")),
-        (Value::HexInt32(0x3e7), json!("0x3e7")),
-        (Value::HexInt64(0x8020000000000000), json!("0x8020000000000000")),
+        (EvtxValue::HexInt32(0x3e7), json!("0x3e7")),
+        (EvtxValue::HexInt64(0x8020000000000000), json!("0x8020000000000000")),
     ];
     let fields = (0..).zip(&cases).map(|(i, (value, _))| (format!("f{i}"), value.clone()));
     let json = read_one(&event(1, Payload::EventData(fields.collect())));
@@ -223,10 +223,10 @@ fn the_largest_record_and_one_character_more() {
 
 #[test]
 fn too_many_fields_and_too_long_names_are_too_large() {
-    let fields = (0..70_000).map(|i| (i.to_string(), Value::Null)).collect();
+    let fields = (0..70_000).map(|i| (i.to_string(), EvtxValue::Null)).collect();
     let mut log = LogWriter::new();
     log.push(&event(1, Payload::EventData(fields))).unwrap_err();
-    log.push(&Event { computer: "c".repeat(70_000), ..event(1, text(1)) }).unwrap_err();
+    log.push(&EvtxEvent { computer: "c".repeat(70_000), ..event(1, text(1)) }).unwrap_err();
     assert_eq!(read(log.finish()), []);
 }
 

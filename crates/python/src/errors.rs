@@ -7,11 +7,11 @@ pyo3::create_exception!(
     psr_forensics,
     Error,
     PyException,
-    "What ends a run: what is wrong and where, on one line. Damage inside logs is no error: it is in \
-     the ledger."
+    "An error that ends a run: the problem and its place, on one line. Damage inside logs is not an \
+     error: the ledger lists it."
 );
 
-/// An error of the package's own, with its causes.
+/// Converts a library error to the package's exception, with its causes.
 pub fn error(error: impl std::error::Error) -> PyErr {
     Error::new_err(psr_forensics::error::with_causes(&error))
 }

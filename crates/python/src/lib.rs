@@ -21,29 +21,30 @@ use psr_forensics::layers::{UnwrapLimits, find_layers};
 use psr_forensics::observe::{CaseFolder, ExtractedInput};
 use psr_forensics::report::TABLES;
 use psr_forensics::{
-    Analysis, RunInputs, Fault, Format, NoProgress, Options, Output, RunInfo, CancelToken, Wanted,
+    Analysis, CancelToken, Fault, Format, NoProgress, Options, Output, RunInfo, RunInputs, Wanted,
 };
 
 use errors::{Error, error};
 
-/// As the program has it. For what this library allocates, not for the interpreter.
+/// The same allocator as the program's. It serves this library's allocations, not the
+/// interpreter's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The rules that were loaded for an extraction last.
+/// The rules of the latest extraction.
 static LATEST: Mutex<Option<Arc<RuleSet>>> = Mutex::new(None);
 
-/// How a run is made: a dictionary on the side of Python.
+/// The settings of a run. Python passes a dictionary.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
-struct How {
+struct RunSettings {
     packs: Vec<PathBuf>,
     default_pack: bool,
     threads: usize,
     recover: bool,
 }
 
-impl How {
+impl RunSettings {
     fn rules(&self) -> Result<RuleSet, psr_forensics::Error> {
         RuleSet::load(read_packs(&self.packs, self.default_pack)?)
     }
@@ -66,14 +67,14 @@ impl How {
     }
 }
 
-/// What a run writes, and where: a dictionary on the side of Python.
+/// The outputs of a run and their folder. Python passes a dictionary.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
-struct Where {
+struct OutputSettings {
     output: PathBuf,
     force: bool,
     formats: Vec<String>,
-    /// The run as the program's own arguments, for `run.json`: `verify` makes it again by them.
+    /// The run as the program's own arguments, for `run.json`. `verify` repeats the run with them.
     arguments: Vec<String>,
 }
 
@@ -89,7 +90,7 @@ fn extract(
     py: Python<'_>,
     paths: Vec<PathBuf>,
     case: PathBuf,
-    how: How,
+    how: RunSettings,
     some: bool,
 ) -> PyResult<usize> {
     work::run(py, how.threads, move |stop| {
@@ -105,9 +106,14 @@ fn extract(
     })
 }
 
-/// Correlates case folders, and writes what came of it.
+/// Rebuilds sessions from case folders and writes the results.
 #[pyfunction]
-fn correlate(py: Python<'_>, cases: Vec<PathBuf>, how: How, to: Where) -> PyResult<()> {
+fn correlate(
+    py: Python<'_>,
+    cases: Vec<PathBuf>,
+    how: RunSettings,
+    to: OutputSettings,
+) -> PyResult<()> {
     work::run(py, how.threads, move |stop| {
         let make = |options: &Options, rules: RuleSet| {
             let evidence = RunInputs::from_cases(&cases, &rules.event_filter())?;
@@ -117,9 +123,14 @@ fn correlate(py: Python<'_>, cases: Vec<PathBuf>, how: How, to: Where) -> PyResu
     })
 }
 
-/// Analyses logs, and writes what came of it.
+/// Analyzes logs and writes the results.
 #[pyfunction]
-fn analyze(py: Python<'_>, paths: Vec<PathBuf>, how: How, to: Where) -> PyResult<()> {
+fn analyze(
+    py: Python<'_>,
+    paths: Vec<PathBuf>,
+    how: RunSettings,
+    to: OutputSettings,
+) -> PyResult<()> {
     work::run(py, how.threads, move |stop| {
         let inputs = psr_forensics::discover(&paths)?;
         let make = |options: &Options, rules: RuleSet| {
@@ -129,11 +140,11 @@ fn analyze(py: Python<'_>, paths: Vec<PathBuf>, how: How, to: Where) -> PyResult
     })
 }
 
-/// Makes a run and writes its results; one that was asked to stop leaves nothing.
+/// Makes a run and writes its results. A cancelled run writes nothing.
 fn results(
     make: impl FnOnce(&Options, RuleSet) -> Result<Analysis, psr_forensics::Error>,
-    how: &How,
-    to: &Where,
+    how: &RunSettings,
+    to: &OutputSettings,
     stop: &CancelToken,
 ) -> Result<(), psr_forensics::Error> {
     let info = RunInfo { arguments: to.arguments.clone(), started: chrono::Utc::now() };
@@ -163,7 +174,7 @@ fn tables() -> Vec<&'static str> {
     TABLES.iter().map(|table| table.file.trim_end_matches(".csv")).collect()
 }
 
-/// What a case folder has of each input, as JSON.
+/// Returns, as JSON, the journal entry of each input of a case folder.
 #[pyfunction]
 fn ledger(case: PathBuf) -> PyResult<String> {
     let known = CaseFolder::read(&case).map_err(error)?;
@@ -184,7 +195,8 @@ fn row(of: &ExtractedInput) -> Value {
             "observations": observations, "faults": of.faults })
 }
 
-/// What given paths hold, as JSON: each file with its chunks, if it has any.
+/// Returns the files below the given paths as JSON, each with its number of chunks if it is an EVTX
+/// log.
 #[pyfunction]
 fn files(paths: Vec<PathBuf>) -> PyResult<String> {
     let inputs = psr_forensics::discover(&paths).map_err(error)?;
@@ -215,7 +227,7 @@ fn decode(py: Python<'_>, text: &str) -> String {
     .to_string()
 }
 
-/// What packs hold, as JSON.
+/// Returns the rules of packs as JSON.
 #[pyfunction]
 fn packs(paths: Vec<PathBuf>, default_pack: bool) -> PyResult<String> {
     let rules = load(&paths, default_pack)?;
@@ -233,7 +245,7 @@ fn packs(paths: Vec<PathBuf>, default_pack: bool) -> PyResult<String> {
     Ok(Value::from(packs.collect::<Vec<Value>>()).to_string())
 }
 
-/// What is wrong with the rules of packs, as JSON.
+/// Returns the problems in the rules of packs as JSON.
 #[pyfunction]
 fn check_packs(paths: Vec<PathBuf>, default_pack: bool) -> PyResult<String> {
     let rules = load(&paths, default_pack)?;
@@ -253,7 +265,7 @@ mod _native {
     #[pymodule_export]
     use super::chunks::{chunk_faults, chunks};
     #[pymodule_export]
-    use super::stream::{Table, observations, parquet};
+    use super::stream::{ArrowTable, observations, parquet};
     #[pymodule_export]
     use super::{
         Error, analyze, check_packs, correlate, decode, extract, files, ledger, packs, tables,

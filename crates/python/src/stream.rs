@@ -21,35 +21,36 @@ use psr_forensics::observe::{self, CaseFolder, ColumnType, ColumnValues, ListVal
 
 use crate::errors::{Error, error};
 
-/// Rows that are read at a time: row groups of the tables' files have as many at most.
+/// The number of rows read at a time. No row group of the tables' files is larger.
 const ROWS: usize = 1 << 16;
 
-/// The batches of a table, one after the other.
+/// The batches of a table, in order.
 pub type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
 
-/// Where the rows of a table come from.
-pub trait Source: Send + Sync {
+/// A source of the rows of a table.
+pub trait TableSource: Send + Sync {
     /// The types of the table's columns.
     fn schema(&self) -> Result<SchemaRef, ArrowError>;
-    /// Its rows.
+    /// The rows, in batches.
     fn batches(&self) -> Result<Batches, ArrowError>;
-    /// How many there are, if that is known before they are read.
+    /// The number of rows, if it is known before they are read.
     fn rows(&self) -> Option<u64>;
 }
 
-/// A table, which whoever knows Arrow's PyCapsule interface takes: pyarrow, polars, pandas, DuckDB.
-#[pyclass(frozen, module = "psr_forensics")]
-pub struct Table(Arc<dyn Source>);
+/// A table for every library that supports Arrow's PyCapsule interface: pyarrow, polars, pandas,
+/// DuckDB.
+#[pyclass(frozen, name = "Table", module = "psr_forensics")]
+pub struct ArrowTable(Arc<dyn TableSource>);
 
-impl Table {
+impl ArrowTable {
     /// A table of this source.
-    pub fn new(source: impl Source + 'static) -> Table {
-        Table(Arc::new(source))
+    pub fn new(source: impl TableSource + 'static) -> ArrowTable {
+        ArrowTable(Arc::new(source))
     }
 }
 
 #[pymethods]
-impl Table {
+impl ArrowTable {
     /// The table as an Arrow stream, which may be asked for as often as one likes. Types are as they
     /// are: a request for others is not met, as the interface allows.
     #[pyo3(signature = (requested_schema=None))]
@@ -81,12 +82,12 @@ impl Table {
 }
 
 /// A Parquet file of results.
-struct Parquet {
+struct ParquetTable {
     path: PathBuf,
     rows: u64,
 }
 
-impl Parquet {
+impl ParquetTable {
     fn reader(&self) -> Result<ParquetRecordBatchReaderBuilder<File>, ArrowError> {
         let file = File::open(&self.path)
             .map_err(|error| ArrowError::IoError(error.to_string(), error))?;
@@ -94,7 +95,7 @@ impl Parquet {
     }
 }
 
-impl Source for Parquet {
+impl TableSource for ParquetTable {
     fn schema(&self) -> Result<SchemaRef, ArrowError> {
         Ok(self.reader()?.schema().clone())
     }
@@ -110,19 +111,19 @@ impl Source for Parquet {
 
 /// A Parquet file of a run's results.
 #[pyfunction]
-pub fn parquet(path: PathBuf) -> PyResult<Table> {
-    let mut table = Parquet { path, rows: 0 };
+pub fn parquet(path: PathBuf) -> PyResult<ArrowTable> {
+    let mut table = ParquetTable { path, rows: 0 };
     let reader = table
         .reader()
         .map_err(|source| Error::new_err(format!("{}: {source}", table.path.display())))?;
     table.rows = reader.metadata().file_metadata().num_rows().try_into().unwrap_or_default();
-    Ok(Table::new(table))
+    Ok(ArrowTable::new(table))
 }
 
-/// The column that says which input records are of.
+/// The column that names the input of a record.
 const INPUT: &str = "input_file";
 
-/// The types of observations, with the input that they are of.
+/// The columns of observations, and the column of their input.
 pub fn observation_schema() -> SchemaRef {
     let fields = observe::fields().iter().map(|field| {
         let data_type = match field.column_type {
@@ -140,7 +141,7 @@ pub fn observation_schema() -> SchemaRef {
     Arc::new(Schema::new(fields.chain([input]).collect::<Vec<_>>()))
 }
 
-/// Columns of observations as a batch of records of one input.
+/// Builds a batch from columns of observations of one input.
 pub fn observation_batch(
     columns: Vec<ColumnValues>,
     input: &str,
@@ -177,16 +178,16 @@ fn list_array(lists: &ListValues) -> ArrayRef {
 }
 
 /// The observations of case folders.
-struct Observations(Arc<Vec<Part>>);
+struct ObservationTables(Arc<Vec<ObservationFile>>);
 
-/// A file of them.
-struct Part {
+/// A file of observations.
+struct ObservationFile {
     root: PathBuf,
     table: TableEntry,
     input: String,
 }
 
-impl Part {
+impl ObservationFile {
     fn read(&self) -> Result<RecordBatch, ArrowError> {
         let columns = observe::read_columns(&self.root, &self.table).map_err(|error| {
             let path = self.root.join(&self.table.name);
@@ -197,7 +198,7 @@ impl Part {
     }
 }
 
-impl Source for Observations {
+impl TableSource for ObservationTables {
     fn schema(&self) -> Result<SchemaRef, ArrowError> {
         Ok(observation_schema())
     }
@@ -214,7 +215,7 @@ impl Source for Observations {
 
 /// The observations of case folders, in the order of inputs.
 #[pyfunction]
-pub fn observations(cases: Vec<PathBuf>) -> PyResult<Table> {
+pub fn observations(cases: Vec<PathBuf>) -> PyResult<ArrowTable> {
     let mut files = BTreeMap::new();
     for root in cases {
         for (path, (_, entry)) in CaseFolder::read(&root).map_err(error)?.files {
@@ -227,8 +228,8 @@ pub fn observations(cases: Vec<PathBuf>) -> PyResult<Table> {
         .flat_map(|(root, entry)| entry.inputs.into_iter().map(move |input| (root.clone(), input)));
     let tables = inputs.flat_map(|(root, of)| {
         let input = PathBuf::from(&of.path).to_string_lossy().into_owned();
-        let part = move |table| Part { root: root.clone(), table, input: input.clone() };
+        let part = move |table| ObservationFile { root: root.clone(), table, input: input.clone() };
         of.tables.into_iter().map(part)
     });
-    Ok(Table::new(Observations(Arc::new(tables.collect()))))
+    Ok(ArrowTable::new(ObservationTables(Arc::new(tables.collect()))))
 }

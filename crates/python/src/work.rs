@@ -10,7 +10,7 @@ use psr_forensics::CancelToken;
 
 use crate::errors::error;
 
-/// How often is looked for Ctrl-C.
+/// The interval between checks for Ctrl-C.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Does some work on so many threads, 0 for one a core, without the interpreter's lock. On Ctrl-C

@@ -1,15 +1,15 @@
-//! What goes on around some sessions, close enough to be taken for a part of them.
+//! Activity near some sessions, close enough to be mistaken for a part of them.
 
 use evtx_writer::FileTime;
 
 use crate::clock::{millis, seconds};
-use crate::events::security::{self, Source};
-use crate::plan::Spec;
-use crate::scribe::Scribe;
+use crate::event_recorder::EventRecorder;
+use crate::events::security::{self, LogonSource};
+use crate::plan::SessionPlan;
 
-impl Scribe<'_> {
+impl EventRecorder<'_> {
     /// Tickets and file shares of the session's target.
-    pub(crate) fn around(&mut self, spec: &Spec) {
+    pub(crate) fn around(&mut self, spec: &SessionPlan) {
         let world = self.world;
         let target = world.host(spec.target);
         if spec.others_tickets {
@@ -30,7 +30,7 @@ impl Scribe<'_> {
                     (&world.host(from), port),
                     ticket,
                 );
-                self.put(controller, asked, None);
+                self.record_event(controller, asked, None);
             }
         }
         if spec.own_ticket_elsewhere {
@@ -41,7 +41,7 @@ impl Scribe<'_> {
             let account = world.account(spec.user);
             let asked =
                 security::service_ticket(&dc, time, account, &target, (&from, port), ticket);
-            self.put(controller, asked, None);
+            self.record_event(controller, asked, None);
         }
         if spec.file_shares {
             let account = world.account(spec.user);
@@ -50,14 +50,14 @@ impl Scribe<'_> {
                 let length = (spec.end - spec.start).max(2);
                 let time = spec.start - seconds(3) + self.rng.within(0..length);
                 let logon = account.logon(self.logon_id(spec.target));
-                let source = Source::kerberos_from(&world.machines[from].ip, self.rng.port());
-                self.put(
+                let source = LogonSource::kerberos_from(&world.machines[from].ip, self.rng.port());
+                self.record_event(
                     spec.target,
                     security::plain_logon(&target, FileTime(time), logon, source),
                     None,
                 );
                 let ends = FileTime(time + seconds(self.rng.within(5..60)));
-                self.put(spec.target, security::logoff(&target, ends, logon, 3), None);
+                self.record_event(spec.target, security::logoff(&target, ends, logon, 3), None);
             }
         }
     }

@@ -3,12 +3,12 @@
 use evtx_writer::FileTime;
 
 use crate::clock::{millis, seconds};
-use crate::events::powershell::Pool;
-use crate::events::security::{self, Source};
-use crate::events::winrm::{End, POWERSHELL_SHELL};
-use crate::events::{NETWORK_SERVICE, POWERSHELL, Process};
-use crate::plan::{Failure, FailureSpec, Wire};
-use crate::scribe::Scribe;
+use crate::event_recorder::EventRecorder;
+use crate::events::powershell::ClientRunspacePool;
+use crate::events::security::{self, LogonSource};
+use crate::events::winrm::{POWERSHELL_SHELL, WsmanEndpoint};
+use crate::events::{NETWORK_SERVICE, POWERSHELL, ScenarioProcess};
+use crate::plan::{AttemptFailure, AttemptPlan, SessionTransport};
 
 const ERROR_ACCESS_DENIED: u32 = 5;
 const ERROR_LOGON_FAILURE: u32 = 1326;
@@ -18,24 +18,29 @@ const STATUS_WRONG_PASSWORD: u32 = 0xc000_006a;
 /// Pre-authentication failed (RFC 4120).
 const KDC_ERR_PREAUTH_FAILED: u32 = 0x18;
 
-impl Scribe<'_> {
-    /// Writes a failed attempt down.
-    pub(crate) fn failure(&mut self, attempt: usize, spec: &FailureSpec) {
+impl EventRecorder<'_> {
+    /// Records a failed attempt.
+    pub(crate) fn failure(&mut self, attempt: usize, spec: &AttemptPlan) {
         let world = self.world;
         let (source, target) = (world.host(spec.source), world.host(spec.target));
         let account = world.account(spec.user);
         let at = |ms: u64| FileTime(spec.time + millis(ms));
         let id = self.process_id(spec.source, spec.time - seconds(9), spec.time + seconds(60));
-        let process = Process::new(id, POWERSHELL, format!("\"{POWERSHELL}\" "));
+        let process = ScenarioProcess::new(id, POWERSHELL, format!("\"{POWERSHELL}\" "));
         let by = account.logon(self.logon_id(spec.source));
 
-        let pool =
-            Pool { process_id: id, account, runspace: self.rng.guid(), pool: self.rng.guid() };
+        let pool = ClientRunspacePool {
+            process_id: id,
+            account,
+            runspace: self.rng.guid(),
+            pool: self.rng.guid(),
+        };
         for event in pool.opening(at(0)) {
-            self.put(spec.source, event, None);
+            self.record_event(spec.source, event, None);
         }
-        let end = End::client(account, &process, self.rng.guid()).on(&source);
-        let connection = self.connection_string(spec.target, spec.called, Wire::Http, true);
+        let end = WsmanEndpoint::client(account, &process, self.rng.guid()).on(&source);
+        let connection =
+            self.connection_string(spec.target, spec.called, SessionTransport::Http, true);
         let mut events = vec![
             end.session(at(10), &connection),
             end.option(at(11), 25, "WSMAN_OPTION_LOCALE", "en-US"),
@@ -47,22 +52,22 @@ impl Scribe<'_> {
         let name = self.name_for(spec.target, spec.called);
         let failed = |code: u32| end.operation_failed(at(320), "CreateShell", code);
         match spec.failure {
-            Failure::NtlmPassword => {
+            AttemptFailure::NtlmPassword => {
                 events.extend([end.bad_credentials(at(300)), failed(ERROR_LOGON_FAILURE)]);
             }
-            Failure::KerberosPassword => {
+            AttemptFailure::KerberosPassword => {
                 let message = "The user name or password is incorrect.";
-                let told = end.authentication_failed(at(300), message);
-                events.extend([told, failed(ERROR_LOGON_FAILURE)]);
+                let shown = end.authentication_failed(at(300), message);
+                events.extend([shown, failed(ERROR_LOGON_FAILURE)]);
             }
-            Failure::NotAuthorised => {
-                let told = end.authentication_failed(at(300), denied);
-                events.extend([told, failed(ERROR_ACCESS_DENIED)]);
+            AttemptFailure::NotAuthorised => {
+                let shown = end.authentication_failed(at(300), denied);
+                events.extend([shown, failed(ERROR_ACCESS_DENIED)]);
             }
-            Failure::AccessDenied => {
+            AttemptFailure::AccessDenied => {
                 events.extend([end.access_denied(at(300), &name), failed(ERROR_ACCESS_DENIED)]);
             }
-            Failure::Unreachable => {
+            AttemptFailure::Unreachable => {
                 let code = ERROR_WSMAN_CANNOT_CONNECT;
                 events.push(end.operation_failed(
                     FileTime(spec.time + seconds(21)),
@@ -74,9 +79,9 @@ impl Scribe<'_> {
         let closing = events.last().map_or(spec.time, |event| event.time.0) + millis(20);
         events.extend(end.session_closed(FileTime(closing), FileTime(closing + millis(2))));
         for event in events {
-            self.put_attempt(spec.source, event, attempt);
+            self.record_attempt(spec.source, event, attempt);
         }
-        self.put(spec.source, pool.state(FileTime(closing), "Broken"), None);
+        self.record_event(spec.source, pool.state(FileTime(closing), "Broken"), None);
 
         let controller = self.controller();
         let dc = world.host(controller);
@@ -84,20 +89,20 @@ impl Scribe<'_> {
         let ticket = self.rng.guid();
         let mut elsewhere = Vec::new();
         match spec.failure {
-            Failure::NtlmPassword => {
+            AttemptFailure::NtlmPassword => {
                 let status = STATUS_WRONG_PASSWORD;
-                let told = security::ntlm_refused(&dc, at(150), account, source.name, status);
-                elsewhere.push((controller, told));
-                let from = Source::ntlm(source.name);
-                let told = security::logon_failed(&target, at(160), account, from, status);
-                elsewhere.push((spec.target, told));
+                let shown = security::ntlm_refused(&dc, at(150), account, source.name, status);
+                elsewhere.push((controller, shown));
+                let from = LogonSource::ntlm(source.name);
+                let shown = security::logon_failed(&target, at(160), account, from, status);
+                elsewhere.push((spec.target, shown));
             }
-            Failure::KerberosPassword => {
+            AttemptFailure::KerberosPassword => {
                 let status = KDC_ERR_PREAUTH_FAILED;
-                let told = security::ticket_refused(&dc, at(40), account, (&source, port), status);
-                elsewhere.push((controller, told));
+                let shown = security::ticket_refused(&dc, at(40), account, (&source, port), status);
+                elsewhere.push((controller, shown));
             }
-            Failure::NotAuthorised | Failure::AccessDenied => {
+            AttemptFailure::NotAuthorised | AttemptFailure::AccessDenied => {
                 let asked = security::service_ticket(
                     &dc,
                     at(40),
@@ -108,27 +113,27 @@ impl Scribe<'_> {
                 );
                 elsewhere.push((controller, asked));
                 let logon = account.logon(self.logon_id(spec.target));
-                let source = Source::kerberos();
+                let source = LogonSource::kerberos();
                 let event = security::logon(&target, at(110), logon, source, self.rng.guid());
                 elsewhere.push((spec.target, event));
-                let service = End::service(&target, NETWORK_SERVICE, self.rng.guid());
+                let service = WsmanEndpoint::service(&target, NETWORK_SERVICE, self.rng.guid());
                 let refused = service.authorisation_failed(at(190), ERROR_ACCESS_DENIED);
                 elsewhere.push((spec.target, refused));
                 elsewhere.push((spec.target, security::logoff(&target, at(240), logon, 3)));
             }
-            Failure::Unreachable => {}
+            AttemptFailure::Unreachable => {}
         }
-        if spec.failure != Failure::Unreachable {
+        if spec.failure != AttemptFailure::Unreachable {
             let (from, to) = ((&source, self.rng.port()), (&target, 5985));
             let used = (by, account);
-            let told =
+            let shown =
                 security::explicit_credentials(&source, at(70), used, &name, &process, ticket);
-            elsewhere.push((spec.source, told));
+            elsewhere.push((spec.source, shown));
             elsewhere.push((spec.source, security::connection_out(at(80), &process, from, to)));
             elsewhere.push((spec.target, security::connection_in(at(82), from, to)));
         }
         for (machine, event) in elsewhere {
-            self.put_attempt(machine, event, attempt);
+            self.record_attempt(machine, event, attempt);
         }
     }
 }

@@ -3,15 +3,16 @@
 use crate::Config;
 use crate::clock::{BEGIN, LENGTH, MIDNIGHT, MOVED, millis, seconds};
 use crate::plan::{
-    Auth, Called, Ending, Failure, FailureSpec, Fate, Hole, Kind, Parent, Plan, Spec, Wire,
+    AttemptFailure, AttemptPlan, AuthMethod, FleetPlan, LogLoss, LostLog, ParentSession,
+    SessionEnding, SessionKind, SessionPlan, SessionTransport, TargetNaming,
 };
 use crate::rng::Rng;
-use crate::world::{Role, World};
+use crate::world::{FleetWorld, MachineRole};
 
-impl Plan {
-    pub(crate) fn make(config: &Config, world: &World, rng: &mut Rng) -> Plan {
-        let mut planner = Planner { world, rng, plan: Plan::default() };
-        planner.holes(config);
+impl FleetPlan {
+    pub(crate) fn make(config: &Config, world: &FleetWorld, rng: &mut Rng) -> FleetPlan {
+        let mut planner = SessionPlanner { world, rng, plan: FleetPlan::default() };
+        planner.lost_logs(config);
         let mut case = 0;
         while planner.plan.sessions.len() < config.sessions {
             CASES[case % CASES.len()](&mut planner);
@@ -31,33 +32,33 @@ const HOLES: [&str; 4] = [
 ];
 
 /// All cases, in turn.
-const CASES: [fn(&mut Planner<'_>); 35] = [
+const CASES: [fn(&mut SessionPlanner<'_>); 35] = [
     |p| p.one("kerberos by name", |_, _| {}),
     |p| {
         p.one("ntlm by address", |_, s| {
-            s.auth = Auth::Ntlm;
-            s.called = Called::Address;
+            s.auth = AuthMethod::Ntlm;
+            s.called = TargetNaming::Address;
         })
     },
     |p| p.workgroup(),
     |p| {
         p.one("basic over https", |_, s| {
-            s.auth = Auth::Basic;
-            s.wire = Wire::HttpsNamed;
+            s.auth = AuthMethod::Basic;
+            s.wire = SessionTransport::HttpsNamed;
         })
     },
-    |p| p.one("credssp", |_, s| s.auth = Auth::CredSsp),
+    |p| p.one("credssp", |_, s| s.auth = AuthMethod::CredSsp),
     |p| {
         p.one("certificate", |p, s| {
-            s.auth = Auth::Certificate;
-            s.wire = *p.rng.pick(&[Wire::Https, Wire::HttpsNamed]);
+            s.auth = AuthMethod::Certificate;
+            s.wire = *p.rng.pick(&[SessionTransport::Https, SessionTransport::HttpsNamed]);
         })
     },
-    |p| p.one("https", |_, s| s.wire = Wire::HttpsNamed),
+    |p| p.one("https", |_, s| s.wire = SessionTransport::HttpsNamed),
     // Whether the connection string of the default HTTPS port names the scheme is not certain:
     // this is the variant where it does not.
-    |p| p.one("https, not said by the client", |_, s| s.wire = Wire::Https),
-    |p| p.one("winrs", Planner::make_winrs),
+    |p| p.one("https, not said by the client", |_, s| s.wire = SessionTransport::Https),
+    |p| p.one("winrs", SessionPlanner::make_winrs),
     |p| p.one("JEA endpoint", |_, s| s.configuration = "JEAMaintenance"),
     |p| {
         p.one("JEA endpoint with virtual account", |_, s| {
@@ -68,7 +69,7 @@ const CASES: [fn(&mut Planner<'_>); 35] = [
     |p| p.one("custom endpoint", |_, s| s.configuration = "Contoso.Ops"),
     |p| {
         p.one("PowerShell 7", |p, s| {
-            s.kind = Kind::Core;
+            s.kind = SessionKind::Core;
             s.configuration = *p.rng.pick(&["PowerShell.7", "PowerShell.7.4.6"]);
         })
     },
@@ -82,7 +83,7 @@ const CASES: [fn(&mut Planner<'_>); 35] = [
     |p| p.over_midnight(),
     |p| {
         p.one("unclosed", |_, s| {
-            s.ending = Ending::Open;
+            s.ending = SessionEnding::Open;
             s.end = BEGIN + LENGTH;
         })
     },
@@ -112,30 +113,32 @@ const CASES: [fn(&mut Planner<'_>); 35] = [
     |p| p.one("file shares meanwhile", |_, s| s.file_shares = true),
 ];
 
-struct Planner<'p> {
-    world: &'p World,
+struct SessionPlanner<'p> {
+    world: &'p FleetWorld,
     rng: &'p mut Rng,
-    plan: Plan,
+    plan: FleetPlan,
 }
 
-impl Planner<'_> {
+impl SessionPlanner<'_> {
     /// Early in the day some logs lose what was before.
-    fn holes(&mut self, config: &Config) {
-        let servers = self.world.of_role(Role::Server);
+    fn lost_logs(&mut self, config: &Config) {
+        let servers = self.world.of_role(MachineRole::Server);
         if servers.is_empty() {
             return;
         }
-        let fates =
-            [(Fate::Cleared, config.loss.cleared), (Fate::RolledOver, config.loss.rolled_over)];
+        let fates = [
+            (LogLoss::Cleared, config.loss.cleared),
+            (LogLoss::RolledOver, config.loss.rolled_over),
+        ];
         let fates = fates.into_iter().flat_map(|(fate, count)| std::iter::repeat_n(fate, count));
         for (nth, fate) in fates.enumerate() {
-            let hole = Hole {
+            let lost_log = LostLog {
                 machine: servers[nth % servers.len()],
                 channel: HOLES[nth % HOLES.len()],
                 until: BEGIN + seconds(self.rng.within(3600..5 * 3600)),
                 fate,
             };
-            self.plan.holes.push(hole);
+            self.plan.lost_logs.push(lost_log);
         }
     }
 
@@ -160,8 +163,8 @@ impl Planner<'_> {
     }
 
     fn source(&mut self, target: usize) -> usize {
-        let mut sources = self.world.of_role(Role::Workstation);
-        sources.extend(self.world.of_role(Role::Collector));
+        let mut sources = self.world.of_role(MachineRole::Workstation);
+        sources.extend(self.world.of_role(MachineRole::Collector));
         loop {
             let source = *self.rng.pick(&sources);
             if source != target {
@@ -172,23 +175,23 @@ impl Planner<'_> {
 
     /// A machine of the domain that is collected.
     fn target(&mut self) -> usize {
-        let mut targets = self.world.of_role(Role::Server);
+        let mut targets = self.world.of_role(MachineRole::Server);
         targets.retain(|&machine| !self.world.machines[machine].workgroup);
         if self.rng.percent(20) || targets.is_empty() {
-            targets = self.world.of_role(Role::Workstation);
+            targets = self.world.of_role(MachineRole::Workstation);
         } else if self.rng.percent(7) {
-            targets = self.world.of_role(Role::Controller);
+            targets = self.world.of_role(MachineRole::Controller);
         }
         *self.rng.pick(&targets)
     }
 
     /// The usual session: an administrator, by name, with Kerberos.
-    fn usual(&mut self, case: &'static str) -> Spec {
+    fn usual(&mut self, case: &'static str) -> SessionPlan {
         let target = self.target();
         let user = self.administrator();
         let start = BEGIN + seconds(1800) + millis(self.rng.within(0..80_000_000));
         let cached = self.rng.percent(15);
-        let mut spec = Spec {
+        let mut spec = SessionPlan {
             case,
             start,
             end: start + millis(self.rng.within(20_000..2_400_000)),
@@ -196,14 +199,18 @@ impl Planner<'_> {
             target,
             runner: user,
             user,
-            auth: Auth::Kerberos,
-            wire: if self.rng.percent(10) { Wire::HttpNamed } else { Wire::Http },
-            called: if self.rng.percent(70) { Called::Full } else { Called::Short },
-            kind: Kind::PowerShell,
+            auth: AuthMethod::Kerberos,
+            wire: if self.rng.percent(10) {
+                SessionTransport::HttpNamed
+            } else {
+                SessionTransport::Http
+            },
+            called: if self.rng.percent(70) { TargetNaming::Full } else { TargetNaming::Short },
+            kind: SessionKind::PowerShell,
             configuration: "Microsoft.PowerShell",
             virtual_account: false,
             ticket_cached: cached,
-            ending: if self.rng.percent(8) { Ending::Killed } else { Ending::Closed },
+            ending: if self.rng.percent(8) { SessionEnding::Killed } else { SessionEnding::Closed },
             connections: self.rng.within(1..5),
             commands: self.rng.within(1..7),
             children: self.rng.within(0..4),
@@ -220,8 +227,8 @@ impl Planner<'_> {
         spec
     }
 
-    fn make_winrs(&mut self, spec: &mut Spec) {
-        spec.kind = Kind::Winrs;
+    fn make_winrs(&mut self, spec: &mut SessionPlan) {
+        spec.kind = SessionKind::Winrs;
         spec.configuration = "";
         spec.commands = 0;
         spec.children = self.rng.within(1..3);
@@ -229,21 +236,21 @@ impl Planner<'_> {
     }
 
     /// The usual session, of PowerShell.
-    fn usual_powershell(&mut self, case: &'static str) -> Spec {
+    fn usual_powershell(&mut self, case: &'static str) -> SessionPlan {
         loop {
             let spec = self.usual(case);
-            if spec.kind == Kind::PowerShell {
+            if spec.kind == SessionKind::PowerShell {
                 return spec;
             }
         }
     }
 
-    fn add(&mut self, spec: Spec) -> usize {
+    fn add(&mut self, spec: SessionPlan) -> usize {
         self.plan.sessions.push(spec);
         self.plan.sessions.len() - 1
     }
 
-    fn one(&mut self, case: &'static str, change: impl FnOnce(&mut Self, &mut Spec)) {
+    fn one(&mut self, case: &'static str, change: impl FnOnce(&mut Self, &mut SessionPlan)) {
         let mut spec = self.usual_powershell(case);
         change(self, &mut spec);
         self.new_enough(&mut spec);
@@ -251,8 +258,8 @@ impl Planner<'_> {
     }
 
     /// Windows 7 has no PowerShell 7 and is no part of what needs a newer system.
-    fn new_enough(&mut self, spec: &mut Spec) {
-        let newer = matches!(spec.kind, Kind::Core | Kind::Ssh)
+    fn new_enough(&mut self, spec: &mut SessionPlan) {
+        let newer = matches!(spec.kind, SessionKind::Core | SessionKind::Ssh)
             || matches!(spec.configuration, "JEAMaintenance" | "Contoso.Ops");
         while newer && self.world.machines[spec.target].policy.old_build {
             spec.target = self.target();
@@ -268,17 +275,17 @@ impl Planner<'_> {
         if !targets.is_empty() {
             spec.target = *self.rng.pick(&targets);
             spec.user = self.world.local_account(spec.target).unwrap_or(spec.user);
-            spec.auth = Auth::Ntlm;
-            spec.called = *self.rng.pick(&[Called::Short, Called::Address]);
+            spec.auth = AuthMethod::Ntlm;
+            spec.called = *self.rng.pick(&[TargetNaming::Short, TargetNaming::Address]);
         }
         self.add(spec);
     }
 
     fn ssh(&mut self) {
         self.one("PowerShell 7 over SSH", |_, s| {
-            s.kind = Kind::Ssh;
-            s.wire = Wire::Ssh;
-            s.auth = Auth::Ssh;
+            s.kind = SessionKind::Ssh;
+            s.wire = SessionTransport::Ssh;
+            s.auth = AuthMethod::Ssh;
             s.configuration = "";
         });
     }
@@ -311,11 +318,11 @@ impl Planner<'_> {
     }
 
     /// `spec` again, a moment later.
-    fn again(&mut self, spec: &Spec) -> Spec {
+    fn again(&mut self, spec: &SessionPlan) -> SessionPlan {
         let start = spec.start + millis(self.rng.within(1_500..9_000));
         let end = start + millis(self.rng.within(20_000..900_000));
         let (commands, children) = (self.rng.within(1..5), self.rng.within(0..3));
-        Spec { start, end, commands, children, ticket_cached: false, ..spec.clone() }
+        SessionPlan { start, end, commands, children, ticket_cached: false, ..spec.clone() }
     }
 
     fn one_account_from_two(&mut self) {
@@ -351,11 +358,11 @@ impl Planner<'_> {
 
     fn one_logon(&mut self) {
         let mut first = self.usual_powershell("several sessions in one logon");
-        first.ending = Ending::Closed;
+        first.ending = SessionEnding::Closed;
         let second = self.again(&first);
-        let second = Spec { end: second.end.max(first.end + seconds(5)), ..second };
+        let second = SessionPlan { end: second.end.max(first.end + seconds(5)), ..second };
         let first = self.add(first);
-        self.add(Spec { logon_of: Some(first), ..second });
+        self.add(SessionPlan { logon_of: Some(first), ..second });
     }
 
     fn over_midnight(&mut self) {
@@ -368,7 +375,7 @@ impl Planner<'_> {
     fn second_hop(&mut self, case: &'static str, by_child: bool) {
         let mut first = self.usual_powershell(case);
         // Whoever goes on needs a way to: CredSSP, or a password in the session.
-        first.auth = *self.rng.pick(&[Auth::CredSsp, Auth::Kerberos]);
+        first.auth = *self.rng.pick(&[AuthMethod::CredSsp, AuthMethod::Kerberos]);
         first.end = first.end.max(first.start + seconds(90));
         first.children = first.children.max(1);
         let mut second = self.usual_powershell(case);
@@ -377,13 +384,14 @@ impl Planner<'_> {
             second.target = self.target();
         }
         second.runner = first.user;
-        second.user = if first.auth == Auth::CredSsp { first.user } else { self.administrator() };
+        second.user =
+            if first.auth == AuthMethod::CredSsp { first.user } else { self.administrator() };
         let length = first.end - first.start;
         second.start = first.start + length / 4;
         second.end = second.start + length / 2;
         second.ticket_cached = false;
         let session = self.add(first);
-        self.add(Spec { parent: Some(Parent { session, by_child }), ..second });
+        self.add(SessionPlan { parent: Some(ParentSession { session, by_child }), ..second });
     }
 
     fn client_only(&mut self, case: &'static str, ticket_cached: bool) {
@@ -396,8 +404,8 @@ impl Planner<'_> {
             }
             spec.ticket_cached = ticket_cached;
             if !ticket_cached && self.rng.percent(50) {
-                spec.auth = Auth::Ntlm;
-                spec.called = Called::Address;
+                spec.auth = AuthMethod::Ntlm;
+                spec.called = TargetNaming::Address;
             }
         }
         self.add(spec);
@@ -410,7 +418,7 @@ impl Planner<'_> {
             spec.source = *self.rng.pick(&absent);
             spec.ticket_cached = self.rng.percent(50);
             if self.rng.percent(30) {
-                spec.auth = Auth::Ntlm;
+                spec.auth = AuthMethod::Ntlm;
             }
         }
         self.add(spec);
@@ -428,7 +436,7 @@ impl Planner<'_> {
         if !absent.is_empty() && !targets.is_empty() {
             spec.source = *self.rng.pick(&absent);
             spec.target = *self.rng.pick(&targets);
-            spec.auth = Auth::Kerberos;
+            spec.auth = AuthMethod::Kerberos;
             spec.ticket_cached = true;
             spec.others_tickets = true;
             spec.file_shares = true;
@@ -449,16 +457,16 @@ impl Planner<'_> {
 
     fn hole_inside(&mut self) {
         let mut spec = self.usual_powershell("log lost inside");
-        if !self.plan.holes.is_empty() {
-            let hole = self.rng.pick(&self.plan.holes).clone();
-            spec.target = hole.machine;
+        if !self.plan.lost_logs.is_empty() {
+            let lost_log = self.rng.pick(&self.plan.lost_logs).clone();
+            spec.target = lost_log.machine;
             spec.source = self.source(spec.target);
             if let Some(user) = self.world.local_account(spec.target) {
                 spec.user = user;
-                spec.auth = Auth::Ntlm;
+                spec.auth = AuthMethod::Ntlm;
             }
-            spec.start = hole.until - seconds(self.rng.within(20..1200));
-            spec.end = hole.until + seconds(self.rng.within(60..1200));
+            spec.start = lost_log.until - seconds(self.rng.within(20..1200));
+            spec.end = lost_log.until + seconds(self.rng.within(60..1200));
             spec.commands = 6;
         }
         self.add(spec);
@@ -466,7 +474,7 @@ impl Planner<'_> {
 
     fn process_id_again(&mut self) {
         let mut first = self.usual_powershell("process id again");
-        first.ending = Ending::Closed;
+        first.ending = SessionEnding::Closed;
         let mut second = self.usual_powershell("process id again");
         second.target = first.target;
         if second.source == second.target {
@@ -476,7 +484,7 @@ impl Planner<'_> {
         second.start = first.end + seconds(self.rng.within(5..600));
         second.end = second.start + length;
         let session = self.add(first);
-        self.add(Spec { process_id_of: Some(session), ..second });
+        self.add(SessionPlan { process_id_of: Some(session), ..second });
     }
 
     /// Some attempts that fail, the first with a session after it.
@@ -485,26 +493,27 @@ impl Planner<'_> {
         let time = spec.start - seconds(self.rng.within(8..40));
         let (source, target, user, called) = (spec.source, spec.target, spec.user, spec.called);
         let session = self.add(spec);
-        let failure = *self.rng.pick(&[Failure::NtlmPassword, Failure::KerberosPassword]);
+        let failure =
+            *self.rng.pick(&[AttemptFailure::NtlmPassword, AttemptFailure::KerberosPassword]);
         let case = "failed, then success";
         let success = Some(session);
-        let then = FailureSpec { case, time, source, target, user, called, failure, success };
+        let then = AttemptPlan { case, time, source, target, user, called, failure, success };
         self.plan.failures.push(then);
         for (case, failure) in [
-            ("wrong password by NTLM", Failure::NtlmPassword),
-            ("wrong password by Kerberos", Failure::KerberosPassword),
-            ("not authorised", Failure::NotAuthorised),
-            ("access denied", Failure::AccessDenied),
-            ("unreachable", Failure::Unreachable),
+            ("wrong password by NTLM", AttemptFailure::NtlmPassword),
+            ("wrong password by Kerberos", AttemptFailure::KerberosPassword),
+            ("not authorised", AttemptFailure::NotAuthorised),
+            ("access denied", AttemptFailure::AccessDenied),
+            ("unreachable", AttemptFailure::Unreachable),
         ] {
             let target = self.target();
-            let mut spec = FailureSpec {
+            let mut spec = AttemptPlan {
                 case,
                 time: BEGIN + seconds(1800) + millis(self.rng.within(0..80_000_000)),
                 source: self.source(target),
                 target,
                 user: self.somebody(),
-                called: *self.rng.pick(&[Called::Full, Called::Short]),
+                called: *self.rng.pick(&[TargetNaming::Full, TargetNaming::Short]),
                 failure,
                 success: None,
             };

@@ -1,10 +1,10 @@
-//! What a record says of a session, and what the records that are left say together.
+//! Facts that a record shows of a session, and the facts that all remaining records show together.
 
 use std::ops::BitOr;
 
 use crate::clock::Ticks;
 
-/// A set of facts that a record tells of a session.
+/// A set of facts that a record shows of a session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Facts(u64);
 
@@ -19,11 +19,11 @@ macro_rules! facts {
 }
 
 facts! {
-    /// That there was a session, by the target's logs.
+    /// The target's logs show that there was a session.
     SERVER
-    /// That there was a session, by the client's.
+    /// The client's logs show that there was a session.
     CLIENT
-    /// That there may have been one.
+    /// There may have been a session.
     HINT
     /// Its start on this machine.
     START
@@ -50,7 +50,7 @@ facts! {
     PIPE
     /// The process at the client that holds the session.
     CLIENT_PROCESS
-    /// That process's place in a tree.
+    /// The place of the client's process in a process tree.
     CLIENT_TREE
     /// Its own logon: who and how, for whoever can tell that it is its own.
     OWN_LOGON
@@ -88,9 +88,9 @@ impl BitOr for Facts {
     }
 }
 
-/// What the records that are left tell of one session.
+/// The facts that the remaining records show of one session.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Told {
+pub(crate) struct LoggedFacts {
     pub facts: Facts,
     /// Its start, as the target logged it; by its first keyed record where that is lost.
     pub server_start: Option<Ticks>,
@@ -103,9 +103,9 @@ pub(crate) struct Told {
     pub client_closed: Option<Ticks>,
 }
 
-impl Told {
-    /// Takes in a record that shows `time`.
-    pub(crate) fn hear(&mut self, facts: Facts, time: Ticks) {
+impl LoggedFacts {
+    /// Adds the facts of a record whose time is `time`.
+    pub(crate) fn add_facts(&mut self, facts: Facts, time: Ticks) {
         self.facts = self.facts | facts;
         let earliest = |slot: &mut Option<Ticks>| *slot = Some(slot.map_or(time, |t| t.min(time)));
         let latest = |slot: &mut Option<Ticks>| *slot = Some(slot.map_or(time, |t| t.max(time)));
@@ -131,20 +131,21 @@ impl Told {
         }
     }
 
-    /// The client's records that name the target by its address are known to mean it.
-    pub(crate) fn aimed(&mut self) {
+    /// Counts the client's records that name only an address: the address is known to be the
+    /// target's.
+    pub(crate) fn mark_target_address_known(&mut self) {
         let wire = Facts::SOURCE_HOST | Facts::SOURCE_IP | Facts::TRANSPORT;
         let said = wire.when(self.facts.has(Facts::OUTBOUND));
         let used = (Facts::SOURCE_HOST | Facts::USER).when(self.facts.has(Facts::CREDENTIALS));
         self.facts = self.facts | said | used;
     }
 
-    /// Whether only records that name an address tell something.
-    pub(crate) fn aimless(&self) -> bool {
+    /// Whether there are records that name the target only by an address.
+    pub(crate) fn names_address_only(&self) -> bool {
         self.facts.has(Facts::OUTBOUND) || self.facts.has(Facts::CREDENTIALS)
     }
 
-    /// The first that is known of it, where a session is looked for.
+    /// Returns the earliest known time of the session, at which a match is looked for.
     pub(crate) fn first(&self) -> Option<Ticks> {
         let server = self.facts.has(Facts::SERVER);
         let keyed = self.first_keyed.filter(|_| server);

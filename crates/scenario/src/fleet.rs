@@ -5,17 +5,17 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use evtx_writer::{Event, FileTime, LogWriter};
+use evtx_writer::{EvtxEvent, FileTime, LogWriter};
 
 use crate::clock::{MOVED, Ticks, millis};
+use crate::event_recorder::{EventRecorder, ProcessIds, RecordedEvent};
 use crate::events::{security, system};
-use crate::json::{self, Shape};
-use crate::judge::{self, Known};
-use crate::plan::{Fate, Hole, Plan};
+use crate::json::{self, JsonLineFormat};
+use crate::plan::{FleetPlan, LogLoss, LostLog};
 use crate::rng::Rng;
-use crate::scribe::{Entry, ProcessIds, Scribe};
 use crate::truth::Truth;
-use crate::world::World;
+use crate::truth_builder::{self, FleetKnowledge};
+use crate::world::FleetWorld;
 use crate::{Config, noise};
 
 /// Parts of the story with chance of their own; noise has one for each machine after them.
@@ -27,12 +27,12 @@ const NOISE: u64 = 1000;
 /// A day of a company, its logs and its truth.
 pub struct Fleet {
     config: Config,
-    world: World,
+    world: FleetWorld,
     /// The world after some addresses changed.
-    moved: World,
-    plan: Plan,
-    /// What is left of the records of sessions, attempts and what is around them.
-    entries: Vec<Entry>,
+    moved: FleetWorld,
+    plan: FleetPlan,
+    /// The remaining records of sessions, of attempts and of nearby activity.
+    entries: Vec<RecordedEvent>,
     process_ids: Vec<ProcessIds>,
     truth: Truth,
 }
@@ -45,23 +45,23 @@ impl Fleet {
     /// If there are fewer than eight hosts.
     pub fn generate(config: &Config) -> Fleet {
         assert!(config.hosts >= 8, "a fleet needs hosts of each kind");
-        let world = World::make(config, &mut Rng::part(config.seed, WORLD));
+        let world = FleetWorld::make(config, &mut Rng::part(config.seed, WORLD));
         let moved = world.moved();
-        let plan = Plan::make(config, &world, &mut Rng::part(config.seed, PLAN));
-        let mut scribe = Scribe::new(&world, Rng::part(config.seed, SESSIONS));
+        let plan = FleetPlan::make(config, &world, &mut Rng::part(config.seed, PLAN));
+        let mut event_recorder = EventRecorder::new(&world, Rng::part(config.seed, SESSIONS));
         let mut done = Vec::new();
         for (index, spec) in plan.sessions.iter().enumerate() {
-            scribe.world = if spec.start < MOVED { &world } else { &moved };
-            let session = scribe.session(index, spec, &done);
-            scribe.around(spec);
+            event_recorder.world = if spec.start < MOVED { &world } else { &moved };
+            let session = event_recorder.session(index, spec, &done);
+            event_recorder.around(spec);
             done.push(session);
         }
         for (index, spec) in plan.failures.iter().enumerate() {
-            scribe.world = if spec.time < MOVED { &world } else { &moved };
-            scribe.failure(index, spec);
+            event_recorder.world = if spec.time < MOVED { &world } else { &moved };
+            event_recorder.failure(index, spec);
         }
-        let Scribe { mut entries, runs, process_ids, .. } = scribe;
-        entries.retain(|entry| !lost(&plan.holes, entry.machine, &entry.event, &world));
+        let EventRecorder { mut entries, runs, process_ids, .. } = event_recorder;
+        entries.retain(|entry| !lost(&plan.lost_logs, entry.machine, &entry.event, &world));
         let mut fleet = Fleet {
             config: config.clone(),
             truth: Truth {
@@ -77,16 +77,16 @@ impl Fleet {
             entries,
             process_ids,
         };
-        let mut known = Known::default();
+        let mut known = FleetKnowledge::default();
         for entry in &fleet.entries {
-            known.hear(entry.machine, &entry.event);
+            known.add_event(entry.machine, &entry.event);
         }
         for machine in 0..fleet.world.collected {
             for event in fleet.noise(machine) {
-                known.hear(machine, &event);
+                known.add_event(machine, &event);
             }
         }
-        let judge = judge::Judge {
+        let truth_builder = truth_builder::TruthBuilder {
             world: &fleet.world,
             moved: &fleet.moved,
             plan: &fleet.plan,
@@ -95,11 +95,11 @@ impl Fleet {
             entries: &fleet.entries,
             known: &known,
         };
-        fleet.truth = judge.truth(config);
+        fleet.truth = truth_builder.truth(config);
         fleet
     }
 
-    /// What is the case.
+    /// Returns the truth.
     pub fn truth(&self) -> &Truth {
         &self.truth
     }
@@ -130,23 +130,23 @@ impl Fleet {
     /// # Errors
     ///
     /// If a folder or file cannot be written.
-    pub fn write_json_lines(&self, folder: &Path, shape: Shape) -> io::Result<()> {
+    pub fn write_json_lines(&self, folder: &Path, shape: JsonLineFormat) -> io::Result<()> {
         let logs = (0..self.world.collected).flat_map(|machine| {
             self.logs(machine).into_iter().map(move |(channel, events)| (machine, channel, events))
         });
-        let lines = |events: &[Event], line: fn(&Event) -> serde_json::Value| -> String {
+        let lines = |events: &[EvtxEvent], line: fn(&EvtxEvent) -> serde_json::Value| -> String {
             events.iter().map(|event| format!("{}\n", line(event))).collect()
         };
         match shape {
-            Shape::EvtxDump => {
+            JsonLineFormat::EvtxDump => {
                 for (machine, channel, events) in logs {
                     let file = self.file(folder, machine, &channel, "jsonl")?;
                     fs::write(file, lines(&events, json::evtx_dump))?;
                 }
                 Ok(())
             }
-            Shape::NxLog => {
-                let mut events: Vec<Event> = logs.flat_map(|(.., events)| events).collect();
+            JsonLineFormat::NxLog => {
+                let mut events: Vec<EvtxEvent> = logs.flat_map(|(.., events)| events).collect();
                 events.sort_by_key(|event| event.time);
                 fs::create_dir_all(folder)?;
                 fs::write(folder.join("nxlog.json"), lines(&events, json::nxlog))
@@ -168,8 +168,8 @@ impl Fleet {
     }
 
     /// A machine's logs, each in order.
-    fn logs(&self, machine: usize) -> BTreeMap<String, Vec<Event>> {
-        let mut logs: BTreeMap<String, Vec<Event>> = BTreeMap::new();
+    fn logs(&self, machine: usize) -> BTreeMap<String, Vec<EvtxEvent>> {
+        let mut logs: BTreeMap<String, Vec<EvtxEvent>> = BTreeMap::new();
         let own = self.entries.iter().filter(|entry| entry.machine == machine);
         for event in own.map(|entry| entry.event.clone()).chain(self.noise(machine)) {
             logs.entry(event.channel.clone()).or_default().push(event);
@@ -185,33 +185,35 @@ impl Fleet {
     }
 
     /// A machine's noise that is left, and the records of what was done to its logs.
-    fn noise(&self, machine: usize) -> Vec<Event> {
+    fn noise(&self, machine: usize) -> Vec<EvtxEvent> {
         let rng = Rng::part(self.config.seed, NOISE + machine as u64);
         let ids = &self.process_ids[machine];
         let count = self.config.noise_per_host;
         let worlds = (&self.world, &self.moved);
         let mut events = noise::of_machine(worlds, machine, count, rng, ids);
-        events.retain(|event| !lost(&self.plan.holes, machine, event, &self.world));
-        let holes = self.plan.holes.iter();
-        for hole in holes.filter(|hole| hole.machine == machine && hole.fate == Fate::Cleared) {
+        events.retain(|event| !lost(&self.plan.lost_logs, machine, event, &self.world));
+        let lost_logs = self.plan.lost_logs.iter();
+        for lost_log in lost_logs
+            .filter(|lost_log| lost_log.machine == machine && lost_log.fate == LogLoss::Cleared)
+        {
             let at = &self.world.machines[machine];
-            let time = FileTime(at.shows(hole.until + millis(1)));
+            let time = FileTime(at.shows(lost_log.until + millis(1)));
             let by = self.world.account(0).logon(0x7_77c1);
-            let event = match hole.channel {
+            let event = match lost_log.channel {
                 "Security" => security::cleared(time, by),
                 channel => system::cleared(time, by, channel),
             };
             let computer = at.computer(&event.channel);
-            events.push(Event { computer, ..event });
+            events.push(EvtxEvent { computer, ..event });
         }
         events
     }
 }
 
 /// Whether an event is in a part of its log that is gone.
-fn lost(holes: &[Hole], machine: usize, event: &Event, world: &World) -> bool {
-    holes.iter().any(|hole| {
-        let until: Ticks = world.machines[machine].shows(hole.until);
-        hole.machine == machine && hole.channel == event.channel && event.time.0 < until
+fn lost(lost_logs: &[LostLog], machine: usize, event: &EvtxEvent, world: &FleetWorld) -> bool {
+    lost_logs.iter().any(|lost_log| {
+        let until: Ticks = world.machines[machine].shows(lost_log.until);
+        lost_log.machine == machine && lost_log.channel == event.channel && event.time.0 < until
     })
 }

@@ -1,13 +1,13 @@
 //! A record as JSON lines have it: what evtx_dump makes of a log, and what NXLog ships.
 
-use evtx_writer::{Event, Payload, Value};
+use evtx_writer::{EvtxEvent, EvtxValue, Payload};
 use serde_json::{Map, Number, Value as Json, json};
 
 use crate::clock::{Ticks, seconds, utc};
 
 /// How a record is spelled in a line of JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub enum JsonLineFormat {
     /// As evtx_dump 0.15 does, `-o jsonl`: the XML's elements, a file a log.
     EvtxDump,
     /// As NXLog's im_msvistalog ships them to a collector: flat, all hosts in one file, times in
@@ -19,7 +19,7 @@ pub enum Shape {
 /// four hours west.
 const ZONE: Ticks = seconds(4 * 3600);
 
-pub(crate) fn evtx_dump(event: &Event) -> Json {
+pub(crate) fn evtx_dump(event: &EvtxEvent) -> Json {
     let mut provider = Map::new();
     provider.insert("Name".into(), event.provider.as_str().into());
     if let Some(guid) = event.provider_guid {
@@ -85,7 +85,7 @@ pub(crate) fn evtx_dump(event: &Event) -> Json {
 
 /// A line of NXLog's. What it makes of ProcessingErrorData the captures do not show: here such a
 /// record comes without data.
-pub(crate) fn nxlog(event: &Event) -> Json {
+pub(crate) fn nxlog(event: &EvtxEvent) -> Json {
     let received = utc(event.time.0 + seconds(1)).format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
     let failure = event.keywords & 0x10_0000_0000_0000 != 0;
     let kind = match (event.channel.as_str(), event.level) {
@@ -136,7 +136,7 @@ fn braced(guid: &str) -> Json {
 }
 
 /// The message of an event: for classic ones, all there is of their data.
-fn message(event: &Event) -> String {
+fn message(event: &EvtxEvent) -> String {
     let Payload::Strings(strings) = &event.payload else { return String::new() };
     let [first, second, third] = strings.as_slice() else { return strings.join("\r\n") };
     match event.event_id {
@@ -151,49 +151,49 @@ fn message(event: &Event) -> String {
     }
 }
 
-fn members(fields: &[(String, Value)]) -> Map<String, Json> {
+fn members(fields: &[(String, EvtxValue)]) -> Map<String, Json> {
     fields.iter().map(|(name, value)| (name.clone(), typed(value))).collect()
 }
 
 /// A value as evtx_dump shows it: numbers as such, all else as text.
-fn typed(value: &Value) -> Json {
+fn typed(value: &EvtxValue) -> Json {
     let signed = |n: i64| Json::Number(Number::from(n));
     let unsigned = |n: u64| Json::Number(Number::from(n));
     match value {
-        Value::Null => Json::Null,
-        Value::Bool(value) => (*value).into(),
-        Value::Int8(n) => signed((*n).into()),
-        Value::Int16(n) => signed((*n).into()),
-        Value::Int32(n) => signed((*n).into()),
-        Value::Int64(n) => signed(*n),
-        Value::UInt8(n) => unsigned((*n).into()),
-        Value::UInt16(n) => unsigned((*n).into()),
-        Value::UInt32(n) => unsigned((*n).into()),
-        Value::UInt64(n) => unsigned(*n),
+        EvtxValue::Null => Json::Null,
+        EvtxValue::Bool(value) => (*value).into(),
+        EvtxValue::Int8(n) => signed((*n).into()),
+        EvtxValue::Int16(n) => signed((*n).into()),
+        EvtxValue::Int32(n) => signed((*n).into()),
+        EvtxValue::Int64(n) => signed(*n),
+        EvtxValue::UInt8(n) => unsigned((*n).into()),
+        EvtxValue::UInt16(n) => unsigned((*n).into()),
+        EvtxValue::UInt32(n) => unsigned((*n).into()),
+        EvtxValue::UInt64(n) => unsigned(*n),
         _ => text(value).into(),
     }
 }
 
 /// A value as text.
-fn text(value: &Value) -> String {
+fn text(value: &EvtxValue) -> String {
     match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Bool(value) => value.to_string(),
-        Value::Int8(n) => n.to_string(),
-        Value::Int16(n) => n.to_string(),
-        Value::Int32(n) => n.to_string(),
-        Value::Int64(n) => n.to_string(),
-        Value::UInt8(n) => n.to_string(),
-        Value::UInt16(n) => n.to_string(),
-        Value::UInt32(n) => n.to_string(),
-        Value::UInt64(n) => n.to_string(),
-        Value::HexInt32(n) => format!("{n:#x}"),
-        Value::HexInt64(n) => format!("{n:#x}"),
-        Value::Guid(guid) => format!("{{{guid}}}"),
-        Value::Sid(sid) => sid.to_string(),
-        Value::FileTime(time) => utc(time.0).to_rfc3339(),
-        Value::Binary(bytes) => hex(bytes),
+        EvtxValue::Null => String::new(),
+        EvtxValue::String(text) => text.clone(),
+        EvtxValue::Bool(value) => value.to_string(),
+        EvtxValue::Int8(n) => n.to_string(),
+        EvtxValue::Int16(n) => n.to_string(),
+        EvtxValue::Int32(n) => n.to_string(),
+        EvtxValue::Int64(n) => n.to_string(),
+        EvtxValue::UInt8(n) => n.to_string(),
+        EvtxValue::UInt16(n) => n.to_string(),
+        EvtxValue::UInt32(n) => n.to_string(),
+        EvtxValue::UInt64(n) => n.to_string(),
+        EvtxValue::HexInt32(n) => format!("{n:#x}"),
+        EvtxValue::HexInt64(n) => format!("{n:#x}"),
+        EvtxValue::Guid(guid) => format!("{{{guid}}}"),
+        EvtxValue::Sid(sid) => sid.to_string(),
+        EvtxValue::FileTime(time) => utc(time.0).to_rfc3339(),
+        EvtxValue::Binary(bytes) => hex(bytes),
     }
 }
 

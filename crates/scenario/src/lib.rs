@@ -17,31 +17,32 @@ mod attempt;
 mod cases;
 mod clock;
 mod connect;
+mod event_recorder;
 pub mod events;
 mod facts;
 mod fleet;
 mod json;
-mod judge;
 mod noise;
 mod plan;
 mod rng;
-mod scribe;
 mod session;
 mod ssh;
 mod truth;
+mod truth_builder;
 mod work;
 mod world;
 
 pub use fleet::Fleet;
-pub use json::Shape;
+pub use json::JsonLineFormat;
 pub use truth::{
-    AttemptTruth, Evidence, Expected, Fact, HostTruth, Moment, RunTruth, SessionTruth, Truth,
+    AttemptTruth, ExpectedResult, Fact, FactEvidence, HostTruth, Moment, RunTruth, SessionTruth,
+    Truth,
 };
 
-/// What a fleet is like. The same one gives the same bytes.
+/// The parameters of a fleet. Equal parameters give the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Where all chance comes from.
+    /// The seed of the random numbers.
     pub seed: u64,
     /// Machines whose logs are collected; at least 8, so that each kind is there.
     pub hosts: usize,
@@ -51,11 +52,11 @@ pub struct Config {
     pub noise_per_host: usize,
     /// How wrong a clock may be, in either direction, domain controllers' included.
     pub max_clock_error_seconds: u64,
-    /// What is lost.
+    /// The logs that are lost.
     pub loss: Loss,
 }
 
-/// What of the logs is lost, beyond what machines never log.
+/// How many logs are lost, apart from events that machines never log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loss {
     /// Logs that somebody clears.

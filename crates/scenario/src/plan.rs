@@ -4,7 +4,7 @@ use crate::clock::Ticks;
 
 /// How a caller proves who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Auth {
+pub(crate) enum AuthMethod {
     Kerberos,
     Ntlm,
     Basic,
@@ -14,35 +14,35 @@ pub(crate) enum Auth {
     Ssh,
 }
 
-impl Auth {
+impl AuthMethod {
     /// The word of the program's outputs.
     pub(crate) fn word(self) -> &'static str {
         match self {
-            Auth::Kerberos => "kerberos",
-            Auth::Ntlm => "ntlm",
-            Auth::Basic => "basic",
-            Auth::CredSsp => "credssp",
-            Auth::Certificate => "certificate",
-            Auth::Ssh => "ssh",
+            AuthMethod::Kerberos => "kerberos",
+            AuthMethod::Ntlm => "ntlm",
+            AuthMethod::Basic => "basic",
+            AuthMethod::CredSsp => "credssp",
+            AuthMethod::Certificate => "certificate",
+            AuthMethod::Ssh => "ssh",
         }
     }
 
     /// The word of WinRM's 169 and 1295.
     pub(crate) fn mechanism(self) -> &'static str {
         match self {
-            Auth::Kerberos => "Kerberos",
-            Auth::Ntlm => "NTLM",
-            Auth::Basic => "Basic",
-            Auth::CredSsp => "CredSSP",
-            Auth::Certificate => "ClientCertificate",
-            Auth::Ssh => "",
+            AuthMethod::Kerberos => "Kerberos",
+            AuthMethod::Ntlm => "NTLM",
+            AuthMethod::Basic => "Basic",
+            AuthMethod::CredSsp => "CredSSP",
+            AuthMethod::Certificate => "ClientCertificate",
+            AuthMethod::Ssh => "",
         }
     }
 }
 
-/// What carries a session, and whether the client's connection string says so.
+/// The transport of a session, and whether the client's connection string names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wire {
+pub(crate) enum SessionTransport {
     Http,
     /// `http://HOST:5985/...`.
     HttpNamed,
@@ -52,12 +52,12 @@ pub(crate) enum Wire {
     Ssh,
 }
 
-impl Wire {
+impl SessionTransport {
     pub(crate) fn port(self) -> u16 {
         match self {
-            Wire::Http | Wire::HttpNamed => 5985,
-            Wire::Https | Wire::HttpsNamed => 5986,
-            Wire::Ssh => 22,
+            SessionTransport::Http | SessionTransport::HttpNamed => 5985,
+            SessionTransport::Https | SessionTransport::HttpsNamed => 5986,
+            SessionTransport::Ssh => 22,
         }
     }
 
@@ -71,16 +71,16 @@ impl Wire {
     }
 }
 
-/// What the client calls the target.
+/// How the client names the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Called {
+pub(crate) enum TargetNaming {
     Full,
     Short,
     Address,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum SessionKind {
     PowerShell,
     /// PowerShell 7, over WinRM.
     Core,
@@ -90,26 +90,26 @@ pub(crate) enum Kind {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// As it should.
+pub(crate) enum SessionEnding {
+    /// It is closed normally.
     Closed,
     /// The host process is ended from outside.
     Killed,
-    /// Not while there are logs.
+    /// It stays open longer than the logs reach.
     Open,
 }
 
 /// The session that another is started in.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Parent {
+pub(crate) struct ParentSession {
     pub session: usize,
     /// By a child of its host process, not by the host process itself.
     pub by_child: bool,
 }
 
-/// A session to be.
+/// The plan of a session.
 #[derive(Debug, Clone)]
-pub(crate) struct Spec {
+pub(crate) struct SessionPlan {
     pub case: &'static str,
     pub start: Ticks,
     pub end: Ticks,
@@ -119,21 +119,21 @@ pub(crate) struct Spec {
     pub runner: usize,
     /// Who the session runs as.
     pub user: usize,
-    pub auth: Auth,
-    pub wire: Wire,
-    pub called: Called,
-    pub kind: Kind,
+    pub auth: AuthMethod,
+    pub wire: SessionTransport,
+    pub called: TargetNaming,
+    pub kind: SessionKind,
     pub configuration: &'static str,
     /// The endpoint runs its sessions as an account made for each.
     pub virtual_account: bool,
     /// The ticket was asked for hours ago.
     pub ticket_cached: bool,
-    pub ending: Ending,
+    pub ending: SessionEnding,
     /// HTTP connections after the first, each a logon of its own.
     pub connections: u64,
     pub commands: u64,
     pub children: u64,
-    pub parent: Option<Parent>,
+    pub parent: Option<ParentSession>,
     /// The session in whose logon it runs.
     pub logon_of: Option<usize>,
     /// The session whose process id its host process has again.
@@ -148,55 +148,55 @@ pub(crate) struct Spec {
 
 /// Why an attempt fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub(crate) enum AttemptFailure {
     /// A wrong password, found out by NTLM.
     NtlmPassword,
     /// A wrong password, found out by the domain controller.
     KerberosPassword,
     /// WinRM refuses a caller who is known.
     NotAuthorised,
-    /// The client is told so by 164.
+    /// The client logs the refusal as event 164.
     AccessDenied,
-    /// Nobody answers.
+    /// The target does not answer.
     Unreachable,
 }
 
-/// A failed attempt to be.
+/// The plan of a failed attempt.
 #[derive(Debug, Clone)]
-pub(crate) struct FailureSpec {
+pub(crate) struct AttemptPlan {
     pub case: &'static str,
     pub time: Ticks,
     pub source: usize,
     pub target: usize,
     pub user: usize,
-    pub called: Called,
-    pub failure: Failure,
+    pub called: TargetNaming,
+    pub failure: AttemptFailure,
     /// The session that the caller gets later.
     pub success: Option<usize>,
 }
 
-/// What happens to a log before it is read.
+/// How a log lost records before it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// Somebody cleared it: 1102 or 104 says so.
+pub(crate) enum LogLoss {
+    /// Somebody cleared it. Event 1102 or 104 records that.
     Cleared,
-    /// It was full, and lost what was old.
+    /// It was full and lost its oldest records.
     RolledOver,
 }
 
-/// A log of a machine that lost what was before a time.
+/// A log of a machine that lost all records before a time.
 #[derive(Debug, Clone)]
-pub(crate) struct Hole {
+pub(crate) struct LostLog {
     pub machine: usize,
     pub channel: &'static str,
     pub until: Ticks,
-    pub fate: Fate,
+    pub fate: LogLoss,
 }
 
 /// The day's plan.
 #[derive(Debug, Default)]
-pub(crate) struct Plan {
-    pub sessions: Vec<Spec>,
-    pub failures: Vec<FailureSpec>,
-    pub holes: Vec<Hole>,
+pub(crate) struct FleetPlan {
+    pub sessions: Vec<SessionPlan>,
+    pub failures: Vec<AttemptPlan>,
+    pub lost_logs: Vec<LostLog>,
 }

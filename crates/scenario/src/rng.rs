@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use evtx_writer::Guid;
+use evtx_writer::EvtxGuid;
 
 /// Sebastiano Vigna's SplitMix64 (public domain), which any seed does for.
 #[derive(Debug, Clone)]
@@ -37,8 +37,8 @@ impl Rng {
         &things[self.within(0..things.len() as u64) as usize]
     }
 
-    pub(crate) fn guid(&mut self) -> Guid {
-        Guid::from_u128(u128::from(self.next()) << 64 | u128::from(self.next()))
+    pub(crate) fn guid(&mut self) -> EvtxGuid {
+        EvtxGuid::from_u128(u128::from(self.next()) << 64 | u128::from(self.next()))
     }
 
     pub(crate) fn port(&mut self) -> u16 {

@@ -1,16 +1,16 @@
 //! A session from its first record to its last, over WinRM or SSH.
 
-use evtx_writer::{FileTime, Guid, Sid};
+use evtx_writer::{EvtxGuid, FileTime, Sid};
 
 use crate::clock::{Ticks, millis, seconds};
-use crate::connect::{Client, resource};
-use crate::events::powershell::{Engine, REMOTE};
-use crate::events::security::{self, Source};
-use crate::events::winrm::{End, with_caller};
-use crate::events::{Account, Logon, POWERSHELL, Process};
+use crate::connect::{ClientProcess, resource};
+use crate::event_recorder::{EventRecorder, ProcessCreation, SessionFacts};
+use crate::events::powershell::{REMOTE, ScenarioEngine};
+use crate::events::security::{self, LogonSource};
+use crate::events::winrm::{WsmanEndpoint, with_caller};
+use crate::events::{Account, POWERSHELL, ScenarioLogon, ScenarioProcess};
 use crate::facts::Facts;
-use crate::plan::{Auth, Ending, Kind, Spec};
-use crate::scribe::{Begins, Scribe, Tells};
+use crate::plan::{AuthMethod, SessionEnding, SessionKind, SessionPlan};
 use crate::world::ShellRecord;
 
 const WSMPROVHOST: &str = r"C:\Windows\System32\wsmprovhost.exe";
@@ -19,14 +19,14 @@ pub(crate) const PWSH: &str = r"C:\Program Files\PowerShell\7\pwsh.exe";
 /// Endpoints that run as a virtual account make one of this authority (MS-DTYP 2.4.2.4).
 const VIRTUAL_USERS: u32 = 94;
 
-/// What a session was when it was written down, for the sessions that build on it and the truth.
+/// A session whose records are written: the values that later sessions and the truth need.
 #[derive(Debug, Clone)]
-pub(crate) struct Done {
+pub(crate) struct WrittenSession {
     pub logon_id: u64,
-    pub process: Process,
-    pub runspace: Guid,
+    pub process: ScenarioProcess,
+    pub runspace: EvtxGuid,
     /// A child that can be a client itself.
-    pub child: Option<Process>,
+    pub child: Option<ScenarioProcess>,
     pub runs: Vec<usize>,
     pub shell_started: Ticks,
 }
@@ -34,31 +34,41 @@ pub(crate) struct Done {
 /// The target's part of a session in the making.
 pub(crate) struct Server<'a, 'w> {
     pub session: usize,
-    pub spec: &'a Spec,
+    pub spec: &'a SessionPlan,
     /// Who it runs as, in which logon.
-    pub logon: Logon<'a>,
+    pub logon: ScenarioLogon<'a>,
     pub caller: Account<'w>,
-    pub process: Process,
-    pub engine: Option<Engine<'a>>,
-    pub activity: Guid,
+    pub process: ScenarioProcess,
+    pub engine: Option<ScenarioEngine<'a>>,
+    pub activity: EvtxGuid,
 }
 
-impl<'w> Scribe<'w> {
-    /// Writes a session down; `before` are the sessions so far.
-    pub(crate) fn session(&mut self, session: usize, spec: &Spec, before: &[Done]) -> Done {
+impl<'w> EventRecorder<'w> {
+    /// Records a session. `before` holds the earlier sessions.
+    pub(crate) fn session(
+        &mut self,
+        session: usize,
+        spec: &SessionPlan,
+        before: &[WrittenSession],
+    ) -> WrittenSession {
         match spec.kind {
-            Kind::Ssh => self.ssh_session(session, spec),
+            SessionKind::Ssh => self.ssh_session(session, spec),
             _ => self.winrm_session(session, spec, before),
         }
     }
 
-    fn winrm_session(&mut self, session: usize, spec: &Spec, before: &[Done]) -> Done {
+    fn winrm_session(
+        &mut self,
+        session: usize,
+        spec: &SessionPlan,
+        before: &[WrittenSession],
+    ) -> WrittenSession {
         let world = self.world;
-        let closed = spec.ending == Ending::Closed;
+        let closed = spec.ending == SessionEnding::Closed;
         let client = self.client(spec, before);
         self.client_opens(session, spec, &client);
         let caller = world.account(spec.user);
-        let kerberos = matches!(spec.auth, Auth::Kerberos | Auth::CredSsp);
+        let kerberos = matches!(spec.auth, AuthMethod::Kerberos | AuthMethod::CredSsp);
         let ticket = self.rng.guid();
         let asked = (kerberos && !spec.ticket_cached).then_some(ticket);
         self.validated(session, spec, caller, asked);
@@ -83,7 +93,7 @@ impl<'w> Scribe<'w> {
             engine: None,
             activity: self.rng.guid(),
         };
-        if spec.kind != Kind::Winrs {
+        if spec.kind != SessionKind::Winrs {
             server.engine = Some(self.engine(&server, REMOTE));
         }
         let server = server;
@@ -101,7 +111,7 @@ impl<'w> Scribe<'w> {
         }
         let runspace = server.engine.as_ref().map(|engine| engine.runspace).unwrap_or_default();
         let shell_started = spec.start + millis(200);
-        Done { logon_id, process: server.process, runspace, child, runs, shell_started }
+        WrittenSession { logon_id, process: server.process, runspace, child, runs, shell_started }
     }
 
     /// An account that an endpoint makes for one session.
@@ -124,12 +134,16 @@ impl<'w> Scribe<'w> {
             if session.is_multiple_of(2) {
                 let time = FileTime(spec.start + millis(140));
                 let host = self.world.host(spec.target);
-                let event = security::plain_logon(&host, time, logon, Source::advapi(5));
-                self.put(spec.target, event, Some(Tells { session, facts: Facts::HINT }));
+                let event = security::plain_logon(&host, time, logon, LogonSource::advapi(5));
+                self.record_event(
+                    spec.target,
+                    event,
+                    Some(SessionFacts { session, facts: Facts::HINT }),
+                );
             }
         } else if !shared {
             let ends = match spec.ending {
-                Ending::Closed => spec.end + millis(90),
+                SessionEnding::Closed => spec.end + millis(90),
                 _ => Ticks::MAX,
             };
             self.connection_logon(session, spec, logon, time, ends, true);
@@ -137,7 +151,7 @@ impl<'w> Scribe<'w> {
     }
 
     /// The other HTTP connections of a session, each with a logon of its own.
-    fn more_connections(&mut self, server: &Server<'_, 'w>, client: &Client<'w>) {
+    fn more_connections(&mut self, server: &Server<'_, 'w>, client: &ClientProcess<'w>) {
         let Server { session, spec, caller, .. } = *server;
         let length = spec.end - spec.start;
         for nth in 0..spec.connections {
@@ -146,7 +160,7 @@ impl<'w> Scribe<'w> {
                 _ => spec.start + millis(400) + self.rng.within(0..length.max(2)) * 9 / 10,
             };
             let last = match spec.ending {
-                Ending::Open => time + seconds(120),
+                SessionEnding::Open => time + seconds(120),
                 // A connection may come when the session is all but over.
                 _ => spec.end.max(time) + millis(95),
             };
@@ -161,7 +175,11 @@ impl<'w> Scribe<'w> {
     }
 
     /// The client's process: a console of its own, or the session that it is started in.
-    pub(crate) fn client(&mut self, spec: &Spec, before: &[Done]) -> Client<'w> {
+    pub(crate) fn client(
+        &mut self,
+        spec: &SessionPlan,
+        before: &[WrittenSession],
+    ) -> ClientProcess<'w> {
         let world = self.world;
         let runner = world.account(spec.runner);
         let (activity, shell) = (self.rng.guid(), self.rng.guid());
@@ -172,26 +190,31 @@ impl<'w> Scribe<'w> {
                 Some(child) if parent.by_child => child.clone(),
                 _ => done.process.clone(),
             };
-            return Client { process, logon: runner.logon(done.logon_id), activity, shell };
+            return ClientProcess { process, logon: runner.logon(done.logon_id), activity, shell };
         }
-        let begins = spec.start - millis(self.rng.within(300..60_000));
+        let creation = spec.start - millis(self.rng.within(300..60_000));
         let ends = spec.end.saturating_add(seconds(5));
-        let id = self.process_id(spec.source, begins, ends);
+        let id = self.process_id(spec.source, creation, ends);
         let logon = runner.logon(self.logon_id(spec.source));
         let name = self.name_for(spec.target, spec.called);
         let process = match spec.kind {
-            Kind::Winrs => {
+            SessionKind::Winrs => {
                 let image = r"C:\Windows\System32\winrs.exe";
-                Process::new(id, image, format!("winrs  -r:{name} cmd"))
+                ScenarioProcess::new(id, image, format!("winrs  -r:{name} cmd"))
             }
-            Kind::PowerShell => Process::new(id, POWERSHELL, format!("\"{POWERSHELL}\" ")),
-            Kind::Core | Kind::Ssh => Process::new(id, PWSH, format!("\"{PWSH}\" ")),
+            SessionKind::PowerShell => {
+                ScenarioProcess::new(id, POWERSHELL, format!("\"{POWERSHELL}\" "))
+            }
+            SessionKind::Core | SessionKind::Ssh => {
+                ScenarioProcess::new(id, PWSH, format!("\"{PWSH}\" "))
+            }
         };
-        let explorer = Process::new(4312, r"C:\Windows\explorer.exe", r"C:\Windows\Explorer.EXE");
-        self.process_begins(
+        let explorer =
+            ScenarioProcess::new(4312, r"C:\Windows\explorer.exe", r"C:\Windows\Explorer.EXE");
+        self.record_process_start(
             spec.source,
-            &Begins {
-                time: begins,
+            &ProcessCreation {
+                time: creation,
                 by: None,
                 logon,
                 new: &process,
@@ -202,44 +225,44 @@ impl<'w> Scribe<'w> {
                 run: None,
             },
         );
-        if spec.ending == Ending::Closed {
-            self.process_ends(spec.source, spec.end + millis(300), logon, &process, None);
+        if spec.ending == SessionEnding::Closed {
+            self.record_process_exit(spec.source, spec.end + millis(300), logon, &process, None);
         }
-        Client { process, logon, activity, shell }
+        ClientProcess { process, logon, activity, shell }
     }
 
-    fn host_process(&mut self, spec: &Spec, before: &[Done]) -> Process {
+    fn host_process(&mut self, spec: &SessionPlan, before: &[WrittenSession]) -> ScenarioProcess {
         let (image, command) = match spec.kind {
-            Kind::Winrs => (WINRSHOST, r"C:\Windows\system32\WinrsHost.exe -Embedding"),
+            SessionKind::Winrs => (WINRSHOST, r"C:\Windows\system32\WinrsHost.exe -Embedding"),
             _ => (WSMPROVHOST, r"C:\Windows\system32\wsmprovhost.exe -Embedding"),
         };
         let start = spec.start + millis(230);
         let end = match spec.ending {
-            Ending::Open => Ticks::MAX,
+            SessionEnding::Open => Ticks::MAX,
             _ => spec.end + millis(80),
         };
         let again = spec.process_id_of.and_then(|of| before.get(of)).map(|done| done.process.id);
         let again = again.filter(|&id| self.process_ids[spec.target].take_this(id, start, end));
         let id = again.unwrap_or_else(|| self.process_id(spec.target, start, end));
-        Process::new(id, image, command)
+        ScenarioProcess::new(id, image, command)
     }
 
     pub(crate) fn engine<'a>(
         &mut self,
         server: &Server<'a, 'w>,
         host_name: &'static str,
-    ) -> Engine<'a>
+    ) -> ScenarioEngine<'a>
     where
         'w: 'a,
     {
         let old = self.world.machines[server.spec.target].policy.old_build;
         let engine_version = match server.spec.kind {
-            Kind::Core | Kind::Ssh => "7.4.6",
+            SessionKind::Core | SessionKind::Ssh => "7.4.6",
             _ if old => "2.0",
             _ => "5.1.20348.2227",
         };
         let remote = host_name == REMOTE;
-        Engine {
+        ScenarioEngine {
             host_name,
             host_version: if remote { "1.0.0.0" } else { engine_version },
             engine_version,
@@ -256,8 +279,8 @@ impl<'w> Scribe<'w> {
     fn connection_logon(
         &mut self,
         session: usize,
-        spec: &Spec,
-        logon: Logon<'_>,
+        spec: &SessionPlan,
+        logon: ScenarioLogon<'_>,
         time: Ticks,
         ends: Ticks,
         owner: bool,
@@ -265,39 +288,42 @@ impl<'w> Scribe<'w> {
         let world = self.world;
         let host = world.host(spec.target);
         let source = match spec.auth {
-            Auth::Kerberos => Source::kerberos(),
-            Auth::Ntlm => Source::ntlm(&world.machines[spec.source].name),
-            Auth::Basic => Source::cleartext(&host),
+            AuthMethod::Kerberos => LogonSource::kerberos(),
+            AuthMethod::Ntlm => LogonSource::ntlm(&world.machines[spec.source].name),
+            AuthMethod::Basic => LogonSource::cleartext(&host),
             // CredSSP wraps Kerberos. Whether the logon shows that or the service that asks for it
             // is not certain: both are made.
-            Auth::CredSsp if session.is_multiple_of(2) => Source::kerberos(),
+            AuthMethod::CredSsp if session.is_multiple_of(2) => LogonSource::kerberos(),
             // Nor is it certain what a mapped certificate's logon looks like.
-            Auth::CredSsp | Auth::Certificate | Auth::Ssh => Source::advapi(3),
+            AuthMethod::CredSsp | AuthMethod::Certificate | AuthMethod::Ssh => {
+                LogonSource::advapi(3)
+            }
         };
         // An NTLM logon names the workstation, as 4776 does.
-        let workstation = Facts::NTLM.when(spec.auth == Auth::Ntlm);
-        let tells = |facts: Facts| Some(Tells { session, facts: Facts::HINT | facts });
+        let workstation = Facts::NTLM.when(spec.auth == AuthMethod::Ntlm);
+        let session_facts =
+            |facts: Facts| Some(SessionFacts { session, facts: Facts::HINT | facts });
         let said = Facts::OWN_LOGON | workstation | Facts::KEYED.when(owner);
         if logon.account.administrator {
-            self.put(
+            self.record_event(
                 spec.target,
                 security::privileges(&host, FileTime(time - 118), logon),
-                tells(Facts::NONE),
+                session_facts(Facts::NONE),
             );
         }
         let guid = self.rng.guid();
         let event = match spec.auth {
-            Auth::Kerberos | Auth::CredSsp => {
+            AuthMethod::Kerberos | AuthMethod::CredSsp => {
                 security::logon(&host, FileTime(time), logon, source.clone(), guid)
             }
             _ => security::plain_logon(&host, FileTime(time), logon, source.clone()),
         };
-        self.put(spec.target, event, tells(said));
+        self.record_event(spec.target, event, session_facts(said));
         if ends != Ticks::MAX {
             let event = security::logoff(&host, FileTime(ends), logon, source.kind);
             // A logon that another session runs in ends with that one.
             let said = Facts::LOGOFF.when(owner);
-            self.put(spec.target, event, tells(said));
+            self.record_event(spec.target, event, session_facts(said));
         }
     }
 
@@ -307,24 +333,26 @@ impl<'w> Scribe<'w> {
         let Server { session, spec, caller, .. } = *server;
         let host = world.host(spec.target);
         let policy = world.machines[spec.target].policy;
-        let tells =
-            |facts: Facts| Some(Tells { session, facts: Facts::SERVER | Facts::KEYED | facts });
+        let session_facts = |facts: Facts| {
+            Some(SessionFacts { session, facts: Facts::SERVER | Facts::KEYED | facts })
+        };
         let at = |ms: u64| FileTime(spec.start + millis(ms));
-        let end = End::service(&host, caller, server.activity);
+        let end = WsmanEndpoint::service(&host, caller, server.activity);
         let uri = resource(spec);
         let user = caller.full_name();
         let kind = Facts::KIND | Facts::CONFIGURATION;
         // Requests show a session only where the build logs them in Operational.
-        let hint = |facts: Facts| Some(Tells { session, facts: Facts::HINT | facts });
-        let trace = |facts: Facts| if policy.old_build { tells(facts) } else { hint(facts) };
+        let hint = |facts: Facts| Some(SessionFacts { session, facts: Facts::HINT | facts });
+        let trace =
+            |facts: Facts| if policy.old_build { session_facts(facts) } else { hint(facts) };
         let proof = Facts::AUTH | Facts::USER;
-        self.put(
+        self.record_event(
             spec.target,
             end.authenticated(at(110), &user, spec.auth.mechanism()),
             trace(proof),
         );
-        self.put(spec.target, end.request(at(190), "CreateShell"), trace(Facts::START));
-        self.put(spec.target, end.plugin(at(195), "CreateShell", &uri), trace(kind));
+        self.record_event(spec.target, end.request(at(190), "CreateShell"), trace(Facts::START));
+        self.record_event(spec.target, end.plugin(at(195), "CreateShell", &uri), trace(kind));
         if !policy.old_build {
             let names = policy.shell.names_caller();
             let text = if names {
@@ -338,14 +366,14 @@ impl<'w> Scribe<'w> {
             };
             let named = (Facts::USER | Facts::SOURCE_IP).when(names);
             let said = Facts::START | Facts::SID | kind | named;
-            self.put(spec.target, event, tells(said));
+            self.record_event(spec.target, event, session_facts(said));
         }
-        self.put(spec.target, end.response(at(520), "CreateShell"), trace(Facts::NONE));
-        if spec.ending == Ending::Closed {
+        self.record_event(spec.target, end.response(at(520), "CreateShell"), trace(Facts::NONE));
+        if spec.ending == SessionEnding::Closed {
             let at = |ms: u64| FileTime(spec.end + millis(ms));
-            let end = End { activity: self.rng.guid(), ..end };
-            self.put(spec.target, end.request(at(4), "DeleteShell"), hint(Facts::NONE));
-            self.put(spec.target, end.response(at(35), "DeleteShell"), hint(Facts::NONE));
+            let end = WsmanEndpoint { activity: self.rng.guid(), ..end };
+            self.record_event(spec.target, end.request(at(4), "DeleteShell"), hint(Facts::NONE));
+            self.record_event(spec.target, end.response(at(35), "DeleteShell"), hint(Facts::NONE));
         }
     }
 
@@ -354,9 +382,9 @@ impl<'w> Scribe<'w> {
         let by = self.world.host(spec.target).system();
         let parent = self.dcom(spec.target);
         let facts = Facts::SERVER | Facts::START | Facts::KEYED;
-        self.process_begins(
+        self.record_process_start(
             spec.target,
-            &Begins {
+            &ProcessCreation {
                 time: spec.start + millis(230),
                 by: Some(by),
                 logon: server.logon,
@@ -371,13 +399,13 @@ impl<'w> Scribe<'w> {
         );
     }
 
-    /// What an engine says of its session in each record of the operational log.
+    /// Returns the facts of its session that an engine shows in each record of the operational log.
     pub(crate) fn engine_facts(&self, server: &Server<'_, 'w>) -> Facts {
         let facts = Facts::SERVER | Facts::KEYED | Facts::PROCESS;
         facts | Facts::SID.when(!server.spec.virtual_account)
     }
 
-    pub(crate) fn engine_begins(&mut self, server: &Server<'_, 'w>, engine: &Engine<'_>) {
+    pub(crate) fn engine_begins(&mut self, server: &Server<'_, 'w>, engine: &ScenarioEngine<'_>) {
         let Server { session, spec, .. } = *server;
         let start = spec.start;
         // A pipe of wsmprovhost's: only with what else is there does it show a session.
@@ -388,22 +416,26 @@ impl<'w> Scribe<'w> {
         } else {
             Facts::HINT | Facts::PIPE
         };
-        self.put(spec.target, listening, Some(Tells { session, facts }));
-        if matches!(spec.kind, Kind::Core | Kind::Ssh) {
+        self.record_event(spec.target, listening, Some(SessionFacts { session, facts }));
+        if matches!(spec.kind, SessionKind::Core | SessionKind::Ssh) {
             return;
         }
         let facts = Facts::SERVER | Facts::START | Facts::KEYED | Facts::KIND;
-        let with_runspace = Some(Tells { session, facts: facts | Facts::RUNSPACE });
-        let early = Some(Tells { session, facts });
+        let with_runspace = Some(SessionFacts { session, facts: facts | Facts::RUNSPACE });
+        let early = Some(SessionFacts { session, facts });
         for (i, provider) in
             (0..).zip(["Registry", "Alias", "Environment", "FileSystem", "Function", "Variable"])
         {
             let time = FileTime(start + millis(460 + u64::from(i)));
-            self.put(spec.target, engine.provider(time, provider, 1 + 2 * i, true), early);
+            self.record_event(spec.target, engine.provider(time, provider, 1 + 2 * i, true), early);
         }
-        self.put(spec.target, engine.available(FileTime(start + millis(510)), 13), with_runspace);
+        self.record_event(
+            spec.target,
+            engine.available(FileTime(start + millis(510)), 13),
+            with_runspace,
+        );
         let wsman = engine.provider(FileTime(start + millis(523)), "WSMan", 15, false);
-        self.put(spec.target, wsman, with_runspace);
+        self.record_event(spec.target, wsman, with_runspace);
     }
 
     /// Whether other records name the process that 53504 does.
@@ -419,25 +451,32 @@ impl<'w> Scribe<'w> {
 
     pub(crate) fn server_ends(&mut self, server: &Server<'_, 'w>) {
         let Server { session, spec, logon, .. } = *server;
-        if spec.ending == Ending::Open {
+        if spec.ending == SessionEnding::Open {
             return;
         }
         let stopped =
             Facts::SERVER | Facts::KEYED | Facts::ENGINE_STOPPED | Facts::RUNSPACE | Facts::KIND;
         if let Some(engine) = &server.engine
-            && spec.kind == Kind::PowerShell
-            && spec.ending == Ending::Closed
+            && spec.kind == SessionKind::PowerShell
+            && spec.ending == SessionEnding::Closed
         {
             let event = engine.stopped(FileTime(spec.end + millis(20)), 91);
-            self.put(spec.target, event, Some(Tells { session, facts: stopped }));
+            self.record_event(spec.target, event, Some(SessionFacts { session, facts: stopped }));
         }
         // 4689 names the image: that of a remoting host, even where its start is lost.
         let exited =
             Facts::SERVER | Facts::KEYED | Facts::PROCESS_EXITED | Facts::PROCESS | Facts::KIND;
         let exited = exited | (Facts::LOGON | Facts::USER).when(!spec.virtual_account);
-        let tells = Some(Tells { session, facts: exited });
-        self.process_ends(spec.target, spec.end + millis(80), logon, &server.process, tells);
-        if spec.ending == Ending::Killed && spec.logon_of.is_none() && !spec.virtual_account {
+        let session_facts = Some(SessionFacts { session, facts: exited });
+        self.record_process_exit(
+            spec.target,
+            spec.end + millis(80),
+            logon,
+            &server.process,
+            session_facts,
+        );
+        if spec.ending == SessionEnding::Killed && spec.logon_of.is_none() && !spec.virtual_account
+        {
             let event = security::logoff(
                 &self.world.host(spec.target),
                 FileTime(spec.end + millis(400)),
@@ -445,7 +484,7 @@ impl<'w> Scribe<'w> {
                 3,
             );
             let facts = Facts::HINT | Facts::LOGOFF;
-            self.put(spec.target, event, Some(Tells { session, facts }));
+            self.record_event(spec.target, event, Some(SessionFacts { session, facts }));
         }
     }
 }

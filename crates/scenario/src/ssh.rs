@@ -3,20 +3,20 @@
 use evtx_writer::FileTime;
 
 use crate::clock::{Ticks, millis};
-use crate::events::Process;
+use crate::event_recorder::{EventRecorder, ProcessCreation, SessionFacts};
+use crate::events::ScenarioProcess;
 use crate::events::openssh;
 use crate::events::powershell::REMOTE;
-use crate::events::security::{self, Source};
+use crate::events::security::{self, LogonSource};
 use crate::facts::Facts;
-use crate::plan::{Ending, Spec};
-use crate::scribe::{Begins, Scribe, Tells};
-use crate::session::{Done, PWSH, Server};
+use crate::plan::{SessionEnding, SessionPlan};
+use crate::session::{PWSH, Server, WrittenSession};
 
 const SSHD: &str = r"C:\Windows\System32\OpenSSH\sshd.exe";
 
-impl Scribe<'_> {
+impl EventRecorder<'_> {
     /// PowerShell 7 over SSH: sshd starts `pwsh -sshs`, and WinRM has no part in it.
-    pub(crate) fn ssh_session(&mut self, session: usize, spec: &Spec) -> Done {
+    pub(crate) fn ssh_session(&mut self, session: usize, spec: &SessionPlan) -> WrittenSession {
         let world = self.world;
         let client = self.client(spec, &[]);
         let host = world.host(spec.target);
@@ -24,14 +24,14 @@ impl Scribe<'_> {
         let logon = caller.logon(self.logon_id(spec.target));
         let at = |ms: u64| FileTime(spec.start + millis(ms));
         let (start, end) = (spec.start + millis(230), spec.end + millis(80));
-        let lives = if spec.ending == Ending::Open { Ticks::MAX } else { end };
+        let lives = if spec.ending == SessionEnding::Open { Ticks::MAX } else { end };
         self.connection(session, spec, &client, spec.start + millis(80), None);
-        let sshd = Process::new(
+        let sshd = ScenarioProcess::new(
             self.process_id(spec.target, start - millis(100), lives),
             SSHD,
             format!("\"{SSHD}\" -z"),
         );
-        let process = Process::new(
+        let process = ScenarioProcess::new(
             self.process_id(spec.target, start, lives),
             PWSH,
             format!("\"{PWSH}\" -sshs -NoLogo -NoProfile"),
@@ -39,22 +39,27 @@ impl Scribe<'_> {
         let port = self.rng.port();
         let name = caller.full_name().to_lowercase();
         let from = format!("{name} from {} port {port} ssh2", world.machines[spec.source].ip);
-        let told = Facts::HINT | Facts::USER | Facts::SOURCE_IP | Facts::TRANSPORT;
-        let tells = |facts: Facts| Some(Tells { session, facts });
+        let shown = Facts::HINT | Facts::USER | Facts::SOURCE_IP | Facts::TRANSPORT;
+        let session_facts = |facts: Facts| Some(SessionFacts { session, facts });
         // By password or by key; what the logon of either looks like is not certain.
         let (accepted, source) = match self.rng.percent(50) {
-            true => (format!("Accepted password for {from}"), Source::cleartext(&host)),
-            false => {
-                (format!("Accepted publickey for {from}: ED25519 SHA256:{port}"), Source::advapi(3))
-            }
+            true => (format!("Accepted password for {from}"), LogonSource::cleartext(&host)),
+            false => (
+                format!("Accepted publickey for {from}: ED25519 SHA256:{port}"),
+                LogonSource::advapi(3),
+            ),
         };
-        self.put(spec.target, openssh::message(at(150), sshd.id, &accepted), tells(told));
+        self.record_event(
+            spec.target,
+            openssh::message(at(150), sshd.id, &accepted),
+            session_facts(shown),
+        );
         let kind = source.kind;
         let logon_event = security::plain_logon(&host, at(160), logon, source);
-        self.put(spec.target, logon_event, tells(Facts::HINT | Facts::KEYED));
+        self.record_event(spec.target, logon_event, session_facts(Facts::HINT | Facts::KEYED));
         let system = host.system();
-        let service = Process::new(2_000, SSHD, SSHD);
-        let begins = Begins {
+        let service = ScenarioProcess::new(2_000, SSHD, SSHD);
+        let creation = ProcessCreation {
             time: start - millis(100),
             by: None,
             logon: system,
@@ -65,9 +70,9 @@ impl Scribe<'_> {
             owner: false,
             run: None,
         };
-        self.process_begins(spec.target, &begins);
+        self.record_process_start(spec.target, &creation);
         let facts = Facts::SERVER | Facts::START | Facts::KEYED | Facts::KIND | Facts::PROCESS;
-        let begins = Begins {
+        let creation = ProcessCreation {
             time: start,
             by: Some(system),
             logon,
@@ -76,9 +81,9 @@ impl Scribe<'_> {
             session: Some(session),
             facts: facts | Facts::TRANSPORT,
             owner: true,
-            ..begins
+            ..creation
         };
-        self.process_begins(spec.target, &begins);
+        self.record_process_start(spec.target, &creation);
         let mut server = Server {
             session,
             spec,
@@ -94,20 +99,20 @@ impl Scribe<'_> {
         server.engine = Some(engine);
         let (runs, child) = self.work(&server, &client);
         self.server_ends(&server);
-        if spec.ending != Ending::Open {
+        if spec.ending != SessionEnding::Open {
             let gone = format!(
                 "Disconnected from user {name} {} port {port}",
                 world.machines[spec.source].ip
             );
-            self.put(
+            self.record_event(
                 spec.target,
                 openssh::message(FileTime(end), sshd.id, &gone),
-                tells(Facts::HINT),
+                session_facts(Facts::HINT),
             );
             let event = security::logoff(&host, FileTime(end + millis(50)), logon, kind);
-            self.put(spec.target, event, tells(Facts::HINT | Facts::LOGOFF));
+            self.record_event(spec.target, event, session_facts(Facts::HINT | Facts::LOGOFF));
         }
-        Done {
+        WrittenSession {
             logon_id: logon.id,
             process: server.process,
             runspace,

@@ -1,26 +1,26 @@
-//! What really happened, and what of it the logs still tell: `truth.json`.
+//! The true events, and which of them the remaining logs still show: `truth.json`.
 
 use serde::{Deserialize, Serialize};
 
-/// Whether the logs that are left tell something.
+/// Whether the remaining logs show a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Evidence {
-    /// They do: a program that says nothing misses it.
+pub enum FactEvidence {
+    /// They show it. A program that reports nothing misses it.
     Yes,
-    /// They do not: a program that says something guesses.
+    /// They do not show it. A program that reports something guesses.
     No,
-    /// One may read it out of them or not: neither counts.
+    /// It is a matter of interpretation. Neither answer counts.
     Unclear,
 }
 
 /// A fact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fact {
-    /// What was the case. Lists have one entry for each thing that counts as right.
+    /// The true values. Each entry of the list counts as right.
     pub value: Vec<String>,
-    /// Whether the logs tell it.
-    pub evidence: Evidence,
+    /// Whether the logs show it.
+    pub evidence: FactEvidence,
 }
 
 /// A point in time.
@@ -28,16 +28,16 @@ pub struct Fact {
 pub struct Moment {
     /// In true time, UTC.
     pub actual: String,
-    /// As it stands in the log that tells it best, by that machine's clock.
+    /// The time in the log that shows it best, by that machine's clock.
     pub logged: Option<String>,
-    /// Whether the logs tell it.
-    pub evidence: Evidence,
+    /// Whether the logs show it.
+    pub evidence: FactEvidence,
 }
 
 /// Whether a program that reads the logs should show something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Expected {
+pub enum ExpectedResult {
     /// It should.
     Yes,
     /// The logs do not show it: nothing to find.
@@ -53,9 +53,9 @@ pub struct HostTruth {
     pub name: String,
     /// Its address.
     pub ip: String,
-    /// What its clock shows less the true time, in seconds.
+    /// Its clock's time minus the true time, in seconds.
     pub clock_offset_seconds: f64,
-    /// What it logs, in a word.
+    /// The name of its logging policy.
     pub policy: String,
     /// Whether its logs are there.
     pub collected: bool,
@@ -72,8 +72,8 @@ pub struct RunTruth {
     pub time: String,
     /// The child process's program.
     pub image: Option<String>,
-    /// Whether the logs tell it.
-    pub evidence: Evidence,
+    /// Whether the logs show it.
+    pub evidence: FactEvidence,
 }
 
 /// A session.
@@ -81,10 +81,10 @@ pub struct RunTruth {
 pub struct SessionTruth {
     /// Its name in this file.
     pub id: String,
-    /// What it is an example of.
+    /// The variant that it is an example of.
     pub case: String,
     /// Whether it should be found.
-    pub expected: Expected,
+    pub expected: ExpectedResult,
     /// Its start.
     pub start: Moment,
     /// Its end.
@@ -103,9 +103,9 @@ pub struct SessionTruth {
     pub user: Fact,
     /// The SID.
     pub user_sid: Fact,
-    /// How they proved who they are.
+    /// The authentication method.
     pub auth: Fact,
-    /// What it travelled over.
+    /// The transport.
     pub transport: Fact,
     /// `powershell` or `winrs`.
     pub kind: Fact,
@@ -119,11 +119,11 @@ pub struct SessionTruth {
     pub runspace_ids: Fact,
     /// The session that it was started in.
     pub parent: Fact,
-    /// Whose logs show it: `client`, `server`, `dc`.
+    /// The sides whose logs show it: `client`, `server`, `dc`.
     pub sides: Vec<String>,
-    /// What was run.
+    /// The commands.
     pub commands: Vec<RunTruth>,
-    /// What processes ran.
+    /// The child processes.
     pub children: Vec<RunTruth>,
 }
 
@@ -132,10 +132,10 @@ pub struct SessionTruth {
 pub struct AttemptTruth {
     /// Its name in this file.
     pub id: String,
-    /// What it is an example of.
+    /// The variant that it is an example of.
     pub case: String,
     /// Whether it should be found.
-    pub expected: Expected,
+    pub expected: ExpectedResult,
     /// When.
     pub time: Moment,
     /// The client's short name.
@@ -154,7 +154,7 @@ pub struct AttemptTruth {
     pub later_success: Option<String>,
 }
 
-/// All of it.
+/// The truth of a whole fleet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Truth {
     /// The seed it was made from.

@@ -1,26 +1,27 @@
-//! What is run in a session: lines that are typed, and processes.
+//! The activity in a session: typed lines and processes.
 
 use evtx_writer::FileTime;
 
 use crate::clock::{Ticks, millis, seconds};
-use crate::connect::Client;
-use crate::events::powershell::{Engine, VERBOSE, WARNING};
-use crate::events::winrm::End;
-use crate::events::{POWERSHELL, Process};
+use crate::connect::ClientProcess;
+use crate::event_recorder::{EventRecorder, ExecutedItem, ProcessCreation, SessionFacts};
+use crate::events::powershell::{ScenarioEngine, VERBOSE, WARNING};
+use crate::events::winrm::WsmanEndpoint;
+use crate::events::{POWERSHELL, ScenarioProcess};
 use crate::facts::Facts;
-use crate::plan::{Ending, Kind};
-use crate::scribe::{Begins, Run, Scribe, Tells};
+use crate::plan::{SessionEnding, SessionKind};
 use crate::session::Server;
 
 const CONHOST: &str = r"C:\Windows\System32\conhost.exe";
 
-impl<'w> Scribe<'w> {
-    /// What is run, in order, and a child that can be a client.
+impl<'w> EventRecorder<'w> {
+    /// Records what is run, in order. Returns the executed items, and a child process that can be a
+    /// client.
     pub(crate) fn work(
         &mut self,
         server: &Server<'_, 'w>,
-        client: &Client<'w>,
-    ) -> (Vec<usize>, Option<Process>) {
+        client: &ClientProcess<'w>,
+    ) -> (Vec<usize>, Option<ScenarioProcess>) {
         let Server { session, spec, .. } = *server;
         let (from, to) = (spec.start + millis(900), spec.end.saturating_sub(millis(300)));
         let length = to.saturating_sub(from).clamp(1, seconds(3600));
@@ -40,11 +41,12 @@ impl<'w> Scribe<'w> {
                 runs.push(self.command(server, engine, (time, step as u32)));
                 let host = self.world.host(spec.source);
                 let end =
-                    End::client(client.logon.account, &client.process, client.activity).on(&host);
+                    WsmanEndpoint::client(client.logon.account, &client.process, client.activity)
+                        .on(&host);
                 let facts = Facts::CLIENT | Facts::CLIENT_PROCESS;
                 let sent = end.command(FileTime(time - millis(20)), self.rng.guid());
-                if spec.kind != Kind::Ssh {
-                    self.put(spec.source, sent, Some(Tells { session, facts }));
+                if spec.kind != SessionKind::Ssh {
+                    self.record_event(spec.source, sent, Some(SessionFacts { session, facts }));
                 }
             }
         }
@@ -55,7 +57,7 @@ impl<'w> Scribe<'w> {
     fn command(
         &mut self,
         server: &Server<'_, 'w>,
-        engine: &Engine<'_>,
+        engine: &ScenarioEngine<'_>,
         (time, step): (Ticks, u32),
     ) -> usize {
         let Server { session, spec, .. } = *server;
@@ -67,20 +69,21 @@ impl<'w> Scribe<'w> {
             _ => ("Get-ADUser", "Identity", token.clone()),
         };
         let text = format!("{name} -{parameter} {value}");
-        let run = self.run(Run { time, text: text.clone(), token, image: None, within: None });
+        let run =
+            self.run(ExecutedItem { time, text: text.clone(), token, image: None, within: None });
         let facts = self.engine_facts(server) | Facts::HINT;
         // 4104 does not say that its engine is a remote one.
         let block = if self.knows_process(server) { facts } else { Facts::HINT };
         let id = self.rng.guid();
         for event in engine.script(FileTime(time), VERBOSE, id, &[&text]) {
-            self.put_run(spec.target, event, Tells { session, facts: block }, run);
+            self.record_execution(spec.target, event, SessionFacts { session, facts: block }, run);
         }
         let invoked = facts | Facts::KIND | Facts::RUNSPACE | Facts::USER;
         let parameters = [(parameter, value.as_str())];
         let at = (2 + 3 * step, 17 + 6 * step);
         let event = engine.command(FileTime(time + millis(30)), at, name, &parameters);
-        self.put_run(spec.target, event, Tells { session, facts: invoked }, run);
-        if spec.kind == Kind::PowerShell {
+        self.record_execution(spec.target, event, SessionFacts { session, facts: invoked }, run);
+        if spec.kind == SessionKind::PowerShell {
             let facts = Facts::SERVER | Facts::KEYED | Facts::KIND | Facts::RUNSPACE;
             let facts = facts | Facts::USER.when(!spec.virtual_account);
             let event = engine.pipeline(
@@ -90,7 +93,7 @@ impl<'w> Scribe<'w> {
                 name,
                 &parameters,
             );
-            self.put_run(spec.target, event, Tells { session, facts }, run);
+            self.record_execution(spec.target, event, SessionFacts { session, facts }, run);
         }
         run
     }
@@ -101,16 +104,16 @@ impl<'w> Scribe<'w> {
         server: &Server<'_, 'w>,
         time: Ticks,
         runs: &mut Vec<usize>,
-    ) -> Option<Process> {
+    ) -> Option<ScenarioProcess> {
         let Server { session, spec, logon, .. } = *server;
         let token = self.token();
-        let is_client =
-            spec.kind != Kind::Winrs && (spec.case.ends_with("child") || self.rng.percent(20));
+        let is_client = spec.kind != SessionKind::Winrs
+            && (spec.case.ends_with("child") || self.rng.percent(20));
         let (image, line) = match (spec.kind, is_client) {
             (_, true) => {
                 (POWERSHELL, format!("\"{POWERSHELL}\" -NoProfile -Command Sync-Share {token}"))
             }
-            (Kind::Winrs, _) => (
+            (SessionKind::Winrs, _) => (
                 r"C:\Windows\System32\cmd.exe",
                 format!(r"C:\Windows\system32\cmd.exe /C dir D:\{token}"),
             ),
@@ -132,14 +135,15 @@ impl<'w> Scribe<'w> {
         };
         let ends = ends.min(spec.end + millis(60)).max(time + millis(10));
         let id = self.process_id(spec.target, time, ends);
-        let process = Process::new(id, image, line.clone());
-        let run = self.run(Run { time, text: line, token, image: Some(image), within: None });
+        let process = ScenarioProcess::new(id, image, line.clone());
+        let run =
+            self.run(ExecutedItem { time, text: line, token, image: Some(image), within: None });
         runs.push(run);
         let facts = Facts::SERVER | Facts::KEYED | Facts::PROCESS;
         let facts = facts | Facts::LOGON.when(!spec.virtual_account);
         let facts = facts | Facts::CLIENT_TREE | Facts::USER.when(!spec.virtual_account);
         // A child shows the session only where its parent is seen to be a remoting host.
-        let begins = Begins {
+        let creation = ProcessCreation {
             time,
             by: None,
             logon,
@@ -150,50 +154,55 @@ impl<'w> Scribe<'w> {
             owner: false,
             run: Some(run),
         };
-        self.process_begins(spec.target, &begins);
+        self.record_process_start(spec.target, &creation);
         let conhost_id = self.process_id(spec.target, time + millis(5), ends);
-        let conhost =
-            Process::new(conhost_id, CONHOST, format!(r"\??\{CONHOST} 0xffffffff -ForceV1"));
-        let beside = Begins {
+        let conhost = ScenarioProcess::new(
+            conhost_id,
+            CONHOST,
+            format!(r"\??\{CONHOST} 0xffffffff -ForceV1"),
+        );
+        let beside = ProcessCreation {
             time: time + millis(5),
             new: &conhost,
             parent: &process,
             session: None,
             run: None,
             facts: Facts::NONE,
-            ..begins
+            ..creation
         };
-        self.process_begins(spec.target, &beside);
+        self.record_process_start(spec.target, &beside);
         if is_client {
-            let engine = Engine { process: process.clone(), ..self.engine(server, "ConsoleHost") };
+            let engine =
+                ScenarioEngine { process: process.clone(), ..self.engine(server, "ConsoleHost") };
             runs.push(self.child_works(server, &engine, time, run));
         }
-        if spec.ending != Ending::Open || !is_client {
-            self.process_ends(spec.target, ends, logon, &process, None);
-            self.process_ends(spec.target, ends + millis(8), logon, &conhost, None);
+        if spec.ending != SessionEnding::Open || !is_client {
+            self.record_process_exit(spec.target, ends, logon, &process, None);
+            self.record_process_exit(spec.target, ends + millis(8), logon, &conhost, None);
         }
         is_client.then_some(process)
     }
 
-    /// What an engine in a child process runs: the session's, where the logs show the process.
+    /// Records what an engine in a child process runs. It belongs to the session if the logs show
+    /// the process.
     fn child_works(
         &mut self,
         server: &Server<'_, 'w>,
-        engine: &Engine<'_>,
+        engine: &ScenarioEngine<'_>,
         time: Ticks,
         process: usize,
     ) -> usize {
         let Server { session, spec, .. } = *server;
-        let tells = Tells { session, facts: Facts::HINT };
+        let session_facts = SessionFacts { session, facts: Facts::HINT };
         let at = |ms: u64| FileTime(time + millis(ms));
         for event in engine.console_started(at(100), at(300)) {
-            self.put(spec.target, event, Some(tells));
+            self.record_event(spec.target, event, Some(session_facts));
         }
         let token = self.token();
         let text = format!("Sync-Share {token}");
         let block = self.rng.guid();
         let script = engine.script(at(320), WARNING, block, &[&text]);
-        let run = self.run(Run {
+        let run = self.run(ExecutedItem {
             time: time + millis(320),
             text,
             token,
@@ -201,7 +210,7 @@ impl<'w> Scribe<'w> {
             within: Some(process),
         });
         for event in script {
-            self.put_run(spec.target, event, tells, run);
+            self.record_execution(spec.target, event, session_facts, run);
         }
         run
     }

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use evtx_writer::{Event, Sid};
+use evtx_writer::{EvtxEvent, Sid};
 
 use crate::Config;
 use crate::clock::{Ticks, seconds};
-use crate::events::{Account, Host};
+use crate::events::{Account, ScenarioHost};
 use crate::rng::Rng;
 
 const DOMAIN: &str = "CORP";
 const SUFFIX: &str = "corp.example";
 const REALM: &str = "CORP.EXAMPLE";
 
-/// What a machine is for.
+/// The purpose of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum MachineRole {
     Controller,
     /// Collects forwarded events and watches the others.
     Collector,
@@ -44,16 +44,16 @@ impl ShellRecord {
 
 /// Under which name a machine logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Naming {
+pub(crate) enum ComputerNaming {
     Full,
     /// Under its short name in the classic log, as real machines were seen to.
     ShortInClassic,
     Short,
 }
 
-/// What a machine logs, and what of it is there to be read.
+/// The events that a machine logs, and whether its logs are collected.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Policy {
+pub(crate) struct LoggingPolicy {
     /// In a word, for the truth.
     pub name: &'static str,
     pub old_build: bool,
@@ -74,7 +74,7 @@ pub(crate) struct Policy {
     pub absent: bool,
 }
 
-const FULL: Policy = Policy {
+const FULL: LoggingPolicy = LoggingPolicy {
     name: "full",
     old_build: false,
     winrm: true,
@@ -89,18 +89,23 @@ const FULL: Policy = Policy {
     classic: true,
     absent: false,
 };
-const ANALYTIC: Policy =
-    Policy { name: "analytic", analytic: true, shell: ShellRecord::Unmatched, ..FULL };
-const NO_CONNECTIONS: Policy =
-    Policy { name: "no 5156", connections: false, shell: ShellRecord::Plain, ..FULL };
-const NO_PROCESS_AUDIT: Policy =
-    Policy { name: "no process audit", processes: false, connections: false, ..FULL };
-const NO_SCRIPTS: Policy =
-    Policy { name: "no 4103/4104", scripts: false, shell: ShellRecord::UnmatchedCaller, ..FULL };
-const NO_CLASSIC: Policy =
-    Policy { name: "no classic log", classic: false, shell: ShellRecord::Plain, ..FULL };
-const OLD: Policy = Policy { name: "Windows 7", old_build: true, connections: false, ..FULL };
-const BARE: Policy = Policy {
+const ANALYTIC: LoggingPolicy =
+    LoggingPolicy { name: "analytic", analytic: true, shell: ShellRecord::Unmatched, ..FULL };
+const NO_CONNECTIONS: LoggingPolicy =
+    LoggingPolicy { name: "no 5156", connections: false, shell: ShellRecord::Plain, ..FULL };
+const NO_PROCESS_AUDIT: LoggingPolicy =
+    LoggingPolicy { name: "no process audit", processes: false, connections: false, ..FULL };
+const NO_SCRIPTS: LoggingPolicy = LoggingPolicy {
+    name: "no 4103/4104",
+    scripts: false,
+    shell: ShellRecord::UnmatchedCaller,
+    ..FULL
+};
+const NO_CLASSIC: LoggingPolicy =
+    LoggingPolicy { name: "no classic log", classic: false, shell: ShellRecord::Plain, ..FULL };
+const OLD: LoggingPolicy =
+    LoggingPolicy { name: "Windows 7", old_build: true, connections: false, ..FULL };
+const BARE: LoggingPolicy = LoggingPolicy {
     name: "defaults",
     processes: false,
     connections: false,
@@ -108,10 +113,10 @@ const BARE: Policy = Policy {
     shell: ShellRecord::Plain,
     ..FULL
 };
-const SYSMON: Policy =
-    Policy { name: "sysmon", sysmon: true, processes: false, connections: false, ..FULL };
-const NO_WINRM: Policy = Policy { name: "no WinRM log", winrm: false, ..FULL };
-const ONLY_WINRM: Policy = Policy {
+const SYSMON: LoggingPolicy =
+    LoggingPolicy { name: "sysmon", sysmon: true, processes: false, connections: false, ..FULL };
+const NO_WINRM: LoggingPolicy = LoggingPolicy { name: "no WinRM log", winrm: false, ..FULL };
+const ONLY_WINRM: LoggingPolicy = LoggingPolicy {
     name: "WinRM log only",
     security: false,
     operational: false,
@@ -119,11 +124,11 @@ const ONLY_WINRM: Policy = Policy {
     shell: ShellRecord::Plain,
     ..FULL
 };
-const ONLY_POWERSHELL: Policy =
-    Policy { name: "PowerShell logs only", security: false, winrm: false, ..FULL };
-const ABSENT: Policy = Policy { name: "nothing", absent: true, ..FULL };
+const ONLY_POWERSHELL: LoggingPolicy =
+    LoggingPolicy { name: "PowerShell logs only", security: false, winrm: false, ..FULL };
+const ABSENT: LoggingPolicy = LoggingPolicy { name: "nothing", absent: true, ..FULL };
 
-const OF_SERVERS: [Policy; 10] = [
+const OF_SERVERS: [LoggingPolicy; 10] = [
     FULL,
     NO_PROCESS_AUDIT,
     OLD,
@@ -135,12 +140,12 @@ const OF_SERVERS: [Policy; 10] = [
     NO_WINRM,
     ONLY_POWERSHELL,
 ];
-const OF_WORKSTATIONS: [Policy; 7] =
+const OF_WORKSTATIONS: [LoggingPolicy; 7] =
     [FULL, NO_WINRM, SYSMON, BARE, NO_CONNECTIONS, OLD, ONLY_WINRM];
 
-impl Policy {
+impl LoggingPolicy {
     /// Whether there is a record of an event.
-    pub(crate) fn keeps(&self, event: &Event) -> bool {
+    pub(crate) fn keeps(&self, event: &EvtxEvent) -> bool {
         let id = event.event_id;
         !self.absent
             && match event.channel.as_str() {
@@ -193,15 +198,15 @@ impl Person {
 
 /// A machine.
 #[derive(Debug, Clone)]
-pub(crate) struct Machine {
+pub(crate) struct FleetMachine {
     pub name: String,
     /// Not in a domain.
     pub workgroup: bool,
     pub ip: String,
-    pub role: Role,
-    pub policy: Policy,
-    pub naming: Naming,
-    /// What its clock is ahead of the true time.
+    pub role: MachineRole,
+    pub policy: LoggingPolicy,
+    pub naming: ComputerNaming,
+    /// How far its clock is ahead of the true time, in ticks.
     pub clock_error: i64,
     account: Person,
     lsass: u32,
@@ -209,9 +214,9 @@ pub(crate) struct Machine {
     dcom: u32,
 }
 
-impl Machine {
-    pub(crate) fn host(&self) -> Host<'_> {
-        Host {
+impl FleetMachine {
+    pub(crate) fn host(&self) -> ScenarioHost<'_> {
+        ScenarioHost {
             name: &self.name,
             suffix: if self.workgroup { "" } else { SUFFIX },
             ip: &self.ip,
@@ -235,19 +240,19 @@ impl Machine {
 
     /// Whether it is a domain controller.
     pub(crate) fn is_controller(&self) -> bool {
-        self.role == Role::Controller
+        self.role == MachineRole::Controller
     }
 
     /// System/Computer of a record of `channel`.
     pub(crate) fn computer(&self, channel: &str) -> String {
         match self.naming {
-            Naming::Short => self.name.clone(),
-            Naming::ShortInClassic if channel == "Windows PowerShell" => self.name.clone(),
+            ComputerNaming::Short => self.name.clone(),
+            ComputerNaming::ShortInClassic if channel == "Windows PowerShell" => self.name.clone(),
             _ => self.fqdn(),
         }
     }
 
-    /// What its clock shows at a true time.
+    /// Returns the time that its clock shows at a true time.
     pub(crate) fn shows(&self, time: Ticks) -> Ticks {
         time.saturating_add_signed(self.clock_error)
     }
@@ -255,22 +260,22 @@ impl Machine {
 
 /// All machines and people.
 #[derive(Debug, Clone)]
-pub(crate) struct World {
+pub(crate) struct FleetWorld {
     /// Machines that are collected, then those that are not.
-    pub machines: Vec<Machine>,
+    pub machines: Vec<FleetMachine>,
     /// Users and administrators of the domain, then the service that watches, then local ones.
     pub people: Vec<Person>,
     /// Index of the account that watches all machines.
     pub monitor: usize,
-    /// Of the people, how many are of the domain and at a keyboard.
+    /// How many people belong to the domain and work at a keyboard.
     pub domain_people: usize,
     pub krbtgt: Person,
     /// How many machines are collected.
     pub collected: usize,
 }
 
-impl World {
-    pub(crate) fn make(config: &Config, rng: &mut Rng) -> World {
+impl FleetWorld {
+    pub(crate) fn make(config: &Config, rng: &mut Rng) -> FleetWorld {
         let domain_sid =
             [21, rng.next() as u32, rng.next() as u32, rng.next() as u32].map(|part| part | 1);
         let person = |name: String, rid: u32, administrator: bool| Person {
@@ -287,30 +292,30 @@ impl World {
         for index in 0..config.hosts + config.loss.uncollected {
             let absent = index >= config.hosts;
             let role = match index {
-                _ if absent => [Role::Workstation, Role::Server][index % 2],
-                _ if index < controllers => Role::Controller,
-                _ if index == controllers => Role::Collector,
-                _ if (index - controllers) % 5 < 2 => Role::Workstation,
-                _ => Role::Server,
+                _ if absent => [MachineRole::Workstation, MachineRole::Server][index % 2],
+                _ if index < controllers => MachineRole::Controller,
+                _ if index == controllers => MachineRole::Collector,
+                _ if (index - controllers) % 5 < 2 => MachineRole::Workstation,
+                _ => MachineRole::Server,
             };
             let count = &mut counts[role as usize];
             let nth = *count;
             *count += 1;
             let (prefix, policy) = match role {
-                Role::Controller => ("DC", NO_CONNECTIONS),
-                Role::Collector => ("COL", FULL),
-                Role::Workstation => ("WS", OF_WORKSTATIONS[nth % OF_WORKSTATIONS.len()]),
-                Role::Server => ("SRV", OF_SERVERS[nth % OF_SERVERS.len()]),
+                MachineRole::Controller => ("DC", NO_CONNECTIONS),
+                MachineRole::Collector => ("COL", FULL),
+                MachineRole::Workstation => ("WS", OF_WORKSTATIONS[nth % OF_WORKSTATIONS.len()]),
+                MachineRole::Server => ("SRV", OF_SERVERS[nth % OF_SERVERS.len()]),
             };
             let name = format!("{prefix}{:02}", nth + 1);
             let naming = match index % 5 {
-                1 | 3 => Naming::ShortInClassic,
-                4 => Naming::Short,
-                _ => Naming::Full,
+                1 | 3 => ComputerNaming::ShortInClassic,
+                4 => ComputerNaming::Short,
+                _ => ComputerNaming::Full,
             };
             let error = seconds(config.max_clock_error_seconds);
-            machines.push(Machine {
-                workgroup: !absent && role == Role::Server && nth % 6 == 5,
+            machines.push(FleetMachine {
+                workgroup: !absent && role == MachineRole::Server && nth % 6 == 5,
                 ip: format!("10.20.{}.{}", index / 200, 10 + index % 200),
                 role,
                 policy: if absent { ABSENT } else { policy },
@@ -344,12 +349,12 @@ impl World {
             });
         }
         let krbtgt = person("krbtgt".into(), 502, false);
-        World { machines, people, monitor, domain_people, krbtgt, collected: config.hosts }
+        FleetWorld { machines, people, monitor, domain_people, krbtgt, collected: config.hosts }
     }
 
     /// The same after some workstations got other addresses: each the next one's, the last a new
     /// one, as leases that ran out are given anew.
-    pub(crate) fn moved(&self) -> World {
+    pub(crate) fn moved(&self) -> FleetWorld {
         let mut world = self.clone();
         let moved: Vec<usize> = self.moving();
         for (nth, &machine) in moved.iter().enumerate() {
@@ -363,11 +368,11 @@ impl World {
 
     /// The machines whose address changes.
     pub(crate) fn moving(&self) -> Vec<usize> {
-        self.of_role(Role::Workstation).into_iter().step_by(3).collect()
+        self.of_role(MachineRole::Workstation).into_iter().step_by(3).collect()
     }
 
     /// The machines of a role that are collected.
-    pub(crate) fn of_role(&self, role: Role) -> Vec<usize> {
+    pub(crate) fn of_role(&self, role: MachineRole) -> Vec<usize> {
         (0..self.collected).filter(|&index| self.machines[index].role == role).collect()
     }
 
@@ -380,7 +385,7 @@ impl World {
         self.people[person].account()
     }
 
-    pub(crate) fn host(&self, machine: usize) -> Host<'_> {
+    pub(crate) fn host(&self, machine: usize) -> ScenarioHost<'_> {
         self.machines[machine].host()
     }
 

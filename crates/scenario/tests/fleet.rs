@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use scenario::{Config, Evidence, Expected, Fleet, Shape};
+use scenario::{Config, ExpectedResult, FactEvidence, Fleet, JsonLineFormat};
 use serde_json::Value;
 
 fn small() -> Config {
@@ -51,18 +51,18 @@ fn another_reader_reads_the_logs_and_agrees_with_the_json_lines() {
     let fleet = Fleet::generate(&small());
     fleet.write_evtx(folder.path()).unwrap();
     let lines = tempfile::tempdir().unwrap();
-    fleet.write_json_lines(lines.path(), Shape::EvtxDump).unwrap();
+    fleet.write_json_lines(lines.path(), JsonLineFormat::EvtxDump).unwrap();
     let lines = files(lines.path());
     let logs = files(folder.path());
     assert_eq!(logs.len(), lines.len());
     for path in logs.keys() {
         let mut parser = evtx::EvtxParser::from_path(folder.path().join(path)).unwrap();
-        let read: Vec<Value> = parser
+        let read: Vec<EvtxValue> = parser
             .records_json_value()
             .map(|record| record.expect("every record is whole").data)
             .collect();
         let text = String::from_utf8(lines[&path.with_extension("jsonl")].clone()).unwrap();
-        let own: Vec<Value> =
+        let own: Vec<EvtxValue> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(own.len(), read.len(), "{}", path.display());
         for (own, read) in own.iter().zip(&read) {
@@ -80,12 +80,12 @@ fn all_cases_are_there_and_something_is_unknown() {
     let failed: BTreeSet<&str> = truth.attempts.iter().map(|a| a.case.as_str()).collect();
     assert_eq!(failed.len(), 6, "{failed:?}");
     let all = || truth.sessions.iter();
-    let found = all().filter(|session| session.expected == Expected::Yes);
+    let found = all().filter(|session| session.expected == ExpectedResult::Yes);
     assert!(found.count() >= 200);
-    assert!(all().any(|session| session.expected == Expected::No));
-    assert!(all().any(|session| session.source_host.evidence == Evidence::No));
-    assert!(all().any(|session| session.transport.evidence == Evidence::No));
-    assert!(all().any(|session| session.parent.evidence == Evidence::Yes));
+    assert!(all().any(|session| session.expected == ExpectedResult::No));
+    assert!(all().any(|session| session.source_host.evidence == FactEvidence::No));
+    assert!(all().any(|session| session.transport.evidence == FactEvidence::No));
+    assert!(all().any(|session| session.parent.evidence == FactEvidence::Yes));
     // Each side alone, and all together.
     let sides: BTreeSet<String> = all().map(|session| session.sides.join(" ")).collect();
     for expected in ["client", "server", "dc", "client server", "client server dc"] {

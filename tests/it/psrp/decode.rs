@@ -69,7 +69,7 @@ fn a_lost_fragment_is_stated_and_the_rest_is_shown() {
 }
 
 #[test]
-fn what_is_no_traffic_is_refused_in_words() {
+fn input_without_traffic_is_refused_with_a_reason() {
     for content in ["", "hello world, this is no traffic!", "<a:Envelope>"] {
         let (code, said) = decode(content.as_bytes());
         assert_eq!(code, 1, "{content}: {said}");

@@ -1,6 +1,8 @@
 //! The fixtures, and their three forms as input: fragments, event rows, SOAP documents.
 
-use evtx_writer::{Event as Logged, FileTime, Guid, LogWriter, Payload, Value as Wired};
+use evtx_writer::{
+    EvtxEvent as Logged, EvtxGuid, EvtxValue as Wired, FileTime, LogWriter, Payload,
+};
 use psr_forensics::decode::{Decoder, RecordFilter};
 use psr_forensics::input::{InputReader, Piece, discover, piece_count};
 use psr_forensics::model::index::InputIdx;
@@ -200,9 +202,9 @@ fn file_time(text: &str) -> FileTime {
     FileTime::from_unix(time.timestamp() as u64, time.timestamp_subsec_nanos() / 100)
 }
 
-pub fn guid(text: &str) -> Guid {
+pub fn guid(text: &str) -> EvtxGuid {
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    Guid::from_u128(u128::from_str_radix(&digits, 16).unwrap())
+    EvtxGuid::from_u128(u128::from_str_radix(&digits, 16).unwrap())
 }
 
 /// Wants all records that hold traffic.

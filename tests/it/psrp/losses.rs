@@ -64,7 +64,7 @@ fn beyond(texts: &[String], truth: &[String]) -> Vec<String> {
 }
 
 /// Whether a conversation says itself that something is missing.
-fn tells_gaps(conversation: &Conversation<usize>) -> bool {
+fn has_gaps(conversation: &Conversation<usize>) -> bool {
     let told = conversation.gaps.len() + conversation.absent.len();
     let without_command = |found: &Pipeline| {
         found.creation.is_none() && found.metadata_request.is_none() && !found.messages.is_empty()
@@ -114,7 +114,7 @@ fn lost_fragments_are_gaps_and_never_wrong_text() {
                 row.0 == process && row.1 == received && (same || later)
             });
             let is_missed = !beyond(&truth, &texts).is_empty();
-            assert!(!is_missed || !later || tells_gaps(&conversation), "{name} without row {lost}");
+            assert!(!is_missed || !later || has_gaps(&conversation), "{name} without row {lost}");
         }
     }
 }
@@ -175,7 +175,7 @@ fn lost_doubled_and_shuffled_chunks() {
             assert_eq!(beyond(&texts, &truth), [""; 0], "{name} without chunk {at}");
             // A document of one chunk that is not there, is missed by its objects' numbers only.
             let is_missed = rows[at].total > 1 && texts != truth;
-            assert!(!is_missed || tells_gaps(&conversation), "{name} without chunk {at}");
+            assert!(!is_missed || has_gaps(&conversation), "{name} without chunk {at}");
             let mut more = rows.clone();
             more.insert(at, rows[at].clone());
             assert_eq!(shown(&soap(more)), truth, "{name} with chunk {at} again");

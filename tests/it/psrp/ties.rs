@@ -98,7 +98,7 @@ fn a_shells_id_ties_its_documents_which_name_the_caller() {
 }
 
 #[test]
-fn what_another_record_says_better_stands_and_the_documents_word_is_kept() {
+fn a_better_record_takes_precedence_and_the_documents_value_is_kept() {
     let Some((_, fixture)) = fixture("simple_script") else { return };
     let soap = &fixture["expected"]["soap"];
     let mut log = shell_created(&fixture, r" (CONTOSO\someone clientIP: 10.99.0.1)");

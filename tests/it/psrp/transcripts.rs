@@ -64,7 +64,7 @@ fn is_plain(line: &str) -> bool {
 }
 
 #[test]
-fn a_logs_transcript_reads_as_its_scenario_says() {
+fn a_logs_transcript_matches_its_scenario() {
     let mut read = 0;
     for (name, fixture) in fixtures() {
         let begins =
@@ -100,7 +100,7 @@ fn a_logs_transcript_reads_as_its_scenario_says() {
 }
 
 #[test]
-fn soap_alone_is_told_in_the_timeline_and_makes_no_session() {
+fn soap_alone_appears_in_the_timeline_and_makes_no_session() {
     for (name, fixture) in fixtures() {
         let folder = tempfile::tempdir().unwrap();
         let (path, out) = (folder.path().join(format!("{name}.jsonl")), folder.path().join("out"));

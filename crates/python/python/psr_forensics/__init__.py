@@ -1,8 +1,8 @@
 """Rebuilds PowerShell Remoting sessions from Windows event logs, with the records that prove them.
 
 Tables are Arrow streams (the PyCapsule interface): give them to ``pyarrow.table``, ``polars.DataFrame``,
-``pandas.DataFrame.from_arrow`` or, by their name in a query, to DuckDB. What ends a run is an :class:`Error`;
-damage inside logs is none, and stands in the ledger.
+``pandas.DataFrame.from_arrow`` or, by their name in a query, to DuckDB. A failed run raises an
+:class:`Error`. Damage inside logs does not: the ledger lists it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __version__: str = _native.VERSION
 
 #: A file, a folder or a glob.
 PathLike = Union[str, "os.PathLike[str]"]
-#: One of them, or several.
+#: One path or several paths.
 Paths = Union[PathLike, Sequence[PathLike]]
 
 
@@ -48,13 +48,13 @@ def _paths(paths: Paths) -> List[PathLike]:
 
 
 class Observations:
-    """What a case folder holds: the records that sessions and rules need, as an Arrow stream with the
+    """The records in a case folder that sessions and rules need, as an Arrow stream with the
     columns of docs/outputs.md and ``input_file``."""
 
     def __init__(self, case: PathLike) -> None:
         self.case = Path(case)
         self.table: Table = _native.observations([self.case])
-        #: Files that an earlier run had finished, and that were not read again.
+        #: The number of files that an earlier run had finished. They are not read again.
         self.before = 0
 
     def __arrow_c_stream__(self, requested_schema: Optional[object] = None) -> object:
@@ -65,12 +65,12 @@ class Observations:
 
     @property
     def num_rows(self) -> int:
-        """How many observations there are."""
+        """The number of observations."""
         return self.table.num_rows or 0
 
     @property
     def ledger(self) -> List[Dict[str, Any]]:
-        """A row for each input: its hash, how much of it was read, and what is wrong with it."""
+        """A row for each input: its hash, how much of it was read, and its faults."""
         rows: List[Dict[str, Any]] = json.loads(_native.ledger(self.case))
         return rows
 
@@ -95,7 +95,7 @@ class Results:
 
     def __init__(self, folder: PathLike) -> None:
         self.folder = Path(folder)
-        #: Holds the folder of a run that was to keep none, as long as somebody holds the results.
+        #: The temporary folder of a run without ``output``. It exists as long as the results object.
         self._kept: Optional["tempfile.TemporaryDirectory[str]"] = None
         if not (self.folder / "parquet").is_dir():
             raise Error(f"{self.folder}: no Parquet tables: make the run with the format parquet")
@@ -111,13 +111,13 @@ class Results:
 
     @property
     def run(self) -> Dict[str, Any]:
-        """run.json: what was run, on what, and what could not be read."""
-        told: Dict[str, Any] = json.loads((self.folder / "run.json").read_text("utf-8"))
-        return told
+        """run.json: the run, its inputs, and what could not be read."""
+        manifest: Dict[str, Any] = json.loads((self.folder / "run.json").read_text("utf-8"))
+        return manifest
 
     @property
     def ledger(self) -> List[Dict[str, Any]]:
-        """A row for each input: its hash, how much of it was read, and what is wrong with it."""
+        """A row for each input: its hash, how much of it was read, and its faults."""
         rows: List[Dict[str, Any]] = self.run["inputs"]
         return rows
 
@@ -141,8 +141,8 @@ def extract(
     recover: bool = False,
     threads: int = 0,
 ) -> Observations:
-    """Extracts logs to a case folder, which is made where there is none. What is finished in it is not read
-    again. Rules of ``packs`` say which records are of use to them, besides those of sessions."""
+    """Extracts logs to a case folder, and creates the folder if it does not exist. Files that are already
+    extracted are not read again. The records that rules of ``packs`` need are kept, besides those of sessions."""
     given = _paths(paths)
     before = _native.extract(given, case, _how(packs, default_pack, threads, recover), False)
     observations = Observations(case)
@@ -160,8 +160,9 @@ def correlate(
     force: bool = False,
     threads: int = 0,
 ) -> Results:
-    """Case folders to sessions, commands, detections. Without ``output`` the results lie in a temporary folder
-    as long as somebody holds them. ``formats`` are written besides the Parquet tables."""
+    """Rebuilds sessions, commands and detections from case folders. Without ``output`` the results are in a
+    temporary folder, which is deleted with the results object. ``formats`` are written besides the Parquet
+    tables."""
     given = [cases] if isinstance(cases, (str, os.PathLike, Observations)) else list(cases)
     folders = [each.case if isinstance(each, Observations) else each for each in given]
     how = _how(packs, default_pack, threads, False)
@@ -182,8 +183,9 @@ def analyze(
     force: bool = False,
     threads: int = 0,
 ) -> Results:
-    """Logs to sessions, commands, detections: :func:`extract` and :func:`correlate` in one, and no case stays.
-    Without ``output`` the results lie in a temporary folder as long as somebody holds them."""
+    """Rebuilds sessions, commands and detections from logs: :func:`extract` and :func:`correlate` in one step.
+    No case folder is kept. Without ``output`` the results are in a temporary folder, which is deleted with the
+    results object."""
     given = _paths(paths)
     how = _how(packs, default_pack, threads, recover)
     with _Target(output, force, formats) as target:
@@ -193,14 +195,14 @@ def analyze(
 
 
 class _Target:
-    """Where results go."""
+    """The folder and formats of a run's results."""
 
     def __init__(self, output: Optional[PathLike], force: bool, formats: Sequence[str]) -> None:
         self.kept = tempfile.TemporaryDirectory(prefix="psr-forensics-") if output is None else None
         self.folder = Path(output if output is not None else str(self.kept and self.kept.name))
         self.force = force
         self.formats = ["parquet", *(each for each in formats if each != "parquet")]
-        self.told: Optional[Results] = None
+        self.finished: Optional[Results] = None
 
     def where(self, verb: str, inputs: Sequence[PathLike], how: Dict[str, Any]) -> Dict[str, Any]:
         packs = [argument for pack in how["packs"] for argument in ("--pack", os.fspath(pack))]
@@ -218,15 +220,15 @@ class _Target:
         }
 
     def results(self) -> Results:
-        self.told = Results(self.folder)
-        self.told._kept = self.kept
-        return self.told
+        self.finished = Results(self.folder)
+        self.finished._kept = self.kept
+        return self.finished
 
     def __enter__(self) -> "_Target":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.told is None and self.kept is not None:
+        if self.finished is None and self.kept is not None:
             self.kept.cleanup()
 
 
@@ -244,11 +246,11 @@ class Layer:
     """A text that was hidden in another."""
 
     text: str
-    #: How: encoded_command, base64, inflated, command_line, invoked, evaluated.
+    #: How it was hidden: encoded_command, base64, inflated, command_line, invoked, evaluated.
     how: str
-    #: Index of the layer it was in; ``None`` for the text itself.
+    #: The index of the layer that it was found in; ``None`` for the given text.
     parent: Optional[int]
-    #: Where in that text it begins: bytes of UTF-8.
+    #: Its offset in that text, in bytes of UTF-8.
     offset: int
 
 
@@ -257,26 +259,26 @@ class Binary:
     """A program found in a layer."""
 
     what: str
-    #: Bytes.
+    #: The size in bytes.
     size: int
-    #: Index of the layer it was in; ``None`` for the text itself.
+    #: The index of the layer that it was found in; ``None`` for the given text.
     parent: Optional[int]
-    #: Where in that text it begins: bytes of UTF-8.
+    #: Its offset in that text, in bytes of UTF-8.
     offset: int
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a text hides."""
+    """The texts and programs found in a text."""
 
     layers: List[Layer]
     binaries: List[Binary]
-    #: The limit that left something wrapped.
+    #: The limit at which decoding stopped; ``None`` if it was not reached.
     stopped: Optional[str]
 
 
 def decode(text: str) -> Decoded:
-    """Takes the layers off a command line or script. Nothing is run."""
+    """Decodes the layers of a command line or script. Nothing is executed."""
     found = json.loads(_native.decode(text))
     return Decoded(
         layers=[Layer(**each) for each in found["layers"]],
@@ -287,12 +289,12 @@ def decode(text: str) -> Decoded:
 
 @dataclass(frozen=True)
 class Pack:
-    """Sigma rules that were loaded together."""
+    """A folder of Sigma rules."""
 
     name: str
-    #: Where it came from; ``None`` for the built-in pack.
+    #: Its path; ``None`` for the built-in pack.
     path: Optional[str]
-    #: Over the names and contents of its files.
+    #: The SHA-256 of the names and contents of its files.
     sha256: str
     #: The rules: id, title, level.
     rules: List[Dict[str, Any]]
@@ -301,7 +303,7 @@ class Pack:
 
 
 def packs(paths: Paths = (), *, default_pack: bool = True) -> List[Pack]:
-    """What packs hold, the built-in one first."""
+    """Loads packs and lists their rules, the built-in pack first."""
     return [Pack(**each) for each in json.loads(_native.packs(_paths(paths), default_pack))]
 
 

@@ -1,7 +1,7 @@
 """The same engine on Spark 4: a data source for event logs, and :func:`analyze` over a cluster.
 
-The wheel has to be installed where executors run, and logs and output have to lie where all of them reach them
-by one path: a shared file system. There is no scheduler, shuffle or storage in here but Spark's and that one.
+The wheel must be installed on every executor. Logs and output must be on a shared file system, with the same path
+on every executor. This module uses only Spark's scheduler and shuffle, and that file system.
 
 >>> psr_forensics.spark.register(spark)
 >>> spark.read.format("evtx").load("logs").groupBy("channel", "event_id").count()
@@ -36,7 +36,7 @@ __all__ = ["EvtxDataSource", "FleetResults", "analyze", "register"]
 
 #: Bytes of a log that one task of the data source reads, in chunks of 64 KiB.
 _CHUNKS = (64 << 20) // (64 << 10)
-#: Bytes of logs that one task of `analyze` extracts: below, the start of a task costs more than its work.
+#: Bytes of logs that one task of `analyze` extracts. A smaller task costs more to start than to run.
 _TASK_BYTES = 64 << 20
 
 _FAULTS = pa.schema(
@@ -52,11 +52,11 @@ _FAULTS = pa.schema(
 
 
 def _type(of: pa.DataType) -> pa.DataType:
-    """A type of ours as Spark has it."""
+    """Returns the Spark type for an Arrow type of our tables."""
     if pa.types.is_timestamp(of):
         return pa.timestamp("us", of.tz)
     if of == pa.uint64():
-        # As Spark reads Parquet's: a hostile record may have any number.
+        # The type that Spark reads from Parquet. A hostile record may hold any number.
         return pa.decimal128(20, 0)
     if of == pa.uint32():
         return pa.int64()
@@ -68,8 +68,8 @@ def _type(of: pa.DataType) -> pa.DataType:
 
 
 def _schema(of: pa.Schema) -> pa.Schema:
-    """The columns of a table as Spark has them: a time is microseconds, and `NAME_nanos` beside it has all of
-    it, in nanoseconds since 1970."""
+    """Returns the Spark columns of a table. A time has microseconds; `NAME_nanos` beside it holds the full time,
+    in nanoseconds since 1970."""
     fields = []
     for field in of:
         fields.append(pa.field(field.name, _type(field.type)))
@@ -79,7 +79,7 @@ def _schema(of: pa.Schema) -> pa.Schema:
 
 
 def _batches(table: object, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The batches of one of our tables, for Spark."""
+    """Converts the batches of one of our tables for Spark."""
     for batch in pa.RecordBatchReader.from_stream(table):
         columns = []
         for column in batch.columns:
@@ -99,9 +99,8 @@ def _schema_of(table: Any) -> pa.Schema:
 class EvtxDataSource(DataSource):
     """``spark.read.format("evtx").load(paths)``: all records of EVTX logs, with the columns of observations.
 
-    Paths that are not absolute are as seen from the folder that the session was started in. A large log is read by
-    many tasks, each some of its chunks. What is wrong with the logs are rows, too:
-    ``.option("table", "faults")``.
+    A relative path starts at the folder in which the session was started. Many tasks read a large log; each task
+    reads some of its chunks. Faults of the logs are rows, too: ``.option("table", "faults")``.
     """
 
     @classmethod
@@ -132,7 +131,7 @@ def _records() -> pa.Schema:
 
 @dataclass
 class _Range(InputPartition):
-    """Some chunks of a log, whose path is as seen from this folder."""
+    """A range of chunks of a log. A relative path starts at ``folder``."""
 
     folder: str
     path: str
@@ -161,7 +160,7 @@ class _EvtxReader(DataSourceReader):
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         if not isinstance(partition, _Range):
-            # Of no file there is one partition of nothing.
+            # Without any file Spark passes one empty partition.
             return
         path, first, end = os.path.join(partition.folder, partition.path), partition.first, partition.end
         if not self.faults:
@@ -178,12 +177,12 @@ class _EvtxReader(DataSourceReader):
 
 
 def register(spark: SparkSession) -> None:
-    """Makes the format ``evtx`` known to a session."""
+    """Registers the format ``evtx`` in a session."""
     spark.dataSource.register(EvtxDataSource)
 
 
 class FleetResults:
-    """What :func:`analyze` wrote: each table as a DataFrame, and all of it as :attr:`results`."""
+    """The results of :func:`analyze`: each table as a DataFrame, and the folder as :attr:`results`."""
 
     timeline: DataFrame
     sessions: DataFrame
@@ -200,7 +199,7 @@ class FleetResults:
         self._spark = spark
         #: The folder of results: Parquet, as ``analyze --format parquet`` writes it.
         self.results = Results(folder)
-        #: What each task says of its inputs, in the order of paths.
+        #: A row for each input of each task, in the order of paths.
         self.ledger = ledger
 
     def __getattr__(self, name: str) -> DataFrame:
@@ -210,7 +209,7 @@ class FleetResults:
 
     def table(self, name: str) -> DataFrame:
         """A table as a DataFrame."""
-        # Spark's own reader of Parquet takes no timestamps of nanoseconds.
+        # Spark's own Parquet reader does not support nanosecond timestamps.
         folder = self.results.folder
         schema = _schema_of(self.results.table(name))
 
@@ -232,16 +231,17 @@ def analyze(
     task_bytes: int = _TASK_BYTES,
     threads: int = 0,
 ) -> FleetResults:
-    """Logs to sessions, commands, detections: the same rows as of ``psr_forensics.analyze`` of the same paths.
+    """Rebuilds sessions, commands and detections from logs: the same rows as ``psr_forensics.analyze`` gives.
 
-    Executors extract the logs, each task some files whole, into case folders below ``output/cases``. A task that
-    is killed, or run twice, leaves one case: a case gets its name when it is whole. One that is there already
-    from an earlier job, of the same files and packs, is not made again.
+    Executors extract the logs into case folders below ``output/cases``. Each task extracts whole files. A task that
+    is killed or runs twice leaves one case folder, because a folder gets its name when it is complete. A case folder
+    of the same files and packs from an earlier job is used again.
 
-    **Then one task correlates all cases**, on ``threads`` cores of its executor (0: all it sees). So the fleet's
-    observations, some hundredths of its logs, go through one machine, and its memory bounds the fleet; see
-    docs/fleets.md. Hosts are not correlated apart and joined later: a session is told from the logs of both
-    ends, their domain controllers and clocks, and only one look at all of them gives the same rows.
+    **Then one task rebuilds sessions from all case folders**, on ``threads`` cores of its executor (0: all it sees).
+    All observations of the fleet, a few hundredths of the size of its logs, go through one machine. Its memory limits
+    the size of the fleet; see docs/fleets.md. Hosts are not processed separately and joined later: a session is
+    rebuilt from the logs of both ends, their domain controllers and clocks, and only one run over all of them gives
+    the same rows.
     """
     root = Path(os.path.abspath(output))
     results = root / "results"
@@ -250,7 +250,7 @@ def analyze(
     cases = root / "cases"
     cases.mkdir(parents=True, exist_ok=True)
     how = _how(packs, default_pack, 1, recover)
-    # Where paths are seen from, if some are not absolute.
+    # The folder at which relative paths start, if there are any.
     given = [*_paths(paths), *_paths(packs)]
     folder = None if all(map(os.path.isabs, given)) else os.getcwd()
     rules = [pack.sha256 for pack in _packs(packs, default_pack=default_pack)]
@@ -290,7 +290,7 @@ def analyze(
 
 @contextmanager
 def _in(folder: Optional[str]) -> Iterator[None]:
-    """Has a worker work in this folder, if it is to."""
+    """Changes the working folder of a worker, if ``folder`` is given."""
     if folder is None:
         yield
         return
@@ -305,7 +305,7 @@ def _in(folder: Optional[str]) -> Iterator[None]:
         os.chdir(before)
 
 
-#: A file's path, and what tells whether it changed.
+#: A file's path, size and modification time. The last two show whether it changed.
 _File = Tuple[str, int, int]
 
 
@@ -329,9 +329,9 @@ def _groups(paths: Paths, most: int) -> List[List[_File]]:
 
 
 def _extract(files: List[_File], cases: Path, how: Dict[str, Any], rules: List[str]) -> pa.RecordBatch:
-    """A task: extracts files to a case of their own, and says what became of them."""
-    told = json.dumps([files, how["recover"], rules, _native.VERSION])
-    name = hashlib.sha256(told.encode()).hexdigest()[:32]
+    """A task: extracts files to a case folder of their own, and returns the folder's name and its ledger."""
+    identity = json.dumps([files, how["recover"], rules, _native.VERSION])
+    name = hashlib.sha256(identity.encode()).hexdigest()[:32]
 
     def make(folder: Path) -> None:
         _native.extract([path for path, _, _ in files], folder, how, True)
@@ -342,7 +342,7 @@ def _extract(files: List[_File], cases: Path, how: Dict[str, Any], rules: List[s
 
 
 def _correlate(cases: List[Path], made: Path, shown: Path, how: Dict[str, Any]) -> pa.RecordBatch:
-    """The last task: correlates all cases."""
+    """The last task: rebuilds sessions from all case folders."""
     packs = [argument for pack in how["packs"] for argument in ("--pack", os.fspath(pack))]
     built_in = [] if how["default_pack"] else ["--no-default-pack"]
     arguments = ["correlate", *map(str, cases), *packs, *built_in, "--format", "parquet", "-o", str(shown)]
@@ -355,8 +355,8 @@ def _correlate(cases: List[Path], made: Path, shown: Path, how: Dict[str, Any]) 
 
 
 def _once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """Has a folder made, which gets its name when it is whole. Of attempts at one time, the first one counts: both
-    come to the same."""
+    """Makes a folder, which gets its name when it is complete. Of simultaneous attempts the first one is kept: both
+    give the same content."""
     if folder.exists():
         return folder
     attempt = Path(tempfile.mkdtemp(prefix=f".{folder.name.lstrip('.')}-{os.getpid()}-", dir=folder.parent))

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::Parser;
-use scenario::{Config, Fleet, Loss, Shape};
+use scenario::{Config, Fleet, JsonLineFormat, Loss};
 
 /// Writes the logs of a made-up fleet, a folder a host, and truth.json beside them.
 #[derive(Parser)]
@@ -51,8 +51,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     fleet.write_evtx(&arguments.out)?;
     if arguments.json {
         let folder = arguments.out.join("json");
-        fleet.write_json_lines(&folder.join("evtx_dump"), Shape::EvtxDump)?;
-        fleet.write_json_lines(&folder.join("nxlog"), Shape::NxLog)?;
+        fleet.write_json_lines(&folder.join("evtx_dump"), JsonLineFormat::EvtxDump)?;
+        fleet.write_json_lines(&folder.join("nxlog"), JsonLineFormat::NxLog)?;
     }
     let truth = serde_json::to_vec_pretty(fleet.truth())?;
     Ok(fs::write(arguments.out.join("truth.json"), truth)?)

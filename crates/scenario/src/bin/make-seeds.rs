@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use evtx_writer::{Event, FileTime, Guid, LogWriter, Payload, Sid, Value};
+use evtx_writer::{EvtxEvent, EvtxGuid, EvtxValue, FileTime, LogWriter, Payload, Sid};
 
 /// Records of a sample that a seed keeps: damage hits what is read, and a run is quick.
 const KEPT: usize = 3;
@@ -268,22 +268,22 @@ fn chunks(samples: &Path) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
         }
     }
     let values = [
-        Value::Null,
-        Value::String("text \u{e4}".into()),
-        Value::Int8(-1),
-        Value::UInt16(2),
-        Value::Int32(-3),
-        Value::UInt64(4),
-        Value::Bool(true),
-        Value::Binary(vec![0, 1, 0xff]),
-        Value::Guid(Guid::from_u128(5)),
-        Value::FileTime(FileTime::from_unix(1_773_522_847, 7)),
-        Value::Sid(Sid::nt([21, 1, 2, 3, 500])),
-        Value::HexInt32(0x10),
-        Value::HexInt64(0x20),
+        EvtxValue::Null,
+        EvtxValue::String("text \u{e4}".into()),
+        EvtxValue::Int8(-1),
+        EvtxValue::UInt16(2),
+        EvtxValue::Int32(-3),
+        EvtxValue::UInt64(4),
+        EvtxValue::Bool(true),
+        EvtxValue::Binary(vec![0, 1, 0xff]),
+        EvtxValue::Guid(EvtxGuid::from_u128(5)),
+        EvtxValue::FileTime(FileTime::from_unix(1_773_522_847, 7)),
+        EvtxValue::Sid(Sid::nt([21, 1, 2, 3, 500])),
+        EvtxValue::HexInt32(0x10),
+        EvtxValue::HexInt64(0x20),
     ];
     let named = values.into_iter().enumerate().map(|(at, value)| (format!("f{at}"), value));
-    let fields: Vec<(String, Value)> = named.collect();
+    let fields: Vec<(String, EvtxValue)> = named.collect();
     let payloads = [
         Payload::EventData(fields.clone()),
         Payload::Strings(vec!["one".into(), String::new(), "three".into()]),
@@ -293,20 +293,20 @@ fn chunks(samples: &Path) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
     for payload in payloads {
         let mut log = LogWriter::new();
         for record_id in 1..3 {
-            log.push(&Event {
+            log.push(&EvtxEvent {
                 provider: "Provider".into(),
-                provider_guid: Some(Guid::from_u128(1)),
+                provider_guid: Some(EvtxGuid::from_u128(1)),
                 event_id: 4104,
                 time: FileTime::from_unix(1_773_522_847, 0),
                 record_id,
-                activity_id: Some(Guid::from_u128(2)),
+                activity_id: Some(EvtxGuid::from_u128(2)),
                 process_id: 4,
                 thread_id: 8,
                 channel: "Microsoft-Windows-PowerShell/Operational".into(),
                 computer: "WS01".into(),
                 user_sid: Some(Sid::nt([18])),
                 payload: payload.clone(),
-                ..Event::default()
+                ..EvtxEvent::default()
             })?;
         }
         logs.push(log.finish());
@@ -384,7 +384,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
-/// What hides a text, by different tricks.
+/// Obfuscated texts, each with a different technique.
 const LAYERS: [&str; 20] = [
     "powershell -nop -w hidden -enc dwBoAG8AYQBtAGkA",
     "iex ('{1}{0}' -f 'ami','who')",

@@ -7,7 +7,7 @@ pub mod sysmon;
 pub mod system;
 pub mod winrm;
 
-use evtx_writer::{Payload, Sid, Value};
+use evtx_writer::{EvtxValue, Payload, Sid};
 
 /// An account as logs name it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,8 +31,8 @@ impl<'a> Account<'a> {
     }
 
     /// The logon session `id` of this account.
-    pub const fn logon(self, id: u64) -> Logon<'a> {
-        Logon { account: self, id }
+    pub const fn logon(self, id: u64) -> ScenarioLogon<'a> {
+        ScenarioLogon { account: self, id }
     }
 
     /// The same name under another SID, as services of a machine appear.
@@ -43,8 +43,8 @@ impl<'a> Account<'a> {
 
 /// A logon session.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Logon<'a> {
-    /// Whose it is.
+pub struct ScenarioLogon<'a> {
+    /// The account.
     pub account: Account<'a>,
     /// Its id on its machine.
     pub id: u64,
@@ -52,7 +52,7 @@ pub struct Logon<'a> {
 
 /// A machine.
 #[derive(Debug, Clone, Copy)]
-pub struct Host<'a> {
+pub struct ScenarioHost<'a> {
     /// Its short name.
     pub name: &'a str,
     /// Its DNS domain; empty in a workgroup.
@@ -71,7 +71,7 @@ pub struct Host<'a> {
     pub old_build: bool,
 }
 
-impl<'a> Host<'a> {
+impl<'a> ScenarioHost<'a> {
     /// Its full name, as far as it has one.
     pub fn fqdn(&self) -> String {
         match self.suffix {
@@ -81,12 +81,12 @@ impl<'a> Host<'a> {
     }
 
     /// The machine itself at work, as Security names it.
-    pub const fn system(&self) -> Logon<'a> {
+    pub const fn system(&self) -> ScenarioLogon<'a> {
         self.account.with_sid(SYSTEM.sid).logon(0x3e7)
     }
 
     /// Likewise, as NETWORK SERVICE.
-    pub const fn network_service(&self) -> Logon<'a> {
+    pub const fn network_service(&self) -> ScenarioLogon<'a> {
         self.account.with_sid(NETWORK_SERVICE.sid).logon(0x3e4)
     }
 }
@@ -98,15 +98,15 @@ const fn well_known(name: &str, part: u32) -> Account<'_> {
 
 /// The system itself.
 pub const SYSTEM: Account<'_> = well_known("SYSTEM", 18);
-/// What WinRM's service and event forwarding run as.
+/// The account of WinRM's service and of event forwarding.
 pub const NETWORK_SERVICE: Account<'_> = well_known("NETWORK SERVICE", 20);
-/// What Security writes where there is no account.
+/// The placeholder that Security writes if there is no account.
 pub const NOBODY: Account<'_> =
     Account { name: "-", domain: "-", realm: "", sid: Sid::new(0, [0]), administrator: false };
 
 /// A process: its id, program and command line.
 #[derive(Debug, Clone)]
-pub struct Process {
+pub struct ScenarioProcess {
     /// ProcessID.
     pub id: u32,
     /// Path of the program.
@@ -115,7 +115,7 @@ pub struct Process {
     pub command: String,
 }
 
-impl Process {
+impl ScenarioProcess {
     /// A process of that id, program and command line.
     pub fn new(id: u32, image: &'static str, command: impl Into<String>) -> Self {
         Self { id, image, command: command.into() }
@@ -126,8 +126,8 @@ impl Process {
 pub const POWERSHELL: &str = r"C:\Windows\System32\WindowsPowerShell\v1.0\powershell.exe";
 
 /// The svchost.exe that starts out-of-process servers, WinRM's among them.
-pub fn dcom(host: &Host<'_>) -> Process {
-    Process::new(
+pub fn dcom(host: &ScenarioHost<'_>) -> ScenarioProcess {
+    ScenarioProcess::new(
         host.dcom,
         r"C:\Windows\System32\svchost.exe",
         r"C:\Windows\system32\svchost.exe -k DcomLaunch -p",
@@ -135,6 +135,6 @@ pub fn dcom(host: &Host<'_>) -> Process {
 }
 
 /// Named event data.
-pub fn data<const N: usize>(fields: [(&str, Value); N]) -> Payload {
+pub fn data<const N: usize>(fields: [(&str, EvtxValue); N]) -> Payload {
     Payload::EventData(fields.map(|(name, value)| (name.to_owned(), value)).into())
 }

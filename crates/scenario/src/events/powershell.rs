@@ -1,11 +1,11 @@
 //! Events of the PowerShell logs: both of Windows PowerShell 5.1, and the one of PowerShell 7.
 
-use evtx_writer::{Event, FileTime, Guid, Payload};
+use evtx_writer::{EvtxEvent, EvtxGuid, FileTime, Payload};
 
-use super::{Account, Process, data};
+use super::{Account, ScenarioProcess, data};
 
-const PROVIDER: Guid = Guid::from_u128(0xa0c1853b_5c40_4b15_8766_3cf1c58f985a);
-const CORE_PROVIDER: Guid = Guid::from_u128(0xf90714a8_5509_434a_bf6d_b1624c8a19a2);
+const PROVIDER: EvtxGuid = EvtxGuid::from_u128(0xa0c1853b_5c40_4b15_8766_3cf1c58f985a);
+const CORE_PROVIDER: EvtxGuid = EvtxGuid::from_u128(0xf90714a8_5509_434a_bf6d_b1624c8a19a2);
 /// Level of an ordinary script block.
 pub const VERBOSE: u8 = 5;
 /// Level of a script block that the engine finds suspicious.
@@ -18,10 +18,10 @@ fn operational(
     id: u16,
     (level, task, opcode): (u8, u16, u8),
     (process_id, account): (u32, Account<'_>),
-    activity: Guid,
+    activity: EvtxGuid,
     payload: Payload,
-) -> Event {
-    Event {
+) -> EvtxEvent {
+    EvtxEvent {
         provider: "Microsoft-Windows-PowerShell".into(),
         provider_guid: Some(PROVIDER),
         event_id: id,
@@ -36,13 +36,13 @@ fn operational(
         channel: "Microsoft-Windows-PowerShell/Operational".into(),
         user_sid: Some(account.sid),
         payload,
-        ..Event::default()
+        ..EvtxEvent::default()
     }
 }
 
 /// The same event as PowerShell 7 logs it.
-fn core(event: Event) -> Event {
-    Event {
+fn core(event: EvtxEvent) -> EvtxEvent {
+    EvtxEvent {
         provider: "PowerShellCore".into(),
         provider_guid: Some(CORE_PROVIDER),
         channel: "PowerShellCore/Operational".into(),
@@ -52,7 +52,7 @@ fn core(event: Event) -> Event {
 
 /// A PowerShell engine in some process.
 #[derive(Debug, Clone)]
-pub struct Engine<'a> {
+pub struct ScenarioEngine<'a> {
     /// HostName: what kind of program hosts it.
     pub host_name: &'static str,
     /// HostVersion.
@@ -60,30 +60,30 @@ pub struct Engine<'a> {
     /// EngineVersion.
     pub engine_version: &'static str,
     /// HostId.
-    pub host_id: Guid,
+    pub host_id: EvtxGuid,
     /// RunspaceId.
-    pub runspace: Guid,
+    pub runspace: EvtxGuid,
     /// ActivityID of its records.
-    pub activity: Guid,
+    pub activity: EvtxGuid,
     /// Who it runs as.
     pub account: Account<'a>,
     /// Who is connected to it, in a remoting session: another, where the endpoint runs as a
     /// virtual account.
     pub connected: Account<'a>,
     /// Where it runs.
-    pub process: Process,
+    pub process: ScenarioProcess,
 }
 
-/// What `HostName` says of an engine inside a remoting session.
+/// The `HostName` of an engine inside a remoting session.
 pub const REMOTE: &str = "ServerRemoteHost";
 
-impl<'a> Engine<'a> {
+impl<'a> ScenarioEngine<'a> {
     /// An engine of powershell.exe.
     pub fn console(
-        process: Process,
+        process: ScenarioProcess,
         account: Account<'a>,
         version: &'static str,
-        [host_id, runspace, activity]: [Guid; 3],
+        [host_id, runspace, activity]: [EvtxGuid; 3],
     ) -> Self {
         Self {
             host_name: "ConsoleHost",
@@ -98,7 +98,13 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn operational(&self, time: FileTime, id: u16, kind: (u8, u16, u8), payload: Payload) -> Event {
+    fn operational(
+        &self,
+        time: FileTime,
+        id: u16,
+        kind: (u8, u16, u8),
+        payload: Payload,
+    ) -> EvtxEvent {
         let event =
             operational(time, id, kind, (self.process.id, self.account), self.activity, payload);
         match self.engine_version.starts_with('7') {
@@ -108,7 +114,7 @@ impl<'a> Engine<'a> {
     }
 
     /// 40961 and 40962: console starting and ready.
-    pub fn console_started(&self, starting: FileTime, ready: FileTime) -> [Event; 2] {
+    pub fn console_started(&self, starting: FileTime, ready: FileTime) -> [EvtxEvent; 2] {
         [
             self.operational(starting, 40961, (INFORMATION, 4, 1), Payload::default()),
             self.operational(ready, 40962, (INFORMATION, 4, 2), Payload::default()),
@@ -116,7 +122,7 @@ impl<'a> Engine<'a> {
     }
 
     /// 53504: the engine listens on a pipe that bears its process's id.
-    pub fn listening(&self, time: FileTime) -> Event {
+    pub fn listening(&self, time: FileTime) -> EvtxEvent {
         let payload = data([
             ("param1", self.process.id.to_string().into()),
             ("param2", "DefaultAppDomain".into()),
@@ -125,7 +131,13 @@ impl<'a> Engine<'a> {
     }
 
     /// 4104 for each part of a script block.
-    pub fn script(&self, time: FileTime, level: u8, block: Guid, parts: &[&str]) -> Vec<Event> {
+    pub fn script(
+        &self,
+        time: FileTime,
+        level: u8,
+        block: EvtxGuid,
+        parts: &[&str],
+    ) -> Vec<EvtxEvent> {
         let part = |(i, text): (usize, &&str)| {
             let payload = data([
                 ("MessageNumber", (i as i32 + 1).into()),
@@ -147,7 +159,7 @@ impl<'a> Engine<'a> {
         (pipeline, sequence): (u32, u32),
         name: &str,
         parameters: &[(&str, &str)],
-    ) -> Event {
+    ) -> EvtxEvent {
         let payload = data([
             ("ContextInfo", self.context("Informational", pipeline, sequence, name).into()),
             ("UserData", "".into()),
@@ -157,7 +169,7 @@ impl<'a> Engine<'a> {
     }
 
     /// 4100: a command failed.
-    pub fn error(&self, time: FileTime, sequence: u32, name: &str, message: &str) -> Event {
+    pub fn error(&self, time: FileTime, sequence: u32, name: &str, message: &str) -> EvtxEvent {
         let payload = data([
             ("ContextInfo", self.context("Warning", 4, sequence, name).into()),
             ("UserData", "".into()),
@@ -194,7 +206,7 @@ impl<'a> Engine<'a> {
     }
 
     /// 600: a provider has started. The first ones do so before the engine knows its version.
-    pub fn provider(&self, time: FileTime, name: &str, sequence: u32, early: bool) -> Event {
+    pub fn provider(&self, time: FileTime, name: &str, sequence: u32, early: bool) -> EvtxEvent {
         let (version, runspace) = if early {
             ("", String::new())
         } else {
@@ -206,16 +218,16 @@ impl<'a> Engine<'a> {
     }
 
     /// 400: the engine is available.
-    pub fn available(&self, time: FileTime, sequence: u32) -> Event {
+    pub fn available(&self, time: FileTime, sequence: u32) -> EvtxEvent {
         self.state(time, 400, sequence, "Available", "None")
     }
 
     /// 403: the engine has stopped.
-    pub fn stopped(&self, time: FileTime, sequence: u32) -> Event {
+    pub fn stopped(&self, time: FileTime, sequence: u32) -> EvtxEvent {
         self.state(time, 403, sequence, "Stopped", "Available")
     }
 
-    fn state(&self, time: FileTime, id: u16, sequence: u32, new: &str, old: &str) -> Event {
+    fn state(&self, time: FileTime, id: u16, sequence: u32, new: &str, old: &str) -> EvtxEvent {
         let details = format!("\tNewEngineState={new}\r\n\tPreviousEngineState={old}\r\n")
             + &self.details(sequence, self.engine_version, &self.runspace.to_string());
         classic(time, id, 4, [new, old, &details])
@@ -237,7 +249,7 @@ impl<'a> Engine<'a> {
         line: &str,
         name: &str,
         parameters: &[(&str, &str)],
-    ) -> Event {
+    ) -> EvtxEvent {
         let context = format!(
             "\tDetailSequence=1\r\n\tDetailTotal=1\r\n\r\n\tSequenceNumber={sequence}\r\n\r\n\
              \tUserId={}\r\n{}\tPipelineId={pipeline}\r\n\tScriptName=\r\n\tCommandLine={line}",
@@ -257,8 +269,8 @@ impl<'a> Engine<'a> {
 }
 
 /// An event of the classic log.
-fn classic(time: FileTime, id: u16, task: u16, strings: [&str; 3]) -> Event {
-    Event {
+fn classic(time: FileTime, id: u16, task: u16, strings: [&str; 3]) -> EvtxEvent {
+    EvtxEvent {
         provider: "PowerShell".into(),
         event_id: id,
         qualifiers: Some(0),
@@ -268,7 +280,7 @@ fn classic(time: FileTime, id: u16, task: u16, strings: [&str; 3]) -> Event {
         time,
         channel: "Windows PowerShell".into(),
         payload: Payload::Strings(strings.map(str::to_owned).into()),
-        ..Event::default()
+        ..EvtxEvent::default()
     }
 }
 
@@ -282,24 +294,24 @@ fn invocation(name: &str, parameters: &[(&str, &str)]) -> String {
 
 /// The client's end of a runspace pool: 8193 to 8197.
 #[derive(Debug, Clone, Copy)]
-pub struct Pool<'a> {
+pub struct ClientRunspacePool<'a> {
     /// The client's process.
     pub process_id: u32,
     /// Who runs it.
     pub account: Account<'a>,
     /// The runspace's instance id.
-    pub runspace: Guid,
+    pub runspace: EvtxGuid,
     /// The pool's instance id.
-    pub pool: Guid,
+    pub pool: EvtxGuid,
 }
 
-impl Pool<'_> {
-    fn event(&self, time: FileTime, id: u16, kind: (u8, u16, u8), payload: Payload) -> Event {
+impl ClientRunspacePool<'_> {
+    fn event(&self, time: FileTime, id: u16, kind: (u8, u16, u8), payload: Payload) -> EvtxEvent {
         operational(time, id, kind, (self.process_id, self.account), self.pool, payload)
     }
 
     /// 8193, 8194, 8195: runspace made, pool made, pool opening.
-    pub fn opening(&self, time: FileTime) -> [Event; 4] {
+    pub fn opening(&self, time: FileTime) -> [EvtxEvent; 4] {
         let at = |ticks| FileTime(time.0 + ticks);
         let runspace = data([("param1", self.runspace.to_string().into())]);
         let pool = data([
@@ -308,7 +320,7 @@ impl Pool<'_> {
             ("MinRunspaces", "1".into()),
         ]);
         [
-            Event {
+            EvtxEvent {
                 // The one event under the runspace's own activity.
                 activity_id: Some(self.runspace),
                 ..self.event(time, 8193, (VERBOSE, 1, 16), runspace)
@@ -320,12 +332,12 @@ impl Pool<'_> {
     }
 
     /// 8196: the activity is correlated with the server's.
-    pub fn correlated(&self, time: FileTime) -> Event {
+    pub fn correlated(&self, time: FileTime) -> EvtxEvent {
         self.event(time, 8196, (INFORMATION, 0, 20), Payload::default())
     }
 
     /// 8197: the pool's state is now `state`.
-    pub fn state(&self, time: FileTime, state: &str) -> Event {
+    pub fn state(&self, time: FileTime, state: &str) -> EvtxEvent {
         self.event(time, 8197, (VERBOSE, 1, 10), data([("param1", state.into())]))
     }
 }

@@ -1,17 +1,17 @@
 //! Events of the Security log; fields and types as Windows 10 logs them.
 
-use evtx_writer::{Event, FileTime, Guid, Payload, Sid, Value};
+use evtx_writer::{EvtxEvent, EvtxGuid, EvtxValue, FileTime, Payload, Sid};
 
-use super::{Account, Host, Logon, NOBODY, Process, data};
+use super::{Account, NOBODY, ScenarioHost, ScenarioLogon, ScenarioProcess, data};
 
-const PROVIDER: Guid = Guid::from_u128(0x54849625_5478_4994_a5ba_3e3b0328c30d);
+const PROVIDER: EvtxGuid = EvtxGuid::from_u128(0x54849625_5478_4994_a5ba_3e3b0328c30d);
 const AUDIT_SUCCESS: u64 = 0x8020000000000000;
 const AUDIT_FAILURE: u64 = 0x8010000000000000;
 /// The kernel, which reports processes and connections.
 const KERNEL: (u32, u32) = (4, 6244);
-const NO_GUID: Guid = Guid::from_u128(0);
+const NO_GUID: EvtxGuid = EvtxGuid::from_u128(0);
 /// The provider that reports what is done to the logs themselves.
-const EVENT_LOG: Guid = Guid::from_u128(0xfc65ddd8_d6ef_4962_83d5_6e5cfe9ce148);
+const EVENT_LOG: EvtxGuid = EvtxGuid::from_u128(0xfc65ddd8_d6ef_4962_83d5_6e5cfe9ce148);
 /// "Yes" and "No" as message numbers.
 const YES: &str = "%%1842";
 const NO: &str = "%%1843";
@@ -23,8 +23,8 @@ fn event(
     version: u8,
     task: u16,
     payload: Payload,
-) -> Event {
-    Event {
+) -> EvtxEvent {
+    EvtxEvent {
         provider: "Microsoft-Windows-Security-Auditing".into(),
         provider_guid: Some(PROVIDER),
         event_id: id,
@@ -36,25 +36,25 @@ fn event(
         thread_id,
         channel: "Security".into(),
         payload,
-        ..Event::default()
+        ..EvtxEvent::default()
     }
 }
 
-fn lsass(host: &Host<'_>) -> (u32, u32) {
+fn lsass(host: &ScenarioHost<'_>) -> (u32, u32) {
     (host.lsass, host.lsass + 4104)
 }
 
-fn named(fields: Vec<(&str, Value)>) -> Payload {
+fn named(fields: Vec<(&str, EvtxValue)>) -> Payload {
     Payload::EventData(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
-fn hex(pid: u32) -> Value {
-    Value::HexInt64(pid.into())
+fn hex(pid: u32) -> EvtxValue {
+    EvtxValue::HexInt64(pid.into())
 }
 
 /// How a logon came about.
 #[derive(Debug, Clone)]
-pub struct Source<'a> {
+pub struct LogonSource<'a> {
     /// LogonType.
     pub kind: u32,
     package: &'static str,
@@ -67,7 +67,7 @@ pub struct Source<'a> {
     elevated: bool,
 }
 
-impl<'a> Source<'a> {
+impl<'a> LogonSource<'a> {
     /// Over the network with Kerberos, by a service that does not tell the peer's address: so
     /// does HTTP.sys, and with it WinRM.
     pub fn kerberos() -> Self {
@@ -98,7 +98,7 @@ impl<'a> Source<'a> {
     }
 
     /// With the password itself, by a service such as WinRM's (Basic) or sshd.
-    pub fn cleartext(host: &Host<'a>) -> Self {
+    pub fn cleartext(host: &ScenarioHost<'a>) -> Self {
         Self { workstation: host.name, ..Self::advapi(8) }
     }
 
@@ -113,7 +113,7 @@ impl<'a> Source<'a> {
     }
 
     /// On the machine itself: 2 at the keyboard, 5 a service, 7 unlocked.
-    pub fn local(host: &Host<'a>, kind: u32) -> Self {
+    pub fn local(host: &ScenarioHost<'a>, kind: u32) -> Self {
         Self {
             kind,
             package: "Negotiate",
@@ -124,7 +124,7 @@ impl<'a> Source<'a> {
     }
 
     /// By Remote Desktop.
-    pub fn desktop(host: &Host<'a>, ip: &'a str) -> Self {
+    pub fn desktop(host: &ScenarioHost<'a>, ip: &'a str) -> Self {
         Self { ip, port: "0".into(), ..Self::local(host, 10) }
     }
 
@@ -140,12 +140,12 @@ impl<'a> Source<'a> {
 
 /// 4624. `guid` is the ticket's, which 4769 names too.
 pub fn logon(
-    host: &Host<'_>,
+    host: &ScenarioHost<'_>,
     time: FileTime,
-    logon: Logon<'_>,
-    source: Source<'_>,
-    guid: Guid,
-) -> Event {
+    logon: ScenarioLogon<'_>,
+    source: LogonSource<'_>,
+    guid: EvtxGuid,
+) -> EvtxEvent {
     let subject = if source.kind == 3 { NOBODY.logon(0) } else { host.system() };
     // With Kerberos the domain is the realm.
     let domain =
@@ -155,11 +155,11 @@ pub fn logon(
         ("SubjectUserSid", subject.account.sid.into()),
         ("SubjectUserName", subject.account.name.into()),
         ("SubjectDomainName", subject.account.domain.into()),
-        ("SubjectLogonId", Value::HexInt64(subject.id)),
+        ("SubjectLogonId", EvtxValue::HexInt64(subject.id)),
         ("TargetUserSid", logon.account.sid.into()),
         ("TargetUserName", logon.account.name.into()),
         ("TargetDomainName", domain.into()),
-        ("TargetLogonId", Value::HexInt64(logon.id)),
+        ("TargetLogonId", EvtxValue::HexInt64(logon.id)),
         ("LogonType", source.kind.into()),
         ("LogonProcessName", source.logon_process.into()),
         ("AuthenticationPackageName", source.package.into()),
@@ -180,7 +180,7 @@ pub fn logon(
             ("TargetOutboundUserName", "-".into()),
             ("TargetOutboundDomainName", "-".into()),
             ("VirtualAccount", NO.into()),
-            ("TargetLinkedLogonId", Value::HexInt64(0)),
+            ("TargetLinkedLogonId", EvtxValue::HexInt64(0)),
             ("ElevatedToken", if source.elevated { YES } else { NO }.into()),
         ]);
     }
@@ -190,34 +190,34 @@ pub fn logon(
 
 /// 4624 that no ticket stands behind.
 pub fn plain_logon(
-    host: &Host<'_>,
+    host: &ScenarioHost<'_>,
     time: FileTime,
-    session: Logon<'_>,
-    source: Source<'_>,
-) -> Event {
+    session: ScenarioLogon<'_>,
+    source: LogonSource<'_>,
+) -> EvtxEvent {
     logon(host, time, session, source, NO_GUID)
 }
 
 /// 4625: `account` did not get in, for the reason that NTSTATUS `status` names.
 pub fn logon_failed(
-    host: &Host<'_>,
+    host: &ScenarioHost<'_>,
     time: FileTime,
     account: Account<'_>,
-    source: Source<'_>,
+    source: LogonSource<'_>,
     status: u32,
-) -> Event {
+) -> EvtxEvent {
     let (process, image) = source.process();
     let payload = data([
         ("SubjectUserSid", NOBODY.sid.into()),
         ("SubjectUserName", NOBODY.name.into()),
         ("SubjectDomainName", NOBODY.domain.into()),
-        ("SubjectLogonId", Value::HexInt64(0)),
+        ("SubjectLogonId", EvtxValue::HexInt64(0)),
         ("TargetUserSid", NOBODY.sid.into()),
         ("TargetUserName", account.name.into()),
         ("TargetDomainName", account.domain.into()),
-        ("Status", Value::HexInt32(0xc000006d)),
+        ("Status", EvtxValue::HexInt32(0xc000006d)),
         ("FailureReason", "%%2313".into()),
-        ("SubStatus", Value::HexInt32(status)),
+        ("SubStatus", EvtxValue::HexInt32(status)),
         ("LogonType", source.kind.into()),
         ("LogonProcessName", source.logon_process.into()),
         ("AuthenticationPackageName", source.package.into()),
@@ -231,23 +231,28 @@ pub fn logon_failed(
         ("IpPort", source.port.into()),
     ]);
     let failed = event(lsass(host), time, 4625, 0, 12544, payload);
-    Event { keywords: AUDIT_FAILURE, ..failed }
+    EvtxEvent { keywords: AUDIT_FAILURE, ..failed }
 }
 
 /// 4634.
-pub fn logoff(host: &Host<'_>, time: FileTime, logon: Logon<'_>, kind: u32) -> Event {
+pub fn logoff(
+    host: &ScenarioHost<'_>,
+    time: FileTime,
+    logon: ScenarioLogon<'_>,
+    kind: u32,
+) -> EvtxEvent {
     let payload = data([
         ("TargetUserSid", logon.account.sid.into()),
         ("TargetUserName", logon.account.name.into()),
         ("TargetDomainName", logon.account.domain.into()),
-        ("TargetLogonId", Value::HexInt64(logon.id)),
+        ("TargetLogonId", EvtxValue::HexInt64(logon.id)),
         ("LogonType", kind.into()),
     ]);
     event(lsass(host), time, 4634, 0, 12545, payload)
 }
 
 /// 4672.
-pub fn privileges(host: &Host<'_>, time: FileTime, logon: Logon<'_>) -> Event {
+pub fn privileges(host: &ScenarioHost<'_>, time: FileTime, logon: ScenarioLogon<'_>) -> EvtxEvent {
     let list = [
         "SeSecurityPrivilege",
         "SeBackupPrivilege",
@@ -263,7 +268,7 @@ pub fn privileges(host: &Host<'_>, time: FileTime, logon: Logon<'_>) -> Event {
         ("SubjectUserSid", logon.account.sid.into()),
         ("SubjectUserName", logon.account.name.into()),
         ("SubjectDomainName", logon.account.domain.into()),
-        ("SubjectLogonId", Value::HexInt64(logon.id)),
+        ("SubjectLogonId", EvtxValue::HexInt64(logon.id)),
         ("PrivilegeList", list.join("\r\n\t\t\t").into()),
     ]);
     event(lsass(host), time, 4672, 0, 12548, payload)
@@ -272,18 +277,18 @@ pub fn privileges(host: &Host<'_>, time: FileTime, logon: Logon<'_>) -> Event {
 /// 4648: `by` uses the credentials of `account`, its own or others, towards the web service of
 /// `server`. `guid` is zero where no ticket was asked for.
 pub fn explicit_credentials(
-    host: &Host<'_>,
+    host: &ScenarioHost<'_>,
     time: FileTime,
-    (by, account): (Logon<'_>, Account<'_>),
+    (by, account): (ScenarioLogon<'_>, Account<'_>),
     server: &str,
-    process: &Process,
-    guid: Guid,
-) -> Event {
+    process: &ScenarioProcess,
+    guid: EvtxGuid,
+) -> EvtxEvent {
     let payload = data([
         ("SubjectUserSid", by.account.sid.into()),
         ("SubjectUserName", by.account.name.into()),
         ("SubjectDomainName", by.account.domain.into()),
-        ("SubjectLogonId", Value::HexInt64(by.id)),
+        ("SubjectLogonId", EvtxValue::HexInt64(by.id)),
         ("LogonGuid", NO_GUID.into()),
         ("TargetUserName", account.name.into()),
         ("TargetDomainName", realm_or_domain(account).into()),
@@ -303,12 +308,17 @@ fn realm_or_domain(account: Account<'_>) -> &str {
 }
 
 /// 4688 of Windows 7: whose process it becomes, and the command line, it does not say.
-pub fn process_created_v0(time: FileTime, by: Logon<'_>, new: &Process, parent: &Process) -> Event {
+pub fn process_created_v0(
+    time: FileTime,
+    by: ScenarioLogon<'_>,
+    new: &ScenarioProcess,
+    parent: &ScenarioProcess,
+) -> EvtxEvent {
     let payload = data([
         ("SubjectUserSid", by.account.sid.into()),
         ("SubjectUserName", by.account.name.into()),
         ("SubjectDomainName", by.account.domain.into()),
-        ("SubjectLogonId", Value::HexInt64(by.id)),
+        ("SubjectLogonId", EvtxValue::HexInt64(by.id)),
         ("NewProcessId", hex(new.id)),
         ("NewProcessName", new.image.into()),
         ("TokenElevationType", "%%1936".into()),
@@ -320,11 +330,11 @@ pub fn process_created_v0(time: FileTime, by: Logon<'_>, new: &Process, parent: 
 /// 4688. `target` is the session the process is started for, if not that of `by`.
 pub fn process_created(
     time: FileTime,
-    by: Logon<'_>,
-    target: Option<Logon<'_>>,
-    new: &Process,
-    parent: &Process,
-) -> Event {
+    by: ScenarioLogon<'_>,
+    target: Option<ScenarioLogon<'_>>,
+    new: &ScenarioProcess,
+    parent: &ScenarioProcess,
+) -> EvtxEvent {
     let high = target.unwrap_or(by).account.administrator;
     let system = target.is_none() && by.id == 0x3e7;
     let label = if system {
@@ -339,7 +349,7 @@ pub fn process_created(
         ("SubjectUserSid", by.account.sid.into()),
         ("SubjectUserName", by.account.name.into()),
         ("SubjectDomainName", by.account.domain.into()),
-        ("SubjectLogonId", Value::HexInt64(by.id)),
+        ("SubjectLogonId", EvtxValue::HexInt64(by.id)),
         ("NewProcessId", hex(new.id)),
         ("NewProcessName", new.image.into()),
         ("TokenElevationType", "%%1936".into()),
@@ -349,7 +359,7 @@ pub fn process_created(
         ("TargetUserSid", NOBODY.sid.into()),
         ("TargetUserName", target.account.name.into()),
         ("TargetDomainName", target.account.domain.into()),
-        ("TargetLogonId", Value::HexInt64(target.id)),
+        ("TargetLogonId", EvtxValue::HexInt64(target.id)),
         ("ParentProcessName", parent.image.into()),
         ("MandatoryLabel", Sid::new(16, [label]).into()),
     ]);
@@ -357,13 +367,17 @@ pub fn process_created(
 }
 
 /// 4689.
-pub fn process_exited(time: FileTime, logon: Logon<'_>, process: &Process) -> Event {
+pub fn process_exited(
+    time: FileTime,
+    logon: ScenarioLogon<'_>,
+    process: &ScenarioProcess,
+) -> EvtxEvent {
     let payload = data([
         ("SubjectUserSid", logon.account.sid.into()),
         ("SubjectUserName", logon.account.name.into()),
         ("SubjectDomainName", logon.account.domain.into()),
-        ("SubjectLogonId", Value::HexInt64(logon.id)),
-        ("Status", Value::HexInt32(0)),
+        ("SubjectLogonId", EvtxValue::HexInt64(logon.id)),
+        ("Status", EvtxValue::HexInt32(0)),
         ("ProcessId", hex(process.id)),
         ("ProcessName", process.image.into()),
     ]);
@@ -372,21 +386,21 @@ pub fn process_exited(time: FileTime, logon: Logon<'_>, process: &Process) -> Ev
 
 /// 4768, on a domain controller.
 pub fn ticket_granting(
-    dc: &Host<'_>,
+    dc: &ScenarioHost<'_>,
     time: FileTime,
     account: Account<'_>,
     krbtgt: Account<'_>,
-    (from, port): (&Host<'_>, u16),
-) -> Event {
+    (from, port): (&ScenarioHost<'_>, u16),
+) -> EvtxEvent {
     let payload = data([
         ("TargetUserName", account.name.into()),
         ("TargetDomainName", dc.suffix.into()),
         ("TargetSid", account.sid.into()),
         ("ServiceName", krbtgt.name.into()),
         ("ServiceSid", krbtgt.sid.into()),
-        ("TicketOptions", Value::HexInt32(0x40810010)),
-        ("Status", Value::HexInt32(0)),
-        ("TicketEncryptionType", Value::HexInt32(0x12)),
+        ("TicketOptions", EvtxValue::HexInt32(0x40810010)),
+        ("Status", EvtxValue::HexInt32(0)),
+        ("TicketEncryptionType", EvtxValue::HexInt32(0x12)),
         ("PreAuthType", "2".into()),
         ("IpAddress", mapped(from)),
         ("IpPort", port.to_string().into()),
@@ -399,48 +413,48 @@ pub fn ticket_granting(
 
 /// 4769, on a domain controller: `account` at `from` asks for a ticket to `service`.
 pub fn service_ticket(
-    dc: &Host<'_>,
+    dc: &ScenarioHost<'_>,
     time: FileTime,
     account: Account<'_>,
-    service: &Host<'_>,
-    (from, port): (&Host<'_>, u16),
-    guid: Guid,
-) -> Event {
+    service: &ScenarioHost<'_>,
+    (from, port): (&ScenarioHost<'_>, u16),
+    guid: EvtxGuid,
+) -> EvtxEvent {
     let payload = data([
         ("TargetUserName", format!("{}@{}", account.name, account.realm).into()),
         ("TargetDomainName", account.realm.into()),
         ("ServiceName", service.account.name.into()),
         ("ServiceSid", service.account.sid.into()),
-        ("TicketOptions", Value::HexInt32(0x40810000)),
-        ("TicketEncryptionType", Value::HexInt32(0x12)),
+        ("TicketOptions", EvtxValue::HexInt32(0x40810000)),
+        ("TicketEncryptionType", EvtxValue::HexInt32(0x12)),
         ("IpAddress", mapped(from)),
         ("IpPort", port.to_string().into()),
-        ("Status", Value::HexInt32(0)),
+        ("Status", EvtxValue::HexInt32(0)),
         ("LogonGuid", guid.into()),
         ("TransmittedServices", "-".into()),
     ]);
     event(lsass(dc), time, 4769, 0, 14337, payload)
 }
 
-fn mapped(host: &Host<'_>) -> Value {
+fn mapped(host: &ScenarioHost<'_>) -> EvtxValue {
     format!("::ffff:{}", host.ip).into()
 }
 
 /// 4771, on a domain controller: `account` failed to prove itself, for the Kerberos error
 /// `status`.
 pub fn ticket_refused(
-    dc: &Host<'_>,
+    dc: &ScenarioHost<'_>,
     time: FileTime,
     account: Account<'_>,
-    (from, port): (&Host<'_>, u16),
+    (from, port): (&ScenarioHost<'_>, u16),
     status: u32,
-) -> Event {
+) -> EvtxEvent {
     let payload = data([
         ("TargetUserName", account.name.into()),
         ("TargetSid", account.sid.into()),
         ("ServiceName", format!("krbtgt/{}", account.domain).into()),
-        ("TicketOptions", Value::HexInt32(0x40810010)),
-        ("Status", Value::HexInt32(status)),
+        ("TicketOptions", EvtxValue::HexInt32(0x40810010)),
+        ("Status", EvtxValue::HexInt32(status)),
         ("PreAuthType", "2".into()),
         ("IpAddress", mapped(from)),
         ("IpPort", port.to_string().into()),
@@ -448,55 +462,55 @@ pub fn ticket_refused(
         ("CertSerialNumber", "".into()),
         ("CertThumbprint", "".into()),
     ]);
-    Event { keywords: AUDIT_FAILURE, ..event(lsass(dc), time, 4771, 0, 14339, payload) }
+    EvtxEvent { keywords: AUDIT_FAILURE, ..event(lsass(dc), time, 4771, 0, 14339, payload) }
 }
 
 /// 4776, on whatever machine knows the account: NTLM credentials found right.
 pub fn ntlm_validated(
-    host: &Host<'_>,
+    host: &ScenarioHost<'_>,
     time: FileTime,
     account: Account<'_>,
     workstation: &str,
-) -> Event {
+) -> EvtxEvent {
     ntlm(host, time, account, workstation, 0)
 }
 
 /// 4776: NTLM credentials found wrong, for the reason that NTSTATUS `status` names.
 pub fn ntlm_refused(
-    host: &Host<'_>,
+    host: &ScenarioHost<'_>,
     time: FileTime,
     account: Account<'_>,
     workstation: &str,
     status: u32,
-) -> Event {
-    Event { keywords: AUDIT_FAILURE, ..ntlm(host, time, account, workstation, status) }
+) -> EvtxEvent {
+    EvtxEvent { keywords: AUDIT_FAILURE, ..ntlm(host, time, account, workstation, status) }
 }
 
 fn ntlm(
-    host: &Host<'_>,
+    host: &ScenarioHost<'_>,
     time: FileTime,
     account: Account<'_>,
     workstation: &str,
     status: u32,
-) -> Event {
+) -> EvtxEvent {
     let payload = data([
         ("PackageName", "MICROSOFT_AUTHENTICATION_PACKAGE_V1_0".into()),
         ("TargetUserName", account.name.into()),
         ("Workstation", workstation.into()),
-        ("Status", Value::HexInt32(status)),
+        ("Status", EvtxValue::HexInt32(status)),
     ]);
     event(lsass(host), time, 4776, 0, 14336, payload)
 }
 
 /// 1102: `by` cleared this log.
-pub fn cleared(time: FileTime, by: Logon<'_>) -> Event {
-    let fields: [(&str, Value); 4] = [
+pub fn cleared(time: FileTime, by: ScenarioLogon<'_>) -> EvtxEvent {
+    let fields: [(&str, EvtxValue); 4] = [
         ("SubjectUserSid", by.account.sid.into()),
         ("SubjectUserName", by.account.name.into()),
         ("SubjectDomainName", by.account.domain.into()),
-        ("SubjectLogonId", Value::HexInt64(by.id)),
+        ("SubjectLogonId", EvtxValue::HexInt64(by.id)),
     ];
-    Event {
+    EvtxEvent {
         provider: "Microsoft-Windows-Eventlog".into(),
         provider_guid: Some(EVENT_LOG),
         event_id: 1102,
@@ -512,17 +526,17 @@ pub fn cleared(time: FileTime, by: Logon<'_>) -> Event {
             namespace: "http://manifests.microsoft.com/win/2004/08/windows/eventlog".into(),
             fields: fields.map(|(name, value)| (name.to_owned(), value)).into(),
         },
-        ..Event::default()
+        ..EvtxEvent::default()
     }
 }
 
 /// 5156 at the client's end, by `process`.
 pub fn connection_out(
     time: FileTime,
-    process: &Process,
-    (from, port): (&Host<'_>, u16),
-    (to, to_port): (&Host<'_>, u16),
-) -> Event {
+    process: &ScenarioProcess,
+    (from, port): (&ScenarioHost<'_>, u16),
+    (to, to_port): (&ScenarioHost<'_>, u16),
+) -> EvtxEvent {
     let path = process.image.to_lowercase().replacen("c:", r"\device\harddiskvolume2", 1);
     connection(time, (process.id, &path), "%%14593", (from, port), (to, to_port))
 }
@@ -530,9 +544,9 @@ pub fn connection_out(
 /// 5156 at the end of a service in the kernel, such as HTTP.sys.
 pub fn connection_in(
     time: FileTime,
-    (from, port): (&Host<'_>, u16),
-    (to, to_port): (&Host<'_>, u16),
-) -> Event {
+    (from, port): (&ScenarioHost<'_>, u16),
+    (to, to_port): (&ScenarioHost<'_>, u16),
+) -> EvtxEvent {
     connection(time, (4, "System"), "%%14592", (from, port), (to, to_port))
 }
 
@@ -540,9 +554,9 @@ fn connection(
     time: FileTime,
     (process, application): (u32, &str),
     direction: &str,
-    (from, port): (&Host<'_>, u16),
-    (to, to_port): (&Host<'_>, u16),
-) -> Event {
+    (from, port): (&ScenarioHost<'_>, u16),
+    (to, to_port): (&ScenarioHost<'_>, u16),
+) -> EvtxEvent {
     let (layer, layer_id) =
         if direction == "%%14593" { ("%%14611", 48u64) } else { ("%%14610", 44) };
     let payload = data([

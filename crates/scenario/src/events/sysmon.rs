@@ -1,13 +1,13 @@
 //! Events of Sysmon.
 
-use evtx_writer::{Event, FileTime, Guid, Payload, Value};
+use evtx_writer::{EvtxEvent, EvtxGuid, EvtxValue, FileTime, Payload};
 
-use super::{Account, Host, Logon, Process, SYSTEM, data};
+use super::{Account, SYSTEM, ScenarioHost, ScenarioLogon, ScenarioProcess, data};
 
-fn event(time: FileTime, id: u16, payload: Payload) -> Event {
-    Event {
+fn event(time: FileTime, id: u16, payload: Payload) -> EvtxEvent {
+    EvtxEvent {
         provider: "Microsoft-Windows-Sysmon".into(),
-        provider_guid: Some(Guid::from_u128(0x5770385f_c22a_43e0_bf4c_06f5698ffbd9)),
+        provider_guid: Some(EvtxGuid::from_u128(0x5770385f_c22a_43e0_bf4c_06f5698ffbd9)),
         event_id: id,
         version: 5,
         level: 4,
@@ -19,27 +19,27 @@ fn event(time: FileTime, id: u16, payload: Payload) -> Event {
         channel: "Microsoft-Windows-Sysmon/Operational".into(),
         user_sid: Some(SYSTEM.sid),
         payload,
-        ..Event::default()
+        ..EvtxEvent::default()
     }
 }
 
-fn process_guid(process: &Process) -> Guid {
-    Guid::from_u128(0x1c5ae207_9a41_69b5_0000_000000001500 | u128::from(process.id) << 48)
+fn process_guid(process: &ScenarioProcess) -> EvtxGuid {
+    EvtxGuid::from_u128(0x1c5ae207_9a41_69b5_0000_000000001500 | u128::from(process.id) << 48)
 }
 
-fn logon_guid(logon: Logon<'_>) -> Guid {
-    Guid::from_u128(0x1c5ae207_8f02_69b5_0000_000000000000 | u128::from(logon.id))
+fn logon_guid(logon: ScenarioLogon<'_>) -> EvtxGuid {
+    EvtxGuid::from_u128(0x1c5ae207_8f02_69b5_0000_000000000000 | u128::from(logon.id))
 }
 
 /// 1: process created. `utc` is `time` as Sysmon spells it.
 pub fn process_created(
     time: FileTime,
     utc: &str,
-    logon: Logon<'_>,
-    new: &Process,
-    parent: &Process,
+    logon: ScenarioLogon<'_>,
+    new: &ScenarioProcess,
+    parent: &ScenarioProcess,
     hashes: &str,
-) -> Event {
+) -> EvtxEvent {
     let payload = data([
         ("RuleName", "-".into()),
         ("UtcTime", utc.into()),
@@ -55,7 +55,7 @@ pub fn process_created(
         ("CurrentDirectory", r"C:\Windows\system32\".into()),
         ("User", logon.account.full_name().into()),
         ("LogonGuid", logon_guid(logon).into()),
-        ("LogonId", Value::HexInt64(logon.id)),
+        ("LogonId", EvtxValue::HexInt64(logon.id)),
         ("TerminalSessionId", 1u32.into()),
         ("IntegrityLevel", if logon.account.administrator { "High" } else { "Medium" }.into()),
         ("Hashes", hashes.into()),
@@ -71,11 +71,11 @@ pub fn process_created(
 pub fn connection(
     time: FileTime,
     utc: &str,
-    logon: Logon<'_>,
-    process: &Process,
-    from: (&Host<'_>, u16),
-    to: (&Host<'_>, u16),
-) -> Event {
+    logon: ScenarioLogon<'_>,
+    process: &ScenarioProcess,
+    from: (&ScenarioHost<'_>, u16),
+    to: (&ScenarioHost<'_>, u16),
+) -> EvtxEvent {
     one_end(time, utc, (logon.account, process, true), from, to)
 }
 
@@ -83,19 +83,19 @@ pub fn connection(
 pub fn connection_accepted(
     time: FileTime,
     utc: &str,
-    from: (&Host<'_>, u16),
-    to: (&Host<'_>, u16),
-) -> Event {
-    one_end(time, utc, (SYSTEM, &Process::new(4, "System", ""), false), from, to)
+    from: (&ScenarioHost<'_>, u16),
+    to: (&ScenarioHost<'_>, u16),
+) -> EvtxEvent {
+    one_end(time, utc, (SYSTEM, &ScenarioProcess::new(4, "System", ""), false), from, to)
 }
 
 fn one_end(
     time: FileTime,
     utc: &str,
-    (account, process, initiated): (Account<'_>, &Process, bool),
-    (from, port): (&Host<'_>, u16),
-    (to, to_port): (&Host<'_>, u16),
-) -> Event {
+    (account, process, initiated): (Account<'_>, &ScenarioProcess, bool),
+    (from, port): (&ScenarioHost<'_>, u16),
+    (to, to_port): (&ScenarioHost<'_>, u16),
+) -> EvtxEvent {
     let payload = data([
         ("RuleName", "-".into()),
         ("UtcTime", utc.into()),
@@ -120,7 +120,7 @@ fn one_end(
 }
 
 /// 5: process ended.
-pub fn process_ended(time: FileTime, utc: &str, process: &Process) -> Event {
+pub fn process_ended(time: FileTime, utc: &str, process: &ScenarioProcess) -> EvtxEvent {
     let payload = data([
         ("RuleName", "-".into()),
         ("UtcTime", utc.into()),
@@ -128,5 +128,5 @@ pub fn process_ended(time: FileTime, utc: &str, process: &Process) -> Event {
         ("ProcessId", process.id.into()),
         ("Image", process.image.into()),
     ]);
-    Event { version: 3, ..event(time, 5, payload) }
+    EvtxEvent { version: 3, ..event(time, 5, payload) }
 }

@@ -1,14 +1,14 @@
 //! Events of the System log.
 
-use evtx_writer::{Event, FileTime, Guid, Payload, Value};
+use evtx_writer::{EvtxEvent, EvtxGuid, EvtxValue, FileTime, Payload};
 
-use super::{Logon, data};
+use super::{ScenarioLogon, data};
 
 /// 7036: a service is now `running` or `stopped`.
-pub fn service_state(time: FileTime, service: &str, state: &str) -> Event {
-    Event {
+pub fn service_state(time: FileTime, service: &str, state: &str) -> EvtxEvent {
+    EvtxEvent {
         provider: "Service Control Manager".into(),
-        provider_guid: Some(Guid::from_u128(0x555908d1_a6d7_4695_8e1e_26931d2012f4)),
+        provider_guid: Some(EvtxGuid::from_u128(0x555908d1_a6d7_4695_8e1e_26931d2012f4)),
         event_source: Some("Service Control Manager".into()),
         event_id: 7036,
         qualifiers: Some(16384),
@@ -19,21 +19,21 @@ pub fn service_state(time: FileTime, service: &str, state: &str) -> Event {
         thread_id: 5912,
         channel: "System".into(),
         payload: data([("param1", service.into()), ("param2", state.into())]),
-        ..Event::default()
+        ..EvtxEvent::default()
     }
 }
 
 /// 104: `by` cleared the log called `channel`.
-pub fn cleared(time: FileTime, by: Logon<'_>, channel: &str) -> Event {
-    let fields: [(&str, Value); 4] = [
+pub fn cleared(time: FileTime, by: ScenarioLogon<'_>, channel: &str) -> EvtxEvent {
+    let fields: [(&str, EvtxValue); 4] = [
         ("SubjectUserName", by.account.name.into()),
         ("SubjectDomainName", by.account.domain.into()),
         ("Channel", channel.into()),
         ("BackupPath", "".into()),
     ];
-    Event {
+    EvtxEvent {
         provider: "Microsoft-Windows-Eventlog".into(),
-        provider_guid: Some(Guid::from_u128(0xfc65ddd8_d6ef_4962_83d5_6e5cfe9ce148)),
+        provider_guid: Some(EvtxGuid::from_u128(0xfc65ddd8_d6ef_4962_83d5_6e5cfe9ce148)),
         event_id: 104,
         level: 4,
         task: 104,
@@ -48,6 +48,6 @@ pub fn cleared(time: FileTime, by: Logon<'_>, channel: &str) -> Event {
             namespace: "http://manifests.microsoft.com/win/2004/08/windows/eventlog".into(),
             fields: fields.map(|(name, value)| (name.to_owned(), value)).into(),
         },
-        ..Event::default()
+        ..EvtxEvent::default()
     }
 }

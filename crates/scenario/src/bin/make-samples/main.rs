@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder: PathBuf = std::env::args_os().nth(1).ok_or("usage: make-samples FOLDER")?.into();
-    let mut logs = logs::Logs::default();
+    let mut logs = logs::SampleLogs::default();
     noise::add(&mut logs);
     attack::add(&mut logs);
     winrs::add(&mut logs);

@@ -1,7 +1,7 @@
 //! The people and machines of corp.example.
 
 use evtx_writer::Sid;
-use scenario::events::{Account, Host, Logon, Process};
+use scenario::events::{Account, ScenarioHost, ScenarioLogon, ScenarioProcess};
 
 /// The domain's SID, whose last part is the account's.
 const fn domain_sid(account: u32) -> Sid {
@@ -13,24 +13,28 @@ const fn account(name: &'static str, rid: u32) -> Account<'static> {
     Account { name, domain: "CORP", realm: "CORP.EXAMPLE", sid, administrator: false }
 }
 
-const fn host(name: &'static str, ip: &'static str, account: Account<'static>) -> Host<'static> {
+const fn host(
+    name: &'static str,
+    ip: &'static str,
+    account: Account<'static>,
+) -> ScenarioHost<'static> {
     let suffix = "corp.example";
-    Host { name, suffix, ip, account, lsass: 0, winrm: 0, dcom: 0, old_build: false }
+    ScenarioHost { name, suffix, ip, account, lsass: 0, winrm: 0, dcom: 0, old_build: false }
 }
 
-pub const WS01: Host<'static> = Host {
+pub const WS01: ScenarioHost<'static> = ScenarioHost {
     lsass: 732,
     winrm: 2884,
     dcom: 908,
     ..host("WS01", "10.20.0.15", account("WS01$", 1121))
 };
-pub const SRV02: Host<'static> = Host {
+pub const SRV02: ScenarioHost<'static> = ScenarioHost {
     lsass: 700,
     winrm: 2516,
     dcom: 896,
     ..host("SRV02", "10.20.0.32", account("SRV02$", 1132))
 };
-pub const DC01: Host<'static> = Host {
+pub const DC01: ScenarioHost<'static> = ScenarioHost {
     lsass: 684,
     winrm: 2308,
     dcom: 880,
@@ -43,10 +47,10 @@ pub const ADM_LEE: Account<'static> = Account { administrator: true, ..account("
 pub const KRBTGT: Account<'static> = account("krbtgt", 502);
 
 /// j.doe at the keyboard of WS01, all evening.
-pub const J_DOE_AT_WS01: Logon<'static> = J_DOE.logon(0x1b07f3);
+pub const J_DOE_AT_WS01: ScenarioLogon<'static> = J_DOE.logon(0x1b07f3);
 /// adm.lee at the keyboard of WS01.
-pub const ADM_LEE_AT_WS01: Logon<'static> = ADM_LEE.logon(0x2c4180);
+pub const ADM_LEE_AT_WS01: ScenarioLogon<'static> = ADM_LEE.logon(0x2c4180);
 
-pub fn explorer() -> Process {
-    Process::new(4312, r"C:\Windows\explorer.exe", r"C:\Windows\Explorer.EXE")
+pub fn explorer() -> ScenarioProcess {
+    ScenarioProcess::new(4312, r"C:\Windows\explorer.exe", r"C:\Windows\Explorer.EXE")
 }

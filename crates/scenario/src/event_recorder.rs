@@ -1,31 +1,32 @@
-//! Writes down what happens: each event at its machine, by that machine's clock, if it is logged.
+//! Records events: each on its machine, with the time of that machine's clock, if the machine logs
+//! it.
 
 use std::collections::BTreeMap;
 
-use evtx_writer::{Event, FileTime};
+use evtx_writer::{EvtxEvent, FileTime};
 
 use crate::clock::{Ticks, seconds};
-use crate::events::{Logon, Process, dcom, security, sysmon};
+use crate::events::{ScenarioLogon, ScenarioProcess, dcom, security, sysmon};
 use crate::facts::Facts;
 use crate::rng::Rng;
-use crate::world::World;
+use crate::world::FleetWorld;
 
-/// What a record tells of a session.
+/// The session that a record belongs to, and the facts that it shows.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Tells {
+pub(crate) struct SessionFacts {
     pub session: usize,
     pub facts: Facts,
 }
 
-/// A record, and what it tells.
+/// A record, and what it shows.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub event: Event,
+pub(crate) struct RecordedEvent {
+    pub event: EvtxEvent,
     pub machine: usize,
-    pub tells: Option<Tells>,
-    /// What was run, as an index into what the sessions ran.
+    pub session_facts: Option<SessionFacts>,
+    /// The executed item that it shows, as an index into all executed items.
     pub run: Option<usize>,
-    /// Of which failed attempt it is.
+    /// The failed attempt that it belongs to.
     pub attempt: Option<usize>,
 }
 
@@ -58,7 +59,7 @@ impl ProcessIds {
 
 /// Something run in a session, as the truth knows it.
 #[derive(Debug, Clone)]
-pub(crate) struct Run {
+pub(crate) struct ExecutedItem {
     pub time: Ticks,
     pub text: String,
     pub token: String,
@@ -67,18 +68,18 @@ pub(crate) struct Run {
     pub within: Option<usize>,
 }
 
-pub(crate) struct Scribe<'w> {
-    pub world: &'w World,
+pub(crate) struct EventRecorder<'w> {
+    pub world: &'w FleetWorld,
     pub rng: Rng,
-    pub entries: Vec<Entry>,
-    pub runs: Vec<Run>,
+    pub entries: Vec<RecordedEvent>,
+    pub runs: Vec<ExecutedItem>,
     pub process_ids: Vec<ProcessIds>,
     next_logon: Vec<u64>,
     next_token: u64,
 }
 
-impl<'w> Scribe<'w> {
-    pub(crate) fn new(world: &'w World, rng: Rng) -> Self {
+impl<'w> EventRecorder<'w> {
+    pub(crate) fn new(world: &'w FleetWorld, rng: Rng) -> Self {
         Self {
             world,
             rng,
@@ -90,34 +91,45 @@ impl<'w> Scribe<'w> {
         }
     }
 
-    /// Writes an event down, whose time is the true one.
-    pub(crate) fn put(&mut self, machine: usize, event: Event, tells: Option<Tells>) {
-        self.put_all(machine, event, tells, None, None);
-    }
-
-    /// Writes down an event of a failed attempt.
-    pub(crate) fn put_attempt(&mut self, machine: usize, event: Event, attempt: usize) {
-        self.put_all(machine, event, None, None, Some(attempt));
-    }
-
-    /// Writes down an event that shows something run.
-    pub(crate) fn put_run(&mut self, machine: usize, event: Event, tells: Tells, run: usize) {
-        self.put_all(machine, event, Some(tells), Some(run), None);
-    }
-
-    fn put_all(
+    /// Records an event. Its time is the true time; the record shows the machine's clock.
+    pub(crate) fn record_event(
         &mut self,
         machine: usize,
-        event: Event,
-        tells: Option<Tells>,
+        event: EvtxEvent,
+        session_facts: Option<SessionFacts>,
+    ) {
+        self.record_with_context(machine, event, session_facts, None, None);
+    }
+
+    /// Records an event of a failed attempt.
+    pub(crate) fn record_attempt(&mut self, machine: usize, event: EvtxEvent, attempt: usize) {
+        self.record_with_context(machine, event, None, None, Some(attempt));
+    }
+
+    /// Records an event that shows an executed item.
+    pub(crate) fn record_execution(
+        &mut self,
+        machine: usize,
+        event: EvtxEvent,
+        session_facts: SessionFacts,
+        run: usize,
+    ) {
+        self.record_with_context(machine, event, Some(session_facts), Some(run), None);
+    }
+
+    fn record_with_context(
+        &mut self,
+        machine: usize,
+        event: EvtxEvent,
+        session_facts: Option<SessionFacts>,
         run: Option<usize>,
         attempt: Option<usize>,
     ) {
         let at = &self.world.machines[machine];
         if at.policy.keeps(&event) {
             let (time, computer) = (at.shows(event.time.0), at.computer(&event.channel));
-            let event = Event { time: FileTime(time), computer, ..event };
-            self.entries.push(Entry { event, machine, tells, run, attempt });
+            let event = EvtxEvent { time: FileTime(time), computer, ..event };
+            self.entries.push(RecordedEvent { event, machine, session_facts, run, attempt });
         }
     }
 
@@ -127,7 +139,7 @@ impl<'w> Scribe<'w> {
         self.next_logon[machine]
     }
 
-    /// Leaves logon ids of a machine out.
+    /// Skips `count` logon ids of a machine.
     pub(crate) fn skip_logons(&mut self, machine: usize, count: u64) {
         self.next_logon[machine] += count;
     }
@@ -137,22 +149,22 @@ impl<'w> Scribe<'w> {
         self.process_ids[machine].take(&mut self.rng, start, end)
     }
 
-    /// A word that nothing else has.
+    /// Returns a word that appears nowhere else.
     pub(crate) fn token(&mut self) -> String {
         self.next_token += 1;
         format!("ref{:06}", self.next_token)
     }
 
-    pub(crate) fn run(&mut self, run: Run) -> usize {
+    pub(crate) fn run(&mut self, run: ExecutedItem) -> usize {
         self.runs.push(run);
         self.runs.len() - 1
     }
 
-    /// A process begins, as all logs of its machine that show it do.
-    pub(crate) fn process_begins(&mut self, machine: usize, begins: &Begins<'_>) {
+    /// Records the start of a process in all logs of its machine that show it.
+    pub(crate) fn record_process_start(&mut self, machine: usize, creation: &ProcessCreation<'_>) {
         let world = self.world;
         let host = world.host(machine);
-        let &Begins { time, by, logon, new, parent, .. } = begins;
+        let &ProcessCreation { time, by, logon, new, parent, .. } = creation;
         let at = FileTime(time);
         // Whoever starts a process for somebody else is named as such by newer builds only.
         let (subject, target) = match by {
@@ -166,57 +178,72 @@ impl<'w> Scribe<'w> {
         };
         // An old build says whose it is only where its creator's logon is its own.
         let owner = Facts::LOGON | Facts::USER;
-        let told = begins.facts | owner.when(begins.owner && !(host.old_build && by.is_some()));
+        let shown =
+            creation.facts | owner.when(creation.owner && !(host.old_build && by.is_some()));
         // Nor does it log the command line.
-        let run = begins.run.filter(|_| !host.old_build);
-        self.tell(machine, event, &Begins { run, ..*begins }, told);
+        let run = creation.run.filter(|_| !host.old_build);
+        self.tell(machine, event, &ProcessCreation { run, ..*creation }, shown);
         let utc = crate::clock::sysmon(time);
         let event = sysmon::process_created(at, &utc, logon, new, parent, "MD5=0");
-        let told = begins.facts | owner.when(begins.owner);
-        self.tell(machine, event, begins, told);
+        let shown = creation.facts | owner.when(creation.owner);
+        self.tell(machine, event, creation, shown);
     }
 
-    fn tell(&mut self, machine: usize, event: Event, begins: &Begins<'_>, facts: Facts) {
-        let tells = begins.session.map(|session| Tells { session, facts });
-        self.put_all(machine, event, tells, begins.run, None);
+    fn tell(
+        &mut self,
+        machine: usize,
+        event: EvtxEvent,
+        creation: &ProcessCreation<'_>,
+        facts: Facts,
+    ) {
+        let session_facts = creation.session.map(|session| SessionFacts { session, facts });
+        self.record_with_context(machine, event, session_facts, creation.run, None);
     }
 
-    /// A process ends.
-    pub(crate) fn process_ends(
+    /// Records the end of a process.
+    pub(crate) fn record_process_exit(
         &mut self,
         machine: usize,
         time: Ticks,
-        logon: Logon<'_>,
-        process: &Process,
-        tells: Option<Tells>,
+        logon: ScenarioLogon<'_>,
+        process: &ScenarioProcess,
+        session_facts: Option<SessionFacts>,
     ) {
-        self.put(machine, security::process_exited(FileTime(time), logon, process), tells);
+        self.record_event(
+            machine,
+            security::process_exited(FileTime(time), logon, process),
+            session_facts,
+        );
         let utc = crate::clock::sysmon(time);
-        self.put(machine, sysmon::process_ended(FileTime(time), &utc, process), tells);
+        self.record_event(
+            machine,
+            sysmon::process_ended(FileTime(time), &utc, process),
+            session_facts,
+        );
     }
 
     /// The process that starts servers out of process.
-    pub(crate) fn dcom(&self, machine: usize) -> Process {
+    pub(crate) fn dcom(&self, machine: usize) -> ScenarioProcess {
         dcom(&self.world.host(machine))
     }
 
-    /// A domain controller, each as likely.
+    /// Returns a random domain controller. Each is equally likely.
     pub(crate) fn controller(&mut self) -> usize {
-        let controllers = self.world.of_role(crate::world::Role::Controller);
+        let controllers = self.world.of_role(crate::world::MachineRole::Controller);
         *self.rng.pick(&controllers)
     }
 }
 
-/// How a process begins.
+/// The start of a process.
 #[derive(Clone, Copy)]
-pub(crate) struct Begins<'b> {
+pub(crate) struct ProcessCreation<'b> {
     pub time: Ticks,
     /// Who starts it, if not its own logon.
-    pub by: Option<Logon<'b>>,
+    pub by: Option<ScenarioLogon<'b>>,
     /// The logon it runs in.
-    pub logon: Logon<'b>,
-    pub new: &'b Process,
-    pub parent: &'b Process,
+    pub logon: ScenarioLogon<'b>,
+    pub new: &'b ScenarioProcess,
+    pub parent: &'b ScenarioProcess,
     pub session: Option<usize>,
     pub facts: Facts,
     /// Whether the logon is the session's own.

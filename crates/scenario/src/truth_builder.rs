@@ -1,35 +1,36 @@
-//! Says what the logs that are left still tell.
+//! Works out which facts the remaining logs still show.
 
 use std::collections::BTreeSet;
 
-use evtx_writer::{Event, Payload, Sid, Value};
+use evtx_writer::{EvtxEvent, EvtxValue, Payload, Sid};
 
 use crate::Config;
 use crate::clock::{MOVED, Ticks, utc};
-use crate::facts::{Facts, Told};
-use crate::plan::{Auth, Called, Failure, Kind, Plan, Spec};
-use crate::scribe::{Entry, Run};
-use crate::session::Done;
+use crate::event_recorder::{ExecutedItem, RecordedEvent};
+use crate::facts::{Facts, LoggedFacts};
+use crate::plan::{AttemptFailure, AuthMethod, FleetPlan, SessionKind, SessionPlan, TargetNaming};
+use crate::session::WrittenSession;
 use crate::truth::{
-    AttemptTruth, Evidence, Expected, Fact, HostTruth, Moment, RunTruth, SessionTruth, Truth,
+    AttemptTruth, ExpectedResult, Fact, FactEvidence, HostTruth, Moment, RunTruth, SessionTruth,
+    Truth,
 };
-use crate::world::World;
+use crate::world::FleetWorld;
 
-/// What all records together tell of the estate.
+/// Facts about accounts and machines that all records together show.
 #[derive(Debug, Default)]
-pub(crate) struct Known {
+pub(crate) struct FleetKnowledge {
     /// SIDs that logons name.
     sids: BTreeSet<Sid>,
     /// Machines whose own connection records show their address.
     addresses: BTreeSet<usize>,
 }
 
-impl Known {
-    pub(crate) fn hear(&mut self, machine: usize, event: &Event) {
+impl FleetKnowledge {
+    pub(crate) fn add_event(&mut self, machine: usize, event: &EvtxEvent) {
         match (event.channel.as_str(), event.event_id) {
             ("Security", 4624) => {
                 if let Payload::EventData(fields) = &event.payload
-                    && let Some((_, Value::Sid(sid))) =
+                    && let Some((_, EvtxValue::Sid(sid))) =
                         fields.iter().find(|(name, _)| name == "TargetUserSid")
                 {
                     self.sids.insert(*sid);
@@ -43,55 +44,55 @@ impl Known {
     }
 }
 
-pub(crate) struct Judge<'j> {
-    pub world: &'j World,
-    pub moved: &'j World,
-    pub plan: &'j Plan,
-    pub done: &'j [Done],
-    pub runs: &'j [Run],
-    pub entries: &'j [Entry],
-    pub known: &'j Known,
+pub(crate) struct TruthBuilder<'j> {
+    pub world: &'j FleetWorld,
+    pub moved: &'j FleetWorld,
+    pub plan: &'j FleetPlan,
+    pub done: &'j [WrittenSession],
+    pub runs: &'j [ExecutedItem],
+    pub entries: &'j [RecordedEvent],
+    pub known: &'j FleetKnowledge,
 }
 
 fn text(time: Ticks) -> String {
     utc(time).format("%Y-%m-%d %H:%M:%S%.6f").to_string()
 }
 
-fn fact(value: impl Into<String>, evidence: Evidence) -> Fact {
+fn fact(value: impl Into<String>, evidence: FactEvidence) -> Fact {
     let value = value.into();
     Fact { value: (!value.is_empty()).then_some(value).into_iter().collect(), evidence }
 }
 
-/// Evidence there is, or is not.
-fn sure(told: bool) -> Evidence {
-    if told { Evidence::Yes } else { Evidence::No }
+/// Returns `Yes` if the fact is shown, otherwise `No`.
+fn sure(shown: bool) -> FactEvidence {
+    if shown { FactEvidence::Yes } else { FactEvidence::No }
 }
 
-/// Evidence there is, or is not, or it is doubtful whether.
-fn sure_unless(told: bool, doubt: bool) -> Evidence {
-    if doubt { perhaps(told) } else { sure(told) }
+/// Returns `Yes` or `No`; if there is `doubt`, `Unclear` in place of `No`.
+fn sure_unless(shown: bool, doubt: bool) -> FactEvidence {
+    if doubt { perhaps(shown) } else { sure(shown) }
 }
 
-/// Evidence there is, or it is doubtful whether.
-fn perhaps(told: bool) -> Evidence {
-    if told { Evidence::Yes } else { Evidence::Unclear }
+/// Returns `Yes` if the fact is shown, otherwise `Unclear`.
+fn perhaps(shown: bool) -> FactEvidence {
+    if shown { FactEvidence::Yes } else { FactEvidence::Unclear }
 }
 
-impl Judge<'_> {
+impl TruthBuilder<'_> {
     pub(crate) fn truth(&self, config: &Config) -> Truth {
-        let mut told = vec![Told::default(); self.plan.sessions.len()];
+        let mut shown = vec![LoggedFacts::default(); self.plan.sessions.len()];
         let mut seen_runs = BTreeSet::new();
         for entry in self.entries {
-            if let Some(tells) = entry.tells {
-                told[tells.session].hear(tells.facts, entry.event.time.0);
+            if let Some(session_facts) = entry.session_facts {
+                shown[session_facts.session].add_facts(session_facts.facts, entry.event.time.0);
             }
             seen_runs.extend(entry.run);
         }
-        for (spec, told) in self.plan.sessions.iter().zip(&mut told) {
+        for (spec, shown) in self.plan.sessions.iter().zip(&mut shown) {
             // An address is the target's where the target shows its own, or where the same process
             // logs what it calls it.
-            if self.known.addresses.contains(&spec.target) || told.client_start.is_some() {
-                told.aimed();
+            if self.known.addresses.contains(&spec.target) || shown.client_start.is_some() {
+                shown.mark_target_address_known();
             }
         }
         let hosts = self.world.machines.iter().map(|machine| HostTruth {
@@ -101,7 +102,7 @@ impl Judge<'_> {
             policy: machine.policy.name.into(),
             collected: !machine.policy.absent,
         });
-        let sessions = (0..told.len()).map(|index| self.session(index, &told, &seen_runs));
+        let sessions = (0..shown.len()).map(|index| self.session(index, &shown, &seen_runs));
         let attempts = (0..self.plan.failures.len()).map(|index| self.attempt(index));
         Truth {
             seed: config.seed,
@@ -114,21 +115,26 @@ impl Judge<'_> {
 
     /// How well a machine's address can be turned into its name. That a machine's own Kerberos
     /// logons show its address, too, is a way that one may go or not.
-    fn address_of(&self, machine: usize) -> Evidence {
+    fn address_of(&self, machine: usize) -> FactEvidence {
         perhaps(self.known.addresses.contains(&machine))
     }
 
-    fn session(&self, index: usize, all: &[Told], seen_runs: &BTreeSet<usize>) -> SessionTruth {
-        let (spec, done, told) = (&self.plan.sessions[index], &self.done[index], &all[index]);
-        let has = |facts: Facts| told.facts.has(facts);
+    fn session(
+        &self,
+        index: usize,
+        all: &[LoggedFacts],
+        seen_runs: &BTreeSet<usize>,
+    ) -> SessionTruth {
+        let (spec, done, shown) = (&self.plan.sessions[index], &self.done[index], &all[index]);
+        let has = |facts: Facts| shown.facts.has(facts);
         let server = has(Facts::SERVER);
-        let client = has(Facts::CLIENT) && told.client_start.is_some();
+        let client = has(Facts::CLIENT) && shown.client_start.is_some();
         let expected = if server || client {
-            Expected::Yes
+            ExpectedResult::Yes
         } else if has(Facts::HINT) || has(Facts::CLIENT) {
-            Expected::Optional
+            ExpectedResult::Optional
         } else {
-            Expected::No
+            ExpectedResult::No
         };
         let caller = &self.world.people[spec.user];
         let named = self.known.sids.contains(&caller.sid);
@@ -138,13 +144,13 @@ impl Judge<'_> {
         let sid = has(Facts::SID) || (named && user) || (own_logon && user);
         // The client's records name who ran it: the session's account, or not.
         let one_sided = client && !server;
-        let who = |known: bool| sure_unless(known, one_sided || told.aimless());
-        let (source_host, source_ip) = self.source(spec, told, user, client);
+        let who = |known: bool| sure_unless(known, one_sided || shown.names_address_only());
+        let (source_host, source_ip) = self.source(spec, shown, user, client);
         let source = &self.at(spec.start).machines[spec.source];
-        let (end_kind, end) = self.end(spec, told, one_sided);
-        let start = told.first();
-        let start_told = if server { told.server_start.is_some() } else { client };
-        let windows = spec.kind != Kind::Ssh;
+        let (end_kind, end) = self.end(spec, shown, one_sided);
+        let start = shown.first();
+        let start_told = if server { shown.server_start.is_some() } else { client };
+        let windows = spec.kind != SessionKind::Ssh;
         let parent = spec.parent.map(|parent| {
             let of = &all[parent.session];
             let seen = has(Facts::CLIENT_PROCESS)
@@ -167,9 +173,9 @@ impl Judge<'_> {
             truth.collect::<Vec<_>>()
         };
         let sides = [(client, "client"), (server, "server"), (has(Facts::CONTROLLER), "dc")];
-        let virtual_account = |told: bool| match spec.virtual_account {
-            true => Evidence::Unclear,
-            false => sure(told),
+        let virtual_account = |shown: bool| match spec.virtual_account {
+            true => FactEvidence::Unclear,
+            false => sure(shown),
         };
         SessionTruth {
             id: id("T", index),
@@ -195,17 +201,17 @@ impl Judge<'_> {
                 caller.sid.to_string(),
                 if spec.virtual_account { perhaps(sid) } else { who(sid) },
             ),
-            auth: self.auth(spec, told, user),
+            auth: self.auth(spec, shown, user),
             transport: fact(spec.wire.word(), {
-                let certain = spec.auth == Auth::Certificate && has(Facts::AUTH);
-                sure_unless(has(Facts::TRANSPORT) || certain, told.aimless())
+                let certain = spec.auth == AuthMethod::Certificate && has(Facts::AUTH);
+                sure_unless(has(Facts::TRANSPORT) || certain, shown.names_address_only())
             }),
             kind: fact(
-                if spec.kind == Kind::Winrs { "winrs" } else { "powershell" },
+                if spec.kind == SessionKind::Winrs { "winrs" } else { "powershell" },
                 perhaps(has(Facts::KIND)),
             ),
             configuration: match spec.kind {
-                Kind::Winrs | Kind::Ssh => fact("", Evidence::Unclear),
+                SessionKind::Winrs | SessionKind::Ssh => fact("", FactEvidence::Unclear),
                 _ => fact(spec.configuration, sure(has(Facts::CONFIGURATION))),
             },
             // Without the host process, logons near by are all that one can name.
@@ -213,7 +219,7 @@ impl Judge<'_> {
                 format!("{:#x}", done.logon_id),
                 match has(Facts::LOGON) {
                     true => virtual_account(true),
-                    false => Evidence::Unclear,
+                    false => FactEvidence::Unclear,
                 },
             ),
             process_id: fact(
@@ -225,11 +231,11 @@ impl Judge<'_> {
                 },
             ),
             runspace_ids: match spec.kind {
-                Kind::Winrs => fact("", Evidence::No),
+                SessionKind::Winrs => fact("", FactEvidence::No),
                 _ => fact(done.runspace.to_string(), sure(has(Facts::RUNSPACE))),
             },
             parent: parent.unwrap_or_else(|| {
-                fact("", if windows { Evidence::No } else { Evidence::Unclear })
+                fact("", if windows { FactEvidence::No } else { FactEvidence::Unclear })
             }),
             sides: sides.iter().filter(|(seen, _)| *seen).map(|(_, side)| (*side).into()).collect(),
             commands: runs(false),
@@ -238,71 +244,86 @@ impl Judge<'_> {
     }
 
     /// How well name and address of the source are told.
-    fn source(&self, spec: &Spec, told: &Told, user: bool, client: bool) -> (Evidence, Evidence) {
-        let has = |facts: Facts| told.facts.has(facts);
+    fn source(
+        &self,
+        spec: &SessionPlan,
+        shown: &LoggedFacts,
+        user: bool,
+        client: bool,
+    ) -> (FactEvidence, FactEvidence) {
+        let has = |facts: Facts| shown.facts.has(facts);
         let known = self.address_of(spec.source);
         let ip = has(Facts::SOURCE_IP) || (has(Facts::TICKET) && user);
         let host = has(Facts::SOURCE_HOST) || client || (has(Facts::NTLM) && user);
         let from = |own: bool, other: bool| match (own, other) {
-            (true, _) => Evidence::Yes,
+            (true, _) => FactEvidence::Yes,
             (_, true) => known,
-            _ => sure_unless(false, told.aimless()),
+            _ => sure_unless(false, shown.names_address_only()),
         };
         (from(host, ip), from(ip, host))
     }
 
     /// The world at a time.
-    fn at(&self, time: Ticks) -> &World {
+    fn at(&self, time: Ticks) -> &FleetWorld {
         if time < MOVED { self.world } else { self.moved }
     }
 
-    fn target(&self, spec: &Spec, server: bool, named: bool) -> Fact {
+    fn target(&self, spec: &SessionPlan, server: bool, named: bool) -> Fact {
         let target = &self.at(spec.start).machines[spec.target];
-        let evidence = Evidence::Yes;
+        let evidence = FactEvidence::Yes;
         if server || named {
             return fact(&target.name, evidence);
         }
         // The client's word for it, and whose address that is, as far as one knows.
         let value = match spec.called {
-            Called::Address if self.known.addresses.contains(&spec.target) => vec![&target.name],
-            Called::Address => vec![&target.ip, &target.name],
+            TargetNaming::Address if self.known.addresses.contains(&spec.target) => {
+                vec![&target.name]
+            }
+            TargetNaming::Address => vec![&target.ip, &target.name],
             _ => vec![&target.name],
         };
         Fact { value: value.into_iter().cloned().collect(), evidence }
     }
 
-    fn auth(&self, spec: &Spec, told: &Told, user: bool) -> Fact {
-        let has = |facts: Facts| told.facts.has(facts);
+    fn auth(&self, spec: &SessionPlan, shown: &LoggedFacts, user: bool) -> Fact {
+        let has = |facts: Facts| shown.facts.has(facts);
         let inferred = match spec.auth {
-            Auth::Kerberos => has(Facts::TICKET) || has(Facts::OWN_LOGON),
-            Auth::Ntlm => has(Facts::NTLM) || has(Facts::OWN_LOGON),
+            AuthMethod::Kerberos => has(Facts::TICKET) || has(Facts::OWN_LOGON),
+            AuthMethod::Ntlm => has(Facts::NTLM) || has(Facts::OWN_LOGON),
             _ => false,
         };
         let evidence = match spec.auth {
-            _ if has(Facts::AUTH) => Evidence::Yes,
-            Auth::Kerberos | Auth::Ntlm if inferred => perhaps(user),
-            Auth::Kerberos | Auth::Ntlm => Evidence::No,
+            _ if has(Facts::AUTH) => FactEvidence::Yes,
+            AuthMethod::Kerberos | AuthMethod::Ntlm if inferred => perhaps(user),
+            AuthMethod::Kerberos | AuthMethod::Ntlm => FactEvidence::No,
             // What the logon inside shows is one's own to read.
-            _ => Evidence::Unclear,
+            _ => FactEvidence::Unclear,
         };
         fact(spec.auth.word(), evidence)
     }
 
     /// How the end is best known, and when that was logged.
-    fn end(&self, spec: &Spec, told: &Told, one_sided: bool) -> (Fact, Option<Ticks>) {
+    fn end(
+        &self,
+        spec: &SessionPlan,
+        shown: &LoggedFacts,
+        one_sided: bool,
+    ) -> (Fact, Option<Ticks>) {
         let shared = self.plan.sessions.iter().any(|other| {
             other.logon_of.is_some_and(|of| std::ptr::eq(&self.plan.sessions[of], spec))
         });
-        let keyed = told.facts.has(Facts::LOGON);
-        match (told.engine_stopped, told.process_exited, told.logoff, told.client_closed) {
-            (Some(time), ..) => (fact("engine_stopped", Evidence::Yes), Some(time)),
-            (_, Some(time), ..) => (fact("process_exited", Evidence::Yes), Some(time)),
-            (.., Some(time), _) if keyed && !shared => (fact("logoff", Evidence::Yes), Some(time)),
+        let keyed = shown.facts.has(Facts::LOGON);
+        match (shown.engine_stopped, shown.process_exited, shown.logoff, shown.client_closed) {
+            (Some(time), ..) => (fact("engine_stopped", FactEvidence::Yes), Some(time)),
+            (_, Some(time), ..) => (fact("process_exited", FactEvidence::Yes), Some(time)),
+            (.., Some(time), _) if keyed && !shared => {
+                (fact("logoff", FactEvidence::Yes), Some(time))
+            }
             // A logoff that nothing ties to the session but the time is one's own to read.
-            (.., Some(_), _) => (fact("logoff", Evidence::Unclear), None),
-            (.., Some(time)) if one_sided => (fact("client_closed", Evidence::Yes), Some(time)),
-            (.., Some(_)) => (fact("client_closed", Evidence::Unclear), None),
-            _ => (fact("last_event", Evidence::Yes), None),
+            (.., Some(_), _) => (fact("logoff", FactEvidence::Unclear), None),
+            (.., Some(time)) if one_sided => (fact("client_closed", FactEvidence::Yes), Some(time)),
+            (.., Some(_)) => (fact("client_closed", FactEvidence::Unclear), None),
+            _ => (fact("last_event", FactEvidence::Yes), None),
         }
     }
 
@@ -313,25 +334,27 @@ impl Judge<'_> {
                 .iter()
                 .filter(move |entry| entry.attempt == Some(index) && entry.machine == machine)
         };
-        let winrm = |entry: &&Entry| entry.event.channel.ends_with("WinRM/Operational");
+        let winrm = |entry: &&RecordedEvent| entry.event.channel.ends_with("WinRM/Operational");
         let client = of(spec.source).filter(winrm).map(|entry| entry.event.time.0).min();
         let refused = of(spec.target).find(|entry| entry.event.event_id == 192);
         let any = self.entries.iter().any(|entry| {
             entry.attempt == Some(index) && !self.world.machines[entry.machine].is_controller()
         });
         let expected = if client.is_some() || refused.is_some() {
-            Expected::Yes
+            ExpectedResult::Yes
         } else if any {
-            Expected::Optional
+            ExpectedResult::Optional
         } else {
-            Expected::No
+            ExpectedResult::No
         };
         let source = &self.at(spec.time).machines[spec.source];
         let caller = &self.world.people[spec.user];
         let by_client = perhaps(client.is_some());
         let reason = match (spec.failure, client.is_some()) {
-            (Failure::NtlmPassword | Failure::KerberosPassword, _) => "bad_credentials",
-            (Failure::Unreachable, _) => "unreachable",
+            (AttemptFailure::NtlmPassword | AttemptFailure::KerberosPassword, _) => {
+                "bad_credentials"
+            }
+            (AttemptFailure::Unreachable, _) => "unreachable",
             (_, true) => "access_denied",
             (_, false) => "not_authorised",
         };
@@ -350,10 +373,10 @@ impl Judge<'_> {
                 &source.ip,
                 match client {
                     Some(_) => self.address_of(spec.source),
-                    None => Evidence::Unclear,
+                    None => FactEvidence::Unclear,
                 },
             ),
-            target_host: fact(&self.world.machines[spec.target].name, Evidence::Yes),
+            target_host: fact(&self.world.machines[spec.target].name, FactEvidence::Yes),
             target_names: self.world.machines[spec.target].names(),
             user: Fact {
                 value: vec![caller.account().full_name(), caller.sid.to_string()],
