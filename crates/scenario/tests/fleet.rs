@@ -57,12 +57,12 @@ fn another_reader_reads_the_logs_and_agrees_with_the_json_lines() {
     assert_eq!(logs.len(), lines.len());
     for path in logs.keys() {
         let mut parser = evtx::EvtxParser::from_path(folder.path().join(path)).unwrap();
-        let read: Vec<EvtxValue> = parser
+        let read: Vec<Value> = parser
             .records_json_value()
             .map(|record| record.expect("every record is whole").data)
             .collect();
         let text = String::from_utf8(lines[&path.with_extension("jsonl")].clone()).unwrap();
-        let own: Vec<EvtxValue> =
+        let own: Vec<Value> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(own.len(), read.len(), "{}", path.display());
         for (own, read) in own.iter().zip(&read) {
