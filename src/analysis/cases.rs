@@ -17,7 +17,7 @@ impl RunInputs {
     /// that is in several folders counts once, and the last folder's is used.
     ///
     /// # Errors
-    /// [`Error::Reconstruction`] for a folder that is not a case folder of this version.
+    /// [`Error::Case`] for a folder that is not a case folder of this version.
     pub fn from_cases(folders: &[PathBuf], asks: &EventFilter) -> Result<RunInputs, Error> {
         let mut files = BTreeMap::new();
         let mut begun = BTreeMap::new();

@@ -195,7 +195,7 @@ fn exact_text(time: DateTime<Utc>, logged: Option<DateTime<Utc>>, fits: bool) ->
     }
 }
 
-/// Parses the text that [`exact`] returns: a record's time, and that of System/TimeCreated.
+/// Parses the text that [`exact_text`] returns: a record's time, and that of System/TimeCreated.
 fn parse_exact(text: &str) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
     let time = |text: &str| {
         let (seconds, nanos) = text.split_once('.')?;

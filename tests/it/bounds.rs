@@ -85,7 +85,7 @@ fn an_archive_that_grows_too_much_is_not_unpacked() {
         (met(&told, "archive-ratio"), met(&told, "archive-bytes")),
         ((100, 1), (32 << 20, 0))
     );
-    assert!(faults(&told, "bomb.zip")[0].contains("as of a zip bomb"), "{told}");
+    assert!(faults(&told, "bomb.zip")[0].contains("as in a zip bomb"), "{told}");
     // By default 1 GiB is allowed whatever an archive's size is.
     let (code, told) = run(folder.path(), "more", &[]);
     assert_eq!((code, told["counts"]["records"].as_u64()), (0, Some(2)));

@@ -373,7 +373,7 @@ fn folders_that_are_not_case_folders_are_not_changed() {
         assert_eq!(output.status.code(), Some(expected), "{errors}");
         assert!(errors.contains(word), "{errors}");
     };
-    fails(&["extract", text(&logs), "--case", text(&at("other"))], 2, "no case");
+    fails(&["extract", text(&logs), "--case", text(&at("other"))], 2, "not a case");
     fails(&["correlate", text(&at("other")), "-o", text(&at("out"))], 2, "no case folder");
     assert_eq!(files(&at("other")).len(), 1);
     assert!(!at("out").exists());
