@@ -218,8 +218,8 @@ fn a_clearing_shows_what_the_log_held_before() {
     let (rows, _) = found(&[("old.evtx", &before), ("new.evtx", &cleared(100))]);
     let row = rows.iter().find(|row| row["kind"] == "cleared").unwrap();
     assert_eq!(row["level"], "high");
-    assert!(row["what"].contains("goes on with record 100."), "{}", row["what"]);
-    assert!(row["what"].contains("record 59 of 2026-03-14"), "{}", row["what"]);
+    assert!(row["what"].contains("continues with record 100."), "{}", row["what"]);
+    assert!(row["what"].contains("is 59 of 2026-03-14"), "{}", row["what"]);
     assert!(row["what"].ends_with("40 after it are lost"), "{}", row["what"]);
     let (rows, _) = found(&[("new.evtx", &cleared(100))]);
     assert!(rows[0]["what"].ends_with("the input has no record before it"), "{}", rows[0]["what"]);
