@@ -24,6 +24,7 @@ pub(super) enum JournalLine {
     /// The version that wrote the following lines.
     Case { schema: u32, version: String },
     /// The event filter of the rules when the files of the following lines were extracted.
+    #[serde(rename = "asks")]
     EventFilter(EventFilter),
     /// Files that are about to be extracted. Those that no other line names were not finished.
     Begun(Vec<PathText>),
