@@ -16,11 +16,11 @@ fn path(folder: &Path, name: &str) -> String {
 }
 
 #[test]
-fn the_readme_has_the_exit_codes() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+fn the_page_on_usage_has_the_exit_codes() {
+    let page = fs::read_to_string(root().join("docs/usage.md")).unwrap();
     let rows = psr_forensics::cli::EXIT_CODES.iter();
     let rows: String = rows.map(|(code, text)| format!("| {code} | {text} |\n")).collect();
-    assert!(readme.contains(&rows), "the README's exit codes are not:\n{rows}");
+    assert!(page.contains(&rows), "the page's exit codes are not:\n{rows}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod correlations;
 mod custody;
 mod decode;
 mod determinism;
+mod documents;
 mod explain;
 mod faults;
 mod findings;
@@ -32,7 +33,6 @@ mod psrp;
 mod python;
 #[cfg(feature = "sql")]
 mod query;
-mod readme;
 mod recover;
 mod report;
 mod samples;

@@ -1,4 +1,4 @@
-//! The README and the pages in `docs/` hold together: files are named, links lead somewhere.
+//! Checks of the documents: outputs are listed, links lead somewhere, the README is short.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,16 +7,26 @@ use std::path::{Path, PathBuf};
 use crate::common::{FILES, root};
 
 #[test]
-fn each_file_of_a_run_is_in_the_readme() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let table = readme.split("## What it writes").nth(1).unwrap().split("\n## ").next().unwrap();
+fn each_file_of_a_run_is_in_the_output_reference() {
+    let page = fs::read_to_string(root().join("docs/outputs.md")).unwrap();
+    let table = page.split("## What a run writes").nth(1).unwrap().split("\n## ").next().unwrap();
     for name in FILES.into_iter().chain(["run.json", "run.json.sha256", "scripts/"]) {
         let is_named = |line: &str| line.starts_with("| `") && line.contains(&format!("`{name}`"));
         assert!(table.lines().any(is_named), "{name}");
     }
 }
 
-/// The pages that people read.
+#[test]
+fn the_readme_is_short_and_leads_to_every_page() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.lines().count() <= 150, "{} lines", readme.lines().count());
+    for page in fs::read_dir(root().join("docs")).unwrap() {
+        let link = format!("](docs/{})", page.unwrap().file_name().to_str().unwrap());
+        assert!(readme.contains(&link), "{link}");
+    }
+}
+
+/// Returns the pages that people read.
 fn pages() -> Vec<PathBuf> {
     let mut pages = vec![];
     for folder in ["", "docs", "detections", "samples"] {
@@ -27,13 +37,13 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// What a heading is called in an address.
+/// Returns a heading's name in a link.
 fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
 }
 
-/// The text outside of blocks of code.
+/// Returns the text outside blocks of code.
 fn prose(text: &str) -> String {
     text.split("\n```").step_by(2).collect::<Vec<_>>().join("\n")
 }
