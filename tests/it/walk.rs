@@ -15,7 +15,8 @@ fn pages() -> Vec<String> {
     let docs = fs::read_dir(root().join("docs")).unwrap();
     let docs = docs.map(|file| file.unwrap().file_name().into_string().unwrap());
     let docs = docs.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
-    let mut pages: Vec<String> = docs.chain(["README.md", "CONTRIBUTING.md"].map(String::from)).collect();
+    let mut pages: Vec<String> =
+        docs.chain(["README.md", "CONTRIBUTING.md"].map(String::from)).collect();
     pages.sort();
     pages
 }
