@@ -1,4 +1,4 @@
-//! `psr-forensics correlate`: cases to results.
+//! `psr-forensics rebuild`: cases to results.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,9 +13,9 @@ use crate::detect::RuleSet;
 use crate::error::Error;
 
 pub(super) const EXAMPLES: &str = "Examples:
-  psr-forensics correlate case-0117 -o results
-  psr-forensics correlate cases/SRV02 cases/WS01 cases/DC01 -o results
-  psr-forensics correlate case-0117 --host SRV02 --format parquet -o results";
+  psr-forensics rebuild case-0117 -o results
+  psr-forensics rebuild cases/SRV02 cases/WS01 cases/DC01 -o results
+  psr-forensics rebuild case-0117 --host SRV02 --format parquet -o results";
 
 #[derive(clap::Args)]
 pub(super) struct Args {

@@ -73,7 +73,7 @@ fn print(told: &InputsSummary, before: usize, case: &Path, mut out: impl Write) 
         writeln!(out, "{before} files were finished before, and not read again")?;
     }
     if *damaged > 0 {
-        writeln!(out, "{damaged} could not be read in full: 'correlate' says what is wrong")?;
+        writeln!(out, "{damaged} could not be read in full: 'rebuild' says what is wrong")?;
     }
     out.flush()
 }

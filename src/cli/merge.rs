@@ -11,7 +11,7 @@ use crate::observe::{CaseFolder, MergeCounts};
 
 pub(super) const EXAMPLES: &str = "Examples:
   psr-forensics merge case-0117 cases/SRV02 cases/WS01
-  psr-forensics correlate case-0117 -o after && psr-forensics diff before after";
+  psr-forensics rebuild case-0117 -o after && psr-forensics diff before after";
 
 #[derive(clap::Args)]
 pub(super) struct Args {

@@ -65,11 +65,11 @@ enum Verb {
     #[command(after_help = analyze::EXAMPLES)]
     Analyze(Box<analyze::Args>),
     /// Keep of logs what sessions and rules need, as Parquet in a case folder that is added to, and
-    /// from which `correlate` goes on: here, elsewhere, and together with others.
+    /// from which `rebuild` goes on: here, elsewhere, and together with others.
     #[command(after_help = extract::EXAMPLES)]
     Extract(extract::Args),
     /// Rebuild sessions and match rules on what was extracted to cases, as `analyze` does on logs.
-    #[command(after_help = correlate::EXAMPLES)]
+    #[command(name = "rebuild", alias = "correlate", after_help = correlate::EXAMPLES)]
     Correlate(Box<correlate::Args>),
     /// Take cases into one.
     #[command(after_help = merge::EXAMPLES)]
@@ -213,7 +213,7 @@ fn made(arguments: &[String]) -> Result<Made, String> {
     match parsed.map(|program| program.command) {
         Ok(Verb::Analyze(args)) => Ok(Made::Analyze(args)),
         Ok(Verb::Correlate(args)) => Ok(Made::Correlate(args)),
-        _ => Err("its arguments are none of analyze or correlate in this version".to_owned()),
+        _ => Err("its arguments are none of analyze or rebuild in this version".to_owned()),
     }
 }
 
